@@ -1,0 +1,1 @@
+//! Process configuration: sysctl-style text to [`Config`].

@@ -1,0 +1,50 @@
+//! What rules are judged on: plain data that the connection fills in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use crate::tls::ClientAuth;
+
+/// What holds for a connection as long as its judgement does.
+#[derive(Debug, Clone)]
+pub struct ConnectionFacts {
+    /// The client.
+    pub source: SocketAddr,
+    /// Our side of the connection.
+    pub local: SocketAddr,
+    /// Canonical SNI; empty when none was sent.
+    pub sni: Box<str>,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub tls_version: &'static str,
+    /// OpenSSL-style name, `AEAD-AES128-GCM-SHA256`.
+    pub tls_cipher: &'static str,
+    /// The ClientHello handshake message (RFC 8446 §4.1.2) without its 4-byte header.
+    pub client_hello: bytes::Bytes,
+    /// The client's certificate and what was found of it.
+    pub client: Arc<ClientAuth>,
+}
+
+/// What holds for one request.
+#[derive(Debug, Clone)]
+pub struct RequestFacts<'a> {
+    /// `GET`.
+    pub method: &'a str,
+    /// `HTTP/1.1`, `HTTP/2`.
+    pub version: &'static str,
+    /// Authority without port, canonical.
+    pub host: &'a str,
+    /// Normalised path: the very bytes that are forwarded.
+    pub path: &'a str,
+    /// Path as sent.
+    pub raw_path: &'a str,
+    /// Without `?`; empty when there is none.
+    pub query: &'a str,
+    /// All headers; values are bytes.
+    pub headers: &'a HeaderMap,
+    /// When the head was complete, milliseconds since the epoch.
+    pub received_msec: i64,
+    /// The request id.
+    pub ray_id: &'a str,
+}

@@ -1,0 +1,200 @@
+//! Everything the data path needs, compiled, immutable, and replaced as a whole.
+//!
+//! Owns the types that [`crate::control`] makes and the data path reads, host look-up, and the
+//! one place where the current snapshot is published. Does not know how a snapshot is compiled,
+//! nor what a connection does with it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
+
+use crate::hostname::HostName;
+use crate::rules::Program;
+use crate::tls::{OriginTls, Site, Trust};
+
+/// Whether a host asks clients for certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MtlsMode {
+    /// No certificate is asked for.
+    Off,
+    /// A certificate is asked for; the handshake succeeds whatever the verdict, rules decide.
+    #[default]
+    Request,
+    /// The handshake fails without a certificate that verifies.
+    Require,
+}
+
+impl fmt::Display for MtlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Off => "off",
+            Self::Request => "request",
+            Self::Require => "require",
+        })
+    }
+}
+
+impl FromStr for MtlsMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "request" => Ok(Self::Request),
+            "require" => Ok(Self::Require),
+            _ => Err(format!("`{text}` is not an mTLS mode: off, request or require")),
+        }
+    }
+}
+
+/// The HTTP version spoken to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginProtocol {
+    /// HTTP/2 for requests that came over HTTP/2 with `content-type: application/grpc`, when the
+    /// origin is `https://` and agrees by ALPN; HTTP/1.1 otherwise.
+    #[default]
+    Auto,
+    /// Always HTTP/1.1.
+    Http1,
+    /// Always HTTP/2; over `http://` with prior knowledge (RFC 9113 §3.3).
+    Http2,
+}
+
+/// Where permitted requests of a host go.
+#[derive(Debug)]
+pub struct Origin {
+    /// Identifies equal origins: the key of a worker's pool.
+    pub key: u64,
+    /// As configured: `http://127.0.0.1:9000`.
+    pub url: Box<str>,
+    /// Name or address to connect to, without brackets.
+    pub host: Box<str>,
+    /// TCP port to connect to.
+    pub port: u16,
+    /// Addresses to try in order; empty when `host` has to be resolved at connect time.
+    pub addresses: Vec<SocketAddr>,
+    /// HTTP version to speak.
+    pub protocol: OriginProtocol,
+    /// How to speak TLS to it, `None` for `http://`.
+    pub tls: Option<OriginTls>,
+    /// Replaces the `Host` that the client sent; `None` passes the client's on.
+    pub host_header: Option<http::HeaderValue>,
+}
+
+/// One SNI name, compiled.
+pub struct Host {
+    /// Its name, exact or wildcard.
+    pub name: HostName,
+    /// Position in [`Snapshot::hosts`] of the generation it belongs to; not stable across them.
+    pub index: usize,
+    /// The zone's 32 hex characters.
+    pub zone_id: Box<str>,
+    /// Server certificate, key, TLS settings, mTLS mode.
+    pub site: Site,
+    /// What client certificates are judged by.
+    pub trust: Arc<Trust>,
+    /// The zone's rules.
+    pub rules: Arc<Program>,
+    /// Where its permitted requests go.
+    pub origin: Arc<Origin>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Everything the data path needs.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Moves with every published change.
+    pub generation: u64,
+    /// Moves whenever a CA, CRL or revocation changes: a judgement older than it is made again.
+    pub trust_epoch: u64,
+    /// All hosts, in the order of their names.
+    pub hosts: Vec<Arc<Host>>,
+    /// Answers handshakes that name no host; without it they are refused.
+    pub default_host: Option<Arc<Host>>,
+    exact: HashMap<Box<str>, Arc<Host>>,
+    /// Keyed by the parent: `example.com` for `*.example.com`.
+    wildcard: HashMap<Box<str>, Arc<Host>>,
+}
+
+/// Two hosts of one name, which would make one of them unreachable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the host {0} is there twice; each name can belong to one host only")]
+pub struct DuplicateHost(pub HostName);
+
+impl Snapshot {
+    /// Builds the look-up tables. `hosts` get their [`Host::index`] by position.
+    ///
+    /// # Errors
+    /// Two hosts have the same name.
+    pub fn new(
+        generation: u64,
+        trust_epoch: u64,
+        hosts: Vec<Host>,
+        default_host: Option<&HostName>,
+    ) -> Result<Self, DuplicateHost> {
+        let mut snapshot = Self { generation, trust_epoch, ..Self::default() };
+        let mut hosts = hosts;
+        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        for (index, mut host) in hosts.into_iter().enumerate() {
+            host.index = index;
+            let host = Arc::new(host);
+            let (table, key) = match host.name.wildcard_parent() {
+                Some(parent) => (&mut snapshot.wildcard, parent),
+                None => (&mut snapshot.exact, host.name.as_str()),
+            };
+            if table.insert(key.into(), host.clone()).is_some() {
+                return Err(DuplicateHost(host.name.clone()));
+            }
+            if default_host == Some(&host.name) {
+                snapshot.default_host = Some(host.clone());
+            }
+            snapshot.hosts.push(host);
+        }
+        Ok(snapshot)
+    }
+
+    /// The host that answers for a canonical (lower-case, no trailing dot) name: the exact one
+    /// before the wildcard.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&Arc<Host>> {
+        self.exact.get(name).or_else(|| {
+            let (label, parent) = name.split_once('.')?;
+            (!label.is_empty()).then(|| self.wildcard.get(parent)).flatten()
+        })
+    }
+}
+
+/// The one place where the current snapshot is found; readers take no lock.
+#[derive(Debug, Default)]
+pub struct Published(ArcSwap<Snapshot>);
+
+impl Published {
+    /// The snapshot of now. Workers keep an [`arc_swap::Cache`] over [`Self::swap`] instead.
+    #[must_use]
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.0.load_full()
+    }
+
+    /// Makes `snapshot` the current one, whole.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
+
+    /// The cell itself, for [`arc_swap::Cache`].
+    #[must_use]
+    pub fn swap(&self) -> &ArcSwap<Snapshot> {
+        &self.0
+    }
+}
