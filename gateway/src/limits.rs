@@ -1,1 +1,126 @@
-//! To come.
+//! Every bound of the gateway: its unit, why this number, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them (checked when the gateway is compiled). What
+//! an operator may change is a key of [`crate::config`]; its outermost values are here. Does not
+//! enforce anything: the room that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+
+/// One kibibyte in bytes.
+pub const KIB: u64 = 1024;
+/// One mebibyte in bytes.
+pub const MIB: u64 = 1024 * KIB;
+
+// --- Process ---------------------------------------------------------------------------------
+
+/// Workers. Each is a pinned thread with a ring and listeners of its own; beyond the cores of the
+/// largest machines there is nothing to gain. A larger `workers` is refused.
+pub const WORKERS_MAX: usize = 512;
+
+/// Client connections of the whole gateway that may be configured (`limit.connections`): the
+/// common `fs.nr_open` of Linux. Beyond the configured number new connections are closed at once.
+pub const CONNECTIONS_CEILING: u64 = 1_048_576;
+
+// --- Configuration files ---------------------------------------------------------------------
+
+/// Bytes of one configuration file. A complete file with every key and its description has about
+/// 8 KiB; more than this is a wrong file (a log, a core). It is refused unread.
+pub const CONFIG_FILE_BYTES_MAX: u64 = MIB;
+/// Drop-in files in one directory; a directory with more is not a drop-in directory. Refused.
+pub const CONFIG_FILES_MAX: usize = 1_000;
+/// Errors reported of one load; a person mends these first. The rest is only counted.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Addresses in `listen`: each costs a socket per worker. More are refused.
+pub const LISTEN_ADDRESSES_MAX: usize = 64;
+
+// --- Timeouts that may be configured ---------------------------------------------------------
+
+/// Shortest timeout: below it a busy machine times out healthy peers. Less is refused.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
+/// Longest handshake or header timeout: a peer that needs longer is not a peer. More is refused.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest idle, origin and drain timeout: one day, as long as a streaming call may stay silent.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest life of a session ticket: half a day (`tls.ticket_lifetime`), since a stolen ticket key
+/// opens what was resumed with it. More is refused.
+pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+/// Shortest life of a session ticket: less makes tickets useless to clients that poll.
+pub const TICKET_LIFETIME_MIN: Duration = Duration::from_secs(60);
+
+// --- HTTP limits that may be configured ------------------------------------------------------
+
+/// Smallest `limit.header_bytes`: hyper's own floor for its HTTP/1 buffer.
+pub const HEADER_BYTES_FLOOR: u64 = 8 * KIB;
+/// Largest `limit.header_bytes`: each connection may hold so much before anybody has been
+/// authorised. More is refused.
+pub const HEADER_BYTES_CEILING: u64 = MIB;
+/// Smallest `limit.header_count`: what an ordinary browser sends.
+pub const HEADER_COUNT_FLOOR: u64 = 16;
+/// Largest `limit.header_count`: rules look at headers one by one. More is refused.
+pub const HEADER_COUNT_CEILING: u64 = 1_000;
+/// Bytes that a header costs at least (`a:\r\n`): with it the two header limits must agree.
+pub const HEADER_BYTES_MIN: u64 = 4;
+/// Largest `limit.h2_streams`: each may hold a request and an origin connection. More is refused.
+pub const H2_STREAMS_CEILING: u64 = 10_000;
+/// Largest `limit.h2_resets`: resets of streams nobody has worked on yet, per connection
+/// (CVE-2023-44487, CVE-2025-8671). More is refused.
+pub const H2_RESETS_CEILING: u64 = 10_000;
+
+// --- Client certificates ---------------------------------------------------------------------
+
+/// Largest `trust.chain_bytes`: BoringSSL's own default bound for a handshake message sequence.
+pub const CHAIN_BYTES_CEILING: u64 = 100 * KIB;
+/// Smallest `trust.chain_bytes`: one certificate with an RSA-4096 key and a few names.
+pub const CHAIN_BYTES_FLOOR: u64 = 4 * KIB;
+
+// --- Observation -----------------------------------------------------------------------------
+
+/// Hosts with statistics of their own on one worker; all further ones share the entry `_other`.
+/// A host that records everything costs about 90 KiB, so this bounds a worker at about 370 MiB
+/// where really every host records every stage, and at a few MiB where a few are busy.
+pub const OBSERVED_HOSTS_MAX: usize = 4_096;
+/// Rules with a match counter of their own on one worker; all further ones share `_other`.
+pub const OBSERVED_RULES_MAX: usize = 10_000;
+/// Shortest time that a histogram tells from nothing: below it a clock read dominates.
+pub const HISTOGRAM_MIN: Duration = Duration::from_micros(1);
+/// Longest time that a histogram tells apart; longer ones count as this.
+pub const HISTOGRAM_MAX: Duration = Duration::from_secs(60);
+/// Significant digits of a histogram: two, so a percentile is right within 1 %. Three would cost
+/// eight times the memory.
+pub const HISTOGRAM_DIGITS: u8 = 2;
+/// How long a worker has to answer with its statistics before it is left out of the sum.
+pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lines that may wait for the access-log writer: about a tenth of a second at 100,000 requests a
+/// second. When it is full a line is dropped and counted; requests never wait for the disk.
+pub const ACCESS_LOG_QUEUE_LINES: usize = 16_384;
+/// Bytes of one text field in the access log; a longer one is cut and ends with `…`.
+pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 2_048;
+/// Bytes of one access-log line before escaping is counted; a reused buffer larger than this is
+/// given back to the allocator.
+pub const ACCESS_LOG_LINE_BYTES_KEPT: usize = 8 * 1024;
+/// Emptied line buffers that wait to be used again.
+pub const ACCESS_LOG_BUFFERS_KEPT: usize = 1_024;
+/// `log` rules named in one access-log line; the rest is counted in `logged_more`.
+pub const ACCESS_LOG_RULES_MAX: usize = 32;
+
+// --- Command line ----------------------------------------------------------------------------
+
+/// Bytes of one answer that the command line reads from the admin socket: a page of certificates
+/// has about 100 KiB. A longer answer is an error.
+pub const CLI_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long the command line waits for an answer of the admin socket: publishing a change of a
+/// large store takes seconds at worst.
+pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a PEM, CSR or CRL file given on the command line. Larger is refused unread.
+pub const CLI_FILE_BYTES_MAX: u64 = 16 * MIB;
+
+const _: () = assert!(TIMEOUT_MIN.as_nanos() < PATIENCE_MAX.as_nanos());
+const _: () = assert!(PATIENCE_MAX.as_nanos() < TIMEOUT_MAX.as_nanos());
+const _: () = assert!(TICKET_LIFETIME_MIN.as_nanos() < TICKET_LIFETIME_MAX.as_nanos());
+const _: () = assert!(HEADER_COUNT_FLOOR * HEADER_BYTES_MIN < HEADER_BYTES_FLOOR);
+const _: () = assert!(HEADER_COUNT_CEILING * HEADER_BYTES_MIN < HEADER_BYTES_CEILING);
+const _: () = assert!(CHAIN_BYTES_FLOOR < CHAIN_BYTES_CEILING);
+const _: () = assert!(HISTOGRAM_MIN.as_nanos() < HISTOGRAM_MAX.as_nanos());
+const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);
+const _: () = assert!(ACCESS_LOG_BUFFERS_KEPT <= ACCESS_LOG_QUEUE_LINES);

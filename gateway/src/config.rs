@@ -1,1 +1,0 @@
-//! Process configuration: sysctl-style text to [`Config`].

@@ -1,0 +1,553 @@
+//! The one table of configuration keys: name, kind, default, range, whether it is live, one line
+//! of explanation.
+//!
+//! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are
+//! all made from it. Does not read files.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::value::{self, ValueError};
+use super::{AccessLogTarget, Config, LogLevel, SteerMode};
+use crate::hostname::HostName;
+use crate::limits;
+
+/// One configuration key.
+pub struct Key {
+    /// In dotted form: `timeout.idle`.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub kind: Kind,
+    /// What holds when no file sets it.
+    pub default: &'static str,
+    /// A running gateway takes a new value at once; otherwise it needs a restart.
+    pub live: bool,
+    /// One line for people.
+    pub doc: &'static str,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), ValueError>,
+    pub(super) show: fn(&Config) -> String,
+}
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `5s`, from the first to the second.
+    Duration(Duration, Duration),
+    /// `64k`, from the first to the second in bytes.
+    Size(u64, u64),
+    /// A whole number, from the first to the second.
+    Count(u64, u64),
+    /// `auto` or a whole number up to this.
+    AutoCount(u64),
+    /// `on` or `off`.
+    Switch,
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// A list of addresses with ports; the key may be repeated.
+    Addresses,
+    /// A loopback address with a port, or `off`.
+    LoopbackOrOff,
+    /// A host name, or `none`.
+    HostOrNone,
+    /// A path.
+    Path,
+    /// A path, `stdout`, `stderr` or `off`.
+    Sink,
+}
+
+impl Kind {
+    /// In words, for manuals and messages: `a duration from 50ms to 1d`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Duration(min, max) => {
+                format!(
+                    "a duration from {} to {}",
+                    value::show_duration(*min),
+                    value::show_duration(*max)
+                )
+            }
+            Self::Size(min, max) => format!(
+                "a size from {} to {}",
+                value::show_size(*min),
+                value::show_size(*max)
+            ),
+            Self::Count(min, max) => format!("a number from {min} to {max}"),
+            Self::AutoCount(max) => format!("`auto` or a number from 1 to {max}"),
+            Self::Switch => "`on` or `off`".into(),
+            Self::Word(words) => words
+                .iter()
+                .map(|word| format!("`{word}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Self::Addresses => {
+                "addresses with ports, as in `*:443` or `127.0.0.1:8443`; may be repeated".into()
+            }
+            Self::LoopbackOrOff => "a loopback address with a port, or `off`".into(),
+            Self::HostOrNone => "a host name, or `none`".into(),
+            Self::Path => "a path".into(),
+            Self::Sink => "a path, `stdout`, `stderr` or `off`".into(),
+        }
+    }
+}
+
+macro_rules! duration {
+    ($name:literal, $field:ident, $default:literal, $min:expr, $max:expr, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::Duration($min, $max),
+            default: $default,
+            live: true,
+            doc: $doc,
+            set: |config, text| {
+                value::duration(text, $min, $max).map(|value| config.tunables.$field = value)
+            },
+            show: |config| value::show_duration(config.tunables.$field),
+        }
+    };
+}
+
+macro_rules! number {
+    ($name:literal, $kind:ident, $reader:ident, $show:expr, $field:ident, $default:literal, $min:expr, $max:expr, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::$kind($min, $max),
+            default: $default,
+            live: true,
+            doc: $doc,
+            set: |config, text| {
+                let value = value::$reader(text, $min, $max)?;
+                // The range fits: every maximum in the table is far below 2^32.
+                config.tunables.$field = usize::try_from(value).unwrap_or(usize::MAX);
+                Ok(())
+            },
+            show: |config| $show(config.tunables.$field as u64),
+        }
+    };
+}
+
+macro_rules! switch {
+    ($name:literal, $field:ident, $default:literal, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::Switch,
+            default: $default,
+            live: true,
+            doc: $doc,
+            set: |config, text| value::switch(text).map(|value| config.tunables.$field = value),
+            show: |config| value::show_switch(config.tunables.$field),
+        }
+    };
+}
+
+const STEER_MODES: &[(&str, SteerMode)] = &[
+    ("auto", SteerMode::Auto),
+    ("kernel", SteerMode::Kernel),
+    ("handoff", SteerMode::Handoff),
+    ("off", SteerMode::Off),
+];
+
+const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// Every key, in the order of the manual.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        kind: Kind::Addresses,
+        default: "*:443",
+        live: false,
+        doc: "Where clients connect; every worker listens on every address. A file that sets it replaces what earlier files set.",
+        set: |config, text| {
+            for address in value::addresses(text)? {
+                if config.listen.contains(&address) {
+                    return Err(ValueError::whole(
+                        text,
+                        format!("`{address}` is there twice"),
+                    ));
+                }
+                config.listen.push(address);
+            }
+            if config.listen.len() > limits::LISTEN_ADDRESSES_MAX {
+                let most = limits::LISTEN_ADDRESSES_MAX;
+                return Err(ValueError::whole(
+                    text,
+                    format!("more than {most} addresses"),
+                ));
+            }
+            Ok(())
+        },
+        show: |config| value::show_addresses(&config.listen),
+    },
+    Key {
+        name: "workers",
+        kind: Kind::AutoCount(limits::WORKERS_MAX as u64),
+        default: "auto",
+        live: false,
+        doc: "Threads that serve connections, each with its own ring; `auto` is one for each CPU that the process may use.",
+        set: |config, text| {
+            config.workers = if text.eq_ignore_ascii_case("auto") {
+                let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+                cpus.min(limits::WORKERS_MAX)
+            } else {
+                let count = value::count(text, 1, limits::WORKERS_MAX as u64)?;
+                usize::try_from(count).unwrap_or(limits::WORKERS_MAX)
+            };
+            Ok(())
+        },
+        show: |config| config.workers.to_string(),
+    },
+    Key {
+        name: "store.path",
+        kind: Kind::Path,
+        default: "/var/lib/postern/store.redb",
+        live: false,
+        doc: "The file that keeps zones, hosts, certificates, CAs and rules; made when it is missing.",
+        set: |config, text| value::path(text).map(|path| config.store_path = path),
+        show: |config| config.store_path.display().to_string(),
+    },
+    Key {
+        name: "admin.socket",
+        kind: Kind::Path,
+        default: "/run/postern/admin.sock",
+        live: false,
+        doc: "Unix socket of the admin API (mode 0660), which the commands use.",
+        set: |config, text| value::path(text).map(|path| config.admin_socket = path),
+        show: |config| config.admin_socket.display().to_string(),
+    },
+    Key {
+        name: "admin.listen",
+        kind: Kind::LoopbackOrOff,
+        default: "off",
+        live: false,
+        doc: "Loopback address of the admin API for clients with a token, or `off`.",
+        set: |config, text| {
+            config.admin_listen = none(text, &["off", ""], loopback)?;
+            Ok(())
+        },
+        show: |config| {
+            config
+                .admin_listen
+                .map_or_else(|| "off".into(), |address| address.to_string())
+        },
+    },
+    Key {
+        name: "log.level",
+        kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        default: "info",
+        live: false,
+        doc: "How much the gateway tells of itself on standard error.",
+        set: |config, text| value::word(text, LOG_LEVELS).map(|level| config.log_level = level),
+        show: |config| value::show_word(&config.log_level, LOG_LEVELS),
+    },
+    Key {
+        name: "log.access",
+        kind: Kind::Sink,
+        default: "stdout",
+        live: false,
+        doc: "Where the access log goes: one JSON object for each request and each failed handshake.",
+        set: |config, text| {
+            config.access_log = match text {
+                "off" => AccessLogTarget::Off,
+                "stdout" => AccessLogTarget::Stdout,
+                "stderr" => AccessLogTarget::Stderr,
+                _ => AccessLogTarget::File(value::path(text)?),
+            };
+            Ok(())
+        },
+        show: |config| config.access_log.to_string(),
+    },
+    Key {
+        name: "host.default",
+        kind: Kind::HostOrNone,
+        default: "none",
+        live: false,
+        doc: "The host that answers clients that send no SNI; with `none` they are refused.",
+        set: |config, text| {
+            config.default_host = none(text, &["none", ""], |text| {
+                HostName::parse(text).map_err(|error| ValueError::whole(text, error.to_string()))
+            })?;
+            Ok(())
+        },
+        show: |config| {
+            config
+                .default_host
+                .as_ref()
+                .map_or_else(|| "none".into(), ToString::to_string)
+        },
+    },
+    Key {
+        name: "steer.mode",
+        kind: Kind::Word(&["auto", "kernel", "handoff", "off"]),
+        default: "auto",
+        live: false,
+        doc: "Who brings a connection to the worker that owns its host: `kernel` (fails without eBPF), `handoff` between workers, `off` (any worker serves), `auto` (the kernel where it can).",
+        set: |config, text| value::word(text, STEER_MODES).map(|mode| config.steer_mode = mode),
+        show: |config| value::show_word(&config.steer_mode, STEER_MODES),
+    },
+    duration!(
+        "timeout.handshake",
+        handshake_timeout,
+        "10s",
+        limits::TIMEOUT_MIN,
+        limits::PATIENCE_MAX,
+        "From the accepted connection to the finished TLS handshake."
+    ),
+    duration!(
+        "timeout.header",
+        header_timeout,
+        "15s",
+        limits::TIMEOUT_MIN,
+        limits::PATIENCE_MAX,
+        "From the first byte of a request to the end of its headers."
+    ),
+    duration!(
+        "timeout.idle",
+        idle_timeout,
+        "75s",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long a client connection may stay without a request."
+    ),
+    duration!(
+        "timeout.origin_connect",
+        origin_connect_timeout,
+        "5s",
+        limits::TIMEOUT_MIN,
+        limits::PATIENCE_MAX,
+        "To connect to an origin, its TLS handshake included; after it the client gets 504."
+    ),
+    duration!(
+        "timeout.origin_response",
+        origin_response_timeout,
+        "1m",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "From the request sent to the head of the origin's response; after it the client gets 504."
+    ),
+    duration!(
+        "timeout.origin_idle",
+        origin_idle_timeout,
+        "30s",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long an unused origin connection is kept for the next request."
+    ),
+    duration!(
+        "timeout.drain",
+        drain_timeout,
+        "30s",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long running requests may take to finish after SIGTERM."
+    ),
+    number!(
+        "limit.connections",
+        Count,
+        count,
+        plain,
+        connections_max,
+        "20000",
+        1,
+        limits::CONNECTIONS_CEILING,
+        "Client connections of the whole gateway; each worker takes an even share, more are closed at once."
+    ),
+    number!(
+        "limit.header_bytes",
+        Size,
+        size,
+        value::show_size,
+        header_bytes_max,
+        "64k",
+        limits::HEADER_BYTES_FLOOR,
+        limits::HEADER_BYTES_CEILING,
+        "Bytes of a request's line and headers; a larger request gets 431."
+    ),
+    number!(
+        "limit.header_count",
+        Count,
+        count,
+        plain,
+        header_count_max,
+        "100",
+        limits::HEADER_COUNT_FLOOR,
+        limits::HEADER_COUNT_CEILING,
+        "Headers of a request; a request with more gets 431."
+    ),
+    number!(
+        "limit.requests",
+        Count,
+        count,
+        plain,
+        connection_requests_max,
+        "100000",
+        1,
+        1_000_000_000,
+        "Requests of one client connection; after them it is closed in good order."
+    ),
+    number!(
+        "limit.h2_streams",
+        Count,
+        count,
+        plain,
+        h2_streams_max,
+        "100",
+        1,
+        limits::H2_STREAMS_CEILING,
+        "Concurrent streams of an HTTP/2 connection; more are refused."
+    ),
+    number!(
+        "limit.h2_resets",
+        Count,
+        count,
+        plain,
+        h2_resets_max,
+        "50",
+        1,
+        limits::H2_RESETS_CEILING,
+        "Streams of an HTTP/2 connection that may be reset before anybody worked on them; more end the connection."
+    ),
+    number!(
+        "limit.origin_idle",
+        Count,
+        count,
+        plain,
+        origin_idle_max,
+        "128",
+        0,
+        65_536,
+        "Unused connections to one origin that a worker keeps."
+    ),
+    number!(
+        "trust.chain_bytes",
+        Size,
+        size,
+        value::show_size,
+        chain_bytes_max,
+        "32k",
+        limits::CHAIN_BYTES_FLOOR,
+        limits::CHAIN_BYTES_CEILING,
+        "Bytes of a client's certificate chain; a larger one ends the handshake."
+    ),
+    duration!(
+        "tls.ticket_lifetime",
+        ticket_lifetime,
+        "1h",
+        limits::TICKET_LIFETIME_MIN,
+        limits::TICKET_LIFETIME_MAX,
+        "How long a TLS session can be resumed; ticket keys are replaced as often."
+    ),
+    switch!(
+        "forward.x_forwarded",
+        x_forwarded,
+        "on",
+        "Whether origins get X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host."
+    ),
+    switch!(
+        "forward.forwarded",
+        forwarded,
+        "off",
+        "Whether origins get the Forwarded header (RFC 7239)."
+    ),
+];
+
+/// The key of a name in dotted form.
+#[must_use]
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+fn plain(value: u64) -> String {
+    value.to_string()
+}
+
+fn none<T>(
+    text: &str,
+    words: &[&str],
+    read: impl FnOnce(&str) -> Result<T, ValueError>,
+) -> Result<Option<T>, ValueError> {
+    if words.contains(&text) {
+        Ok(None)
+    } else {
+        read(text).map(Some)
+    }
+}
+
+/// The admin API is for this machine only: its tokens would cross the network in clear.
+fn loopback(text: &str) -> Result<SocketAddr, ValueError> {
+    let address = value::address(text)?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err(ValueError::whole(
+            text,
+            format!("`{}` is not a loopback address", address.ip()),
+        )
+        .help(format!(
+            "write `127.0.0.1:{}`; from other machines use an SSH tunnel",
+            address.port()
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_and_is_shown_as_it_is_read() {
+        for key in KEYS {
+            let mut config = Config::default();
+            config.listen.clear();
+            (key.set)(&mut config, key.default)
+                .unwrap_or_else(|error| panic!("{}: {error:?}", key.name));
+            let shown = (key.show)(&config);
+            if !matches!(key.name, "listen" | "workers") {
+                assert_eq!(shown, key.default, "{}", key.name);
+            }
+            config.listen.clear();
+            (key.set)(&mut config, &shown)
+                .unwrap_or_else(|error| panic!("{}: {error:?}", key.name));
+            assert_eq!((key.show)(&config), shown, "{}", key.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(
+                KEYS[..index].iter().all(|other| other.name != key.name),
+                "{}",
+                key.name
+            );
+            assert!(
+                key.doc.ends_with('.') && !key.kind.describe().is_empty(),
+                "{}",
+                key.name
+            );
+        }
+    }
+
+    #[test]
+    fn the_admin_api_stays_on_this_machine() {
+        for (text, good) in [
+            ("127.0.0.1:1", true),
+            ("[::1]:1", true),
+            ("off", true),
+            ("0.0.0.0:1", false),
+            ("10.0.0.1:1", false),
+        ] {
+            let key = key("admin.listen").unwrap();
+            assert_eq!(
+                (key.set)(&mut Config::default(), text).is_ok(),
+                good,
+                "{text}"
+            );
+        }
+    }
+}

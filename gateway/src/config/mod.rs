@@ -1,0 +1,479 @@
+//! Process configuration: sysctl-style text to [`Config`]; all validation of it happens here.
+//!
+//! Owns the file format, the table of keys ([`KEYS`]), where files are looked for, and what a
+//! running gateway may be told to change ([`Live`]). Zones, hosts, certificates and rules are not
+//! configuration: they live in the store ([`crate::control`]).
+
+mod error;
+mod files;
+mod keys;
+mod live;
+mod syntax;
+mod value;
+
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use files::Sources;
+pub use keys::{KEYS, Key, Kind, key};
+pub use live::{Live, Setting, SettingError};
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::hostname::HostName;
+use crate::limits;
+use error::suggest;
+use files::Source;
+use syntax::KeyName;
+use value::ValueError;
+
+/// The configuration of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect; never empty, no address twice.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads, at least 1.
+    pub workers: usize,
+    /// The store's file.
+    pub store_path: PathBuf,
+    /// The admin API's unix socket.
+    pub admin_socket: PathBuf,
+    /// The admin API's loopback address, when it has one.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where the access log goes.
+    pub access_log: AccessLogTarget,
+    /// How much the gateway tells of itself.
+    pub log_level: LogLevel,
+    /// The host for clients that send no SNI.
+    pub default_host: Option<HostName>,
+    /// How connections are brought to the worker that owns their host.
+    pub steer_mode: SteerMode,
+    /// What can be changed while the gateway runs.
+    pub tunables: Tunables,
+}
+
+/// What can be changed while the gateway runs: plain numbers that workers copy per connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tunables {
+    /// `timeout.handshake`
+    pub handshake_timeout: Duration,
+    /// `timeout.header`
+    pub header_timeout: Duration,
+    /// `timeout.idle`
+    pub idle_timeout: Duration,
+    /// `timeout.origin_connect`
+    pub origin_connect_timeout: Duration,
+    /// `timeout.origin_response`
+    pub origin_response_timeout: Duration,
+    /// `timeout.origin_idle`
+    pub origin_idle_timeout: Duration,
+    /// `timeout.drain`
+    pub drain_timeout: Duration,
+    /// `limit.connections`: of the whole gateway.
+    pub connections_max: usize,
+    /// `limit.header_bytes`
+    pub header_bytes_max: usize,
+    /// `limit.header_count`
+    pub header_count_max: usize,
+    /// `limit.requests`: of one client connection.
+    pub connection_requests_max: usize,
+    /// `limit.h2_streams`: concurrent, of one client connection.
+    pub h2_streams_max: usize,
+    /// `limit.h2_resets`: pending, of one client connection.
+    pub h2_resets_max: usize,
+    /// `limit.origin_idle`: of one origin, on one worker; 0 keeps none.
+    pub origin_idle_max: usize,
+    /// `trust.chain_bytes`
+    pub chain_bytes_max: usize,
+    /// `tls.ticket_lifetime`
+    pub ticket_lifetime: Duration,
+    /// `forward.x_forwarded`
+    pub x_forwarded: bool,
+    /// `forward.forwarded`
+    pub forwarded: bool,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AccessLogTarget {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    #[default]
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to, opened again on SIGUSR1.
+    File(PathBuf),
+}
+
+impl fmt::Display for AccessLogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.pad("off"),
+            Self::Stdout => f.pad("stdout"),
+            Self::Stderr => f.pad("stderr"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How much the gateway tells of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// Only what went wrong.
+    Error,
+    /// And what may.
+    Warn,
+    /// And what is worth knowing.
+    #[default]
+    Info,
+    /// And what helps to find a fault.
+    Debug,
+    /// And every step.
+    Trace,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+            LogLevel::Trace => Self::TRACE,
+        }
+    }
+}
+
+/// How connections are brought to the worker that owns their host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SteerMode {
+    /// By the kernel where it can, between workers where not.
+    #[default]
+    Auto,
+    /// By the kernel; without it the gateway does not start.
+    Kernel,
+    /// Between workers.
+    Handoff,
+    /// Not at all: any worker serves any host.
+    Off,
+}
+
+/// A configuration with where it came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What holds.
+    pub config: Config,
+    /// Where to read it again.
+    pub sources: Sources,
+    /// The files that were read, in order.
+    pub files: Vec<PathBuf>,
+    /// Errors in lines that began with `-`.
+    pub ignored: Vec<ConfigError>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut config = Self {
+            listen: Vec::new(),
+            workers: 1,
+            store_path: PathBuf::new(),
+            admin_socket: PathBuf::new(),
+            admin_listen: None,
+            access_log: AccessLogTarget::default(),
+            log_level: LogLevel::default(),
+            default_host: None,
+            steer_mode: SteerMode::default(),
+            tunables: Tunables::default(),
+        };
+        for key in KEYS {
+            let set = (key.set)(&mut config, key.default);
+            debug_assert!(set.is_ok(), "the default of {} is no value", key.name);
+        }
+        config
+    }
+}
+
+/// Where a key was set last, for errors that concern several keys.
+struct Origin {
+    file: PathBuf,
+    place: Place,
+}
+
+impl Config {
+    /// Reads and checks every configuration file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, not only the first.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+        let mut errors = Vec::new();
+        let texts = sources.read(&mut errors);
+        let mut reader = Reader {
+            config: Self::default(),
+            origins: HashMap::new(),
+            errors,
+            ignored: Vec::new(),
+        };
+        for source in &texts {
+            reader.file(source);
+        }
+        reader.relations();
+        let Reader {
+            config,
+            errors,
+            ignored,
+            ..
+        } = reader;
+        if errors.is_empty() {
+            let files = texts.into_iter().map(|source| source.path).collect();
+            Ok(Loaded {
+                config,
+                sources: sources.clone(),
+                files,
+                ignored,
+            })
+        } else {
+            Err(ConfigErrors(errors))
+        }
+    }
+
+    /// The configuration that one text makes, as if it were the only file.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn parse(name: &Path, text: &str) -> Result<Self, ConfigErrors> {
+        let mut reader = Reader {
+            config: Self::default(),
+            origins: HashMap::new(),
+            errors: Vec::new(),
+            ignored: Vec::new(),
+        };
+        reader.file(&Source {
+            path: name.into(),
+            text: text.into(),
+        });
+        reader.relations();
+        if reader.errors.is_empty() {
+            Ok(reader.config)
+        } else {
+            Err(ConfigErrors(reader.errors))
+        }
+    }
+
+    /// What is wrong between keys that are each right: the key to blame, what, and what to do.
+    fn conflicts(&self) -> Vec<(&'static str, String, String)> {
+        let mut found = Vec::new();
+        let Tunables {
+            header_bytes_max,
+            header_count_max,
+            connections_max,
+            ..
+        } = self.tunables;
+        let least = (header_count_max as u64).saturating_mul(limits::HEADER_BYTES_MIN);
+        if (header_bytes_max as u64) < least {
+            found.push((
+                "limit.header_bytes",
+                format!("`limit.header_bytes` cannot hold the {header_count_max} headers of `limit.header_count`"),
+                format!("raise it to {} or more, or lower `limit.header_count`", value::show_size(least)),
+            ));
+        }
+        if connections_max < self.workers {
+            found.push((
+                "limit.connections",
+                format!(
+                    "`limit.connections` leaves some of the {} workers without a connection",
+                    self.workers
+                ),
+                format!("raise it to {} or more, or lower `workers`", self.workers),
+            ));
+        }
+        if let Some(admin) = self.admin_listen {
+            let taken = self.listen.iter().find(|address| {
+                address.port() == admin.port()
+                    && admin.port() != 0
+                    && address.is_ipv4() == admin.is_ipv4()
+                    && (address.ip() == admin.ip() || address.ip().is_unspecified())
+            });
+            if let Some(taken) = taken {
+                found.push((
+                    "admin.listen",
+                    format!("`admin.listen` {admin} is taken by `listen` {taken}"),
+                    "give the admin API a port of its own".into(),
+                ));
+            }
+        }
+        let paths = [
+            ("store.path", Some(&self.store_path)),
+            ("admin.socket", Some(&self.admin_socket)),
+            ("log.access", self.access_log.file()),
+        ];
+        for (index, (name, path)) in paths.iter().enumerate() {
+            for (earlier, other) in paths.iter().take(index) {
+                if path.is_some() && path == other {
+                    found.push((
+                        name,
+                        format!("`{name}` is the same file as `{earlier}`"),
+                        "give each a path of its own".into(),
+                    ));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl AccessLogTarget {
+    fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Off | Self::Stdout | Self::Stderr => None,
+        }
+    }
+}
+
+/// Reads files one after another into one configuration.
+struct Reader {
+    config: Config,
+    origins: HashMap<&'static str, Origin>,
+    errors: Vec<ConfigError>,
+    ignored: Vec<ConfigError>,
+}
+
+impl Reader {
+    fn file(&mut self, source: &Source) {
+        let mut here: Vec<(&'static str, usize)> = Vec::new();
+        for line in syntax::assignments(&source.text) {
+            let line = match line {
+                Ok(line) => line,
+                Err(error) => {
+                    let place = Place::new(error.line, error.text, error.at.start, error.at.end);
+                    self.report(
+                        error.lenient,
+                        source,
+                        Some(place),
+                        error.message.into(),
+                        Some(error.help.into()),
+                    );
+                    continue;
+                }
+            };
+            let place = Place::new(line.line, line.text, line.key_at.start, line.key_at.end);
+            let key = match find(&line.key) {
+                Ok(key) => key,
+                Err((message, help)) => {
+                    self.report(line.lenient, source, Some(place), message, help);
+                    continue;
+                }
+            };
+            let repeats = key.kind == Kind::Addresses;
+            match here.iter().find(|(name, _)| *name == key.name) {
+                Some((_, first)) if !repeats => {
+                    let message = format!(
+                        "`{}` is set twice in this file, first in line {first}",
+                        key.name
+                    );
+                    self.report(
+                        line.lenient,
+                        source,
+                        Some(place),
+                        message,
+                        Some("keep one of the two".into()),
+                    );
+                    continue;
+                }
+                // A file that sets a list replaces what earlier files made of it.
+                None if repeats => self.config.listen.clear(),
+                _ => {}
+            }
+            here.push((key.name, line.line));
+            let before = self.config.clone();
+            if let Err(ValueError { at, message, help }) = (key.set)(&mut self.config, line.value) {
+                self.config = before;
+                let from = line.value_at.start;
+                let place = Place::new(line.line, line.text, from + at.start, from + at.end);
+                self.report(
+                    line.lenient,
+                    source,
+                    Some(place),
+                    format!("`{}`: {message}", key.name),
+                    help,
+                );
+                continue;
+            }
+            self.origins.insert(
+                key.name,
+                Origin {
+                    file: source.path.clone(),
+                    place,
+                },
+            );
+        }
+    }
+
+    fn relations(&mut self) {
+        if self.config.listen.is_empty() {
+            // Only when every `listen` line of a file was wrong, which has been reported.
+            self.config.listen = Config::default().listen;
+        }
+        for (name, message, help) in self.config.conflicts() {
+            let origin = self.origins.get(name);
+            self.errors.push(ConfigError {
+                file: origin.map(|origin| origin.file.clone()).unwrap_or_default(),
+                place: origin.map(|origin| origin.place.clone()),
+                message,
+                help: Some(help),
+            });
+        }
+    }
+
+    fn report(
+        &mut self,
+        lenient: bool,
+        source: &Source,
+        place: Option<Place>,
+        message: String,
+        help: Option<String>,
+    ) {
+        let error = ConfigError {
+            file: source.path.clone(),
+            place,
+            message,
+            help,
+        };
+        if lenient {
+            self.ignored.push(error)
+        } else {
+            self.errors.push(error)
+        }
+    }
+}
+
+/// The key of a name, or what to say and what to advise.
+fn find(name: &KeyName) -> Result<&'static Key, (String, Option<String>)> {
+    if let [room, host, ..] = name.0.as_slice()
+        && room == "host"
+        && (host.contains('.') || name.0.len() > 2)
+    {
+        return Err((
+            format!("`host/{host}/…`: hosts are not set in this file"),
+            Some(format!(
+                "they live in the store: `postern host set {host} …` changes one"
+            )),
+        ));
+    }
+    let written = name.dotted().unwrap_or_else(|| name.0.join("/"));
+    key(&written).ok_or_else(|| {
+        let near = suggest(&written, KEYS.iter().map(|key| key.name));
+        let help = near.map_or_else(
+            || "postern.conf(5) and `postern sysctl -a` name all keys".into(),
+            |near| format!("did you mean `{near}`?"),
+        );
+        (format!("unknown key `{written}`"), Some(help))
+    })
+}
+
+#[cfg(test)]
+mod tests;
