@@ -73,6 +73,21 @@ pub const CHAIN_BYTES_CEILING: u64 = 100 * KIB;
 /// Smallest `trust.chain_bytes`: one certificate with an RSA-4096 key and a few names.
 pub const CHAIN_BYTES_FLOOR: u64 = 4 * KIB;
 
+/// Issuers between a client's certificate and its anchor. Longer paths do not verify
+/// (`path_length`): real PKIs have two or three, and each costs a signature check.
+pub const CHAIN_DEPTH_MAX: i32 = 5;
+/// Smallest RSA key that is believed, in bits (NIST SP 800-131A). Smaller is `weak_key`.
+pub const RSA_BITS_MIN: u32 = 2048;
+/// Largest RSA key that is verified, in bits: cost grows with the square. Larger is `weak_key`.
+pub const RSA_BITS_MAX: u32 = 4096;
+/// Bytes of `cert_rfc9440`, as Cloudflare documents it; larger is empty and `…_too_large`.
+pub const LEAF_RFC9440_BYTES_MAX: usize = 10 * 1024;
+/// Bytes of `cert_chain_rfc9440`, likewise.
+pub const CHAIN_RFC9440_BYTES_MAX: usize = 16 * 1024;
+/// Names of each kind, and key purposes, that are read out of a certificate; the rest is not
+/// seen by rules.
+pub const SAN_COUNT_MAX: usize = 256;
+
 // --- Observation -----------------------------------------------------------------------------
 
 /// Hosts with statistics of their own on one worker; all further ones share the entry `_other`.

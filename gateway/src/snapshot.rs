@@ -57,8 +57,7 @@ impl FromStr for MtlsMode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OriginProtocol {
-    /// HTTP/2 for requests that came over HTTP/2 with `content-type: application/grpc`, when the
-    /// origin is `https://` and agrees by ALPN; HTTP/1.1 otherwise.
+    /// Over `https://` what the origin picks by ALPN, over `http://` HTTP/1.1.
     #[default]
     Auto,
     /// Always HTTP/1.1.

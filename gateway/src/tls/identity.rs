@@ -1,99 +1,21 @@
-//! Who the client is: the verdict on its chain and the fields that rules, logs and origins see.
+//! The client's certificate as rules, logs and origins see it.
+//!
+//! Owns the texts in Cloudflare's formats. Made once per judgement, never per request. Does not
+//! judge: an unverified certificate has fields too, and only the verdict says what they are worth.
 
-use std::fmt;
+use std::fmt::Write as _;
+use std::net::IpAddr;
 
-/// What exactly was found wrong with a client certificate (or that nothing was).
-///
-/// The text of [`Reason::as_str`] is the value of the field `postern.tls_client_auth.reason`, of
-/// the access log and of metric labels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// The host does not ask, or the client sent none.
-    NotPresented,
-    /// The chain verifies and nothing is revoked.
-    Verified,
-    /// The chain verifies, the leaf or one of its issuers is revoked.
-    Revoked,
-    /// `notAfter` has passed.
-    Expired,
-    /// `notBefore` has not come.
-    NotYetValid,
-    /// No chain to an anchor of the host.
-    UnknownCa,
-    /// The leaf signed itself.
-    SelfSigned,
-    /// extendedKeyUsage is there without clientAuth.
-    WrongEku,
-    /// keyUsage forbids what the certificate is used for.
-    KeyUsage,
-    /// A name outside the issuer's name constraints.
-    NameConstraint,
-    /// More issuers than a path length allows, or deeper than our own bound.
-    PathLength,
-    /// An issuer that is not a CA.
-    NotACa,
-    /// Key too small, too large, or signed with a broken digest.
-    WeakKey,
-    /// A signature is wrong.
-    BadSignature,
-    /// A critical extension that nobody understands.
-    UnknownCriticalExtension,
-    /// The bytes are no certificate, or the chain is too large.
-    Malformed,
-    /// Whatever else BoringSSL reports.
-    Other,
-}
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use boring::hash::MessageDigest;
+use boring::x509::{X509, X509NameRef, X509Ref};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-impl Reason {
-    /// The stable snake_case text.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotPresented => "not_presented",
-            Self::Verified => "verified",
-            Self::Revoked => "revoked",
-            Self::Expired => "expired",
-            Self::NotYetValid => "not_yet_valid",
-            Self::UnknownCa => "unknown_ca",
-            Self::SelfSigned => "self_signed",
-            Self::WrongEku => "wrong_eku",
-            Self::KeyUsage => "key_usage",
-            Self::NameConstraint => "name_constraint",
-            Self::PathLength => "path_length",
-            Self::NotACa => "not_a_ca",
-            Self::WeakKey => "weak_key",
-            Self::BadSignature => "bad_signature",
-            Self::UnknownCriticalExtension => "unknown_critical_extension",
-            Self::Malformed => "malformed",
-            Self::Other => "other",
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// What verification found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// A certificate was sent, valid or not.
-    pub presented: bool,
-    /// The chain is valid; stays true when revoked.
-    pub verified: bool,
-    /// Valid but revoked; implies `verified`.
-    pub revoked: bool,
-    /// The exact finding.
-    pub reason: Reason,
-}
-
-impl Verdict {
-    /// No certificate.
-    pub const NONE: Self =
-        Self { presented: false, verified: false, revoked: false, reason: Reason::NotPresented };
-}
+use super::verdict::Verdict;
+use super::verify::Judgement;
+use crate::limits::{CHAIN_RFC9440_BYTES_MAX, LEAF_RFC9440_BYTES_MAX, SAN_COUNT_MAX};
 
 /// The client's certificate as rules, logs and origins see it: texts in Cloudflare's formats
 /// (<https://developers.cloudflare.com/ruleset-engine/rules-language/fields/reference/>, group
@@ -192,4 +114,157 @@ impl ClientAuth {
             eku: Vec::new(),
         }
     }
+
+    /// Reads the fields of a chain, leaf first, that was judged.
+    ///
+    /// Fields that cannot be read stay empty; the certificate was parsed by BoringSSL before, so
+    /// this happens only to certificates that do not verify.
+    #[must_use]
+    pub fn read(chain: &[X509], judgement: &Judgement) -> Self {
+        let mut client = Self { verdict: judgement.verdict, ..Self::none() };
+        client.ca_id = judgement.anchor.as_deref().unwrap_or_default().into();
+        let Some((leaf, rest)) = chain.split_first() else {
+            return client;
+        };
+        client.read_leaf(leaf);
+        client.issuer_serial =
+            judgement.issuer.as_ref().map(|issuer| serial(issuer)).unwrap_or_default();
+        let others: Option<Vec<String>> =
+            rest.iter().map(|certificate| Some(rfc9440(&certificate.to_der().ok()?))).collect();
+        let text = others.unwrap_or_default().join(", ");
+        client.chain_rfc9440_too_large = text.len() > CHAIN_RFC9440_BYTES_MAX;
+        if !client.chain_rfc9440_too_large {
+            client.chain_rfc9440 = text.into();
+        }
+        client
+    }
+
+    fn read_leaf(&mut self, leaf: &X509Ref) {
+        self.subject_dn_rfc2253 = dn_rfc2253(leaf.subject_name());
+        self.subject_dn = self.subject_dn_rfc2253.clone();
+        self.subject_dn_legacy = dn_legacy(leaf.subject_name());
+        self.issuer_dn_rfc2253 = dn_rfc2253(leaf.issuer_name());
+        self.issuer_dn = self.issuer_dn_rfc2253.clone();
+        self.issuer_dn_legacy = dn_legacy(leaf.issuer_name());
+        self.serial = serial(leaf);
+        self.fingerprint_sha256 = fingerprint(leaf, MessageDigest::sha256());
+        self.fingerprint_sha1 = fingerprint(leaf, MessageDigest::sha1());
+        self.not_before = leaf.not_before().to_string().into();
+        self.not_after = leaf.not_after().to_string().into();
+        self.ski = leaf.subject_key_id().map(|id| hex_upper(id.as_slice())).unwrap_or_default();
+        self.issuer_ski =
+            leaf.authority_key_id().map(|id| hex_upper(id.as_slice())).unwrap_or_default();
+        let Ok(der) = leaf.to_der() else { return };
+        let text = rfc9440(&der);
+        self.rfc9440_too_large = text.len() > LEAF_RFC9440_BYTES_MAX;
+        if !self.rfc9440_too_large {
+            self.rfc9440 = text.into();
+        }
+        if let Ok((_, parsed)) = X509Certificate::from_der(&der) {
+            self.not_before_sec = Some(parsed.validity().not_before.timestamp());
+            self.not_after_sec = Some(parsed.validity().not_after.timestamp());
+            self.read_extensions(&parsed);
+        }
+    }
+
+    fn read_extensions(&mut self, parsed: &X509Certificate<'_>) {
+        for extension in parsed.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::SubjectAlternativeName(names) => {
+                    for name in names.general_names.iter().take(SAN_COUNT_MAX) {
+                        match name {
+                            GeneralName::DNSName(text) => self.san_dns.push((*text).into()),
+                            GeneralName::URI(text) => self.san_uri.push((*text).into()),
+                            GeneralName::RFC822Name(text) => self.san_email.push((*text).into()),
+                            GeneralName::IPAddress(bytes) => self.san_ip.extend(address(bytes)),
+                            _ => {}
+                        }
+                    }
+                }
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    let known = [
+                        (usage.any, "2.5.29.37.0"),
+                        (usage.server_auth, "1.3.6.1.5.5.7.3.1"),
+                        (usage.client_auth, "1.3.6.1.5.5.7.3.2"),
+                        (usage.code_signing, "1.3.6.1.5.5.7.3.3"),
+                        (usage.email_protection, "1.3.6.1.5.5.7.3.4"),
+                        (usage.time_stamping, "1.3.6.1.5.5.7.3.8"),
+                        (usage.ocsp_signing, "1.3.6.1.5.5.7.3.9"),
+                    ];
+                    let known = known.into_iter().filter(|(set, _)| *set);
+                    self.eku.extend(known.map(|(_, oid)| oid.into()));
+                    let others = usage.other.iter().take(SAN_COUNT_MAX);
+                    self.eku.extend(others.map(|oid| oid.to_id_string().into()));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
+        return Some(v4.into());
+    }
+    <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from)
+}
+
+/// RFC 9440 §2.1: a Byte Sequence (RFC 8941 §3.3.5).
+fn rfc9440(der: &[u8]) -> String {
+    let mut text = String::with_capacity(der.len().div_ceil(3) * 4 + 2);
+    text.push(':');
+    STANDARD.encode_string(der, &mut text);
+    text.push(':');
+    text
+}
+
+/// As OpenSSL and nginx print it: RFC 2253, most specific first.
+fn dn_rfc2253(name: &X509NameRef) -> Box<str> {
+    name.print_ex(boring_sys::XN_FLAG_RFC2253 as _).unwrap_or_default().into()
+}
+
+/// As `X509_NAME_oneline`: `/C=US/O=…`, in the order of the certificate, other bytes as `\xHH`.
+fn dn_legacy(name: &X509NameRef) -> Box<str> {
+    let mut text = String::new();
+    for entry in name.entries() {
+        let object = entry.object();
+        let short = object.nid().short_name().ok().filter(|name| *name != "UNDEF");
+        text.push('/');
+        match short {
+            Some(short) => text.push_str(short),
+            None => text.push_str(&object.to_string()),
+        }
+        text.push('=');
+        for byte in entry.data().as_slice() {
+            match byte {
+                b' '..=b'~' => text.push(char::from(*byte)),
+                other => {
+                    let _ = write!(text, "\\x{other:02X}");
+                }
+            }
+        }
+    }
+    text.into()
+}
+
+fn serial(certificate: &X509Ref) -> Box<str> {
+    let bytes = certificate.serial_number().to_bn().map(|number| number.to_vec());
+    match bytes {
+        Ok(bytes) if bytes.is_empty() => "00".into(),
+        Ok(bytes) => hex_upper(&bytes),
+        Err(_) => "".into(),
+    }
+}
+
+fn fingerprint(certificate: &X509Ref, digest: MessageDigest) -> Box<str> {
+    let bytes = certificate.digest(digest);
+    bytes.map(|bytes| hex_upper(&bytes).to_lowercase().into()).unwrap_or_default()
+}
+
+fn hex_upper(bytes: &[u8]) -> Box<str> {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        let _ = write!(text, "{byte:02X}");
+    }
+    text.into()
 }

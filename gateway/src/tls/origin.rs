@@ -1,8 +1,44 @@
 //! TLS towards origins: always verified, the name always checked.
+//!
+//! There is no switch to turn verification off. Does no I/O.
+
+use std::fmt;
+use std::path::Path;
+
+use boring::error::ErrorStack;
+use boring::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+use boring::x509::X509;
+use boring::x509::store::X509StoreBuilder;
+
+/// What is offered to an origin in ALPN (RFC 7301).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alpn {
+    /// HTTP/2 rather than HTTP/1.1.
+    Either,
+    /// HTTP/1.1 only: what a WebSocket upgrade needs.
+    Http1,
+    /// HTTP/2 only.
+    Http2,
+}
+
+/// Where Debian, RHEL and Alpine keep the system's CA bundle.
+const SYSTEM_BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 /// How to speak TLS to one origin.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OriginTls {
+    context: SslContext,
+    name: Box<str>,
+}
+
+impl fmt::Debug for OriginTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OriginTls").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// Why TLS to an origin cannot be set up.
@@ -11,6 +47,12 @@ pub enum OriginTlsError {
     /// The CA bundle is not PEM certificates, or empty.
     #[error("the origin's CA bundle cannot be read: {0}")]
     Bundle(String),
+    /// No system bundle where systems keep it.
+    #[error("no CA bundle on this system (looked for {}); name one for the origin, or install ca-certificates", SYSTEM_BUNDLES.join(", "))]
+    NoSystemBundle,
+    /// BoringSSL would not take the settings.
+    #[error("TLS to the origin cannot be set up: {0}")]
+    Context(#[from] ErrorStack),
 }
 
 impl OriginTls {
@@ -19,7 +61,52 @@ impl OriginTls {
     ///
     /// # Errors
     /// The bundle is unreadable.
-    pub fn build(_server_name: &str, _ca_pem: Option<&[u8]>) -> Result<Self, OriginTlsError> {
-        Ok(Self {})
+    pub fn build(
+        server_name: &str,
+        ca_pem: Option<&[u8]>,
+    ) -> Result<Self, OriginTlsError> {
+        let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
+        builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        builder.set_verify(SslVerifyMode::PEER);
+        let system;
+        let bundle = match ca_pem {
+            Some(bundle) => bundle,
+            None => {
+                let path = SYSTEM_BUNDLES.iter().find(|path| Path::new(path).exists());
+                let path = path.ok_or(OriginTlsError::NoSystemBundle)?;
+                system = std::fs::read(path)
+                    .map_err(|error| OriginTlsError::Bundle(format!("{path}: {error}")))?;
+                &system
+            }
+        };
+        let certificates = X509::stack_from_pem(bundle)
+            .map_err(|error| OriginTlsError::Bundle(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(OriginTlsError::Bundle("no certificate in it".into()));
+        }
+        let mut store = X509StoreBuilder::new()?;
+        for certificate in &certificates {
+            store.add_cert(certificate)?;
+        }
+        builder.set_cert_store_builder(store);
+        Ok(Self { context: builder.build(), name: server_name.into() })
+    }
+
+    /// A fresh connection that offers `alpn` and will check the name.
+    pub(super) fn start(&self, alpn: Alpn) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        ssl.set_alpn_protos(match alpn {
+            Alpn::Either => b"\x02h2\x08http/1.1",
+            Alpn::Http1 => b"\x08http/1.1",
+            Alpn::Http2 => b"\x02h2",
+        })?;
+        match self.name.parse() {
+            Ok(address) => ssl.verify_param_mut().set_ip(address)?,
+            Err(_) => {
+                ssl.set_hostname(&self.name)?;
+                ssl.verify_param_mut().set_host(&self.name)?;
+            }
+        }
+        Ok(ssl)
     }
 }

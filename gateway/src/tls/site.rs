@@ -1,12 +1,37 @@
 //! One host's TLS: certificate, key, protocol settings.
+//!
+//! A [`Site`] is a BoringSSL context that connections switch to once their host is known. What a
+//! switch of context does not carry over (verify mode and callback) is set per connection by
+//! `handshake`; the session-id context is carried over and binds tickets to the host.
 
+use std::fmt;
 use std::sync::Arc;
 
-use super::Trust;
+use boring::error::ErrorStack;
+use boring::pkey::PKey;
+use boring::ssl::{
+    AlpnError, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
+    SslVersion, select_next_proto,
+};
+use boring::x509::X509;
+
+use super::trust::{Trust, sha256};
 use crate::hostname::HostName;
 use crate::snapshot::MtlsMode;
 
+/// ALPN, most wanted first.
+const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
+
+/// Key exchange groups, most wanted first. P-384 costs 19 times P-256 and is not offered.
+const GROUPS: &str = "X25519MLKEM768:X25519:P-256";
+
+/// TLS 1.2 suites: forward secrecy and AEAD only (RFC 9325 §4.2). TLS 1.3 has its own.
+const TLS12_CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
+    ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
+    ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+
 /// What a [`Site`] is built from.
+#[derive(Clone, Copy)]
 pub struct SiteSpec<'a> {
     /// The host, for messages and the session-id context.
     pub host: &'a HostName,
@@ -39,12 +64,38 @@ pub enum SiteError {
         /// What is wrong.
         why: String,
     },
+    /// Clients are asked for certificates that nobody could have signed.
+    #[error("host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the mode to `off`")]
+    NobodyTrusted {
+        /// The host.
+        host: HostName,
+        /// Its mode.
+        mtls: MtlsMode,
+    },
+    /// BoringSSL would not take the settings.
+    #[error("host {host}: {why}")]
+    Context {
+        /// The host.
+        host: HostName,
+        /// What BoringSSL said.
+        why: ErrorStack,
+    },
 }
 
 /// A host's TLS, ready to be given to connections.
 pub struct Site {
     /// Whether clients are asked for a certificate.
     pub mtls: MtlsMode,
+    /// Hosts with equal policies ask for the same certificates and judge them alike: a
+    /// connection to one may carry requests for the other.
+    pub policy: [u8; 32],
+    context: SslContext,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("mtls", &self.mtls).finish_non_exhaustive()
+    }
 }
 
 impl Site {
@@ -53,6 +104,85 @@ impl Site {
     /// # Errors
     /// See [`SiteError`].
     pub fn build(spec: &SiteSpec<'_>) -> Result<Self, SiteError> {
-        Ok(Self { mtls: spec.mtls })
+        if spec.mtls != MtlsMode::Off && spec.trust.is_empty() {
+            return Err(SiteError::NobodyTrusted { host: spec.host.clone(), mtls: spec.mtls });
+        }
+        let failed = |why| SiteError::Context { host: spec.host.clone(), why };
+        let mut builder = server_context().map_err(failed)?;
+        certify(&mut builder, spec)?;
+        let policy = policy(spec).map_err(failed)?;
+        finish(&mut builder, spec, &policy).map_err(failed)?;
+        Ok(Self { mtls: spec.mtls, policy, context: builder.build() })
     }
+
+    pub(super) fn context(&self) -> &SslContext {
+        &self.context
+    }
+}
+
+/// What every server context has, the one that connections start with included.
+pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
+    let mut builder = SslContextBuilder::new(SslMethod::tls_server())?;
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
+    builder.set_curves_list(GROUPS)?;
+    builder.set_strict_cipher_list(TLS12_CIPHERS)?;
+    builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION);
+    // Sessions live in tickets only: no cache to grow, to lock, or to keep a revoked client in.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    builder.set_alpn_select_callback(|_, offered| {
+        select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::ALERT_FATAL)
+    });
+    Ok(builder)
+}
+
+fn certify(builder: &mut SslContextBuilder, spec: &SiteSpec<'_>) -> Result<(), SiteError> {
+    let chain_error = |why: String| SiteError::Chain { host: spec.host.clone(), why };
+    let key_error = |why: String| SiteError::Key { host: spec.host.clone(), why };
+    let chain =
+        X509::stack_from_pem(spec.chain_pem).map_err(|error| chain_error(error.to_string()))?;
+    let mut certificates = chain.into_iter();
+    let leaf = certificates.next().ok_or_else(|| chain_error("no certificate in it".into()))?;
+    let key = PKey::private_key_from_pem(spec.key_pem)
+        .map_err(|error| key_error(error.to_string()))?;
+    let public = leaf.public_key().map_err(|error| chain_error(error.to_string()))?;
+    if !public.public_eq(&key) {
+        return Err(key_error("it does not belong to the certificate".into()));
+    }
+    let context = |why| SiteError::Context { host: spec.host.clone(), why };
+    builder.set_certificate(&leaf).map_err(context)?;
+    for certificate in certificates {
+        builder.add_extra_chain_cert(certificate).map_err(context)?;
+    }
+    builder.set_private_key(&key).map_err(context)?;
+    builder.check_private_key().map_err(|error| key_error(error.to_string()))
+}
+
+fn finish(
+    builder: &mut SslContextBuilder,
+    spec: &SiteSpec<'_>,
+    policy: &[u8; 32],
+) -> Result<(), ErrorStack> {
+    // A ticket of one host, mode or CA set is worth nothing at another (CVE-2025-23419).
+    let mut binding = policy.to_vec();
+    binding.extend_from_slice(spec.host.as_str().as_bytes());
+    builder.set_session_id_context(&sha256(&binding)?)?;
+    if spec.mtls != MtlsMode::Off {
+        for issuer in spec.trust.issuers() {
+            builder.add_client_ca(issuer)?;
+        }
+    }
+    Ok(())
+}
+
+fn policy(spec: &SiteSpec<'_>) -> Result<[u8; 32], ErrorStack> {
+    let mut bytes = vec![match spec.mtls {
+        MtlsMode::Off => 0,
+        MtlsMode::Request => 1,
+        MtlsMode::Require => 2,
+    }];
+    if spec.mtls != MtlsMode::Off {
+        bytes.extend_from_slice(spec.trust.digest());
+    }
+    sha256(&bytes)
 }

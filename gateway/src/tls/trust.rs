@@ -1,12 +1,23 @@
 //! What client certificates of a host are judged by: anchors and revocations.
+//!
+//! Compiled once per change, shared by every connection. Anything unreadable refuses the whole
+//! set: a CA set never becomes smaller or larger by accident. Does not judge; see `verify`.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::sync::Arc;
+
+use boring::hash::{MessageDigest, hash};
+use boring::x509::store::{X509Store, X509StoreBuilder};
+use boring::x509::verify::X509VerifyFlags;
+use boring::x509::{X509, X509Ref};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The UUID of a CA, managed or uploaded.
 pub type CaId = Arc<str>;
 
 /// One CA whose clients are believed.
+#[derive(Debug, Clone)]
 pub struct Anchor {
     /// The CA's UUID.
     pub id: CaId,
@@ -40,18 +51,113 @@ pub enum TrustError {
         /// What is missing.
         why: &'static str,
     },
+    /// BoringSSL would not build the store.
+    #[error("the CA set cannot be compiled: {0}")]
+    Store(#[from] boring::error::ErrorStack),
+}
+
+/// An anchor as the judge needs it.
+pub(super) struct CompiledAnchor {
+    pub(super) id: CaId,
+    pub(super) x509: X509,
+    /// SHA-256 of the DER.
+    pub(super) fingerprint: [u8; 32],
+    pub(super) revoked: Arc<HashSet<Box<[u8]>>>,
 }
 
 /// A compiled CA set with its revocations.
 pub struct Trust {
+    anchors: Vec<CompiledAnchor>,
+    store: X509Store,
+    digest: [u8; 32],
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust").field("anchors", &self.anchors.len()).finish_non_exhaustive()
+    }
 }
 
 impl Trust {
-    /// Compiles a CA set.
+    /// Compiles a CA set. An empty one believes nobody, and is only for hosts with mTLS off.
     ///
     /// # Errors
     /// Any anchor that is unreadable or cannot sign refuses the whole set.
-    pub fn build(_anchors: Vec<Anchor>) -> Result<Self, TrustError> {
-        Ok(Self {})
+    pub fn build(anchors: Vec<Anchor>) -> Result<Self, TrustError> {
+        let mut store = X509StoreBuilder::new()?;
+        // An issuing intermediate may be the anchor.
+        store.try_set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        let mut compiled = Vec::with_capacity(anchors.len());
+        for anchor in anchors {
+            let x509 = readable_issuer(&anchor)?;
+            store.add_cert(&x509)?;
+            compiled.push(CompiledAnchor {
+                fingerprint: sha256(&anchor.der)?,
+                id: anchor.id,
+                x509,
+                revoked: anchor.revoked,
+            });
+        }
+        let mut fingerprints: Vec<_> = compiled.iter().map(|anchor| anchor.fingerprint).collect();
+        fingerprints.sort_unstable();
+        let digest = sha256(&fingerprints.concat())?;
+        Ok(Self { anchors: compiled, store: store.build(), digest })
     }
+
+    /// SHA-256 over the set's certificates, whatever their order. Revocations are not part of it.
+    #[must_use]
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Whether nobody is believed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty()
+    }
+
+    /// The certificates, for the list that clients are shown (RFC 8446 §4.2.4).
+    pub(super) fn issuers(&self) -> impl Iterator<Item = &X509Ref> {
+        self.anchors.iter().map(|anchor| &*anchor.x509)
+    }
+
+    pub(super) fn anchors(&self) -> &[CompiledAnchor] {
+        &self.anchors
+    }
+
+    pub(super) fn store(&self) -> &X509Store {
+        &self.store
+    }
+}
+
+/// SHA-256 by BoringSSL.
+pub(super) fn sha256(bytes: &[u8]) -> Result<[u8; 32], boring::error::ErrorStack> {
+    let digest = hash(MessageDigest::sha256(), bytes)?;
+    let mut out = [0; 32];
+    out.copy_from_slice(&digest);
+    Ok(out)
+}
+
+fn readable_issuer(anchor: &Anchor) -> Result<X509, TrustError> {
+    let unreadable = |why: String| TrustError::Unreadable { id: anchor.id.clone(), why };
+    let (rest, parsed) =
+        X509Certificate::from_der(&anchor.der).map_err(|error| unreadable(error.to_string()))?;
+    if !rest.is_empty() {
+        return Err(unreadable("bytes follow the certificate".into()));
+    }
+    let cannot_sign = |why| TrustError::CannotSign {
+        id: anchor.id.clone(),
+        subject: parsed.subject().to_string(),
+        why,
+    };
+    let constraints =
+        parsed.basic_constraints().map_err(|error| unreadable(error.to_string()))?;
+    if !constraints.is_some_and(|constraints| constraints.value.ca) {
+        return Err(cannot_sign("basicConstraints does not say CA:TRUE (RFC 5280 §4.2.1.9)"));
+    }
+    let usage = parsed.key_usage().map_err(|error| unreadable(error.to_string()))?;
+    if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
+        return Err(cannot_sign("keyUsage lacks keyCertSign (RFC 5280 §4.2.1.3)"));
+    }
+    X509::from_der(&anchor.der).map_err(|error| unreadable(error.to_string()))
 }

@@ -1,0 +1,361 @@
+//! The handshake: from the first byte of a connection to its host and its client.
+//!
+//! Every connection starts on one shared context, the [`Acceptor`]'s. Its ClientHello callback is
+//! the authority on SNI: it finds the host in the connection's snapshot and sets everything that
+//! depends on it, because `SSL_set_SSL_CTX` carries neither verify mode nor callback over and a
+//! BoringSSL server never verifies a client again on resumption. So the chain is judged after
+//! every handshake, resumed ones too ([`Session::establish`]). Does no I/O and reads no clock.
+
+use std::sync::Arc;
+
+use boring::error::ErrorStack;
+use boring::ex_data::Index;
+use boring::ssl::{
+    ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslRef, SslVerifyError,
+    SslVerifyMode,
+};
+use boring::x509::X509;
+use foreign_types::ForeignTypeRef;
+
+use super::identity::ClientAuth;
+use super::session::Session;
+use super::site::server_context;
+use super::verdict::Reason;
+use super::verify::{Judgement, judge};
+use crate::hostname::NAME_BYTES_MAX;
+use crate::snapshot::{Host, MtlsMode, Snapshot};
+
+/// Where all server connections start. One for all workers, so that a ticket from one is good at
+/// every other; BoringSSL makes its ticket keys, rotates them, and never writes them anywhere.
+pub struct Acceptor {
+    context: SslContext,
+    state: Index<Ssl, State>,
+}
+
+/// What one connection is accepted with.
+#[derive(Debug, Clone, Copy)]
+pub struct AcceptSettings {
+    /// The time of judgement, seconds since the epoch.
+    pub now_sec: i64,
+    /// Bytes of certificates that the client may send.
+    pub chain_bytes_max: usize,
+    /// Whether rules will read the ClientHello.
+    pub keep_hello: bool,
+}
+
+/// What travels with a connection through BoringSSL's callbacks.
+struct State {
+    snapshot: Arc<Snapshot>,
+    now_sec: i64,
+    /// Canonical; `None` without the extension.
+    sni: Option<Box<str>>,
+    host: Option<Arc<Host>>,
+    keep_hello: bool,
+    hello: Vec<u8>,
+    judgement: Option<Judgement>,
+}
+
+/// Why a handshake did not succeed, as far as it got.
+#[derive(Debug)]
+pub struct HandshakeError {
+    /// Whose doing it was, in one word for metrics and logs.
+    pub refusal: Refusal,
+    /// What the ClientHello asked for.
+    pub sni: Option<Box<str>>,
+    /// The host that was found for it.
+    pub host: Option<Arc<Host>>,
+    /// The certificate, when one was sent.
+    pub client: Option<ClientAuth>,
+    /// BoringSSL's own words.
+    pub detail: String,
+}
+
+/// Why a handshake was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No host for this SNI.
+    UnknownHost,
+    /// No SNI, and no default host.
+    NoSni,
+    /// The host requires a certificate, and this one (or its absence) does not do.
+    ClientCertificate(Reason),
+    /// Plain HTTP on the TLS port.
+    PlainHttp,
+    /// The client said with an alert that it does not want us.
+    PeerAlert,
+    /// The client went away.
+    Closed,
+    /// No version, cipher or group in common, or no TLS at all.
+    Protocol,
+}
+
+impl Refusal {
+    /// The stable snake_case text for logs and metric labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnknownHost => "unknown_host",
+            Self::NoSni => "no_sni",
+            Self::ClientCertificate(reason) => reason.as_str(),
+            Self::PlainHttp => "plain_http",
+            Self::PeerAlert => "peer_alert",
+            Self::Closed => "closed",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// A handshake that succeeded.
+#[derive(Debug)]
+pub struct Established {
+    /// The host that SNI named.
+    pub host: Arc<Host>,
+    /// The snapshot that it was found in.
+    pub snapshot: Arc<Snapshot>,
+    /// Canonical SNI, `None` for the default host's nameless clients.
+    pub sni: Option<Box<str>>,
+    /// The client's chain, leaf first; empty without a certificate.
+    pub chain: Vec<X509>,
+    /// What the judge found of it.
+    pub client: ClientAuth,
+    /// From a ticket.
+    pub resumed: bool,
+    /// HTTP/2 was agreed on.
+    pub http2: bool,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub version: &'static str,
+    /// The cipher suite's name.
+    pub cipher: &'static str,
+    /// The ClientHello message, kept only when rules read it.
+    pub hello: Vec<u8>,
+}
+
+impl Acceptor {
+    /// Builds the context that all connections start on.
+    ///
+    /// # Errors
+    /// BoringSSL would not take the settings.
+    pub fn new() -> Result<Self, ErrorStack> {
+        let state = Ssl::new_ex_index()?;
+        let mut builder = server_context()?;
+        builder.set_select_certificate_callback(move |hello| {
+            choose_host(hello, state);
+            // An unknown name is refused one step later, where BoringSSL lets us say which alert.
+            Ok(())
+        });
+        builder.set_servername_callback(move |ssl, alert| {
+            let Some(state) = ssl.ex_data(state) else {
+                return Err(SniError::ALERT_FATAL);
+            };
+            if state.host.is_some() {
+                return Ok(());
+            }
+            // RFC 8446 §9.2 and RFC 6066 §3.
+            *alert = match state.sni {
+                None => SslAlert::MISSING_EXTENSION,
+                Some(_) => SslAlert::UNRECOGNIZED_NAME,
+            };
+            Err(SniError::ALERT_FATAL)
+        });
+        Ok(Self { context: builder.build(), state })
+    }
+
+    /// A connection at its first byte.
+    ///
+    /// # Errors
+    /// BoringSSL has no memory for it.
+    pub fn accept(
+        &self,
+        snapshot: Arc<Snapshot>,
+        settings: AcceptSettings,
+    ) -> Result<Session, ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        bound_chain(&mut ssl, settings.chain_bytes_max);
+        ssl.set_ex_data(
+            self.state,
+            State {
+                snapshot,
+                now_sec: settings.now_sec,
+                sni: None,
+                host: None,
+                keep_hello: settings.keep_hello,
+                hello: Vec::new(),
+                judgement: None,
+            },
+        );
+        Session::accept(ssl)
+    }
+
+    /// What a finished handshake made of the connection: judges the chain, whether it was sent
+    /// just now or came out of a ticket.
+    ///
+    /// # Errors
+    /// The host requires a certificate and a resumed session no longer has one that verifies; the
+    /// alert that says so is waiting to be sent.
+    pub fn establish(&self, session: &mut Session) -> Result<Established, Box<HandshakeError>> {
+        let resumed = session.ssl().session_reused();
+        let chain = chain_of(session.ssl());
+        let Some(state) = session.ssl_mut().ex_data_mut(self.state) else {
+            return Err(self.failure(session, "the connection lost its state".into()));
+        };
+        let Some(host) = state.host.clone() else {
+            return Err(self.failure(session, "no host was chosen".into()));
+        };
+        let judgement = match state.judgement.take() {
+            Some(judgement) => judgement,
+            None if host.site.mtls == MtlsMode::Off => Judgement::NONE,
+            None => judge(&chain, &host.trust, state.now_sec),
+        };
+        let chain = if host.site.mtls == MtlsMode::Off { Vec::new() } else { chain };
+        if host.site.mtls == MtlsMode::Require && !judgement.verdict.verified {
+            let reason = judgement.verdict.reason;
+            state.judgement = Some(judgement);
+            session.send_alert(alert_of(reason).1);
+            return Err(self.failure(session, "the resumed session is no longer believed".into()));
+        }
+        let client = ClientAuth::read(&chain, &judgement);
+        let (snapshot, sni) = (state.snapshot.clone(), state.sni.take());
+        let hello = std::mem::take(&mut state.hello);
+        let ssl = session.ssl();
+        Ok(Established {
+            host,
+            snapshot,
+            sni,
+            chain,
+            client,
+            resumed,
+            http2: ssl.selected_alpn_protocol() == Some(b"h2"),
+            version: ssl.version_str(),
+            cipher: ssl.current_cipher().map_or("", |cipher| cipher.name()),
+            hello,
+        })
+    }
+
+    /// Gathers what is known of a handshake that failed with `detail`.
+    #[must_use]
+    pub fn failure(&self, session: &Session, detail: String) -> Box<HandshakeError> {
+        let mut error = HandshakeError {
+            refusal: Refusal::Protocol,
+            sni: None,
+            host: None,
+            client: None,
+            detail,
+        };
+        let Some(state) = session.ssl().ex_data(self.state) else {
+            return Box::new(error);
+        };
+        error.sni.clone_from(&state.sni);
+        error.host.clone_from(&state.host);
+        let said_hello = state.host.is_some() || session.ssl().client_random(&mut [0; 1]) == 0;
+        if let Some(judgement) = &state.judgement {
+            error.client = Some(ClientAuth::read(&chain_of(session.ssl()), judgement));
+            if !judgement.verdict.verified {
+                error.refusal = Refusal::ClientCertificate(judgement.verdict.reason);
+            }
+        } else if state.host.is_none() && state.sni.is_some() {
+            error.refusal = Refusal::UnknownHost;
+        } else if error.detail.contains("HTTP_REQUEST") {
+            error.refusal = Refusal::PlainHttp;
+        } else if error.detail.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") {
+            error.refusal = Refusal::ClientCertificate(Reason::NotPresented);
+        } else if error.detail.contains("ALERT_") {
+            error.refusal = Refusal::PeerAlert;
+        } else if error.detail.is_empty() {
+            error.refusal = Refusal::Closed;
+        } else if !said_hello {
+            error.refusal = Refusal::NoSni;
+        }
+        Box::new(error)
+    }
+}
+
+/// The ClientHello callback: finds the host and makes this connection its.
+fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
+    let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
+    let bytes = hello.as_bytes().to_vec();
+    let Some(state) = hello.ssl_mut().ex_data_mut(index) else { return };
+    let host = match &sni {
+        Some(name) => state.snapshot.host(name),
+        None => state.snapshot.default_host.as_ref(),
+    };
+    let host = host.cloned();
+    state.sni = sni;
+    if state.keep_hello {
+        state.hello = bytes;
+    }
+    let Some(host) = host else { return };
+    if host_takes_over(hello.ssl_mut(), &host, index).is_ok() {
+        if let Some(state) = hello.ssl_mut().ex_data_mut(index) {
+            state.host = Some(host);
+        }
+    }
+}
+
+fn host_takes_over(
+    ssl: &mut SslRef,
+    host: &Arc<Host>,
+    index: Index<Ssl, State>,
+) -> Result<(), ErrorStack> {
+    ssl.set_ssl_context(host.site.context())?;
+    match host.site.mtls {
+        MtlsMode::Off => ssl.set_verify(SslVerifyMode::NONE),
+        // Whatever was sent is judged once the handshake is over; rules decide.
+        MtlsMode::Request => {
+            ssl.set_custom_verify_callback(SslVerifyMode::PEER, |_| Ok(()));
+        }
+        MtlsMode::Require => {
+            let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+            let trust = host.trust.clone();
+            ssl.set_custom_verify_callback(mode, move |ssl| {
+                let chain = chain_of(ssl);
+                let Some(state) = ssl.ex_data_mut(index) else {
+                    return Err(SslVerifyError::Invalid(SslAlert::INTERNAL_ERROR));
+                };
+                let judgement = judge(&chain, &trust, state.now_sec);
+                let verdict = judgement.verdict;
+                state.judgement = Some(judgement);
+                if verdict.verified {
+                    Ok(())
+                } else {
+                    Err(SslVerifyError::Invalid(alert_of(verdict.reason).0))
+                }
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Lower case, without the trailing dot; anything that no host could be called is no SNI of ours.
+fn canonical(name: &str) -> Option<Box<str>> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    (!name.is_empty() && name.len() <= NAME_BYTES_MAX).then(|| name.to_ascii_lowercase().into())
+}
+
+/// The chain as sent, leaf first. On a server BoringSSL keeps the leaf apart from the rest.
+fn chain_of(ssl: &SslRef) -> Vec<X509> {
+    let leaf = ssl.peer_certificate();
+    let rest = ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
+    leaf.into_iter().chain(rest).collect()
+}
+
+/// RFC 8446 §6.2: for boring's callbacks, and as the byte on the wire.
+fn alert_of(reason: Reason) -> (SslAlert, u8) {
+    match reason {
+        Reason::NotPresented => (SslAlert::CERTIFICATE_REQUIRED, 116),
+        Reason::Expired | Reason::NotYetValid => (SslAlert::CERTIFICATE_EXPIRED, 45),
+        Reason::Revoked => (SslAlert::CERTIFICATE_REVOKED, 44),
+        Reason::UnknownCa | Reason::SelfSigned => (SslAlert::UNKNOWN_CA, 48),
+        Reason::WrongEku | Reason::KeyUsage => (SslAlert::UNSUPPORTED_CERTIFICATE, 43),
+        _ => (SslAlert::BAD_CERTIFICATE, 42),
+    }
+}
+
+/// BoringSSL's default of 100 KiB of certificates is an invitation.
+fn bound_chain(ssl: &mut Ssl, bytes_max: usize) {
+    #[expect(unsafe_code, reason = "boring has no safe call for the size of the peer's chain")]
+    // SAFETY: `SSL_set_max_cert_list` wants a live `SSL`; this one is owned and borrowed
+    // exclusively, and the value is plain data.
+    unsafe {
+        boring_sys::SSL_set_max_cert_list(ssl.as_ptr(), bytes_max);
+    }
+}

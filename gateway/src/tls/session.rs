@@ -1,0 +1,150 @@
+//! One TLS connection over memory: plaintext on one side, [`Wire`] on the other.
+//!
+//! Wraps BoringSSL so that callers see three outcomes only: done, more ciphertext needed, over.
+//! Does no I/O; whoever owns the session moves what is in the wire.
+
+use std::fmt;
+use std::io;
+use std::mem::MaybeUninit;
+
+use boring::error::ErrorStack;
+use boring::ssl::{Error, ErrorCode, Ssl, SslRef, SslStream};
+use foreign_types::ForeignTypeRef;
+
+use super::origin::{Alpn, OriginTls};
+use super::wire::Wire;
+
+/// A TLS connection over two memory buffers.
+pub struct Session {
+    stream: SslStream<Wire>,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Server,
+    Client,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    pub(super) fn accept(ssl: Ssl) -> Result<Self, ErrorStack> {
+        Ok(Self { stream: SslStream::new(ssl, Wire::default())?, role: Role::Server })
+    }
+
+    /// A connection to an origin at its first byte.
+    ///
+    /// # Errors
+    /// BoringSSL has no memory for it.
+    pub fn connect(tls: &OriginTls, alpn: Alpn) -> Result<Self, ErrorStack> {
+        let ssl = tls.start(alpn)?;
+        Ok(Self { stream: SslStream::new(ssl, Wire::default())?, role: Role::Client })
+    }
+
+    /// Goes on with the handshake as far as the wire allows. `Ok(false)`: more ciphertext needed.
+    /// Whatever the outcome, the wire may hold bytes to send.
+    ///
+    /// # Errors
+    /// The handshake has failed, in BoringSSL's words; empty when the peer just closed.
+    pub fn handshake(&mut self) -> Result<bool, String> {
+        loop {
+            let outcome = match self.role {
+                Role::Server => self.stream.accept(),
+                Role::Client => self.stream.connect(),
+            };
+            match outcome {
+                Ok(()) => return Ok(true),
+                Err(error) if again(&error) => {}
+                Err(error) if starved(&error) => return Ok(false),
+                Err(error) if closed(&error) => return Err(String::new()),
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+    }
+
+    /// Reads plaintext. `None`: more ciphertext needed; `Some(0)`: the peer has closed.
+    ///
+    /// # Errors
+    /// The connection is broken: a bad record, a fatal alert.
+    pub fn read(&mut self, into: &mut [MaybeUninit<u8>]) -> io::Result<Option<usize>> {
+        loop {
+            match self.stream.ssl_read_uninit(into) {
+                Ok(count) => return Ok(Some(count)),
+                Err(error) if again(&error) => {}
+                Err(error) if starved(&error) => return Ok(None),
+                Err(error) if closed(&error) => return Ok(Some(0)),
+                Err(error) => return Err(error.into_io_error().unwrap_or_else(io::Error::other)),
+            }
+        }
+    }
+
+    /// Encrypts all of `from` into the wire.
+    ///
+    /// # Errors
+    /// The connection is broken or already closed for writing.
+    pub fn write(&mut self, from: &[u8]) -> io::Result<usize> {
+        // The wire takes everything, so there is nothing to wait for.
+        self.stream
+            .ssl_write(from)
+            .map_err(|error| error.into_io_error().unwrap_or_else(io::Error::other))
+    }
+
+    /// Puts a close_notify into the wire (RFC 8446 §6.1). Once is enough, more does no harm.
+    pub fn close(&mut self) {
+        // An error means that the connection is over already, which is what was wanted.
+        drop(self.stream.shutdown());
+    }
+
+    /// The protocol that ALPN agreed on.
+    #[must_use]
+    pub fn is_http2(&self) -> bool {
+        self.ssl().selected_alpn_protocol() == Some(b"h2")
+    }
+
+    /// The buffers.
+    pub fn wire(&mut self) -> &mut Wire {
+        self.stream.get_mut()
+    }
+
+    pub(super) fn ssl(&self) -> &SslRef {
+        self.stream.ssl()
+    }
+
+    pub(super) fn ssl_mut(&mut self) -> &mut SslRef {
+        self.stream.ssl_mut()
+    }
+
+    /// Puts a fatal alert into the wire. Nothing can be written after it.
+    pub(super) fn send_alert(&mut self, alert: u8) {
+        #[expect(unsafe_code, reason = "boring has no safe call that sends an alert")]
+        // SAFETY: `SSL_send_fatal_alert` wants a live `SSL` that is not used elsewhere during the
+        // call; the stream owns it and is borrowed exclusively.
+        unsafe {
+            boring_sys::SSL_send_fatal_alert(self.stream.ssl_mut().as_ptr(), alert);
+        }
+    }
+}
+
+/// BoringSSL made progress without I/O and wants to be called again.
+fn again(error: &Error) -> bool {
+    error.code() == ErrorCode::WANT_READ && error.io_error().is_none()
+}
+
+/// The wire is empty.
+fn starved(error: &Error) -> bool {
+    error.code() == ErrorCode::WANT_READ
+}
+
+/// The peer has closed, with a close_notify or without. HTTP's own framing (RFC 9112 §8) tells
+/// whether a message was cut short.
+fn closed(error: &Error) -> bool {
+    error.code() == ErrorCode::ZERO_RETURN
+        || (error.code() == ErrorCode::SYSCALL
+            && error.io_error().is_none()
+            && error.ssl_error().is_none())
+}

@@ -1,0 +1,193 @@
+//! The judge: chain, trust and time in, [`Judgement`] out.
+//!
+//! BoringSSL builds and checks the path (RFC 5280 §6: validity, basicConstraints, path length,
+//! key usage, name constraints, signatures) against the host's own anchors and nothing else, for
+//! the purpose of TLS clients. What it does not check is added here: key strength, and whether an
+//! anchor has revoked what it signed. Never reads a clock: the time is an argument.
+
+use boring::pkey::Id;
+use boring::stack::Stack;
+use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
+use foreign_types::ForeignTypeRef;
+
+use super::trust::{CaId, Trust, sha256};
+use super::verdict::{Reason, Verdict};
+use crate::limits::{CHAIN_BYTES_CEILING, CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
+
+/// What the judge found of one chain.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// Presented, verified, revoked, and why.
+    pub verdict: Verdict,
+    /// The anchor that the chain ends in, when verified.
+    pub anchor: Option<CaId>,
+    /// The leaf's issuer, when verified.
+    pub issuer: Option<X509>,
+}
+
+impl Judgement {
+    /// No certificate was sent.
+    pub(super) const NONE: Self = Self { verdict: Verdict::NONE, anchor: None, issuer: None };
+
+    fn refused(reason: Reason) -> Self {
+        let verdict = Verdict { presented: true, verified: false, revoked: false, reason };
+        Self { verdict, anchor: None, issuer: None }
+    }
+}
+
+/// Judges a chain, leaf first, at `now_sec` seconds since the epoch.
+#[must_use]
+pub fn judge(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+    let Some((leaf, sent)) = chain.split_first() else {
+        return Judgement::NONE;
+    };
+    // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
+    judge_path(leaf, sent, trust, now_sec).unwrap_or_else(|_| Judgement::refused(Reason::Other))
+}
+
+fn judge_path(
+    leaf: &X509Ref,
+    sent: &[X509],
+    trust: &Trust,
+    now_sec: i64,
+) -> Result<Judgement, boring::error::ErrorStack> {
+    let mut bytes = leaf.to_der()?.len();
+    let mut untrusted = Stack::new()?;
+    for certificate in sent {
+        bytes += certificate.to_der()?.len();
+        untrusted.push(certificate.clone())?;
+    }
+    if bytes as u64 > CHAIN_BYTES_CEILING {
+        return Ok(Judgement::refused(Reason::Malformed));
+    }
+    if let Some(reason) = weakness(leaf) {
+        return Ok(Judgement::refused(reason));
+    }
+    let mut context = X509StoreContext::new()?;
+    context.init(trust.store(), leaf, &untrusted, |context| {
+        let parameters = context.verify_param_mut();
+        parameters.set_time(now_sec);
+        parameters.set_depth(CHAIN_DEPTH_MAX);
+        for_tls_clients(parameters)?;
+        if !context.verify_cert()? {
+            let reason = reason_of(context.verify_result(), leaf);
+            return Ok(Judgement::refused(reason));
+        }
+        verified(context, trust)
+    })
+}
+
+/// Finds the anchor of a verified path and what has been revoked on it.
+fn verified(
+    context: &boring::x509::X509StoreContextRef,
+    trust: &Trust,
+) -> Result<Judgement, boring::error::ErrorStack> {
+    let path: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
+    let mut anchor = None;
+    let mut revoked = false;
+    for (subject, issuer) in path.iter().zip(path.iter().skip(1)) {
+        if let Some(weak) = weakness(issuer) {
+            return Ok(Judgement::refused(weak));
+        }
+        let fingerprint = sha256(&issuer.to_der()?)?;
+        if let Some(issued_by) = trust.anchors().iter().find(|a| a.fingerprint == fingerprint) {
+            let serial = subject.serial_number().to_bn()?.to_vec();
+            revoked |= issued_by.revoked.contains(serial.as_slice());
+            anchor = Some(issued_by.id.clone());
+        }
+    }
+    if let (None, [only]) = (&anchor, path.as_slice()) {
+        // The leaf itself is in the set: an anchor is a CA, and a CA is no client.
+        let fingerprint = sha256(&only.to_der()?)?;
+        if trust.anchors().iter().any(|a| a.fingerprint == fingerprint) {
+            return Ok(Judgement::refused(Reason::WrongEku));
+        }
+    }
+    // A verified path always ends in an anchor; without one nothing is believed.
+    if anchor.is_none() {
+        return Ok(Judgement::refused(Reason::UnknownCa));
+    }
+    let reason = if revoked { Reason::Revoked } else { Reason::Verified };
+    Ok(Judgement {
+        verdict: Verdict { presented: true, verified: true, revoked, reason },
+        anchor,
+        issuer: path.get(1).map(|issuer| (*issuer).to_owned()),
+    })
+}
+
+/// Requires clientAuth wherever an extendedKeyUsage is there (RFC 5280 §4.2.1.12).
+fn for_tls_clients(
+    parameters: &mut boring::x509::verify::X509VerifyParamRef,
+) -> Result<(), boring::error::ErrorStack> {
+    #[expect(unsafe_code, reason = "boring has no safe call for the purpose of a verification")]
+    // SAFETY: `X509_VERIFY_PARAM_set_purpose` wants a live parameter object; the reference is one,
+    // borrowed exclusively for the length of the call.
+    let done = unsafe {
+        boring_sys::X509_VERIFY_PARAM_set_purpose(
+            parameters.as_ptr(),
+            boring_sys::X509_PURPOSE_SSL_CLIENT,
+        )
+    };
+    if done == 1 { Ok(()) } else { Err(boring::error::ErrorStack::get()) }
+}
+
+/// Keys that are too small to be believed or large enough to be an attack on our CPU.
+fn weakness(certificate: &X509Ref) -> Option<Reason> {
+    let Ok(key) = certificate.public_key() else {
+        return Some(Reason::Malformed);
+    };
+    match key.id() {
+        Id::RSA | Id::RSAPSS if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&key.bits()) => {
+            Some(Reason::WeakKey)
+        }
+        _ => None,
+    }
+}
+
+fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
+    let Err(error) = result else {
+        return Reason::Other;
+    };
+    match error {
+        X509VerifyError::CERT_HAS_EXPIRED => Reason::Expired,
+        X509VerifyError::CERT_NOT_YET_VALID => Reason::NotYetValid,
+        X509VerifyError::DEPTH_ZERO_SELF_SIGNED_CERT => Reason::SelfSigned,
+        X509VerifyError::SELF_SIGNED_CERT_IN_CHAIN
+        | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT
+        | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+        | X509VerifyError::UNABLE_TO_VERIFY_LEAF_SIGNATURE
+        | X509VerifyError::CERT_UNTRUSTED => Reason::UnknownCa,
+        X509VerifyError::CERT_CHAIN_TOO_LONG | X509VerifyError::PATH_LENGTH_EXCEEDED => {
+            Reason::PathLength
+        }
+        X509VerifyError::INVALID_CA | X509VerifyError::INVALID_NON_CA => Reason::NotACa,
+        X509VerifyError::INVALID_PURPOSE if forbids_client_auth(leaf) => Reason::WrongEku,
+        X509VerifyError::INVALID_PURPOSE
+        | X509VerifyError::KEYUSAGE_NO_CERTSIGN
+        | X509VerifyError::KEYUSAGE_NO_DIGITAL_SIGNATURE => Reason::KeyUsage,
+        X509VerifyError::PERMITTED_VIOLATION
+        | X509VerifyError::EXCLUDED_VIOLATION
+        | X509VerifyError::SUBTREE_MINMAX
+        | X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE
+        | X509VerifyError::UNSUPPORTED_CONSTRAINT_SYNTAX
+        | X509VerifyError::UNSUPPORTED_NAME_SYNTAX
+        | X509VerifyError::NAME_CONSTRAINTS_WITHOUT_SANS => Reason::NameConstraint,
+        X509VerifyError::CERT_SIGNATURE_FAILURE
+        | X509VerifyError::UNABLE_TO_DECRYPT_CERT_SIGNATURE
+        | X509VerifyError::UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY => Reason::BadSignature,
+        X509VerifyError::UNHANDLED_CRITICAL_EXTENSION => Reason::UnknownCriticalExtension,
+        X509VerifyError::INVALID_EXTENSION
+        | X509VerifyError::INVALID_POLICY_EXTENSION
+        | X509VerifyError::ERROR_IN_CERT_NOT_BEFORE_FIELD
+        | X509VerifyError::ERROR_IN_CERT_NOT_AFTER_FIELD => Reason::Malformed,
+        _ => Reason::Other,
+    }
+}
+
+/// An extendedKeyUsage is there and does not list clientAuth.
+fn forbids_client_auth(leaf: &X509Ref) -> bool {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let Ok(der) = leaf.to_der() else { return false };
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return false };
+    matches!(parsed.extended_key_usage(), Ok(Some(usage)) if !usage.value.client_auth)
+}
