@@ -90,14 +90,16 @@ pub const SAN_COUNT_MAX: usize = 256;
 
 // --- Observation -----------------------------------------------------------------------------
 
-/// Hosts with statistics of their own on one worker; all further ones share the entry `_other`.
-/// A host that records everything costs about 90 KiB, so this bounds a worker at about 370 MiB
-/// where really every host records every stage, and at a few MiB where a few are busy.
-pub const OBSERVED_HOSTS_MAX: usize = 4_096;
+/// Hosts with statistics of their own on one worker; all further ones share the entry `_other`. A
+/// host that records every stage costs about 200 KiB (eight histograms, made on first use), so
+/// this bounds a worker at 200 MiB; a few busy hosts cost a few MiB.
+pub const OBSERVED_HOSTS_MAX: usize = 1_024;
 /// Rules with a match counter of their own on one worker; all further ones share `_other`.
 pub const OBSERVED_RULES_MAX: usize = 10_000;
-/// Shortest time that a histogram tells from nothing: below it a clock read dominates.
-pub const HISTOGRAM_MIN: Duration = Duration::from_micros(1);
+/// Different words (stops, reasons) that one counter tells apart; all further ones share `other`.
+pub const OBSERVED_WORDS_MAX: usize = 64;
+/// Shortest time that a histogram tells from nothing: deciding on rules takes about this.
+pub const HISTOGRAM_MIN: Duration = Duration::from_nanos(100);
 /// Longest time that a histogram tells apart; longer ones count as this.
 pub const HISTOGRAM_MAX: Duration = Duration::from_secs(60);
 /// Significant digits of a histogram: two, so a percentile is right within 1 %. Three would cost
@@ -109,14 +111,22 @@ pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Lines that may wait for the access-log writer: about a tenth of a second at 100,000 requests a
 /// second. When it is full a line is dropped and counted; requests never wait for the disk.
 pub const ACCESS_LOG_QUEUE_LINES: usize = 16_384;
-/// Bytes of one text field in the access log; a longer one is cut and ends with `…`.
+/// Bytes of lines that may wait for the writer, whatever their number: peers choose how long
+/// their paths are. When it is full a line is dropped and counted.
+pub const ACCESS_LOG_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of one text field in the access log, escapes included; a longer one is cut and ends in
+/// `…`.
 pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 2_048;
-/// Bytes of one access-log line before escaping is counted; a reused buffer larger than this is
-/// given back to the allocator.
+/// Bytes of a line buffer that is kept for the next line; a larger one goes back to the allocator.
 pub const ACCESS_LOG_LINE_BYTES_KEPT: usize = 8 * 1024;
 /// Emptied line buffers that wait to be used again.
 pub const ACCESS_LOG_BUFFERS_KEPT: usize = 1_024;
-/// `log` rules named in one access-log line; the rest is counted in `logged_more`.
+/// Bytes that the writer gathers for one write.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 256 * 1024;
+/// How long the writer gathers lines after it was woken: it bounds wake-ups to some hundred a
+/// second, and a line's delay to this.
+pub const ACCESS_LOG_GATHER: Duration = Duration::from_millis(5);
+/// `log` rules named in one access-log line; the rest is left out.
 pub const ACCESS_LOG_RULES_MAX: usize = 32;
 
 // --- Command line ----------------------------------------------------------------------------
@@ -139,3 +149,5 @@ const _: () = assert!(CHAIN_BYTES_FLOOR < CHAIN_BYTES_CEILING);
 const _: () = assert!(HISTOGRAM_MIN.as_nanos() < HISTOGRAM_MAX.as_nanos());
 const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);
 const _: () = assert!(ACCESS_LOG_BUFFERS_KEPT <= ACCESS_LOG_QUEUE_LINES);
+const _: () = assert!(ACCESS_LOG_LINE_BYTES_KEPT < ACCESS_LOG_WRITE_BYTES);
+const _: () = assert!(ACCESS_LOG_WRITE_BYTES < ACCESS_LOG_QUEUE_BYTES);

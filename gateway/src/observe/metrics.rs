@@ -1,0 +1,673 @@
+//! Statistics as OpenMetrics 1.0 text.
+//!
+//! Owns the names of all metrics: base units, `_total` counters, no label that a peer could
+//! choose (hosts are configured, rules and reasons come from us). Does not ask workers: the
+//! caller brings their statistics.
+//!
+//! | metric | labels |
+//! |---|---|
+//! | `postern_request_duration_seconds` | host |
+//! | `postern_stage_duration_seconds` | host, stage |
+//! | `postern_requests_total` | host, status_class, outcome, client |
+//! | `postern_received_bytes_total`, `postern_sent_bytes_total` | host |
+//! | `postern_tls_handshakes_total` | host, result (`full`, `resumed`, or why it failed) |
+//! | `postern_client_cert_verify_total` | host, reason |
+//! | `postern_origin_errors_total` | host, reason |
+//! | `postern_rule_matches_total` | rule_id, action |
+//! | `postern_connection_stops_total` | stop |
+//! | `postern_connections_accepted_total`, `_refused_total`, `_handed_over_total` | worker |
+//! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
+//! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
+//! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Stage;
+use super::stats::{CLASSES, CLIENTS, OTHER_NAME, OUTCOMES, StageHistogram, WorkerStats};
+
+/// The media type of [`render`]'s text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Upper bounds of histogram buckets in seconds: from what deciding on rules takes to what an
+/// origin may take.
+const BUCKETS: [f64; 22] = [
+    0.000_001,
+    0.000_005,
+    0.000_025,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    20.0,
+    30.0,
+    f64::INFINITY,
+];
+
+/// What holds of the process as a whole.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// When it started.
+    pub started: SystemTime,
+    /// [`crate::snapshot::Snapshot::generation`].
+    pub generation: u64,
+    /// [`crate::snapshot::Snapshot::trust_epoch`].
+    pub trust_epoch: u64,
+    /// Hosts in the snapshot.
+    pub hosts: usize,
+    /// [`super::AccessLog::dropped`].
+    pub access_log_dropped: u64,
+    /// [`super::FleetStatus::draining`].
+    pub draining: bool,
+}
+
+/// All metrics of these workers and this process.
+#[must_use]
+pub fn render(workers: &[WorkerStats], process: &Process) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape {
+        sum: WorkerStats::sum(workers),
+        workers: workers.to_vec(),
+        process: process.clone(),
+        usage: Usage::read(),
+    }));
+    let mut out = String::with_capacity(64 * 1024);
+    match text::encode(&mut out, &registry) {
+        Ok(()) => out,
+        // Writing into a string does not fail; an empty exposition is still a valid one.
+        Err(fmt::Error) => "# EOF\n".into(),
+    }
+}
+
+#[derive(Debug)]
+struct Scrape {
+    sum: WorkerStats,
+    workers: Vec<WorkerStats>,
+    process: Process,
+    usage: Usage,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut encoder;
+        self.latencies(out)?;
+        self.hosts(out)?;
+        self.connections(out)?;
+        self.process(out)
+    }
+}
+
+impl Scrape {
+    fn latencies(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let recorded = |stage: Stage| {
+            self.sum.hosts.iter().filter_map(move |host| {
+                host.stages
+                    .get(stage as usize)?
+                    .as_deref()
+                    .map(|histogram| (&*host.name, histogram))
+            })
+        };
+        let help = "From the complete head of a request to the last byte of its response";
+        let mut family = out.encode_descriptor(
+            "postern_request_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (host, histogram) in recorded(Stage::Total) {
+            let labels = [("host", host)];
+            histogram.encode(&mut family.encode_family(&labels)?)?;
+        }
+        let help = "Time of one stage of a connection or request";
+        let mut family = out.encode_descriptor(
+            "postern_stage_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for stage in Stage::ALL
+            .into_iter()
+            .filter(|stage| *stage != Stage::Total)
+        {
+            for (host, histogram) in recorded(stage) {
+                let labels = [("host", host), ("stage", stage.as_str())];
+                histogram.encode(&mut family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hosts(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let hosts = &self.sum.hosts;
+        counters(
+            out,
+            "postern_requests",
+            "Requests answered",
+            hosts.iter().flat_map(|host| {
+                host.requests.cells().filter(|(.., count)| *count > 0).map(
+                    |(class, outcome, client, count)| {
+                        let word = |words: &[&'static str], index: usize| {
+                            words.get(index).copied().unwrap_or("other")
+                        };
+                        let labels = [
+                            ("host", &*host.name),
+                            ("status_class", word(&CLASSES, class)),
+                            ("outcome", word(&OUTCOMES, outcome)),
+                            ("client", word(&CLIENTS, client)),
+                        ];
+                        (labels, count)
+                    },
+                )
+            }),
+        )?;
+        let used = || {
+            hosts.iter().filter(|host| {
+                &*host.name != OTHER_NAME || host.bytes_received + host.bytes_sent > 0
+            })
+        };
+        for (name, help, sent) in [
+            ("postern_received_bytes", "Bytes of request bodies", false),
+            ("postern_sent_bytes", "Bytes of response bodies", true),
+        ] {
+            counters(
+                out,
+                name,
+                help,
+                used().map(|host| {
+                    (
+                        [("host", &*host.name)],
+                        if sent {
+                            host.bytes_sent
+                        } else {
+                            host.bytes_received
+                        },
+                    )
+                }),
+            )?;
+        }
+        let without_host = self
+            .sum
+            .handshakes
+            .iter()
+            .map(|(result, count)| ([("host", ""), ("result", result)], count));
+        counters(
+            out,
+            "postern_tls_handshakes",
+            "TLS handshakes with clients",
+            without_host.chain(hosts.iter().flat_map(|host| {
+                host.handshakes
+                    .iter()
+                    .map(|(result, count)| ([("host", &*host.name), ("result", result)], count))
+            })),
+        )?;
+        let help = "Judgements of client certificates";
+        counters(
+            out,
+            "postern_client_cert_verify",
+            help,
+            hosts.iter().flat_map(|host| {
+                host.verdicts
+                    .iter()
+                    .map(|(reason, count)| ([("host", &*host.name), ("reason", reason)], count))
+            }),
+        )?;
+        counters(
+            out,
+            "postern_origin_errors",
+            "Requests that the origin failed",
+            hosts.iter().flat_map(|host| {
+                host.origin_errors
+                    .iter()
+                    .map(|(reason, count)| ([("host", &*host.name), ("reason", reason)], count))
+            }),
+        )?;
+        let mut rules: Vec<_> = self.sum.rules.iter().collect();
+        rules.sort_by_key(|(id, _)| &***id);
+        counters(
+            out,
+            "postern_rule_matches",
+            "Requests that a rule matched",
+            rules.into_iter().flat_map(|(id, matches)| {
+                [("block", matches.blocked), ("log", matches.logged)]
+                    .into_iter()
+                    .filter(|(_, count)| *count > 0)
+                    .map(move |(action, count)| ([("rule_id", &**id), ("action", action)], count))
+            }),
+        )
+    }
+
+    fn connections(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stops = self
+            .sum
+            .stops
+            .iter()
+            .map(|(stop, count)| ([("stop", stop)], count));
+        counters(
+            out,
+            "postern_connection_stops",
+            "Client connections that ended, by the one reason",
+            stops,
+        )?;
+        type Read = fn(&WorkerStats) -> u64;
+        let workers: Vec<(String, &WorkerStats)> = self
+            .workers
+            .iter()
+            .map(|stats| (stats.worker.to_string(), stats))
+            .collect();
+        let per_worker = |read: Read| {
+            workers
+                .iter()
+                .map(move |(name, stats)| ([("worker", name.as_str())], read(stats)))
+        };
+        let totals: [(&str, &str, Read); 3] = [
+            (
+                "postern_connections_accepted",
+                "Client connections accepted",
+                |stats| stats.accepted,
+            ),
+            (
+                "postern_connections_refused",
+                "Client connections closed because limit.connections was reached",
+                |stats| stats.refused,
+            ),
+            (
+                "postern_connections_handed_over",
+                "Client connections given to another worker",
+                |stats| stats.handed_over,
+            ),
+        ];
+        for (name, help, read) in totals {
+            counters(out, name, help, per_worker(read))?;
+        }
+        let levels: [(&str, &str, Read); 4] = [
+            (
+                "postern_connections_open",
+                "Client connections open",
+                |stats| stats.connections_open,
+            ),
+            (
+                "postern_connections_idle",
+                "Client connections without a request in progress",
+                |stats| stats.connections_idle,
+            ),
+            (
+                "postern_origin_connections_open",
+                "Origin connections open",
+                |stats| stats.origin_connections_open,
+            ),
+            (
+                "postern_origin_connections_idle",
+                "Origin connections that wait for a request",
+                |stats| stats.origin_connections_idle,
+            ),
+        ];
+        for (name, help, read) in levels {
+            gauges(out, name, help, per_worker(read))?;
+        }
+        Ok(())
+    }
+
+    fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Process {
+            generation,
+            trust_epoch,
+            hosts,
+            access_log_dropped,
+            draining,
+            started,
+        } = &self.process;
+        for (name, help, value) in [
+            (
+                "postern_snapshot_generation",
+                "Generation of the published snapshot",
+                *generation,
+            ),
+            (
+                "postern_trust_epoch",
+                "Moves when a CA, CRL or revocation changes",
+                *trust_epoch,
+            ),
+            (
+                "postern_hosts",
+                "Hosts in the published snapshot",
+                *hosts as u64,
+            ),
+            (
+                "postern_workers",
+                "Workers that answered this scrape",
+                self.workers.len() as u64,
+            ),
+            (
+                "postern_draining",
+                "1 while the gateway finishes requests and takes none",
+                u64::from(*draining),
+            ),
+        ] {
+            gauge(out, name, help, None, value)?;
+        }
+        let help =
+            "Lines that the access log lost because its writer was behind or its disk failed";
+        counters(
+            out,
+            "postern_access_log_dropped",
+            help,
+            std::iter::once(([("", ""); 0], *access_log_dropped)),
+        )?;
+        let mut build =
+            out.encode_descriptor("postern_build", "What runs here", None, MetricType::Info)?;
+        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        let since = started
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs_f64();
+        gauge(
+            out,
+            "process_start_time",
+            "When the process started, since the epoch",
+            Some(&Unit::Seconds),
+            since,
+        )?;
+        if let Some(bytes) = self.usage.resident_bytes {
+            gauge(
+                out,
+                "process_resident_memory",
+                "Memory in use",
+                Some(&Unit::Bytes),
+                bytes,
+            )?;
+        }
+        if let Some(open) = self.usage.open_fds {
+            gauge(
+                out,
+                "process_open_fds",
+                "File descriptors in use",
+                None,
+                open,
+            )?;
+        }
+        if let Some(cpu) = self.usage.cpu {
+            let mut family = out.encode_descriptor(
+                "process_cpu",
+                "CPU time used",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?;
+            family.encode_counter::<NoLabelSet, f64, f64>(&cpu.as_secs_f64(), None)?;
+        }
+        Ok(())
+    }
+}
+
+impl StageHistogram {
+    fn encode(&self, family: &mut prometheus_client::encoding::MetricEncoder<'_>) -> fmt::Result {
+        let mut buckets = BUCKETS.map(|bound| (bound, 0_u64));
+        let mut at = 0;
+        for recorded in self.counts.iter_recorded() {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a minute in nanoseconds is far below 2^52"
+            )]
+            let seconds = recorded.value_iterated_to() as f64 / 1e9;
+            while buckets.get(at).is_some_and(|(bound, _)| seconds > *bound) {
+                at += 1;
+            }
+            if let Some((_, count)) = buckets.get_mut(at) {
+                *count += recorded.count_since_last_iteration();
+            }
+        }
+        let sum = Duration::from_nanos(self.sum_ns).as_secs_f64();
+        family.encode_histogram::<NoLabelSet>(sum, self.counts.len(), &buckets, None)
+    }
+}
+
+fn counters<'l, const N: usize>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    all: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+) -> fmt::Result {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, count) in all {
+        if N == 0 {
+            family.encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+        } else {
+            family
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, u64, f64>(&count, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn gauges<'l, const N: usize>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    all: impl Iterator<Item = ([(&'l str, &'l str); N], u64)>,
+) -> fmt::Result {
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in all {
+        family.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn gauge<V: prometheus_client::encoding::EncodeGaugeValue>(
+    out: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    value: V,
+) -> fmt::Result {
+    out.encode_descriptor(name, help, unit, MetricType::Gauge)?
+        .encode_gauge(&value)
+}
+
+/// What the kernel says this process uses (proc(5)); absent where it does not say.
+#[derive(Debug, Default)]
+struct Usage {
+    resident_bytes: Option<u64>,
+    open_fds: Option<u64>,
+    cpu: Option<Duration>,
+}
+
+impl Usage {
+    fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| {
+                let kib: u64 = rest.split_whitespace().next()?.parse().ok()?;
+                kib.checked_mul(1024)
+            });
+        let open_fds = std::fs::read_dir("/proc/self/fd")
+            .ok()
+            .map(|entries| entries.count() as u64);
+        // schedstat would give nanoseconds, of one thread only; stat counts all threads in ticks
+        // of 10 ms, which Linux fixed for userspace.
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let cpu = stat.rsplit_once(')').and_then(|(_, rest)| {
+            let mut fields = rest.split_whitespace().skip(11);
+            let user: u64 = fields.next()?.parse().ok()?;
+            let system: u64 = fields.next()?.parse().ok()?;
+            Some(Duration::from_millis(
+                user.checked_add(system)?.checked_mul(10)?,
+            ))
+        });
+        Self {
+            resident_bytes: resident,
+            open_fds,
+            cpu,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostname::HostName;
+    use crate::observe::HandshakeResult;
+    use crate::tls::{Reason, Verdict};
+    use std::collections::HashMap;
+
+    fn process() -> Process {
+        Process {
+            started: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            generation: 7,
+            trust_epoch: 3,
+            hosts: 1,
+            access_log_dropped: 2,
+            draining: false,
+        }
+    }
+
+    fn busy() -> WorkerStats {
+        let mut stats = WorkerStats::new(1);
+        let host = stats.host(&HostName::parse("api.example.com").unwrap());
+        stats.record(host, Stage::Total, Duration::from_millis(3));
+        stats.record(host, Stage::Total, Duration::from_secs(45));
+        stats.record(host, Stage::Rules, Duration::from_nanos(700));
+        stats.request(host, 403, Verdict::NONE, true);
+        stats.handshake(Some(host), HandshakeResult::Resumed);
+        stats.handshake(None, HandshakeResult::Failed("unknown_host"));
+        stats.judged(host, Reason::Expired);
+        stats.rule("ab\"\\\ncd", true);
+        stats.stop("closed");
+        stats.origin_error(host, "connect_refused");
+        stats.bytes(host, 5, 6);
+        stats.connections_open = 4;
+        stats
+    }
+
+    /// Every sample line as (name with labels, value); panics on anything that is no OpenMetrics.
+    fn parse(text: &str) -> HashMap<String, f64> {
+        assert!(text.ends_with("# EOF\n"));
+        let mut families = std::collections::HashSet::new();
+        let mut family = String::new();
+        let mut samples = HashMap::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                family = rest.split(' ').next().unwrap().to_owned();
+                assert!(families.insert(family.clone()), "{family} is there twice");
+            } else if !line.starts_with('#') {
+                let (name, value) = line.rsplit_once(' ').unwrap();
+                assert!(name.starts_with(&family), "{line} is not of {family}");
+                let labels = name.find('{').map_or("", |at| &name[at..]);
+                assert!(labels.is_empty() || labels.ends_with('}'), "{line}");
+                assert!(
+                    samples
+                        .insert(name.to_owned(), value.parse::<f64>().unwrap())
+                        .is_none(),
+                    "{name} is there twice"
+                );
+            }
+        }
+        samples
+    }
+
+    #[test]
+    fn all_families_and_what_they_count() {
+        let samples = parse(&render(&[busy(), WorkerStats::new(0)], &process()));
+        for (name, value) in [
+            (
+                "postern_request_duration_seconds_count{host=\"api.example.com\"}",
+                2.0,
+            ),
+            (
+                "postern_request_duration_seconds_bucket{le=\"0.0025\",host=\"api.example.com\"}",
+                0.0,
+            ),
+            (
+                "postern_request_duration_seconds_bucket{le=\"0.005\",host=\"api.example.com\"}",
+                1.0,
+            ),
+            (
+                "postern_request_duration_seconds_bucket{le=\"30.0\",host=\"api.example.com\"}",
+                1.0,
+            ),
+            (
+                "postern_request_duration_seconds_bucket{le=\"+Inf\",host=\"api.example.com\"}",
+                2.0,
+            ),
+            (
+                "postern_request_duration_seconds_sum{host=\"api.example.com\"}",
+                45.003,
+            ),
+            (
+                "postern_stage_duration_seconds_count{host=\"api.example.com\",stage=\"rules\"}",
+                1.0,
+            ),
+            (
+                "postern_stage_duration_seconds_bucket{le=\"0.000001\",host=\"api.example.com\",stage=\"rules\"}",
+                1.0,
+            ),
+            (
+                "postern_requests_total{host=\"api.example.com\",status_class=\"4xx\",outcome=\"blocked\",client=\"anonymous\"}",
+                1.0,
+            ),
+            (
+                "postern_received_bytes_total{host=\"api.example.com\"}",
+                5.0,
+            ),
+            ("postern_sent_bytes_total{host=\"api.example.com\"}", 6.0),
+            (
+                "postern_tls_handshakes_total{host=\"api.example.com\",result=\"resumed\"}",
+                1.0,
+            ),
+            (
+                "postern_tls_handshakes_total{host=\"\",result=\"unknown_host\"}",
+                1.0,
+            ),
+            (
+                "postern_client_cert_verify_total{host=\"api.example.com\",reason=\"expired\"}",
+                1.0,
+            ),
+            (
+                "postern_origin_errors_total{host=\"api.example.com\",reason=\"connect_refused\"}",
+                1.0,
+            ),
+            (
+                "postern_rule_matches_total{rule_id=\"ab\\\"\\\\\\ncd\",action=\"block\"}",
+                1.0,
+            ),
+            ("postern_connection_stops_total{stop=\"closed\"}", 1.0),
+            ("postern_connections_open{worker=\"1\"}", 4.0),
+            ("postern_connections_open{worker=\"0\"}", 0.0),
+            ("postern_snapshot_generation", 7.0),
+            ("postern_trust_epoch", 3.0),
+            ("postern_hosts", 1.0),
+            ("postern_workers", 2.0),
+            ("postern_access_log_dropped_total", 2.0),
+            ("postern_build_info{version=\"0.1.0\"}", 1.0),
+            ("process_start_time_seconds", 1_700_000_000.0),
+        ] {
+            assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
+        }
+        assert!(samples["process_resident_memory_bytes"] > 0.0);
+        assert!(samples["process_open_fds"] > 0.0);
+        assert!(samples.contains_key("process_cpu_seconds_total"));
+    }
+
+    #[test]
+    fn nothing_counted_is_valid_too() {
+        assert!(parse(&render(&[], &process())).contains_key("postern_workers"));
+    }
+}
