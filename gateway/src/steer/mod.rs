@@ -1,1 +1,204 @@
-//! To come.
+//! Steering: the kernel program, loaded and attached.
+//!
+//! Owns the program's life: what keeps it from being used, loading it, attaching it to interfaces, reading
+//! its counters. Everything is undone when [`Steering`] is dropped. It decides nothing about a connection: the
+//! gateway is correct without it, and so each failure is one [`Unavailable`] to be reported, not an end.
+
+mod object;
+
+use aya::maps::{MapError, PerCpuArray};
+use aya::programs::xdp::XdpLinkId;
+use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::util::KernelVersion;
+use aya::{Ebpf, EbpfError};
+use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, PROGRAM_XDP};
+
+/// Oldest kernel the program can work on: `bpf_xdp_load_bytes` came with it.
+const KERNEL_MIN: KernelVersion = KernelVersion::new(5, 18, 0);
+
+/// Why the kernel does not steer. Each text says what to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    /// There was no object when the gateway was built.
+    #[error("built without the eBPF object: run `cargo xtask ebpf` and build again")]
+    NoObject,
+    /// The object and the gateway come from different sources.
+    #[error(
+        "the eBPF object is of ABI version {found}, this gateway of {ABI_VERSION}: run `cargo xtask ebpf` and build again"
+    )]
+    Abi {
+        /// The object's version, 0 when it names none.
+        found: u32,
+    },
+    /// The kernel is too old.
+    #[error("the kernel is {found}, steering needs {KERNEL_MIN} or later", KERNEL_MIN = shown(KERNEL_MIN))]
+    Kernel {
+        /// The version that runs.
+        found: String,
+    },
+    /// Capabilities are missing.
+    #[error(
+        "needs {}: run as root, or grant it (systemd: AmbientCapabilities=CAP_BPF CAP_NET_ADMIN CAP_PERFMON)",
+        missing.join(" and ")
+    )]
+    Privilege {
+        /// Their names.
+        missing: Vec<&'static str>,
+    },
+    /// The kernel's verifier or its policy said no.
+    #[error("the kernel refused the eBPF program: {0}")]
+    Refused(#[from] Box<EbpfError>),
+    /// No interface has this name.
+    #[error("there is no network interface `{0}`; `ip link` lists those there are")]
+    Interface(String),
+    /// The interface did not take the program.
+    #[error("the interface `{interface}` did not take the eBPF program: {reason}")]
+    Attach {
+        /// The interface's name.
+        interface: String,
+        /// The kernel's reason.
+        reason: Box<ProgramError>,
+    },
+}
+
+impl From<EbpfError> for Unavailable {
+    fn from(error: EbpfError) -> Self {
+        Self::Refused(Box::new(error))
+    }
+}
+
+/// Where in the receive path an interface runs the program.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Attached {
+    /// In the driver, before a packet buffer exists.
+    Native,
+    /// In the stack's generic hook: correct, but it saves less.
+    Generic,
+}
+
+/// The loaded program. Dropping it detaches and unloads.
+#[derive(Debug)]
+pub struct Steering {
+    kernel: Ebpf,
+    links: Vec<XdpLinkId>,
+}
+
+/// Loads the program into the kernel. It does nothing until it is attached.
+///
+/// # Errors
+/// See [`Unavailable`].
+pub fn load() -> Result<Steering, Unavailable> {
+    let object = object::embedded()?;
+    supported()?;
+    let mut kernel = Ebpf::load(object)?;
+    xdp(&mut kernel)?.load().map_err(EbpfError::from)?;
+    Ok(Steering {
+        kernel,
+        links: Vec::new(),
+    })
+}
+
+impl Steering {
+    /// Attaches the program to an interface: in the driver when it can, generically when it cannot.
+    ///
+    /// # Errors
+    /// [`Unavailable::Interface`] and [`Unavailable::Attach`].
+    pub fn attach(&mut self, interface: &str) -> Result<Attached, Unavailable> {
+        // A name with a zero byte names no interface, and aya takes only others.
+        if interface.is_empty() || interface.contains('\0') {
+            return Err(Unavailable::Interface(
+                interface.escape_default().to_string(),
+            ));
+        }
+        let program = xdp(&mut self.kernel)?;
+        let native = program
+            .attach(interface, XdpMode::Driver)
+            .map(|link| (link, Attached::Native));
+        let attached = match native {
+            Err(ProgramError::UnknownInterface { name }) => {
+                return Err(Unavailable::Interface(name));
+            }
+            Err(_) => program
+                .attach(interface, XdpMode::Skb)
+                .map(|link| (link, Attached::Generic)),
+            done => done,
+        };
+        let (link, place) = attached.map_err(|reason| Unavailable::Attach {
+            interface: interface.into(),
+            reason: Box::new(reason),
+        })?;
+        self.links.push(link);
+        Ok(place)
+    }
+
+    /// What the program has seen since it was loaded, summed over the CPUs.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`] when the kernel does not give the map out.
+    pub fn counters(&self) -> Result<Counters, Unavailable> {
+        let read = || -> Result<Counters, MapError> {
+            let map = self
+                .kernel
+                .map(MAP_COUNTERS)
+                .ok_or(MapError::ElementNotFound)?;
+            let values = PerCpuArray::<_, Counters>::try_from(map)?.get(&0, 0)?;
+            Ok(values
+                .iter()
+                .copied()
+                .fold(Counters::default(), Counters::plus))
+        };
+        read().map_err(|error| EbpfError::from(error).into())
+    }
+}
+
+fn xdp(kernel: &mut Ebpf) -> Result<&mut Xdp, EbpfError> {
+    let missing = || ProgramError::InvalidName {
+        name: PROGRAM_XDP.into(),
+    };
+    let program = kernel.program_mut(PROGRAM_XDP).ok_or_else(missing)?;
+    Ok(program.try_into()?)
+}
+
+/// Whether kernel and privileges suffice; asked first, because the kernel's own answer is a bare "not permitted".
+fn supported() -> Result<(), Unavailable> {
+    if let Ok(running) = KernelVersion::current()
+        && running < KERNEL_MIN
+    {
+        return Err(Unavailable::Kernel {
+            found: shown(running),
+        });
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let missing = missing_capabilities(&status);
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(Unavailable::Privilege { missing })
+    }
+}
+
+/// The capabilities we need and `/proc/self/status` does not list as effective. An unreadable status misses
+/// none: then the kernel itself is asked.
+fn missing_capabilities(status: &str) -> Vec<&'static str> {
+    const SYS_ADMIN: u32 = 21;
+    const NEEDED: [(&str, u32); 2] = [("CAP_NET_ADMIN", 12), ("CAP_BPF", 39)];
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let Some(effective) = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()) else {
+        return Vec::new();
+    };
+    let has = |bit: u32| effective >> bit & 1 == 1;
+    // CAP_SYS_ADMIN still stands for CAP_BPF, as it did before there was one.
+    let granted = |name, bit| has(bit) || name == "CAP_BPF" && has(SYS_ADMIN);
+    let lacking = NEEDED
+        .into_iter()
+        .filter(|(name, bit)| !granted(*name, *bit));
+    lacking.map(|(name, _)| name).collect()
+}
+
+fn shown(version: KernelVersion) -> String {
+    let code = version.code();
+    format!("{}.{}.{}", code >> 16, code >> 8 & 0xff, code & 0xff)
+}
+
+#[cfg(test)]
+mod tests;
