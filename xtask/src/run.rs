@@ -1,0 +1,52 @@
+//! The two commands of the README: start the gateway, test everything.
+//!
+//! Both use the `release` profile, so that BoringSSL is built once and what is tested is what runs.
+
+use crate::setup::{self, Purpose};
+use crate::{kernel, shell};
+use anyhow::{Context as _, Result};
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+/// `cargo xtask run`: becomes the gateway, so that Ctrl-C and its exit code are the gateway's own.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    setup::ensure(Purpose::Build)?;
+    kernel_program();
+    shell::run(shell::cargo().args(["build", "--release", "--package", "gateway"]))?;
+    let program = shell::target().join("release/postern");
+    let state = shell::target().join("run");
+    let mut postern = Command::new(&program);
+    postern
+        .arg("demo")
+        .arg("--state")
+        .arg(state)
+        .args(arguments);
+    eprintln!("+ {}", shell::line(&postern));
+    let error = postern.exec();
+    Err(error).with_context(|| format!("cannot start {}", program.display()))
+}
+
+/// `cargo xtask test`: `arguments` go to `cargo test`.
+pub(crate) fn test(arguments: &[String]) -> Result<()> {
+    setup::ensure(Purpose::Test)?;
+    kernel_program();
+    let mut cargo = shell::cargo();
+    cargo
+        .args(["test", "--release", "--workspace"])
+        .args(arguments);
+    if let Some(python) = setup::grpc_python() {
+        cargo.env("POSTERN_TEST_PYTHON", python);
+    }
+    shell::run(&mut cargo)
+}
+
+/// Builds the kernel program, or says plainly that steering is left out.
+pub(crate) fn kernel_program() {
+    if let Err(error) = kernel::build() {
+        kernel::forget();
+        eprintln!(
+            "warning: the kernel program could not be built, so kernel steering will be unavailable: {error:#}. {}",
+            kernel::ADVICE
+        );
+    }
+}

@@ -1,0 +1,322 @@
+//! What the build and the tests need, found or installed.
+//!
+//! Looks at the file system rather than asking programs, so that it costs milliseconds when nothing is missing.
+//! Installs only through apt, `cargo install` and pip into `target/`; what it may not do it prints as a line
+//! to paste. The kernel's own toolchain is `kernel.rs`.
+
+use crate::apt::{self, Access};
+use crate::{kernel, shell};
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+use std::{env, fs};
+
+/// How much has to be there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Purpose {
+    /// To build and run the gateway.
+    Build,
+    /// To run the tests as well.
+    Test,
+}
+
+/// One thing that apt can bring.
+struct Need {
+    what: &'static str,
+    why: &'static str,
+    purpose: Purpose,
+    found: fn() -> bool,
+    /// The first one that apt knows is taken.
+    packages: &'static [&'static str],
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        what: "cmake",
+        why: "configures BoringSSL",
+        purpose: Purpose::Build,
+        found: || shell::find("cmake").is_some(),
+        packages: &["cmake"],
+    },
+    Need {
+        what: "a C++ compiler",
+        why: "compiles BoringSSL",
+        purpose: Purpose::Build,
+        found: || {
+            ["c++", "g++", "clang++"]
+                .iter()
+                .any(|name| shell::find(name).is_some())
+        },
+        packages: &["g++"],
+    },
+    Need {
+        what: "make",
+        why: "builds BoringSSL",
+        purpose: Purpose::Build,
+        found: || {
+            ["make", "ninja"]
+                .iter()
+                .any(|name| shell::find(name).is_some())
+        },
+        packages: &["make"],
+    },
+    Need {
+        what: "git",
+        why: "patches BoringSSL's sources",
+        purpose: Purpose::Build,
+        found: || shell::find("git").is_some(),
+        packages: &["git"],
+    },
+    Need {
+        what: "libclang with its headers",
+        why: "reads BoringSSL's headers; elsewhere than under /usr/lib, say where with LIBCLANG_PATH",
+        purpose: Purpose::Build,
+        found: || libclang().is_some(),
+        packages: &["libclang-22-dev", "libclang-19-dev", "libclang-dev"],
+    },
+    Need {
+        what: "curl",
+        why: "is a client in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("curl").is_some(),
+        packages: &["curl"],
+    },
+    Need {
+        what: "nghttp",
+        why: "is an HTTP/2 client in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("nghttp").is_some(),
+        packages: &["nghttp2-client"],
+    },
+    Need {
+        what: "ip",
+        why: "makes the tests' network namespaces",
+        purpose: Purpose::Test,
+        found: || shell::find("ip").is_some(),
+        packages: &["iproute2"],
+    },
+    Need {
+        what: "python3 with venv",
+        why: "runs the gRPC client and server of the tests",
+        purpose: Purpose::Test,
+        found: || grpc_python().is_some() || system_python().is_some(),
+        packages: &["python3-venv"],
+    },
+];
+
+/// `cargo xtask setup`.
+pub(crate) fn command() -> Result<()> {
+    let start = Instant::now();
+    ensure(Purpose::Test)?;
+    match kernel::find() {
+        Ok(toolchain) => println!("kernel program: {toolchain}"),
+        Err(missing) => bail!(
+            "everything but kernel steering can be built; {missing}. {}",
+            kernel::ADVICE
+        ),
+    }
+    if let Some(libclang) = libclang() {
+        println!("libclang:       {}", libclang.display());
+    }
+    println!("set-up complete ({} ms)", start.elapsed().as_millis());
+    Ok(())
+}
+
+/// Installs what is missing for `purpose`. Says nothing when nothing is.
+///
+/// # Errors
+/// When something without which nothing builds is missing and cannot be installed; the text says what to type.
+/// The kernel toolchain and what only single tests need are tried, and warned about when they cannot be had.
+pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
+    packages(purpose)?;
+    if let Err(error) = kernel::ensure() {
+        eprintln!(
+            "warning: kernel steering will be unavailable: {error:#}. {}",
+            kernel::ADVICE
+        );
+    }
+    if purpose == Purpose::Test
+        && let Err(error) = grpc()
+    {
+        eprintln!("warning: the gRPC test will be skipped: {error:#}");
+    }
+    Ok(())
+}
+
+fn packages(purpose: Purpose) -> Result<()> {
+    let wanted = |need: &&Need| purpose == Purpose::Test || need.purpose == Purpose::Build;
+    let missing: Vec<&Need> = NEEDS
+        .iter()
+        .filter(wanted)
+        .filter(|need| !(need.found)())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        eprintln!("[1/4] packages: {} is missing; it {}", need.what, need.why);
+    }
+    let access = Access::probe();
+    if access == Access::NoApt {
+        bail!(
+            "install what is missing with your system's package manager, then run the same command again \
+             (Debian's names: {})",
+            missing
+                .iter()
+                .filter_map(|need| need.packages.last().copied())
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+    }
+    if access.granted() && apt::candidate("cmake").is_none() {
+        apt::update(access)?;
+    }
+    let names: Vec<String> = missing
+        .iter()
+        .filter_map(|need| preferred(need.packages))
+        .collect();
+    if !access.granted() {
+        let essential = missing.iter().any(|need| need.purpose == Purpose::Build);
+        let advice = format!(
+            "type this, then the same command again:\n\n    {}\n",
+            apt::install_line(&names)
+        );
+        if essential {
+            bail!("packages are missing and this user may not install them; {advice}");
+        }
+        eprintln!("warning: some tests will be skipped; {advice}");
+        return Ok(());
+    }
+    eprintln!("[1/4] packages: installing {}", names.join(" "));
+    apt::install(access, &names)?;
+    match missing.iter().find(|need| !(need.found)()) {
+        Some(need) => bail!(
+            "{} is still missing after its package was installed",
+            need.what
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The first package that apt knows; the last one when it knows none, so that an error names something.
+pub(crate) fn preferred(packages: &[&str]) -> Option<String> {
+    let known = packages
+        .iter()
+        .find(|package| apt::candidate(package).is_some());
+    known
+        .or_else(|| packages.last())
+        .map(|package| (*package).to_owned())
+}
+
+/// A libclang that bindgen will find by itself, and beside which clang's own headers lie.
+fn libclang() -> Option<PathBuf> {
+    if let Some(path) = env::var_os("LIBCLANG_PATH") {
+        let path = PathBuf::from(path);
+        return if path.is_file() {
+            Some(path)
+        } else {
+            shared_libclang(&path)
+        };
+    }
+    // The places that bindgen searches: /usr/lib*, and up to two directories below.
+    let tops = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].map(PathBuf::from);
+    let first: Vec<PathBuf> = tops.iter().flat_map(|top| directories(top)).collect();
+    let second: Vec<PathBuf> = first
+        .iter()
+        .flat_map(|directory| directories(directory))
+        .collect();
+    let found = tops
+        .iter()
+        .chain(&first)
+        .chain(&second)
+        .find_map(|directory| shared_libclang(directory));
+    found.filter(|_| has_clang_headers())
+}
+
+fn shared_libclang(directory: &Path) -> Option<PathBuf> {
+    entries(directory).into_iter().find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let library = name.starts_with("libclang.so")
+            || name.starts_with("libclang-") && name.contains(".so");
+        library && !name.starts_with("libclang-cpp")
+    })
+}
+
+/// Without clang's own `stddef.h`, libclang reads no header at all.
+fn has_clang_headers() -> bool {
+    let below = |top: &str| -> Vec<PathBuf> {
+        let prefixes = directories(Path::new(top));
+        prefixes
+            .into_iter()
+            .map(|prefix| prefix.join("lib/clang"))
+            .chain([Path::new(top).join("clang")])
+            .collect()
+    };
+    ["/usr/lib", "/usr/lib64", "/usr/local/lib"]
+        .iter()
+        .flat_map(|top| below(top))
+        .flat_map(|clang| directories(&clang))
+        .any(|version| version.join("include/stddef.h").exists())
+}
+
+/// The interpreter with grpcio that an earlier set-up made.
+pub(crate) fn grpc_python() -> Option<PathBuf> {
+    let python = shell::target().join("python/bin/python");
+    let ready = shell::target().join("python/ready");
+    (python.exists() && ready.exists()).then_some(python)
+}
+
+/// Debian's interpreter when its `venv` is complete, else any other on `PATH`.
+fn system_python() -> Option<PathBuf> {
+    let complete = |python: &Path| {
+        shell::output(Command::new(python).args(["-c", "import ensurepip, venv"])).is_some()
+    };
+    let debian = PathBuf::from("/usr/bin/python3");
+    [Some(debian), shell::find("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python| complete(python))
+}
+
+/// grpcio, the reference implementation, in an environment of its own under `target/`.
+fn grpc() -> Result<()> {
+    if grpc_python().is_some() {
+        return Ok(());
+    }
+    let home = shell::target().join("python");
+    let python = system_python().context("there is no python3 with venv")?;
+    eprintln!(
+        "[4/4] grpcio: installing into {}, about 20 seconds",
+        home.display()
+    );
+    shell::run(
+        Command::new(python)
+            .args(["-m", "venv", "--clear"])
+            .arg(&home),
+    )?;
+    shell::run(
+        Command::new(home.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(["--only-binary=:all:", "grpcio"]),
+    )?;
+    fs::write(home.join("ready"), "grpcio\n").context("cannot note that grpcio is installed")
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let listing = fs::read_dir(directory).into_iter().flatten().flatten();
+    listing.map(|entry| entry.path()).collect()
+}
+
+fn directories(directory: &Path) -> Vec<PathBuf> {
+    entries(directory)
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect()
+}
