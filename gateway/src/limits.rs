@@ -140,6 +140,66 @@ pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a PEM, CSR or CRL file given on the command line. Larger is refused unread.
 pub const CLI_FILE_BYTES_MAX: u64 = 16 * MIB;
 
+// --- Control plane ----------------------------------------------------------------------------
+
+/// Bytes of the store's page cache. Lists read a page of certificates at a time; more than this
+/// would only help scans that do not happen.
+pub const STORE_CACHE_BYTES: usize = 16 << 20;
+/// How far back a certificate's validity begins, so that a client whose clock is slow by no more
+/// than this accepts it at once.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Days that a CA made here is valid: longer than two generations of the longest leaves.
+pub const AUTHORITY_DAYS: u32 = 20 * 365;
+/// Days that a development server certificate is valid: what browsers accept at most.
+pub const DEVELOPMENT_CERTIFICATE_DAYS: u32 = 397;
+/// Host names in one development certificate; keeps it within one TLS record.
+pub const DEVELOPMENT_NAMES_MAX: usize = 100;
+/// Shortest validity of a client certificate in days, as Cloudflare has it.
+pub const VALIDITY_DAYS_MIN: u32 = 1;
+/// Longest validity of a client certificate in days: ten years.
+pub const VALIDITY_DAYS_MAX: u32 = 3650;
+/// Bytes of a certificate signing request in PEM. RSA-4096 with a full subject has about 2 KiB.
+pub const CSR_BYTES_MAX: usize = 16 << 10;
+/// Bytes of an uploaded PEM text (chain, key or bundle).
+pub const PEM_BYTES_MAX: usize = 256 << 10;
+/// Certificates in a server's chain. Clients stop verifying earlier.
+pub const CHAIN_CERTIFICATES_MAX: usize = 10;
+/// Attributes in a certificate's subject.
+pub const SUBJECT_ENTRIES_MAX: usize = 16;
+/// Bytes of one attribute of a subject; it goes into headers and logs.
+pub const SUBJECT_VALUE_BYTES_MAX: usize = 256;
+/// Zones of one gateway.
+pub const ZONES_MAX: usize = 10_000;
+/// Hosts of one gateway; each has a TLS context of some tens of kilobytes.
+pub const HOSTS_MAX: usize = 100_000;
+/// Server certificates of one gateway.
+pub const SERVER_CERTIFICATES_MAX: usize = 100_000;
+/// Host names associated with one CA set in one zone.
+pub const ASSOCIATIONS_MAX: usize = 10_000;
+/// Client certificates of one zone; each costs 72 bytes of memory and about 1 KiB of disk.
+pub const CERTIFICATES_MAX: usize = 1_000_000;
+/// Rules of one ruleset.
+pub const RULES_MAX: usize = 10_000;
+/// Bytes of one rule's expression (Cloudflare allows 4,096; generated rules want more).
+pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a description or a name.
+pub const DESCRIPTION_BYTES_MAX: usize = 500;
+/// Bytes of a rule's ref.
+pub const REFERENCE_BYTES_MAX: usize = 64;
+/// Versions kept of each ruleset; older ones are forgotten.
+pub const RULESET_VERSIONS_MAX: u32 = 100;
+/// Bytes of the answer to a blocked request, as Cloudflare has it.
+pub const BLOCK_CONTENT_BYTES_MAX: usize = 2 << 10;
+/// Content types of the answer to a blocked request, as Cloudflare has them.
+pub const BLOCK_CONTENT_TYPES: [&str; 4] =
+    ["text/html", "text/plain", "application/json", "text/xml"];
+/// Status of the answer to a blocked request when the rule names none.
+pub const BLOCK_DEFAULT_STATUS: u16 = 403;
+/// Content type of the answer to a blocked request when the rule names none.
+pub const BLOCK_DEFAULT_CONTENT_TYPE: &str = "text/plain";
+/// Answer to a blocked request when the rule names none.
+pub const BLOCK_DEFAULT_CONTENT: &str = "This request was refused by the access rules of this site.\n";
+
 const _: () = assert!(TIMEOUT_MIN.as_nanos() < PATIENCE_MAX.as_nanos());
 const _: () = assert!(PATIENCE_MAX.as_nanos() < TIMEOUT_MAX.as_nanos());
 const _: () = assert!(TICKET_LIFETIME_MIN.as_nanos() < TICKET_LIFETIME_MAX.as_nanos());

@@ -96,7 +96,7 @@ pub struct Host {
     /// The zone's 32 hex characters.
     pub zone_id: Box<str>,
     /// Server certificate, key, TLS settings, mTLS mode.
-    pub site: Site,
+    pub site: Arc<Site>,
     /// What client certificates are judged by.
     pub trust: Arc<Trust>,
     /// The zone's rules.

@@ -1,1 +1,203 @@
-//! To come.
+//! The control plane: zones, hosts, CAs, certificates, revocations and rules, kept durably and
+//! compiled to the snapshot that the data path runs on.
+//!
+//! Every change goes the same way, in [`Control::change`]: validate, compile a whole new snapshot,
+//! commit durably, publish. What does not compile is refused and not stored; what cannot be stored
+//! is refused and not published. Readers see one immutable [`Model`] at a time.
+//!
+//! Owns no socket and no wire format: [`crate::admin`] speaks HTTP, [`crate::cli`] speaks to people.
+//! The operations are `impl Control` blocks, one file per noun.
+
+mod chain;
+mod client_certificates;
+mod compile;
+mod draft;
+mod error;
+mod hosts;
+mod id;
+mod load;
+mod model;
+mod moment;
+mod rulesets;
+mod seal;
+mod server_certificates;
+mod store;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod x509;
+mod zones;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+
+pub use self::client_certificates::{
+    CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,
+};
+pub use self::compile::CompileError;
+pub use self::error::{ChangeError, Noun, OpenError};
+pub use self::hosts::{HostPatch, NewHost};
+pub use self::id::{Id, IdError, Uuid};
+pub use self::model::{
+    ActionKind, Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model,
+    OriginSpec, Phase, ResponseSpec, RuleRecord, Ruleset, ServerCertificate,
+    ServerCertificateSource, Zone,
+};
+pub use self::moment::Moment;
+pub use self::rulesets::{NewRule, Position, RulePatch, VersionNote};
+pub use self::seal::{Seal, SealError, Secret};
+pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
+pub use self::x509::{Details, Subject, X509Error};
+
+use self::client_certificates::Index;
+use self::compile::{Parts, compile};
+use self::draft::Draft;
+use crate::hostname::HostName;
+use crate::snapshot::Published;
+
+/// How a control plane is opened when the defaults do not fit.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The file with the key that seals private keys; `ca.key` beside the store when `None`.
+    pub key_file: Option<PathBuf>,
+    /// The host that answers handshakes without a server name.
+    pub default_host: Option<HostName>,
+}
+
+/// What only the one writer touches.
+struct Writer {
+    parts: Parts,
+    default_host: Option<HostName>,
+}
+
+/// The control plane of one gateway.
+pub struct Control {
+    store: Box<dyn Store>,
+    seal: Seal,
+    model: ArcSwap<Model>,
+    index: RwLock<Index>,
+    published: Arc<Published>,
+    writer: Mutex<Writer>,
+}
+
+impl Control {
+    /// Opens the store at `path` (or creates it), compiles what it holds and publishes it.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is published then.
+    pub fn open(path: &Path, published: Arc<Published>) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(path, published, Options::default())
+    }
+
+    /// As [`Control::open`], with [`Options`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_with(
+        path: &Path,
+        published: Arc<Published>,
+        options: Options,
+    ) -> Result<Arc<Self>, OpenError> {
+        let store = RedbStore::open(path)?;
+        let key_file = options
+            .key_file
+            .unwrap_or_else(|| path.with_file_name("ca.key"));
+        Self::start(Box::new(store), &key_file, options.default_host, published)
+    }
+
+    /// Starts on an opened store, whichever backend it is.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn start(
+        store: Box<dyn Store>,
+        key_file: &Path,
+        default_host: Option<HostName>,
+        published: Arc<Published>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let (seal, identity) = load::identity(store.as_ref(), key_file)?;
+        let (model, index) = load::load(store.as_ref(), identity)?;
+        let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
+        published.publish(snapshot);
+        Ok(Arc::new(Self {
+            store,
+            seal,
+            model: ArcSwap::from_pointee(model),
+            index: RwLock::new(index),
+            published,
+            writer: Mutex::new(Writer {
+                parts,
+                default_host,
+            }),
+        }))
+    }
+
+    /// What there is now.
+    #[must_use]
+    pub fn model(&self) -> Arc<Model> {
+        self.model.load_full()
+    }
+
+    /// Names the host that answers handshakes without a server name, or none. A name that is no
+    /// host yet takes effect when it becomes one.
+    ///
+    /// # Errors
+    /// The snapshot does not compile.
+    pub fn set_default_host(&self, host: Option<HostName>) -> Result<(), ChangeError> {
+        let mut writer = self.lock();
+        let (snapshot, parts) =
+            compile(&self.model.load(), host.as_ref(), &self.seal, &writer.parts)?;
+        self.published.publish(snapshot);
+        *writer = Writer {
+            parts,
+            default_host: host,
+        };
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        // A panic in the middle of a change leaves everything as it was: the new state is
+        // assigned only at its end.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one way in which anything changes. `work` validates and writes into the draft; an error
+    /// from it, from compiling or from the store leaves everything as it was. When this returns
+    /// `Ok`, the change is durable and, where it concerns the data path, published.
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let mut writer = self.lock();
+        let mut draft = Draft::new(self, &self.model.load());
+        let answer = work(&mut draft)?;
+        let Some(done) = draft.finish() else {
+            return Ok(answer);
+        };
+        let compiled = if done.data_path {
+            let default_host = writer.default_host.as_ref();
+            Some(compile(
+                &done.model,
+                default_host,
+                &self.seal,
+                &writer.parts,
+            )?)
+        } else {
+            None
+        };
+        self.store.commit(done.model.revision - 1, &done.writes)?;
+        if let Some((snapshot, parts)) = compiled {
+            self.published.publish(snapshot);
+            writer.parts = parts;
+        }
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(done.index);
+        self.model.store(Arc::new(done.model));
+        Ok(answer)
+    }
+}

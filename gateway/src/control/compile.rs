@@ -1,0 +1,432 @@
+//! From the model to the snapshot that the data path runs on.
+//!
+//! Owns what belongs together (a host with its certificate, its CA set, its zone's rules, its
+//! origin) and the re-use of parts that did not change. Changes nothing: a model that does not
+//! compile is refused before it is stored.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use boring::hash::{MessageDigest, hash};
+use boring::x509::X509;
+
+use super::id::{Id, Uuid};
+use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
+use super::seal::{Seal, SealError};
+use crate::hostname::HostName;
+use crate::limits::{BLOCK_DEFAULT_CONTENT, BLOCK_DEFAULT_CONTENT_TYPE, BLOCK_DEFAULT_STATUS};
+use crate::rules::{Action, BlockResponse, Program, Rule, RuleError};
+use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
+use crate::tls::{Anchor, OriginTls, OriginTlsError, Site, SiteError, SiteSpec, Trust, TrustError};
+
+/// Why a model cannot become a snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// A CA set.
+    #[error("host {host}: {why}")]
+    Trust {
+        /// Of which host.
+        host: HostName,
+        /// What is wrong.
+        why: TrustError,
+    },
+    /// A stored CA that is not PEM.
+    #[error("CA {0}: its stored certificate cannot be read")]
+    Authority(Uuid),
+    /// A host's TLS.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// A host's origin.
+    #[error("host {host}: origin: {why}")]
+    Origin {
+        /// Which host.
+        host: HostName,
+        /// What is wrong, and what would be right.
+        why: String,
+    },
+    /// A zone's rules.
+    #[error("{0}")]
+    Rules(RuleError),
+    /// A sealed server key.
+    #[error("host {host}: its server key: {why}")]
+    Key {
+        /// Which host.
+        host: HostName,
+        /// What is wrong.
+        why: SealError,
+    },
+    /// Two hosts of one name.
+    #[error(transparent)]
+    Duplicate(#[from] DuplicateHost),
+}
+
+/// Everything a [`Trust`] depends on: its CAs and the revision of each one's revocations.
+type TrustKey = Vec<(Uuid, u64)>;
+
+/// Everything a [`Site`] depends on besides the host's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SiteKey {
+    certificate: Uuid,
+    version: u64,
+    mtls: MtlsMode,
+    authorities: Vec<Uuid>,
+}
+
+/// The parts of the last snapshot, for the next one.
+#[derive(Default)]
+pub(crate) struct Parts {
+    /// What a zone without a ruleset runs.
+    no_rules: Arc<Program>,
+    programs: HashMap<Id, (u32, Arc<Program>)>,
+    trusts: HashMap<TrustKey, Arc<Trust>>,
+    sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
+    origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
+}
+
+/// Compiles `model`, taking over from `last` what did not change. Hosts without a server
+/// certificate are left out: their handshakes are refused as those of unknown names are.
+pub(crate) fn compile(
+    model: &Model,
+    default_host: Option<&HostName>,
+    seal: &Seal,
+    last: &Parts,
+) -> Result<(Snapshot, Parts), CompileError> {
+    let mut parts = Parts {
+        no_rules: last.no_rules.clone(),
+        ..Parts::default()
+    };
+    let mut hosts = Vec::with_capacity(model.hosts.len());
+    // Rules are compiled for every zone, with hosts or without: a rule that does not compile
+    // must be refused when it is written, not when the first host comes.
+    for ruleset in model.rulesets.values() {
+        let program = match last.programs.get(&ruleset.id) {
+            Some((version, program)) if *version == ruleset.version => program.clone(),
+            _ => Arc::new(program(ruleset)?),
+        };
+        parts
+            .programs
+            .insert(ruleset.id, (ruleset.version, program));
+    }
+    for record in model.hosts.values() {
+        let Some(certificate) = model.presented(record) else {
+            continue;
+        };
+        let trust = trust(model, record, last, &mut parts)?;
+        let key = SiteKey {
+            certificate: certificate.id,
+            version: certificate.version,
+            mtls: record.mtls,
+            authorities: anchors(model, record).iter().map(|(id, _)| *id).collect(),
+        };
+        let site = match last.sites.get(&record.name) {
+            Some((known, site)) if *known == key => site.clone(),
+            _ => {
+                let purpose = super::server_certificates::purpose(certificate.id);
+                let server_key = seal
+                    .open_sealed(&purpose, &certificate.key)
+                    .map_err(|why| CompileError::Key {
+                        host: record.name.clone(),
+                        why,
+                    })?;
+                Arc::new(Site::build(&SiteSpec {
+                    host: &record.name,
+                    chain_pem: certificate.chain.as_bytes(),
+                    key_pem: server_key.reveal(),
+                    mtls: record.mtls,
+                    trust: &trust,
+                })?)
+            }
+        };
+        parts.sites.insert(record.name.clone(), (key, site.clone()));
+        let origin = match last.origins.get(&record.name) {
+            Some((spec, origin)) if *spec == record.origin => origin.clone(),
+            _ => Arc::new(origin(&record.origin).map_err(|why| CompileError::Origin {
+                host: record.name.clone(),
+                why,
+            })?),
+        };
+        parts
+            .origins
+            .insert(record.name.clone(), (record.origin.clone(), origin.clone()));
+        let rules = model
+            .rulesets
+            .get(&(record.zone, Phase::HttpRequestFirewallCustom))
+            .and_then(|ruleset| parts.programs.get(&ruleset.id))
+            .map_or(&parts.no_rules, |(_, program)| program)
+            .clone();
+        hosts.push(Host {
+            name: record.name.clone(),
+            index: 0,
+            zone_id: record.zone.to_string().into(),
+            site,
+            trust,
+            rules,
+            origin,
+        });
+    }
+    let snapshot = Snapshot::new(model.revision, model.trust_epoch, hosts, default_host)?;
+    Ok((snapshot, parts))
+}
+
+/// The CAs of a host with the revision of their revocations. A host that asks nobody still gets
+/// its zone's managed CAs, so that a CA set is never empty by accident.
+fn anchors(model: &Model, host: &HostRecord) -> TrustKey {
+    let believed = match host.mtls {
+        MtlsMode::Off => model.managed(host.zone),
+        MtlsMode::Request | MtlsMode::Require => model.believed(host),
+    };
+    let revision = |id| model.revoked.get(id).map_or(0, |revoked| revoked.revision);
+    believed
+        .iter()
+        .map(|ca| (ca.id, revision(&ca.id)))
+        .collect()
+}
+
+fn trust(
+    model: &Model,
+    host: &HostRecord,
+    last: &Parts,
+    parts: &mut Parts,
+) -> Result<Arc<Trust>, CompileError> {
+    let key = anchors(model, host);
+    if let Some(trust) = parts
+        .trusts
+        .get(&key)
+        .or_else(|| last.trusts.get(&key))
+        .cloned()
+    {
+        parts.trusts.insert(key, trust.clone());
+        return Ok(trust);
+    }
+    let mut set = Vec::with_capacity(key.len());
+    for (id, _) in &key {
+        let unreadable = || CompileError::Authority(*id);
+        let authority = model.authorities.get(id).ok_or_else(unreadable)?;
+        let certificate =
+            X509::from_pem(authority.certificate.as_bytes()).map_err(|_not_pem| unreadable())?;
+        set.push(Anchor {
+            id: id.to_string().into(),
+            der: certificate.to_der().map_err(|_not_der| unreadable())?,
+            revoked: model
+                .revoked
+                .get(id)
+                .map(|r| r.serials.clone())
+                .unwrap_or_default(),
+        });
+    }
+    let built = Trust::build(set).map_err(|why| CompileError::Trust {
+        host: host.name.clone(),
+        why,
+    })?;
+    let trust = Arc::new(built);
+    parts.trusts.insert(key, trust.clone());
+    Ok(trust)
+}
+
+fn program(ruleset: &Ruleset) -> Result<Program, CompileError> {
+    let rules: Vec<Rule> = ruleset
+        .rules
+        .iter()
+        .map(|rule| compiled_form(rule))
+        .collect();
+    Program::compile(&rules).map_err(CompileError::Rules)
+}
+
+/// A stored rule as [`crate::rules`] takes it.
+pub(crate) fn compiled_form(rule: &RuleRecord) -> Rule {
+    use super::model::ActionKind;
+    let action = match (rule.action, &rule.response) {
+        (ActionKind::Log, _) => Action::Log,
+        (ActionKind::Block, Some(response)) => Action::Block(BlockResponse {
+            status: response.status_code,
+            content_type: response.content_type.as_str().into(),
+            content: response.content.as_str().into(),
+        }),
+        (ActionKind::Block, None) => Action::Block(BlockResponse {
+            status: BLOCK_DEFAULT_STATUS,
+            content_type: BLOCK_DEFAULT_CONTENT_TYPE.into(),
+            content: BLOCK_DEFAULT_CONTENT.into(),
+        }),
+    };
+    Rule {
+        id: rule.id.to_string().into(),
+        expression: rule.expression.as_str().into(),
+        action,
+        enabled: rule.enabled,
+    }
+}
+
+/// Reads an origin as it was asked for. Names are not resolved here: the data path does that when
+/// it connects.
+pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, String> {
+    const WANTED: &str = "expected `http://HOST[:PORT]` or `https://HOST[:PORT]`";
+    let uri: http::Uri = spec
+        .url
+        .parse()
+        .map_err(|why| format!("`{}` is not a URL ({why}); {WANTED}", spec.url))?;
+    let secure = match uri.scheme_str() {
+        Some("http") => false,
+        Some("https") => true,
+        _ => {
+            return Err(format!(
+                "`{}` has no scheme that is known here; {WANTED}",
+                spec.url
+            ));
+        }
+    };
+    let authority = uri
+        .authority()
+        .ok_or_else(|| format!("`{}` names no host; {WANTED}", spec.url))?;
+    if authority.as_str().contains('@') {
+        return Err(format!(
+            "a URL with a user name or password is not taken; {WANTED}"
+        ));
+    }
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(format!(
+            "`{}` has a path or a query; requests keep their own path, {WANTED}",
+            spec.url
+        ));
+    }
+    let host = authority
+        .host()
+        .trim_start_matches('[')
+        .trim_end_matches(']');
+    let address: Option<IpAddr> = host.parse().ok();
+    if address.is_none() {
+        HostName::parse(host).map_err(|why| why.to_string())?;
+    }
+    // An authority that ends in `:` or in digits too large has no port that `port_u16` would see.
+    let port = match authority.port_u16() {
+        Some(0) => return Err("port 0 cannot be connected to".into()),
+        Some(port) => port,
+        None if authority.as_str().ends_with(']') || !authority.as_str().contains(':') => {
+            if secure { 443 } else { 80 }
+        }
+        None => {
+            return Err(format!(
+                "the port in `{}` is not a number up to 65535",
+                spec.url
+            ));
+        }
+    };
+    let host_header = spec
+        .host_header
+        .as_deref()
+        .map(|text| {
+            // An authority and nothing else: it goes into the request as it is.
+            text.parse::<http::uri::Authority>()
+                .ok()
+                .filter(|authority| !authority.as_str().contains('@'))
+                .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok())
+                .ok_or_else(|| format!("host_header: `{}` is not a host name", text.escape_debug()))
+        })
+        .transpose()?;
+    let tls = if secure {
+        let name = spec.server_name.as_deref().unwrap_or(host);
+        if name.parse::<IpAddr>().is_err() {
+            HostName::parse(name).map_err(|why| format!("server_name: {why}"))?;
+        }
+        let built = OriginTls::build(name, spec.ca_pem.as_deref().map(str::as_bytes));
+        Some(built.map_err(|why: OriginTlsError| why.to_string())?)
+    } else if spec.ca_pem.is_some() || spec.server_name.is_some() {
+        return Err("ca_pem and server_name are for https:// origins".into());
+    } else {
+        None
+    };
+    Ok(Origin {
+        key: key_of(spec),
+        url: spec.url.as_str().into(),
+        host: host.into(),
+        port,
+        addresses: address
+            .map(|address| SocketAddr::new(address, port))
+            .into_iter()
+            .collect(),
+        protocol: spec.protocol,
+        tls,
+        host_header,
+    })
+}
+
+/// Equal origins of different hosts share connections; the header they send may differ, but is no
+/// part of a connection.
+fn key_of(spec: &OriginSpec) -> u64 {
+    let connection = (&spec.url, &spec.protocol, &spec.server_name, &spec.ca_pem);
+    let text = format!("{connection:?}");
+    let digest = hash(MessageDigest::sha256(), text.as_bytes());
+    digest
+        .ok()
+        .and_then(|d| d.first_chunk().copied())
+        .map_or(0, u64::from_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins() {
+        for (url, host, port, addresses) in [
+            ("http://127.0.0.1:9000", "127.0.0.1", 9000, 1),
+            ("http://127.0.0.1:9000/", "127.0.0.1", 9000, 1),
+            ("http://[::1]:9000", "::1", 9000, 1),
+            ("http://[::1]", "::1", 80, 1),
+            ("http://origin.example.com", "origin.example.com", 80, 0),
+            ("https://origin.example.com", "origin.example.com", 443, 0),
+            ("https://10.0.0.1", "10.0.0.1", 443, 1),
+        ] {
+            let origin = origin(&OriginSpec {
+                url: url.into(),
+                ..OriginSpec::default()
+            })
+            .unwrap();
+            assert_eq!(
+                (&*origin.host, origin.port, origin.addresses.len()),
+                (host, port, addresses)
+            );
+        }
+    }
+
+    #[test]
+    fn origins_refused() {
+        for url in [
+            "",
+            "127.0.0.1:9000",
+            "ftp://x",
+            "http://",
+            "http://h/path",
+            "http://h?x",
+            "http://u@h",
+            "http://h:0",
+            "http://h:99999",
+            "http://h:",
+            "http://h:x",
+            "http://a b",
+            "http://a..b",
+            "unix:/x",
+        ] {
+            let spec = OriginSpec {
+                url: url.into(),
+                ..OriginSpec::default()
+            };
+            assert!(origin(&spec).is_err(), "{url:?}");
+        }
+        let url = "http://h".to_owned();
+        for header in ["a b", "a\r\nb", "", "u@h"] {
+            let spec = OriginSpec {
+                url: url.clone(),
+                host_header: Some(header.into()),
+                ..OriginSpec::default()
+            };
+            assert!(origin(&spec).is_err(), "{header:?}");
+        }
+        let spec = OriginSpec {
+            url,
+            server_name: Some("x".into()),
+            ..OriginSpec::default()
+        };
+        assert!(origin(&spec).is_err(), "a name for a plain origin");
+    }
+}

@@ -1,0 +1,281 @@
+//! A change in the making: the new model, and the writes that make the store equal to it.
+//!
+//! Owns the pairing of the two, so that no operation can change one and forget the other. Does
+//! not validate: the operations do.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::Control;
+use super::client_certificates::IndexChange;
+use super::id::{ID_BYTES, Id, Uuid};
+use super::load::{self, TRUST_EPOCH_KEY};
+use super::model::{
+    Authority, AuthoritySet, HostRecord, Model, Phase, RuleRecord, Ruleset, ServerCertificate, Zone,
+};
+use super::moment::Moment;
+use super::seal::Seal;
+use super::store::{Store, StoreError, Table, Write};
+use crate::hostname::HostName;
+
+/// What a finished draft asks for.
+pub(super) struct Done {
+    pub(super) model: Model,
+    pub(super) writes: Vec<Write>,
+    pub(super) index: Vec<IndexChange>,
+    /// Whether the data path has to see it.
+    pub(super) data_path: bool,
+}
+
+/// A change in the making.
+pub(super) struct Draft<'c> {
+    control: &'c Control,
+    /// The model as it will be.
+    pub(super) model: Model,
+    /// One time for everything in the change.
+    pub(super) now: Moment,
+    writes: Vec<Write>,
+    index: Vec<IndexChange>,
+    data_path: bool,
+    trust_moved: bool,
+}
+
+/// Serialises a record. Records are plain data with text keys, for which JSON cannot fail.
+pub(super) fn encode(record: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(record).expect("records are plain data")
+}
+
+impl<'c> Draft<'c> {
+    pub(super) fn new(control: &'c Control, model: &Model) -> Self {
+        let mut model = model.clone();
+        model.revision += 1;
+        Self {
+            control,
+            model,
+            now: Moment::now(),
+            writes: Vec::new(),
+            index: Vec::new(),
+            data_path: false,
+            trust_moved: false,
+        }
+    }
+
+    /// `None` when nothing was changed.
+    pub(super) fn finish(mut self) -> Option<Done> {
+        if self.trust_moved {
+            self.model.trust_epoch += 1;
+            let epoch = self.model.trust_epoch.to_be_bytes().to_vec();
+            self.write(Table::Meta, TRUST_EPOCH_KEY.to_vec(), Some(epoch));
+        }
+        (!self.writes.is_empty()).then_some(Done {
+            model: self.model,
+            writes: self.writes,
+            index: self.index,
+            data_path: self.data_path,
+        })
+    }
+
+    pub(super) fn store(&self) -> &'c dyn Store {
+        self.control.store.as_ref()
+    }
+
+    pub(super) fn seal(&self) -> &'c Seal {
+        &self.control.seal
+    }
+
+    pub(super) fn control(&self) -> &'c Control {
+        self.control
+    }
+
+    pub(super) fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.writes.push(Write { table, key, value });
+    }
+
+    pub(super) fn index(&mut self, change: IndexChange) {
+        self.index.push(change);
+    }
+
+    /// Judgements of clients made before this change are to be made again.
+    pub(super) fn trust_moves(&mut self) {
+        self.trust_moved = true;
+        self.data_path = true;
+    }
+
+    pub(super) fn put_zone(&mut self, zone: Zone) {
+        self.write(
+            Table::Zones,
+            zone.id.as_bytes().to_vec(),
+            Some(encode(&zone)),
+        );
+        Arc::make_mut(&mut self.model.zones).insert(zone.id, Arc::new(zone));
+    }
+
+    pub(super) fn remove_zone(&mut self, id: Id) {
+        self.write(Table::Zones, id.as_bytes().to_vec(), None);
+        Arc::make_mut(&mut self.model.zones).remove(&id);
+    }
+
+    pub(super) fn put_host(&mut self, host: HostRecord) {
+        self.data_path = true;
+        self.write(
+            Table::Hosts,
+            host.name.as_str().as_bytes().to_vec(),
+            Some(encode(&host)),
+        );
+        Arc::make_mut(&mut self.model.hosts).insert(host.name.clone(), Arc::new(host));
+    }
+
+    pub(super) fn remove_host(&mut self, name: &HostName) {
+        self.data_path = true;
+        self.write(Table::Hosts, name.as_str().as_bytes().to_vec(), None);
+        Arc::make_mut(&mut self.model.hosts).remove(name);
+    }
+
+    pub(super) fn put_authority(&mut self, authority: Authority) {
+        self.trust_moves();
+        self.write(
+            Table::Authorities,
+            authority.id.as_bytes().to_vec(),
+            Some(encode(&authority)),
+        );
+        Arc::make_mut(&mut self.model.authorities).insert(authority.id, Arc::new(authority));
+    }
+
+    /// Removes a CA with its revocations.
+    pub(super) fn remove_authority(&mut self, id: Uuid) -> Result<(), StoreError> {
+        self.trust_moves();
+        self.write(Table::Authorities, id.as_bytes().to_vec(), None);
+        Arc::make_mut(&mut self.model.authorities).remove(&id);
+        self.remove_all(Table::Revoked, id.as_bytes())?;
+        Arc::make_mut(&mut self.model.revoked).remove(&id);
+        Ok(())
+    }
+
+    /// Sets which hosts of a zone believe a set of CAs; an empty set removes the association.
+    pub(super) fn put_association(
+        &mut self,
+        zone: Id,
+        set: AuthoritySet,
+        names: BTreeSet<HostName>,
+    ) {
+        let key = load::association_key(zone, set);
+        let associations = &mut self.model.associations;
+        if names.is_empty() {
+            if associations.contains_key(&(zone, set)) {
+                Arc::make_mut(associations).remove(&(zone, set));
+                self.trust_moves();
+                self.write(Table::Associations, key, None);
+            }
+            return;
+        }
+        let texts: Vec<&str> = names.iter().map(HostName::as_str).collect();
+        let value = encode(&texts);
+        Arc::make_mut(associations).insert((zone, set), Arc::new(names));
+        self.trust_moves();
+        self.write(Table::Associations, key, Some(value));
+    }
+
+    pub(super) fn put_server_certificate(&mut self, certificate: ServerCertificate) {
+        self.data_path = true;
+        self.write(
+            Table::ServerCertificates,
+            certificate.id.as_bytes().to_vec(),
+            Some(encode(&certificate)),
+        );
+        Arc::make_mut(&mut self.model.server_certificates)
+            .insert(certificate.id, Arc::new(certificate));
+    }
+
+    pub(super) fn remove_server_certificate(&mut self, id: Uuid) {
+        self.data_path = true;
+        self.write(Table::ServerCertificates, id.as_bytes().to_vec(), None);
+        Arc::make_mut(&mut self.model.server_certificates).remove(&id);
+    }
+
+    /// Stores a new version of a ruleset: its head, the order of its rules, and those rules whose
+    /// version the store does not have yet.
+    pub(super) fn put_ruleset(&mut self, ruleset: Ruleset, old: Option<&Ruleset>) {
+        self.data_path = true;
+        let known: HashSet<(Id, u32)> = old
+            .map(|old| {
+                old.rules
+                    .iter()
+                    .map(|rule| (rule.id, rule.version))
+                    .collect()
+            })
+            .unwrap_or_default();
+        for rule in &ruleset.rules {
+            if !known.contains(&(rule.id, rule.version)) {
+                let key = load::rule_key(ruleset.id, rule.id, rule.version);
+                self.write(Table::Rules, key, Some(encode(&**rule as &RuleRecord)));
+            }
+        }
+        let order = load::VersionRecord {
+            last_updated: ruleset.last_updated,
+            name: ruleset.name.clone(),
+            description: ruleset.description.clone(),
+            rules: ruleset
+                .rules
+                .iter()
+                .map(|rule| (rule.id, rule.version))
+                .collect(),
+        };
+        let key = load::version_key(ruleset.id, ruleset.version);
+        self.write(Table::RulesetVersions, key, Some(encode(&order)));
+        self.write(
+            Table::Rulesets,
+            ruleset.id.as_bytes().to_vec(),
+            Some(encode(&ruleset)),
+        );
+        let place = (ruleset.zone, ruleset.phase);
+        Arc::make_mut(&mut self.model.rulesets).insert(place, Arc::new(ruleset));
+    }
+
+    /// Removes a ruleset with all its versions.
+    pub(super) fn remove_ruleset(&mut self, zone: Id, phase: Phase) -> Result<(), StoreError> {
+        let Some(ruleset) = Arc::make_mut(&mut self.model.rulesets).remove(&(zone, phase)) else {
+            return Ok(());
+        };
+        self.data_path = true;
+        self.write(Table::Rulesets, ruleset.id.as_bytes().to_vec(), None);
+        self.remove_all(Table::RulesetVersions, ruleset.id.as_bytes())?;
+        self.remove_all(Table::Rules, ruleset.id.as_bytes())
+    }
+
+    /// Marks a serial as revoked by its CA, or no longer.
+    pub(super) fn set_revoked(&mut self, authority: Uuid, serial: &[u8], revoked: bool) {
+        self.trust_moves();
+        let revision = self.model.revision;
+        let entry = Arc::make_mut(&mut self.model.revoked)
+            .entry(authority)
+            .or_default();
+        entry.revision = revision;
+        let serials = Arc::make_mut(&mut entry.serials);
+        let key = load::revoked_key(authority, serial);
+        if revoked {
+            serials.insert(serial.into());
+            let at = self.now.seconds().to_be_bytes().to_vec();
+            self.write(Table::Revoked, key, Some(at));
+        } else {
+            serials.remove(serial);
+            self.write(Table::Revoked, key, None);
+        }
+    }
+
+    /// Removes every key that begins with `prefix`.
+    pub(super) fn remove_all(&mut self, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
+        let mut keys = Vec::new();
+        self.store().scan(table, prefix, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(())
+        })?;
+        for key in keys {
+            self.write(table, key, None);
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(ID_BYTES == 16, "keys are made of 16-byte parts");

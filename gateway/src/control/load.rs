@@ -1,0 +1,293 @@
+//! Reading the store at a start, and the keys and small records that only the store has.
+//!
+//! Owns the layout of keys. Reads every record once and refuses the start when one is unreadable:
+//! a gateway that forgot a host, a rule or a revocation would fail open.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::client_certificates::Index;
+use super::error::OpenError;
+use super::id::{ID_BYTES, Id, Uuid};
+use super::model::{
+    Authority, AuthoritySet, HostRecord, Model, Revoked, RuleRecord, Ruleset, ServerCertificate,
+    Zone,
+};
+use super::moment::Moment;
+use super::seal::{Seal, SealError, Sealed};
+use super::store::{Store, StoreError, Table, Write};
+use crate::hostname::HostName;
+
+pub(super) const TRUST_EPOCH_KEY: &[u8] = b"trust_epoch";
+const ACCOUNT_KEY: &[u8] = b"account";
+const PROOF_KEY: &[u8] = b"seal_proof";
+const PROOF: &[u8] = b"postern";
+
+/// One version of a ruleset: which rules in which order.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct VersionRecord {
+    pub(super) last_updated: Moment,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) rules: Vec<(Id, u32)>,
+}
+
+pub(super) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
+    let authority = match set {
+        AuthoritySet::Managed => [0; ID_BYTES],
+        AuthoritySet::Uploaded(id) => *id.as_bytes(),
+    };
+    [zone.as_bytes().as_slice(), &authority].concat()
+}
+
+pub(super) fn version_key(ruleset: Id, version: u32) -> Vec<u8> {
+    [ruleset.as_bytes().as_slice(), &version.to_be_bytes()].concat()
+}
+
+pub(super) fn rule_key(ruleset: Id, rule: Id, version: u32) -> Vec<u8> {
+    [
+        ruleset.as_bytes().as_slice(),
+        rule.as_bytes(),
+        &version.to_be_bytes(),
+    ]
+    .concat()
+}
+
+pub(super) fn revoked_key(authority: Uuid, serial: &[u8]) -> Vec<u8> {
+    [authority.as_bytes().as_slice(), serial].concat()
+}
+
+fn corrupt(table: Table, key: &[u8], why: impl std::fmt::Display) -> StoreError {
+    let key = super::x509::hex(key);
+    StoreError::Corrupt(format!(
+        "the record {key} of {} cannot be read: {why}",
+        table.name()
+    ))
+}
+
+pub(super) fn decode<T: DeserializeOwned>(
+    table: Table,
+    key: &[u8],
+    value: &[u8],
+) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|why| corrupt(table, key, why))
+}
+
+/// Splits a 16-byte identifier off a key.
+pub(super) fn part(table: Table, key: &[u8]) -> Result<([u8; ID_BYTES], &[u8]), StoreError> {
+    key.split_first_chunk()
+        .map(|(id, rest)| (*id, rest))
+        .ok_or_else(|| corrupt(table, key, "its key is too short"))
+}
+
+/// What makes this store itself: the account, the key that seals, and the trust epoch.
+pub(super) struct Identity {
+    account: Id,
+    trust_epoch: u64,
+}
+
+/// Finds the seal and the account, or makes both on the first start.
+pub(super) fn identity(store: &dyn Store, key_file: &Path) -> Result<(Seal, Identity), OpenError> {
+    let proof = store.value(Table::Meta, PROOF_KEY)?;
+    let Some(proof) = proof else {
+        let (seal, made) = Seal::open(key_file, true)?;
+        if made {
+            tracing::warn!(
+                file = %key_file.display(),
+                "made the key that seals CA and server keys: back this file up, apart from the store; without it the CAs are lost"
+            );
+        }
+        let identity = Identity {
+            account: Id::random(),
+            trust_epoch: 1,
+        };
+        let proof = seal.seal("proof", PROOF)?;
+        let put = |key: &[u8], value: Vec<u8>| Write {
+            table: Table::Meta,
+            key: key.to_vec(),
+            value: Some(value),
+        };
+        store.commit(
+            store.revision()?,
+            &[
+                put(PROOF_KEY, super::draft::encode(&proof)),
+                put(ACCOUNT_KEY, super::draft::encode(&identity.account)),
+                put(TRUST_EPOCH_KEY, identity.trust_epoch.to_be_bytes().to_vec()),
+            ],
+        )?;
+        return Ok((seal, identity));
+    };
+    let (seal, _) = Seal::open(key_file, false)?;
+    let sealed: Sealed = decode(Table::Meta, PROOF_KEY, &proof)?;
+    let opened = seal
+        .open_sealed("proof", &sealed)
+        .map_err(|_other_key| SealError::WrongKey)?;
+    if opened.reveal() != PROOF {
+        return Err(SealError::WrongKey.into());
+    }
+    let missing = |key| corrupt(Table::Meta, key, "it is missing");
+    let account = store
+        .value(Table::Meta, ACCOUNT_KEY)?
+        .ok_or_else(|| missing(ACCOUNT_KEY))?;
+    let epoch = store
+        .value(Table::Meta, TRUST_EPOCH_KEY)?
+        .ok_or_else(|| missing(TRUST_EPOCH_KEY))?;
+    let trust_epoch = epoch.as_slice().try_into().map(u64::from_be_bytes);
+    let identity = Identity {
+        account: decode(Table::Meta, ACCOUNT_KEY, &account)?,
+        trust_epoch: trust_epoch.map_err(|why| corrupt(Table::Meta, TRUST_EPOCH_KEY, why))?,
+    };
+    Ok((seal, identity))
+}
+
+/// Reads everything that is kept in memory.
+pub(super) fn load(store: &dyn Store, identity: Identity) -> Result<(Model, Index), StoreError> {
+    let mut model = Model::empty(identity.account);
+    model.trust_epoch = identity.trust_epoch;
+    model.revision = store.revision()?;
+
+    let zones: Vec<Zone> = records(store, Table::Zones)?;
+    model.zones = Arc::new(
+        zones
+            .into_iter()
+            .map(|zone| (zone.id, Arc::new(zone)))
+            .collect(),
+    );
+    let hosts: Vec<HostRecord> = records(store, Table::Hosts)?;
+    model.hosts = Arc::new(
+        hosts
+            .into_iter()
+            .map(|h| (h.name.clone(), Arc::new(h)))
+            .collect(),
+    );
+    let authorities: Vec<Authority> = records(store, Table::Authorities)?;
+    model.authorities = Arc::new(
+        authorities
+            .into_iter()
+            .map(|a| (a.id, Arc::new(a)))
+            .collect(),
+    );
+    let certificates: Vec<ServerCertificate> = records(store, Table::ServerCertificates)?;
+    model.server_certificates = Arc::new(
+        certificates
+            .into_iter()
+            .map(|c| (c.id, Arc::new(c)))
+            .collect(),
+    );
+
+    let table = Table::Associations;
+    let mut associations = BTreeMap::new();
+    store.scan(table, b"", &mut |key, value| {
+        let (zone, rest) = part(table, key)?;
+        let (authority, _) = part(table, rest)?;
+        let set = match authority {
+            none if none == [0; ID_BYTES] => AuthoritySet::Managed,
+            id => AuthoritySet::Uploaded(Uuid::from_bytes(id)),
+        };
+        let texts: Vec<String> = decode(table, key, value)?;
+        let names = texts
+            .iter()
+            .map(|text| HostName::parse(text))
+            .collect::<Result<_, _>>();
+        let names = names.map_err(|why| corrupt(table, key, why))?;
+        associations.insert((Id::from_bytes(zone), set), Arc::new(names));
+        Ok(())
+    })?;
+    model.associations = Arc::new(associations);
+
+    model.rulesets = Arc::new(rulesets(store)?);
+    model.revoked = Arc::new(revoked(store, model.revision)?);
+    let index = Index::load(store)?;
+    Ok((model, index))
+}
+
+fn records<T: DeserializeOwned>(store: &dyn Store, table: Table) -> Result<Vec<T>, StoreError> {
+    let mut records = Vec::new();
+    store.scan(table, b"", &mut |key, value| {
+        records.push(decode(table, key, value)?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+type Rulesets = BTreeMap<(Id, super::model::Phase), Arc<Ruleset>>;
+
+fn rulesets(store: &dyn Store) -> Result<Rulesets, StoreError> {
+    let mut found = BTreeMap::new();
+    let heads: Vec<Ruleset> = records(store, Table::Rulesets)?;
+    for mut ruleset in heads {
+        ruleset.rules = version(store, ruleset.id, ruleset.version)?.1;
+        found.insert((ruleset.zone, ruleset.phase), Arc::new(ruleset));
+    }
+    Ok(found)
+}
+
+/// One version of a ruleset with its rules.
+pub(super) fn version(
+    store: &dyn Store,
+    ruleset: Id,
+    version: u32,
+) -> Result<(VersionRecord, Vec<Arc<RuleRecord>>), StoreError> {
+    let table = Table::RulesetVersions;
+    let key = version_key(ruleset, version);
+    let value = store
+        .value(table, &key)?
+        .ok_or_else(|| corrupt(table, &key, "it is missing"))?;
+    let record: VersionRecord = decode(table, &key, &value)?;
+    let wanted: HashSet<(Id, u32)> = record.rules.iter().copied().collect();
+    let mut contents: HashMap<(Id, u32), Arc<RuleRecord>> = HashMap::with_capacity(wanted.len());
+    let table = Table::Rules;
+    store.scan(table, ruleset.as_bytes(), &mut |key, value| {
+        let (_, rest) = part(table, key)?;
+        let (rule, rest) = part(table, rest)?;
+        let version = rest.try_into().map(u32::from_be_bytes);
+        let version = version.map_err(|why| corrupt(table, key, why))?;
+        let place = (Id::from_bytes(rule), version);
+        if wanted.contains(&place) {
+            contents.insert(place, Arc::new(decode(table, key, value)?));
+        }
+        Ok(())
+    })?;
+    let rules = record
+        .rules
+        .iter()
+        .map(|(rule, version)| {
+            contents.get(&(*rule, *version)).cloned().ok_or_else(|| {
+                corrupt(
+                    table,
+                    &rule_key(ruleset, *rule, *version),
+                    "the rule is missing",
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((record, rules))
+}
+
+fn revoked(store: &dyn Store, revision: u64) -> Result<BTreeMap<Uuid, Revoked>, StoreError> {
+    let mut serials: BTreeMap<Uuid, HashSet<Box<[u8]>>> = BTreeMap::new();
+    store.scan(Table::Revoked, b"", &mut |key, _| {
+        let (authority, serial) = part(Table::Revoked, key)?;
+        serials
+            .entry(Uuid::from_bytes(authority))
+            .or_default()
+            .insert(serial.into());
+        Ok(())
+    })?;
+    Ok(serials
+        .into_iter()
+        .map(|(id, serials)| {
+            (
+                id,
+                Revoked {
+                    serials: Arc::new(serials),
+                    revision,
+                },
+            )
+        })
+        .collect())
+}

@@ -1,0 +1,551 @@
+//! Rules: written, ordered, versioned.
+//!
+//! Owns what a rule may contain and where it stands. Every change makes a new version of the
+//! ruleset; older ones can be read and restored. Whether an expression is right is decided by
+//! [`crate::rules`], before anything is stored.
+
+use std::sync::Arc;
+
+use super::Control;
+use super::compile::compiled_form;
+use super::draft::Draft;
+use super::error::{ChangeError, Noun};
+use super::id::Id;
+use super::load;
+use super::model::{ActionKind, Model, Phase, ResponseSpec, RuleRecord, Ruleset};
+use super::moment::Moment;
+use super::store::Table;
+use crate::limits::{
+    BLOCK_CONTENT_BYTES_MAX, BLOCK_CONTENT_TYPES, DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX,
+    REFERENCE_BYTES_MAX, RULES_MAX, RULESET_VERSIONS_MAX,
+};
+use crate::rules::Program;
+
+/// A rule to be made.
+#[derive(Debug, Clone)]
+pub struct NewRule {
+    /// Keeps this rule's identity when a whole ruleset is replaced; `None` makes a new one.
+    pub id: Option<Id>,
+    /// Rules-language text.
+    pub expression: String,
+    /// What it does.
+    pub action: ActionKind,
+    /// What a blocked client gets; the default when absent.
+    pub response: Option<ResponseSpec>,
+    /// For people.
+    pub description: String,
+    /// Whether it acts.
+    pub enabled: bool,
+    /// The user's own stable name; the id when `None`.
+    pub reference: Option<String>,
+}
+
+/// What is to change of a rule. `None` leaves as it is.
+#[derive(Debug, Clone, Default)]
+pub struct RulePatch {
+    /// Rules-language text.
+    pub expression: Option<String>,
+    /// What it does.
+    pub action: Option<ActionKind>,
+    /// What a blocked client gets; `Some(None)` is the default answer.
+    pub response: Option<Option<ResponseSpec>>,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether it acts.
+    pub enabled: Option<bool>,
+    /// The user's own stable name.
+    pub reference: Option<String>,
+}
+
+/// Where a rule goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Position {
+    /// Before this rule; `None` is before all.
+    Before(Option<Id>),
+    /// After this rule; `None` is after all.
+    After(Option<Id>),
+    /// To this place, counted from 1 as Cloudflare does.
+    Index(usize),
+}
+
+/// A version of a ruleset, as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionNote {
+    /// Its number.
+    pub version: u32,
+    /// When it was made.
+    pub last_updated: Moment,
+    /// The ruleset's name then.
+    pub name: String,
+    /// The ruleset's description then.
+    pub description: String,
+}
+
+fn check_rule(rule: &RuleRecord) -> Result<(), ChangeError> {
+    let invalid = |field, why: String| Err(ChangeError::invalid(field, why));
+    if rule.expression.len() > EXPRESSION_BYTES_MAX {
+        return invalid(
+            "expression",
+            format!("it has more than {EXPRESSION_BYTES_MAX} bytes"),
+        );
+    }
+    if rule.description.len() > DESCRIPTION_BYTES_MAX {
+        return invalid(
+            "description",
+            format!("it has more than {DESCRIPTION_BYTES_MAX} bytes"),
+        );
+    }
+    if rule.reference.is_empty() || rule.reference.len() > REFERENCE_BYTES_MAX {
+        return invalid(
+            "ref",
+            format!("it must have 1 to {REFERENCE_BYTES_MAX} bytes"),
+        );
+    }
+    let Some(response) = &rule.response else {
+        return Ok(());
+    };
+    if rule.action != ActionKind::Block {
+        return invalid(
+            "action_parameters.response",
+            "only the action `block` answers".into(),
+        );
+    }
+    if !(400..=499).contains(&response.status_code) {
+        let why = format!("{} is not between 400 and 499", response.status_code);
+        return invalid("action_parameters.response.status_code", why);
+    }
+    if !BLOCK_CONTENT_TYPES.contains(&response.content_type.as_str()) {
+        let why = format!(
+            "`{}` is none of {}",
+            response.content_type.escape_debug(),
+            BLOCK_CONTENT_TYPES.join(", ")
+        );
+        return invalid("action_parameters.response.content_type", why);
+    }
+    if response.content.len() > BLOCK_CONTENT_BYTES_MAX {
+        let why = format!("it has more than {BLOCK_CONTENT_BYTES_MAX} bytes");
+        return invalid("action_parameters.response.content", why);
+    }
+    Ok(())
+}
+
+/// Checks every rule by itself and all of them together.
+fn check_rules(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
+    if rules.len() > RULES_MAX {
+        return Err(ChangeError::Full {
+            what: "rules of a ruleset",
+            max: RULES_MAX,
+        });
+    }
+    let mut references = std::collections::HashSet::with_capacity(rules.len());
+    for rule in rules {
+        check_rule(rule)?;
+        if !references.insert(rule.reference.as_str()) {
+            let why = format!("`{}` is used by two rules", rule.reference.escape_debug());
+            return Err(ChangeError::invalid("ref", why));
+        }
+    }
+    Ok(())
+}
+
+fn compile_check(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
+    let forms: Vec<_> = rules.iter().map(|rule| compiled_form(rule)).collect();
+    Program::compile(&forms)
+        .map(|_| ())
+        .map_err(|error| ChangeError::Expression {
+            index: error.index,
+            message: error.message,
+        })
+}
+
+impl NewRule {
+    fn record(self, known: Option<&RuleRecord>, now: Moment) -> RuleRecord {
+        let id = known.map_or_else(Id::random, |rule| rule.id);
+        let reference = self.reference.filter(|text| !text.is_empty());
+        let mut record = RuleRecord {
+            id,
+            version: known.map_or(1, |rule| rule.version),
+            expression: self.expression,
+            action: self.action,
+            response: self.response,
+            description: self.description,
+            enabled: self.enabled,
+            reference: reference.unwrap_or_else(|| id.to_string()),
+            last_updated: known.map_or(now, |rule| rule.last_updated),
+        };
+        if let Some(known) = known
+            && record != *known
+        {
+            record.version += 1;
+            record.last_updated = now;
+        }
+        record
+    }
+}
+
+fn position(rules: &[Arc<RuleRecord>], id: Id) -> Result<usize, ChangeError> {
+    let place = rules.iter().position(|rule| rule.id == id);
+    place.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))
+}
+
+fn insert(
+    rules: &mut Vec<Arc<RuleRecord>>,
+    rule: Arc<RuleRecord>,
+    at: Option<&Position>,
+) -> Result<(), ChangeError> {
+    let place = match at {
+        None | Some(Position::After(None)) => rules.len(),
+        Some(Position::Before(None)) => 0,
+        Some(Position::Before(Some(id))) => position(rules, *id)?,
+        Some(Position::After(Some(id))) => position(rules, *id)? + 1,
+        Some(Position::Index(index)) if (1..=rules.len() + 1).contains(index) => index - 1,
+        Some(Position::Index(index)) => {
+            let why = format!("index {index} is not between 1 and {}", rules.len() + 1);
+            return Err(ChangeError::invalid("position", why));
+        }
+    };
+    rules.insert(place, rule);
+    Ok(())
+}
+
+fn find(model: &Model, zone: Id, ruleset: Id) -> Result<&Arc<Ruleset>, ChangeError> {
+    let found = model.ruleset(ruleset).filter(|found| found.zone == zone);
+    found.ok_or_else(|| ChangeError::not_found(Noun::Ruleset, ruleset))
+}
+
+fn put(
+    draft: &mut Draft<'_>,
+    old: Option<&Ruleset>,
+    mut new: Ruleset,
+) -> Result<Arc<Ruleset>, ChangeError> {
+    check_rules(&new.rules)?;
+    compile_check(&new.rules)?;
+    new.last_updated = draft.now;
+    draft.put_ruleset(new.clone(), old);
+    forget_versions(draft, &new, old)?;
+    Ok(Arc::new(new))
+}
+
+/// Keeps the newest versions only. A rule's version goes with the last ruleset version that has it.
+fn forget_versions(
+    draft: &mut Draft<'_>,
+    new: &Ruleset,
+    old: Option<&Ruleset>,
+) -> Result<(), ChangeError> {
+    let Some(oldest) = new.version.checked_sub(RULESET_VERSIONS_MAX) else {
+        return Ok(());
+    };
+    let key = load::version_key(new.id, oldest);
+    let Some(value) = draft.store().value(Table::RulesetVersions, &key)? else {
+        return Ok(());
+    };
+    let gone: load::VersionRecord = load::decode(Table::RulesetVersions, &key, &value)?;
+    let next = load::version_key(new.id, oldest + 1);
+    let kept: Vec<(Id, u32)> = match draft.store().value(Table::RulesetVersions, &next)? {
+        Some(value) => {
+            load::decode::<load::VersionRecord>(Table::RulesetVersions, &next, &value)?.rules
+        }
+        None => Vec::new(),
+    };
+    let kept: std::collections::HashSet<(Id, u32)> = kept
+        .into_iter()
+        .chain(
+            new.rules
+                .iter()
+                .chain(old.iter().flat_map(|old| &old.rules))
+                .map(|r| (r.id, r.version)),
+        )
+        .collect();
+    draft.write(Table::RulesetVersions, key, None);
+    for (rule, version) in gone.rules {
+        if !kept.contains(&(rule, version)) {
+            draft.write(Table::Rules, load::rule_key(new.id, rule, version), None);
+        }
+    }
+    Ok(())
+}
+
+impl Control {
+    /// The ruleset with this id.
+    ///
+    /// # Errors
+    /// The zone has none of this id.
+    pub fn ruleset(&self, zone: Id, ruleset: Id) -> Result<Arc<Ruleset>, ChangeError> {
+        find(&self.model(), zone, ruleset).cloned()
+    }
+
+    /// The ruleset of a zone in a phase.
+    ///
+    /// # Errors
+    /// There is no zone, or no rule was ever made.
+    pub fn entrypoint(&self, zone: Id, phase: Phase) -> Result<Arc<Ruleset>, ChangeError> {
+        let model = self.model();
+        if !model.zones.contains_key(&zone) {
+            return Err(ChangeError::not_found(Noun::Zone, zone));
+        }
+        let found = model.rulesets.get(&(zone, phase)).cloned();
+        found.ok_or_else(|| ChangeError::not_found(Noun::Ruleset, phase.as_str()))
+    }
+
+    /// Sets all rules of a phase, making the ruleset when there is none. Rules that carry the id
+    /// (or the ref) of a present one keep their identity; they get a new version only if they
+    /// differ.
+    ///
+    /// # Errors
+    /// A rule is not acceptable.
+    pub fn set_entrypoint(
+        &self,
+        zone: Id,
+        phase: Phase,
+        name: Option<String>,
+        description: Option<String>,
+        rules: Vec<NewRule>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.change(|draft| {
+            if !draft.model.zones.contains_key(&zone) {
+                return Err(ChangeError::not_found(Noun::Zone, zone));
+            }
+            let old = draft.model.rulesets.get(&(zone, phase)).cloned();
+            let mut new = match &old {
+                Some(old) => Ruleset {
+                    version: old.version + 1,
+                    ..(**old).clone()
+                },
+                None => empty(zone, phase, draft.now),
+            };
+            let texts = [(&name, "name"), (&description, "description")];
+            for (text, field) in texts {
+                if text
+                    .as_ref()
+                    .is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX)
+                {
+                    let why = format!("it has more than {DESCRIPTION_BYTES_MAX} bytes");
+                    return Err(ChangeError::invalid(field, why));
+                }
+            }
+            new.name = name.unwrap_or(new.name);
+            new.description = description.unwrap_or(new.description);
+            let present = std::mem::take(&mut new.rules);
+            let mut taken = std::collections::HashSet::new();
+            for rule in rules {
+                let known = match (rule.id, &rule.reference) {
+                    (Some(id), _) => Some(position(&present, id)?),
+                    (None, Some(reference)) => present
+                        .iter()
+                        .position(|known| known.reference == *reference),
+                    (None, None) => None,
+                };
+                let known = known.and_then(|place| present.get(place));
+                if known.is_some_and(|known| !taken.insert(known.id)) {
+                    return Err(ChangeError::invalid(
+                        "rules",
+                        "two of them have the same id",
+                    ));
+                }
+                new.rules.push(Arc::new(
+                    rule.record(known.map(|known| &**known), draft.now),
+                ));
+            }
+            put(draft, old.as_deref(), new)
+        })
+    }
+
+    /// Removes a ruleset: the zone has no rules in that phase then.
+    ///
+    /// # Errors
+    /// The zone has none of this id.
+    pub fn delete_ruleset(&self, zone: Id, ruleset: Id) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let phase = find(&draft.model, zone, ruleset)?.phase;
+            Ok(draft.remove_ruleset(zone, phase)?)
+        })
+    }
+
+    /// Adds a rule: at the end, or where `position` says.
+    ///
+    /// # Errors
+    /// The rule or the position is not acceptable.
+    pub fn create_rule(
+        &self,
+        zone: Id,
+        ruleset: Id,
+        rule: NewRule,
+        position: Option<&Position>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.edit(zone, ruleset, |rules, now| {
+            insert(rules, Arc::new(rule.record(None, now)), position)
+        })
+    }
+
+    /// Adds a rule to the zone's custom rules, making the ruleset when it is the first.
+    ///
+    /// # Errors
+    /// The rule or the position is not acceptable.
+    pub fn add_rule(
+        &self,
+        zone: Id,
+        rule: NewRule,
+        position: Option<&Position>,
+    ) -> Result<(Arc<Ruleset>, Arc<RuleRecord>), ChangeError> {
+        let phase = Phase::HttpRequestFirewallCustom;
+        self.change(|draft| {
+            if !draft.model.zones.contains_key(&zone) {
+                return Err(ChangeError::not_found(Noun::Zone, zone));
+            }
+            let old = draft.model.rulesets.get(&(zone, phase)).cloned();
+            let mut new = match &old {
+                Some(old) => Ruleset {
+                    version: old.version + 1,
+                    ..(**old).clone()
+                },
+                None => empty(zone, phase, draft.now),
+            };
+            let record = Arc::new(rule.record(None, draft.now));
+            insert(&mut new.rules, record.clone(), position)?;
+            Ok((put(draft, old.as_deref(), new)?, record))
+        })
+    }
+
+    /// Changes a rule, moves it, or both.
+    ///
+    /// # Errors
+    /// There is no such rule, or the result is not acceptable.
+    pub fn update_rule(
+        &self,
+        zone: Id,
+        ruleset: Id,
+        rule: Id,
+        patch: RulePatch,
+        at: Option<&Position>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.edit(zone, ruleset, |rules, now| {
+            let place = position(rules, rule)?;
+            let old = rules.remove(place);
+            let mut new = (*old).clone();
+            new.expression = patch.expression.unwrap_or(new.expression);
+            new.description = patch.description.unwrap_or(new.description);
+            new.enabled = patch.enabled.unwrap_or(new.enabled);
+            new.reference = patch.reference.unwrap_or(new.reference);
+            new.response = patch.response.unwrap_or(new.response);
+            if let Some(action) = patch.action {
+                new.action = action;
+                if action != ActionKind::Block {
+                    new.response = None;
+                }
+            }
+            if new != *old {
+                new.version += 1;
+                new.last_updated = now;
+            }
+            match at {
+                // Beside itself is where it is.
+                Some(Position::Before(Some(id)) | Position::After(Some(id))) if *id == rule => {
+                    rules.insert(place, Arc::new(new));
+                    Ok(())
+                }
+                Some(at) => insert(rules, Arc::new(new), Some(at)),
+                None => {
+                    rules.insert(place, Arc::new(new));
+                    Ok(())
+                }
+            }
+        })
+    }
+
+    /// Removes a rule.
+    ///
+    /// # Errors
+    /// There is no such rule.
+    pub fn delete_rule(
+        &self,
+        zone: Id,
+        ruleset: Id,
+        rule: Id,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.edit(zone, ruleset, |rules, _| {
+            let place = position(rules, rule)?;
+            rules.remove(place);
+            Ok(())
+        })
+    }
+
+    fn edit(
+        &self,
+        zone: Id,
+        ruleset: Id,
+        work: impl FnOnce(&mut Vec<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.change(|draft| {
+            let old = find(&draft.model, zone, ruleset)?.clone();
+            let mut new = Ruleset {
+                version: old.version + 1,
+                ..(*old).clone()
+            };
+            work(&mut new.rules, draft.now)?;
+            put(draft, Some(&old), new)
+        })
+    }
+
+    /// Which versions of a ruleset are kept, newest first.
+    ///
+    /// # Errors
+    /// The zone has no ruleset of this id.
+    pub fn ruleset_versions(&self, zone: Id, ruleset: Id) -> Result<Vec<VersionNote>, ChangeError> {
+        self.ruleset(zone, ruleset)?;
+        let table = Table::RulesetVersions;
+        let mut notes = Vec::new();
+        self.store
+            .scan(table, ruleset.as_bytes(), &mut |key, value| {
+                let record: load::VersionRecord = load::decode(table, key, value)?;
+                let version = key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+                notes.extend(version.map(|version| VersionNote {
+                    version,
+                    last_updated: record.last_updated,
+                    name: record.name,
+                    description: record.description,
+                }));
+                Ok(())
+            })?;
+        notes.reverse();
+        Ok(notes)
+    }
+
+    /// A ruleset as it was in one of its versions.
+    ///
+    /// # Errors
+    /// There is no such version, or it is no longer kept.
+    pub fn ruleset_version(
+        &self,
+        zone: Id,
+        ruleset: Id,
+        version: u32,
+    ) -> Result<Ruleset, ChangeError> {
+        let current = self.ruleset(zone, ruleset)?;
+        let key = load::version_key(ruleset, version);
+        if self.store.value(Table::RulesetVersions, &key)?.is_none() {
+            return Err(ChangeError::not_found(Noun::RulesetVersion, version));
+        }
+        let (record, rules) = load::version(self.store.as_ref(), ruleset, version)?;
+        Ok(Ruleset {
+            version,
+            last_updated: record.last_updated,
+            name: record.name,
+            description: record.description,
+            rules,
+            ..(*current).clone()
+        })
+    }
+}
+
+fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
+    Ruleset {
+        id: Id::random(),
+        zone,
+        phase,
+        name: "default".into(),
+        description: String::new(),
+        version: 1,
+        last_updated: now,
+        rules: Vec::new(),
+    }
+}
