@@ -11,12 +11,13 @@ use std::sync::Arc;
 use boring::hash::{MessageDigest, hash};
 use boring::x509::X509;
 
+use super::error::ChangeError;
 use super::id::{Id, Uuid};
 use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
+use super::rulesets::action_of;
 use super::seal::{Seal, SealError};
 use crate::hostname::HostName;
-use crate::limits::{BLOCK_DEFAULT_CONTENT, BLOCK_DEFAULT_CONTENT_TYPE, BLOCK_DEFAULT_STATUS};
-use crate::rules::{Action, BlockResponse, Program, Rule, RuleError};
+use crate::rules::{Program, Rule, RuleError};
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
 use crate::tls::{Anchor, OriginTls, OriginTlsError, Site, SiteError, SiteSpec, Trust, TrustError};
 
@@ -48,6 +49,9 @@ pub enum CompileError {
     /// A zone's rules.
     #[error("{0}")]
     Rules(RuleError),
+    /// A stored rule's action.
+    #[error("{0}")]
+    Action(String),
     /// A sealed server key.
     #[error("host {host}: its server key: {why}")]
     Key {
@@ -225,36 +229,23 @@ fn trust(
 }
 
 fn program(ruleset: &Ruleset) -> Result<Program, CompileError> {
-    let rules: Vec<Rule> = ruleset
+    let rules = ruleset
         .rules
         .iter()
         .map(|rule| compiled_form(rule))
-        .collect();
+        .collect::<Result<Vec<_>, _>>();
+    let rules = rules.map_err(|error| CompileError::Action(error.to_string()))?;
     Program::compile(&rules).map_err(CompileError::Rules)
 }
 
 /// A stored rule as [`crate::rules`] takes it.
-pub(crate) fn compiled_form(rule: &RuleRecord) -> Rule {
-    use super::model::ActionKind;
-    let action = match (rule.action, &rule.response) {
-        (ActionKind::Log, _) => Action::Log,
-        (ActionKind::Block, Some(response)) => Action::Block(BlockResponse {
-            status: response.status_code,
-            content_type: response.content_type.as_str().into(),
-            content: response.content.as_str().into(),
-        }),
-        (ActionKind::Block, None) => Action::Block(BlockResponse {
-            status: BLOCK_DEFAULT_STATUS,
-            content_type: BLOCK_DEFAULT_CONTENT_TYPE.into(),
-            content: BLOCK_DEFAULT_CONTENT.into(),
-        }),
-    };
-    Rule {
+pub(crate) fn compiled_form(rule: &RuleRecord) -> Result<Rule, ChangeError> {
+    Ok(Rule {
         id: rule.id.to_string().into(),
         expression: rule.expression.as_str().into(),
-        action,
+        action: action_of(rule)?,
         enabled: rule.enabled,
-    }
+    })
 }
 
 /// Reads an origin as it was asked for. Names are not resolved here: the data path does that when

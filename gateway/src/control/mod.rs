@@ -42,9 +42,8 @@ pub use self::error::{ChangeError, Noun, OpenError};
 pub use self::hosts::{HostPatch, NewHost};
 pub use self::id::{Id, IdError, Uuid};
 pub use self::model::{
-    ActionKind, Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model,
-    OriginSpec, Phase, ResponseSpec, RuleRecord, Ruleset, ServerCertificate,
-    ServerCertificateSource, Zone,
+    Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginSpec, Phase,
+    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, Zone,
 };
 pub use self::moment::Moment;
 pub use self::rulesets::{NewRule, Position, RulePatch, VersionNote};

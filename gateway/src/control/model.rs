@@ -241,39 +241,6 @@ impl Phase {
     }
 }
 
-/// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ActionKind {
-    /// Refuse the request.
-    Block,
-    /// Report it and go on.
-    Log,
-}
-
-impl ActionKind {
-    /// As Cloudflare writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Log => "log",
-        }
-    }
-}
-
-/// What a blocked client gets.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ResponseSpec {
-    /// 400 to 499.
-    pub status_code: u16,
-    /// One of [`crate::limits::BLOCK_CONTENT_TYPES`].
-    pub content_type: String,
-    /// At most [`crate::limits::BLOCK_CONTENT_BYTES_MAX`].
-    pub content: String,
-}
-
 /// A rule in one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleRecord {
@@ -283,11 +250,14 @@ pub struct RuleRecord {
     pub version: u32,
     /// Rules-language text.
     pub expression: String,
-    /// What it does.
-    pub action: ActionKind,
-    /// What a blocked client gets; the default when absent.
+    /// What it does: `block`, `log`.
+    pub action: String,
+    /// How, in the API's own shape; checked by [`crate::rules`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<ResponseSpec>,
+    pub action_parameters: Option<serde_json::Value>,
+    /// `logging.enabled`, when it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<bool>,
     /// For people.
     pub description: String,
     /// Whether it acts.

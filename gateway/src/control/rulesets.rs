@@ -6,20 +6,23 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Control;
 use super::compile::compiled_form;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::Id;
 use super::load;
-use super::model::{ActionKind, Model, Phase, ResponseSpec, RuleRecord, Ruleset};
+use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::store::Table;
 use crate::limits::{
-    BLOCK_CONTENT_BYTES_MAX, BLOCK_CONTENT_TYPES, DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX,
+    BLOCK_CONTENT_BYTES_MAX, BLOCK_CONTENT_TYPES, BLOCK_DEFAULT_CONTENT,
+    BLOCK_DEFAULT_CONTENT_TYPE, BLOCK_DEFAULT_STATUS, DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX,
     REFERENCE_BYTES_MAX, RULES_MAX, RULESET_VERSIONS_MAX,
 };
-use crate::rules::Program;
+use crate::rules::{Action, BlockResponse, Program};
 
 /// A rule to be made.
 #[derive(Debug, Clone)]
@@ -28,10 +31,12 @@ pub struct NewRule {
     pub id: Option<Id>,
     /// Rules-language text.
     pub expression: String,
-    /// What it does.
-    pub action: ActionKind,
-    /// What a blocked client gets; the default when absent.
-    pub response: Option<ResponseSpec>,
+    /// What it does: `block`, `log`.
+    pub action: String,
+    /// How, in the API's own shape.
+    pub action_parameters: Option<Value>,
+    /// `logging.enabled`, when it was said.
+    pub logging: Option<bool>,
     /// For people.
     pub description: String,
     /// Whether it acts.
@@ -46,9 +51,11 @@ pub struct RulePatch {
     /// Rules-language text.
     pub expression: Option<String>,
     /// What it does.
-    pub action: Option<ActionKind>,
-    /// What a blocked client gets; `Some(None)` is the default answer.
-    pub response: Option<Option<ResponseSpec>>,
+    pub action: Option<String>,
+    /// How; `Some(None)` is the action's default.
+    pub action_parameters: Option<Option<Value>>,
+    /// `logging.enabled`.
+    pub logging: Option<bool>,
     /// For people.
     pub description: Option<String>,
     /// Whether it acts.
@@ -101,32 +108,62 @@ fn check_rule(rule: &RuleRecord) -> Result<(), ChangeError> {
             format!("it must have 1 to {REFERENCE_BYTES_MAX} bytes"),
         );
     }
-    let Some(response) = &rule.response else {
-        return Ok(());
+    action_of(rule).map(drop)
+}
+
+/// The action in its compiled form.
+pub(super) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
+    match rule.action.as_str() {
+        "log" => Ok(Action::Log),
+        "block" => block(rule.action_parameters.as_ref()).map(Action::Block),
+        other => {
+            let why = format!(
+                "`{}` is not an action: `block`, `log`",
+                other.escape_debug()
+            );
+            Err(ChangeError::invalid("action", why))
+        }
+    }
+}
+
+fn block(parameters: Option<&Value>) -> Result<BlockResponse, ChangeError> {
+    let invalid = |field, why: String| Err(ChangeError::invalid(field, why));
+    let response = parameters.and_then(|parameters| parameters.get("response"));
+    let Some(response) = response.filter(|response| !response.is_null()) else {
+        return Ok(BlockResponse {
+            status: BLOCK_DEFAULT_STATUS,
+            content_type: BLOCK_DEFAULT_CONTENT_TYPE.into(),
+            content: BLOCK_DEFAULT_CONTENT.into(),
+        });
     };
-    if rule.action != ActionKind::Block {
-        return invalid(
-            "action_parameters.response",
-            "only the action `block` answers".into(),
-        );
-    }
-    if !(400..=499).contains(&response.status_code) {
-        let why = format!("{} is not between 400 and 499", response.status_code);
+    let text = |name: &str| {
+        response
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    let status = response.get("status_code").and_then(Value::as_u64);
+    let status = status.and_then(|status| u16::try_from(status).ok());
+    let Some(status) = status.filter(|status| (400..=499).contains(status)) else {
+        let why = "a number between 400 and 499 is needed".into();
         return invalid("action_parameters.response.status_code", why);
-    }
-    if !BLOCK_CONTENT_TYPES.contains(&response.content_type.as_str()) {
-        let why = format!(
-            "`{}` is none of {}",
-            response.content_type.escape_debug(),
-            BLOCK_CONTENT_TYPES.join(", ")
-        );
+    };
+    let (content_type, content) = (text("content_type"), text("content"));
+    if !BLOCK_CONTENT_TYPES.contains(&content_type) {
+        let known = BLOCK_CONTENT_TYPES.join(", ");
+        let why = format!("`{}` is none of {known}", content_type.escape_debug());
         return invalid("action_parameters.response.content_type", why);
     }
-    if response.content.len() > BLOCK_CONTENT_BYTES_MAX {
+    if content.len() > BLOCK_CONTENT_BYTES_MAX {
         let why = format!("it has more than {BLOCK_CONTENT_BYTES_MAX} bytes");
         return invalid("action_parameters.response.content", why);
     }
-    Ok(())
+    let (content_type, content) = (content_type.into(), content.into());
+    Ok(BlockResponse {
+        status,
+        content_type,
+        content,
+    })
 }
 
 /// Checks every rule by itself and all of them together.
@@ -149,7 +186,10 @@ fn check_rules(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
 }
 
 fn compile_check(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
-    let forms: Vec<_> = rules.iter().map(|rule| compiled_form(rule)).collect();
+    let forms = rules
+        .iter()
+        .map(|rule| compiled_form(rule))
+        .collect::<Result<Vec<_>, _>>()?;
     Program::compile(&forms)
         .map(|_| ())
         .map_err(|error| ChangeError::Expression {
@@ -159,6 +199,21 @@ fn compile_check(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
 }
 
 impl NewRule {
+    /// A rule that blocks what `expression` matches, with the default answer.
+    #[must_use]
+    pub fn block(expression: &str) -> Self {
+        Self {
+            id: None,
+            expression: expression.into(),
+            action: "block".into(),
+            action_parameters: None,
+            logging: None,
+            description: String::new(),
+            enabled: true,
+            reference: None,
+        }
+    }
+
     fn record(self, known: Option<&RuleRecord>, now: Moment) -> RuleRecord {
         let id = known.map_or_else(Id::random, |rule| rule.id);
         let reference = self.reference.filter(|text| !text.is_empty());
@@ -167,7 +222,8 @@ impl NewRule {
             version: known.map_or(1, |rule| rule.version),
             expression: self.expression,
             action: self.action,
-            response: self.response,
+            action_parameters: self.action_parameters,
+            logging: self.logging,
             description: self.description,
             enabled: self.enabled,
             reference: reference.unwrap_or_else(|| id.to_string()),
@@ -426,13 +482,13 @@ impl Control {
             new.description = patch.description.unwrap_or(new.description);
             new.enabled = patch.enabled.unwrap_or(new.enabled);
             new.reference = patch.reference.unwrap_or(new.reference);
-            new.response = patch.response.unwrap_or(new.response);
-            if let Some(action) = patch.action {
+            if let Some(action) = patch.action.filter(|action| *action != new.action) {
+                // Parameters of one action mean nothing to another.
                 new.action = action;
-                if action != ActionKind::Block {
-                    new.response = None;
-                }
+                new.action_parameters = None;
             }
+            new.action_parameters = patch.action_parameters.unwrap_or(new.action_parameters);
+            new.logging = patch.logging.or(new.logging);
             if new != *old {
                 new.version += 1;
                 new.last_updated = now;

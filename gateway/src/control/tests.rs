@@ -87,15 +87,7 @@ fn host(text: &str, mtls: MtlsMode) -> NewHost {
 }
 
 fn rule(expression: &str) -> NewRule {
-    NewRule {
-        id: None,
-        expression: expression.into(),
-        action: ActionKind::Block,
-        response: None,
-        description: String::new(),
-        enabled: true,
-        reference: None,
-    }
+    NewRule::block(expression)
 }
 
 fn csr_of(key: &PKey<Private>, common_name: &str, digest: MessageDigest) -> String {
@@ -264,11 +256,8 @@ fn refused_changes_leave_everything_as_it_was() {
         ),
         ("rule's response", {
             let mut bad = rule("true");
-            bad.response = Some(ResponseSpec {
-                status_code: 200,
-                content_type: "text/plain".into(),
-                content: String::new(),
-            });
+            bad.action_parameters = Some(serde_json::json!({"response": {
+                "status_code": 200, "content_type": "text/plain", "content": ""}}));
             control
                 .create_rule(zone.id, ruleset.id, bad, None)
                 .map(drop)
