@@ -211,3 +211,21 @@ const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);
 const _: () = assert!(ACCESS_LOG_BUFFERS_KEPT <= ACCESS_LOG_QUEUE_LINES);
 const _: () = assert!(ACCESS_LOG_LINE_BYTES_KEPT < ACCESS_LOG_WRITE_BYTES);
 const _: () = assert!(ACCESS_LOG_WRITE_BYTES < ACCESS_LOG_QUEUE_BYTES);
+
+/// Characters of a rule's expression. Cloudflare's limit; a longer one is refused.
+pub const EXPRESSION_CHARACTERS_MAX: usize = 4096;
+/// Levels of parentheses, `not` and function calls in an expression: what wirefilter allows, and
+/// far from what a thread's stack can take. A deeper one is refused.
+pub const EXPRESSION_NESTING_MAX: usize = 128;
+/// Bytes of one compiled regular expression; a larger one is refused. Ordinary ones take 10 KiB.
+pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of a regular expression's lazy automaton; it is rebuilt when they are used up.
+pub const REGEX_CACHE_BYTES_MAX: usize = 512 * 1024;
+/// Nesting of one regular expression; a deeper one is refused.
+pub const REGEX_NESTING_MAX: u32 = 100;
+/// `*` in one wildcard pattern: each costs a scan of the value. More are refused.
+pub const WILDCARD_STARS_MAX: usize = 16;
+/// `${n}` in the replacement of `regex_replace` and `wildcard_replace`. Cloudflare's limit.
+pub const REPLACEMENT_REFERENCES_MAX: usize = 8;
+/// Groups that a replacement can refer to: `${0}` to `${99}`.
+pub const REPLACEMENT_GROUPS: usize = 100;

@@ -1,10 +1,12 @@
 //! What rules are judged on: plain data that the connection fills in.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
 
+use super::hello::Hello;
 use crate::tls::ClientAuth;
 
 /// What holds for a connection as long as its judgement does.
@@ -47,4 +49,20 @@ pub struct RequestFacts<'a> {
     pub received_msec: i64,
     /// The request id.
     pub ray_id: &'a str,
+}
+
+/// What is worked out once per connection and kept beside its [`ConnectionFacts`].
+///
+/// Belongs to one connection for its life: a changed certificate judgement is noticed, changed
+/// addresses or ClientHello are not.
+#[derive(Debug, Default)]
+pub struct ConnectionState {
+    hello: OnceCell<Hello>,
+}
+
+impl ConnectionState {
+    /// What the ClientHello says.
+    pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
+        self.hello.get_or_init(|| Hello::read(&connection.client_hello))
+    }
 }

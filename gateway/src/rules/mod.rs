@@ -1,12 +1,50 @@
 //! Rules: Cloudflare's expression language, and the decision on every request.
 //!
 //! Never does I/O and never reads a clock. Only [`decide`] can make a [`Permit`].
+//!
+//! The way of a rule: text → `lexer` → `parser` (with `operand`, `test`, `literal`; types are
+//! checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text. `field`
+//! and `function` are the tables of names, `read` and `call` what stands behind them.
 
+mod action;
+mod ast;
+mod call;
+mod error;
+mod eval;
+mod expression;
 mod facts;
+mod field;
+mod function;
+mod hello;
+mod json;
+mod lexer;
+mod list;
+mod literal;
+mod operand;
+mod parser;
+mod print;
+mod read;
+mod test;
+#[cfg(test)]
+mod tests;
+mod types;
+mod value;
+mod wildcard;
 
-pub use facts::{ConnectionFacts, RequestFacts};
-
+use std::cell::RefCell;
 use std::sync::Arc;
+
+pub use action::{Action, ActionError, BlockResponse, Skip};
+pub use error::ParseError;
+pub use expression::{check, check_with, fields, functions, Expression, FieldInfo, FunctionInfo};
+pub use facts::{ConnectionFacts, ConnectionState, RequestFacts};
+pub use field::Lifetime;
+pub use list::{is_list_name, HostnameList, IpList, List, ListError, Lists};
+pub use types::{Kind, Type};
+
+use ast::Condition;
+use read::Facts;
+use value::Scratch;
 
 /// A rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,29 +59,17 @@ pub struct Rule {
     pub enabled: bool,
 }
 
-/// What a matching rule does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Answer with this instead of forwarding; terminates.
-    Block(BlockResponse),
-    /// Report the match and go on.
-    Log,
-}
-
-/// What a blocked client gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockResponse {
-    /// 400 to 499.
-    pub status: u16,
-    /// One of `text/html`, `text/plain`, `application/json`, `text/xml`.
-    pub content_type: Arc<str>,
-    /// At most 2 KiB.
-    pub content: Arc<str>,
-}
-
 /// A zone's rules, compiled.
 #[derive(Debug, Default)]
 pub struct Program {
+    rules: Vec<Compiled>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    id: Arc<str>,
+    condition: Condition,
+    action: Action,
 }
 
 /// Which rule cannot be compiled, and the message in Cloudflare's form.
@@ -57,12 +83,28 @@ pub struct RuleError {
 }
 
 impl Program {
-    /// Compiles rules in order.
+    /// Compiles rules in order; none of them may refer to a list.
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.
-    pub fn compile(_rules: &[Rule]) -> Result<Self, RuleError> {
-        Ok(Self {})
+    pub fn compile(rules: &[Rule]) -> Result<Self, RuleError> {
+        Self::compile_with(rules, &Lists::default())
+    }
+
+    /// Compiles rules in order, `$name` being one of `lists`.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check, disabled ones too.
+    pub fn compile_with(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
+        let mut compiled = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let condition = parser::parse(&rule.expression, Some(lists))
+                .map_err(|error| RuleError { index, message: error.to_string() })?;
+            if rule.enabled {
+                compiled.push(Compiled { id: rule.id.clone(), condition, action: rule.action.clone() });
+            }
+        }
+        Ok(Self { rules: compiled })
     }
 }
 
@@ -73,7 +115,7 @@ pub struct Permit(());
 /// What the rules say of one request.
 #[derive(Debug)]
 pub enum Decision<'p> {
-    /// No terminating rule matched.
+    /// No blocking rule matched, or a `skip` rule came first.
     Permit(Permit),
     /// This rule blocks.
     Block {
@@ -84,12 +126,61 @@ pub enum Decision<'p> {
     },
 }
 
-/// Judges one request. `logged` is told the id of every matching `log` rule on the way.
+thread_local! {
+    /// One decision at a time on a thread; kept so that deciding does not allocate.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Judges one request. `logged` is told the id of every matching `log` rule on the way, and of
+/// `skip` rules that ask for it.
+///
+/// The simple form of [`decide_on`], for a connection whose state is not kept.
 pub fn decide<'p>(
-    _program: &'p Program,
-    _connection: &ConnectionFacts,
-    _request: &RequestFacts<'_>,
-    _logged: &mut dyn FnMut(&'p str),
+    program: &'p Program,
+    connection: &ConnectionFacts,
+    request: &RequestFacts<'_>,
+    logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
+    decide_on(program, connection, &ConnectionState::default(), request, logged)
+}
+
+/// Judges one request of a connection; `state` keeps what is the same for all its requests.
+pub fn decide_on<'p>(
+    program: &'p Program,
+    connection: &ConnectionFacts,
+    state: &ConnectionState,
+    request: &RequestFacts<'_>,
+    logged: &mut dyn FnMut(&'p str),
+) -> Decision<'p> {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => judge(program, &Facts { connection, request, state }, &mut scratch, logged),
+        // `logged` asked for another decision: rare, correct, and it allocates.
+        Err(_) => judge(program, &Facts { connection, request, state }, &mut Scratch::default(), logged),
+    })
+}
+
+fn judge<'p>(
+    program: &'p Program,
+    facts: &Facts<'_>,
+    scratch: &mut Scratch,
+    logged: &mut dyn FnMut(&'p str),
+) -> Decision<'p> {
+    for rule in &program.rules {
+        if !rule.condition.holds(facts, scratch) {
+            continue;
+        }
+        match &rule.action {
+            Action::Block(response) => return Decision::Block { rule_id: &rule.id, response },
+            Action::Log => logged(&rule.id),
+            Action::Skip(skip) => {
+                if skip.logging {
+                    logged(&rule.id);
+                }
+                if skip.current_ruleset {
+                    break;
+                }
+            }
+        }
+    }
     Decision::Permit(Permit(()))
 }

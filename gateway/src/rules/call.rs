@@ -1,0 +1,415 @@
+//! What functions do.
+//!
+//! A function of a missing value is missing. Results are ranges of their argument where they can
+//! be, else made in the scratch. Nothing is allocated, except by `regex_replace` with references
+//! and by `lookup_json_*` where the document has escapes.
+
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::ast::{Argument, Call};
+use super::function::Function;
+use super::json;
+use super::literal::mask;
+use super::read::{show, Facts, Visit};
+use super::value::{Scratch, Value};
+use crate::limits;
+
+/// Headers come with and without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+impl Argument {
+    fn value<'a>(&'a self, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
+        match self {
+            Self::Scalar(scalar) => scalar.value(facts, scratch, element),
+            Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Int(value) => Value::Int(*value),
+            Self::Array(_) | Self::Pattern(_) | Self::Wildcard(_) => Value::Missing,
+        }
+    }
+}
+
+/// The result of a function that gives one value.
+pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
+    let Some((first, rest)) = call.arguments.split_first() else { return Value::Missing };
+    match call.function {
+        Function::Concat => return concat(call, facts, scratch, element),
+        Function::Join => return join(first, rest, facts, scratch, element),
+        Function::Len => {
+            if let Argument::Array(array) = first {
+                let mut count: i64 = 0;
+                let there = array.elements(facts, scratch, element, &mut |_, _| {
+                    count += 1;
+                    ControlFlow::Continue(())
+                });
+                return if there { Value::Int(count) } else { Value::Missing };
+            }
+        }
+        _ => {}
+    }
+    let source = first.value(facts, scratch, element);
+    if matches!(source, Value::Missing) {
+        return Value::Missing;
+    }
+    match (call.function, rest) {
+        (Function::Cidr, [Argument::Int(v4), Argument::Int(v6)]) => cidr(source, *v4, *v6),
+        (Function::Cidr6, [Argument::Int(v6)]) => cidr(source, 32, *v6),
+        (Function::Len, _) => {
+            let length = scratch.bytes(source).map(<[u8]>::len);
+            length.and_then(|length| i64::try_from(length).ok()).map_or(Value::Missing, Value::Int)
+        }
+        (Function::Lower, _) => changed(source, scratch, <[u8]>::make_ascii_lowercase),
+        (Function::Upper, _) => changed(source, scratch, <[u8]>::make_ascii_uppercase),
+        (Function::ToString, _) => show(source, scratch),
+        (Function::StartsWith, [part]) => {
+            let part = part.value(facts, scratch, element);
+            both(source, part, scratch, <[u8]>::starts_with)
+        }
+        (Function::EndsWith, [part]) => {
+            let part = part.value(facts, scratch, element);
+            both(source, part, scratch, <[u8]>::ends_with)
+        }
+        (Function::RemoveBytes, [Argument::Bytes(bytes)]) => {
+            let mark = scratch.mark();
+            scratch.push_value(source);
+            retain(scratch.since(mark), mark, |byte| !bytes.contains(&byte));
+            scratch.made(mark)
+        }
+        (Function::Substring, [Argument::Int(start), rest @ ..]) => {
+            let end = match rest {
+                [Argument::Int(end)] => Some(*end),
+                _ => None,
+            };
+            substring(source, *start, end, scratch)
+        }
+        (Function::UrlDecode, options) => {
+            let options: &[u8] = match options {
+                [Argument::Bytes(options)] => options,
+                _ => b"",
+            };
+            url_decode(source, options.contains(&b'r'), options.contains(&b'u'), scratch)
+        }
+        (Function::DecodeBase64, _) => decode_base64(source, scratch),
+        (Function::LookupJsonString, path) => json::string(source, path, scratch),
+        (Function::LookupJsonInteger, path) => json::integer(source, path, scratch),
+        (Function::RegexReplace, [Argument::Pattern(pattern), Argument::Bytes(replacement)]) => {
+            regex_replace(source, &pattern.regex, replacement, scratch)
+        }
+        (Function::WildcardReplace, [Argument::Wildcard(wildcard), Argument::Bytes(replacement), ..]) => {
+            let mut stars = [(0, 0); limits::WILDCARD_STARS_MAX];
+            let mut seen = stars.iter_mut();
+            let matched = scratch.bytes(source).is_some_and(|bytes| {
+                wildcard.captures(bytes, &mut |star| {
+                    if let Some(slot) = seen.next() {
+                        *slot = (star.start, star.end);
+                    }
+                })
+            });
+            if !matched {
+                return source;
+            }
+            let begun = scratch.begin();
+            replace(replacement, scratch, |number| number.checked_sub(1).and_then(|at| stars.get(at).copied()), source);
+            scratch.finish(begun)
+        }
+        // The parser builds no other calls.
+        _ => Value::Missing,
+    }
+}
+
+/// Shows the elements of a function that gives an array; `false` when it is missing.
+pub(super) fn elements<'a>(
+    call: &'a Call,
+    facts: &Facts<'a>,
+    scratch: &mut Scratch,
+    element: Value<'a>,
+    visit: Visit<'_, 'a>,
+) -> bool {
+    match (call.function, call.arguments.as_slice()) {
+        (Function::Concat, arrays) => {
+            let mut ended = false;
+            arrays.iter().all(|argument| {
+                let Argument::Array(array) = argument else { return false };
+                ended
+                    || array.elements(facts, scratch, element, &mut |scratch, value| {
+                        let flow = visit(scratch, value);
+                        ended = flow.is_break();
+                        flow
+                    })
+            })
+        }
+        (Function::Split, [source, Argument::Bytes(separator), Argument::Int(limit)]) => {
+            let source = source.value(facts, scratch, element);
+            let Some(mut rest) = scratch.bytes(source).map(|bytes| 0..bytes.len()) else { return false };
+            for _ in 1..*limit {
+                let bytes = scratch.bytes(source).and_then(|bytes| bytes.get(rest.clone())).unwrap_or_default();
+                let Some(found) = memchr::memmem::find(bytes, separator) else { break };
+                if visit(scratch, part(source, rest.start, rest.start + found)).is_break() {
+                    return true;
+                }
+                rest.start += found + separator.len();
+            }
+            let _ended = visit(scratch, part(source, rest.start, rest.end));
+            true
+        }
+        _ => false,
+    }
+}
+
+/// A range of a string value.
+fn part(value: Value<'_>, start: usize, end: usize) -> Value<'_> {
+    match value {
+        Value::Bytes(bytes) => bytes.get(start..end).map_or(Value::Missing, Value::Bytes),
+        Value::Made(from, _) => Value::Made(from + start, from + end),
+        other => other,
+    }
+}
+
+fn changed<'a>(source: Value<'_>, scratch: &mut Scratch, change: fn(&mut [u8])) -> Value<'a> {
+    let mark = scratch.mark();
+    scratch.push_value(source);
+    if let Some(made) = scratch.since(mark).get_mut(mark..) {
+        change(made);
+    }
+    scratch.made(mark)
+}
+
+fn both<'a>(source: Value<'_>, part: Value<'_>, scratch: &Scratch, test: fn(&[u8], &[u8]) -> bool) -> Value<'a> {
+    match (scratch.bytes(source), scratch.bytes(part)) {
+        (Some(source), Some(part)) => Value::Bool(test(source, part)),
+        _ => Value::Missing,
+    }
+}
+
+/// Keeps the bytes from `mark` on that pass.
+fn retain(bytes: &mut Vec<u8>, mark: usize, keep: impl Fn(u8) -> bool) {
+    let mut kept = mark;
+    for at in mark..bytes.len() {
+        let Some(byte) = bytes.get(at).copied() else { break };
+        if keep(byte) {
+            if let Some(slot) = bytes.get_mut(kept) {
+                *slot = byte;
+            }
+            kept += 1;
+        }
+    }
+    bytes.truncate(kept);
+}
+
+fn cidr<'a>(address: Value<'_>, v4: i64, v6: i64) -> Value<'a> {
+    let Value::Ip(address) = address else { return Value::Missing };
+    let bits = match address {
+        IpAddr::V4(_) => v4,
+        IpAddr::V6(_) => v6,
+    };
+    u8::try_from(bits).map_or(Value::Missing, |bits| Value::Ip(mask(address, bits)))
+}
+
+fn concat<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
+    let begun = scratch.begin();
+    for argument in &call.arguments {
+        match argument.value(facts, scratch, element) {
+            Value::Missing => {
+                scratch.abandon(begun);
+                return Value::Missing;
+            }
+            value => scratch.add(value),
+        }
+    }
+    scratch.finish(begun)
+}
+
+fn join<'a>(
+    array: &'a Argument,
+    separator: &'a [Argument],
+    facts: &Facts<'a>,
+    scratch: &mut Scratch,
+    element: Value<'a>,
+) -> Value<'a> {
+    let (Argument::Array(array), [separator]) = (array, separator) else { return Value::Missing };
+    let separator = separator.value(facts, scratch, element);
+    let begun = scratch.begin();
+    let mut first = true;
+    let mut missing = matches!(separator, Value::Missing);
+    let there = array.elements(facts, scratch, element, &mut |scratch, value| {
+        if !first {
+            scratch.add(separator);
+        }
+        first = false;
+        missing |= matches!(value, Value::Missing);
+        scratch.add(value);
+        ControlFlow::Continue(())
+    });
+    if there && !missing {
+        return scratch.finish(begun);
+    }
+    scratch.abandon(begun);
+    Value::Missing
+}
+
+/// Indexes below zero count from the end; those outside are moved to the nearest end.
+fn substring<'a>(source: Value<'a>, start: i64, end: Option<i64>, scratch: &Scratch) -> Value<'a> {
+    let Some(length) = scratch.bytes(source).map(<[u8]>::len) else { return Value::Missing };
+    let at = |index: i64| {
+        let distance = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
+        if index < 0 { length.saturating_sub(distance) } else { distance.min(length) }
+    };
+    let start = at(start);
+    let end = end.map_or(length, at).max(start);
+    part(source, start, end)
+}
+
+/// The byte that two hexadecimal digits mean.
+pub(super) fn hex_pair(digits: &[u8]) -> Option<u8> {
+    let digit = |at: usize| digits.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+    u8::try_from(digit(0)? * 16 + digit(1)?).ok()
+}
+
+/// Percent-decoding; recursively in one pass: whatever a decoded byte completes is decoded at
+/// once. That is what decoding again and again until nothing changes ends in, because no two
+/// escapes overlap, and it cannot be made to take quadratic time.
+fn url_decode<'a>(source: Value<'_>, recursive: bool, unicode: bool, scratch: &mut Scratch) -> Value<'a> {
+    let length = scratch.bytes(source).map_or(0, <[u8]>::len);
+    let mark = scratch.mark();
+    let mut at = 0;
+    // Where escapes may still begin when not recursive: decoded bytes begin none.
+    let mut fresh = mark;
+    while at < length {
+        let byte = byte_at(source, scratch, mark, at);
+        at += 1;
+        scratch.push_byte(byte);
+        loop {
+            let floor = if recursive { mark } else { fresh };
+            let decoded = reduce(scratch.since(mark), floor, unicode);
+            if !decoded {
+                break;
+            }
+            fresh = scratch.mark();
+            if !recursive {
+                break;
+            }
+        }
+    }
+    scratch.made(mark)
+}
+
+/// A byte of a value that lies before everything made since `mark`.
+fn byte_at(source: Value<'_>, scratch: &mut Scratch, mark: usize, at: usize) -> u8 {
+    match source {
+        Value::Bytes(bytes) => bytes.get(at).copied().unwrap_or_default(),
+        Value::Made(start, _) => scratch.since(mark).get(start + at).copied().unwrap_or_default(),
+        _ => 0,
+    }
+}
+
+/// Decodes an escape that the bytes end in, beginning at `floor` or later.
+fn reduce(bytes: &mut Vec<u8>, floor: usize, unicode: bool) -> bool {
+    let end = bytes.len();
+    if end > floor
+        && let Some(last @ b'+') = bytes.last_mut()
+    {
+        *last = b' ';
+        return true;
+    }
+    let tail = |count: usize| end.checked_sub(count).filter(|start| *start >= floor);
+    if let Some(start) = tail(3)
+        && let Some([b'%', digits @ ..]) = bytes.get(start..)
+        && let Some(byte) = hex_pair(digits)
+    {
+        bytes.truncate(start);
+        bytes.push(byte);
+        return true;
+    }
+    if unicode
+        && let Some(start) = tail(6)
+        && let Some([b'%', b'u' | b'U', digits @ ..]) = bytes.get(start..)
+        && let (Some(high), Some(low)) = (hex_pair(digits), hex_pair(digits.get(2..).unwrap_or_default()))
+    {
+        let character = char::from_u32(u32::from(high) << 8 | u32::from(low)).unwrap_or(char::REPLACEMENT_CHARACTER);
+        bytes.truncate(start);
+        let mut buffer = [0; 4];
+        bytes.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
+        return true;
+    }
+    false
+}
+
+/// Missing when it is not base64.
+fn decode_base64<'a>(source: Value<'_>, scratch: &mut Scratch) -> Value<'a> {
+    let length = scratch.bytes(source).map_or(0, <[u8]>::len);
+    let mark = scratch.mark();
+    let room = base64::decoded_len_estimate(length);
+    let (input, output) = scratch.input_and_output(source, room);
+    let decoded = BASE64.decode_slice(input, output);
+    match decoded {
+        Ok(count) => {
+            scratch.forget(mark + count);
+            scratch.made(mark)
+        }
+        Err(_) => {
+            scratch.forget(mark);
+            Value::Missing
+        }
+    }
+}
+
+fn regex_replace<'a>(
+    source: Value<'a>,
+    regex: &regex::bytes::Regex,
+    replacement: &[u8],
+    scratch: &mut Scratch,
+) -> Value<'a> {
+    let Some(bytes) = scratch.bytes(source) else { return Value::Missing };
+    let length = bytes.len();
+    let Some(captures) = regex.captures(bytes) else { return source };
+    let mut groups = [None; limits::REPLACEMENT_GROUPS];
+    for (slot, group) in groups.iter_mut().zip(captures.iter()) {
+        *slot = group.map(|group| (group.start(), group.end()));
+    }
+    let Some((start, end)) = groups.first().copied().flatten() else { return source };
+    drop(captures);
+    let begun = scratch.begin();
+    scratch.add(part(source, 0, start));
+    replace(replacement, scratch, |number| groups.get(number).copied().flatten(), source);
+    scratch.add(part(source, end, length));
+    scratch.finish(begun)
+}
+
+/// Adds a replacement to the result begun last, with `${n}` as ranges of `source`.
+fn replace(
+    replacement: &[u8],
+    scratch: &mut Scratch,
+    group: impl Fn(usize) -> Option<(usize, usize)>,
+    source: Value<'_>,
+) {
+    let mut rest = replacement;
+    while let Some(dollar) = rest.iter().position(|b| *b == b'$') {
+        let (before, after) = rest.split_at(dollar);
+        scratch.add(Value::Bytes(before));
+        rest = after.get(1..).unwrap_or_default();
+        match rest.split_first() {
+            Some((b'{', inside)) => {
+                let digits = inside.iter().take_while(|b| b.is_ascii_digit());
+                let number = digits.clone().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
+                if let Some((start, end)) = group(number) {
+                    scratch.add(part(source, start, end));
+                }
+                rest = inside.get(digits.count() + 1..).unwrap_or_default();
+            }
+            _ => {
+                scratch.add(Value::Bytes(b"$"));
+                rest = rest.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    scratch.add(Value::Bytes(rest));
+}

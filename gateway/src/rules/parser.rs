@@ -1,0 +1,420 @@
+//! Tokens to a typed expression: conditions and their precedence.
+//!
+//! Recursive descent, `not` > `and` > `xor` > `or`, bounded in depth. Types are checked while
+//! parsing, where the spans are. Operands are in `operand`, what follows an operator in `test`.
+
+use super::ast::{Array, Condition, Quantifier, Scalar};
+use super::error::{nearest, ParseError, Problem, Span};
+use super::function::Function;
+use super::lexer::{tokens, Symbol, Token};
+use super::list::Lists;
+use super::operand::OperandValue;
+use super::types::{Kind, Type};
+use crate::limits;
+
+/// Words that no field can have.
+pub(super) const KEYWORDS: &[&str] = &[
+    "and", "or", "xor", "not", "in", "eq", "ne", "lt", "le", "gt", "ge", "contains", "matches", "wildcard", "strict",
+];
+
+/// The state of parsing one expression.
+pub(super) struct Parser<'t> {
+    pub(super) text: &'t str,
+    tokens: Vec<(Token, Span)>,
+    at: usize,
+    depth: usize,
+    /// `None` when lists are not known and not checked.
+    pub(super) lists: Option<&'t Lists>,
+    /// Inside `any(…)` or `all(…)`: the array that `[*]` unpacks, once it is known.
+    each: Option<Option<Array>>,
+    /// Where a `true` or `false` was.
+    constant: Option<Span>,
+    /// `regex_replace` and `wildcard_replace` are allowed once.
+    pub(super) replaced: [Option<Span>; 2],
+}
+
+/// Parses and type-checks an expression.
+pub(crate) fn parse(text: &str, lists: Option<&Lists>) -> Result<Condition, ParseError> {
+    let count = text.chars().count();
+    if count > limits::EXPRESSION_CHARACTERS_MAX {
+        let start = text.char_indices().nth(limits::EXPRESSION_CHARACTERS_MAX).map_or(0, |(at, _)| at);
+        let most = limits::EXPRESSION_CHARACTERS_MAX;
+        let problem = Problem::new(
+            Span { start, end: start },
+            format!("the expression has {count} characters, {most} are allowed"),
+            "use a list (`in $name`) or several rules",
+        );
+        return Err(ParseError::new(text, problem));
+    }
+    parse_any_length(text, lists)
+}
+
+/// As [`parse`], for text that was printed rather than written.
+pub(crate) fn parse_any_length(text: &str, lists: Option<&Lists>) -> Result<Condition, ParseError> {
+    let mut parser = Parser {
+        text,
+        tokens: tokens(text),
+        at: 0,
+        depth: 0,
+        lists,
+        each: None,
+        constant: None,
+        replaced: [None; 2],
+    };
+    parser.whole().map_err(|problem| ParseError::new(text, problem))
+}
+
+impl<'t> Parser<'t> {
+    fn whole(&mut self) -> Result<Condition, Problem> {
+        if matches!(self.peek().0, Token::End) {
+            return Err(Problem::new(self.peek().1, "the expression is empty", "`true` matches every request"));
+        }
+        let condition = self.or()?;
+        let (token, span) = self.peek();
+        if token != Token::End {
+            return Err(self.leftover(token, span));
+        }
+        match (self.constant, &condition) {
+            (Some(span), other) if !matches!(other, Condition::Constant(_)) => {
+                Err(Problem::new(span, "`true` and `false` can only be the whole expression", ""))
+            }
+            _ => Ok(condition),
+        }
+    }
+
+    fn leftover(&self, token: Token, span: Span) -> Problem {
+        let expected = "expected `and`, `or`, `xor` or the end of the expression";
+        match token {
+            Token::Bad(why) => Problem::new(span, why, expected),
+            Token::Symbol(Symbol::Close) => Problem::new(span, "this `)` closes nothing", expected),
+            Token::Word => {
+                let word = self.slice(span);
+                let hint = match nearest(word, ["and", "or", "xor"]) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => expected.into(),
+                };
+                Problem::new(span, "unrecognised input", hint)
+            }
+            _ => Problem::new(span, "unrecognised input", expected),
+        }
+    }
+
+    // Tokens.
+
+    pub(super) fn peek(&self) -> (Token, Span) {
+        let end = Span { start: self.text.len(), end: self.text.len() };
+        self.tokens.get(self.at).copied().unwrap_or((Token::End, end))
+    }
+
+    pub(super) fn peek_second(&self) -> Token {
+        self.tokens.get(self.at + 1).map_or(Token::End, |(token, _)| *token)
+    }
+
+    pub(super) fn advance(&mut self) -> (Token, Span) {
+        let next = self.peek();
+        self.at += 1;
+        next
+    }
+
+    /// The last token taken.
+    pub(super) fn end_of_last(&self) -> Span {
+        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map(|(_, span)| *span).unwrap_or_default()
+    }
+
+    pub(super) fn slice(&self, span: Span) -> &'t str {
+        self.text.get(span.start..span.end).unwrap_or_default()
+    }
+
+    /// The next token's text if it is a word.
+    pub(super) fn peek_word(&self) -> Option<&'t str> {
+        let (token, span) = self.peek();
+        (token == Token::Word).then(|| self.slice(span))
+    }
+
+    pub(super) fn take(&mut self, symbol: Symbol) -> bool {
+        let found = self.peek().0 == Token::Symbol(symbol);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    fn take_word(&mut self, word: &str) -> bool {
+        let found = self.peek_word() == Some(word);
+        if found {
+            self.at += 1;
+        }
+        found
+    }
+
+    /// The symbol, or a problem saying that it was expected.
+    pub(super) fn expect(&mut self, symbol: Symbol, expected: &str) -> Result<Span, Problem> {
+        let (token, span) = self.peek();
+        if token == Token::Symbol(symbol) {
+            self.at += 1;
+            return Ok(span);
+        }
+        Err(self.unexpected(expected))
+    }
+
+    /// The next token is not what should be here.
+    pub(super) fn unexpected(&self, expected: &str) -> Problem {
+        let (token, span) = self.peek();
+        let message = match token {
+            Token::Bad(why) => why.to_owned(),
+            Token::End => "the expression ends too early".to_owned(),
+            _ => format!("unexpected `{}`", self.slice(span)),
+        };
+        Problem::new(span, message, expected)
+    }
+
+    /// Goes one level down.
+    pub(super) fn enter(&mut self) -> Result<(), Problem> {
+        self.depth += 1;
+        if self.depth > limits::EXPRESSION_NESTING_MAX {
+            let most = limits::EXPRESSION_NESTING_MAX;
+            let message = format!("the expression is nested too deeply, {most} levels are allowed");
+            return Err(Problem::new(self.peek().1, message, "use several rules"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    // Conditions.
+
+    fn or(&mut self) -> Result<Condition, Problem> {
+        let first = self.xor()?;
+        let mut parts = vec![first];
+        while self.take_word("or") || self.take(Symbol::Or) {
+            parts.push(self.xor()?);
+        }
+        Ok(Condition::or(parts))
+    }
+
+    fn xor(&mut self) -> Result<Condition, Problem> {
+        let first = self.and()?;
+        let mut parts = vec![first];
+        while self.take_word("xor") || self.take(Symbol::Xor) {
+            parts.push(self.and()?);
+        }
+        Ok(Condition::xor(parts))
+    }
+
+    fn and(&mut self) -> Result<Condition, Problem> {
+        let first = self.unary()?;
+        let mut parts = vec![first];
+        while self.take_word("and") || self.take(Symbol::And) {
+            parts.push(self.unary()?);
+        }
+        Ok(Condition::and(parts))
+    }
+
+    fn unary(&mut self) -> Result<Condition, Problem> {
+        if self.take_word("not") || self.take(Symbol::Not) {
+            self.enter()?;
+            let inner = self.unary()?;
+            self.leave();
+            return Ok(Condition::Not(Box::new(inner)));
+        }
+        self.primary()
+    }
+
+    fn primary(&mut self) -> Result<Condition, Problem> {
+        let (token, span) = self.peek();
+        if token == Token::Symbol(Symbol::Open) {
+            self.advance();
+            self.enter()?;
+            let inner = self.or()?;
+            self.leave();
+            self.expect(Symbol::Close, "expected `)`, `and`, `or` or `xor`")?;
+            return Ok(inner);
+        }
+        match self.peek_word() {
+            Some(word @ ("true" | "false")) => {
+                self.advance();
+                self.constant = Some(span);
+                Ok(Condition::Constant(word == "true"))
+            }
+            Some("any") if self.peek_second() == Token::Symbol(Symbol::Open) => self.quantified(Quantifier::Any),
+            Some("all") if self.peek_second() == Token::Symbol(Symbol::Open) => self.quantified(Quantifier::All),
+            Some(word) if KEYWORDS.contains(&word) => {
+                Err(self.unexpected("expected a field, a function, `not` or `(`"))
+            }
+            Some(_) => self.comparison(),
+            None => Err(self.unexpected("expected a field, a function, `not` or `(`")),
+        }
+    }
+
+    fn quantified(&mut self, quantifier: Quantifier) -> Result<Condition, Problem> {
+        let (_, name) = self.advance();
+        if self.each.is_some() {
+            return Err(Problem::new(name, "`any` and `all` cannot be inside one another", ""));
+        }
+        self.advance();
+        self.enter()?;
+        self.each = Some(None);
+        let condition = self.or()?;
+        let root = self.each.take().flatten();
+        self.leave();
+        let close = self.expect(Symbol::Close, "expected `)`")?;
+        let Some(root) = root else {
+            let hint = "as in `any(http.request.headers[\"accept\"][*] == \"text/html\")`";
+            return Err(Problem::new(name.to(close), "`any` and `all` take an array of Booleans", hint));
+        };
+        Ok(Condition::Quantified(quantifier, root, Box::new(condition)))
+    }
+
+    fn comparison(&mut self) -> Result<Condition, Problem> {
+        let operand = self.operand()?;
+        let span = operand.span;
+        let (value, root) = match operand.value {
+            OperandValue::Scalar(value) => (value, operand.root),
+            // `any(starts_with(array[*], "x"))`: already an array of Booleans.
+            OperandValue::Array(Array::Each(root, call))
+                if self.each.is_some() && call.result() == Type::Single(Kind::Boolean) =>
+            {
+                (Scalar::Call(call), Some(*root))
+            }
+            OperandValue::Array(array) => {
+                let message = format!("operators do not take {}", Type::Array(array.kind()));
+                let hint = match self.each {
+                    Some(_) => "add `[*]` to compare each element",
+                    None => "take one element with `[0]`, or `any(…[*] …)` or `all(…[*] …)`",
+                };
+                return Err(Problem::new(span, message, hint));
+            }
+            OperandValue::Map(field) => {
+                let message = format!("operators do not take {}", Type::Map);
+                let hint = format!("take the values of a key: `any({}[\"key\"][*] …)`", field.name());
+                return Err(Problem::new(span, message, hint));
+            }
+        };
+        self.bind(root, span)?;
+        if value.kind() == Kind::Boolean {
+            self.no_operator()?;
+            return Ok(Condition::Truth(value));
+        }
+        let test = self.test(&value, span)?;
+        Ok(Condition::Compare(value, test))
+    }
+
+    /// A Boolean stands on its own; says so when an operator follows.
+    fn no_operator(&self) -> Result<(), Problem> {
+        let (token, span) = self.peek();
+        let operator = match token {
+            Token::Symbol(
+                Symbol::Equal
+                | Symbol::NotEqual
+                | Symbol::Less
+                | Symbol::LessOrEqual
+                | Symbol::Greater
+                | Symbol::GreaterOrEqual
+                | Symbol::Tilde,
+            ) => true,
+            Token::Word => {
+                let word = self.slice(span);
+                KEYWORDS.contains(&word) && !matches!(word, "and" | "or" | "xor" | "not")
+            }
+            _ => false,
+        };
+        if operator {
+            let hint = "a Boolean stands on its own: `ssl`, `not ssl`";
+            return Err(Problem::new(span, "a Boolean is not compared", hint));
+        }
+        Ok(())
+    }
+
+    /// Ties `[*]` to the quantifier around it.
+    fn bind(&mut self, root: Option<Array>, span: Span) -> Result<(), Problem> {
+        match (&mut self.each, root) {
+            (None, None) => Ok(()),
+            (None, Some(_)) => {
+                let hint = "write `any(…)` or `all(…)` around the comparison";
+                Err(Problem::new(span, "`[*]` stands only inside `any` or `all`", hint))
+            }
+            (Some(_), None) => {
+                let hint = "move the comparison out of it, or unpack an array with `[*]`";
+                Err(Problem::new(span, "inside `any` and `all` every comparison is of `[*]`", hint))
+            }
+            (Some(each), Some(root)) => match each {
+                Some(known) if *known != root => {
+                    let message = "all `[*]` inside one `any` or `all` must be of the same array";
+                    Err(Problem::new(span, message, format!("the first is `{known}`")))
+                }
+                _ => {
+                    *each = Some(root);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// A problem about a name that is neither field nor function.
+    pub(super) fn unknown(&self, name: &str, span: Span) -> Problem {
+        if let Some(why) = super::field::absence(name) {
+            return Problem::new(span, format!("the field `{name}` does not exist here"), why);
+        }
+        let called = self.peek().0 == Token::Symbol(Symbol::Open);
+        let functions = Function::ALL.iter().map(|f| f.name()).chain(["any", "all"]);
+        let fields = super::field::Field::ALL.iter().map(|field| field.name());
+        let near = if called {
+            nearest(name, functions)
+        } else {
+            nearest(name, fields).or_else(|| nearest(name, ["not", "any", "all", "true", "false"]))
+        };
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if called => "expected a function".into(),
+            None => "expected a field or a function".into(),
+        };
+        let what = if called { "unknown function" } else { "unknown identifier" };
+        Problem::new(span, format!("{what} `{name}`"), hint)
+    }
+}
+
+impl Condition {
+    /// `and`, flattened.
+    pub(crate) fn and(parts: Vec<Self>) -> Self {
+        Self::joined(parts, Self::And, |part| match part {
+            Self::And(inner) => Ok(inner),
+            other => Err(other),
+        })
+    }
+
+    /// `xor`, flattened.
+    pub(crate) fn xor(parts: Vec<Self>) -> Self {
+        Self::joined(parts, Self::Xor, |part| match part {
+            Self::Xor(inner) => Ok(inner),
+            other => Err(other),
+        })
+    }
+
+    /// `or`, flattened.
+    pub(crate) fn or(parts: Vec<Self>) -> Self {
+        Self::joined(parts, Self::Or, |part| match part {
+            Self::Or(inner) => Ok(inner),
+            other => Err(other),
+        })
+    }
+
+    fn joined(
+        mut parts: Vec<Self>,
+        join: fn(Vec<Self>) -> Self,
+        open: fn(Self) -> Result<Vec<Self>, Self>,
+    ) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match open(part) {
+                Ok(inner) => flat.extend(inner),
+                Err(other) => flat.push(other),
+            }
+        }
+        join(flat)
+    }
+}

@@ -1,0 +1,281 @@
+//! Where each field's value comes from: the facts of the connection and of the request.
+//!
+//! Reads only what is asked for. Single values are made in the scratch where they are not lying
+//! ready; arrays are shown element by element and never collected.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+use http::header::{HeaderName, ACCEPT_LANGUAGE, COOKIE, REFERER, USER_AGENT};
+
+use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use super::field::Field;
+use super::value::{Scratch, Value};
+use crate::tls::ClientAuth;
+
+/// Everything that one decision is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) connection: &'a ConnectionFacts,
+    pub(crate) request: &'a RequestFacts<'a>,
+    pub(crate) state: &'a ConnectionState,
+}
+
+/// Told each element of an array; breaks when it has seen enough.
+pub(crate) type Visit<'v, 'a> = &'v mut dyn FnMut(&mut Scratch, Value<'a>) -> ControlFlow<()>;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+impl<'a> Facts<'a> {
+    /// The value of a field that has one.
+    pub(crate) fn value(&self, field: Field, scratch: &mut Scratch) -> Value<'a> {
+        let request = self.request;
+        match field {
+            Field::Host => text(request.host),
+            Field::Method => text(request.method),
+            Field::Version => text(request.version),
+            Field::Path => text(request.path),
+            Field::RawPath => text(request.raw_path),
+            Field::Query | Field::RawQuery => text(request.query),
+            Field::PathExtension => extension(request.path, scratch),
+            Field::RawPathExtension => extension(request.raw_path, scratch),
+            Field::Uri => uri(&[request.path], request.query, scratch),
+            Field::RawUri => uri(&[request.raw_path], request.query, scratch),
+            Field::FullUri => uri(&["https://", request.host, request.path], request.query, scratch),
+            Field::RawFullUri => uri(&["https://", request.host, request.raw_path], request.query, scratch),
+            Field::TimestampSec => Value::Int(request.received_msec.div_euclid(1000)),
+            Field::TimestampMsec => Value::Int(request.received_msec.rem_euclid(1000)),
+            // The data path refuses heads with too many headers instead of truncating them.
+            Field::HeadersTruncated => Value::Bool(false),
+            Field::UserAgent => self.header(&USER_AGENT, b", ", scratch),
+            Field::Referer => self.header(&REFERER, b", ", scratch),
+            // HTTP/2 may send one cookie a header (RFC 9113 §8.2.3).
+            Field::Cookie => self.header(&COOKIE, b"; ", scratch),
+            Field::XForwardedFor => self.header(&X_FORWARDED_FOR, b", ", scratch),
+            Field::RayId => text(request.ray_id),
+            _ => self.connection_value(field),
+        }
+    }
+
+    fn connection_value(&self, field: Field) -> Value<'a> {
+        let connection = self.connection;
+        let hello = || self.state.hello(connection);
+        match field {
+            Field::IpSrc => Value::Ip(connection.source.ip().to_canonical()),
+            Field::ServerIp => Value::Ip(connection.local.ip().to_canonical()),
+            Field::ServerPort => Value::Int(connection.local.port().into()),
+            // Postern listens for TLS over TCP only.
+            Field::Ssl | Field::ClientTcp => Value::Bool(true),
+            Field::TlsVersion => text(connection.tls_version),
+            Field::TlsCipher => text(connection.tls_cipher),
+            Field::ClientHelloLength => Value::Int(hello().length),
+            Field::ClientRandom => text(&hello().random),
+            Field::ClientExtensionsSha1 => text(&hello().extensions_sha1),
+            Field::ClientExtensionsSha1Le => text(&hello().extensions_sha1_le),
+            Field::CiphersSha1 => text(&hello().ciphers_sha1),
+            Field::Ja3 => text(&hello().ja3),
+            Field::Ja4 => text(&hello().ja4),
+            // Documented: "When the actual value is not available, this field contains an empty string".
+            Field::Subdivision1 | Field::Subdivision2 | Field::GeoipSubdivision1 | Field::GeoipSubdivision2 => text(""),
+            _ if field.is_geographic() => Value::Missing,
+            _ => certificate(&connection.client, field),
+        }
+    }
+
+    /// A header's value, several of them joined, `""` when there is none.
+    fn header(&self, name: &HeaderName, separator: &[u8], scratch: &mut Scratch) -> Value<'a> {
+        let mut values = self.request.headers.get_all(name).iter();
+        let Some(first) = values.next() else { return Value::Bytes(b"") };
+        let Some(second) = values.next() else { return Value::Bytes(first.as_bytes()) };
+        let mark = scratch.mark();
+        scratch.push(first.as_bytes());
+        for value in std::iter::once(second).chain(values) {
+            scratch.push(separator);
+            scratch.push(value.as_bytes());
+        }
+        scratch.made(mark)
+    }
+
+    /// Shows the elements of an array field. Never missing.
+    pub(crate) fn elements(&self, field: Field, scratch: &mut Scratch, visit: Visit<'_, 'a>) -> ControlFlow<()> {
+        let client = &self.connection.client;
+        match field {
+            Field::HeadersNames => each(scratch, self.request.headers.iter().map(|(name, _)| text(name.as_str())), visit),
+            Field::HeadersValues => {
+                each(scratch, self.request.headers.iter().map(|(_, value)| Value::Bytes(value.as_bytes())), visit)
+            }
+            Field::ArgsNames | Field::RawArgsNames => {
+                each(scratch, arguments(self.request.query).map(|(name, _)| text(name)), visit)
+            }
+            Field::ArgsValues | Field::RawArgsValues => {
+                each(scratch, arguments(self.request.query).map(|(_, value)| text(value)), visit)
+            }
+            Field::AcceptedLanguages => each(scratch, self.languages(), visit),
+            Field::SanDns => each(scratch, client.san_dns.iter().map(|name| text(name)), visit),
+            Field::SanUri => each(scratch, client.san_uri.iter().map(|name| text(name)), visit),
+            Field::SanEmail => each(scratch, client.san_email.iter().map(|name| text(name)), visit),
+            Field::SanIp => each(scratch, client.san_ip.iter().map(|address| Value::Ip(address.to_canonical())), visit),
+            Field::CertEku => each(scratch, client.eku.iter().map(|oid| text(oid)), visit),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Shows the values of a map's key. No values: the key is not there.
+    pub(crate) fn entries(
+        &self,
+        map: Field,
+        key: &'a [u8],
+        scratch: &mut Scratch,
+        visit: Visit<'_, 'a>,
+    ) -> ControlFlow<()> {
+        match map {
+            Field::Headers => {
+                // `HeaderMap` would find `Content-Type` too; the documented keys are lower-case.
+                let Ok(name) = std::str::from_utf8(key) else { return ControlFlow::Continue(()) };
+                if name.bytes().any(|b| b.is_ascii_uppercase()) {
+                    return ControlFlow::Continue(());
+                }
+                let values = self.request.headers.get_all(name).iter();
+                each(scratch, values.map(|value| Value::Bytes(value.as_bytes())), visit)
+            }
+            Field::Args | Field::RawArgs => {
+                let values = arguments(self.request.query).filter(|(name, _)| name.as_bytes() == key);
+                each(scratch, values.map(|(_, value)| text(value)), visit)
+            }
+            Field::Cookies => {
+                let headers = self.request.headers.get_all(COOKIE).iter();
+                let pairs = headers.flat_map(|header| header.as_bytes().split(|b| *b == b';'));
+                let values = pairs.filter_map(|pair| {
+                    let pair = pair.trim_ascii();
+                    let equals = pair.iter().position(|b| *b == b'=')?;
+                    let (name, value) = (pair.get(..equals)?, pair.get(equals + 1..)?);
+                    decodes_to(name, key).then_some(Value::Bytes(value))
+                });
+                each(scratch, values, visit)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    /// Language tags of `Accept-Language` as listed, `*` and weights left out.
+    fn languages(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let headers = self.request.headers.get_all(ACCEPT_LANGUAGE).iter();
+        headers.flat_map(|header| header.as_bytes().split(|b| *b == b',')).filter_map(|item| {
+            let tag = item.split(|b| *b == b';').next()?.trim_ascii();
+            (!tag.is_empty() && tag != b"*").then_some(Value::Bytes(tag))
+        })
+    }
+}
+
+fn text(text: &str) -> Value<'_> {
+    Value::Bytes(text.as_bytes())
+}
+
+fn each<'a>(
+    scratch: &mut Scratch,
+    mut values: impl Iterator<Item = Value<'a>>,
+    visit: Visit<'_, 'a>,
+) -> ControlFlow<()> {
+    values.try_for_each(|value| visit(scratch, value))
+}
+
+fn uri<'a>(before: &[&str], query: &str, scratch: &mut Scratch) -> Value<'a> {
+    let mark = scratch.mark();
+    for part in before {
+        scratch.push(part.as_bytes());
+    }
+    if !query.is_empty() {
+        scratch.push_byte(b'?');
+        scratch.push(query.as_bytes());
+    }
+    scratch.made(mark)
+}
+
+/// What follows the last dot of the last segment, in lower case; a leading dot is no extension.
+fn extension<'a>(path: &str, scratch: &mut Scratch) -> Value<'a> {
+    let mark = scratch.mark();
+    let segment = path.rsplit('/').next().unwrap_or_default();
+    if let Some((stem, extension)) = segment.rsplit_once('.')
+        && !stem.is_empty()
+    {
+        scratch.push(extension.as_bytes());
+        if let Some(made) = scratch.since(mark).get_mut(mark..) {
+            made.make_ascii_lowercase();
+        }
+    }
+    scratch.made(mark)
+}
+
+/// Names and values of a query, undecoded, in order.
+fn arguments(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// Whether a percent-encoded name means `key`.
+fn decodes_to(encoded: &[u8], key: &[u8]) -> bool {
+    let mut key = key.iter();
+    let mut rest = encoded;
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
+        let decoded = match (byte, super::call::hex_pair(after)) {
+            (b'%', Some(decoded)) => {
+                rest = after.get(2..).unwrap_or_default();
+                decoded
+            }
+            _ => *byte,
+        };
+        if key.next() != Some(&decoded) {
+            return false;
+        }
+    }
+    key.next().is_none()
+}
+
+fn certificate(client: &ClientAuth, field: Field) -> Value<'_> {
+    let number = |seconds: Option<i64>| seconds.map_or(Value::Missing, Value::Int);
+    match field {
+        Field::CertPresented => Value::Bool(client.verdict.presented),
+        Field::CertVerified => Value::Bool(client.verdict.verified),
+        Field::CertRevoked => Value::Bool(client.verdict.revoked),
+        Field::CertIssuerDn => text(&client.issuer_dn),
+        Field::CertSubjectDn => text(&client.subject_dn),
+        Field::CertIssuerDnRfc2253 => text(&client.issuer_dn_rfc2253),
+        Field::CertSubjectDnRfc2253 => text(&client.subject_dn_rfc2253),
+        Field::CertIssuerDnLegacy => text(&client.issuer_dn_legacy),
+        Field::CertSubjectDnLegacy => text(&client.subject_dn_legacy),
+        Field::CertSerial => text(&client.serial),
+        Field::CertIssuerSerial => text(&client.issuer_serial),
+        Field::CertFingerprintSha256 => text(&client.fingerprint_sha256),
+        Field::CertFingerprintSha1 => text(&client.fingerprint_sha1),
+        Field::CertNotBefore => text(&client.not_before),
+        Field::CertNotAfter => text(&client.not_after),
+        Field::CertSki => text(&client.ski),
+        Field::CertIssuerSki => text(&client.issuer_ski),
+        Field::CertRfc9440 => text(&client.rfc9440),
+        Field::CertRfc9440TooLarge => Value::Bool(client.rfc9440_too_large),
+        Field::CertChainRfc9440 => text(&client.chain_rfc9440),
+        Field::CertChainRfc9440TooLarge => Value::Bool(client.chain_rfc9440_too_large),
+        Field::CertNotBeforeSec => number(client.not_before_sec),
+        Field::CertNotAfterSec => number(client.not_after_sec),
+        Field::CertReason => text(client.verdict.reason.as_str()),
+        Field::CertCaId => text(&client.ca_id),
+        _ => Value::Missing,
+    }
+}
+
+/// Writes a value the way `to_string` shows it.
+pub(crate) fn show<'a>(value: Value<'a>, scratch: &mut Scratch) -> Value<'a> {
+    let mark = scratch.mark();
+    let written = match value {
+        Value::Missing => return Value::Missing,
+        Value::Bool(value) => write!(scratch, "{value}"),
+        Value::Int(value) => write!(scratch, "{value}"),
+        Value::Ip(IpAddr::V4(address)) => write!(scratch, "{address}"),
+        Value::Ip(IpAddr::V6(address)) => write!(scratch, "{address}"),
+        Value::Bytes(_) | Value::Made(..) => return value,
+    };
+    debug_assert!(written.is_ok(), "writing to a scratch cannot fail");
+    scratch.made(mark)
+}

@@ -1,0 +1,131 @@
+//! Values while an expression is judged, without allocating: what is not borrowed from the facts
+//! or the expression lies in one reused buffer.
+
+use std::net::IpAddr;
+
+/// One value. `Copy`: it borrows, or says where in the [`Scratch`] its bytes are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value<'a> {
+    /// An array or map has nothing there; comparisons with it are false.
+    Missing,
+    /// A Boolean.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// An address.
+    Ip(IpAddr),
+    /// Bytes of the facts or the expression.
+    Bytes(&'a [u8]),
+    /// Bytes that were made: a range of the scratch.
+    Made(usize, usize),
+}
+
+/// The buffer for bytes that are made while judging.
+///
+/// Grows to what the rules need and is kept. A mark and [`Scratch::forget`] give back what one
+/// comparison made, so it is bounded by what one comparison can make: its text has at most
+/// `limits::EXPRESSION_CHARACTERS_MAX` characters and each operand at most a request head.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    made: Vec<u8>,
+    /// Results that grow while their parts are still being made: a stack.
+    side: Vec<u8>,
+}
+
+impl Scratch {
+    /// The position of now.
+    pub(crate) fn mark(&self) -> usize {
+        self.made.len()
+    }
+
+    /// Gives back everything made since the mark.
+    pub(crate) fn forget(&mut self, mark: usize) {
+        self.made.truncate(mark);
+    }
+
+    /// The value's bytes, if it is a string.
+    pub(crate) fn bytes<'v>(&'v self, value: Value<'v>) -> Option<&'v [u8]> {
+        match value {
+            Value::Bytes(bytes) => Some(bytes),
+            Value::Made(start, end) => self.made.get(start..end),
+            _ => None,
+        }
+    }
+
+    /// Appends bytes.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.made.extend_from_slice(bytes);
+    }
+
+    /// Appends one byte.
+    pub(crate) fn push_byte(&mut self, byte: u8) {
+        self.made.push(byte);
+    }
+
+    /// Appends a value's bytes, wherever they are.
+    pub(crate) fn push_value(&mut self, value: Value<'_>) {
+        match value {
+            Value::Bytes(bytes) => self.made.extend_from_slice(bytes),
+            Value::Made(start, end) if start <= end && end <= self.made.len() => self.made.extend_from_within(start..end),
+            _ => {}
+        }
+    }
+
+    /// The bytes of a value and all bytes made so far, for writing after them.
+    pub(crate) fn input_and_output<'s>(&'s mut self, value: Value<'s>, room: usize) -> (&'s [u8], &'s mut [u8]) {
+        let mark = self.made.len();
+        self.made.resize(mark + room, 0);
+        let (before, output) = self.made.split_at_mut(mark);
+        let input = match value {
+            Value::Bytes(bytes) => bytes,
+            Value::Made(start, end) => before.get(start..end).unwrap_or_default(),
+            _ => &[],
+        };
+        (input, output)
+    }
+
+    /// Starts a result that is put together from parts.
+    pub(crate) fn begin(&self) -> usize {
+        self.side.len()
+    }
+
+    /// Adds a part to the result begun last.
+    pub(crate) fn add(&mut self, part: Value<'_>) {
+        match part {
+            Value::Bytes(bytes) => self.side.extend_from_slice(bytes),
+            Value::Made(start, end) => self.side.extend_from_slice(self.made.get(start..end).unwrap_or_default()),
+            _ => {}
+        }
+    }
+
+    /// Gives up the result begun at `begun`.
+    pub(crate) fn abandon(&mut self, begun: usize) {
+        self.side.truncate(begun);
+    }
+
+    /// The result begun at `begun`, as a value.
+    pub(crate) fn finish<'a>(&mut self, begun: usize) -> Value<'a> {
+        let mark = self.mark();
+        self.made.extend_from_slice(self.side.get(begun..).unwrap_or_default());
+        self.side.truncate(begun);
+        self.made(mark)
+    }
+
+    /// What was made since the mark, as a value.
+    pub(crate) fn made<'a>(&self, mark: usize) -> Value<'a> {
+        Value::Made(mark, self.made.len())
+    }
+
+    /// What was made since the mark, to be changed in place.
+    pub(crate) fn since(&mut self, mark: usize) -> &mut Vec<u8> {
+        debug_assert!(mark <= self.made.len(), "marks are taken from this scratch");
+        &mut self.made
+    }
+}
+
+impl std::fmt::Write for Scratch {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.made.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
