@@ -1,6 +1,10 @@
-//! The `postern` binary.
+//! The `postern` binary: arguments to [`gateway::cli`], its answer to the exit code.
+
+use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    gateway::cli::main()
+}

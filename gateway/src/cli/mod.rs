@@ -1,1 +1,205 @@
-//! To come.
+//! The command line: arguments to meaning to one call; tables for people, `--json` for scripts.
+//!
+//! Owns the commands, their texts, and exit codes: 0 done, 1 failed, 2 used wrongly, 78 the
+//! configuration is wrong (EX_CONFIG of sysexits.h, for which systemd does not restart). Commands
+//! that change a gateway speak to its admin API; none of them opens the store of a running one.
+
+mod cert;
+mod check;
+mod client;
+mod files;
+mod host;
+mod man;
+mod names;
+mod rule;
+mod status;
+mod sysctl;
+mod table;
+mod zone;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{ConfigErrors, Sources};
+use client::Client;
+
+pub use client::ClientError;
+
+/// A mutual-TLS gateway: asks clients for certificates, judges every request by rules, forwards
+/// what is permitted.
+#[derive(Debug, Parser)]
+#[command(
+    name = "postern",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+#[command(after_help = AFTER_HELP)]
+struct Cli {
+    /// Unix socket of the gateway's admin API [env: POSTERN_SOCKET] [default: /run/postern/admin.sock]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
+    socket: Option<PathBuf>,
+
+    /// Print what the API answered, as JSON
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+
+    /// Check the configuration and exit, as `postern check`
+    #[arg(short = 't', conflicts_with = "json")]
+    test: bool,
+
+    /// The configuration file of `-t`
+    #[arg(short, value_name = "FILE", requires = "test")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, 1 failed, 2 used wrongly, 78 the configuration is wrong.
+Configuration: /etc/postern/postern.conf, see postern.conf(5). To try it: postern demo --state /tmp/postern";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the configuration files, and the store when there is one
+    Check(ConfigFile),
+    /// Zones: administrative units that own hosts, rules, a CA
+    #[command(subcommand)]
+    Zone(zone::Zone),
+    /// Hosts: SNI names with their origin and mTLS mode
+    #[command(subcommand)]
+    Host(host::Host),
+    /// Client certificates of a zone's managed CA
+    #[command(subcommand)]
+    Cert(cert::Cert),
+    /// Rules of a zone, in the order in which they are tried
+    #[command(subcommand)]
+    Rule(rule::Rule),
+    /// Read and tune configuration keys of a running gateway
+    Sysctl(sysctl::Sysctl),
+    /// What a running gateway says of itself
+    Status,
+    /// Write the manual pages into a directory
+    Man(man::Man),
+    /// Print a shell's completions
+    Completions(man::Completions),
+}
+
+/// Where the configuration is.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// Read this file (and the drop-ins beside it) instead of the system's
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn sources(&self) -> Sources {
+        self.config
+            .as_deref()
+            .map_or_else(Sources::default, Sources::file)
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    /// The gateway cannot be reached, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// Everything else, already in words.
+    #[error("{0}")]
+    Failed(String),
+    /// Right for the parser, wrong for the command.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CliError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(_) | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Config(_) => 78,
+        }
+    }
+}
+
+/// What a command has to say when it went well.
+type Output = Result<String, CliError>;
+
+/// Reads the arguments and does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        _ if cli.test => check::check(&ConfigFile { config: cli.config }.sources()),
+        Some(command) => command.run(cli.socket, cli.json),
+        None => Err(CliError::Usage(Cli::command().render_help().to_string())),
+    };
+    match result {
+        Ok(text) => print(&text),
+        Err(error) => {
+            let text = error.to_string();
+            // Nothing is left to tell when even this fails.
+            drop(writeln!(std::io::stderr(), "postern: {}", text.trim_end()));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+impl Command {
+    fn run(self, socket: Option<PathBuf>, json: bool) -> Output {
+        let client = || Client::new(socket.clone());
+        match self {
+            Self::Check(file) => check::check(&file.sources()),
+            Self::Zone(zone) => zone.run(&client()?, json),
+            Self::Host(host) => host.run(&client()?, json),
+            Self::Cert(cert) => cert.run(&client()?, json),
+            Self::Rule(rule) => rule.run(&client()?, json),
+            Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
+            Self::Status => status::status(&client()?, json),
+            Self::Man(man) => man.run(),
+            Self::Completions(completions) => Ok(completions.run()),
+        }
+    }
+}
+
+/// Prints to standard output; a reader that has seen enough (`| head`) is not an error.
+fn print(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| {
+        if text.is_empty() || text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
+    });
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            drop(writeln!(
+                std::io::stderr(),
+                "postern: standard output: {error}"
+            ));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A JSON value as scripts get it.
+fn json_text(value: &serde_json::Value) -> String {
+    format!("{value:#}\n")
+}

@@ -175,6 +175,19 @@ pub struct Loaded {
     pub ignored: Vec<ConfigError>,
 }
 
+/// One line of a configuration file that sets a key.
+#[derive(Clone)]
+pub struct Assignment {
+    /// The file.
+    pub file: PathBuf,
+    /// Counted from 1.
+    pub line: usize,
+    /// The key.
+    pub key: &'static Key,
+    /// Its value as written.
+    pub value: String,
+}
+
 impl Default for Config {
     fn default() -> Self {
         let mut config = Self {
@@ -235,6 +248,35 @@ impl Config {
                 files,
                 ignored,
             })
+        } else {
+            Err(ConfigErrors(errors))
+        }
+    }
+
+    /// Every line of the configuration files that sets a key, in the order in which they count.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn assignments(sources: &Sources) -> Result<Vec<Assignment>, ConfigErrors> {
+        Self::load(sources)?;
+        let mut errors = Vec::new();
+        let texts = sources.read(&mut errors);
+        let mut found = Vec::new();
+        for source in &texts {
+            for line in syntax::assignments(&source.text).flatten() {
+                if let Ok(key) = find(&line.key) {
+                    let (file, value) = (source.path.clone(), line.value.to_owned());
+                    found.push(Assignment {
+                        file,
+                        line: line.line,
+                        key,
+                        value,
+                    });
+                }
+            }
+        }
+        if errors.is_empty() {
+            Ok(found)
         } else {
             Err(ConfigErrors(errors))
         }

@@ -1,0 +1,355 @@
+//! `postern cert`: client certificates of a zone's managed CA.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::files::{PRIVATE, PUBLIC, read_text, write_new};
+use super::names::{ZoneRef, str_of, text};
+use super::table::{Table, list};
+use super::{CliError, Output, json_text};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Cert {
+    /// Make a key and a certificate for it
+    ///
+    /// The key leaves the gateway only once and is not kept there: write it down now.
+    Create {
+        #[command(flatten)]
+        zone: ZoneArg,
+        /// Common name: who holds the certificate
+        #[arg(long, value_name = "NAME")]
+        cn: String,
+        #[command(flatten)]
+        days: Days,
+        /// Write NAME.pem and NAME.key (mode 0600) into this directory instead of printing
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Sign a certificate request; its key stays where it is
+    Sign {
+        #[command(flatten)]
+        zone: ZoneArg,
+        /// The request in PEM, `-` for standard input
+        #[arg(long, value_name = "FILE")]
+        csr: PathBuf,
+        #[command(flatten)]
+        days: Days,
+        /// Write the certificate into this file instead of printing
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// List a zone's certificates
+    List {
+        #[command(flatten)]
+        zone: ZoneArg,
+        /// Only those of this status
+        #[arg(long, value_enum, default_value_t = Status::All)]
+        status: Status,
+    },
+    /// Show one certificate
+    Show {
+        #[command(flatten)]
+        one: One,
+        /// Print the certificate itself, in PEM
+        #[arg(long)]
+        pem: bool,
+    },
+    /// Revoke a certificate: new and running connections lose it at once
+    Revoke {
+        #[command(flatten)]
+        one: One,
+    },
+    /// Believe a revoked certificate again
+    Restore {
+        #[command(flatten)]
+        one: One,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ZoneArg {
+    /// The zone, by name or id
+    #[arg(long, value_name = "ZONE")]
+    zone: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Days {
+    /// How long it is valid
+    #[arg(long, value_name = "DAYS", default_value_t = 365)]
+    days: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    #[command(flatten)]
+    zone: ZoneArg,
+    /// The certificate: its id, the beginning of it, its serial number, fingerprint, or a common
+    /// name that only one has
+    #[arg(value_name = "CERTIFICATE")]
+    certificate: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Status {
+    All,
+    Active,
+    Revoked,
+}
+
+impl Cert {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        match self {
+            Self::Create {
+                zone,
+                cn,
+                days,
+                out,
+            } => {
+                // Looked at first: a key that cannot be written would be lost.
+                let files = out.map(|directory| targets(&directory, &cn)).transpose()?;
+                let zone = ZoneRef::find(client, &zone.zone)?;
+                let body = json!({ "common_name": cn, "validity_days": days.days });
+                let made = client.post(&zone.own("client_certificates"), &body)?;
+                match files {
+                    _ if json => Ok(json_text(&made)),
+                    Some((pem, key)) => {
+                        write_new(&key, str_of(&made, "private_key"), PRIVATE)?;
+                        write_new(&pem, str_of(&made, "certificate"), PUBLIC)?;
+                        Ok(format!(
+                            "wrote {} and {}\n{}",
+                            pem.display(),
+                            key.display(),
+                            details(&made)
+                        ))
+                    }
+                    None => Ok(format!(
+                        "{}{}",
+                        text(&made, "certificate"),
+                        text(&made, "private_key")
+                    )),
+                }
+            }
+            Self::Sign {
+                zone,
+                csr,
+                days,
+                out,
+            } => {
+                let csr = read_text(&csr)?;
+                let zone = ZoneRef::find(client, &zone.zone)?;
+                let body = json!({ "csr": csr, "validity_days": days.days });
+                let made = client.post(&zone.path("client_certificates"), &body)?;
+                match out {
+                    _ if json => Ok(json_text(&made)),
+                    Some(path) => {
+                        write_new(&path, str_of(&made, "certificate"), PUBLIC)?;
+                        Ok(format!("wrote {}\n{}", path.display(), details(&made)))
+                    }
+                    None => Ok(text(&made, "certificate")),
+                }
+            }
+            Self::List { zone, status } => {
+                let zone = ZoneRef::find(client, &zone.zone)?;
+                let filter = match status {
+                    Status::All => "all",
+                    Status::Active => "active",
+                    Status::Revoked => "revoked",
+                };
+                let all =
+                    client.all(&zone.path(&format!("client_certificates?status={filter}")))?;
+                if json {
+                    return Ok(json_text(&Value::Array(all)));
+                }
+                let mut table = Table::new(&["ID", "COMMON NAME", "STATUS", "EXPIRES", "SERIAL"]);
+                for one in &all {
+                    table.row([
+                        text(one, "id"),
+                        text(one, "common_name"),
+                        text(one, "status"),
+                        text(one, "expires_on"),
+                        text(one, "serial_number"),
+                    ]);
+                }
+                Ok(table
+                    .text("no certificates; `postern cert create --zone ZONE --cn NAME` makes one"))
+            }
+            Self::Show { one, pem } => {
+                let (_, found) = one.find(client)?;
+                Ok(match (json, pem) {
+                    (true, _) => json_text(&found),
+                    (_, true) => text(&found, "certificate"),
+                    _ => details(&found),
+                })
+            }
+            Self::Revoke { one } => {
+                let (zone, found) = one.find(client)?;
+                let answer = client
+                    .delete(&zone.path(&format!("client_certificates/{}", text(&found, "id"))))?;
+                Ok(if json {
+                    json_text(&answer)
+                } else {
+                    format!("revoked\n{}", details(&answer))
+                })
+            }
+            Self::Restore { one } => {
+                let (zone, found) = one.find(client)?;
+                let path = zone.path(&format!("client_certificates/{}", text(&found, "id")));
+                let answer = client.patch(&path, &json!({ "reactivate": true }))?;
+                Ok(if json {
+                    json_text(&answer)
+                } else {
+                    format!("restored\n{}", details(&answer))
+                })
+            }
+        }
+    }
+}
+
+impl One {
+    /// The certificate that is meant, with its zone.
+    fn find(&self, client: &Client) -> Result<(ZoneRef, Value), CliError> {
+        let zone = ZoneRef::find(client, &self.zone.zone)?;
+        let wanted = self.certificate.as_str();
+        let uuid = wanted.len() == 36
+            && wanted
+                .bytes()
+                .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
+        if uuid {
+            match client.get(&zone.path(&format!("client_certificates/{wanted}"))) {
+                Ok(found) => return Ok((zone, found)),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let all = client.all(&zone.path("client_certificates?status=all"))?;
+        pick(&all, wanted).map(|found| (zone, found.clone()))
+    }
+}
+
+/// The certificate that `wanted` means.
+fn pick<'v>(all: &'v [Value], wanted: &str) -> Result<&'v Value, CliError> {
+    let hex = |text: &str| {
+        text.chars()
+            .filter(|c| *c != ':')
+            .collect::<String>()
+            .to_ascii_lowercase()
+    };
+    let number = hex(wanted).trim_start_matches('0').to_owned();
+    let exact = |one: &&Value| {
+        hex(str_of(one, "serial_number")).trim_start_matches('0') == number
+            || hex(str_of(one, "fingerprint_sha256")) == hex(wanted)
+            || str_of(one, "common_name") == wanted
+    };
+    let begins = |one: &&Value| str_of(one, "id").starts_with(wanted);
+    let mut matches: Vec<&Value> = all.iter().filter(exact).collect();
+    if matches.is_empty() && wanted.len() >= 4 {
+        matches = all.iter().filter(begins).collect();
+    }
+    match matches.as_slice() {
+        [one] => Ok(one),
+        [] => Err(CliError::Failed(format!(
+            "there is no certificate `{wanted}` in this zone; `postern cert list --zone ZONE` shows all"
+        ))),
+        many => Err(CliError::Failed(format!(
+            "`{wanted}` means {} certificates; name one by its id, which `postern cert list --zone ZONE` shows",
+            many.len()
+        ))),
+    }
+}
+
+/// Where certificate and key go; neither may be there yet.
+fn targets(directory: &Path, cn: &str) -> Result<(PathBuf, PathBuf), CliError> {
+    let name: String = cn
+        .chars()
+        .map(|c| {
+            if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@') {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let name = name.trim_start_matches('.');
+    if name.is_empty() {
+        return Err(CliError::Usage(format!(
+            "`{cn}` makes no file name; leave --out away and redirect the output"
+        )));
+    }
+    if !directory.is_dir() {
+        return Err(CliError::Failed(format!(
+            "{} is not a directory",
+            directory.display()
+        )));
+    }
+    let (pem, key) = (
+        directory.join(format!("{name}.pem")),
+        directory.join(format!("{name}.key")),
+    );
+    for path in [&pem, &key] {
+        if path.exists() {
+            return Err(CliError::Failed(format!(
+                "{} is there already; move it away first",
+                path.display()
+            )));
+        }
+    }
+    Ok((pem, key))
+}
+
+fn details(one: &Value) -> String {
+    let authority = one
+        .get("certificate_authority")
+        .map(|ca| text(ca, "name"))
+        .unwrap_or_default();
+    list(&[
+        ("id", text(one, "id")),
+        ("common name", text(one, "common_name")),
+        ("status", text(one, "status")),
+        ("serial", text(one, "serial_number")),
+        ("fingerprint", text(one, "fingerprint_sha256")),
+        ("issued", text(one, "issued_on")),
+        ("expires", text(one, "expires_on")),
+        ("authority", authority),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_found_by_whatever_names_it() {
+        let all = [
+            json!({"id": "aaaa-1", "serial_number": "0A1B", "fingerprint_sha256": "ff00", "common_name": "one"}),
+            json!({"id": "aaaa-2", "serial_number": "0C", "fingerprint_sha256": "ee", "common_name": "two"}),
+            json!({"id": "bbbb-3", "serial_number": "0D", "fingerprint_sha256": "dd", "common_name": "two"}),
+        ];
+        for (wanted, index) in [
+            ("a1b", 0),
+            ("0A:1B", 0),
+            ("FF00", 0),
+            ("one", 0),
+            ("bbbb", 2),
+            ("c", 1),
+        ] {
+            assert_eq!(pick(&all, wanted).unwrap(), &all[index], "{wanted}");
+        }
+        for wanted in ["two", "aaaa", "bbb", "", "nothing"] {
+            assert!(pick(&all, wanted).is_err(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn file_names_stay_in_their_directory() {
+        let directory = std::env::temp_dir();
+        let (pem, key) = targets(&directory, "../etc/passwd x").unwrap();
+        assert_eq!(pem, directory.join("_etc_passwd_x.pem"));
+        assert_eq!(key, directory.join("_etc_passwd_x.key"));
+        assert!(targets(&directory, "..").is_err());
+        assert!(targets(Path::new("/nowhere/at/all"), "x").is_err());
+    }
+}

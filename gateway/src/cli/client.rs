@@ -1,0 +1,275 @@
+//! HTTP over the admin API's unix socket.
+//!
+//! Owns one request and its answer, the envelope `{success, errors, result}`, and the words for
+//! whatever goes wrong. Does not know any resource.
+
+use std::path::{Path, PathBuf};
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Bytes;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use crate::config::Config;
+use crate::limits;
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("{}", unreachable(socket, why))]
+    Unreachable {
+        /// Where.
+        socket: PathBuf,
+        /// What the kernel said.
+        #[source]
+        why: std::io::Error,
+    },
+    /// It did not answer in time.
+    #[error("the gateway at {} did not answer within {} s; its log may say why", socket.display(), limits::CLI_TIMEOUT.as_secs())]
+    Timeout {
+        /// Where.
+        socket: PathBuf,
+    },
+    /// It answered, but not as the admin API does.
+    #[error("the answer of {} cannot be read: {why}; is this the admin socket of a postern of this version?", socket.display())]
+    Unreadable {
+        /// Where.
+        socket: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It refused.
+    #[error("{}", super::table::harmless_lines(message))]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its messages, one a line.
+        message: String,
+    },
+    /// No runtime for the one request.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl ClientError {
+    /// Whether the thing asked for does not exist.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+}
+
+fn unreachable(socket: &Path, why: &std::io::Error) -> String {
+    let socket = socket.display();
+    match why.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => format!(
+            "no gateway listens at {socket} ({why}); start it with `postern run`, or name its socket with --socket or POSTERN_SOCKET"
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "the socket {socket} may not be used by this user; ask as root, or as a member of the socket's group"
+        ),
+        _ => format!("the gateway at {socket} cannot be reached: {why}"),
+    }
+}
+
+/// Speaks to one gateway.
+pub(super) struct Client {
+    socket: PathBuf,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Client {
+    /// For the socket given, or that of the environment, or the default.
+    pub(super) fn new(socket: Option<PathBuf>) -> Result<Self, ClientError> {
+        let socket = socket
+            .or_else(|| {
+                std::env::var_os("POSTERN_SOCKET")
+                    .filter(|path| !path.is_empty())
+                    .map(PathBuf::from)
+            })
+            .unwrap_or_else(|| Config::default().admin_socket);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ClientError::Runtime)?;
+        Ok(Self { socket, runtime })
+    }
+
+    /// `GET`: the `result` of the answer.
+    pub(super) fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.send(&Method::GET, path, None)
+    }
+
+    /// `POST`.
+    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send(&Method::POST, path, Some(body))
+    }
+
+    /// `PUT`.
+    pub(super) fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send(&Method::PUT, path, Some(body))
+    }
+
+    /// `PATCH`.
+    pub(super) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send(&Method::PATCH, path, Some(body))
+    }
+
+    /// `DELETE`.
+    pub(super) fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        self.send(&Method::DELETE, path, None)
+    }
+
+    /// All pages of a list.
+    pub(super) fn all(&self, path: &str) -> Result<Vec<Value>, ClientError> {
+        let mut found = Vec::new();
+        for page in 1_u32.. {
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let answer = self.answer(
+                &Method::GET,
+                &format!("{path}{separator}page={page}&per_page=50"),
+                None,
+            )?;
+            let pages = answer
+                .pointer("/result_info/total_pages")
+                .and_then(Value::as_u64)
+                .unwrap_or(1);
+            let Value::Array(items) = result(answer) else {
+                return Err(self.unreadable("a list was expected"));
+            };
+            let ended = items.is_empty();
+            found.extend(items);
+            if ended || u64::from(page) >= pages {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        self.answer(method, path, body).map(result)
+    }
+
+    /// The whole envelope.
+    fn answer(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let exchange = self.exchange(method, path, body);
+        let (status, bytes) = self.runtime.block_on(async {
+            tokio::time::timeout(limits::CLI_TIMEOUT, exchange)
+                .await
+                .unwrap_or_else(|_elapsed| {
+                    Err(ClientError::Timeout {
+                        socket: self.socket.clone(),
+                    })
+                })
+        })?;
+        if bytes.is_empty() && status.is_success() {
+            return Ok(Value::Null);
+        }
+        let answer: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| self.unreadable(format!("status {status}, and {error}")))?;
+        let failed = answer.get("success") == Some(&Value::Bool(false)) || !status.is_success();
+        if failed {
+            let errors = answer
+                .get("errors")
+                .and_then(Value::as_array)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let messages: Vec<&str> = errors
+                .iter()
+                .filter_map(|error| error.get("message")?.as_str())
+                .collect();
+            let message = if messages.is_empty() {
+                format!("the gateway answered {status}")
+            } else {
+                messages.join("\n")
+            };
+            return Err(ClientError::Refused {
+                status: status.as_u16(),
+                message,
+            });
+        }
+        Ok(answer)
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), ClientError> {
+        let unreachable = |why| ClientError::Unreachable {
+            socket: self.socket.clone(),
+            why,
+        };
+        let stream = tokio::net::UnixStream::connect(&self.socket)
+            .await
+            .map_err(unreachable)?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.unreadable(error.to_string()))?;
+        let driver = tokio::spawn(connection);
+        let bytes = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost")
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(bytes)))
+            .map_err(|error| self.unreadable(error.to_string()))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| self.unreadable(error.to_string()))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), limits::CLI_ANSWER_BYTES_MAX);
+        let bytes = body
+            .collect()
+            .await
+            .map_err(|error| self.unreadable(error.to_string()))?
+            .to_bytes();
+        driver.abort();
+        Ok((status, bytes))
+    }
+
+    fn unreadable(&self, why: impl Into<String>) -> ClientError {
+        ClientError::Unreadable {
+            socket: self.socket.clone(),
+            why: why.into(),
+        }
+    }
+}
+
+/// The `result` of an envelope; what has no envelope is the result itself.
+fn result(mut answer: Value) -> Value {
+    let envelope = answer.get("success").is_some();
+    match answer.get_mut("result").map(Value::take) {
+        Some(result) => result,
+        None if envelope => Value::Null,
+        None => answer,
+    }
+}
+
+/// A text as one segment or value of a URL (RFC 3986 §2.3: everything but unreserved is escaped).
+pub(super) fn segment(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte))
+            }
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}

@@ -1,0 +1,70 @@
+//! Files that people name on the command line, and files that commands write.
+//!
+//! Owns bounds on what is read, and that keys are never readable by others. Does not look into
+//! the contents.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::CliError;
+use crate::limits;
+
+/// The text of a file; `-` is standard input.
+pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
+    let name = path.display();
+    let failed = |why: std::io::Error| CliError::Failed(format!("{name} cannot be read: {why}"));
+    let mut bytes = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin()
+            .lock()
+            .take(limits::CLI_FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    } else {
+        let file = std::fs::File::open(path).map_err(failed)?;
+        file.take(limits::CLI_FILE_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed)?;
+    }
+    if bytes.len() as u64 > limits::CLI_FILE_BYTES_MAX {
+        let most = limits::CLI_FILE_BYTES_MAX;
+        return Err(CliError::Failed(format!(
+            "{name} is larger than {most} bytes; is it the right file?"
+        )));
+    }
+    String::from_utf8(bytes).map_err(|_position| {
+        CliError::Failed(format!(
+            "{name} is not text; certificates, keys and requests must be in PEM"
+        ))
+    })
+}
+
+/// Writes a new file; one that is there already is kept and is an error.
+pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
+    let mut options = OpenOptions::new();
+    let written = options
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+    written.map_err(|why| {
+        let name = path.display();
+        CliError::Failed(match why.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                format!("{name} is there already; move it away first")
+            }
+            _ => format!("{name} cannot be written: {why}"),
+        })
+    })
+}
+
+/// Mode of a file that everybody may read.
+pub(super) const PUBLIC: u32 = 0o644;
+/// Mode of a file that holds a key.
+pub(super) const PRIVATE: u32 = 0o600;

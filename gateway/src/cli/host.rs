@@ -1,0 +1,246 @@
+//! `postern host`: SNI names with their origin, mTLS mode and server certificate.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, segment};
+use super::files::read_text;
+use super::names::{OWN, ZoneRef, str_of, text};
+use super::table::{Table, list};
+use super::{CliError, Output, json_text};
+use crate::snapshot::MtlsMode;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Host {
+    /// Add a host to a zone
+    Add {
+        /// The name that clients ask for, or a wildcard such as `*.example.com`
+        #[arg(value_name = "HOST")]
+        host: String,
+        /// Its zone, by name or id
+        #[arg(long, value_name = "ZONE")]
+        zone: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// List the hosts of a zone, or of all
+    List {
+        /// Only this zone's
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+    },
+    /// Show one host
+    Show {
+        /// Its name
+        #[arg(value_name = "HOST")]
+        host: String,
+    },
+    /// Change a host
+    Set {
+        /// Its name
+        #[arg(value_name = "HOST")]
+        host: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Remove a host; clients that ask for it are refused from then on
+    Delete {
+        /// Its name
+        #[arg(value_name = "HOST")]
+        host: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// Where permitted requests go: `http://127.0.0.1:9000` or `https://origin.example.com`
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+    /// Version of HTTP spoken to the origin
+    #[arg(long, value_name = "VERSION", value_parser = ["auto", "http1", "http2"])]
+    origin_protocol: Option<String>,
+    /// CAs that may have signed an https origin's certificate, in PEM (the system's without it)
+    #[arg(long, value_name = "FILE")]
+    origin_ca: Option<PathBuf>,
+    /// The name that an https origin's certificate must be for (the URL's host without it)
+    #[arg(long, value_name = "NAME")]
+    origin_server_name: Option<String>,
+    /// Replaces the client's `Host` towards the origin
+    #[arg(long, value_name = "NAME")]
+    origin_host_header: Option<String>,
+    /// Whether clients are asked for a certificate: off, request (rules decide), require
+    #[arg(long, value_name = "MODE")]
+    mtls: Option<MtlsMode>,
+    /// Server certificate chain in PEM, leaf first
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its private key in PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+}
+
+impl Settings {
+    /// What the API takes; `origin` builds on what the host has already.
+    fn body(&self, present: Option<&Value>) -> Result<Map<String, Value>, CliError> {
+        let mut body = Map::new();
+        let mut origin = present
+            .and_then(|host| host.get("origin")?.as_object())
+            .cloned()
+            .unwrap_or_default();
+        let before = origin.clone();
+        for (key, value) in [
+            ("url", &self.origin),
+            ("protocol", &self.origin_protocol),
+            ("server_name", &self.origin_server_name),
+            ("host_header", &self.origin_host_header),
+        ] {
+            if let Some(value) = value {
+                origin.insert(key.into(), json!(value));
+            }
+        }
+        if let Some(path) = &self.origin_ca {
+            origin.insert("ca_pem".into(), json!(read_text(path)?));
+        }
+        if origin != before {
+            body.insert("origin".into(), Value::Object(origin));
+        }
+        if let Some(mtls) = self.mtls {
+            body.insert("mtls".into(), json!(mtls));
+        }
+        Ok(body)
+    }
+
+    /// Uploads the server certificate when there is one. Answers its id.
+    fn upload(&self, client: &Client, zone: &ZoneRef) -> Result<Option<String>, CliError> {
+        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
+            return Ok(None);
+        };
+        let body = json!({ "certificate": read_text(cert)?, "private_key": read_text(key)? });
+        let made = client.post(&zone.path("custom_certificates"), &body)?;
+        Ok(Some(text(&made, "id")))
+    }
+}
+
+impl Host {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        match self {
+            Self::Add {
+                host,
+                zone,
+                settings,
+            } => {
+                if settings.origin.is_none() {
+                    return Err(CliError::Usage(
+                        "a host needs an origin: add `--origin http://127.0.0.1:9000`, or wherever its requests go".into(),
+                    ));
+                }
+                let zone = ZoneRef::find(client, &zone)?;
+                let mut body = settings.body(None)?;
+                if let Some(id) = settings.upload(client, &zone)? {
+                    body.insert("certificate_id".into(), json!(id));
+                }
+                body.insert("name".into(), json!(host));
+                let made = client.post(&zone.own("hosts"), &Value::Object(body))?;
+                Ok(if json {
+                    json_text(&made)
+                } else {
+                    format!("added {}\n{}", text(&made, "name"), details(&made))
+                })
+            }
+            Self::List { zone } => {
+                let path = match zone {
+                    Some(zone) => ZoneRef::find(client, &zone)?.own("hosts"),
+                    None => format!("{OWN}/hosts"),
+                };
+                let hosts = client.all(&path)?;
+                if json {
+                    return Ok(json_text(&Value::Array(hosts)));
+                }
+                let mut table = Table::new(&["HOST", "MTLS", "ORIGIN", "CERTIFICATE"]);
+                for host in &hosts {
+                    table.row([
+                        text(host, "name"),
+                        text(host, "mtls"),
+                        origin_url(host),
+                        certificate(host),
+                    ]);
+                }
+                Ok(table.text("no hosts; `postern host add api.example.com --zone example.com --origin URL` adds one"))
+            }
+            Self::Show { host } => {
+                let host = client.get(&path(&host))?;
+                Ok(if json {
+                    json_text(&host)
+                } else {
+                    details(&host)
+                })
+            }
+            Self::Set { host, settings } => {
+                let present = client.get(&path(&host))?;
+                let mut body = settings.body(Some(&present))?;
+                let zone = ZoneRef {
+                    id: text(&present, "zone_id"),
+                    value: Value::Null,
+                };
+                if let Some(id) = settings.upload(client, &zone)? {
+                    body.insert("certificate_id".into(), json!(id));
+                }
+                if body.is_empty() {
+                    return Err(CliError::Usage(
+                        "nothing to change; `postern host set --help` shows what can be".into(),
+                    ));
+                }
+                let changed = client.patch(&path(&host), &Value::Object(body))?;
+                Ok(if json {
+                    json_text(&changed)
+                } else {
+                    details(&changed)
+                })
+            }
+            Self::Delete { host } => {
+                let answer = client.delete(&path(&host))?;
+                Ok(if json {
+                    json_text(&answer)
+                } else {
+                    format!("removed {host}\n")
+                })
+            }
+        }
+    }
+}
+
+fn path(host: &str) -> String {
+    format!("{OWN}/hosts/{}", segment(host))
+}
+
+fn origin_url(host: &Value) -> String {
+    host.get("origin")
+        .map(|origin| text(origin, "url"))
+        .unwrap_or_default()
+}
+
+fn certificate(host: &Value) -> String {
+    let id = str_of(host, "certificate_id");
+    if id.is_empty() {
+        "the newest that covers it".into()
+    } else {
+        id.into()
+    }
+}
+
+fn details(host: &Value) -> String {
+    let origin = host.get("origin").cloned().unwrap_or_default();
+    list(&[
+        ("host", text(host, "name")),
+        ("zone", text(host, "zone_name")),
+        ("mtls", text(host, "mtls")),
+        ("origin", text(&origin, "url")),
+        ("protocol", text(&origin, "protocol")),
+        ("host header", text(&origin, "host_header")),
+        ("server name", text(&origin, "server_name")),
+        ("certificate", certificate(host)),
+        ("changed", text(host, "modified_on")),
+    ])
+}

@@ -1,0 +1,199 @@
+//! `postern man` and `postern completions`: made from the commands and the table of keys, so that
+//! they cannot lag behind.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use super::{Cli, CliError, Output};
+use crate::config::KEYS;
+
+/// Write the manual pages into a directory
+#[derive(Debug, Args)]
+pub(super) struct Man {
+    /// Where they go; made when it is not there
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
+impl Man {
+    pub(super) fn run(self) -> Output {
+        let failed =
+            |why: std::io::Error| CliError::Failed(format!("{}: {why}", self.directory.display()));
+        std::fs::create_dir_all(&self.directory).map_err(failed)?;
+        clap_mangen::generate_to(
+            Cli::command().disable_help_subcommand(true),
+            &self.directory,
+        )
+        .map_err(failed)?;
+        write(&self.directory, "postern.conf.5", &postern_conf())?;
+        Ok(format!(
+            "wrote the manual pages into {}\n",
+            self.directory.display()
+        ))
+    }
+}
+
+fn write(directory: &Path, name: &str, text: &str) -> Result<(), CliError> {
+    let path = directory.join(name);
+    std::fs::write(&path, text)
+        .map_err(|why| CliError::Failed(format!("{}: {why}", path.display())))
+}
+
+/// Print a shell's completions
+///
+/// For bash: postern completions bash > /usr/share/bash-completion/completions/postern
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(&self) -> String {
+        let mut out = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "postern", &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// The page postern.conf(5) as roff.
+fn postern_conf() -> String {
+    let mut page = String::from(HEAD);
+    for key in KEYS {
+        let when = if key.live { "Live" } else { "Needs a restart" };
+        page.push_str(&format!(
+            ".TP\n\\fB{}\\fR = {}\n{}\n{}; default \\fB{}\\fR. {when}.\n",
+            roff(key.name),
+            roff(placeholder(&key.kind)),
+            roff(key.doc),
+            roff(&capital(&key.kind.describe())),
+            roff(key.default),
+        ));
+    }
+    page.push_str(TAIL);
+    page
+}
+
+fn placeholder(kind: &crate::config::Kind) -> &'static str {
+    use crate::config::Kind;
+    match kind {
+        Kind::Duration(..) => "DURATION",
+        Kind::Size(..) => "SIZE",
+        Kind::Count(..) | Kind::AutoCount(_) => "NUMBER",
+        Kind::Switch => "on|off",
+        Kind::Word(_) => "WORD",
+        Kind::Addresses | Kind::LoopbackOrOff => "ADDRESS",
+        Kind::HostOrNone => "HOST",
+        Kind::Path | Kind::Sink => "PATH",
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
+}
+
+/// A text as roff shows it: backslashes and hyphens escaped, no line that begins a request.
+fn roff(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        if line.starts_with(['.', '\'']) {
+            out.push_str("\\&");
+        }
+        out.push_str(
+            &line
+                .replace('\\', "\\e")
+                .replace('-', "\\-")
+                .replace('`', ""),
+        );
+        out.push('\n');
+    }
+    out.trim_end().to_owned()
+}
+
+const HEAD: &str = r".TH POSTERN.CONF 5
+.SH NAME
+postern.conf \- configuration of the Postern gateway
+.SH SYNOPSIS
+.nf
+/etc/postern/postern.conf
+/etc/postern/postern.d/*.conf
+/run/postern.d/*.conf
+/usr/lib/postern.d/*.conf
+.fi
+.SH DESCRIPTION
+Text in the style of sysctl.conf(5): one \fIkey\fR = \fIvalue\fR in a line. Lines that begin with
+# or ; are comments. An error in a line that begins with \- is reported and otherwise ignored.
+.PP
+A key is written with dots or with slashes: timeout.idle and timeout/idle are the same. Where the
+first separator is a slash, dots belong to the name around them, which is what host names need.
+.PP
+The main file is read first, then the drop\-in files of all directories, sorted together by file
+name; the later wins. A file in /etc hides one of the same name in /run, and that one in /usr/lib;
+a link to /dev/null hides without replacing. With \fB\-c\fR \fIFILE\fR only that file and the directory
+beside it are read: postern.d for postern.conf.
+.PP
+Durations have a unit: 500ms, 5s, 2m, 1h, 1d, or several as in 1m30s. Sizes may end in k, m or g for
+1024 and its powers. Items of a list are separated by commas or blanks.
+.PP
+\fBpostern check\fR reports every error with its place. A live key can be set in a running gateway
+with \fBpostern sysctl \-w\fR; SIGHUP takes all live keys from the files again, and changes
+nothing when one of them is wrong.
+.PP
+Zones, hosts, certificates and rules are not set here: see \fBpostern zone\fR, \fBpostern host\fR,
+\fBpostern cert\fR and \fBpostern rule\fR.
+.SH KEYS
+";
+
+const TAIL: &str = r".SH SEE ALSO
+postern(1), sysctl.conf(5)
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_key_is_in_the_manual() {
+        let page = postern_conf();
+        for key in KEYS {
+            assert!(
+                page.contains(&format!("\\fB{}\\fR", roff(key.name))),
+                "{}",
+                key.name
+            );
+        }
+        assert_eq!(roff(".x\na-b\\c"), "\\&.x\na\\-b\\ec");
+    }
+
+    #[test]
+    fn pages_and_completions_are_made() {
+        let directory = std::env::temp_dir().join(format!("postern-man-{}", std::process::id()));
+        Man {
+            directory: directory.clone(),
+        }
+        .run()
+        .unwrap();
+        for name in [
+            "postern.1",
+            "postern-rule-add.1",
+            "postern-sysctl.1",
+            "postern.conf.5",
+        ] {
+            assert!(directory.join(name).exists(), "{name}");
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            assert!(Completions { shell }.run().contains("postern"), "{shell}");
+        }
+    }
+}

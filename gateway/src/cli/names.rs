@@ -1,0 +1,122 @@
+//! What people write for zones, rules and certificates, turned into the API's ids and paths.
+//!
+//! Owns the paths of the API that the commands use, and look-ups by name, number and beginning of
+//! an id. Does not show anything.
+
+use serde_json::Value;
+
+use super::CliError;
+use super::client::{Client, segment};
+
+/// A field of an object as text; empty when it is not there.
+pub(super) fn text(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A field of an object as borrowed text; empty when it is not there.
+pub(super) fn str_of<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Cloudflare's base path.
+pub(super) const CLOUDFLARE: &str = "/client/v4";
+/// What Cloudflare has no resource for.
+pub(super) const OWN: &str = "/postern/v1";
+
+/// A zone as the API answers it.
+pub(super) struct ZoneRef {
+    pub(super) id: String,
+    pub(super) value: Value,
+}
+
+impl ZoneRef {
+    /// Finds a zone by its name or id.
+    pub(super) fn find(client: &Client, name: &str) -> Result<Self, CliError> {
+        let by_id = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let found = if by_id {
+            Some(client.get(&format!("{CLOUDFLARE}/zones/{name}"))?)
+        } else {
+            let wanted = name.trim_end_matches('.').to_ascii_lowercase();
+            let zones = client.all(&format!("{CLOUDFLARE}/zones?name={}", segment(&wanted)))?;
+            zones
+                .into_iter()
+                .find(|zone| str_of(zone, "name") == wanted)
+        };
+        match found {
+            Some(value) => Ok(Self {
+                id: text(&value, "id"),
+                value,
+            }),
+            None => Err(CliError::Failed(format!(
+                "there is no zone `{name}`; `postern zone list` shows all, `postern zone create {name}` makes it"
+            ))),
+        }
+    }
+
+    /// A path below this zone in Cloudflare's part of the API.
+    pub(super) fn path(&self, rest: &str) -> String {
+        format!("{CLOUDFLARE}/zones/{}/{rest}", self.id)
+    }
+
+    /// A path below this zone in our own part of the API.
+    pub(super) fn own(&self, rest: &str) -> String {
+        format!("{OWN}/zones/{}/{rest}", self.id)
+    }
+}
+
+/// The one of `items` that `wanted` means by an id or the beginning of one.
+pub(super) fn by_id<'v>(
+    items: &'v [Value],
+    wanted: &str,
+    noun: &str,
+    list: &str,
+) -> Result<&'v Value, CliError> {
+    let matches: Vec<&Value> = items
+        .iter()
+        .filter(|item| str_of(item, "id").starts_with(wanted))
+        .collect();
+    match matches.as_slice() {
+        [one] if !wanted.is_empty() => Ok(one),
+        [] => Err(CliError::Failed(format!(
+            "there is no {noun} `{wanted}`; `{list}` shows all"
+        ))),
+        many => Err(CliError::Failed(format!(
+            "`{wanted}` begins the ids of {} {noun}s; write more of it",
+            many.len()
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn beginnings_of_ids() {
+        let items = [
+            json!({"id": "abc1"}),
+            json!({"id": "abc2"}),
+            json!({"id": "f0"}),
+        ];
+        assert_eq!(by_id(&items, "f", "rule", "l").unwrap()["id"], "f0");
+        assert_eq!(by_id(&items, "abc2", "rule", "l").unwrap()["id"], "abc2");
+        for wanted in ["abc", "", "x"] {
+            assert!(by_id(&items, wanted, "rule", "l").is_err(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn fields() {
+        let value = json!({"a": "x", "b": 7, "c": null, "d": true});
+        assert_eq!(
+            ["a", "b", "c", "d", "e"].map(|key| text(&value, key)),
+            ["x", "7", "", "true", ""]
+        );
+        assert_eq!(segment("a b/ü"), "a%20b%2F%C3%BC");
+    }
+}

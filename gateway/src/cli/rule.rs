@@ -1,0 +1,536 @@
+//! `postern rule`: the ordered rules of a zone.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::client::Client;
+use super::files::read_text;
+use super::names::{OWN, ZoneRef, by_id, text};
+use super::table::Table;
+use super::{CliError, Output, json_text};
+
+/// Where custom rules run.
+const PHASE: &str = "http_request_firewall_custom";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Rule {
+    /// Add a rule, at the end unless a position is given
+    Add {
+        #[command(flatten)]
+        zone: ZoneArg,
+        #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        position: Position,
+        /// Add it switched off
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// List a zone's rules in the order in which they are tried
+    List {
+        #[command(flatten)]
+        zone: ZoneArg,
+    },
+    /// Change a rule
+    Edit {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        text: Text,
+        #[command(flatten)]
+        settings: Settings,
+        /// Switch it on
+        #[arg(long, conflicts_with = "disable")]
+        enable: bool,
+        /// Switch it off
+        #[arg(long)]
+        disable: bool,
+    },
+    /// Move a rule to another position
+    Move {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        position: Position,
+    },
+    /// Remove a rule
+    Delete {
+        #[command(flatten)]
+        one: One,
+    },
+    /// Check an expression and print its canonical form, without changing anything
+    Preview {
+        /// The expression, `-` for standard input
+        #[arg(value_name = "EXPRESSION", required_unless_present = "expression")]
+        text: Option<String>,
+        /// The same, as an option
+        #[arg(long, value_name = "EXPRESSION", conflicts_with = "text")]
+        expression: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ZoneArg {
+    /// The zone, by name or id
+    #[arg(long, value_name = "ZONE")]
+    zone: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    #[command(flatten)]
+    zone: ZoneArg,
+    /// The rule: its id, the beginning of it, or `#2` for its place in the list
+    #[arg(value_name = "RULE")]
+    rule: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Text {
+    /// When the rule matches, in the rules language
+    #[arg(long, short, value_name = "EXPRESSION")]
+    expression: Option<String>,
+    /// Read the expression from a file, `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "expression")]
+    expression_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// What happens when it matches
+    #[arg(long, value_enum)]
+    action: Option<Action>,
+    /// For people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Status of a block's response, 400 to 499
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(400..=499))]
+    status: Option<u16>,
+    /// Media type of a block's response
+    #[arg(long, value_name = "TYPE", value_parser = ["text/html", "text/plain", "application/json", "text/xml"])]
+    content_type: Option<String>,
+    /// Body of a block's response, at most 2 KiB
+    #[arg(long, value_name = "TEXT")]
+    content: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(super) struct Position {
+    /// `first`, `last`, or its place counted from 1
+    #[arg(long, value_name = "PLACE")]
+    position: Option<Place>,
+    /// Before this rule
+    #[arg(long, value_name = "RULE")]
+    before: Option<String>,
+    /// After this rule
+    #[arg(long, value_name = "RULE")]
+    after: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    First,
+    Last,
+    Index(u32),
+}
+
+impl std::str::FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text, text.parse()) {
+            ("first", _) => Ok(Self::First),
+            ("last", _) => Ok(Self::Last),
+            (_, Ok(index)) if index > 0 => Ok(Self::Index(index)),
+            _ => Err("write `first`, `last`, or a number from 1".into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Action {
+    /// Refuse the request
+    Block,
+    /// Write it to the access log and go on
+    Log,
+}
+
+impl Rule {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        match self {
+            Self::Add {
+                zone,
+                text,
+                settings,
+                position,
+                disabled,
+            } => {
+                let Some(expression) = text.read()? else {
+                    return Err(CliError::Usage(
+                        "a rule needs an expression: add `--expression 'not cf.tls_client_auth.cert_verified'`".into(),
+                    ));
+                };
+                let zone = ZoneRef::find(client, &zone.zone)?;
+                let ruleset = Ruleset::load(client, &zone)?;
+                let mut body = settings.body(None);
+                body.entry("action").or_insert_with(|| json!("block"));
+                body.insert("expression".into(), json!(expression));
+                body.insert("enabled".into(), json!(!disabled));
+                let made = ruleset.add(client, &zone, body, &position)?;
+                shown(&made, json)
+            }
+            Self::List { zone } => {
+                let zone = ZoneRef::find(client, &zone.zone)?;
+                let ruleset = Ruleset::load(client, &zone)?;
+                Ok(if json {
+                    json_text(&Value::Array(ruleset.rules))
+                } else {
+                    rules(&ruleset.rules)
+                })
+            }
+            Self::Edit {
+                one,
+                text,
+                settings,
+                enable,
+                disable,
+            } => {
+                let (zone, ruleset, rule) = one.find(client)?;
+                let mut body = settings.body(Some(&rule));
+                if let Some(expression) = text.read()? {
+                    body.insert("expression".into(), json!(expression));
+                }
+                if enable || disable {
+                    body.insert("enabled".into(), json!(enable));
+                }
+                if body.is_empty() {
+                    return Err(CliError::Usage(
+                        "nothing to change; `postern rule edit --help` shows what can be".into(),
+                    ));
+                }
+                shown(
+                    &client.patch(&ruleset.path(&zone, &rule), &Value::Object(body))?,
+                    json,
+                )
+            }
+            Self::Move { one, position } => {
+                let (zone, ruleset, rule) = one.find(client)?;
+                let Some(position) = ruleset.position(&position)? else {
+                    return Err(CliError::Usage(
+                        "where to? say --position, --before or --after".into(),
+                    ));
+                };
+                let body = json!({ "position": position });
+                shown(&client.patch(&ruleset.path(&zone, &rule), &body)?, json)
+            }
+            Self::Delete { one } => {
+                let (zone, ruleset, rule) = one.find(client)?;
+                let left = client.delete(&ruleset.path(&zone, &rule))?;
+                Ok(if json {
+                    json_text(&left)
+                } else {
+                    format!("removed the rule {}\n", text(&rule, "id"))
+                })
+            }
+            Self::Preview { text, expression } => {
+                let expression = match text.or(expression).as_deref() {
+                    Some("-") => read_text(Path::new("-"))?,
+                    Some(text) => text.to_owned(),
+                    None => String::new(),
+                };
+                preview(client, &expression, json)
+            }
+        }
+    }
+}
+
+/// A zone's rules as they are now.
+struct Ruleset {
+    /// `None` before the first rule.
+    id: Option<String>,
+    rules: Vec<Value>,
+}
+
+impl Ruleset {
+    fn load(client: &Client, zone: &ZoneRef) -> Result<Self, CliError> {
+        match client.get(&entrypoint(zone)) {
+            Ok(ruleset) => Ok(Self {
+                id: Some(text(&ruleset, "id")),
+                rules: rules_of(&ruleset),
+            }),
+            Err(error) if error.is_not_found() => Ok(Self {
+                id: None,
+                rules: Vec::new(),
+            }),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds a rule. Answers the ruleset.
+    fn add(
+        &self,
+        client: &Client,
+        zone: &ZoneRef,
+        mut rule: Map<String, Value>,
+        position: &Position,
+    ) -> Result<Value, CliError> {
+        match &self.id {
+            Some(id) => {
+                if let Some(position) = self.position(position)? {
+                    rule.insert("position".into(), position);
+                }
+                Ok(client.post(
+                    &zone.path(&format!("rulesets/{id}/rules")),
+                    &Value::Object(rule),
+                )?)
+            }
+            None => Ok(client.put(&entrypoint(zone), &json!({ "rules": [rule] }))?),
+        }
+    }
+
+    /// The rule that `wanted` means: `#2`, an id, or the beginning of one.
+    fn rule(&self, wanted: &str) -> Result<&Value, CliError> {
+        if let Some(place) = wanted
+            .strip_prefix('#')
+            .and_then(|place| place.parse::<usize>().ok())
+        {
+            let found = place.checked_sub(1).and_then(|index| self.rules.get(index));
+            return found.ok_or_else(|| {
+                CliError::Failed(format!(
+                    "there is no rule `{wanted}`: the zone has {} rules",
+                    self.rules.len()
+                ))
+            });
+        }
+        by_id(&self.rules, wanted, "rule", "postern rule list --zone ZONE")
+    }
+
+    /// The API's position, `None` when none was asked for.
+    fn position(&self, position: &Position) -> Result<Option<Value>, CliError> {
+        Ok(match position {
+            Position {
+                position: Some(Place::First),
+                ..
+            } => Some(json!({ "before": "" })),
+            Position {
+                position: Some(Place::Last),
+                ..
+            } => Some(json!({ "after": "" })),
+            Position {
+                position: Some(Place::Index(index)),
+                ..
+            } => Some(json!({ "index": index })),
+            Position {
+                before: Some(rule), ..
+            } => Some(json!({ "before": text(self.rule(rule)?, "id") })),
+            Position {
+                after: Some(rule), ..
+            } => Some(json!({ "after": text(self.rule(rule)?, "id") })),
+            _ => None,
+        })
+    }
+
+    fn path(&self, zone: &ZoneRef, rule: &Value) -> String {
+        zone.path(&format!(
+            "rulesets/{}/rules/{}",
+            self.id.as_deref().unwrap_or_default(),
+            text(rule, "id")
+        ))
+    }
+}
+
+impl One {
+    fn find(&self, client: &Client) -> Result<(ZoneRef, Ruleset, Value), CliError> {
+        let zone = ZoneRef::find(client, &self.zone.zone)?;
+        let ruleset = Ruleset::load(client, &zone)?;
+        let rule = ruleset.rule(&self.rule)?.clone();
+        Ok((zone, ruleset, rule))
+    }
+}
+
+impl Text {
+    fn read(&self) -> Result<Option<String>, CliError> {
+        match (&self.expression, &self.expression_file) {
+            (Some(text), _) => Ok(Some(text.clone())),
+            (None, Some(path)) => read_text(path).map(|text| Some(text.trim().to_owned())),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+impl Settings {
+    /// What the API takes; a response builds on what the rule has already.
+    fn body(&self, present: Option<&Value>) -> Map<String, Value> {
+        let mut body = Map::new();
+        if let Some(action) = self.action {
+            body.insert(
+                "action".into(),
+                json!(match action {
+                    Action::Block => "block",
+                    Action::Log => "log",
+                }),
+            );
+        }
+        if let Some(description) = &self.description {
+            body.insert("description".into(), json!(description));
+        }
+        if self.status.is_some() || self.content_type.is_some() || self.content.is_some() {
+            let before = present
+                .and_then(|rule| rule.pointer("/action_parameters/response")?.as_object())
+                .cloned();
+            let mut response = before.unwrap_or_else(|| {
+                let defaults =
+                    json!({ "status_code": 403, "content_type": "text/plain", "content": "" });
+                defaults.as_object().cloned().unwrap_or_default()
+            });
+            if let Some(status) = self.status {
+                response.insert("status_code".into(), json!(status));
+            }
+            if let Some(content_type) = &self.content_type {
+                response.insert("content_type".into(), json!(content_type));
+            }
+            if let Some(content) = &self.content {
+                response.insert("content".into(), json!(content));
+            }
+            body.insert("action_parameters".into(), json!({ "response": response }));
+        }
+        body
+    }
+}
+
+fn entrypoint(zone: &ZoneRef) -> String {
+    zone.path(&format!("rulesets/phases/{PHASE}/entrypoint"))
+}
+
+fn rules_of(ruleset: &Value) -> Vec<Value> {
+    ruleset
+        .get("rules")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn shown(ruleset: &Value, json: bool) -> Output {
+    Ok(if json {
+        json_text(ruleset)
+    } else {
+        rules(&rules_of(ruleset))
+    })
+}
+
+fn rules(all: &[Value]) -> String {
+    let mut table = Table::new(&["#", "ID", "ENABLED", "ACTION", "EXPRESSION", "DESCRIPTION"]);
+    for (index, rule) in all.iter().enumerate() {
+        let enabled = rule.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        table.row([
+            (index + 1).to_string(),
+            text(rule, "id"),
+            if enabled { "yes".into() } else { "no".into() },
+            text(rule, "action"),
+            text(rule, "expression"),
+            text(rule, "description"),
+        ]);
+    }
+    table.text("no rules: everything is forwarded; `postern rule add --zone ZONE --expression EXPRESSION` adds one")
+}
+
+fn preview(client: &Client, expression: &str, json: bool) -> Output {
+    let answer = client.post(
+        &format!("{OWN}/expressions/preview"),
+        &json!({ "expression": expression }),
+    )?;
+    if json {
+        return Ok(json_text(&answer));
+    }
+    Ok(format!(
+        "{}\n",
+        super::table::harmless(&text(&answer, "expression"))
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ruleset() -> Ruleset {
+        let rule = |id: &str| json!({"id": id, "enabled": id != "c0", "action": "block", "expression": "ssl", "description": ""});
+        Ruleset {
+            id: Some("s".into()),
+            rules: ["a0", "a1", "c0"].map(rule).into(),
+        }
+    }
+
+    fn position(position: Option<&str>, before: Option<&str>, after: Option<&str>) -> Position {
+        Position {
+            position: position.map(|text| text.parse().unwrap()),
+            before: before.map(Into::into),
+            after: after.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn positions() {
+        let ruleset = ruleset();
+        for (wanted, found) in [
+            (
+                position(Some("first"), None, None),
+                Some(json!({"before": ""})),
+            ),
+            (
+                position(Some("last"), None, None),
+                Some(json!({"after": ""})),
+            ),
+            (position(Some("2"), None, None), Some(json!({"index": 2}))),
+            (
+                position(None, Some("c"), None),
+                Some(json!({"before": "c0"})),
+            ),
+            (
+                position(None, None, Some("#1")),
+                Some(json!({"after": "a0"})),
+            ),
+            (position(None, None, None), None),
+        ] {
+            assert_eq!(ruleset.position(&wanted).unwrap(), found);
+        }
+        for wanted in ["a", "#0", "#4", "#x", "zz"] {
+            assert!(ruleset.rule(wanted).is_err(), "{wanted}");
+        }
+        for wanted in ["0", "-1", "middle", ""] {
+            assert!(wanted.parse::<Place>().is_err(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn the_list_shows_the_order() {
+        assert_eq!(
+            rules(&ruleset().rules),
+            "#  ID  ENABLED  ACTION  EXPRESSION  DESCRIPTION\n\
+             1  a0  yes      block   ssl\n\
+             2  a1  yes      block   ssl\n\
+             3  c0  no       block   ssl\n"
+        );
+    }
+
+    #[test]
+    fn a_response_builds_on_the_one_before() {
+        let settings = Settings {
+            action: None,
+            description: None,
+            status: Some(451),
+            content_type: None,
+            content: None,
+        };
+        let before = json!({"action_parameters": {"response": {"status_code": 403, "content_type": "text/html", "content": "no"}}});
+        let body = settings.body(Some(&before));
+        assert_eq!(
+            body["action_parameters"]["response"],
+            json!({"status_code": 451, "content_type": "text/html", "content": "no"})
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! `postern status`: what a running gateway says of itself.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::names::{OWN, text};
+use super::table::list;
+use super::{Output, json_text};
+
+pub(super) fn status(client: &Client, json: bool) -> Output {
+    let status = client.get(&format!("{OWN}/status"))?;
+    Ok(if json {
+        json_text(&status)
+    } else {
+        lines(&status)
+    })
+}
+
+fn lines(status: &Value) -> String {
+    let steering = status.get("steering").cloned().unwrap_or_default();
+    let steering = match (text(&steering, "mode"), text(&steering, "reason")) {
+        (mode, reason) if reason.is_empty() => mode,
+        (mode, reason) => format!("{mode} ({reason})"),
+    };
+    let number = |key: &str| status.get(key).and_then(Value::as_f64);
+    let state = match status.get("draining").and_then(Value::as_bool) {
+        Some(true) => "draining: finishes requests, takes none",
+        _ => "running",
+    };
+    list(&[
+        ("version", text(status, "version")),
+        ("state", state.into()),
+        (
+            "uptime",
+            number("uptime_seconds").map(uptime).unwrap_or_default(),
+        ),
+        ("generation", text(status, "generation")),
+        ("trust epoch", text(status, "trust_epoch")),
+        ("zones", text(status, "zones")),
+        ("hosts", text(status, "hosts")),
+        ("workers", text(status, "workers")),
+        ("steering", steering),
+        ("connections", text(status, "connections_open")),
+        ("requests", text(status, "requests_total")),
+    ])
+}
+
+/// `3d 4h 5m`, the two or three parts that matter.
+fn uptime(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds)
+        .unwrap_or_default()
+        .as_secs();
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, ..) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h {minutes}m"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_there_is_shown() {
+        let status = json!({
+            "version": "0.1.0", "uptime_seconds": 90061.5, "generation": 7, "workers": 2, "hosts": 3,
+            "steering": {"mode": "off", "reason": "no eBPF object"}, "draining": false,
+        });
+        assert_eq!(
+            lines(&status),
+            "version     0.1.0\nstate       running\nuptime      1d 1h 1m\ngeneration  7\nhosts       3\nworkers     2\nsteering    off (no eBPF object)\n"
+        );
+        for (seconds, wanted) in [
+            (0.0, "0s"),
+            (59.9, "59s"),
+            (61.0, "1m 1s"),
+            (3_700.0, "1h 1m"),
+            (-1.0, "0s"),
+        ] {
+            assert_eq!(uptime(seconds), wanted);
+        }
+    }
+}
