@@ -315,8 +315,6 @@ pub(crate) enum Part<'e> {
     Condition(&'e Condition),
     /// A field, wherever it is used.
     Field(Field),
-    /// A function call, before its arguments.
-    Call(&'e Call),
 }
 
 impl Condition {
@@ -379,7 +377,6 @@ impl Array {
 
 impl Call {
     fn walk<'e>(&'e self, visit: &mut dyn FnMut(Part<'e>)) {
-        visit(Part::Call(self));
         for argument in &self.arguments {
             match argument {
                 Argument::Scalar(value) => value.walk(visit),

@@ -8,6 +8,7 @@
 
 mod action;
 mod ast;
+mod builder;
 mod call;
 mod error;
 mod eval;
@@ -18,6 +19,7 @@ mod function;
 mod hello;
 mod json;
 mod lexer;
+mod lint;
 mod list;
 mod literal;
 mod operand;
@@ -35,10 +37,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 pub use action::{Action, ActionError, BlockResponse, Skip};
+pub use builder::{Form, FormError, Group, Operator, Row};
 pub use error::ParseError;
 pub use expression::{check, check_with, fields, functions, Expression, FieldInfo, FunctionInfo};
 pub use facts::{ConnectionFacts, ConnectionState, RequestFacts};
 pub use field::Lifetime;
+pub use lint::{lint, Lint, LintHost, LintKind};
 pub use list::{is_list_name, HostnameList, IpList, List, ListError, Lists};
 pub use types::{Kind, Type};
 
