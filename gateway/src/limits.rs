@@ -21,6 +21,30 @@ pub const WORKERS_MAX: usize = 512;
 /// common `fs.nr_open` of Linux. Beyond the configured number new connections are closed at once.
 pub const CONNECTIONS_CEILING: u64 = 1_048_576;
 
+// --- Rings and sockets -----------------------------------------------------------------------
+
+/// Submission queue entries of a worker's ring: operations started between two waits; when it is
+/// full they are submitted at once.
+pub const RING_SUBMISSIONS: u32 = 1_024;
+/// Completion queue entries: a burst of answers on every connection of a busy worker; beyond it
+/// the kernel keeps them in a list of its own, slower but nothing lost.
+pub const RING_COMPLETIONS: u32 = 8_192;
+/// Connections that may wait for an accept on one listener; the kernel caps it at
+/// `net.core.somaxconn`. Further ones are tried again by the client's TCP.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Accepts that a worker keeps in the ring for each listener: more than one, so that a burst
+/// costs fewer turns.
+pub const ACCEPTS_IN_FLIGHT: usize = 4;
+/// Bytes of the receive buffer that an idle connection pins: holds the ClientHello of today's
+/// browsers in one or two goes, and most requests.
+pub const RECEIVE_BUFFER_MIN: usize = 2 * 1024;
+/// Bytes that a receive buffer grows to while a body streams in: four TLS records.
+pub const RECEIVE_BUFFER_MAX: usize = 64 * 1024;
+/// Bytes waiting to be sent above which a connection takes no more (back-pressure).
+pub const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// An emptied send buffer larger than this is given back to the allocator.
+pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
+
 // --- Configuration files ---------------------------------------------------------------------
 
 /// Bytes of one configuration file. A complete file with every key and its description has about
@@ -229,3 +253,6 @@ pub const WILDCARD_STARS_MAX: usize = 16;
 pub const REPLACEMENT_REFERENCES_MAX: usize = 8;
 /// Groups that a replacement can refer to: `${0}` to `${99}`.
 pub const REPLACEMENT_GROUPS: usize = 100;
+const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
+const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
+const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);

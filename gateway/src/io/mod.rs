@@ -1,1 +1,21 @@
-//! To come.
+//! The only room that names `tokio_uring`: sockets, and the streams that hyper reads and writes.
+//!
+//! The kernel writes into our buffers while an operation is in flight, so the ring owns a buffer
+//! (and a reference to its socket) until the completion arrives; dropping a future cancels
+//! nothing. Hence the one rule here: whoever stops waiting for a socket shuts it down, which makes
+//! the kernel finish every operation on it. Does not know TLS beyond moving its bytes, nor HTTP.
+
+mod listener;
+mod operation;
+mod plain;
+mod pump;
+mod ring;
+mod socket;
+mod tls;
+
+pub use listener::{Accepted, Listener, bind};
+pub use plain::PlainStream;
+pub use pump::Activity;
+pub use ring::{RingError, probe, run};
+pub use socket::Socket;
+pub use tls::TlsStream;

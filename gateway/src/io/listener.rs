@@ -1,0 +1,71 @@
+//! Listening sockets: one of each address per worker, all in one SO_REUSEPORT group.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, SockRef, Type};
+
+use super::operation::Accept;
+use super::socket::Socket;
+use crate::limits::LISTEN_BACKLOG;
+
+/// Opens a listening socket. IPv6 sockets take IPv6 only, so that `0.0.0.0` and `[::]` can both
+/// be listened on.
+///
+/// # Errors
+/// The address is taken, is not ours, or needs a privilege.
+pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = socket2::Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.cloexec(),
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A worker's handle on a listening socket.
+#[derive(Debug)]
+pub struct Listener(Rc<OwnedFd>);
+
+/// What came of one wait for a connection.
+#[derive(Debug)]
+pub enum Accepted {
+    /// A connection.
+    Socket(Socket),
+    /// Nothing, for a reason that passes: the client is gone again, or no descriptor is free.
+    Nothing(io::Error),
+    /// The listener has been closed.
+    Closed,
+}
+
+impl Listener {
+    /// Takes a listening descriptor.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Self {
+        Self(Rc::new(fd))
+    }
+
+    /// Waits for a connection.
+    pub async fn accept(&self) -> Accepted {
+        match Accept::start(self.0.clone()).await {
+            Ok(fd) => Accepted::Socket(Socket::new(fd)),
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Accepted::Closed,
+            Err(error) => Accepted::Nothing(error),
+        }
+    }
+
+    /// Stops listening; a wait in flight ends with [`Accepted::Closed`].
+    pub fn close(&self) {
+        // Closing twice is not an error worth telling.
+        drop(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Read));
+    }
+}

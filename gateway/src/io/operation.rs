@@ -1,0 +1,185 @@
+//! Single ring operations as futures that can be stored and named.
+//!
+//! Each moves what the kernel needs into the ring and gives it back with the result. Uses RECV
+//! and SEND rather than tokio-uring's READ and WRITE: they skip the file layer and take flags.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use io_uring::{cqueue, opcode, types};
+use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
+
+/// A receive in flight: gives the buffer back, filled with what came.
+pub(super) struct Receive(InFlightOneshot<Loan, Received>);
+
+/// A send in flight: gives the buffer back, and how much of it went.
+pub(super) struct Send(InFlightOneshot<Loan, Sent>);
+
+/// An accept in flight.
+pub(super) struct Accept(InFlightOneshot<Rc<OwnedFd>, AcceptedFd>);
+
+/// A connect in flight.
+pub(super) struct Connect(InFlightOneshot<ConnectLoan, Connected>);
+
+/// What the ring holds during an operation.
+struct Loan {
+    socket: Rc<OwnedFd>,
+    buffer: Vec<u8>,
+}
+
+struct ConnectLoan {
+    socket: Rc<OwnedFd>,
+    address: Box<socket2::SockAddr>,
+}
+
+struct Received;
+struct Sent;
+struct AcceptedFd;
+struct Connected;
+
+impl Receive {
+    /// Receives into the spare capacity of an empty `buffer`.
+    pub(super) fn start(socket: Rc<OwnedFd>, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        let length = u32::try_from(buffer.capacity()).unwrap_or(u32::MAX);
+        let entry =
+            opcode::Recv::new(types::Fd(socket.as_raw_fd()), buffer.as_mut_ptr(), length).build();
+        let loan = Loan { socket, buffer };
+        Self(UnsubmittedOneshot::new(loan, Received, entry).submit())
+    }
+}
+
+impl Send {
+    /// Sends `buffer` from `offset` on.
+    pub(super) fn start(socket: Rc<OwnedFd>, buffer: Vec<u8>, offset: usize) -> Self {
+        let rest = buffer.get(offset..).unwrap_or_default();
+        let length = u32::try_from(rest.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Send::new(types::Fd(socket.as_raw_fd()), rest.as_ptr(), length)
+            .flags(libc::MSG_NOSIGNAL)
+            .build();
+        let loan = Loan { socket, buffer };
+        Self(UnsubmittedOneshot::new(loan, Sent, entry).submit())
+    }
+}
+
+impl Accept {
+    pub(super) fn start(listener: Rc<OwnedFd>) -> Self {
+        let fd = types::Fd(listener.as_raw_fd());
+        let entry = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
+            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
+            .build();
+        Self(UnsubmittedOneshot::new(listener, AcceptedFd, entry).submit())
+    }
+}
+
+impl Connect {
+    pub(super) fn start(socket: Rc<OwnedFd>, address: socket2::SockAddr) -> Self {
+        let address = Box::new(address);
+        let entry = opcode::Connect::new(
+            types::Fd(socket.as_raw_fd()),
+            address.as_ptr().cast(),
+            address.len(),
+        )
+        .build();
+        let loan = ConnectLoan { socket, address };
+        Self(UnsubmittedOneshot::new(loan, Connected, entry).submit())
+    }
+}
+
+impl Future for Receive {
+    type Output = (io::Result<()>, Vec<u8>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl Future for Send {
+    type Output = (io::Result<usize>, Vec<u8>);
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl Future for Accept {
+    type Output = io::Result<OwnedFd>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl Future for Connect {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+}
+
+impl OneshotOutputTransform for Received {
+    type Output = (io::Result<()>, Vec<u8>);
+    type StoredData = Loan;
+
+    fn transform_oneshot_output(self, mut loan: Loan, entry: cqueue::Entry) -> Self::Output {
+        let received = count(&entry);
+        if let Ok(received) = received {
+            debug_assert!(received <= loan.buffer.capacity(), "the kernel wrote past the buffer");
+            #[expect(unsafe_code, reason = "the kernel has filled the buffer, Vec cannot know")]
+            // SAFETY: `set_len` needs the first `received` bytes to be initialised and within
+            // capacity. RECV was given this buffer with its capacity as length, it reports how
+            // many bytes it has written, and the buffer was in the ring's possession since.
+            unsafe {
+                loan.buffer.set_len(received);
+            }
+        }
+        drop(loan.socket);
+        (received.map(drop), loan.buffer)
+    }
+}
+
+impl OneshotOutputTransform for Sent {
+    type Output = (io::Result<usize>, Vec<u8>);
+    type StoredData = Loan;
+
+    fn transform_oneshot_output(self, loan: Loan, entry: cqueue::Entry) -> Self::Output {
+        drop(loan.socket);
+        (count(&entry), loan.buffer)
+    }
+}
+
+impl OneshotOutputTransform for AcceptedFd {
+    type Output = io::Result<OwnedFd>;
+    type StoredData = Rc<OwnedFd>;
+
+    fn transform_oneshot_output(self, _: Rc<OwnedFd>, entry: cqueue::Entry) -> Self::Output {
+        let result = entry.result();
+        if result < 0 {
+            return Err(io::Error::from_raw_os_error(-result));
+        }
+        #[expect(unsafe_code, reason = "ACCEPT reports a file descriptor as a number")]
+        // SAFETY: a non-negative result of ACCEPT is a new descriptor that nobody else owns.
+        Ok(unsafe { OwnedFd::from_raw_fd(result) })
+    }
+}
+
+impl OneshotOutputTransform for Connected {
+    type Output = io::Result<()>;
+    type StoredData = ConnectLoan;
+
+    fn transform_oneshot_output(self, loan: ConnectLoan, entry: cqueue::Entry) -> Self::Output {
+        drop((loan.socket, loan.address));
+        count(&entry).map(drop)
+    }
+}
+
+/// A completion's result: a count, or an error number below zero.
+fn count(entry: &cqueue::Entry) -> io::Result<usize> {
+    let result = entry.result();
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+}

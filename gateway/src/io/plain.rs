@@ -1,0 +1,119 @@
+//! A TCP stream without TLS, for origins that speak `http://`.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::pump::{Activity, Receiver, Sender};
+use super::socket::Socket;
+use crate::limits::SEND_BUFFER_MAX;
+
+/// A TCP stream in the shape that hyper reads and writes.
+pub struct PlainStream {
+    socket: Socket,
+    activity: Rc<Activity>,
+    receiver: Receiver,
+    sender: Sender,
+    incoming: Vec<u8>,
+    /// `0 <= position <= incoming.len()`.
+    position: usize,
+    outgoing: Vec<u8>,
+}
+
+impl PlainStream {
+    /// Takes a connected socket.
+    #[must_use]
+    pub fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            activity: Rc::default(),
+            receiver: Receiver::new(),
+            sender: Sender::new(),
+            incoming: Vec::new(),
+            position: 0,
+            outgoing: Vec::new(),
+        }
+    }
+}
+
+impl Read for PlainStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.position == this.incoming.len() {
+            let incoming = &mut this.incoming;
+            let reuse = || std::mem::take(incoming);
+            this.position = 0;
+            let received = this.receiver.poll(&this.socket, &this.activity, cx, reuse);
+            if received.is_pending() {
+                this.incoming.clear();
+            }
+            this.incoming = ready!(received)?;
+        }
+        let rest = this.incoming.get(this.position..).unwrap_or_default();
+        let (now, _) = rest.split_at(rest.len().min(into.remaining()));
+        into.put_slice(now);
+        this.position += now.len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Write for PlainStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.outgoing.len() >= SEND_BUFFER_MAX {
+            ready!(this.poll_send(cx))?;
+        }
+        this.outgoing.extend_from_slice(from);
+        Poll::Ready(Ok(from.len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.outgoing.len() >= SEND_BUFFER_MAX {
+            ready!(this.poll_send(cx))?;
+        }
+        let before = this.outgoing.len();
+        for slice in slices {
+            this.outgoing.extend_from_slice(slice);
+        }
+        Poll::Ready(Ok(this.outgoing.len() - before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_send(cx))?;
+        this.socket.finish_writing();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl PlainStream {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outgoing = &mut self.outgoing;
+        let next = |empty| std::mem::replace(outgoing, empty);
+        self.sender.poll(&self.socket, &self.activity, cx, next)
+    }
+}

@@ -1,0 +1,90 @@
+//! A connected TCP socket.
+//!
+//! Dropping the last handle shuts the socket down, so that no operation stays in the ring.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+
+use super::operation::{Connect, Receive, Send};
+
+/// A connected TCP socket, owned by one worker.
+#[derive(Debug)]
+pub struct Socket(Rc<OwnedFd>);
+
+impl Socket {
+    /// Takes a connected descriptor and prepares it: segments leave at once.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Self {
+        // A socket that is gone already says so at its first read.
+        drop(SockRef::from(&fd).set_tcp_nodelay(true));
+        Self(Rc::new(fd))
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    /// What the kernel says: refused, unreachable, timed out.
+    pub async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let socket = socket2::Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking().cloexec(),
+            Some(Protocol::TCP),
+        )?;
+        let socket = Self::new(socket.into());
+        Connect::start(socket.0.clone(), SockAddr::from(address)).await?;
+        Ok(socket)
+    }
+
+    /// The other side's address.
+    ///
+    /// # Errors
+    /// The peer is gone already.
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        address_of(SockRef::from(&*self.0).peer_addr()?)
+    }
+
+    /// Our side's address.
+    ///
+    /// # Errors
+    /// The kernel has none for it.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        address_of(SockRef::from(&*self.0).local_addr()?)
+    }
+
+    /// Ends both directions; every operation on the socket completes.
+    pub fn shut_down(&self) {
+        // `ENOTCONN` means that there is nothing left to end.
+        drop(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Both));
+    }
+
+    /// Says that nothing more will be sent; reading goes on.
+    pub(super) fn finish_writing(&self) {
+        drop(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write));
+    }
+
+    pub(super) fn receive(&self, buffer: Vec<u8>) -> Receive {
+        Receive::start(self.0.clone(), buffer)
+    }
+
+    pub(super) fn send(&self, buffer: Vec<u8>, offset: usize) -> Send {
+        Send::start(self.0.clone(), buffer, offset)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Operations in flight hold references of their own; without this they, and the
+        // descriptor, would stay until the peer does something.
+        if Rc::strong_count(&self.0) > 1 {
+            self.shut_down();
+        }
+    }
+}
+
+fn address_of(address: SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| io::Error::other("not an internet address"))
+}

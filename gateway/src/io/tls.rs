@@ -1,0 +1,179 @@
+//! A TLS stream: a [`Session`] whose wire the ring moves.
+
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::pump::{Activity, Receiver, Sender};
+use super::socket::Socket;
+use crate::limits::SEND_BUFFER_MAX;
+use crate::tls::Session;
+
+/// A TLS connection in the shape that hyper reads and writes.
+pub struct TlsStream {
+    socket: Socket,
+    session: Session,
+    activity: Rc<Activity>,
+    receiver: Receiver,
+    sender: Sender,
+    closing: bool,
+}
+
+impl TlsStream {
+    /// Puts a session at its first byte onto a connected socket.
+    #[must_use]
+    pub fn new(socket: Socket, session: Session) -> Self {
+        Self {
+            socket,
+            session,
+            activity: Rc::default(),
+            receiver: Receiver::new(),
+            sender: Sender::new(),
+            closing: false,
+        }
+    }
+
+    /// The session, for what is known once the handshake is over.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The clock marks, for whoever watches timeouts.
+    #[must_use]
+    pub fn activity(&self) -> Rc<Activity> {
+        self.activity.clone()
+    }
+
+    /// Makes the handshake.
+    ///
+    /// # Errors
+    /// It has failed, in BoringSSL's words or the socket's; empty when the peer just closed. The
+    /// alert that says why has been sent, as far as the peer took it.
+    pub async fn handshake(&mut self) -> Result<(), String> {
+        std::future::poll_fn(|cx| self.poll_handshake(cx)).await
+    }
+
+    /// Sends what the wire holds, such as an alert.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    /// Sends `text` in clear, bypassing TLS: for clients that do not speak it.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn answer_in_clear(&mut self, text: &str) -> io::Result<()> {
+        let mut text = Some(text.as_bytes().to_vec());
+        std::future::poll_fn(|cx| {
+            let next = |_| text.take().unwrap_or_default();
+            self.sender.poll(&self.socket, &self.activity, cx, next)
+        })
+        .await?;
+        self.socket.finish_writing();
+        Ok(())
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+        loop {
+            let progress = self.session.handshake();
+            let sent = self.poll_send(cx);
+            match progress {
+                // What is left to send goes with the first write, or on its own.
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => {
+                    ready!(self.poll_fill(cx)).map_err(|error| error.to_string())?;
+                }
+                Err(detail) => {
+                    drop(ready!(sent));
+                    return Poll::Ready(Err(detail));
+                }
+            }
+        }
+    }
+
+    /// Lets the ring fill the drained wire.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.session.wire();
+        let reuse = || wire.take_incoming();
+        let buffer = ready!(self.receiver.poll(&self.socket, &self.activity, cx, reuse))?;
+        self.session.wire().give_incoming(buffer);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.session.wire();
+        let next = |empty| wire.swap_outgoing(empty);
+        self.sender.poll(&self.socket, &self.activity, cx, next)
+    }
+}
+
+impl Read for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        loop {
+            #[expect(unsafe_code, reason = "hyper's cursor gives uninitialised memory only so")]
+            // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
+            // only ever writes bytes into the slice.
+            let room = unsafe { into.as_mut() };
+            match this.session.read(room)? {
+                Some(count) => {
+                    #[expect(unsafe_code, reason = "BoringSSL has filled the cursor's memory")]
+                    // SAFETY: `advance` needs `count` initialised bytes at the cursor;
+                    // `Session::read` has just written that many there.
+                    unsafe {
+                        into.advance(count);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                None => {
+                    // Reading may have made BoringSSL answer (a key update): it goes out while
+                    // we wait, and whether it got through the next write will tell.
+                    if this.session.wire().outgoing_len() > 0 {
+                        drop(this.poll_send(cx));
+                    }
+                    ready!(this.poll_fill(cx))?;
+                }
+            }
+        }
+    }
+}
+
+impl Write for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.session.wire().outgoing_len() >= SEND_BUFFER_MAX {
+            ready!(this.poll_send(cx))?;
+        }
+        let (now, _) = from.split_at(from.len().min(SEND_BUFFER_MAX));
+        Poll::Ready(this.session.write(now))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.closing {
+            this.closing = true;
+            this.session.close();
+        }
+        ready!(this.poll_send(cx))?;
+        this.socket.finish_writing();
+        Poll::Ready(Ok(()))
+    }
+}
