@@ -90,6 +90,19 @@ pub const H2_STREAMS_CEILING: u64 = 10_000;
 /// (CVE-2023-44487, CVE-2025-8671). More is refused.
 pub const H2_RESETS_CEILING: u64 = 10_000;
 
+// --- HTTP ------------------------------------------------------------------------------------
+
+/// Bytes that an HTTP/2 peer may send on one stream before we have passed them on: with a round
+/// trip of 20 ms this still fills 100 Mbit/s.
+pub const H2_WINDOW_STREAM: u32 = 256 * 1024;
+/// Bytes that an HTTP/2 peer may send on all streams of a connection before they are passed on.
+pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
+/// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
+/// read from (back-pressure).
+pub const H2_SEND_BUFFER: usize = 128 * 1024;
+/// Bytes of the buffer that each direction of a tunnel (WebSocket) has: one TLS record.
+pub const TUNNEL_BUFFER: usize = 16 * 1024;
+
 // --- Client certificates ---------------------------------------------------------------------
 
 /// Largest `trust.chain_bytes`: BoringSSL's own default bound for a handshake message sequence.
@@ -256,3 +269,4 @@ pub const REPLACEMENT_GROUPS: usize = 100;
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
+const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);

@@ -1,0 +1,64 @@
+//! The answers that Postern gives itself.
+//!
+//! Short, without a version, and each with the request id by which the access log finds it.
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Response, StatusCode};
+
+use super::body::ResponseBody;
+use super::headers::X_REQUEST_ID;
+use crate::rules::BlockResponse;
+
+/// What a client gets that speaks plain HTTP to the TLS port, as from nginx.
+pub const PLAIN_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 54\r\n\
+    Connection: close\r\n\r\n\
+    This port speaks HTTPS; use https:// instead of http:\n";
+
+/// A plain-text answer.
+#[must_use]
+pub fn text(status: StatusCode, text: &str, request_id: &HeaderValue) -> Response<ResponseBody> {
+    let mut body = String::with_capacity(text.len() + 64);
+    body.push_str(text);
+    body.push_str("\nrequest id: ");
+    body.push_str(request_id.to_str().unwrap_or_default());
+    body.push('\n');
+    build(status, HeaderValue::from_static("text/plain"), body.into(), request_id)
+}
+
+/// The answer of a rule that blocks.
+#[must_use]
+pub fn block(response: &BlockResponse, request_id: &HeaderValue) -> Response<ResponseBody> {
+    let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::FORBIDDEN);
+    let content_type = HeaderValue::from_str(&response.content_type)
+        .unwrap_or(HeaderValue::from_static("text/plain"));
+    if response.content.is_empty() {
+        return text(status, "forbidden by a rule", request_id);
+    }
+    let content = Bytes::copy_from_slice(response.content.as_bytes());
+    build(status, content_type, content, request_id)
+}
+
+fn build(
+    status: StatusCode,
+    content_type: HeaderValue,
+    content: Bytes,
+    request_id: &HeaderValue,
+) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::full(content));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    response.headers_mut().insert(X_REQUEST_ID, request_id.clone());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_plain_answer_counts_right() {
+        let (head, body) = super::PLAIN_HTTP.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}", body.len())));
+    }
+}

@@ -1,0 +1,191 @@
+//! Bodies on their way through: frame by frame, never gathered, so that back-pressure reaches
+//! from one side to the other and memory stays bounded whatever their size.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::headers::clean_trailers;
+use super::upstream::Lease;
+
+/// Whoever keeps account of a request is told here what its bodies did.
+pub trait Exchange {
+    /// Bytes of the request's body went to the origin.
+    fn received(&self, bytes: usize);
+    /// The client broke its request off.
+    fn request_broken(&self);
+    /// Bytes of the response's body went to the client.
+    fn sent(&self, bytes: usize);
+    /// The response is over: wholly, or because one side went away.
+    fn ended(&self, whole: bool);
+}
+
+/// A request's body on its way to the origin.
+pub struct RequestBody {
+    incoming: Option<Incoming>,
+    exchange: Rc<dyn Exchange>,
+}
+
+impl RequestBody {
+    /// Takes the client's body.
+    #[must_use]
+    pub fn new(incoming: Incoming, exchange: Rc<dyn Exchange>) -> Self {
+        let incoming = (!incoming.is_end_stream()).then_some(incoming);
+        Self { incoming, exchange }
+    }
+
+    /// Whether there is nothing in it, so that the request can be sent a second time.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.incoming.is_none()
+    }
+
+    /// Another body with nothing in it, for the same request.
+    pub(super) fn empty_copy(&self) -> Self {
+        Self { incoming: None, exchange: self.exchange.clone() }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+            }
+            Some(Err(_)) => self.exchange.request_broken(),
+            None => {}
+        }
+        Poll::Ready(frame.map(|frame| frame.map(clean)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// A response's body on its way to the client, or one of our own.
+pub struct ResponseBody {
+    source: Source,
+    exchange: Option<Rc<dyn Exchange>>,
+}
+
+enum Source {
+    Ours(Option<Bytes>),
+    Origin(Incoming, Option<Lease>),
+}
+
+impl ResponseBody {
+    /// A body of our own.
+    #[must_use]
+    pub fn full(content: Bytes) -> Self {
+        let content = (!content.is_empty()).then_some(content);
+        Self { source: Source::Ours(content), exchange: None }
+    }
+
+    /// An origin's body; its connection goes back to the pool once the body is over.
+    #[must_use]
+    pub fn origin(incoming: Incoming, mut lease: Option<Lease>) -> Self {
+        if incoming.is_end_stream() {
+            if let Some(lease) = lease.take() {
+                lease.give_back();
+            }
+        }
+        Self { source: Source::Origin(incoming, lease), exchange: None }
+    }
+
+    /// Reports to `exchange` from now on.
+    #[must_use]
+    pub fn watched_by(mut self, exchange: Rc<dyn Exchange>) -> Self {
+        self.exchange = Some(exchange);
+        self
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = match &mut self.source {
+            Source::Ours(content) => content.take().map(|content| Ok(Frame::data(content))),
+            Source::Origin(incoming, lease) => {
+                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                let over = frame.is_none() || incoming.is_end_stream();
+                match (over, &frame) {
+                    // A broken connection is not given back.
+                    (_, Some(Err(_))) => drop(lease.take()),
+                    (true, _) => {
+                        if let Some(lease) = lease.take() {
+                            lease.give_back();
+                        }
+                    }
+                    (false, _) => {}
+                }
+                frame
+            }
+        };
+        if let (Some(exchange), Some(Ok(frame))) = (&self.exchange, &frame) {
+            exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+        }
+        if let Some(exchange) = self.exchange.take_if(|_| frame.is_none()) {
+            exchange.ended(true);
+        }
+        Poll::Ready(frame.map(|frame| frame.map(clean)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Ours(content) => content.is_none(),
+            Source::Origin(incoming, _) => incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Ours(content) => {
+                SizeHint::with_exact(content.as_ref().map_or(0, |content| content.len() as u64))
+            }
+            Source::Origin(incoming, _) => incoming.size_hint(),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        // hyper does not ask again after the last frame of a body of known length.
+        if let Some(exchange) = self.exchange.take() {
+            exchange.ended(self.is_end_stream());
+        }
+    }
+}
+
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            clean_trailers(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}

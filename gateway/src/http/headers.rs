@@ -1,0 +1,319 @@
+//! What crosses the gateway: hop-by-hop headers do not, a client's claims about certificates do
+//! not, and the origin is told who is asking.
+//!
+//! The order matters and is fixed: first what `Connection` nominates is removed, then what a
+//! client must not say, and only then is anything set, so that a client can neither smuggle a
+//! header in nor have one of ours taken out (CVE-2025-64484, CVE-2025-48865). Does no I/O.
+
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+
+use crate::tls::ClientAuth;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// The request id, to the origin and back to the client.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+const CF_CLIENT_CERT_SHA256: HeaderName = HeaderName::from_static("cf-client-cert-sha256");
+const CF_CERT_PRESENTED: HeaderName = HeaderName::from_static("cf-cert-presented");
+const CF_CERT_VERIFIED: HeaderName = HeaderName::from_static("cf-cert-verified");
+const CF_CERT_REVOKED: HeaderName = HeaderName::from_static("cf-cert-revoked");
+
+/// What the origin is told about a request.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The authority that the client asked for.
+    pub host: &'a str,
+    /// The request id.
+    pub request_id: &'a HeaderValue,
+    /// The client's certificate, on hosts that ask for one.
+    pub certificate: Option<&'a ClientAuth>,
+    /// Set `X-Forwarded-For`, `-Host`, `-Proto`.
+    pub x_forwarded: bool,
+    /// Set `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+}
+
+/// Removes what belongs to one connection only (RFC 9110 §7.6.1), as `Connection` and the
+/// standard say. `te: trailers` survives: gRPC origins insist on it.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Whoever nominates these wants a message that we frame differently from the peer.
+            .filter(|name| name != HOST && name != CONTENT_LENGTH && name != TE)
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(te) = headers.remove(TE) {
+        let trailers = te.to_str().is_ok_and(|te| {
+            te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        });
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+/// Removes every header by which a client could claim a certificate, in every spelling that some
+/// origin takes for the same: underscores for dashes too.
+pub fn remove_claims(headers: &mut HeaderMap) {
+    // Nearly no request has one: look before allocating.
+    if !headers.keys().any(is_claim) {
+        return;
+    }
+    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// Whether a header, were it let through, could pass for what a gateway says of a certificate.
+fn is_claim(name: &HeaderName) -> bool {
+    const EXACT: [&str; 1] = ["x-amzn-mtls-clientcert"];
+    const PREFIXES: [&str; 10] = [
+        "client-cert",
+        "cf-client-cert",
+        "cf-cert-",
+        "x-client-cert",
+        "x-forwarded-client-cert",
+        "x-forwarded-tls-client-cert",
+        "x-ssl-",
+        "ssl-client-",
+        "x-amzn-mtls-",
+        "x-arr-clientcert",
+    ];
+    let name = name.as_str();
+    if !matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x')) {
+        return false;
+    }
+    let starts = |prefix: &&str| {
+        name.len() >= prefix.len()
+            && name.bytes().zip(prefix.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+    };
+    EXACT.iter().chain(&PREFIXES).any(starts)
+}
+
+/// Makes a client's headers the origin's: removes, then sets.
+pub fn for_origin(headers: &mut HeaderMap, told: &Told<'_>, via: &'static str) {
+    remove_hop_by_hop(headers);
+    remove_claims(headers);
+    // hyper has answered `100-continue` itself, or will when the body is wanted.
+    headers.remove(EXPECT);
+    join_cookies(headers);
+    headers.insert(X_REQUEST_ID, told.request_id.clone());
+    headers.append(VIA, HeaderValue::from_static(via));
+    headers.remove(X_FORWARDED_FOR);
+    headers.remove(X_FORWARDED_HOST);
+    headers.remove(X_FORWARDED_PROTO);
+    headers.remove(FORWARDED);
+    if told.x_forwarded {
+        insert(headers, X_FORWARDED_FOR, &told.client.to_string());
+        insert(headers, X_FORWARDED_HOST, told.host);
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+    if told.forwarded {
+        insert(headers, FORWARDED, &forwarded(told));
+    }
+    if let Some(client) = told.certificate {
+        tell_certificate(headers, client);
+    }
+}
+
+/// Removes from an origin's answer what belongs to its connection.
+pub fn for_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
+    remove_hop_by_hop(headers);
+    headers.insert(X_REQUEST_ID, request_id.clone());
+}
+
+/// Keeps of a message's trailers what may be trailers: never merged into the head, never framing,
+/// routing or certificates (RFC 9110 §6.5.1).
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    remove_claims(trailers);
+    for name in [HOST, CONTENT_LENGTH, http::header::AUTHORIZATION, FORWARDED, X_FORWARDED_FOR] {
+        trailers.remove(name);
+    }
+}
+
+fn tell_certificate(headers: &mut HeaderMap, client: &ClientAuth) {
+    let truth = |value| HeaderValue::from_static(if value { "true" } else { "false" });
+    headers.insert(CF_CERT_PRESENTED, truth(client.verdict.presented));
+    headers.insert(CF_CERT_VERIFIED, truth(client.verdict.verified));
+    headers.insert(CF_CERT_REVOKED, truth(client.verdict.revoked));
+    // An origin that reads only these must never see a certificate that is not to be believed.
+    if client.verdict.verified && !client.verdict.revoked {
+        insert(headers, CF_CLIENT_CERT_SHA256, &client.fingerprint_sha256);
+        if !client.rfc9440.is_empty() {
+            insert(headers, CLIENT_CERT, &client.rfc9440);
+        }
+    }
+}
+
+/// HTTP/2 clients may split cookies for compression; HTTP/1 and many origins want one
+/// (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn forwarded(told: &Told<'_>) -> String {
+    let node = match told.client {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    format!("for={node};host=\"{}\";proto=https", told.host)
+}
+
+/// The texts given here come from our own parsers and are visible ASCII; one that is not would be
+/// left out rather than sent broken.
+fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        map
+    }
+
+    fn told(id: &HeaderValue) -> Told<'_> {
+        Told {
+            client: [192, 0, 2, 1].into(),
+            host: "api.example.test",
+            request_id: id,
+            certificate: None,
+            x_forwarded: true,
+            forwarded: true,
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_headers_do_not_cross() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret, host, te"),
+            ("x-secret", "1"),
+            ("host", "a"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("te", "gzip, trailers"),
+            ("proxy-authorization", "x"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "host", "te"]);
+        assert_eq!(headers[TE], "trailers");
+    }
+
+    #[test]
+    fn no_spelling_of_a_certificate_claim_crosses() {
+        for name in [
+            "Client-Cert", "client_cert", "Client-Cert-Chain", "CF-Client-Cert-SHA256",
+            "cf_client_cert_der_base64", "Cf-Cert-Verified", "cf_cert-verified", "X-Client-Cert",
+            "X-Forwarded-Client-Cert", "x_forwarded_client_cert", "X-Forwarded-Tls-Client-Cert-Info",
+            "X-SSL-Client-Verify", "SSL_CLIENT_CERT", "ssl-client-s-dn", "X-Amzn-Mtls-Clientcert",
+            "X-ARR-ClientCert",
+        ] {
+            let mut headers = map(&[(name, "1"), (name, "2"), ("accept", "*/*")]);
+            remove_claims(&mut headers);
+            assert_eq!(headers.len(), 1, "{name} must not cross");
+        }
+        let mut headers = map(&[("content-type", "a"), ("cookie", "b"), ("x-request-id", "c"), ("sec-fetch-mode", "d")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 4);
+    }
+
+    #[test]
+    fn a_client_cannot_take_out_or_put_in_what_we_say() {
+        let id = HeaderValue::from_static("id1");
+        let mut headers = map(&[
+            ("connection", "x-forwarded-for, x-request-id, via"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "http"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-request-id", "evil"),
+            ("expect", "100-continue"),
+        ]);
+        for_origin(&mut headers, &told(&id), "1.1 postern");
+        assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1");
+        assert_eq!(headers[X_FORWARDED_PROTO], "https");
+        assert_eq!(headers[FORWARDED], "for=192.0.2.1;host=\"api.example.test\";proto=https");
+        assert_eq!(headers[X_REQUEST_ID], "id1");
+        assert_eq!(headers[VIA], "1.1 postern");
+        assert!(!headers.contains_key(EXPECT));
+        assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 1);
+    }
+
+    #[test]
+    fn cookies_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn an_unverified_certificate_is_not_forwarded() {
+        let id = HeaderValue::from_static("id1");
+        let mut client = ClientAuth::none();
+        client.verdict.presented = true;
+        client.fingerprint_sha256 = "ab".into();
+        client.rfc9440 = ":AA==:".into();
+        let mut headers = HeaderMap::new();
+        for_origin(&mut headers, &Told { certificate: Some(&client), ..told(&id) }, "2 postern");
+        assert_eq!(headers[CF_CERT_PRESENTED], "true");
+        assert_eq!(headers[CF_CERT_VERIFIED], "false");
+        assert!(!headers.contains_key(CLIENT_CERT) && !headers.contains_key(CF_CLIENT_CERT_SHA256));
+        client.verdict.verified = true;
+        for_origin(&mut headers, &Told { certificate: Some(&client), ..told(&id) }, "2 postern");
+        assert_eq!(headers[CLIENT_CERT], ":AA==:");
+        client.verdict.revoked = true;
+        for_origin(&mut headers, &Told { certificate: Some(&client), ..told(&id) }, "2 postern");
+        assert!(!headers.contains_key(CLIENT_CERT) && !headers.contains_key(CF_CLIENT_CERT_SHA256));
+    }
+}

@@ -1,0 +1,186 @@
+//! The one normalised path: rules match it, and the same bytes are forwarded.
+//!
+//! Normalisation is RFC 3986 §6.2.2 (decode what needs no encoding, upper-case the rest, remove
+//! dot segments) plus merging slashes, so that no two spellings of a path are told apart by
+//! the rules and taken for the same by the origin. What could still be read in two ways is
+//! refused: NUL, encoded slashes and backslashes, backslashes, broken escapes. Path parameters
+//! (`/admin;x`) are kept: rules see them, and whoever has an origin that ignores them matches
+//! with `starts_with`. Case is kept too.
+
+use std::borrow::Cow;
+
+/// Why a path is refused. All of them are answered with 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// `%` without two hex digits.
+    #[error("the path has a broken percent escape")]
+    BrokenEscape,
+    /// `%00`.
+    #[error("the path has an encoded NUL")]
+    Nul,
+    /// `%2F`, `%5C` or `\`: slashes to some origins and letters to others.
+    #[error("the path has an encoded slash or a backslash")]
+    Slash,
+    /// It does not start with a slash.
+    #[error("the path does not start with a slash")]
+    Relative,
+}
+
+/// Normalises a path as it stands in the request target, without the query.
+///
+/// # Errors
+/// See [`PathError`].
+pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
+    if raw == "*" {
+        return Ok(Cow::Borrowed(raw));
+    }
+    if !raw.starts_with('/') {
+        return Err(PathError::Relative);
+    }
+    if is_normal(raw) {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let decoded = decode(raw)?;
+    Ok(Cow::Owned(remove_dot_segments(&decoded)))
+}
+
+/// Whether normalisation would change nothing, as for nearly every request.
+fn is_normal(raw: &str) -> bool {
+    let mut before = 0;
+    raw.bytes().all(|byte| {
+        let plain = match byte {
+            b'%' | b'\\' | 0x80.. => false,
+            b'/' | b'.' => before != b'/',
+            _ => true,
+        };
+        before = byte;
+        plain
+    })
+}
+
+fn decode(raw: &str) -> Result<String, PathError> {
+    let mut out = String::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        let (value, escaped) = match byte {
+            b'\\' => return Err(PathError::Slash),
+            b'%' => {
+                let mut digit = || bytes.next().and_then(|b| char::from(b).to_digit(16));
+                let (Some(high), Some(low)) = (digit(), digit()) else {
+                    return Err(PathError::BrokenEscape);
+                };
+                (u8::try_from(high * 16 + low).unwrap_or_default(), true)
+            }
+            other => (other, !other.is_ascii()),
+        };
+        match value {
+            0 => return Err(PathError::Nul),
+            b'/' | b'\\' if escaped => return Err(PathError::Slash),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(value));
+            }
+            _ if escaped => {
+                const HEX: [char; 16] = [
+                    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+                ];
+                out.push('%');
+                out.extend(HEX.get(usize::from(value >> 4)));
+                out.extend(HEX.get(usize::from(value & 15)));
+            }
+            _ => out.push(char::from(value)),
+        }
+    }
+    Ok(out)
+}
+
+/// RFC 3986 §5.2.4, with empty segments merged. A path cannot climb above the root.
+fn remove_dot_segments(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    let mut ends_in_slash = false;
+    for segment in path.split('/') {
+        ends_in_slash = matches!(segment, "" | "." | "..");
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            other => segments.push(other),
+        }
+    }
+    let mut out = String::with_capacity(path.len());
+    for segment in &segments {
+        out.push('/');
+        out.push_str(segment);
+    }
+    if ends_in_slash || segments.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn spellings_of_one_path() {
+        for (raw, normal) in [
+            ("/", "/"),
+            ("/admin", "/admin"),
+            ("/admin/", "/admin/"),
+            ("//admin", "/admin"),
+            ("/./admin", "/admin"),
+            ("/x/../admin", "/admin"),
+            ("/x/%2e%2E/admin", "/admin"),
+            ("/%61dmin", "/admin"),
+            ("/%41dmin", "/Admin"),
+            ("/admin/.", "/admin/"),
+            ("/admin/x/..", "/admin/"),
+            ("/../../admin", "/admin"),
+            ("/..", "/"),
+            ("/a//b///c", "/a/b/c"),
+            ("/a/%252e%252e/b", "/a/%252e%252e/b"),
+            ("/a%3fb", "/a%3Fb"),
+            ("/a%23b", "/a%23b"),
+            ("/caf\u{e9}", "/caf%C3%A9"),
+            ("/caf%c3%a9", "/caf%C3%A9"),
+            ("/a;b=c", "/a;b=c"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/a..b/...", "/a..b/..."),
+            ("*", "*"),
+        ] {
+            assert_eq!(normalise(raw).as_deref(), Ok(normal), "{raw}");
+        }
+    }
+
+    #[test]
+    fn refused() {
+        for (raw, error) in [
+            ("/a%00", PathError::Nul),
+            ("/a%2fb", PathError::Slash),
+            ("/a%2Fb", PathError::Slash),
+            ("/a%5cb", PathError::Slash),
+            ("/a\\b", PathError::Slash),
+            ("/a%", PathError::BrokenEscape),
+            ("/a%2", PathError::BrokenEscape),
+            ("/a%zz", PathError::BrokenEscape),
+            ("", PathError::Relative),
+            ("admin", PathError::Relative),
+            ("**", PathError::Relative),
+        ] {
+            assert_eq!(normalise(raw), Err(error), "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(raw in "/[a-zA-Z0-9./%;é~-]{0,40}") {
+            if let Ok(once) = normalise(&raw) {
+                prop_assert_eq!(normalise(&once).as_deref(), Ok(&*once));
+                prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii());
+                prop_assert!(!once.split('/').any(|s| s == "." || s == ".."));
+            }
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What follows a 101: bytes both ways until both sides are done, or nobody says anything.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::rt::{Read, ReadBuf, Write};
+
+use super::connect::OriginStream;
+use crate::io::{Activity, TlsStream};
+use crate::limits::TUNNEL_BUFFER;
+
+/// The origin's end of a tunnel.
+pub struct OriginEnd {
+    pub(super) stream: OriginStream,
+    /// What the origin sent right behind its 101.
+    pub(super) early: Bytes,
+}
+
+/// Relays until both directions have ended, or `idle` passed without a byte from either side.
+/// Answers the bytes that came from the client and from the origin.
+///
+/// # Errors
+/// One of the sides broke, or both fell silent ([`io::ErrorKind::TimedOut`]).
+pub async fn relay(
+    mut client: TlsStream,
+    client_early: Bytes,
+    mut origin: OriginEnd,
+    idle: Duration,
+) -> io::Result<(u64, u64)> {
+    let activity = client.activity();
+    let mut up = Direction::new(client_early);
+    let mut down = Direction::new(std::mem::take(&mut origin.early));
+    let last = Rc::new(Activity::default());
+    last.received.set(Some(Instant::now()));
+    let mut deadline = std::pin::pin!(tokio::time::sleep(idle));
+    std::future::poll_fn(|cx| {
+        let before = (up.bytes, down.bytes);
+        let one = up.poll(&mut client, &mut origin.stream, cx)?;
+        let other = down.poll(&mut origin.stream, &mut client, cx)?;
+        if one.is_ready() && other.is_ready() {
+            return Poll::Ready(Ok((up.bytes, down.bytes)));
+        }
+        if before != (up.bytes, down.bytes) {
+            last.received.set(Some(Instant::now()));
+        }
+        while deadline.as_mut().poll(cx).is_ready() {
+            let heard = [last.received.get(), activity.received.get()].into_iter().flatten().max();
+            let due = heard.unwrap_or_else(Instant::now) + idle;
+            if due <= Instant::now() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            deadline.as_mut().reset(due.into());
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// One direction of a tunnel.
+struct Direction {
+    buffer: Box<[MaybeUninit<u8>]>,
+    /// What waits to be written.
+    waiting: Bytes,
+    bytes: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The end has come; what is left to do is to pass it on.
+    Ending,
+    Over,
+}
+
+impl Direction {
+    fn new(waiting: Bytes) -> Self {
+        let buffer = vec![MaybeUninit::uninit(); TUNNEL_BUFFER].into_boxed_slice();
+        Self { buffer, waiting, bytes: 0, state: State::Open }
+    }
+
+    fn poll(
+        &mut self,
+        from: &mut (impl Read + Unpin),
+        to: &mut (impl Write + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            while !self.waiting.is_empty() {
+                let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
+                drop(self.waiting.split_to(count));
+                self.bytes += count as u64;
+            }
+            match self.state {
+                State::Over => return Poll::Ready(Ok(())),
+                State::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.state = State::Over;
+                }
+                State::Open => {
+                    let mut buffer = ReadBuf::uninit(&mut self.buffer);
+                    let read = Pin::new(&mut *from).poll_read(cx, buffer.unfilled());
+                    if read.is_pending() {
+                        ready!(Pin::new(&mut *to).poll_flush(cx))?;
+                        return Poll::Pending;
+                    }
+                    ready!(read)?;
+                    if buffer.filled().is_empty() {
+                        self.state = State::Ending;
+                    } else {
+                        self.waiting = Bytes::copy_from_slice(buffer.filled());
+                    }
+                }
+            }
+        }
+    }
+}
