@@ -45,6 +45,14 @@ pub const SEND_BUFFER_MAX: usize = 64 * 1024;
 /// An emptied send buffer larger than this is given back to the allocator.
 pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
 
+/// Bytes read and forgotten after our last word on a connection that we close while the client
+/// still sends; beyond it the client may lose our answer to a reset.
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// How long that may take.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a worker lets go of origin connections that nobody uses.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+
 // --- Configuration files ---------------------------------------------------------------------
 
 /// Bytes of one configuration file. A complete file with every key and its description has about

@@ -1,1 +1,402 @@
-//! To come.
+//! One pinned thread: its ring, its listeners, its connections, its pool, its statistics.
+//!
+//! Workers share nothing mutable but the count of connections. They take no lock on the way of a
+//! request; what others want to know of them, or want them to do, comes as a message. A panic
+//! takes down what the worker was doing, never the process: the thread starts over with the same
+//! listening sockets.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::config::Live;
+use crate::connection::{self, Stop};
+use crate::http::request_id::RequestIds;
+use crate::http::upstream::Pool;
+use crate::io::{self, Accepted, Listener, Socket};
+use crate::limits::{ACCEPTS_IN_FLIGHT, COLLECT_TIMEOUT, SWEEP_INTERVAL};
+use crate::observe::{AccessLog, Fleet, FleetStatus, Stage, WorkerStats};
+use crate::snapshot::Published;
+use crate::tls::Acceptor;
+
+/// What all workers have in common, all of it immutable or lock-free.
+pub struct Shared {
+    /// Where TLS connections start.
+    pub acceptor: Acceptor,
+    /// The current snapshot.
+    pub published: Arc<Published>,
+    /// What can be tuned.
+    pub live: Arc<Live>,
+    /// Where requests are written down.
+    pub access_log: AccessLog,
+    /// Client connections of the whole gateway.
+    pub connections: AtomicUsize,
+}
+
+/// A worker, as its own connections see it.
+pub struct Worker {
+    /// What it has in common with the others.
+    pub shared: Arc<Shared>,
+    /// Its statistics; never borrowed across an await.
+    pub stats: RefCell<WorkerStats>,
+    /// Its origin connections.
+    pub pool: Rc<Pool>,
+    /// Its request ids.
+    pub request_ids: RequestIds,
+    /// Whether it is stopping.
+    pub drain: Drain,
+    /// Its connections.
+    pub open: Cell<usize>,
+    /// Its connections with a request in progress.
+    pub busy: Cell<usize>,
+}
+
+/// Tells a worker's connections that it is stopping.
+#[derive(Default)]
+pub struct Drain {
+    begun: Cell<bool>,
+    notify: Notify,
+}
+
+impl Drain {
+    /// Whether the worker is stopping.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Waits until it is.
+    pub async fn begun(&self) {
+        while !self.begun.get() {
+            self.notify.notified().await;
+        }
+    }
+
+    fn begin(&self) {
+        self.begun.set(true);
+        self.notify.notify_waiters();
+    }
+}
+
+/// What a worker can be told.
+enum Message {
+    Report(oneshot::Sender<WorkerStats>),
+    Drain,
+}
+
+/// All workers, from outside.
+pub struct Team {
+    workers: Vec<Handle>,
+    draining: AtomicBool,
+    steering: FleetStatus,
+}
+
+struct Handle {
+    mailbox: mpsc::UnboundedSender<Message>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A listening address that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}{}", advice(error, address))]
+pub struct ListenError {
+    /// Where.
+    pub address: SocketAddr,
+    /// What the kernel says.
+    pub error: std::io::Error,
+}
+
+fn advice(error: &std::io::Error, address: &SocketAddr) -> String {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "; another process has it (`ss -ltnp 'sport = :{}'` names it): stop that one, or set \
+             another `listen`",
+            address.port()
+        ),
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need CAP_NET_BIND_SERVICE: give it to the process, or listen on a \
+             higher port"
+                .into()
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            "; no interface of this machine has this address".into()
+        }
+        _ => String::new(),
+    }
+}
+
+impl Team {
+    /// Opens every listening socket, then starts the workers: either all can listen or none runs.
+    ///
+    /// # Errors
+    /// An address cannot be had.
+    pub fn start(
+        shared: &Arc<Shared>,
+        count: usize,
+        addresses: &[SocketAddr],
+        steering: FleetStatus,
+    ) -> Result<Self, ListenError> {
+        refuse_taken(addresses)?;
+        let bind = |address: &SocketAddr| {
+            io::bind(*address).map_err(|error| ListenError { address: *address, error })
+        };
+        let sockets: Vec<Vec<OwnedFd>> = (0..count)
+            .map(|_| addresses.iter().map(bind).collect())
+            .collect::<Result<_, _>>()?;
+        let workers = sockets
+            .into_iter()
+            .enumerate()
+            .map(|(index, sockets)| start_thread(index, shared.clone(), sockets))
+            .collect();
+        Ok(Self { workers, draining: AtomicBool::new(false), steering })
+    }
+
+    /// Tells all workers to take no new connection and finish what they have.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        for worker in &self.workers {
+            // A worker that is gone has nothing left to drain.
+            drop(worker.mailbox.send(Message::Drain));
+        }
+    }
+
+    /// Whether every worker has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let ended = |worker: &Handle| worker.thread.as_ref().is_none_or(JoinHandle::is_finished);
+        self.workers.iter().all(ended)
+    }
+}
+
+impl Fleet for Team {
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>> {
+        Box::pin(async {
+            let mut asked = Vec::with_capacity(self.workers.len());
+            for worker in &self.workers {
+                let (sender, receiver) = oneshot::channel();
+                if worker.mailbox.send(Message::Report(sender)).is_ok() {
+                    asked.push(receiver);
+                }
+            }
+            let deadline = tokio::time::Instant::now() + COLLECT_TIMEOUT;
+            let mut all = Vec::with_capacity(asked.len());
+            for answer in asked {
+                if let Ok(Ok(stats)) = tokio::time::timeout_at(deadline, answer).await {
+                    all.push(stats);
+                }
+            }
+            all
+        })
+    }
+
+    fn ready(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && !self.has_ended()
+    }
+
+    fn status(&self) -> FleetStatus {
+        FleetStatus {
+            workers: self.workers.len(),
+            draining: self.draining.load(Ordering::Relaxed),
+            ..self.steering.clone()
+        }
+    }
+}
+
+/// SO_REUSEPORT would let us share an address with a stranger of our own user, and half of the
+/// clients would reach the stranger.
+fn refuse_taken(addresses: &[SocketAddr]) -> Result<(), ListenError> {
+    for address in addresses {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(*address),
+            socket2::Type::STREAM.cloexec(),
+            None,
+        );
+        let alone = socket.and_then(|socket| {
+            if address.is_ipv6() {
+                socket.set_only_v6(true)?;
+            }
+            socket.set_reuse_address(true)?;
+            socket.bind(&(*address).into())
+        });
+        alone.map_err(|error| ListenError { address: *address, error })?;
+    }
+    Ok(())
+}
+
+fn start_thread(index: usize, shared: Arc<Shared>, sockets: Vec<OwnedFd>) -> Handle {
+    let (mailbox, mut messages) = mpsc::unbounded_channel();
+    let body = move || {
+        pin_to(index);
+        loop {
+            let run = || io::run(run(index, shared.clone(), &sockets, &mut messages));
+            match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(()) => return,
+                Err(_) => tracing::error!(worker = index, "the worker panicked and starts over"),
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
+    if let Err(error) = &thread {
+        tracing::error!(worker = index, %error, "the worker cannot be started");
+    }
+    Handle { mailbox, thread: thread.ok() }
+}
+
+/// A worker's whole life.
+async fn run(
+    index: usize,
+    shared: Arc<Shared>,
+    sockets: &[OwnedFd],
+    messages: &mut mpsc::UnboundedReceiver<Message>,
+) {
+    let request_ids = match RequestIds::new() {
+        Ok(ids) => ids,
+        Err(error) => {
+            tracing::error!(worker = index, %error, "no randomness: the worker does not start");
+            return;
+        }
+    };
+    let worker = Rc::new(Worker {
+        shared,
+        stats: RefCell::new(WorkerStats::new(index)),
+        pool: Rc::default(),
+        request_ids,
+        drain: Drain::default(),
+        open: Cell::new(0),
+        busy: Cell::new(0),
+    });
+    let mut listeners = Vec::with_capacity(sockets.len());
+    for socket in sockets {
+        match socket.try_clone() {
+            Ok(socket) => listeners.push(Rc::new(Listener::new(socket))),
+            Err(error) => tracing::error!(worker = index, %error, "a listener is lost"),
+        }
+    }
+    for listener in &listeners {
+        for _ in 0..ACCEPTS_IN_FLIGHT {
+            tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
+        }
+    }
+    let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Some(Message::Report(answer)) => drop(answer.send(worker.report())),
+                Some(Message::Drain) | None => {
+                    listeners.iter().for_each(|listener| listener.close());
+                    worker.drain.begin();
+                }
+            },
+            _ = sweep.tick() => {
+                let tunables = worker.shared.live.load();
+                worker.pool.sweep(tunables.origin_idle_timeout, tunables.origin_idle_max);
+            }
+            () = tokio::time::sleep(DRAIN_POLL), if worker.drain.has_begun() => {}
+        }
+        if worker.drain.has_begun() && worker.open.get() == 0 {
+            return;
+        }
+    }
+}
+
+/// How often a draining worker looks whether its last connection has ended.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Accepts until the listener is closed.
+async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
+    loop {
+        match listener.accept().await {
+            Accepted::Socket(socket) => admit(&worker, socket),
+            Accepted::Closed => return,
+            Accepted::Nothing(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of descriptors, most likely: trying at once would only burn the CPU.
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection, if there is room for it.
+fn admit(worker: &Rc<Worker>, socket: Socket) {
+    worker.stats.borrow_mut().accepted += 1;
+    let slot = Slot::take(worker.clone());
+    let Some(slot) = slot else {
+        let mut stats = worker.stats.borrow_mut();
+        stats.refused += 1;
+        stats.stop(Stop::TooMany.as_str());
+        return;
+    };
+    let accepted = Instant::now();
+    tokio::task::spawn_local(async move {
+        let worker = slot.0.clone();
+        let stop = connection::serve(worker.clone(), socket, accepted).await;
+        worker.stats.borrow_mut().stop(stop.as_str());
+        drop(slot);
+    });
+}
+
+/// A place among `limit.connections`, given back however the connection ends.
+struct Slot(Rc<Worker>);
+
+impl Slot {
+    fn take(worker: Rc<Worker>) -> Option<Self> {
+        let open = worker.shared.connections.fetch_add(1, Ordering::Relaxed);
+        worker.open.set(worker.open.get() + 1);
+        let limit = worker.shared.live.load().connections_max;
+        // Dropping the slot takes both counts back.
+        let slot = Self(worker);
+        (open < limit).then_some(slot)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
+impl Worker {
+    fn report(&self) -> WorkerStats {
+        let mut stats = self.stats.borrow().clone();
+        stats.connections_open = self.open.get() as u64;
+        stats.connections_idle = self.open.get().saturating_sub(self.busy.get()) as u64;
+        (stats.origin_connections_open, stats.origin_connections_idle) = self.pool.count();
+        stats
+    }
+
+    /// Notes how long a new connection waited for its turn on this worker.
+    pub fn waited(&self, host: &crate::hostname::HostName, time: Duration) {
+        let mut stats = self.stats.borrow_mut();
+        let slot = stats.host(host);
+        stats.record(slot, Stage::AcceptWait, time);
+    }
+}
+
+/// Pins this thread to one of the CPUs that the process may use. Where that is not allowed the
+/// scheduler decides, which costs speed and nothing else.
+fn pin_to(index: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let pinned = sched_getaffinity(None).and_then(|allowed| {
+        let cpus: Vec<usize> =
+            (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+        let Some(cpu) = cpus.get(index % cpus.len().max(1)) else { return Ok(()) };
+        let mut only = CpuSet::new();
+        only.set(*cpu);
+        sched_setaffinity(None, &only)
+    });
+    if let Err(error) = pinned {
+        tracing::debug!(worker = index, %error, "the worker is not pinned to a CPU");
+    }
+}

@@ -4,6 +4,7 @@
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -16,12 +17,27 @@ use super::upstream::Lease;
 pub trait Exchange {
     /// Bytes of the request's body went to the origin.
     fn received(&self, bytes: usize);
+    /// The origin wants more of the request's body, and the client has not sent it.
+    fn waits_for_client(&self);
     /// The client broke its request off.
     fn request_broken(&self);
+    /// How far the request's body is.
+    fn upload(&self) -> Upload;
     /// Bytes of the response's body went to the client.
     fn sent(&self, bytes: usize);
     /// The response is over: wholly, or because one side went away.
     fn ended(&self, whole: bool);
+}
+
+/// How far a request's body is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Upload {
+    /// When the last bytes went to the origin.
+    pub last_progress: Option<Instant>,
+    /// The origin wants more than the client has sent.
+    pub waits_for_client: bool,
+    /// The client broke it off.
+    pub broken: bool,
 }
 
 /// A request's body on its way to the origin.
@@ -44,6 +60,11 @@ impl RequestBody {
         self.incoming.is_none()
     }
 
+    /// Who keeps account of the request.
+    pub(super) fn exchange(&self) -> Rc<dyn Exchange> {
+        self.exchange.clone()
+    }
+
     /// Another body with nothing in it, for the same request.
     pub(super) fn empty_copy(&self) -> Self {
         Self { incoming: None, exchange: self.exchange.clone() }
@@ -61,7 +82,11 @@ impl Body for RequestBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(incoming).poll_frame(cx));
+        let frame = Pin::new(incoming).poll_frame(cx);
+        if frame.is_pending() {
+            self.exchange.waits_for_client();
+        }
+        let frame = ready!(frame);
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange.received(frame.data_ref().map_or(0, Bytes::len));

@@ -41,6 +41,9 @@ pub enum OriginError {
     /// What it sent is not HTTP, or it closed before the head was whole.
     #[error("the origin's answer is broken: {0}")]
     Response(hyper::Error),
+    /// The client stopped sending in the middle of its request.
+    #[error("the client sent nothing more of its request's body")]
+    ClientStalled,
     /// The client broke off its request while it was being forwarded.
     #[error("the client broke its request off")]
     ClientGone,
@@ -53,6 +56,7 @@ impl OriginError {
         match self {
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -72,6 +76,7 @@ impl OriginError {
             Self::ResponseTimeout => "origin_response_timeout",
             Self::Response(_) => "origin_response",
             Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
         }
     }
 }

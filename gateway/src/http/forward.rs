@@ -4,6 +4,7 @@
 //! before: the head given here is what the origin gets.
 
 
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -14,7 +15,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
-use super::body::{RequestBody, ResponseBody};
+use super::body::{Exchange, RequestBody, ResponseBody};
 use super::connect::{OriginError, OriginStream, connect};
 use super::tunnel::OriginEnd;
 use super::upstream::{Lease, Pool, Sender};
@@ -31,7 +32,6 @@ pub struct Patience {
 }
 
 /// An answer from an origin.
-#[derive(Debug)]
 pub struct Served {
     /// The answer; hop-by-hop headers still in it.
     pub response: Response<ResponseBody>,
@@ -66,7 +66,8 @@ pub async fn forward(
             }
         };
         let started = Instant::now();
-        let sent = tokio::time::timeout(patience.response, send(sender, request, origin)).await;
+        let exchange = request.body().exchange();
+        let sent = within(patience.response, &*exchange, send(sender, request, origin)).await;
         match sent {
             Ok(Ok(response)) => {
                 let first_byte_in = started.elapsed();
@@ -83,10 +84,42 @@ pub async fn forward(
                 );
                 return Err(OriginError::Connect(closed));
             }
+            Ok(Err(Unsent::Failed(_))) if exchange.upload().broken => {
+                return Err(OriginError::ClientGone);
+            }
             Ok(Err(Unsent::Failed(error))) => return Err(OriginError::Response(error)),
-            Err(_) => return Err(OriginError::ResponseTimeout),
+            Err(late) => return Err(late),
         }
     }
+}
+
+/// Waits for an answer, counting from the last byte of the request that went up: a long upload is
+/// not a slow origin.
+async fn within<T>(
+    patience: Duration,
+    exchange: &dyn Exchange,
+    answer: impl Future<Output = T>,
+) -> Result<T, OriginError> {
+    let mut answer = pin!(answer);
+    let mut alarm = pin!(tokio::time::sleep(patience));
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+            return Poll::Ready(Ok(answer));
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            let upload = exchange.upload();
+            let due = upload.last_progress.map(|last| last + patience);
+            match due.filter(|due| *due > Instant::now()) {
+                Some(due) => alarm.as_mut().reset(due.into()),
+                None if upload.waits_for_client => {
+                    return Poll::Ready(Err(OriginError::ClientStalled));
+                }
+                None => return Poll::Ready(Err(OriginError::ResponseTimeout)),
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// What became of a request that got no answer.
@@ -197,11 +230,10 @@ pub async fn upgrade(
     let (mut sender, mut connection) =
         http1::handshake(stream).await.map_err(OriginError::Response)?;
     let started = Instant::now();
-    let exchange = ask(&mut sender, &mut connection, request);
-    let response = match tokio::time::timeout(patience.response, exchange).await {
-        Ok(response) => response.map_err(OriginError::Response)?,
-        Err(_) => return Err(OriginError::ResponseTimeout),
-    };
+    let exchange = request.body().exchange();
+    let answer = ask(&mut sender, &mut connection, request);
+    let answer = within(patience.response, &*exchange, answer).await?;
+    let response = answer.map_err(OriginError::Response)?;
     let first_byte_in = started.elapsed();
     let (parts, incoming) = response.into_parts();
     let end = if parts.status == StatusCode::SWITCHING_PROTOCOLS {

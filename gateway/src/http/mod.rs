@@ -12,14 +12,18 @@
 //! | `body` | bodies on their way through |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `forward` | relays a request, given a [`crate::rules::Permit`] |
+//! | `request_id` | the id by which a request is found again |
 //! | `tunnel` | what follows a 101: bytes both ways |
 
 pub mod answer;
 pub mod authority;
 pub mod body;
 mod connect;
+pub mod request_id;
 pub mod forward;
 pub mod headers;
 pub mod path;
 pub mod tunnel;
 pub mod upstream;
+
+pub use connect::{LocalExecutor, OriginError};

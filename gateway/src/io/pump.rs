@@ -20,6 +20,8 @@ use crate::limits::{RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, SEND_BUFFER_KEPT};
 pub struct Activity {
     /// When the last bytes came.
     pub received: Cell<Option<Instant>>,
+    /// When the first bytes came since somebody set this to `None`.
+    pub first_received: Cell<Option<Instant>>,
     /// Since when bytes wait for the peer to take them; `None` when none do.
     pub sending_since: Cell<Option<Instant>>,
     /// Ciphertext or plaintext bytes that came over the wire.
@@ -65,7 +67,9 @@ impl Receiver {
         } else if buffer.len() < self.size / 8 {
             self.size = RECEIVE_BUFFER_MIN;
         }
-        activity.received.set(Some(Instant::now()));
+        let now = Some(Instant::now());
+        activity.received.set(now);
+        activity.first_received.set(activity.first_received.get().or(now));
         activity.bytes_in.set(activity.bytes_in.get() + buffer.len() as u64);
         Poll::Ready(Ok(buffer))
     }

@@ -9,7 +9,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::Socket;
-use crate::limits::SEND_BUFFER_MAX;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
 use crate::tls::Session;
 
 /// A TLS connection in the shape that hyper reads and writes.
@@ -77,6 +77,28 @@ impl TlsStream {
         .await?;
         self.socket.finish_writing();
         Ok(())
+    }
+
+    /// Reads and forgets what the client still sends after our last word, so that the kernel does
+    /// not throw that word away with a reset (RFC 9112 §9.6). Bounded in bytes and time.
+    pub async fn linger(&mut self) {
+        self.socket.finish_writing();
+        let until_end = async {
+            let mut left = LINGER_BYTES_MAX;
+            while left > 0 {
+                let received = std::future::poll_fn(|cx| {
+                    self.receiver.poll(&self.socket, &self.activity, cx, Vec::new)
+                });
+                match received.await {
+                    Ok(buffer) if !buffer.is_empty() => {
+                        left = left.saturating_sub(buffer.len());
+                    }
+                    _ => break,
+                }
+            }
+        };
+        // Whoever goes on sending after that has had its chance.
+        drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {

@@ -75,7 +75,7 @@ pub struct ClientAuth {
     /// rfc822Name.
     pub san_email: Vec<Box<str>>,
     /// iPAddress.
-    pub san_ip: Vec<std::net::IpAddr>,
+    pub san_ip: Vec<IpAddr>,
     /// extendedKeyUsage: dotted OIDs.
     pub eku: Vec<Box<str>>,
 }

@@ -65,7 +65,7 @@ impl OriginTls {
         server_name: &str,
         ca_pem: Option<&[u8]>,
     ) -> Result<Self, OriginTlsError> {
-        let mut builder = SslContextBuilder::new(SslMethod::tls_client())?;
+        let mut builder = SslContextBuilder::new(SslMethod::tls())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         builder.set_verify(SslVerifyMode::PEER);
         let system;

@@ -122,7 +122,7 @@ impl Site {
 
 /// What every server context has, the one that connections start with included.
 pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
-    let mut builder = SslContextBuilder::new(SslMethod::tls_server())?;
+    let mut builder = SslContextBuilder::new(SslMethod::tls())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
     builder.set_curves_list(GROUPS)?;

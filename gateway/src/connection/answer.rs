@@ -1,0 +1,287 @@
+//! The life of one request: which host, which path, judged again if need be, decided, forwarded.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::exchange::{Account, version_text};
+use super::{Connection, Judged};
+use crate::http::answer;
+use crate::http::authority;
+use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::forward::{self, Patience, Served};
+use crate::http::headers::{Told, for_client, for_origin};
+use crate::http::{OriginError, path};
+use crate::observe::Stage;
+use crate::rules::{Decision, Permit, RequestFacts, decide};
+use crate::snapshot::{Host, MtlsMode};
+
+/// Why a request is answered by us.
+struct Refused {
+    status: StatusCode,
+    error: &'static str,
+    text: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, error: &'static str, text: impl Into<String>) -> Self {
+        Self { status, error, text: text.into() }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (method, version) = (request.method().clone(), request.version());
+    let account = Account::open(connection.clone(), method, version);
+    let has_body = !request.body().is_end_stream();
+    let response = match respond(&connection, &account, request).await {
+        Ok(response) => response,
+        Err(refused) => {
+            // What is left of the body is not read: the client must still get its answer.
+            connection.unread.set(connection.unread.get() || has_body);
+            let mut notes = account.notes.borrow_mut();
+            notes.error = refused.error;
+            notes.detail.clone_from(&refused.text);
+            answer::text(refused.status, &refused.text, &account.id.to_header())
+        }
+    };
+    account.notes.borrow_mut().status = response.status();
+    response.map(|body| body.watched_by(account))
+}
+
+async fn respond(
+    connection: &Rc<Connection>,
+    account: &Rc<Account>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Refused> {
+    let (mut parts, incoming) = request.into_parts();
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        let text = "this gateway does not serve the method";
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", text));
+    }
+    let (judged, host) = find_host(connection, account, &parts)?;
+    let path = path::normalise(parts.uri.path())
+        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))?;
+    account.notes.borrow_mut().path = (&*path).into();
+
+    let permit = match judge_request(account, &judged, &host, &parts, &path) {
+        Ok(permit) => permit,
+        Err(blocked) => {
+            connection.unread.set(connection.unread.get() || !incoming.is_end_stream());
+            return Ok(blocked);
+        }
+    };
+
+    let target = target(&path, parts.uri.query());
+    parts.uri = target
+        .map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
+    let upgrade = wanted_upgrade(&parts);
+    prepare(connection, account, &judged, &host, &mut parts);
+    if let Some(upgrade) = &upgrade {
+        parts.headers.insert(header::UPGRADE, upgrade.clone());
+        parts.headers.insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+    }
+    let request = Request::from_parts(parts, RequestBody::new(incoming, account.clone()));
+    account.notes.borrow_mut().forwarded = true;
+    let served = forward_to(connection, permit, request, &host, upgrade.is_some()).await;
+    match served {
+        Ok(served) => Ok(finish(account, served)),
+        Err(error) => {
+            tracing::warn!(
+                host = %host.name, origin = %host.origin.url, reason = error.reason(), %error,
+                request_id = account.id.as_str(), "the origin did not answer"
+            );
+            let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
+            // The details are the operator's, not the client's.
+            account.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
+            refused.text = refused.status.canonical_reason().unwrap_or("bad gateway").into();
+            Err(refused)
+        }
+    }
+}
+
+/// The host that a request is for: the connection's own, or one with the same trust policy.
+fn find_host(
+    connection: &Connection,
+    account: &Account,
+    parts: &http::request::Parts,
+) -> Result<(Rc<Judged>, Arc<Host>), Refused> {
+    let misdirected = |connection: &Connection| {
+        let text = "this connection is not for that host; open a new one";
+        let _ = connection;
+        Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
+    };
+    let Ok((judged, snapshot)) = connection.judgement() else {
+        connection.retired.set(true);
+        return Err(misdirected(connection));
+    };
+    let name = match authority::of(parts) {
+        Ok(name) => name,
+        // HTTP/1.0 knows no Host; SNI has said it.
+        Err(authority::AuthorityError::Missing) if parts.version == Version::HTTP_10 => {
+            judged.facts.sni.clone()
+        }
+        Err(error) => {
+            return Err(Refused::new(StatusCode::BAD_REQUEST, "authority", error.to_string()));
+        }
+    };
+    let host = if *name == *judged.facts.sni {
+        Some(judged.host.clone())
+    } else {
+        let other = snapshot.host(&name);
+        let is_default = |host: &Arc<Host>| {
+            snapshot.default_host.as_ref().is_some_and(|default| Arc::ptr_eq(default, host))
+        };
+        match other {
+            Some(other) if other.site.policy == judged.host.site.policy => Some(other.clone()),
+            Some(_) => None,
+            // Whoever reached the default host may call it what it likes.
+            None => Some(judged.host.clone()).filter(is_default),
+        }
+    };
+    let mut notes = account.notes.borrow_mut();
+    notes.authority = name;
+    notes.judged = Some(judged.clone());
+    notes.host.clone_from(&host);
+    drop(notes);
+    match host {
+        Some(host) => Ok((judged, host)),
+        None => Err(misdirected(connection)),
+    }
+}
+
+/// Lets the rules decide. `Err` is the answer of the rule that blocks.
+fn judge_request(
+    account: &Account,
+    judged: &Judged,
+    host: &Host,
+    parts: &http::request::Parts,
+    path: &str,
+) -> Result<Permit, Response<ResponseBody>> {
+    let started = Instant::now();
+    let authority = account.notes.borrow().authority.clone();
+    let facts = RequestFacts {
+        method: parts.method.as_str(),
+        version: version_text(parts.version),
+        host: &authority,
+        path,
+        raw_path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        headers: &parts.headers,
+        received_msec: account.time_msec(),
+        ray_id: account.id.as_str(),
+    };
+    let mut logged = Vec::new();
+    let decision = decide(&host.rules, &judged.facts, &facts, &mut |rule| {
+        logged.push(Box::from(rule));
+    });
+    account.stage(Stage::Rules, started.elapsed());
+    let mut notes = account.notes.borrow_mut();
+    notes.logged = logged;
+    match decision {
+        Decision::Permit(permit) => Ok(permit),
+        Decision::Block { rule_id, response } => {
+            notes.rule = Some(rule_id.into());
+            Err(answer::block(response, &account.id.to_header()))
+        }
+    }
+}
+
+/// Makes the client's head the origin's.
+fn prepare(
+    connection: &Connection,
+    account: &Account,
+    judged: &Judged,
+    host: &Host,
+    parts: &mut http::request::Parts,
+) {
+    let notes = account.notes.borrow();
+    let id = account.id.to_header();
+    let told = Told {
+        client: judged.facts.source.ip(),
+        host: &notes.authority,
+        request_id: &id,
+        certificate: (host.site.mtls != MtlsMode::Off).then_some(&judged.facts.client),
+        x_forwarded: connection.tunables.x_forwarded,
+        forwarded: connection.tunables.forwarded,
+    };
+    let via = if parts.version == Version::HTTP_2 { "2 postern" } else { "1.1 postern" };
+    for_origin(&mut parts.headers, &told, via);
+    let name = host.origin.host_header.clone();
+    let name = name.or_else(|| header::HeaderValue::from_str(&notes.authority).ok());
+    if let Some(name) = name {
+        parts.headers.insert(header::HOST, name);
+    }
+}
+
+async fn forward_to(
+    connection: &Rc<Connection>,
+    permit: Permit,
+    request: Request<RequestBody>,
+    host: &Host,
+    upgrade: bool,
+) -> Result<Served, OriginError> {
+    let patience = Patience {
+        connect: connection.tunables.origin_connect_timeout,
+        response: connection.tunables.origin_response_timeout,
+    };
+    let pool = &connection.worker.pool;
+    if !upgrade {
+        return forward::forward(permit, request, &host.origin, pool, patience).await;
+    }
+    let (served, end) = forward::upgrade(permit, request, &host.origin, pool, patience).await?;
+    if end.is_some() {
+        connection.tunnel.replace(end);
+    }
+    Ok(served)
+}
+
+/// Notes what is known of the origin's answer and makes it the client's.
+fn finish(account: &Account, served: Served) -> Response<ResponseBody> {
+    if let Some(time) = served.connected_in {
+        account.stage(Stage::OriginConnect, time);
+    }
+    account.stage(Stage::OriginFirstByte, served.first_byte_in);
+    let mut response = served.response;
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let upgrade = response.headers().get(header::UPGRADE).cloned().filter(|_| switching);
+    for_client(response.headers_mut(), &account.id.to_header());
+    if let Some(upgrade) = upgrade {
+        response.headers_mut().insert(header::UPGRADE, upgrade);
+        let connection = header::HeaderValue::from_static("upgrade");
+        response.headers_mut().insert(header::CONNECTION, connection);
+    }
+    response
+}
+
+/// The protocol that a request wants to change to. HTTP/2 has no such thing (RFC 9113 §8.6), and
+/// `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
+fn wanted_upgrade(parts: &http::request::Parts) -> Option<header::HeaderValue> {
+    if parts.version != Version::HTTP_11 || parts.method != Method::GET {
+        return None;
+    }
+    let nominated = parts.headers.get_all(header::CONNECTION).iter().any(|value| {
+        value.to_str().is_ok_and(|value| {
+            value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+        })
+    });
+    let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
+    wanted.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| wanted.clone())
+}
+
+/// The target that the origin gets: the very path that the rules have seen.
+fn target(path: &str, query: Option<&str>) -> Result<Uri, http::uri::InvalidUri> {
+    let target = match query {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}"))?,
+        None => PathAndQuery::try_from(path)?,
+    };
+    Ok(Uri::from(target))
+}

@@ -1,0 +1,176 @@
+//! Drives hyper over an established connection, and watches its clocks.
+//!
+//! hyper's own timers are not used: they know one timeout for a request head and none for idle
+//! connections, and cost a timer per request. One timer per connection is re-armed only when it
+//! fires, and looks at the marks that requests and sockets leave.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+
+use super::answer::answer;
+use super::stop::Stop;
+use super::Connection;
+use crate::http::LocalExecutor;
+use crate::http::tunnel;
+use crate::io::TlsStream;
+use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+
+/// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
+const HYPER_HEADERS: usize = 100;
+
+/// Serves HTTP/1.1, and the tunnel that may follow.
+pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -> Stop {
+    let tunables = &connection.tunables;
+    let mut builder = http1::Builder::new();
+    builder.header_read_timeout(None).half_close(false).pipeline_flush(true);
+    builder.max_buf_size(tunables.header_bytes_max);
+    if tunables.header_count_max != HYPER_HEADERS {
+        builder.max_headers(tunables.header_count_max);
+    }
+    let owner = connection.clone();
+    let service = service_fn(move |request| {
+        let connection = owner.clone();
+        async move { Ok::<_, Infallible>(answer(connection, request).await) }
+    });
+    let mut hyper = builder.serve_connection(stream, service);
+    let stop = drive(&connection, false, &mut hyper, |hyper| hyper.graceful_shutdown()).await;
+    let end = connection.tunnel.borrow_mut().take();
+    let parts = hyper.into_parts();
+    let mut stream = parts.io;
+    match (stop, end) {
+        (Stop::Closed, Some(end)) => {
+            let idle = connection.tunables.idle_timeout;
+            drop(tunnel::relay(stream, parts.read_buf, end, idle).await);
+            Stop::Tunnel
+        }
+        (stop, _) => {
+            if connection.unread.get() {
+                stream.linger().await;
+            }
+            stop
+        }
+    }
+}
+
+/// Serves HTTP/2.
+pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -> Stop {
+    let tunables = &connection.tunables;
+    let streams = u32::try_from(tunables.h2_streams_max).unwrap_or(u32::MAX);
+    let header_bytes = u32::try_from(tunables.header_bytes_max).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .max_concurrent_streams(streams)
+        .max_header_list_size(header_bytes)
+        .max_pending_accept_reset_streams(tunables.h2_resets_max)
+        .max_local_error_reset_streams(tunables.h2_resets_max)
+        .initial_stream_window_size(H2_WINDOW_STREAM)
+        .initial_connection_window_size(H2_WINDOW_CONNECTION)
+        .max_send_buf_size(H2_SEND_BUFFER);
+    let owner = connection.clone();
+    let service = service_fn(move |request| {
+        let connection = owner.clone();
+        async move { Ok::<_, Infallible>(answer(connection, request).await) }
+    });
+    let mut hyper = builder.serve_connection(stream, service);
+    drive(&connection, true, &mut hyper, |hyper| hyper.graceful_shutdown()).await
+}
+
+/// Polls hyper until the connection stops, for whichever reason comes first.
+async fn drive<H>(
+    connection: &Connection,
+    http2: bool,
+    hyper: &mut H,
+    retire: impl Fn(Pin<&mut H>),
+) -> Stop
+where
+    H: Future<Output = hyper::Result<()>> + Unpin,
+{
+    let mut alarm = pin!(tokio::time::sleep_until(Instant::now().into()));
+    let mut drained = pin!(connection.worker.drain.begun());
+    let mut retiring = None;
+    // The first poll leaves our waker with the drain; after it the flag is enough.
+    let _: Option<()> = poll_once(drained.as_mut()).await;
+    std::future::poll_fn(|cx| loop {
+        if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
+            return Poll::Ready(stop_of(outcome, retiring));
+        }
+        let wanted = if connection.worker.drain.has_begun() {
+            Some(Stop::Drained)
+        } else {
+            connection.retired.get().then_some(Stop::Closed)
+        };
+        if let (Some(stop), None) = (wanted, retiring) {
+            retiring = Some(stop);
+            retire(Pin::new(&mut *hyper));
+            continue;
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            match connection.due(http2, Instant::now()) {
+                Ok(due) => alarm.as_mut().reset(due.into()),
+                Err(Stop::IdleTimeout) if retiring.is_none() => {
+                    // Politely first: a close_notify or a GOAWAY, so that no client takes the
+                    // end for a fault.
+                    retiring = Some(Stop::IdleTimeout);
+                    retire(Pin::new(&mut *hyper));
+                    let due = Instant::now() + connection.tunables.header_timeout;
+                    alarm.as_mut().reset(due.into());
+                    cx.waker().wake_by_ref();
+                }
+                Err(stop) => return Poll::Ready(stop),
+            }
+        }
+        return Poll::Pending;
+    })
+    .await
+}
+
+async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx: &mut Context<'_>| match future.as_mut().poll(cx) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+fn stop_of(outcome: hyper::Result<()>, retiring: Option<Stop>) -> Stop {
+    match outcome {
+        Ok(()) => retiring.unwrap_or(Stop::Closed),
+        Err(error) if error.is_parse() => Stop::BadHttp,
+        Err(error) if error.is_incomplete_message() || error.is_canceled() => Stop::Closed,
+        Err(error) => {
+            tracing::debug!(%error, "a client connection broke");
+            Stop::Broken
+        }
+    }
+}
+
+impl Connection {
+    /// When to look at the clocks again, or why the time is up.
+    fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
+        let idle = self.tunables.idle_timeout;
+        let header = self.tunables.header_timeout;
+        // Whatever else it does: a client has to take what it asked for.
+        if let Some(since) = self.activity.sending_since.get() {
+            let due = since + idle;
+            return if due <= now { Err(Stop::SlowReader) } else { Ok(due.min(now + header)) };
+        }
+        if self.requests_open.get() > 0 {
+            // The exchange with the origin has timeouts of its own.
+            return Ok(now + header.min(idle));
+        }
+        // The first bytes after a silence begin a head. On HTTP/2 they may be a PING, which
+        // begins nothing.
+        let (due, stop) = match self.activity.first_received.get() {
+            Some(first) if !http2 => (first + header, Stop::HeaderTimeout),
+            _ => (self.idle_since.get() + idle, Stop::IdleTimeout),
+        };
+        if due <= now { Err(stop) } else { Ok(due.min(now + header)) }
+    }
+}

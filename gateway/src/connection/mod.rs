@@ -1,0 +1,294 @@
+//! One connection, top to bottom: handshake, requests, one [`Stop`].
+//!
+//! [`serve`] reads like the life of a connection in the crate's documentation. `answer` is the
+//! life of one request in it, `exchange` its account, `http` drives hyper and watches the clocks.
+
+mod answer;
+mod exchange;
+mod http;
+mod stop;
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use boring::x509::X509;
+
+pub use stop::Stop;
+
+use crate::config::Tunables;
+use crate::http::answer::PLAIN_HTTP;
+use crate::http::tunnel::OriginEnd;
+use crate::io::{Activity, Socket, TlsStream};
+use crate::observe::{HandshakeRecord, HandshakeResult, Stage};
+use crate::rules::ConnectionFacts;
+use crate::snapshot::{Host, MtlsMode, Snapshot};
+use crate::tls::{AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Refusal, judge};
+use crate::worker::Worker;
+
+/// Serves one connection until it stops.
+pub async fn serve(worker: Rc<Worker>, socket: Socket, accepted: Instant) -> Stop {
+    let tunables = **worker.shared.live.load();
+    let (Ok(client), Ok(local)) = (socket.peer_address(), socket.local_address()) else {
+        return Stop::Closed;
+    };
+    let shaken = shake_hands(&worker, socket, client, accepted, &tunables).await;
+    let (stream, established) = match shaken {
+        Ok(shaken) => shaken,
+        Err(stop) => return stop,
+    };
+    let http2 = established.http2;
+    let connection = Connection::new(worker, tunables, client, local, established, &stream);
+    if http2 {
+        http::serve_http2(connection, stream).await
+    } else {
+        http::serve_http1(connection, stream).await
+    }
+}
+
+/// From the first byte to a client that is known, or a refusal that is recorded.
+async fn shake_hands(
+    worker: &Rc<Worker>,
+    socket: Socket,
+    client: SocketAddr,
+    accepted: Instant,
+    tunables: &Tunables,
+) -> Result<(TlsStream, Established), Stop> {
+    let acceptor = &worker.shared.acceptor;
+    let settings = AcceptSettings {
+        now_sec: now_sec(),
+        chain_bytes_max: tunables.chain_bytes_max,
+        keep_hello: true,
+    };
+    let session = acceptor
+        .accept(worker.shared.published.load(), settings)
+        .map_err(|_| Stop::Handshake(Refusal::Protocol))?;
+    let mut stream = TlsStream::new(socket, session);
+    let outcome = tokio::time::timeout(tunables.handshake_timeout, stream.handshake()).await;
+    let established = match outcome {
+        Ok(Ok(())) => acceptor.establish(stream.session()),
+        Ok(Err(detail)) => Err(acceptor.failure(stream.session(), detail)),
+        Err(_) => {
+            let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
+            record_refusal(worker, client, accepted, &error, Stop::HandshakeTimeout);
+            return Err(Stop::HandshakeTimeout);
+        }
+    };
+    match established {
+        Ok(established) => {
+            let first_received = stream.activity().first_received.take();
+            record_handshake(worker, &established, accepted, first_received);
+            Ok((stream, established))
+        }
+        Err(error) => {
+            let stop = Stop::Handshake(error.refusal);
+            record_refusal(worker, client, accepted, &error, stop);
+            let farewell = async {
+                if error.refusal == Refusal::PlainHttp {
+                    stream.answer_in_clear(PLAIN_HTTP).await
+                } else {
+                    stream.flush().await
+                }
+            };
+            // A client that does not take its alert does not get it.
+            drop(tokio::time::timeout(tunables.header_timeout, farewell).await);
+            stream.linger().await;
+            Err(stop)
+        }
+    }
+}
+
+/// What is known of a connection while it serves requests.
+struct Connection {
+    worker: Rc<Worker>,
+    tunables: Tunables,
+    resumed: bool,
+    /// The client's chain, to be judged again when trust changes.
+    chain: Vec<X509>,
+    /// The first judgement.
+    established: Rc<Judged>,
+    /// The judgement of now.
+    judged: RefCell<Rc<Judged>>,
+    activity: Rc<Activity>,
+    requests_open: Cell<usize>,
+    requests_total: Cell<usize>,
+    idle_since: Cell<Instant>,
+    /// No further request is wanted on it.
+    retired: Cell<bool>,
+    /// A request's body was left unread: closing at once would cost the client its answer.
+    unread: Cell<bool>,
+    tunnel: RefCell<Option<OriginEnd>>,
+}
+
+/// Who the client is to a host, by the trust of one snapshot.
+struct Judged {
+    generation: u64,
+    trust_epoch: u64,
+    host: Arc<Host>,
+    facts: ConnectionFacts,
+}
+
+/// The host is gone, or asks for something that this connection did not go through.
+struct Outdated;
+
+impl Connection {
+    fn new(
+        worker: Rc<Worker>,
+        tunables: Tunables,
+        source: SocketAddr,
+        local: SocketAddr,
+        established: Established,
+        stream: &TlsStream,
+    ) -> Rc<Self> {
+        let judged = Rc::new(Judged {
+            generation: established.snapshot.generation,
+            trust_epoch: established.snapshot.trust_epoch,
+            host: established.host,
+            facts: ConnectionFacts {
+                source,
+                local,
+                sni: established.sni.unwrap_or_default(),
+                tls_version: established.version,
+                tls_cipher: established.cipher,
+                client_hello: established.hello.into(),
+                client: Arc::new(established.client),
+            },
+        });
+        Rc::new(Self {
+            worker,
+            tunables,
+            resumed: established.resumed,
+            chain: established.chain,
+            established: judged.clone(),
+            judged: RefCell::new(judged),
+            activity: stream.activity(),
+            requests_open: Cell::new(0),
+            requests_total: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            retired: Cell::new(false),
+            unread: Cell::new(false),
+            tunnel: RefCell::new(None),
+        })
+    }
+
+    /// The judgement by the current snapshot. When nothing changed, which is nearly always, this
+    /// is one comparison.
+    fn judgement(&self) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
+        let snapshot = self.worker.shared.published.swap().load();
+        let judged = self.judged.borrow().clone();
+        if judged.generation == snapshot.generation {
+            return Ok((judged, snapshot));
+        }
+        let host = match &*judged.facts.sni {
+            "" => snapshot.default_host.as_ref(),
+            name => snapshot.host(name),
+        };
+        let host = host.ok_or(Outdated)?.clone();
+        let same_policy = host.site.policy == judged.host.site.policy;
+        let mut facts = judged.facts.clone();
+        if !same_policy || judged.trust_epoch != snapshot.trust_epoch {
+            facts.client = Arc::new(self.judge_again(&host));
+        }
+        // A host that now requires what this client was never asked for, or no longer has, is
+        // spoken to on a new connection only.
+        if host.site.mtls == MtlsMode::Require && !facts.client.verdict.verified {
+            return Err(Outdated);
+        }
+        let judged = Rc::new(Judged {
+            generation: snapshot.generation,
+            trust_epoch: snapshot.trust_epoch,
+            host,
+            facts,
+        });
+        self.judged.replace(judged.clone());
+        Ok((judged, snapshot))
+    }
+
+    fn judge_again(&self, host: &Host) -> ClientAuth {
+        let judgement: Judgement = judge(&self.chain, &host.trust, now_sec());
+        if host.site.mtls == MtlsMode::Off {
+            return ClientAuth::none();
+        }
+        ClientAuth::read(&self.chain, &judgement)
+    }
+
+    fn request_begins(&self) {
+        if self.requests_open.get() == 0 {
+            self.worker.busy.set(self.worker.busy.get() + 1);
+        }
+        self.requests_open.set(self.requests_open.get() + 1);
+        self.requests_total.set(self.requests_total.get() + 1);
+        if self.requests_total.get() >= self.tunables.connection_requests_max {
+            self.retired.set(true);
+        }
+    }
+
+    fn request_ends(&self) {
+        self.requests_open.set(self.requests_open.get().saturating_sub(1));
+        if self.requests_open.get() == 0 {
+            self.worker.busy.set(self.worker.busy.get().saturating_sub(1));
+            self.idle_since.set(Instant::now());
+            self.activity.first_received.set(None);
+        }
+    }
+}
+
+/// Seconds since the epoch.
+fn now_sec() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn record_handshake(
+    worker: &Worker,
+    established: &Established,
+    accepted: Instant,
+    first_received: Option<Instant>,
+) {
+    let now = Instant::now();
+    let first = first_received.unwrap_or(accepted);
+    let mut stats = worker.stats.borrow_mut();
+    let slot = stats.host(&established.host.name);
+    let (stage, result) = if established.resumed {
+        (Stage::HandshakeResumed, HandshakeResult::Resumed)
+    } else {
+        (Stage::HandshakeFull, HandshakeResult::Full)
+    };
+    stats.record(slot, Stage::ClientHello, first.duration_since(accepted));
+    stats.record(slot, stage, now.duration_since(first));
+    stats.handshake(Some(slot), result);
+    stats.judged(slot, established.client.verdict.reason);
+}
+
+fn record_refusal(
+    worker: &Worker,
+    client: SocketAddr,
+    accepted: Instant,
+    error: &HandshakeError,
+    stop: Stop,
+) {
+    let reason = match stop {
+        Stop::Handshake(refusal) => refusal.as_str(),
+        other => other.as_str(),
+    };
+    let mut stats = worker.stats.borrow_mut();
+    let slot = error.host.as_ref().map(|host| stats.host(&host.name));
+    stats.handshake(slot, HandshakeResult::Failed(reason));
+    if let (Some(slot), Some(client)) = (slot, &error.client) {
+        stats.judged(slot, client.verdict.reason);
+    }
+    worker.shared.access_log.handshake_failed(&HandshakeRecord {
+        time: SystemTime::now(),
+        client,
+        host: error.host.as_ref().map_or("", |host| host.name.as_str()),
+        sni: error.sni.as_deref().unwrap_or_default(),
+        tls_version: "",
+        tls_cipher: "",
+        client_auth: error.client.as_ref(),
+        reason,
+        detail: &error.detail,
+        elapsed: accepted.elapsed(),
+    });
+}
