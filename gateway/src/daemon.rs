@@ -1,1 +1,244 @@
-//! To come.
+//! The process: starts the parts in order, listens to signals, stops them in order.
+//!
+//! | signal | what happens |
+//! |---|---|
+//! | TERM, QUIT | no new connections, requests are finished, exit 0 within `timeout.drain`; a second one exits at once |
+//! | INT | the same, as from Ctrl-C |
+//! | HUP | the configuration files are read again; one error, and everything stays as it is |
+//! | USR1 | the access log is opened again |
+//!
+//! Owns no decision of its own: what is started with what is [`crate::config`]'s and
+//! [`crate::control`]'s to say.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Instant, SystemTime};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin;
+use crate::config::{Config, Live, Loaded, Sources, SteerMode};
+use crate::control::{Control, OpenError, Options};
+use crate::io::{RingError, probe};
+use crate::limits::{DRAIN_POLL, LOG_FLUSH_TIMEOUT};
+use crate::observe::{AccessLog, AccessLogError, FleetStatus};
+use crate::snapshot::Published;
+use crate::steer;
+use crate::tls::Acceptor;
+use crate::worker::{ListenError, Shared, Team};
+
+/// Why the gateway does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No io_uring.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Control(#[from] OpenError),
+    /// The access log cannot be written.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
+    /// An address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The admin API cannot be served.
+    #[error(transparent)]
+    Admin(#[from] admin::ServeError),
+    /// BoringSSL cannot be set up.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] boring::error::ErrorStack),
+    /// The kernel is to steer and cannot.
+    #[error("steer.mode is `kernel`, but {0}; set steer.mode to `auto` to start without")]
+    Steer(String),
+    /// Anything else that the system refuses.
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every connection was finished.
+    Drained,
+    /// `timeout.drain` passed, or a second signal came: connections were cut.
+    Cut,
+}
+
+/// Opens the store and runs until a signal ends it.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
+    let published = Arc::new(Published::default());
+    let options = Options { default_host: loaded.config.default_host.clone(), ..Options::default() };
+    let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
+    serve(loaded.config, Some(loaded.sources), control, published)
+}
+
+/// Runs on a control plane that is open already. Without `sources` SIGHUP has nothing to read.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn serve(
+    config: Config,
+    sources: Option<Sources>,
+    control: Arc<Control>,
+    published: Arc<Published>,
+) -> Result<Ended, StartError> {
+    probe()?;
+    let steering = steering(config.steer_mode)?;
+    let access_log = AccessLog::start(&config.access_log)?;
+    let (workers, listen) = (config.workers, config.listen.clone());
+    let listen_admin = admin::Listen {
+        socket: config.admin_socket.clone(),
+        tcp: config.admin_listen,
+        token_file: config.admin_token_file.clone(),
+    };
+    let live = Arc::new(Live::new(config));
+    let shared = Arc::new(Shared {
+        acceptor: Acceptor::new()?,
+        published: published.clone(),
+        live: live.clone(),
+        access_log: access_log.clone(),
+        connections: AtomicUsize::new(0),
+    });
+    let team = Arc::new(Team::start(&shared, workers, &listen, steering)?);
+    let state = admin::State {
+        control: control.clone(),
+        published,
+        fleet: team.clone(),
+        live: live.clone(),
+        access_log: access_log.clone(),
+        started: SystemTime::now(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("the runtime of the admin API", error))?;
+    let ended = runtime.block_on(async {
+        let admin = admin::serve(listen_admin, state).await?;
+        let admin = tokio::spawn(admin);
+        for address in &listen {
+            tracing::info!(%address, workers, "listening");
+        }
+        let mut signals = Signals::new()?;
+        let ended = wait(&mut signals, &team, &live, sources.as_ref(), &control, &access_log).await;
+        admin.abort();
+        Ok::<_, StartError>(ended)
+    })?;
+    access_log.finish(LOG_FLUSH_TIMEOUT);
+    tracing::info!(cut = ended == Ended::Cut, "stopped");
+    Ok(ended)
+}
+
+/// What steering will do, and why not more.
+fn steering(mode: SteerMode) -> Result<FleetStatus, StartError> {
+    let reason = match (mode, steer::load()) {
+        (SteerMode::Kernel, Err(error)) => return Err(StartError::Steer(error.to_string())),
+        (SteerMode::Off, _) => None,
+        (_, Err(error)) => Some(error.to_string()),
+        (_, Ok(_)) => Some("connections are not steered by host yet: any worker serves any".into()),
+    };
+    if let Some(reason) = &reason {
+        tracing::info!(reason, "steering is off");
+    }
+    Ok(FleetStatus { steering: "off".into(), steering_reason: reason, ..FleetStatus::default() })
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        let open =
+            |kind| signal(kind).map_err(|error| StartError::System("signals cannot be had", error));
+        Ok(Self {
+            hangup: open(SignalKind::hangup())?,
+            interrupt: open(SignalKind::interrupt())?,
+            quit: open(SignalKind::quit())?,
+            terminate: open(SignalKind::terminate())?,
+            user1: open(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for a signal that means to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Listens to signals until one of them, or the end of all workers, ends the run.
+async fn wait(
+    signals: &mut Signals,
+    team: &Team,
+    live: &Live,
+    sources: Option<&Sources>,
+    control: &Control,
+    access_log: &AccessLog,
+) -> Ended {
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => reload(live, sources, control),
+            _ = signals.user1.recv() => access_log.reopen(),
+            _ = signals.interrupt.recv() => break,
+            _ = signals.quit.recv() => break,
+            _ = signals.terminate.recv() => break,
+        }
+    }
+    let deadline = Instant::now() + live.load().drain_timeout;
+    tracing::info!(
+        seconds = live.load().drain_timeout.as_secs(),
+        "stopping: requests are finished; a second signal stops at once"
+    );
+    team.drain();
+    loop {
+        if team.has_ended() {
+            return Ended::Drained;
+        }
+        if Instant::now() >= deadline {
+            tracing::warn!("timeout.drain passed: the remaining connections are cut");
+            return Ended::Cut;
+        }
+        tokio::select! {
+            () = signals.stop() => return Ended::Cut,
+            () = tokio::time::sleep(DRAIN_POLL) => {}
+        }
+    }
+}
+
+/// Reads the configuration files again; one error, and everything stays as it is.
+fn reload(live: &Live, sources: Option<&Sources>, control: &Control) {
+    let Some(sources) = sources else {
+        tracing::info!("there are no configuration files to read again");
+        return;
+    };
+    match Config::load(sources) {
+        Err(errors) => {
+            for line in errors.to_string().lines() {
+                tracing::error!("{line}");
+            }
+            tracing::error!("the configuration stays as it was");
+        }
+        Ok(loaded) => {
+            for key in live.reload(&loaded.config) {
+                tracing::warn!(key, "this key changed and takes effect at the next start");
+            }
+            if let Err(error) = control.set_default_host(loaded.config.default_host) {
+                tracing::error!(%error, "host.default stays as it was");
+            }
+            tracing::info!(files = loaded.files.len(), "the configuration was read again");
+        }
+    }
+}
+

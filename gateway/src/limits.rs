@@ -50,6 +50,10 @@ pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
 pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// How long that may take.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a stopping worker, and the process above it, looks whether the last connection ended.
+pub const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long the access-log writer has to write what is queued when the process ends.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a worker lets go of origin connections that nobody uses.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 

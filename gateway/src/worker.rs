@@ -24,7 +24,7 @@ use crate::connection::{self, Stop};
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Listener, Socket};
-use crate::limits::{ACCEPTS_IN_FLIGHT, COLLECT_TIMEOUT, SWEEP_INTERVAL};
+use crate::limits::{ACCEPTS_IN_FLIGHT, COLLECT_TIMEOUT, DRAIN_POLL, SWEEP_INTERVAL};
 use crate::observe::{AccessLog, Fleet, FleetStatus, Stage, WorkerStats};
 use crate::snapshot::Published;
 use crate::tls::Acceptor;
@@ -308,9 +308,6 @@ async fn run(
         }
     }
 }
-
-/// How often a draining worker looks whether its last connection has ended.
-const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// Accepts until the listener is closed.
 async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
