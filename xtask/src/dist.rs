@@ -39,12 +39,14 @@ pub(crate) fn dist() -> Result<()> {
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
     let root = shell::root();
+    let packaging = root.join("gateway/packaging");
     let copies = [
         (program.clone(), "bin/postern"),
         (root.join("LICENSE"), "LICENSE"),
+        (packaging.join("postern.service"), "systemd/postern.service"),
         (
-            root.join("gateway/packaging/postern.service"),
-            "systemd/postern.service",
+            packaging.join("postern.sysusers"),
+            "systemd/postern.sysusers",
         ),
     ];
     for (from, to) in copies {
