@@ -4,6 +4,8 @@
 //! to a terminal, nor turn the direction of the text around it, nor grow without bound. Does not
 //! know what is logged.
 
+use std::cell::Cell;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -28,6 +30,7 @@ impl<'b> Object<'b> {
     }
 
     fn key(&mut self, key: &'static str) {
+        self.out.reserve(key.len() + 4);
         if !self.first {
             self.out.push(b',');
         }
@@ -94,11 +97,23 @@ impl<'b> Object<'b> {
 
     /// An address with its port.
     pub(super) fn address(&mut self, key: &'static str, value: SocketAddr) {
-        use std::io::Write;
         self.key(key);
         self.out.push(b'"');
-        // Writing into a vector does not fail, and an address needs no escaping.
-        drop(write!(self.out, "{value}"));
+        match value {
+            // What formatting does, several times as fast: this is in every line.
+            SocketAddr::V4(v4) => {
+                for (index, octet) in v4.ip().octets().into_iter().enumerate() {
+                    if index > 0 {
+                        self.out.push(b'.');
+                    }
+                    digits(self.out, u64::from(octet), 1);
+                }
+                self.out.push(b':');
+                digits(self.out, u64::from(v4.port()), 1);
+            }
+            // Writing into a vector does not fail, and an address needs no escaping.
+            SocketAddr::V6(v6) => drop(write!(self.out, "{v6}")),
+        }
         self.out.push(b'"');
     }
 
@@ -113,9 +128,12 @@ impl<'b> Object<'b> {
 fn text(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     let end = out.len() + limits::ACCESS_LOG_FIELD_BYTES_MAX;
-    // Nearly every text is short and harmless: look once, copy once.
-    let harmless = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
-    if value.len() <= limits::ACCESS_LOG_FIELD_BYTES_MAX && value.bytes().all(harmless) {
+    // Nearly every text is short and harmless: look once, copy once. Without an early end the
+    // compiler looks at many bytes at a time.
+    let harmless = |byte: u8| (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\');
+    if value.len() <= limits::ACCESS_LOG_FIELD_BYTES_MAX
+        && value.bytes().fold(true, |good, byte| good & harmless(byte))
+    {
         out.extend_from_slice(value.as_bytes());
         out.push(b'"');
         return;
@@ -170,6 +188,10 @@ fn is_dangerous(character: char) -> bool {
 
 /// A number with leading zeros up to `width`.
 fn digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
+    if value < 10 && width == 1 {
+        out.push(digit(value));
+        return;
+    }
     // 20 digits hold every u64.
     let mut buffer = [b'0'; 20];
     let mut count = 0;
@@ -177,17 +199,41 @@ fn digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
         if value == 0 && count >= width {
             break;
         }
-        *place = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        *place = digit(value % 10);
         value /= 10;
         count += 1;
     }
     out.extend_from_slice(buffer.get(buffer.len() - count..).unwrap_or_default());
 }
 
+/// The last digit of a number below 10.
+fn digit(value: u64) -> u8 {
+    b'0' | value.to_le_bytes()[0] & 0xf
+}
+
+/// `2026-11-21T01:22:09.`, with the second it stands for.
+type Second = (u64, [u8; 20]);
+
+thread_local! {
+    /// Thousands of lines are of the same second: its text is made once.
+    static SECOND: Cell<Second> = const { Cell::new((u64::MAX, [0; 20])) };
+}
+
 fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
     // Times before 1970 cannot come from a clock that is set.
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (second, mut text) = SECOND.get();
+    if second != since.as_secs() {
+        text = civil(since.as_secs());
+        SECOND.set((since.as_secs(), text));
+    }
+    out.extend_from_slice(&text);
+    digits(out, u64::from(since.subsec_millis()), 3);
+    out.push(b'Z');
+}
+
+fn civil(seconds: u64) -> [u8; 20] {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
     // Civil date from days, by eras of 400 years that begin in March (the "civil_from_days"
     // algorithm of Howard Hinnant, public domain): leap days fall at the end of a year.
     let shifted = days + 719_468;
@@ -203,18 +249,20 @@ fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
         month_from_march - 9
     };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let mut text = Vec::with_capacity(20);
     for (value, width, after) in [
-        (year, 4, b'-'),
+        // A clock beyond the year 9999 is not set.
+        (year.min(9_999), 4, b'-'),
         (month, 2, b'-'),
         (day, 2, b'T'),
         (second / 3_600, 2, b':'),
         (second / 60 % 60, 2, b':'),
         (second % 60, 2, b'.'),
-        (u64::from(since.subsec_millis()), 3, b'Z'),
     ] {
-        digits(out, value, width);
-        out.push(after);
+        digits(&mut text, value, width);
+        text.push(after);
     }
+    text.try_into().unwrap_or([b'0'; 20])
 }
 
 #[cfg(test)]
