@@ -112,6 +112,10 @@ pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
 /// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
 /// read from (back-pressure).
 pub const H2_SEND_BUFFER: usize = 128 * 1024;
+/// Idle time after which an origin connection may have been closed by the origin at the moment a
+/// request goes out on it; below it no copy of the request is kept for a second attempt. Origins'
+/// keep-alive timeouts are seconds.
+pub const STALE_AFTER: Duration = Duration::from_millis(50);
 /// Bytes of the buffer that each direction of a tunnel (WebSocket) has: one TLS record.
 pub const TUNNEL_BUFFER: usize = 16 * 1024;
 

@@ -207,6 +207,7 @@ fn prepare(
     let id = account.id.to_header();
     let told = Told {
         client: judged.facts.source.ip(),
+        client_address: &connection.client_address,
         host: &notes.authority,
         request_id: &id,
         certificate: (host.site.mtls != MtlsMode::Off).then_some(&judged.facts.client),

@@ -157,10 +157,17 @@ impl Connection {
         let idle = self.tunables.idle_timeout;
         let header = self.tunables.header_timeout;
         // Whatever else it does: a client has to take what it asked for.
-        if let Some(since) = self.activity.sending_since.get() {
-            let due = since + idle;
+        if self.activity.sending.get() {
+            let taken = self.activity.bytes_out.get();
+            let (seen, since) = self.taken.get();
+            if seen != taken || since.is_none() {
+                self.taken.set((taken, Some(now)));
+                return Ok(now + header.min(idle));
+            }
+            let due = since.map_or(now, |since| since + idle);
             return if due <= now { Err(Stop::SlowReader) } else { Ok(due.min(now + header)) };
         }
+        self.taken.set((0, None));
         if self.requests_open.get() > 0 {
             // The exchange with the origin has timeouts of its own.
             return Ok(now + header.min(idle));

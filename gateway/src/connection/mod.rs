@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use ::http::HeaderValue;
 use boring::x509::X509;
 
 pub use stop::Stop;
@@ -115,6 +116,11 @@ struct Connection {
     requests_open: Cell<usize>,
     requests_total: Cell<usize>,
     idle_since: Cell<Instant>,
+    /// How much the client had taken of what is being sent when somebody last looked, and since
+    /// when it has been so much.
+    taken: Cell<(u64, Option<Instant>)>,
+    /// The client's address as the origin is told it.
+    client_address: HeaderValue,
     /// No further request is wanted on it.
     retired: Cell<bool>,
     /// A request's body was left unread: closing at once would cost the client its answer.
@@ -167,6 +173,9 @@ impl Connection {
             requests_open: Cell::new(0),
             requests_total: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
+            taken: Cell::default(),
+            client_address: HeaderValue::from_str(&source.ip().to_string())
+                .unwrap_or(HeaderValue::from_static("unknown")),
             retired: Cell::new(false),
             unread: Cell::new(false),
             tunnel: RefCell::new(None),

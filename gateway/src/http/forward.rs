@@ -19,6 +19,7 @@ use super::body::{Exchange, RequestBody, ResponseBody};
 use super::connect::{OriginError, OriginStream, connect};
 use super::tunnel::OriginEnd;
 use super::upstream::{Lease, Pool, Sender};
+use crate::limits::STALE_AFTER;
 use crate::rules::Permit;
 use crate::snapshot::Origin;
 
@@ -137,15 +138,18 @@ async fn send(
     match sender {
         Sender::Http1(mut lease) => {
             *request.version_mut() = Version::HTTP_11;
-            let again = (lease.reused && is_repeatable(&request)).then(|| copy_of(&request));
+            // A copy of the head is for the case that the origin closes while the request is on
+            // its way. That happens to connections that lay idle, not to busy ones.
+            let risky = lease.idle.is_some_and(|idle| idle >= STALE_AFTER);
+            let again = (risky && is_repeatable(&request)).then(|| copy_of(&request));
             if let Err(error) = lease.sender.ready().await {
-                return Err(if lease.reused { Unsent::Stale(request) } else { Unsent::Failed(error) });
+                return Err(if lease.idle.is_some() { Unsent::Stale(request) } else { Unsent::Failed(error) });
             }
             let (parts, incoming) = match lease.sender.try_send_request(request).await {
                 Ok(response) => response.into_parts(),
                 Err(mut error) => {
                     return Err(match (error.take_message(), again) {
-                        (Some(request), _) if lease.reused => Unsent::Stale(request),
+                        (Some(request), _) if lease.idle.is_some() => Unsent::Stale(request),
                         (None, Some(request)) => Unsent::Stale(request),
                         _ => Unsent::Failed(error.into_error()),
                     });

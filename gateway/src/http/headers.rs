@@ -33,6 +33,8 @@ const CF_CERT_REVOKED: HeaderName = HeaderName::from_static("cf-cert-revoked");
 pub struct Told<'a> {
     /// The client's address.
     pub client: IpAddr,
+    /// The same as text.
+    pub client_address: &'a HeaderValue,
     /// The authority that the client asked for.
     pub host: &'a str,
     /// The request id.
@@ -137,7 +139,7 @@ pub fn for_origin(headers: &mut HeaderMap, told: &Told<'_>, via: &'static str) {
     headers.remove(X_FORWARDED_PROTO);
     headers.remove(FORWARDED);
     if told.x_forwarded {
-        insert(headers, X_FORWARDED_FOR, &told.client.to_string());
+        headers.insert(X_FORWARDED_FOR, told.client_address.clone());
         insert(headers, X_FORWARDED_HOST, told.host);
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
@@ -220,9 +222,12 @@ mod tests {
         map
     }
 
+    const ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
+
     fn told(id: &HeaderValue) -> Told<'_> {
         Told {
             client: [192, 0, 2, 1].into(),
+            client_address: &ADDRESS,
             host: "api.example.test",
             request_id: id,
             certificate: None,

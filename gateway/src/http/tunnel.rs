@@ -3,7 +3,6 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, Write};
 
 use super::connect::OriginStream;
-use crate::io::{Activity, TlsStream};
+use crate::io::TlsStream;
 use crate::limits::TUNNEL_BUFFER;
 
 /// The origin's end of a tunnel.
@@ -32,11 +31,9 @@ pub async fn relay(
     mut origin: OriginEnd,
     idle: Duration,
 ) -> io::Result<(u64, u64)> {
-    let activity = client.activity();
     let mut up = Direction::new(client_early);
     let mut down = Direction::new(std::mem::take(&mut origin.early));
-    let last = Rc::new(Activity::default());
-    last.received.set(Some(Instant::now()));
+    let mut last = Instant::now();
     let mut deadline = std::pin::pin!(tokio::time::sleep(idle));
     std::future::poll_fn(|cx| {
         let before = (up.bytes, down.bytes);
@@ -46,11 +43,10 @@ pub async fn relay(
             return Poll::Ready(Ok((up.bytes, down.bytes)));
         }
         if before != (up.bytes, down.bytes) {
-            last.received.set(Some(Instant::now()));
+            last = Instant::now();
         }
         while deadline.as_mut().poll(cx).is_ready() {
-            let heard = [last.received.get(), activity.received.get()].into_iter().flatten().max();
-            let due = heard.unwrap_or_else(Instant::now) + idle;
+            let due = last + idle;
             if due <= Instant::now() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }

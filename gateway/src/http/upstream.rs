@@ -44,13 +44,14 @@ pub struct Lease {
     pub(super) sender: http1::SendRequest<RequestBody>,
     pool: Rc<Pool>,
     key: u64,
-    /// It has carried requests before, so the origin may have closed it meanwhile.
-    pub(super) reused: bool,
+    /// How long it lay idle, when it has carried requests before: the origin may have closed it
+    /// meanwhile.
+    pub(super) idle: Option<Duration>,
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("reused", &self.reused).finish_non_exhaustive()
+        f.debug_struct("Lease").field("idle", &self.idle).finish_non_exhaustive()
     }
 }
 
@@ -99,10 +100,10 @@ impl Pool {
         }
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(&origin.key)?;
-        while let Some(Idle { sender, .. }) = kept.pop() {
+        while let Some(Idle { sender, since }) = kept.pop() {
             if !sender.is_closed() {
-                let pool = self.clone();
-                return Some(Sender::Http1(Lease { sender, pool, key: origin.key, reused: true }));
+                let (pool, idle) = (self.clone(), Some(since.elapsed()));
+                return Some(Sender::Http1(Lease { sender, pool, key: origin.key, idle }));
             }
         }
         None
@@ -123,7 +124,7 @@ impl Pool {
         let (sender, connection) =
             http1::handshake(stream).await.map_err(OriginError::Response)?;
         self.drive(connection);
-        Ok(Sender::Http1(Lease { sender, pool: self.clone(), key: origin.key, reused: false }))
+        Ok(Sender::Http1(Lease { sender, pool: self.clone(), key: origin.key, idle: None }))
     }
 
     async fn start_http2(
