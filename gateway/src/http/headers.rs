@@ -222,7 +222,7 @@ mod tests {
         map
     }
 
-    const ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
+    static ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
 
     fn told(id: &HeaderValue) -> Told<'_> {
         Told {

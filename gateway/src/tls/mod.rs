@@ -22,6 +22,9 @@ mod verdict;
 mod verify;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
 pub use identity::ClientAuth;
 pub use origin::{Alpn, OriginTls, OriginTlsError};
