@@ -77,12 +77,6 @@ pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Longest idle, origin and drain timeout: one day, as long as a streaming call may stay silent.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-/// Longest life of a session ticket: half a day (`tls.ticket_lifetime`), since a stolen ticket key
-/// opens what was resumed with it. More is refused.
-pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(12 * 60 * 60);
-/// Shortest life of a session ticket: less makes tickets useless to clients that poll.
-pub const TICKET_LIFETIME_MIN: Duration = Duration::from_secs(60);
-
 // --- HTTP limits that may be configured ------------------------------------------------------
 
 /// Smallest `limit.header_bytes`: hyper's own floor for its HTTP/1 buffer.
@@ -251,11 +245,11 @@ pub const BLOCK_DEFAULT_STATUS: u16 = 403;
 /// Content type of the answer to a blocked request when the rule names none.
 pub const BLOCK_DEFAULT_CONTENT_TYPE: &str = "text/plain";
 /// Answer to a blocked request when the rule names none.
-pub const BLOCK_DEFAULT_CONTENT: &str = "This request was refused by the access rules of this site.\n";
+pub const BLOCK_DEFAULT_CONTENT: &str =
+    "This request was refused by the access rules of this site.\n";
 
 const _: () = assert!(TIMEOUT_MIN.as_nanos() < PATIENCE_MAX.as_nanos());
 const _: () = assert!(PATIENCE_MAX.as_nanos() < TIMEOUT_MAX.as_nanos());
-const _: () = assert!(TICKET_LIFETIME_MIN.as_nanos() < TICKET_LIFETIME_MAX.as_nanos());
 const _: () = assert!(HEADER_COUNT_FLOOR * HEADER_BYTES_MIN < HEADER_BYTES_FLOOR);
 const _: () = assert!(HEADER_COUNT_CEILING * HEADER_BYTES_MIN < HEADER_BYTES_CEILING);
 const _: () = assert!(CHAIN_BYTES_FLOOR < CHAIN_BYTES_CEILING);

@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, CliError, Output};
-use crate::config::KEYS;
+use crate::config::{Change, KEYS};
 
 /// Write the manual pages into a directory
 #[derive(Debug, Args)]
@@ -62,7 +62,11 @@ impl Completions {
 fn postern_conf() -> String {
     let mut page = String::from(HEAD);
     for key in KEYS {
-        let when = if key.live { "Live" } else { "Needs a restart" };
+        let when = match key.change {
+            Change::Live => "Live",
+            Change::Reload => "Taken at SIGHUP",
+            Change::Restart => "Needs a restart",
+        };
         page.push_str(&format!(
             ".TP\n\\fB{}\\fR = {}\n{}\n{}; default \\fB{}\\fR. {when}.\n",
             roff(key.name),

@@ -9,7 +9,7 @@ use super::client::{Client, segment};
 use super::names::{OWN, str_of, text};
 use super::table::harmless;
 use super::{CliError, Output, json_text};
-use crate::config::{Config, Sources};
+use crate::config::{Change, Config, Sources};
 
 /// Read and tune configuration keys of a running gateway
 ///
@@ -113,11 +113,13 @@ impl Sysctl {
         let sources = file.map_or_else(Sources::default, |path| Sources::file(path));
         for assignment in Config::assignments(&sources)? {
             let place = format!("{}:{}", assignment.file.display(), assignment.line);
-            if !assignment.key.live {
-                problems.push(format!(
-                    "{place}: `{}` needs a restart of the gateway",
-                    assignment.key.name
-                ));
+            let needed = match assignment.key.change {
+                Change::Live => None,
+                Change::Reload => Some("is taken at SIGHUP"),
+                Change::Restart => Some("needs a restart of the gateway"),
+            };
+            if let Some(needed) = needed {
+                problems.push(format!("{place}: `{}` {needed}", assignment.key.name));
                 continue;
             }
             match set(client, assignment.key.name, &assignment.value) {

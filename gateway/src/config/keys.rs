@@ -1,4 +1,4 @@
-//! The one table of configuration keys: name, kind, default, range, whether it is live, one line
+//! The one table of configuration keys: name, kind, default, range, when a change takes effect, one line
 //! of explanation.
 //!
 //! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are
@@ -20,12 +20,35 @@ pub struct Key {
     pub kind: Kind,
     /// What holds when no file sets it.
     pub default: &'static str,
-    /// A running gateway takes a new value at once; otherwise it needs a restart.
-    pub live: bool,
+    /// When a new value takes effect.
+    pub change: Change,
     /// One line for people.
     pub doc: &'static str,
     pub(super) set: fn(&mut Config, &str) -> Result<(), ValueError>,
     pub(super) show: fn(&Config) -> String,
+}
+
+/// When a new value of a key takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// At once, by `postern sysctl -w`; and at SIGHUP.
+    Live,
+    /// When SIGHUP has the files read again.
+    Reload,
+    /// At the next start.
+    Restart,
+}
+
+impl Change {
+    /// `live`, `reload` or `restart`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        }
+    }
 }
 
 /// What a value looks like.
@@ -97,7 +120,7 @@ macro_rules! duration {
             name: $name,
             kind: Kind::Duration($min, $max),
             default: $default,
-            live: true,
+            change: Change::Live,
             doc: $doc,
             set: |config, text| {
                 value::duration(text, $min, $max).map(|value| config.tunables.$field = value)
@@ -113,7 +136,7 @@ macro_rules! number {
             name: $name,
             kind: Kind::$kind($min, $max),
             default: $default,
-            live: true,
+            change: Change::Live,
             doc: $doc,
             set: |config, text| {
                 let value = value::$reader(text, $min, $max)?;
@@ -132,7 +155,7 @@ macro_rules! switch {
             name: $name,
             kind: Kind::Switch,
             default: $default,
-            live: true,
+            change: Change::Live,
             doc: $doc,
             set: |config, text| value::switch(text).map(|value| config.tunables.$field = value),
             show: |config| value::show_switch(config.tunables.$field),
@@ -161,7 +184,7 @@ pub static KEYS: &[Key] = &[
         name: "listen",
         kind: Kind::Addresses,
         default: "*:443",
-        live: false,
+        change: Change::Restart,
         doc: "Where clients connect; every worker listens on every address. A file that sets it replaces what earlier files set.",
         set: |config, text| {
             for address in value::addresses(text)? {
@@ -188,7 +211,7 @@ pub static KEYS: &[Key] = &[
         name: "workers",
         kind: Kind::AutoCount(limits::WORKERS_MAX as u64),
         default: "auto",
-        live: false,
+        change: Change::Restart,
         doc: "Threads that serve connections, each with its own ring; `auto` is one for each CPU that the process may use.",
         set: |config, text| {
             config.workers = if text.eq_ignore_ascii_case("auto") {
@@ -206,7 +229,7 @@ pub static KEYS: &[Key] = &[
         name: "store.path",
         kind: Kind::Path,
         default: "/var/lib/postern/store.redb",
-        live: false,
+        change: Change::Restart,
         doc: "The file that keeps zones, hosts, certificates, CAs and rules; made when it is missing.",
         set: |config, text| value::path(text).map(|path| config.store_path = path),
         show: |config| config.store_path.display().to_string(),
@@ -215,7 +238,7 @@ pub static KEYS: &[Key] = &[
         name: "admin.socket",
         kind: Kind::Path,
         default: "/run/postern/admin.sock",
-        live: false,
+        change: Change::Restart,
         doc: "Unix socket of the admin API (mode 0660), which the commands use.",
         set: |config, text| value::path(text).map(|path| config.admin_socket = path),
         show: |config| config.admin_socket.display().to_string(),
@@ -224,7 +247,7 @@ pub static KEYS: &[Key] = &[
         name: "admin.listen",
         kind: Kind::LoopbackOrOff,
         default: "off",
-        live: false,
+        change: Change::Restart,
         doc: "Loopback address of the admin API for clients with a token, or `off`.",
         set: |config, text| {
             config.admin_listen = none(text, &["off", ""], loopback)?;
@@ -240,7 +263,7 @@ pub static KEYS: &[Key] = &[
         name: "log.level",
         kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
         default: "info",
-        live: false,
+        change: Change::Restart,
         doc: "How much the gateway tells of itself on standard error.",
         set: |config, text| value::word(text, LOG_LEVELS).map(|level| config.log_level = level),
         show: |config| value::show_word(&config.log_level, LOG_LEVELS),
@@ -249,7 +272,7 @@ pub static KEYS: &[Key] = &[
         name: "log.access",
         kind: Kind::Sink,
         default: "stdout",
-        live: false,
+        change: Change::Restart,
         doc: "Where the access log goes: one JSON object for each request and each failed handshake.",
         set: |config, text| {
             config.access_log = match text {
@@ -266,7 +289,7 @@ pub static KEYS: &[Key] = &[
         name: "host.default",
         kind: Kind::HostOrNone,
         default: "none",
-        live: false,
+        change: Change::Reload,
         doc: "The host that answers clients that send no SNI; with `none` they are refused.",
         set: |config, text| {
             config.default_host = none(text, &["none", ""], |text| {
@@ -285,7 +308,7 @@ pub static KEYS: &[Key] = &[
         name: "steer.mode",
         kind: Kind::Word(&["auto", "kernel", "handoff", "off"]),
         default: "auto",
-        live: false,
+        change: Change::Restart,
         doc: "Who brings a connection to the worker that owns its host: `kernel` (fails without eBPF), `handoff` between workers, `off` (any worker serves), `auto` (the kernel where it can).",
         set: |config, text| value::word(text, STEER_MODES).map(|mode| config.steer_mode = mode),
         show: |config| value::show_word(&config.steer_mode, STEER_MODES),
@@ -433,14 +456,6 @@ pub static KEYS: &[Key] = &[
         limits::CHAIN_BYTES_FLOOR,
         limits::CHAIN_BYTES_CEILING,
         "Bytes of a client's certificate chain; a larger one ends the handshake."
-    ),
-    duration!(
-        "tls.ticket_lifetime",
-        ticket_lifetime,
-        "1h",
-        limits::TICKET_LIFETIME_MIN,
-        limits::TICKET_LIFETIME_MAX,
-        "How long a TLS session can be resumed; ticket keys are replaced as often."
     ),
     switch!(
         "forward.x_forwarded",

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::error::suggest;
 use super::syntax::KeyName;
-use super::{Config, KEYS, Key, Tunables, key};
+use super::{Change, Config, KEYS, Key, Tunables, key};
 
 /// The current configuration of the process.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub struct Setting {
     pub default: &'static str,
     /// Whether it can be set while the gateway runs.
     pub live: bool,
+    /// When a new value takes effect: `live`, `reload` (SIGHUP) or `restart`.
+    pub change: &'static str,
     /// What values it takes, in words.
     pub kind: String,
     /// One line for people.
@@ -48,11 +50,13 @@ pub enum SettingError {
         /// What was probably meant.
         suggestion: Option<&'static str>,
     },
-    /// It is read at the start only.
-    #[error("`{key}` needs a restart: set it in postern.conf and restart the gateway")]
+    /// It comes from the files only, at a start or at SIGHUP.
+    #[error("`{key}` {}", from_files(*change))]
     NeedsRestart {
         /// The key.
         key: &'static str,
+        /// When a new value takes effect.
+        change: Change,
     },
     /// Not a value of its kind, out of its range, or against another key.
     #[error("`{key}`: {message}{}", also(help.as_deref()))]
@@ -71,6 +75,15 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
         || "; `postern sysctl -a` names all keys".into(),
         |near| format!("; did you mean `{near}`?"),
     )
+}
+
+fn from_files(change: Change) -> &'static str {
+    match change {
+        Change::Live | Change::Reload => {
+            "comes from the files: set it in postern.conf and send SIGHUP"
+        }
+        Change::Restart => "needs a restart: set it in postern.conf and restart the gateway",
+    }
 }
 
 fn also(help: Option<&str>) -> String {
@@ -120,8 +133,11 @@ impl Live {
     /// See [`SettingError`]; then nothing changes.
     pub fn set(&self, name: &str, value: &str) -> Result<Setting, SettingError> {
         let key = find(name)?;
-        if !key.live {
-            return Err(SettingError::NeedsRestart { key: key.name });
+        if key.change != Change::Live {
+            return Err(SettingError::NeedsRestart {
+                key: key.name,
+                change: key.change,
+            });
         }
         let mut current = self.lock();
         let mut config = current.clone();
@@ -142,15 +158,15 @@ impl Live {
         Ok(setting(key, &current))
     }
 
-    /// Takes the live keys of a configuration that was read again. Answers the keys that differ
-    /// but need a restart: they stay as they are.
+    /// Takes what SIGHUP may change of a configuration that was read again. Answers the keys that
+    /// differ but need a restart: they stay as they are.
     pub fn reload(&self, config: &Config) -> Vec<&'static str> {
         let mut current = self.lock();
-        let differ = KEYS
-            .iter()
-            .filter(|key| !key.live && (key.show)(&current) != (key.show)(config));
+        let restart = KEYS.iter().filter(|key| key.change == Change::Restart);
+        let differ = restart.filter(|key| (key.show)(&current) != (key.show)(config));
         let differ = differ.map(|key| key.name).collect();
         current.tunables = config.tunables;
+        current.default_host.clone_from(&config.default_host);
         self.tunables.store(Arc::new(config.tunables));
         differ
     }
@@ -166,7 +182,8 @@ fn setting(key: &Key, config: &Config) -> Setting {
         key: key.name,
         value: (key.show)(config),
         default: key.default,
-        live: key.live,
+        live: key.change == Change::Live,
+        change: key.change.as_str(),
         kind: key.kind.describe(),
         description: key.doc,
     }
@@ -189,6 +206,7 @@ fn find(name: &str) -> Result<&'static Key, SettingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostname::HostName;
     use std::time::Duration;
 
     #[test]
@@ -199,7 +217,10 @@ mod tests {
         assert_eq!(live.get("timeout/idle").unwrap().value, "5s");
         assert_eq!(
             live.set("workers", "2"),
-            Err(SettingError::NeedsRestart { key: "workers" })
+            Err(SettingError::NeedsRestart {
+                key: "workers",
+                change: Change::Restart
+            })
         );
         let unknown = live.set("timeout.idel", "5s").unwrap_err();
         assert_eq!(
@@ -235,8 +256,16 @@ mod tests {
         let mut config = Config::default();
         config.tunables.idle_timeout = Duration::from_secs(1);
         config.store_path = "/elsewhere".into();
+        config.default_host = HostName::parse("a.example").ok();
         assert_eq!(live.reload(&config), ["store.path"]);
         assert_eq!(live.load().idle_timeout, Duration::from_secs(1));
+        assert_eq!(live.get("host.default").unwrap().value, "a.example");
+        assert!(
+            live.set("host.default", "none")
+                .unwrap_err()
+                .to_string()
+                .contains("SIGHUP")
+        );
         assert_eq!(
             live.get("store.path").unwrap().value,
             Config::default().store_path.display().to_string()

@@ -13,7 +13,7 @@ mod value;
 
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::Sources;
-pub use keys::{KEYS, Key, Kind, key};
+pub use keys::{Change, KEYS, Key, Kind, key};
 pub use live::{Live, Setting, SettingError};
 
 use std::collections::HashMap;
@@ -87,8 +87,6 @@ pub struct Tunables {
     pub origin_idle_max: usize,
     /// `trust.chain_bytes`
     pub chain_bytes_max: usize,
-    /// `tls.ticket_lifetime`
-    pub ticket_lifetime: Duration,
     /// `forward.x_forwarded`
     pub x_forwarded: bool,
     /// `forward.forwarded`
