@@ -248,6 +248,36 @@ pub const BLOCK_DEFAULT_CONTENT_TYPE: &str = "text/plain";
 pub const BLOCK_DEFAULT_CONTENT: &str =
     "This request was refused by the access rules of this site.\n";
 
+/// Tokens of the admin API.
+pub const TOKENS_MAX: usize = 1_000;
+/// Longest life of a token in days.
+pub const TOKEN_DAYS_MAX: u32 = 3650;
+
+// --- Admin API -------------------------------------------------------------------------------
+
+/// Connections to the admin API at once; further ones wait in the listener's queue.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Bytes of a request's body: a ruleset of 10,000 rules has a few MiB. More is answered 413.
+pub const ADMIN_BODY_BYTES_MAX: usize = 16 << 20;
+/// How long a request's head may take to come, and a connection may idle between requests.
+pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take in all, its body included. Then it is answered 504; a change that
+/// had begun is still finished.
+pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// Items of a list's page when the client names no number.
+pub const PER_PAGE_DEFAULT: usize = 20;
+/// Items of a list's page at most; more asked for gives so many.
+pub const PER_PAGE_MAX: usize = 1_000;
+/// Requests with one token in a burst; beyond it [`TOKEN_REQUESTS_PER_SECOND`] go on.
+pub const TOKEN_REQUESTS_BURST: u32 = 400;
+/// Requests a second with one token; more are answered 429.
+pub const TOKEN_REQUESTS_PER_SECOND: u32 = 200;
+/// Failed authentications a second of everybody together; beyond it they are answered 429 without
+/// a look at the token.
+pub const TOKEN_FAILURES_PER_SECOND: u32 = 10;
+
+const _: () = assert!(ADMIN_REQUEST_TIMEOUT.as_nanos() < CLI_TIMEOUT.as_nanos());
+const _: () = assert!(PER_PAGE_DEFAULT <= PER_PAGE_MAX);
 const _: () = assert!(TIMEOUT_MIN.as_nanos() < PATIENCE_MAX.as_nanos());
 const _: () = assert!(PATIENCE_MAX.as_nanos() < TIMEOUT_MAX.as_nanos());
 const _: () = assert!(HEADER_COUNT_FLOOR * HEADER_BYTES_MIN < HEADER_BYTES_FLOOR);

@@ -1,1 +1,241 @@
-//! To come.
+//! The admin API over HTTP: Cloudflare's shapes under `/client/v4`, what Cloudflare has no
+//! resource for under `/postern/v1`, and `/metrics`, `/livez`, `/readyz`.
+//!
+//! Owns sockets, authentication, the wire format and the table of failures. Decides nothing about
+//! zones, certificates or rules: that is [`crate::control`]. Runs on an ordinary runtime of its own,
+//! never on a worker.
+
+mod auth;
+mod client_certificates;
+mod envelope;
+mod fault;
+mod health;
+mod hosts;
+mod listener;
+mod query;
+mod rulesets;
+mod server;
+mod server_certificates;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod zones;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+
+pub use self::listener::{AdminError, Bound, Listen};
+
+use self::auth::Rates;
+use self::fault::Fault;
+use crate::config::Live;
+use crate::control::{ChangeError, Control, Id};
+use crate::observe::{AccessLog, Fleet};
+use crate::snapshot::Published;
+
+/// What the API speaks about.
+#[derive(Clone)]
+pub struct State {
+    /// Zones, hosts, certificates, rules.
+    pub control: Arc<Control>,
+    /// What the data path runs on now.
+    pub published: Arc<Published>,
+    /// The workers.
+    pub fleet: Arc<dyn Fleet>,
+    /// What can be tuned.
+    pub tunables: Arc<Live>,
+    /// For its count of dropped lines.
+    pub access_log: AccessLog,
+    /// When the process started.
+    pub started: SystemTime,
+}
+
+/// The state of the API itself.
+struct Context {
+    state: State,
+    rates: Rates,
+}
+
+type Shared = axum::extract::State<Arc<Context>>;
+
+impl Context {
+    /// Runs work of the control plane where it may wait for the disk. It is finished even when
+    /// the client is gone by then.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Control) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let control = self.state.control.clone();
+        let done = tokio::task::spawn_blocking(move || work(&control)).await;
+        match done {
+            Ok(answer) => Ok(answer?),
+            Err(_panicked) => {
+                let message =
+                    "The change failed inside; nothing was changed. The log has the reason";
+                Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message))
+            }
+        }
+    }
+
+    /// Checks an account id: there is one account.
+    fn account(&self, id: &str) -> Result<Id, Fault> {
+        let id: Id = id.parse()?;
+        if id == self.state.control.model().account {
+            return Ok(id);
+        }
+        let message = format!("There is no account `{id}`; zones answer the one there is");
+        Err(Fault::new(StatusCode::NOT_FOUND, 7003, message))
+    }
+}
+
+/// Serves the API until the future is dropped.
+///
+/// # Errors
+/// The sockets cannot be bound, see [`AdminError`].
+pub async fn serve(listen: Listen, state: State) -> Result<(), AdminError> {
+    let bound = Bound::bind(&listen).await?;
+    serve_bound(bound, state).await;
+    Ok(())
+}
+
+/// Serves the API on sockets that were bound before, until the future is dropped.
+pub async fn serve_bound(bound: Bound, state: State) {
+    let context = Arc::new(Context {
+        state,
+        rates: Rates::new(),
+    });
+    server::run(bound, router(context)).await;
+}
+
+fn router(context: Arc<Context>) -> Router {
+    let zone = "/client/v4/zones/{zone}";
+    let at = |rest: &str| format!("{zone}{rest}");
+    let rulesets = at("/rulesets");
+    Router::new()
+        .route("/client/v4/zones", get(zones::list).post(zones::create))
+        .route(zone, get(zones::show).delete(zones::delete))
+        .route("/client/v4/accounts", get(zones::accounts))
+        .route(
+            &at("/client_certificates"),
+            get(client_certificates::list).post(client_certificates::issue),
+        )
+        .route(
+            &at("/client_certificates/{id}"),
+            get(client_certificates::show)
+                .delete(client_certificates::revoke)
+                .patch(client_certificates::reactivate),
+        )
+        .route(
+            &at("/certificate_authorities/hostname_associations"),
+            get(hosts::associations).put(hosts::associate),
+        )
+        .route(
+            &at("/custom_certificates"),
+            get(server_certificates::list).post(server_certificates::upload),
+        )
+        .route(
+            &at("/custom_certificates/{id}"),
+            get(server_certificates::show)
+                .patch(server_certificates::replace)
+                .delete(server_certificates::delete),
+        )
+        .route(&rulesets, get(rulesets::list).post(rulesets::create))
+        .route(
+            &at("/rulesets/phases/{phase}/entrypoint"),
+            get(rulesets::entrypoint).put(rulesets::set_entrypoint),
+        )
+        .route(
+            &at("/rulesets/phases/{phase}/entrypoint/versions"),
+            get(rulesets::entrypoint_versions),
+        )
+        .route(
+            &at("/rulesets/phases/{phase}/entrypoint/versions/{version}"),
+            get(rulesets::entrypoint_version),
+        )
+        .route(
+            &at("/rulesets/{ruleset}"),
+            get(rulesets::show)
+                .put(rulesets::replace)
+                .delete(rulesets::delete),
+        )
+        .route(
+            &at("/rulesets/{ruleset}/rules"),
+            post(rulesets::create_rule),
+        )
+        .route(
+            &at("/rulesets/{ruleset}/rules/{rule}"),
+            axum::routing::patch(rulesets::update_rule).delete(rulesets::delete_rule),
+        )
+        .route(&at("/rulesets/{ruleset}/versions"), get(rulesets::versions))
+        .route(
+            &at("/rulesets/{ruleset}/versions/{version}"),
+            get(rulesets::version),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/hosts",
+            get(hosts::list_of).post(hosts::create),
+        )
+        .route("/postern/v1/hosts", get(hosts::list))
+        .route(
+            "/postern/v1/hosts/{host}",
+            get(hosts::show).patch(hosts::update).delete(hosts::delete),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/client_certificates",
+            post(client_certificates::create),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/authorities",
+            get(zones::authorities),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/server_certificates/development",
+            post(server_certificates::develop),
+        )
+        .route(
+            "/postern/v1/development_authority",
+            get(server_certificates::development),
+        )
+        .route("/postern/v1/expressions/preview", post(rulesets::preview))
+        .route("/postern/v1/tokens", get(tokens::list).post(tokens::create))
+        .route(
+            "/postern/v1/tokens/{id}",
+            axum::routing::delete(tokens::delete),
+        )
+        .route("/postern/v1/status", get(health::status))
+        .route("/postern/v1/sysctl", get(health::settings))
+        .route(
+            "/postern/v1/sysctl/{key}",
+            put(health::set).get(health::setting),
+        )
+        .route("/metrics", get(health::metrics))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .fallback(|uri: Uri| async move { Fault::no_route(uri.path()) })
+        .method_not_allowed_fallback(|method: Method| async move {
+            let message = format!("Method {method} not available for that URI");
+            Fault::new(StatusCode::METHOD_NOT_ALLOWED, 7001, message)
+        })
+        .layer(from_fn_with_state(context.clone(), auth::admit))
+        .layer(from_fn(wrap))
+        .with_state(context)
+}
+
+/// Gives the envelope to failures that the framework answers by itself.
+async fn wrap(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let fails = status.is_client_error() || status.is_server_error();
+    if !fails || response.extensions().get::<envelope::Enveloped>().is_some() {
+        return response;
+    }
+    let reason = status.canonical_reason().unwrap_or("the request failed");
+    Fault::new(status, 1000, reason).into_response()
+}

@@ -18,6 +18,7 @@ use super::model::{
 use super::moment::Moment;
 use super::seal::Seal;
 use super::store::{Store, StoreError, Table, Write};
+use super::tokens::Token;
 use crate::hostname::HostName;
 
 /// What a finished draft asks for.
@@ -242,6 +243,16 @@ impl<'c> Draft<'c> {
         self.write(Table::Rulesets, ruleset.id.as_bytes().to_vec(), None);
         self.remove_all(Table::RulesetVersions, ruleset.id.as_bytes())?;
         self.remove_all(Table::Rules, ruleset.id.as_bytes())
+    }
+
+    pub(super) fn put_token(&mut self, token: Arc<Token>) {
+        self.write(Table::Tokens, token.id.as_bytes().to_vec(), Some(encode(&*token)));
+        Arc::make_mut(&mut self.model.tokens).insert(token.digest.clone(), token);
+    }
+
+    pub(super) fn remove_token(&mut self, token: &Token) {
+        self.write(Table::Tokens, token.id.as_bytes().to_vec(), None);
+        Arc::make_mut(&mut self.model.tokens).remove(&token.digest);
     }
 
     /// Marks a serial as revoked by its CA, or no longer.

@@ -20,6 +20,7 @@ use super::model::{
 use super::moment::Moment;
 use super::seal::{Seal, SealError, Sealed};
 use super::store::{Store, StoreError, Table, Write};
+use super::tokens::Token;
 use crate::hostname::HostName;
 
 pub(super) const TRUST_EPOCH_KEY: &[u8] = b"trust_epoch";
@@ -199,6 +200,8 @@ pub(super) fn load(store: &dyn Store, identity: Identity) -> Result<(Model, Inde
     })?;
     model.associations = Arc::new(associations);
 
+    let tokens: Vec<Token> = records(store, Table::Tokens)?;
+    model.tokens = Arc::new(tokens.into_iter().map(|t| (t.digest.clone(), Arc::new(t))).collect());
     model.rulesets = Arc::new(rulesets(store)?);
     model.revoked = Arc::new(revoked(store, model.revision)?);
     let index = Index::load(store)?;

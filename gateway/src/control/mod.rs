@@ -26,6 +26,7 @@ mod store;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod x509;
 mod zones;
 
@@ -49,6 +50,7 @@ pub use self::moment::Moment;
 pub use self::rulesets::{NewRule, Position, RulePatch, VersionNote};
 pub use self::seal::{Seal, SealError, Secret};
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
+pub use self::tokens::{NewToken, Scope, Token};
 pub use self::x509::{Details, Subject, X509Error};
 
 use self::client_certificates::Index;

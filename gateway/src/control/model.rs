@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Id, Uuid};
 use super::moment::Moment;
 use super::seal::Sealed;
+use super::tokens::Token;
 use crate::hostname::HostName;
 use crate::snapshot::{MtlsMode, OriginProtocol};
 
@@ -324,6 +325,8 @@ pub struct Model {
     pub server_certificates: Arc<BTreeMap<Uuid, Arc<ServerCertificate>>>,
     /// By zone and phase.
     pub rulesets: Arc<BTreeMap<(Id, Phase), Arc<Ruleset>>>,
+    /// By the digest of the secret.
+    pub tokens: Arc<BTreeMap<String, Arc<Token>>>,
     /// By CA.
     pub revoked: Arc<BTreeMap<Uuid, Revoked>>,
 }
@@ -340,6 +343,7 @@ impl Model {
             associations: Arc::default(),
             server_certificates: Arc::default(),
             rulesets: Arc::default(),
+            tokens: Arc::default(),
             revoked: Arc::default(),
         }
     }

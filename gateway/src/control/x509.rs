@@ -50,6 +50,9 @@ pub enum X509Error {
     /// A server certificate that cannot serve.
     #[error("the server certificate is refused: {0}")]
     Server(String),
+    /// A CA that cannot be believed.
+    #[error("the CA certificate is refused: {0}")]
+    Authority(String),
     /// BoringSSL refused something that was expected to work.
     #[error("the certificate cannot be made: {0}")]
     Crypto(String),

@@ -1,0 +1,128 @@
+//! How the gateway is: `/metrics`, `/livez`, `/readyz`, `/postern/v1/status`, and what can be tuned
+//! under `/postern/v1/sysctl`.
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::fault::Fault;
+use super::query::{Json, Parameters};
+use super::{Shared, envelope};
+use crate::observe::{self, WorkerStats, metrics};
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Set {
+    value: serde_json::Value,
+}
+
+/// Answers as long as this runtime runs.
+pub(super) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Whether new connections are welcome.
+pub(super) async fn readyz(State(context): Shared) -> Response {
+    if context.state.fleet.ready() {
+        return "ok\n".into_response();
+    }
+    let reason = if context.state.fleet.status().draining {
+        "draining"
+    } else {
+        "starting"
+    };
+    let mut response = (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response();
+    response.extensions_mut().insert(envelope::Enveloped);
+    response
+}
+
+pub(super) async fn metrics(State(context): Shared) -> Response {
+    let state = &context.state;
+    let workers = state.fleet.collect().await;
+    let snapshot = state.published.load();
+    let process = metrics::Process {
+        started: state.started,
+        generation: snapshot.generation,
+        trust_epoch: snapshot.trust_epoch,
+        hosts: snapshot.hosts.len(),
+        access_log_dropped: state.access_log.dropped(),
+        draining: state.fleet.status().draining,
+    };
+    let text = metrics::render(&workers, &process);
+    ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()
+}
+
+pub(super) async fn status(State(context): Shared) -> Response {
+    let state = &context.state;
+    let workers = state.fleet.collect().await;
+    let sum = WorkerStats::sum(&workers);
+    let fleet = state.fleet.status();
+    let snapshot = state.published.load();
+    let model = state.control.model();
+    let latency = |quantile| {
+        sum.quantile(observe::Stage::Total, quantile)
+            .map(|time| time.as_secs_f64())
+    };
+    envelope::result(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_seconds": state.started.elapsed().unwrap_or_default().as_secs(),
+        "ready": state.fleet.ready(),
+        "draining": fleet.draining,
+        "workers": fleet.workers,
+        "workers_answering": workers.len(),
+        "steering": { "mode": fleet.steering, "reason": fleet.steering_reason },
+        "generation": snapshot.generation,
+        "trust_epoch": snapshot.trust_epoch,
+        "store_revision": model.revision,
+        "account_id": model.account,
+        "zones": model.zones.len(),
+        "hosts": model.hosts.len(),
+        "hosts_served": snapshot.hosts.len(),
+        "requests_total": sum.requests_total(),
+        "latency_seconds": { "p50": latency(0.5), "p99": latency(0.99), "p999": latency(0.999) },
+        "access_log_dropped": state.access_log.dropped(),
+    }))
+}
+
+pub(super) async fn settings(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let begins = parameters.text("prefix").unwrap_or_default();
+    let mut all = context.state.tunables.all();
+    all.retain(|setting| setting.key.starts_with(begins));
+    Ok(envelope::result(all))
+}
+
+pub(super) async fn setting(
+    State(context): Shared,
+    Path(key): Path<String>,
+) -> Result<Response, Fault> {
+    Ok(envelope::result(context.state.tunables.get(&key)?))
+}
+
+/// Sets a live key until the next start or reload; files are not written.
+pub(super) async fn set(
+    State(context): Shared,
+    Path(key): Path<String>,
+    Json(body): Json<Set>,
+) -> Result<Response, Fault> {
+    let text = match &body.value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) => number.to_string(),
+        serde_json::Value::Bool(yes) => yes.to_string(),
+        _ => {
+            return Err(Fault::body(
+                "value: a text, a number or a boolean is expected",
+            ));
+        }
+    };
+    let setting = context.state.tunables.set(&key, &text)?;
+    tracing::info!(key = setting.key, value = %setting.value, "a setting was changed");
+    Ok(envelope::result(setting))
+}
