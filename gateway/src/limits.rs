@@ -248,6 +248,8 @@ pub const BLOCK_DEFAULT_CONTENT_TYPE: &str = "text/plain";
 pub const BLOCK_DEFAULT_CONTENT: &str =
     "This request was refused by the access rules of this site.\n";
 
+/// Changes that the audit log keeps; the oldest are forgotten first.
+pub const AUDIT_REVISIONS_MAX: u64 = 1_000_000;
 /// Tokens of the admin API.
 pub const TOKENS_MAX: usize = 1_000;
 /// Longest life of a token in days.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{Json, MaybeJson, Parameters};
+use super::query::{As, Json, MaybeJson, Parameters};
 use super::{Shared, envelope, zones};
 use crate::control::{CertificateQuery, ClientCertificate, FindBy, Moment, Status, Subject, Uuid};
 
@@ -69,18 +69,22 @@ fn shown(certificate: &ClientCertificate) -> Value {
 
 pub(super) async fn issue(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<Issue>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     let issued = context
-        .run(move |control| control.issue_certificate(zone, &body.csr, body.validity_days))
+        .run(intent, move |control| {
+            control.issue_certificate(zone, &body.csr, body.validity_days)
+        })
         .await?;
     Ok(envelope::result(shown(&issued)))
 }
 
 pub(super) async fn create(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
@@ -95,7 +99,9 @@ pub(super) async fn create(
     };
     let days = body.validity_days;
     let fresh = context
-        .run(move |control| control.create_certificate(zone, &subject, days))
+        .run(intent, move |control| {
+            control.create_certificate(zone, &subject, days)
+        })
         .await?;
     let mut answer = shown(&fresh.certificate);
     if let Some(answer) = answer.as_object_mut() {
@@ -106,6 +112,7 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
@@ -143,7 +150,7 @@ pub(super) async fn list(
         limit: page.size,
     };
     let found = context
-        .run(move |control| control.certificates(zone, &query))
+        .run(intent, move |control| control.certificates(zone, &query))
         .await?;
     let items = found.certificates.iter().map(shown).collect();
     Ok(envelope::list(items, &page, found.total))
@@ -151,30 +158,33 @@ pub(super) async fn list(
 
 pub(super) async fn show(
     State(context): Shared,
+    As(intent): As,
     Path((zone, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     let id: Uuid = id.parse()?;
     let found = context
-        .run(move |control| control.certificate(zone, id))
+        .run(intent, move |control| control.certificate(zone, id))
         .await?;
     Ok(envelope::result(shown(&found)))
 }
 
 pub(super) async fn revoke(
     State(context): Shared,
+    As(intent): As,
     Path((zone, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     let id: Uuid = id.parse()?;
     let revoked = context
-        .run(move |control| control.revoke_certificate(zone, id))
+        .run(intent, move |control| control.revoke_certificate(zone, id))
         .await?;
     Ok(envelope::result(shown(&revoked)))
 }
 
 pub(super) async fn reactivate(
     State(context): Shared,
+    As(intent): As,
     Path((zone, id)): Path<(String, String)>,
     MaybeJson(body): MaybeJson<Reactivate>,
 ) -> Result<Response, Fault> {
@@ -187,7 +197,7 @@ pub(super) async fn reactivate(
         ));
     }
     let restored = context
-        .run(move |control| control.restore_certificate(zone, id))
+        .run(intent, move |control| control.restore_certificate(zone, id))
         .await?;
     Ok(envelope::result(shown(&restored)))
 }

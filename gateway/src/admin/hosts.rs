@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{Json, Parameters};
+use super::query::{As, Json, Parameters};
 use super::{Shared, envelope, zones};
 use crate::control::{
     AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, Uuid,
@@ -80,6 +80,7 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
 
 pub(super) async fn create(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
@@ -91,7 +92,7 @@ pub(super) async fn create(
         certificate: body.certificate_id,
     };
     let host = context
-        .run(move |control| control.create_host(zone, new))
+        .run(intent, move |control| control.create_host(zone, new))
         .await?;
     Ok(envelope::result(shown(
         &context.state.control.model(),
@@ -132,6 +133,7 @@ pub(super) async fn show(
 
 pub(super) async fn update(
     State(context): Shared,
+    As(intent): As,
     Path(host): Path<String>,
     Json(body): Json<Update>,
 ) -> Result<Response, Fault> {
@@ -142,7 +144,7 @@ pub(super) async fn update(
         certificate: body.certificate_id,
     };
     let host = context
-        .run(move |control| control.update_host(&name, patch))
+        .run(intent, move |control| control.update_host(&name, patch))
         .await?;
     Ok(envelope::result(shown(
         &context.state.control.model(),
@@ -152,12 +154,13 @@ pub(super) async fn update(
 
 pub(super) async fn delete(
     State(context): Shared,
+    As(intent): As,
     Path(host): Path<String>,
 ) -> Result<Response, Fault> {
     let name = HostName::parse(&host)?;
     let answer = json!({ "name": name.as_str() });
     context
-        .run(move |control| control.delete_host(&name))
+        .run(intent, move |control| control.delete_host(&name))
         .await?;
     Ok(envelope::result(answer))
 }
@@ -188,6 +191,7 @@ pub(super) async fn associations(
 
 pub(super) async fn associate(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<Associate>,
 ) -> Result<Response, Fault> {
@@ -202,7 +206,9 @@ pub(super) async fn associate(
         .collect::<Result<_, _>>()?;
     let set = set_of(body.mtls_certificate_id);
     let set = context
-        .run(move |control| control.set_associations(zone, set, wanted))
+        .run(intent, move |control| {
+            control.set_associations(zone, set, wanted)
+        })
         .await?;
     Ok(envelope::result(names(&set)))
 }

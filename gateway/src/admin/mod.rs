@@ -5,6 +5,7 @@
 //! zones, certificates or rules: that is [`crate::control`]. Runs on an ordinary runtime of its own,
 //! never on a worker.
 
+mod audit;
 mod auth;
 mod client_certificates;
 mod envelope;
@@ -36,7 +37,7 @@ pub use self::listener::{AdminError, Bound, Listen};
 use self::auth::Rates;
 use self::fault::Fault;
 use crate::config::Live;
-use crate::control::{ChangeError, Control, Id};
+use crate::control::{ChangeError, Control, Id, Intent};
 use crate::observe::{AccessLog, Fleet};
 use crate::snapshot::Published;
 
@@ -70,10 +71,11 @@ impl Context {
     /// the client is gone by then.
     async fn run<T: Send + 'static>(
         &self,
+        intent: Intent,
         work: impl FnOnce(&Control) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<T, Fault> {
         let control = self.state.control.clone();
-        let done = tokio::task::spawn_blocking(move || work(&control)).await;
+        let done = tokio::task::spawn_blocking(move || control.with_intent(intent, work)).await;
         match done {
             Ok(answer) => Ok(answer?),
             Err(_panicked) => {
@@ -209,6 +211,7 @@ fn router(context: Arc<Context>) -> Router {
             "/postern/v1/tokens/{id}",
             axum::routing::delete(tokens::delete),
         )
+        .route("/postern/v1/audit", get(audit::list))
         .route("/postern/v1/status", get(health::status))
         .route("/postern/v1/sysctl", get(health::settings))
         .route(
@@ -228,10 +231,22 @@ fn router(context: Arc<Context>) -> Router {
         .with_state(context)
 }
 
-/// Gives the envelope to failures that the framework answers by itself.
+/// Gives the envelope to failures that the framework answers by itself, and leaves the result out
+/// of answers about what was only tried, as Cloudflare does.
 async fn wrap(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let tried = path.starts_with("/client/v4/")
+        && request.method() != Method::GET
+        && request.uri().query().is_some_and(|query| {
+            query
+                .split('&')
+                .any(|pair| matches!(pair, "dry_run=true" | "dry_run=1"))
+        });
     let response = next.run(request).await;
     let status = response.status();
+    if tried && status == StatusCode::OK {
+        return envelope::result(serde_json::Value::Null);
+    }
     let fails = status.is_client_error() || status.is_server_error();
     if !fails || response.extensions().get::<envelope::Enveloped>().is_some() {
         return response;

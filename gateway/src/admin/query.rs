@@ -12,7 +12,9 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use super::auth::Actor;
 use super::fault::Fault;
+use crate::control::Intent;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, PER_PAGE_DEFAULT, PER_PAGE_MAX};
 
 /// A JSON body.
@@ -60,6 +62,32 @@ async fn bytes(body: Body) -> Result<axum::body::Bytes, Fault> {
             );
             Fault::new(StatusCode::PAYLOAD_TOO_LARGE, 6008, message)
         })
+}
+
+/// With what intent a request changes something: as whom, and whether only to try it
+/// (`dry_run=true`).
+pub(super) struct As(pub(super) Intent);
+
+impl<S: Send + Sync> FromRequestParts<S> for As {
+    type Rejection = Fault;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Fault> {
+        let parameters = Parameters::from_request_parts(parts, state).await?;
+        let dry_run = match parameters.text("dry_run") {
+            None | Some("false" | "0") => false,
+            Some("true" | "1") => true,
+            // A guess in either direction would surprise somebody.
+            Some(_) => return Err(Fault::parameter("dry_run: `true` or `false` is expected")),
+        };
+        let actor = parts
+            .extensions
+            .get::<Actor>()
+            .map_or("unknown", |Actor(name)| name);
+        Ok(Self(Intent {
+            actor: actor.into(),
+            dry_run,
+        }))
+    }
 }
 
 /// The parameters after the `?`, each once.

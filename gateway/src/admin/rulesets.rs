@@ -11,11 +11,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
-use super::query::Json;
+use super::query::{As, Json};
 use super::{Shared, envelope, zones};
 use crate::control::{
-    ChangeError, Control, Id, NewRule, Noun, Phase, Position, RulePatch, RuleRecord, Ruleset, Uuid,
-    VersionNote,
+    ChangeError, Control, Id, Intent, NewRule, Noun, Phase, Position, RulePatch, RuleRecord,
+    Ruleset, Uuid, VersionNote,
 };
 use crate::rules;
 
@@ -271,6 +271,7 @@ pub(super) async fn list(
 
 pub(super) async fn create(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<RulesetBody>,
 ) -> Result<Response, Fault> {
@@ -282,7 +283,7 @@ pub(super) async fn create(
     };
     let rules = RulesetBody::rules(body.rules.unwrap_or_default())?;
     let made = context
-        .run(move |control| {
+        .run(intent, move |control| {
             if control.model().rulesets.contains_key(&(zone, wanted)) {
                 let key = wanted.as_str().into();
                 return Err(ChangeError::Exists {
@@ -309,17 +310,19 @@ pub(super) async fn show(
 
 pub(super) async fn replace(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
     Json(body): Json<RulesetBody>,
 ) -> Result<Response, Fault> {
     let control = &context.state.control;
     let zone = zones::find(&control.model(), &zone)?;
     let phase = control.ruleset(zone, ruleset.parse()?)?.phase;
-    set(&context, zone, phase, body).await
+    set(&context, intent, zone, phase, body).await
 }
 
 async fn set(
     context: &super::Context,
+    intent: Intent,
     zone: Id,
     phase: Phase,
     body: RulesetBody,
@@ -327,7 +330,7 @@ async fn set(
     body.check(Some(phase))?;
     let rules = body.rules.map(RulesetBody::rules).transpose()?;
     let made = context
-        .run(move |control| {
+        .run(intent, move |control| {
             let rules = match rules {
                 Some(rules) => rules,
                 None => kept(control, zone, phase),
@@ -359,12 +362,13 @@ fn kept(control: &Control, zone: Id, phase: Phase) -> Vec<NewRule> {
 
 pub(super) async fn delete(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     let ruleset: Id = ruleset.parse()?;
     context
-        .run(move |control| control.delete_ruleset(zone, ruleset))
+        .run(intent, move |control| control.delete_ruleset(zone, ruleset))
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -384,15 +388,17 @@ pub(super) async fn entrypoint(
 
 pub(super) async fn set_entrypoint(
     State(context): Shared,
+    As(intent): As,
     Path((zone, name)): Path<(String, String)>,
     Json(body): Json<RulesetBody>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
-    set(&context, zone, phase(&name)?, body).await
+    set(&context, intent, zone, phase(&name)?, body).await
 }
 
 pub(super) async fn create_rule(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
@@ -401,7 +407,9 @@ pub(super) async fn create_rule(
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let rule = body.new_rule("")?;
     let made = context
-        .run(move |control| control.create_rule(zone, ruleset, rule, position.as_ref()))
+        .run(intent, move |control| {
+            control.create_rule(zone, ruleset, rule, position.as_ref())
+        })
         .await
         .map_err(one_rule)?;
     Ok(envelope::result(shown(&made)))
@@ -409,6 +417,7 @@ pub(super) async fn create_rule(
 
 pub(super) async fn update_rule(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset, rule)): Path<(String, String, String)>,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
@@ -420,7 +429,9 @@ pub(super) async fn update_rule(
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let patch = body.patch();
     let made = context
-        .run(move |control| control.update_rule(zone, ruleset, rule, patch, position.as_ref()))
+        .run(intent, move |control| {
+            control.update_rule(zone, ruleset, rule, patch, position.as_ref())
+        })
         .await
         .map_err(one_rule)?;
     Ok(envelope::result(shown(&made)))
@@ -441,18 +452,22 @@ fn one_rule(fault: Fault) -> Fault {
 
 pub(super) async fn delete_rule(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset, rule)): Path<(String, String, String)>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     let (ruleset, rule): (Id, Id) = (ruleset.parse()?, rule.parse()?);
     let left = context
-        .run(move |control| control.delete_rule(zone, ruleset, rule))
+        .run(intent, move |control| {
+            control.delete_rule(zone, ruleset, rule)
+        })
         .await?;
     Ok(envelope::result(shown(&left)))
 }
 
 pub(super) async fn versions(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let control = &context.state.control;
@@ -460,21 +475,23 @@ pub(super) async fn versions(
     let current = control.ruleset(zone, ruleset.parse()?)?;
     let id = current.id;
     let notes = context
-        .run(move |control| control.ruleset_versions(zone, id))
+        .run(intent, move |control| control.ruleset_versions(zone, id))
         .await?;
     Ok(envelope::result(shown_versions(&current, &notes)))
 }
 
 pub(super) async fn version(
     State(context): Shared,
+    As(intent): As,
     Path((zone, ruleset, version)): Path<(String, String, String)>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
-    show_version(&context, zone, ruleset.parse()?, &version).await
+    show_version(&context, intent, zone, ruleset.parse()?, &version).await
 }
 
 pub(super) async fn entrypoint_versions(
     State(context): Shared,
+    As(intent): As,
     Path((zone, name)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let control = &context.state.control;
@@ -482,23 +499,25 @@ pub(super) async fn entrypoint_versions(
     let current = control.entrypoint(zone, phase(&name)?)?;
     let id = current.id;
     let notes = context
-        .run(move |control| control.ruleset_versions(zone, id))
+        .run(intent, move |control| control.ruleset_versions(zone, id))
         .await?;
     Ok(envelope::result(shown_versions(&current, &notes)))
 }
 
 pub(super) async fn entrypoint_version(
     State(context): Shared,
+    As(intent): As,
     Path((zone, name, version)): Path<(String, String, String)>,
 ) -> Result<Response, Fault> {
     let control = &context.state.control;
     let zone = zones::find(&control.model(), &zone)?;
     let id = control.entrypoint(zone, phase(&name)?)?.id;
-    show_version(&context, zone, id, &version).await
+    show_version(&context, intent, zone, id, &version).await
 }
 
 async fn show_version(
     context: &super::Context,
+    intent: Intent,
     zone: Id,
     ruleset: Id,
     version: &str,
@@ -507,7 +526,9 @@ async fn show_version(
         return Err(Fault::parameter("the version is a number"));
     };
     let found = context
-        .run(move |control| control.ruleset_version(zone, ruleset, version))
+        .run(intent, move |control| {
+            control.ruleset_version(zone, ruleset, version)
+        })
         .await?;
     Ok(envelope::result(shown(&found)))
 }

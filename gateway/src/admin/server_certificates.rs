@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{Json, Parameters};
+use super::query::{As, Json, Parameters};
 use super::{Shared, envelope, zones};
 use crate::control::{Moment, ServerCertificate, Uuid};
 use crate::hostname::HostName;
@@ -70,13 +70,14 @@ fn check_bundle(method: Option<&str>) -> Result<(), Fault> {
 
 pub(super) async fn upload(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<Upload>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     check_bundle(body.bundle_method.as_deref())?;
     let made = context
-        .run(move |control| {
+        .run(intent, move |control| {
             control.upload_server_certificate(zone, &body.certificate, &body.private_key)
         })
         .await?;
@@ -121,6 +122,7 @@ pub(super) async fn show(
 
 pub(super) async fn replace(
     State(context): Shared,
+    As(intent): As,
     Path((zone, id)): Path<(String, String)>,
     Json(body): Json<Replace>,
 ) -> Result<Response, Fault> {
@@ -140,25 +142,31 @@ pub(super) async fn replace(
         ));
     };
     let made = context
-        .run(move |control| control.replace_server_certificate(zone, id, &certificate, &key))
+        .run(intent, move |control| {
+            control.replace_server_certificate(zone, id, &certificate, &key)
+        })
         .await?;
     Ok(envelope::result(shown(&made)))
 }
 
 pub(super) async fn delete(
     State(context): Shared,
+    As(intent): As,
     Path((zone, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
     let id: Uuid = id.parse()?;
     context
-        .run(move |control| control.delete_server_certificate(zone, id))
+        .run(intent, move |control| {
+            control.delete_server_certificate(zone, id)
+        })
         .await?;
     Ok(envelope::result(json!({ "id": id })))
 }
 
 pub(super) async fn develop(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
     Json(body): Json<Develop>,
 ) -> Result<Response, Fault> {
@@ -169,14 +177,16 @@ pub(super) async fn develop(
         .map(|text| HostName::parse(text))
         .collect::<Result<_, _>>()?;
     let made = context
-        .run(move |control| control.develop_server_certificate(zone, &names))
+        .run(intent, move |control| {
+            control.develop_server_certificate(zone, &names)
+        })
         .await?;
     Ok(envelope::result(shown(&made)))
 }
 
-pub(super) async fn development(State(context): Shared) -> Result<Response, Fault> {
+pub(super) async fn development(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
     let authority = context
-        .run(crate::control::Control::development_authority)
+        .run(intent, crate::control::Control::development_authority)
         .await?;
     Ok(envelope::result(json!({
         "id": authority.id,

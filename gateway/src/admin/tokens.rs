@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{Json, Parameters};
+use super::query::{As, Json, Parameters};
 use super::{Shared, envelope};
 use crate::control::{Id, Moment, NewToken, Scope, Token};
 
@@ -37,6 +37,7 @@ fn shown(token: &Token) -> Value {
 
 pub(super) async fn create(
     State(context): Shared,
+    As(intent): As,
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
     let Create {
@@ -52,7 +53,7 @@ pub(super) async fn create(
         days,
     };
     let (token, secret) = context
-        .run(move |control| control.create_token(new))
+        .run(intent, move |control| control.create_token(new))
         .await?;
     let mut answer = shown(&token);
     if let Some(answer) = answer.as_object_mut() {
@@ -75,9 +76,12 @@ pub(super) async fn list(
 
 pub(super) async fn delete(
     State(context): Shared,
+    As(intent): As,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     let id: Id = id.parse()?;
-    context.run(move |control| control.delete_token(id)).await?;
+    context
+        .run(intent, move |control| control.delete_token(id))
+        .await?;
     Ok(envelope::result(json!({ "id": id })))
 }

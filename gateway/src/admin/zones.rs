@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Shared;
 use super::envelope;
 use super::fault::Fault;
-use super::query::{Json, Parameters};
+use super::query::{As, Json, Parameters};
 use crate::control::{Id, Model, Moment, Zone};
 
 #[derive(Deserialize)]
@@ -104,6 +104,7 @@ pub(super) async fn list(
 
 pub(super) async fn create(
     State(context): Shared,
+    As(intent): As,
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
     if let Some(id) = body.account.and_then(|account| account.id) {
@@ -114,7 +115,7 @@ pub(super) async fn create(
         return Err(Fault::bad(1004, message).at("/type"));
     }
     let zone = context
-        .run(move |control| control.create_zone(&body.name))
+        .run(intent, move |control| control.create_zone(&body.name))
         .await?;
     Ok(envelope::result(shown(
         &context.state.control.model(),
@@ -134,10 +135,13 @@ pub(super) async fn show(
 
 pub(super) async fn delete(
     State(context): Shared,
+    As(intent): As,
     Path(zone): Path<String>,
 ) -> Result<Response, Fault> {
     let id = find(&context.state.control.model(), &zone)?;
-    context.run(move |control| control.delete_zone(id)).await?;
+    context
+        .run(intent, move |control| control.delete_zone(id))
+        .await?;
     Ok(envelope::result(json!({ "id": id })))
 }
 

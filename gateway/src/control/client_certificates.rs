@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 
 use boring::hash::{MessageDigest, hash};
 use boring::x509::{X509, X509Req};
+use serde_json::json;
 
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
@@ -404,7 +405,7 @@ impl Control {
                 status_since: draft.now.seconds(),
                 not_after: details.not_after,
             };
-            put_entry(draft, zone, entry);
+            put_entry(draft, zone, None, entry);
             draft.write(
                 Table::CertificateBodies,
                 row_key(zone, sequence),
@@ -542,11 +543,12 @@ impl Control {
         let entry = self.change(|draft| {
             // Read again under the writer's lock: somebody may have been faster.
             let mut entry = self.entry(zone, id)?;
+            let old = entry;
             if entry.status != status {
                 let serial = self.fill(zone, &entry, &body)?.details.serial;
                 entry.status = status;
                 entry.status_since = draft.now.seconds();
-                put_entry(draft, zone, entry);
+                put_entry(draft, zone, Some(old), entry);
                 draft.set_revoked(entry.authority, &serial, status == Status::Revoked);
             }
             Ok(entry)
@@ -607,8 +609,16 @@ impl Control {
     }
 }
 
-fn put_entry(draft: &mut Draft<'_>, zone: Id, entry: Entry) {
+fn put_entry(draft: &mut Draft<'_>, zone: Id, old: Option<Entry>, entry: Entry) {
     let key = row_key(zone, entry.sequence);
     draft.write(Table::CertificateIndex, key, Some(entry.encode()));
+    let shown = |entry: Entry| json!({ "zone": zone, "status": entry.status.as_str() });
+    let (before, after) = (old.map(shown), shown(entry));
+    draft.note(
+        Noun::ClientCertificate,
+        entry.id,
+        before.as_ref(),
+        Some(&after),
+    );
     draft.index(IndexChange::Put(zone, entry));
 }

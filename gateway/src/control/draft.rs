@@ -3,13 +3,15 @@
 //! Owns the pairing of the two, so that no operation can change one and forget the other. Does
 //! not validate: the operations do.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Control;
+use super::audit::{AuditEntry, Intent, Note, redacted};
 use super::client_certificates::IndexChange;
+use super::error::Noun;
 use super::id::{ID_BYTES, Id, Uuid};
 use super::load::{self, TRUST_EPOCH_KEY};
 use super::model::{
@@ -20,6 +22,7 @@ use super::seal::Seal;
 use super::store::{Store, StoreError, Table, Write};
 use super::tokens::Token;
 use crate::hostname::HostName;
+use crate::limits::AUDIT_REVISIONS_MAX;
 
 /// What a finished draft asks for.
 pub(super) struct Done {
@@ -41,6 +44,7 @@ pub(super) struct Draft<'c> {
     index: Vec<IndexChange>,
     data_path: bool,
     trust_moved: bool,
+    notes: Vec<Note>,
 }
 
 /// Serialises a record. Records are plain data with text keys, for which JSON cannot fail.
@@ -60,17 +64,36 @@ impl<'c> Draft<'c> {
             index: Vec::new(),
             data_path: false,
             trust_moved: false,
+            notes: Vec::new(),
         }
     }
 
     /// `None` when nothing was changed.
-    pub(super) fn finish(mut self) -> Option<Done> {
+    pub(super) fn finish(mut self, intent: &Intent) -> Option<Done> {
         if self.trust_moved {
             self.model.trust_epoch += 1;
             let epoch = self.model.trust_epoch.to_be_bytes().to_vec();
             self.write(Table::Meta, TRUST_EPOCH_KEY.to_vec(), Some(epoch));
         }
-        (!self.writes.is_empty()).then_some(Done {
+        if self.writes.is_empty() {
+            return None;
+        }
+        let revision = self.model.revision;
+        let entry = AuditEntry {
+            revision,
+            at: self.now,
+            actor: intent.actor.to_string(),
+            changes: std::mem::take(&mut self.notes),
+        };
+        self.write(
+            Table::Audit,
+            revision.to_be_bytes().to_vec(),
+            Some(encode(&entry)),
+        );
+        if let Some(oldest) = revision.checked_sub(AUDIT_REVISIONS_MAX) {
+            self.write(Table::Audit, oldest.to_be_bytes().to_vec(), None);
+        }
+        Some(Done {
             model: self.model,
             writes: self.writes,
             index: self.index,
@@ -94,6 +117,22 @@ impl<'c> Draft<'c> {
         self.writes.push(Write { table, key, value });
     }
 
+    /// Notes for the audit log what becomes of one thing.
+    pub(super) fn note<T: Serialize + ?Sized>(
+        &mut self,
+        noun: Noun,
+        key: impl ToString,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) {
+        self.notes.push(Note {
+            noun: noun.to_string(),
+            key: key.to_string(),
+            before: before.and_then(redacted),
+            after: after.and_then(redacted),
+        });
+    }
+
     pub(super) fn index(&mut self, change: IndexChange) {
         self.index.push(change);
     }
@@ -110,12 +149,16 @@ impl<'c> Draft<'c> {
             zone.id.as_bytes().to_vec(),
             Some(encode(&zone)),
         );
+        let old = self.model.zones.get(&zone.id).cloned();
+        self.note(Noun::Zone, &zone.name, old.as_deref(), Some(&zone));
         Arc::make_mut(&mut self.model.zones).insert(zone.id, Arc::new(zone));
     }
 
     pub(super) fn remove_zone(&mut self, id: Id) {
-        self.write(Table::Zones, id.as_bytes().to_vec(), None);
-        Arc::make_mut(&mut self.model.zones).remove(&id);
+        if let Some(zone) = Arc::make_mut(&mut self.model.zones).remove(&id) {
+            self.write(Table::Zones, id.as_bytes().to_vec(), None);
+            self.note(Noun::Zone, &zone.name, Some(&*zone), None);
+        }
     }
 
     pub(super) fn put_host(&mut self, host: HostRecord) {
@@ -125,13 +168,17 @@ impl<'c> Draft<'c> {
             host.name.as_str().as_bytes().to_vec(),
             Some(encode(&host)),
         );
+        let old = self.model.hosts.get(&host.name).cloned();
+        self.note(Noun::Host, &host.name, old.as_deref(), Some(&host));
         Arc::make_mut(&mut self.model.hosts).insert(host.name.clone(), Arc::new(host));
     }
 
     pub(super) fn remove_host(&mut self, name: &HostName) {
-        self.data_path = true;
-        self.write(Table::Hosts, name.as_str().as_bytes().to_vec(), None);
-        Arc::make_mut(&mut self.model.hosts).remove(name);
+        if let Some(host) = Arc::make_mut(&mut self.model.hosts).remove(name) {
+            self.data_path = true;
+            self.write(Table::Hosts, name.as_str().as_bytes().to_vec(), None);
+            self.note(Noun::Host, name, Some(&*host), None);
+        }
     }
 
     pub(super) fn put_authority(&mut self, authority: Authority) {
@@ -141,6 +188,13 @@ impl<'c> Draft<'c> {
             authority.id.as_bytes().to_vec(),
             Some(encode(&authority)),
         );
+        let old = self.model.authorities.get(&authority.id).cloned();
+        self.note(
+            Noun::Authority,
+            authority.id,
+            old.as_deref(),
+            Some(&authority),
+        );
         Arc::make_mut(&mut self.model.authorities).insert(authority.id, Arc::new(authority));
     }
 
@@ -148,7 +202,9 @@ impl<'c> Draft<'c> {
     pub(super) fn remove_authority(&mut self, id: Uuid) -> Result<(), StoreError> {
         self.trust_moves();
         self.write(Table::Authorities, id.as_bytes().to_vec(), None);
-        Arc::make_mut(&mut self.model.authorities).remove(&id);
+        if let Some(authority) = Arc::make_mut(&mut self.model.authorities).remove(&id) {
+            self.note(Noun::Authority, id, Some(&*authority), None);
+        }
         self.remove_all(Table::Revoked, id.as_bytes())?;
         Arc::make_mut(&mut self.model.revoked).remove(&id);
         Ok(())
@@ -161,57 +217,81 @@ impl<'c> Draft<'c> {
         set: AuthoritySet,
         names: BTreeSet<HostName>,
     ) {
-        let key = load::association_key(zone, set);
-        let associations = &mut self.model.associations;
-        if names.is_empty() {
-            if associations.contains_key(&(zone, set)) {
-                Arc::make_mut(associations).remove(&(zone, set));
-                self.trust_moves();
-                self.write(Table::Associations, key, None);
-            }
+        let texts = |names: &BTreeSet<HostName>| -> Vec<String> {
+            names.iter().map(|name| name.as_str().to_owned()).collect()
+        };
+        let old = self
+            .model
+            .associations
+            .get(&(zone, set))
+            .map(|names| texts(names));
+        let new = (!names.is_empty()).then(|| texts(&names));
+        if old == new {
             return;
         }
-        let texts: Vec<&str> = names.iter().map(HostName::as_str).collect();
-        let value = encode(&texts);
-        Arc::make_mut(associations).insert((zone, set), Arc::new(names));
+        let associations = Arc::make_mut(&mut self.model.associations);
+        match &new {
+            Some(_) => associations.insert((zone, set), Arc::new(names)),
+            None => associations.remove(&(zone, set)),
+        };
         self.trust_moves();
-        self.write(Table::Associations, key, Some(value));
+        let key = load::association_key(zone, set);
+        self.write(Table::Associations, key, new.as_ref().map(encode));
+        let of = match set {
+            AuthoritySet::Managed => format!("managed CA of zone {zone}: host names"),
+            AuthoritySet::Uploaded(id) => format!("{id} in zone {zone}: host names"),
+        };
+        self.note(Noun::Authority, of, old.as_ref(), new.as_ref());
     }
 
     pub(super) fn put_server_certificate(&mut self, certificate: ServerCertificate) {
         self.data_path = true;
+        let id = certificate.id;
         self.write(
             Table::ServerCertificates,
-            certificate.id.as_bytes().to_vec(),
+            id.as_bytes().to_vec(),
             Some(encode(&certificate)),
         );
-        Arc::make_mut(&mut self.model.server_certificates)
-            .insert(certificate.id, Arc::new(certificate));
+        let old = self.model.server_certificates.get(&id).cloned();
+        self.note(
+            Noun::ServerCertificate,
+            id,
+            old.as_deref(),
+            Some(&certificate),
+        );
+        Arc::make_mut(&mut self.model.server_certificates).insert(id, Arc::new(certificate));
     }
 
     pub(super) fn remove_server_certificate(&mut self, id: Uuid) {
-        self.data_path = true;
-        self.write(Table::ServerCertificates, id.as_bytes().to_vec(), None);
-        Arc::make_mut(&mut self.model.server_certificates).remove(&id);
+        let certificates = Arc::make_mut(&mut self.model.server_certificates);
+        if let Some(certificate) = certificates.remove(&id) {
+            self.data_path = true;
+            self.write(Table::ServerCertificates, id.as_bytes().to_vec(), None);
+            self.note(Noun::ServerCertificate, id, Some(&*certificate), None);
+        }
     }
 
     /// Stores a new version of a ruleset: its head, the order of its rules, and those rules whose
     /// version the store does not have yet.
     pub(super) fn put_ruleset(&mut self, ruleset: Ruleset, old: Option<&Ruleset>) {
         self.data_path = true;
-        let known: HashSet<(Id, u32)> = old
-            .map(|old| {
-                old.rules
-                    .iter()
-                    .map(|rule| (rule.id, rule.version))
-                    .collect()
-            })
-            .unwrap_or_default();
+        let before: HashMap<Id, &Arc<RuleRecord>> = old
+            .into_iter()
+            .flat_map(|old| &old.rules)
+            .map(|rule| (rule.id, rule))
+            .collect();
+        let mut gone = before.clone();
         for rule in &ruleset.rules {
-            if !known.contains(&(rule.id, rule.version)) {
+            gone.remove(&rule.id);
+            let old = before.get(&rule.id).copied();
+            if old.is_none_or(|old| old.version != rule.version) {
                 let key = load::rule_key(ruleset.id, rule.id, rule.version);
-                self.write(Table::Rules, key, Some(encode(&**rule as &RuleRecord)));
+                self.write(Table::Rules, key, Some(encode(&**rule)));
+                self.note(Noun::Rule, rule.id, old.map(|old| &**old), Some(&**rule));
             }
+        }
+        for rule in gone.into_values() {
+            self.note(Noun::Rule, rule.id, Some(&**rule), None);
         }
         let order = load::VersionRecord {
             last_updated: ruleset.last_updated,
@@ -230,6 +310,7 @@ impl<'c> Draft<'c> {
             ruleset.id.as_bytes().to_vec(),
             Some(encode(&ruleset)),
         );
+        self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
         let place = (ruleset.zone, ruleset.phase);
         Arc::make_mut(&mut self.model.rulesets).insert(place, Arc::new(ruleset));
     }
@@ -240,18 +321,28 @@ impl<'c> Draft<'c> {
             return Ok(());
         };
         self.data_path = true;
+        for rule in &ruleset.rules {
+            self.note(Noun::Rule, rule.id, Some(&**rule), None);
+        }
+        self.note(Noun::Ruleset, ruleset.id, Some(&*ruleset), None);
         self.write(Table::Rulesets, ruleset.id.as_bytes().to_vec(), None);
         self.remove_all(Table::RulesetVersions, ruleset.id.as_bytes())?;
         self.remove_all(Table::Rules, ruleset.id.as_bytes())
     }
 
     pub(super) fn put_token(&mut self, token: Arc<Token>) {
-        self.write(Table::Tokens, token.id.as_bytes().to_vec(), Some(encode(&*token)));
+        self.write(
+            Table::Tokens,
+            token.id.as_bytes().to_vec(),
+            Some(encode(&*token)),
+        );
+        self.note(Noun::Token, token.id, None, Some(&*token));
         Arc::make_mut(&mut self.model.tokens).insert(token.digest.clone(), token);
     }
 
     pub(super) fn remove_token(&mut self, token: &Token) {
         self.write(Table::Tokens, token.id.as_bytes().to_vec(), None);
+        self.note(Noun::Token, token.id, Some(token), None);
         Arc::make_mut(&mut self.model.tokens).remove(&token.digest);
     }
 

@@ -201,7 +201,12 @@ pub(super) fn load(store: &dyn Store, identity: Identity) -> Result<(Model, Inde
     model.associations = Arc::new(associations);
 
     let tokens: Vec<Token> = records(store, Table::Tokens)?;
-    model.tokens = Arc::new(tokens.into_iter().map(|t| (t.digest.clone(), Arc::new(t))).collect());
+    model.tokens = Arc::new(
+        tokens
+            .into_iter()
+            .map(|t| (t.digest.clone(), Arc::new(t)))
+            .collect(),
+    );
     model.rulesets = Arc::new(rulesets(store)?);
     model.revoked = Arc::new(revoked(store, model.revision)?);
     let index = Index::load(store)?;

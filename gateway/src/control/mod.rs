@@ -8,6 +8,7 @@
 //! Owns no socket and no wire format: [`crate::admin`] speaks HTTP, [`crate::cli`] speaks to people.
 //! The operations are `impl Control` blocks, one file per noun.
 
+mod audit;
 mod chain;
 mod client_certificates;
 mod compile;
@@ -23,7 +24,7 @@ mod seal;
 mod server_certificates;
 mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -35,6 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 
+pub use self::audit::{AuditEntry, Intent, Note};
 pub use self::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,
 };
@@ -175,7 +177,8 @@ impl Control {
         let mut writer = self.lock();
         let mut draft = Draft::new(self, &self.model.load());
         let answer = work(&mut draft)?;
-        let Some(done) = draft.finish() else {
+        let intent = audit::current();
+        let Some(done) = draft.finish(&intent) else {
             return Ok(answer);
         };
         let compiled = if done.data_path {
@@ -189,6 +192,9 @@ impl Control {
         } else {
             None
         };
+        if intent.dry_run {
+            return Ok(answer);
+        }
         self.store.commit(done.model.revision - 1, &done.writes)?;
         if let Some((snapshot, parts)) = compiled {
             self.published.publish(snapshot);

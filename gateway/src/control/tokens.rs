@@ -114,7 +114,10 @@ impl Control {
                 }
             }
             if draft.model.tokens.len() >= TOKENS_MAX {
-                return Err(ChangeError::Full { what: "tokens", max: TOKENS_MAX });
+                return Err(ChangeError::Full {
+                    what: "tokens",
+                    max: TOKENS_MAX,
+                });
             }
             let token = Arc::new(Token {
                 id: Id::random(),
@@ -137,7 +140,12 @@ impl Control {
     /// There is none of this id.
     pub fn delete_token(&self, id: Id) -> Result<(), ChangeError> {
         self.change(|draft| {
-            let found = draft.model.tokens.values().find(|token| token.id == id).cloned();
+            let found = draft
+                .model
+                .tokens
+                .values()
+                .find(|token| token.id == id)
+                .cloned();
             let token = found.ok_or_else(|| ChangeError::not_found(Noun::Token, id))?;
             draft.remove_token(&token);
             Ok(())
@@ -192,10 +200,22 @@ mod tests {
         control.delete_token(token.id).unwrap();
         assert_eq!(control.token(secret.reveal_text()), None);
         for bad in [
-            NewToken { scopes: BTreeSet::new(), ..new.clone() },
-            NewToken { days: 0, ..new.clone() },
-            NewToken { name: " ".into(), ..new.clone() },
-            NewToken { zones: BTreeSet::from([Id::random()]), ..new },
+            NewToken {
+                scopes: BTreeSet::new(),
+                ..new.clone()
+            },
+            NewToken {
+                days: 0,
+                ..new.clone()
+            },
+            NewToken {
+                name: " ".into(),
+                ..new.clone()
+            },
+            NewToken {
+                zones: BTreeSet::from([Id::random()]),
+                ..new
+            },
         ] {
             assert!(control.create_token(bad.clone()).is_err(), "{bad:?}");
         }
