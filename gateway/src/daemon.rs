@@ -94,7 +94,6 @@ pub fn serve(
     let listen_admin = admin::Listen {
         socket: config.admin_socket.clone(),
         tcp: config.admin_listen,
-        token_file: config.admin_token_file.clone(),
     };
     let live = Arc::new(Live::new(config));
     let shared = Arc::new(Shared {

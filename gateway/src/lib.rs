@@ -32,5 +32,5 @@ pub mod hostname;
 pub mod control;
 pub mod admin;
 pub mod observe;
-// pub mod daemon;
+pub mod daemon;
 pub mod cli;

@@ -94,7 +94,7 @@ pub(super) async fn settings(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let begins = parameters.text("prefix").unwrap_or_default();
-    let mut all = context.state.tunables.all();
+    let mut all = context.state.live.all();
     all.retain(|setting| setting.key.starts_with(begins));
     Ok(envelope::result(all))
 }
@@ -103,7 +103,7 @@ pub(super) async fn setting(
     State(context): Shared,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
-    Ok(envelope::result(context.state.tunables.get(&key)?))
+    Ok(envelope::result(context.state.live.get(&key)?))
 }
 
 /// Sets a live key until the next start or reload; files are not written.
@@ -122,7 +122,7 @@ pub(super) async fn set(
             ));
         }
     };
-    let setting = context.state.tunables.set(&key, &text)?;
+    let setting = context.state.live.set(&key, &text)?;
     tracing::info!(key = setting.key, value = %setting.value, "a setting was changed");
     Ok(envelope::result(setting))
 }

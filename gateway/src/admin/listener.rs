@@ -23,7 +23,7 @@ pub struct Listen {
 
 /// Why the admin API cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum AdminError {
+pub enum ServeError {
     /// The other one answers.
     #[error(
         "another postern is running at {path}: stop it, or give this one its own `admin.socket`"
@@ -108,17 +108,17 @@ impl Bound {
     /// Binds all sockets.
     ///
     /// # Errors
-    /// See [`AdminError`]; nothing stays bound then.
-    pub async fn bind(listen: &Listen) -> Result<Self, AdminError> {
+    /// See [`ServeError`]; nothing stays bound then.
+    pub async fn bind(listen: &Listen) -> Result<Self, ServeError> {
         let (unix, file) = bind_unix(&listen.socket).await?;
         let tcp = match listen.tcp {
             None => None,
             Some(address) if !address.ip().is_loopback() => {
-                return Err(AdminError::NotLoopback(address));
+                return Err(ServeError::NotLoopback(address));
             }
             Some(address) => {
                 let bound = TcpListener::bind(address).await;
-                Some(bound.map_err(|why| AdminError::Address { address, why })?)
+                Some(bound.map_err(|why| ServeError::Address { address, why })?)
             }
         };
         Ok(Self { unix, tcp, file })
@@ -131,14 +131,14 @@ impl Bound {
     }
 }
 
-async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), AdminError> {
-    let failed = |why| AdminError::Socket {
+async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), ServeError> {
+    let failed = |why| ServeError::Socket {
         path: path.to_owned(),
         why,
     };
     // sun_path has 108 bytes with the final zero; the kernel's own words would not say so.
     if path.as_os_str().len() > 107 {
-        return Err(AdminError::TooLong {
+        return Err(ServeError::TooLong {
             path: path.to_owned(),
         });
     }
@@ -156,7 +156,7 @@ async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), AdminError
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(AdminError::NotASocket {
+            return Err(ServeError::NotASocket {
                 path: path.to_owned(),
             });
         }
@@ -168,12 +168,12 @@ async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), AdminError
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             // Whoever answers, or is too busy to, lives.
             Ok(_) => {
-                return Err(AdminError::Running {
+                return Err(ServeError::Running {
                     path: path.to_owned(),
                 });
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return Err(AdminError::Running {
+                return Err(ServeError::Running {
                     path: path.to_owned(),
                 });
             }
@@ -227,7 +227,7 @@ mod tests {
         let mode = fs::metadata(&listen.socket).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o660);
         let error = Bound::bind(&listen).await.unwrap_err();
-        assert!(matches!(error, AdminError::Running { .. }), "{error}");
+        assert!(matches!(error, ServeError::Running { .. }), "{error}");
         assert!(
             UnixStream::connect(&listen.socket).await.is_ok(),
             "the living one still answers"
@@ -248,22 +248,22 @@ mod tests {
         listen.socket = directory.path().join("file");
         fs::write(&listen.socket, b"important").unwrap();
         let error = Bound::bind(&listen).await.unwrap_err();
-        assert!(matches!(error, AdminError::NotASocket { .. }), "{error}");
+        assert!(matches!(error, ServeError::NotASocket { .. }), "{error}");
         assert_eq!(fs::read(&listen.socket).unwrap(), b"important");
         listen.socket = directory.path().join("x".repeat(120));
         let error = Bound::bind(&listen).await.unwrap_err();
-        assert!(matches!(error, AdminError::TooLong { .. }), "{error}");
+        assert!(matches!(error, ServeError::TooLong { .. }), "{error}");
         listen.socket = "/proc/admin.sock".into();
         let error = Bound::bind(&listen).await.unwrap_err();
-        assert!(matches!(error, AdminError::Socket { .. }), "{error}");
+        assert!(matches!(error, ServeError::Socket { .. }), "{error}");
         listen.socket = directory.path().join("ok");
         listen.tcp = Some("192.0.2.1:1".parse().unwrap());
         let error = Bound::bind(&listen).await.unwrap_err();
-        assert!(matches!(error, AdminError::NotLoopback(_)), "{error}");
+        assert!(matches!(error, ServeError::NotLoopback(_)), "{error}");
         assert!(!listen.socket.exists(), "nothing stays bound");
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listen.tcp = Some(taken.local_addr().unwrap());
         let error = Bound::bind(&listen).await.unwrap_err();
-        assert!(matches!(error, AdminError::Address { .. }), "{error}");
+        assert!(matches!(error, ServeError::Address { .. }), "{error}");
     }
 }

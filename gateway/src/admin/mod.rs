@@ -32,7 +32,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 
-pub use self::listener::{AdminError, Bound, Listen};
+pub use self::listener::{Bound, Listen, ServeError};
 
 use self::auth::Rates;
 use self::fault::Fault;
@@ -51,7 +51,7 @@ pub struct State {
     /// The workers.
     pub fleet: Arc<dyn Fleet>,
     /// What can be tuned.
-    pub tunables: Arc<Live>,
+    pub live: Arc<Live>,
     /// For its count of dropped lines.
     pub access_log: AccessLog,
     /// When the process started.
@@ -97,14 +97,16 @@ impl Context {
     }
 }
 
-/// Serves the API until the future is dropped.
+/// Binds the sockets; the future that comes back serves the API until it is dropped.
 ///
 /// # Errors
-/// The sockets cannot be bound, see [`AdminError`].
-pub async fn serve(listen: Listen, state: State) -> Result<(), AdminError> {
+/// The sockets cannot be bound, see [`ServeError`].
+pub async fn serve(
+    listen: Listen,
+    state: State,
+) -> Result<impl Future<Output = ()> + Send + 'static, ServeError> {
     let bound = Bound::bind(&listen).await?;
-    serve_bound(bound, state).await;
-    Ok(())
+    Ok(serve_bound(bound, state))
 }
 
 /// Serves the API on sockets that were bound before, until the future is dropped.

@@ -71,7 +71,7 @@ impl World {
             control: control.clone(),
             published: published.clone(),
             fleet: Arc::new(NoWorkers),
-            tunables: Arc::new(Live::new(Config::default())),
+            live: Arc::new(Live::new(Config::default())),
             access_log: AccessLog::off(),
             started: SystemTime::now(),
         };
