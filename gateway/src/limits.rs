@@ -312,3 +312,15 @@ const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
+/// Terms that one rule's expression is taken apart into; what would make more stays a tree.
+pub const RULE_TERMS_MAX: usize = 32;
+/// Index keys of one comparison: a range of addresses takes up to 254. With more it stays a tree.
+pub const LITERAL_KEYS_MAX: usize = 8192;
+/// Different values that an index of rules looks up; comparisons of further ones stay trees.
+pub const INDEX_SUBJECTS_MAX: usize = 192;
+/// Different combinations of look-ups; the rules of further ones are found by one look-up each.
+pub const INDEX_GROUPS_MAX: usize = 128;
+/// Terms that a connection remembers of one group; of a larger one it remembers the vectors.
+pub const CONNECTION_TERMS_MAX: usize = 256;
+/// Changed rules that are kept beside the index they changed; with more, all are compiled anew.
+pub const CHANGED_RULES_MAX: usize = 1024;

@@ -1,12 +1,13 @@
 //! What rules are judged on: plain data that the connection fills in.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
 
 use super::hello::Hello;
+use super::program::Judged;
 use crate::tls::ClientAuth;
 
 /// What holds for a connection as long as its judgement does.
@@ -58,11 +59,23 @@ pub struct RequestFacts<'a> {
 #[derive(Debug, Default)]
 pub struct ConnectionState {
     hello: OnceCell<Hello>,
+    /// By the rules that stayed and by those that changed.
+    judged: RefCell<[Option<Judged>; 2]>,
 }
 
 impl ConnectionState {
     /// What the ClientHello says.
     pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
         self.hello.get_or_init(|| Hello::read(&connection.client_hello))
+    }
+
+    /// Takes out what is remembered, for the length of one decision.
+    pub(super) fn judged(&self) -> [Option<Judged>; 2] {
+        self.judged.take()
+    }
+
+    /// Puts it back.
+    pub(super) fn keep(&self, judged: [Option<Judged>; 2]) {
+        self.judged.replace(judged);
     }
 }

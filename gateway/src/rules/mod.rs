@@ -4,7 +4,8 @@
 //!
 //! The way of a rule: text → `lexer` → `parser` (with `operand`, `test`, `literal`; types are
 //! checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text. `field`
-//! and `function` are the tables of names, `read` and `call` what stands behind them.
+//! and `function` are the tables of names, `read` and `call` what stands behind them; `eval` walks
+//! a tree, for what the program cannot look up and, in tests, for everything.
 
 mod action;
 mod ast;
@@ -23,8 +24,10 @@ mod lint;
 mod list;
 mod literal;
 mod operand;
+pub mod oracle;
 mod parser;
 mod print;
+mod program;
 mod read;
 mod test;
 #[cfg(test)]
@@ -43,12 +46,12 @@ pub use expression::{check, check_with, fields, functions, Expression, FieldInfo
 pub use facts::{ConnectionFacts, ConnectionState, RequestFacts};
 pub use field::Lifetime;
 pub use lint::{lint, Lint, LintHost, LintKind};
+pub use program::Program;
 pub use list::{is_list_name, HostnameList, IpList, List, ListError, Lists};
 pub use types::{Kind, Type};
 
-use ast::Condition;
+use program::Runs;
 use read::Facts;
-use value::Scratch;
 
 /// A rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,19 +66,6 @@ pub struct Rule {
     pub enabled: bool,
 }
 
-/// A zone's rules, compiled.
-#[derive(Debug, Default)]
-pub struct Program {
-    rules: Vec<Compiled>,
-}
-
-#[derive(Debug)]
-struct Compiled {
-    id: Arc<str>,
-    condition: Condition,
-    action: Action,
-}
-
 /// Which rule cannot be compiled, and the message in Cloudflare's form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -84,32 +74,6 @@ pub struct RuleError {
     pub index: usize,
     /// `Filter parsing error (1:31): …`, with the line and a caret.
     pub message: String,
-}
-
-impl Program {
-    /// Compiles rules in order; none of them may refer to a list.
-    ///
-    /// # Errors
-    /// The first rule that does not parse or type-check.
-    pub fn compile(rules: &[Rule]) -> Result<Self, RuleError> {
-        Self::compile_with(rules, &Lists::default())
-    }
-
-    /// Compiles rules in order, `$name` being one of `lists`.
-    ///
-    /// # Errors
-    /// The first rule that does not parse or type-check, disabled ones too.
-    pub fn compile_with(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
-        let mut compiled = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
-            let condition = parser::parse(&rule.expression, Some(lists))
-                .map_err(|error| RuleError { index, message: error.to_string() })?;
-            if rule.enabled {
-                compiled.push(Compiled { id: rule.id.clone(), condition, action: rule.action.clone() });
-            }
-        }
-        Ok(Self { rules: compiled })
-    }
 }
 
 /// Without this value nothing is forwarded. Only [`decide`] makes one, it is used once.
@@ -132,7 +96,7 @@ pub enum Decision<'p> {
 
 thread_local! {
     /// One decision at a time on a thread; kept so that deciding does not allocate.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static RUNS: RefCell<Runs> = RefCell::default();
 }
 
 /// Judges one request. `logged` is told the id of every matching `log` rule on the way, and of
@@ -145,7 +109,8 @@ pub fn decide<'p>(
     request: &RequestFacts<'_>,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
-    decide_on(program, connection, &ConnectionState::default(), request, logged)
+    let state = ConnectionState::default();
+    judge(program, &Facts { connection, request, state: &state }, false, logged)
 }
 
 /// Judges one request of a connection; `state` keeps what is the same for all its requests.
@@ -156,35 +121,32 @@ pub fn decide_on<'p>(
     request: &RequestFacts<'_>,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
-    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
-        Ok(mut scratch) => judge(program, &Facts { connection, request, state }, &mut scratch, logged),
-        // `logged` asked for another decision: rare, correct, and it allocates.
-        Err(_) => judge(program, &Facts { connection, request, state }, &mut Scratch::default(), logged),
-    })
+    judge(program, &Facts { connection, request, state }, true, logged)
 }
 
 fn judge<'p>(
     program: &'p Program,
     facts: &Facts<'_>,
-    scratch: &mut Scratch,
+    remembers: bool,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
-    for rule in &program.rules {
-        if !rule.condition.holds(facts, scratch) {
-            continue;
-        }
-        match &rule.action {
-            Action::Block(response) => return Decision::Block { rule_id: &rule.id, response },
-            Action::Log => logged(&rule.id),
-            Action::Skip(skip) => {
-                if skip.logging {
-                    logged(&rule.id);
-                }
-                if skip.current_ruleset {
-                    break;
-                }
-            }
-        }
+    if program.is_empty() {
+        return Decision::Permit(Permit(()));
     }
-    Decision::Permit(Permit(()))
+    let ended = RUNS.with(|runs| match runs.try_borrow_mut() {
+        Ok(mut runs) => program::first(program, facts, remembers, &mut runs, logged),
+        // `logged` asked for another decision: rare, correct, and it allocates.
+        Err(_) => program::first(program, facts, remembers, &mut Runs::default(), logged),
+    });
+    let Some((rule_id, action)) = ended else { return Decision::Permit(Permit(())) };
+    match action {
+        Action::Block(response) => Decision::Block { rule_id, response },
+        Action::Skip(skip) => {
+            if skip.logging {
+                logged(rule_id);
+            }
+            Decision::Permit(Permit(()))
+        }
+        Action::Log => Decision::Permit(Permit(())),
+    }
 }

@@ -74,6 +74,11 @@ impl Wildcard {
         self.parts.first().map_or(&[], |part| part)
     }
 
+    /// The literal text after the last star, as it is compared; empty without a star.
+    pub(crate) fn suffix(&self) -> &[u8] {
+        self.parts.get(1..).and_then(<[_]>::last).map_or(&[], |part| part)
+    }
+
     /// Stars in the pattern.
     pub(crate) fn stars(&self) -> usize {
         self.parts.len() - 1

@@ -4,6 +4,7 @@ mod conformance;
 mod generate;
 mod language;
 mod messages;
+mod program;
 
 use std::sync::Arc;
 

@@ -1,0 +1,65 @@
+//! The plain evaluator: every rule in order, every condition by walking its tree.
+//!
+//! What a [`super::Program`] has to agree with. Tests and benchmarks use it; the gateway does not.
+
+use std::sync::Arc;
+
+use super::ast::Condition;
+use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use super::read::Facts;
+use super::value::Scratch;
+use super::{parser, Action, Lists, Rule, RuleError};
+
+/// Enabled rules with their conditions.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    rules: Vec<(Arc<str>, Condition, Action)>,
+}
+
+impl Oracle {
+    /// Parses rules.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check.
+    pub fn compile(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
+        let mut oracle = Self::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let condition = parser::parse(&rule.expression, Some(lists))
+                .map_err(|error| RuleError { index, message: error.to_string() })?;
+            if rule.enabled {
+                oracle.rules.push((rule.id.clone(), condition, rule.action.clone()));
+            }
+        }
+        Ok(oracle)
+    }
+
+    /// The blocking rule's id; tells `logged` what is reported on the way.
+    pub fn decide(
+        &self,
+        connection: &ConnectionFacts,
+        request: &RequestFacts<'_>,
+        logged: &mut dyn FnMut(&str),
+    ) -> Option<&str> {
+        let state = ConnectionState::default();
+        let facts = Facts { connection, request, state: &state };
+        let mut scratch = Scratch::default();
+        for (id, condition, action) in &self.rules {
+            if !condition.holds(&facts, &mut scratch) {
+                continue;
+            }
+            match action {
+                Action::Block(_) => return Some(id),
+                Action::Log => logged(id),
+                Action::Skip(skip) => {
+                    if skip.logging {
+                        logged(id);
+                    }
+                    if skip.current_ruleset {
+                        return None;
+                    }
+                }
+            }
+        }
+        None
+    }
+}

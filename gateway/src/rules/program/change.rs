@@ -1,0 +1,181 @@
+//! Compiling again after a change: the index stays for all rules that stayed, and what has changed
+//! gets a small index of its own beside it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use super::index::{count, Builder, Local};
+use super::{Compiled, Input, Part, Program, Role, GONE};
+use crate::limits;
+use crate::rules::list::Lists;
+use crate::rules::parser;
+use crate::rules::{Rule, RuleError};
+
+impl Program {
+    /// Compiles rules as [`Program::compile_with`] does, reusing what `self` has of them.
+    ///
+    /// Rules are recognised by id, expression, and whether their action ends the evaluation.
+    /// After more than `limits::CHANGED_RULES_MAX` changes, or a change of lists, everything is
+    /// compiled anew.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check.
+    pub fn recompile(&self, rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
+        let Some(index) = &self.base.index else { return Self::compile_with(rules, lists) };
+        if !self.lists.is_same(lists) {
+            return Self::compile_with(rules, lists);
+        }
+        let known = self.recognise(rules);
+        let kept = ascending(&known);
+        let mut program = Self {
+            base: Part { index: Some(index.clone()), positions: vec![GONE; self.base.positions.len()] },
+            lists: lists.clone(),
+            inputs: Vec::with_capacity(rules.len()),
+            rules: Vec::with_capacity(rules.len()),
+            ..Self::default()
+        };
+        let mut builder = Builder::default();
+        for ((at, rule), (known, kept)) in rules.iter().enumerate().zip(known.iter().zip(kept)) {
+            let role = Role::of(rule);
+            let position = count(program.rules.len());
+            if role != Role::Off {
+                program.rules.push(Compiled { id: rule.id.clone(), action: rule.action.clone() });
+            }
+            let mut base = None;
+            match known {
+                Known::Base(local) if kept => {
+                    base = Some(*local);
+                    if let Some(slot) = program.base.positions.get_mut(*local as usize) {
+                        *slot = position;
+                    }
+                }
+                Known::Checked => {}
+                Known::Base(_) | Known::New => {
+                    let condition = parser::parse(&rule.expression, Some(lists))
+                        .map_err(|error| RuleError { index: at, message: error.to_string() })?;
+                    if matches!(role, Role::Ends | Role::Reports) {
+                        if program.changed.positions.len() >= limits::CHANGED_RULES_MAX {
+                            return Self::compile_with(rules, lists);
+                        }
+                        builder.add(count(program.changed.positions.len()), role == Role::Reports, &condition);
+                        program.changed.positions.push(position);
+                    }
+                }
+            }
+            program.inputs.push(Input { id: rule.id.clone(), expression: rule.expression.clone(), role, base });
+        }
+        if !program.changed.positions.is_empty() {
+            program.changed.index = Some(Arc::new(builder.finish()));
+        }
+        let gone = program.base.positions.iter().filter(|position| **position == GONE).count();
+        if gone > limits::CHANGED_RULES_MAX {
+            return Self::compile_with(rules, lists);
+        }
+        Ok(program)
+    }
+
+    /// What is known of each rule.
+    fn recognise(&self, rules: &[Rule]) -> Vec<Known> {
+        let same = |input: &Input, rule: &Rule| {
+            input.role == Role::of(rule)
+                && (Arc::ptr_eq(&input.id, &rule.id) || input.id == rule.id)
+                && (Arc::ptr_eq(&input.expression, &rule.expression) || input.expression == rule.expression)
+        };
+        let state = |input: &Input| match (input.role, input.base) {
+            (Role::Off | Role::Idle, _) => Known::Checked,
+            (_, Some(local)) => Known::Base(local),
+            // In the small index, which is made again.
+            (_, None) => Known::New,
+        };
+        // Most changes are in one place: what is before and after needs no look-up.
+        let front = self.inputs.iter().zip(rules).take_while(|(input, rule)| same(input, rule)).count();
+        let most = self.inputs.len().min(rules.len()) - front;
+        let pairs = self.inputs.iter().rev().zip(rules.iter().rev()).take(most);
+        let back = pairs.take_while(|(input, rule)| same(input, rule)).count();
+        let middle = self.inputs.get(front..self.inputs.len() - back).unwrap_or_default();
+        let by_id: HashMap<&str, &Input, RandomState> = middle.iter().map(|input| (&*input.id, input)).collect();
+        let tail = rules.len() - back;
+        let old_tail = self.inputs.len() - back;
+        rules
+            .iter()
+            .enumerate()
+            .map(|(at, rule)| {
+                let input = if at < front {
+                    self.inputs.get(at)
+                } else if at >= tail {
+                    self.inputs.get(old_tail + (at - tail))
+                } else {
+                    by_id.get(&*rule.id).copied().filter(|input| same(input, rule))
+                };
+                input.map_or(Known::New, state)
+            })
+            .collect()
+    }
+}
+
+/// What an earlier program knows of a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// It is in the index.
+    Base(Local),
+    /// It parses, and no index needs it.
+    Checked,
+    /// Nothing that can be used.
+    New,
+}
+
+/// Which of the known rules can keep their place: a longest run of ascending local numbers. The
+/// others have moved across them.
+fn ascending(known: &[Known]) -> Vec<bool> {
+    let mut kept = vec![false; known.len()];
+    // By length: where the run of that length with the smallest end ends, and its end.
+    let mut ends: Vec<(Local, usize)> = Vec::new();
+    let mut before: Vec<Option<usize>> = vec![None; known.len()];
+    for (at, one) in known.iter().enumerate() {
+        let Known::Base(local) = one else { continue };
+        let length = match ends.last() {
+            Some((last, _)) if last < local => ends.len(),
+            _ => ends.partition_point(|(end, _)| end < local),
+        };
+        if let Some(slot) = before.get_mut(at) {
+            *slot = length.checked_sub(1).and_then(|shorter| ends.get(shorter)).map(|(_, at)| *at);
+        }
+        match ends.get_mut(length) {
+            Some(end) => *end = (*local, at),
+            None => ends.push((*local, at)),
+        }
+    }
+    let mut at = ends.last().map(|(_, at)| *at);
+    while let Some(now) = at {
+        if let Some(slot) = kept.get_mut(now) {
+            *slot = true;
+        }
+        at = before.get(now).copied().flatten();
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_ascending_run_is_kept() {
+        for (locals, expected) in [
+            (vec![], vec![]),
+            (vec![0, 1, 2], vec![true, true, true]),
+            (vec![2, 0, 1], vec![false, true, true]),
+            (vec![0, 2, 1, 3], vec![true, false, true, true]),
+            (vec![5, 5], vec![false, true]),
+        ] {
+            let known: Vec<Known> = locals.into_iter().map(Known::Base).collect();
+            let kept = ascending(&known);
+            assert_eq!(kept.iter().filter(|k| **k).count(), expected.iter().filter(|k: &&bool| **k).count());
+            let run: Vec<_> = known.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(known, _)| *known).collect();
+            let ordered = run.windows(2).all(|pair| matches!(pair, [Known::Base(a), Known::Base(b)] if a < b));
+            assert!(ordered, "{run:?}");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A zone's rules, compiled: what it costs to decide follows the rules that can match, not the
+//! rules there are.
+//!
+//! `normal` takes conditions apart into terms, `subject` turns their literals into questions,
+//! `table` answers questions with keys, `vector` holds the sets of terms that keys stand for,
+//! `index` puts them together, `scan` asks. [`Program::recompile`] keeps the index of what has not
+//! changed and adds a small one for what has.
+
+mod change;
+mod index;
+mod judged;
+mod normal;
+mod scan;
+mod simd;
+mod subject;
+mod table;
+mod vector;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+pub(crate) use judged::Judged;
+pub(crate) use scan::Run;
+
+use self::index::{count, Builder, Index, Local};
+use super::list::Lists;
+use super::parser;
+use super::read::Facts;
+use super::{Action, Rule, RuleError};
+use judged::Live;
+
+/// A zone's rules, compiled.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// All rules given, disabled ones too, to tell later what has changed.
+    inputs: Vec<Input>,
+    /// Enabled rules in order. What indexes answer is turned into positions in this list.
+    rules: Vec<Compiled>,
+    base: Part,
+    changed: Part,
+    lists: Lists,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    id: Arc<str>,
+    action: Action,
+}
+
+/// A rule as it was given, and where it went.
+#[derive(Debug)]
+struct Input {
+    id: Arc<str>,
+    expression: Arc<str>,
+    role: Role,
+    /// Its number in [`Program::base`], if it is there.
+    base: Option<Local>,
+}
+
+/// What a matching rule means for the evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Disabled.
+    Off,
+    /// It neither ends the evaluation nor reports.
+    Idle,
+    /// It reports and the evaluation goes on.
+    Reports,
+    /// It ends the evaluation.
+    Ends,
+}
+
+impl Role {
+    fn of(rule: &Rule) -> Self {
+        match &rule.action {
+            _ if !rule.enabled => Self::Off,
+            action if action.is_terminating() => Self::Ends,
+            Action::Skip(skip) if !skip.logging => Self::Idle,
+            _ => Self::Reports,
+        }
+    }
+}
+
+/// An index and where its rules stand among all rules.
+#[derive(Debug, Default)]
+struct Part {
+    index: Option<Arc<Index>>,
+    /// By local number: the position, [`GONE`] when the rule is not there any more. Ascending but
+    /// for those.
+    positions: Vec<u32>,
+}
+
+const GONE: u32 = u32::MAX;
+
+impl Program {
+    /// Compiles rules in order; none of them may refer to a list.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check.
+    pub fn compile(rules: &[Rule]) -> Result<Self, RuleError> {
+        Self::compile_with(rules, &Lists::default())
+    }
+
+    /// Compiles rules in order, `$name` being one of `lists`.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check, disabled ones too.
+    pub fn compile_with(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
+        let mut program = Self { lists: lists.clone(), ..Self::default() };
+        let mut builder = Builder::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let condition = parser::parse(&rule.expression, Some(lists))
+                .map_err(|error| RuleError { index, message: error.to_string() })?;
+            let role = Role::of(rule);
+            let position = count(program.rules.len());
+            if role != Role::Off {
+                program.rules.push(Compiled { id: rule.id.clone(), action: rule.action.clone() });
+            }
+            let mut base = None;
+            if matches!(role, Role::Ends | Role::Reports) {
+                let local = count(program.base.positions.len());
+                builder.add(local, role == Role::Reports, &condition);
+                program.base.positions.push(position);
+                base = Some(local);
+            }
+            program.inputs.push(Input { id: rule.id.clone(), expression: rule.expression.clone(), role, base });
+        }
+        program.base.index = Some(Arc::new(builder.finish()));
+        Ok(program)
+    }
+
+    /// Enabled rules.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rules.len()
+    }
+
+    /// Whether every request is permitted unseen.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Bytes of the sets that decisions combine, for figures.
+    #[must_use]
+    pub fn vector_bytes(&self) -> usize {
+        let parts = [&self.base, &self.changed];
+        parts.iter().filter_map(|part| part.index.as_ref()).map(|index| index.vector_bytes()).sum()
+    }
+}
+
+/// What one thread keeps between decisions.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    base: Run,
+    changed: Run,
+    reported: Vec<u32>,
+}
+
+/// What a program says of the facts: the action of the rule that ends the evaluation, with its
+/// id. `logged` is told of the rules that report, in order.
+pub(super) fn first<'p>(
+    program: &'p Program,
+    facts: &Facts<'_>,
+    remembers: bool,
+    runs: &mut Runs,
+    logged: &mut dyn FnMut(&'p str),
+) -> Option<(&'p str, &'p Action)> {
+    let Runs { base, changed, reported } = runs;
+    reported.clear();
+    let mut end = GONE;
+    let judged = if remembers { facts.state.judged() } else { Default::default() };
+    let mut judged = judged;
+    let [judged_base, judged_changed] = &mut judged;
+    let mut parts = [(&program.base, base, judged_base), (&program.changed, changed, judged_changed)];
+    for (part, run, judged) in &mut parts {
+        if let Some(index) = &part.index {
+            run.begin(index);
+            if remembers {
+                Judged::refresh(judged, index, run, facts);
+            }
+            end = part.ending(index, run, judged.as_ref(), facts, end);
+        }
+    }
+    for (part, run, judged) in &mut parts {
+        if let Some(index) = &part.index {
+            part.reporting(index, run, judged.as_ref(), facts, end, reported);
+        }
+    }
+    if remembers {
+        facts.state.keep(judged);
+    }
+    reported.sort_unstable();
+    reported.dedup();
+    for rule in reported.iter().filter_map(|position| program.rules.get(*position as usize)) {
+        logged(&rule.id);
+    }
+    let rule = program.rules.get(end as usize)?;
+    Some((&rule.id, &rule.action))
+}
+
+impl Part {
+    /// The groups that can match, with what the connection has in common.
+    fn groups<'i>(
+        index: &'i Index,
+        judged: Option<&'i Judged>,
+        reports: bool,
+    ) -> impl Iterator<Item = (&'i index::Group, Option<&'i [u32]>)> {
+        let live = judged.map(|judged| judged.live.iter()).into_iter().flatten().filter_map(|live: &Live| {
+            let group = index.groups.get(live.group as usize)?;
+            Some((group, live.combined.as_deref()))
+        });
+        let all = judged.is_none().then(|| index.groups.iter().map(|group| (group, None))).into_iter().flatten();
+        live.chain(all).filter(move |(group, _)| group.reports == reports)
+    }
+
+    /// The local number from which positions are at or beyond `end`.
+    fn bound(&self, end: u32) -> Local {
+        if end == GONE {
+            return Local::MAX;
+        }
+        // Those that are gone stand for nothing: the first one that is there and beyond decides.
+        let beyond = self.positions.iter().position(|position| *position != GONE && *position >= end);
+        beyond.map_or(Local::MAX, count)
+    }
+
+    /// The first position below `end` whose rule ends the evaluation; else `end`.
+    fn ending<'a>(
+        &self,
+        index: &'a Index,
+        run: &mut Run,
+        judged: Option<&Judged>,
+        facts: &Facts<'a>,
+        end: u32,
+    ) -> u32 {
+        let mut end = end;
+        let mut bound = self.bound(end);
+        for (group, combined) in Self::groups(index, judged, false) {
+            // Groups are sorted by their first rule.
+            if group.rules.first().is_none_or(|first| *first >= bound) {
+                break;
+            }
+            run.scan(index, group, combined, facts, bound, &mut |local| {
+                match self.positions.get(local as usize) {
+                    Some(position) if *position != GONE => {
+                        end = *position;
+                        bound = local;
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                }
+            });
+        }
+        end
+    }
+
+    /// Positions below `end` whose rules report.
+    fn reporting<'a>(
+        &self,
+        index: &'a Index,
+        run: &mut Run,
+        judged: Option<&Judged>,
+        facts: &Facts<'a>,
+        end: u32,
+        reported: &mut Vec<u32>,
+    ) {
+        for (group, combined) in Self::groups(index, judged, true) {
+            run.scan(index, group, combined, facts, Local::MAX, &mut |local| {
+                match self.positions.get(local as usize) {
+                    Some(position) if *position < end => reported.push(*position),
+                    Some(position) if *position != GONE => return ControlFlow::Break(()),
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            });
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! Asking an index what matches: nothing is allocated once a thread's [`Run`] has grown.
+//!
+//! A subject is looked up when the first group needs it. A group is given up at the first column
+//! that no key satisfies; else its candidates come from its smallest column, one by one when they
+//! are few and 64 at a time when they are many, and only what is left is judged by its residual
+//! literals.
+
+use std::ops::ControlFlow;
+
+use super::index::{Column, Entry, Group, Index, Local};
+use super::simd;
+use super::subject::{Subject, FALSE, TRUE};
+use super::table::Key;
+use super::vector::{words, Vector, WORD};
+use crate::rules::field::Lifetime;
+use crate::rules::read::Facts;
+use crate::rules::value::{Scratch, Value};
+
+/// Words that are combined before their bits are looked at: they stay in the first-level cache,
+/// and a match near the front ends the work.
+const CHUNK: usize = 128;
+
+/// What one thread keeps between decisions; the memory, not the content.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(super) scratch: Scratch,
+    /// Moves with every decision: what bears an older stamp is not there.
+    epoch: u64,
+    /// By subject: when it was looked up.
+    looked_up: Vec<u64>,
+    pub(super) slots: Slots,
+    /// By atom: twice the epoch, one more when it holds.
+    memo: Vec<u64>,
+    candidates: Vec<u32>,
+}
+
+/// By column: the entries that the facts have.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    heads: Vec<Head>,
+    links: Vec<Link>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Head {
+    stamp: u64,
+    /// The link added last.
+    link: u32,
+    /// Terms in all its vectors together; those in several are counted several times.
+    terms: u32,
+    links: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    entry: u32,
+    /// The link before this one, `NONE` when this is the first.
+    next: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Slots {
+    fn attach(&mut self, index: &Index, key: Key, epoch: u64) {
+        for number in index.entries_of(key) {
+            self.attach_entry(index, number, epoch);
+        }
+    }
+
+    pub(super) fn attach_entry(&mut self, index: &Index, number: u32, epoch: u64) {
+        let Some(entry) = index.entry(number) else { return };
+        let Some(head) = self.heads.get_mut(entry.column as usize) else { return };
+        if head.stamp != epoch {
+            *head = Head { stamp: epoch, link: NONE, terms: 0, links: 0 };
+        }
+        let link = Link { entry: number, next: head.link };
+        head.link = super::index::count(self.links.len());
+        head.terms = head.terms.saturating_add(entry.vector.count);
+        head.links += 1;
+        self.links.push(link);
+    }
+
+    fn head(&self, column: Column, epoch: u64) -> Option<Head> {
+        self.heads.get(column.slot as usize).copied().filter(|head| head.stamp == epoch)
+    }
+
+    fn entries<'s>(&'s self, index: &'s Index, head: Head) -> impl Iterator<Item = Entry> + 's {
+        let mut at = head.link;
+        std::iter::from_fn(move || {
+            let link = self.links.get(at as usize)?;
+            at = link.next;
+            index.entry(link.entry)
+        })
+    }
+
+    fn has(&self, index: &Index, head: Head, term: u32) -> bool {
+        self.entries(index, head).any(|entry| index.arena.has(entry.vector, term))
+    }
+
+    /// Every entry that was attached.
+    pub(super) fn all(&self) -> impl Iterator<Item = u32> + '_ {
+        self.links.iter().map(|link| link.entry)
+    }
+}
+
+impl Run {
+    /// Starts a decision by this index.
+    pub(super) fn begin(&mut self, index: &Index) {
+        self.epoch += 1;
+        let grow = |stamps: &mut Vec<u64>, length: usize| {
+            if stamps.len() < length {
+                stamps.resize(length, 0);
+            }
+        };
+        grow(&mut self.looked_up, index.subjects.len());
+        grow(&mut self.memo, index.atoms.len());
+        if self.slots.heads.len() < index.columns {
+            self.slots.heads.resize(index.columns, Head::default());
+        }
+        self.slots.links.clear();
+        self.scratch.forget(0);
+    }
+
+    /// Takes the entries of all subjects of the connection from memory.
+    pub(super) fn remember(&mut self, index: &Index, entries: &[u32]) {
+        for (asked, stamp) in index.subjects.iter().zip(&mut self.looked_up) {
+            if asked.lifetime == Lifetime::Connection {
+                *stamp = self.epoch;
+            }
+        }
+        for entry in entries {
+            self.slots.attach_entry(index, *entry, self.epoch);
+        }
+    }
+
+    /// Looks a subject up, unless that has been done.
+    pub(super) fn look_up<'a>(&mut self, index: &'a Index, subject: u32, facts: &Facts<'a>) {
+        let epoch = self.epoch;
+        let Some(stamp) = self.looked_up.get_mut(subject as usize) else { return };
+        if *stamp == epoch {
+            return;
+        }
+        *stamp = epoch;
+        let Some(asked) = index.subjects.get(subject as usize) else { return };
+        let slots = &mut self.slots;
+        let mut attach = |scratch: &Scratch, value: Value<'_>| {
+            for table in &asked.tables {
+                if let Some(table) = index.tables.get(*table as usize) {
+                    table.look_up(value, scratch, &mut |key| slots.attach(index, key, epoch));
+                }
+            }
+        };
+        let scratch = &mut self.scratch;
+        let mark = scratch.mark();
+        match &asked.subject {
+            Subject::Scalar(scalar) => {
+                let value = scalar.value(facts, scratch, Value::Missing);
+                attach(scratch, value);
+            }
+            Subject::Any(array) => {
+                array.elements(facts, scratch, Value::Missing, &mut |scratch, value| {
+                    attach(scratch, value);
+                    ControlFlow::Continue(())
+                });
+            }
+            Subject::Condition(condition) => {
+                let holds = condition.holds(facts, scratch);
+                attach(scratch, Value::Bytes(if holds { TRUE } else { FALSE }));
+            }
+        }
+        scratch.forget(mark);
+    }
+
+    /// Whether all columns of that lifetime can be satisfied.
+    pub(super) fn satisfies(&self, group: &Group, lifetime: Lifetime) -> bool {
+        let columns = group.columns.iter().filter(|column| column.lifetime == lifetime && !column.negative);
+        columns.copied().all(|column| self.slots.head(column, self.epoch).is_some())
+    }
+
+    /// Shows the rules below `bound` of a group whose term matches, ascending, until told to stop.
+    ///
+    /// `combined` is what the columns of the connection have in common, where that is known.
+    pub(super) fn scan<'a>(
+        &mut self,
+        index: &'a Index,
+        group: &'a Group,
+        combined: Option<&[u32]>,
+        facts: &Facts<'a>,
+        bound: Local,
+        visit: &mut dyn FnMut(Local) -> ControlFlow<()>,
+    ) {
+        let open = |column: &&Column| combined.is_none() || column.lifetime == Lifetime::Request;
+        let mut driver: Option<Head> = None;
+        for column in group.columns.iter().filter(open) {
+            self.look_up(index, column.subject, facts);
+            if column.negative {
+                continue;
+            }
+            let Some(head) = self.slots.head(*column, self.epoch) else { return };
+            if driver.is_none_or(|smallest| head.terms < smallest.terms) {
+                driver = Some(head);
+            }
+        }
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        let smallest = driver.map_or(usize::MAX, |head| head.terms as usize);
+        // A look into a vector costs about as much as combining eight words.
+        let dense_work = words(group.rules.len()).saturating_mul(group.columns.len() + 1);
+        match (combined, driver) {
+            (Some(combined), _) if combined.len() <= smallest => {
+                self.try_each(index, group, combined, true, facts, bound, visit);
+            }
+            (_, Some(head)) if smallest.saturating_mul(8) <= dense_work || combined.is_some() => {
+                for entry in self.slots.entries(index, head) {
+                    self.collect(index, entry.vector, group, &mut candidates);
+                }
+                if head.links > 1 {
+                    candidates.sort_unstable();
+                    candidates.dedup();
+                }
+                if let Some(combined) = combined {
+                    candidates.retain(|term| combined.binary_search(term).is_ok());
+                }
+                self.try_each(index, group, &candidates, combined.is_some(), facts, bound, visit);
+            }
+            _ => self.try_words(index, group, facts, bound, visit),
+        }
+        self.candidates = candidates;
+    }
+
+    fn collect(&self, index: &Index, vector: Vector, group: &Group, into: &mut Vec<u32>) {
+        if !vector.is_dense {
+            into.extend_from_slice(index.arena.numbers(vector));
+            return;
+        }
+        let bits = index.arena.part(vector, 0, words(group.rules.len()));
+        for (at, word) in bits.iter().enumerate() {
+            let mut left = *word;
+            while left != 0 {
+                into.push(super::index::count(at * WORD) + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+    }
+
+    /// Candidates one by one.
+    #[expect(clippy::too_many_arguments, reason = "one inner function of one scan")]
+    fn try_each<'a>(
+        &mut self,
+        index: &'a Index,
+        group: &'a Group,
+        candidates: &[u32],
+        combined: bool,
+        facts: &Facts<'a>,
+        bound: Local,
+        visit: &mut dyn FnMut(Local) -> ControlFlow<()>,
+    ) {
+        for term in candidates {
+            let Some(rule) = group.rules.get(*term as usize).copied().filter(|rule| *rule < bound) else { return };
+            let fits = group.columns.iter().all(|column| {
+                if combined && column.lifetime == Lifetime::Connection {
+                    return true;
+                }
+                let head = self.slots.head(*column, self.epoch);
+                head.is_some_and(|head| self.slots.has(index, head, *term)) != column.negative
+            });
+            if fits && self.residual_holds(index, group, *term, facts) && visit(rule).is_break() {
+                return;
+            }
+        }
+    }
+
+    /// All terms, 64 at a time.
+    fn try_words<'a>(
+        &mut self,
+        index: &'a Index,
+        group: &'a Group,
+        facts: &Facts<'a>,
+        bound: Local,
+        visit: &mut dyn FnMut(Local) -> ControlFlow<()>,
+    ) {
+        let terms = group.rules.len();
+        let mut left = [0; CHUNK];
+        let mut union = [0; CHUNK];
+        for first in (0..words(terms)).step_by(CHUNK) {
+            if group.rules.get(first * WORD).is_none_or(|rule| *rule >= bound) {
+                return;
+            }
+            let length = CHUNK.min(words(terms) - first);
+            let (Some(left), Some(union)) = (left.get_mut(..length), union.get_mut(..length)) else { return };
+            left.fill(u64::MAX);
+            for column in &group.columns {
+                let head = self.slots.head(*column, self.epoch);
+                let Some(head) = head else {
+                    // Nothing satisfies a positive column; nothing violates a negative one.
+                    if column.negative {
+                        continue;
+                    }
+                    return;
+                };
+                if column.negative {
+                    for entry in self.slots.entries(index, head) {
+                        index.arena.subtract(entry.vector, first, left);
+                    }
+                    continue;
+                }
+                let mut entries = self.slots.entries(index, head);
+                match (entries.next(), head.links) {
+                    (Some(only), 1) if only.vector.is_dense => {
+                        simd::and(left, index.arena.part(only.vector, first, length));
+                    }
+                    (Some(one), _) => {
+                        union.fill(0);
+                        for entry in std::iter::once(one).chain(entries) {
+                            index.arena.unite(entry.vector, first, union);
+                        }
+                        simd::and(left, union);
+                    }
+                    (None, _) => return,
+                }
+            }
+            for (at, word) in left.iter().enumerate() {
+                let mut word = *word;
+                while word != 0 {
+                    let term = super::index::count((first + at) * WORD) + word.trailing_zeros();
+                    word &= word - 1;
+                    // Also where the last word has bits beyond the last term.
+                    let rule = group.rules.get(term as usize).copied().filter(|rule| *rule < bound);
+                    let Some(rule) = rule else { return };
+                    if self.residual_holds(index, group, term, facts) && visit(rule).is_break() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn residual_holds<'a>(&mut self, index: &'a Index, group: &'a Group, term: u32, facts: &Facts<'a>) -> bool {
+        group.residual(term).iter().all(|literal| {
+            let (atom, negative) = ((literal / 2) as usize, literal % 2 == 1);
+            let Some(memo) = self.memo.get_mut(atom) else { return false };
+            if *memo / 2 != self.epoch {
+                let holds = index.atoms.get(atom).is_some_and(|atom| atom.holds(facts, &mut self.scratch));
+                *memo = self.epoch * 2 + u64::from(holds);
+            }
+            (*memo % 2 == 1) != negative
+        })
+    }
+
+    /// What the columns of the connection have in common, when that is at most `most` terms.
+    pub(super) fn combine(&self, index: &Index, group: &Group, most: usize) -> Option<Vec<u32>> {
+        let columns = || group.columns.iter().filter(|column| column.lifetime == Lifetime::Connection);
+        let heads = columns().filter(|column| !column.negative).filter_map(|c| self.slots.head(*c, self.epoch));
+        let driver = heads.min_by_key(|head| head.terms)?;
+        if driver.terms as usize > most {
+            return None;
+        }
+        let mut terms = Vec::new();
+        for entry in self.slots.entries(index, driver) {
+            self.collect(index, entry.vector, group, &mut terms);
+        }
+        terms.sort_unstable();
+        terms.dedup();
+        terms.retain(|term| {
+            columns().all(|column| {
+                let head = self.slots.head(*column, self.epoch);
+                head.is_some_and(|head| self.slots.has(index, head, *term)) != column.negative
+            })
+        });
+        Some(terms)
+    }
+}

@@ -1,0 +1,399 @@
+//! Literals to index keys: which value a literal is about, and which keys of it satisfy it.
+
+use std::net::IpAddr;
+
+use super::normal::Literal;
+use crate::limits;
+use crate::rules::ast::{
+    Argument, Array, Call, Condition, IpItem, Literal as Constant, Pattern, Quantifier, Relation, Scalar, Set, Test,
+};
+use crate::rules::field::{Field, Lifetime};
+use crate::rules::function::Function;
+use crate::rules::types::Kind;
+use crate::rules::wildcard::Wildcard;
+
+/// What is looked up: evaluated at most once per decision, or once per connection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Subject {
+    /// One value.
+    Scalar(Scalar),
+    /// Every element of an array: what holds for any of them.
+    Any(Array),
+    /// Whether a condition holds: its keys are [`FALSE`] and [`TRUE`].
+    Condition(Condition),
+}
+
+/// How keys of a subject are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Class {
+    /// The key is the value.
+    Exact,
+    /// The value starts with the key.
+    Prefix,
+    /// The value ends with the key.
+    Suffix,
+    /// The key is somewhere in the value.
+    Contains,
+    /// The key is a block of integers or addresses that the value is in.
+    Block,
+}
+
+/// The key of what is false.
+pub(super) const FALSE: &[u8] = &[0];
+/// The key of what is true.
+pub(super) const TRUE: &[u8] = &[1];
+
+/// A literal as a question to an index.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    pub(super) subject: Subject,
+    pub(super) class: Class,
+    /// Any of them satisfies the literal.
+    pub(super) keys: Vec<Box<[u8]>>,
+    /// None of them does.
+    pub(super) negative: bool,
+    /// `false`: the literal has to be checked all the same.
+    pub(super) exact: bool,
+}
+
+impl Subject {
+    /// Whether it is the same for all requests of a connection.
+    pub(super) fn lifetime(&self) -> Lifetime {
+        match self {
+            Self::Scalar(scalar) => Condition::Truth(scalar.clone()).lifetime(),
+            Self::Any(array) => Condition::Truth(Scalar::At(Box::new(array.clone()), 0)).lifetime(),
+            Self::Condition(condition) => condition.lifetime(),
+        }
+    }
+}
+
+/// The question that a literal is; `None` when only its tree can be walked.
+pub(super) fn question(literal: &Literal) -> Option<Question> {
+    indexed(literal).or_else(|| connection_condition(literal))
+}
+
+fn indexed(literal: &Literal) -> Option<Question> {
+    let (mut question, flipped) = match &literal.condition {
+        Condition::Truth(scalar) => truth(scalar, Subject::Scalar)?,
+        Condition::Compare(scalar, test) => compare(scalar, test, Subject::Scalar, !may_be_missing(scalar))?,
+        Condition::Quantified(Quantifier::Any, array, inner) => {
+            let subject = |scalar: Scalar| match scalar {
+                Scalar::Call(call) => Subject::Any(Array::Each(Box::new(array.clone()), call)),
+                _ => Subject::Any(array.clone()),
+            };
+            let found = match &**inner {
+                Condition::Truth(scalar) => truth(scalar, subject),
+                Condition::Compare(scalar, test) => compare(scalar, test, subject, false),
+                _ => None,
+            }?;
+            // "Any is not" is not the opposite of "any is".
+            (!found.1).then_some(found)?
+        }
+        _ => return None,
+    };
+    question.negative = literal.negative != flipped;
+    if question.negative && !question.exact {
+        return None;
+    }
+    // A Boolean that is always there is true or false: "not true" is "false".
+    let always = matches!(&question.subject, Subject::Scalar(scalar) if !may_be_missing(scalar));
+    if question.negative && always && question.class == Class::Exact && question.keys == [TRUE.into()] {
+        let boolean = matches!(&question.subject, Subject::Scalar(scalar) if scalar.kind() == Kind::Boolean);
+        if boolean {
+            question.keys = vec![FALSE.into()];
+            question.negative = false;
+        }
+    }
+    Some(question)
+}
+
+/// What cannot be looked up but is the same for the whole connection is judged once for it.
+fn connection_condition(literal: &Literal) -> Option<Question> {
+    if literal.condition.lifetime() == Lifetime::Request {
+        return None;
+    }
+    let key = if literal.negative { FALSE } else { TRUE };
+    Some(Question {
+        subject: Subject::Condition(literal.condition.clone()),
+        class: Class::Exact,
+        keys: vec![key.into()],
+        negative: false,
+        exact: true,
+    })
+}
+
+fn found(subject: Subject, class: Class, keys: Vec<Box<[u8]>>) -> (Question, bool) {
+    (Question { subject, class, keys, negative: false, exact: true }, false)
+}
+
+fn truth(scalar: &Scalar, subject: impl Fn(Scalar) -> Subject) -> Option<(Question, bool)> {
+    if let Scalar::Call(call) = scalar
+        && let (class, [Argument::Scalar(source), Argument::Bytes(part)]) = (
+            match call.function {
+                Function::StartsWith => Class::Prefix,
+                Function::EndsWith => Class::Suffix,
+                _ => return Some(found(subject(scalar.clone()), Class::Exact, vec![TRUE.into()])),
+            },
+            call.arguments.as_slice(),
+        )
+    {
+        return Some(found(subject(source.clone()), class, vec![part.clone()]));
+    }
+    Some(found(subject(scalar.clone()), Class::Exact, vec![TRUE.into()]))
+}
+
+/// The question, and whether the literal is its opposite.
+fn compare(
+    scalar: &Scalar,
+    test: &Test,
+    subject: impl Fn(Scalar) -> Subject,
+    always_there: bool,
+) -> Option<(Question, bool)> {
+    let of = |class, keys| Some(found(subject(scalar.clone()), class, keys));
+    match test {
+        // A missing value is neither equal nor unequal.
+        Test::Order(Relation::NotEqual, constant) if always_there => {
+            let equal = Test::Order(Relation::Equal, constant.clone());
+            compare(scalar, &equal, subject, always_there).map(|(question, _)| (question, true))
+        }
+        Test::Order(Relation::Equal, Constant::Bytes(bytes)) => of(Class::Exact, vec![bytes.clone()]),
+        Test::Order(Relation::Equal, Constant::Ip(address)) => of(Class::Block, blocks_of_ip(*address, *address)),
+        Test::Order(relation, Constant::Int(value)) => {
+            let (first, last) = match relation {
+                Relation::Equal => (*value, *value),
+                Relation::Less => (i64::MIN, value.checked_sub(1)?),
+                Relation::LessOrEqual => (i64::MIN, *value),
+                Relation::Greater => (value.checked_add(1)?, i64::MAX),
+                Relation::GreaterOrEqual => (*value, i64::MAX),
+                Relation::NotEqual => return None,
+            };
+            of(Class::Block, blocks_of_int(first, last))
+        }
+        Test::Order(..) => None,
+        Test::In(Set::Bytes(items)) => of(Class::Exact, items.clone()),
+        Test::In(Set::Ints(items)) => {
+            let keys: Vec<_> = items.iter().flat_map(|(first, last)| blocks_of_int(*first, *last)).collect();
+            (keys.len() <= limits::LITERAL_KEYS_MAX).then(|| of(Class::Block, keys)).flatten()
+        }
+        Test::In(Set::Ips(items)) => {
+            let bounds = items.iter().copied().map(IpItem::bounds);
+            let keys: Vec<_> = bounds.flat_map(|(first, last)| blocks_of_ip(first, last)).collect();
+            (keys.len() <= limits::LITERAL_KEYS_MAX).then(|| of(Class::Block, keys)).flatten()
+        }
+        Test::Contains(part) if part.is_empty() => of(Class::Prefix, vec![part.clone()]),
+        Test::Contains(part) => of(Class::Contains, vec![part.clone()]),
+        Test::Wildcard(wildcard) => wildcard_question(scalar, wildcard, subject),
+        Test::Matches(pattern) => {
+            let prefix = regex_prefix(pattern)?;
+            let (question, flipped) = found(subject(scalar.clone()), Class::Prefix, vec![prefix.into()]);
+            Some((Question { exact: false, ..question }, flipped))
+        }
+        Test::Listed(_) => {
+            let Subject::Scalar(scalar) = subject(scalar.clone()) else { return None };
+            let condition = Condition::Compare(scalar, test.clone());
+            Some(found(Subject::Condition(condition), Class::Exact, vec![TRUE.into()]))
+        }
+    }
+}
+
+fn wildcard_question(
+    scalar: &Scalar,
+    wildcard: &Wildcard,
+    subject: impl Fn(Scalar) -> Subject,
+) -> Option<(Question, bool)> {
+    let (class, part) = match (wildcard.prefix(), wildcard.suffix()) {
+        ([], []) => return None,
+        ([], suffix) => (Class::Suffix, suffix),
+        (prefix, _) => (Class::Prefix, prefix),
+    };
+    let scalar = if wildcard.strict {
+        scalar.clone()
+    } else {
+        let call = Call { function: Function::Lower, arguments: vec![Argument::Scalar(scalar.clone())] };
+        Scalar::Call(Box::new(call))
+    };
+    let (question, flipped) = found(subject(scalar), class, vec![part.into()]);
+    Some((Question { exact: false, ..question }, flipped))
+}
+
+/// The text that everything a pattern matches starts with; `None` when there is none or the
+/// pattern is not plainly of that form.
+fn regex_prefix(pattern: &Pattern) -> Option<Vec<u8>> {
+    let source = pattern.source.strip_prefix('^')?;
+    if source.contains('|') {
+        return None;
+    }
+    let mut prefix = Vec::new();
+    let mut characters = source.chars().peekable();
+    while let Some(character) = characters.next() {
+        let literal = match character {
+            c if c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-') => c,
+            '\\' => match characters.next() {
+                Some(escaped @ ('.' | '/' | '-')) => escaped,
+                _ => break,
+            },
+            _ => break,
+        };
+        // The character before `*`, `?` or `{` need not be there.
+        if matches!(characters.peek(), Some('*' | '?' | '{')) {
+            break;
+        }
+        prefix.push(u8::try_from(literal).ok()?);
+    }
+    (!prefix.is_empty()).then_some(prefix)
+}
+
+/// Whether there can be no value.
+fn may_be_missing(scalar: &Scalar) -> bool {
+    match scalar {
+        Scalar::Field(field) => match field {
+            Field::CertNotBeforeSec | Field::CertNotAfterSec => true,
+            field => field.is_geographic(),
+        },
+        Scalar::Element(_) | Scalar::At(..) => true,
+        Scalar::Call(call) => {
+            matches!(call.function, Function::LookupJsonInteger | Function::LookupJsonString | Function::DecodeBase64)
+                || call.arguments.iter().any(|argument| match argument {
+                    Argument::Scalar(scalar) => may_be_missing(scalar),
+                    Argument::Array(_) => true,
+                    _ => false,
+                })
+        }
+    }
+}
+
+/// The family of a block's key.
+pub(super) const INT: u8 = 0;
+pub(super) const V4: u8 = 4;
+pub(super) const V6: u8 = 6;
+
+/// A block's key: family, prefix length, and the number with all bits after the prefix cleared.
+pub(super) fn block_key(family: u8, length: u8, number: u128) -> [u8; 18] {
+    let width: u8 = width(family);
+    let cleared = match u32::from(width.saturating_sub(length)) {
+        128.. => 0,
+        rest => number >> rest << rest,
+    };
+    let mut key = [0; 18];
+    let (head, tail) = key.split_at_mut(2);
+    head.copy_from_slice(&[family, length]);
+    tail.copy_from_slice(&cleared.to_be_bytes());
+    key
+}
+
+/// Bits of a family's numbers.
+pub(super) fn width(family: u8) -> u8 {
+    match family {
+        INT => 64,
+        V4 => 32,
+        _ => 128,
+    }
+}
+
+/// Order-preserving.
+pub(super) fn number_of_int(value: i64) -> u128 {
+    u128::from(value.cast_unsigned() ^ (1 << 63))
+}
+
+/// Family and number.
+pub(super) fn number_of_ip(address: IpAddr) -> (u8, u128) {
+    match address {
+        IpAddr::V4(address) => (V4, address.to_bits().into()),
+        IpAddr::V6(address) => (V6, address.to_bits()),
+    }
+}
+
+fn blocks_of_int(first: i64, last: i64) -> Vec<Box<[u8]>> {
+    blocks(INT, number_of_int(first), number_of_int(last))
+}
+
+fn blocks_of_ip(first: IpAddr, last: IpAddr) -> Vec<Box<[u8]>> {
+    let ((family, first), (_, last)) = (number_of_ip(first), number_of_ip(last));
+    blocks(family, first, last)
+}
+
+/// The fewest aligned blocks that make up a range: at most two per bit.
+fn blocks(family: u8, first: u128, last: u128) -> Vec<Box<[u8]>> {
+    let width = width(family);
+    let mut keys: Vec<Box<[u8]>> = Vec::new();
+    let mut at = first;
+    loop {
+        // The largest block that starts here and does not reach beyond the end.
+        let mut bits = at.trailing_zeros().min(u32::from(width));
+        let mut end = at | ones(bits);
+        while end > last {
+            bits -= 1;
+            end = at | ones(bits);
+        }
+        let length = u32::from(width) - bits;
+        keys.push(block_key(family, u8::try_from(length).unwrap_or(width), at).into());
+        match end.checked_add(1) {
+            Some(next) if end < last => at = next,
+            _ => return keys,
+        }
+    }
+}
+
+fn ones(bits: u32) -> u128 {
+    if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::parser::parse;
+
+    fn ask(text: &str) -> Option<(Class, usize, bool, bool)> {
+        let literal = match parse(text, None).unwrap() {
+            Condition::Not(inner) => Literal { condition: *inner, negative: true },
+            condition => Literal { condition, negative: false },
+        };
+        question(&literal).map(|q| (q.class, q.keys.len(), q.negative, q.exact))
+    }
+
+    #[test]
+    fn questions() {
+        for (text, expected) in [
+            ("http.host eq \"a\"", Some((Class::Exact, 1, false, true))),
+            ("not http.host eq \"a\"", Some((Class::Exact, 1, true, true))),
+            ("http.host ne \"a\"", Some((Class::Exact, 1, true, true))),
+            ("not http.host ne \"a\"", Some((Class::Exact, 1, false, true))),
+            ("http.request.headers[\"x\"][0] ne \"a\"", None),
+            ("http.host in {\"a\" \"b\"}", Some((Class::Exact, 2, false, true))),
+            ("http.host lt \"a\"", None),
+            ("not ssl", Some((Class::Exact, 1, false, true))),
+            ("not ip.src.is_in_european_union", Some((Class::Exact, 1, true, true))),
+            ("http.host contains \"a\"", Some((Class::Contains, 1, false, true))),
+            ("starts_with(http.host, \"a\")", Some((Class::Prefix, 1, false, true))),
+            ("http.host wildcard \"*.a\"", Some((Class::Suffix, 1, false, false))),
+            ("not http.host wildcard \"*.a\"", None),
+            ("http.host matches \"^ab?\"", Some((Class::Prefix, 1, false, false))),
+            ("http.host matches \"^a|b\"", None),
+            ("cf.edge.server_port in {80 443}", Some((Class::Block, 2, false, true))),
+            ("cf.edge.server_port lt -9223372036854775808", Some((Class::Exact, 1, false, true))),
+            ("ip.src in {10.0.0.0/8 10.0.0.1..10.0.0.2}", Some((Class::Block, 3, false, true))),
+            ("any(http.request.headers[\"x\"][*] eq \"a\")", Some((Class::Exact, 1, false, true))),
+            ("any(http.request.headers[\"x\"][*] ne \"a\")", None),
+            ("any(lower(http.request.headers[\"x\"][*])[*] eq \"a\")", Some((Class::Exact, 1, false, true))),
+            ("all(http.request.headers[\"x\"][*] eq \"a\")", None),
+            ("all(postern.tls_client_auth.cert_eku[*] eq \"a\")", Some((Class::Exact, 1, false, true))),
+        ] {
+            assert_eq!(ask(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn blocks_cover_exactly_their_range() {
+        for (first, last) in [(0, 0), (1, 14), (-5, 5), (i64::MIN, i64::MAX), (443, i64::MAX), (i64::MIN, 79)] {
+            let keys = blocks_of_int(first, last);
+            assert!(keys.len() <= 128, "{first}..{last}: {}", keys.len());
+            for value in [i64::MIN, -6, -5, 0, 1, 5, 6, 14, 15, 79, 80, 442, 443, i64::MAX] {
+                let hits = (0..=64).filter(|length| {
+                    let key = block_key(INT, *length, number_of_int(value));
+                    keys.iter().any(|other| **other == key)
+                });
+                assert_eq!(hits.count() == 1, (first..=last).contains(&value), "{value} in {first}..{last}");
+            }
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The compiled program decides as the plain evaluator does: random rules, random requests.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::generate::{condition, world};
+use super::{block, rule, Certificate, World};
+use crate::rules::oracle::Oracle;
+use crate::rules::{decide_on, Action, BlockResponse, ConnectionState, Decision, List, Lists, Program, Rule, Skip};
+
+fn action() -> impl Strategy<Value = Action> {
+    let skip = |current_ruleset, logging| Action::Skip(Skip { current_ruleset, logging, ..Skip::default() });
+    prop_oneof![
+        6 => Just(Action::Block(BlockResponse::default())),
+        3 => Just(Action::Log),
+        1 => Just(skip(true, true)),
+        1 => Just(skip(true, false)),
+        1 => Just(skip(false, true)),
+        1 => Just(skip(false, false)),
+    ]
+}
+
+fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
+    let one = (condition(), action(), proptest::bool::weighted(0.9));
+    vec(one, 0..most).prop_map(|rules| {
+        rules
+            .into_iter()
+            .enumerate()
+            .map(|(at, (condition, action, enabled))| {
+                Rule { enabled, ..rule(&format!("r{at}"), &condition.to_string(), action) }
+            })
+            .collect()
+    })
+}
+
+/// Many rules of few forms, so that groups have many terms and vectors are dense.
+fn uniform_rules() -> impl Strategy<Value = Vec<Rule>> {
+    let hosts = || select(vec!["a.example", "b.example", "x"]);
+    let one = (hosts(), select(vec!["/", "/a", "/a/b", "/A"]), select(vec!["GET", "x"]), 0..8_u8, action());
+    vec(one, 100..400).prop_map(|rules| {
+        rules
+            .into_iter()
+            .enumerate()
+            .map(|(at, (host, path, method, form, action))| {
+                let text = match form {
+                    0 => format!("http.request.method eq \"{method}\" and starts_with(http.request.uri.path, \"{path}\") and http.request.uri.query contains \"zz\""),
+                    1 => format!("http.host eq \"{host}\" and http.request.uri.path eq \"{path}\" and http.request.method eq \"{method}\" and http.user_agent eq \"x\""),
+                    2 => format!("not http.host eq \"{host}\" and http.request.method eq \"{method}\" and not starts_with(http.request.uri.path, \"{path}\")"),
+                    3 => format!("cf.tls_client_auth.cert_verified and http.host in {{\"{host}\" \"q\"}} and http.request.method ne \"{method}\" and http.referer eq \"q\""),
+                    4 => "http.host contains \"a\" and http.host contains \"zz\" and ssl".to_owned(),
+                    5 => format!("ip.src in {{203.0.113.0/24 10.0.0.0/{at_bits}}} and http.request.uri.path eq \"{path}\" and http.request.uri.query eq \"q\"", at_bits = 8),
+                    6 => format!("not cf.tls_client_auth.cert_verified and ip.src in {{10.0.0.0/8}} and http.host eq \"{host}\""),
+                    _ => format!("any(http.request.headers[\"x\"][*] eq \"{path}\") and not any(http.request.headers[\"ab\"][*] eq \"a\")"),
+                };
+                rule(&format!("r{at}"), &text, action)
+            })
+            .collect()
+    })
+}
+
+/// Compares one decision, with and without memory of the connection.
+fn compare(
+    program: &Program,
+    oracle: &Oracle,
+    world: &World,
+    state: &ConnectionState,
+) -> Result<(), TestCaseError> {
+    let mut expected_log = Vec::new();
+    let request = world.request();
+    let expected = oracle.decide(&world.connection, &request, &mut |id| expected_log.push(id.to_owned()));
+    let found = world.decide(program);
+    prop_assert_eq!((found.0.as_deref(), &found.1), (expected, &expected_log), "without memory");
+    let mut log = Vec::new();
+    let decision = decide_on(program, &world.connection, state, &request, &mut |id| log.push(id.to_owned()));
+    let blocked = match decision {
+        Decision::Permit(_) => None,
+        Decision::Block { rule_id, .. } => Some(rule_id),
+    };
+    prop_assert_eq!((blocked, &log), (expected, &expected_log), "with memory");
+    Ok(())
+}
+
+/// Pairs in an ordinary run; `POSTERN_PROPTEST_PAIRS` asks for more.
+fn cases() -> u32 {
+    let pairs = std::env::var("POSTERN_PROPTEST_PAIRS").ok().and_then(|pairs| pairs.parse::<u32>().ok());
+    pairs.unwrap_or(10_000) / 10
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn a_program_decides_as_its_rules_say(rules in rules(12), worlds in vec(world(), 10)) {
+        let lists = Lists::default();
+        let program = Program::compile(&rules).unwrap();
+        let oracle = Oracle::compile(&rules, &lists).unwrap();
+        // One connection for all of them: what it remembers must notice another certificate.
+        let first = worlds[0].connection.clone();
+        let state = ConnectionState::default();
+        for mut world in worlds {
+            let client = world.connection.client.clone();
+            world.connection = first.clone();
+            world.connection.client = client;
+            compare(&program, &oracle, &world, &state)?;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases() / 20))]
+
+    #[test]
+    fn addresses_differ_too(rules in rules(6), world in world()) {
+        let program = Program::compile(&rules).unwrap();
+        let oracle = Oracle::compile(&rules, &Lists::default()).unwrap();
+        compare(&program, &oracle, &world, &ConnectionState::default())?;
+    }
+
+    #[test]
+    fn dense_groups_decide_the_same(rules in uniform_rules(), worlds in vec(world(), 20)) {
+        let program = Program::compile(&rules).unwrap();
+        let oracle = Oracle::compile(&rules, &Lists::default()).unwrap();
+        for world in worlds {
+            compare(&program, &oracle, &world, &ConnectionState::default())?;
+        }
+    }
+
+    #[test]
+    fn a_changed_program_is_as_if_compiled_anew(
+        rules in rules(20),
+        changes in vec((0..4_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), condition(), action()), 1..8),
+        worlds in vec(world(), 5),
+    ) {
+        let lists = Lists::default();
+        let mut rules = rules;
+        let mut program = Program::compile(&rules).unwrap();
+        let state = ConnectionState::default();
+        let first = worlds[0].connection.clone();
+        for (at, (kind, from, to, condition, action)) in changes.into_iter().enumerate() {
+            let fresh = rule(&format!("n{at}"), &condition.to_string(), action);
+            match kind {
+                _ if rules.is_empty() => rules.push(fresh),
+                0 => { let at = from.index(rules.len()); rules.remove(at); }
+                1 => { let at = from.index(rules.len() + 1); rules.insert(at, fresh); }
+                2 => {
+                    let moved = rules.remove(from.index(rules.len()));
+                    let at = to.index(rules.len() + 1);
+                    rules.insert(at, moved);
+                }
+                _ => { let at = from.index(rules.len()); rules[at].expression = fresh.expression; rules[at].action = fresh.action; }
+            }
+            program = program.recompile(&rules, &lists).unwrap();
+            let oracle = Oracle::compile(&rules, &lists).unwrap();
+            for world in &worlds {
+                let mut world = world.clone();
+                world.connection = first.clone();
+                compare(&program, &oracle, &world, &state)?;
+            }
+        }
+    }
+}
+
+#[test]
+fn more_forms_than_groups() {
+    // Every rule asks for another header: beyond the bounds of an index its literals stay trees.
+    let rules: Vec<Rule> = (0..600)
+        .map(|n| {
+            let text = format!(
+                "any(http.request.headers[\"h{n}\"][*] eq \"v\") and any(http.request.headers[\"i{}\"][*] eq \"v\")",
+                n / 2
+            );
+            block(&format!("r{n}"), &text)
+        })
+        .collect();
+    let program = Program::compile(&rules).unwrap();
+    for n in [0, 1, 90, 200, 599] {
+        let world = World::new(Certificate::None, "a.example", "/")
+            .header(&format!("h{n}"), "v")
+            .header(&format!("i{}", n / 2), "v");
+        assert_eq!(world.decide(&program).0, Some(format!("r{n}")));
+    }
+    assert_eq!(World::new(Certificate::None, "a.example", "/").header("h5", "v").decide(&program).0, None);
+}
+
+#[test]
+fn a_change_of_lists_is_noticed() {
+    let rules = [block("r", "ip.src in $office")];
+    let lists = |address| {
+        let mut lists = Lists::default();
+        lists.insert("office", List::ip([address]).unwrap()).unwrap();
+        lists
+    };
+    let world = World::new(Certificate::None, "a.example", "/");
+    let before = lists("203.0.113.9");
+    let program = Program::compile_with(&rules, &before).unwrap();
+    assert!(world.decide(&program).0.is_some());
+    let state = ConnectionState::default();
+    let decide = |program: &Program| {
+        let request = world.request();
+        matches!(decide_on(program, &world.connection, &state, &request, &mut |_| {}), Decision::Block { .. })
+    };
+    assert!(decide(&program));
+    let program = program.recompile(&rules, &lists("203.0.113.10")).unwrap();
+    assert!(world.decide(&program).0.is_none() && !decide(&program));
+}
+
+#[test]
+fn a_rule_that_does_not_parse_is_named_on_recompiling() {
+    let mut rules = vec![block("a", "ssl"), block("b", "not ssl")];
+    let program = Program::compile(&rules).unwrap();
+    rules.insert(1, block("c", "sls"));
+    let error = program.recompile(&rules, &Lists::default()).unwrap_err();
+    assert_eq!(error.index, 1);
+}
+
+#[test]
+fn changes_add_up_until_everything_is_compiled_anew() {
+    let mut rules: Vec<Rule> =
+        (0..3000).map(|n| block(&format!("r{n}"), &format!("http.request.uri.path eq \"/{n}\""))).collect();
+    let mut program = Program::compile(&rules).unwrap();
+    for n in 0..2100_usize {
+        if n % 300 != 0 {
+            rules[n] = block(&format!("r{n}"), &format!("http.request.uri.path eq \"/new{n}\""));
+            continue;
+        }
+        program = program.recompile(&rules, &Lists::default()).unwrap();
+        for (path, expected) in [("/2999".to_owned(), Some("r2999")), (format!("/{}", n + 1), Some(rules[n + 1].id.as_ref()))] {
+            let world = World::new(Certificate::None, "a.example", &path);
+            assert_eq!(world.decide(&program).0.as_deref(), expected, "{n}");
+        }
+        if n > 0 {
+            assert_eq!(World::new(Certificate::None, "a.example", "/1").decide(&program).0, None);
+            let world = World::new(Certificate::None, "a.example", "/new1");
+            assert_eq!(world.decide(&program).0.as_deref(), Some("r1"));
+        }
+    }
+}
