@@ -132,13 +132,17 @@ pub fn serve(
     Ok(ended)
 }
 
+const NOT_YET: &str = "this version does not steer connections by host: any worker serves any";
+
 /// What steering will do, and why not more.
 fn steering(mode: SteerMode) -> Result<FleetStatus, StartError> {
     let reason = match (mode, steer::load()) {
         (SteerMode::Kernel, Err(error)) => return Err(StartError::Steer(error.to_string())),
+        // Better not to start than to seem to do what was asked for.
+        (SteerMode::Kernel, Ok(_)) => return Err(StartError::Steer(NOT_YET.into())),
         (SteerMode::Off, _) => None,
         (_, Err(error)) => Some(error.to_string()),
-        (_, Ok(_)) => Some("connections are not steered by host yet: any worker serves any".into()),
+        (_, Ok(_)) => Some(NOT_YET.into()),
     };
     if let Some(reason) = &reason {
         tracing::info!(reason, "steering is off");
