@@ -18,7 +18,7 @@ use crate::http::forward::{self, Patience, Served};
 use crate::http::headers::{Told, for_client, for_origin};
 use crate::http::{OriginError, path};
 use crate::observe::Stage;
-use crate::rules::{Decision, Permit, RequestFacts, decide};
+use crate::rules::{Decision, Permit, RequestFacts, decide_on};
 use crate::snapshot::{Host, MtlsMode};
 
 /// Why a request is answered by us.
@@ -72,7 +72,7 @@ async fn respond(
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))?;
     account.notes.borrow_mut().path = (&*path).into();
 
-    let permit = match judge_request(account, &judged, &host, &parts, &path) {
+    let permit = match judge_request(connection, account, &judged, &host, &parts, &path) {
         Ok(permit) => permit,
         Err(blocked) => {
             connection.unread.set(connection.unread.get() || !incoming.is_end_stream());
@@ -114,14 +114,13 @@ fn find_host(
     account: &Account,
     parts: &http::request::Parts,
 ) -> Result<(Rc<Judged>, Arc<Host>), Refused> {
-    let misdirected = |connection: &Connection| {
+    let misdirected = || {
         let text = "this connection is not for that host; open a new one";
-        let _ = connection;
         Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
     };
     let Ok((judged, snapshot)) = connection.judgement() else {
         connection.retired.set(true);
-        return Err(misdirected(connection));
+        return Err(misdirected());
     };
     let name = match authority::of(parts) {
         Ok(name) => name,
@@ -141,7 +140,12 @@ fn find_host(
             snapshot.default_host.as_ref().is_some_and(|default| Arc::ptr_eq(default, host))
         };
         match other {
-            Some(other) if other.site.policy == judged.host.site.policy => Some(other.clone()),
+            Some(other)
+                if other.site.policy == judged.host.site.policy
+                    && !other.lacks_hello(&judged.facts) =>
+            {
+                Some(other.clone())
+            }
             Some(_) => None,
             // Whoever reached the default host may call it what it likes.
             None => Some(judged.host.clone()).filter(is_default),
@@ -154,12 +158,13 @@ fn find_host(
     drop(notes);
     match host {
         Some(host) => Ok((judged, host)),
-        None => Err(misdirected(connection)),
+        None => Err(misdirected()),
     }
 }
 
 /// Lets the rules decide. `Err` is the answer of the rule that blocks.
 fn judge_request(
+    connection: &Connection,
     account: &Account,
     judged: &Judged,
     host: &Host,
@@ -180,9 +185,9 @@ fn judge_request(
         ray_id: account.id.as_str(),
     };
     let mut logged = Vec::new();
-    let decision = decide(&host.rules, &judged.facts, &facts, &mut |rule| {
-        logged.push(Box::from(rule));
-    });
+    let mut log = |rule: &str| logged.push(Box::from(rule));
+    let decision =
+        decide_on(&host.rules, &judged.facts, &connection.rules, &facts, &mut log);
     account.stage(Stage::Rules, started.elapsed());
     let mut notes = account.notes.borrow_mut();
     notes.logged = logged;

@@ -24,7 +24,7 @@ use crate::http::answer::PLAIN_HTTP;
 use crate::http::tunnel::OriginEnd;
 use crate::io::{Activity, Socket, TlsStream};
 use crate::observe::{HandshakeRecord, HandshakeResult, Stage};
-use crate::rules::ConnectionFacts;
+use crate::rules::{ConnectionFacts, ConnectionState};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 use crate::tls::{AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Refusal, judge};
 use crate::worker::Worker;
@@ -61,7 +61,6 @@ async fn shake_hands(
     let settings = AcceptSettings {
         now_sec: now_sec(),
         chain_bytes_max: tunables.chain_bytes_max,
-        keep_hello: true,
     };
     let session = acceptor
         .accept(worker.shared.published.load(), settings)
@@ -126,6 +125,8 @@ struct Connection {
     /// A request's body was left unread: closing at once would cost the client its answer.
     unread: Cell<bool>,
     tunnel: RefCell<Option<OriginEnd>>,
+    /// What rules have worked out for this connection.
+    rules: ConnectionState,
 }
 
 /// Who the client is to a host, by the trust of one snapshot.
@@ -179,6 +180,7 @@ impl Connection {
             retired: Cell::new(false),
             unread: Cell::new(false),
             tunnel: RefCell::new(None),
+            rules: ConnectionState::default(),
         })
     }
 
@@ -195,6 +197,9 @@ impl Connection {
             name => snapshot.host(name),
         };
         let host = host.ok_or(Outdated)?.clone();
+        if host.lacks_hello(&judged.facts) {
+            return Err(Outdated);
+        }
         let same_policy = host.site.policy == judged.host.site.policy;
         let mut facts = judged.facts.clone();
         if !same_policy || judged.trust_epoch != snapshot.trust_epoch {
@@ -241,6 +246,14 @@ impl Connection {
             self.idle_since.set(Instant::now());
             self.activity.first_received.set(None);
         }
+    }
+}
+
+impl Host {
+    /// The host's rules read the ClientHello, which a connection did not keep because at its
+    /// handshake no rule did.
+    fn lacks_hello(&self, facts: &ConnectionFacts) -> bool {
+        facts.client_hello.is_empty() && self.rules.reads_client_hello()
     }
 }
 

@@ -39,8 +39,6 @@ pub struct AcceptSettings {
     pub now_sec: i64,
     /// Bytes of certificates that the client may send.
     pub chain_bytes_max: usize,
-    /// Whether rules will read the ClientHello.
-    pub keep_hello: bool,
 }
 
 /// What travels with a connection through BoringSSL's callbacks.
@@ -50,7 +48,6 @@ struct State {
     /// Canonical; `None` without the extension.
     sni: Option<Box<str>>,
     host: Option<Arc<Host>>,
-    keep_hello: bool,
     hello: Vec<u8>,
     judgement: Option<Judgement>,
 }
@@ -178,7 +175,6 @@ impl Acceptor {
                 now_sec: settings.now_sec,
                 sni: None,
                 host: None,
-                keep_hello: settings.keep_hello,
                 hello: Vec::new(),
                 judgement: None,
             },
@@ -272,7 +268,6 @@ impl Acceptor {
 /// The ClientHello callback: finds the host and makes this connection its.
 fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
-    let bytes = hello.as_bytes().to_vec();
     let Some(state) = hello.ssl_mut().ex_data_mut(index) else { return };
     let host = match &sni {
         Some(name) => state.snapshot.host(name),
@@ -280,14 +275,15 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     };
     let host = host.cloned();
     state.sni = sni;
-    if state.keep_hello {
-        state.hello = bytes;
-    }
     let Some(host) = host else { return };
-    if host_takes_over(hello.ssl_mut(), &host, index).is_ok() {
-        if let Some(state) = hello.ssl_mut().ex_data_mut(index) {
-            state.host = Some(host);
-        }
+    if host_takes_over(hello.ssl_mut(), &host, index).is_err() {
+        return;
+    }
+    let keep = host.rules.reads_client_hello();
+    let bytes = if keep { hello.as_bytes().to_vec() } else { Vec::new() };
+    if let Some(state) = hello.ssl_mut().ex_data_mut(index) {
+        state.host = Some(host);
+        state.hello = bytes;
     }
 }
 

@@ -17,7 +17,7 @@ mod table;
 mod vector;
 
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use judged::Judged;
 pub(crate) use scan::Run;
@@ -39,7 +39,18 @@ pub struct Program {
     base: Part,
     changed: Part,
     lists: Lists,
+    reads_client_hello: OnceLock<bool>,
 }
+
+/// What the names of all fields that are read from the ClientHello have in common.
+const HELLO_FIELDS: [&str; 6] = [
+    "tls_client_hello",
+    "tls_client_random",
+    "tls_client_extensions",
+    "tls_ciphers_sha1",
+    "bot_management.ja",
+    "ja4",
+];
 
 #[derive(Debug)]
 struct Compiled {
@@ -139,6 +150,19 @@ impl Program {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
+    }
+
+    /// Whether any enabled rule may read the ClientHello, so that connections have to keep it.
+    /// Looked for in the texts, once: a text in quotes that merely looks like a field costs a
+    /// connection two kilobytes and nothing else.
+    #[must_use]
+    pub fn reads_client_hello(&self) -> bool {
+        *self.reads_client_hello.get_or_init(|| {
+            let texts = self.inputs.iter().filter(|input| input.role != Role::Off);
+            texts.into_iter().any(|input| {
+                HELLO_FIELDS.iter().any(|field| input.expression.contains(field))
+            })
+        })
     }
 
     /// Bytes of the sets that decisions combine, for figures.

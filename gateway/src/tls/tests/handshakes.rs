@@ -145,7 +145,7 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
     }
     let mut theirs = SslStream::new(ssl, Wire::default()).unwrap();
     let settings =
-        AcceptSettings { now_sec: NOW, chain_bytes_max: 32 * 1024, keep_hello: false };
+        AcceptSettings { now_sec: NOW, chain_bytes_max: 32 * 1024 };
     let mut ours = world.acceptor.accept(snapshot.clone(), settings).unwrap();
 
     let mut client_outcome = Ok(());
@@ -381,7 +381,7 @@ fn every_prefix_and_every_flipped_byte_of_a_hello_is_survived() {
     drop(client.connect());
     let hello = client.get_mut().swap_outgoing(Vec::new());
     let settings =
-        AcceptSettings { now_sec: NOW, chain_bytes_max: 32 * 1024, keep_hello: true };
+        AcceptSettings { now_sec: NOW, chain_bytes_max: 32 * 1024 };
     let feed = |bytes: Vec<u8>, end: bool| {
         let mut session: Session = world.acceptor.accept(snapshot.clone(), settings).unwrap();
         session.wire().give_incoming(bytes);
