@@ -449,7 +449,10 @@ mod tests {
         // A key that is not ours is not touched.
         fs::remove_file(path.join("client.pem")).unwrap();
         let error = prepare().map(drop).unwrap_err().to_string();
-        assert!(error.contains("client.key is not from the store"), "{error}");
+        assert!(
+            error.contains("client.key is not from the store"),
+            "{error}"
+        );
         assert_eq!(fs::read(path.join("client.key")).unwrap(), first[2]);
         fs::remove_dir_all(&path).unwrap();
     }

@@ -17,6 +17,7 @@ mod rule;
 mod status;
 mod sysctl;
 mod table;
+mod token;
 mod zone;
 
 use std::io::{IsTerminal, Write};
@@ -94,6 +95,9 @@ enum Command {
     /// Rules of a zone, in the order in which they are tried
     #[command(subcommand)]
     Rule(rule::Rule),
+    /// Tokens for clients that reach the admin API over TCP
+    #[command(subcommand)]
+    Token(token::Token),
     /// Read and tune configuration keys of a running gateway
     Sysctl(sysctl::Sysctl),
     /// What a running gateway says of itself
@@ -181,6 +185,7 @@ impl Command {
             Self::Host(host) => host.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
+            Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
             Self::Status => status::status(&client()?, json),
             Self::Man(man) => man.run(),
@@ -243,3 +248,6 @@ fn print(text: &str) -> ExitCode {
 fn json_text(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
+
+#[cfg(test)]
+mod tests;
