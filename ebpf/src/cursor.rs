@@ -79,6 +79,13 @@ impl<'a> Window<'a> {
     pub const fn new(bytes: &'a [u8; WINDOW_SIZE], len: usize) -> Self {
         Self { bytes, len }
     }
+
+    /// The memory behind it, for the kernel's helpers.
+    #[inline(always)]
+    #[must_use]
+    pub const fn memory(&self) -> &'a [u8; WINDOW_SIZE] {
+        self.bytes
+    }
 }
 
 impl Cursor for Window<'_> {
@@ -88,16 +95,60 @@ impl Cursor for Window<'_> {
     }
 
     #[inline(always)]
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "the mask keeps the index inside the array; the verifier proves it again at load"
-    )]
     fn u8(&self, at: usize) -> Option<u8> {
         if at >= self.len {
             return None;
         }
-        Some(self.bytes[at & (WINDOW_SIZE - 1)])
+        Some(masked(self.bytes, at))
     }
+}
+
+/// The byte at `at`, which is cut to the array's size.
+///
+/// The mask is written in assembly because LLVM, which has seen the index checked, would leave it out and turn
+/// base and index into one pointer, of which the verifier then knows no bound.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+#[expect(
+    unsafe_code,
+    reason = "assembly, and an index that only the assembly bounds"
+)]
+fn masked(bytes: &[u8; WINDOW_SIZE], mut at: usize) -> u8 {
+    const MASK: usize = WINDOW_SIZE - 1;
+    // SAFETY: one instruction on one register, which it declares.
+    unsafe {
+        core::arch::asm!("{0} &= {1}", inout(reg) at, const MASK, options(pure, nomem, nostack));
+    }
+    // SAFETY: the instruction above left at most `WINDOW_SIZE - 1`.
+    unsafe { *bytes.get_unchecked(at) }
+}
+
+/// The byte at `at`, which is cut to the array's size.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the mask keeps the index inside the array"
+)]
+const fn masked(bytes: &[u8; WINDOW_SIZE], at: usize) -> u8 {
+    bytes[at & (WINDOW_SIZE - 1)]
+}
+
+/// The same value, of which LLVM forgets all it knew, so that it does not turn arithmetic into branches.
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+#[expect(unsafe_code, reason = "only assembly is opaque to LLVM")]
+pub(crate) fn opaque(mut value: u64) -> u64 {
+    // SAFETY: one instruction on one register, which it declares; it changes nothing.
+    unsafe { core::arch::asm!("{0} |= 0", inout(reg) value, options(pure, nomem, nostack)) };
+    value
+}
+
+/// The same value. On the host there is no verifier to write for.
+#[cfg(not(target_arch = "bpf"))]
+#[inline(always)]
+pub(crate) const fn opaque(value: u64) -> u64 {
+    value
 }
 
 #[cfg(test)]

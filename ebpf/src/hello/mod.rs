@@ -12,7 +12,7 @@
 //!  server_name (type 0): list length 2 | 00 | name length 2 | name …
 //! ```
 
-use crate::cursor::Cursor;
+use crate::cursor::{Cursor, opaque};
 
 /// Extensions that are looked at. Browsers send about eighteen, libraries fewer.
 pub const EXTENSIONS_MAX: usize = 32;
@@ -176,7 +176,7 @@ pub struct Keys {
     pub wildcard: u64,
 }
 
-/// The keys of the name that stands at `at`: its letters folded to lower case, a dot at its end left out.
+/// The keys of the name that stands at `at`: letters in lower case, a dot at its end left out.
 ///
 /// Two names with one key are possible, and then a connection is born on the wrong worker, which hands it
 /// over: slower, not wrong. `None` when the name is longer than [`NAME_SIZE_MAX`] or not all there.
@@ -185,28 +185,23 @@ pub fn keys<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<Key
     if size == 0 || size > NAME_SIZE_MAX {
         return None;
     }
-    let size = if bytes.u8(at + size - 1)? == b'.' {
-        size - 1
-    } else {
-        size
-    };
+    let last = bytes.u8(at + size - 1)?;
+    let size = size - (ones_if_dot(last) & 1) as usize;
     let mut exact = KEY_START;
-    let mut wildcard = WILDCARD_START;
-    let mut dotted = false;
+    let mut below = WILDCARD_START;
+    let mut dotted = 0;
     for index in 0..NAME_SIZE_MAX {
         if index >= size {
             break;
         }
-        let byte = bytes.u8(at + index)?.to_ascii_lowercase();
-        dotted |= byte == b'.';
+        let byte = bytes.u8(at + index)?;
+        dotted |= ones_if_dot(byte);
         exact = key_step(exact, byte);
-        if dotted {
-            wildcard = key_step(wildcard, byte);
-        }
+        below = key_step(below, byte) & dotted | below & !dotted;
     }
     Some(Keys {
         exact,
-        wildcard: if dotted { wildcard } else { exact },
+        wildcard: below & dotted | exact & !dotted,
     })
 }
 
@@ -216,7 +211,7 @@ pub const fn host_key(name: &str) -> u64 {
     let mut key = KEY_START;
     let mut rest = name.as_bytes();
     while let [byte, tail @ ..] = rest {
-        key = key_step(key, byte.to_ascii_lowercase());
+        key = key_step(key, *byte);
         rest = tail;
     }
     key
@@ -227,9 +222,23 @@ const KEY_START: u64 = 0xcbf2_9ce4_8422_2325;
 const KEY_PRIME: u64 = 0x0000_0100_0000_01b3;
 const WILDCARD_START: u64 = key_step(KEY_START, b'*');
 
+/// Adds a byte. The bit that tells upper from lower case is set in every byte: in all the other characters a
+/// host name has (digits, dot, hyphen, asterisk) it is set anyway, but for the underscore, whose neighbour in
+/// this sense is no character at all.
 #[inline(always)]
 const fn key_step(key: u64, byte: u8) -> u64 {
-    (key ^ byte as u64).wrapping_mul(KEY_PRIME)
+    const LOWER_CASE: u8 = 0x20;
+    (key ^ (byte | LOWER_CASE) as u64).wrapping_mul(KEY_PRIME)
+}
+
+/// All bits, if this is a dot; else none.
+///
+/// Arithmetic instead of a branch, in the name's loop: after a branch on a byte the verifier knows its value on
+/// one side, follows both sides separately from there on, and gives up after a million steps.
+#[inline(always)]
+fn ones_if_dot(byte: u8) -> u64 {
+    let difference = opaque(u64::from(byte ^ b'.'));
+    (difference.wrapping_sub(1).cast_signed() >> 63).cast_unsigned()
 }
 
 #[cfg(test)]

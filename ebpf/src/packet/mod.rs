@@ -72,6 +72,28 @@ pub struct Flow {
 
 const _: () = assert!(size_of::<Flow>() == 36);
 
+impl Flow {
+    /// A hash for spreading connections over places and workers. Not a secret one: whoever chooses addresses
+    /// and ports can choose it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        let [a, b, c, d] = self.source_be;
+        let ports = (self.source_port_be as u64) << 16 | self.destination_port_be as u64;
+        let mut hash = mixed(ports, (a as u64) << 32 | b as u64);
+        hash = mixed(hash, (c as u64) << 32 | d as u64);
+        // Neighbouring ports must differ in the low bits that choose a place and in the high ones that name it.
+        hash ^ hash >> 29
+    }
+}
+
+/// One step of a multiplicative hash (the multiplier of SplitMix64).
+#[inline(always)]
+const fn mixed(hash: u64, word: u64) -> u64 {
+    let product = (hash ^ word).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    product ^ product >> 32
+}
+
 /// An IPv4 address, given as it lies in memory, as the mapping IPv6 address.
 #[inline(always)]
 #[must_use]

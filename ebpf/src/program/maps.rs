@@ -1,0 +1,71 @@
+//! The maps, under the names and with the sizes that `ebpf`'s library states.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, SockMap},
+};
+use ebpf::cursor::WINDOW_SIZE;
+use ebpf::packet::Flow;
+use ebpf::{
+    BPF_F_NO_PREALLOC, Counters, HELD_MAX, HOSTS_MAX, LISTENERS_MAX, NOTES_MAX, Owners, PORTS_MAX,
+};
+
+/// [`ebpf::MAP_COUNTERS`].
+#[map]
+static POSTERN_COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+
+/// [`ebpf::MAP_PORTS`].
+#[map]
+pub(super) static POSTERN_PORTS: Array<u32> = Array::with_max_entries(PORTS_MAX, 0);
+
+/// [`ebpf::MAP_HOSTS`].
+#[map]
+pub(super) static POSTERN_HOSTS: HashMap<u64, Owners> =
+    HashMap::with_max_entries(HOSTS_MAX, BPF_F_NO_PREALLOC);
+
+/// [`ebpf::MAP_LISTENERS`].
+#[map]
+pub(super) static POSTERN_LISTENERS: SockMap = SockMap::with_max_entries(LISTENERS_MAX, 0);
+
+/// Connection to listener, from the ClientHello's frame until its socket is looked for. The oldest make room.
+#[map]
+pub(super) static POSTERN_NOTES: LruHashMap<Flow, u32> = LruHashMap::with_max_entries(NOTES_MAX, 0);
+
+/// Fingerprints of connections whose bare ACK was held back, each at the place its flow's hash says; a newer
+/// one with the same place displaces it.
+#[map]
+pub(super) static POSTERN_HELD: Array<u32> = Array::with_max_entries(HELD_MAX, 0);
+
+/// Where a frame is copied to. Too large for the stack, and only one frame at a time is on a CPU.
+#[map]
+pub(super) static POSTERN_WINDOW: PerCpuArray<[u8; WINDOW_SIZE]> =
+    PerCpuArray::with_max_entries(1, 0);
+
+/// Where numbers go to be forgotten: see [`forgotten`].
+#[map]
+static POSTERN_NUMBERS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same numbers, of which the verifier forgets all it knew.
+///
+/// It follows every way through the program by itself until two of them know the same. Header offsets are
+/// different constants on every way through the headers, and so all that comes after would be followed for each.
+/// What is read from a map can be anything: one way remains.
+#[inline(always)]
+pub(super) fn forgotten(numbers: [usize; 4]) -> Option<[usize; 4]> {
+    let place = POSTERN_NUMBERS.get_ptr_mut(0)?;
+    // SAFETY: the pointer is this CPU's element, aligned, and nobody else's while the program runs.
+    unsafe { place.write_volatile(numbers.map(|number| number as u64)) };
+    // SAFETY: as above.
+    let numbers = unsafe { place.read_volatile() };
+    Some(numbers.map(|number| number as usize))
+}
+
+/// This CPU's counters.
+#[inline(always)]
+pub(super) fn counters() -> Option<&'static mut Counters> {
+    let counters = POSTERN_COUNTERS.get_ptr_mut(0)?;
+    // SAFETY: the pointer is this CPU's element of the array and lives as long as the map. Programs of one
+    // CPU do not interrupt each other in the receive path, so nobody else holds it; were it otherwise, a
+    // count would be off by one.
+    Some(unsafe { &mut *counters })
+}

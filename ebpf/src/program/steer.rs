@@ -1,0 +1,229 @@
+//! What happens to a frame: most pass at once; of a connection that has no socket yet, the bare ACK is held
+//! back, and the ClientHello's host is looked up and noted.
+//!
+//! ```text
+//!            to a port of ours, ACK only
+//!     no payload                   payload
+//!   socket exists → pass         neither like a hello nor held → pass
+//!   cookie good   → hold         socket exists                 → pass
+//!   else          → pass         cookie good                   → note the owner, pass
+//!                                cookie bad: held → drop (it comes again), else pass
+//! ```
+//!
+//! Why hold the ACK: it would make a socket on a worker chosen by chance. The ClientHello carries the same
+//! acknowledgement, so nothing is lost. Why drop a segment of a held connection whose cookie is bad: it is a
+//! later one that overtook the first. On an ordinary listener there would be a socket to queue it; here the
+//! kernel would answer it with a reset.
+
+use super::maps::{
+    POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW, counters, forgotten,
+};
+use super::socket::{self, Standing};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::programs::XdpContext;
+use ebpf::cursor::{Cursor as _, WINDOW_SIZE, Window};
+use ebpf::hello::{self, Hello};
+use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
+use ebpf::{Counters, HELD_MAX, OWNERS_MAX, listener_index};
+
+/// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
+const HEADERS_SIZE: usize = 192;
+
+/// A TLS handshake record's first byte.
+const RECORD_HANDSHAKE: u8 = 22;
+
+/// What becomes of a frame; `None` when it is nothing to us.
+#[inline(always)]
+pub(super) fn frame(context: &XdpContext) -> Option<u32> {
+    let counters = counters()?;
+    let frame_size = size(context);
+    counters.packets += 1;
+    counters.bytes += frame_size as u64;
+
+    let memory = POSTERN_WINDOW.get_ptr_mut(0)?;
+    let headers = load(context, memory, frame_size, HEADERS_SIZE)?;
+    let mut segment = packet::segment(&headers, frame_size).ok()?;
+    [
+        segment.ip_at,
+        segment.tcp_at,
+        segment.payload_at,
+        segment.payload_size,
+    ] = forgotten([
+        segment.ip_at,
+        segment.tcp_at,
+        segment.payload_at,
+        segment.payload_size,
+    ])?;
+    let port = u16::from_be(segment.flow.destination_port_be);
+    let listen = *POSTERN_PORTS.get(u32::from(port))?;
+    if listen == 0 || segment.flags & (SYN | FIN | RST | ACK) != ACK {
+        return None;
+    }
+    let held = Held::of(&segment);
+    if segment.payload_size == 0 {
+        return Some(bare_ack(context, counters, &headers, &segment, held));
+    }
+    let like_hello = headers.u8(segment.payload_at) == Some(RECORD_HANDSHAKE);
+    if !like_hello && !held.marked() {
+        return None;
+    }
+    match socket::standing(context, memory, &segment) {
+        Standing::Connected => None,
+        Standing::Stranger if held.marked() => {
+            counters.overtaken += 1;
+            Some(XDP_DROP)
+        }
+        Standing::Stranger => {
+            counters.cookies_bad += 1;
+            None
+        }
+        Standing::Proven => {
+            held.clear();
+            let whole = load(context, memory, frame_size, WINDOW_SIZE)?;
+            let owner = owner(counters, &whole, &segment, held.place)?;
+            let index = listener_index(u32::from(owner), listen - 1, segment.family);
+            if POSTERN_NOTES.insert(segment.flow, index, 0).is_ok() {
+                counters.noted += 1;
+            }
+            Some(XDP_PASS)
+        }
+    }
+}
+
+#[inline(always)]
+fn bare_ack(
+    context: &XdpContext,
+    counters: &mut Counters,
+    headers: &Window<'_>,
+    segment: &Segment,
+    held: Held,
+) -> u32 {
+    let memory = headers.memory();
+    match socket::standing(context, memory, segment) {
+        Standing::Proven => {
+            held.mark();
+            counters.held += 1;
+            XDP_DROP
+        }
+        Standing::Connected | Standing::Stranger => XDP_PASS,
+    }
+}
+
+/// The worker to which the named host's connection belongs.
+#[inline(always)]
+fn owner(
+    counters: &mut Counters,
+    frame: &Window<'_>,
+    segment: &Segment,
+    spread: u32,
+) -> Option<u16> {
+    let end = segment.payload_at + segment.payload_size;
+    let keys = match hello::find(frame, segment.payload_at, end) {
+        Hello::Named { at, size } => {
+            let [at, size, _, _] = forgotten([at, size, 0, 0])?;
+            hello::keys(frame, at, size)?
+        }
+        Hello::Nameless => {
+            counters.nameless += 1;
+            return None;
+        }
+        Hello::Partial | Hello::Unusual => {
+            counters.partial += 1;
+            return None;
+        }
+        Hello::Foreign => {
+            counters.foreign += 1;
+            return None;
+        }
+    };
+    // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
+    // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
+    let exact = unsafe { POSTERN_HOSTS.get(keys.exact) };
+    // SAFETY: as above.
+    let owners = exact.or_else(|| unsafe { POSTERN_HOSTS.get(keys.wildcard) });
+    let Some(owners) = owners else {
+        counters.unknown += 1;
+        return None;
+    };
+    owners.workers.get(spread as usize % OWNERS_MAX).copied()
+}
+
+/// The mark that says a connection's bare ACK was held back.
+#[derive(Clone, Copy)]
+struct Held {
+    place: u32,
+    fingerprint: u32,
+}
+
+impl Held {
+    #[inline(always)]
+    fn of(segment: &Segment) -> Self {
+        let hash = segment.flow.hash();
+        // The lowest bit keeps it apart from an empty place.
+        Self {
+            place: hash as u32 % HELD_MAX,
+            fingerprint: (hash >> 32) as u32 | 1,
+        }
+    }
+
+    #[inline(always)]
+    fn marked(self) -> bool {
+        POSTERN_HELD.get(self.place) == Some(&self.fingerprint)
+    }
+
+    #[inline(always)]
+    fn mark(self) {
+        self.set(self.fingerprint);
+    }
+
+    #[inline(always)]
+    fn clear(self) {
+        if self.marked() {
+            self.set(0);
+        }
+    }
+
+    #[inline(always)]
+    fn set(self, value: u32) {
+        if let Some(place) = POSTERN_HELD.get_ptr_mut(self.place) {
+            // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole,
+            // and of two CPUs' writes either may win.
+            unsafe { place.write_volatile(value) };
+        }
+    }
+}
+
+/// The frame's bytes in all of its buffers.
+#[inline(always)]
+fn size(context: &XdpContext) -> usize {
+    // SAFETY: the helper asks for the program's own context.
+    let size = unsafe { bpf_xdp_get_buff_len(context.ctx) };
+    size as usize
+}
+
+/// Copies the frame's first bytes, at most `limit`, into `memory`.
+#[inline(always)]
+fn load(
+    context: &XdpContext,
+    memory: *mut [u8; WINDOW_SIZE],
+    frame_size: usize,
+    limit: usize,
+) -> Option<Window<'static>> {
+    let size = if frame_size > limit {
+        limit
+    } else {
+        frame_size
+    };
+    if size == 0 {
+        return None;
+    }
+    // SAFETY: `memory` is this CPU's window, WINDOW_SIZE bytes long, and `size` is at most that.
+    let result = unsafe { bpf_xdp_load_bytes(context.ctx, 0, memory.cast(), size as u32) };
+    if result != 0 {
+        return None;
+    }
+    let [size, _, _, _] = forgotten([size, 0, 0, 0])?;
+    // SAFETY: the window is a map's element: it stays, and it is ours until the program ends.
+    Some(Window::new(unsafe { &*memory }, size))
+}
