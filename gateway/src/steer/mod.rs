@@ -1,17 +1,26 @@
-//! Steering: the kernel program, loaded and attached.
+//! Steering: the kernel programs, loaded, attached, and told who owns which host.
 //!
-//! Owns the program's life: what keeps it from being used, loading it, attaching it to interfaces, reading
-//! its counters. Everything is undone when [`Steering`] is dropped. It decides nothing about a connection: the
+//! Owns the programs' life: what keeps them from being used, loading them, attaching them, reading their
+//! counters. Everything is undone when [`Steering`] is dropped. It decides nothing about a connection: the
 //! gateway is correct without it, and so each failure is one [`Unavailable`] to be reported, not an end.
+//!
+//! What the programs are told (ports, listeners, owners of hosts) is in `tables`; the ClientHello as a worker
+//! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`].
 
+pub mod cookies;
+pub mod hello;
 mod object;
+mod tables;
+
+pub use tables::Listen;
 
 use aya::maps::{MapError, PerCpuArray};
 use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::programs::{ProgramError, SkLookup, Xdp, XdpMode};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfError};
-use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, PROGRAM_XDP};
+use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, PROGRAM_PLACE, PROGRAM_XDP};
+use std::fs::File;
 
 /// Oldest kernel the program can work on: `bpf_xdp_load_bytes` came with it.
 const KERNEL_MIN: KernelVersion = KernelVersion::new(5, 18, 0);
@@ -51,6 +60,24 @@ pub enum Unavailable {
     /// No interface has this name.
     #[error("there is no network interface `{0}`; `ip link` lists those there are")]
     Interface(String),
+    /// More ports, workers or hosts than the tables hold.
+    #[error("{what} can be steered up to a number of {max}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The table's size.
+        max: u32,
+    },
+    /// The sysctl that steering depends on cannot be set.
+    #[error(
+        "{path} cannot be set to 2: {reason}; steering needs the kernel to answer every SYN with a cookie"
+    )]
+    Cookies {
+        /// The file under `/proc/sys`.
+        path: &'static str,
+        /// Why not.
+        reason: std::io::Error,
+    },
     /// The interface did not take the program.
     #[error("the interface `{interface}` did not take the eBPF program: {reason}")]
     Attach {
@@ -76,14 +103,14 @@ pub enum Attached {
     Generic,
 }
 
-/// The loaded program. Dropping it detaches and unloads.
+/// The loaded programs. Dropping this detaches and unloads them.
 #[derive(Debug)]
 pub struct Steering {
     kernel: Ebpf,
     links: Vec<XdpLinkId>,
 }
 
-/// Loads the program into the kernel. It does nothing until it is attached.
+/// Loads the programs into the kernel. They do nothing until they are attached.
 ///
 /// # Errors
 /// See [`Unavailable`].
@@ -92,6 +119,7 @@ pub fn load() -> Result<Steering, Unavailable> {
     supported()?;
     let mut kernel = Ebpf::load(object)?;
     xdp(&mut kernel)?.load().map_err(EbpfError::from)?;
+    place(&mut kernel)?.load().map_err(EbpfError::from)?;
     Ok(Steering {
         kernel,
         links: Vec::new(),
@@ -99,7 +127,7 @@ pub fn load() -> Result<Steering, Unavailable> {
 }
 
 impl Steering {
-    /// Attaches the program to an interface: in the driver when it can, generically when it cannot.
+    /// Attaches the frame program to an interface: in the driver when it can, generically when it cannot.
     ///
     /// # Errors
     /// [`Unavailable::Interface`] and [`Unavailable::Attach`].
@@ -131,7 +159,22 @@ impl Steering {
         Ok(place)
     }
 
-    /// What the program has seen since it was loaded, summed over the CPUs.
+    /// Lets the kernel ask for the noted listener wherever a segment of this thread's network namespace
+    /// belongs to no socket.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn attach_lookup(&mut self) -> Result<(), Unavailable> {
+        let attach = |kernel: &mut Ebpf| -> Result<(), EbpfError> {
+            let namespace =
+                File::open("/proc/thread-self/ns/net").map_err(ProgramError::IOError)?;
+            place(kernel)?.attach(namespace)?;
+            Ok(())
+        };
+        Ok(attach(&mut self.kernel)?)
+    }
+
+    /// What the programs have seen since it was loaded, summed over the CPUs.
     ///
     /// # Errors
     /// [`Unavailable::Refused`] when the kernel does not give the map out.
@@ -156,6 +199,14 @@ fn xdp(kernel: &mut Ebpf) -> Result<&mut Xdp, EbpfError> {
         name: PROGRAM_XDP.into(),
     };
     let program = kernel.program_mut(PROGRAM_XDP).ok_or_else(missing)?;
+    Ok(program.try_into()?)
+}
+
+fn place(kernel: &mut Ebpf) -> Result<&mut SkLookup, EbpfError> {
+    let missing = || ProgramError::InvalidName {
+        name: PROGRAM_PLACE.into(),
+    };
+    let program = kernel.program_mut(PROGRAM_PLACE).ok_or_else(missing)?;
     Ok(program.try_into()?)
 }
 

@@ -1,0 +1,134 @@
+//! The tables the kernel programs work with: our ports, the workers' listeners, the owners of hosts.
+//!
+//! Only writes them. What should be in them, and when it changes, is for whoever calls.
+
+use super::{Steering, Unavailable};
+use crate::hostname::HostName;
+use crate::limits;
+use aya::maps::{Array, HashMap, MapError, SockMap};
+use aya::{Ebpf, EbpfError};
+use ebpf::hello::host_key;
+use ebpf::packet::Family;
+use ebpf::{
+    HOSTS_MAX, LISTENS_MAX, MAP_HOSTS, MAP_LISTENERS, MAP_PORTS, Owners, WORKERS_MAX,
+    listener_index,
+};
+use std::os::fd::AsRawFd;
+
+// Every worker that can be configured can be steered to.
+const _: () = assert!(WORKERS_MAX as usize >= limits::WORKERS_MAX);
+
+/// Which of the steered ports a listener belongs to: the number that [`Steering::port`] was given.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Listen(u8);
+
+impl Listen {
+    /// The `number`-th port, from 0.
+    ///
+    /// # Errors
+    /// [`Unavailable::TooMany`].
+    pub fn new(number: usize) -> Result<Self, Unavailable> {
+        let fits = u8::try_from(number)
+            .ok()
+            .filter(|number| u32::from(*number) < LISTENS_MAX);
+        fits.map(Self).ok_or(Unavailable::TooMany {
+            what: "ports",
+            max: LISTENS_MAX,
+        })
+    }
+}
+
+impl Steering {
+    /// Steers connections to `port` from now on.
+    ///
+    /// All listeners of one port and family must be in one SO_REUSEPORT group, which is where the kernel keeps
+    /// the time of its last cookie: a port that is listened on at several addresses has several groups and
+    /// cannot be steered.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn port(&mut self, port: u16, listen: Listen) -> Result<(), Unavailable> {
+        let value = u32::from(listen.0) + 1;
+        table(&mut self.kernel, MAP_PORTS, |map| {
+            Array::<_, u32>::try_from(map)?.set(u32::from(port), value, 0)
+        })
+    }
+
+    /// Names a worker's listening socket. The kernel forgets it when it is closed.
+    ///
+    /// # Errors
+    /// [`Unavailable::TooMany`] and [`Unavailable::Refused`].
+    pub fn listener(
+        &mut self,
+        worker: u16,
+        listen: Listen,
+        family: Family,
+        socket: &impl AsRawFd,
+    ) -> Result<(), Unavailable> {
+        let worker = u32::from(worker);
+        if worker >= WORKERS_MAX {
+            return Err(Unavailable::TooMany {
+                what: "workers",
+                max: WORKERS_MAX,
+            });
+        }
+        let index = listener_index(worker, u32::from(listen.0), family);
+        table(&mut self.kernel, MAP_LISTENERS, |map| {
+            SockMap::try_from(map)?.set(index, socket, 0)
+        })
+    }
+
+    /// Gives new connections for `host` to these workers, in place of those that had them.
+    ///
+    /// # Errors
+    /// [`Unavailable::TooMany`] when the table is full, no worker is given, or one is beyond the table.
+    pub fn own(&mut self, host: &HostName, workers: &[u16]) -> Result<(), Unavailable> {
+        let owners = Owners::of(workers);
+        let owners = owners.ok_or(Unavailable::TooMany {
+            what: "workers",
+            max: WORKERS_MAX,
+        })?;
+        let key = host_key(host.as_str());
+        table(&mut self.kernel, MAP_HOSTS, |map| {
+            HashMap::<_, u64, Owners>::try_from(map)?.insert(key, owners, 0)
+        })
+        .map_err(|error| match error {
+            Unavailable::Refused(reason) if full(&reason) => Unavailable::TooMany {
+                what: "hosts",
+                max: HOSTS_MAX,
+            },
+            other => other,
+        })
+    }
+
+    /// Lets any worker have `host` again.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn disown(&mut self, host: &HostName) -> Result<(), Unavailable> {
+        let key = host_key(host.as_str());
+        table(&mut self.kernel, MAP_HOSTS, |map| {
+            match HashMap::<_, u64, Owners>::try_from(map)?.remove(&key) {
+                Err(MapError::KeyNotFound) => Ok(()),
+                done => done,
+            }
+        })
+    }
+}
+
+fn table(
+    kernel: &mut Ebpf,
+    name: &str,
+    change: impl FnOnce(&mut aya::maps::Map) -> Result<(), MapError>,
+) -> Result<(), Unavailable> {
+    let map = kernel.map_mut(name).ok_or(MapError::ElementNotFound);
+    Ok(map.and_then(change).map_err(EbpfError::from)?)
+}
+
+/// Whether the kernel's reason is that a table is full.
+fn full(reason: &EbpfError) -> bool {
+    let EbpfError::MapError(MapError::SyscallError(call)) = reason else {
+        return false;
+    };
+    call.io_error.raw_os_error() == Some(libc::E2BIG)
+}
