@@ -121,6 +121,15 @@ impl Client {
         self.send(&Method::DELETE, path, None)
     }
 
+    /// Whether the gateway is there and takes connections.
+    pub(super) fn ready(&self) -> bool {
+        let exchange = async {
+            let answer = self.exchange(&Method::GET, "/readyz", None);
+            tokio::time::timeout(limits::CLI_TIMEOUT, answer).await
+        };
+        matches!(self.runtime.block_on(exchange), Ok(Ok((StatusCode::OK, _))))
+    }
+
     /// All pages of a list.
     pub(super) fn all(&self, path: &str) -> Result<Vec<Value>, ClientError> {
         let mut found = Vec::new();

@@ -79,6 +79,9 @@ pub(super) struct Settings {
     /// Its private key in PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// Make a server certificate from the development CA (`postern zone ca --development`)
+    #[arg(long, conflicts_with = "cert")]
+    development_cert: bool,
 }
 
 impl Settings {
@@ -112,13 +115,25 @@ impl Settings {
         Ok(body)
     }
 
-    /// Uploads the server certificate when there is one. Answers its id.
-    fn upload(&self, client: &Client, zone: &ZoneRef) -> Result<Option<String>, CliError> {
-        let (Some(cert), Some(key)) = (&self.cert, &self.key) else {
-            return Ok(None);
+    /// Uploads or makes the server certificate when one is wanted. Answers its id.
+    fn certificate(
+        &self,
+        client: &Client,
+        zone: &ZoneRef,
+        host: &str,
+    ) -> Result<Option<String>, CliError> {
+        let made = match (&self.cert, &self.key) {
+            (Some(cert), Some(key)) => {
+                let body =
+                    json!({ "certificate": read_text(cert)?, "private_key": read_text(key)? });
+                client.post(&zone.path("custom_certificates"), &body)?
+            }
+            _ if self.development_cert => client.post(
+                &zone.own("server_certificates/development"),
+                &json!({ "hosts": [host] }),
+            )?,
+            _ => return Ok(None),
         };
-        let body = json!({ "certificate": read_text(cert)?, "private_key": read_text(key)? });
-        let made = client.post(&zone.path("custom_certificates"), &body)?;
         Ok(Some(text(&made, "id")))
     }
 }
@@ -138,7 +153,7 @@ impl Host {
                 }
                 let zone = ZoneRef::find(client, &zone)?;
                 let mut body = settings.body(None)?;
-                if let Some(id) = settings.upload(client, &zone)? {
+                if let Some(id) = settings.certificate(client, &zone, &host)? {
                     body.insert("certificate_id".into(), json!(id));
                 }
                 body.insert("name".into(), json!(host));
@@ -184,7 +199,7 @@ impl Host {
                     id: text(&present, "zone_id"),
                     value: Value::Null,
                 };
-                if let Some(id) = settings.upload(client, &zone)? {
+                if let Some(id) = settings.certificate(client, &zone, &host)? {
                     body.insert("certificate_id".into(), json!(id));
                 }
                 if body.is_empty() {
@@ -222,25 +237,41 @@ fn origin_url(host: &Value) -> String {
 }
 
 fn certificate(host: &Value) -> String {
-    let id = str_of(host, "certificate_id");
-    if id.is_empty() {
-        "the newest that covers it".into()
-    } else {
-        id.into()
-    }
+    let Some(presented) = host.get("server_certificate").filter(|one| one.is_object()) else {
+        return "none: clients are refused".into();
+    };
+    format!(
+        "{}, until {}",
+        text(presented, "issuer"),
+        text(presented, "expires_on")
+    )
 }
 
 fn details(host: &Value) -> String {
     let origin = host.get("origin").cloned().unwrap_or_default();
-    list(&[
+    let believed = host
+        .get("certificate_authorities")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let believed: Vec<String> = believed.iter().map(|ca| text(ca, "name")).collect();
+    let mut out = list(&[
         ("host", text(host, "name")),
         ("zone", text(host, "zone_name")),
         ("mtls", text(host, "mtls")),
+        ("believes", believed.join(", ")),
         ("origin", text(&origin, "url")),
         ("protocol", text(&origin, "protocol")),
         ("host header", text(&origin, "host_header")),
         ("server name", text(&origin, "server_name")),
         ("certificate", certificate(host)),
         ("changed", text(host, "modified_on")),
-    ])
+    ]);
+    if host.get("served").and_then(Value::as_bool) == Some(false) {
+        out.push_str(&format!(
+            "no server certificate covers it yet: `postern host set {} --cert FILE --key FILE` brings one, or --development-cert makes one to try it\n",
+            str_of(host, "name"),
+        ));
+    }
+    out
 }

@@ -7,6 +7,8 @@
 mod cert;
 mod check;
 mod client;
+mod demo;
+mod echo;
 mod files;
 mod host;
 mod man;
@@ -15,15 +17,17 @@ mod rule;
 mod status;
 mod sysctl;
 mod table;
+mod token;
 mod zone;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{ConfigErrors, Sources};
+use crate::config::{Config, ConfigErrors, Loaded, LogLevel, Sources};
+use crate::daemon;
 use client::Client;
 
 pub use client::ClientError;
@@ -70,8 +74,15 @@ Configuration: /etc/postern/postern.conf, see postern.conf(5). To try it: poster
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the gateway in the foreground
+    ///
+    /// SIGTERM finishes running requests and stops, a second one stops at once. SIGHUP reads the
+    /// configuration files again, SIGUSR1 opens the access log again.
+    Run(ConfigFile),
     /// Check the configuration files, and the store when there is one
     Check(ConfigFile),
+    /// Run a gateway with an example zone, a client certificate and an echo origin
+    Demo(demo::Demo),
     /// Zones: administrative units that own hosts, rules, a CA
     #[command(subcommand)]
     Zone(zone::Zone),
@@ -84,6 +95,9 @@ enum Command {
     /// Rules of a zone, in the order in which they are tried
     #[command(subcommand)]
     Rule(rule::Rule),
+    /// Tokens for clients that reach the admin API over TCP
+    #[command(subcommand)]
+    Token(token::Token),
     /// Read and tune configuration keys of a running gateway
     Sysctl(sysctl::Sysctl),
     /// What a running gateway says of itself
@@ -164,17 +178,48 @@ impl Command {
     fn run(self, socket: Option<PathBuf>, json: bool) -> Output {
         let client = || Client::new(socket.clone());
         match self {
+            Self::Run(file) => run(Config::load(&file.sources())?),
+            Self::Demo(demo) => demo.run(),
             Self::Check(file) => check::check(&file.sources()),
             Self::Zone(zone) => zone.run(&client()?, json),
             Self::Host(host) => host.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
+            Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
             Self::Status => status::status(&client()?, json),
             Self::Man(man) => man.run(),
             Self::Completions(completions) => Ok(completions.run()),
         }
     }
+}
+
+/// Runs the gateway until it is told to stop.
+fn run(loaded: Loaded) -> Output {
+    start_logging(loaded.config.log_level);
+    for error in &loaded.ignored {
+        tracing::warn!("ignored: {error}");
+    }
+    ended(daemon::run(loaded))
+}
+
+/// What a run that ended says. Connections that had to be cut were announced in the log.
+fn ended(ended: Result<daemon::Ended, daemon::StartError>) -> Output {
+    match ended {
+        Ok(daemon::Ended::Drained | daemon::Ended::Cut) => Ok(String::new()),
+        Err(error) => Err(CliError::Failed(error.to_string())),
+    }
+}
+
+/// What the gateway tells of itself goes to standard error; under systemd into the journal.
+fn start_logging(level: LogLevel) {
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::from(level))
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .init();
 }
 
 /// Prints to standard output; a reader that has seen enough (`| head`) is not an error.
@@ -203,3 +248,6 @@ fn print(text: &str) -> ExitCode {
 fn json_text(value: &serde_json::Value) -> String {
     format!("{value:#}\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -447,10 +447,19 @@ fn preview(client: &Client, expression: &str, json: bool) -> Output {
     if json {
         return Ok(json_text(&answer));
     }
-    Ok(format!(
-        "{}\n",
-        super::table::harmless(&text(&answer, "expression"))
-    ))
+    let mut out = format!("{}\n", super::table::harmless(&text(&answer, "expression")));
+    for lint in answer
+        .get("lints")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+    {
+        let message = lint
+            .as_str()
+            .map_or_else(|| text(lint, "message"), str::to_owned);
+        out.push_str(&format!("warning: {}\n", super::table::harmless(&message)));
+    }
+    Ok(out)
 }
 
 #[cfg(test)]

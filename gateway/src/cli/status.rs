@@ -27,6 +27,7 @@ fn lines(status: &Value) -> String {
     let number = |key: &str| status.get(key).and_then(Value::as_f64);
     let state = match status.get("draining").and_then(Value::as_bool) {
         Some(true) => "draining: finishes requests, takes none",
+        _ if status.get("ready").and_then(Value::as_bool) == Some(false) => "starting",
         _ => "running",
     };
     list(&[
@@ -39,12 +40,38 @@ fn lines(status: &Value) -> String {
         ("generation", text(status, "generation")),
         ("trust epoch", text(status, "trust_epoch")),
         ("zones", text(status, "zones")),
-        ("hosts", text(status, "hosts")),
+        ("hosts", hosts(status)),
         ("workers", text(status, "workers")),
         ("steering", steering),
-        ("connections", text(status, "connections_open")),
         ("requests", text(status, "requests_total")),
+        ("latency", latency(status)),
     ])
+}
+
+/// `p50 1.2 ms, p99 8 ms`; empty before the first request.
+fn latency(status: &Value) -> String {
+    let Some(all) = status.get("latency_seconds").and_then(Value::as_object) else {
+        return String::new();
+    };
+    ["p50", "p99", "p999"]
+        .iter()
+        .filter_map(|name| Some(format!("{name} {:.2} ms", all.get(*name)?.as_f64()? * 1e3)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// How many there are, and how many of them cannot be served.
+fn hosts(status: &Value) -> String {
+    let number = |key: &str| status.get(key).and_then(Value::as_u64);
+    match (number("hosts"), number("hosts_served")) {
+        (Some(all), Some(served)) if served < all => {
+            format!(
+                "{all}, of which {} have no server certificate (`postern host list` shows them)",
+                all - served
+            )
+        }
+        _ => text(status, "hosts"),
+    }
 }
 
 /// `3d 4h 5m`, the two or three parts that matter.
@@ -70,11 +97,12 @@ mod tests {
     fn what_is_there_is_shown() {
         let status = json!({
             "version": "0.1.0", "uptime_seconds": 90061.5, "generation": 7, "workers": 2, "hosts": 3,
-            "steering": {"mode": "off", "reason": "no eBPF object"}, "draining": false,
+            "steering": {"mode": "off", "reason": "no eBPF object"}, "draining": false, "ready": true,
+            "latency_seconds": {"p50": 0.0012, "p99": 0.008, "p999": null},
         });
         assert_eq!(
             lines(&status),
-            "version     0.1.0\nstate       running\nuptime      1d 1h 1m\ngeneration  7\nhosts       3\nworkers     2\nsteering    off (no eBPF object)\n"
+            "version     0.1.0\nstate       running\nuptime      1d 1h 1m\ngeneration  7\nhosts       3\nworkers     2\nsteering    off (no eBPF object)\nlatency     p50 1.20 ms, p99 8.00 ms\n"
         );
         for (seconds, wanted) in [
             (0.0, "0s"),

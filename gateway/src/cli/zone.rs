@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::names::{CLOUDFLARE, ZoneRef, text};
+use super::names::{CLOUDFLARE, OWN, ZoneRef, text};
 use super::table::{Table, list};
 use super::{Output, json_text};
 
@@ -23,6 +23,15 @@ pub(super) enum Zone {
         /// Name or id
         #[arg(value_name = "ZONE")]
         zone: String,
+    },
+    /// Print the certificate of a zone's managed CA, in PEM
+    Ca {
+        /// Name or id
+        #[arg(value_name = "ZONE", required_unless_present = "development")]
+        zone: Option<String>,
+        /// The CA of development server certificates instead, which no zone owns
+        #[arg(long, conflicts_with = "zone")]
+        development: bool,
     },
     /// Remove a zone with its hosts, certificates, CAs and rules
     Delete {
@@ -80,6 +89,24 @@ impl Zone {
                     ("created", text(&zone, "created_on")),
                     ("changed", text(&zone, "modified_on")),
                 ]))
+            }
+            Self::Ca {
+                zone: Some(zone), ..
+            } => {
+                let all = client.get(&ZoneRef::find(client, &zone)?.own("authorities"))?;
+                if json {
+                    return Ok(json_text(&all));
+                }
+                let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
+                Ok(all.iter().map(|ca| text(ca, "certificate")).collect())
+            }
+            Self::Ca { zone: None, .. } => {
+                let ca = client.get(&format!("{OWN}/development_authority"))?;
+                Ok(if json {
+                    json_text(&ca)
+                } else {
+                    text(&ca, "certificate")
+                })
             }
             Self::Delete { zone, yes } => {
                 let zone = ZoneRef::find(client, &zone)?;

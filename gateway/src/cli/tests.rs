@@ -1,0 +1,544 @@
+//! Commands as people type them, against a real admin API on a socket of its own. Only workers are
+//! missing.
+
+use std::fs;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde_json::Value;
+
+use super::*;
+use crate::admin;
+use crate::config::Live;
+use crate::control::Control;
+use crate::observe::{AccessLog, Fleet, FleetStatus, WorkerStats};
+use crate::snapshot::Published;
+
+struct NoWorkers;
+
+impl Fleet for NoWorkers {
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>> {
+        Box::pin(async { vec![WorkerStats::new(0)] })
+    }
+
+    fn ready(&self) -> bool {
+        true
+    }
+
+    fn status(&self) -> FleetStatus {
+        FleetStatus {
+            workers: 1,
+            steering: "off".into(),
+            steering_reason: Some("a test".into()),
+            draining: false,
+        }
+    }
+}
+
+/// A gateway without workers, in a directory that goes with it.
+struct Gateway {
+    directory: PathBuf,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Gateway {
+    fn start(name: &str) -> Self {
+        let directory =
+            std::env::temp_dir().join(format!("postern-cli-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&directory));
+        fs::create_dir_all(&directory).unwrap();
+        let published = Arc::new(Published::default());
+        let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
+        let state = admin::State {
+            control,
+            published,
+            fleet: Arc::new(NoWorkers),
+            live: Arc::new(Live::new(Config {
+                workers: 1,
+                ..Config::default()
+            })),
+            access_log: AccessLog::off(),
+            started: SystemTime::now(),
+        };
+        let listen = admin::Listen {
+            socket: directory.join("s"),
+            tcp: None,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let serving = runtime.block_on(admin::serve(listen, state)).unwrap();
+        runtime.spawn(serving);
+        let client = Client::new(Some(directory.join("s"))).unwrap();
+        let start = std::time::Instant::now();
+        while !client.ready() {
+            assert!(
+                start.elapsed().as_secs() < 20,
+                "the admin API does not start"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Self {
+            directory,
+            _runtime: runtime,
+        }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+
+    /// What a command prints, or its error.
+    fn try_run(&self, arguments: &[&str]) -> Result<String, CliError> {
+        let socket = self.path("s");
+        let all = ["postern", "--socket", &socket]
+            .into_iter()
+            .chain(arguments.iter().copied());
+        let cli = Cli::try_parse_from(all).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        cli.command.unwrap().run(cli.socket, cli.json)
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) -> String {
+        self.try_run(arguments)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
+    }
+
+    #[track_caller]
+    fn fail(&self, arguments: &[&str]) -> String {
+        match self.try_run(arguments) {
+            Ok(text) => panic!("{arguments:?} should have failed, and printed {text}"),
+            Err(error) => {
+                assert_eq!(error.exit_code(), 1, "{error}");
+                error.to_string()
+            }
+        }
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.run(&[arguments, &["--json"]].concat());
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+#[track_caller]
+fn contains(text: &str, wanted: &[&str]) {
+    for one in wanted {
+        assert!(text.contains(one), "`{one}` is not in:\n{text}");
+    }
+}
+
+const ZONE: [&str; 2] = ["--zone", "example.test"];
+
+#[test]
+fn zones_and_hosts() {
+    let gateway = Gateway::start("hosts");
+    contains(&gateway.run(&["zone", "list"]), &["no zones"]);
+    contains(
+        &gateway.run(&["zone", "create", "example.test"]),
+        &["made the zone example.test"],
+    );
+    contains(
+        &gateway.fail(&["zone", "create", "example.test"]),
+        &["example.test"],
+    );
+    contains(
+        &gateway.run(&["zone", "show", "Example.Test."]),
+        &["name", "example.test"],
+    );
+    let id = gateway.json(&["zone", "show", "example.test"])["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    contains(&gateway.run(&["zone", "show", &id]), &["example.test"]);
+    contains(
+        &gateway.run(&["zone", "ca", "example.test"]),
+        &["-----BEGIN CERTIFICATE-----"],
+    );
+
+    let add = [
+        "host",
+        "add",
+        "api.example.test",
+        "--zone",
+        "example.test",
+        "--origin",
+        "http://127.0.0.1:9000",
+    ];
+    let text = gateway.run(&[&add[..], &["--mtls", "request"]].concat());
+    contains(
+        &text,
+        &[
+            "added api.example.test",
+            "mtls",
+            "request",
+            "no server certificate covers it yet",
+        ],
+    );
+    contains(
+        &gateway.run(&["status"]),
+        &["1, of which 1 have no server certificate"],
+    );
+    contains(&gateway.fail(&add), &["api.example.test"]);
+    let text = gateway.run(&["host", "set", "api.example.test", "--development-cert"]);
+    contains(&text, &["Postern development CA"]);
+    contains(
+        &gateway.run(&["zone", "ca", "--development"]),
+        &["-----BEGIN CERTIFICATE-----"],
+    );
+    let text = gateway.run(&[
+        "host",
+        "set",
+        "api.example.test",
+        "--mtls",
+        "require",
+        "--origin-host-header",
+        "inner.test",
+    ]);
+    contains(&text, &["require", "http://127.0.0.1:9000", "inner.test"]);
+    contains(
+        &gateway.run(&["host", "list"]),
+        &["HOST", "api.example.test", "require"],
+    );
+    contains(
+        &gateway.run(&["host", "list", "--zone", "example.test"]),
+        &["api.example.test"],
+    );
+    contains(
+        &gateway.fail(&["host", "show", "other.example.test"]),
+        &["other.example.test"],
+    );
+    contains(
+        &gateway.fail(&["host", "list", "--zone", "other.test"]),
+        &["there is no zone `other.test`", "zone create"],
+    );
+    gateway.run(&["host", "delete", "api.example.test"]);
+    contains(&gateway.run(&["host", "list"]), &["no hosts"]);
+    assert_eq!(
+        gateway
+            .try_run(&["zone", "delete", "example.test"])
+            .unwrap_err()
+            .exit_code(),
+        2
+    );
+    gateway.run(&["zone", "delete", "example.test", "--yes"]);
+    contains(&gateway.run(&["zone", "list"]), &["no zones"]);
+}
+
+#[test]
+fn certificates() {
+    let gateway = Gateway::start("certs");
+    gateway.run(&["zone", "create", "example.test"]);
+    let create = |name: &str| {
+        gateway.run(
+            &[
+                &[
+                    "cert",
+                    "create",
+                    "--cn",
+                    name,
+                    "--days",
+                    "30",
+                    "--out",
+                    &gateway.path(""),
+                ],
+                &ZONE[..],
+            ]
+            .concat(),
+        )
+    };
+    contains(&create("device-1"), &["device-1.pem", "active"]);
+    create("device-2");
+    let key = fs::metadata(gateway.path("device-1.key")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777,
+        0o600
+    );
+    contains(
+        &fs::read_to_string(gateway.path("device-1.key")).unwrap(),
+        &["PRIVATE KEY"],
+    );
+    contains(
+        &fs::read_to_string(gateway.path("device-1.pem")).unwrap(),
+        &["BEGIN CERTIFICATE"],
+    );
+    let again = [
+        "cert",
+        "create",
+        "--cn",
+        "device-1",
+        "--out",
+        &gateway.path(""),
+    ];
+    contains(
+        &gateway.fail(&[&again[..], &ZONE].concat()),
+        &["device-1.pem is there already"],
+    );
+    contains(
+        &gateway.run(&[&["cert", "create", "--cn", "x"], &ZONE[..]].concat()),
+        &["BEGIN CERTIFICATE", "PRIVATE KEY"],
+    );
+    let all = gateway.json(&[&["cert", "list"], &ZONE[..]].concat());
+    assert_eq!(all.as_array().unwrap().len(), 3);
+    contains(
+        &gateway.run(&[&["cert", "list"], &ZONE[..]].concat()),
+        &["COMMON NAME", "device-2"],
+    );
+    let first = gateway.json(&[&["cert", "show", "device-1"], &ZONE[..]].concat());
+    for key in ["id", "serial_number", "fingerprint_sha256"] {
+        let by = first[key].as_str().unwrap();
+        assert_eq!(
+            gateway.json(&[&["cert", "show", by], &ZONE[..]].concat())["id"],
+            first["id"],
+            "{key}"
+        );
+    }
+    let id = first["id"].as_str().unwrap();
+    contains(
+        &gateway.run(&[&["cert", "show", &id[..10], "--pem"], &ZONE[..]].concat()),
+        &["BEGIN CERTIFICATE"],
+    );
+    contains(
+        &gateway.run(&[&["cert", "revoke", "device-1"], &ZONE[..]].concat()),
+        &["revoked"],
+    );
+    let revoked = gateway.run(&[&["cert", "list", "--status", "revoked"], &ZONE[..]].concat());
+    assert!(
+        revoked.contains("device-1") && !revoked.contains("device-2"),
+        "{revoked}"
+    );
+    contains(
+        &gateway.run(&[&["cert", "restore", "device-1"], &ZONE[..]].concat()),
+        &["restored", "active"],
+    );
+    contains(
+        &gateway.fail(&[&["cert", "revoke", "nobody"], &ZONE[..]].concat()),
+        &["there is no certificate `nobody`"],
+    );
+    fs::write(gateway.path("bad.csr"), "nonsense").unwrap();
+    gateway.fail(
+        &[
+            &["cert", "sign", "--csr", &gateway.path("bad.csr")],
+            &ZONE[..],
+        ]
+        .concat(),
+    );
+}
+
+#[test]
+fn rules() {
+    let gateway = Gateway::start("rules");
+    gateway.run(&["zone", "create", "example.test"]);
+    let list = || gateway.run(&[&["rule", "list"], &ZONE[..]].concat());
+    contains(&list(), &["no rules"]);
+    let add = |expression: &str, more: &[&str]| {
+        gateway.run(
+            &[
+                &["rule", "add", "--expression", expression],
+                &ZONE[..],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    contains(
+        &add("http.host eq \"a\"", &["--description", "first"]),
+        &["block", "first"],
+    );
+    add("http.host eq \"b\"", &["--action", "log"]);
+    add(
+        "http.host eq \"c\"",
+        &[
+            "--position",
+            "first",
+            "--status",
+            "451",
+            "--content",
+            "gone",
+        ],
+    );
+    let order = || {
+        let rules = gateway.json(&[&["rule", "list"], &ZONE[..]].concat());
+        let letter = |rule: &Value| {
+            rule["expression"]
+                .as_str()
+                .unwrap()
+                .chars()
+                .rev()
+                .nth(1)
+                .unwrap()
+        };
+        rules
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(letter)
+            .collect::<String>()
+    };
+    assert_eq!(order(), "cab");
+    gateway.run(&[&["rule", "move", "#1", "--after", "#2"], &ZONE[..]].concat());
+    assert_eq!(order(), "acb");
+    gateway.run(&[&["rule", "move", "#3", "--position", "1"], &ZONE[..]].concat());
+    assert_eq!(order(), "bac");
+    gateway.run(
+        &[
+            &[
+                "rule",
+                "edit",
+                "#2",
+                "--disable",
+                "--expression",
+                "http.host eq \"d\"",
+            ],
+            &ZONE[..],
+        ]
+        .concat(),
+    );
+    contains(&list(), &["no       block", "http.host eq \"d\""]);
+    gateway.run(&[&["rule", "delete", "#1"], &ZONE[..]].concat());
+    assert_eq!(order(), "dc");
+    let rules = gateway.json(&[&["rule", "list"], &ZONE[..]].concat());
+    assert_eq!(
+        rules[1]["action_parameters"]["response"]["status_code"],
+        451
+    );
+    let error = gateway.fail(
+        &[
+            &["rule", "add", "--expression", "http.hst eq \"a\""],
+            &ZONE[..],
+        ]
+        .concat(),
+    );
+    contains(&error, &["parsing error", "http.hst", "^"]);
+    contains(
+        &gateway.fail(&["rule", "preview", "ssl and"]),
+        &["parsing error", "^"],
+    );
+    contains(&gateway.run(&["rule", "preview", "ssl"]), &["ssl\n"]);
+}
+
+#[test]
+fn keys_and_status() {
+    let gateway = Gateway::start("sysctl");
+    contains(
+        &gateway.run(&["sysctl", "-a"]),
+        &["timeout.idle = 75s\n", "workers = 1\n", "listen = "],
+    );
+    assert_eq!(
+        gateway.run(&["sysctl", "-a", "-N", "--pattern", "forward."]),
+        "forward.x_forwarded\nforward.forwarded\n"
+    );
+    assert_eq!(gateway.run(&["sysctl", "-n", "timeout.idle"]), "75s\n");
+    assert_eq!(
+        gateway.run(&["sysctl", "-w", "timeout.idle=5s"]),
+        "timeout.idle = 5s\n"
+    );
+    assert_eq!(
+        gateway.run(&["sysctl", "timeout/idle"]),
+        "timeout.idle = 5s\n"
+    );
+    assert_eq!(gateway.run(&["sysctl", "-q", "timeout.idle = 6s"]), "");
+    contains(
+        &gateway.fail(&["sysctl", "-w", "timeout.idle=6"]),
+        &["has no unit"],
+    );
+    contains(
+        &gateway.fail(&["sysctl", "-w", "workers=2"]),
+        &["needs a restart"],
+    );
+    contains(
+        &gateway.fail(&["sysctl", "timeout.idel"]),
+        &["did you mean `timeout.idle`"],
+    );
+    assert_eq!(
+        gateway.run(&["sysctl", "-e", "-n", "timeout.idel", "timeout.idle"]),
+        "6s\n"
+    );
+    assert_eq!(
+        gateway
+            .try_run(&["sysctl", "-w", "timeout.idle"])
+            .unwrap_err()
+            .exit_code(),
+        2
+    );
+    let file = gateway.path("p.conf");
+    fs::write(&file, "timeout.idle = 7s\nlimit.h2_streams = 50\n").unwrap();
+    assert_eq!(
+        gateway.run(&["sysctl", "-p", &file]),
+        "timeout.idle = 7s\nlimit.h2_streams = 50\n"
+    );
+    fs::write(&file, "workers = 2\ntimeout.idle = 8s\n").unwrap();
+    contains(
+        &gateway.fail(&["sysctl", "-q", "-p", &file]),
+        &["p.conf:1: `workers` needs a restart"],
+    );
+    assert_eq!(
+        gateway.run(&["sysctl", "-n", "timeout.idle"]),
+        "8s\n",
+        "the other lines still count"
+    );
+    fs::write(&file, "timeout.idel = 7s\n").unwrap();
+    assert_eq!(
+        gateway
+            .try_run(&["sysctl", "-p", &file])
+            .unwrap_err()
+            .exit_code(),
+        78
+    );
+    contains(
+        &gateway.run(&["status"]),
+        &["version", "running", "off (a test)"],
+    );
+    assert_eq!(gateway.json(&["status"])["workers"], 1);
+}
+
+#[test]
+fn tokens() {
+    let gateway = Gateway::start("tokens");
+    gateway.run(&["zone", "create", "example.test"]);
+    contains(&gateway.run(&["token", "list"]), &["no tokens"]);
+    let text = gateway.run(&[
+        "token",
+        "create",
+        "robot",
+        "--scope",
+        "read,rules",
+        "--zone",
+        "example.test",
+    ]);
+    contains(&text, &["token", "Authorization: Bearer"]);
+    contains(
+        &gateway.run(&["token", "list"]),
+        &["robot", "rules", "active"],
+    );
+    let id = gateway.json(&["token", "list"])[0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    contains(
+        &gateway.run(&["token", "delete", &id[..8]]),
+        &["removed the token robot"],
+    );
+}
+
+#[test]
+fn nobody_there() {
+    let client = Client::new(Some("/nowhere/at/all.sock".into())).unwrap();
+    let error = status::status(&client, false).unwrap_err();
+    assert_eq!(error.exit_code(), 1);
+    contains(
+        &error.to_string(),
+        &["/nowhere/at/all.sock", "postern run", "--socket"],
+    );
+}
