@@ -207,6 +207,7 @@ fn router(context: Arc<Context>) -> Router {
             "/postern/v1/development_authority",
             get(server_certificates::development),
         )
+        .route("/postern/v1/zones/{zone}/lints", get(rulesets::lints))
         .route("/postern/v1/expressions/preview", post(rulesets::preview))
         .route("/postern/v1/tokens", get(tokens::list).post(tokens::create))
         .route(

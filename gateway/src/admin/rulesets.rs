@@ -15,7 +15,7 @@ use super::query::{As, Json};
 use super::{Shared, envelope, zones};
 use crate::control::{
     ChangeError, Control, Id, Intent, NewRule, Noun, Phase, Position, RulePatch, RuleRecord,
-    Ruleset, Uuid, VersionNote,
+    Ruleset, VersionNote,
 };
 use crate::rules;
 
@@ -533,18 +533,49 @@ async fn show_version(
     Ok(envelope::result(shown(&found)))
 }
 
-/// Checks an expression and changes nothing.
+/// Checks an expression and changes nothing: how it is read, what it looks at, and what is odd
+/// about it.
 pub(super) async fn preview(Json(body): Json<Preview>) -> Result<Response, Fault> {
+    let read = rules::check(&body.expression)
+        .map_err(|error| Fault::bad(20_127, error.to_string()).at("/expression"))?;
     let rule = rules::Rule {
-        id: Uuid::random().to_string().into(),
+        id: "".into(),
         expression: body.expression.as_str().into(),
-        action: rules::Action::Log,
+        action: rules::Action::Block(rules::BlockResponse::default()),
         enabled: true,
     };
-    match rules::Program::compile(&[rule]) {
-        Ok(_) => Ok(envelope::result(
-            json!({ "expression": body.expression.trim() }),
-        )),
-        Err(error) => Err(Fault::bad(20_127, error.message).at("/expression")),
-    }
+    let lints: Vec<Value> = rules::lint(&[rule], &[]).iter().map(shown_lint).collect();
+    let lifetime = match read.lifetime() {
+        rules::Lifetime::Connection => "connection",
+        rules::Lifetime::Request => "request",
+    };
+    Ok(envelope::result(json!({
+        "expression": read.to_string(),
+        "fields": read.fields(),
+        "lifetime": lifetime,
+        "lints": lints,
+    })))
+}
+
+/// What is odd about a zone's rules and hosts.
+pub(super) async fn lints(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let lints = context
+        .run(intent, move |control| control.lints(zone))
+        .await?;
+    let shown: Vec<Value> = lints.iter().map(shown_lint).collect();
+    Ok(envelope::result(shown))
+}
+
+fn shown_lint(lint: &rules::Lint) -> Value {
+    json!({
+        "kind": lint.kind.as_str(),
+        "rule_id": lint.rule_id.as_deref(),
+        "message": lint.message,
+        "suggestion": lint.suggestion,
+    })
 }

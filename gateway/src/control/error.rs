@@ -1,10 +1,13 @@
 //! Why a change is refused, in words for the person who asked for it. What HTTP status and which
 //! of Cloudflare's codes each becomes is [`crate::admin`]'s business.
 
+use std::borrow::Cow;
+
 use super::compile::CompileError;
 use super::seal::SealError;
 use super::store::{StoreError, StoreOpenError};
 use super::x509::X509Error;
+use crate::rules::RuleError;
 
 /// Why the control plane cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +101,7 @@ pub enum ChangeError {
     #[error("{field}: {why}")]
     Invalid {
         /// Which value, by the name that the API gives it.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// What is wrong and what would be right.
         why: String,
     },
@@ -123,13 +126,24 @@ pub enum ChangeError {
     },
     /// The result could not be served.
     #[error("the change cannot be put into effect, nothing was changed: {0}")]
-    Compile(#[from] CompileError),
+    Compile(CompileError),
     /// A key cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
     /// The change could not be made durable.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<CompileError> for ChangeError {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Rules(RuleError { index, message }) => {
+                Self::Expression { index, message }
+            }
+            other => Self::Compile(other),
+        }
+    }
 }
 
 impl ChangeError {
@@ -142,7 +156,7 @@ impl ChangeError {
 
     pub(crate) fn invalid(field: &'static str, why: impl Into<String>) -> Self {
         Self::Invalid {
-            field,
+            field: field.into(),
             why: why.into(),
         }
     }

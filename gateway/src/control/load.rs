@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::client_certificates::Index;
+use super::draft::encode;
 use super::error::OpenError;
 use super::id::{ID_BYTES, Id, Uuid};
 use super::model::{
@@ -85,16 +86,9 @@ pub(super) fn part(table: Table, key: &[u8]) -> Result<([u8; ID_BYTES], &[u8]), 
         .ok_or_else(|| corrupt(table, key, "its key is too short"))
 }
 
-/// What makes this store itself: the account, the key that seals, and the trust epoch.
-pub(super) struct Identity {
-    account: Id,
-    trust_epoch: u64,
-}
-
-/// Finds the seal and the account, or makes both on the first start.
-pub(super) fn identity(store: &dyn Store, key_file: &Path) -> Result<(Seal, Identity), OpenError> {
-    let proof = store.value(Table::Meta, PROOF_KEY)?;
-    let Some(proof) = proof else {
+/// Finds the key that seals and the account, or makes both on the first start.
+pub(super) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, OpenError> {
+    let Some(proof) = store.value(Table::Meta, PROOF_KEY)? else {
         let (seal, made) = Seal::open(key_file, true)?;
         if made {
             tracing::warn!(
@@ -102,10 +96,6 @@ pub(super) fn identity(store: &dyn Store, key_file: &Path) -> Result<(Seal, Iden
                 "made the key that seals CA and server keys: back this file up, apart from the store; without it the CAs are lost"
             );
         }
-        let identity = Identity {
-            account: Id::random(),
-            trust_epoch: 1,
-        };
         let proof = seal.seal("proof", PROOF)?;
         let put = |key: &[u8], value: Vec<u8>| Write {
             table: Table::Meta,
@@ -115,12 +105,12 @@ pub(super) fn identity(store: &dyn Store, key_file: &Path) -> Result<(Seal, Iden
         store.commit(
             store.revision()?,
             &[
-                put(PROOF_KEY, super::draft::encode(&proof)),
-                put(ACCOUNT_KEY, super::draft::encode(&identity.account)),
-                put(TRUST_EPOCH_KEY, identity.trust_epoch.to_be_bytes().to_vec()),
+                put(PROOF_KEY, encode(&proof)),
+                put(ACCOUNT_KEY, encode(&Id::random())),
+                put(TRUST_EPOCH_KEY, 1_u64.to_be_bytes().to_vec()),
             ],
         )?;
-        return Ok((seal, identity));
+        return Ok(seal);
     };
     let (seal, _) = Seal::open(key_file, false)?;
     let sealed: Sealed = decode(Table::Meta, PROOF_KEY, &proof)?;
@@ -130,25 +120,19 @@ pub(super) fn identity(store: &dyn Store, key_file: &Path) -> Result<(Seal, Iden
     if opened.reveal() != PROOF {
         return Err(SealError::WrongKey.into());
     }
-    let missing = |key| corrupt(Table::Meta, key, "it is missing");
-    let account = store
-        .value(Table::Meta, ACCOUNT_KEY)?
-        .ok_or_else(|| missing(ACCOUNT_KEY))?;
-    let epoch = store
-        .value(Table::Meta, TRUST_EPOCH_KEY)?
-        .ok_or_else(|| missing(TRUST_EPOCH_KEY))?;
-    let trust_epoch = epoch.as_slice().try_into().map(u64::from_be_bytes);
-    let identity = Identity {
-        account: decode(Table::Meta, ACCOUNT_KEY, &account)?,
-        trust_epoch: trust_epoch.map_err(|why| corrupt(Table::Meta, TRUST_EPOCH_KEY, why))?,
-    };
-    Ok((seal, identity))
+    Ok(seal)
 }
 
 /// Reads everything that is kept in memory.
-pub(super) fn load(store: &dyn Store, identity: Identity) -> Result<(Model, Index), StoreError> {
-    let mut model = Model::empty(identity.account);
-    model.trust_epoch = identity.trust_epoch;
+pub(super) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
+    let meta = |key: &[u8]| {
+        let value = store.value(Table::Meta, key)?;
+        value.ok_or_else(|| corrupt(Table::Meta, key, "it is missing"))
+    };
+    let epoch = meta(TRUST_EPOCH_KEY)?;
+    let epoch = epoch.as_slice().try_into().map(u64::from_be_bytes);
+    let mut model = Model::empty(decode(Table::Meta, ACCOUNT_KEY, &meta(ACCOUNT_KEY)?)?);
+    model.trust_epoch = epoch.map_err(|why| corrupt(Table::Meta, TRUST_EPOCH_KEY, why))?;
     model.revision = store.revision()?;
 
     let zones: Vec<Zone> = records(store, Table::Zones)?;

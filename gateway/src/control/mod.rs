@@ -74,6 +74,8 @@ pub struct Options {
 struct Writer {
     parts: Parts,
     default_host: Option<HostName>,
+    /// The store may have more than the model, after a write whose fate is unknown.
+    stale: bool,
 }
 
 /// The control plane of one gateway.
@@ -121,8 +123,8 @@ impl Control {
         default_host: Option<HostName>,
         published: Arc<Published>,
     ) -> Result<Arc<Self>, OpenError> {
-        let (seal, identity) = load::identity(store.as_ref(), key_file)?;
-        let (model, index) = load::load(store.as_ref(), identity)?;
+        let seal = load::seal(store.as_ref(), key_file)?;
+        let (model, index) = load::load(store.as_ref())?;
         let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
         published.publish(snapshot);
         Ok(Arc::new(Self {
@@ -134,6 +136,7 @@ impl Control {
             writer: Mutex::new(Writer {
                 parts,
                 default_host,
+                stale: false,
             }),
         }))
     }
@@ -154,10 +157,23 @@ impl Control {
         let (snapshot, parts) =
             compile(&self.model.load(), host.as_ref(), &self.seal, &writer.parts)?;
         self.published.publish(snapshot);
-        *writer = Writer {
-            parts,
-            default_host: host,
-        };
+        writer.parts = parts;
+        writer.default_host = host;
+        Ok(())
+    }
+
+    /// Takes over what the store has.
+    fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
+        let (model, index) = load::load(self.store.as_ref())?;
+        if model.revision != self.model.load().revision {
+            let host = writer.default_host.as_ref();
+            let (snapshot, parts) = compile(&model, host, &self.seal, &Parts::default())?;
+            self.published.publish(snapshot);
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+            self.model.store(Arc::new(model));
+            writer.parts = parts;
+        }
+        writer.stale = false;
         Ok(())
     }
 
@@ -175,6 +191,9 @@ impl Control {
         work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
         let mut writer = self.lock();
+        if writer.stale {
+            self.reload(&mut writer)?;
+        }
         let mut draft = Draft::new(self, &self.model.load());
         let answer = work(&mut draft)?;
         let intent = audit::current();
@@ -195,7 +214,12 @@ impl Control {
         if intent.dry_run {
             return Ok(answer);
         }
-        self.store.commit(done.model.revision - 1, &done.writes)?;
+        let stored = self.store.commit(done.model.revision - 1, &done.writes);
+        if let Err(error) = stored {
+            // Whether it is on the disk nobody knows: the next change looks.
+            writer.stale = true;
+            return Err(error.into());
+        }
         if let Some((snapshot, parts)) = compiled {
             self.published.publish(snapshot);
             writer.parts = parts;

@@ -18,11 +18,10 @@ use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::store::Table;
 use crate::limits::{
-    BLOCK_CONTENT_BYTES_MAX, BLOCK_CONTENT_TYPES, BLOCK_DEFAULT_CONTENT,
-    BLOCK_DEFAULT_CONTENT_TYPE, BLOCK_DEFAULT_STATUS, DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX,
-    REFERENCE_BYTES_MAX, RULES_MAX, RULESET_VERSIONS_MAX,
+    DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, REFERENCE_BYTES_MAX, RULES_MAX,
+    RULESET_VERSIONS_MAX,
 };
-use crate::rules::{Action, BlockResponse, Program};
+use crate::rules::{Action, ActionError, Lint, LintHost, lint};
 
 /// A rule to be made.
 #[derive(Debug, Clone)]
@@ -113,56 +112,16 @@ fn check_rule(rule: &RuleRecord) -> Result<(), ChangeError> {
 
 /// The action in its compiled form.
 pub(super) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
-    match rule.action.as_str() {
-        "log" => Ok(Action::Log),
-        "block" => block(rule.action_parameters.as_ref()).map(Action::Block),
-        other => {
-            let why = format!(
-                "`{}` is not an action: `block`, `log`",
-                other.escape_debug()
-            );
-            Err(ChangeError::invalid("action", why))
+    let parameters = rule.action_parameters.as_ref();
+    Action::from_api(&rule.action, parameters, rule.logging).map_err(|error| {
+        let field = match &error {
+            ActionError::Unsupported { .. } => "action".into(),
+            ActionError::Parameter { path, .. } => format!("action_parameters.{path}").into(),
+        };
+        ChangeError::Invalid {
+            field,
+            why: error.to_string(),
         }
-    }
-}
-
-fn block(parameters: Option<&Value>) -> Result<BlockResponse, ChangeError> {
-    let invalid = |field, why: String| Err(ChangeError::invalid(field, why));
-    let response = parameters.and_then(|parameters| parameters.get("response"));
-    let Some(response) = response.filter(|response| !response.is_null()) else {
-        return Ok(BlockResponse {
-            status: BLOCK_DEFAULT_STATUS,
-            content_type: BLOCK_DEFAULT_CONTENT_TYPE.into(),
-            content: BLOCK_DEFAULT_CONTENT.into(),
-        });
-    };
-    let text = |name: &str| {
-        response
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let status = response.get("status_code").and_then(Value::as_u64);
-    let status = status.and_then(|status| u16::try_from(status).ok());
-    let Some(status) = status.filter(|status| (400..=499).contains(status)) else {
-        let why = "a number between 400 and 499 is needed".into();
-        return invalid("action_parameters.response.status_code", why);
-    };
-    let (content_type, content) = (text("content_type"), text("content"));
-    if !BLOCK_CONTENT_TYPES.contains(&content_type) {
-        let known = BLOCK_CONTENT_TYPES.join(", ");
-        let why = format!("`{}` is none of {known}", content_type.escape_debug());
-        return invalid("action_parameters.response.content_type", why);
-    }
-    if content.len() > BLOCK_CONTENT_BYTES_MAX {
-        let why = format!("it has more than {BLOCK_CONTENT_BYTES_MAX} bytes");
-        return invalid("action_parameters.response.content", why);
-    }
-    let (content_type, content) = (content_type.into(), content.into());
-    Ok(BlockResponse {
-        status,
-        content_type,
-        content,
     })
 }
 
@@ -183,19 +142,6 @@ fn check_rules(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
         }
     }
     Ok(())
-}
-
-fn compile_check(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
-    let forms = rules
-        .iter()
-        .map(|rule| compiled_form(rule))
-        .collect::<Result<Vec<_>, _>>()?;
-    Program::compile(&forms)
-        .map(|_| ())
-        .map_err(|error| ChangeError::Expression {
-            index: error.index,
-            message: error.message,
-        })
 }
 
 impl NewRule {
@@ -275,7 +221,6 @@ fn put(
     mut new: Ruleset,
 ) -> Result<Arc<Ruleset>, ChangeError> {
     check_rules(&new.rules)?;
-    compile_check(&new.rules)?;
     new.last_updated = draft.now;
     draft.put_ruleset(new.clone(), old);
     forget_versions(draft, &new, old)?;
@@ -540,6 +485,37 @@ impl Control {
             work(&mut new.rules, draft.now)?;
             put(draft, Some(&old), new)
         })
+    }
+
+    /// What is odd about a zone's rules and hosts.
+    ///
+    /// # Errors
+    /// There is no such zone.
+    pub fn lints(&self, zone: Id) -> Result<Vec<Lint>, ChangeError> {
+        let model = self.model();
+        if !model.zones.contains_key(&zone) {
+            return Err(ChangeError::not_found(Noun::Zone, zone));
+        }
+        let hosts: Vec<LintHost> = model
+            .hosts_of(zone)
+            .map(|host| LintHost {
+                name: host.name.clone(),
+                mtls: host.mtls,
+                cas: model.believed(host).len(),
+            })
+            .collect();
+        let rules = match model
+            .rulesets
+            .get(&(zone, Phase::HttpRequestFirewallCustom))
+        {
+            Some(ruleset) => ruleset
+                .rules
+                .iter()
+                .map(|rule| compiled_form(rule))
+                .collect(),
+            None => Ok(Vec::new()),
+        };
+        Ok(lint(&rules?, &hosts))
     }
 
     /// Which versions of a ruleset are kept, newest first.
