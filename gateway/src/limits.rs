@@ -248,6 +248,18 @@ pub const BLOCK_DEFAULT_CONTENT_TYPE: &str = "text/plain";
 pub const BLOCK_DEFAULT_CONTENT: &str =
     "This request was refused by the access rules of this site.\n";
 
+/// Uploaded CAs of one gateway; each that a host believes is looked at in its handshakes.
+pub const AUTHORITIES_MAX: usize = 1_000;
+/// Certificates in one uploaded bundle.
+pub const BUNDLE_CERTIFICATES_MAX: usize = 20;
+/// Managed CAs of one zone: the one that issues, and those not yet retired.
+pub const MANAGED_AUTHORITIES_MAX: usize = 4;
+/// Days until the next revocation list is due; one is made whenever it is asked for.
+pub const CRL_DAYS: u32 = 7;
+/// Lists that rules may refer to.
+pub const LISTS_MAX: usize = 100;
+/// Items of one list.
+pub const LIST_ITEMS_MAX: usize = 10_000;
 /// Changes that the audit log keeps; the oldest are forgotten first.
 pub const AUDIT_REVISIONS_MAX: u64 = 1_000_000;
 /// Tokens of the admin API.

@@ -39,6 +39,21 @@ pub(super) fn list(items: Vec<Value>, page: &Page, total: usize) -> Response {
     )
 }
 
+/// A part of a list with the cursor of the next one.
+pub(super) fn cursor_list(items: Vec<Value>, after: Option<&str>) -> Response {
+    let info = json!({
+        "count": items.len(),
+        "per_page": items.len(),
+        "cursors": { "after": after.unwrap_or_default() },
+    });
+    finish(
+        StatusCode::OK,
+        json!({
+            "success": true, "errors": [], "messages": [], "result": items, "result_info": info,
+        }),
+    )
+}
+
 /// A failure.
 pub(super) fn failure(
     status: StatusCode,

@@ -140,7 +140,7 @@ fn missing(noun: Noun) -> u32 {
         Noun::ClientCertificate => 1404,
         Noun::Ruleset | Noun::Rule | Noun::RulesetVersion => 10_003,
         Noun::Token => 1001,
-        Noun::List => 10_001,
+        Noun::List | Noun::ListItem => 10_001,
     }
 }
 

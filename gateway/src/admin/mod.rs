@@ -7,12 +7,14 @@
 
 mod audit;
 mod auth;
+mod authorities;
 mod client_certificates;
 mod envelope;
 mod fault;
 mod health;
 mod hosts;
 mod listener;
+mod lists;
 mod query;
 mod rulesets;
 mod server;
@@ -126,6 +128,7 @@ fn router(context: Arc<Context>) -> Router {
         .route("/client/v4/zones", get(zones::list).post(zones::create))
         .route(zone, get(zones::show).delete(zones::delete))
         .route("/client/v4/accounts", get(zones::accounts))
+        .merge(of_the_account())
         .route(
             &at("/client_certificates"),
             get(client_certificates::list).post(client_certificates::issue),
@@ -197,7 +200,15 @@ fn router(context: Arc<Context>) -> Router {
         )
         .route(
             "/postern/v1/zones/{zone}/authorities",
-            get(zones::authorities),
+            get(authorities::managed).post(authorities::roll),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/authorities/{id}",
+            axum::routing::delete(authorities::retire),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/authorities/{id}/crl",
+            get(authorities::revocation_list),
         )
         .route(
             "/postern/v1/zones/{zone}/server_certificates/development",
@@ -232,6 +243,39 @@ fn router(context: Arc<Context>) -> Router {
         .layer(from_fn_with_state(context.clone(), auth::admit))
         .layer(from_fn(wrap))
         .with_state(context)
+}
+
+/// What Cloudflare keeps in accounts: uploaded CAs and lists.
+fn of_the_account() -> Router<Arc<Context>> {
+    let uploaded = "/client/v4/accounts/{account}/mtls_certificates";
+    let all = "/client/v4/accounts/{account}/rules/lists";
+    Router::new()
+        .route(uploaded, get(authorities::list).post(authorities::upload))
+        .route(
+            &format!("{uploaded}/{{id}}"),
+            get(authorities::show).delete(authorities::delete),
+        )
+        .route(
+            &format!("{uploaded}/{{id}}/associations"),
+            get(authorities::associations),
+        )
+        .route(all, get(lists::list).post(lists::create))
+        .route(
+            &format!("{all}/{{id}}"),
+            get(lists::show).put(lists::describe).delete(lists::delete),
+        )
+        .route(
+            &format!("{all}/{{id}}/items"),
+            get(lists::items)
+                .post(lists::append)
+                .put(lists::replace)
+                .delete(lists::remove),
+        )
+        .route(&format!("{all}/{{id}}/items/{{item}}"), get(lists::item))
+        .route(
+            &format!("{all}/bulk_operations/{{id}}"),
+            get(lists::operation),
+        )
 }
 
 /// Gives the envelope to failures that the framework answers by itself, and leaves the result out

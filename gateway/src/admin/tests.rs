@@ -834,6 +834,168 @@ async fn over_tcp_only_with_a_token() {
 }
 
 #[tokio::test]
+async fn uploaded_authorities_and_rollover() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let account = world.control.model().account;
+    let path = format!("/client/v4/accounts/{account}/mtls_certificates");
+    let managed = format!("/postern/v1/zones/{zone}/authorities");
+    let pem = world.get(&managed).await[0]["certificate"].clone();
+    let uploaded = world
+        .ok(
+            "POST",
+            &path,
+            json!({"ca": true, "certificates": pem, "name": "partner"}),
+        )
+        .await;
+    assert_eq!(
+        (&uploaded["ca"], &uploaded["name"]),
+        (&json!(true), &json!("partner"))
+    );
+    let id = uploaded["id"].as_str().unwrap();
+    let one = format!("{path}/{id}");
+    let associations =
+        format!("/client/v4/zones/{zone}/certificate_authorities/hostname_associations");
+    let body = json!({"hostnames": ["a.example.test"], "mtls_certificate_id": id});
+    world.ok("PUT", &associations, body).await;
+    let query = format!("{associations}?mtls_certificate_id={id}");
+    assert_eq!(
+        world.get(&query).await["hostnames"],
+        json!(["a.example.test"])
+    );
+    assert_eq!(world.get(&associations).await["hostnames"], json!([]));
+    let services = world.get(&format!("{one}/associations")).await;
+    assert_eq!(services[0]["service"], "a.example.test");
+    assert_eq!(world.call("DELETE", &one, Value::Null).await.status, 400);
+    let body = json!({"hostnames": [], "mtls_certificate_id": id});
+    world.ok("PUT", &associations, body).await;
+    assert_eq!(world.get(&path).await.as_array().unwrap().len(), 1);
+    assert_eq!(world.get(&one).await["id"], id);
+    world.ok("DELETE", &one, Value::Null).await;
+    assert_eq!(world.call("GET", &one, Value::Null).await.status, 404);
+    for body in [
+        json!({"ca": false, "certificates": pem}),
+        json!({"ca": true, "certificates": pem, "private_key": "x"}),
+        json!({"ca": true, "certificates": "x"}),
+        json!({"ca": true}),
+    ] {
+        assert_eq!(world.call("POST", &path, body).await.status, 400);
+    }
+    assert_eq!(
+        world
+            .call(
+                "GET",
+                "/client/v4/accounts/0/mtls_certificates",
+                Value::Null
+            )
+            .await
+            .status,
+        404
+    );
+    let next = world.ok("POST", &managed, Value::Null).await;
+    assert_eq!(next["issues"], true);
+    let both = world.get(&managed).await;
+    assert_eq!(
+        (both.as_array().unwrap().len(), &both[1]["issues"]),
+        (2, &json!(false))
+    );
+    let old = both[1]["id"].as_str().unwrap();
+    world
+        .ok("DELETE", &format!("{managed}/{old}"), Value::Null)
+        .await;
+    assert_eq!(
+        world
+            .call("DELETE", &format!("{managed}/{old}"), Value::Null)
+            .await
+            .status,
+        404
+    );
+}
+
+#[tokio::test]
+async fn lists() {
+    let world = World::new().await;
+    let account = world.control.model().account;
+    let path = format!("/client/v4/accounts/{account}/rules/lists");
+    let list = world
+        .ok("POST", &path, json!({"name": "office", "kind": "ip"}))
+        .await;
+    let items = format!("{path}/{}/items", list["id"].as_str().unwrap());
+    let body: Vec<Value> = (0..45)
+        .map(|n| json!({"ip": format!("192.0.2.{n}"), "comment": "x"}))
+        .collect();
+    let answer = world.ok("POST", &items, json!(body)).await;
+    let operation = format!(
+        "{path}/bulk_operations/{}",
+        answer["operation_id"].as_str().unwrap()
+    );
+    assert_eq!(world.get(&operation).await["status"], "completed");
+    let mut seen = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = world
+            .call(
+                "GET",
+                &format!("{items}?per_page=20&cursor={cursor}"),
+                Value::Null,
+            )
+            .await;
+        seen.extend(page.body["result"].as_array().unwrap().clone());
+        cursor = page.body["result_info"]["cursors"]["after"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((seen.len(), &seen[44]["ip"]), (45, &json!("192.0.2.44")));
+    let one = format!("{items}/{}", seen[0]["id"].as_str().unwrap());
+    assert_eq!(world.get(&one).await["comment"], "x");
+    world
+        .ok("DELETE", &items, json!({"items": [{"id": seen[0]["id"]}]}))
+        .await;
+    world.ok("PUT", &items, json!([{"ip": "10.0.0.0/8"}])).await;
+    assert_eq!(world.get(&path).await[0]["num_items"], 1);
+    for (method, path, body, status) in [
+        ("POST", &items, json!([{"asn": 1}]), 400),
+        ("POST", &items, json!([{"ip": "10.0.0.0/8", "asn": 1}]), 400),
+        ("POST", &items, json!([{"ip": "x"}]), 400),
+        ("POST", &items, json!({}), 400),
+        (
+            "DELETE",
+            &items,
+            json!({"items": [{"id": "0".repeat(32)}]}),
+            404,
+        ),
+        ("POST", &path, json!({"name": "r", "kind": "redirect"}), 400),
+        ("POST", &path, json!({"name": "office", "kind": "ip"}), 400),
+    ] {
+        let answer = world.call(method, path, body).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+    }
+    let names = world
+        .ok("POST", &path, json!({"name": "names", "kind": "hostname"}))
+        .await;
+    let items = format!("{path}/{}/items", names["id"].as_str().unwrap());
+    world
+        .ok(
+            "POST",
+            &items,
+            json!([{"hostname": {"url_hostname": "*.Example.com"}}]),
+        )
+        .await;
+    let found = world.get(&items).await;
+    assert_eq!(found[0]["hostname"]["url_hostname"], "*.example.com");
+    let one = format!("{path}/{}", names["id"].as_str().unwrap());
+    assert_eq!(
+        world.ok("PUT", &one, json!({"description": "d"})).await["description"],
+        "d"
+    );
+    world.ok("DELETE", &one, Value::Null).await;
+}
+
+#[tokio::test]
 async fn who_changed_what() {
     let world = World::new().await;
     let zone = world.zone().await;

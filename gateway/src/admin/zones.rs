@@ -1,4 +1,4 @@
-//! `/client/v4/zones`, the one account, and the managed CAs of a zone.
+//! `/client/v4/zones`, and the one account.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ use super::Shared;
 use super::envelope;
 use super::fault::Fault;
 use super::query::{As, Json, Parameters};
-use crate::control::{Id, Model, Moment, Zone};
+use crate::control::{Id, Model, Zone};
 
 #[derive(Deserialize)]
 pub(super) struct Create {
@@ -153,29 +153,4 @@ pub(super) async fn accounts(
     let model = context.state.control.model();
     let account = json!({ "id": model.account, "name": "postern", "type": "standard" });
     Ok(envelope::list(page.of(std::iter::once(account)), &page, 1))
-}
-
-/// The managed CAs of a zone, the issuing one first.
-pub(super) async fn authorities(
-    State(context): Shared,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = find(&model, &zone)?;
-    let managed = model.managed(zone);
-    let items: Vec<Value> = managed
-        .iter()
-        .enumerate()
-        .map(|(place, authority)| {
-            json!({
-                "id": authority.id,
-                "name": authority.name,
-                "certificate": authority.certificate,
-                "issues": place == 0,
-                "created_on": authority.created_on.to_string(),
-                "expires_on": Moment::from_seconds(authority.not_after).to_second(),
-            })
-        })
-        .collect();
-    Ok(envelope::result(items))
 }

@@ -350,19 +350,24 @@ impl Control {
     /// The zone's newest managed CA, ready to sign.
     pub(super) fn signer(&self, zone: Id) -> Result<(Authority, Signer), ChangeError> {
         let model = self.model();
-        let authority = model
+        let newest = model
             .managed(zone)
             .first()
             .map(|authority| (***authority).clone());
-        let authority = authority.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))?;
+        let authority = newest.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))?;
+        let signer = self.open_signer(&authority)?;
+        Ok((authority, signer))
+    }
+
+    /// A managed CA, ready to sign.
+    pub(super) fn open_signer(&self, authority: &Authority) -> Result<Signer, ChangeError> {
         let AuthorityKind::Managed { key, .. } = &authority.kind else {
             return Err(ChangeError::not_found(Noun::Authority, authority.id));
         };
         let key = self
             .seal
             .open_sealed(&authority_purpose(authority.id), key)?;
-        let signer = Signer::open(authority.certificate.as_bytes(), &key)?;
-        Ok((authority, signer))
+        Ok(Signer::open(authority.certificate.as_bytes(), &key)?)
     }
 
     fn record(

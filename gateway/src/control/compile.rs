@@ -13,11 +13,12 @@ use boring::x509::X509;
 
 use super::error::ChangeError;
 use super::id::{Id, Uuid};
+use super::lists;
 use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError};
 use crate::hostname::HostName;
-use crate::rules::{Program, Rule, RuleError};
+use crate::rules::{ListError, Lists, Program, Rule, RuleError};
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
 use crate::tls::{Anchor, OriginTls, OriginTlsError, Site, SiteError, SiteSpec, Trust, TrustError};
 
@@ -52,6 +53,9 @@ pub enum CompileError {
     /// A stored rule's action.
     #[error("{0}")]
     Action(String),
+    /// A stored list.
+    #[error("list: {0}")]
+    List(#[from] ListError),
     /// A sealed server key.
     #[error("host {host}: its server key: {why}")]
     Key {
@@ -82,6 +86,8 @@ struct SiteKey {
 pub(crate) struct Parts {
     /// What a zone without a ruleset runs.
     no_rules: Arc<Program>,
+    /// With the revision that they were compiled from.
+    lists: (u64, Arc<Lists>),
     programs: HashMap<Id, (u32, Arc<Program>)>,
     trusts: HashMap<TrustKey, Arc<Trust>>,
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
@@ -101,12 +107,20 @@ pub(crate) fn compile(
         ..Parts::default()
     };
     let mut hosts = Vec::with_capacity(model.hosts.len());
+    let same_lists = last.lists.0 == model.lists_revision;
+    parts.lists = if same_lists {
+        last.lists.clone()
+    } else {
+        (model.lists_revision, Arc::new(lists::compile(model)?))
+    };
     // Rules are compiled for every zone, with hosts or without: a rule that does not compile
     // must be refused when it is written, not when the first host comes.
     for ruleset in model.rulesets.values() {
         let program = match last.programs.get(&ruleset.id) {
-            Some((version, program)) if *version == ruleset.version => program.clone(),
-            _ => Arc::new(program(ruleset)?),
+            Some((version, program)) if same_lists && *version == ruleset.version => {
+                program.clone()
+            }
+            _ => Arc::new(program(ruleset, &parts.lists.1)?),
         };
         parts
             .programs
@@ -207,17 +221,24 @@ fn trust(
     for (id, _) in &key {
         let unreadable = || CompileError::Authority(*id);
         let authority = model.authorities.get(id).ok_or_else(unreadable)?;
-        let certificate =
-            X509::from_pem(authority.certificate.as_bytes()).map_err(|_not_pem| unreadable())?;
-        set.push(Anchor {
-            id: id.to_string().into(),
-            der: certificate.to_der().map_err(|_not_der| unreadable())?,
-            revoked: model
-                .revoked
-                .get(id)
-                .map(|r| r.serials.clone())
-                .unwrap_or_default(),
-        });
+        let bundle = X509::stack_from_pem(authority.certificate.as_bytes())
+            .map_err(|_not_pem| unreadable())?;
+        // An empty bundle would quietly believe fewer than were asked for.
+        if bundle.is_empty() {
+            return Err(unreadable());
+        }
+        let revoked = model
+            .revoked
+            .get(id)
+            .map(|r| r.serials.clone())
+            .unwrap_or_default();
+        for certificate in bundle {
+            set.push(Anchor {
+                id: id.to_string().into(),
+                der: certificate.to_der().map_err(|_not_der| unreadable())?,
+                revoked: revoked.clone(),
+            });
+        }
     }
     let built = Trust::build(set).map_err(|why| CompileError::Trust {
         host: host.name.clone(),
@@ -228,14 +249,14 @@ fn trust(
     Ok(trust)
 }
 
-fn program(ruleset: &Ruleset) -> Result<Program, CompileError> {
+fn program(ruleset: &Ruleset, lists: &Lists) -> Result<Program, CompileError> {
     let rules = ruleset
         .rules
         .iter()
         .map(|rule| compiled_form(rule))
         .collect::<Result<Vec<_>, _>>();
     let rules = rules.map_err(|error| CompileError::Action(error.to_string()))?;
-    Program::compile(&rules).map_err(CompileError::Rules)
+    Program::compile_with(&rules, lists).map_err(CompileError::Rules)
 }
 
 /// A stored rule as [`crate::rules`] takes it.

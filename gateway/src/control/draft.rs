@@ -13,6 +13,7 @@ use super::audit::{AuditEntry, Intent, Note, redacted};
 use super::client_certificates::IndexChange;
 use super::error::Noun;
 use super::id::{ID_BYTES, Id, Uuid};
+use super::lists::ListRecord;
 use super::load::{self, TRUST_EPOCH_KEY};
 use super::model::{
     Authority, AuthoritySet, HostRecord, Model, Phase, RuleRecord, Ruleset, ServerCertificate, Zone,
@@ -344,6 +345,27 @@ impl<'c> Draft<'c> {
         self.write(Table::Tokens, token.id.as_bytes().to_vec(), None);
         self.note(Noun::Token, token.id, Some(token), None);
         Arc::make_mut(&mut self.model.tokens).remove(&token.digest);
+    }
+
+    pub(super) fn put_list(&mut self, list: Arc<ListRecord>) {
+        self.data_path = true;
+        self.write(
+            Table::Lists,
+            list.id.as_bytes().to_vec(),
+            Some(encode(&*list)),
+        );
+        let old = self.model.lists.get(&list.id).cloned();
+        self.note(Noun::List, &list.name, old.as_deref(), Some(&*list));
+        self.model.lists_revision = self.model.revision;
+        Arc::make_mut(&mut self.model.lists).insert(list.id, list);
+    }
+
+    pub(super) fn remove_list(&mut self, list: &ListRecord) {
+        self.data_path = true;
+        self.write(Table::Lists, list.id.as_bytes().to_vec(), None);
+        self.note(Noun::List, &list.name, Some(list), None);
+        self.model.lists_revision = self.model.revision;
+        Arc::make_mut(&mut self.model.lists).remove(&list.id);
     }
 
     /// Marks a serial as revoked by its CA, or no longer.

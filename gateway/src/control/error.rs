@@ -49,6 +49,8 @@ pub enum Noun {
     Token,
     /// A list.
     List,
+    /// An item of a list.
+    ListItem,
 }
 
 impl std::fmt::Display for Noun {
@@ -64,6 +66,7 @@ impl std::fmt::Display for Noun {
             Self::RulesetVersion => "ruleset version",
             Self::Token => "token",
             Self::List => "list",
+            Self::ListItem => "list item",
         })
     }
 }

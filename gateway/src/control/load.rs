@@ -14,6 +14,7 @@ use super::client_certificates::Index;
 use super::draft::encode;
 use super::error::OpenError;
 use super::id::{ID_BYTES, Id, Uuid};
+use super::lists::ListRecord;
 use super::model::{
     Authority, AuthoritySet, HostRecord, Model, Revoked, RuleRecord, Ruleset, ServerCertificate,
     Zone,
@@ -191,6 +192,9 @@ pub(super) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
             .map(|t| (t.digest.clone(), Arc::new(t)))
             .collect(),
     );
+    let lists: Vec<ListRecord> = records(store, Table::Lists)?;
+    model.lists = Arc::new(lists.into_iter().map(|l| (l.id, Arc::new(l))).collect());
+    model.lists_revision = model.revision;
     model.rulesets = Arc::new(rulesets(store)?);
     model.revoked = Arc::new(revoked(store, model.revision)?);
     let index = Index::load(store)?;

@@ -9,13 +9,16 @@
 //! The operations are `impl Control` blocks, one file per noun.
 
 mod audit;
+mod authorities;
 mod chain;
 mod client_certificates;
 mod compile;
+mod crl;
 mod draft;
 mod error;
 mod hosts;
 mod id;
+mod lists;
 mod load;
 mod model;
 mod moment;
@@ -44,6 +47,7 @@ pub use self::compile::CompileError;
 pub use self::error::{ChangeError, Noun, OpenError};
 pub use self::hosts::{HostPatch, NewHost};
 pub use self::id::{Id, IdError, Uuid};
+pub use self::lists::{ItemsChange, ListItem, ListKind, ListRecord};
 pub use self::model::{
     Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginSpec, Phase,
     RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, Zone,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::id::{Id, Uuid};
+use super::lists::ListRecord;
 use super::moment::Moment;
 use super::seal::Sealed;
 use super::tokens::Token;
@@ -327,6 +328,10 @@ pub struct Model {
     pub rulesets: Arc<BTreeMap<(Id, Phase), Arc<Ruleset>>>,
     /// By the digest of the secret.
     pub tokens: Arc<BTreeMap<String, Arc<Token>>>,
+    /// By id.
+    pub lists: Arc<BTreeMap<Id, Arc<ListRecord>>>,
+    /// The revision that last changed any of them; tells compiled rules whether they are current.
+    pub lists_revision: u64,
     /// By CA.
     pub revoked: Arc<BTreeMap<Uuid, Revoked>>,
 }
@@ -344,6 +349,8 @@ impl Model {
             server_certificates: Arc::default(),
             rulesets: Arc::default(),
             tokens: Arc::default(),
+            lists: Arc::default(),
+            lists_revision: 0,
             revoked: Arc::default(),
         }
     }

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use super::Control;
+use super::authorities::make_managed;
 use super::client_certificates::IndexChange;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
-use super::model::{Authority, AuthorityKind, Phase, Zone};
+use super::model::{Phase, Zone};
 use super::store::Table;
-use super::{Control, x509};
 use crate::hostname::HostName;
-use crate::limits::{AUTHORITY_DAYS, ZONES_MAX};
+use crate::limits::ZONES_MAX;
 
 /// What a managed CA's key is sealed for.
 pub(super) fn authority_purpose(id: Uuid) -> String {
@@ -64,27 +65,7 @@ impl Control {
                 created_on: now,
                 modified_on: now,
             };
-            let label = format!("Postern managed CA for {}", zone.name);
-            // RFC 5280 bounds a common name at 64 characters.
-            let common_name = if label.len() <= 64 {
-                label.clone()
-            } else {
-                format!("Postern CA {}", zone.id)
-            };
-            let (certificate, key) =
-                x509::make_authority(&common_name, "Postern", AUTHORITY_DAYS, now)?;
-            let id = Uuid::random();
-            let key = draft
-                .seal()
-                .seal(&authority_purpose(id), x509::key_pem(&key)?.reveal())?;
-            draft.put_authority(Authority {
-                id,
-                name: label,
-                not_after: x509::Details::of(&certificate)?.not_after,
-                certificate: x509::to_pem(&certificate)?,
-                created_on: now,
-                kind: AuthorityKind::Managed { zone: zone.id, key },
-            });
+            make_managed(draft, zone.id, zone.name.as_str())?;
             draft.put_zone(zone.clone());
             Ok(Arc::new(zone))
         })

@@ -14,6 +14,7 @@ use super::testing::Directory;
 use super::*;
 use crate::snapshot::MtlsMode;
 
+mod authorities;
 mod changes;
 mod durability;
 mod rules;
