@@ -32,9 +32,8 @@ pub const RING_COMPLETIONS: u32 = 8_192;
 /// Connections that may wait for an accept on one listener; the kernel caps it at
 /// `net.core.somaxconn`. Further ones are tried again by the client's TCP.
 pub const LISTEN_BACKLOG: i32 = 4_096;
-/// Accepts that a worker keeps in the ring for each listener: more than one, so that a burst
-/// costs fewer turns.
-pub const ACCEPTS_IN_FLIGHT: usize = 4;
+/// Connections that a worker accepts before its other connections get their turn.
+pub const ACCEPTS_IN_A_ROW: usize = 16;
 /// Bytes of the receive buffer that an idle connection pins: holds the ClientHello of today's
 /// browsers in one or two goes, and most requests.
 pub const RECEIVE_BUFFER_MIN: usize = 2 * 1024;

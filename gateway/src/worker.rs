@@ -24,7 +24,7 @@ use crate::connection::{self, Stop};
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Listener, Socket};
-use crate::limits::{ACCEPTS_IN_FLIGHT, COLLECT_TIMEOUT, DRAIN_POLL, SWEEP_INTERVAL};
+use crate::limits::{ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, SWEEP_INTERVAL};
 use crate::observe::{AccessLog, Fleet, FleetStatus, Stage, WorkerStats};
 use crate::snapshot::Published;
 use crate::tls::Acceptor;
@@ -92,6 +92,8 @@ impl Drain {
 enum Message {
     Report(oneshot::Sender<WorkerStats>),
     Drain,
+    #[cfg(test)]
+    Panic,
 }
 
 /// All workers, from outside.
@@ -283,15 +285,15 @@ async fn run(
         }
     }
     for listener in &listeners {
-        for _ in 0..ACCEPTS_IN_FLIGHT {
-            tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
-        }
+        tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
     }
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
             message = messages.recv() => match message {
                 Some(Message::Report(answer)) => drop(answer.send(worker.report())),
+                #[cfg(test)]
+                Some(Message::Panic) => panic!("as the test asked"),
                 Some(Message::Drain) | None => {
                     listeners.iter().for_each(|listener| listener.close());
                     worker.drain.begin();
@@ -311,9 +313,16 @@ async fn run(
 
 /// Accepts until the listener is closed.
 async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
+    let mut in_a_row = 0;
     loop {
         match listener.accept().await {
-            Accepted::Socket(socket) => admit(&worker, socket),
+            Accepted::Socket(socket) => {
+                admit(&worker, socket);
+                in_a_row += 1;
+                if in_a_row % ACCEPTS_IN_A_ROW == 0 {
+                    tokio::task::yield_now().await;
+                }
+            }
             Accepted::Closed => return,
             Accepted::Nothing(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -395,5 +404,114 @@ fn pin_to(index: usize) {
     });
     if let Err(error) = pinned {
         tracing::debug!(worker = index, %error, "the worker is not pinned to a CPU");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn team(addresses: &[SocketAddr]) -> Team {
+        let mut config = Config::default();
+        config.tunables.connections_max = 2;
+        let shared = Arc::new(Shared {
+            acceptor: Acceptor::new().unwrap(),
+            published: Arc::default(),
+            live: Arc::new(Live::new(config)),
+            access_log: AccessLog::off(),
+            connections: AtomicUsize::new(0),
+        });
+        Team::start(&shared, 1, addresses, FleetStatus::default()).unwrap()
+    }
+
+    fn free_address(host: &str) -> SocketAddr {
+        std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
+    }
+
+    fn collect(team: &Team) -> Vec<WorkerStats> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(team.collect())
+    }
+
+    /// Speaks plain HTTP, which is answered in clear: whoever gets the answer was served.
+    fn is_served(address: SocketAddr) -> bool {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        drop(stream.write_all(b"GET / HTTP/1.1\r\n\r\n"));
+        let mut answer = String::new();
+        drop(stream.read_to_string(&mut answer));
+        answer.starts_with("HTTP/1.1 400")
+    }
+
+    fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+        let patience = Instant::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(Instant::now() < patience, "{what} did not happen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_worker_that_panics_starts_over_and_a_drained_one_ends() {
+        if let Err(error) = io::probe() {
+            println!("skipped: needs io_uring: {error}");
+            return;
+        }
+        let addresses = [free_address("127.0.0.1"), free_address("::1")];
+        let team = team(&addresses);
+        for address in addresses {
+            assert!(is_served(address), "{address}");
+        }
+        let before = collect(&team);
+        assert_eq!(before.len(), 1);
+        assert_eq!(before[0].accepted, 2);
+
+        // A connection that hangs in the middle is what the panic takes down.
+        let mut hanging = TcpStream::connect(addresses[0]).unwrap();
+        wait_for("accepting", || collect(&team).first().is_some_and(|stats| stats.accepted == 3));
+        team.workers[0].mailbox.send(Message::Panic).ok().unwrap();
+        hanging.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert!(matches!(hanging.read(&mut [0; 1]), Ok(0) | Err(_)));
+        for address in addresses {
+            assert!(is_served(address), "{address} after the panic");
+        }
+        assert!(team.ready());
+        assert!(refuse_taken(&addresses).is_err(), "the address is ours");
+
+        team.drain();
+        wait_for("the end", || team.has_ended());
+        assert!(!team.ready());
+    }
+
+    #[test]
+    fn beyond_the_limit_connections_are_closed_and_counted() {
+        if let Err(error) = io::probe() {
+            println!("skipped: needs io_uring: {error}");
+            return;
+        }
+        let address = free_address("127.0.0.1");
+        let team = team(&[address]);
+        let kept: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+        wait_for("accepting", || collect(&team).first().is_some_and(|s| s.connections_open == 2));
+        let mut third = TcpStream::connect(address).unwrap();
+        third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert!(matches!(third.read(&mut [0; 1]), Ok(0) | Err(_)));
+        assert_eq!(collect(&team)[0].refused, 1);
+        drop(kept);
+        wait_for("room", || is_served(address));
+        team.drain();
+        wait_for("the end", || team.has_ended());
+    }
+
+    #[test]
+    fn a_taken_address_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = refuse_taken(&[address]).unwrap_err().to_string();
+        assert!(error.contains(&address.to_string()) && error.contains("another process"), "{error}");
     }
 }

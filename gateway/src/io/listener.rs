@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
 use socket2::{Domain, Protocol, SockRef, Type};
 
-use super::operation::Accept;
+use super::operation::Readable;
 use super::socket::Socket;
 use crate::limits::LISTEN_BACKLOG;
 
@@ -19,7 +21,7 @@ use crate::limits::LISTEN_BACKLOG;
 pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
     let socket = socket2::Socket::new(
         Domain::for_address(address),
-        Type::STREAM.cloexec(),
+        Type::STREAM.cloexec().nonblocking(),
         Some(Protocol::TCP),
     )?;
     if address.is_ipv6() {
@@ -56,10 +58,16 @@ impl Listener {
 
     /// Waits for a connection.
     pub async fn accept(&self) -> Accepted {
-        match Accept::start(self.0.clone()).await {
-            Ok(fd) => Accepted::Socket(Socket::new(fd)),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Accepted::Closed,
-            Err(error) => Accepted::Nothing(error),
+        loop {
+            match accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(fd) => return Accepted::Socket(Socket::new(fd)),
+                Err(Errno::AGAIN) => {}
+                Err(Errno::INVAL) => return Accepted::Closed,
+                Err(error) => return Accepted::Nothing(error.into()),
+            }
+            if let Err(error) = Readable::start(self.0.clone()).await {
+                return Accepted::Nothing(error);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -19,8 +19,11 @@ pub(super) struct Receive(InFlightOneshot<Loan, Received>);
 /// A send in flight: gives the buffer back, and how much of it went.
 pub(super) struct Send(InFlightOneshot<Loan, Sent>);
 
-/// An accept in flight.
-pub(super) struct Accept(InFlightOneshot<Rc<OwnedFd>, AcceptedFd>);
+/// A wait until a socket has something to read, or to accept.
+///
+/// There is no accept operation here: one that is cancelled at the wrong moment has taken a
+/// connection that nobody hears of, and tokio-uring drops its descriptor unclosed.
+pub(super) struct Readable(InFlightOneshot<Rc<OwnedFd>, Polled>);
 
 /// A connect in flight.
 pub(super) struct Connect(InFlightOneshot<ConnectLoan, Connected>);
@@ -38,7 +41,7 @@ struct ConnectLoan {
 
 struct Received;
 struct Sent;
-struct AcceptedFd;
+struct Polled;
 struct Connected;
 
 impl Receive {
@@ -66,13 +69,11 @@ impl Send {
     }
 }
 
-impl Accept {
-    pub(super) fn start(listener: Rc<OwnedFd>) -> Self {
-        let fd = types::Fd(listener.as_raw_fd());
-        let entry = opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
-            .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
-            .build();
-        Self(UnsubmittedOneshot::new(listener, AcceptedFd, entry).submit())
+impl Readable {
+    pub(super) fn start(socket: Rc<OwnedFd>) -> Self {
+        let events = u32::from(libc::POLLIN.unsigned_abs());
+        let entry = opcode::PollAdd::new(types::Fd(socket.as_raw_fd()), events).build();
+        Self(UnsubmittedOneshot::new(socket, Polled, entry).submit())
     }
 }
 
@@ -106,8 +107,8 @@ impl Future for Send {
     }
 }
 
-impl Future for Accept {
-    type Output = io::Result<OwnedFd>;
+impl Future for Readable {
+    type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(cx)
@@ -153,18 +154,12 @@ impl OneshotOutputTransform for Sent {
     }
 }
 
-impl OneshotOutputTransform for AcceptedFd {
-    type Output = io::Result<OwnedFd>;
+impl OneshotOutputTransform for Polled {
+    type Output = io::Result<()>;
     type StoredData = Rc<OwnedFd>;
 
     fn transform_oneshot_output(self, _: Rc<OwnedFd>, entry: cqueue::Entry) -> Self::Output {
-        let result = entry.result();
-        if result < 0 {
-            return Err(io::Error::from_raw_os_error(-result));
-        }
-        #[expect(unsafe_code, reason = "ACCEPT reports a file descriptor as a number")]
-        // SAFETY: a non-negative result of ACCEPT is a new descriptor that nobody else owns.
-        Ok(unsafe { OwnedFd::from_raw_fd(result) })
+        count(&entry).map(drop)
     }
 }
 
