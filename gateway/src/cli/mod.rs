@@ -14,6 +14,7 @@ mod host;
 mod man;
 mod names;
 mod rule;
+mod ruleset;
 mod status;
 mod sysctl;
 mod table;

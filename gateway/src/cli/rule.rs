@@ -7,12 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::files::read_text;
-use super::names::{OWN, ZoneRef, by_id, text};
+use super::names::{OWN, ZoneRef, text};
+use super::ruleset::{Position, Ruleset, rules_of};
 use super::table::Table;
 use super::{CliError, Output, json_text};
-
-/// Where custom rules run.
-const PHASE: &str = "http_request_firewall_custom";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Rule {
@@ -118,40 +116,6 @@ pub(super) struct Settings {
     content: Option<String>,
 }
 
-#[derive(Debug, Args)]
-#[group(multiple = false)]
-pub(super) struct Position {
-    /// `first`, `last`, or its place counted from 1
-    #[arg(long, value_name = "PLACE")]
-    position: Option<Place>,
-    /// Before this rule
-    #[arg(long, value_name = "RULE")]
-    before: Option<String>,
-    /// After this rule
-    #[arg(long, value_name = "RULE")]
-    after: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
-    First,
-    Last,
-    Index(u32),
-}
-
-impl std::str::FromStr for Place {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.parse()) {
-            ("first", _) => Ok(Self::First),
-            ("last", _) => Ok(Self::Last),
-            (_, Ok(index)) if index > 0 => Ok(Self::Index(index)),
-            _ => Err("write `first`, `last`, or a number from 1".into()),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Action {
     /// Refuse the request
@@ -249,101 +213,6 @@ impl Rule {
     }
 }
 
-/// A zone's rules as they are now.
-struct Ruleset {
-    /// `None` before the first rule.
-    id: Option<String>,
-    rules: Vec<Value>,
-}
-
-impl Ruleset {
-    fn load(client: &Client, zone: &ZoneRef) -> Result<Self, CliError> {
-        match client.get(&entrypoint(zone)) {
-            Ok(ruleset) => Ok(Self {
-                id: Some(text(&ruleset, "id")),
-                rules: rules_of(&ruleset),
-            }),
-            Err(error) if error.is_not_found() => Ok(Self {
-                id: None,
-                rules: Vec::new(),
-            }),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Adds a rule. Answers the ruleset.
-    fn add(
-        &self,
-        client: &Client,
-        zone: &ZoneRef,
-        mut rule: Map<String, Value>,
-        position: &Position,
-    ) -> Result<Value, CliError> {
-        match &self.id {
-            Some(id) => {
-                if let Some(position) = self.position(position)? {
-                    rule.insert("position".into(), position);
-                }
-                Ok(client.post(
-                    &zone.path(&format!("rulesets/{id}/rules")),
-                    &Value::Object(rule),
-                )?)
-            }
-            None => Ok(client.put(&entrypoint(zone), &json!({ "rules": [rule] }))?),
-        }
-    }
-
-    /// The rule that `wanted` means: `#2`, an id, or the beginning of one.
-    fn rule(&self, wanted: &str) -> Result<&Value, CliError> {
-        if let Some(place) = wanted
-            .strip_prefix('#')
-            .and_then(|place| place.parse::<usize>().ok())
-        {
-            let found = place.checked_sub(1).and_then(|index| self.rules.get(index));
-            return found.ok_or_else(|| {
-                CliError::Failed(format!(
-                    "there is no rule `{wanted}`: the zone has {} rules",
-                    self.rules.len()
-                ))
-            });
-        }
-        by_id(&self.rules, wanted, "rule", "postern rule list --zone ZONE")
-    }
-
-    /// The API's position, `None` when none was asked for.
-    fn position(&self, position: &Position) -> Result<Option<Value>, CliError> {
-        Ok(match position {
-            Position {
-                position: Some(Place::First),
-                ..
-            } => Some(json!({ "before": "" })),
-            Position {
-                position: Some(Place::Last),
-                ..
-            } => Some(json!({ "after": "" })),
-            Position {
-                position: Some(Place::Index(index)),
-                ..
-            } => Some(json!({ "index": index })),
-            Position {
-                before: Some(rule), ..
-            } => Some(json!({ "before": text(self.rule(rule)?, "id") })),
-            Position {
-                after: Some(rule), ..
-            } => Some(json!({ "after": text(self.rule(rule)?, "id") })),
-            _ => None,
-        })
-    }
-
-    fn path(&self, zone: &ZoneRef, rule: &Value) -> String {
-        zone.path(&format!(
-            "rulesets/{}/rules/{}",
-            self.id.as_deref().unwrap_or_default(),
-            text(rule, "id")
-        ))
-    }
-}
-
 impl One {
     fn find(&self, client: &Client) -> Result<(ZoneRef, Ruleset, Value), CliError> {
         let zone = ZoneRef::find(client, &self.zone.zone)?;
@@ -403,18 +272,6 @@ impl Settings {
     }
 }
 
-fn entrypoint(zone: &ZoneRef) -> String {
-    zone.path(&format!("rulesets/phases/{PHASE}/entrypoint"))
-}
-
-fn rules_of(ruleset: &Value) -> Vec<Value> {
-    ruleset
-        .get("rules")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default()
-}
-
 fn shown(ruleset: &Value, json: bool) -> Output {
     Ok(if json {
         json_text(ruleset)
@@ -466,59 +323,11 @@ fn preview(client: &Client, expression: &str, json: bool) -> Output {
 mod tests {
     use super::*;
 
-    fn ruleset() -> Ruleset {
-        let rule = |id: &str| json!({"id": id, "enabled": id != "c0", "action": "block", "expression": "ssl", "description": ""});
-        Ruleset {
-            id: Some("s".into()),
-            rules: ["a0", "a1", "c0"].map(rule).into(),
-        }
-    }
-
-    fn position(position: Option<&str>, before: Option<&str>, after: Option<&str>) -> Position {
-        Position {
-            position: position.map(|text| text.parse().unwrap()),
-            before: before.map(Into::into),
-            after: after.map(Into::into),
-        }
-    }
-
-    #[test]
-    fn positions() {
-        let ruleset = ruleset();
-        for (wanted, found) in [
-            (
-                position(Some("first"), None, None),
-                Some(json!({"before": ""})),
-            ),
-            (
-                position(Some("last"), None, None),
-                Some(json!({"after": ""})),
-            ),
-            (position(Some("2"), None, None), Some(json!({"index": 2}))),
-            (
-                position(None, Some("c"), None),
-                Some(json!({"before": "c0"})),
-            ),
-            (
-                position(None, None, Some("#1")),
-                Some(json!({"after": "a0"})),
-            ),
-            (position(None, None, None), None),
-        ] {
-            assert_eq!(ruleset.position(&wanted).unwrap(), found);
-        }
-        for wanted in ["a", "#0", "#4", "#x", "zz"] {
-            assert!(ruleset.rule(wanted).is_err(), "{wanted}");
-        }
-        for wanted in ["0", "-1", "middle", ""] {
-            assert!(wanted.parse::<Place>().is_err(), "{wanted}");
-        }
-    }
-
     #[test]
     fn the_list_shows_the_order() {
+        let rule = |id: &str| json!({"id": id, "enabled": id != "c0", "action": "block", "expression": "ssl", "description": ""});
         assert_eq!(
-            rules(&ruleset().rules),
+            rules(&["a0", "a1", "c0"].map(rule)),
             "#  ID  ENABLED  ACTION  EXPRESSION  DESCRIPTION\n\
              1  a0  yes      block   ssl\n\
              2  a1  yes      block   ssl\n\

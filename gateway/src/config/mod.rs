@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod keys;
 mod live;
+mod reader;
 mod syntax;
 mod value;
 
@@ -16,7 +17,6 @@ pub use files::Sources;
 pub use keys::{Change, KEYS, Key, Kind, key};
 pub use live::{Live, Setting, SettingError};
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,10 +24,8 @@ use std::time::Duration;
 
 use crate::hostname::HostName;
 use crate::limits;
-use error::suggest;
 use files::Source;
-use syntax::KeyName;
-use value::ValueError;
+use reader::{Reader, find};
 
 /// The configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,12 +206,6 @@ impl Default for Config {
     }
 }
 
-/// Where a key was set last, for errors that concern several keys.
-struct Origin {
-    file: PathBuf,
-    place: Place,
-}
-
 impl Config {
     /// Reads and checks every configuration file.
     ///
@@ -222,12 +214,7 @@ impl Config {
     pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
         let mut errors = Vec::new();
         let texts = sources.read(&mut errors);
-        let mut reader = Reader {
-            config: Self::default(),
-            origins: HashMap::new(),
-            errors,
-            ignored: Vec::new(),
-        };
+        let mut reader = Reader::new(errors);
         for source in &texts {
             reader.file(source);
         }
@@ -285,12 +272,7 @@ impl Config {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(name: &Path, text: &str) -> Result<Self, ConfigErrors> {
-        let mut reader = Reader {
-            config: Self::default(),
-            origins: HashMap::new(),
-            errors: Vec::new(),
-            ignored: Vec::new(),
-        };
+        let mut reader = Reader::new(Vec::new());
         reader.file(&Source {
             path: name.into(),
             text: text.into(),
@@ -372,147 +354,6 @@ impl AccessLogTarget {
             Self::Off | Self::Stdout | Self::Stderr => None,
         }
     }
-}
-
-/// Reads files one after another into one configuration.
-struct Reader {
-    config: Config,
-    origins: HashMap<&'static str, Origin>,
-    errors: Vec<ConfigError>,
-    ignored: Vec<ConfigError>,
-}
-
-impl Reader {
-    fn file(&mut self, source: &Source) {
-        let mut here: Vec<(&'static str, usize)> = Vec::new();
-        for line in syntax::assignments(&source.text) {
-            let line = match line {
-                Ok(line) => line,
-                Err(error) => {
-                    let place = Place::new(error.line, error.text, error.at.start, error.at.end);
-                    self.report(
-                        error.lenient,
-                        source,
-                        Some(place),
-                        error.message.into(),
-                        Some(error.help.into()),
-                    );
-                    continue;
-                }
-            };
-            let place = Place::new(line.line, line.text, line.key_at.start, line.key_at.end);
-            let key = match find(&line.key) {
-                Ok(key) => key,
-                Err((message, help)) => {
-                    self.report(line.lenient, source, Some(place), message, help);
-                    continue;
-                }
-            };
-            let repeats = key.kind == Kind::Addresses;
-            match here.iter().find(|(name, _)| *name == key.name) {
-                Some((_, first)) if !repeats => {
-                    let message = format!(
-                        "`{}` is set twice in this file, first in line {first}",
-                        key.name
-                    );
-                    self.report(
-                        line.lenient,
-                        source,
-                        Some(place),
-                        message,
-                        Some("keep one of the two".into()),
-                    );
-                    continue;
-                }
-                // A file that sets a list replaces what earlier files made of it.
-                None if repeats => self.config.listen.clear(),
-                _ => {}
-            }
-            here.push((key.name, line.line));
-            let before = self.config.clone();
-            if let Err(ValueError { at, message, help }) = (key.set)(&mut self.config, line.value) {
-                self.config = before;
-                let from = line.value_at.start;
-                let place = Place::new(line.line, line.text, from + at.start, from + at.end);
-                self.report(
-                    line.lenient,
-                    source,
-                    Some(place),
-                    format!("`{}`: {message}", key.name),
-                    help,
-                );
-                continue;
-            }
-            self.origins.insert(
-                key.name,
-                Origin {
-                    file: source.path.clone(),
-                    place,
-                },
-            );
-        }
-    }
-
-    fn relations(&mut self) {
-        if self.config.listen.is_empty() {
-            // Only when every `listen` line of a file was wrong, which has been reported.
-            self.config.listen = Config::default().listen;
-        }
-        for (name, message, help) in self.config.conflicts() {
-            let origin = self.origins.get(name);
-            self.errors.push(ConfigError {
-                file: origin.map(|origin| origin.file.clone()).unwrap_or_default(),
-                place: origin.map(|origin| origin.place.clone()),
-                message,
-                help: Some(help),
-            });
-        }
-    }
-
-    fn report(
-        &mut self,
-        lenient: bool,
-        source: &Source,
-        place: Option<Place>,
-        message: String,
-        help: Option<String>,
-    ) {
-        let error = ConfigError {
-            file: source.path.clone(),
-            place,
-            message,
-            help,
-        };
-        if lenient {
-            self.ignored.push(error)
-        } else {
-            self.errors.push(error)
-        }
-    }
-}
-
-/// The key of a name, or what to say and what to advise.
-fn find(name: &KeyName) -> Result<&'static Key, (String, Option<String>)> {
-    if let [room, host, ..] = name.0.as_slice()
-        && room == "host"
-        && (host.contains('.') || name.0.len() > 2)
-    {
-        return Err((
-            format!("`host/{host}/…`: hosts are not set in this file"),
-            Some(format!(
-                "they live in the store: `postern host set {host} …` changes one"
-            )),
-        ));
-    }
-    let written = name.dotted().unwrap_or_else(|| name.0.join("/"));
-    key(&written).ok_or_else(|| {
-        let near = suggest(&written, KEYS.iter().map(|key| key.name));
-        let help = near.map_or_else(
-            || "postern.conf(5) and `postern sysctl -a` name all keys".into(),
-            |near| format!("did you mean `{near}`?"),
-        );
-        (format!("unknown key `{written}`"), Some(help))
-    })
 }
 
 #[cfg(test)]

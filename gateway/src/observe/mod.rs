@@ -5,10 +5,13 @@
 //! come from the caller, and how statistics travel from a worker is [`Fleet`]'s business.
 
 mod access_log;
+mod histogram;
 mod json;
 pub mod metrics;
 mod record;
 mod stats;
+mod tally;
+mod usage;
 
 use std::future::Future;
 use std::pin::Pin;

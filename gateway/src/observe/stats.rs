@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
+use super::histogram::StageHistogram;
+use super::tally::{CLASSES, Requests, RuleMatches, Tally};
 use super::{HandshakeResult, Stage};
 use crate::hostname::HostName;
 use crate::limits;
@@ -62,98 +62,6 @@ pub(super) struct HostStats {
     pub(super) origin_errors: Tally,
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
-}
-
-/// How often a rule matched.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct RuleMatches {
-    pub(super) blocked: u64,
-    pub(super) logged: u64,
-}
-
-/// Status classes, `1xx` to `5xx`, and whatever is none.
-pub(super) const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
-/// What became of requests.
-pub(super) const OUTCOMES: [&str; 2] = ["forwarded", "blocked"];
-/// What is known of the client.
-pub(super) const CLIENTS: [&str; 4] = ["anonymous", "verified", "revoked", "unverified"];
-
-/// Requests by status class, outcome, and client.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Requests([[[u64; CLIENTS.len()]; OUTCOMES.len()]; CLASSES.len()]);
-
-impl Requests {
-    fn count(&mut self, class: usize, outcome: usize, client: usize, more: u64) {
-        let cell = self
-            .0
-            .get_mut(class)
-            .and_then(|row| row.get_mut(outcome))
-            .and_then(|row| row.get_mut(client));
-        if let Some(cell) = cell {
-            *cell += more;
-        }
-    }
-
-    /// Every cell with its class, outcome and client.
-    pub(super) fn cells(&self) -> impl Iterator<Item = (usize, usize, usize, u64)> {
-        self.0.iter().enumerate().flat_map(|(class, rows)| {
-            rows.iter().enumerate().flat_map(move |(outcome, row)| {
-                row.iter()
-                    .enumerate()
-                    .map(move |(client, count)| (class, outcome, client, *count))
-            })
-        })
-    }
-}
-
-/// Counters by a few fixed words.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Tally(Vec<(&'static str, u64)>);
-
-impl Tally {
-    fn count(&mut self, word: &'static str, more: u64) {
-        if let Some((_, count)) = self.0.iter_mut().find(|(known, _)| *known == word) {
-            *count += more;
-        } else if self.0.len() < limits::OBSERVED_WORDS_MAX || word == "other" {
-            self.0.push((word, more));
-        } else {
-            self.count("other", more);
-        }
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.iter().copied()
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (word, count) in other.iter() {
-            self.count(word, count);
-        }
-    }
-}
-
-/// Latencies of one stage, in nanoseconds.
-#[derive(Debug, Clone)]
-pub(super) struct StageHistogram {
-    pub(super) counts: Histogram<u64>,
-    /// Exact, which the histogram alone would not be.
-    pub(super) sum_ns: u64,
-}
-
-impl StageHistogram {
-    fn new() -> Self {
-        let low = u64::try_from(limits::HISTOGRAM_MIN.as_nanos()).unwrap_or(1);
-        let high = u64::try_from(limits::HISTOGRAM_MAX.as_nanos()).unwrap_or(u64::MAX);
-        let counts = Histogram::new_with_bounds(low, high, limits::HISTOGRAM_DIGITS)
-            .expect("the bounds are constants that a test has tried");
-        Self { counts, sum_ns: 0 }
-    }
-
-    fn record(&mut self, time: Duration) {
-        let ns = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.counts.saturating_record(ns);
-        self.sum_ns = self.sum_ns.saturating_add(ns);
-    }
 }
 
 impl HostStats {
@@ -388,28 +296,11 @@ impl WorkerStats {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tally::CLIENTS;
     use super::*;
 
     fn name(text: &str) -> HostName {
         HostName::parse(text).unwrap()
-    }
-
-    #[test]
-    fn a_histogram_is_small_and_never_grows() {
-        let mut histogram = StageHistogram::new();
-        assert!(histogram.counts.distinct_values() * size_of::<u64>() <= 32 * 1024);
-        let before = histogram.counts.distinct_values();
-        for time in [
-            Duration::ZERO,
-            Duration::from_nanos(1),
-            Duration::from_secs(60),
-            Duration::from_secs(1 << 40),
-            Duration::MAX,
-        ] {
-            histogram.record(time);
-        }
-        assert_eq!(histogram.counts.len(), 5);
-        assert_eq!(histogram.counts.distinct_values(), before);
     }
 
     #[test]
