@@ -1,1 +1,28 @@
-//! Placeholder.
+//! Load for Postern and for its peers, and what it cost them.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `cli` | arguments, and how a run ends |
+//! | `compare` | the same work for Postern, nginx, HAProxy … in turns |
+//! | `idle` | what ten thousand idle connections weigh, and what BoringSSL weighs of it |
+//! | `load` | load on any URL |
+//! | `client` | the client: TLS, HTTP/1.1 and HTTP/2, closed loop and open loop |
+//! | `peers` | the proxies: their configuration, their processes |
+//! | `world` | what they stand on: an origin, certificates, a directory |
+//! | `machine` | CPUs, descriptors, CPU time and memory of processes |
+//! | `report` | text, JSON, plot |
+//!
+//! Two numbers are told apart. *CPU per operation* comes from a closed loop: as many connections
+//! as asked for, each with the next request as soon as it has its answer. *Latency* comes from an
+//! open loop: requests have their time whether or not the answers are there, and an answer's
+//! latency counts from that time, so a proxy that stalls cannot slow its own clock down.
+
+pub mod cli;
+pub mod client;
+pub mod compare;
+pub mod idle;
+pub mod load;
+pub mod machine;
+pub mod peers;
+pub mod report;
+pub mod world;

@@ -1,0 +1,70 @@
+//! Arguments, and how a run ends.
+//!
+//! Exit codes: 0 all is well, 1 something failed (or a measured system failed requests), 2 usage.
+//! Ctrl-C and SIGTERM end the proxies and remove the directory before we go.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{compare, idle, load, machine};
+
+/// Puts load on Postern, on its peers, or on any URL, and says what it cost.
+#[derive(Debug, Parser)]
+#[command(name = "bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The same work for Postern, nginx and HAProxy in turns: CPU per request, latency
+    Compare(compare::Arguments),
+    /// What idle connections weigh in Postern, and what BoringSSL weighs of it
+    Idle(idle::Arguments),
+    /// Put load on a URL
+    Load(load::Arguments),
+    /// The part of `idle` that runs in a process of its own
+    #[command(hide = true)]
+    SessionMemory(idle::SessionArguments),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    match start(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command) -> Result<()> {
+    machine::raise_descriptor_limit().context("raising the limit of open files")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            outcome = run(command) => outcome,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        }
+    })
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Compare(arguments) => Box::pin(compare::run(arguments)).await,
+        Command::Idle(arguments) => Box::pin(idle::run(arguments)).await,
+        Command::Load(arguments) => Box::pin(load::run(arguments)).await,
+        Command::SessionMemory(arguments) => idle::session_memory(&arguments),
+    }
+}
