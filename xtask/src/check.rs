@@ -31,7 +31,11 @@ const STEPS: &[Step] = &[
                     "--lib",
                     "--document-private-items",
                 ])
-                .env("RUSTDOCFLAGS", "--deny warnings"),
+                // Private items are documented too, so links to them lead somewhere.
+                .env(
+                    "RUSTDOCFLAGS",
+                    "--deny warnings --allow rustdoc::private-intra-doc-links",
+                ),
         )
     }),
     ("tests", || run::test(&[])),
