@@ -268,7 +268,7 @@ pub const TOKEN_DAYS_MAX: u32 = 3650;
 
 // --- Admin API -------------------------------------------------------------------------------
 
-/// Connections to the admin API at once; further ones wait in the listener's queue.
+/// Connections to each listener of the admin API at once; further ones wait in its queue.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's body: a ruleset of 10,000 rules has a few MiB. More is answered 413.
 pub const ADMIN_BODY_BYTES_MAX: usize = 16 << 20;

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::fault::Fault;
 use super::query::{Json, Parameters};
 use super::{Shared, envelope};
+use crate::control::Moment;
 use crate::observe::{self, WorkerStats, metrics};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -83,10 +84,50 @@ pub(super) async fn status(State(context): Shared) -> Response {
         "zones": model.zones.len(),
         "hosts": model.hosts.len(),
         "hosts_served": snapshot.hosts.len(),
+        "expiring": expiring(&context),
         "requests_total": sum.requests_total(),
         "latency_seconds": { "p50": latency(0.5), "p99": latency(0.99), "p999": latency(0.999) },
         "access_log_dropped": state.access_log.dropped(),
     }))
+}
+
+/// What ends within 30 days, and what has ended: certificates of servers and CAs by name, those
+/// of clients by number.
+fn expiring(context: &super::Context) -> serde_json::Value {
+    let control = &context.state.control;
+    let model = control.model();
+    let now = Moment::now().seconds();
+    let soon = now + 30 * 86_400;
+    let servers: Vec<_> = model
+        .server_certificates
+        .values()
+        .filter(|certificate| certificate.not_after <= soon)
+        .map(|certificate| json!({
+            "id": certificate.id,
+            "hosts": certificate.names.iter().map(crate::hostname::HostName::as_str).collect::<Vec<_>>(),
+            "expires_on": Moment::from_seconds(certificate.not_after).to_second(),
+        }))
+        .collect();
+    let authorities: Vec<_> = model
+        .authorities
+        .values()
+        .filter(|authority| authority.not_after <= soon)
+        .map(|authority| {
+            json!({
+                "id": authority.id,
+                "name": authority.name,
+                "expires_on": Moment::from_seconds(authority.not_after).to_second(),
+            })
+        })
+        .collect();
+    let clients = [1, 7, 30].map(|days| control.expiring(now, now + days * 86_400));
+    json!({
+        "server_certificates": servers,
+        "authorities": authorities,
+        "client_certificates": {
+            "within_1_day": clients[0], "within_7_days": clients[1], "within_30_days": clients[2],
+        },
+    })
 }
 
 pub(super) async fn settings(

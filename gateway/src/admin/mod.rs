@@ -219,6 +219,14 @@ fn router(context: Arc<Context>) -> Router {
             get(server_certificates::development),
         )
         .route("/postern/v1/zones/{zone}/lints", get(rulesets::lints))
+        .route(
+            "/postern/v1/zones/{zone}/mtls_rules",
+            post(rulesets::create_mtls_rule),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
+            post(rulesets::restore),
+        )
         .route("/postern/v1/expressions/preview", post(rulesets::preview))
         .route("/postern/v1/tokens", get(tokens::list).post(tokens::create))
         .route(

@@ -14,9 +14,10 @@ use super::fault::Fault;
 use super::query::{As, Json};
 use super::{Shared, envelope, zones};
 use crate::control::{
-    ChangeError, Control, Id, Intent, NewRule, Noun, Phase, Position, RulePatch, RuleRecord,
-    Ruleset, VersionNote,
+    ChangeError, Control, Id, Intent, MtlsRule, NewRule, Noun, Phase, Position, RulePatch,
+    RuleRecord, Ruleset, VersionNote,
 };
+use crate::hostname::HostName;
 use crate::rules;
 
 /// A rule as it comes. What only answers have is taken too, so that an answer can be sent back.
@@ -578,4 +579,79 @@ fn shown_lint(lint: &rules::Lint) -> Value {
         "message": lint.message,
         "suggestion": lint.suggestion,
     })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MtlsBody {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    hosts: Vec<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    check_revoked: bool,
+    #[serde(default)]
+    action: Option<String>,
+    #[serde(default)]
+    enabled: Option<bool>,
+    #[serde(default)]
+    position: Option<PositionBody>,
+}
+
+/// "Create a mTLS rule" of Cloudflare's documents: hosts and paths in, a saved rule out. With
+/// `dry_run=true` only the expression is made.
+pub(super) async fn create_mtls_rule(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+    Json(body): Json<MtlsBody>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    if let Some(place) = body.paths.iter().position(|path| !path.starts_with('/')) {
+        let message = "paths: a path begins with `/`";
+        return Err(Fault::bad(20_000, message).at(format!("/paths/{place}")));
+    }
+    let hosts = body.hosts.iter().map(|text| HostName::parse(text));
+    let wanted = MtlsRule {
+        hosts: hosts.collect::<Result<_, _>>()?,
+        paths: body.paths,
+        check_revoked: body.check_revoked,
+    };
+    let position = body.position.map(PositionBody::read).transpose()?;
+    let mut rule = NewRule::block(&wanted.expression());
+    rule.description = body.name.unwrap_or_else(|| "mTLS".into());
+    rule.enabled = body.enabled.unwrap_or(true);
+    rule.action = body.action.unwrap_or(rule.action);
+    let made = context
+        .run(intent, move |control| {
+            control.add_rule(zone, rule, position.as_ref())
+        })
+        .await
+        .map_err(one_rule)?;
+    let mut shown = shown_rule(&made.1);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("ruleset_id".into(), json!(made.0.id));
+    }
+    Ok(envelope::result(shown))
+}
+
+/// Puts the rules of an older version back.
+pub(super) async fn restore(
+    State(context): Shared,
+    As(intent): As,
+    Path((zone, ruleset, version)): Path<(String, String, String)>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let ruleset: Id = ruleset.parse()?;
+    let Ok(version) = version.parse::<u32>() else {
+        return Err(Fault::parameter("the version is a number"));
+    };
+    let made = context
+        .run(intent, move |control| {
+            control.restore_version(zone, ruleset, version)
+        })
+        .await?;
+    Ok(envelope::result(shown(&made)))
 }

@@ -26,38 +26,47 @@ use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_REQUEST_T
 /// pass by asking again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until dropped; connections end with it.
+/// Serves until dropped; connections end with it. Each listener has slots of its own: clients
+/// over TCP cannot lock out whoever comes over the unix socket to stop them.
 pub(super) async fn run(bound: Bound, router: Router) {
-    let slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let (unix_slots, tcp_slots) = (slots(), slots());
     loop {
         // A slot comes first, so that what cannot be served waits in the kernel's queue.
-        let Ok(slot) = slots.clone().acquire_owned().await else {
-            return;
+        let unix = async {
+            let slot = unix_slots.clone().acquire_owned().await;
+            (slot, bound.unix.accept().await)
         };
         let tcp = async {
+            let slot = tcp_slots.clone().acquire_owned().await;
             match &bound.tcp {
-                Some(listener) => listener.accept().await,
+                Some(listener) => (slot, listener.accept().await),
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            accepted = bound.unix.accept() => match accepted {
-                Ok((stream, _)) => {
+            (slot, accepted) = unix => match (slot, accepted) {
+                (Ok(slot), Ok((stream, _))) => {
                     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
                     connections.spawn(connection(stream, Peer::Unix { uid }, router.clone(), slot));
                 }
-                Err(error) => failed(&error).await,
+                (_, Err(error)) => failed(&error).await,
+                (Err(_closed), _) => return,
             },
-            accepted = tcp => match accepted {
-                Ok((stream, _)) => {
+            (slot, accepted) = tcp => match (slot, accepted) {
+                (Ok(slot), Ok((stream, _))) => {
                     connections.spawn(connection(stream, Peer::Tcp, router.clone(), slot));
                 }
-                Err(error) => failed(&error).await,
+                (_, Err(error)) => failed(&error).await,
+                (Err(_closed), _) => return,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
+}
+
+fn slots() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX))
 }
 
 async fn failed(error: &std::io::Error) {

@@ -399,6 +399,38 @@ async fn rulesets() {
 }
 
 #[tokio::test]
+async fn mtls_rules() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let path = format!("/postern/v1/zones/{zone}/mtls_rules");
+    let body = json!({"hosts": ["api.example.test"], "paths": ["/admin"], "check_revoked": true});
+    let tried = world
+        .ok("POST", &format!("{path}?dry_run=true"), body.clone())
+        .await;
+    assert!(world.control.model().rulesets.is_empty());
+    let made = world.ok("POST", &path, body).await;
+    assert_eq!(
+        (&made["expression"], &made["action"]),
+        (&tried["expression"], &json!("block"))
+    );
+    let ruleset = made["ruleset_id"].as_str().unwrap();
+    let restore = format!("/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/1/restore");
+    assert_eq!(
+        world.ok("POST", &restore, Value::Null).await["version"],
+        "2"
+    );
+    let lints = world.get(&format!("/postern/v1/zones/{zone}/lints")).await;
+    assert!(lints.is_array());
+    for body in [
+        json!({"paths": ["admin"]}),
+        json!({"hosts": ["a b"]}),
+        json!({"path": "/"}),
+    ] {
+        assert_eq!(world.call("POST", &path, body).await.status, 400);
+    }
+}
+
+#[tokio::test]
 async fn wrong_input_is_answered_with_the_envelope_and_never_with_500() {
     let world = World::new().await;
     let zone = world.zone().await;

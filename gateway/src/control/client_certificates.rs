@@ -433,6 +433,16 @@ impl Control {
         .and_then(|entry| self.fill(zone, &entry, &body))
     }
 
+    /// How many active certificates end in this span, in seconds since the epoch.
+    #[must_use]
+    pub fn expiring(&self, from: i64, to: i64) -> usize {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let ends = |entry: &&Entry| {
+            entry.status == Status::Active && (from..=to).contains(&entry.not_after)
+        };
+        index.0.values().flatten().filter(ends).count()
+    }
+
     /// Ids of all certificates of a zone.
     pub(super) fn certificate_ids(&self, zone: Id) -> Vec<Uuid> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);

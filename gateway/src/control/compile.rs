@@ -14,6 +14,7 @@ use boring::x509::X509;
 use super::error::ChangeError;
 use super::id::{Id, Uuid};
 use super::lists;
+use super::lookup::Lookup;
 use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError};
@@ -126,16 +127,19 @@ pub(crate) fn compile(
             .programs
             .insert(ruleset.id, (ruleset.version, program));
     }
+    let lookup = Lookup::new(model);
     for record in model.hosts.values() {
-        let Some(certificate) = model.presented(record) else {
+        let Some(certificate) = lookup.presented(record) else {
             continue;
         };
-        let trust = trust(model, record, last, &mut parts)?;
+        let anchors = anchors(model, &lookup, record);
+        let authorities = anchors.iter().map(|(id, _)| *id).collect();
+        let trust = trust(model, record, anchors, last, &mut parts)?;
         let key = SiteKey {
             certificate: certificate.id,
             version: certificate.version,
             mtls: record.mtls,
-            authorities: anchors(model, record).iter().map(|(id, _)| *id).collect(),
+            authorities,
         };
         let site = match last.sites.get(&record.name) {
             Some((known, site)) if *known == key => site.clone(),
@@ -189,10 +193,10 @@ pub(crate) fn compile(
 
 /// The CAs of a host with the revision of their revocations. A host that asks nobody still gets
 /// its zone's managed CAs, so that a CA set is never empty by accident.
-fn anchors(model: &Model, host: &HostRecord) -> TrustKey {
+fn anchors(model: &Model, lookup: &Lookup<'_>, host: &HostRecord) -> TrustKey {
     let believed = match host.mtls {
-        MtlsMode::Off => model.managed(host.zone),
-        MtlsMode::Request | MtlsMode::Require => model.believed(host),
+        MtlsMode::Off => lookup.managed(host.zone).to_vec(),
+        MtlsMode::Request | MtlsMode::Require => lookup.believed(host),
     };
     let revision = |id| model.revoked.get(id).map_or(0, |revoked| revoked.revision);
     believed
@@ -204,10 +208,10 @@ fn anchors(model: &Model, host: &HostRecord) -> TrustKey {
 fn trust(
     model: &Model,
     host: &HostRecord,
+    key: TrustKey,
     last: &Parts,
     parts: &mut Parts,
 ) -> Result<Arc<Trust>, CompileError> {
-    let key = anchors(model, host);
     if let Some(trust) = parts
         .trusts
         .get(&key)

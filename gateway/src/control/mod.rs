@@ -20,6 +20,7 @@ mod hosts;
 mod id;
 mod lists;
 mod load;
+mod lookup;
 mod model;
 mod moment;
 mod rulesets;
@@ -53,7 +54,7 @@ pub use self::model::{
     RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, Zone,
 };
 pub use self::moment::Moment;
-pub use self::rulesets::{NewRule, Position, RulePatch, VersionNote};
+pub use self::rulesets::{MtlsRule, NewRule, Position, RulePatch, VersionNote};
 pub use self::seal::{Seal, SealError, Secret};
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
 pub use self::tokens::{NewToken, Scope, Token};

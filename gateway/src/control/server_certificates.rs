@@ -6,7 +6,10 @@ use super::chain::ServerChain;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
-use super::model::{Authority, AuthorityKind, Model, ServerCertificate, ServerCertificateSource};
+use super::lookup::Lookup;
+use super::model::{
+    Authority, AuthorityKind, HostRecord, Model, ServerCertificate, ServerCertificateSource,
+};
 use super::x509::{self, Signer};
 use super::zones::authority_purpose;
 use super::{Control, Moment};
@@ -30,14 +33,13 @@ fn find(model: &Model, zone: Id, id: Uuid) -> Result<&Arc<ServerCertificate>, Ch
 
 /// Every host that had a certificate must still have one, or it would vanish from the network.
 fn check_covered(before: &Model, after: &Model, id: Uuid) -> Result<(), ChangeError> {
-    for host in after.hosts.values() {
-        let lost = before
+    let (old, new) = (Lookup::new(before), Lookup::new(after));
+    let uses = |host: &&Arc<HostRecord>| old.presented(host).is_some_and(|found| found.id == id);
+    for host in after.hosts.values().filter(uses) {
+        if new
             .presented(host)
-            .is_some_and(|certificate| certificate.id == id)
-            && after
-                .presented(host)
-                .is_none_or(|certificate| !certificate.covers(&host.name));
-        if lost {
+            .is_none_or(|found| !found.covers(&host.name))
+        {
             let by = format!(
                 "the host {} would be left without a server certificate; upload another one that covers it first",
                 host.name

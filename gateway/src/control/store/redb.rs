@@ -301,6 +301,9 @@ impl Store for RedbStore {
             transaction
                 .set_durability(Durability::Immediate)
                 .map_err(|error| Attempt::Failed(StoreError::Io(error.to_string())))?;
+            // Without it a start after a kill walks the whole file: seconds with many
+            // certificates. It costs a second `fsync`, which changes can afford.
+            transaction.set_quick_repair(true);
             {
                 let mut meta = transaction.open_table(definition(Table::Meta))?;
                 let found = {

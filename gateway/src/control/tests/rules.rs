@@ -207,3 +207,40 @@ fn only_the_newest_versions_are_kept() {
         "forgotten versions leave nothing behind"
     );
 }
+
+#[test]
+fn an_older_version_comes_back_as_the_newest() {
+    let mut world = World::new();
+    let zone = world.zone();
+    let control = world.control();
+    let (ruleset, a) = control.add_rule(zone.id, rule("ssl"), None).unwrap();
+    let (_, b) = control.add_rule(zone.id, rule("not ssl"), None).unwrap();
+    let patch = RulePatch {
+        enabled: Some(false),
+        ..RulePatch::default()
+    };
+    control
+        .update_rule(zone.id, ruleset.id, a.id, patch, None)
+        .unwrap();
+    control.delete_rule(zone.id, ruleset.id, b.id).unwrap();
+    let restored = control.restore_version(zone.id, ruleset.id, 2).unwrap();
+    let shown = |ruleset: &Ruleset| -> Vec<(Id, bool, String)> {
+        let rules = ruleset.rules.iter();
+        rules
+            .map(|rule| (rule.id, rule.enabled, rule.expression.clone()))
+            .collect()
+    };
+    assert_eq!(restored.version, 5);
+    assert_eq!(
+        shown(&restored),
+        [(a.id, true, "ssl".into()), (b.id, true, "not ssl".into())]
+    );
+    let between = control.ruleset_version(zone.id, ruleset.id, 3).unwrap();
+    assert_eq!(shown(&between)[0], (a.id, false, "ssl".into()));
+    assert!(control.restore_version(zone.id, ruleset.id, 99).is_err());
+    world.reopen();
+    assert_eq!(
+        shown(&world.control().ruleset(zone.id, ruleset.id).unwrap()),
+        shown(&restored)
+    );
+}
