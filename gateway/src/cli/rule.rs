@@ -315,6 +315,10 @@ fn preview(client: &Client, expression: &str, json: bool) -> Output {
             .as_str()
             .map_or_else(|| text(lint, "message"), str::to_owned);
         out.push_str(&format!("warning: {}\n", super::table::harmless(&message)));
+        let better = text(lint, "suggestion");
+        if !better.is_empty() {
+            out.push_str(&format!("   help: {}\n", super::table::harmless(&better)));
+        }
     }
     Ok(out)
 }

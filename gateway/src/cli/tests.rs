@@ -425,6 +425,14 @@ fn rules() {
         &gateway.fail(&["rule", "preview", "ssl and"]),
         &["parsing error", "^"],
     );
+    let text = gateway.run(&["rule", "preview", "not cf.tls_client_auth.cert_verified"]);
+    contains(
+        &text,
+        &[
+            "warning: ",
+            "help: not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked",
+        ],
+    );
     contains(&gateway.run(&["rule", "preview", "ssl"]), &["ssl\n"]);
 }
 
