@@ -20,13 +20,21 @@ use super::Connection;
 use crate::http::LocalExecutor;
 use crate::http::tunnel;
 use crate::io::TlsStream;
-use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, PARK_AFTER};
 
 /// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
 const HYPER_HEADERS: usize = 100;
 
+/// How a stretch of serving ended.
+pub(super) enum Served {
+    /// Nobody has asked for anything for a while; the stream is whole.
+    Idle(TlsStream),
+    /// The connection is over.
+    Stopped(Stop),
+}
+
 /// Serves HTTP/1.1, and the tunnel that may follow.
-pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -> Stop {
+pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -> Served {
     let tunables = &connection.tunables;
     let mut builder = http1::Builder::new();
     builder.header_read_timeout(None).half_close(false).pipeline_flush(true);
@@ -40,21 +48,25 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
     let mut hyper = builder.serve_connection(stream, service);
-    let stop = drive(&connection, false, &mut hyper, |hyper| hyper.graceful_shutdown()).await;
+    let outcome = drive(&connection, false, &mut hyper, |hyper| hyper.graceful_shutdown()).await;
     let end = connection.tunnel.borrow_mut().take();
     let parts = hyper.into_parts();
     let mut stream = parts.io;
-    match (stop, end) {
-        (Stop::Closed, Some(end)) => {
+    match (outcome, end) {
+        (Outcome::Idle, _) => {
+            stream.put_back(parts.read_buf);
+            Served::Idle(stream)
+        }
+        (Outcome::Stop(Stop::Closed), Some(end)) => {
             let idle = connection.tunables.idle_timeout;
             drop(tunnel::relay(stream, parts.read_buf, end, idle).await);
-            Stop::Tunnel
+            Served::Stopped(Stop::Tunnel)
         }
-        (stop, _) => {
+        (Outcome::Stop(stop), _) => {
             if connection.unread.get() {
                 stream.linger().await;
             }
-            stop
+            Served::Stopped(stop)
         }
     }
 }
@@ -79,7 +91,48 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
     let mut hyper = builder.serve_connection(stream, service);
-    drive(&connection, true, &mut hyper, |hyper| hyper.graceful_shutdown()).await
+    match drive(&connection, true, &mut hyper, |hyper| hyper.graceful_shutdown()).await {
+        Outcome::Stop(stop) => stop,
+        // HTTP/2 connections have a state of their own and are never put aside.
+        Outcome::Idle => Stop::IdleTimeout,
+    }
+}
+
+/// How driving hyper ended.
+enum Outcome {
+    Stop(Stop),
+    /// Between two HTTP/1.1 requests, and nothing is in flight.
+    Idle,
+}
+
+/// Waits for a request's first bytes with hyper out of the way: its buffers would double what an
+/// idle connection costs. Politely ends the connection when the wait is in vain.
+pub(super) async fn wait_for_request(
+    connection: &Connection,
+    stream: &mut TlsStream,
+) -> Result<(), Stop> {
+    let waited = {
+        let due = connection.idle_since.get() + connection.tunables.idle_timeout;
+        let mut alarm = pin!(tokio::time::sleep_until(due.into()));
+        let mut drained = pin!(connection.worker.drain.begun());
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(readable) = stream.poll_readable(cx) {
+                return Poll::Ready(readable.map_err(|_| Stop::Broken));
+            }
+            if drained.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Stop::Drained));
+            }
+            alarm.as_mut().poll(cx).map(|()| Err(Stop::IdleTimeout))
+        })
+        .await
+    };
+    if waited.is_ok() {
+        connection.activity.first_received.set(Some(Instant::now()));
+    } else {
+        // A client that does not take its close_notify does without.
+        drop(tokio::time::timeout(connection.tunables.header_timeout, stream.close()).await);
+    }
+    waited
 }
 
 /// Polls hyper until the connection stops, for whichever reason comes first.
@@ -88,7 +141,7 @@ async fn drive<H>(
     http2: bool,
     hyper: &mut H,
     retire: impl Fn(Pin<&mut H>),
-) -> Stop
+) -> Outcome
 where
     H: Future<Output = hyper::Result<()>> + Unpin,
 {
@@ -99,7 +152,7 @@ where
     let _: Option<()> = poll_once(drained.as_mut()).await;
     std::future::poll_fn(|cx| loop {
         if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
-            return Poll::Ready(stop_of(outcome, retiring));
+            return Poll::Ready(Outcome::Stop(stop_of(outcome, retiring)));
         }
         let wanted = if connection.worker.drain.has_begun() {
             Some(Stop::Drained)
@@ -112,7 +165,11 @@ where
             continue;
         }
         while alarm.as_mut().poll(cx).is_ready() {
-            match connection.due(http2, Instant::now()) {
+            let now = Instant::now();
+            if !http2 && retiring.is_none() && connection.is_quiet(now) {
+                return Poll::Ready(Outcome::Idle);
+            }
+            match connection.due(http2, now) {
                 Ok(due) => alarm.as_mut().reset(due.into()),
                 Err(Stop::IdleTimeout) if retiring.is_none() => {
                     // Politely first: a close_notify or a GOAWAY, so that no client takes the
@@ -123,7 +180,7 @@ where
                     alarm.as_mut().reset(due.into());
                     cx.waker().wake_by_ref();
                 }
-                Err(stop) => return Poll::Ready(stop),
+                Err(stop) => return Poll::Ready(Outcome::Stop(stop)),
             }
         }
         return Poll::Pending;
@@ -178,6 +235,16 @@ impl Connection {
             Some(first) if !http2 => (first + header, Stop::HeaderTimeout),
             _ => (self.idle_since.get() + idle, Stop::IdleTimeout),
         };
-        if due <= now { Err(stop) } else { Ok(due.min(now + header)) }
+        if due <= now { Err(stop) } else { Ok(due.min(now + header.min(PARK_AFTER))) }
+    }
+
+    /// Whether an HTTP/1.1 connection has been between two requests for so long that hyper may be
+    /// put aside.
+    fn is_quiet(&self, now: Instant) -> bool {
+        self.requests_total.get() > 0
+            && self.requests_open.get() == 0
+            && !self.activity.sending.get()
+            && self.activity.first_received.get().is_none()
+            && now.duration_since(self.idle_since.get()) >= PARK_AFTER
     }
 }

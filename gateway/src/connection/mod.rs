@@ -17,6 +17,7 @@ use std::time::{Instant, SystemTime};
 use ::http::HeaderValue;
 use boring::x509::X509;
 
+use http::Served;
 pub use stop::Stop;
 
 use crate::config::Tunables;
@@ -35,17 +36,25 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, accepted: Instant) -> Sto
     let (Ok(client), Ok(local)) = (socket.peer_address(), socket.local_address()) else {
         return Stop::Closed;
     };
-    let shaken = shake_hands(&worker, socket, client, accepted, &tunables).await;
-    let (stream, established) = match shaken {
+    let shaken = Box::pin(shake_hands(&worker, socket, client, accepted, &tunables)).await;
+    let (mut stream, established) = match shaken {
         Ok(shaken) => shaken,
         Err(stop) => return stop,
     };
     let http2 = established.http2;
     let connection = Connection::new(worker, tunables, client, local, established, &stream);
-    if http2 {
-        http::serve_http2(connection, stream).await
-    } else {
-        http::serve_http1(connection, stream).await
+    loop {
+        if let Err(stop) = http::wait_for_request(&connection, &mut stream).await {
+            return stop;
+        }
+        // Boxed, because a connection is idle most of its life and should not keep room for this.
+        if http2 {
+            return Box::pin(http::serve_http2(connection, stream)).await;
+        }
+        match Box::pin(http::serve_http1(connection.clone(), stream)).await {
+            Served::Idle(again) => stream = again,
+            Served::Stopped(stop) => return stop,
+        }
     }
 }
 

@@ -44,6 +44,11 @@ impl Receiver {
         Self { operation: None, size: RECEIVE_BUFFER_MIN }
     }
 
+    /// Whether a buffer is with the ring.
+    pub(super) fn is_receiving(&self) -> bool {
+        self.operation.is_some()
+    }
+
     /// Receives. `reuse` gives the old buffer when a new operation has to be started. The buffer
     /// that comes back is empty at the end of the stream.
     pub(super) fn poll(
@@ -88,6 +93,11 @@ pub(super) struct Sender {
 impl Sender {
     pub(super) fn new() -> Self {
         Self { operation: None, offset: 0, spare: Vec::new() }
+    }
+
+    /// Gives the spare buffer's memory back.
+    pub(super) fn release(&mut self) {
+        self.spare = Vec::new();
     }
 
     /// Sends until `next` has nothing more: it is given an empty buffer and answers with one to

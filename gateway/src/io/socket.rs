@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
 
-use super::operation::{Connect, Receive, Send};
+use super::operation::{Connect, Readable, Receive, Send};
 
 /// A connected TCP socket, owned by one worker.
 #[derive(Debug)]
@@ -64,6 +64,11 @@ impl Socket {
     /// Says that nothing more will be sent; reading goes on.
     pub(super) fn finish_writing(&self) {
         drop(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write));
+    }
+
+    /// Waits until there is something to receive, without a buffer to receive it into.
+    pub(super) fn readable(&self) -> Readable {
+        Readable::start(self.0.clone())
     }
 
     pub(super) fn receive(&self, buffer: Vec<u8>) -> Receive {

@@ -1,12 +1,15 @@
 //! A TLS stream: a [`Session`] whose wire the ring moves.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::Socket;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
@@ -20,6 +23,10 @@ pub struct TlsStream {
     receiver: Receiver,
     sender: Sender,
     closing: bool,
+    /// Plaintext that was read and put back.
+    early: Bytes,
+    /// A wait for something to receive.
+    readable: Option<Readable>,
 }
 
 impl TlsStream {
@@ -33,6 +40,8 @@ impl TlsStream {
             receiver: Receiver::new(),
             sender: Sender::new(),
             closing: false,
+            early: Bytes::new(),
+            readable: None,
         }
     }
 
@@ -77,6 +86,44 @@ impl TlsStream {
         .await?;
         self.socket.finish_writing();
         Ok(())
+    }
+
+    /// Puts plaintext back that was read and not used.
+    pub fn put_back(&mut self, early: Bytes) {
+        debug_assert!(self.early.is_empty(), "what was put back is read first");
+        self.early = early;
+    }
+
+    /// Waits until there is something to read, or the end, holding no buffers meanwhile: an idle
+    /// connection costs what BoringSSL needs and little more.
+    ///
+    /// Wakes for ciphertext; whether there is a whole record in it is the next read's to find.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() || self.session.has_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.poll_send(cx).is_ready() {
+            self.sender.release();
+            self.session.wire().release();
+        }
+        if self.receiver.is_receiving() {
+            return self.poll_fill(cx);
+        }
+        let wait = self.readable.get_or_insert_with(|| self.socket.readable());
+        let outcome = ready!(Pin::new(wait).poll(cx));
+        self.readable = None;
+        Poll::Ready(outcome)
+    }
+
+    /// Says goodbye and nothing more.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn close(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx)).await
     }
 
     /// Reads and forgets what the client still sends after our last word, so that the kernel does
@@ -142,6 +189,11 @@ impl Read for TlsStream {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.early.is_empty() {
+            let now = this.early.split_to(this.early.len().min(into.remaining()));
+            into.put_slice(&now);
+            return Poll::Ready(Ok(()));
+        }
         loop {
             #[expect(unsafe_code, reason = "hyper's cursor gives uninitialised memory only so")]
             // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`

@@ -106,6 +106,13 @@ impl Session {
         self.ssl().selected_alpn_protocol() == Some(b"h2")
     }
 
+    /// Whether a read would find something without more ciphertext: plaintext, a record that was
+    /// begun, or the end.
+    #[must_use]
+    pub fn has_unread(&self) -> bool {
+        self.ssl().pending() > 0 || self.stream.get_ref().has_incoming()
+    }
+
     /// The buffers.
     pub fn wire(&mut self) -> &mut Wire {
         self.stream.get_mut()

@@ -38,6 +38,23 @@ impl Wire {
         self.end = true;
     }
 
+    /// Whether BoringSSL has something left to read: bytes, or the end.
+    #[must_use]
+    pub fn has_incoming(&self) -> bool {
+        self.end || self.position < self.incoming.len()
+    }
+
+    /// Gives the memory of empty buffers back.
+    pub fn release(&mut self) {
+        if self.position == self.incoming.len() {
+            self.position = 0;
+            self.incoming = Vec::new();
+        }
+        if self.outgoing.is_empty() {
+            self.outgoing = Vec::new();
+        }
+    }
+
     /// Bytes waiting to be sent.
     #[must_use]
     pub fn outgoing_len(&self) -> usize {
