@@ -25,7 +25,7 @@ use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Listener, Socket};
 use crate::limits::{ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, SWEEP_INTERVAL};
-use crate::observe::{AccessLog, Fleet, FleetStatus, Stage, WorkerStats};
+use crate::observe::{AccessLog, Fleet, FleetStatus, WorkerStats};
 use crate::snapshot::Published;
 use crate::tls::Acceptor;
 
@@ -380,13 +380,6 @@ impl Worker {
         stats.connections_idle = self.open.get().saturating_sub(self.busy.get()) as u64;
         (stats.origin_connections_open, stats.origin_connections_idle) = self.pool.count();
         stats
-    }
-
-    /// Notes how long a new connection waited for its turn on this worker.
-    pub fn waited(&self, host: &crate::hostname::HostName, time: Duration) {
-        let mut stats = self.stats.borrow_mut();
-        let slot = stats.host(host);
-        stats.record(slot, Stage::AcceptWait, time);
     }
 }
 

@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ::http::HeaderValue;
 use boring::x509::X509;
@@ -66,6 +66,7 @@ async fn shake_hands(
     accepted: Instant,
     tunables: &Tunables,
 ) -> Result<(TlsStream, Established), Stop> {
+    let waited = accepted.elapsed();
     let acceptor = &worker.shared.acceptor;
     let settings = AcceptSettings {
         now_sec: now_sec(),
@@ -88,7 +89,7 @@ async fn shake_hands(
     match established {
         Ok(established) => {
             let first_received = stream.activity().first_received.take();
-            record_handshake(worker, &established, accepted, first_received);
+            record_handshake(worker, &established, accepted, waited, first_received);
             Ok((stream, established))
         }
         Err(error) => {
@@ -276,6 +277,7 @@ fn record_handshake(
     worker: &Worker,
     established: &Established,
     accepted: Instant,
+    waited: Duration,
     first_received: Option<Instant>,
 ) {
     let now = Instant::now();
@@ -287,6 +289,7 @@ fn record_handshake(
     } else {
         (Stage::HandshakeFull, HandshakeResult::Full)
     };
+    stats.record(slot, Stage::AcceptWait, waited);
     stats.record(slot, Stage::ClientHello, first.duration_since(accepted));
     stats.record(slot, stage, now.duration_since(first));
     stats.handshake(Some(slot), result);

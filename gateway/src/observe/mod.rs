@@ -24,7 +24,7 @@ pub use stats::{HostSlot, WorkerStats};
 /// A stretch of a connection's or request's life that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
-    /// From the kernel's queue to the worker.
+    /// From the accepted connection to its first turn on the worker.
     AcceptWait,
     /// From the accepted connection to the complete ClientHello.
     ClientHello,
