@@ -71,15 +71,26 @@ impl Ground {
     }
 
     fn shake(&self, client: &Tls, resume: bool) -> Result<Shaken> {
-        shake_hands(client, resume, &self.acceptor, &self.snapshot, self.settings)
+        shake_hands(
+            client,
+            resume,
+            &self.acceptor,
+            &self.snapshot,
+            self.settings,
+        )
     }
 
     /// The server's time for so many handshakes.
     fn server_time(&self, client: &Tls, resume: bool, count: u64) -> Duration {
         let mut total = Duration::ZERO;
         for _ in 0..count {
-            let shaken = self.shake(client, resume).expect("a handshake in memory succeeds");
-            assert_eq!(shaken.established.resumed, resume, "resumed or not, as asked");
+            let shaken = self
+                .shake(client, resume)
+                .expect("a handshake in memory succeeds");
+            assert_eq!(
+                shaken.established.resumed, resume,
+                "resumed or not, as asked"
+            );
             total += shaken.server_time;
         }
         total
@@ -100,7 +111,11 @@ impl Primitives {
         let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
         let ecdsa = EcKey::generate(&group)?;
         let signature = EcdsaSig::sign(&DIGEST, &ecdsa)?;
-        Ok(Self { ecdsa, signature, peer: PKey::generate(Id::X25519)? })
+        Ok(Self {
+            ecdsa,
+            signature,
+            peer: PKey::generate(Id::X25519)?,
+        })
     }
 
     /// Key exchange: what every TLS 1.3 handshake has.
@@ -120,7 +135,10 @@ impl Primitives {
 
     /// The client's CertificateVerify, or one link of its chain.
     fn verify(&self) -> Result<()> {
-        assert!(self.signature.verify(&DIGEST, &self.ecdsa)?, "the signature is good");
+        assert!(
+            self.signature.verify(&DIGEST, &self.ecdsa)?,
+            "the signature is good"
+        );
         Ok(())
     }
 }
@@ -138,7 +156,10 @@ fn handshakes(criterion: &mut Criterion) {
     for (name, client) in [("resumed", &open), ("resumed mTLS", &certified)] {
         // The first one brings a ticket, once the client has read it.
         let mut first = ground.shake(client, false).expect("a first handshake");
-        first.client.exchange(&mut first.server, b"request", b"answer").expect("an exchange");
+        first
+            .client
+            .exchange(&mut first.server, b"request", b"answer")
+            .expect("an exchange");
         assert!(client.has_ticket(), "the server gave a ticket");
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|count| ground.server_time(client, true, count));

@@ -23,7 +23,10 @@ fn paths(criterion: &mut Criterion) {
     for (name, path) in [
         ("as it should be", "/api/v1/devices/0192e4a1/telemetry"),
         ("escaped", "/api/v1/devices/caf%C3%A9/tele%6Detry"),
-        ("with dots", "/api/./v1//devices/../devices/0192e4a1/telemetry"),
+        (
+            "with dots",
+            "/api/./v1//devices/../devices/0192e4a1/telemetry",
+        ),
     ] {
         group.bench_function(name, |bencher| bencher.iter(|| normalise(black_box(path))));
     }
@@ -34,7 +37,10 @@ fn paths(criterion: &mut Criterion) {
 fn request_headers() -> HeaderMap {
     let headers = [
         ("host", "api.example.test"),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+        (
+            "user-agent",
+            "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        ),
         ("accept", "application/json"),
         ("accept-language", "en-GB,en;q=0.5"),
         ("accept-encoding", "gzip, deflate, br, zstd"),
@@ -43,7 +49,12 @@ fn request_headers() -> HeaderMap {
         ("cookie", "session=0123456789abcdef; theme=dark"),
         ("connection", "keep-alive"),
     ];
-    let pair = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+    let pair = |(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    };
     headers.into_iter().map(pair).collect()
 }
 
@@ -53,7 +64,10 @@ fn headers(criterion: &mut Criterion) {
     let nobody = ClientAuth::none();
     let headers = request_headers();
     let mut group = criterion.benchmark_group("headers::for_origin");
-    for (name, certificate) in [("mTLS off", None), ("mTLS request, no certificate", Some(&nobody))] {
+    for (name, certificate) in [
+        ("mTLS off", None),
+        ("mTLS request, no certificate", Some(&nobody)),
+    ] {
         let told = Told {
             client: [192, 0, 2, 1].into(),
             client_address: &address,

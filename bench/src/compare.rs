@@ -45,7 +45,12 @@ pub struct Arguments {
     #[arg(long, value_delimiter = ',', default_value = "50,70", value_parser = percent)]
     load: Vec<u16>,
     /// Who takes part; those that are not installed are left out with a word
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "postern,nginx,haproxy,envoy,caddy")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "postern,nginx,haproxy,envoy,caddy"
+    )]
     peers: Vec<Name>,
     /// nginx and HAProxy add the forwarding headers and the request id that Postern always adds
     #[arg(long)]
@@ -71,15 +76,23 @@ enum Certificate {
 
 /// Seconds within reason.
 pub(crate) fn seconds(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    let value: f64 = text
+        .parse()
+        .map_err(|why| format!("`{text}` is not a number of seconds: {why}"))?;
     let reasonable = (0.0..=3600.0).contains(&value);
-    reasonable.then_some(value).ok_or_else(|| format!("{text} is not between 0 and 3600 seconds"))
+    reasonable
+        .then_some(value)
+        .ok_or_else(|| format!("{text} is not between 0 and 3600 seconds"))
 }
 
 fn percent(text: &str) -> Result<u16, String> {
-    let value: u16 = text.parse().map_err(|_| format!("`{text}` is not a number of percent"))?;
+    let value: u16 = text
+        .parse()
+        .map_err(|why| format!("`{text}` is not a number of percent: {why}"))?;
     let reasonable = (1..=150).contains(&value);
-    reasonable.then_some(value).ok_or_else(|| format!("{text} is not between 1 and 150 percent"))
+    reasonable
+        .then_some(value)
+        .ok_or_else(|| format!("{text} is not between 1 and 150 percent"))
 }
 
 /// Runs it.
@@ -106,13 +119,23 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     let mut scenarios = Vec::new();
     for kind in &arguments.mode {
         for certificate in certificates {
-            let measure = Measure { arguments: &arguments, world: &world, kind: *kind, certificate: *certificate };
+            let measure = Measure {
+                arguments: &arguments,
+                world: &world,
+                kind: *kind,
+                certificate: *certificate,
+            };
             let scenario = measure.scenario(&peers).await?;
             print!("{}", report::text::scenario(&scenario));
             scenarios.push(scenario);
         }
     }
-    let comparison = Comparison { machine, place, equal_headers: arguments.equal_headers, scenarios };
+    let comparison = Comparison {
+        machine,
+        place,
+        equal_headers: arguments.equal_headers,
+        scenarios,
+    };
     println!("{}", report::text::ground(&comparison));
     if let Some(path) = &arguments.json {
         report::write(path, &serde_json::to_string_pretty(&comparison)?)?;
@@ -127,8 +150,10 @@ pub async fn run(arguments: Arguments) -> Result<()> {
 }
 
 async fn start(arguments: &Arguments, world: &World, place: Placement) -> Result<Vec<Peer>> {
-    let settings =
-        Settings { postern: arguments.postern.clone(), equal_headers: arguments.equal_headers };
+    let settings = Settings {
+        postern: arguments.postern.clone(),
+        equal_headers: arguments.equal_headers,
+    };
     let mut peers = Vec::new();
     for name in &arguments.peers {
         match Peer::start(*name, world, &settings, place).await? {
@@ -158,7 +183,10 @@ impl Measure<'_> {
             .zip(closed)
             .map(|(peer, runs)| Measured::new(peer.name, peer.version.clone(), runs))
             .collect();
-        let slowest = measured.iter().map(|peer| peer.rate.median).fold(f64::INFINITY, f64::min);
+        let slowest = measured
+            .iter()
+            .map(|peer| peer.rate.median)
+            .fold(f64::INFINITY, f64::min);
         for percent in &self.arguments.load {
             let rate = (slowest * f64::from(*percent) / 100.0).max(1.0);
             let open = self.turns(peers, Pace::Open(rate)).await?;
@@ -167,7 +195,11 @@ impl Measure<'_> {
             }
         }
         report::relate(&mut measured);
-        let streams = if self.kind == Kind::H2 { self.streams() } else { 1 };
+        let streams = if self.kind == Kind::H2 {
+            self.streams()
+        } else {
+            1
+        };
         Ok(Scenario {
             mode: self.kind,
             certificate: self.certificate,
@@ -197,7 +229,9 @@ impl Measure<'_> {
 
     async fn one(&self, peer: &Peer, pace: Pace) -> Result<Outcome> {
         let (address, host) = peer.face(self.certificate);
-        let tls = self.world.client(host, self.certificate, self.kind == Kind::H2)?;
+        let tls = self
+            .world
+            .client(host, self.certificate, self.kind == Kind::H2)?;
         let work = Work {
             target: Target {
                 address,

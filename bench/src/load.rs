@@ -13,7 +13,9 @@ use clap::Args;
 use http::Uri;
 use serde::Serialize;
 
-use crate::client::{Belief, Identity, Kind, Outcome, Pace, Target, Tls, TlsSettings, Work, run as run_work};
+use crate::client::{
+    Belief, Identity, Kind, Outcome, Pace, Target, Tls, TlsSettings, Work, run as run_work,
+};
 use crate::compare::seconds;
 use crate::machine::Machine;
 use crate::report::{self, text::duration};
@@ -85,15 +87,25 @@ fn resolve(text: &str) -> Result<Resolve, String> {
         return Err(wrong());
     };
     let address = address.trim_start_matches('[').trim_end_matches(']');
-    let port = port.parse().map_err(|_| wrong())?;
-    let address = address.parse().map_err(|_| wrong())?;
-    Ok(Resolve { host: host.to_ascii_lowercase(), port, address })
+    let port = port.parse().map_err(|why| format!("{}: {why}", wrong()))?;
+    let address = address
+        .parse()
+        .map_err(|why| format!("{}: {why}", wrong()))?;
+    Ok(Resolve {
+        host: host.to_ascii_lowercase(),
+        port,
+        address,
+    })
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number"))?;
+    let value: f64 = text
+        .parse()
+        .map_err(|why| format!("`{text}` is not a number: {why}"))?;
     let reasonable = value > 0.0 && value <= 1e6;
-    reasonable.then_some(value).ok_or_else(|| format!("{text} is not between 0 and 1,000,000"))
+    reasonable
+        .then_some(value)
+        .ok_or_else(|| format!("{text} is not between 0 and 1,000,000"))
 }
 
 #[derive(Serialize)]
@@ -112,7 +124,11 @@ struct Report<'a> {
 /// The URL cannot be reached, or requests fail.
 pub async fn run(arguments: Arguments) -> Result<()> {
     let machine = Machine::describe();
-    let kind = if arguments.h2 { Kind::H2 } else { arguments.mode };
+    let kind = if arguments.h2 {
+        Kind::H2
+    } else {
+        arguments.mode
+    };
     let target = target(&arguments, kind)?;
     let pace = arguments.rate.map_or(Pace::Closed, Pace::Open);
     let work = Work {
@@ -130,7 +146,14 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     print!("{}", say(&outcome, pace));
     if let Some(path) = &arguments.json {
         let url = arguments.url.to_string();
-        let report = Report { machine, url, mode: kind, pace, connections, outcome: &outcome };
+        let report = Report {
+            machine,
+            url,
+            mode: kind,
+            pace,
+            connections,
+            outcome: &outcome,
+        };
         report::write(path, &serde_json::to_string_pretty(&report)?)?;
     }
     match outcome.failures {
@@ -149,45 +172,67 @@ fn target(arguments: &Arguments, kind: Kind) -> Result<Target> {
     if !https && kind != Kind::Keepalive {
         bail!("{url}: this mode needs an https:// URL");
     }
-    let host = url.host().with_context(|| format!("{url}: the URL names no host"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let host = url
+        .host()
+        .with_context(|| format!("{url}: the URL names no host"))?;
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase();
     let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
     let address = find(arguments, &host, port)?;
-    let tls = https.then(|| tls(arguments, &host, kind == Kind::H2)).transpose()?;
+    let tls = https
+        .then(|| tls(arguments, &host, kind == Kind::H2))
+        .transpose()?;
     Ok(Target {
         address,
         tls: tls.map(Rc::new),
         authority: url.authority().map_or(host, ToString::to_string),
-        path: url.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
+        path: url
+            .path_and_query()
+            .map_or_else(|| "/".to_owned(), ToString::to_string),
     })
 }
 
 fn find(arguments: &Arguments, host: &str, port: u16) -> Result<SocketAddr> {
-    let told = arguments.resolve.iter().find(|told| told.host == host && told.port == port);
+    let told = arguments
+        .resolve
+        .iter()
+        .find(|told| told.host == host && told.port == port);
     if let Some(told) = told {
         return Ok(SocketAddr::new(told.address, port));
     }
     let mut found = (host, port).to_socket_addrs().with_context(|| {
         format!("looking up {host}; `--resolve {host}:{port}:ADDRESS` says where it is")
     })?;
-    found.next().with_context(|| format!("{host} has no address"))
+    found
+        .next()
+        .with_context(|| format!("{host} has no address"))
 }
 
 fn tls(arguments: &Arguments, host: &str, h2: bool) -> Result<Tls> {
-    let read = |path: &Path| {
-        std::fs::read(path).with_context(|| format!("reading {}", path.display()))
-    };
+    let read =
+        |path: &Path| std::fs::read(path).with_context(|| format!("reading {}", path.display()));
     let belief = match &arguments.cacert {
         Some(path) => Belief::Authorities(read(path)?),
         None if arguments.insecure => Belief::Everybody,
         None => Belief::System,
     };
     let identity = match (&arguments.cert, &arguments.key) {
-        (Some(cert), Some(key)) => Some(Identity { chain_pem: read(cert)?, key_pem: read(key)? }),
+        (Some(cert), Some(key)) => Some(Identity {
+            chain_pem: read(cert)?,
+            key_pem: read(key)?,
+        }),
         _ => None,
     };
     let groups = arguments.groups.clone();
-    Tls::new(&TlsSettings { server_name: host.to_owned(), belief, identity, h2, groups })
+    Tls::new(&TlsSettings {
+        server_name: host.to_owned(),
+        belief,
+        identity,
+        h2,
+        groups,
+    })
 }
 
 fn say(outcome: &Outcome, pace: Pace) -> String {
@@ -213,7 +258,9 @@ fn say(outcome: &Outcome, pace: Pace) -> String {
     }
     if outcome.handshakes > 0 {
         let (all, resumed) = (outcome.handshakes, outcome.resumed);
-        out.push_str(&format!("  handshakes: {all}, of which resumed: {resumed}\n"));
+        out.push_str(&format!(
+            "  handshakes: {all}, of which resumed: {resumed}\n"
+        ));
     }
     for (error, count) in &outcome.errors {
         out.push_str(&format!("  failed {count} times: {error}\n"));
@@ -232,7 +279,10 @@ mod tests {
             port: 8443,
             address: address.parse().unwrap(),
         };
-        assert_eq!(resolve("API.example.test:8443:127.0.0.1"), Ok(ours("127.0.0.1")));
+        assert_eq!(
+            resolve("API.example.test:8443:127.0.0.1"),
+            Ok(ours("127.0.0.1"))
+        );
         assert_eq!(resolve("api.example.test:8443:[::1]"), Ok(ours("::1")));
         for wrong in ["", "a:b", "a:1:localhost", "a:x:127.0.0.1"] {
             assert!(resolve(wrong).is_err(), "{wrong}");

@@ -28,15 +28,23 @@ impl Placement {
     #[must_use]
     pub fn choose() -> Self {
         match allowed().as_slice() {
-            [client, proxy, ..] => Self { client: Some(*client), proxy: Some(*proxy) },
-            _ => Self { client: None, proxy: None },
+            [client, proxy, ..] => Self {
+                client: Some(*client),
+                proxy: Some(*proxy),
+            },
+            _ => Self {
+                client: None,
+                proxy: None,
+            },
         }
     }
 }
 
 fn allowed() -> Vec<usize> {
     let set = sched_getaffinity(None).unwrap_or_else(|_| CpuSet::new());
-    (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect()
+    (0..CpuSet::MAX_CPU)
+        .filter(|cpu| set.is_set(*cpu))
+        .collect()
 }
 
 /// Runs `work` with this thread on `cpu`; what it starts (threads, processes) begins there too.
@@ -71,7 +79,11 @@ pub fn family(pid: u32) -> Vec<u32> {
         next += 1;
         for task in tasks(*pid) {
             let children = fs::read_to_string(format!("{task}/children")).unwrap_or_default();
-            all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            all.extend(
+                children
+                    .split_whitespace()
+                    .filter_map(|pid| pid.parse::<u32>().ok()),
+            );
         }
     }
     all
@@ -79,8 +91,14 @@ pub fn family(pid: u32) -> Vec<u32> {
 
 fn tasks(pid: u32) -> Vec<String> {
     let entries = fs::read_dir(format!("/proc/{pid}/task"));
-    let paths = entries.into_iter().flatten().flatten().map(|entry| entry.path());
-    paths.map(|path| path.to_string_lossy().into_owned()).collect()
+    let paths = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    paths
+        .map(|path| path.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// CPU time of a process and its descendants, all threads, since they began.
@@ -90,7 +108,11 @@ pub fn cpu_time(pid: u32) -> Duration {
         let text = fs::read_to_string(format!("{task}/schedstat")).ok()?;
         text.split_whitespace().next()?.parse().ok()
     };
-    let total = family(pid).into_iter().flat_map(tasks).filter_map(nanoseconds).sum();
+    let total = family(pid)
+        .into_iter()
+        .flat_map(tasks)
+        .filter_map(nanoseconds)
+        .sum();
     Duration::from_nanos(total)
 }
 
@@ -106,8 +128,11 @@ fn memory_of_one(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
-    kibibytes.map(|count| count * 1024).with_context(|| format!("{path} has no `Pss:` line"))
+    let kibibytes =
+        line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    kibibytes
+        .map(|count| count * 1024)
+        .with_context(|| format!("{path} has no `Pss:` line"))
 }
 
 /// Raises the soft limit of open files to the hard one and says what it is now.
@@ -116,7 +141,10 @@ fn memory_of_one(pid: u32) -> Result<u64> {
 /// The kernel does not allow it.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     setrlimit(Resource::Nofile, raised)?;
     Ok(limit.maximum.unwrap_or(u64::MAX))
 }
@@ -145,7 +173,10 @@ impl Machine {
             Some(line.split_once(':')?.1.trim().to_owned())
         };
         let count = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let load = read("/proc/loadavg").split(' ').next().and_then(|text| text.parse().ok());
+        let load = read("/proc/loadavg")
+            .split(' ')
+            .next()
+            .and_then(|text| text.parse().ok());
         Self {
             cpu: model(&read("/proc/cpuinfo")).unwrap_or_else(|| "unknown CPU".into()),
             cpu_count: count,

@@ -75,14 +75,22 @@ struct Run {
 /// The server does not answer at all.
 pub async fn run(work: Work, cpu_time: &dyn Fn() -> Duration) -> Result<Outcome> {
     let begin = Instant::now() + work.warm_up;
-    let window = Window { begin, end: begin + work.duration };
+    let window = Window {
+        begin,
+        end: begin + work.duration,
+    };
     let gate = match work.pace {
         Pace::Closed => Gate::closed(),
         Pace::Open(_) => Gate::open(),
     };
     let request = work.target.request();
     let tally = RefCell::new(Tally::new(window));
-    let run = Rc::new(Run { work, request, gate, tally });
+    let run = Rc::new(Run {
+        work,
+        request,
+        gate,
+        tally,
+    });
     let tasks = LocalSet::new();
     tasks.run_until(conduct(run, window, cpu_time)).await
 }
@@ -130,18 +138,22 @@ impl Run {
     /// Waits, unless nothing but failures comes.
     async fn wait_until(&self, time: Instant) -> Result<()> {
         loop {
-            let tally = self.tally.borrow();
-            if tally.failures_in_a_row > FAILURES_IN_A_ROW_MAX {
-                let why = tally.errors.keys().next().cloned().unwrap_or_default();
+            if let Some(why) = self.hopeless() {
                 bail!("{}: nothing but failures: {why}", self.work.target.address);
             }
-            drop(tally);
             let left = time.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Ok(());
             }
             tokio::time::sleep(left.min(Duration::from_millis(100))).await;
         }
+    }
+
+    /// Why nothing is answered any more, if so.
+    fn hopeless(&self) -> Option<String> {
+        let tally = self.tally.borrow();
+        let hopeless = tally.failures_in_a_row > FAILURES_IN_A_ROW_MAX;
+        hopeless.then(|| tally.errors.keys().next().cloned().unwrap_or_default())
     }
 
     fn note(&self, due: Instant, answer: &Result<Answer>) {

@@ -57,23 +57,36 @@ impl Connection {
         socket.set_nodelay(true)?;
         let tls = match tls {
             None => None,
-            Some(tls) => Some(Box::new(SslStream::new(tls.start(resume)?, Wire::default())?)),
+            Some(tls) => Some(Box::new(SslStream::new(
+                tls.start(resume)?,
+                Wire::default(),
+            )?)),
         };
-        let mut connection = Self { socket, tls, received: Vec::new(), ended: false };
+        let mut connection = Self {
+            socket,
+            tls,
+            received: Vec::new(),
+            ended: false,
+        };
         connection.handshake().await.context("TLS handshake")?;
         Ok(connection)
     }
 
     async fn handshake(&mut self) -> Result<()> {
         loop {
-            let Some(tls) = &mut self.tls else { return Ok(()) };
+            let Some(tls) = &mut self.tls else {
+                return Ok(());
+            };
             let outcome = tls.connect();
             self.flush().await?;
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(error) if error.code() == ErrorCode::WANT_READ => self.fill().await?,
                 Err(error) => {
-                    let verify = self.tls.as_ref().and_then(|tls| tls.ssl().verify_result().err());
+                    let verify = self
+                        .tls
+                        .as_ref()
+                        .and_then(|tls| tls.ssl().verify_result().err());
                     return Err(match verify {
                         Some(verify) => anyhow!("{error}: {verify}"),
                         None if error.code() == ErrorCode::SYSCALL => anyhow!("the peer closed"),
@@ -87,7 +100,9 @@ impl Connection {
     /// Whether the handshake was a resumption.
     #[must_use]
     pub fn resumed(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.ssl().session_reused())
+        self.tls
+            .as_ref()
+            .is_some_and(|tls| tls.ssl().session_reused())
     }
 
     /// Sends a request and reads its answer to the end.
@@ -111,7 +126,10 @@ impl Connection {
                 }
                 self.skip(head.content).await?;
                 let reusable = !head.close && !self.ended;
-                return Ok(Answer { status: head.status, reusable });
+                return Ok(Answer {
+                    status: head.status,
+                    reusable,
+                });
             }
             self.receive().await?;
             if self.ended {
@@ -132,7 +150,9 @@ impl Connection {
     async fn skip(&mut self, content: Content) -> Result<()> {
         match content {
             Content::Length(mut left) => loop {
-                let here = usize::try_from(left).unwrap_or(usize::MAX).min(self.received.len());
+                let here = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(self.received.len());
                 self.received.drain(..here);
                 left -= here as u64;
                 if left == 0 {
@@ -242,7 +262,9 @@ impl Connection {
     }
 
     async fn flush(&mut self) -> Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
+        let Some(tls) = &mut self.tls else {
+            return Ok(());
+        };
         let outgoing = std::mem::take(&mut tls.get_mut().outgoing);
         let sent = self.send(&outgoing).await;
         if let Some(tls) = &mut self.tls {
@@ -312,7 +334,14 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head, usize)>> {
         content = Content::Length(0);
     }
     close |= content == Content::UntilClose;
-    Ok(Some((Head { status, content, close }, length)))
+    Ok(Some((
+        Head {
+            status,
+            content,
+            close,
+        },
+        length,
+    )))
 }
 
 /// A chunk's length and the length of the line that says it.
@@ -330,14 +359,30 @@ mod tests {
 
     #[test]
     fn heads() {
-        let cases: &[(&str, Option<(u16, Content, bool)>)] = &[
+        type Case = (&'static str, Option<(u16, Content, bool)>);
+        let cases: &[Case] = &[
             ("", None),
             ("HTTP/1.1 200 OK\r\ncontent-le", None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Some((200, Content::Length(5), false))),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", Some((200, Content::Chunked, false))),
-            ("HTTP/1.1 200 OK\r\n\r\n", Some((200, Content::UntilClose, true))),
-            ("HTTP/1.1 204 No Content\r\n\r\n", Some((204, Content::Length(0), false))),
-            ("HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n", Some((403, Content::Length(0), true))),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                Some((200, Content::Length(5), false)),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Some((200, Content::Chunked, false)),
+            ),
+            (
+                "HTTP/1.1 200 OK\r\n\r\n",
+                Some((200, Content::UntilClose, true)),
+            ),
+            (
+                "HTTP/1.1 204 No Content\r\n\r\n",
+                Some((204, Content::Length(0), false)),
+            ),
+            (
+                "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+                Some((403, Content::Length(0), true)),
+            ),
         ];
         for (text, want) in cases {
             let head = read_head(text.as_bytes()).unwrap();

@@ -25,25 +25,34 @@ impl Connection {
     /// Connects, shakes hands, and starts HTTP/2.
     pub(super) async fn open(target: &Target) -> Result<Self> {
         let address = target.address;
-        let socket =
-            TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+        let socket = TcpStream::connect(address)
+            .await
+            .with_context(|| format!("connecting to {address}"))?;
         socket.set_nodelay(true)?;
         let Some(tls) = &target.tls else {
             bail!("HTTP/2 without TLS is not spoken here: use an https:// URL");
         };
         let builder = tokio_boring::SslStreamBuilder::new(tls.start(false)?, socket);
-        let stream = builder.connect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+        let stream = builder
+            .connect()
+            .await
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
         if stream.ssl().selected_alpn_protocol() != Some(b"h2") {
             bail!("the server does not speak HTTP/2");
         }
         let resumed = stream.ssl().session_reused();
-        let (sender, connection) =
-            Builder::new(TokioExecutor::new()).handshake(TokioIo::new(stream)).await?;
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .handshake(TokioIo::new(stream))
+            .await?;
         let driver = tokio::spawn(async move {
             // Whoever has a request on it learns of its end there.
             drop(connection.await);
         });
-        Ok(Self { sender, driver, resumed })
+        Ok(Self {
+            sender,
+            driver,
+            resumed,
+        })
     }
 }
 
@@ -67,5 +76,8 @@ pub(super) async fn exchange(
     while let Some(frame) = content.frame().await {
         frame?;
     }
-    Ok(Answer { status, reusable: true })
+    Ok(Answer {
+        status,
+        reusable: true,
+    })
 }

@@ -44,7 +44,9 @@ pub fn shake_hands(
     snapshot: &Arc<Snapshot>,
     settings: AcceptSettings,
 ) -> Result<Shaken> {
-    let mut client = MemoryClient { stream: SslStream::new(client.start(resume)?, Wire::default())? };
+    let mut client = MemoryClient {
+        stream: SslStream::new(client.start(resume)?, Wire::default())?,
+    };
     let begun = Instant::now();
     let mut server = acceptor.accept(snapshot.clone(), settings)?;
     let mut server_time = begun.elapsed();
@@ -52,15 +54,23 @@ pub fn shake_hands(
         let ready = client.go_on()?;
         client.deliver(&mut server);
         let begun = Instant::now();
-        let done = server.handshake().map_err(|error| anyhow!("the server: {error}"))?;
+        let done = server
+            .handshake()
+            .map_err(|error| anyhow!("the server: {error}"))?;
         server_time += begun.elapsed();
         client.take(&mut server);
         if ready && done {
             let begun = Instant::now();
-            let established =
-                acceptor.establish(&mut server).map_err(|error| anyhow!("{}", error.detail))?;
+            let established = acceptor
+                .establish(&mut server)
+                .map_err(|error| anyhow!("{}", error.detail))?;
             server_time += begun.elapsed();
-            return Ok(Shaken { client, server, established, server_time });
+            return Ok(Shaken {
+                client,
+                server,
+                established,
+                server_time,
+            });
         }
     }
     bail!("the handshake does not end")
@@ -98,12 +108,17 @@ impl MemoryClient {
     /// The connection is broken.
     pub fn exchange(&mut self, server: &mut Session, request: &[u8], answer: &[u8]) -> Result<()> {
         let mut buffer = vec![0; 16 * 1024];
-        self.stream.ssl_write(request).map_err(|error| anyhow!("{error}"))?;
+        self.stream
+            .ssl_write(request)
+            .map_err(|error| anyhow!("{error}"))?;
         self.deliver(server);
         let mut received = Vec::with_capacity(16 * 1024);
         match server.read(received.spare_capacity_mut())? {
             Some(count) if count == request.len() => {}
-            other => bail!("the server read {other:?} instead of {} bytes", request.len()),
+            other => bail!(
+                "the server read {other:?} instead of {} bytes",
+                request.len()
+            ),
         }
         // What the gateway does before it waits for the ring.
         if server.read(received.spare_capacity_mut())?.is_some() {
@@ -112,7 +127,10 @@ impl MemoryClient {
         drop(server.wire().take_incoming());
         server.write(answer)?;
         self.take(server);
-        let count = self.stream.ssl_read(&mut buffer).map_err(|error| anyhow!("{error}"))?;
+        let count = self
+            .stream
+            .ssl_read(&mut buffer)
+            .map_err(|error| anyhow!("{error}"))?;
         if count != answer.len() {
             bail!("the client read {count} bytes instead of {}", answer.len());
         }

@@ -27,11 +27,18 @@ pub(super) struct Gate {
 
 impl Gate {
     pub(super) fn closed() -> Self {
-        Self { due: None, turns: Semaphore::new(0), stopped: Cell::new(false) }
+        Self {
+            due: None,
+            turns: Semaphore::new(0),
+            stopped: Cell::new(false),
+        }
     }
 
     pub(super) fn open() -> Self {
-        Self { due: Some(RefCell::default()), ..Self::closed() }
+        Self {
+            due: Some(RefCell::default()),
+            ..Self::closed()
+        }
     }
 
     /// Waits for a turn: the time from which the answer's latency counts, `None` when the run is
@@ -40,7 +47,9 @@ impl Gate {
         if self.stopped.get() {
             return None;
         }
-        let Some(due) = &self.due else { return Some(Instant::now()) };
+        let Some(due) = &self.due else {
+            return Some(Instant::now());
+        };
         // An error means that the gate was closed: the run is over.
         self.turns.acquire().await.ok()?.forget();
         due.borrow_mut().pop_front()
@@ -88,7 +97,10 @@ impl Timer {
     fn new() -> Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("making a timer")?;
-        #[expect(unsafe_code, reason = "registering a descriptor with tokio has no safe call")]
+        #[expect(
+            unsafe_code,
+            reason = "registering a descriptor with tokio has no safe call"
+        )]
         // SAFETY: `register` wants the descriptor to be the same file as long as it is registered;
         // the `AsyncFd` owns the `OwnedFd` and never gives it away.
         let timer = unsafe { AsyncFd::register(timer) }?;
@@ -102,7 +114,13 @@ impl Timer {
             tv_sec: i64::try_from(time.as_secs())?,
             tv_nsec: i64::from(time.subsec_nanos()),
         };
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let once = Itimerspec {
+            it_interval: Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            },
+            it_value: value,
+        };
         timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once).context("setting a timer")?;
         loop {
             let mut ready = self.0.readable().await?;
@@ -137,7 +155,11 @@ mod tests {
             () = taken => {}
             _ = gate.pace(1000.0) => panic!("pacing ended"),
         }
-        assert!(begun.elapsed() >= Duration::from_millis(98), "{:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() >= Duration::from_millis(98),
+            "{:?}",
+            begun.elapsed()
+        );
         gate.stop();
         assert!(gate.turn().await.is_none());
     }

@@ -127,7 +127,11 @@ impl Outcome {
     /// Whether every request was answered with success.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failures == 0 && self.statuses.keys().all(|status| (200..300).contains(status))
+        self.failures == 0
+            && self
+                .statuses
+                .keys()
+                .all(|status| (200..300).contains(status))
     }
 }
 
@@ -159,9 +163,13 @@ impl Latency {
         let curve = if histogram.is_empty() {
             Vec::new()
         } else {
-            let percentiles =
-                [0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99];
-            percentiles.into_iter().map(|percentile| (percentile, at(percentile))).collect()
+            let percentiles = [
+                0.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 98.0, 99.0, 99.5, 99.8, 99.9, 99.95, 99.99,
+            ];
+            percentiles
+                .into_iter()
+                .map(|percentile| (percentile, at(percentile)))
+                .collect()
         };
         Self {
             count: histogram.len(),

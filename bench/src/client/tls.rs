@@ -65,9 +65,16 @@ impl Tls {
         let mut builder = SslContextBuilder::new(SslMethod::tls())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         builder.set_curves_list(&settings.groups).with_context(|| {
-            format!("these key exchange groups cannot be offered: {}", settings.groups)
+            format!(
+                "these key exchange groups cannot be offered: {}",
+                settings.groups
+            )
         })?;
-        builder.set_alpn_protos(if settings.h2 { b"\x02h2" } else { b"\x08http/1.1" })?;
+        builder.set_alpn_protos(if settings.h2 {
+            b"\x02h2"
+        } else {
+            b"\x08http/1.1"
+        })?;
         match &settings.belief {
             Belief::Everybody => builder.set_verify(SslVerifyMode::NONE),
             Belief::System => {
@@ -90,9 +97,8 @@ impl Tls {
         }
         let session = Arc::new(Mutex::new(None));
         let newest = session.clone();
-        builder.set_session_cache_mode(
-            SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL,
-        );
+        builder
+            .set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
         builder.set_new_session_callback(move |_, session| {
             *newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
         });
@@ -112,7 +118,8 @@ impl Tls {
         let mut ssl = Ssl::new(&self.context)?;
         // RFC 6066 §3: an address is no server name.
         if self.server_name.parse::<std::net::IpAddr>().is_err() {
-            ssl.set_hostname(&self.server_name).context("setting the server name")?;
+            ssl.set_hostname(&self.server_name)
+                .context("setting the server name")?;
         }
         if self.verify {
             match self.server_name.parse() {
@@ -122,7 +129,10 @@ impl Tls {
         }
         let session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(session) = session.as_ref().filter(|_| resume) {
-            #[expect(unsafe_code, reason = "boring marks resumption across contexts as unsafe")]
+            #[expect(
+                unsafe_code,
+                reason = "boring marks resumption across contexts as unsafe"
+            )]
             // SAFETY: `set_session` wants a session of this `Ssl`'s own context; it came from the
             // callback of `self.context`, which `ssl` was just made of.
             unsafe {
@@ -135,7 +145,10 @@ impl Tls {
     /// Whether there is a ticket to resume with.
     #[must_use]
     pub fn has_ticket(&self) -> bool {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 }
 
@@ -143,12 +156,16 @@ fn identify(builder: &mut SslContextBuilder, identity: &Identity) -> Result<()> 
     let chain =
         X509::stack_from_pem(&identity.chain_pem).context("reading the client certificate")?;
     let mut chain = chain.into_iter();
-    let leaf = chain.next().context("the client certificate file holds no certificate")?;
+    let leaf = chain
+        .next()
+        .context("the client certificate file holds no certificate")?;
     builder.set_certificate(&leaf)?;
     for certificate in chain {
         builder.add_extra_chain_cert(certificate)?;
     }
     let key = PKey::private_key_from_pem(&identity.key_pem).context("reading the client key")?;
     builder.set_private_key(&key)?;
-    builder.check_private_key().context("the client key does not belong to its certificate")
+    builder
+        .check_private_key()
+        .context("the client key does not belong to its certificate")
 }

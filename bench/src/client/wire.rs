@@ -32,7 +32,11 @@ impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let mut rest = self.incoming.get(self.position..).unwrap_or_default();
         if rest.is_empty() {
-            return if self.ended { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            return if self.ended {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
         }
         let count = rest.read(into)?;
         self.position += count;

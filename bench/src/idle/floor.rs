@@ -102,7 +102,10 @@ pub fn session_memory(arguments: &SessionArguments) -> Result<()> {
             pair.client.exchange(&mut pair.server, REQUEST, ANSWER)?;
             sessions.push(pair.server);
         }
-        weights.push(Weight { count: *step, bytes: machine::memory(std::process::id())? });
+        weights.push(Weight {
+            count: *step,
+            bytes: machine::memory(std::process::id())?,
+        });
     }
     println!("{}", serde_json::to_string(&weights)?);
     Ok(())

@@ -40,7 +40,12 @@ pub struct Arguments {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
     count: u32,
     /// mTLS modes of the host; with `request` and `require` the client has a certificate
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "off,request,require")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "off,request,require"
+    )]
     mode: Vec<Mode>,
     /// Requests that each connection makes before it does nothing
     #[arg(long, default_value_t = 1)]
@@ -152,7 +157,9 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     };
     for mode in &arguments.mode {
         let measured = one_mode(&arguments, *mode, place, &mut report.version).await;
-        report.modes.push(measured.with_context(|| format!("mode {}", mode.as_str()))?);
+        report
+            .modes
+            .push(measured.with_context(|| format!("mode {}", mode.as_str()))?);
     }
     print!("{}", report::text(&report));
     if let Some(path) = &arguments.json {
@@ -171,21 +178,37 @@ async fn one_mode(
     // The store has one owner at a time: the sessions first, then Postern.
     let steps = steps(arguments.count);
     let sessions = floor::in_a_process(&world, mode, &steps)?;
-    let settings = Settings { postern: arguments.postern.clone(), equal_headers: false };
+    let settings = Settings {
+        postern: arguments.postern.clone(),
+        equal_headers: false,
+    };
     let peer = Peer::start(Name::Postern, &world, &settings, place).await?;
     let peer = peer.context("Postern is not there")?;
     version.clone_from(&peer.version);
     let target = Target {
         address: peer.open,
-        tls: Some(Rc::new(world.client(mode.host(), mode.has_certificate(), false)?)),
+        tls: Some(Rc::new(world.client(
+            mode.host(),
+            mode.has_certificate(),
+            false,
+        )?)),
         authority: mode.host().to_owned(),
         path: "/".to_owned(),
     };
     let mut connections = Vec::new();
     let mut postern = Vec::new();
     for step in &steps {
-        open(&target, usize::try_from(*step)?, arguments.requests, &mut connections).await?;
-        postern.push(Weight { count: *step, bytes: at_rest(peer.pid()).await? });
+        open(
+            &target,
+            usize::try_from(*step)?,
+            arguments.requests,
+            &mut connections,
+        )
+        .await?;
+        postern.push(Weight {
+            count: *step,
+            bytes: at_rest(peer.pid()).await?,
+        });
     }
     for connection in connections.iter_mut().step_by(ASKED_AGAIN_EVERY) {
         let answer = connection.exchange(&target.request()).await;
@@ -194,7 +217,14 @@ async fn one_mode(
     let (postern_slope, session_slope) = (slope(&postern), slope(&sessions));
     let last = postern.last().map_or(0, |weight| weight.bytes);
     let beyond = last as f64 - session_slope * f64::from(arguments.count);
-    Ok(ModeReport { mode, postern, sessions, postern_slope, session_slope, beyond })
+    Ok(ModeReport {
+        mode,
+        postern,
+        sessions,
+        postern_slope,
+        session_slope,
+        beyond,
+    })
 }
 
 /// None, a fifth, half, all.
@@ -228,7 +258,10 @@ async fn open_one(target: &Target, request: &[u8], requests: u32) -> Result<Conn
     for _ in 0..requests {
         let answer = connection.exchange(request).await?;
         if answer.status != 200 || !answer.reusable {
-            bail!("a request was answered with {} or the connection closed", answer.status);
+            bail!(
+                "a request was answered with {} or the connection closed",
+                answer.status
+            );
         }
     }
     Ok(connection)
@@ -236,7 +269,10 @@ async fn open_one(target: &Target, request: &[u8], requests: u32) -> Result<Conn
 
 /// Waits for all of them, turn by turn: each of them is short.
 async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
-    let mut waiting: Vec<_> = futures.into_iter().map(|future| (Box::pin(future), None)).collect();
+    let mut waiting: Vec<_> = futures
+        .into_iter()
+        .map(|future| (Box::pin(future), None))
+        .collect();
     std::future::poll_fn(|context| {
         let mut done = true;
         for (future, output) in &mut waiting {
@@ -247,10 +283,17 @@ async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
                 }
             }
         }
-        if done { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if done {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
-    waiting.into_iter().filter_map(|(_, output)| output).collect()
+    waiting
+        .into_iter()
+        .filter_map(|(_, output)| output)
+        .collect()
 }
 
 /// Memory once it no longer moves by more than half a percent in half a second.
@@ -285,7 +328,12 @@ mod tests {
     #[test]
     fn slopes_leave_the_first_step_out() {
         let weigh = |count, bytes| Weight { count, bytes };
-        let weights = [weigh(0, 5_000), weigh(10, 20_000), weigh(25, 30_000), weigh(50, 60_000)];
+        let weights = [
+            weigh(0, 5_000),
+            weigh(10, 20_000),
+            weigh(25, 30_000),
+            weigh(50, 60_000),
+        ];
         assert!((slope(&weights) - 1_000.0).abs() < 1e-9);
         assert!(slope(&[]).abs() < 1e-9);
     }

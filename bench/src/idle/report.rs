@@ -19,14 +19,33 @@ pub(super) fn text(report: &Report) -> String {
 }
 
 fn one(report: &ModeReport) -> String {
-    let certificate = if report.mode == super::Mode::Off { "no" } else { "a verified" };
-    let mut out = format!("\nmTLS {}, {certificate} client certificate\n", report.mode.as_str());
-    let head: Vec<_> = report.postern.iter().map(|weight| weight.count.to_string()).collect();
+    let certificate = if report.mode == super::Mode::Off {
+        "no"
+    } else {
+        "a verified"
+    };
+    let mut out = format!(
+        "\nmTLS {}, {certificate} client certificate\n",
+        report.mode.as_str()
+    );
+    let head: Vec<_> = report
+        .postern
+        .iter()
+        .map(|weight| weight.count.to_string())
+        .collect();
     out.push_str(&row("connections", &head, "per connection"));
     out.push_str(&weights("Postern", &report.postern, report.postern_slope));
-    out.push_str(&weights("sessions alone", &report.sessions, report.session_slope));
+    out.push_str(&weights(
+        "sessions alone",
+        &report.sessions,
+        report.session_slope,
+    ));
     let count = report.postern.last().map_or(0, |weight| weight.count);
-    let within = if report.beyond <= BEYOND_BYTES_MAX { "within" } else { "MORE THAN" };
+    let within = if report.beyond <= BEYOND_BYTES_MAX {
+        "within"
+    } else {
+        "MORE THAN"
+    };
     out.push_str(&format!(
         "  with {count} connections Postern has {} beyond the {} that BoringSSL needs for them: \
          {within} {}\n",
@@ -38,7 +57,10 @@ fn one(report: &ModeReport) -> String {
 }
 
 fn weights(name: &str, weights: &[Weight], slope: f64) -> String {
-    let cells: Vec<_> = weights.iter().map(|weight| megabytes(weight.bytes as f64)).collect();
+    let cells: Vec<_> = weights
+        .iter()
+        .map(|weight| megabytes(weight.bytes as f64))
+        .collect();
     row(name, &cells, &format!("{slope:.0} B"))
 }
 

@@ -9,7 +9,9 @@ use super::{Child, Settings, Started, find_program, version_of};
 use crate::world::{OPEN_HOST, REQUIRE_HOST, World, free_address};
 
 pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Started>> {
-    let Some(program) = find_program("caddy") else { return Ok(None) };
+    let Some(program) = find_program("caddy") else {
+        return Ok(None);
+    };
     let (open, require) = (free_address()?, free_address()?);
     let store = &world.store;
     // Caddy adds X-Forwarded-For, -Proto and -Host whatever it is told.
@@ -60,8 +62,15 @@ https://{REQUIRE_HOST}:{require_port} {{
     let configuration = world.file("Caddyfile");
     fs::write(&configuration, text).context("writing Caddy's configuration")?;
     let mut command = Command::new(&program);
-    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&configuration);
+    command
+        .args(["run", "--adapter", "caddyfile", "--config"])
+        .arg(&configuration);
     command.env("GOMAXPROCS", "1").env("HOME", world.path());
     let child = Child::start(command, &world.file("caddy.log"))?;
-    Ok(Some(Started { child, version: version_of(&program, "version"), open, require }))
+    Ok(Some(Started {
+        child,
+        version: version_of(&program, "version"),
+        open,
+        require,
+    }))
 }

@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::machine;
@@ -32,7 +33,10 @@ impl Child {
             .stderr(file)
             .spawn()
             .with_context(|| format!("running {}", command.get_program().to_string_lossy()))?;
-        Ok(Self { process, log: log.to_owned() })
+        Ok(Self {
+            process,
+            log: log.to_owned(),
+        })
     }
 
     /// Its process id.
@@ -51,7 +55,9 @@ impl Child {
     pub fn said(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        let last = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default();
+        let last = lines
+            .get(lines.len().saturating_sub(10)..)
+            .unwrap_or_default();
         last.join("\n")
     }
 }
@@ -78,8 +84,10 @@ impl Drop for Child {
 
 fn signal(pid: u32, signal: Signal) {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // One that is gone already needs no signal.
-        let _: Result<(), rustix::io::Errno> = kill_process(pid, signal);
+    // One that is gone already needs no signal.
+    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, signal))
+        && error != Errno::SRCH
+    {
+        eprintln!("a process of ours could not be ended: {error}");
     }
 }

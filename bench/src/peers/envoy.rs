@@ -14,7 +14,9 @@ use crate::world::{World, free_address};
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
 
 pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Started>> {
-    let Some(program) = find_program("envoy") else { return Ok(None) };
+    let Some(program) = find_program("envoy") else {
+        return Ok(None);
+    };
     let (open, require) = (free_address()?, free_address()?);
     let origin = world.origin.address;
     let configuration = json!({
@@ -36,24 +38,35 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
     let file = world.file("envoy.json");
     fs::write(&file, configuration.to_string()).context("writing Envoy's configuration")?;
     let mut command = Command::new(&program);
-    command.args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c"]);
+    command.args([
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--log-level",
+        "error",
+        "-c",
+    ]);
     command.arg(&file);
     let child = Child::start(command, &world.file("envoy.log"))?;
-    Ok(Some(Started { child, version: version_of(&program, "--version"), open, require }))
+    Ok(Some(Started {
+        child,
+        version: version_of(&program, "--version"),
+        open,
+        require,
+    }))
 }
 
 fn listener(world: &World, at: SocketAddr, certificate: bool) -> Value {
     let store = &world.store;
-    let mut tls = json!({
+    let authority = json!({"trusted_ca": {"filename": store.client_authority}});
+    let tls = json!({
         "tls_certificates": [{
             "certificate_chain": {"filename": store.server_chain},
             "private_key": {"filename": store.server_key},
         }],
         "alpn_protocols": ["h2", "http/1.1"],
+        "validation_context": certificate.then_some(authority),
     });
-    if certificate {
-        tls["validation_context"] = json!({"trusted_ca": {"filename": store.client_authority}});
-    }
     json!({
         "name": if certificate { "require" } else { "open" },
         "address": address(at),

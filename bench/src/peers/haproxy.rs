@@ -23,7 +23,9 @@ const CERTIFICATE_HEADERS: &str = "
     http-request set-header Cf-Client-Cert-Sha256 %[ssl_c_der,sha2(256),hex]";
 
 pub(super) fn start(world: &World, settings: &Settings) -> Result<Option<Started>> {
-    let Some(program) = find_program("haproxy") else { return Ok(None) };
+    let Some(program) = find_program("haproxy") else {
+        return Ok(None);
+    };
     let (open, require) = (free_address()?, free_address()?);
     // HAProxy wants chain and key in one file.
     let store = &world.store;
@@ -31,7 +33,11 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Option<Started
     let pem = world.file("haproxy.pem");
     fs::write(&pem, both).context("writing HAProxy's certificate")?;
     let headers = if settings.equal_headers { HEADERS } else { "" };
-    let certificate_headers = if settings.equal_headers { CERTIFICATE_HEADERS } else { "" };
+    let certificate_headers = if settings.equal_headers {
+        CERTIFICATE_HEADERS
+    } else {
+        ""
+    };
     let text = format!(
         "global
     nbthread 1
@@ -63,5 +69,10 @@ backend origin
     let mut command = Command::new(&program);
     command.arg("-db").arg("-f").arg(&configuration);
     let child = Child::start(command, &world.file("haproxy.log"))?;
-    Ok(Some(Started { child, version: version_of(&program, "-v"), open, require }))
+    Ok(Some(Started {
+        child,
+        version: version_of(&program, "-v"),
+        open,
+        require,
+    }))
 }

@@ -109,8 +109,22 @@ impl Peer {
             Name::Caddy => caddy::start(world, settings),
         });
         let started = started.with_context(|| format!("starting {}", name.as_str()))?;
-        let Some(Started { child, version, open, require }) = started else { return Ok(None) };
-        let mut peer = Self { name, version, open, require, child };
+        let Some(Started {
+            child,
+            version,
+            open,
+            require,
+        }) = started
+        else {
+            return Ok(None);
+        };
+        let mut peer = Self {
+            name,
+            version,
+            open,
+            require,
+            child,
+        };
         peer.wait_for(world, false).await?;
         peer.wait_for(world, true).await?;
         Ok(Some(peer))
@@ -125,14 +139,23 @@ impl Peer {
     /// Where to send requests, and the name to ask for.
     #[must_use]
     pub fn face(&self, certificate: bool) -> (SocketAddr, &'static str) {
-        if certificate { (self.require, REQUIRE_HOST) } else { (self.open, OPEN_HOST) }
+        if certificate {
+            (self.require, REQUIRE_HOST)
+        } else {
+            (self.open, OPEN_HOST)
+        }
     }
 
     /// Waits for the first answer with status 200, from a server with our certificate.
     async fn wait_for(&mut self, world: &World, certificate: bool) -> Result<()> {
         let (address, host) = self.face(certificate);
         let tls = Some(world.careful_client(host, certificate, false)?.into());
-        let target = Target { address, tls, authority: host.into(), path: "/".into() };
+        let target = Target {
+            address,
+            tls,
+            authority: host.into(),
+            path: "/".into(),
+        };
         let deadline = Instant::now() + START_PATIENCE;
         loop {
             let attempt = tokio::time::timeout(Duration::from_secs(2), ask(&target)).await;
@@ -144,10 +167,16 @@ impl Peer {
             };
             let name = self.name.as_str();
             if let Some(status) = self.child.ended() {
-                bail!("{name} ended ({status}) instead of answering:\n{}", self.child.said());
+                bail!(
+                    "{name} ended ({status}) instead of answering:\n{}",
+                    self.child.said()
+                );
             }
             if Instant::now() > deadline {
-                bail!("{name} is not ready on {address}: {why}\n{}", self.child.said());
+                bail!(
+                    "{name} is not ready on {address}: {why}\n{}",
+                    self.child.said()
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -155,8 +184,7 @@ impl Peer {
 }
 
 async fn ask(target: &Target) -> Result<u16> {
-    let mut connection =
-        Connection::open(target.address, target.tls.as_deref(), false).await?;
+    let mut connection = Connection::open(target.address, target.tls.as_deref(), false).await?;
     Ok(connection.exchange(&target.request()).await?.status)
 }
 
@@ -173,6 +201,13 @@ fn find_program(name: &str) -> Option<PathBuf> {
 /// The first line that a program says of itself.
 fn version_of(program: &Path, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();
-    let said = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-    String::from_utf8_lossy(&said).lines().next().unwrap_or("unknown version").trim().to_owned()
+    let said = output
+        .map(|output| [output.stdout, output.stderr].concat())
+        .unwrap_or_default();
+    String::from_utf8_lossy(&said)
+        .lines()
+        .next()
+        .unwrap_or("unknown version")
+        .trim()
+        .to_owned()
 }

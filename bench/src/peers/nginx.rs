@@ -23,13 +23,19 @@ const CERTIFICATE_HEADERS: &str = r"
             proxy_set_header Cf-Client-Cert-Sha256 $ssl_client_fingerprint;";
 
 pub(super) fn start(world: &World, settings: &Settings) -> Result<Option<Started>> {
-    let Some(program) = find_program("nginx") else { return Ok(None) };
+    let Some(program) = find_program("nginx") else {
+        return Ok(None);
+    };
     let (open, require) = (free_address()?, free_address()?);
     let directory = world.file("nginx");
     fs::create_dir_all(&directory).context("making nginx's directory")?;
     let (store, at) = (&world.store, directory.display());
     let headers = if settings.equal_headers { HEADERS } else { "" };
-    let certificate_headers = if settings.equal_headers { CERTIFICATE_HEADERS } else { "" };
+    let certificate_headers = if settings.equal_headers {
+        CERTIFICATE_HEADERS
+    } else {
+        ""
+    };
     let text = format!(
         "daemon off;
 user root;
@@ -88,7 +94,16 @@ http {{
     let configuration = directory.join("nginx.conf");
     fs::write(&configuration, text).context("writing nginx's configuration")?;
     let mut command = Command::new(&program);
-    command.arg("-p").arg(&directory).arg("-c").arg(&configuration);
+    command
+        .arg("-p")
+        .arg(&directory)
+        .arg("-c")
+        .arg(&configuration);
     let child = Child::start(command, &world.file("nginx.log"))?;
-    Ok(Some(Started { child, version: version_of(&program, "-v"), open, require }))
+    Ok(Some(Started {
+        child,
+        version: version_of(&program, "-v"),
+        open,
+        require,
+    }))
 }

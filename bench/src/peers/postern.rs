@@ -33,7 +33,12 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Started> {
     command.arg("run").arg("-c").arg(&configuration);
     let child = Child::start(command, &world.file("postern.log"))?;
     let version = version_of(&program, "--version");
-    Ok(Started { child, version, open: address, require: address })
+    Ok(Started {
+        child,
+        version,
+        open: address,
+        require: address,
+    })
 }
 
 /// Postern's binary: the one asked for, or the one built beside ours.
@@ -41,8 +46,12 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Started> {
 /// # Errors
 /// It is not there.
 pub fn postern_binary(asked: Option<PathBuf>) -> Result<PathBuf> {
-    let beside = std::env::current_exe().ok().map(|ours| ours.with_file_name("postern"));
-    let Some(path) = asked.or(beside) else { bail!("say where Postern is, with --postern") };
+    let beside = std::env::current_exe()
+        .ok()
+        .map(|ours| ours.with_file_name("postern"));
+    let Some(path) = asked.or(beside) else {
+        bail!("say where Postern is, with --postern")
+    };
     if !path.is_file() {
         bail!(
             "there is no {}; build it with `cargo build --release -p gateway`, or say with \

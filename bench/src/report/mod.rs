@@ -99,8 +99,16 @@ impl Spread {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         let (count, middle) = (values.len(), values.len() / 2);
-        let median = if count % 2 == 1 { at(middle) } else { (at(middle.saturating_sub(1)) + at(middle)) / 2.0 };
-        Self { median, min: at(0), max: at(count.saturating_sub(1)) }
+        let median = if count % 2 == 1 {
+            at(middle)
+        } else {
+            (at(middle.saturating_sub(1)) + at(middle)) / 2.0
+        };
+        Self {
+            median,
+            min: at(0),
+            max: at(count.saturating_sub(1)),
+        }
     }
 }
 
@@ -132,7 +140,9 @@ impl Measured {
 
     /// All runs, of both loops.
     pub fn runs(&self) -> impl Iterator<Item = &Outcome> {
-        self.closed_loop.iter().chain(self.open_loop.iter().flat_map(|open| &open.runs))
+        self.closed_loop
+            .iter()
+            .chain(self.open_loop.iter().flat_map(|open| &open.runs))
     }
 }
 
@@ -143,18 +153,32 @@ impl OpenLoop {
         let mut by_p99: Vec<&Outcome> = runs.iter().collect();
         by_p99.sort_by_key(|outcome| outcome.latency.p99_ns);
         let middle = by_p99.get(by_p99.len() / 2);
-        let latency = middle.map(|outcome| outcome.latency.clone()).unwrap_or_default();
+        let latency = middle
+            .map(|outcome| outcome.latency.clone())
+            .unwrap_or_default();
         let cpu_ns = Spread::of(runs.iter().map(Outcome::cpu_ns_per_answer));
-        Self { percent, rate, latency, cpu_ns, runs }
+        Self {
+            percent,
+            rate,
+            latency,
+            cpu_ns,
+            runs,
+        }
     }
 }
 
 /// Relates everybody to nginx, round by round.
 pub fn relate(peers: &mut [Measured]) {
     let nginx = peers.iter().find(|peer| peer.name == Name::Nginx);
-    let Some(nginx) = nginx.map(Measured::rounds) else { return };
+    let Some(nginx) = nginx.map(Measured::rounds) else {
+        return;
+    };
     for peer in peers {
-        let ratios = peer.rounds().into_iter().zip(&nginx).map(|(ours, nginx)| ours / nginx);
+        let ratios = peer
+            .rounds()
+            .into_iter()
+            .zip(&nginx)
+            .map(|(ours, nginx)| ours / nginx);
         peer.of_nginx = Some(Spread::of(ratios));
     }
 }
@@ -191,7 +215,8 @@ mod tests {
 
     #[test]
     fn spreads() {
-        let cases: &[(&[f64], (f64, f64, f64))] = &[
+        type Case = (&'static [f64], (f64, f64, f64));
+        let cases: &[Case] = &[
             (&[], (0.0, 0.0, 0.0)),
             (&[3.0], (3.0, 3.0, 3.0)),
             (&[3.0, 1.0], (2.0, 1.0, 3.0)),
@@ -199,7 +224,10 @@ mod tests {
         ];
         for (values, (median, min, max)) in cases {
             let spread = Spread::of(values.iter().copied());
-            assert_eq!((spread.median, spread.min, spread.max), (*median, *min, *max));
+            assert_eq!(
+                (spread.median, spread.min, spread.max),
+                (*median, *min, *max)
+            );
         }
     }
 }

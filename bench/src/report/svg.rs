@@ -38,7 +38,13 @@ pub fn comparison(comparison: &Comparison) -> String {
     text(&mut out, (20.0, 26.0), "start", "#555", &ground);
     for (index, scenario) in comparison.scenarios.iter().enumerate() {
         let y = TOP + ROW * index as f64;
-        text(&mut out, (20.0, y + 14.0), "start", "black", &title(scenario));
+        text(
+            &mut out,
+            (20.0, y + 14.0),
+            "start",
+            "black",
+            &title(scenario),
+        );
         bars(&mut out, scenario, y + 40.0);
         curves(&mut out, scenario, y + 40.0);
     }
@@ -47,10 +53,20 @@ pub fn comparison(comparison: &Comparison) -> String {
 }
 
 fn bars(out: &mut String, scenario: &Scenario, y: f64) {
-    let longest = scenario.peers.iter().map(|peer| peer.cpu_ns.max).fold(1.0, f64::max);
+    let longest = scenario
+        .peers
+        .iter()
+        .map(|peer| peer.cpu_ns.max)
+        .fold(1.0, f64::max);
     let (x, length) = BARS;
     let at = |value: f64| x + value / longest * length;
-    text(out, (x, y), "start", "#555", "CPU per operation, closed loop");
+    text(
+        out,
+        (x, y),
+        "start",
+        "#555",
+        "CPU per operation, closed loop",
+    );
     for (index, peer) in scenario.peers.iter().enumerate() {
         let y = y + 14.0 + 34.0 * index as f64;
         let (cpu, colour) = (peer.cpu_ns, colour(peer.name));
@@ -61,7 +77,13 @@ fn bars(out: &mut String, scenario: &Scenario, y: f64) {
         let middle = y + 11.0;
         line(out, (at(cpu.min), middle), (at(cpu.max), middle), "black");
         text(out, (x - 8.0, y + 15.0), "end", "black", peer.name.as_str());
-        text(out, (at(cpu.max) + 8.0, y + 15.0), "start", "black", &figure(peer));
+        text(
+            out,
+            (at(cpu.max) + 8.0, y + 15.0),
+            "start",
+            "black",
+            &figure(peer),
+        );
     }
 }
 
@@ -76,12 +98,25 @@ fn figure(peer: &Measured) -> String {
 /// The open loop at its last rate.
 fn curves(out: &mut String, scenario: &Scenario, y: f64) {
     let last = |peer: &Measured| peer.open_loop.last().cloned();
-    let open: Vec<_> = scenario.peers.iter().filter_map(|peer| Some((peer.name, last(peer)?))).collect();
-    let Some((_, first)) = open.first() else { return };
+    let open: Vec<_> = scenario
+        .peers
+        .iter()
+        .filter_map(|peer| Some((peer.name, last(peer)?)))
+        .collect();
+    let Some((_, first)) = open.first() else {
+        return;
+    };
     let (x, width) = CURVES;
-    let head = format!("latency at {:.0} per second, from the intended time", first.rate);
+    let head = format!(
+        "latency at {:.0} per second, from the intended time",
+        first.rate
+    );
     text(out, (x, y), "start", "#555", &head);
-    let points = || open.iter().flat_map(|(_, open)| &open.latency.curve).map(|(_, value)| *value);
+    let points = || {
+        open.iter()
+            .flat_map(|(_, open)| &open.latency.curve)
+            .map(|(_, value)| *value)
+    };
     let low = decade_below(points().min().unwrap_or(1_000));
     let high = decade_above(points().max().unwrap_or(1_000_000)).max(low * 10.0);
     let top = y + 12.0;
@@ -93,13 +128,34 @@ fn curves(out: &mut String, scenario: &Scenario, y: f64) {
     let mut decade = low;
     while decade <= high * 1.01 {
         line(out, (x, down(decade)), (x + width, down(decade)), "#ddd");
-        text(out, (x - 8.0, down(decade) + 4.0), "end", "#555", &decade_name(decade));
+        text(
+            out,
+            (x - 8.0, down(decade) + 4.0),
+            "end",
+            "#555",
+            &decade_name(decade),
+        );
         decade *= 10.0;
     }
     for mark in MARKS {
-        line(out, (across(mark), top), (across(mark), top + FIELD), "#ddd");
-        let name = if mark > 0.0 { format!("p{mark}") } else { "min".to_owned() };
-        text(out, (across(mark), top + FIELD + 16.0), "middle", "#555", &name);
+        line(
+            out,
+            (across(mark), top),
+            (across(mark), top + FIELD),
+            "#ddd",
+        );
+        let name = if mark > 0.0 {
+            format!("p{mark}")
+        } else {
+            "min".to_owned()
+        };
+        text(
+            out,
+            (across(mark), top + FIELD + 16.0),
+            "middle",
+            "#555",
+            &name,
+        );
     }
     for (name, open) in &open {
         let path: Vec<_> = open

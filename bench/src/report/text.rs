@@ -22,11 +22,16 @@ pub fn scenario(scenario: &Scenario) -> String {
     let head = format!("CPU/{unit}");
     line(
         &mut out,
-        &format!("  {:<9} {head:>26} {:>18} {:>10} {:>6}", "", "of nginx", "per second", "busy"),
+        &format!(
+            "  {:<9} {head:>26} {:>18} {:>10} {:>6}",
+            "", "of nginx", "per second", "busy"
+        ),
     );
     for peer in &scenario.peers {
         let cpu = spread(peer.cpu_ns, |value| format!("{:.2}", value / 1000.0));
-        let ratio = peer.of_nginx.map(|of| spread(of, |value| format!("{value:.2}")));
+        let ratio = peer
+            .of_nginx
+            .map(|of| spread(of, |value| format!("{value:.2}")));
         line(
             &mut out,
             &format!(
@@ -48,7 +53,9 @@ pub fn scenario(scenario: &Scenario) -> String {
 }
 
 fn latencies(out: &mut String, scenario: &Scenario) {
-    let Some(first) = scenario.peers.first() else { return };
+    let Some(first) = scenario.peers.first() else {
+        return;
+    };
     for (index, open) in first.open_loop.iter().enumerate() {
         line(
             out,
@@ -65,7 +72,9 @@ fn latencies(out: &mut String, scenario: &Scenario) {
             ),
         );
         for peer in &scenario.peers {
-            let Some(open) = peer.open_loop.get(index) else { continue };
+            let Some(open) = peer.open_loop.get(index) else {
+                continue;
+            };
             let latency = &open.latency;
             line(
                 out,
@@ -102,7 +111,10 @@ fn complaints(out: &mut String, mode: Kind, peer: &Measured) {
     let (handshakes, resumed) = (sum(|run| run.handshakes), sum(|run| run.resumed));
     // The first connections of a run have no ticket yet.
     if mode == Kind::Resumed && resumed * 10 < handshakes * 9 {
-        line(out, &format!("  ! {name}: only {resumed} of {handshakes} handshakes were resumed"));
+        line(
+            out,
+            &format!("  ! {name}: only {resumed} of {handshakes} handshakes were resumed"),
+        );
     }
 }
 
@@ -115,14 +127,24 @@ pub fn ground(comparison: &Comparison) -> String {
         machine.cpu, machine.cpu_count, machine.kernel, machine.load_before
     );
     if let (Some(client), Some(proxy)) = (comparison.place.client, comparison.place.proxy) {
-        line(&mut out, &format!("client and origin on CPU {client}, proxies on CPU {proxy}"));
+        line(
+            &mut out,
+            &format!("client and origin on CPU {client}, proxies on CPU {proxy}"),
+        );
     }
     if let Some(scenario) = comparison.scenarios.first() {
         for peer in &scenario.peers {
-            line(&mut out, &format!("{}: {}", peer.name.as_str(), peer.version));
+            line(
+                &mut out,
+                &format!("{}: {}", peer.name.as_str(), peer.version),
+            );
         }
     }
-    let headers = if comparison.equal_headers { "too" } else { "not" };
+    let headers = if comparison.equal_headers {
+        "too"
+    } else {
+        "not"
+    };
     line(
         &mut out,
         &format!(
@@ -142,7 +164,11 @@ pub fn title(scenario: &Scenario) -> String {
         Kind::Resumed => "resumed handshakes, one request each",
         Kind::H2 => "requests, HTTP/2",
     };
-    let certificate = if scenario.certificate { "with" } else { "without" };
+    let certificate = if scenario.certificate {
+        "with"
+    } else {
+        "without"
+    };
     let streams = match scenario.streams {
         1 => String::new(),
         count => format!(" of {count} streams"),
@@ -165,7 +191,12 @@ pub fn duration(nanoseconds: u64) -> String {
 }
 
 fn spread(spread: Spread, show: impl Fn(f64) -> String) -> String {
-    format!("{} ({}–{})", show(spread.median), show(spread.min), show(spread.max))
+    format!(
+        "{} ({}–{})",
+        show(spread.median),
+        show(spread.min),
+        show(spread.max)
+    )
 }
 
 fn line(out: &mut String, text: &str) {

@@ -47,7 +47,11 @@ impl World {
         let directory = Directory::make()?;
         let origin = Origin::start(cpu)?;
         let store = seed(directory.path(), origin.address)?;
-        Ok(Self { directory, origin, store })
+        Ok(Self {
+            directory,
+            origin,
+            store,
+        })
     }
 
     /// A client of `host`, with its certificate or without.
@@ -68,9 +72,19 @@ impl World {
     }
 
     fn client_that(&self, belief: Belief, host: &str, certificate: bool, h2: bool) -> Result<Tls> {
-        let identity = if certificate { Some(self.identity()?) } else { None };
+        let identity = if certificate {
+            Some(self.identity()?)
+        } else {
+            None
+        };
         let server_name = host.to_owned();
-        Tls::new(&TlsSettings { server_name, belief, identity, h2, groups: GROUPS.to_owned() })
+        Tls::new(&TlsSettings {
+            server_name,
+            belief,
+            identity,
+            h2,
+            groups: GROUPS.to_owned(),
+        })
     }
 
     fn identity(&self) -> Result<Identity> {

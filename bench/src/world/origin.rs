@@ -40,7 +40,8 @@ impl Origin {
         let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;
         let poll = Poll::new()?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), STOP)?;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
@@ -51,8 +52,15 @@ impl Origin {
                 eprintln!("the origin stopped: {error:#}");
             }
         };
-        let thread = std::thread::Builder::new().name("origin".into()).spawn(body)?;
-        Ok(Self { address, stop, waker, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("origin".into())
+            .spawn(body)?;
+        Ok(Self {
+            address,
+            stop,
+            waker,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -90,7 +98,9 @@ fn serve(mut poll: Poll, listener: &TcpListener, stop: &AtomicBool) -> Result<()
                 STOP => {}
                 LISTENER => accept(listener, &poll, &mut clients, &mut free)?,
                 Token(index) => {
-                    let Some(slot) = clients.get_mut(index) else { continue };
+                    let Some(slot) = clients.get_mut(index) else {
+                        continue;
+                    };
                     let Some(client) = slot else { continue };
                     if answer(client, &mut buffer, &mut answers).is_err() {
                         *slot = None;
@@ -123,7 +133,8 @@ fn accept(
             clients.push(None);
             clients.len() - 1
         });
-        poll.registry().register(&mut socket, Token(index), Interest::READABLE)?;
+        poll.registry()
+            .register(&mut socket, Token(index), Interest::READABLE)?;
         if let Some(slot) = clients.get_mut(index) {
             *slot = Some(Client { socket, seen: 0 });
         }
@@ -170,7 +181,9 @@ mod tests {
         let mut socket = std::net::TcpStream::connect(origin.address).unwrap();
         let mut read = vec![0; ANSWER.len()];
         // Two requests, the second one in two parts.
-        socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n").unwrap();
+        socket
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\n")
+            .unwrap();
         socket.read_exact(&mut read).unwrap();
         assert_eq!(read, ANSWER);
         socket.write_all(b"Host: a\r\n\r\n").unwrap();

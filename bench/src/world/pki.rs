@@ -15,7 +15,9 @@ use boring::ec::{EcGroup, EcKey};
 use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::PKey;
-use boring::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
+use boring::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
 use boring::x509::{X509, X509NameBuilder};
 use gateway::control::{Control, NewHost, NewRule, OriginSpec, Subject};
 use gateway::hostname::HostName;
@@ -69,14 +71,28 @@ pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
         (REQUIRE_HOST, MtlsMode::Require),
     ];
     for (name, mtls) in hosts {
-        let origin = OriginSpec { url: format!("http://{origin}"), ..OriginSpec::default() };
+        let origin = OriginSpec {
+            url: format!("http://{origin}"),
+            ..OriginSpec::default()
+        };
         let name = HostName::parse(name)?;
-        control.create_host(zone, NewHost { name, origin, mtls: Some(mtls), certificate: None })?;
+        control.create_host(
+            zone,
+            NewHost {
+                name,
+                origin,
+                mtls: Some(mtls),
+                certificate: None,
+            },
+        )?;
     }
     control.add_rule(zone, NewRule::block(RULE), None)?;
     let client = control.create_certificate(zone, &Subject::named("bench-client"), DAYS)?;
     let model = control.model();
-    let authority = model.managed(zone).first().map(|authority| authority.certificate.clone());
+    let authority = model
+        .managed(zone)
+        .first()
+        .map(|authority| authority.certificate.clone());
     let authority = authority.context("the zone has no managed CA")?;
     for (path, text) in [
         (&store.server_chain, chain.as_str()),
