@@ -10,12 +10,14 @@ mod auth;
 mod authorities;
 mod client_certificates;
 mod envelope;
+mod expressions;
 mod fault;
 mod health;
 mod hosts;
 mod listener;
 mod lists;
 mod query;
+mod rule_body;
 mod rulesets;
 mod server;
 mod server_certificates;
@@ -218,16 +220,19 @@ fn router(context: Arc<Context>) -> Router {
             "/postern/v1/development_authority",
             get(server_certificates::development),
         )
-        .route("/postern/v1/zones/{zone}/lints", get(rulesets::lints))
+        .route("/postern/v1/zones/{zone}/lints", get(expressions::lints))
         .route(
             "/postern/v1/zones/{zone}/mtls_rules",
-            post(rulesets::create_mtls_rule),
+            post(expressions::create_mtls_rule),
         )
         .route(
             "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
             post(rulesets::restore),
         )
-        .route("/postern/v1/expressions/preview", post(rulesets::preview))
+        .route(
+            "/postern/v1/expressions/preview",
+            post(expressions::preview),
+        )
         .route("/postern/v1/tokens", get(tokens::list).post(tokens::create))
         .route(
             "/postern/v1/tokens/{id}",

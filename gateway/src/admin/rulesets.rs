@@ -1,105 +1,19 @@
-//! `/client/v4/zones/{zone}/rulesets`: a zone's rules, phase by phase, and the preview of an
-//! expression under `/postern/v1`.
-//!
-//! A field that Postern does not know is refused here: a rule with a condition left out (such as
-//! `ratelimit`) would mean something else than what was written.
+//! `/client/v4/zones/{zone}/rulesets`: a zone's rules, phase by phase, with their versions.
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
 use super::query::{As, Json};
+use super::rule_body::{PositionBody, RuleBody, RulesetBody, phase};
 use super::{Shared, envelope, zones};
 use crate::control::{
-    ChangeError, Control, Id, Intent, MtlsRule, NewRule, Noun, Phase, Position, RulePatch,
-    RuleRecord, Ruleset, VersionNote,
+    ChangeError, Control, Id, Intent, NewRule, Noun, Phase, RuleRecord, Ruleset, VersionNote,
 };
-use crate::hostname::HostName;
-use crate::rules;
 
-/// A rule as it comes. What only answers have is taken too, so that an answer can be sent back.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RuleBody {
-    #[serde(default)]
-    id: Option<Id>,
-    #[serde(default)]
-    action: Option<String>,
-    #[serde(default, deserialize_with = "said")]
-    action_parameters: Option<Option<Value>>,
-    #[serde(default)]
-    expression: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    enabled: Option<bool>,
-    #[serde(default, rename = "ref")]
-    reference: Option<String>,
-    #[serde(default)]
-    logging: Option<Logging>,
-    #[serde(default)]
-    position: Option<PositionBody>,
-    #[serde(default, rename = "version")]
-    _version: Option<String>,
-    #[serde(default, rename = "last_updated")]
-    _last_updated: Option<String>,
-    #[serde(default, rename = "categories")]
-    _categories: Option<Vec<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Logging {
-    enabled: bool,
-}
-
-/// Tells `null` from absent.
-fn said<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<Value>>, D::Error> {
-    Option::deserialize(d).map(Some)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PositionBody {
-    #[serde(default)]
-    before: Option<String>,
-    #[serde(default)]
-    after: Option<String>,
-    #[serde(default)]
-    index: Option<usize>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RulesetBody {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    kind: Option<String>,
-    #[serde(default)]
-    phase: Option<String>,
-    #[serde(default)]
-    rules: Option<Vec<RuleBody>>,
-    #[serde(default, rename = "id")]
-    _id: Option<String>,
-    #[serde(default, rename = "version")]
-    _version: Option<String>,
-    #[serde(default, rename = "last_updated")]
-    _last_updated: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Preview {
-    expression: String,
-}
-
-fn shown_rule(rule: &RuleRecord) -> Value {
+pub(super) fn shown_rule(rule: &RuleRecord) -> Value {
     let mut shown = json!({
         "id": rule.id,
         "version": rule.version.to_string(),
@@ -151,95 +65,6 @@ fn shown_versions(ruleset: &Ruleset, notes: &[VersionNote]) -> Value {
         Value::from(shown)
     };
     notes.iter().map(shown).collect::<Vec<_>>().into()
-}
-
-impl PositionBody {
-    fn read(self) -> Result<Position, Fault> {
-        let place = |text: &str| -> Result<Option<Id>, Fault> {
-            Ok(if text.is_empty() {
-                None
-            } else {
-                Some(text.parse::<Id>()?)
-            })
-        };
-        match (self.before.as_deref(), self.after.as_deref(), self.index) {
-            (Some(before), None, None) => Ok(Position::Before(place(before)?)),
-            (None, Some(after), None) => Ok(Position::After(place(after)?)),
-            (None, None, Some(index)) => Ok(Position::Index(index)),
-            _ => {
-                let message = "position: exactly one of before, after, index is expected";
-                Err(Fault::bad(20_000, message).at("/position"))
-            }
-        }
-    }
-}
-
-impl RuleBody {
-    fn new_rule(self, place: &str) -> Result<NewRule, Fault> {
-        let missing = |field: &str| {
-            Fault::bad(20_000, format!("{field}: it is required")).at(format!("{place}/{field}"))
-        };
-        Ok(NewRule {
-            id: self.id,
-            expression: self.expression.ok_or_else(|| missing("expression"))?,
-            action: self.action.ok_or_else(|| missing("action"))?,
-            action_parameters: self.action_parameters.flatten(),
-            logging: self.logging.map(|logging| logging.enabled),
-            description: self.description.unwrap_or_default(),
-            enabled: self.enabled.unwrap_or(true),
-            reference: self.reference,
-        })
-    }
-
-    fn patch(self) -> RulePatch {
-        RulePatch {
-            expression: self.expression,
-            action: self.action,
-            action_parameters: self.action_parameters,
-            logging: self.logging.map(|logging| logging.enabled),
-            description: self.description,
-            enabled: self.enabled,
-            reference: self.reference,
-        }
-    }
-}
-
-impl RulesetBody {
-    /// Kind and phase must be what Postern has, if they are said.
-    fn check(&self, expected: Option<Phase>) -> Result<(), Fault> {
-        if let Some(kind) = self.kind.as_deref().filter(|kind| *kind != "zone") {
-            let message = format!("kind: `{}` is not offered; `zone` is", kind.escape_debug());
-            return Err(Fault::bad(20_000, message).at("/kind"));
-        }
-        if let (Some(said), Some(expected)) = (&self.phase, expected)
-            && phase(said)? != expected
-        {
-            let message = format!("phase: it cannot be changed, it is {}", expected.as_str());
-            return Err(Fault::bad(20_000, message).at("/phase"));
-        }
-        Ok(())
-    }
-
-    fn rules(rules: Vec<RuleBody>) -> Result<Vec<NewRule>, Fault> {
-        rules
-            .into_iter()
-            .enumerate()
-            .map(|(place, rule)| rule.new_rule(&format!("/rules/{place}")))
-            .collect()
-    }
-}
-
-fn phase(text: &str) -> Result<Phase, Fault> {
-    Phase::parse(text).ok_or_else(|| {
-        let known: Vec<&str> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
-        let text: String = text.chars().take(64).collect();
-        let message = format!(
-            "the phase `{}` is not known; {} is",
-            text.escape_debug(),
-            known.join(", ")
-        );
-        Fault::bad(20_000, message)
-    })
 }
 
 /// Says it as Cloudflare does.
@@ -439,7 +264,7 @@ pub(super) async fn update_rule(
 }
 
 /// The request has one rule, whatever its place in the ruleset.
-fn one_rule(fault: Fault) -> Fault {
+pub(super) fn one_rule(fault: Fault) -> Fault {
     let on_expression = fault
         .pointer
         .as_deref()
@@ -532,109 +357,6 @@ async fn show_version(
         })
         .await?;
     Ok(envelope::result(shown(&found)))
-}
-
-/// Checks an expression and changes nothing: how it is read, what it looks at, and what is odd
-/// about it.
-pub(super) async fn preview(Json(body): Json<Preview>) -> Result<Response, Fault> {
-    let read = rules::check(&body.expression)
-        .map_err(|error| Fault::bad(20_127, error.to_string()).at("/expression"))?;
-    let rule = rules::Rule {
-        id: "".into(),
-        expression: body.expression.as_str().into(),
-        action: rules::Action::Block(rules::BlockResponse::default()),
-        enabled: true,
-    };
-    let lints: Vec<Value> = rules::lint(&[rule], &[]).iter().map(shown_lint).collect();
-    let lifetime = match read.lifetime() {
-        rules::Lifetime::Connection => "connection",
-        rules::Lifetime::Request => "request",
-    };
-    Ok(envelope::result(json!({
-        "expression": read.to_string(),
-        "fields": read.fields(),
-        "lifetime": lifetime,
-        "lints": lints,
-    })))
-}
-
-/// What is odd about a zone's rules and hosts.
-pub(super) async fn lints(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let lints = context
-        .run(intent, move |control| control.lints(zone))
-        .await?;
-    let shown: Vec<Value> = lints.iter().map(shown_lint).collect();
-    Ok(envelope::result(shown))
-}
-
-fn shown_lint(lint: &rules::Lint) -> Value {
-    json!({
-        "kind": lint.kind.as_str(),
-        "rule_id": lint.rule_id.as_deref(),
-        "message": lint.message,
-        "suggestion": lint.suggestion,
-    })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MtlsBody {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    hosts: Vec<String>,
-    #[serde(default)]
-    paths: Vec<String>,
-    #[serde(default)]
-    check_revoked: bool,
-    #[serde(default)]
-    action: Option<String>,
-    #[serde(default)]
-    enabled: Option<bool>,
-    #[serde(default)]
-    position: Option<PositionBody>,
-}
-
-/// "Create a mTLS rule" of Cloudflare's documents: hosts and paths in, a saved rule out. With
-/// `dry_run=true` only the expression is made.
-pub(super) async fn create_mtls_rule(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<MtlsBody>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    if let Some(place) = body.paths.iter().position(|path| !path.starts_with('/')) {
-        let message = "paths: a path begins with `/`";
-        return Err(Fault::bad(20_000, message).at(format!("/paths/{place}")));
-    }
-    let hosts = body.hosts.iter().map(|text| HostName::parse(text));
-    let wanted = MtlsRule {
-        hosts: hosts.collect::<Result<_, _>>()?,
-        paths: body.paths,
-        check_revoked: body.check_revoked,
-    };
-    let position = body.position.map(PositionBody::read).transpose()?;
-    let mut rule = NewRule::block(&wanted.expression());
-    rule.description = body.name.unwrap_or_else(|| "mTLS".into());
-    rule.enabled = body.enabled.unwrap_or(true);
-    rule.action = body.action.unwrap_or(rule.action);
-    let made = context
-        .run(intent, move |control| {
-            control.add_rule(zone, rule, position.as_ref())
-        })
-        .await
-        .map_err(one_rule)?;
-    let mut shown = shown_rule(&made.1);
-    if let Some(shown) = shown.as_object_mut() {
-        shown.insert("ruleset_id".into(), json!(made.0.id));
-    }
-    Ok(envelope::result(shown))
 }
 
 /// Puts the rules of an older version back.

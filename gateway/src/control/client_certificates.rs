@@ -4,20 +4,20 @@
 //! a filtered, paged list needs); certificate and request are read from the store when asked for,
 //! and everything shown of a certificate is read from the certificate itself.
 
-use std::collections::HashMap;
 use std::sync::PoisonError;
 
 use boring::hash::{MessageDigest, hash};
 use boring::x509::{X509, X509Req};
 use serde_json::json;
 
+use super::certificate_index::{Entry, IndexChange, row_key};
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::{ID_BYTES, Id, Uuid};
 use super::load::part;
 use super::model::{Authority, AuthorityKind};
 use super::seal::Secret;
-use super::store::{Store, StoreError, Table};
+use super::store::{StoreError, Table};
 use super::x509::{self, Details, Request, Signer, Subject, X509Error};
 use super::zones::authority_purpose;
 use super::{Control, Moment};
@@ -146,122 +146,6 @@ pub struct CertificatePage {
     pub certificates: Vec<ClientCertificate>,
     /// How many there are in all that answer the query.
     pub total: usize,
-}
-
-/// What memory holds of one certificate.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    sequence: u64,
-    id: Uuid,
-    authority: Uuid,
-    status: Status,
-    status_since: i64,
-    not_after: i64,
-}
-
-/// All certificates of all zones, each zone's in the order of issue.
-#[derive(Debug, Default)]
-pub(super) struct Index(HashMap<Id, Vec<Entry>>);
-
-/// What a change does to the index, once it is durable.
-#[derive(Debug, Clone)]
-pub(super) enum IndexChange {
-    Put(Id, Entry),
-    RemoveZone(Id),
-}
-
-const ENTRY_BYTES: usize = 1 + 8 + 8 + 2 * ID_BYTES;
-
-impl Entry {
-    fn encode(&self) -> Vec<u8> {
-        let status = match self.status {
-            Status::Active => 0,
-            Status::Revoked => 1,
-        };
-        [
-            [status].as_slice(),
-            &self.status_since.to_be_bytes(),
-            &self.not_after.to_be_bytes(),
-            self.id.as_bytes(),
-            self.authority.as_bytes(),
-        ]
-        .concat()
-    }
-
-    fn decode(sequence: u64, bytes: &[u8]) -> Option<Self> {
-        let bytes: &[u8; ENTRY_BYTES] = bytes.try_into().ok()?;
-        let (status, rest) = bytes.split_first()?;
-        let (since, rest) = rest.split_first_chunk()?;
-        let (not_after, rest) = rest.split_first_chunk()?;
-        let (id, rest) = rest.split_first_chunk()?;
-        Some(Self {
-            sequence,
-            id: Uuid::from_bytes(*id),
-            authority: Uuid::from_bytes(rest.try_into().ok()?),
-            status: match status {
-                0 => Status::Active,
-                1 => Status::Revoked,
-                _ => return None,
-            },
-            status_since: i64::from_be_bytes(*since),
-            not_after: i64::from_be_bytes(*not_after),
-        })
-    }
-}
-
-impl Index {
-    pub(super) fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let table = Table::CertificateIndex;
-        let mut index: HashMap<Id, Vec<Entry>> = HashMap::new();
-        store.scan(table, b"", &mut |key, value| {
-            let (zone, rest) = part(table, key)?;
-            let entry = rest
-                .try_into()
-                .ok()
-                .and_then(|sequence| Entry::decode(u64::from_be_bytes(sequence), value))
-                .ok_or_else(|| {
-                    StoreError::Corrupt("a record of certificate_index cannot be read".into())
-                })?;
-            index.entry(Id::from_bytes(zone)).or_default().push(entry);
-            Ok(())
-        })?;
-        Ok(Self(index))
-    }
-
-    pub(super) fn apply(&mut self, changes: Vec<IndexChange>) {
-        for change in changes {
-            match change {
-                IndexChange::RemoveZone(zone) => drop(self.0.remove(&zone)),
-                IndexChange::Put(zone, entry) => {
-                    let entries = self.0.entry(zone).or_default();
-                    match entries.binary_search_by_key(&entry.sequence, |known| known.sequence) {
-                        Ok(place) => {
-                            if let Some(known) = entries.get_mut(place) {
-                                *known = entry;
-                            }
-                        }
-                        Err(place) => entries.insert(place, entry),
-                    }
-                }
-            }
-        }
-    }
-
-    fn of(&self, zone: Id) -> &[Entry] {
-        self.0.get(&zone).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    fn entry(&self, zone: Id, sequence: u64) -> Option<Entry> {
-        let entries = self.of(zone);
-        let place = entries
-            .binary_search_by_key(&sequence, |entry| entry.sequence)
-            .ok()?;
-        entries.get(place).copied()
-    }
-}
-
-fn row_key(zone: Id, sequence: u64) -> Vec<u8> {
-    [zone.as_bytes().as_slice(), &sequence.to_be_bytes()].concat()
 }
 
 /// Validity, length of the certificate, certificate, request.

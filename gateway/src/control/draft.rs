@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::Control;
 use super::audit::{AuditEntry, Intent, Note, redacted};
-use super::client_certificates::IndexChange;
+use super::certificate_index::IndexChange;
 use super::error::Noun;
 use super::id::{ID_BYTES, Id, Uuid};
 use super::lists::ListRecord;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::client_certificates::Index;
+use super::certificate_index::Index;
 use super::draft::encode;
 use super::error::OpenError;
 use super::id::{ID_BYTES, Id, Uuid};

@@ -10,10 +10,12 @@
 
 mod audit;
 mod authorities;
+mod certificate_index;
 mod chain;
 mod client_certificates;
 mod compile;
 mod crl;
+mod details;
 mod draft;
 mod error;
 mod hosts;
@@ -23,6 +25,8 @@ mod load;
 mod lookup;
 mod model;
 mod moment;
+mod mtls_rule;
+mod ruleset_versions;
 mod rulesets;
 mod seal;
 mod server_certificates;
@@ -45,6 +49,7 @@ pub use self::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,
 };
 pub use self::compile::CompileError;
+pub use self::details::Details;
 pub use self::error::{ChangeError, Noun, OpenError};
 pub use self::hosts::{HostPatch, NewHost};
 pub use self::id::{Id, IdError, Uuid};
@@ -54,13 +59,15 @@ pub use self::model::{
     RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, Zone,
 };
 pub use self::moment::Moment;
-pub use self::rulesets::{MtlsRule, NewRule, Position, RulePatch, VersionNote};
+pub use self::mtls_rule::MtlsRule;
+pub use self::ruleset_versions::VersionNote;
+pub use self::rulesets::{NewRule, Position, RulePatch};
 pub use self::seal::{Seal, SealError, Secret};
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
 pub use self::tokens::{NewToken, Scope, Token};
-pub use self::x509::{Details, Subject, X509Error};
+pub use self::x509::{Subject, X509Error};
 
-use self::client_certificates::Index;
+use self::certificate_index::Index;
 use self::compile::{Parts, compile};
 use self::draft::Draft;
 use crate::hostname::HostName;
@@ -233,6 +240,7 @@ impl Control {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .apply(done.index);
+        tracing::info!(revision = done.model.revision, actor = %intent.actor, "changed");
         self.model.store(Arc::new(done.model));
         Ok(answer)
     }

@@ -13,15 +13,10 @@ use super::compile::compiled_form;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::Id;
-use super::load;
 use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
-use super::store::Table;
-use crate::hostname::HostName;
-use crate::limits::{
-    DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, REFERENCE_BYTES_MAX, RULES_MAX,
-    RULESET_VERSIONS_MAX,
-};
+use super::ruleset_versions::forget_versions;
+use crate::limits::{DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
 use crate::rules::{Action, ActionError, Lint, LintHost, lint};
 
 /// A rule to be made.
@@ -64,70 +59,6 @@ pub struct RulePatch {
     pub reference: Option<String>,
 }
 
-/// A rule that asks for a client certificate, as Cloudflare's documents build it.
-#[derive(Debug, Clone, Default)]
-pub struct MtlsRule {
-    /// For which hosts; empty for all of the zone.
-    pub hosts: Vec<HostName>,
-    /// For which paths; empty for all.
-    pub paths: Vec<String>,
-    /// Whether revoked certificates are refused too.
-    pub check_revoked: bool,
-}
-
-impl MtlsRule {
-    /// The rule's expression: it matches what is to be refused.
-    #[must_use]
-    pub fn expression(&self) -> String {
-        let refused = if self.check_revoked {
-            "(not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked)"
-        } else {
-            "not cf.tls_client_auth.cert_verified"
-        };
-        let mut parts = vec![refused.to_owned()];
-        let exact: Vec<String> = self
-            .hosts
-            .iter()
-            .filter(|h| !h.is_wildcard())
-            .map(|h| quoted(h.as_str()))
-            .collect();
-        let mut hosts = Vec::new();
-        if !exact.is_empty() {
-            hosts.push(format!("http.host in {{{}}}", exact.join(" ")));
-        }
-        for parent in self.hosts.iter().filter_map(HostName::wildcard_parent) {
-            hosts.push(format!(
-                "ends_with(http.host, {})",
-                quoted(&format!(".{parent}"))
-            ));
-        }
-        match hosts.as_slice() {
-            [] => {}
-            [one] => parts.push(one.clone()),
-            many => parts.push(format!("({})", many.join(" or "))),
-        }
-        if !self.paths.is_empty() {
-            let paths: Vec<String> = self.paths.iter().map(|path| quoted(path)).collect();
-            parts.push(format!("http.request.uri.path in {{{}}}", paths.join(" ")));
-        }
-        format!("({})", parts.join(" and "))
-    }
-}
-
-/// A text as a quoted string of the rules language.
-fn quoted(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        if matches!(c, '"' | '\\') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out.push('"');
-    out
-}
-
 /// Where a rule goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Position {
@@ -137,19 +68,6 @@ pub enum Position {
     After(Option<Id>),
     /// To this place, counted from 1 as Cloudflare does.
     Index(usize),
-}
-
-/// A version of a ruleset, as a list shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionNote {
-    /// Its number.
-    pub version: u32,
-    /// When it was made.
-    pub last_updated: Moment,
-    /// The ruleset's name then.
-    pub name: String,
-    /// The ruleset's description then.
-    pub description: String,
 }
 
 fn check_rule(rule: &RuleRecord) -> Result<(), ChangeError> {
@@ -275,12 +193,12 @@ fn insert(
     Ok(())
 }
 
-fn find(model: &Model, zone: Id, ruleset: Id) -> Result<&Arc<Ruleset>, ChangeError> {
+pub(super) fn find(model: &Model, zone: Id, ruleset: Id) -> Result<&Arc<Ruleset>, ChangeError> {
     let found = model.ruleset(ruleset).filter(|found| found.zone == zone);
     found.ok_or_else(|| ChangeError::not_found(Noun::Ruleset, ruleset))
 }
 
-fn put(
+pub(super) fn put(
     draft: &mut Draft<'_>,
     old: Option<&Ruleset>,
     mut new: Ruleset,
@@ -290,45 +208,6 @@ fn put(
     draft.put_ruleset(new.clone(), old);
     forget_versions(draft, &new, old)?;
     Ok(Arc::new(new))
-}
-
-/// Keeps the newest versions only. A rule's version goes with the last ruleset version that has it.
-fn forget_versions(
-    draft: &mut Draft<'_>,
-    new: &Ruleset,
-    old: Option<&Ruleset>,
-) -> Result<(), ChangeError> {
-    let Some(oldest) = new.version.checked_sub(RULESET_VERSIONS_MAX) else {
-        return Ok(());
-    };
-    let key = load::version_key(new.id, oldest);
-    let Some(value) = draft.store().value(Table::RulesetVersions, &key)? else {
-        return Ok(());
-    };
-    let gone: load::VersionRecord = load::decode(Table::RulesetVersions, &key, &value)?;
-    let next = load::version_key(new.id, oldest + 1);
-    let kept: Vec<(Id, u32)> = match draft.store().value(Table::RulesetVersions, &next)? {
-        Some(value) => {
-            load::decode::<load::VersionRecord>(Table::RulesetVersions, &next, &value)?.rules
-        }
-        None => Vec::new(),
-    };
-    let kept: std::collections::HashSet<(Id, u32)> = kept
-        .into_iter()
-        .chain(
-            new.rules
-                .iter()
-                .chain(old.iter().flat_map(|old| &old.rules))
-                .map(|r| (r.id, r.version)),
-        )
-        .collect();
-    draft.write(Table::RulesetVersions, key, None);
-    for (rule, version) in gone.rules {
-        if !kept.contains(&(rule, version)) {
-            draft.write(Table::Rules, load::rule_key(new.id, rule, version), None);
-        }
-    }
-    Ok(())
 }
 
 impl Control {
@@ -582,108 +461,6 @@ impl Control {
         };
         Ok(lint(&rules?, &hosts))
     }
-
-    /// Which versions of a ruleset are kept, newest first.
-    ///
-    /// # Errors
-    /// The zone has no ruleset of this id.
-    pub fn ruleset_versions(&self, zone: Id, ruleset: Id) -> Result<Vec<VersionNote>, ChangeError> {
-        self.ruleset(zone, ruleset)?;
-        let table = Table::RulesetVersions;
-        let mut notes = Vec::new();
-        self.store
-            .scan(table, ruleset.as_bytes(), &mut |key, value| {
-                let record: load::VersionRecord = load::decode(table, key, value)?;
-                let version = key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes));
-                notes.extend(version.map(|version| VersionNote {
-                    version,
-                    last_updated: record.last_updated,
-                    name: record.name,
-                    description: record.description,
-                }));
-                Ok(())
-            })?;
-        notes.reverse();
-        Ok(notes)
-    }
-
-    /// Puts the rules of an older version back. They become the newest version; the versions in
-    /// between stay.
-    ///
-    /// # Errors
-    /// There is no such version, or its rules no longer compile.
-    pub fn restore_version(
-        &self,
-        zone: Id,
-        ruleset: Id,
-        version: u32,
-    ) -> Result<Arc<Ruleset>, ChangeError> {
-        self.change(|draft| {
-            let old = find(&draft.model, zone, ruleset)?.clone();
-            let then = self.ruleset_version(zone, ruleset, version)?;
-            let mut rules = Vec::with_capacity(then.rules.len());
-            for rule in &then.rules {
-                let now = old.rules.iter().find(|now| now.id == rule.id);
-                let same = |now: &RuleRecord| {
-                    let version = now.version;
-                    let last_updated = now.last_updated;
-                    *now == RuleRecord {
-                        version,
-                        last_updated,
-                        ..(**rule).clone()
-                    }
-                };
-                match now {
-                    Some(now) if same(now) => rules.push(now.clone()),
-                    _ => {
-                        // The ruleset's own number is above every version that a rule ever had.
-                        let version = old.version + 1;
-                        let last_updated = draft.now;
-                        let rule = RuleRecord {
-                            version,
-                            last_updated,
-                            ..(**rule).clone()
-                        };
-                        rules.push(Arc::new(rule));
-                    }
-                }
-            }
-            let new = Ruleset {
-                version: old.version + 1,
-                name: then.name,
-                description: then.description,
-                rules,
-                ..(*old).clone()
-            };
-            put(draft, Some(&old), new)
-        })
-    }
-
-    /// A ruleset as it was in one of its versions.
-    ///
-    /// # Errors
-    /// There is no such version, or it is no longer kept.
-    pub fn ruleset_version(
-        &self,
-        zone: Id,
-        ruleset: Id,
-        version: u32,
-    ) -> Result<Ruleset, ChangeError> {
-        let current = self.ruleset(zone, ruleset)?;
-        let key = load::version_key(ruleset, version);
-        if self.store.value(Table::RulesetVersions, &key)?.is_none() {
-            return Err(ChangeError::not_found(Noun::RulesetVersion, version));
-        }
-        let (record, rules) = load::version(self.store.as_ref(), ruleset, version)?;
-        Ok(Ruleset {
-            version,
-            last_updated: record.last_updated,
-            name: record.name,
-            description: record.description,
-            rules,
-            ..(*current).clone()
-        })
-    }
 }
 
 fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
@@ -696,41 +473,5 @@ fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
         version: 1,
         last_updated: now,
         rules: Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rules::check;
-
-    #[test]
-    fn mtls_rules_are_expressions() {
-        let host = |text: &str| HostName::parse(text).unwrap();
-        let rule = MtlsRule {
-            hosts: vec![host("api.example.com")],
-            paths: vec!["/admin".into()],
-            check_revoked: true,
-        };
-        assert_eq!(
-            rule.expression(),
-            "((not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked) and \
-             http.host in {\"api.example.com\"} and http.request.uri.path in {\"/admin\"})"
-        );
-        assert_eq!(
-            MtlsRule::default().expression(),
-            "(not cf.tls_client_auth.cert_verified)"
-        );
-        let odd = MtlsRule {
-            hosts: vec![host("*.a.test"), host("a.test"), host("b.test")],
-            paths: vec!["/\"quoted\\".into(), "/ü".into()],
-            check_revoked: false,
-        };
-        for rule in [rule, odd] {
-            let text = rule.expression();
-            if let Err(error) = check(&text) {
-                panic!("{text}: {error}");
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Control;
 use super::authorities::make_managed;
-use super::client_certificates::IndexChange;
+use super::certificate_index::IndexChange;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
 use super::model::{Phase, Zone};
