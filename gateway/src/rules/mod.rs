@@ -17,6 +17,8 @@ mod expression;
 mod facts;
 mod field;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod hello;
 mod json;
 mod lexer;

@@ -77,6 +77,7 @@ pub(super) struct Column {
     /// The terms in the key's vectors are those that do not hold.
     pub(super) negative: bool,
     pub(super) lifetime: Lifetime,
+    class: Class,
 }
 
 impl Index {
@@ -254,8 +255,9 @@ impl Builder {
         for one in placed.iter() {
             let (table, negative) = self.spec_list.get(one.spec as usize).copied().unwrap_or_default();
             let subject = self.table_of_subject.get(table as usize).copied().unwrap_or_default();
+            let class = self.built.get(table as usize).map_or(Class::Exact, |table| table.class);
             let lifetime = self.asked.get(subject as usize).map_or(Lifetime::Request, |asked| asked.lifetime);
-            group.columns.push(Column { slot: self.columns, subject, negative, lifetime });
+            group.columns.push(Column { slot: self.columns, subject, negative, lifetime, class });
             self.columns += 1;
         }
         self.groups.insert(signature(placed), number);
@@ -306,7 +308,7 @@ impl Builder {
             group.residual_starts.shrink_to_fit();
             // What is looked up once per connection, or is a plain look-up, comes first: a group
             // is given up at the first column that nothing satisfies.
-            group.columns.sort_by_key(|column| (column.negative, column.lifetime == Lifetime::Request));
+            group.columns.sort_by_key(|column| (column.negative, column.lifetime == Lifetime::Request, column.class));
         }
         self.group_list.sort_by_key(|group| (group.reports, group.rules.first().copied()));
         let mut atoms: Vec<_> = self.atoms.into_iter().collect();

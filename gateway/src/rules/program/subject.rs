@@ -23,8 +23,8 @@ pub(super) enum Subject {
     Condition(Condition),
 }
 
-/// How keys of a subject are found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// How keys of a subject are found; what is found sooner comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) enum Class {
     /// The key is the value.
     Exact,

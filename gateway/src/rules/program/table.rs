@@ -22,6 +22,8 @@ pub(super) struct Table {
     lengths: Vec<(u8, usize)>,
     /// For prefixes and suffixes: by the outermost bytes, which lengths can occur at all.
     outline: HashMap<u32, u64, RandomState>,
+    /// The fewest bytes that an outline has.
+    outline_least: usize,
     automaton: Option<AhoCorasick>,
     /// The automaton's patterns in its order.
     patterns: Vec<Key>,
@@ -34,6 +36,7 @@ impl Table {
             keys: HashMap::default(),
             lengths: Vec::new(),
             outline: HashMap::default(),
+            outline_least: 0,
             automaton: None,
             patterns: Vec::new(),
         }
@@ -55,10 +58,8 @@ impl Table {
         self.keys.len()
     }
 
-    /// To be called once all keys are in.
-    ///
-    /// # Errors
-    /// The automaton would be too large; its keys are then compared one by one.
+    /// To be called once all keys are in. Should the automaton become too large, its keys are
+    /// compared one by one.
     pub(super) fn finish(&mut self) {
         self.keys.shrink_to_fit();
         match self.class {
@@ -72,13 +73,11 @@ impl Table {
             }
             Class::Prefix | Class::Suffix => {
                 self.lengths = self.keys.keys().map(|key| (0, key.len())).collect();
+                self.outline_least = self.keys.keys().map(|key| key.len().min(OUTLINE_BYTES)).min().unwrap_or_default();
                 for key in self.keys.keys() {
-                    for shown in 0..=OUTLINE_BYTES.min(key.len()) {
-                        // A key shorter than the outline is found under its own length only.
-                        if shown == key.len() || shown == OUTLINE_BYTES {
-                            *self.outline.entry(outline(self.class, key, shown)).or_default() |= length_bit(key.len());
-                        }
-                    }
+                    // A key shorter than the outline is found under its own length.
+                    let shown = key.len().min(OUTLINE_BYTES);
+                    *self.outline.entry(outline(self.class, key, shown)).or_default() |= length_bit(key.len());
                 }
             }
             Class::Contains => {
@@ -131,7 +130,7 @@ impl Table {
 
     fn ends(&self, bytes: &[u8], found: &mut dyn FnMut(Key)) {
         let mut possible = 0;
-        for shown in 0..=OUTLINE_BYTES.min(bytes.len()) {
+        for shown in self.outline_least..=OUTLINE_BYTES.min(bytes.len()) {
             possible |= self.outline.get(&outline(self.class, bytes, shown)).copied().unwrap_or_default();
         }
         if possible == 0 {
