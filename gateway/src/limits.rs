@@ -258,6 +258,10 @@ pub const BUNDLE_CERTIFICATES_MAX: usize = 20;
 pub const MANAGED_AUTHORITIES_MAX: usize = 4;
 /// Days until the next revocation list is due; one is made whenever it is asked for.
 pub const CRL_DAYS: u32 = 7;
+/// Days before its end from which on a certificate is warned of.
+pub const EXPIRY_WARNING_DAYS: u32 = 30;
+/// How often it is warned of.
+pub const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Lists that rules may refer to.
 pub const LISTS_MAX: usize = 100;
 /// Items of one list.

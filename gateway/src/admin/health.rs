@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::query::{Json, Parameters};
 use super::{Shared, envelope};
 use crate::control::Moment;
+use crate::limits::EXPIRY_WARNING_DAYS;
 use crate::observe::{self, WorkerStats, metrics};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -91,13 +92,13 @@ pub(super) async fn status(State(context): Shared) -> Response {
     }))
 }
 
-/// What ends within 30 days, and what has ended: certificates of servers and CAs by name, those
+/// What ends within [`EXPIRY_WARNING_DAYS`], and what has ended: certificates of servers and CAs by name, those
 /// of clients by number.
 fn expiring(context: &super::Context) -> serde_json::Value {
     let control = &context.state.control;
     let model = control.model();
     let now = Moment::now().seconds();
-    let soon = now + 30 * 86_400;
+    let soon = now + i64::from(EXPIRY_WARNING_DAYS) * 86_400;
     let servers: Vec<_> = model
         .server_certificates
         .values()

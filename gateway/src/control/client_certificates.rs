@@ -317,16 +317,6 @@ impl Control {
         .and_then(|entry| self.fill(zone, &entry, &body))
     }
 
-    /// How many active certificates end in this span, in seconds since the epoch.
-    #[must_use]
-    pub fn expiring(&self, from: i64, to: i64) -> usize {
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let ends = |entry: &&Entry| {
-            entry.status == Status::Active && (from..=to).contains(&entry.not_after)
-        };
-        index.0.values().flatten().filter(ends).count()
-    }
-
     /// Ids of all certificates of a zone.
     pub(super) fn certificate_ids(&self, zone: Id) -> Vec<Uuid> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
@@ -471,12 +461,11 @@ impl Control {
     }
 
     fn body(&self, zone: Id, sequence: u64) -> Result<Vec<u8>, ChangeError> {
-        let key = row_key(zone, sequence);
-        let missing = || StoreError::Corrupt("a client certificate's body is missing".into());
-        Ok(self
+        let found = self
             .store
-            .value(Table::CertificateBodies, &key)?
-            .ok_or_else(missing)?)
+            .value(Table::CertificateBodies, &row_key(zone, sequence))?;
+        // Row and body come and go together: the zone was removed since the row was read.
+        found.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))
     }
 
     fn fill(&self, zone: Id, entry: &Entry, body: &[u8]) -> Result<ClientCertificate, ChangeError> {

@@ -18,6 +18,7 @@ mod crl;
 mod details;
 mod draft;
 mod error;
+mod expiry;
 mod hosts;
 mod id;
 mod lists;
@@ -139,7 +140,7 @@ impl Control {
         let (model, index) = load::load(store.as_ref())?;
         let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
         published.publish(snapshot);
-        Ok(Arc::new(Self {
+        let control = Arc::new(Self {
             store,
             seal,
             model: ArcSwap::from_pointee(model),
@@ -150,7 +151,9 @@ impl Control {
                 default_host,
                 stale: false,
             }),
-        }))
+        });
+        control.warn_of_expiry(Moment::now());
+        Ok(control)
     }
 
     /// What there is now.

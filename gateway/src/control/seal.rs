@@ -185,7 +185,7 @@ impl Seal {
         let line = Secret::new(line.into_bytes());
         // Written beside and linked when complete: half a key would lock the store for good.
         let mut draft = path.as_os_str().to_owned();
-        draft.push(".new");
+        draft.push(format!(".{}.new", std::process::id()));
         let draft = PathBuf::from(draft);
         match fs::remove_file(&draft) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),

@@ -133,7 +133,8 @@ fn create(path: &Path, directory: &Path) -> Result<(), StoreOpenError> {
         why,
     };
     let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
+    // By process: another one that starts at the same time makes its own.
+    draft.push(format!(".{}.new", std::process::id()));
     let draft = PathBuf::from(draft);
     let file = OpenOptions::new()
         .read(true)
