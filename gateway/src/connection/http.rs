@@ -37,7 +37,8 @@ pub(super) enum Served {
 pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -> Served {
     let tunables = &connection.tunables;
     let mut builder = http1::Builder::new();
-    builder.header_read_timeout(None).half_close(false).pipeline_flush(true);
+    // Never `pipeline_flush`: with it hyper takes bodies in without bound (its `can_buffer`).
+    builder.header_read_timeout(None).half_close(false);
     builder.max_buf_size(tunables.header_bytes_max);
     if tunables.header_count_max != HYPER_HEADERS {
         builder.max_headers(tunables.header_count_max);
