@@ -10,7 +10,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::exchange::{Account, version_text};
-use super::{Connection, Judged};
+use super::{Connection, Judged, Outdated};
 use crate::http::answer;
 use crate::http::authority;
 use crate::http::body::{RequestBody, ResponseBody};
@@ -42,7 +42,7 @@ pub(super) async fn answer(
     let (method, version) = (request.method().clone(), request.version());
     let account = Account::open(connection.clone(), method, version);
     let has_body = !request.body().is_end_stream();
-    let response = match respond(&connection, &account, request).await {
+    let mut response = match respond(&connection, &account, request).await {
         Ok(response) => response,
         Err(refused) => {
             // What is left of the body is not read: the client must still get its answer.
@@ -54,6 +54,11 @@ pub(super) async fn answer(
         }
     };
     account.notes.borrow_mut().status = response.status();
+    // An answer that is ready at once is written before hyper hears that it is the last one.
+    if connection.retired.get() && version < Version::HTTP_2 {
+        let close = header::HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
     response.map(|body| body.watched_by(account))
 }
 
@@ -67,9 +72,12 @@ async fn respond(
         let text = "this gateway does not serve the method";
         return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", text));
     }
-    let (judged, host) = find_host(connection, account, &parts)?;
+    // A request that gets no further is recorded with its path as it came.
+    let note_raw = |_: &Refused| account.notes.borrow_mut().path = parts.uri.path().into();
+    let (judged, host) = find_host(connection, account, &parts).inspect_err(note_raw)?;
     let path = path::normalise(parts.uri.path())
-        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))?;
+        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))
+        .inspect_err(note_raw)?;
     account.notes.borrow_mut().path = (&*path).into();
 
     let permit = match judge_request(connection, account, &judged, &host, &parts, &path) {
@@ -118,9 +126,13 @@ fn find_host(
         let text = "this connection is not for that host; open a new one";
         Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
     };
-    let Ok((judged, snapshot)) = connection.judgement() else {
-        connection.retired.set(true);
-        return Err(misdirected());
+    let (judged, snapshot) = match connection.judgement() {
+        Ok(current) => current,
+        Err(Outdated(judged)) => {
+            connection.retired.set(true);
+            account.notes.borrow_mut().judged = judged;
+            return Err(misdirected());
+        }
     };
     let name = match authority::of(parts) {
         Ok(name) => name,

@@ -148,7 +148,8 @@ struct Judged {
 }
 
 /// The host is gone, or asks for something that this connection did not go through.
-struct Outdated;
+/// Carries the judgement that says so, when the host is still there.
+struct Outdated(Option<Rc<Judged>>);
 
 impl Connection {
     fn new(
@@ -206,19 +207,14 @@ impl Connection {
             "" => snapshot.default_host.as_ref(),
             name => snapshot.host(name),
         };
-        let host = host.ok_or(Outdated)?.clone();
+        let host = host.ok_or(Outdated(None))?.clone();
         if host.lacks_hello(&judged.facts) {
-            return Err(Outdated);
+            return Err(Outdated(None));
         }
         let same_policy = host.site.policy == judged.host.site.policy;
         let mut facts = judged.facts.clone();
         if !same_policy || judged.trust_epoch != snapshot.trust_epoch {
             facts.client = Arc::new(self.judge_again(&host));
-        }
-        // A host that now requires what this client was never asked for, or no longer has, is
-        // spoken to on a new connection only.
-        if host.site.mtls == MtlsMode::Require && !facts.client.verdict.verified {
-            return Err(Outdated);
         }
         let judged = Rc::new(Judged {
             generation: snapshot.generation,
@@ -226,6 +222,12 @@ impl Connection {
             host,
             facts,
         });
+        // A host that now requires what this client was never asked for, or no longer has, is
+        // spoken to on a new connection only.
+        let is_good = judged.facts.client.verdict.is_good();
+        if judged.host.site.mtls == MtlsMode::Require && !is_good {
+            return Err(Outdated(Some(judged)));
+        }
         self.judged.replace(judged.clone());
         Ok((judged, snapshot))
     }

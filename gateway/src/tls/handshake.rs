@@ -203,7 +203,7 @@ impl Acceptor {
             None => judge(&chain, &host.trust, state.now_sec),
         };
         let chain = if host.site.mtls == MtlsMode::Off { Vec::new() } else { chain };
-        if host.site.mtls == MtlsMode::Require && !judgement.verdict.verified {
+        if host.site.mtls == MtlsMode::Require && !judgement.verdict.is_good() {
             let reason = judgement.verdict.reason;
             state.judgement = Some(judgement);
             session.send_alert(alert_of(reason).1);
@@ -245,7 +245,7 @@ impl Acceptor {
         let said_hello = state.host.is_some() || session.ssl().client_random(&mut [0; 1]) == 0;
         if let Some(judgement) = &state.judgement {
             error.client = Some(ClientAuth::read(&chain_of(session.ssl()), judgement));
-            if !judgement.verdict.verified {
+            if !judgement.verdict.is_good() {
                 error.refusal = Refusal::ClientCertificate(judgement.verdict.reason);
             }
         } else if state.host.is_none() && state.sni.is_some() {
@@ -310,7 +310,7 @@ fn host_takes_over(
                 let judgement = judge(&chain, &trust, state.now_sec);
                 let verdict = judgement.verdict;
                 state.judgement = Some(judgement);
-                if verdict.verified {
+                if verdict.is_good() {
                     Ok(())
                 } else {
                     Err(SslVerifyError::Invalid(alert_of(verdict.reason).0))

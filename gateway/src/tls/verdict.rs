@@ -95,4 +95,11 @@ impl Verdict {
     /// No certificate.
     pub const NONE: Self =
         Self { presented: false, verified: false, revoked: false, reason: Reason::NotPresented };
+
+    /// Whether a host that requires a certificate lets this client in. On such a host no rule has
+    /// to say that revoked certificates are dead.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.verified && !self.revoked
+    }
 }
