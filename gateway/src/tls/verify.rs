@@ -156,7 +156,9 @@ fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
         | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT
         | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
         | X509VerifyError::UNABLE_TO_VERIFY_LEAF_SIGNATURE
-        | X509VerifyError::CERT_UNTRUSTED => Reason::UnknownCa,
+        | X509VerifyError::CERT_UNTRUSTED => {
+            if signed_itself(leaf) { Reason::SelfSigned } else { Reason::UnknownCa }
+        }
         X509VerifyError::CERT_CHAIN_TOO_LONG | X509VerifyError::PATH_LENGTH_EXCEEDED => {
             Reason::PathLength
         }
@@ -182,6 +184,13 @@ fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
         | X509VerifyError::ERROR_IN_CERT_NOT_AFTER_FIELD => Reason::Malformed,
         _ => Reason::Other,
     }
+}
+
+/// BoringSSL calls a certificate self-signed only when its keyUsage lets it sign certificates,
+/// which that of a client need not.
+fn signed_itself(leaf: &X509Ref) -> bool {
+    let same_name = leaf.subject_name().try_cmp(leaf.issuer_name()).is_ok_and(|order| order.is_eq());
+    same_name && leaf.public_key().is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
 }
 
 /// An extendedKeyUsage is there and does not list clientAuth.
