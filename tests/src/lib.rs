@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The world that tests live in: certificates of every kind, origins that behave and origins that
+//! do not, clients that keep tickets, write raw bytes or carry no certificate, and the real
+//! `postern` binary as a child process between them.
+//!
+//! Nothing here decides whether a test passes: that is for `it/`. What cannot be set up panics
+//! with the reason, because a half-built world only makes confusing failures. Nothing sleeps to
+//! wait for something; [`wait`] looks again until it is there or a generous time has passed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a world that cannot be built ends the test, and the panic says where"
+)]
+
+pub mod admin;
+pub mod client;
+pub mod gateway;
+pub mod origin;
+pub mod pki;
+pub mod raw;
+pub mod tool;
+pub mod wait;
+
+pub use client::{Answer, Client, Refused};
+pub use gateway::{Gateway, Setup};
+pub use origin::Origin;
+pub use pki::{Authority, Identity};

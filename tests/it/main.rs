@@ -1,0 +1,14 @@
+//! Everything end to end, in the order of a connection's life.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "this is a test binary: a panic is a failed test, with its place"
+)]
+
+mod handshake;
+mod resumption;
+mod names;
+mod rules;
+mod revocation;
+mod http1;

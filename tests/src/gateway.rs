@@ -1,0 +1,441 @@
+//! The gateway under test: a store, a configuration file, and `postern run` as a child process.
+//!
+//! Each gateway has a loopback address and a directory of its own, so that tests run side by side.
+//! Zones are made before the start, and the keys of their managed CAs are copied out of the store:
+//! that is the only way to clients whose certificates are wrong in ways that the gateway itself
+//! would never sign. Everything else goes through the admin API, as it would for users.
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Instant;
+
+use gateway::control::{AuthorityKind, Control, Seal};
+use gateway::snapshot::Published;
+use serde_json::{Value, json};
+
+use crate::admin::Admin;
+use crate::client::Client;
+use crate::pki::{Authority, Identity};
+use crate::tool::{self, Outcome};
+use crate::wait::{self, PATIENCE};
+
+/// The zone of tests that need only one.
+pub const ZONE: &str = "example.test";
+
+/// What a gateway is started with.
+#[derive(Clone, Default)]
+pub struct Setup {
+    zones: Vec<String>,
+    hosts: Vec<(String, Value)>,
+    settings: Vec<(String, String)>,
+    rules: Vec<String>,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// Its directory: store, configuration, logs, admin socket.
+    pub directory: PathBuf,
+    /// Its admin API.
+    pub admin: Admin,
+    /// The CA that signed its hosts' server certificates.
+    pub servers: Authority,
+    authorities: HashMap<String, Authority>,
+    zone_ids: HashMap<String, String>,
+    child: Option<Child>,
+}
+
+impl Setup {
+    /// One zone, `example.test`, without hosts.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default().zone(ZONE)
+    }
+
+    /// Adds a zone.
+    #[must_use]
+    pub fn zone(mut self, name: &str) -> Self {
+        self.zones.push(name.into());
+        self
+    }
+
+    /// Adds a host to the zone whose name it ends in.
+    #[must_use]
+    pub fn host(self, name: &str, mtls: &str, origin: &str) -> Self {
+        self.host_with(name, mtls, &json!({ "url": origin }))
+    }
+
+    /// Adds a host with everything that can be said of its origin.
+    #[must_use]
+    pub fn host_with(mut self, name: &str, mtls: &str, origin: &Value) -> Self {
+        self.hosts.push((name.into(), json!({ "name": name, "mtls": mtls, "origin": origin })));
+        self
+    }
+
+    /// Sets a configuration key.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Adds a rule that blocks, to the first zone.
+    #[must_use]
+    pub fn block(mut self, expression: &str) -> Self {
+        self.rules.push(expression.into());
+        self
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    #[must_use]
+    pub fn start(self) -> Gateway {
+        let directory = new_directory();
+        let (zone_ids, authorities) = make_zones(&directory, &self.zones);
+        let address = new_address();
+        write_config(&directory, &[address], &self.settings);
+        let mut gateway = Gateway {
+            address,
+            admin: Admin::new(&directory.join("admin.sock")),
+            servers: Authority::root("Test Server CA"),
+            directory,
+            authorities,
+            zone_ids,
+            child: None,
+        };
+        gateway.start();
+        for zone in &self.zones {
+            let wild = [zone.clone(), format!("*.{zone}"), format!("*.wild.{zone}")];
+            gateway.serve_as(zone, &wild.each_ref().map(String::as_str));
+        }
+        for (name, body) in &self.hosts {
+            let path = format!("/postern/v1/zones/{}/hosts", gateway.zone_id(zone_of(&self.zones, name)));
+            drop(gateway.admin.call("POST", &path, body).result());
+        }
+        for rule in &self.rules {
+            drop(gateway.rule(&json!({ "action": "block", "expression": rule })));
+        }
+        gateway
+    }
+}
+
+impl Gateway {
+    /// Starts the process (again) and waits until it is ready.
+    ///
+    /// # Panics
+    /// It ends or does not get ready.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "the gateway runs already");
+        self.child = Some(self.spawn());
+        let admin = self.admin.clone();
+        wait::until("the gateway to be ready", || {
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+                panic!("the gateway ended with {status}:\n{}", self.stderr());
+            }
+            admin.ask("GET", "/readyz", None).filter(|reply| reply.status == 200)
+        });
+    }
+
+    /// Starts the process without waiting for anything.
+    #[must_use]
+    pub fn spawn(&self) -> Child {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.file("stderr.log"));
+        let log = log.unwrap();
+        Command::new(tool::postern())
+            .args(["run", "--config"])
+            .arg(self.file("postern.conf"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// The process.
+    ///
+    /// # Panics
+    /// It is not running.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the gateway runs").id()
+    }
+
+    /// Sends a signal: `TERM`, `HUP`, `KILL` and so on.
+    pub fn signal(&self, name: &str) {
+        tool::signal(self.pid(), name);
+    }
+
+    /// Waits for the process to end.
+    ///
+    /// # Panics
+    /// It does not end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("the gateway runs");
+        wait::until("the gateway to end", || child.try_wait().unwrap())
+    }
+
+    /// Whether the process has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Stops it as an operator would, and answers the exit status.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// A file of its directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// What it wrote to standard error and output.
+    #[must_use]
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(self.file("stderr.log")).unwrap_or_default()
+    }
+
+    /// Rewrites its configuration file, with the same address and paths.
+    pub fn configure(&self, settings: &[(&str, &str)]) {
+        let settings: Vec<(String, String)> =
+            settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        write_config(&self.directory, &[self.address], &settings);
+    }
+
+    /// Runs `postern ARGUMENTS` against this gateway.
+    #[must_use]
+    pub fn cli(&self, arguments: &[&str]) -> Outcome {
+        let mut command = Command::new(tool::postern());
+        command.arg("--socket").arg(self.file("admin.sock")).args(arguments);
+        tool::run(&mut command)
+    }
+
+    /// A client of `host` that trusts the gateway's server certificates.
+    #[must_use]
+    pub fn client(&self, host: &str) -> Client {
+        Client::new(self.address, host, &self.servers)
+    }
+
+    /// The managed CA of a zone, its key included.
+    #[must_use]
+    pub fn authority(&self, zone: &str) -> &Authority {
+        &self.authorities[zone]
+    }
+
+    /// The id of a zone.
+    #[must_use]
+    pub fn zone_id(&self, zone: &str) -> &str {
+        &self.zone_ids[zone]
+    }
+
+    /// Lets the gateway make a client certificate. Answers its id.
+    #[must_use]
+    pub fn certificate(&self, zone: &str, name: &str) -> (String, Identity) {
+        let path = format!("/postern/v1/zones/{}/client_certificates", self.zone_id(zone));
+        let made = self.admin.call("POST", &path, &json!({ "common_name": name, "validity_days": 30 }));
+        let made = made.result();
+        let text = |key: &str| made[key].as_str().unwrap().to_owned();
+        (text("id"), Identity::from_pem(&text("certificate"), &text("private_key")))
+    }
+
+    /// Revokes a client certificate.
+    pub fn revoke(&self, zone: &str, id: &str) {
+        let path = format!("/client/v4/zones/{}/client_certificates/{id}", self.zone_id(zone));
+        assert_eq!(self.admin.call("DELETE", &path, &Value::Null).result()["status"], "revoked");
+    }
+
+    /// Believes a revoked client certificate again.
+    pub fn restore(&self, zone: &str, id: &str) {
+        let path = format!("/client/v4/zones/{}/client_certificates/{id}", self.zone_id(zone));
+        let body = json!({ "reactivate": true });
+        assert_eq!(self.admin.call("PATCH", &path, &body).result()["status"], "active");
+    }
+
+    /// Adds a rule to the first zone, at the end. Answers its id.
+    #[must_use]
+    pub fn rule(&self, rule: &Value) -> String {
+        let zone = self.zone_id(ZONE);
+        let path = format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+        let present = self.admin.get(&path);
+        let after = if present.status == 404 {
+            self.admin.call("PUT", &path, &json!({ "rules": [rule] })).result()
+        } else {
+            let id = present.result()["id"].as_str().unwrap().to_owned();
+            let path = format!("/client/v4/zones/{zone}/rulesets/{id}/rules");
+            self.admin.call("POST", &path, rule).result()
+        };
+        after["rules"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().into()
+    }
+
+    /// Changes a host.
+    pub fn change_host(&self, name: &str, patch: &Value) {
+        drop(self.admin.call("PATCH", &format!("/postern/v1/hosts/{name}"), patch).result());
+    }
+
+    /// Gives a zone a server certificate for these names, the newest of the zone.
+    pub fn serve_as(&self, zone: &str, names: &[&str]) {
+        let server = self.servers.server(names);
+        let body = json!({ "certificate": server.chain_pem(), "private_key": server.key_pem() });
+        let path = format!("/client/v4/zones/{}/custom_certificates", self.zone_id(zone));
+        drop(self.admin.call("POST", &path, &body).result());
+    }
+
+    /// Every line of the access log so far.
+    #[must_use]
+    pub fn records(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.file("access.log")).unwrap_or_default();
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let read = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        whole.lines().map(read).collect()
+    }
+
+    /// Waits for the access-log line that `wanted` recognises.
+    #[track_caller]
+    pub fn record(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        wait::until(&format!("an access-log line of {what}"), || {
+            self.records().into_iter().find(&wanted)
+        })
+    }
+
+    /// Waits for the line of the request for `path`.
+    #[must_use]
+    #[track_caller]
+    pub fn request_record(&self, path: &str) -> Value {
+        self.record(path, |line| line["kind"] == "request" && line["path"] == path)
+    }
+
+    /// Waits for the line of the failed handshake of the client at `address`.
+    #[must_use]
+    #[track_caller]
+    pub fn handshake_record(&self, address: SocketAddr) -> Value {
+        let address = address.to_string();
+        self.record(&format!("a failed handshake of {address}"), |line| {
+            line["kind"] == "handshake" && line["client"] == *address
+        })
+    }
+
+    /// Resident memory in KiB, from /proc.
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if let Some(mut child) = self.child.take() {
+            tool::signal(child.id(), if failed { "KILL" } else { "TERM" });
+            let deadline = Instant::now() + PATIENCE;
+            let mut ended = None;
+            while ended.is_none() && Instant::now() < deadline {
+                ended = child.try_wait().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            if ended.is_none() {
+                drop(child.kill());
+                drop(child.wait());
+            }
+            if !failed {
+                assert!(
+                    ended.is_some_and(|status| status.success()),
+                    "the gateway did not stop well ({ended:?}):\n{}",
+                    self.stderr()
+                );
+            }
+        }
+        if failed {
+            let records = fs::read_to_string(self.file("access.log")).unwrap_or_default();
+            eprintln!("--- the gateway said ---\n{}", self.stderr());
+            eprintln!("--- its access log ends ---\n{}", tail(&records, 20));
+        }
+        drop(fs::remove_dir_all(&self.directory));
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// A directory that nobody else uses.
+#[must_use]
+pub fn new_directory() -> PathBuf {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("postern-it-{}-{count}", std::process::id()));
+    drop(fs::remove_dir_all(&path));
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// An address that nobody else uses: the loopback network has sixteen million of them, so no port
+/// has to be guessed.
+#[must_use]
+pub fn new_address() -> SocketAddr {
+    static COUNT: AtomicU16 = AtomicU16::new(1);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [_, _, high, low] = std::process::id().to_be_bytes();
+    let ip = Ipv4Addr::new(127, 64 | (high & 63), low, u8::try_from(count % 254).unwrap() + 1);
+    SocketAddr::new(IpAddr::V4(ip), 8443 + count / 254)
+}
+
+fn zone_of<'z>(zones: &'z [String], host: &str) -> &'z str {
+    zones.iter().filter(|zone| host.ends_with(zone.as_str())).max_by_key(|zone| zone.len()).unwrap()
+}
+
+/// Makes the zones, and copies the keys of their CAs.
+fn make_zones(
+    directory: &Path,
+    zones: &[String],
+) -> (HashMap<String, String>, HashMap<String, Authority>) {
+    let store = directory.join("store.redb");
+    let control = Control::open(&store, Arc::new(Published::default())).unwrap();
+    let (seal, _) = Seal::open(&directory.join("ca.key"), false).unwrap();
+    let (mut ids, mut authorities) = (HashMap::new(), HashMap::new());
+    for name in zones {
+        let zone = control.create_zone(name).unwrap();
+        let model = control.model();
+        let authority = &model.managed(zone.id)[0];
+        let AuthorityKind::Managed { key, .. } = authority.kind.clone() else {
+            panic!("the managed CA of {name} is something else");
+        };
+        let key = seal.open_sealed(&format!("authority/{}", authority.id), &key).unwrap();
+        authorities.insert(name.clone(), Authority::from_pem(&authority.certificate, key.reveal()));
+        ids.insert(name.clone(), zone.id.to_string());
+    }
+    (ids, authorities)
+}
+
+fn write_config(directory: &Path, listen: &[SocketAddr], settings: &[(String, String)]) {
+    let mut text = String::new();
+    let mut line = |key: &str, value: &str| text.push_str(&format!("{key} = {value}\n"));
+    for address in listen {
+        line("listen", &address.to_string());
+    }
+    let defaults = [
+        ("workers", "2".to_owned()),
+        ("store.path", directory.join("store.redb").display().to_string()),
+        ("admin.socket", directory.join("admin.sock").display().to_string()),
+        ("log.access", directory.join("access.log").display().to_string()),
+        ("timeout.drain", "5s".to_owned()),
+    ];
+    for (key, value) in &defaults {
+        if !settings.iter().any(|(set, _)| set == key) {
+            line(key, value);
+        }
+    }
+    for (key, value) in settings {
+        line(key, value);
+    }
+    fs::write(directory.join("postern.conf"), text).unwrap();
+}
