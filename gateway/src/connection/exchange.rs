@@ -171,6 +171,11 @@ impl Exchange for Account {
         self.upload.set(Upload { broken: true, ..self.upload.get() });
     }
 
+    fn request_left(&self) {
+        // Closing with bytes unread would cost the client its answer.
+        self.connection.unread.set(true);
+    }
+
     fn upload(&self) -> Upload {
         self.upload.get()
     }

@@ -21,6 +21,8 @@ pub trait Exchange {
     fn waits_for_client(&self);
     /// The client broke its request off.
     fn request_broken(&self);
+    /// What is left of the request's body will not be read.
+    fn request_left(&self);
     /// How far the request's body is.
     fn upload(&self) -> Upload;
     /// Bytes of the response's body went to the client.
@@ -87,6 +89,9 @@ impl Body for RequestBody {
             self.exchange.waits_for_client();
         }
         let frame = ready!(frame);
+        if frame.is_none() {
+            self.incoming = None;
+        }
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
@@ -103,6 +108,14 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.is_end_stream() {
+            self.exchange.request_left();
+        }
     }
 }
 
