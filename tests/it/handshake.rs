@@ -81,20 +81,25 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
                 Authority { certificate: leaf.leaf().clone(), key: leaf.key, above: leaf.chain }
                     .client("device")
             },
-            // BoringSSL does not take a certificate that is no CA for an issuer at all.
-            "not_a_ca",
+            // A key that may not sign certificates is not taken for an issuer at all.
+            "unknown_ca",
+            "unknown_ca",
+        ),
+        case("below an intermediate", below(&|_| ()).client("device"), "verified", ""),
+        case(
+            "below an intermediate that may not have one below it",
+            below(&|s| s.ca = Some(Some(0))).intermediate(&Spec::authority("Too deep")).client("device"),
+            "path_length",
+            "bad_certificate",
+        ),
+        case(
+            "outside of the intermediate's names",
+            below(&|s| s.constraints = Some("permitted;DNS:good.test".into()))
+                .issue(&of(&|s| s.dns = vec!["bad.test".into()])),
+            "name_constraint",
             "bad_certificate",
         ),
     ]
-    .into_iter()
-    // The managed CA has path length 0: nothing below it may sign.
-    .chain([case(
-        "below an intermediate",
-        below(&|_| ()).client("device"),
-        "path_length",
-        "bad_certificate",
-    )])
-    .collect()
 }
 
 async fn attempt(client: Client, path: &str) -> Result<tests::Answer, Refused> {
@@ -185,7 +190,7 @@ async fn every_mode_judges_every_certificate() {
     let to_require = origin.requests().iter().filter(|seen| {
         seen["target"].as_str().unwrap().starts_with("/require/")
     }).count();
-    assert_eq!(to_require, 4, "two good certificates over two versions, and nobody else");
+    assert_eq!(to_require, 6, "three good certificates over two versions, and nobody else");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

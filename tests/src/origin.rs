@@ -231,7 +231,8 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
     if kind == "mirror" {
         state.requests.lock().unwrap().push(seen);
         let mirrored = Mirror { incoming: request.into_body(), over: false };
-        return Response::new(mirrored.boxed());
+        let response = Response::builder().header("trailer", "grpc-status, x-mirrored, x-sum");
+        return response.body(mirrored.boxed()).unwrap();
     }
     if request.headers().get("upgrade").is_some_and(|wanted| wanted == "websocket") {
         state.requests.lock().unwrap().push(seen);

@@ -1,0 +1,175 @@
+//! What the origin and the client are told, and what neither can make the other believe.
+
+use http::{HeaderName, HeaderValue, Request};
+use serde_json::json;
+use tests::client::body;
+use tests::gateway::ZONE;
+use tests::{Origin, Setup};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_origin_is_told_who_asks() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("forward.forwarded", "on")
+        .host("api.example.test", "request", &origin.url())
+        .start();
+    let device = gateway.authority(ZONE).client("device");
+    let client = gateway.client("api.example.test").identity(&device);
+    let mut http1 = client.http1().await.unwrap();
+    let request = Request::get("/x?a=1&b=%2F")
+        .header("host", "api.example.test")
+        .header("x-forwarded-for", "6.6.6.6")
+        .header("x-forwarded-proto", "http")
+        .header("x-forwarded-host", "evil.test")
+        .header("forwarded", "for=6.6.6.6")
+        .header("x-request-id", "mine")
+        .header("via", "1.0 fred")
+        .header("cookie", "a=1")
+        .header("x-custom", "one")
+        .header("x-custom", "two");
+    let answer = http1.send(request.body(body("")).unwrap()).await.unwrap();
+    let seen = answer.json();
+    let headers = &seen["headers"];
+    assert_eq!(seen["target"], "/x?a=1&b=%2F");
+    for (name, expected) in [
+        ("x-forwarded-for", json!(["127.0.0.1"])),
+        ("x-forwarded-proto", json!(["https"])),
+        ("x-forwarded-host", json!(["api.example.test"])),
+        ("forwarded", json!(["for=127.0.0.1;host=\"api.example.test\";proto=https"])),
+        ("via", json!(["1.0 fred", "1.1 postern"])),
+        ("x-request-id", json!([answer.header("x-request-id")])),
+        ("host", json!(["api.example.test"])),
+        ("cookie", json!(["a=1"])),
+        ("x-custom", json!(["one", "two"])),
+        ("cf-cert-verified", json!(["true"])),
+    ] {
+        assert_eq!(headers[name], expected, "{name}");
+    }
+    assert_eq!(answer.header("x-request-id").len(), 32);
+    let over_http2 = client.http2().await.unwrap().get("/y").await.unwrap().json();
+    assert_eq!(over_http2["headers"]["via"], json!(["2 postern"]));
+    assert_eq!(over_http2["headers"]["host"], json!(["api.example.test"]));
+    drop(gateway.admin.call("PUT", "/postern/v1/sysctl/forward.x_forwarded", &json!({ "value": "off" })).result());
+    let without = client.get("/z").await.unwrap().json();
+    assert_eq!(without["headers"].get("x-forwarded-for"), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_header_of_the_origins_own() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host_with("api.example.test", "off", &json!({ "url": origin.url(), "host_header": "inner.test" }))
+        .start();
+    let seen = gateway.client("api.example.test").get("/").await.unwrap().json();
+    assert_eq!(seen["headers"]["host"], json!(["inner.test"]));
+    assert_eq!(seen["headers"]["x-forwarded-host"], json!(["api.example.test"]));
+}
+
+/// Spellings by which origins behind other gateways recognise a verified client.
+const CLAIMS: &[&str] = &[
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "CF-Client-Cert-Sha256",
+    "CF-Client-Cert-Der-Base64",
+    "CF-Cert-Presented",
+    "CF-Cert-Verified",
+    "CF-Cert-Revoked",
+    "CF-Cert-Subject-DN",
+    "X-Client-Cert",
+    "X-Client-Cert-Chain",
+    "X-Forwarded-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert",
+    "X-Forwarded-Tls-Client-Cert-Info",
+    "X-SSL-Client-Verify",
+    "X-SSL-Client-Cert",
+    "X-SSL-Client-S-DN",
+    "X-SSL-Cert",
+    "SSL-Client-Verify",
+    "SSL-Client-Cert",
+    "SSL-Client-S-DN",
+    "X-Amzn-Mtls-Clientcert",
+    "X-Amzn-Mtls-Clientcert-Leaf",
+    "X-Amzn-Mtls-Clientcert-Subject",
+    "X-ARR-ClientCert",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .host("open.example.test", "off", &origin.url())
+        .start();
+    let mut count = 0;
+    for host in ["api.example.test", "open.example.test"] {
+        let mut raw = gateway.client(host).raw().await.unwrap();
+        for claim in CLAIMS {
+            let mixed: String = claim
+                .chars()
+                .enumerate()
+                .map(|(i, c)| if i % 2 == 0 { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() })
+                .collect();
+            for name in [
+                (*claim).to_owned(),
+                claim.to_lowercase(),
+                claim.to_uppercase(),
+                claim.replace('-', "_"),
+                claim.to_uppercase().replace('-', "_"),
+                claim.replacen('-', "_", 1),
+                mixed,
+            ] {
+                for nominated in ["", "Connection: x-forwarded-for, cf-cert-verified, client-cert\r\n"] {
+                    raw.write(format!(
+                        "GET /{count} HTTP/1.1\r\nHost: {host}\r\n{nominated}{name}: forged\r\n{name}: true\r\n\r\n"
+                    ))
+                    .await;
+                    let answer = raw.message().await.unwrap();
+                    assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+                    let seen: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+                    assert!(!seen.to_string().contains("forged"), "{name}: {seen}");
+                    let told = if host.starts_with("api") { json!(["false"]) } else { json!(null) };
+                    assert_eq!(seen["headers"]["cf-cert-verified"], told, "{name}: {seen}");
+                    assert_eq!(seen["headers"]["x-forwarded-for"], json!(["127.0.0.1"]), "{name}");
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 600, "{count} spellings");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hop_by_hop_headers_stay_on_their_hop() {
+    let origin = Origin::echo();
+    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let mut http1 = gateway.client("api.example.test").http1().await.unwrap();
+    let mut request = Request::get("/x").body(body("")).unwrap();
+    for (name, value) in [
+        ("host", "api.example.test"),
+        ("connection", "x-private, keep-alive"),
+        ("x-private", "secret"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authorization", "Basic c2VjcmV0"),
+        ("te", "gzip, trailers"),
+        ("upgrade", "foo/2"),
+        ("x-public", "yes"),
+    ] {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let seen = http1.send(request).await.unwrap().json();
+    for name in ["x-private", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade", "connection"] {
+        assert_eq!(seen["headers"].get(name), None, "{name}: {seen}");
+    }
+    assert_eq!(seen["headers"]["te"], json!(["trailers"]));
+    assert_eq!(seen["headers"]["x-public"], json!(["yes"]));
+
+    let answer = http1.get("/rude").await.unwrap();
+    for name in ["x-private", "keep-alive", "proxy-authenticate", "connection"] {
+        assert_eq!(answer.header(name), "", "{name}");
+    }
+    assert_eq!(answer.header("x-public"), "yes");
+    let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["a=1", "b=2"]);
+}

@@ -1,0 +1,271 @@
+//! HTTP/2: many streams at once, streaming both ways, and clients that misuse it.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use serde_json::json;
+use tests::client::{Body, body, gather};
+use tests::{Gateway, Origin, Setup};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+fn gateway(origin: &Origin) -> Gateway {
+    Setup::new().host("api.example.test", "off", &origin.url()).start()
+}
+
+/// A body that a test writes while the request is under way.
+struct Fed(mpsc::Receiver<Frame<Bytes>>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+fn fed() -> (mpsc::Sender<Frame<Bytes>>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Fed(receiver).boxed())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_do_not_wait_for_each_other() {
+    let origin = Origin::echo();
+    let gateway = gateway(&origin);
+    let http2 = gateway.client("api.example.test").http2().await.unwrap();
+    let held: Vec<_> = (0..20)
+        .map(|_| {
+            let http2 = http2.clone();
+            tokio::spawn(async move { http2.get("/hold").await })
+        })
+        .collect();
+    origin.wait_held(20);
+    for index in 0..20 {
+        let answer = http2.get(&format!("/fast/{index}")).await.unwrap();
+        assert_eq!(answer.json()["target"], format!("/fast/{index}"));
+    }
+    origin.release();
+    for request in held {
+        assert_eq!(request.await.unwrap().unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_many_streams_arrive_whole() {
+    let origin = Origin::echo();
+    let gateway = gateway(&origin);
+    let http2 = gateway.client("api.example.test").http2().await.unwrap();
+    let requests: Vec<_> = (1..=16_usize)
+        .map(|index| {
+            let http2 = http2.clone();
+            tokio::spawn(async move {
+                let sent = vec![u8::try_from(index).unwrap(); index * 50_000];
+                let request = http2.request("/mirror", body(sent.clone()));
+                assert_eq!(http2.send(request).await.unwrap().body, sent);
+            })
+        })
+        .collect();
+    for request in requests {
+        request.await.unwrap();
+    }
+}
+
+/// The same call over every pair of protocols towards the origin.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_streaming_call_goes_both_ways_at_once() {
+    let http1 = Origin::echo();
+    let http2 = Origin::echo_http2();
+    let gateway = Setup::new()
+        .host("one.example.test", "off", &http1.url())
+        .host_with("two.example.test", "off", &json!({ "url": http2.url(), "protocol": "http2" }))
+        .start();
+    for host in ["one.example.test", "two.example.test"] {
+        let connection = gateway.client(host).http2().await.unwrap();
+        let (feed, content) = fed();
+        let mut request = connection.request("/mirror/echo.Echo/Chat", content);
+        *request.method_mut() = http::Method::POST;
+        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+        request.headers_mut().insert("te", "trailers".parse().unwrap());
+        feed.send(Frame::data(Bytes::from_static(b"\0\0\0\0\x01a"))).await.unwrap();
+        let mut response = connection.begin(request).await.unwrap();
+        assert_eq!(response.status(), 200, "{host}");
+        // Each message comes back before the next one is sent: nothing is held back.
+        for index in 0..50_u8 {
+            let sent = Bytes::from(vec![0, 0, 0, 0, 1, index]);
+            let mut got = Vec::new();
+            let expected = if index == 0 { Bytes::from_static(b"\0\0\0\0\x01a") } else { sent.clone() };
+            if index > 0 {
+                feed.send(Frame::data(sent)).await.unwrap();
+            }
+            while got.len() < expected.len() {
+                let frame = tests::wait::within("a message", response.body_mut().frame()).await;
+                got.extend_from_slice(&frame.unwrap().unwrap().into_data().unwrap());
+            }
+            assert_eq!(got, expected, "{host}: message {index}");
+        }
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-sum", "42".parse().unwrap());
+        feed.send(Frame::trailers(trailers)).await.unwrap();
+        drop(feed);
+        let end = gather(response, connection.local).await.unwrap();
+        assert_eq!(end.trailers["grpc-status"], "0", "{host}");
+        assert_eq!(end.trailers["x-mirrored"], "yes", "{host}");
+        if host.starts_with("two") {
+            assert_eq!(end.trailers["x-sum"], "42", "the request's trailers reached the origin");
+        }
+    }
+    assert_eq!(http2.requests()[0]["version"], "HTTP/2.0");
+    assert_eq!(http2.requests()[0]["headers"]["te"], json!(["trailers"]));
+    assert_eq!(http2.requests()[0]["authority"], "two.example.test");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_of_heads_are_kept() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("limit.header_bytes", "16k")
+        .set("limit.header_count", "50")
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    let http2 = gateway.client("api.example.test").http2().await.unwrap();
+    for (count, bytes, good) in [(10, 100, true), (1, 12_000, true), (1, 20_000, false), (40, 1_000, false)] {
+        let mut request = http2.request("/x", body(""));
+        for index in 0..count {
+            let name = http::HeaderName::from_bytes(format!("x-{index}").as_bytes()).unwrap();
+            request.headers_mut().insert(name, "a".repeat(bytes).parse().unwrap());
+        }
+        let outcome = http2.send(request).await;
+        let status = outcome.as_ref().map_or(0, |answer| answer.status);
+        let what = format!("{count} headers of {bytes} bytes: {outcome:?}");
+        if good {
+            assert_eq!(status, 200, "{what}");
+        } else {
+            assert!(matches!(status, 0 | 431), "{what}");
+        }
+    }
+    assert_eq!(origin.requests().len(), 2);
+    let again = gateway.client("api.example.test").get("/after").await.unwrap();
+    assert_eq!(again.status, 200);
+}
+
+/// A frame as RFC 9113 §4.1 lays it out.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = vec![length[1], length[2], length[3], kind, flags];
+    bytes.extend_from_slice(&stream.to_be_bytes());
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// `GET https://api.example.test/attack`, without Huffman or dynamic entries.
+fn request_block() -> Vec<u8> {
+    let mut block = vec![0x82, 0x87, 0x04, 7];
+    block.extend_from_slice(b"/attack");
+    block.extend_from_slice(&[0x01, 16]);
+    block.extend_from_slice(b"api.example.test");
+    block
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// Writes an attack, and answers the error code of the GOAWAY that ends it.
+async fn attack(gateway: &Gateway, frames: Vec<u8>) -> Option<u32> {
+    let (stream, _) = gateway.client("api.example.test").connect(b"\x02h2").await.unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    let writer = tokio::spawn(async move {
+        drop(write.write_all(PREFACE).await);
+        drop(write.write_all(&frames).await);
+        drop(write.flush().await);
+        write
+    });
+    let read = async {
+        let mut code = None;
+        loop {
+            let mut head = [0; 9];
+            if read.read_exact(&mut head).await.is_err() {
+                return code;
+            }
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            if read.read_exact(&mut payload).await.is_err() {
+                return code;
+            }
+            if head[3] == 7 {
+                code = Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()));
+            }
+        }
+    };
+    let code = tests::wait::within("the attacker to be thrown out", read).await;
+    writer.abort();
+    code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attackers_are_thrown_out_and_others_are_served() {
+    let origin = Origin::echo();
+    let gateway = gateway(&origin);
+    let legitimate = gateway.client("api.example.test").http2().await.unwrap();
+    let before = gateway.resident_kib();
+    let block = request_block();
+    let rapid_reset: Vec<u8> = (0..5_000_u32)
+        .flat_map(|index| {
+            let stream = 2 * index + 1;
+            let mut pair = frame(1, 5, stream, &block);
+            pair.extend(frame(3, 0, stream, &8_u32.to_be_bytes()));
+            pair
+        })
+        .collect();
+    // MadeYouReset (CVE-2025-8671): each stream is made to be reset by the server.
+    let made_you_reset: Vec<u8> = (0..5_000_u32)
+        .flat_map(|index| {
+            let stream = 2 * index + 1;
+            let mut pair = frame(1, 5, stream, &block);
+            pair.extend(frame(8, 0, stream, &0_u32.to_be_bytes()));
+            pair
+        })
+        .collect();
+    let mut continuations = frame(1, 1, 1, &block);
+    for _ in 0..20_000 {
+        continuations.extend(frame(9, 0, 1, &[0x00, 1, b'a', 1, b'b']));
+    }
+    // An indexed reference to one large entry, again and again.
+    let mut bomb = block.clone();
+    bomb.extend_from_slice(&[0x40, 1, b'x', 0x7f, 0x81, 0x1e]);
+    bomb.extend(vec![b'a'; 127 + 1 + 30 * 128]);
+    bomb.extend(vec![0xbe; 10_000]);
+    let oversized = frame(0, 0, 1, &vec![0; 20_000]);
+    let nonsense = vec![0xff; 4_096];
+    for (what, frames) in [
+        ("rapid reset", rapid_reset),
+        ("MadeYouReset", made_you_reset),
+        ("endless CONTINUATION", continuations),
+        ("a frame larger than allowed", oversized),
+        ("nonsense", nonsense),
+    ] {
+        let code = attack(&gateway, frames).await;
+        assert!(code.is_some_and(|code| code != 0), "{what}: {code:?}");
+        assert_eq!(legitimate.get("/good").await.unwrap().status, 200, "{what}");
+    }
+    // The bomb does not have to end the connection, but must not cost what it unpacks to.
+    let http2 = attack_once(&gateway, frame(1, 5, 1, &bomb)).await;
+    assert!(http2 <= 1, "{http2}");
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown < 48 * 1024, "the gateway grew by {grown} KiB");
+    assert_eq!(legitimate.get("/good").await.unwrap().status, 200);
+}
+
+/// Writes frames and closes; answers how many requests reached anything.
+async fn attack_once(gateway: &Gateway, frames: Vec<u8>) -> usize {
+    let (mut stream, _) = gateway.client("api.example.test").connect(b"\x02h2").await.unwrap();
+    drop(stream.write_all(PREFACE).await);
+    drop(stream.write_all(&frames).await);
+    drop(stream.shutdown().await);
+    let mut rest = Vec::new();
+    drop(tests::wait::within("the end", stream.read_to_end(&mut rest)).await);
+    gateway.records().iter().filter(|line| line["path"] == "/attack" && line["status"] == 200).count()
+}
