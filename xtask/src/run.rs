@@ -30,6 +30,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
     setup::ensure(Purpose::Test)?;
     kernel_program();
+    // The end-to-end tests start the binary, which `cargo test` does not build for another package.
+    shell::run(shell::cargo().args(["build", "--release", "--package", "gateway"]))?;
     let mut cargo = shell::cargo();
     cargo
         .args(["test", "--release", "--workspace"])
