@@ -5,48 +5,140 @@ use tests::gateway::ZONE;
 use tests::{Gateway, Identity, Origin, Setup, pki, tool};
 
 fn texts(value: &Value, key: &str) -> Vec<String> {
-    value.as_array().unwrap().iter().map(|one| one[key].as_str().unwrap().to_owned()).collect()
+    value
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one[key].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn zones_hosts_and_certificates() {
     let origin = Origin::echo();
     let gateway = Setup::new().start();
-    assert!(gateway.cli(&["zone", "create", "shop.test"]).ok().contains("shop.test"));
-    assert_eq!(texts(&gateway.cli(&["zone", "list", "--json"]).json(), "name"), [ZONE, "shop.test"]);
-    assert!(gateway.cli(&["zone", "show", "shop.test"]).ok().contains("shop.test"));
-    assert!(gateway.cli(&["zone", "create", "shop.test"]).failed(1).contains("shop.test"));
+    assert!(
+        gateway
+            .cli(&["zone", "create", "shop.test"])
+            .ok()
+            .contains("shop.test")
+    );
+    assert_eq!(
+        texts(&gateway.cli(&["zone", "list", "--json"]).json(), "name"),
+        [ZONE, "shop.test"]
+    );
+    assert!(
+        gateway
+            .cli(&["zone", "show", "shop.test"])
+            .ok()
+            .contains("shop.test")
+    );
+    assert!(
+        gateway
+            .cli(&["zone", "create", "shop.test"])
+            .failed(1)
+            .contains("shop.test")
+    );
 
     let server = gateway.servers.server(&["api.shop.test"]);
     let (cert, key) = (gateway.file("s.pem"), gateway.file("s.key"));
     std::fs::write(&cert, server.chain_pem()).unwrap();
     std::fs::write(&key, server.key_pem()).unwrap();
     let added = gateway.cli(&[
-        "host", "add", "api.shop.test", "--zone", "shop.test", "--origin", &origin.url(), "--mtls", "require",
-        "--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap(),
+        "host",
+        "add",
+        "api.shop.test",
+        "--zone",
+        "shop.test",
+        "--origin",
+        &origin.url(),
+        "--mtls",
+        "require",
+        "--cert",
+        cert.to_str().unwrap(),
+        "--key",
+        key.to_str().unwrap(),
     ]);
     assert!(added.ok().contains("api.shop.test"));
-    let twice = gateway.cli(&["host", "add", "API.shop.test", "--zone", "shop.test", "--origin", &origin.url()]);
-    assert!(twice.failed(1).contains("api.shop.test"), "a host can be there once only");
+    let twice = gateway.cli(&[
+        "host",
+        "add",
+        "API.shop.test",
+        "--zone",
+        "shop.test",
+        "--origin",
+        &origin.url(),
+    ]);
+    assert!(
+        twice.failed(1).contains("api.shop.test"),
+        "a host can be there once only"
+    );
     let table = gateway.cli(&["host", "list"]).ok();
-    assert!(table.starts_with("HOST") && table.contains("require"), "{table}");
+    assert!(
+        table.starts_with("HOST") && table.contains("require"),
+        "{table}"
+    );
 
-    let made = gateway.cli(&["cert", "create", "--zone", "shop.test", "--cn", "till-1", "--days", "7", "--json"]).json();
+    let made = gateway
+        .cli(&[
+            "cert",
+            "create",
+            "--zone",
+            "shop.test",
+            "--cn",
+            "till-1",
+            "--days",
+            "7",
+            "--json",
+        ])
+        .json();
     let text = |key: &str| made[key].as_str().unwrap().to_owned();
     let till = Identity::from_pem(&text("certificate"), &text("private_key"));
     let client = gateway.client("api.shop.test").identity(&till);
     assert_eq!(client.get("/x").await.unwrap().status, 200);
-    assert!(gateway.cli(&["cert", "revoke", "till-1", "--zone", "shop.test"]).ok().contains("revoked"));
-    assert_eq!(client.get("/x").await.unwrap_err().why, "certificate_revoked");
-    let revoked = gateway.cli(&["cert", "list", "--zone", "shop.test", "--status", "revoked", "--json"]).json();
+    assert!(
+        gateway
+            .cli(&["cert", "revoke", "till-1", "--zone", "shop.test"])
+            .ok()
+            .contains("revoked")
+    );
+    assert_eq!(
+        client.get("/x").await.unwrap_err().why,
+        "certificate_revoked"
+    );
+    let revoked = gateway
+        .cli(&[
+            "cert",
+            "list",
+            "--zone",
+            "shop.test",
+            "--status",
+            "revoked",
+            "--json",
+        ])
+        .json();
     assert_eq!(texts(&revoked, "id"), [text("id")]);
-    assert!(gateway.cli(&["cert", "restore", &text("id"), "--zone", "shop.test"]).ok().contains("restored"));
+    assert!(
+        gateway
+            .cli(&["cert", "restore", &text("id"), "--zone", "shop.test"])
+            .ok()
+            .contains("restored")
+    );
     assert_eq!(client.get("/x").await.unwrap().status, 200);
 
     let (request, request_key) = pki::request("till-2");
     let csr = gateway.file("till-2.csr");
     std::fs::write(&csr, request).unwrap();
-    let signed = gateway.cli(&["cert", "sign", "--zone", "shop.test", "--csr", csr.to_str().unwrap()]).ok();
+    let signed = gateway
+        .cli(&[
+            "cert",
+            "sign",
+            "--zone",
+            "shop.test",
+            "--csr",
+            csr.to_str().unwrap(),
+        ])
+        .ok();
     let request_key = String::from_utf8(request_key.private_key_to_pem_pkcs8().unwrap()).unwrap();
     let till = Identity::from_pem(&signed, &request_key);
     let client = gateway.client("api.shop.test").identity(&till);
@@ -54,50 +146,126 @@ async fn zones_hosts_and_certificates() {
 
     let out = gateway.file("keys");
     std::fs::create_dir(&out).unwrap();
-    let wrote = gateway.cli(&["cert", "create", "--zone", "shop.test", "--cn", "till-3", "--out", out.to_str().unwrap()]);
+    let wrote = gateway.cli(&[
+        "cert",
+        "create",
+        "--zone",
+        "shop.test",
+        "--cn",
+        "till-3",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
     assert!(wrote.ok().contains("till-3.key"));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(out.join("till-3.key")).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(out.join("till-3.key"))
+            .unwrap()
+            .permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
 
-    assert!(gateway.cli(&["host", "set", "api.shop.test", "--mtls", "off"]).ok().contains("off"));
-    assert_eq!(gateway.client("api.shop.test").get("/x").await.unwrap().status, 200);
+    assert!(
+        gateway
+            .cli(&["host", "set", "api.shop.test", "--mtls", "off"])
+            .ok()
+            .contains("off")
+    );
+    assert_eq!(
+        gateway
+            .client("api.shop.test")
+            .get("/x")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     let _: String = gateway.cli(&["host", "delete", "api.shop.test"]).ok();
     assert_eq!(client.get("/x").await.unwrap_err().why, "unrecognized_name");
     let _: String = gateway.cli(&["zone", "delete", "shop.test"]).failed(2);
     let _: String = gateway.cli(&["zone", "delete", "shop.test", "--yes"]).ok();
-    assert!(gateway.cli(&["zone", "show", "shop.test"]).failed(1).contains("shop.test"));
+    assert!(
+        gateway
+            .cli(&["zone", "show", "shop.test"])
+            .failed(1)
+            .contains("shop.test")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rules() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let rule = |arguments: &[&str]| {
         let mut all = vec!["rule"];
         all.extend(arguments);
         all.extend(["--zone", ZONE]);
         gateway.cli(&all)
     };
-    let status = async |path: &str| gateway.client("api.example.test").get(path).await.unwrap().status;
+    let status = async |path: &str| {
+        gateway
+            .client("api.example.test")
+            .get(path)
+            .await
+            .unwrap()
+            .status
+    };
     let _: String = rule(&["add", "--expression", r#"http.request.uri.path eq "/a""#]).ok();
-    let _: String = rule(&["add", "--expression", r#"starts_with(http.request.uri.path, "/a")"#, "--status", "410", "--description", "all of a"]).ok();
-    assert_eq!((status("/a").await, status("/ab").await, status("/b").await), (403, 410, 200));
+    let _: String = rule(&[
+        "add",
+        "--expression",
+        r#"starts_with(http.request.uri.path, "/a")"#,
+        "--status",
+        "410",
+        "--description",
+        "all of a",
+    ])
+    .ok();
+    assert_eq!(
+        (status("/a").await, status("/ab").await, status("/b").await),
+        (403, 410, 200)
+    );
     let table = rule(&["list"]).ok();
-    assert!(table.contains("all of a") && table.contains("EXPRESSION"), "{table}");
+    assert!(
+        table.contains("all of a") && table.contains("EXPRESSION"),
+        "{table}"
+    );
     let _: String = rule(&["move", "#2", "--position", "first"]).ok();
     assert_eq!(status("/a").await, 410);
     let _: String = rule(&["edit", "#1", "--disable"]).ok();
     assert_eq!((status("/a").await, status("/ab").await), (403, 200));
-    let _: String = rule(&["edit", "#2", "--expression", r#"http.request.uri.path eq "/b""#]).ok();
+    let _: String = rule(&[
+        "edit",
+        "#2",
+        "--expression",
+        r#"http.request.uri.path eq "/b""#,
+    ])
+    .ok();
     assert_eq!((status("/a").await, status("/b").await), (200, 403));
     let _: String = rule(&["delete", "#2"]).ok();
     assert_eq!(status("/b").await, 200);
-    assert_eq!(rule(&["list", "--json"]).json().as_array().unwrap().len(), 1);
+    assert_eq!(
+        rule(&["list", "--json"]).json().as_array().unwrap().len(),
+        1
+    );
 
-    let bad = rule(&["add", "--expression", r#"http.request.uri.path equals "/a""#]).failed(1);
+    let bad = rule(&[
+        "add",
+        "--expression",
+        r#"http.request.uri.path equals "/a""#,
+    ])
+    .failed(1);
     assert!(bad.contains('^') && bad.contains("equals"), "{bad}");
-    assert!(gateway.cli(&["rule", "preview", r#"http.host eq "a" and ssl"#]).ok().contains("http.host"));
-    let bad = gateway.cli(&["rule", "preview", "http.hots eq 1"]).failed(1);
+    assert!(
+        gateway
+            .cli(&["rule", "preview", r#"http.host eq "a" and ssl"#])
+            .ok()
+            .contains("http.host")
+    );
+    let bad = gateway
+        .cli(&["rule", "preview", "http.hots eq 1"])
+        .failed(1);
     assert!(bad.contains('^'), "{bad}");
     let _: String = rule(&["delete", "#9"]).failed(1);
 }
@@ -111,7 +279,12 @@ fn keys_of_a_running_gateway() {
         gateway.cli(&all)
     };
     let all = sysctl(&["-a"]).ok();
-    for key in ["timeout.idle = ", "listen = ", "workers = 2", "limit.connections = "] {
+    for key in [
+        "timeout.idle = ",
+        "listen = ",
+        "workers = 2",
+        "limit.connections = ",
+    ] {
         assert!(all.contains(key), "{key}: {all}");
     }
     let before = sysctl(&["-n", "timeout.idle"]).ok();
@@ -119,57 +292,122 @@ fn keys_of_a_running_gateway() {
     assert_eq!(sysctl(&["-n", "timeout.idle"]).ok().trim(), "33s");
     assert_ne!(before.trim(), "33s");
     assert_eq!(sysctl(&["timeout.idle"]).ok().trim(), "timeout.idle = 33s");
-    assert!(sysctl(&["-w", "timeout.idle=never"]).failed(1).contains("timeout.idle"));
-    assert!(sysctl(&["-w", "workers=4"]).failed(1).contains("workers"), "this one needs a restart");
-    assert!(sysctl(&["-n", "timeout.idel"]).failed(1).contains("timeout.idle"), "a suggestion");
+    assert!(
+        sysctl(&["-w", "timeout.idle=never"])
+            .failed(1)
+            .contains("timeout.idle")
+    );
+    assert!(
+        sysctl(&["-w", "workers=4"]).failed(1).contains("workers"),
+        "this one needs a restart"
+    );
+    assert!(
+        sysctl(&["-n", "timeout.idel"])
+            .failed(1)
+            .contains("timeout.idle"),
+        "a suggestion"
+    );
     let file = gateway.file("tuning.conf");
-    std::fs::write(&file, "# tuning\ntimeout.idle = 44s\nlimit.connections = 123\n").unwrap();
+    std::fs::write(
+        &file,
+        "# tuning\ntimeout.idle = 44s\nlimit.connections = 123\n",
+    )
+    .unwrap();
     let _: String = sysctl(&["-p", file.to_str().unwrap()]).ok();
-    assert_eq!(sysctl(&["-n", "timeout.idle", "limit.connections"]).ok(), "44s\n123\n");
+    assert_eq!(
+        sysctl(&["-n", "timeout.idle", "limit.connections"]).ok(),
+        "44s\n123\n"
+    );
     std::fs::write(&file, "timeout.idle = 55s\nlimit.conections = 1\n").unwrap();
     let bad = sysctl(&["-p", file.to_str().unwrap()]).failed(78);
-    assert!(bad.contains("tuning.conf:2:1") && bad.contains("limit.connections"), "{bad}");
-    assert_eq!(sysctl(&["-n", "timeout.idle"]).ok().trim(), "44s", "one error, and nothing is set");
+    assert!(
+        bad.contains("tuning.conf:2:1") && bad.contains("limit.connections"),
+        "{bad}"
+    );
+    assert_eq!(
+        sysctl(&["-n", "timeout.idle"]).ok().trim(),
+        "44s",
+        "one error, and nothing is set"
+    );
 }
 
 #[test]
 fn status_check_and_exit_codes() {
     let gateway = Setup::new().start();
     let status = gateway.cli(&["status"]).ok();
-    assert!(status.contains("running") && status.contains("workers"), "{status}");
-    assert_eq!(gateway.cli(&["status", "--json"]).json()["workers"], json!(2));
+    assert!(
+        status.contains("running") && status.contains("workers"),
+        "{status}"
+    );
+    assert_eq!(
+        gateway.cli(&["status", "--json"]).json()["workers"],
+        json!(2)
+    );
     let conf = gateway.file("postern.conf");
     let conf = conf.to_str().unwrap();
     let check = gateway.cli(&["check", "--config", conf]).ok();
-    assert!(check.contains("good") && check.contains("running gateway"), "{check}");
+    assert!(
+        check.contains("good") && check.contains("running gateway"),
+        "{check}"
+    );
     let _: String = gateway.cli(&["no-such-command"]).failed(2);
-    let _: String = gateway.cli(&["host", "add", "x.example.test", "--zone", ZONE]).failed(2);
+    let _: String = gateway
+        .cli(&["host", "add", "x.example.test", "--zone", ZONE])
+        .failed(2);
     let _: String = gateway.cli(&["host", "show", "x.example.test"]).failed(1);
     for argument in ["--help", "--version"] {
         assert!(gateway.cli(&[argument]).ok().contains("postern"));
     }
     std::fs::write(gateway.file("bad.conf"), "timeout.hedaer = 5s\n").unwrap();
-    let bad = gateway.cli(&["check", "--config", gateway.file("bad.conf").to_str().unwrap()]).failed(78);
-    assert!(bad.contains("bad.conf:1:1") && bad.contains("timeout.header"), "{bad}");
-    let nobody = tool::run(std::process::Command::new(tool::postern()).args(["--socket", "/dev/null/x", "status"]));
+    let bad = gateway
+        .cli(&[
+            "check",
+            "--config",
+            gateway.file("bad.conf").to_str().unwrap(),
+        ])
+        .failed(78);
+    assert!(
+        bad.contains("bad.conf:1:1") && bad.contains("timeout.header"),
+        "{bad}"
+    );
+    let nobody = tool::run(std::process::Command::new(tool::postern()).args([
+        "--socket",
+        "/dev/null/x",
+        "status",
+    ]));
     assert_eq!(nobody.code, 1, "{nobody:?}");
 }
 
 fn refused(gateway: &Gateway, certificate: &str, key: &str) -> String {
-    let path = format!("/client/v4/zones/{}/custom_certificates", gateway.zone_id(ZONE));
-    let reply = gateway.admin.call("POST", &path, &json!({ "certificate": certificate, "private_key": key }));
+    let path = format!(
+        "/client/v4/zones/{}/custom_certificates",
+        gateway.zone_id(ZONE)
+    );
+    let reply = gateway.admin.call(
+        "POST",
+        &path,
+        &json!({ "certificate": certificate, "private_key": key }),
+    );
     assert!((400..500).contains(&reply.status), "{}", reply.body);
-    reply.json()["errors"][0]["message"].as_str().unwrap().to_owned()
+    reply.json()["errors"][0]["message"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_work_is_refused_and_changes_nothing() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "request", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .start();
     let before = gateway.admin.get("/postern/v1/status").result()["generation"].clone();
     let good = gateway.servers.server(&["api.example.test"]);
     let other = gateway.servers.server(&["api.example.test"]);
-    assert!(!refused(&gateway, &good.chain_pem(), &other.key_pem()).is_empty(), "somebody else's key");
+    assert!(
+        !refused(&gateway, &good.chain_pem(), &other.key_pem()).is_empty(),
+        "somebody else's key"
+    );
     assert!(!refused(&gateway, "nonsense", &good.key_pem()).is_empty());
     assert!(!refused(&gateway, &good.chain_pem(), "nonsense").is_empty());
     assert!(!refused(&gateway, &good.chain_pem()[..200], &good.key_pem()).is_empty());
@@ -181,7 +419,10 @@ async fn what_cannot_work_is_refused_and_changes_nothing() {
     for (what, certificates) in [
         ("a leaf", no_ca.chain_pem()),
         ("a CA whose key may not sign", {
-            let mute = pki::Spec { may_sign: false, ..pki::Spec::authority("mute") };
+            let mute = pki::Spec {
+                may_sign: false,
+                ..pki::Spec::authority("mute")
+            };
             Identity::self_signed(&mute).chain_pem()
         }),
         ("nonsense", "nonsense".into()),
@@ -192,5 +433,13 @@ async fn what_cannot_work_is_refused_and_changes_nothing() {
     }
     let after = gateway.admin.get("/postern/v1/status").result()["generation"].clone();
     assert_eq!(before, after, "nothing was published");
-    assert_eq!(gateway.client("api.example.test").get("/x").await.unwrap().status, 200);
+    assert_eq!(
+        gateway
+            .client("api.example.test")
+            .get("/x")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
 }

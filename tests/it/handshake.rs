@@ -29,11 +29,26 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
         change(&mut spec);
         ours.intermediate(&spec)
     };
-    let case = |name, identity, reason, alert| Case { name, identity: Some(identity), reason, alert };
+    let case = |name, identity, reason, alert| Case {
+        name,
+        identity: Some(identity),
+        reason,
+        alert,
+    };
     vec![
-        Case { name: "none", identity: None, reason: "not_presented", alert: "certificate_required" },
+        Case {
+            name: "none",
+            identity: None,
+            reason: "not_presented",
+            alert: "certificate_required",
+        },
         case("valid", ours.client("device"), "verified", ""),
-        case("valid, made by the gateway", gateway.certificate(ZONE, "made").1, "verified", ""),
+        case(
+            "valid, made by the gateway",
+            gateway.certificate(ZONE, "made").1,
+            "verified",
+            "",
+        ),
         case("revoked", revoked, "revoked", "certificate_revoked"),
         case(
             "expired",
@@ -47,8 +62,18 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
             "not_yet_valid",
             "certificate_expired",
         ),
-        case("self-signed", Identity::self_signed(&Spec::client("me")), "self_signed", "unknown_ca"),
-        case("wrong CA", stranger.client("device"), "unknown_ca", "unknown_ca"),
+        case(
+            "self-signed",
+            Identity::self_signed(&Spec::client("me")),
+            "self_signed",
+            "unknown_ca",
+        ),
+        case(
+            "wrong CA",
+            stranger.client("device"),
+            "unknown_ca",
+            "unknown_ca",
+        ),
         case(
             "wrong CA of the same name",
             Authority::root("Postern managed CA for example.test").client("device"),
@@ -57,7 +82,9 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
         ),
         case(
             "wrong CA, with the right one in the chain",
-            stranger.client("device").with_extra(std::slice::from_ref(&ours.certificate)),
+            stranger
+                .client("device")
+                .with_extra(std::slice::from_ref(&ours.certificate)),
             "unknown_ca",
             "unknown_ca",
         ),
@@ -67,7 +94,12 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
             "wrong_eku",
             "unsupported_certificate",
         ),
-        case("weak key", ours.issue(&of(&|s| s.rsa = Some(1024))), "weak_key", "bad_certificate"),
+        case(
+            "weak key",
+            ours.issue(&of(&|s| s.rsa = Some(1024))),
+            "weak_key",
+            "bad_certificate",
+        ),
         case(
             "unknown critical extension",
             ours.issue(&of(&|s| s.unknown_critical = true)),
@@ -78,17 +110,28 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
             "issued by a leaf",
             {
                 let leaf = ours.client("leaf");
-                Authority { certificate: leaf.leaf().clone(), key: leaf.key, above: leaf.chain }
-                    .client("device")
+                Authority {
+                    certificate: leaf.leaf().clone(),
+                    key: leaf.key,
+                    above: leaf.chain,
+                }
+                .client("device")
             },
             // A key that may not sign certificates is not taken for an issuer at all.
             "unknown_ca",
             "unknown_ca",
         ),
-        case("below an intermediate", below(&|_| ()).client("device"), "verified", ""),
+        case(
+            "below an intermediate",
+            below(&|_| ()).client("device"),
+            "verified",
+            "",
+        ),
         case(
             "below an intermediate that may not have one below it",
-            below(&|s| s.ca = Some(Some(0))).intermediate(&Spec::authority("Too deep")).client("device"),
+            below(&|s| s.ca = Some(Some(0)))
+                .intermediate(&Spec::authority("Too deep"))
+                .client("device"),
             "path_length",
             "bad_certificate",
         ),
@@ -119,7 +162,11 @@ async fn every_mode_judges_every_certificate() {
             let what = format!("{} over {version}", case.name);
             let client = |mode: &str| {
                 let client = gateway.client(&format!("{mode}.example.test"));
-                let client = if twelve { client.tls12() } else { client.tls13() };
+                let client = if twelve {
+                    client.tls12()
+                } else {
+                    client.tls13()
+                };
                 match &case.identity {
                     Some(identity) => client.identity(identity),
                     None => client,
@@ -137,7 +184,9 @@ async fn every_mode_judges_every_certificate() {
 
             // Request: everybody gets in, and the verdict is told.
             let answer = attempt(client("request"), &path("request")).await;
-            let seen = answer.unwrap_or_else(|error| panic!("{what}: {error:?}")).json();
+            let seen = answer
+                .unwrap_or_else(|error| panic!("{what}: {error:?}"))
+                .json();
             let record = gateway.request_record(&path("request"));
             let cert = &record["client_cert"];
             let verified = matches!(case.reason, "verified" | "revoked");
@@ -153,9 +202,17 @@ async fn every_mode_judges_every_certificate() {
             }
             assert_eq!(cert["reason"], case.reason, "{what}");
             let believed = case.reason == "verified";
-            assert_eq!(seen["headers"].get("client-cert").is_some(), believed, "{what}");
+            assert_eq!(
+                seen["headers"].get("client-cert").is_some(),
+                believed,
+                "{what}"
+            );
             if let Some(identity) = &case.identity {
-                assert_eq!(cert["serial"].as_str().map(str::to_uppercase), Some(identity.serial()), "{what}");
+                assert_eq!(
+                    cert["serial"].as_str().map(str::to_uppercase),
+                    Some(identity.serial()),
+                    "{what}"
+                );
             }
 
             // Require: only the good ones do.
@@ -181,32 +238,77 @@ async fn every_mode_judges_every_certificate() {
             assert_eq!(record["host"], "require.example.test", "{what}");
             if let Some(identity) = &case.identity {
                 let cert = &record["client_cert"];
-                assert_eq!(cert["serial"].as_str().map(str::to_uppercase), Some(identity.serial()), "{what}");
-                assert!(cert["subject"].as_str().unwrap().contains("CN="), "{what}: {record}");
-                assert!(cert["issuer"].as_str().unwrap().contains("CN="), "{what}: {record}");
+                assert_eq!(
+                    cert["serial"].as_str().map(str::to_uppercase),
+                    Some(identity.serial()),
+                    "{what}"
+                );
+                assert!(
+                    cert["subject"].as_str().unwrap().contains("CN="),
+                    "{what}: {record}"
+                );
+                assert!(
+                    cert["issuer"].as_str().unwrap().contains("CN="),
+                    "{what}: {record}"
+                );
             }
         }
     }
-    let to_require = origin.requests().iter().filter(|seen| {
-        seen["target"].as_str().unwrap().starts_with("/require/")
-    }).count();
-    assert_eq!(to_require, 6, "three good certificates over two versions, and nobody else");
+    let to_require = origin
+        .requests()
+        .iter()
+        .filter(|seen| seen["target"].as_str().unwrap().starts_with("/require/"))
+        .count();
+    assert_eq!(
+        to_require, 6,
+        "three good certificates over two versions, and nobody else"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_handshake_is_one_record() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "require", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
     let stranger = Authority::root("Stranger CA").client("intruder");
-    let refused = gateway.client("api.example.test").identity(&stranger).get("/").await.unwrap_err();
+    let refused = gateway
+        .client("api.example.test")
+        .identity(&stranger)
+        .get("/")
+        .await
+        .unwrap_err();
     let record = gateway.handshake_record(refused.local);
-    assert_eq!(record["client_cert"]["serial"].as_str().unwrap().to_uppercase(), stranger.serial());
-    assert!(record["client_cert"]["subject"].as_str().unwrap().contains("CN=intruder"), "{record}");
-    assert!(record["client_cert"]["issuer"].as_str().unwrap().contains("CN=Stranger CA"), "{record}");
+    assert_eq!(
+        record["client_cert"]["serial"]
+            .as_str()
+            .unwrap()
+            .to_uppercase(),
+        stranger.serial()
+    );
+    assert!(
+        record["client_cert"]["subject"]
+            .as_str()
+            .unwrap()
+            .contains("CN=intruder"),
+        "{record}"
+    );
+    assert!(
+        record["client_cert"]["issuer"]
+            .as_str()
+            .unwrap()
+            .contains("CN=Stranger CA"),
+        "{record}"
+    );
     assert!(record["seconds"]["total"].is_number(), "{record}");
     // One more request, so that anything that followed the record is written by now.
     let good = gateway.authority(ZONE).client("good");
-    gateway.client("api.example.test").identity(&good).get("/after").await.unwrap();
+    gateway
+        .client("api.example.test")
+        .identity(&good)
+        .get("/after")
+        .await
+        .unwrap();
     drop(gateway.request_record("/after"));
     let address = refused.local.to_string();
     let records = gateway.records();
@@ -236,14 +338,22 @@ async fn clients_are_shown_the_cas_of_their_host_only() {
         // A client without a certificate sees the list in both versions; openssl prints it.
         for version in ["-tls1_2", "-tls1_3"] {
             let address = gateway.address.to_string();
-            let out = tests::tool::run(
-                std::process::Command::new("openssl")
-                    .args(["s_client", "-connect", &address, "-servername", host, version]),
-            );
+            let out = tests::tool::run(std::process::Command::new("openssl").args([
+                "s_client",
+                "-connect",
+                &address,
+                "-servername",
+                host,
+                version,
+            ]));
             let list = out.out.split_once("Acceptable client certificate CA names");
             let list = list.map_or("", |(_, rest)| rest.split("Requested").next().unwrap());
             for name in ours.iter().chain(&others) {
-                assert_eq!(list.contains(name), expected.contains(name), "{host} {version}: {out:?}");
+                assert_eq!(
+                    list.contains(name),
+                    expected.contains(name),
+                    "{host} {version}: {out:?}"
+                );
             }
         }
     }

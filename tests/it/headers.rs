@@ -35,7 +35,10 @@ async fn the_origin_is_told_who_asks() {
         ("x-forwarded-for", json!(["127.0.0.1"])),
         ("x-forwarded-proto", json!(["https"])),
         ("x-forwarded-host", json!(["api.example.test"])),
-        ("forwarded", json!(["for=127.0.0.1;host=\"api.example.test\";proto=https"])),
+        (
+            "forwarded",
+            json!(["for=127.0.0.1;host=\"api.example.test\";proto=https"]),
+        ),
         ("via", json!(["1.0 fred", "1.1 postern"])),
         ("x-request-id", json!([answer.header("x-request-id")])),
         ("host", json!(["api.example.test"])),
@@ -46,10 +49,26 @@ async fn the_origin_is_told_who_asks() {
         assert_eq!(headers[name], expected, "{name}");
     }
     assert_eq!(answer.header("x-request-id").len(), 32);
-    let over_http2 = client.http2().await.unwrap().get("/y").await.unwrap().json();
+    let over_http2 = client
+        .http2()
+        .await
+        .unwrap()
+        .get("/y")
+        .await
+        .unwrap()
+        .json();
     assert_eq!(over_http2["headers"]["via"], json!(["2 postern"]));
     assert_eq!(over_http2["headers"]["host"], json!(["api.example.test"]));
-    drop(gateway.admin.call("PUT", "/postern/v1/sysctl/forward.x_forwarded", &json!({ "value": "off" })).result());
+    drop(
+        gateway
+            .admin
+            .call(
+                "PUT",
+                "/postern/v1/sysctl/forward.x_forwarded",
+                &json!({ "value": "off" }),
+            )
+            .result(),
+    );
     let without = client.get("/z").await.unwrap().json();
     assert_eq!(without["headers"].get("x-forwarded-for"), None);
 }
@@ -58,11 +77,23 @@ async fn the_origin_is_told_who_asks() {
 async fn a_host_header_of_the_origins_own() {
     let origin = Origin::echo();
     let gateway = Setup::new()
-        .host_with("api.example.test", "off", &json!({ "url": origin.url(), "host_header": "inner.test" }))
+        .host_with(
+            "api.example.test",
+            "off",
+            &json!({ "url": origin.url(), "host_header": "inner.test" }),
+        )
         .start();
-    let seen = gateway.client("api.example.test").get("/").await.unwrap().json();
+    let seen = gateway
+        .client("api.example.test")
+        .get("/")
+        .await
+        .unwrap()
+        .json();
     assert_eq!(seen["headers"]["host"], json!(["inner.test"]));
-    assert_eq!(seen["headers"]["x-forwarded-host"], json!(["api.example.test"]));
+    assert_eq!(
+        seen["headers"]["x-forwarded-host"],
+        json!(["api.example.test"])
+    );
 }
 
 /// Spellings by which origins behind other gateways recognise a verified client.
@@ -107,7 +138,13 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
             let mixed: String = claim
                 .chars()
                 .enumerate()
-                .map(|(i, c)| if i % 2 == 0 { c.to_ascii_lowercase() } else { c.to_ascii_uppercase() })
+                .map(|(i, c)| {
+                    if i % 2 == 0 {
+                        c.to_ascii_lowercase()
+                    } else {
+                        c.to_ascii_uppercase()
+                    }
+                })
                 .collect();
             for name in [
                 (*claim).to_owned(),
@@ -118,7 +155,10 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
                 claim.replacen('-', "_", 1),
                 mixed,
             ] {
-                for nominated in ["", "Connection: x-forwarded-for, cf-cert-verified, client-cert\r\n"] {
+                for nominated in [
+                    "",
+                    "Connection: x-forwarded-for, cf-cert-verified, client-cert\r\n",
+                ] {
                     raw.write(format!(
                         "GET /{count} HTTP/1.1\r\nHost: {host}\r\n{nominated}{name}: forged\r\n{name}: true\r\n\r\n"
                     ))
@@ -127,9 +167,17 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
                     assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
                     let seen: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
                     assert!(!seen.to_string().contains("forged"), "{name}: {seen}");
-                    let told = if host.starts_with("api") { json!(["false"]) } else { json!(null) };
+                    let told = if host.starts_with("api") {
+                        json!(["false"])
+                    } else {
+                        json!(null)
+                    };
                     assert_eq!(seen["headers"]["cf-cert-verified"], told, "{name}: {seen}");
-                    assert_eq!(seen["headers"]["x-forwarded-for"], json!(["127.0.0.1"]), "{name}");
+                    assert_eq!(
+                        seen["headers"]["x-forwarded-for"],
+                        json!(["127.0.0.1"]),
+                        "{name}"
+                    );
                     count += 1;
                 }
             }
@@ -141,7 +189,9 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hop_by_hop_headers_stay_on_their_hop() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let mut http1 = gateway.client("api.example.test").http1().await.unwrap();
     let mut request = Request::get("/x").body(body("")).unwrap();
     for (name, value) in [
@@ -156,17 +206,31 @@ async fn hop_by_hop_headers_stay_on_their_hop() {
         ("x-public", "yes"),
     ] {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        request.headers_mut().append(name, HeaderValue::from_static(value));
+        request
+            .headers_mut()
+            .append(name, HeaderValue::from_static(value));
     }
     let seen = http1.send(request).await.unwrap().json();
-    for name in ["x-private", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade", "connection"] {
+    for name in [
+        "x-private",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "upgrade",
+        "connection",
+    ] {
         assert_eq!(seen["headers"].get(name), None, "{name}: {seen}");
     }
     assert_eq!(seen["headers"]["te"], json!(["trailers"]));
     assert_eq!(seen["headers"]["x-public"], json!(["yes"]));
 
     let answer = http1.get("/rude").await.unwrap();
-    for name in ["x-private", "keep-alive", "proxy-authenticate", "connection"] {
+    for name in [
+        "x-private",
+        "keep-alive",
+        "proxy-authenticate",
+        "connection",
+    ] {
         assert_eq!(answer.header(name), "", "{name}");
     }
     assert_eq!(answer.header("x-public"), "yes");

@@ -7,7 +7,9 @@ use tests::client::body;
 use tests::{Gateway, Origin, Setup};
 
 fn gateway(origin: &Origin) -> Gateway {
-    Setup::new().host("api.example.test", "off", &origin.url()).start()
+    Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start()
 }
 
 fn request(method: &str, path: &str, rest: &str) -> String {
@@ -35,7 +37,11 @@ async fn pipelined_requests_are_answered_in_order() {
     for index in 0..10 {
         all.push_str(&request("GET", &format!("/p/{index}"), ""));
         let text = format!("body {index}");
-        all.push_str(&request("POST", &format!("/p/{index}"), &format!("Content-Length: {}\r\n", text.len())));
+        all.push_str(&request(
+            "POST",
+            &format!("/p/{index}"),
+            &format!("Content-Length: {}\r\n", text.len()),
+        ));
         all.push_str(&text);
     }
     raw.write(&all).await;
@@ -60,7 +66,10 @@ async fn head_has_the_head_and_nothing_else() {
     raw.write(request("HEAD", "/source/1000", "")).await;
     raw.write(request("GET", "/after", "")).await;
     let head = raw.message_to("HEAD").await.unwrap();
-    assert_eq!((head.status(), head.header("content-length")), (200, "1000"));
+    assert_eq!(
+        (head.status(), head.header("content-length")),
+        (200, "1000")
+    );
     let after = raw.message().await.unwrap();
     assert!(after.text().contains("/after"), "{}", after.text());
     // And the origin connection was fit for use again.
@@ -72,12 +81,20 @@ async fn continue_is_said_before_the_body() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write(request("POST", "/sink", "Content-Length: 5\r\nExpect: 100-continue\r\n")).await;
+    raw.write(request(
+        "POST",
+        "/sink",
+        "Content-Length: 5\r\nExpect: 100-continue\r\n",
+    ))
+    .await;
     let go_on = raw.message().await.unwrap();
     assert_eq!(go_on.status(), 100, "{}", go_on.head);
     raw.write("12345").await;
     let answer = raw.message().await.unwrap();
-    assert_eq!((answer.status(), answer.text().as_str()), (200, r#"{"received":5}"#));
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (200, r#"{"received":5}"#)
+    );
     assert_eq!(origin.requests()[0]["headers"].get("expect"), None);
 }
 
@@ -85,13 +102,20 @@ async fn continue_is_said_before_the_body() {
 async fn a_blocked_upload_is_not_asked_for() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);
-    let _rule = gateway.rule(&json!({ "action": "block", "expression": r#"http.request.uri.path eq "/no""# }));
+    let _rule = gateway
+        .rule(&json!({ "action": "block", "expression": r#"http.request.uri.path eq "/no""# }));
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write(request("POST", "/no", "Content-Length: 5000000\r\nExpect: 100-continue\r\n")).await;
+    raw.write(request(
+        "POST",
+        "/no",
+        "Content-Length: 5000000\r\nExpect: 100-continue\r\n",
+    ))
+    .await;
     assert_eq!(raw.message().await.unwrap().status(), 403, "and not 100");
     // Without Expect the body is on its way already; the answer must get through all the same.
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write(request("POST", "/no", "Content-Length: 500000\r\n")).await;
+    raw.write(request("POST", "/no", "Content-Length: 500000\r\n"))
+        .await;
     raw.write(vec![0; 500_000]).await;
     assert_eq!(raw.message().await.unwrap().status(), 403);
     assert!(origin.requests().is_empty());
@@ -102,25 +126,46 @@ async fn chunks_and_trailers_cross_both_ways() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    let head = request("POST", "/mirror", "Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: x-sum, x-client-cert\r\n");
+    let head = request(
+        "POST",
+        "/mirror",
+        "Transfer-Encoding: chunked\r\nTE: trailers\r\nTrailer: x-sum, x-client-cert\r\n",
+    );
     raw.write(&head).await;
     raw.write("6;extension=1\r\nhello \r\n").await;
-    raw.write("5\r\nworld\r\n0\r\nX-Sum: 42\r\nX-Client-Cert: forged\r\nHost: evil.test\r\n\r\n").await;
+    raw.write("5\r\nworld\r\n0\r\nX-Sum: 42\r\nX-Client-Cert: forged\r\nHost: evil.test\r\n\r\n")
+        .await;
     let answer = raw.message().await.unwrap();
-    assert_eq!((answer.status(), answer.text().as_str()), (200, "hello world"), "{answer:?}");
+    assert_eq!(
+        (answer.status(), answer.text().as_str()),
+        (200, "hello world"),
+        "{answer:?}"
+    );
     let seen = &origin.requests()[0];
     assert_eq!(seen["headers"]["te"], json!(["trailers"]), "{seen}");
     // A response without a length comes in chunks, whole.
     raw.write(request("GET", "/chunked/100000", "")).await;
     let answer = raw.message().await.unwrap();
-    assert_eq!((answer.header("transfer-encoding"), answer.body.len()), ("chunked", 100_000));
+    assert_eq!(
+        (answer.header("transfer-encoding"), answer.body.len()),
+        ("chunked", 100_000)
+    );
     // The request's trailers, as the origin got them.
-    raw.write(request("POST", "/t", "Transfer-Encoding: chunked\r\nTrailer: x-sum\r\n")).await;
-    raw.write("1\r\nx\r\n0\r\nX-Sum: 42\r\nX-Client-Cert: forged\r\nHost: evil.test\r\n\r\n").await;
+    raw.write(request(
+        "POST",
+        "/t",
+        "Transfer-Encoding: chunked\r\nTrailer: x-sum\r\n",
+    ))
+    .await;
+    raw.write("1\r\nx\r\n0\r\nX-Sum: 42\r\nX-Client-Cert: forged\r\nHost: evil.test\r\n\r\n")
+        .await;
     let answer = raw.message().await.unwrap();
     let seen: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let trailers = seen["trailers"].as_object().unwrap();
-    assert!(!trailers.contains_key("x-client-cert") && !trailers.contains_key("host"), "{seen}");
+    assert!(
+        !trailers.contains_key("x-client-cert") && !trailers.contains_key("host"),
+        "{seen}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,9 +173,14 @@ async fn an_old_client_gets_an_old_answer() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write("GET /chunked/70000 HTTP/1.0\r\nHost: api.example.test\r\n\r\n").await;
+    raw.write("GET /chunked/70000 HTTP/1.0\r\nHost: api.example.test\r\n\r\n")
+        .await;
     let answer = raw.message().await.unwrap();
-    assert_eq!(answer.header("transfer-encoding"), "", "HTTP/1.0 knows no chunks");
+    assert_eq!(
+        answer.header("transfer-encoding"),
+        "",
+        "HTTP/1.0 knows no chunks"
+    );
     assert_eq!(answer.body.len(), 70_000);
 }
 
@@ -140,7 +190,8 @@ async fn statuses_without_a_body() {
     let gateway = gateway(&origin);
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
     for status in [204, 304, 200, 404, 503] {
-        raw.write(request("GET", &format!("/status/{status}"), "")).await;
+        raw.write(request("GET", &format!("/status/{status}"), ""))
+            .await;
         assert_eq!(raw.message().await.unwrap().status(), status);
     }
 }
@@ -148,14 +199,19 @@ async fn statuses_without_a_body() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gibibyte_each_way_stays_out_of_memory() {
     // A debug build would need minutes for a whole one.
-    const BYTES: u64 = if cfg!(debug_assertions) { 1 << 28 } else { 1 << 30 };
+    const BYTES: u64 = if cfg!(debug_assertions) {
+        1 << 28
+    } else {
+        1 << 30
+    };
     let origin = Origin::echo();
     let gateway = gateway(&origin);
     let client = gateway.client("api.example.test");
     assert_eq!(client.get("/warm").await.unwrap().status, 200);
     let before = gateway.resident_kib();
     let mut raw = client.raw().await.unwrap();
-    raw.write(request("GET", &format!("/source/{BYTES}"), "")).await;
+    raw.write(request("GET", &format!("/source/{BYTES}"), ""))
+        .await;
     let mut left = BYTES;
     let head = raw.message_to("HEAD").await.unwrap();
     assert_eq!(head.header("content-length"), BYTES.to_string());
@@ -166,7 +222,12 @@ async fn a_gibibyte_each_way_stays_out_of_memory() {
         left -= part.len() as u64;
         most = most.max(gateway.resident_kib());
     }
-    raw.write(request("POST", "/sink", &format!("Content-Length: {BYTES}\r\n"))).await;
+    raw.write(request(
+        "POST",
+        "/sink",
+        &format!("Content-Length: {BYTES}\r\n"),
+    ))
+    .await;
     let part = vec![b'x'; 16 << 20];
     for _ in 0..BYTES / part.len() as u64 {
         raw.write(&part).await;
@@ -178,7 +239,10 @@ async fn a_gibibyte_each_way_stays_out_of_memory() {
     assert!(grown < 16 * 1024, "the gateway grew by {grown} KiB");
     let record = gateway.request_record("/sink");
     assert_eq!(record["bytes_received"], BYTES);
-    assert_eq!(gateway.request_record(&format!("/source/{BYTES}"))["bytes_sent"], BYTES);
+    assert_eq!(
+        gateway.request_record(&format!("/source/{BYTES}"))["bytes_sent"],
+        BYTES
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,7 +261,11 @@ async fn a_client_that_does_not_read_fills_no_memory() {
         lazy.push(raw);
     }
     for _ in 0..50 {
-        assert_eq!(client.get("/busy").await.unwrap().status, 200, "others are served");
+        assert_eq!(
+            client.get("/busy").await.unwrap().status,
+            200,
+            "others are served"
+        );
     }
     let grown = gateway.resident_kib().saturating_sub(before);
     assert!(grown < 64 * 1024, "the gateway grew by {grown} KiB");
@@ -208,13 +276,20 @@ async fn websockets_become_tunnels() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write(request("GET", "/socket", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n")).await;
+    raw.write(request(
+        "GET",
+        "/socket",
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+    ))
+    .await;
     let answer = raw.message().await.unwrap();
     assert_eq!(answer.status(), 101, "{}", answer.head);
     assert!(answer.header("upgrade").eq_ignore_ascii_case("websocket"));
     assert_eq!(raw.take(22).await, b"hello from the origin\n");
     for size in [1, 100, 100_000] {
-        let sent: Vec<u8> = (0..size).map(|index| u8::try_from(index % 251).unwrap()).collect();
+        let sent: Vec<u8> = (0..size)
+            .map(|index| u8::try_from(index % 251).unwrap())
+            .collect();
         raw.write(&sent).await;
         assert_eq!(raw.take(size).await, sent);
     }
@@ -229,7 +304,8 @@ async fn websockets_become_tunnels() {
 async fn a_tunnel_opens_only_when_the_rules_and_the_origin_agree() {
     let origin = Origin::saying(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno", false);
     let gateway = gateway(&origin);
-    let _rule = gateway.rule(&json!({ "action": "block", "expression": r#"http.request.uri.path eq "/no""# }));
+    let _rule = gateway
+        .rule(&json!({ "action": "block", "expression": r#"http.request.uri.path eq "/no""# }));
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
     raw.write(request("GET", "/no", upgrade)).await;
@@ -242,7 +318,10 @@ async fn a_tunnel_opens_only_when_the_rules_and_the_origin_agree() {
     assert_eq!(raw.message().await.unwrap().status(), 403, "judged");
     // h2c inside TLS is a way around rules.
     let echo = Origin::echo();
-    gateway.change_host("api.example.test", &json!({ "origin": { "url": echo.url() } }));
+    gateway.change_host(
+        "api.example.test",
+        &json!({ "origin": { "url": echo.url() } }),
+    );
     raw.write(request("GET", "/h2c", "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n")).await;
     let answer = raw.message().await.unwrap();
     assert_eq!(answer.status(), 200);
@@ -262,7 +341,11 @@ async fn the_limit_of_requests_ends_a_connection_in_good_order() {
     for index in 0..3 {
         let answer = http1.get("/x").await.unwrap();
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("connection") == "close", index == 2, "{index}");
+        assert_eq!(
+            answer.header("connection") == "close",
+            index == 2,
+            "{index}"
+        );
     }
     http1.closed().await;
     let http2 = client.http2().await.unwrap();
@@ -274,7 +357,10 @@ async fn the_limit_of_requests_ends_a_connection_in_good_order() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_response_may_come_before_the_upload_is_over() {
-    let origin = Origin::saying(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nless", true);
+    let origin = Origin::saying(
+        b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nless",
+        true,
+    );
     let gateway = gateway(&origin);
     let mut http1 = gateway.client("api.example.test").http1().await.unwrap();
     let request = Request::post("/upload").header("host", "api.example.test");

@@ -10,7 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
 fn gateway(origin: &Origin) -> Gateway {
-    Setup::new().host("api.example.test", "off", &origin.url()).start()
+    Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start()
 }
 
 /// A body that a test writes while the request is under way.
@@ -82,23 +84,37 @@ async fn a_streaming_call_goes_both_ways_at_once() {
     let http2 = Origin::echo_http2();
     let gateway = Setup::new()
         .host("one.example.test", "off", &http1.url())
-        .host_with("two.example.test", "off", &json!({ "url": http2.url(), "protocol": "http2" }))
+        .host_with(
+            "two.example.test",
+            "off",
+            &json!({ "url": http2.url(), "protocol": "http2" }),
+        )
         .start();
     for host in ["one.example.test", "two.example.test"] {
         let connection = gateway.client(host).http2().await.unwrap();
         let (feed, content) = fed();
         let mut request = connection.request("/mirror/echo.Echo/Chat", content);
         *request.method_mut() = http::Method::POST;
-        request.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
-        request.headers_mut().insert("te", "trailers".parse().unwrap());
-        feed.send(Frame::data(Bytes::from_static(b"\0\0\0\0\x01a"))).await.unwrap();
+        request
+            .headers_mut()
+            .insert("content-type", "application/grpc".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("te", "trailers".parse().unwrap());
+        feed.send(Frame::data(Bytes::from_static(b"\0\0\0\0\x01a")))
+            .await
+            .unwrap();
         let mut response = connection.begin(request).await.unwrap();
         assert_eq!(response.status(), 200, "{host}");
         // Each message comes back before the next one is sent: nothing is held back.
         for index in 0..50_u8 {
             let sent = Bytes::from(vec![0, 0, 0, 0, 1, index]);
             let mut got = Vec::new();
-            let expected = if index == 0 { Bytes::from_static(b"\0\0\0\0\x01a") } else { sent.clone() };
+            let expected = if index == 0 {
+                Bytes::from_static(b"\0\0\0\0\x01a")
+            } else {
+                sent.clone()
+            };
             if index > 0 {
                 feed.send(Frame::data(sent)).await.unwrap();
             }
@@ -116,7 +132,10 @@ async fn a_streaming_call_goes_both_ways_at_once() {
         assert_eq!(end.trailers["grpc-status"], "0", "{host}");
         assert_eq!(end.trailers["x-mirrored"], "yes", "{host}");
         if host.starts_with("two") {
-            assert_eq!(end.trailers["x-sum"], "42", "the request's trailers reached the origin");
+            assert_eq!(
+                end.trailers["x-sum"], "42",
+                "the request's trailers reached the origin"
+            );
         }
     }
     assert_eq!(http2.requests()[0]["version"], "HTTP/2.0");
@@ -133,11 +152,18 @@ async fn limits_of_heads_are_kept() {
         .host("api.example.test", "off", &origin.url())
         .start();
     let http2 = gateway.client("api.example.test").http2().await.unwrap();
-    for (count, bytes, good) in [(10, 100, true), (1, 12_000, true), (1, 20_000, false), (40, 1_000, false)] {
+    for (count, bytes, good) in [
+        (10, 100, true),
+        (1, 12_000, true),
+        (1, 20_000, false),
+        (40, 1_000, false),
+    ] {
         let mut request = http2.request("/x", body(""));
         for index in 0..count {
             let name = http::HeaderName::from_bytes(format!("x-{index}").as_bytes()).unwrap();
-            request.headers_mut().insert(name, "a".repeat(bytes).parse().unwrap());
+            request
+                .headers_mut()
+                .insert(name, "a".repeat(bytes).parse().unwrap());
         }
         let outcome = http2.send(request).await;
         let status = outcome.as_ref().map_or(0, |answer| answer.status);
@@ -149,7 +175,11 @@ async fn limits_of_heads_are_kept() {
         }
     }
     assert_eq!(origin.requests().len(), 2);
-    let again = gateway.client("api.example.test").get("/after").await.unwrap();
+    let again = gateway
+        .client("api.example.test")
+        .get("/after")
+        .await
+        .unwrap();
     assert_eq!(again.status, 200);
 }
 
@@ -175,7 +205,11 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 /// Writes an attack, and answers the error code of the GOAWAY that ends it.
 async fn attack(gateway: &Gateway, frames: Vec<u8>) -> Option<u32> {
-    let (stream, _) = gateway.client("api.example.test").connect(b"\x02h2").await.unwrap();
+    let (stream, _) = gateway
+        .client("api.example.test")
+        .connect(b"\x02h2")
+        .await
+        .unwrap();
     let (mut read, mut write) = tokio::io::split(stream);
     let writer = tokio::spawn(async move {
         drop(write.write_all(PREFACE).await);
@@ -261,11 +295,19 @@ async fn attackers_are_thrown_out_and_others_are_served() {
 
 /// Writes frames and closes; answers how many requests reached anything.
 async fn attack_once(gateway: &Gateway, frames: Vec<u8>) -> usize {
-    let (mut stream, _) = gateway.client("api.example.test").connect(b"\x02h2").await.unwrap();
+    let (mut stream, _) = gateway
+        .client("api.example.test")
+        .connect(b"\x02h2")
+        .await
+        .unwrap();
     drop(stream.write_all(PREFACE).await);
     drop(stream.write_all(&frames).await);
     drop(stream.shutdown().await);
     let mut rest = Vec::new();
     drop(tests::wait::within("the end", stream.read_to_end(&mut rest)).await);
-    gateway.records().iter().filter(|line| line["path"] == "/attack" && line["status"] == 200).count()
+    gateway
+        .records()
+        .iter()
+        .filter(|line| line["path"] == "/attack" && line["status"] == 200)
+        .count()
 }

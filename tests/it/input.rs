@@ -45,13 +45,28 @@ async fn garbage_is_refused_and_recorded_once() {
         ("ones", vec![0xff; 600]),
         ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n".to_vec()),
         ("an alert", vec![21, 3, 1, 0, 2, 2, 40]),
-        ("application data", [&[23, 3, 3, 1, 0][..], &[7; 256]].concat()),
+        (
+            "application data",
+            [&[23, 3, 3, 1, 0][..], &[7; 256]].concat(),
+        ),
         ("an empty record", vec![22, 3, 1, 0, 0]),
-        ("a record that is too long", [&[22, 3, 1, 0xff, 0xff][..], &[1; 70_000]].concat()),
-        ("a ServerHello", [&[22, 3, 3, 0, 44, 2, 0, 0, 40, 3, 3][..], &[9; 60]].concat()),
-        ("a ClientHello of nonsense", [&[22, 3, 1, 0, 44, 1, 0, 0, 40, 3, 3][..], &[9; 60]].concat()),
+        (
+            "a record that is too long",
+            [&[22, 3, 1, 0xff, 0xff][..], &[1; 70_000]].concat(),
+        ),
+        (
+            "a ServerHello",
+            [&[22, 3, 3, 0, 44, 2, 0, 0, 40, 3, 3][..], &[9; 60]].concat(),
+        ),
+        (
+            "a ClientHello of nonsense",
+            [&[22, 3, 1, 0, 44, 1, 0, 0, 40, 3, 3][..], &[9; 60]].concat(),
+        ),
         ("SSLv2", vec![0x80, 0x2e, 1, 0, 2, 0, 0x15, 0, 0, 0, 0x10]),
-        ("the HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec()),
+        (
+            "the HTTP/2 preface",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        ),
     ];
     for (what, bytes) in garbage {
         let mut raw = tcp(gateway.address).await;
@@ -60,11 +75,25 @@ async fn garbage_is_refused_and_recorded_once() {
         let answer = raw.rest().await;
         assert!(!String::from_utf8_lossy(&answer).contains("200"), "{what}");
         let record = gateway.handshake_record(raw.local);
-        assert!(!record["reason"].as_str().unwrap().is_empty(), "{what}: {record}");
+        assert!(
+            !record["reason"].as_str().unwrap().is_empty(),
+            "{what}: {record}"
+        );
     }
-    assert_eq!(gateway.client("api.example.test").get("/").await.unwrap().status, 200);
+    assert_eq!(
+        gateway
+            .client("api.example.test")
+            .get("/")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     let records = gateway.records();
-    let mut clients: Vec<_> = records.iter().map(|line| line["client"].to_string()).collect();
+    let mut clients: Vec<_> = records
+        .iter()
+        .map(|line| line["client"].to_string())
+        .collect();
     let count = clients.len();
     clients.sort();
     clients.dedup();
@@ -75,15 +104,23 @@ async fn garbage_is_refused_and_recorded_once() {
 async fn hello() -> Vec<u8> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = tests::Authority::root("Nobody");
-    let client = tests::Client::new(listener.local_addr().unwrap(), "api.example.test", &authority);
+    let client = tests::Client::new(
+        listener.local_addr().unwrap(),
+        "api.example.test",
+        &authority,
+    );
     let attempt = tokio::spawn(async move { client.get("/").await.is_err() });
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut head = [0; 5];
-    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head).await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut head)
+        .await
+        .unwrap();
     let length = usize::from(u16::from_be_bytes([head[3], head[4]]));
     let mut hello = head.to_vec();
     hello.resize(5 + length, 0);
-    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello[5..]).await.unwrap();
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut hello[5..])
+        .await
+        .unwrap();
     drop(stream);
     assert!(attempt.await.unwrap());
     hello
@@ -109,10 +146,24 @@ async fn a_handshake_may_break_off_anywhere() {
         raw.write([*byte]).await;
     }
     assert_eq!(raw.take(1).await, [22], "a ServerHello");
-    assert_eq!(gateway.client("api.example.test").get("/after").await.unwrap().status, 200);
+    assert_eq!(
+        gateway
+            .client("api.example.test")
+            .get("/after")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     drop(raw);
     tests::wait::until("all records", || {
-        (gateway.records().iter().filter(|line| line["kind"] == "handshake").count() > cuts.len()).then_some(())
+        (gateway
+            .records()
+            .iter()
+            .filter(|line| line["kind"] == "handshake")
+            .count()
+            > cuts.len())
+        .then_some(())
     });
 }
 
@@ -122,10 +173,29 @@ async fn heads_have_limits() {
     let gateway = gateway(&origin);
     let head = |rest: String| format!("GET /big HTTP/1.1\r\nHost: api.example.test\r\n{rest}\r\n");
     for (what, request, statuses) in [
-        ("a large head that is allowed", head(format!("X: {}\r\n", "a".repeat(8_000))), &[200][..]),
-        ("a larger head", head(format!("X: {}\r\n", "a".repeat(40_000))), &[431]),
-        ("many headers", head((0..200).map(|i| format!("X-{i}: a\r\n")).collect()), &[431]),
-        ("a long target", format!("GET /{} HTTP/1.1\r\nHost: api.example.test\r\n\r\n", "a".repeat(40_000)), &[431, 414]),
+        (
+            "a large head that is allowed",
+            head(format!("X: {}\r\n", "a".repeat(8_000))),
+            &[200][..],
+        ),
+        (
+            "a larger head",
+            head(format!("X: {}\r\n", "a".repeat(40_000))),
+            &[431],
+        ),
+        (
+            "many headers",
+            head((0..200).map(|i| format!("X-{i}: a\r\n")).collect()),
+            &[431],
+        ),
+        (
+            "a long target",
+            format!(
+                "GET /{} HTTP/1.1\r\nHost: api.example.test\r\n\r\n",
+                "a".repeat(40_000)
+            ),
+            &[431, 414],
+        ),
         ("a name that is none", head("na me: x\r\n".into()), &[400]),
         ("no name", head(": x\r\n".into()), &[400]),
         ("no colon", head("name\r\n".into()), &[400]),
@@ -152,18 +222,28 @@ async fn the_silent_and_the_slow_are_shown_out() {
     let idle_http2 = gateway.client("api.example.test").http2().await.unwrap();
     assert_eq!(idle_http2.get("/h2").await.unwrap().status, 200);
     let mut kept = gateway.client("api.example.test").raw().await.unwrap();
-    kept.write("GET /kept HTTP/1.1\r\nHost: api.example.test\r\n\r\n").await;
+    kept.write("GET /kept HTTP/1.1\r\nHost: api.example.test\r\n\r\n")
+        .await;
     assert_eq!(kept.message().await.unwrap().status(), 200);
     // Each of them is closed by the gateway; how long that takes is not measured.
     drop(silent.rest().await);
     drop(half_hello.rest().await);
     let said = slow.rest_text().await;
-    assert!(said.is_empty() || said.starts_with("HTTP/1.1 408"), "{said:?}");
+    assert!(
+        said.is_empty() || said.starts_with("HTTP/1.1 408"),
+        "{said:?}"
+    );
     assert!(idle.rest().await.is_empty());
     assert!(kept.rest().await.is_empty());
     idle_http2.closed().await;
-    assert_eq!(gateway.handshake_record(silent.local)["reason"], "handshake_timeout");
-    assert_eq!(gateway.handshake_record(half_hello.local)["reason"], "handshake_timeout");
+    assert_eq!(
+        gateway.handshake_record(silent.local)["reason"],
+        "handshake_timeout"
+    );
+    assert_eq!(
+        gateway.handshake_record(half_hello.local)["reason"],
+        "handshake_timeout"
+    );
     for stop in ["handshake_timeout", "header_timeout", "idle_timeout"] {
         tests::wait::until(stop, || {
             let text = gateway.admin.get("/metrics").body;
@@ -180,18 +260,33 @@ async fn an_upload_that_stops_is_not_waited_for() {
         .host("api.example.test", "off", &origin.url())
         .start();
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write("POST /stalled HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 10\r\n\r\n12345").await;
+    raw.write(
+        "POST /stalled HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 10\r\n\r\n12345",
+    )
+    .await;
     let answer = raw.message().await.unwrap();
     assert_eq!(answer.status(), 408, "{}", answer.head);
-    assert_eq!(gateway.request_record("/stalled")["error"], "client_stalled");
+    assert_eq!(
+        gateway.request_record("/stalled")["error"],
+        "client_stalled"
+    );
     // A client that goes away in the middle leaves a record too.
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write("POST /left HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 10\r\n\r\n12345").await;
+    raw.write("POST /left HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 10\r\n\r\n12345")
+        .await;
     raw.finish().await;
     drop(raw);
     let record = gateway.request_record("/left");
     assert_eq!(record["error"], "client_gone", "{record}");
-    assert_eq!(gateway.client("api.example.test").get("/").await.unwrap().status, 200);
+    assert_eq!(
+        gateway
+            .client("api.example.test")
+            .get("/")
+            .await
+            .unwrap()
+            .status,
+        200
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -199,11 +294,16 @@ async fn a_client_that_leaves_is_recorded() {
     let origin = Origin::echo();
     let gateway = gateway(&origin);
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write("GET /hold HTTP/1.1\r\nHost: api.example.test\r\n\r\n").await;
+    raw.write("GET /hold HTTP/1.1\r\nHost: api.example.test\r\n\r\n")
+        .await;
     origin.wait_held(1);
     drop(raw);
     let record = gateway.request_record("/hold");
-    assert_eq!((record["status"].as_u64(), record["error"].as_str()), (Some(499), Some("client_gone")), "{record}");
+    assert_eq!(
+        (record["status"].as_u64(), record["error"].as_str()),
+        (Some(499), Some("client_gone")),
+        "{record}"
+    );
     origin.release();
 }
 
@@ -227,13 +327,31 @@ async fn more_connections_than_allowed_are_closed() {
         assert!(raw.rest().await.is_empty());
     }
     for http1 in &mut open {
-        assert_eq!(http1.get("/x").await.unwrap().status, 200, "those inside are served");
+        assert_eq!(
+            http1.get("/x").await.unwrap().status,
+            200,
+            "those inside are served"
+        );
     }
     drop(open);
     tests::wait::until("room for one more", || {
-        gateway.admin.get("/metrics").body.contains("connections_open").then_some(())
+        gateway
+            .admin
+            .get("/metrics")
+            .body
+            .contains("connections_open")
+            .then_some(())
     });
     // Live: a larger limit lets the next one in.
-    drop(gateway.admin.call("PUT", "/postern/v1/sysctl/limit.connections", &json!({ "value": "100" })).result());
+    drop(
+        gateway
+            .admin
+            .call(
+                "PUT",
+                "/postern/v1/sysctl/limit.connections",
+                &json!({ "value": "100" }),
+            )
+            .result(),
+    );
     assert_eq!(client.get("/x").await.unwrap().status, 200);
 }

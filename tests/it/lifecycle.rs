@@ -31,10 +31,15 @@ async fn sigterm_finishes_what_was_begun() {
     idle.closed().await;
     idle_http2.closed().await;
     tests::wait::until("the listener to close", || {
-        std::net::TcpStream::connect(gateway.address).is_err().then_some(())
+        std::net::TcpStream::connect(gateway.address)
+            .is_err()
+            .then_some(())
     });
     let ready = gateway.admin.ask("GET", "/readyz", None);
-    assert!(ready.is_none_or(|reply| reply.status == 503), "a draining gateway is not ready");
+    assert!(
+        ready.is_none_or(|reply| reply.status == 503),
+        "a draining gateway is not ready"
+    );
     assert!(!gateway.has_ended(), "two requests are under way");
     origin.release();
     let (answer, mut busy) = one.await.unwrap();
@@ -56,7 +61,9 @@ async fn a_second_signal_ends_at_once() {
     let held = tokio::spawn(async move { client.get("/hold").await });
     origin.wait_held(1);
     gateway.signal("TERM");
-    tests::wait::until("the drain to begin", || gateway.stderr().contains("stopping").then_some(()));
+    tests::wait::until("the drain to begin", || {
+        gateway.stderr().contains("stopping").then_some(())
+    });
     assert!(!gateway.has_ended());
     gateway.signal("INT");
     assert!(gateway.wait().success(), "{}", gateway.stderr());
@@ -75,7 +82,11 @@ async fn a_drain_does_not_last_longer_than_it_may() {
     let held = tokio::spawn(async move { client.get("/hold").await });
     origin.wait_held(1);
     assert!(gateway.stop().success(), "{}", gateway.stderr());
-    assert!(gateway.stderr().contains("timeout.drain"), "{}", gateway.stderr());
+    assert!(
+        gateway.stderr().contains("timeout.drain"),
+        "{}",
+        gateway.stderr()
+    );
     assert!(held.await.unwrap().is_err());
     origin.release();
 }
@@ -83,12 +94,17 @@ async fn a_drain_does_not_last_longer_than_it_may() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let client = gateway.client("api.example.test");
     let mut live = client.http1().await.unwrap();
     assert_eq!(live.get("/x").await.unwrap().status, 200);
     let value = |key: &str| {
-        let setting = gateway.admin.get(&format!("/postern/v1/sysctl/{key}")).result();
+        let setting = gateway
+            .admin
+            .get(&format!("/postern/v1/sysctl/{key}"))
+            .result();
         setting["value"].as_str().unwrap().to_owned()
     };
     let said = |text: &str| {
@@ -101,14 +117,25 @@ async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
     gateway.configure(&[("timeout.idle", "44s"), ("timeout.headr", "5s")]);
     gateway.signal("HUP");
     said("stays as it was");
-    assert_eq!(value("timeout.idle"), "33s", "one error, and nothing changes");
+    assert_eq!(
+        value("timeout.idle"),
+        "33s",
+        "one error, and nothing changes"
+    );
     let told = gateway.stderr();
-    assert!(told.contains("timeout.headr") && told.contains("timeout.header"), "{told}");
+    assert!(
+        told.contains("timeout.headr") && told.contains("timeout.header"),
+        "{told}"
+    );
     assert!(told.contains("postern.conf:"), "{told}");
     gateway.configure(&[("workers", "1")]);
     gateway.signal("HUP");
     said("next start");
-    assert_eq!(live.get("/x").await.unwrap().status, 200, "connections live on");
+    assert_eq!(
+        live.get("/x").await.unwrap().status,
+        200,
+        "connections live on"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,11 +155,28 @@ async fn a_restart_finds_everything() {
         assert_eq!(status.success(), how == "TERM");
         gateway.start();
         let api = gateway.client("api.example.test");
-        assert_eq!(api.clone().identity(&good).get("/x").await.unwrap().status, 200, "{how}");
-        assert_eq!(api.clone().identity(&good).get("/no").await.unwrap().status, 403, "{how}");
+        assert_eq!(
+            api.clone().identity(&good).get("/x").await.unwrap().status,
+            200,
+            "{how}"
+        );
+        assert_eq!(
+            api.clone().identity(&good).get("/no").await.unwrap().status,
+            403,
+            "{how}"
+        );
         let refused = api.clone().identity(&revoked).get("/x").await.unwrap_err();
         assert_eq!(refused.why, "certificate_revoked", "{how}");
-        assert_eq!(gateway.client("open.example.test").get("/x").await.unwrap().status, 200, "{how}");
+        assert_eq!(
+            gateway
+                .client("open.example.test")
+                .get("/x")
+                .await
+                .unwrap()
+                .status,
+            200,
+            "{how}"
+        );
     }
 }
 
@@ -142,7 +186,10 @@ async fn whatever_was_acknowledged_survives_a_kill() {
     let mut acknowledged = Vec::new();
     for round in 0..3 {
         let admin = gateway.admin.clone();
-        let path = format!("/postern/v1/zones/{}/client_certificates", gateway.zone_id(ZONE));
+        let path = format!(
+            "/postern/v1/zones/{}/client_certificates",
+            gateway.zone_id(ZONE)
+        );
         let writer = std::thread::spawn(move || {
             let mut done = Vec::new();
             for index in 0.. {
@@ -158,7 +205,10 @@ async fn whatever_was_acknowledged_survives_a_kill() {
         });
         let enough = 5 * (round + 1);
         tests::wait::until("some certificates", || {
-            let path = format!("/client/v4/zones/{}/client_certificates", gateway.zone_id(ZONE));
+            let path = format!(
+                "/client/v4/zones/{}/client_certificates",
+                gateway.zone_id(ZONE)
+            );
             let reply = gateway.admin.get(&path).json();
             (reply["result_info"]["total_count"].as_u64()? >= enough).then_some(())
         });
@@ -167,8 +217,15 @@ async fn whatever_was_acknowledged_survives_a_kill() {
         acknowledged.extend(writer.join().unwrap());
         gateway.start();
         for id in &acknowledged {
-            let path = format!("/client/v4/zones/{}/client_certificates/{id}", gateway.zone_id(ZONE));
-            assert_eq!(gateway.admin.get(&path).status, 200, "{id} was acknowledged");
+            let path = format!(
+                "/client/v4/zones/{}/client_certificates/{id}",
+                gateway.zone_id(ZONE)
+            );
+            assert_eq!(
+                gateway.admin.get(&path).status,
+                200,
+                "{id} was acknowledged"
+            );
         }
     }
     assert!(acknowledged.len() >= 5);
@@ -180,8 +237,14 @@ fn run(directory: &std::path::Path, config: &str) -> Outcome {
     let mut text = config.to_owned();
     for (key, value) in [
         ("listen", new_address().to_string()),
-        ("store.path", directory.join("store.redb").display().to_string()),
-        ("admin.socket", directory.join("admin.sock").display().to_string()),
+        (
+            "store.path",
+            directory.join("store.redb").display().to_string(),
+        ),
+        (
+            "admin.socket",
+            directory.join("admin.sock").display().to_string(),
+        ),
         ("log.access", "off".into()),
     ] {
         if !config.contains(key) {
@@ -191,7 +254,13 @@ fn run(directory: &std::path::Path, config: &str) -> Outcome {
     std::fs::write(&path, text).unwrap();
     // A gateway that starts after all must not hang the test.
     let mut command = Command::new("timeout");
-    tool::run(command.arg("20").arg(tool::postern()).args(["run", "--config"]).arg(&path))
+    tool::run(
+        command
+            .arg("20")
+            .arg(tool::postern())
+            .args(["run", "--config"])
+            .arg(&path),
+    )
 }
 
 #[test]
@@ -202,35 +271,106 @@ fn what_keeps_a_gateway_from_starting_is_said() {
     let locked = gateway.file("store.redb");
     let listening = gateway.file("admin.sock");
     for (what, config, code, words) in [
-        ("a misspelt key", "workers = 1\nlisten.adress = *:1".into(), 78, vec!["postern.conf:2:1", "listen.adress"]),
-        ("a bad value", "timeout.idle = soon".into(), 78, vec!["postern.conf:1:16", "soon"]),
-        ("a line that is none", "workers".into(), 78, vec!["postern.conf:1"]),
-        ("too many workers", "workers = 100000".into(), 78, vec!["postern.conf:1:11", "100000"]),
-        ("an admin address in the open", "admin.listen = 0.0.0.0:1".into(), 78, vec!["loopback"]),
-        ("a taken port", format!("listen = {taken}"), 1, vec![&*taken.to_string().leak(), "another process"]),
-        ("an address of nobody", "listen = 192.0.2.1:443".into(), 1, vec!["192.0.2.1"]),
-        ("a locked store", format!("store.path = {}", locked.display()), 1, vec!["store.redb"]),
-        ("a store in no directory", "store.path = /dev/null/x/store.redb".into(), 1, vec!["/dev/null/x"]),
-        ("a socket in use", format!("admin.socket = {}", listening.display()), 1, vec!["admin.sock"]),
-        ("a socket in no directory", "admin.socket = /dev/null/admin.sock".into(), 1, vec!["/dev/null"]),
-        ("an access log in no directory", "log.access = /dev/null/access.log".into(), 1, vec!["/dev/null/access.log"]),
+        (
+            "a misspelt key",
+            "workers = 1\nlisten.adress = *:1".into(),
+            78,
+            vec!["postern.conf:2:1", "listen.adress"],
+        ),
+        (
+            "a bad value",
+            "timeout.idle = soon".into(),
+            78,
+            vec!["postern.conf:1:16", "soon"],
+        ),
+        (
+            "a line that is none",
+            "workers".into(),
+            78,
+            vec!["postern.conf:1"],
+        ),
+        (
+            "too many workers",
+            "workers = 100000".into(),
+            78,
+            vec!["postern.conf:1:11", "100000"],
+        ),
+        (
+            "an admin address in the open",
+            "admin.listen = 0.0.0.0:1".into(),
+            78,
+            vec!["loopback"],
+        ),
+        (
+            "a taken port",
+            format!("listen = {taken}"),
+            1,
+            vec![&*taken.to_string().leak(), "another process"],
+        ),
+        (
+            "an address of nobody",
+            "listen = 192.0.2.1:443".into(),
+            1,
+            vec!["192.0.2.1"],
+        ),
+        (
+            "a locked store",
+            format!("store.path = {}", locked.display()),
+            1,
+            vec!["store.redb"],
+        ),
+        (
+            "a store in no directory",
+            "store.path = /dev/null/x/store.redb".into(),
+            1,
+            vec!["/dev/null/x"],
+        ),
+        (
+            "a socket in use",
+            format!("admin.socket = {}", listening.display()),
+            1,
+            vec!["admin.sock"],
+        ),
+        (
+            "a socket in no directory",
+            "admin.socket = /dev/null/admin.sock".into(),
+            1,
+            vec!["/dev/null"],
+        ),
+        (
+            "an access log in no directory",
+            "log.access = /dev/null/access.log".into(),
+            1,
+            vec!["/dev/null/access.log"],
+        ),
     ] {
         let directory = new_directory();
         let outcome = run(&directory, &config);
         assert_eq!(outcome.code, code, "starting with {what}: {outcome:?}");
         for word in words {
-            assert!(outcome.err.contains(word), "{what} should say `{word}`: {}", outcome.err);
+            assert!(
+                outcome.err.contains(word),
+                "{what} should say `{word}`: {}",
+                outcome.err
+            );
         }
         assert!(!outcome.err.contains("panicked"), "{what}: {}", outcome.err);
         std::fs::remove_dir_all(&directory).unwrap();
     }
-    assert_eq!(gateway.admin.get("/livez").status, 200, "the running one is unharmed");
+    assert_eq!(
+        gateway.admin.get("/livez").status,
+        200,
+        "the running one is unharmed"
+    );
 }
 
 #[test]
 fn a_damaged_store_is_neither_used_nor_overwritten() {
     for (what, damage) in [
-        ("nonsense", (|bytes: &mut Vec<u8>| *bytes = b"nonsense".to_vec()) as fn(&mut Vec<u8>)),
+        (
+            "nonsense",
+            (|bytes: &mut Vec<u8>| *bytes = b"nonsense".to_vec()) as fn(&mut Vec<u8>),
+        ),
         ("cut", |bytes| bytes.truncate(bytes.len() / 2)),
         ("zeroed", |bytes| bytes[..4096].fill(0)),
         ("empty directory entry", |bytes| *bytes = vec![0; 100]),
@@ -243,7 +383,11 @@ fn a_damaged_store_is_neither_used_nor_overwritten() {
         std::fs::write(&path, &bytes).unwrap();
         let outcome = run(&gateway.directory, "workers = 1");
         assert_eq!(outcome.code, 1, "{what}: {outcome:?}");
-        assert!(outcome.err.contains("store.redb"), "{what}: {}", outcome.err);
+        assert!(
+            outcome.err.contains("store.redb"),
+            "{what}: {}",
+            outcome.err
+        );
         assert!(!outcome.err.contains("panicked"), "{what}: {}", outcome.err);
     }
     // The key that opens the CAs' keys is gone, or may be read by others.

@@ -6,18 +6,18 @@
     reason = "this is a test binary: a panic is a failed test, with its place"
 )]
 
+mod cli;
 mod handshake;
-mod resumption;
-mod names;
-mod rules;
-mod revocation;
-mod paths;
 mod headers;
 mod http1;
 mod http2;
-mod origins;
 mod input;
 mod lifecycle;
+mod names;
 mod observe;
-mod cli;
+mod origins;
+mod paths;
+mod resumption;
+mod revocation;
+mod rules;
 mod tools;

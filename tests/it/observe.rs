@@ -7,7 +7,8 @@ use tests::{Authority, Gateway, Origin, Setup};
 /// The value of the first sample whose line starts with `name` and holds every one of `labels`.
 fn sample(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
     let line = text.lines().find(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with(['{', ' ']))
             && labels.iter().all(|label| line.contains(label))
     })?;
     line.rsplit(' ').next()?.parse().ok()
@@ -15,14 +16,21 @@ fn sample(text: &str, name: &str, labels: &[&str]) -> Option<f64> {
 
 /// Checks what OpenMetrics 1.0 asks of a text.
 fn check(text: &str) {
-    assert!(text.ends_with("# EOF\n"), "{}", &text[text.len().saturating_sub(200)..]);
+    assert!(
+        text.ends_with("# EOF\n"),
+        "{}",
+        &text[text.len().saturating_sub(200)..]
+    );
     let mut families: Vec<(String, String)> = Vec::new();
     for line in text.lines() {
         if let Some(meta) = line.strip_prefix("# ") {
             let mut words = meta.splitn(3, ' ');
             match (words.next(), words.next(), words.next()) {
                 (Some("TYPE"), Some(name), Some(kind)) => {
-                    assert!(families.iter().all(|(known, _)| known != name), "{name} comes twice");
+                    assert!(
+                        families.iter().all(|(known, _)| known != name),
+                        "{name} comes twice"
+                    );
                     families.push((name.into(), kind.into()));
                 }
                 (Some("HELP" | "UNIT"), Some(_), Some(_)) | (Some("EOF"), None, None) => {}
@@ -31,7 +39,9 @@ fn check(text: &str) {
             continue;
         }
         let name = line.split(['{', ' ']).next().unwrap();
-        let family = families.last().unwrap_or_else(|| panic!("{line} is of no family"));
+        let family = families
+            .last()
+            .unwrap_or_else(|| panic!("{line} is of no family"));
         let suffix = name.strip_prefix(family.0.as_str());
         let suffix = suffix.unwrap_or_else(|| panic!("{line} is not of {}", family.0));
         let good = match family.1.as_str() {
@@ -49,7 +59,14 @@ fn check(text: &str) {
 
 fn metrics(gateway: &Gateway) -> String {
     let reply = gateway.admin.get("/metrics");
-    assert!(reply.head.to_lowercase().contains("application/openmetrics-text"), "{}", reply.head);
+    assert!(
+        reply
+            .head
+            .to_lowercase()
+            .contains("application/openmetrics-text"),
+        "{}",
+        reply.head
+    );
     check(&reply.body);
     reply.body
 }
@@ -71,7 +88,14 @@ async fn metrics_are_openmetrics_and_move() {
         assert_eq!(client.get("/no").await.unwrap().status, 403);
     }
     let stranger = Authority::root("Stranger").client("x");
-    assert!(gateway.client("api.example.test").identity(&stranger).get("/").await.is_err());
+    assert!(
+        gateway
+            .client("api.example.test")
+            .identity(&stranger)
+            .get("/")
+            .await
+            .is_err()
+    );
     let names: Vec<String> = metrics(&gateway)
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ").map(ToOwned::to_owned))
@@ -86,12 +110,23 @@ async fn metrics_are_openmetrics_and_move() {
             .sum();
         (requests >= 10.0).then_some(text)
     });
-    assert!(text.contains("unknown_ca"), "the failed handshake has its reason");
+    assert!(
+        text.contains("unknown_ca"),
+        "the failed handshake has its reason"
+    );
     for stage in ["handshake_full", "rules", "origin_first_byte"] {
         let count = text.lines().find(|line| {
-            line.contains("_count{") && line.contains(host) && line.contains(&format!("\"{stage}\""))
+            line.contains("_count{")
+                && line.contains(host)
+                && line.contains(&format!("\"{stage}\""))
         });
-        let count: f64 = count.unwrap_or_else(|| panic!("no {stage}")).rsplit(' ').next().unwrap().parse().unwrap();
+        let count: f64 = count
+            .unwrap_or_else(|| panic!("no {stage}"))
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(count >= 7.0, "{stage}: {count}");
     }
     let total = sample(&text, "postern_request_duration_seconds_count", &[host]);
@@ -113,14 +148,29 @@ async fn health_tells_apart_alive_and_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_line_of_the_access_log_is_json_whatever_clients_say() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "request", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .start();
     let spec = tests::pki::Spec::client("evil\r\n\u{202e}\"}{\"status\":200 \u{7}");
     let odd = gateway.authority(ZONE).issue(&spec);
-    let mut raw = gateway.client("api.example.test").identity(&odd).raw().await.unwrap();
-    raw.write("GET /%0d%0a%22%7d?q=%0a HTTP/1.1\r\nHost: api.example.test\r\nUser-Agent: \"\\x\t\r\n\r\n").await;
+    let mut raw = gateway
+        .client("api.example.test")
+        .identity(&odd)
+        .raw()
+        .await
+        .unwrap();
+    raw.write(
+        "GET /%0d%0a%22%7d?q=%0a HTTP/1.1\r\nHost: api.example.test\r\nUser-Agent: \"\\x\t\r\n\r\n",
+    )
+    .await;
     drop(raw.message().await.unwrap());
     let device = gateway.authority(ZONE).client("device");
-    let answer = gateway.client("api.example.test").identity(&device).get("/plain").await.unwrap();
+    let answer = gateway
+        .client("api.example.test")
+        .identity(&device)
+        .get("/plain")
+        .await
+        .unwrap();
     let record = gateway.request_record("/plain");
     for (field, expected) in [
         ("/kind", Value::from("request")),
@@ -140,24 +190,36 @@ async fn every_line_of_the_access_log_is_json_whatever_clients_say() {
         assert_eq!(record.pointer(field), Some(&expected), "{field}: {record}");
     }
     for stage in ["rules", "origin_first_byte", "total"] {
-        assert!(record["seconds"][stage].as_f64().is_some_and(|time| time >= 0.0), "{stage}: {record}");
+        assert!(
+            record["seconds"][stage]
+                .as_f64()
+                .is_some_and(|time| time >= 0.0),
+            "{stage}: {record}"
+        );
     }
     // `records` has parsed every line by now; the file holds no character that moves a terminal.
     let text = std::fs::read_to_string(gateway.file("access.log")).unwrap();
-    assert!(!text.contains(['\r', '\u{202e}', '\u{7}', '\u{1b}']), "{text}");
+    assert!(
+        !text.contains(['\r', '\u{202e}', '\u{7}', '\u{1b}']),
+        "{text}"
+    );
     assert!(gateway.records().len() >= 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_access_log_can_be_rotated() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let client = gateway.client("api.example.test");
     assert_eq!(client.get("/before").await.unwrap().status, 200);
     drop(gateway.request_record("/before"));
     std::fs::rename(gateway.file("access.log"), gateway.file("access.log.1")).unwrap();
     gateway.signal("USR1");
-    tests::wait::until("a new file", || gateway.file("access.log").exists().then_some(()));
+    tests::wait::until("a new file", || {
+        gateway.file("access.log").exists().then_some(())
+    });
     assert_eq!(client.get("/after").await.unwrap().status, 200);
     drop(gateway.request_record("/after"));
     let old = std::fs::read_to_string(gateway.file("access.log.1")).unwrap();

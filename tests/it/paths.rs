@@ -6,12 +6,16 @@ use std::sync::{Arc, Mutex};
 use tests::{Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const RULE: &str = r#"http.request.uri.path eq "/admin" or starts_with(http.request.uri.path, "/admin/")"#;
+const RULE: &str =
+    r#"http.request.uri.path eq "/admin" or starts_with(http.request.uri.path, "/admin/")"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_spelling_of_a_path_gets_around_a_rule() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).block(RULE).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .block(RULE)
+        .start();
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
     for (target, expected) in [
         ("/admin", Err(403)),
@@ -57,8 +61,13 @@ async fn no_spelling_of_a_path_gets_around_a_rule() {
         ("https://api.example.test", Ok("/")),
     ] {
         let count = origin.requests().len();
-        raw.write(format!("GET {target} HTTP/1.1\r\nHost: api.example.test\r\n\r\n")).await;
-        let Some(answer) = raw.message().await else { panic!("{target}: no answer") };
+        raw.write(format!(
+            "GET {target} HTTP/1.1\r\nHost: api.example.test\r\n\r\n"
+        ))
+        .await;
+        let Some(answer) = raw.message().await else {
+            panic!("{target}: no answer")
+        };
         match expected {
             Ok(path) => {
                 assert_eq!(answer.status(), 200, "{target}: {}", answer.text());
@@ -66,7 +75,11 @@ async fn no_spelling_of_a_path_gets_around_a_rule() {
             }
             Err(status) => {
                 assert_eq!(answer.status(), status, "{target}: {}", answer.text());
-                assert_eq!(origin.requests().len(), count, "{target} reached the origin");
+                assert_eq!(
+                    origin.requests().len(),
+                    count,
+                    "{target} reached the origin"
+                );
             }
         }
         // What hyper itself refuses ends the connection.
@@ -102,34 +115,114 @@ fn recording() -> (Origin, Arc<Mutex<Vec<u8>>>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_could_be_two_requests_is_none() {
     let (origin, bytes) = recording();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: api.example.test\r\n\r\n";
     let chunked = format!("0\r\n\r\n{SMUGGLED}");
     let host = "Host: api.example.test\r\n";
     for (what, request) in [
-        ("two different CLs", format!("POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 0\r\n\r\n{SMUGGLED}")),
-        ("a list of CLs", format!("POST / HTTP/1.1\r\n{host}Content-Length: 5, 0\r\n\r\n{SMUGGLED}")),
-        ("negative CL", format!("POST / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n{SMUGGLED}")),
-        ("signed CL", format!("POST / HTTP/1.1\r\n{host}Content-Length: +5\r\n\r\n12345{SMUGGLED}")),
-        ("hex CL", format!("POST / HTTP/1.1\r\n{host}Content-Length: 0x5\r\n\r\n12345{SMUGGLED}")),
-        ("huge CL", format!("POST / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n{SMUGGLED}")),
-        ("space before the colon", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding : chunked\r\n\r\n{chunked}")),
-        ("folded TE", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding:\r\n chunked\r\n\r\n{chunked}")),
-        ("folded header", format!("POST / HTTP/1.1\r\n{host}X: a\r\n b\r\n\r\n{SMUGGLED}")),
-        ("unknown TE", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n\r\n{chunked}")),
-        ("chunked not last", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked, identity\r\n\r\n{chunked}")),
-        ("HTTP/1.0 with TE", format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n{chunked}")),
-        ("bare CR in a header", format!("GET / HTTP/1.1\r\n{host}X: a\rTransfer-Encoding: chunked\r\n\r\n{chunked}")),
-        ("NUL in a header", format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n{SMUGGLED}")),
-        ("NUL in the target", format!("GET /\0 HTTP/1.1\r\n{host}\r\n{SMUGGLED}")),
-        ("tab in the request line", format!("GET\t/\tHTTP/1.1\r\n{host}\r\n{SMUGGLED}")),
-        ("HTTP/2.0", format!("GET / HTTP/2.0\r\n{host}\r\n{SMUGGLED}")),
-        ("HTTP/1.2", format!("GET / HTTP/1.2\r\n{host}\r\n{SMUGGLED}")),
+        (
+            "two different CLs",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Content-Length: 5\r\nContent-Length: 0\r\n\r\n{SMUGGLED}"
+            ),
+        ),
+        (
+            "a list of CLs",
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 5, 0\r\n\r\n{SMUGGLED}"),
+        ),
+        (
+            "negative CL",
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n{SMUGGLED}"),
+        ),
+        (
+            "signed CL",
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: +5\r\n\r\n12345{SMUGGLED}"),
+        ),
+        (
+            "hex CL",
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 0x5\r\n\r\n12345{SMUGGLED}"),
+        ),
+        (
+            "huge CL",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Content-Length: 99999999999999999999\r\n\r\n{SMUGGLED}"
+            ),
+        ),
+        (
+            "space before the colon",
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding : chunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "folded TE",
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding:\r\n chunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "folded header",
+            format!("POST / HTTP/1.1\r\n{host}X: a\r\n b\r\n\r\n{SMUGGLED}"),
+        ),
+        (
+            "unknown TE",
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: xchunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "chunked not last",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked, identity\r\n\r\n{chunked}"
+            ),
+        ),
+        (
+            "HTTP/1.0 with TE",
+            format!("POST / HTTP/1.0\r\n{host}Transfer-Encoding: chunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "bare CR in a header",
+            format!("GET / HTTP/1.1\r\n{host}X: a\rTransfer-Encoding: chunked\r\n\r\n{chunked}"),
+        ),
+        (
+            "NUL in a header",
+            format!("GET / HTTP/1.1\r\n{host}X: a\0b\r\n\r\n{SMUGGLED}"),
+        ),
+        (
+            "NUL in the target",
+            format!("GET /\0 HTTP/1.1\r\n{host}\r\n{SMUGGLED}"),
+        ),
+        (
+            "tab in the request line",
+            format!("GET\t/\tHTTP/1.1\r\n{host}\r\n{SMUGGLED}"),
+        ),
+        (
+            "HTTP/2.0",
+            format!("GET / HTTP/2.0\r\n{host}\r\n{SMUGGLED}"),
+        ),
+        (
+            "HTTP/1.2",
+            format!("GET / HTTP/1.2\r\n{host}\r\n{SMUGGLED}"),
+        ),
         ("no version", format!("GET /\r\n{host}\r\n{SMUGGLED}")),
-        ("bad chunk size", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nxyz\r\n{SMUGGLED}")),
-        ("chunk size overflow", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\n12345\r\n{chunked}")),
-        ("chunk without its CRLF", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n5\r\n12345X\r\n{chunked}")),
-        ("chunk extension with a bare CR", format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n5;a\rb\r\n12345\r\n{chunked}")),
+        (
+            "bad chunk size",
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nxyz\r\n{SMUGGLED}"),
+        ),
+        (
+            "chunk size overflow",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n10000000000000005\r\n12345\r\n{chunked}"
+            ),
+        ),
+        (
+            "chunk without its CRLF",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n5\r\n12345X\r\n{chunked}"
+            ),
+        ),
+        (
+            "chunk extension with a bare CR",
+            format!(
+                "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n5;a\rb\r\n12345\r\n{chunked}"
+            ),
+        ),
     ] {
         bytes.lock().unwrap().clear();
         let mut raw = gateway.client("api.example.test").raw().await.unwrap();
@@ -137,18 +230,29 @@ async fn what_could_be_two_requests_is_none() {
         raw.finish().await;
         let answers = raw.rest_text().await;
         let reached = String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
-        assert!(!reached.contains("/smuggled"), "{what}: the origin saw {reached:?}");
-        assert!(answers.matches("HTTP/1.1 ").count() <= 1, "{what}: {answers:?}");
+        assert!(
+            !reached.contains("/smuggled"),
+            "{what}: the origin saw {reached:?}"
+        );
+        assert!(
+            answers.matches("HTTP/1.1 ").count() <= 1,
+            "{what}: {answers:?}"
+        );
         assert!(!answers.contains("200 OK"), "{what}: {answers:?}");
     }
     // A bare LF ends a line for hyper, as RFC 9112 §2.2 allows; what goes out has CRLF everywhere.
     bytes.lock().unwrap().clear();
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
-    raw.write("GET /lf HTTP/1.1\nHost: api.example.test\n\n").await;
+    raw.write("GET /lf HTTP/1.1\nHost: api.example.test\n\n")
+        .await;
     raw.finish().await;
     let _: String = raw.rest_text().await;
     let reached = String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
-    assert_eq!(reached.replace("\r\n", "").matches('\n').count(), 0, "{reached:?}");
+    assert_eq!(
+        reached.replace("\r\n", "").matches('\n').count(),
+        0,
+        "{reached:?}"
+    );
 }
 
 /// hyper takes the chunks for the body, as RFC 9112 §6.1 allows, and must then close: whoever
@@ -156,31 +260,49 @@ async fn what_could_be_two_requests_is_none() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_two_framings_is_one_request_and_the_last() {
     let (origin, bytes) = recording();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let (length, chunked) = ("Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n");
     for framing in [format!("{length}{chunked}"), format!("{chunked}{length}")] {
         bytes.lock().unwrap().clear();
         let mut raw = gateway.client("api.example.test").raw().await.unwrap();
         let smuggled = "GET /smuggled HTTP/1.1\r\nHost: api.example.test\r\n\r\n";
-        raw.write(format!("POST /a HTTP/1.1\r\nHost: api.example.test\r\n{framing}\r\n0\r\n\r\n{smuggled}")).await;
+        raw.write(format!(
+            "POST /a HTTP/1.1\r\nHost: api.example.test\r\n{framing}\r\n0\r\n\r\n{smuggled}"
+        ))
+        .await;
         let answers = raw.rest_text().await;
         let reached = String::from_utf8_lossy(&bytes.lock().unwrap()).to_lowercase();
         assert!(!reached.contains("/smuggled"), "{framing:?}: {reached:?}");
-        assert!(!(reached.contains("content-length: 5")), "{framing:?}: {reached:?}");
-        assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{framing:?}: {answers:?}");
+        assert!(
+            !(reached.contains("content-length: 5")),
+            "{framing:?}: {reached:?}"
+        );
+        assert_eq!(
+            answers.matches("HTTP/1.1 ").count(),
+            1,
+            "{framing:?}: {answers:?}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_two_equal_lengths_is_one_request() {
     let (origin, bytes) = recording();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
     raw.write("POST /a HTTP/1.1\r\nHost: api.example.test\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc").await;
     let answer = raw.message().await.unwrap();
     let reached = String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
     match answer.status() {
-        200 => assert_eq!(reached.to_lowercase().matches("content-length").count(), 1, "{reached}"),
+        200 => assert_eq!(
+            reached.to_lowercase().matches("content-length").count(),
+            1,
+            "{reached}"
+        ),
         status => assert_eq!((status, reached.as_str()), (400, "")),
     }
 }

@@ -8,7 +8,10 @@ use tests::{Client, Gateway, Identity, Origin, Setup};
 const ZONE: &str = tests::gateway::ZONE;
 
 fn versions(client: &Client) -> [(&'static str, Client); 2] {
-    [("TLSv1.2", client.clone().tls12()), ("TLSv1.3", client.clone().tls13())]
+    [
+        ("TLSv1.2", client.clone().tls12()),
+        ("TLSv1.3", client.clone().tls13()),
+    ]
 }
 
 /// Takes a ticket by making a request, and waits until it is there.
@@ -70,7 +73,11 @@ async fn a_ticket_of_one_host_is_worth_nothing_at_another() {
         ("off.example.test", None, "request.example.test"),
         ("off.example.test", None, "require.example.test"),
         ("request.example.test", None, "require.example.test"),
-        ("request.example.test", Some(&device), "require.example.test"),
+        (
+            "request.example.test",
+            Some(&device),
+            "require.example.test",
+        ),
         ("require.example.test", Some(&device), "second.example.test"),
         ("require.example.test", Some(&device), "require.other.test"),
         ("request.other.test", Some(&strange), "require.example.test"),
@@ -84,17 +91,27 @@ async fn a_ticket_of_one_host_is_worth_nothing_at_another() {
             let tickets = ticket(&first).await;
             // The thief has the ticket, but no certificate.
             let thief = gateway.client(to).resuming(&tickets);
-            let thief = if version == "TLSv1.2" { thief.tls12() } else { thief.tls13() };
+            let thief = if version == "TLSv1.2" {
+                thief.tls12()
+            } else {
+                thief.tls13()
+            };
             let path = format!("/stolen/{index}/{version}");
             match thief.http1().await {
-                Err(refused) => assert!(to.starts_with("require") || to.starts_with("second"), "{what}: {refused:?}"),
+                Err(refused) => assert!(
+                    to.starts_with("require") || to.starts_with("second"),
+                    "{what}: {refused:?}"
+                ),
                 Ok(mut connection) => {
                     assert!(!connection.resumed, "{what}: resumed");
                     let answer = connection.get(&path).await;
                     if to.starts_with("request") {
                         assert_eq!(answer.unwrap().status, 200, "{what}");
                         let record = gateway.request_record(&path);
-                        assert_eq!(record["client_cert"]["presented"], false, "{what}: {record}");
+                        assert_eq!(
+                            record["client_cert"]["presented"], false,
+                            "{what}: {record}"
+                        );
                     } else {
                         assert!(answer.is_err(), "{what}: {answer:?}");
                     }
@@ -104,18 +121,31 @@ async fn a_ticket_of_one_host_is_worth_nothing_at_another() {
     }
     let stolen = origin.requests().into_iter().filter(|seen| {
         seen["target"].as_str().unwrap().starts_with("/stolen/")
-            && seen["headers"]["x-forwarded-host"][0].as_str().unwrap().starts_with("re")
+            && seen["headers"]["x-forwarded-host"][0]
+                .as_str()
+                .unwrap()
+                .starts_with("re")
     });
     for seen in stolen {
-        assert_eq!(seen["headers"]["cf-cert-verified"], json!(["false"]), "{seen}");
+        assert_eq!(
+            seen["headers"]["cf-cert-verified"],
+            json!(["false"]),
+            "{seen}"
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_does_not_survive_a_stricter_mode() {
     let origin = Origin::echo();
-    for (before, after) in [("off", "require"), ("request", "require"), ("off", "request")] {
-        let gateway = Setup::new().host("api.example.test", before, &origin.url()).start();
+    for (before, after) in [
+        ("off", "require"),
+        ("request", "require"),
+        ("off", "request"),
+    ] {
+        let gateway = Setup::new()
+            .host("api.example.test", before, &origin.url())
+            .start();
         for (version, client) in versions(&gateway.client("api.example.test")) {
             gateway.change_host("api.example.test", &json!({ "mtls": before }));
             let tickets = ticket(&client).await;
@@ -141,7 +171,11 @@ async fn a_revoked_certificate_does_not_come_back_with_a_ticket() {
         for twelve in [true, false] {
             let (id, device) = gateway.certificate(ZONE, "device");
             let client = gateway.client(host).identity(&device);
-            let client = if twelve { client.tls12() } else { client.tls13() };
+            let client = if twelve {
+                client.tls12()
+            } else {
+                client.tls13()
+            };
             let tickets = ticket(&client).await;
             gateway.revoke(ZONE, &id);
             let what = format!("{host}, TLS 1.2: {twelve}");
@@ -156,13 +190,24 @@ async fn a_revoked_certificate_does_not_come_back_with_a_ticket() {
                 assert_eq!(outcome.unwrap().status, 200, "{what}");
                 let record = gateway.request_record(&path);
                 assert_eq!(record["client_cert"]["revoked"], true, "{what}: {record}");
-                assert_eq!(record["client_cert"]["reason"], "revoked", "{what}: {record}");
+                assert_eq!(
+                    record["client_cert"]["reason"], "revoked",
+                    "{what}: {record}"
+                );
             }
             // Restored, the same ticket is good again.
             gateway.restore(ZONE, &id);
             let path = format!("/restored/{host}/{twelve}");
-            assert_eq!(client.resuming(&tickets).get(&path).await.unwrap().status, 200, "{what}");
-            assert_eq!(gateway.request_record(&path)["client_cert"]["revoked"], false, "{what}");
+            assert_eq!(
+                client.resuming(&tickets).get(&path).await.unwrap().status,
+                200,
+                "{what}"
+            );
+            assert_eq!(
+                gateway.request_record(&path)["client_cert"]["revoked"],
+                false,
+                "{what}"
+            );
         }
     }
 }
@@ -183,20 +228,46 @@ async fn a_ticket_does_not_outlive_the_host_or_its_ca() {
             gateway.zone_id(ZONE)
         );
         let present = gateway.admin.get(&path).result();
-        drop(gateway.admin.call("PUT", &path, &json!({ "hostnames": ["second.example.test"] })).result());
+        drop(
+            gateway
+                .admin
+                .call(
+                    "PUT",
+                    &path,
+                    &json!({ "hostnames": ["second.example.test"] }),
+                )
+                .result(),
+        );
         let at = format!("/away/{version}");
         let outcome = client.clone().resuming(&tickets).get(&at).await;
         if let Ok(answer) = outcome {
             assert_eq!(answer.status, 200);
             let record = gateway.request_record(&at);
-            assert_eq!(record["client_cert"]["verified"], false, "{version}: {record}");
+            assert_eq!(
+                record["client_cert"]["verified"], false,
+                "{version}: {record}"
+            );
         }
-        drop(gateway.admin.call("PUT", &path, &json!({ "hostnames": present["hostnames"] })).result());
+        drop(
+            gateway
+                .admin
+                .call("PUT", &path, &json!({ "hostnames": present["hostnames"] }))
+                .result(),
+        );
     }
     // A host that is gone is unknown, whatever ticket is shown.
     let client = gateway.client("second.example.test").identity(&device);
     let tickets = ticket(&client).await;
-    drop(gateway.admin.call("DELETE", "/postern/v1/hosts/second.example.test", &json!(null)).result());
+    drop(
+        gateway
+            .admin
+            .call(
+                "DELETE",
+                "/postern/v1/hosts/second.example.test",
+                &json!(null),
+            )
+            .result(),
+    );
     let refused = client.resuming(&tickets).get("/gone").await.unwrap_err();
     assert_eq!(refused.why, "unrecognized_name");
 }
@@ -204,7 +275,9 @@ async fn a_ticket_does_not_outlive_the_host_or_its_ca() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ticket_is_good_at_every_worker_and_worth_nothing_after_a_restart_elsewhere() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "require", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
     let device = gateway.authority(ZONE).client("device");
     let client = gateway.client("api.example.test").identity(&device);
     let tickets = ticket(&client).await;
@@ -215,7 +288,9 @@ async fn a_ticket_is_good_at_every_worker_and_worth_nothing_after_a_restart_else
         assert_eq!(connection.get("/x").await.unwrap().status, 200);
     }
     // Another gateway does not know the ticket; the certificate is verified from scratch.
-    let other = Setup::new().host("api.example.test", "require", &origin.url()).start();
+    let other = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
     let thief = other.client("api.example.test").resuming(&tickets);
     assert!(thief.get("/x").await.is_err());
 }

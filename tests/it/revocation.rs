@@ -9,14 +9,20 @@ const RULE: &str = "not cf.tls_client_auth.cert_verified or cf.tls_client_auth.c
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_request_of_a_live_connection_is_refused() {
     let origin = Origin::echo();
-    let gateway =
-        Setup::new().host("api.example.test", "request", &origin.url()).block(RULE).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .block(RULE)
+        .start();
     let (id, device) = gateway.certificate(ZONE, "device");
     let (_, other) = gateway.certificate(ZONE, "other");
     for twelve in [true, false] {
         let of = |identity| {
             let client = gateway.client("api.example.test").identity(identity);
-            if twelve { client.tls12() } else { client.tls13() }
+            if twelve {
+                client.tls12()
+            } else {
+                client.tls13()
+            }
         };
         let client = of(&device);
         let mut http1 = client.http1().await.unwrap();
@@ -24,11 +30,28 @@ async fn the_next_request_of_a_live_connection_is_refused() {
         let mut bystander = of(&other).http1().await.unwrap();
         let mut check = async |expected: u16, what: &str| {
             assert_eq!(http1.get("/x").await.unwrap().status, expected, "{what}");
-            assert_eq!(http2.get("/x").await.unwrap().status, expected, "{what}, HTTP/2");
-            assert_eq!(client.get("/x").await.unwrap().status, expected, "{what}, new connection");
-            let resumed = client.clone().resuming(&client.tickets()).get("/x").await.unwrap();
+            assert_eq!(
+                http2.get("/x").await.unwrap().status,
+                expected,
+                "{what}, HTTP/2"
+            );
+            assert_eq!(
+                client.get("/x").await.unwrap().status,
+                expected,
+                "{what}, new connection"
+            );
+            let resumed = client
+                .clone()
+                .resuming(&client.tickets())
+                .get("/x")
+                .await
+                .unwrap();
             assert_eq!(resumed.status, expected, "{what}, resumed");
-            assert_eq!(bystander.get("/x").await.unwrap().status, 200, "{what}, somebody else");
+            assert_eq!(
+                bystander.get("/x").await.unwrap().status,
+                200,
+                "{what}, somebody else"
+            );
         };
         check(200, "before").await;
         gateway.revoke(ZONE, &id);
@@ -44,7 +67,9 @@ async fn the_next_request_of_a_live_connection_is_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_requires_certificates_needs_no_rule_for_it() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "require", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
     let (id, device) = gateway.certificate(ZONE, "device");
     let client = gateway.client("api.example.test").identity(&device);
     let mut http1 = client.http1().await.unwrap();
@@ -66,15 +91,24 @@ async fn a_host_that_requires_certificates_needs_no_rule_for_it() {
     assert_eq!(gateway.handshake_record(refused.local)["reason"], "revoked");
     gateway.restore(ZONE, &id);
     assert_eq!(client.get("/restored").await.unwrap().status, 200);
-    let reached: Vec<_> = origin.requests().iter().map(|seen| seen["target"].clone()).collect();
-    assert_eq!(reached, [json!("/before"), json!("/before"), json!("/restored")]);
+    let reached: Vec<_> = origin
+        .requests()
+        .iter()
+        .map(|seen| seen["target"].clone())
+        .collect();
+    assert_eq!(
+        reached,
+        [json!("/before"), json!("/before"), json!("/restored")]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_live_connections_lose_a_certificate_at_once() {
     let origin = Origin::echo();
-    let gateway =
-        Setup::new().host("api.example.test", "request", &origin.url()).block(RULE).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .block(RULE)
+        .start();
     let (id, device) = gateway.certificate(ZONE, "device");
     let client = gateway.client("api.example.test").identity(&device);
     let mut connections = Vec::new();
@@ -93,15 +127,35 @@ async fn many_live_connections_lose_a_certificate_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_changes_its_mode_asks_again() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let device = gateway.authority(ZONE).client("device");
     let client = gateway.client("api.example.test").identity(&device);
     let mut before = client.http1().await.unwrap();
     assert_eq!(before.get("/off").await.unwrap().status, 200);
     gateway.change_host("api.example.test", &json!({ "mtls": "require" }));
-    assert_eq!(before.get("/require").await.unwrap().status, 421, "nobody was asked on it");
+    assert_eq!(
+        before.get("/require").await.unwrap().status,
+        421,
+        "nobody was asked on it"
+    );
     assert_eq!(client.get("/require").await.unwrap().status, 200);
-    assert!(gateway.client("api.example.test").get("/none").await.is_err());
-    drop(gateway.admin.call("DELETE", "/postern/v1/hosts/api.example.test", &json!(null)).result());
-    assert_eq!(client.get("/gone").await.unwrap_err().why, "unrecognized_name");
+    assert!(
+        gateway
+            .client("api.example.test")
+            .get("/none")
+            .await
+            .is_err()
+    );
+    drop(
+        gateway
+            .admin
+            .call("DELETE", "/postern/v1/hosts/api.example.test", &json!(null))
+            .result(),
+    );
+    assert_eq!(
+        client.get("/gone").await.unwrap_err().why,
+        "unrecognized_name"
+    );
 }

@@ -36,18 +36,31 @@ async fn the_demo_rule() {
         let over_http2 = client.http2().await.unwrap().get(path).await.unwrap();
         assert_eq!(over_http2.status, status, "{what} over HTTP/2");
     }
-    assert_eq!(gateway.records().iter().filter(|line| line["status"] == 403).count(), 10);
+    assert_eq!(
+        gateway
+            .records()
+            .iter()
+            .filter(|line| line["status"] == 403)
+            .count(),
+        10
+    );
     let record = gateway.record("a block", |line| line["status"] == 403);
     assert_eq!(record["rule"]["action"], "block", "{record}");
     assert_eq!(record["rule"]["id"].as_str().unwrap().len(), 32, "{record}");
     assert_eq!(record.get("origin"), None, "{record}");
-    assert_eq!(origin.requests().len(), 8, "what is blocked does not reach the origin");
+    assert_eq!(
+        origin.requests().len(),
+        8,
+        "what is blocked does not reach the origin"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_block_answers_as_it_was_told_to() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let rule = |path: &str, parameters: serde_json::Value| {
         let expression = format!(r#"http.request.uri.path eq "{path}""#);
         let mut rule = json!({ "action": "block", "expression": expression });
@@ -68,19 +81,32 @@ async fn a_block_answers_as_it_was_told_to() {
     let client = gateway.client("api.example.test");
     for (path, rule, status, content_type, content) in [
         ("/plain", plain, 403, "text/plain", None),
-        ("/custom", custom, 418, "application/json", Some("{\"no\":1}")),
+        (
+            "/custom",
+            custom,
+            418,
+            "application/json",
+            Some("{\"no\":1}"),
+        ),
         ("/html", html, 404, "text/html", Some("<p>gone</p>")),
     ] {
         let answer = client.get(path).await.unwrap();
         assert_eq!(answer.status, status, "{path}");
-        assert!(answer.header("content-type").starts_with(content_type), "{path}: {answer:?}");
+        assert!(
+            answer.header("content-type").starts_with(content_type),
+            "{path}: {answer:?}"
+        );
         assert_eq!(answer.header("x-request-id").len(), 32, "{path}");
         if let Some(content) = content {
             assert_eq!(answer.text(), content, "{path}");
         }
         let record = gateway.request_record(path);
         assert_eq!(record["rule"]["id"], rule, "{path}");
-        assert_eq!(record["request_id"], answer.header("x-request-id"), "{path}");
+        assert_eq!(
+            record["request_id"],
+            answer.header("x-request-id"),
+            "{path}"
+        );
     }
     assert!(origin.requests().is_empty());
 }
@@ -88,7 +114,9 @@ async fn a_block_answers_as_it_was_told_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn log_rules_are_written_down_and_let_pass() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let log = gateway.rule(&json!({
         "action": "log", "expression": r#"http.user_agent contains "curious""#,
     }));
@@ -102,11 +130,18 @@ async fn log_rules_are_written_down_and_let_pass() {
     ] {
         let mut http1 = gateway.client("api.example.test").http1().await.unwrap();
         let request = http::Request::get(path).header("host", "api.example.test");
-        let request = request.header("user-agent", agent).body(tests::client::body("")).unwrap();
+        let request = request
+            .header("user-agent", agent)
+            .body(tests::client::body(""))
+            .unwrap();
         assert_eq!(http1.send(request).await.unwrap().status, status, "{path}");
         let record = gateway.request_record(path);
         let expected = if logged { json!([log]) } else { json!(null) };
-        assert_eq!(record.get("logged").cloned().unwrap_or_default(), expected, "{path}: {record}");
+        assert_eq!(
+            record.get("logged").cloned().unwrap_or_default(),
+            expected,
+            "{path}: {record}"
+        );
         assert_eq!(record["rule"]["id"] == block, blocked, "{path}: {record}");
     }
 }
@@ -119,13 +154,19 @@ fn entrypoint(gateway: &Gateway) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_take_effect_on_the_next_request_of_a_live_connection() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
     let client = gateway.client("api.example.test");
     let mut http1 = client.http1().await.unwrap();
     let http2 = client.http2().await.unwrap();
     let mut statuses = async |expected: u16, what: &str| {
         assert_eq!(http1.get("/x").await.unwrap().status, expected, "{what}");
-        assert_eq!(http2.get("/x").await.unwrap().status, expected, "{what}, HTTP/2");
+        assert_eq!(
+            http2.get("/x").await.unwrap().status,
+            expected,
+            "{what}, HTTP/2"
+        );
     };
     statuses(200, "before any rule").await;
     let first = gateway.rule(&json!({
@@ -138,9 +179,15 @@ async fn changes_take_effect_on_the_next_request_of_a_live_connection() {
         "action_parameters": { "response": { "status_code": 402, "content_type": "text/plain", "content": "two" } },
     }));
     statuses(401, "the first rule wins").await;
-    let ruleset = gateway.admin.get(&entrypoint(&gateway)).result()["id"].as_str().unwrap().to_owned();
+    let ruleset = gateway.admin.get(&entrypoint(&gateway)).result()["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let path = |rule: &str| {
-        format!("/client/v4/zones/{}/rulesets/{ruleset}/rules/{rule}", gateway.zone_id(ZONE))
+        format!(
+            "/client/v4/zones/{}/rulesets/{ruleset}/rules/{rule}",
+            gateway.zone_id(ZONE)
+        )
     };
     let patch = |rule: &str, body: serde_json::Value| {
         drop(gateway.admin.call("PATCH", &path(rule), &body).result());
@@ -151,16 +198,27 @@ async fn changes_take_effect_on_the_next_request_of_a_live_connection() {
     statuses(401, "switched off").await;
     patch(&second, json!({ "enabled": true }));
     statuses(402, "switched on").await;
-    patch(&second, json!({ "expression": r#"http.request.uri.path eq "/y""# }));
+    patch(
+        &second,
+        json!({ "expression": r#"http.request.uri.path eq "/y""# }),
+    );
     statuses(401, "edited").await;
-    drop(gateway.admin.call("DELETE", &path(&first), &json!(null)).result());
+    drop(
+        gateway
+            .admin
+            .call("DELETE", &path(&first), &json!(null))
+            .result(),
+    );
     statuses(200, "deleted").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_malformed_expression_changes_nothing() {
     let origin = Origin::echo();
-    let gateway = Setup::new().host("api.example.test", "off", &origin.url()).block(r#"http.request.uri.path eq "/x""#).start();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .block(r#"http.request.uri.path eq "/x""#)
+        .start();
     let before = gateway.admin.get(&entrypoint(&gateway)).result();
     let id = before["id"].as_str().unwrap();
     for expression in [
@@ -171,18 +229,31 @@ async fn a_malformed_expression_changes_nothing() {
         "",
         r#"http.request.uri.path matches "(""#,
     ] {
-        let path = format!("/client/v4/zones/{}/rulesets/{id}/rules", gateway.zone_id(ZONE));
+        let path = format!(
+            "/client/v4/zones/{}/rulesets/{id}/rules",
+            gateway.zone_id(ZONE)
+        );
         let rule = json!({ "action": "block", "expression": expression });
         let reply = gateway.admin.call("POST", &path, &rule);
         assert_eq!(reply.status, 400, "{expression}: {}", reply.body);
-        let message = reply.json()["errors"][0]["message"].as_str().unwrap().to_owned();
+        let message = reply.json()["errors"][0]["message"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         if !expression.is_empty() {
             assert!(message.contains('^'), "{expression}: {message}");
-            assert!(message.contains(expression.lines().next().unwrap()), "{expression}: {message}");
+            assert!(
+                message.contains(expression.lines().next().unwrap()),
+                "{expression}: {message}"
+            );
         }
     }
     assert_eq!(gateway.admin.get(&entrypoint(&gateway)).result(), before);
     let client = gateway.client("api.example.test");
-    assert_eq!(client.get("/x").await.unwrap().status, 403, "the old rule stays");
+    assert_eq!(
+        client.get("/x").await.unwrap().status,
+        403,
+        "the old rule stays"
+    );
     assert_eq!(client.get("/y").await.unwrap().status, 200);
 }

@@ -27,7 +27,14 @@ fn files(gateway: &Gateway, identity: &Identity) -> [PathBuf; 3] {
 fn curl(gateway: &Gateway, path: &str, arguments: &[&str]) -> Outcome {
     let (ip, port) = (gateway.address.ip(), gateway.address.port());
     run(Command::new("curl")
-        .args(["--silent", "--show-error", "--max-time", "30", "--write-out", "\n%{http_code} %{http_version}"])
+        .args([
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "30",
+            "--write-out",
+            "\n%{http_code} %{http_version}",
+        ])
         .args(["--resolve", &format!("{HOST}:{port}:{ip}")])
         .arg("--cacert")
         .arg(gateway.file("servers.pem"))
@@ -41,7 +48,10 @@ async fn curl_with_and_without_a_certificate() {
         return;
     }
     let origin = Origin::echo();
-    let gateway = Setup::new().host(HOST, "request", &origin.url()).block(RULE).start();
+    let gateway = Setup::new()
+        .host(HOST, "request", &origin.url())
+        .block(RULE)
+        .start();
     let (id, device) = gateway.certificate(ZONE, "device");
     let [_, cert, key] = files(&gateway, &device);
     let (cert, key) = (cert.to_str().unwrap(), key.to_str().unwrap());
@@ -55,11 +65,23 @@ async fn curl_with_and_without_a_certificate() {
                 curl(&gateway, path, &arguments).ok()
             };
             let what = format!("{version} {tls}");
-            assert!(ask("/admin", &[]).ends_with(&format!("\n403 {said}")), "{what}");
-            assert!(ask("/admin", &with).ends_with(&format!("\n200 {said}")), "{what}");
+            assert!(
+                ask("/admin", &[]).ends_with(&format!("\n403 {said}")),
+                "{what}"
+            );
+            assert!(
+                ask("/admin", &with).ends_with(&format!("\n200 {said}")),
+                "{what}"
+            );
             assert!(ask("/", &[]).ends_with(&format!("\n200 {said}")), "{what}");
-            let posted = ask("/x", &["--data", "hello", "--header", "X-Client-Cert: forged"]);
-            assert!(posted.contains(r#""body":"hello""#) && !posted.contains("forged"), "{what}: {posted}");
+            let posted = ask(
+                "/x",
+                &["--data", "hello", "--header", "X-Client-Cert: forged"],
+            );
+            assert!(
+                posted.contains(r#""body":"hello""#) && !posted.contains("forged"),
+                "{what}: {posted}"
+            );
         }
     }
     gateway.revoke(ZONE, &id);
@@ -93,11 +115,18 @@ async fn nghttp2s_clients() {
     let key_argument = PathBuf::from(format!("--key={}", key.display()));
     assert!(nghttp(&[&cert_argument, &key_argument]).contains(":status: 200"));
     let load = run(Command::new("h2load")
-        .args(["--requests=2000", "--clients=10", "--max-concurrent-streams=10"])
+        .args([
+            "--requests=2000",
+            "--clients=10",
+            "--max-concurrent-streams=10",
+        ])
         .arg(format!("--header=:authority: {HOST}"))
         .arg(format!("https://{}/load", gateway.address)));
     let load = load.ok();
-    assert!(load.contains("2000 succeeded, 0 failed, 0 errored"), "{load}");
+    assert!(
+        load.contains("2000 succeeded, 0 failed, 0 errored"),
+        "{load}"
+    );
     assert!(load.contains("2000 2xx"), "{load}");
 }
 
@@ -175,7 +204,8 @@ print('all good')
 
 /// The Python that `cargo xtask test` has given grpcio to.
 fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let python =
+        std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
     let probe = Command::new(&python).args(["-c", "import grpc"]).output();
     if probe.is_ok_and(|done| done.status.success()) {
         return Some(python);
@@ -193,11 +223,15 @@ async fn a_streaming_call_from_grpcio() {
     let port_file = gateway.file("grpc.port");
     let command = |address: &str| {
         let mut command = Command::new(&python);
-        command.args(["-c", GRPC, address, HOST]).args([&ca, &cert, &key, &port_file]);
+        command
+            .args(["-c", GRPC, address, HOST])
+            .args([&ca, &cert, &key, &port_file]);
         command
     };
     let mut server = command("serve").spawn().unwrap();
-    let port = tests::wait::until("the gRPC server", || std::fs::read_to_string(&port_file).ok());
+    let port = tests::wait::until("the gRPC server", || {
+        std::fs::read_to_string(&port_file).ok()
+    });
     let host = serde_json::json!({
         "name": HOST, "mtls": "request",
         "origin": { "url": format!("http://127.0.0.1:{port}"), "protocol": "http2" },
@@ -211,7 +245,9 @@ async fn a_streaming_call_from_grpcio() {
     drop(server.kill());
     drop(server.wait());
     assert!(outcome.out.contains("all good"), "{outcome:?}");
-    let record = gateway.record("the call", |line| line["path"] == "/echo.Echo/Chat" && line["status"] == 200);
+    let record = gateway.record("the call", |line| {
+        line["path"] == "/echo.Echo/Chat" && line["status"] == 200
+    });
     assert_eq!(record["http"], "HTTP/2", "{record}");
     assert_eq!(record["client_cert"]["verified"], true, "{record}");
 }

@@ -38,7 +38,12 @@ impl Reply {
     #[must_use]
     #[track_caller]
     pub fn result(&self) -> Value {
-        assert!(self.status < 300, "the admin API refused: {} {}", self.status, self.body);
+        assert!(
+            self.status < 300,
+            "the admin API refused: {} {}",
+            self.status,
+            self.body
+        );
         self.json()["result"].take()
     }
 }
@@ -47,7 +52,9 @@ impl Admin {
     /// For the socket at `path`.
     #[must_use]
     pub fn new(path: &Path) -> Self {
-        Self { socket: path.to_owned() }
+        Self {
+            socket: path.to_owned(),
+        }
     }
 
     /// Sends one request; `None` when nobody listens.
@@ -55,7 +62,9 @@ impl Admin {
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Reply> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        stream.set_write_timeout(Some(Duration::from_secs(5))).ok()?;
+        stream
+            .set_write_timeout(Some(Duration::from_secs(5)))
+            .ok()?;
         let body = body.map(Value::to_string).unwrap_or_default();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
@@ -68,7 +77,11 @@ impl Admin {
         let answer = String::from_utf8(answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Reply { status, head: head.into(), body: body.into() })
+        Some(Reply {
+            status,
+            head: head.into(),
+            body: body.into(),
+        })
     }
 
     /// Sends one request that must be answered.

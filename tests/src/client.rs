@@ -175,16 +175,28 @@ impl Client {
     ///
     /// # Errors
     /// It was refused.
-    pub async fn connect(&self, protocols: &[u8]) -> Result<(SslStream<TcpStream>, SocketAddr), Refused> {
+    pub async fn connect(
+        &self,
+        protocols: &[u8],
+    ) -> Result<(SslStream<TcpStream>, SocketAddr), Refused> {
         let socket = TcpSocket::new_v4().unwrap();
-        let stream = within("a TCP connection", socket.connect(self.address)).await.unwrap();
+        let stream = within("a TCP connection", socket.connect(self.address))
+            .await
+            .unwrap();
         stream.set_nodelay(true).unwrap();
         let local = stream.local_addr().unwrap();
         let ssl = self.ssl(protocols);
-        let shaken = within("a TLS handshake", SslStreamBuilder::new(ssl, stream).connect()).await;
+        let shaken = within(
+            "a TLS handshake",
+            SslStreamBuilder::new(ssl, stream).connect(),
+        )
+        .await;
         match shaken {
             Ok(stream) => Ok((stream, local)),
-            Err(error) => Err(Refused { why: why(&format!("{error:?}")), local }),
+            Err(error) => Err(Refused {
+                why: why(&format!("{error:?}")),
+                local,
+            }),
         }
     }
 
@@ -206,7 +218,13 @@ impl Client {
         let resumed = stream.ssl().session_reused();
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         let ended = drive(connection.with_upgrades());
-        Ok(Http1 { sender, host: self.host.clone(), local, resumed, ended })
+        Ok(Http1 {
+            sender,
+            host: self.host.clone(),
+            local,
+            resumed,
+            ended,
+        })
     }
 
     /// An HTTP/2 connection.
@@ -222,10 +240,18 @@ impl Client {
             .initial_connection_window_size(1 << 22)
             .handshake(TokioIo::new(stream))
             .await;
-        let (sender, connection) =
-            handshake.map_err(|error| Refused { why: why(&format!("{error:?}")), local })?;
+        let (sender, connection) = handshake.map_err(|error| Refused {
+            why: why(&format!("{error:?}")),
+            local,
+        })?;
         let ended = drive(connection);
-        Ok(Http2 { sender, host: self.host.clone(), local, resumed, ended })
+        Ok(Http2 {
+            sender,
+            host: self.host.clone(),
+            local,
+            resumed,
+            ended,
+        })
     }
 
     /// One request on a connection of its own.
@@ -241,9 +267,18 @@ impl Client {
         ssl.set_alpn_protos(protocols).unwrap();
         if let Some(sni) = &self.sni {
             ssl.set_hostname(sni).unwrap();
-            ssl.verify_param_mut().set_host(sni.trim_end_matches('.')).unwrap();
+            ssl.verify_param_mut()
+                .set_host(sni.trim_end_matches('.'))
+                .unwrap();
         }
-        let session = self.tickets.0.lock().unwrap().last().cloned().filter(|_| self.resume);
+        let session = self
+            .tickets
+            .0
+            .lock()
+            .unwrap()
+            .last()
+            .cloned()
+            .filter(|_| self.resume);
         if let Some(session) = session {
             #[expect(unsafe_code, reason = "boring asks the caller to keep sessions valid")]
             // SAFETY: the session is a counted reference that BoringSSL takes its own share of,
@@ -261,8 +296,12 @@ impl Client {
         store.add_cert(&self.trusted.certificate).unwrap();
         builder.set_cert_store_builder(store);
         builder.set_verify(SslVerifyMode::PEER);
-        builder.set_min_proto_version(self.version.or(Some(SslVersion::TLS1_2))).unwrap();
-        builder.set_max_proto_version(self.version.or(Some(SslVersion::TLS1_3))).unwrap();
+        builder
+            .set_min_proto_version(self.version.or(Some(SslVersion::TLS1_2)))
+            .unwrap();
+        builder
+            .set_max_proto_version(self.version.or(Some(SslVersion::TLS1_3)))
+            .unwrap();
         if let Some(identity) = &self.identity {
             builder.set_certificate(identity.leaf()).unwrap();
             for certificate in identity.chain.iter().skip(1) {
@@ -270,9 +309,8 @@ impl Client {
             }
             builder.set_private_key(&identity.key).unwrap();
         }
-        builder.set_session_cache_mode(
-            SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL,
-        );
+        builder
+            .set_session_cache_mode(SslSessionCacheMode::CLIENT | SslSessionCacheMode::NO_INTERNAL);
         let tickets = self.tickets.clone();
         builder.set_new_session_callback(move |_, session| {
             tickets.0.lock().unwrap().push(session);
@@ -295,7 +333,10 @@ impl Http1 {
     /// # Errors
     /// The connection ended without an answer.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Refused> {
-        let request = Request::get(path).header("host", &self.host).body(body("")).unwrap();
+        let request = Request::get(path)
+            .header("host", &self.host)
+            .body(body(""))
+            .unwrap();
         self.send(request).await
     }
 
@@ -347,7 +388,11 @@ impl Http2 {
     #[must_use]
     pub fn request(&self, path: &str, body: Body) -> Request<Body> {
         let uri = format!("https://{}{path}", self.host);
-        Request::builder().uri(uri).version(Version::HTTP_2).body(body).unwrap()
+        Request::builder()
+            .uri(uri)
+            .version(Version::HTTP_2)
+            .body(body)
+            .unwrap()
     }
 
     /// Sends a request and reads the whole answer.
@@ -392,7 +437,8 @@ fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -
     let slot = ended.clone();
     tokio::spawn(async move {
         let outcome = connection.await;
-        *slot.lock().unwrap() = Some(outcome.map_or_else(|error| chain(&error), |()| "closed".into()));
+        *slot.lock().unwrap() =
+            Some(outcome.map_or_else(|error| chain(&error), |()| "closed".into()));
     });
     ended
 }
@@ -422,8 +468,10 @@ async fn refused(error: &hyper::Error, local: SocketAddr, ended: &Ended) -> Refu
 pub async fn gather(response: Response<Incoming>, local: SocketAddr) -> Result<Answer, Refused> {
     let (parts, incoming) = response.into_parts();
     let collected = within("the body", incoming.collect()).await;
-    let collected =
-        collected.map_err(|error| Refused { why: why(&chain(&error)), local })?;
+    let collected = collected.map_err(|error| Refused {
+        why: why(&chain(&error)),
+        local,
+    })?;
     Ok(Answer {
         status: parts.status.as_u16(),
         version: parts.version,
@@ -452,7 +500,9 @@ impl Answer {
     /// One header as text; empty when it is not there.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 }
 
@@ -478,6 +528,17 @@ fn why(text: &str) -> String {
     if let Some((_, rest)) = text.split_once("reason_code: 1") {
         return format!("alert {}", rest.get(..3).unwrap_or_default());
     }
-    let closed = ["IncompleteMessage", "UnexpectedEof", "ConnectionReset", "ChannelClosed", "Canceled", "BrokenPipe"];
-    if closed.iter().any(|word| text.contains(word)) { "closed".into() } else { text.into() }
+    let closed = [
+        "IncompleteMessage",
+        "UnexpectedEof",
+        "ConnectionReset",
+        "ChannelClosed",
+        "Canceled",
+        "BrokenPipe",
+    ];
+    if closed.iter().any(|word| text.contains(word)) {
+        "closed".into()
+    } else {
+        text.into()
+    }
 }

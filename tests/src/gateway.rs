@@ -74,7 +74,10 @@ impl Setup {
     /// Adds a host with everything that can be said of its origin.
     #[must_use]
     pub fn host_with(mut self, name: &str, mtls: &str, origin: &Value) -> Self {
-        self.hosts.push((name.into(), json!({ "name": name, "mtls": mtls, "origin": origin })));
+        self.hosts.push((
+            name.into(),
+            json!({ "name": name, "mtls": mtls, "origin": origin }),
+        ));
         self
     }
 
@@ -114,7 +117,10 @@ impl Setup {
             gateway.serve_as(zone, &wild.each_ref().map(String::as_str));
         }
         for (name, body) in &self.hosts {
-            let path = format!("/postern/v1/zones/{}/hosts", gateway.zone_id(zone_of(&self.zones, name)));
+            let path = format!(
+                "/postern/v1/zones/{}/hosts",
+                gateway.zone_id(zone_of(&self.zones, name))
+            );
             drop(gateway.admin.call("POST", &path, body).result());
         }
         for rule in &self.rules {
@@ -134,17 +140,26 @@ impl Gateway {
         self.child = Some(self.spawn());
         let admin = self.admin.clone();
         wait::until("the gateway to be ready", || {
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().unwrap()) {
+            if let Some(status) = self
+                .child
+                .as_mut()
+                .and_then(|child| child.try_wait().unwrap())
+            {
                 panic!("the gateway ended with {status}:\n{}", self.stderr());
             }
-            admin.ask("GET", "/readyz", None).filter(|reply| reply.status == 200)
+            admin
+                .ask("GET", "/readyz", None)
+                .filter(|reply| reply.status == 200)
         });
     }
 
     /// Starts the process without waiting for anything.
     #[must_use]
     pub fn spawn(&self) -> Child {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.file("stderr.log"));
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.file("stderr.log"));
         let log = log.unwrap();
         Command::new(tool::postern())
             .args(["run", "--config"])
@@ -181,7 +196,9 @@ impl Gateway {
 
     /// Whether the process has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
+        self.child
+            .as_mut()
+            .is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Stops it as an operator would, and answers the exit status.
@@ -204,8 +221,10 @@ impl Gateway {
 
     /// Rewrites its configuration file, with the same address and paths.
     pub fn configure(&self, settings: &[(&str, &str)]) {
-        let settings: Vec<(String, String)> =
-            settings.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let settings: Vec<(String, String)> = settings
+            .iter()
+            .map(|(key, value)| ((*key).into(), (*value).into()))
+            .collect();
         write_config(&self.directory, &[self.address], &settings);
     }
 
@@ -213,7 +232,10 @@ impl Gateway {
     #[must_use]
     pub fn cli(&self, arguments: &[&str]) -> Outcome {
         let mut command = Command::new(tool::postern());
-        command.arg("--socket").arg(self.file("admin.sock")).args(arguments);
+        command
+            .arg("--socket")
+            .arg(self.file("admin.sock"))
+            .args(arguments);
         tool::run(&mut command)
     }
 
@@ -238,52 +260,88 @@ impl Gateway {
     /// Lets the gateway make a client certificate. Answers its id.
     #[must_use]
     pub fn certificate(&self, zone: &str, name: &str) -> (String, Identity) {
-        let path = format!("/postern/v1/zones/{}/client_certificates", self.zone_id(zone));
-        let made = self.admin.call("POST", &path, &json!({ "common_name": name, "validity_days": 30 }));
+        let path = format!(
+            "/postern/v1/zones/{}/client_certificates",
+            self.zone_id(zone)
+        );
+        let made = self.admin.call(
+            "POST",
+            &path,
+            &json!({ "common_name": name, "validity_days": 30 }),
+        );
         let made = made.result();
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
-        (text("id"), Identity::from_pem(&text("certificate"), &text("private_key")))
+        (
+            text("id"),
+            Identity::from_pem(&text("certificate"), &text("private_key")),
+        )
     }
 
     /// Revokes a client certificate.
     pub fn revoke(&self, zone: &str, id: &str) {
-        let path = format!("/client/v4/zones/{}/client_certificates/{id}", self.zone_id(zone));
-        assert_eq!(self.admin.call("DELETE", &path, &Value::Null).result()["status"], "revoked");
+        let path = format!(
+            "/client/v4/zones/{}/client_certificates/{id}",
+            self.zone_id(zone)
+        );
+        assert_eq!(
+            self.admin.call("DELETE", &path, &Value::Null).result()["status"],
+            "revoked"
+        );
     }
 
     /// Believes a revoked client certificate again.
     pub fn restore(&self, zone: &str, id: &str) {
-        let path = format!("/client/v4/zones/{}/client_certificates/{id}", self.zone_id(zone));
+        let path = format!(
+            "/client/v4/zones/{}/client_certificates/{id}",
+            self.zone_id(zone)
+        );
         let body = json!({ "reactivate": true });
-        assert_eq!(self.admin.call("PATCH", &path, &body).result()["status"], "active");
+        assert_eq!(
+            self.admin.call("PATCH", &path, &body).result()["status"],
+            "active"
+        );
     }
 
     /// Adds a rule to the first zone, at the end. Answers its id.
     #[must_use]
     pub fn rule(&self, rule: &Value) -> String {
         let zone = self.zone_id(ZONE);
-        let path = format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+        let path = format!(
+            "/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint"
+        );
         let present = self.admin.get(&path);
         let after = if present.status == 404 {
-            self.admin.call("PUT", &path, &json!({ "rules": [rule] })).result()
+            self.admin
+                .call("PUT", &path, &json!({ "rules": [rule] }))
+                .result()
         } else {
             let id = present.result()["id"].as_str().unwrap().to_owned();
             let path = format!("/client/v4/zones/{zone}/rulesets/{id}/rules");
             self.admin.call("POST", &path, rule).result()
         };
-        after["rules"].as_array().unwrap().last().unwrap()["id"].as_str().unwrap().into()
+        after["rules"].as_array().unwrap().last().unwrap()["id"]
+            .as_str()
+            .unwrap()
+            .into()
     }
 
     /// Changes a host.
     pub fn change_host(&self, name: &str, patch: &Value) {
-        drop(self.admin.call("PATCH", &format!("/postern/v1/hosts/{name}"), patch).result());
+        drop(
+            self.admin
+                .call("PATCH", &format!("/postern/v1/hosts/{name}"), patch)
+                .result(),
+        );
     }
 
     /// Gives a zone a server certificate for these names, the newest of the zone.
     pub fn serve_as(&self, zone: &str, names: &[&str]) {
         let server = self.servers.server(names);
         let body = json!({ "certificate": server.chain_pem(), "private_key": server.key_pem() });
-        let path = format!("/client/v4/zones/{}/custom_certificates", self.zone_id(zone));
+        let path = format!(
+            "/client/v4/zones/{}/custom_certificates",
+            self.zone_id(zone)
+        );
         drop(self.admin.call("POST", &path, &body).result());
     }
 
@@ -308,7 +366,9 @@ impl Gateway {
     #[must_use]
     #[track_caller]
     pub fn request_record(&self, path: &str) -> Value {
-        self.record(path, |line| line["kind"] == "request" && line["path"] == path)
+        self.record(path, |line| {
+            line["kind"] == "request" && line["path"] == path
+        })
     }
 
     /// Waits for the line of the failed handshake of the client at `address`.
@@ -325,7 +385,10 @@ impl Gateway {
     #[must_use]
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -385,12 +448,21 @@ pub fn new_address() -> SocketAddr {
     static COUNT: AtomicU16 = AtomicU16::new(1);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let ip = Ipv4Addr::new(127, 64 | (high & 63), low, u8::try_from(count % 254).unwrap() + 1);
+    let ip = Ipv4Addr::new(
+        127,
+        64 | (high & 63),
+        low,
+        u8::try_from(count % 254).unwrap() + 1,
+    );
     SocketAddr::new(IpAddr::V4(ip), 8443 + count / 254)
 }
 
 fn zone_of<'z>(zones: &'z [String], host: &str) -> &'z str {
-    zones.iter().filter(|zone| host.ends_with(zone.as_str())).max_by_key(|zone| zone.len()).unwrap()
+    zones
+        .iter()
+        .filter(|zone| host.ends_with(zone.as_str()))
+        .max_by_key(|zone| zone.len())
+        .unwrap()
 }
 
 /// Makes the zones, and copies the keys of their CAs.
@@ -409,8 +481,13 @@ fn make_zones(
         let AuthorityKind::Managed { key, .. } = authority.kind.clone() else {
             panic!("the managed CA of {name} is something else");
         };
-        let key = seal.open_sealed(&format!("authority/{}", authority.id), &key).unwrap();
-        authorities.insert(name.clone(), Authority::from_pem(&authority.certificate, key.reveal()));
+        let key = seal
+            .open_sealed(&format!("authority/{}", authority.id), &key)
+            .unwrap();
+        authorities.insert(
+            name.clone(),
+            Authority::from_pem(&authority.certificate, key.reveal()),
+        );
         ids.insert(name.clone(), zone.id.to_string());
     }
     (ids, authorities)
@@ -424,9 +501,18 @@ fn write_config(directory: &Path, listen: &[SocketAddr], settings: &[(String, St
     }
     let defaults = [
         ("workers", "2".to_owned()),
-        ("store.path", directory.join("store.redb").display().to_string()),
-        ("admin.socket", directory.join("admin.sock").display().to_string()),
-        ("log.access", directory.join("access.log").display().to_string()),
+        (
+            "store.path",
+            directory.join("store.redb").display().to_string(),
+        ),
+        (
+            "admin.socket",
+            directory.join("admin.sock").display().to_string(),
+        ),
+        (
+            "log.access",
+            directory.join("access.log").display().to_string(),
+        ),
         ("timeout.drain", "5s".to_owned()),
     ];
     for (key, value) in &defaults {

@@ -55,7 +55,8 @@ struct State {
 }
 
 /// What an origin does with a connection.
-type Handler = Arc<dyn Fn(TcpStream, Arc<State>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+type Handler =
+    Arc<dyn Fn(TcpStream, Arc<State>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// HTTP versions that a plain origin may speak.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,13 +69,17 @@ impl Origin {
     /// Reports over HTTP/1.1.
     #[must_use]
     pub fn echo() -> Self {
-        Self::run(Arc::new(|stream, state| Box::pin(serve(stream, Speaks::Http1, state))))
+        Self::run(Arc::new(|stream, state| {
+            Box::pin(serve(stream, Speaks::Http1, state))
+        }))
     }
 
     /// Reports over HTTP/2 with prior knowledge.
     #[must_use]
     pub fn echo_http2() -> Self {
-        Self::run(Arc::new(|stream, state| Box::pin(serve(stream, Speaks::Http2, state))))
+        Self::run(Arc::new(|stream, state| {
+            Box::pin(serve(stream, Speaks::Http2, state))
+        }))
     }
 
     /// Reports over TLS, with what ALPN agrees on out of `protocols` (as on the wire).
@@ -90,9 +95,16 @@ impl Origin {
         Self::run(Arc::new(move |stream, state| {
             let acceptor = acceptor.clone();
             Box::pin(async move {
-                let Ok(stream) = tokio_boring::accept(&acceptor, stream).await else { return };
+                let Ok(stream) = tokio_boring::accept(&acceptor, stream).await else {
+                    return;
+                };
                 let http2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");
-                serve(stream, if http2 { Speaks::Http2 } else { Speaks::Http1 }, state).await;
+                serve(
+                    stream,
+                    if http2 { Speaks::Http2 } else { Speaks::Http1 },
+                    state,
+                )
+                .await;
             })
         }))
     }
@@ -104,7 +116,10 @@ impl Origin {
         F: Future<Output = ()> + Send + 'static,
     {
         Self::run(Arc::new(move |stream, state| {
-            Box::pin(handler(stream, state.connections.load(Ordering::SeqCst) - 1))
+            Box::pin(handler(
+                stream,
+                state.connections.load(Ordering::SeqCst) - 1,
+            ))
         }))
     }
 
@@ -133,7 +148,9 @@ impl Origin {
         let (stop, stopped) = oneshot::channel::<()>();
         let shared = state.clone();
         let body = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
             runtime.unwrap().block_on(async move {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let accept = async {
@@ -149,8 +166,15 @@ impl Origin {
                 }
             });
         };
-        std::thread::Builder::new().name("origin".into()).spawn(body).unwrap();
-        Self { address, state, _stop: stop }
+        std::thread::Builder::new()
+            .name("origin".into())
+            .spawn(body)
+            .unwrap();
+        Self {
+            address,
+            state,
+            _stop: stop,
+        }
     }
 
     /// `http://127.0.0.1:PORT`.
@@ -219,7 +243,9 @@ async fn serve(
 type Content = BoxBody<Bytes, hyper::Error>;
 
 fn content(bytes: impl Into<Bytes>) -> Content {
-    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+    Full::new(bytes.into())
+        .map_err(|never| match never {})
+        .boxed()
 }
 
 async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<Content> {
@@ -230,11 +256,18 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
     let number: u64 = number.and_then(|text| text.parse().ok()).unwrap_or(0);
     if kind == "mirror" {
         state.requests.lock().unwrap().push(seen);
-        let mirrored = Mirror { incoming: request.into_body(), over: false };
+        let mirrored = Mirror {
+            incoming: request.into_body(),
+            over: false,
+        };
         let response = Response::builder().header("trailer", "grpc-status, x-mirrored, x-sum");
         return response.body(mirrored.boxed()).unwrap();
     }
-    if request.headers().get("upgrade").is_some_and(|wanted| wanted == "websocket") {
+    if request
+        .headers()
+        .get("upgrade")
+        .is_some_and(|wanted| wanted == "websocket")
+    {
         state.requests.lock().unwrap().push(seen);
         return tunnel(&mut request);
     }
@@ -244,7 +277,9 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
         match frame.into_data() {
             Ok(data) => {
                 received += data.len();
-                text.extend_from_slice(&data[..data.len().min(64 * 1024 - text.len().min(64 * 1024))]);
+                text.extend_from_slice(
+                    &data[..data.len().min(64 * 1024 - text.len().min(64 * 1024))],
+                );
             }
             Err(frame) => trailers.extend(frame.into_trailers().unwrap_or_default()),
         }
@@ -256,8 +291,24 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
     let mut response = Response::new(content(seen.to_string()));
     match kind {
         "sink" => response = Response::new(content(json!({ "received": received }).to_string())),
-        "source" => response = Response::new(Zeros { left: number, sized: true }.boxed()),
-        "chunked" => response = Response::new(Zeros { left: number, sized: false }.boxed()),
+        "source" => {
+            response = Response::new(
+                Zeros {
+                    left: number,
+                    sized: true,
+                }
+                .boxed(),
+            )
+        }
+        "chunked" => {
+            response = Response::new(
+                Zeros {
+                    left: number,
+                    sized: false,
+                }
+                .boxed(),
+            )
+        }
         "hold" => {
             state.holding.fetch_add(1, Ordering::SeqCst);
             let mut released = state.released.subscribe();
@@ -265,7 +316,9 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
             state.holding.fetch_sub(1, Ordering::SeqCst);
         }
         "status" => {
-            let status = u16::try_from(number).ok().and_then(|code| StatusCode::from_u16(code).ok());
+            let status = u16::try_from(number)
+                .ok()
+                .and_then(|code| StatusCode::from_u16(code).ok());
             *response.status_mut() = status.unwrap();
         }
         "rude" => {
@@ -278,7 +331,9 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
                 ("set-cookie", "b=2"),
                 ("x-public", "yes"),
             ] {
-                response.headers_mut().append(name, HeaderValue::from_static(value));
+                response
+                    .headers_mut()
+                    .append(name, HeaderValue::from_static(value));
             }
         }
         _ => {}
@@ -299,9 +354,16 @@ fn described(request: &Request<Incoming>) -> Value {
 /// Name → list of values.
 fn headers_json(headers: &HeaderMap) -> Value {
     let values = |name| -> Vec<String> {
-        headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()).into()).collect()
+        headers
+            .get_all(name)
+            .iter()
+            .map(|v| String::from_utf8_lossy(v.as_bytes()).into())
+            .collect()
     };
-    headers.keys().map(|name| (name.to_string(), json!(values(name)))).collect()
+    headers
+        .keys()
+        .map(|name| (name.to_string(), json!(values(name))))
+        .collect()
 }
 
 fn tunnel(request: &mut Request<Incoming>) -> Response<Content> {
@@ -344,7 +406,11 @@ impl Body for Zeros {
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        if self.sized { http_body::SizeHint::with_exact(self.left) } else { http_body::SizeHint::new() }
+        if self.sized {
+            http_body::SizeHint::with_exact(self.left)
+        } else {
+            http_body::SizeHint::new()
+        }
     }
 }
 

@@ -11,7 +11,9 @@ use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
 use boring::rsa::Rsa;
-use boring::x509::extension::{BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName};
+use boring::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+};
 use boring::x509::{X509, X509Extension, X509Name, X509ReqBuilder};
 
 /// Seconds of a day.
@@ -89,8 +91,9 @@ impl Spec {
     /// A server's certificate.
     #[must_use]
     pub fn server(names: &[&str]) -> Self {
-        let (ip, dns): (Vec<&str>, Vec<&str>) =
-            names.iter().partition(|name| name.parse::<std::net::IpAddr>().is_ok());
+        let (ip, dns): (Vec<&str>, Vec<&str>) = names
+            .iter()
+            .partition(|name| name.parse::<std::net::IpAddr>().is_ok());
         Self {
             client_auth: false,
             server_auth: true,
@@ -103,7 +106,11 @@ impl Spec {
     /// A CA.
     #[must_use]
     pub fn authority(name: &str) -> Self {
-        Self { ca: Some(None), client_auth: false, ..Self::client(name) }
+        Self {
+            ca: Some(None),
+            client_auth: false,
+            ..Self::client(name)
+        }
     }
 }
 
@@ -113,7 +120,11 @@ impl Authority {
     pub fn root(name: &str) -> Self {
         let key = new_key(None);
         let certificate = build(&Spec::authority(name), &key, None);
-        Self { certificate, key, above: Vec::new() }
+        Self {
+            certificate,
+            key,
+            above: Vec::new(),
+        }
     }
 
     /// A certificate and key from elsewhere.
@@ -131,7 +142,9 @@ impl Authority {
     pub fn issue(&self, spec: &Spec) -> Identity {
         let key = new_key(spec.rsa);
         let certificate = build(spec, &key, Some(self));
-        let chain = std::iter::once(certificate).chain(self.above.iter().cloned()).collect();
+        let chain = std::iter::once(certificate)
+            .chain(self.above.iter().cloned())
+            .collect();
         Identity { chain, key }
     }
 
@@ -151,7 +164,11 @@ impl Authority {
     #[must_use]
     pub fn intermediate(&self, spec: &Spec) -> Self {
         let Identity { chain, key } = self.issue(spec);
-        Self { certificate: chain[0].clone(), key, above: chain }
+        Self {
+            certificate: chain[0].clone(),
+            key,
+            above: chain,
+        }
     }
 
     /// The certificate in PEM.
@@ -166,7 +183,10 @@ impl Identity {
     #[must_use]
     pub fn self_signed(spec: &Spec) -> Self {
         let key = new_key(spec.rsa);
-        Self { chain: vec![build(spec, &key, None)], key }
+        Self {
+            chain: vec![build(spec, &key, None)],
+            key,
+        }
     }
 
     /// From what the gateway handed out.
@@ -219,7 +239,10 @@ pub fn request(name: &str) -> (String, PKey<Private>) {
     builder.set_subject_name(&subject(name)).unwrap();
     builder.set_pubkey(&key).unwrap();
     builder.sign(&key, MessageDigest::sha256()).unwrap();
-    (String::from_utf8(builder.build().to_pem().unwrap()).unwrap(), key)
+    (
+        String::from_utf8(builder.build().to_pem().unwrap()).unwrap(),
+        key,
+    )
 }
 
 fn pem(certificate: &X509) -> String {
@@ -252,7 +275,9 @@ fn build(spec: &Spec, key: &PKey<Private>, issuer: Option<&Authority>) -> X509 {
     builder.set_version(2).unwrap();
     let mut serial = BigNum::new().unwrap();
     serial.rand(120, MsbOption::ONE, false).unwrap();
-    builder.set_serial_number(&serial.to_asn1_integer().unwrap()).unwrap();
+    builder
+        .set_serial_number(&serial.to_asn1_integer().unwrap())
+        .unwrap();
     builder.set_subject_name(&name).unwrap();
     builder
         .set_issuer_name(issuer.map_or(&*name, |issuer| issuer.certificate.subject_name()))
@@ -275,7 +300,12 @@ fn build(spec: &Spec, key: &PKey<Private>, issuer: Option<&Authority>) -> X509 {
         let extension = names.build(&context).unwrap();
         builder.append_extension(&extension).unwrap();
     }
-    builder.sign(issuer.map_or(key, |issuer| &issuer.key), MessageDigest::sha256()).unwrap();
+    builder
+        .sign(
+            issuer.map_or(key, |issuer| &issuer.key),
+            MessageDigest::sha256(),
+        )
+        .unwrap();
     builder.build()
 }
 
@@ -308,11 +338,12 @@ fn extensions(spec: &Spec) -> Vec<X509Extension> {
         }
         all.push(purposes.build().unwrap());
     }
-    let by_name = |name: &str, value: &str| {
-        X509Extension::new(None, None, name, value).unwrap()
-    };
+    let by_name = |name: &str, value: &str| X509Extension::new(None, None, name, value).unwrap();
     if let Some(constraints) = &spec.constraints {
-        all.push(by_name("nameConstraints", &format!("critical,{constraints}")));
+        all.push(by_name(
+            "nameConstraints",
+            &format!("critical,{constraints}"),
+        ));
     }
     if spec.unknown_critical {
         all.push(by_name("1.3.6.1.4.1.55555.1", "critical,DER:0500"));

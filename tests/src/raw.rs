@@ -31,15 +31,27 @@ impl Message {
     /// The status code of an answer.
     #[must_use]
     pub fn status(&self) -> u16 {
-        self.head.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.head
+            .split(' ')
+            .nth(1)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     /// A header's value; empty when it is not there.
     #[must_use]
     pub fn header(&self, name: &str) -> &str {
-        let value = |line: &str| line.split_once(':').map(|(found, _)| found.eq_ignore_ascii_case(name));
-        let line = self.head.lines().skip(1).find(|line| value(line) == Some(true));
-        line.and_then(|line| line.split_once(':')).map_or("", |(_, value)| value.trim())
+        let value = |line: &str| {
+            line.split_once(':')
+                .map(|(found, _)| found.eq_ignore_ascii_case(name))
+        };
+        let line = self
+            .head
+            .lines()
+            .skip(1)
+            .find(|line| value(line) == Some(true));
+        line.and_then(|line| line.split_once(':'))
+            .map_or("", |(_, value)| value.trim())
     }
 
     /// The body as text.
@@ -51,7 +63,9 @@ impl Message {
 
 /// A plain TCP connection.
 pub async fn tcp(address: SocketAddr) -> Raw<TcpStream> {
-    let stream = within("a TCP connection", TcpStream::connect(address)).await.unwrap();
+    let stream = within("a TCP connection", TcpStream::connect(address))
+        .await
+        .unwrap();
     stream.set_nodelay(true).unwrap();
     let local = stream.local_addr().unwrap();
     Raw::new(stream, local)
@@ -61,7 +75,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Takes a connection over.
     #[must_use]
     pub fn new(stream: S, local: SocketAddr) -> Self {
-        Self { stream, local, read: Vec::new() }
+        Self {
+            stream,
+            local,
+            read: Vec::new(),
+        }
     }
 
     /// Writes. That the peer may have closed is not this side's problem.
@@ -113,7 +131,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     /// Reads up to and with `end`.
     async fn take_until(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         loop {
-            if let Some(at) = self.read.windows(end.len()).position(|window| window == end) {
+            if let Some(at) = self
+                .read
+                .windows(end.len())
+                .position(|window| window == end)
+            {
                 return Some(self.read.drain(..at + end.len()).collect());
             }
             if !self.more().await {
@@ -131,12 +153,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
     pub async fn message_to(&mut self, method: &str) -> Option<Message> {
         let head = self.take_until(b"\r\n\r\n").await?;
         let head = String::from_utf8_lossy(&head).trim_end().to_owned();
-        let mut message = Message { head, body: Vec::new(), trailers: String::new() };
+        let mut message = Message {
+            head,
+            body: Vec::new(),
+            trailers: String::new(),
+        };
         let status = message.status();
         if method == "HEAD" || (100..200).contains(&status) || status == 204 || status == 304 {
             return Some(message);
         }
-        if message.header("transfer-encoding").eq_ignore_ascii_case("chunked") {
+        if message
+            .header("transfer-encoding")
+            .eq_ignore_ascii_case("chunked")
+        {
             loop {
                 let size = self.take_until(b"\r\n").await?;
                 let size = String::from_utf8_lossy(&size);

@@ -56,7 +56,11 @@ pub fn postern() -> PathBuf {
         binary.exists(),
         "{} is missing: `cargo xtask test` builds it first, or run `cargo build -p gateway{}`",
         binary.display(),
-        if profile.ends_with("release") { " --release" } else { "" }
+        if profile.ends_with("release") {
+            " --release"
+        } else {
+            ""
+        }
     );
     binary
 }
