@@ -179,10 +179,10 @@ async fn zones_hosts_and_certificates() {
             .status,
         200
     );
-    let _: String = gateway.cli(&["host", "delete", "api.shop.test"]).ok();
+    drop(gateway.cli(&["host", "delete", "api.shop.test"]).ok());
     assert_eq!(client.get("/x").await.unwrap_err().why, "unrecognized_name");
-    let _: String = gateway.cli(&["zone", "delete", "shop.test"]).failed(2);
-    let _: String = gateway.cli(&["zone", "delete", "shop.test", "--yes"]).ok();
+    drop(gateway.cli(&["zone", "delete", "shop.test"]).failed(2));
+    drop(gateway.cli(&["zone", "delete", "shop.test", "--yes"]).ok());
     assert!(
         gateway
             .cli(&["zone", "show", "shop.test"])
@@ -211,17 +211,19 @@ async fn rules() {
             .unwrap()
             .status
     };
-    let _: String = rule(&["add", "--expression", r#"http.request.uri.path eq "/a""#]).ok();
-    let _: String = rule(&[
-        "add",
-        "--expression",
-        r#"starts_with(http.request.uri.path, "/a")"#,
-        "--status",
-        "410",
-        "--description",
-        "all of a",
-    ])
-    .ok();
+    drop(rule(&["add", "--expression", r#"http.request.uri.path eq "/a""#]).ok());
+    drop(
+        rule(&[
+            "add",
+            "--expression",
+            r#"starts_with(http.request.uri.path, "/a")"#,
+            "--status",
+            "410",
+            "--description",
+            "all of a",
+        ])
+        .ok(),
+    );
     assert_eq!(
         (status("/a").await, status("/ab").await, status("/b").await),
         (403, 410, 200)
@@ -231,19 +233,21 @@ async fn rules() {
         table.contains("all of a") && table.contains("EXPRESSION"),
         "{table}"
     );
-    let _: String = rule(&["move", "#2", "--position", "first"]).ok();
+    drop(rule(&["move", "#2", "--position", "first"]).ok());
     assert_eq!(status("/a").await, 410);
-    let _: String = rule(&["edit", "#1", "--disable"]).ok();
+    drop(rule(&["edit", "#1", "--disable"]).ok());
     assert_eq!((status("/a").await, status("/ab").await), (403, 200));
-    let _: String = rule(&[
-        "edit",
-        "#2",
-        "--expression",
-        r#"http.request.uri.path eq "/b""#,
-    ])
-    .ok();
+    drop(
+        rule(&[
+            "edit",
+            "#2",
+            "--expression",
+            r#"http.request.uri.path eq "/b""#,
+        ])
+        .ok(),
+    );
     assert_eq!((status("/a").await, status("/b").await), (200, 403));
-    let _: String = rule(&["delete", "#2"]).ok();
+    drop(rule(&["delete", "#2"]).ok());
     assert_eq!(status("/b").await, 200);
     assert_eq!(
         rule(&["list", "--json"]).json().as_array().unwrap().len(),
@@ -267,7 +271,7 @@ async fn rules() {
         .cli(&["rule", "preview", "http.hots eq 1"])
         .failed(1);
     assert!(bad.contains('^'), "{bad}");
-    let _: String = rule(&["delete", "#9"]).failed(1);
+    drop(rule(&["delete", "#9"]).failed(1));
 }
 
 #[test]
@@ -288,7 +292,7 @@ fn keys_of_a_running_gateway() {
         assert!(all.contains(key), "{key}: {all}");
     }
     let before = sysctl(&["-n", "timeout.idle"]).ok();
-    let _: String = sysctl(&["-w", "timeout.idle=33s"]).ok();
+    drop(sysctl(&["-w", "timeout.idle=33s"]).ok());
     assert_eq!(sysctl(&["-n", "timeout.idle"]).ok().trim(), "33s");
     assert_ne!(before.trim(), "33s");
     assert_eq!(sysctl(&["timeout.idle"]).ok().trim(), "timeout.idle = 33s");
@@ -313,7 +317,7 @@ fn keys_of_a_running_gateway() {
         "# tuning\ntimeout.idle = 44s\nlimit.connections = 123\n",
     )
     .unwrap();
-    let _: String = sysctl(&["-p", file.to_str().unwrap()]).ok();
+    drop(sysctl(&["-p", file.to_str().unwrap()]).ok());
     assert_eq!(
         sysctl(&["-n", "timeout.idle", "limit.connections"]).ok(),
         "44s\n123\n"
@@ -350,11 +354,13 @@ fn status_check_and_exit_codes() {
         check.contains("good") && check.contains("running gateway"),
         "{check}"
     );
-    let _: String = gateway.cli(&["no-such-command"]).failed(2);
-    let _: String = gateway
-        .cli(&["host", "add", "x.example.test", "--zone", ZONE])
-        .failed(2);
-    let _: String = gateway.cli(&["host", "show", "x.example.test"]).failed(1);
+    drop(gateway.cli(&["no-such-command"]).failed(2));
+    drop(
+        gateway
+            .cli(&["host", "add", "x.example.test", "--zone", ZONE])
+            .failed(2),
+    );
+    drop(gateway.cli(&["host", "show", "x.example.test"]).failed(1));
     for argument in ["--help", "--version"] {
         assert!(gateway.cli(&[argument]).ok().contains("postern"));
     }

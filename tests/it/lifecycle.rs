@@ -213,7 +213,7 @@ async fn whatever_was_acknowledged_survives_a_kill() {
             (reply["result_info"]["total_count"].as_u64()? >= enough).then_some(())
         });
         gateway.signal("KILL");
-        let _: std::process::ExitStatus = gateway.wait();
+        assert!(!gateway.wait().success(), "it was killed");
         acknowledged.extend(writer.join().unwrap());
         gateway.start();
         for id in &acknowledged {

@@ -246,7 +246,7 @@ async fn what_could_be_two_requests_is_none() {
     raw.write("GET /lf HTTP/1.1\nHost: api.example.test\n\n")
         .await;
     raw.finish().await;
-    let _: String = raw.rest_text().await;
+    drop(raw.rest_text().await);
     let reached = String::from_utf8_lossy(&bytes.lock().unwrap()).into_owned();
     assert_eq!(
         reached.replace("\r\n", "").matches('\n').count(),

@@ -47,7 +47,7 @@ async fn a_ticket_resumes_at_its_own_host_with_its_verdict() {
         ("require.example.test", Some(&device), true),
     ] {
         let client = gateway.client(host);
-        let client = identity.map_or(client.clone(), |identity| client.identity(identity));
+        let client = client.identity_if(identity);
         for (version, client) in versions(&client) {
             let tickets = ticket(&client).await;
             let what = format!("{host} {version} {verified}");
@@ -85,7 +85,7 @@ async fn a_ticket_of_one_host_is_worth_nothing_at_another() {
     ];
     for (index, (from, identity, to)) in table.into_iter().enumerate() {
         let first = gateway.client(from);
-        let first = identity.map_or(first.clone(), |identity| first.identity(identity));
+        let first = first.identity_if(identity);
         for (version, first) in versions(&first) {
             let what = format!("a ticket of {from} at {to} over {version}");
             let tickets = ticket(&first).await;

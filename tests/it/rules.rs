@@ -30,7 +30,7 @@ async fn the_demo_rule() {
         ("open.example.test", None, "/", 200),
     ] {
         let client = gateway.client(host);
-        let client = identity.map_or(client.clone(), |identity| client.identity(identity));
+        let client = client.identity_if(identity);
         let what = format!("{host}{path} {:?}", identity.map(Identity::serial));
         assert_eq!(client.get(path).await.unwrap().status, status, "{what}");
         let over_http2 = client.http2().await.unwrap().get(path).await.unwrap();

@@ -129,6 +129,13 @@ impl Client {
         self
     }
 
+    /// With a certificate, or without.
+    #[must_use]
+    pub fn identity_if(mut self, identity: Option<&Identity>) -> Self {
+        self.identity = identity.cloned();
+        self
+    }
+
     /// With another SNI than host name, or with none.
     #[must_use]
     pub fn sni(mut self, sni: Option<&str>) -> Self {

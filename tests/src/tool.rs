@@ -95,5 +95,9 @@ pub fn has(program: &str) -> bool {
 /// Sends a signal to one process.
 pub fn signal(pid: u32, name: &str) {
     // It may be gone already, which is what most signals are for.
-    let _: Outcome = run(Command::new("kill").args(["-s", name, &pid.to_string()]));
+    drop(run(Command::new("kill").args([
+        "-s",
+        name,
+        &pid.to_string(),
+    ])));
 }
