@@ -4,7 +4,7 @@
 //! the authority on SNI: it finds the host in the connection's snapshot and sets everything that
 //! depends on it, because `SSL_set_SSL_CTX` carries neither verify mode nor callback over and a
 //! BoringSSL server never verifies a client again on resumption. So the chain is judged after
-//! every handshake, resumed ones too ([`Session::establish`]). Does no I/O and reads no clock.
+//! every handshake, resumed ones too ([`Acceptor::establish`]). Does no I/O and reads no clock.
 
 use std::sync::Arc;
 
