@@ -111,7 +111,7 @@ pub const H2_SEND_BUFFER: usize = 128 * 1024;
 pub const STALE_AFTER: Duration = Duration::from_millis(50);
 /// Silence after which an HTTP/1.1 connection is put aside and hyper's buffers are given back.
 /// Clients that ask more often never pay for it.
-pub const PARK_AFTER: Duration = Duration::from_secs(5);
+pub const PARK_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of the buffer that each direction of a tunnel (WebSocket) has: one TLS record.
 pub const TUNNEL_BUFFER: usize = 16 * 1024;
 

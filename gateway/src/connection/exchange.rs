@@ -111,7 +111,8 @@ impl Account {
         let verdict = judged.facts.client.verdict;
         stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
         stats.bytes(slot, self.received.get(), self.sent.get());
-        if !notes.error.is_empty() {
+        // What was refused before it was forwarded is not the origin's fault.
+        if notes.forwarded && !notes.error.is_empty() {
             stats.origin_error(slot, notes.error);
         }
     }
