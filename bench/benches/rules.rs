@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion};
 use gateway::rules::oracle::Oracle;
 use gateway::rules::{
-    decide_on, Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program, RequestFacts, Rule,
+    Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
+    RequestFacts, Rule, decide_on,
 };
 use gateway::tls::{ClientAuth, Reason, Verdict};
 use http::{HeaderMap, HeaderValue};
@@ -27,7 +28,10 @@ struct Counting;
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE_BYTES: AtomicU64 = AtomicU64::new(0);
 
-#[expect(unsafe_code, reason = "an allocator that counts and hands everything on to the system's")]
+#[expect(
+    unsafe_code,
+    reason = "an allocator that counts and hands everything on to the system's"
+)]
 // SAFETY: every method hands its arguments on unchanged, so the system allocator's contract holds.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -52,7 +56,10 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap_or_default() % bound.max(1)
     }
 }
@@ -64,7 +71,12 @@ impl Random {
 }
 
 fn rule(at: usize, expression: String, action: Action) -> Rule {
-    Rule { id: format!("{at:032x}").into(), expression: expression.into(), action, enabled: true }
+    Rule {
+        id: format!("{at:032x}").into(),
+        expression: expression.into(),
+        action,
+        enabled: true,
+    }
 }
 
 fn block() -> Action {
@@ -145,15 +157,26 @@ struct Case {
 impl Case {
     fn new(host: &str, path: &str, query: &'static str) -> Self {
         let mut client = ClientAuth::none();
-        client.verdict = Verdict { presented: true, verified: true, revoked: false, reason: Reason::Verified };
+        client.verdict = Verdict {
+            presented: true,
+            verified: true,
+            revoked: false,
+            reason: Reason::Verified,
+        };
         client.fingerprint_sha256 = "f".repeat(64).into();
         client.serial = "0A1B2C".into();
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0"),
+            (
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0",
+            ),
             ("accept", "application/json"),
             ("x-api-version", "v99"),
-            ("cookie", "session=8521F670545D7865F79C3D7BEDC29CCE; theme=light"),
+            (
+                "cookie",
+                "session=8521F670545D7865F79C3D7BEDC29CCE; theme=light",
+            ),
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
@@ -190,7 +213,13 @@ impl Case {
 }
 
 fn by_program<'p>(program: &'p Program, case: &Case, state: &ConnectionState) -> Option<&'p str> {
-    match decide_on(program, &case.connection, state, &case.request(), &mut |_| {}) {
+    match decide_on(
+        program,
+        &case.connection,
+        state,
+        &case.request(),
+        &mut |_| {},
+    ) {
         Decision::Block { rule_id, .. } => Some(rule_id),
         Decision::Permit(_) => None,
     }
@@ -211,7 +240,9 @@ fn subjects(count: usize) -> Vec<Subject> {
     let mut with_match = realistic(count);
     let middle = with_match.len() / 2;
     if let Some(rule) = with_match.get_mut(middle) {
-        rule.expression = "http.host eq \"api1.example.com\" and http.request.uri.path in {\"/stop/here\"}".into();
+        rule.expression =
+            "http.host eq \"api1.example.com\" and http.request.uri.path in {\"/stop/here\"}"
+                .into();
         rule.action = block();
     }
     vec![
@@ -219,15 +250,24 @@ fn subjects(count: usize) -> Vec<Subject> {
             name: "realistic",
             rules: with_match,
             cases: vec![
-                ("no match", Case::new("api1.example.com", "/v1/customers/4711/orders", "page=9")),
+                (
+                    "no match",
+                    Case::new("api1.example.com", "/v1/customers/4711/orders", "page=9"),
+                ),
                 ("match", Case::new("api1.example.com", "/stop/here", "")),
-                ("other host", Case::new("nobody.example.net", "/v1/customers/4711/orders", "page=9")),
+                (
+                    "other host",
+                    Case::new("nobody.example.net", "/v1/customers/4711/orders", "page=9"),
+                ),
             ],
         },
         Subject {
             name: "dense",
             rules: dense(count),
-            cases: vec![("no match", Case::new("api1.example.com", "/v1/customers/4711/orders", "page=9"))],
+            cases: vec![(
+                "no match",
+                Case::new("api1.example.com", "/v1/customers/4711/orders", "page=9"),
+            )],
         },
     ]
 }
@@ -235,7 +275,10 @@ fn subjects(count: usize) -> Vec<Subject> {
 /// CPU time of this thread: compiling takes long enough for others to interrupt it.
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 /// The shortest of many batches, per call.
@@ -258,7 +301,9 @@ fn least(mut call: impl FnMut()) -> Duration {
 
 fn figures(sizes: &[usize]) {
     let mut table = String::new();
-    println!("set | case | rules | program | first of a connection | evaluator | ratio | allocations per decision");
+    println!(
+        "set | case | rules | program | first of a connection | evaluator | ratio | allocations per decision"
+    );
     for count in sizes {
         for subject in subjects(*count) {
             let before = LIVE_BYTES.load(Ordering::Relaxed);
@@ -280,9 +325,13 @@ fn figures(sizes: &[usize]) {
                 program.vector_bytes() as f64 / 1e6,
                 one_changed(&program, &subject.rules).as_secs_f64() * 1e3,
             );
-            let oracle = Oracle::compile(&subject.rules, &Lists::default()).expect("they have just been compiled");
+            let oracle = Oracle::compile(&subject.rules, &Lists::default())
+                .expect("they have just been compiled");
             for (name, case) in &subject.cases {
-                assert_eq!(by_program(&program, case, &ConnectionState::default()), by_oracle(&oracle, case));
+                assert_eq!(
+                    by_program(&program, case, &ConnectionState::default()),
+                    by_oracle(&oracle, case)
+                );
                 let state = ConnectionState::default();
                 by_program(&program, case, &state);
                 let allocations = ALLOCATIONS.load(Ordering::Relaxed);
@@ -294,7 +343,11 @@ fn figures(sizes: &[usize]) {
                     black_box(by_program(&program, black_box(case), &state));
                 });
                 let first = least(|| {
-                    black_box(by_program(&program, black_box(case), &ConnectionState::default()));
+                    black_box(by_program(
+                        &program,
+                        black_box(case),
+                        &ConnectionState::default(),
+                    ));
                 });
                 let plain = least(|| {
                     black_box(by_oracle(&oracle, black_box(case)));
@@ -311,7 +364,9 @@ fn figures(sizes: &[usize]) {
             }
         }
     }
-    println!("\nset | rules | compile (CPU time) | per rule | memory | per rule | vectors | recompile\n{table}");
+    println!(
+        "\nset | rules | compile (CPU time) | per rule | memory | per rule | vectors | recompile\n{table}"
+    );
 }
 
 /// Time until a program with one changed rule is there.
@@ -337,17 +392,29 @@ fn measured(criterion: &mut Criterion, sizes: &[usize]) {
     for count in sizes {
         for subject in subjects(*count) {
             let program = Program::compile(&subject.rules).expect("generated rules compile");
-            let oracle = Oracle::compile(&subject.rules, &Lists::default()).expect("generated rules compile");
+            let oracle = Oracle::compile(&subject.rules, &Lists::default())
+                .expect("generated rules compile");
             for (name, case) in &subject.cases {
                 let mut group = criterion.benchmark_group(format!("{}/{name}", subject.name));
-                group.sample_size(20).measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(300));
+                group
+                    .sample_size(20)
+                    .measurement_time(Duration::from_secs(1))
+                    .warm_up_time(Duration::from_millis(300));
                 let state = ConnectionState::default();
-                group.bench_with_input(BenchmarkId::new("program", count), case, |bencher, case| {
-                    bencher.iter(|| black_box(by_program(&program, black_box(case), &state)));
-                });
-                group.bench_with_input(BenchmarkId::new("evaluator", count), case, |bencher, case| {
-                    bencher.iter(|| black_box(by_oracle(&oracle, black_box(case))));
-                });
+                group.bench_with_input(
+                    BenchmarkId::new("program", count),
+                    case,
+                    |bencher, case| {
+                        bencher.iter(|| black_box(by_program(&program, black_box(case), &state)));
+                    },
+                );
+                group.bench_with_input(
+                    BenchmarkId::new("evaluator", count),
+                    case,
+                    |bencher, case| {
+                        bencher.iter(|| black_box(by_oracle(&oracle, black_box(case))));
+                    },
+                );
                 group.finish();
             }
         }

@@ -72,7 +72,10 @@ pub enum Ended {
 /// See [`StartError`].
 pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
     let published = Arc::new(Published::default());
-    let options = Options { default_host: loaded.config.default_host.clone(), ..Options::default() };
+    let options = Options {
+        default_host: loaded.config.default_host.clone(),
+        ..Options::default()
+    };
     let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
     serve(loaded.config, Some(loaded.sources), control, published)
 }
@@ -123,7 +126,15 @@ pub fn serve(
             tracing::info!(%address, workers, "listening");
         }
         let mut signals = Signals::new()?;
-        let ended = wait(&mut signals, &team, &live, sources.as_ref(), &control, &access_log).await;
+        let ended = wait(
+            &mut signals,
+            &team,
+            &live,
+            sources.as_ref(),
+            &control,
+            &access_log,
+        )
+        .await;
         admin.abort();
         Ok::<_, StartError>(ended)
     })?;
@@ -147,7 +158,11 @@ fn steering(mode: SteerMode) -> Result<FleetStatus, StartError> {
     if let Some(reason) = &reason {
         tracing::info!(reason, "steering is off");
     }
-    Ok(FleetStatus { steering: "off".into(), steering_reason: reason, ..FleetStatus::default() })
+    Ok(FleetStatus {
+        steering: "off".into(),
+        steering_reason: reason,
+        ..FleetStatus::default()
+    })
 }
 
 struct Signals {
@@ -240,8 +255,10 @@ fn reload(live: &Live, sources: Option<&Sources>, control: &Control) {
             if let Err(error) = control.set_default_host(loaded.config.default_host) {
                 tracing::error!(%error, "host.default stays as it was");
             }
-            tracing::info!(files = loaded.files.len(), "the configuration was read again");
+            tracing::info!(
+                files = loaded.files.len(),
+                "the configuration was read again"
+            );
         }
     }
 }
-

@@ -31,7 +31,9 @@ pub enum HostNameError {
     #[error("`{0}` is an IP address; a host is known by its name (RFC 6066 §3)")]
     IpLiteral(String),
     /// A character that no host name has.
-    #[error("the host name `{name}` has the character {character:?}, allowed are letters, digits, `-`, `_` and `.`")]
+    #[error(
+        "the host name `{name}` has the character {character:?}, allowed are letters, digits, `-`, `_` and `.`"
+    )]
     Character {
         /// The whole text.
         name: String,
@@ -39,10 +41,14 @@ pub enum HostNameError {
         character: char,
     },
     /// Longer than [`NAME_BYTES_MAX`], or a label longer than [`LABEL_BYTES_MAX`].
-    #[error("the host name `{0}` is too long: {NAME_BYTES_MAX} bytes in all and {LABEL_BYTES_MAX} a label are allowed")]
+    #[error(
+        "the host name `{0}` is too long: {NAME_BYTES_MAX} bytes in all and {LABEL_BYTES_MAX} a label are allowed"
+    )]
     TooLong(String),
     /// `*` somewhere other than as the whole left-most label, or above too few labels.
-    #[error("the wildcard in `{0}` must be the whole first label with at least two labels after it, as in `*.example.com`")]
+    #[error(
+        "the wildcard in `{0}` must be the whole first label with at least two labels after it, as in `*.example.com`"
+    )]
     Wildcard(String),
 }
 
@@ -60,7 +66,11 @@ impl HostName {
         {
             return Err(HostNameError::TooLong(text.into()));
         }
-        if name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() {
+        if name
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok()
+        {
             return Err(HostNameError::IpLiteral(text.into()));
         }
         let exact = match name.strip_prefix("*.") {
@@ -78,7 +88,10 @@ impl HostName {
             .chars()
             .find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')));
         if let Some(character) = stranger {
-            return Err(HostNameError::Character { name: text.into(), character });
+            return Err(HostNameError::Character {
+                name: text.into(),
+                character,
+            });
         }
         Ok(Self(name.into()))
     }
@@ -105,7 +118,9 @@ impl HostName {
     #[must_use]
     pub fn covers(&self, other: &str) -> bool {
         match self.wildcard_parent() {
-            Some(parent) => other.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
+            Some(parent) => other
+                .split_once('.')
+                .is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
             None => &*self.0 == other,
         }
     }
@@ -159,8 +174,26 @@ mod tests {
         let long = "a.".repeat(127) + "b";
         let label = "a".repeat(64);
         for text in [
-            "", ".", "..", "a..b", ".a", "*", "*.com", "a.*.b", "*a.example.com", "*.*.example.com",
-            "127.0.0.1", "::1", "[::1]", "a b", "a/b", "a:443", "bücher.example", "a\0b", &long, &label,
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "*",
+            "*.com",
+            "a.*.b",
+            "*a.example.com",
+            "*.*.example.com",
+            "127.0.0.1",
+            "::1",
+            "[::1]",
+            "a b",
+            "a/b",
+            "a:443",
+            "bücher.example",
+            "a\0b",
+            &long,
+            &label,
         ] {
             assert!(HostName::parse(text).is_err(), "{text:?} must be refused");
         }
@@ -173,6 +206,10 @@ mod tests {
         assert!(!wildcard.covers("example.com"));
         assert!(!wildcard.covers("a.b.example.com"));
         assert!(!wildcard.covers(".example.com"));
-        assert!(HostName::parse("a.example.com").unwrap().covers("a.example.com"));
+        assert!(
+            HostName::parse("a.example.com")
+                .unwrap()
+                .covers("a.example.com")
+        );
     }
 }

@@ -18,19 +18,19 @@
 pub mod config;
 pub mod limits;
 
-pub mod worker;
 pub mod connection;
+pub mod http;
 pub mod io;
+pub mod rules;
 pub mod steer;
 pub mod tls;
-pub mod rules;
-pub mod http;
+pub mod worker;
 
-pub mod snapshot;
 pub mod hostname;
+pub mod snapshot;
 
-pub mod control;
 pub mod admin;
-pub mod observe;
-pub mod daemon;
 pub mod cli;
+pub mod control;
+pub mod daemon;
+pub mod observe;

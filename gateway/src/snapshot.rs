@@ -48,7 +48,9 @@ impl FromStr for MtlsMode {
             "off" => Ok(Self::Off),
             "request" => Ok(Self::Request),
             "require" => Ok(Self::Require),
-            _ => Err(format!("`{text}` is not an mTLS mode: off, request or require")),
+            _ => Err(format!(
+                "`{text}` is not an mTLS mode: off, request or require"
+            )),
         }
     }
 }
@@ -107,7 +109,9 @@ pub struct Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -143,7 +147,11 @@ impl Snapshot {
         hosts: Vec<Host>,
         default_host: Option<&HostName>,
     ) -> Result<Self, DuplicateHost> {
-        let mut snapshot = Self { generation, trust_epoch, ..Self::default() };
+        let mut snapshot = Self {
+            generation,
+            trust_epoch,
+            ..Self::default()
+        };
         let mut hosts = hosts;
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
         for (index, mut host) in hosts.into_iter().enumerate() {
@@ -170,7 +178,9 @@ impl Snapshot {
     pub fn host(&self, name: &str) -> Option<&Arc<Host>> {
         self.exact.get(name).or_else(|| {
             let (label, parent) = name.split_once('.')?;
-            (!label.is_empty()).then(|| self.wildcard.get(parent)).flatten()
+            (!label.is_empty())
+                .then(|| self.wildcard.get(parent))
+                .flatten()
         })
     }
 }

@@ -150,7 +150,10 @@ impl Team {
     ) -> Result<Self, ListenError> {
         refuse_taken(addresses)?;
         let bind = |address: &SocketAddr| {
-            io::bind(*address).map_err(|error| ListenError { address: *address, error })
+            io::bind(*address).map_err(|error| ListenError {
+                address: *address,
+                error,
+            })
         };
         let sockets: Vec<Vec<OwnedFd>> = (0..count)
             .map(|_| addresses.iter().map(bind).collect())
@@ -160,7 +163,11 @@ impl Team {
             .enumerate()
             .map(|(index, sockets)| start_thread(index, shared.clone(), sockets))
             .collect();
-        Ok(Self { workers, draining: AtomicBool::new(false), steering })
+        Ok(Self {
+            workers,
+            draining: AtomicBool::new(false),
+            steering,
+        })
     }
 
     /// Tells all workers to take no new connection and finish what they have.
@@ -230,7 +237,10 @@ fn refuse_taken(addresses: &[SocketAddr]) -> Result<(), ListenError> {
             socket.set_reuse_address(true)?;
             socket.bind(&(*address).into())
         });
-        alone.map_err(|error| ListenError { address: *address, error })?;
+        alone.map_err(|error| ListenError {
+            address: *address,
+            error,
+        })?;
     }
     Ok(())
 }
@@ -247,11 +257,16 @@ fn start_thread(index: usize, shared: Arc<Shared>, sockets: Vec<OwnedFd>) -> Han
             }
         }
     };
-    let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(body);
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(body);
     if let Err(error) = &thread {
         tracing::error!(worker = index, %error, "the worker cannot be started");
     }
-    Handle { mailbox, thread: thread.ok() }
+    Handle {
+        mailbox,
+        thread: thread.ok(),
+    }
 }
 
 /// A worker's whole life.
@@ -388,9 +403,12 @@ impl Worker {
 fn pin_to(index: usize) {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
     let pinned = sched_getaffinity(None).and_then(|allowed| {
-        let cpus: Vec<usize> =
-            (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
-        let Some(cpu) = cpus.get(index % cpus.len().max(1)) else { return Ok(()) };
+        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU)
+            .filter(|cpu| allowed.is_set(*cpu))
+            .collect();
+        let Some(cpu) = cpus.get(index % cpus.len().max(1)) else {
+            return Ok(());
+        };
         let mut only = CpuSet::new();
         only.set(*cpu);
         sched_setaffinity(None, &only)
@@ -423,18 +441,26 @@ mod tests {
     }
 
     fn free_address(host: &str) -> SocketAddr {
-        std::net::TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
+        std::net::TcpListener::bind((host, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
     }
 
     fn collect(team: &Team) -> Vec<WorkerStats> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(team.collect())
     }
 
     /// Speaks plain HTTP, which is answered in clear: whoever gets the answer was served.
     fn is_served(address: SocketAddr) -> bool {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         drop(stream.write_all(b"GET / HTTP/1.1\r\n\r\n"));
         let mut answer = String::new();
         drop(stream.read_to_string(&mut answer));
@@ -466,9 +492,15 @@ mod tests {
 
         // A connection that hangs in the middle is what the panic takes down.
         let mut hanging = TcpStream::connect(addresses[0]).unwrap();
-        wait_for("accepting", || collect(&team).first().is_some_and(|stats| stats.accepted == 3));
+        wait_for("accepting", || {
+            collect(&team)
+                .first()
+                .is_some_and(|stats| stats.accepted == 3)
+        });
         team.workers[0].mailbox.send(Message::Panic).ok().unwrap();
-        hanging.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        hanging
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         assert!(matches!(hanging.read(&mut [0; 1]), Ok(0) | Err(_)));
         for address in addresses {
             assert!(is_served(address), "{address} after the panic");
@@ -489,10 +521,18 @@ mod tests {
         }
         let address = free_address("127.0.0.1");
         let team = team(&[address]);
-        let kept: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
-        wait_for("accepting", || collect(&team).first().is_some_and(|s| s.connections_open == 2));
+        let kept: Vec<TcpStream> = (0..2)
+            .map(|_| TcpStream::connect(address).unwrap())
+            .collect();
+        wait_for("accepting", || {
+            collect(&team)
+                .first()
+                .is_some_and(|s| s.connections_open == 2)
+        });
         let mut third = TcpStream::connect(address).unwrap();
-        third.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        third
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         assert!(matches!(third.read(&mut [0; 1]), Ok(0) | Err(_)));
         assert_eq!(collect(&team)[0].refused, 1);
         drop(kept);
@@ -506,6 +546,9 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let error = refuse_taken(&[address]).unwrap_err().to_string();
-        assert!(error.contains(&address.to_string()) && error.contains("another process"), "{error}");
+        assert!(
+            error.contains(&address.to_string()) && error.contains("another process"),
+            "{error}"
+        );
     }
 }

@@ -30,7 +30,11 @@ struct Refused {
 
 impl Refused {
     fn new(status: StatusCode, error: &'static str, text: impl Into<String>) -> Self {
-        Self { status, error, text: text.into() }
+        Self {
+            status,
+            error,
+            text: text.into(),
+        }
     }
 }
 
@@ -83,19 +87,24 @@ async fn respond(
     let permit = match judge_request(connection, account, &judged, &host, &parts, &path) {
         Ok(permit) => permit,
         Err(blocked) => {
-            connection.unread.set(connection.unread.get() || !incoming.is_end_stream());
+            connection
+                .unread
+                .set(connection.unread.get() || !incoming.is_end_stream());
             return Ok(blocked);
         }
     };
 
     let target = target(&path, parts.uri.query());
-    parts.uri = target
-        .map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
+    parts.uri =
+        target.map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
     let upgrade = wanted_upgrade(&parts);
     prepare(connection, account, &judged, &host, &mut parts);
     if let Some(upgrade) = &upgrade {
         parts.headers.insert(header::UPGRADE, upgrade.clone());
-        parts.headers.insert(header::CONNECTION, header::HeaderValue::from_static("upgrade"));
+        parts.headers.insert(
+            header::CONNECTION,
+            header::HeaderValue::from_static("upgrade"),
+        );
     }
     let request = Request::from_parts(parts, RequestBody::new(incoming, account.clone()));
     account.notes.borrow_mut().forwarded = true;
@@ -110,7 +119,11 @@ async fn respond(
             let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
             // The details are the operator's, not the client's.
             account.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
-            refused.text = refused.status.canonical_reason().unwrap_or("bad gateway").into();
+            refused.text = refused
+                .status
+                .canonical_reason()
+                .unwrap_or("bad gateway")
+                .into();
             Err(refused)
         }
     }
@@ -141,7 +154,11 @@ fn find_host(
             judged.facts.sni.clone()
         }
         Err(error) => {
-            return Err(Refused::new(StatusCode::BAD_REQUEST, "authority", error.to_string()));
+            return Err(Refused::new(
+                StatusCode::BAD_REQUEST,
+                "authority",
+                error.to_string(),
+            ));
         }
     };
     let host = if *name == *judged.facts.sni {
@@ -149,7 +166,10 @@ fn find_host(
     } else {
         let other = snapshot.host(&name);
         let is_default = |host: &Arc<Host>| {
-            snapshot.default_host.as_ref().is_some_and(|default| Arc::ptr_eq(default, host))
+            snapshot
+                .default_host
+                .as_ref()
+                .is_some_and(|default| Arc::ptr_eq(default, host))
         };
         match other {
             Some(other)
@@ -198,8 +218,13 @@ fn judge_request(
     };
     let mut logged = Vec::new();
     let mut log = |rule: &str| logged.push(Box::from(rule));
-    let decision =
-        decide_on(&host.rules, &judged.facts, &connection.rules, &facts, &mut log);
+    let decision = decide_on(
+        &host.rules,
+        &judged.facts,
+        &connection.rules,
+        &facts,
+        &mut log,
+    );
     account.stage(Stage::Rules, started.elapsed());
     let mut notes = account.notes.borrow_mut();
     notes.logged = logged;
@@ -231,7 +256,11 @@ fn prepare(
         x_forwarded: connection.tunables.x_forwarded,
         forwarded: connection.tunables.forwarded,
     };
-    let via = if parts.version == Version::HTTP_2 { "2 postern" } else { "1.1 postern" };
+    let via = if parts.version == Version::HTTP_2 {
+        "2 postern"
+    } else {
+        "1.1 postern"
+    };
     for_origin(&mut parts.headers, &told, via);
     let name = host.origin.host_header.clone();
     let name = name.or_else(|| header::HeaderValue::from_str(&notes.authority).ok());
@@ -270,12 +299,18 @@ fn finish(account: &Account, served: Served) -> Response<ResponseBody> {
     account.stage(Stage::OriginFirstByte, served.first_byte_in);
     let mut response = served.response;
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let upgrade = response.headers().get(header::UPGRADE).cloned().filter(|_| switching);
+    let upgrade = response
+        .headers()
+        .get(header::UPGRADE)
+        .cloned()
+        .filter(|_| switching);
     for_client(response.headers_mut(), &account.id.to_header());
     if let Some(upgrade) = upgrade {
         response.headers_mut().insert(header::UPGRADE, upgrade);
         let connection = header::HeaderValue::from_static("upgrade");
-        response.headers_mut().insert(header::CONNECTION, connection);
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, connection);
     }
     response
 }
@@ -286,13 +321,22 @@ fn wanted_upgrade(parts: &http::request::Parts) -> Option<header::HeaderValue> {
     if parts.version != Version::HTTP_11 || parts.method != Method::GET {
         return None;
     }
-    let nominated = parts.headers.get_all(header::CONNECTION).iter().any(|value| {
-        value.to_str().is_ok_and(|value| {
-            value.split(',').any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-        })
-    });
+    let nominated = parts
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .any(|value| {
+            value.to_str().is_ok_and(|value| {
+                value
+                    .split(',')
+                    .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+            })
+        });
     let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
-    wanted.as_bytes().eq_ignore_ascii_case(b"websocket").then(|| wanted.clone())
+    wanted
+        .as_bytes()
+        .eq_ignore_ascii_case(b"websocket")
+        .then(|| wanted.clone())
 }
 
 /// The target that the origin gets: the very path that the rules have seen.

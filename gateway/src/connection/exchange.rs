@@ -68,7 +68,10 @@ impl Account {
 
     /// Milliseconds since the epoch at which the head was complete.
     pub(super) fn time_msec(&self) -> i64 {
-        let since = self.time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = self
+            .time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
     }
 
@@ -105,7 +108,10 @@ impl Account {
         for rule in &notes.logged {
             stats.rule(rule, false);
         }
-        let judged = notes.judged.as_ref().unwrap_or(&self.connection.established);
+        let judged = notes
+            .judged
+            .as_ref()
+            .unwrap_or(&self.connection.established);
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let slot = stats.host(&host.name);
         let verdict = judged.facts.client.verdict;
@@ -118,33 +124,47 @@ impl Account {
     }
 
     fn log(&self, notes: &Notes) {
-        let judged = notes.judged.as_ref().unwrap_or(&self.connection.established);
+        let judged = notes
+            .judged
+            .as_ref()
+            .unwrap_or(&self.connection.established);
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
-        self.connection.worker.shared.access_log.write(&RequestRecord {
-            time: self.time,
-            request_id: self.id.as_str(),
-            client: judged.facts.source,
-            host: host.name.as_str(),
-            authority: &notes.authority,
-            method: self.method.as_str(),
-            path: &notes.path,
-            http_version: version_text(self.version),
-            status: notes.status.as_u16(),
-            bytes_received: self.received.get(),
-            bytes_sent: self.sent.get(),
-            tls_version: judged.facts.tls_version,
-            tls_cipher: judged.facts.tls_cipher,
-            sni: &judged.facts.sni,
-            resumed: self.connection.resumed,
-            client_auth: &judged.facts.client,
-            rule: notes.rule.as_deref().map(|id| RuleHit { id, action: "block" }),
-            logged: &logged,
-            origin: if notes.forwarded { &host.origin.url } else { "" },
-            times: notes.times,
-            error: notes.error,
-            detail: &notes.detail,
-        });
+        self.connection
+            .worker
+            .shared
+            .access_log
+            .write(&RequestRecord {
+                time: self.time,
+                request_id: self.id.as_str(),
+                client: judged.facts.source,
+                host: host.name.as_str(),
+                authority: &notes.authority,
+                method: self.method.as_str(),
+                path: &notes.path,
+                http_version: version_text(self.version),
+                status: notes.status.as_u16(),
+                bytes_received: self.received.get(),
+                bytes_sent: self.sent.get(),
+                tls_version: judged.facts.tls_version,
+                tls_cipher: judged.facts.tls_cipher,
+                sni: &judged.facts.sni,
+                resumed: self.connection.resumed,
+                client_auth: &judged.facts.client,
+                rule: notes.rule.as_deref().map(|id| RuleHit {
+                    id,
+                    action: "block",
+                }),
+                logged: &logged,
+                origin: if notes.forwarded {
+                    &host.origin.url
+                } else {
+                    ""
+                },
+                times: notes.times,
+                error: notes.error,
+                detail: &notes.detail,
+            });
     }
 }
 
@@ -161,15 +181,25 @@ impl Exchange for Account {
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         let last_progress = Some(Instant::now());
-        self.upload.set(Upload { last_progress, waits_for_client: false, broken: false });
+        self.upload.set(Upload {
+            last_progress,
+            waits_for_client: false,
+            broken: false,
+        });
     }
 
     fn waits_for_client(&self) {
-        self.upload.set(Upload { waits_for_client: true, ..self.upload.get() });
+        self.upload.set(Upload {
+            waits_for_client: true,
+            ..self.upload.get()
+        });
     }
 
     fn request_broken(&self) {
-        self.upload.set(Upload { broken: true, ..self.upload.get() });
+        self.upload.set(Upload {
+            broken: true,
+            ..self.upload.get()
+        });
     }
 
     fn request_left(&self) {

@@ -14,9 +14,9 @@ use std::time::Instant;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 
+use super::Connection;
 use super::answer::answer;
 use super::stop::Stop;
-use super::Connection;
 use crate::http::LocalExecutor;
 use crate::http::tunnel;
 use crate::io::TlsStream;
@@ -49,7 +49,10 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
     let mut hyper = builder.serve_connection(stream, service);
-    let outcome = drive(&connection, false, &mut hyper, |hyper| hyper.graceful_shutdown()).await;
+    let outcome = drive(&connection, false, &mut hyper, |hyper| {
+        hyper.graceful_shutdown()
+    })
+    .await;
     let end = connection.tunnel.borrow_mut().take();
     let parts = hyper.into_parts();
     let mut stream = parts.io;
@@ -92,7 +95,11 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
     let mut hyper = builder.serve_connection(stream, service);
-    match drive(&connection, true, &mut hyper, |hyper| hyper.graceful_shutdown()).await {
+    match drive(&connection, true, &mut hyper, |hyper| {
+        hyper.graceful_shutdown()
+    })
+    .await
+    {
         Outcome::Stop(stop) => stop,
         // HTTP/2 connections have a state of their own and are never put aside.
         Outcome::Idle => Stop::IdleTimeout,
@@ -151,40 +158,42 @@ where
     let mut retiring = None;
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
-    std::future::poll_fn(|cx| loop {
-        if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
-            return Poll::Ready(Outcome::Stop(stop_of(outcome, retiring)));
-        }
-        let wanted = if connection.worker.drain.has_begun() {
-            Some(Stop::Drained)
-        } else {
-            connection.retired.get().then_some(Stop::Closed)
-        };
-        if let (Some(stop), None) = (wanted, retiring) {
-            retiring = Some(stop);
-            retire(Pin::new(&mut *hyper));
-            continue;
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            let now = Instant::now();
-            if !http2 && retiring.is_none() && connection.is_quiet(now) {
-                return Poll::Ready(Outcome::Idle);
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
+                return Poll::Ready(Outcome::Stop(stop_of(outcome, retiring)));
             }
-            match connection.due(http2, now) {
-                Ok(due) => alarm.as_mut().reset(due.into()),
-                Err(Stop::IdleTimeout) if retiring.is_none() => {
-                    // Politely first: a close_notify or a GOAWAY, so that no client takes the
-                    // end for a fault.
-                    retiring = Some(Stop::IdleTimeout);
-                    retire(Pin::new(&mut *hyper));
-                    let due = Instant::now() + connection.tunables.header_timeout;
-                    alarm.as_mut().reset(due.into());
-                    cx.waker().wake_by_ref();
+            let wanted = if connection.worker.drain.has_begun() {
+                Some(Stop::Drained)
+            } else {
+                connection.retired.get().then_some(Stop::Closed)
+            };
+            if let (Some(stop), None) = (wanted, retiring) {
+                retiring = Some(stop);
+                retire(Pin::new(&mut *hyper));
+                continue;
+            }
+            while alarm.as_mut().poll(cx).is_ready() {
+                let now = Instant::now();
+                if !http2 && retiring.is_none() && connection.is_quiet(now) {
+                    return Poll::Ready(Outcome::Idle);
                 }
-                Err(stop) => return Poll::Ready(Outcome::Stop(stop)),
+                match connection.due(http2, now) {
+                    Ok(due) => alarm.as_mut().reset(due.into()),
+                    Err(Stop::IdleTimeout) if retiring.is_none() => {
+                        // Politely first: a close_notify or a GOAWAY, so that no client takes the
+                        // end for a fault.
+                        retiring = Some(Stop::IdleTimeout);
+                        retire(Pin::new(&mut *hyper));
+                        let due = Instant::now() + connection.tunables.header_timeout;
+                        alarm.as_mut().reset(due.into());
+                        cx.waker().wake_by_ref();
+                    }
+                    Err(stop) => return Poll::Ready(Outcome::Stop(stop)),
+                }
             }
+            return Poll::Pending;
         }
-        return Poll::Pending;
     })
     .await
 }
@@ -223,7 +232,11 @@ impl Connection {
                 return Ok(now + header.min(idle));
             }
             let due = since.map_or(now, |since| since + idle);
-            return if due <= now { Err(Stop::SlowReader) } else { Ok(due.min(now + header)) };
+            return if due <= now {
+                Err(Stop::SlowReader)
+            } else {
+                Ok(due.min(now + header))
+            };
         }
         self.taken.set((0, None));
         if self.requests_open.get() > 0 {
@@ -236,7 +249,11 @@ impl Connection {
             Some(first) if !http2 => (first + header, Stop::HeaderTimeout),
             _ => (self.idle_since.get() + idle, Stop::IdleTimeout),
         };
-        if due <= now { Err(stop) } else { Ok(due.min(now + header.min(PARK_AFTER))) }
+        if due <= now {
+            Err(stop)
+        } else {
+            Ok(due.min(now + header.min(PARK_AFTER)))
+        }
     }
 
     /// Whether an HTTP/1.1 connection has been between two requests for so long that hyper may be

@@ -27,7 +27,9 @@ use crate::io::{Activity, Socket, TlsStream};
 use crate::observe::{HandshakeRecord, HandshakeResult, Stage};
 use crate::rules::{ConnectionFacts, ConnectionState};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
-use crate::tls::{AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Refusal, judge};
+use crate::tls::{
+    AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Refusal, judge,
+};
 use crate::worker::Worker;
 
 /// Serves one connection until it stops.
@@ -252,9 +254,12 @@ impl Connection {
     }
 
     fn request_ends(&self) {
-        self.requests_open.set(self.requests_open.get().saturating_sub(1));
+        self.requests_open
+            .set(self.requests_open.get().saturating_sub(1));
         if self.requests_open.get() == 0 {
-            self.worker.busy.set(self.worker.busy.get().saturating_sub(1));
+            self.worker
+                .busy
+                .set(self.worker.busy.get().saturating_sub(1));
             self.idle_since.set(Instant::now());
             self.activity.first_received.set(None);
         }
@@ -271,7 +276,9 @@ impl Host {
 
 /// Seconds since the epoch.
 fn now_sec() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 

@@ -25,7 +25,12 @@ pub fn text(status: StatusCode, text: &str, request_id: &HeaderValue) -> Respons
     body.push_str("\nrequest id: ");
     body.push_str(request_id.to_str().unwrap_or_default());
     body.push('\n');
-    build(status, HeaderValue::from_static("text/plain"), body.into(), request_id)
+    build(
+        status,
+        HeaderValue::from_static("text/plain"),
+        body.into(),
+        request_id,
+    )
 }
 
 /// The answer of a rule that blocks.
@@ -50,7 +55,9 @@ fn build(
     let mut response = Response::new(ResponseBody::full(content));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response.headers_mut().insert(X_REQUEST_ID, request_id.clone());
+    response
+        .headers_mut()
+        .insert(X_REQUEST_ID, request_id.clone());
     response
 }
 

@@ -37,9 +37,9 @@ pub fn of(parts: &Parts) -> Result<Box<str>, AuthorityError> {
         return Err(AuthorityError::Several);
     }
     let header = match header {
-        Some(value) => {
-            Some(canonical(value.to_str().map_err(|_| AuthorityError::Malformed)?)?)
-        }
+        Some(value) => Some(canonical(
+            value.to_str().map_err(|_| AuthorityError::Malformed)?,
+        )?),
         None => None,
     };
     let target = match parts.uri.authority() {
@@ -69,7 +69,9 @@ fn canonical(text: &str) -> Result<Box<str>, AuthorityError> {
     };
     let name = name.strip_suffix('.').unwrap_or(name);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let bracketed = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let bracketed = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
     let sound = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
         None => !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain),
@@ -91,7 +93,11 @@ mod tests {
             request = request.header(HOST, *host);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        assert_eq!(of(&parts).as_deref(), expected.as_ref().map(|text| *text), "{uri} {hosts:?}");
+        assert_eq!(
+            of(&parts).as_deref(),
+            expected.as_ref().map(|text| *text),
+            "{uri} {hosts:?}"
+        );
     }
 
     #[test]
@@ -111,8 +117,24 @@ mod tests {
     fn refused() {
         check("/", &[], Err(AuthorityError::Missing));
         check("/", &["a.test", "a.test"], Err(AuthorityError::Several));
-        check("https://a.test/", &["b.test"], Err(AuthorityError::Contradiction));
-        for host in ["", ":80", "a b", "a/b", "a.test:x", "a.test:123456", "[::1", "::1", "u@a.test", "[x]", "a,b"] {
+        check(
+            "https://a.test/",
+            &["b.test"],
+            Err(AuthorityError::Contradiction),
+        );
+        for host in [
+            "",
+            ":80",
+            "a b",
+            "a/b",
+            "a.test:x",
+            "a.test:123456",
+            "[::1",
+            "::1",
+            "u@a.test",
+            "[x]",
+            "a,b",
+        ] {
             check("/", &[host], Err(AuthorityError::Malformed));
         }
         check("https://u:p@a.test/", &[], Err(AuthorityError::Malformed));

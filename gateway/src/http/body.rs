@@ -69,7 +69,10 @@ impl RequestBody {
 
     /// Another body with nothing in it, for the same request.
     pub(super) fn empty_copy(&self) -> Self {
-        Self { incoming: None, exchange: self.exchange.clone() }
+        Self {
+            incoming: None,
+            exchange: self.exchange.clone(),
+        }
     }
 }
 
@@ -94,7 +97,8 @@ impl Body for RequestBody {
         }
         match &frame {
             Some(Ok(frame)) => {
-                self.exchange.received(frame.data_ref().map_or(0, Bytes::len));
+                self.exchange
+                    .received(frame.data_ref().map_or(0, Bytes::len));
             }
             Some(Err(_)) => self.exchange.request_broken(),
             None => {}
@@ -107,7 +111,9 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -135,7 +141,10 @@ impl ResponseBody {
     #[must_use]
     pub fn full(content: Bytes) -> Self {
         let content = (!content.is_empty()).then_some(content);
-        Self { source: Source::Ours(content), exchange: None }
+        Self {
+            source: Source::Ours(content),
+            exchange: None,
+        }
     }
 
     /// An origin's body; its connection goes back to the pool once the body is over.
@@ -146,7 +155,10 @@ impl ResponseBody {
                 lease.give_back();
             }
         }
-        Self { source: Source::Origin(incoming, lease), exchange: None }
+        Self {
+            source: Source::Origin(incoming, lease),
+            exchange: None,
+        }
     }
 
     /// Reports to `exchange` from now on.

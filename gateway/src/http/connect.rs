@@ -113,7 +113,11 @@ pub(super) async fn connect(
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
         let mut stream = TlsStream::new(socket, session);
         stream.handshake().await.map_err(|detail| {
-            OriginError::Tls(if detail.is_empty() { "it closed".into() } else { detail })
+            OriginError::Tls(if detail.is_empty() {
+                "it closed".into()
+            } else {
+                detail
+            })
         })?;
         let http2 = stream.session().is_http2();
         if alpn == Alpn::Http2 && !http2 {

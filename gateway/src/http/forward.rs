@@ -3,7 +3,6 @@
 //! Owns the choice of connection and the one safe retry. What the request means was settled
 //! before: the head given here is what the origin gets.
 
-
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -72,7 +71,11 @@ pub async fn forward(
         match sent {
             Ok(Ok(response)) => {
                 let first_byte_in = started.elapsed();
-                return Ok(Served { response, connected_in, first_byte_in });
+                return Ok(Served {
+                    response,
+                    connected_in,
+                    first_byte_in,
+                });
             }
             Ok(Err(Unsent::Stale(again))) if may_retry => {
                 may_retry = false;
@@ -143,7 +146,11 @@ async fn send(
             let risky = lease.idle.is_some_and(|idle| idle >= STALE_AFTER);
             let again = (risky && is_repeatable(&request)).then(|| copy_of(&request));
             if let Err(error) = lease.sender.ready().await {
-                return Err(if lease.idle.is_some() { Unsent::Stale(request) } else { Unsent::Failed(error) });
+                return Err(if lease.idle.is_some() {
+                    Unsent::Stale(request)
+                } else {
+                    Unsent::Failed(error)
+                });
             }
             let (parts, incoming) = match lease.sender.try_send_request(request).await {
                 Ok(response) => response.into_parts(),
@@ -159,7 +166,11 @@ async fn send(
         }
         Sender::Http2(mut sender) => {
             *request.version_mut() = Version::HTTP_2;
-            let scheme = if origin.tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+            let scheme = if origin.tls.is_some() {
+                Scheme::HTTPS
+            } else {
+                Scheme::HTTP
+            };
             absolute(&mut request, scheme);
             match sender.try_send_request(request).await {
                 Ok(response) => {
@@ -231,8 +242,9 @@ pub async fn upgrade(
     let (stream, _) = connect(origin, true, patience.connect).await?;
     let connected_in = Some(started.elapsed());
     *request.version_mut() = Version::HTTP_11;
-    let (mut sender, mut connection) =
-        http1::handshake(stream).await.map_err(OriginError::Response)?;
+    let (mut sender, mut connection) = http1::handshake(stream)
+        .await
+        .map_err(OriginError::Response)?;
     let started = Instant::now();
     let exchange = request.body().exchange();
     let answer = ask(&mut sender, &mut connection, request);
@@ -245,13 +257,23 @@ pub async fn upgrade(
             .await
             .map_err(OriginError::Response)?;
         let parts = connection.into_parts();
-        Some(OriginEnd { stream: parts.io, early: parts.read_buf })
+        Some(OriginEnd {
+            stream: parts.io,
+            early: parts.read_buf,
+        })
     } else {
         pool.drive(connection);
         None
     };
     let response = relay(parts, incoming, None);
-    Ok((Served { response, connected_in, first_byte_in }, end))
+    Ok((
+        Served {
+            response,
+            connected_in,
+            first_byte_in,
+        },
+        end,
+    ))
 }
 
 /// Sends a request while driving its connection.
@@ -267,7 +289,9 @@ async fn ask(
             return Poll::Ready(response);
         }
         if running {
-            running = Pin::new(&mut *connection).poll_without_shutdown(cx).is_pending();
+            running = Pin::new(&mut *connection)
+                .poll_without_shutdown(cx)
+                .is_pending();
             return answer.as_mut().poll(cx);
         }
         Poll::Pending

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 use crate::tls::ClientAuth;
@@ -78,7 +78,8 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     if let Some(te) = headers.remove(TE) {
         let trailers = te.to_str().is_ok_and(|te| {
-            te.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+            te.split(',')
+                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
         });
         if trailers {
             headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -93,7 +94,11 @@ pub fn remove_claims(headers: &mut HeaderMap) {
     if !headers.keys().any(is_claim) {
         return;
     }
-    let claims: Vec<HeaderName> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_claim(name))
+        .cloned()
+        .collect();
     for name in claims {
         headers.remove(name);
     }
@@ -120,7 +125,10 @@ fn is_claim(name: &HeaderName) -> bool {
     }
     let starts = |prefix: &&str| {
         name.len() >= prefix.len()
-            && name.bytes().zip(prefix.bytes()).all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+            && name
+                .bytes()
+                .zip(prefix.bytes())
+                .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
     };
     EXACT.iter().chain(&PREFIXES).any(starts)
 }
@@ -162,7 +170,13 @@ pub fn for_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
 pub fn clean_trailers(trailers: &mut HeaderMap) {
     remove_hop_by_hop(trailers);
     remove_claims(trailers);
-    for name in [HOST, CONTENT_LENGTH, http::header::AUTHORIZATION, FORWARDED, X_FORWARDED_FOR] {
+    for name in [
+        HOST,
+        CONTENT_LENGTH,
+        http::header::AUTHORIZATION,
+        FORWARDED,
+        X_FORWARDED_FOR,
+    ] {
         trailers.remove(name);
     }
 }
@@ -188,7 +202,11 @@ fn join_cookies(headers: &mut HeaderMap) {
     if cookies.next().is_none() || cookies.next().is_none() {
         return;
     }
-    let parts: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let parts: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
     if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
         headers.insert(COOKIE, joined);
     }
@@ -217,7 +235,10 @@ mod tests {
     fn map(headers: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            );
         }
         map
     }
@@ -259,17 +280,33 @@ mod tests {
     #[test]
     fn no_spelling_of_a_certificate_claim_crosses() {
         for name in [
-            "Client-Cert", "client_cert", "Client-Cert-Chain", "CF-Client-Cert-SHA256",
-            "cf_client_cert_der_base64", "Cf-Cert-Verified", "cf_cert-verified", "X-Client-Cert",
-            "X-Forwarded-Client-Cert", "x_forwarded_client_cert", "X-Forwarded-Tls-Client-Cert-Info",
-            "X-SSL-Client-Verify", "SSL_CLIENT_CERT", "ssl-client-s-dn", "X-Amzn-Mtls-Clientcert",
+            "Client-Cert",
+            "client_cert",
+            "Client-Cert-Chain",
+            "CF-Client-Cert-SHA256",
+            "cf_client_cert_der_base64",
+            "Cf-Cert-Verified",
+            "cf_cert-verified",
+            "X-Client-Cert",
+            "X-Forwarded-Client-Cert",
+            "x_forwarded_client_cert",
+            "X-Forwarded-Tls-Client-Cert-Info",
+            "X-SSL-Client-Verify",
+            "SSL_CLIENT_CERT",
+            "ssl-client-s-dn",
+            "X-Amzn-Mtls-Clientcert",
             "X-ARR-ClientCert",
         ] {
             let mut headers = map(&[(name, "1"), (name, "2"), ("accept", "*/*")]);
             remove_claims(&mut headers);
             assert_eq!(headers.len(), 1, "{name} must not cross");
         }
-        let mut headers = map(&[("content-type", "a"), ("cookie", "b"), ("x-request-id", "c"), ("sec-fetch-mode", "d")]);
+        let mut headers = map(&[
+            ("content-type", "a"),
+            ("cookie", "b"),
+            ("x-request-id", "c"),
+            ("sec-fetch-mode", "d"),
+        ]);
         remove_claims(&mut headers);
         assert_eq!(headers.len(), 4);
     }
@@ -288,7 +325,10 @@ mod tests {
         for_origin(&mut headers, &told(&id), "1.1 postern");
         assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1");
         assert_eq!(headers[X_FORWARDED_PROTO], "https");
-        assert_eq!(headers[FORWARDED], "for=192.0.2.1;host=\"api.example.test\";proto=https");
+        assert_eq!(
+            headers[FORWARDED],
+            "for=192.0.2.1;host=\"api.example.test\";proto=https"
+        );
         assert_eq!(headers[X_REQUEST_ID], "id1");
         assert_eq!(headers[VIA], "1.1 postern");
         assert!(!headers.contains_key(EXPECT));
@@ -299,7 +339,10 @@ mod tests {
     fn cookies_are_joined() {
         let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
         join_cookies(&mut headers);
-        assert_eq!(headers.get_all(COOKIE).iter().collect::<Vec<_>>(), ["a=1; b=2"]);
+        assert_eq!(
+            headers.get_all(COOKIE).iter().collect::<Vec<_>>(),
+            ["a=1; b=2"]
+        );
     }
 
     #[test]
@@ -310,15 +353,36 @@ mod tests {
         client.fingerprint_sha256 = "ab".into();
         client.rfc9440 = ":AA==:".into();
         let mut headers = HeaderMap::new();
-        for_origin(&mut headers, &Told { certificate: Some(&client), ..told(&id) }, "2 postern");
+        for_origin(
+            &mut headers,
+            &Told {
+                certificate: Some(&client),
+                ..told(&id)
+            },
+            "2 postern",
+        );
         assert_eq!(headers[CF_CERT_PRESENTED], "true");
         assert_eq!(headers[CF_CERT_VERIFIED], "false");
         assert!(!headers.contains_key(CLIENT_CERT) && !headers.contains_key(CF_CLIENT_CERT_SHA256));
         client.verdict.verified = true;
-        for_origin(&mut headers, &Told { certificate: Some(&client), ..told(&id) }, "2 postern");
+        for_origin(
+            &mut headers,
+            &Told {
+                certificate: Some(&client),
+                ..told(&id)
+            },
+            "2 postern",
+        );
         assert_eq!(headers[CLIENT_CERT], ":AA==:");
         client.verdict.revoked = true;
-        for_origin(&mut headers, &Told { certificate: Some(&client), ..told(&id) }, "2 postern");
+        for_origin(
+            &mut headers,
+            &Told {
+                certificate: Some(&client),
+                ..told(&id)
+            },
+            "2 postern",
+        );
         assert!(!headers.contains_key(CLIENT_CERT) && !headers.contains_key(CF_CLIENT_CERT_SHA256));
     }
 }

@@ -19,10 +19,10 @@ pub mod answer;
 pub mod authority;
 pub mod body;
 mod connect;
-pub mod request_id;
 pub mod forward;
 pub mod headers;
 pub mod path;
+pub mod request_id;
 pub mod tunnel;
 pub mod upstream;
 

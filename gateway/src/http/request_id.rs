@@ -21,7 +21,10 @@ impl RequestIds {
     pub fn new() -> Result<Self, boring::error::ErrorStack> {
         let mut seed = [0; 8];
         boring::rand::rand_bytes(&mut seed)?;
-        Ok(Self { prefix: u64::from_ne_bytes(seed), count: Cell::new(0) })
+        Ok(Self {
+            prefix: u64::from_ne_bytes(seed),
+            count: Cell::new(0),
+        })
     }
 
     /// The next id: 32 lower-case hex characters.
@@ -33,7 +36,10 @@ impl RequestIds {
         let mut text = [0; 32];
         for (index, digit) in text.iter_mut().enumerate() {
             let nibble = (id >> (124 - 4 * index)) & 15;
-            *digit = HEX.get(usize::try_from(nibble).unwrap_or_default()).copied().unwrap_or(b'0');
+            *digit = HEX
+                .get(usize::try_from(nibble).unwrap_or_default())
+                .copied()
+                .unwrap_or(b'0');
         }
         RequestId(text)
     }
@@ -74,6 +80,9 @@ mod tests {
         let all: std::collections::HashSet<String> =
             (0..1_000).map(|_| ids.next().as_str().to_owned()).collect();
         assert_eq!(all.len(), 1_000);
-        assert!(all.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+        assert!(
+            all.iter()
+                .all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+        );
     }
 }

@@ -77,7 +77,12 @@ enum State {
 impl Direction {
     fn new(waiting: Bytes) -> Self {
         let buffer = vec![MaybeUninit::uninit(); TUNNEL_BUFFER].into_boxed_slice();
-        Self { buffer, waiting, bytes: 0, state: State::Open }
+        Self {
+            buffer,
+            waiting,
+            bytes: 0,
+            state: State::Open,
+        }
     }
 
     fn poll(

@@ -51,7 +51,9 @@ pub struct Lease {
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease").field("idle", &self.idle).finish_non_exhaustive()
+        f.debug_struct("Lease")
+            .field("idle", &self.idle)
+            .finish_non_exhaustive()
     }
 }
 
@@ -64,7 +66,10 @@ impl Lease {
         let mut idle = self.pool.idle.borrow_mut();
         let kept = idle.entry(self.key).or_default();
         if kept.len() < self.pool.idle_max.get() {
-            kept.push(Idle { sender: self.sender, since: Instant::now() });
+            kept.push(Idle {
+                sender: self.sender,
+                since: Instant::now(),
+            });
         }
     }
 }
@@ -87,7 +92,9 @@ impl Pool {
             });
             !kept.is_empty()
         });
-        self.shared.borrow_mut().retain(|_, sender| !sender.is_closed());
+        self.shared
+            .borrow_mut()
+            .retain(|_, sender| !sender.is_closed());
     }
 
     /// An idle connection, if one is there and alive. The last one used is the first one reused:
@@ -103,7 +110,12 @@ impl Pool {
         while let Some(Idle { sender, since }) = kept.pop() {
             if !sender.is_closed() {
                 let (pool, idle) = (self.clone(), Some(since.elapsed()));
-                return Some(Sender::Http1(Lease { sender, pool, key: origin.key, idle }));
+                return Some(Sender::Http1(Lease {
+                    sender,
+                    pool,
+                    key: origin.key,
+                    idle,
+                }));
             }
         }
         None
@@ -117,14 +129,23 @@ impl Pool {
     ) -> Result<Sender, OriginError> {
         let (stream, http2) = connect(origin, false, patience).await?;
         if http2 {
-            let sender = self.start_http2(stream).await.map_err(OriginError::Response)?;
+            let sender = self
+                .start_http2(stream)
+                .await
+                .map_err(OriginError::Response)?;
             self.shared.borrow_mut().insert(origin.key, sender.clone());
             return Ok(Sender::Http2(sender));
         }
-        let (sender, connection) =
-            http1::handshake(stream).await.map_err(OriginError::Response)?;
+        let (sender, connection) = http1::handshake(stream)
+            .await
+            .map_err(OriginError::Response)?;
         self.drive(connection);
-        Ok(Sender::Http1(Lease { sender, pool: self.clone(), key: origin.key, idle: None }))
+        Ok(Sender::Http1(Lease {
+            sender,
+            pool: self.clone(),
+            key: origin.key,
+            idle: None,
+        }))
     }
 
     async fn start_http2(

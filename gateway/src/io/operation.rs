@@ -130,8 +130,14 @@ impl OneshotOutputTransform for Received {
     fn transform_oneshot_output(self, mut loan: Loan, entry: cqueue::Entry) -> Self::Output {
         let received = count(&entry);
         if let Ok(received) = received {
-            debug_assert!(received <= loan.buffer.capacity(), "the kernel wrote past the buffer");
-            #[expect(unsafe_code, reason = "the kernel has filled the buffer, Vec cannot know")]
+            debug_assert!(
+                received <= loan.buffer.capacity(),
+                "the kernel wrote past the buffer"
+            );
+            #[expect(
+                unsafe_code,
+                reason = "the kernel has filled the buffer, Vec cannot know"
+            )]
             // SAFETY: `set_len` needs the first `received` bytes to be initialised and within
             // capacity. RECV was given this buffer with its capacity as length, it reports how
             // many bytes it has written, and the buffer was in the ring's possession since.

@@ -41,7 +41,10 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new() -> Self {
-        Self { operation: None, size: RECEIVE_BUFFER_MIN }
+        Self {
+            operation: None,
+            size: RECEIVE_BUFFER_MIN,
+        }
     }
 
     /// Whether a buffer is with the ring.
@@ -61,8 +64,11 @@ impl Receiver {
         let size = self.size;
         let operation = self.operation.get_or_insert_with(|| {
             let buffer = reuse();
-            let buffer =
-                if buffer.capacity() == size { buffer } else { Vec::with_capacity(size) };
+            let buffer = if buffer.capacity() == size {
+                buffer
+            } else {
+                Vec::with_capacity(size)
+            };
             socket.receive(buffer)
         });
         let (result, buffer) = ready!(Pin::new(operation).poll(cx));
@@ -76,7 +82,9 @@ impl Receiver {
         if activity.first_received.get().is_none() {
             activity.first_received.set(Some(Instant::now()));
         }
-        activity.bytes_in.set(activity.bytes_in.get() + buffer.len() as u64);
+        activity
+            .bytes_in
+            .set(activity.bytes_in.get() + buffer.len() as u64);
         Poll::Ready(Ok(buffer))
     }
 }
@@ -92,7 +100,11 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn new() -> Self {
-        Self { operation: None, offset: 0, spare: Vec::new() }
+        Self {
+            operation: None,
+            offset: 0,
+            spare: Vec::new(),
+        }
     }
 
     /// Gives the spare buffer's memory back.
@@ -127,7 +139,9 @@ impl Sender {
             self.operation = None;
             activity.sending.set(false);
             let sent = result?;
-            activity.bytes_out.set(activity.bytes_out.get() + sent as u64);
+            activity
+                .bytes_out
+                .set(activity.bytes_out.get() + sent as u64);
             self.offset += sent;
             if self.offset < buffer.len() {
                 activity.sending.set(true);

@@ -9,7 +9,9 @@ use crate::limits::{RING_COMPLETIONS, RING_SUBMISSIONS};
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     /// `io_uring_setup` is not allowed.
-    #[error("io_uring is not permitted here: check the sysctl kernel.io_uring_disabled and the seccomp profile of the container")]
+    #[error(
+        "io_uring is not permitted here: check the sysctl kernel.io_uring_disabled and the seccomp profile of the container"
+    )]
     Forbidden,
     /// `io_uring_setup` is not there, or not the one we need.
     #[error("this kernel's io_uring lacks what Postern needs (Linux 6.0 or newer): {0}")]
@@ -38,7 +40,10 @@ pub fn probe() -> Result<(), RingError> {
 pub fn run<F: Future>(future: F) -> F::Output {
     let mut ring = builder();
     ring.setup_cqsize(RING_COMPLETIONS);
-    tokio_uring::builder().entries(RING_SUBMISSIONS).uring_builder(&ring).start(future)
+    tokio_uring::builder()
+        .entries(RING_SUBMISSIONS)
+        .uring_builder(&ring)
+        .start(future)
 }
 
 /// `coop_taskrun` and `single_issuer` halve the CPU per request; `defer_taskrun` hangs in

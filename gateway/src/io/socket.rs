@@ -91,5 +91,7 @@ impl Drop for Socket {
 }
 
 fn address_of(address: SockAddr) -> io::Result<SocketAddr> {
-    address.as_socket().ok_or_else(|| io::Error::other("not an internet address"))
+    address
+        .as_socket()
+        .ok_or_else(|| io::Error::other("not an internet address"))
 }

@@ -134,7 +134,8 @@ impl TlsStream {
             let mut left = LINGER_BYTES_MAX;
             while left > 0 {
                 let received = std::future::poll_fn(|cx| {
-                    self.receiver.poll(&self.socket, &self.activity, cx, Vec::new)
+                    self.receiver
+                        .poll(&self.socket, &self.activity, cx, Vec::new)
                 });
                 match received.await {
                     Ok(buffer) if !buffer.is_empty() => {
@@ -195,7 +196,10 @@ impl Read for TlsStream {
             return Poll::Ready(Ok(()));
         }
         loop {
-            #[expect(unsafe_code, reason = "hyper's cursor gives uninitialised memory only so")]
+            #[expect(
+                unsafe_code,
+                reason = "hyper's cursor gives uninitialised memory only so"
+            )]
             // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
             // only ever writes bytes into the slice.
             let room = unsafe { into.as_mut() };

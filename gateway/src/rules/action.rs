@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 use super::error::nearest;
 use crate::limits;
@@ -66,8 +66,20 @@ pub enum ActionError {
     },
 }
 
-const PHASES: &[&str] = &["http_ratelimit", "http_request_sbfm", "http_request_firewall_managed"];
-const PRODUCTS: &[&str] = &["bic", "hot", "rateLimit", "securityLevel", "uaBlock", "waf", "zoneLockdown"];
+const PHASES: &[&str] = &[
+    "http_ratelimit",
+    "http_request_sbfm",
+    "http_request_firewall_managed",
+];
+const PRODUCTS: &[&str] = &[
+    "bic",
+    "hot",
+    "rateLimit",
+    "securityLevel",
+    "uaBlock",
+    "waf",
+    "zoneLockdown",
+];
 
 impl Default for BlockResponse {
     /// Cloudflare's default: 403.
@@ -87,22 +99,38 @@ impl BlockResponse {
     /// The first that is out of bounds.
     pub fn new(status: u16, content_type: &str, content: &str) -> Result<Self, ActionError> {
         if !(400..=499).contains(&status) {
-            return Err(wrong("response.status_code", format!("{status} is not between 400 and 499")));
+            return Err(wrong(
+                "response.status_code",
+                format!("{status} is not between 400 and 499"),
+            ));
         }
         if !limits::BLOCK_CONTENT_TYPES.contains(&content_type) {
-            let why = format!("`{content_type}` is not one of {}", limits::BLOCK_CONTENT_TYPES.join(", "));
+            let why = format!(
+                "`{content_type}` is not one of {}",
+                limits::BLOCK_CONTENT_TYPES.join(", ")
+            );
             return Err(wrong("response.content_type", why));
         }
         let most = limits::BLOCK_CONTENT_BYTES_MAX;
         if content.len() > most {
-            return Err(wrong("response.content", format!("{} bytes, {most} are allowed", content.len())));
+            return Err(wrong(
+                "response.content",
+                format!("{} bytes, {most} are allowed", content.len()),
+            ));
         }
-        Ok(Self { status, content_type: content_type.into(), content: content.into() })
+        Ok(Self {
+            status,
+            content_type: content_type.into(),
+            content: content.into(),
+        })
     }
 }
 
 fn wrong(path: &'static str, why: impl Into<Box<str>>) -> ActionError {
-    ActionError::Parameter { path, why: why.into() }
+    ActionError::Parameter {
+        path,
+        why: why.into(),
+    }
 }
 
 impl Action {
@@ -120,14 +148,21 @@ impl Action {
     ///
     /// # Errors
     /// An action that Postern does not have, or a parameter that is wrong.
-    pub fn from_api(name: &str, parameters: Option<&Value>, logging: Option<bool>) -> Result<Self, ActionError> {
+    pub fn from_api(
+        name: &str,
+        parameters: Option<&Value>,
+        logging: Option<bool>,
+    ) -> Result<Self, ActionError> {
         let none = Value::Null;
         let parameters = parameters.unwrap_or(&none);
         match name {
             "block" => block(parameters).map(Self::Block),
             "log" => Ok(Self::Log),
             "skip" => skip(parameters, logging.unwrap_or(true)).map(Self::Skip),
-            _ => Err(ActionError::Unsupported { name: name.into(), why: refusal(name).into() }),
+            _ => Err(ActionError::Unsupported {
+                name: name.into(),
+                why: refusal(name).into(),
+            }),
         }
     }
 
@@ -149,7 +184,12 @@ impl Action {
                 if skip.current_ruleset {
                     parameters.insert("ruleset".into(), "current".into());
                 }
-                let names = |names: &[Arc<str>]| names.iter().map(|name| Value::from(&**name)).collect::<Value>();
+                let names = |names: &[Arc<str>]| {
+                    names
+                        .iter()
+                        .map(|name| Value::from(&**name))
+                        .collect::<Value>()
+                };
                 if !skip.phases.is_empty() {
                     parameters.insert("phases".into(), names(&skip.phases));
                 }
@@ -177,11 +217,23 @@ fn refusal(name: &str) -> String {
         "challenge" | "js_challenge" | "managed_challenge" => {
             "Postern serves no browser challenges; use `block`, or `log` to watch first".into()
         }
-        "allow" | "bypass" => "it exists only in Cloudflare's deprecated firewall rules; use `skip` with \
+        "allow" | "bypass" => {
+            "it exists only in Cloudflare's deprecated firewall rules; use `skip` with \
              `{\"ruleset\": \"current\"}`"
-            .into(),
-        "redirect" | "rewrite" | "route" | "set_config" | "execute" | "compress_response" | "set_cache_settings"
-        | "serve_error" | "score" | "ddos_dynamic" | "force_connection_close" | "log_custom_field" => {
+                .into()
+        }
+        "redirect"
+        | "rewrite"
+        | "route"
+        | "set_config"
+        | "execute"
+        | "compress_response"
+        | "set_cache_settings"
+        | "serve_error"
+        | "score"
+        | "ddos_dynamic"
+        | "force_connection_close"
+        | "log_custom_field" => {
             "this phase blocks, logs and skips; use `block`, `log` or `skip`".into()
         }
         _ => match nearest(name, ["block", "log", "skip"]) {
@@ -202,20 +254,32 @@ fn block(parameters: &Value) -> Result<BlockResponse, ActionError> {
         Some(status) => status
             .as_u64()
             .and_then(|status| u16::try_from(status).ok())
-            .ok_or_else(|| wrong("response.status_code", "expected an integer between 400 and 499"))?,
+            .ok_or_else(|| {
+                wrong(
+                    "response.status_code",
+                    "expected an integer between 400 and 499",
+                )
+            })?,
     };
     let text = |name: &str, path: &'static str, fallback: Arc<str>| match response.get(name) {
         None => Ok(fallback),
         Some(Value::String(text)) => Ok(text.as_str().into()),
         Some(_) => Err(wrong(path, "expected a string")),
     };
-    let content_type = text("content_type", "response.content_type", fallback.content_type)?;
+    let content_type = text(
+        "content_type",
+        "response.content_type",
+        fallback.content_type,
+    )?;
     let content = text("content", "response.content", fallback.content)?;
     BlockResponse::new(status, &content_type, &content)
 }
 
 fn skip(parameters: &Value, logging: bool) -> Result<Skip, ActionError> {
-    let mut skip = Skip { logging, ..Skip::default() };
+    let mut skip = Skip {
+        logging,
+        ..Skip::default()
+    };
     for (name, path) in [("ruleset", "ruleset"), ("phase", "phase")] {
         match parameters.get(name).and_then(Value::as_str) {
             Some("current") => skip.current_ruleset = true,
@@ -226,17 +290,32 @@ fn skip(parameters: &Value, logging: bool) -> Result<Skip, ActionError> {
     skip.phases = names(parameters, "phases", PHASES)?;
     skip.products = names(parameters, "products", PRODUCTS)?;
     if !skip.current_ruleset && skip.phases.is_empty() && skip.products.is_empty() {
-        return Err(wrong("ruleset", "a skip rule names what to skip: `\"ruleset\": \"current\"`, `phases` or `products`"));
+        return Err(wrong(
+            "ruleset",
+            "a skip rule names what to skip: `\"ruleset\": \"current\"`, `phases` or `products`",
+        ));
     }
     Ok(skip)
 }
 
-fn names(parameters: &Value, name: &'static str, known: &[&str]) -> Result<Vec<Arc<str>>, ActionError> {
-    let Some(given) = parameters.get(name) else { return Ok(Vec::new()) };
-    let Some(given) = given.as_array() else { return Err(wrong(name, "expected an array of strings")) };
+fn names(
+    parameters: &Value,
+    name: &'static str,
+    known: &[&str],
+) -> Result<Vec<Arc<str>>, ActionError> {
+    let Some(given) = parameters.get(name) else {
+        return Ok(Vec::new());
+    };
+    let Some(given) = given.as_array() else {
+        return Err(wrong(name, "expected an array of strings"));
+    };
     let one = |item: &Value| {
         let item = item.as_str().unwrap_or_default();
-        if known.contains(&item) { Ok(item.into()) } else { Err(wrong(name, format!("known are {}", known.join(", ")))) }
+        if known.contains(&item) {
+            Ok(item.into())
+        } else {
+            Err(wrong(name, format!("known are {}", known.join(", "))))
+        }
     };
     given.iter().map(one).collect()
 }
@@ -249,11 +328,23 @@ mod tests {
     fn read_and_shown() {
         for (name, parameters, shown) in [
             ("block", Value::Null, None),
-            ("block", json!({"response": {"status_code": 429}}), Some(json!({"response": {
-                "status_code": 429, "content_type": "text/plain", "content": limits::BLOCK_DEFAULT_CONTENT}}))),
+            (
+                "block",
+                json!({"response": {"status_code": 429}}),
+                Some(json!({"response": {
+                "status_code": 429, "content_type": "text/plain", "content": limits::BLOCK_DEFAULT_CONTENT}})),
+            ),
             ("log", Value::Null, None),
-            ("skip", json!({"ruleset": "current"}), Some(json!({"ruleset": "current"}))),
-            ("skip", json!({"phases": ["http_ratelimit"]}), Some(json!({"phases": ["http_ratelimit"]}))),
+            (
+                "skip",
+                json!({"ruleset": "current"}),
+                Some(json!({"ruleset": "current"})),
+            ),
+            (
+                "skip",
+                json!({"phases": ["http_ratelimit"]}),
+                Some(json!({"phases": ["http_ratelimit"]})),
+            ),
         ] {
             let action = Action::from_api(name, Some(&parameters), None).unwrap();
             assert_eq!((action.name(), action.parameters()), (name, shown));
@@ -270,17 +361,43 @@ mod tests {
             ("allow", Value::Null, "use `skip`"),
             ("redirect", Value::Null, "use `block`"),
             ("blok", Value::Null, "did you mean `block`?"),
-            ("block", json!({"response": {"status_code": 200}}), "400 and 499"),
-            ("block", json!({"response": {"status_code": 500}}), "400 and 499"),
-            ("block", json!({"response": {"status_code": 99999999}}), "400 and 499"),
-            ("block", json!({"response": {"content_type": "image/png"}}), "text/html"),
-            ("block", json!({"response": {"content": long}}), "2049 bytes"),
-            ("block", json!({"response": {"content": 1}}), "expected a string"),
+            (
+                "block",
+                json!({"response": {"status_code": 200}}),
+                "400 and 499",
+            ),
+            (
+                "block",
+                json!({"response": {"status_code": 500}}),
+                "400 and 499",
+            ),
+            (
+                "block",
+                json!({"response": {"status_code": 99999999}}),
+                "400 and 499",
+            ),
+            (
+                "block",
+                json!({"response": {"content_type": "image/png"}}),
+                "text/html",
+            ),
+            (
+                "block",
+                json!({"response": {"content": long}}),
+                "2049 bytes",
+            ),
+            (
+                "block",
+                json!({"response": {"content": 1}}),
+                "expected a string",
+            ),
             ("skip", Value::Null, "names what to skip"),
             ("skip", json!({"ruleset": "other"}), "current"),
             ("skip", json!({"phases": ["x"]}), "known are"),
         ] {
-            let error = Action::from_api(name, Some(&parameters), None).unwrap_err().to_string();
+            let error = Action::from_api(name, Some(&parameters), None)
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(why), "{name} {parameters}: {error}");
         }
     }

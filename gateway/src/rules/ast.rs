@@ -196,11 +196,17 @@ impl IpItem {
             Self::Range(first, last) => (first, last),
             Self::Network(IpAddr::V4(address), bits) => {
                 let host = u32::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
-                (address.into(), IpAddr::V4((address.to_bits() | host).into()))
+                (
+                    address.into(),
+                    IpAddr::V4((address.to_bits() | host).into()),
+                )
             }
             Self::Network(IpAddr::V6(address), bits) => {
                 let host = u128::MAX.checked_shr(u32::from(bits)).unwrap_or(0);
-                (address.into(), IpAddr::V6((address.to_bits() | host).into()))
+                (
+                    address.into(),
+                    IpAddr::V6((address.to_bits() | host).into()),
+                )
             }
         }
     }

@@ -128,7 +128,11 @@ impl Form {
             let mut rows = Vec::new();
             for (row, one) in (1..).zip(&one.rows) {
                 let Some(field) = Field::by_name(&one.field) else {
-                    return Err(FormError::Field { group, row, field: one.field.clone() });
+                    return Err(FormError::Field {
+                        group,
+                        row,
+                        field: one.field.clone(),
+                    });
                 };
                 let parsed = parser::parse(&one.text(field), None);
                 let parsed = parsed.map_err(|error| FormError::Row { group, row, error })?;
@@ -171,7 +175,9 @@ impl Row {
             other => (false, other),
         };
         let (key, inner) = match inner {
-            Condition::Quantified(Quantifier::Any, Array::Entry(map, key), inner) => (Some((*map, key)), &**inner),
+            Condition::Quantified(Quantifier::Any, Array::Entry(map, key), inner) => {
+                (Some((*map, key)), &**inner)
+            }
             other => (None, other),
         };
         let subject = |scalar: &Scalar| match (scalar, key) {
@@ -186,7 +192,10 @@ impl Row {
                     Function::EndsWith => Operator::EndsWith,
                     _ => return None,
                 };
-                let [Argument::Scalar(source), Argument::Bytes(part)] = call.arguments.as_slice() else { return None };
+                let [Argument::Scalar(source), Argument::Bytes(part)] = call.arguments.as_slice()
+                else {
+                    return None;
+                };
                 (subject(source)?, operator, vec![text(part)?])
             }
             Condition::Truth(scalar) => (subject(scalar)?, Operator::IsTrue, Vec::new()),
@@ -200,7 +209,13 @@ impl Row {
             Some((_, key)) => Some(text(key)?),
             None => None,
         };
-        Some(Self { field: field.name().into(), key, operator, negated, values })
+        Some(Self {
+            field: field.name().into(),
+            key,
+            operator,
+            negated,
+            values,
+        })
     }
 
     /// Whether all but the values is the same.
@@ -231,13 +246,24 @@ impl Row {
             Test::Contains(part) => (Operator::Contains, vec![text(part)?]),
             Test::Matches(pattern) => (Operator::Matches, vec![pattern.source.to_string()]),
             Test::Wildcard(wildcard) => {
-                let operator = if wildcard.strict { Operator::StrictWildcard } else { Operator::Wildcard };
+                let operator = if wildcard.strict {
+                    Operator::StrictWildcard
+                } else {
+                    Operator::Wildcard
+                };
                 (operator, vec![text(&wildcard.source)?])
             }
-            Test::In(Set::Bytes(items)) => {
-                (Operator::In, items.iter().map(|item| text(item)).collect::<Option<Vec<_>>>()?)
-            }
-            Test::In(set) => (Operator::In, set.to_string().split(' ').map(str::to_owned).collect()),
+            Test::In(Set::Bytes(items)) => (
+                Operator::In,
+                items
+                    .iter()
+                    .map(|item| text(item))
+                    .collect::<Option<Vec<_>>>()?,
+            ),
+            Test::In(set) => (
+                Operator::In,
+                set.to_string().split(' ').map(str::to_owned).collect(),
+            ),
             Test::Listed(list) => (Operator::InList, vec![list.name.to_string()]),
         })
     }
@@ -249,8 +275,17 @@ impl Row {
             subject.push_str(&format!("[{}][*]", quoted(key)));
         }
         let is_string = matches!(field.of_type(), Type::Single(Kind::String) | Type::Map);
-        let values: Vec<String> =
-            self.values.iter().map(|value| if is_string { quoted(value) } else { value.clone() }).collect();
+        let values: Vec<String> = self
+            .values
+            .iter()
+            .map(|value| {
+                if is_string {
+                    quoted(value)
+                } else {
+                    value.clone()
+                }
+            })
+            .collect();
         let value = values.join(" ");
         let plain = self.values.join(" ");
         let simple = match self.operator {
@@ -270,8 +305,16 @@ impl Row {
             Operator::InList => format!("{subject} in ${plain}"),
             Operator::IsTrue => subject,
         };
-        let whole = if self.key.is_some() { format!("any({simple})") } else { simple };
-        if self.negated { format!("not {whole}") } else { whole }
+        let whole = if self.key.is_some() {
+            format!("any({simple})")
+        } else {
+            simple
+        };
+        if self.negated {
+            format!("not {whole}")
+        } else {
+            whole
+        }
     }
 }
 
@@ -306,15 +349,31 @@ mod tests {
         for (text, groups) in [
             ("ssl", 1),
             ("not ssl and http.host eq \"a\\\"b\"", 1),
-            ("(ssl and ip.src in {10.0.0.0/8 ::1}) or http.host ne \"x\" or cf.edge.server_port in {1..5 80}", 3),
-            ("starts_with(http.request.uri.path, \"/a\") and not ends_with(http.request.uri.path, \".js\")", 1),
-            ("http.host matches r#\"a\"b\\.c\"# and http.host strict wildcard r\"*\\*\"", 1),
-            ("any(http.request.headers[\"x-a\"][*] contains \"b\") or not any(http.request.cookies[\"c\"][*] eq \"d\")", 2),
+            (
+                "(ssl and ip.src in {10.0.0.0/8 ::1}) or http.host ne \"x\" or cf.edge.server_port in {1..5 80}",
+                3,
+            ),
+            (
+                "starts_with(http.request.uri.path, \"/a\") and not ends_with(http.request.uri.path, \".js\")",
+                1,
+            ),
+            (
+                "http.host matches r#\"a\"b\\.c\"# and http.host strict wildcard r\"*\\*\"",
+                1,
+            ),
+            (
+                "any(http.request.headers[\"x-a\"][*] contains \"b\") or not any(http.request.cookies[\"c\"][*] eq \"d\")",
+                2,
+            ),
             ("ip.src in $office or not ip.src in $office", 2),
-            ("any(starts_with(http.request.headers[\"x\"][*], \"b\")[*])", 1),
+            (
+                "any(starts_with(http.request.headers[\"x\"][*], \"b\")[*])",
+                1,
+            ),
         ] {
             let expression = check(text).unwrap();
-            let form = Form::from_expression(&expression).unwrap_or_else(|| panic!("{text} is simple"));
+            let form =
+                Form::from_expression(&expression).unwrap_or_else(|| panic!("{text} is simple"));
             assert_eq!(form.groups.len(), groups, "{text}");
             let json = serde_json::to_string(&form).unwrap();
             let form: Form = serde_json::from_str(&json).unwrap();
@@ -350,18 +409,38 @@ mod tests {
             values: vec![value.into()],
         };
         for (row, why) in [
-            (row("http.hots", Operator::Eq, "a"), "there is no field `http.hots`"),
+            (
+                row("http.hots", Operator::Eq, "a"),
+                "there is no field `http.hots`",
+            ),
             (row("ip.src", Operator::Eq, "a"), "expected an IP address"),
             (row("http.host", Operator::Matches, "("), "unclosed group"),
             (row("ssl", Operator::Eq, "a"), "a Boolean is not compared"),
-            (row("http.host", Operator::InList, "a or ssl"), "the values are no constants"),
+            (
+                row("http.host", Operator::InList, "a or ssl"),
+                "the values are no constants",
+            ),
         ] {
-            let form = Form { groups: vec![Group { rows: vec![row] }] };
+            let form = Form {
+                groups: vec![Group { rows: vec![row] }],
+            };
             let error = form.to_expression().unwrap_err().to_string();
-            assert!(error.starts_with("group 1, row 1: ") && error.contains(why), "{error}");
+            assert!(
+                error.starts_with("group 1, row 1: ") && error.contains(why),
+                "{error}"
+            );
         }
-        assert_eq!(Form { groups: vec![] }.to_expression(), Err(FormError::Empty));
-        assert_eq!(Form { groups: vec![Group { rows: vec![] }] }.to_expression(), Err(FormError::Empty));
+        assert_eq!(
+            Form { groups: vec![] }.to_expression(),
+            Err(FormError::Empty)
+        );
+        assert_eq!(
+            Form {
+                groups: vec![Group { rows: vec![] }]
+            }
+            .to_expression(),
+            Err(FormError::Empty)
+        );
     }
 
     #[test]
@@ -374,7 +453,11 @@ mod tests {
             negated: false,
             values: vec!["443 or ssl".into()],
         };
-        let form = Form { groups: vec![Group { rows: vec![row.clone(), row] }] };
+        let form = Form {
+            groups: vec![Group {
+                rows: vec![row.clone(), row],
+            }],
+        };
         let expression = form.to_expression();
         assert!(expression.is_err(), "{expression:?}");
     }

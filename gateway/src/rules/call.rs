@@ -15,7 +15,7 @@ use super::ast::{Argument, Call};
 use super::function::Function;
 use super::json;
 use super::literal::mask;
-use super::read::{show, Facts, Visit};
+use super::read::{Facts, Visit, show};
 use super::value::{Scratch, Value};
 use crate::limits;
 
@@ -28,7 +28,12 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 impl Argument {
-    fn value<'a>(&'a self, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
+    fn value<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        scratch: &mut Scratch,
+        element: Value<'a>,
+    ) -> Value<'a> {
         match self {
             Self::Scalar(scalar) => scalar.value(facts, scratch, element),
             Self::Bytes(bytes) => Value::Bytes(bytes),
@@ -39,8 +44,15 @@ impl Argument {
 }
 
 /// The result of a function that gives one value.
-pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
-    let Some((first, rest)) = call.arguments.split_first() else { return Value::Missing };
+pub(super) fn value<'a>(
+    call: &'a Call,
+    facts: &Facts<'a>,
+    scratch: &mut Scratch,
+    element: Value<'a>,
+) -> Value<'a> {
+    let Some((first, rest)) = call.arguments.split_first() else {
+        return Value::Missing;
+    };
     match call.function {
         Function::Concat => return concat(call, facts, scratch, element),
         Function::Join => return join(first, rest, facts, scratch, element),
@@ -51,7 +63,11 @@ pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch
                     count += 1;
                     ControlFlow::Continue(())
                 });
-                return if there { Value::Int(count) } else { Value::Missing };
+                return if there {
+                    Value::Int(count)
+                } else {
+                    Value::Missing
+                };
             }
         }
         _ => {}
@@ -65,7 +81,9 @@ pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch
         (Function::Cidr6, [Argument::Int(v6)]) => cidr(source, 32, *v6),
         (Function::Len, _) => {
             let length = scratch.bytes(source).map(<[u8]>::len);
-            length.and_then(|length| i64::try_from(length).ok()).map_or(Value::Missing, Value::Int)
+            length
+                .and_then(|length| i64::try_from(length).ok())
+                .map_or(Value::Missing, Value::Int)
         }
         (Function::Lower, _) => changed(source, scratch, <[u8]>::make_ascii_lowercase),
         (Function::Upper, _) => changed(source, scratch, <[u8]>::make_ascii_uppercase),
@@ -96,7 +114,12 @@ pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch
                 [Argument::Bytes(options)] => options,
                 _ => b"",
             };
-            url_decode(source, options.contains(&b'r'), options.contains(&b'u'), scratch)
+            url_decode(
+                source,
+                options.contains(&b'r'),
+                options.contains(&b'u'),
+                scratch,
+            )
         }
         (Function::DecodeBase64, _) => decode_base64(source, scratch),
         (Function::LookupJsonString, path) => json::string(source, path, scratch),
@@ -104,7 +127,14 @@ pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch
         (Function::RegexReplace, [Argument::Pattern(pattern), Argument::Bytes(replacement)]) => {
             regex_replace(source, &pattern.regex, replacement, scratch)
         }
-        (Function::WildcardReplace, [Argument::Wildcard(wildcard), Argument::Bytes(replacement), ..]) => {
+        (
+            Function::WildcardReplace,
+            [
+                Argument::Wildcard(wildcard),
+                Argument::Bytes(replacement),
+                ..,
+            ],
+        ) => {
             let mut stars = [(0, 0); limits::WILDCARD_STARS_MAX];
             let mut seen = stars.iter_mut();
             let matched = scratch.bytes(source).is_some_and(|bytes| {
@@ -118,7 +148,12 @@ pub(super) fn value<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch
                 return source;
             }
             let begun = scratch.begin();
-            replace(replacement, scratch, |number| number.checked_sub(1).and_then(|at| stars.get(at).copied()), source);
+            replace(
+                replacement,
+                scratch,
+                |number| number.checked_sub(1).and_then(|at| stars.get(at).copied()),
+                source,
+            );
             scratch.finish(begun)
         }
         // The parser builds no other calls.
@@ -138,7 +173,9 @@ pub(super) fn elements<'a>(
         (Function::Concat, arrays) => {
             let mut ended = false;
             arrays.iter().all(|argument| {
-                let Argument::Array(array) = argument else { return false };
+                let Argument::Array(array) = argument else {
+                    return false;
+                };
                 ended
                     || array.elements(facts, scratch, element, &mut |scratch, value| {
                         let flow = visit(scratch, value);
@@ -149,10 +186,17 @@ pub(super) fn elements<'a>(
         }
         (Function::Split, [source, Argument::Bytes(separator), Argument::Int(limit)]) => {
             let source = source.value(facts, scratch, element);
-            let Some(mut rest) = scratch.bytes(source).map(|bytes| 0..bytes.len()) else { return false };
+            let Some(mut rest) = scratch.bytes(source).map(|bytes| 0..bytes.len()) else {
+                return false;
+            };
             for _ in 1..*limit {
-                let bytes = scratch.bytes(source).and_then(|bytes| bytes.get(rest.clone())).unwrap_or_default();
-                let Some(found) = memchr::memmem::find(bytes, separator) else { break };
+                let bytes = scratch
+                    .bytes(source)
+                    .and_then(|bytes| bytes.get(rest.clone()))
+                    .unwrap_or_default();
+                let Some(found) = memchr::memmem::find(bytes, separator) else {
+                    break;
+                };
                 if visit(scratch, part(source, rest.start, rest.start + found)).is_break() {
                     return true;
                 }
@@ -183,7 +227,12 @@ fn changed<'a>(source: Value<'_>, scratch: &mut Scratch, change: fn(&mut [u8])) 
     scratch.made(mark)
 }
 
-fn both<'a>(source: Value<'_>, part: Value<'_>, scratch: &Scratch, test: fn(&[u8], &[u8]) -> bool) -> Value<'a> {
+fn both<'a>(
+    source: Value<'_>,
+    part: Value<'_>,
+    scratch: &Scratch,
+    test: fn(&[u8], &[u8]) -> bool,
+) -> Value<'a> {
     match (scratch.bytes(source), scratch.bytes(part)) {
         (Some(source), Some(part)) => Value::Bool(test(source, part)),
         _ => Value::Missing,
@@ -194,7 +243,9 @@ fn both<'a>(source: Value<'_>, part: Value<'_>, scratch: &Scratch, test: fn(&[u8
 fn retain(bytes: &mut Vec<u8>, mark: usize, keep: impl Fn(u8) -> bool) {
     let mut kept = mark;
     for at in mark..bytes.len() {
-        let Some(byte) = bytes.get(at).copied() else { break };
+        let Some(byte) = bytes.get(at).copied() else {
+            break;
+        };
         if keep(byte) {
             if let Some(slot) = bytes.get_mut(kept) {
                 *slot = byte;
@@ -206,7 +257,9 @@ fn retain(bytes: &mut Vec<u8>, mark: usize, keep: impl Fn(u8) -> bool) {
 }
 
 fn cidr<'a>(address: Value<'_>, v4: i64, v6: i64) -> Value<'a> {
-    let Value::Ip(address) = address else { return Value::Missing };
+    let Value::Ip(address) = address else {
+        return Value::Missing;
+    };
     let bits = match address {
         IpAddr::V4(_) => v4,
         IpAddr::V6(_) => v6,
@@ -214,7 +267,12 @@ fn cidr<'a>(address: Value<'_>, v4: i64, v6: i64) -> Value<'a> {
     u8::try_from(bits).map_or(Value::Missing, |bits| Value::Ip(mask(address, bits)))
 }
 
-fn concat<'a>(call: &'a Call, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
+fn concat<'a>(
+    call: &'a Call,
+    facts: &Facts<'a>,
+    scratch: &mut Scratch,
+    element: Value<'a>,
+) -> Value<'a> {
     let begun = scratch.begin();
     for argument in &call.arguments {
         match argument.value(facts, scratch, element) {
@@ -235,7 +293,9 @@ fn join<'a>(
     scratch: &mut Scratch,
     element: Value<'a>,
 ) -> Value<'a> {
-    let (Argument::Array(array), [separator]) = (array, separator) else { return Value::Missing };
+    let (Argument::Array(array), [separator]) = (array, separator) else {
+        return Value::Missing;
+    };
     let separator = separator.value(facts, scratch, element);
     let begun = scratch.begin();
     let mut first = true;
@@ -258,10 +318,16 @@ fn join<'a>(
 
 /// Indexes below zero count from the end; those outside are moved to the nearest end.
 fn substring<'a>(source: Value<'a>, start: i64, end: Option<i64>, scratch: &Scratch) -> Value<'a> {
-    let Some(length) = scratch.bytes(source).map(<[u8]>::len) else { return Value::Missing };
+    let Some(length) = scratch.bytes(source).map(<[u8]>::len) else {
+        return Value::Missing;
+    };
     let at = |index: i64| {
         let distance = usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX);
-        if index < 0 { length.saturating_sub(distance) } else { distance.min(length) }
+        if index < 0 {
+            length.saturating_sub(distance)
+        } else {
+            distance.min(length)
+        }
     };
     let start = at(start);
     let end = end.map_or(length, at).max(start);
@@ -270,14 +336,23 @@ fn substring<'a>(source: Value<'a>, start: i64, end: Option<i64>, scratch: &Scra
 
 /// The byte that two hexadecimal digits mean.
 pub(super) fn hex_pair(digits: &[u8]) -> Option<u8> {
-    let digit = |at: usize| digits.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+    let digit = |at: usize| {
+        digits
+            .get(at)
+            .and_then(|digit| char::from(*digit).to_digit(16))
+    };
     u8::try_from(digit(0)? * 16 + digit(1)?).ok()
 }
 
 /// Percent-decoding; recursively in one pass: whatever a decoded byte completes is decoded at
 /// once. That is what decoding again and again until nothing changes ends in, because no two
 /// escapes overlap, and it cannot be made to take quadratic time.
-fn url_decode<'a>(source: Value<'_>, recursive: bool, unicode: bool, scratch: &mut Scratch) -> Value<'a> {
+fn url_decode<'a>(
+    source: Value<'_>,
+    recursive: bool,
+    unicode: bool,
+    scratch: &mut Scratch,
+) -> Value<'a> {
     let length = scratch.bytes(source).map_or(0, <[u8]>::len);
     let mark = scratch.mark();
     let mut at = 0;
@@ -306,7 +381,11 @@ fn url_decode<'a>(source: Value<'_>, recursive: bool, unicode: bool, scratch: &m
 fn byte_at(source: Value<'_>, scratch: &mut Scratch, mark: usize, at: usize) -> u8 {
     match source {
         Value::Bytes(bytes) => bytes.get(at).copied().unwrap_or_default(),
-        Value::Made(start, _) => scratch.since(mark).get(start + at).copied().unwrap_or_default(),
+        Value::Made(start, _) => scratch
+            .since(mark)
+            .get(start + at)
+            .copied()
+            .unwrap_or_default(),
         _ => 0,
     }
 }
@@ -332,9 +411,13 @@ fn reduce(bytes: &mut Vec<u8>, floor: usize, unicode: bool) -> bool {
     if unicode
         && let Some(start) = tail(6)
         && let Some([b'%', b'u' | b'U', digits @ ..]) = bytes.get(start..)
-        && let (Some(high), Some(low)) = (hex_pair(digits), hex_pair(digits.get(2..).unwrap_or_default()))
+        && let (Some(high), Some(low)) = (
+            hex_pair(digits),
+            hex_pair(digits.get(2..).unwrap_or_default()),
+        )
     {
-        let character = char::from_u32(u32::from(high) << 8 | u32::from(low)).unwrap_or(char::REPLACEMENT_CHARACTER);
+        let character = char::from_u32(u32::from(high) << 8 | u32::from(low))
+            .unwrap_or(char::REPLACEMENT_CHARACTER);
         bytes.truncate(start);
         let mut buffer = [0; 4];
         bytes.extend_from_slice(character.encode_utf8(&mut buffer).as_bytes());
@@ -368,18 +451,29 @@ fn regex_replace<'a>(
     replacement: &[u8],
     scratch: &mut Scratch,
 ) -> Value<'a> {
-    let Some(bytes) = scratch.bytes(source) else { return Value::Missing };
+    let Some(bytes) = scratch.bytes(source) else {
+        return Value::Missing;
+    };
     let length = bytes.len();
-    let Some(captures) = regex.captures(bytes) else { return source };
+    let Some(captures) = regex.captures(bytes) else {
+        return source;
+    };
     let mut groups = [None; limits::REPLACEMENT_GROUPS];
     for (slot, group) in groups.iter_mut().zip(captures.iter()) {
         *slot = group.map(|group| (group.start(), group.end()));
     }
-    let Some((start, end)) = groups.first().copied().flatten() else { return source };
+    let Some((start, end)) = groups.first().copied().flatten() else {
+        return source;
+    };
     drop(captures);
     let begun = scratch.begin();
     scratch.add(part(source, 0, start));
-    replace(replacement, scratch, |number| groups.get(number).copied().flatten(), source);
+    replace(
+        replacement,
+        scratch,
+        |number| groups.get(number).copied().flatten(),
+        source,
+    );
     scratch.add(part(source, end, length));
     scratch.finish(begun)
 }
@@ -399,7 +493,9 @@ fn replace(
         match rest.split_first() {
             Some((b'{', inside)) => {
                 let digits = inside.iter().take_while(|b| b.is_ascii_digit());
-                let number = digits.clone().fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
+                let number = digits
+                    .clone()
+                    .fold(0, |number, digit| number * 10 + usize::from(digit - b'0'));
                 if let Some((start, end)) = group(number) {
                     scratch.add(part(source, start, end));
                 }

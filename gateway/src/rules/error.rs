@@ -17,7 +17,10 @@ pub(crate) struct Span {
 impl Span {
     /// From the start of this one to the end of `other`.
     pub(crate) fn to(self, other: Self) -> Self {
-        Self { start: self.start, end: other.end.max(self.end) }
+        Self {
+            start: self.start,
+            end: other.end.max(self.end),
+        }
     }
 }
 
@@ -35,7 +38,11 @@ pub(crate) struct Problem {
 impl Problem {
     /// A problem with advice.
     pub(crate) fn new(span: Span, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { span, message: message.into(), hint: hint.into() }
+        Self {
+            span,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 }
 
@@ -63,9 +70,20 @@ impl ParseError {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let text = source.get(line_start..).unwrap_or_default();
         let text = text.split('\n').next().unwrap_or_default();
-        let column = source.get(line_start..start).unwrap_or_default().chars().count() + 1;
+        let column = source
+            .get(line_start..start)
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
         let marked = source.get(start..end).unwrap_or_default();
-        let width = marked.split('\n').next().unwrap_or_default().chars().count().max(1);
+        let width = marked
+            .split('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            .max(1);
         Self {
             line: before.matches('\n').count() + 1,
             column,
@@ -79,11 +97,26 @@ impl ParseError {
 
 impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Filter parsing error ({}:{}): {}", self.line, self.column, self.message)?;
+        writeln!(
+            f,
+            "Filter parsing error ({}:{}): {}",
+            self.line, self.column, self.message
+        )?;
         // Tabs and control characters become spaces so that the caret stays under its span.
-        let line: String = self.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let line: String = self
+            .text
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect();
         writeln!(f, "{line}")?;
-        write!(f, "{:indent$}{:^<width$}", "", "", indent = self.column - 1, width = self.width)?;
+        write!(
+            f,
+            "{:indent$}{:^<width$}",
+            "",
+            "",
+            indent = self.column - 1,
+            width = self.width
+        )?;
         if !self.hint.is_empty() {
             write!(f, " {}", self.hint)?;
         }
@@ -95,11 +128,17 @@ impl std::error::Error for ParseError {}
 
 /// The nearest character boundary at or before `at`.
 fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+    (0..=at.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
 }
 
 /// The candidate that `word` is most likely a misspelling of.
-pub(crate) fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
     // A short word may be off by one letter, a long one by a quarter; more is another word.
     let allowed = (word.chars().count() / 4).clamp(1, 6);
     candidates
@@ -125,7 +164,9 @@ fn distance(a: &str, b: &str) -> usize {
         row.push(i + 1);
         for (j, y) in b.iter().enumerate() {
             let at = |row: &[usize], j: usize| row.get(j).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (at(&above, j) + usize::from(x != y)).min(at(&above, j + 1) + 1).min(at(&row, j) + 1);
+            let mut best = (at(&above, j) + usize::from(x != y))
+                .min(at(&above, j + 1) + 1)
+                .min(at(&row, j) + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(y) && b.get(j - 1) == Some(x);
             if swapped {
                 best = best.min(at(&before, j - 1) + 1);
@@ -145,7 +186,14 @@ mod tests {
     fn the_caret_stands_under_the_span() {
         let source = "ssl and\n\tähttp.hots eq \"x\"";
         let start = source.find("http").unwrap();
-        let problem = Problem::new(Span { start, end: start + 9 }, "unknown", "did you mean `http.host`?");
+        let problem = Problem::new(
+            Span {
+                start,
+                end: start + 9,
+            },
+            "unknown",
+            "did you mean `http.host`?",
+        );
         assert_eq!(
             ParseError::new(source, problem).to_string(),
             "Filter parsing error (2:3): unknown\n ähttp.hots eq \"x\"\n  ^^^^^^^^^ did you mean `http.host`?"
@@ -155,7 +203,8 @@ mod tests {
     #[test]
     fn positions_outside_the_text_do_no_harm() {
         for (source, start, end) in [("", 0, 0), ("", 5, 9), ("é", 1, 1), ("a\nb", 2, 90)] {
-            let text = ParseError::new(source, Problem::new(Span { start, end }, "m", "")).to_string();
+            let text =
+                ParseError::new(source, Problem::new(Span { start, end }, "m", "")).to_string();
             assert!(text.starts_with("Filter parsing error ("), "{text}");
         }
     }

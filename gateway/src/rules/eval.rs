@@ -17,14 +17,28 @@ impl Condition {
         self.holds_for(facts, scratch, Value::Missing)
     }
 
-    fn holds_for<'a>(&'a self, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> bool {
+    fn holds_for<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        scratch: &mut Scratch,
+        element: Value<'a>,
+    ) -> bool {
         match self {
             Self::Constant(value) => *value,
             Self::Not(inner) => !inner.holds_for(facts, scratch, element),
-            Self::And(parts) => parts.iter().all(|part| part.holds_for(facts, scratch, element)),
-            Self::Or(parts) => parts.iter().any(|part| part.holds_for(facts, scratch, element)),
+            Self::And(parts) => parts
+                .iter()
+                .all(|part| part.holds_for(facts, scratch, element)),
+            Self::Or(parts) => parts
+                .iter()
+                .any(|part| part.holds_for(facts, scratch, element)),
             Self::Xor(parts) => {
-                parts.iter().filter(|part| part.holds_for(facts, scratch, element)).count() % 2 == 1
+                parts
+                    .iter()
+                    .filter(|part| part.holds_for(facts, scratch, element))
+                    .count()
+                    % 2
+                    == 1
             }
             Self::Truth(value) => {
                 let mark = scratch.mark();
@@ -75,7 +89,12 @@ fn quantified<'a>(
 
 impl Scalar {
     /// The value; `element` is what `[*]` stands for.
-    pub(crate) fn value<'a>(&'a self, facts: &Facts<'a>, scratch: &mut Scratch, element: Value<'a>) -> Value<'a> {
+    pub(crate) fn value<'a>(
+        &'a self,
+        facts: &Facts<'a>,
+        scratch: &mut Scratch,
+        element: Value<'a>,
+    ) -> Value<'a> {
         match self {
             Self::Field(field) => facts.value(*field, scratch),
             Self::Element(_) => element,
@@ -108,7 +127,10 @@ impl Array {
     ) -> bool {
         match self {
             Self::Field(field) => {
-                debug_assert!(matches!(field.of_type(), Type::Array(_)), "the parser checks types");
+                debug_assert!(
+                    matches!(field.of_type(), Type::Array(_)),
+                    "the parser checks types"
+                );
                 let _ended = facts.elements(*field, scratch, visit);
                 true
             }
@@ -122,10 +144,12 @@ impl Array {
                 there
             }
             Self::Call(call) => call::elements(call, facts, scratch, element, visit),
-            Self::Each(root, call) => root.elements(facts, scratch, element, &mut |scratch, element| {
-                let value = call::value(call, facts, scratch, element);
-                visit(scratch, value)
-            }),
+            Self::Each(root, call) => {
+                root.elements(facts, scratch, element, &mut |scratch, element| {
+                    let value = call::value(call, facts, scratch, element);
+                    visit(scratch, value)
+                })
+            }
         }
     }
 }
@@ -135,15 +159,27 @@ impl Test {
     pub(crate) fn holds(&self, value: Value<'_>, scratch: &Scratch) -> bool {
         match (self, value) {
             (_, Value::Missing) => false,
-            (Self::Order(relation, Literal::Int(literal)), Value::Int(value)) => relation.holds(value.cmp(literal)),
-            (Self::Order(relation, Literal::Ip(literal)), Value::Ip(value)) => relation.holds(value.cmp(literal)),
-            (Self::In(Set::Ints(items)), Value::Int(value)) => {
-                items.iter().any(|(first, last)| (*first..=*last).contains(&value))
+            (Self::Order(relation, Literal::Int(literal)), Value::Int(value)) => {
+                relation.holds(value.cmp(literal))
             }
-            (Self::In(Set::Ips(items)), Value::Ip(value)) => items.iter().any(|item| item.contains(value)),
-            (Self::Listed(list), Value::Ip(value)) => list.list.as_ref().is_some_and(|list| list.has_ip(value)),
-            (Self::Listed(list), Value::Int(value)) => list.list.as_ref().is_some_and(|list| list.has_int(value)),
-            _ => scratch.bytes(value).is_some_and(|bytes| self.holds_bytes(bytes)),
+            (Self::Order(relation, Literal::Ip(literal)), Value::Ip(value)) => {
+                relation.holds(value.cmp(literal))
+            }
+            (Self::In(Set::Ints(items)), Value::Int(value)) => items
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&value)),
+            (Self::In(Set::Ips(items)), Value::Ip(value)) => {
+                items.iter().any(|item| item.contains(value))
+            }
+            (Self::Listed(list), Value::Ip(value)) => {
+                list.list.as_ref().is_some_and(|list| list.has_ip(value))
+            }
+            (Self::Listed(list), Value::Int(value)) => {
+                list.list.as_ref().is_some_and(|list| list.has_int(value))
+            }
+            _ => scratch
+                .bytes(value)
+                .is_some_and(|bytes| self.holds_bytes(bytes)),
         }
     }
 
@@ -154,7 +190,10 @@ impl Test {
             Self::Matches(pattern) => pattern.regex.is_match(bytes),
             Self::Wildcard(wildcard) => wildcard.matches(bytes),
             Self::In(Set::Bytes(items)) => items.iter().any(|item| **item == *bytes),
-            Self::Listed(list) => list.list.as_ref().is_some_and(|list| list.has_hostname(bytes)),
+            Self::Listed(list) => list
+                .list
+                .as_ref()
+                .is_some_and(|list| list.has_hostname(bytes)),
             _ => false,
         }
     }

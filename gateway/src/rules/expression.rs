@@ -81,9 +81,11 @@ pub struct FieldInfo {
 
 /// All fields.
 pub fn fields() -> impl Iterator<Item = FieldInfo> {
-    Field::ALL
-        .iter()
-        .map(|field| FieldInfo { name: field.name(), of_type: field.of_type(), lifetime: field.lifetime() })
+    Field::ALL.iter().map(|field| FieldInfo {
+        name: field.name(),
+        of_type: field.of_type(),
+        lifetime: field.lifetime(),
+    })
 }
 
 /// A function, for editors and documentation.
@@ -98,9 +100,18 @@ pub struct FunctionInfo {
 /// All functions.
 pub fn functions() -> impl Iterator<Item = FunctionInfo> {
     let quantifiers = [
-        FunctionInfo { name: "any", signature: "any(array[*] …)" },
-        FunctionInfo { name: "all", signature: "all(array[*] …)" },
+        FunctionInfo {
+            name: "any",
+            signature: "any(array[*] …)",
+        },
+        FunctionInfo {
+            name: "all",
+            signature: "all(array[*] …)",
+        },
     ];
-    let functions = Function::ALL.iter().map(|f| FunctionInfo { name: f.name(), signature: f.signature() });
+    let functions = Function::ALL.iter().map(|f| FunctionInfo {
+        name: f.name(),
+        signature: f.signature(),
+    });
     quantifiers.into_iter().chain(functions)
 }

@@ -66,7 +66,8 @@ pub struct ConnectionState {
 impl ConnectionState {
     /// What the ClientHello says.
     pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
-        self.hello.get_or_init(|| Hello::read(&connection.client_hello))
+        self.hello
+            .get_or_init(|| Hello::read(&connection.client_hello))
     }
 
     /// Takes out what is remembered, for the length of one decision.

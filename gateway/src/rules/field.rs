@@ -148,7 +148,12 @@ fields! {
 }
 
 static BY_NAME: LazyLock<HashMap<&'static str, Field, foldhash::fast::RandomState>> =
-    LazyLock::new(|| Field::ALL.iter().map(|field| (field.name(), *field)).collect());
+    LazyLock::new(|| {
+        Field::ALL
+            .iter()
+            .map(|field| (field.name(), *field))
+            .collect()
+    });
 
 impl Field {
     /// The field of that name.
@@ -158,29 +163,60 @@ impl Field {
 
     /// Whether this needs a GeoIP database.
     pub(crate) fn is_geographic(self) -> bool {
-        self != Self::IpSrc && (self.name().starts_with("ip.src.") || self.name().starts_with("ip.geoip."))
+        self != Self::IpSrc
+            && (self.name().starts_with("ip.src.") || self.name().starts_with("ip.geoip."))
     }
 }
 
 /// Why a name that Cloudflare knows is not a field here.
 pub(crate) fn absence(name: &str) -> Option<&'static str> {
     const ABSENT: &[(&str, &str)] = &[
-        ("http.request.body.", "Postern judges the request head and never reads bodies"),
-        ("http.response.", "rules judge a request before the origin has answered"),
-        ("raw.http.response.", "rules judge a request before the origin has answered"),
-        ("cf.response.", "rules judge a request before the origin has answered"),
-        ("cf.timings.", "nothing has been timed yet when rules judge a request"),
+        (
+            "http.request.body.",
+            "Postern judges the request head and never reads bodies",
+        ),
+        (
+            "http.response.",
+            "rules judge a request before the origin has answered",
+        ),
+        (
+            "raw.http.response.",
+            "rules judge a request before the origin has answered",
+        ),
+        (
+            "cf.response.",
+            "rules judge a request before the origin has answered",
+        ),
+        (
+            "cf.timings.",
+            "nothing has been timed yet when rules judge a request",
+        ),
         ("http.request.jwt.", "Postern does not read JSON Web Tokens"),
-        ("cf.bot_management.", "of Cloudflare's bot detection only `ja3_hash` and `ja4` exist here"),
+        (
+            "cf.bot_management.",
+            "of Cloudflare's bot detection only `ja3_hash` and `ja4` exist here",
+        ),
         ("cf.client.bot", "Postern keeps no catalogue of bots"),
-        ("cf.verified_bot_category", "Postern keeps no catalogue of bots"),
-        ("cf.waf.", "it is the result of a Cloudflare detection that Postern does not have"),
-        ("cf.llm.", "it is the result of a Cloudflare detection that Postern does not have"),
+        (
+            "cf.verified_bot_category",
+            "Postern keeps no catalogue of bots",
+        ),
+        (
+            "cf.waf.",
+            "it is the result of a Cloudflare detection that Postern does not have",
+        ),
+        (
+            "cf.llm.",
+            "it is the result of a Cloudflare detection that Postern does not have",
+        ),
         ("cf.threat_score", "Cloudflare itself always sets it to 0"),
         ("cf.api_gateway.", "Postern has no API schemas"),
         ("cf.random_seed", "rules are deterministic here"),
     ];
-    ABSENT.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, why)| *why)
+    ABSENT
+        .iter()
+        .find(|(prefix, _)| name.starts_with(prefix))
+        .map(|(_, why)| *why)
 }
 
 #[cfg(test)]
@@ -191,9 +227,16 @@ mod tests {
     fn names_are_unique_and_found() {
         for field in Field::ALL {
             assert_eq!(Field::by_name(field.name()), Some(*field));
-            assert!(absence(field.name()).is_none() || field.name().contains("ja"), "{}", field.name());
+            assert!(
+                absence(field.name()).is_none() || field.name().contains("ja"),
+                "{}",
+                field.name()
+            );
         }
-        let client_auth = Field::ALL.iter().filter(|f| f.name().starts_with("cf.tls_client_auth.")).count();
+        let client_auth = Field::ALL
+            .iter()
+            .filter(|f| f.name().starts_with("cf.tls_client_auth."))
+            .count();
         assert_eq!(client_auth, 21, "Cloudflare has 21 of them");
     }
 }

@@ -57,7 +57,10 @@ functions! {
 impl Function {
     /// The function of that name.
     pub(crate) fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|function| function.name() == name).copied()
+        Self::ALL
+            .iter()
+            .find(|function| function.name() == name)
+            .copied()
     }
 
     /// What it gives; `concat` gives an array when it is given arrays.
@@ -120,17 +123,28 @@ struct Taking {
 impl Taking {
     fn wrong(&self, given: &Given, expected: &str) -> Problem {
         let hint = match &given.value {
-            GivenValue::Array(_) => format!("; apply it to each element with `[*]`: `{}`", self.function.signature()),
+            GivenValue::Array(_) => format!(
+                "; apply it to each element with `[*]`: `{}`",
+                self.function.signature()
+            ),
             _ => format!(": `{}`", self.function.signature()),
         };
-        let message = format!("`{}` cannot take {} here", self.function.name(), given.value.describe());
+        let message = format!(
+            "`{}` cannot take {} here",
+            self.function.name(),
+            given.value.describe()
+        );
         Problem::new(given.span, message, format!("expected {expected}{hint}"))
     }
 
     fn next(&mut self) -> Result<Given, Problem> {
         self.given.next().ok_or_else(|| {
             let message = format!("`{}` has too few arguments", self.function.name());
-            Problem::new(self.span, message, format!("expected `{}`", self.function.signature()))
+            Problem::new(
+                self.span,
+                message,
+                format!("expected `{}`", self.function.signature()),
+            )
         })
     }
 
@@ -138,7 +152,9 @@ impl Taking {
     fn field(&mut self, kind: Kind) -> Result<(), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Scalar(scalar) if scalar.kind() == kind => self.taken.push(Argument::Scalar(scalar)),
+            GivenValue::Scalar(scalar) if scalar.kind() == kind => {
+                self.taken.push(Argument::Scalar(scalar))
+            }
             _ => return Err(self.wrong(&given, &format!("a field of type {kind}"))),
         }
         Ok(())
@@ -148,7 +164,9 @@ impl Taking {
     fn string(&mut self) -> Result<(), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => self.taken.push(Argument::Scalar(scalar)),
+            GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => {
+                self.taken.push(Argument::Scalar(scalar))
+            }
             GivenValue::Bytes(bytes) => self.taken.push(Argument::Bytes(bytes)),
             _ => return Err(self.wrong(&given, "a string")),
         }
@@ -166,7 +184,9 @@ impl Taking {
     fn int(&mut self, least: i64, most: i64) -> Result<(), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Int(value) if (least..=most).contains(&value) => self.taken.push(Argument::Int(value)),
+            GivenValue::Int(value) if (least..=most).contains(&value) => {
+                self.taken.push(Argument::Int(value))
+            }
             GivenValue::Int(_) => {
                 let message = format!("`{}` takes {least} to {most} here", self.function.name());
                 return Err(Problem::new(given.span, message, ""));
@@ -183,7 +203,12 @@ impl Taking {
 
 /// Checks arguments against the function's signature.
 pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<Call, Problem> {
-    let mut take = Taking { function, span, given: given.into_iter(), taken: Vec::new() };
+    let mut take = Taking {
+        function,
+        span,
+        given: given.into_iter(),
+        taken: Vec::new(),
+    };
     match function {
         Function::Cidr => {
             take.field(Kind::Ip)?;
@@ -203,7 +228,9 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
         Function::Join => {
             let given = take.next()?;
             match given.value {
-                GivenValue::Array(array) if array.kind() == Kind::String => take.taken.push(Argument::Array(array)),
+                GivenValue::Array(array) if array.kind() == Kind::String => {
+                    take.taken.push(Argument::Array(array))
+                }
                 _ => return Err(take.wrong(&given, "an array of strings")),
             }
             take.string()?;
@@ -236,8 +263,13 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
         Function::RegexReplace => {
             take.string()?;
             let (source, at) = take.literal()?;
-            let source = std::str::from_utf8(&source)
-                .map_err(|_not_utf8| Problem::new(at, "a regular expression must be UTF-8", "use `\\x` inside a raw string"))?;
+            let source = std::str::from_utf8(&source).map_err(|_not_utf8| {
+                Problem::new(
+                    at,
+                    "a regular expression must be UTF-8",
+                    "use `\\x` inside a raw string",
+                )
+            })?;
             take.taken.push(Argument::Pattern(pattern(source, at)?));
             replacement(&mut take)?;
         }
@@ -250,7 +282,11 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
             take.field(Kind::String)?;
             let (separator, at) = take.literal()?;
             if separator.is_empty() {
-                return Err(Problem::new(at, "the separator of `split` must not be empty", ""));
+                return Err(Problem::new(
+                    at,
+                    "the separator of `split` must not be empty",
+                    "",
+                ));
             }
             take.taken.push(Argument::Bytes(separator));
             take.int(1, 128)?;
@@ -268,7 +304,9 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
                 GivenValue::Scalar(scalar) if scalar.kind() != Kind::String => {
                     take.taken.push(Argument::Scalar(scalar));
                 }
-                _ => return Err(take.wrong(&given, "a field of type Integer, Boolean or IP address")),
+                _ => {
+                    return Err(take.wrong(&given, "a field of type Integer, Boolean or IP address"));
+                }
             }
         }
         Function::UrlDecode => {
@@ -286,16 +324,25 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
     }
     if let Some(extra) = take.given.next() {
         let message = format!("`{}` has too many arguments", function.name());
-        return Err(Problem::new(extra.span, message, format!("expected `{}`", function.signature())));
+        return Err(Problem::new(
+            extra.span,
+            message,
+            format!("expected `{}`", function.signature()),
+        ));
     }
-    Ok(Call { function, arguments: take.taken })
+    Ok(Call {
+        function,
+        arguments: take.taken,
+    })
 }
 
 fn concat(take: &mut Taking) -> Result<(), Problem> {
     let first = take.next()?;
     let GivenValue::Array(array) = first.value else {
         match first.value {
-            GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => take.taken.push(Argument::Scalar(scalar)),
+            GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => {
+                take.taken.push(Argument::Scalar(scalar))
+            }
             GivenValue::Bytes(bytes) => take.taken.push(Argument::Bytes(bytes)),
             _ => return Err(take.wrong(&first, "strings, or arrays of one type")),
         }
@@ -309,7 +356,9 @@ fn concat(take: &mut Taking) -> Result<(), Problem> {
     while take.more() {
         let given = take.next()?;
         match given.value {
-            GivenValue::Array(array) if array.kind() == kind => take.taken.push(Argument::Array(array)),
+            GivenValue::Array(array) if array.kind() == kind => {
+                take.taken.push(Argument::Array(array))
+            }
             _ => return Err(take.wrong(&given, &format!("another {}", Type::Array(kind)))),
         }
     }
@@ -327,7 +376,11 @@ fn wildcard_replace(take: &mut Taking) -> Result<(), Problem> {
     if take.more() {
         let (given, at) = take.literal()?;
         if &*given != b"s" {
-            return Err(Problem::new(at, "unknown flag of `wildcard_replace`", "expected \"s\" (case-sensitive)"));
+            return Err(Problem::new(
+                at,
+                "unknown flag of `wildcard_replace`",
+                "expected \"s\" (case-sensitive)",
+            ));
         }
         strict = true;
         flags = Some(Argument::Bytes(given));
@@ -351,18 +404,36 @@ fn replacement(take: &mut Taking) -> Result<(), Problem> {
             Some(b'$') => 1,
             Some(b'{') => {
                 references += 1;
-                let digits = rest.iter().skip(1).take_while(|b| b.is_ascii_digit()).count();
+                let digits = rest
+                    .iter()
+                    .skip(1)
+                    .take_while(|b| b.is_ascii_digit())
+                    .count();
                 if digits == 0 || digits > 2 || rest.get(1 + digits) != Some(&b'}') {
-                    return Err(Problem::new(at, "a reference is `${1}`", "write `$$` for a dollar sign"));
+                    return Err(Problem::new(
+                        at,
+                        "a reference is `${1}`",
+                        "write `$$` for a dollar sign",
+                    ));
                 }
                 digits + 2
             }
-            _ => return Err(Problem::new(at, "`$` starts a reference such as `${1}`", "write `$$` for a dollar sign")),
+            _ => {
+                return Err(Problem::new(
+                    at,
+                    "`$` starts a reference such as `${1}`",
+                    "write `$$` for a dollar sign",
+                ));
+            }
         };
         rest = rest.get(length..).unwrap_or_default();
     }
     if references > limits::REPLACEMENT_REFERENCES_MAX {
-        return Err(Problem::new(at, "a replacement has at most eight references", ""));
+        return Err(Problem::new(
+            at,
+            "a replacement has at most eight references",
+            "",
+        ));
     }
     take.taken.push(Argument::Bytes(text));
     Ok(())
@@ -377,13 +448,22 @@ pub(crate) fn pattern(source: &str, span: Span) -> Result<Pattern, Problem> {
         .nest_limit(limits::REGEX_NESTING_MAX)
         .build();
     match built {
-        Ok(regex) => Ok(Pattern { source: source.into(), regex }),
-        Err(regex::Error::CompiledTooBig(_)) => {
-            Err(Problem::new(span, "this regular expression is too large", "use fewer or smaller repetitions"))
-        }
+        Ok(regex) => Ok(Pattern {
+            source: source.into(),
+            regex,
+        }),
+        Err(regex::Error::CompiledTooBig(_)) => Err(Problem::new(
+            span,
+            "this regular expression is too large",
+            "use fewer or smaller repetitions",
+        )),
         Err(error) => {
             let text = error.to_string();
-            let why = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+            let why = text
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ");
             Err(Problem::new(span, "this is not a regular expression", why))
         }
     }

@@ -3,25 +3,35 @@
 //! Each function takes any bytes and panics when a promise is broken. Not part of the gateway:
 //! compiled for fuzzing and tests only.
 
-#![expect(clippy::panic, reason = "a broken promise is reported to the fuzzer as a panic")]
+#![expect(
+    clippy::panic,
+    reason = "a broken promise is reported to the fuzzer as a panic"
+)]
 
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::oracle::Oracle;
-use super::{check, decide, decide_on, Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists};
-use super::{lint, lexer, Form, List, Program, RequestFacts, Rule, Skip};
+use super::{
+    Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, check, decide,
+    decide_on,
+};
+use super::{Form, List, Program, RequestFacts, Rule, Skip, lexer, lint};
 use crate::limits;
 use crate::tls::{ClientAuth, Reason, Verdict};
 
 /// Lexer and parser: no panic; spans lie in the text; what is printed is parsed to the same; a
 /// form that is shown is the expression.
 pub fn parse(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     let mut end = 0;
     for (_, span) in lexer::tokens(text) {
-        assert!(end <= span.start && span.start <= span.end && text.get(span.start..span.end).is_some());
+        assert!(
+            end <= span.start && span.start <= span.end && text.get(span.start..span.end).is_some()
+        );
         end = span.end;
     }
     match check(text) {
@@ -42,7 +52,9 @@ pub fn parse(data: &[u8]) {
 pub fn compile(data: &[u8]) {
     let rules = rules(data);
     let lists = lists();
-    let good = rules.iter().all(|rule| super::check_with(&rule.expression, &lists).is_ok());
+    let good = rules
+        .iter()
+        .all(|rule| super::check_with(&rule.expression, &lists).is_ok());
     match Program::compile_with(&rules, &lists) {
         Ok(_) => assert!(good),
         Err(error) => assert!(!good && error.index < rules.len()),
@@ -53,19 +65,26 @@ pub fn compile(data: &[u8]) {
 /// Compiler and evaluator: the program decides as the plain evaluator does, with and without
 /// memory, before and after a change. The first line is the request, the others are rules.
 pub fn decide_as_evaluated(data: &[u8]) {
-    let at = data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len());
+    let at = data
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(data.len());
     let (request, text) = data.split_at(at);
     let lists = lists();
     let mut rules = rules(text);
     rules.retain(|rule| super::check_with(&rule.expression, &lists).is_ok());
     let made = Made::new(request);
     let state = ConnectionState::default();
-    let Ok(program) = Program::compile_with(&rules, &lists) else { panic!("each rule checks") };
+    let Ok(program) = Program::compile_with(&rules, &lists) else {
+        panic!("each rule checks")
+    };
     made.compare(&program, &rules, &lists, &state);
     if rules.len() > 1 {
         let moved = rules.remove(0);
         rules.push(moved);
-        let Ok(changed) = program.recompile(&rules, &lists) else { panic!("each rule checks") };
+        let Ok(changed) = program.recompile(&rules, &lists) else {
+            panic!("each rule checks")
+        };
         made.compare(&changed, &rules, &lists, &state);
     }
 }
@@ -86,18 +105,32 @@ fn lists() -> Lists {
 /// One rule a line; its first character chooses the action.
 fn rules(data: &[u8]) -> Vec<Rule> {
     let text = String::from_utf8_lossy(data);
-    let lines = text.lines().filter(|line| !line.trim().is_empty()).take(200);
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(200);
     lines
         .enumerate()
         .map(|(at, line)| {
-            let skip = |current_ruleset| Action::Skip(Skip { current_ruleset, logging: true, ..Skip::default() });
+            let skip = |current_ruleset| {
+                Action::Skip(Skip {
+                    current_ruleset,
+                    logging: true,
+                    ..Skip::default()
+                })
+            };
             let (action, expression) = match line.split_at_checked(1) {
                 Some(("!", rest)) => (Action::Log, rest),
                 Some((">", rest)) => (skip(true), rest),
                 Some(("+", rest)) => (skip(false), rest),
                 _ => (Action::Block(BlockResponse::default()), line),
             };
-            Rule { id: format!("r{at}").into(), expression: expression.into(), action, enabled: true }
+            Rule {
+                id: format!("r{at}").into(),
+                expression: expression.into(),
+                action,
+                enabled: true,
+            }
         })
         .collect()
 }
@@ -112,15 +145,25 @@ struct Made {
 
 impl Made {
     fn new(line: &[u8]) -> Self {
-        let words: Vec<String> = String::from_utf8_lossy(line).split(' ').map(str::to_owned).collect();
-        let digit = words.first().and_then(|word| word.bytes().next()).unwrap_or(b'0');
+        let words: Vec<String> = String::from_utf8_lossy(line)
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        let digit = words
+            .first()
+            .and_then(|word| word.bytes().next())
+            .unwrap_or(b'0');
         let mut client = ClientAuth::none();
         let presented = digit > b'0';
         client.verdict = Verdict {
             presented,
             verified: digit > b'1',
             revoked: digit > b'2',
-            reason: if presented { Reason::Other } else { Reason::NotPresented },
+            reason: if presented {
+                Reason::Other
+            } else {
+                Reason::NotPresented
+            },
         };
         if presented {
             client.serial = "0A".into();
@@ -144,7 +187,11 @@ impl Made {
             client_hello: line.to_vec().into(),
             client: Arc::new(client),
         };
-        Self { connection, words, headers }
+        Self {
+            connection,
+            words,
+            headers,
+        }
     }
 
     fn request(&self) -> RequestFacts<'_> {
@@ -163,10 +210,14 @@ impl Made {
     }
 
     fn compare(&self, program: &Program, rules: &[Rule], lists: &Lists, state: &ConnectionState) {
-        let Ok(oracle) = Oracle::compile(rules, lists) else { panic!("each rule checks") };
+        let Ok(oracle) = Oracle::compile(rules, lists) else {
+            panic!("each rule checks")
+        };
         let request = self.request();
         let mut expected_log = Vec::new();
-        let expected = oracle.decide(&self.connection, &request, &mut |id| expected_log.push(id.to_owned()));
+        let expected = oracle.decide(&self.connection, &request, &mut |id| {
+            expected_log.push(id.to_owned())
+        });
         for remembers in [false, true, true] {
             let mut log = Vec::new();
             let mut logged = |id: &str| log.push(id.to_owned());
@@ -189,7 +240,9 @@ mod tests {
     use std::path::Path;
 
     fn replay(target: &str, check: fn(&[u8])) {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(target);
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../tests/fuzz/corpus")
+            .join(target);
         let mut files = 0;
         for file in std::fs::read_dir(&corpus).unwrap() {
             let data = std::fs::read(file.unwrap().path()).unwrap();

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use boring::hash::{hash, MessageDigest};
+use boring::hash::{MessageDigest, hash};
 
 const SERVER_NAME: u16 = 0x0000;
 const SUPPORTED_GROUPS: u16 = 0x000a;
@@ -40,7 +40,12 @@ impl Hello {
     /// Reads a ClientHello without its handshake header.
     pub(crate) fn read(message: &[u8]) -> Self {
         let length = i64::try_from(message.len()).unwrap_or_default();
-        let Some(parts) = Parts::read(message) else { return Self { length, ..Self::default() } };
+        let Some(parts) = Parts::read(message) else {
+            return Self {
+                length,
+                ..Self::default()
+            };
+        };
         let mut big = Vec::with_capacity(parts.extensions.len() * 2);
         let mut little = Vec::with_capacity(parts.extensions.len() * 2);
         for extension in &parts.extensions {
@@ -107,13 +112,21 @@ impl<'m> Reader<'m> {
 }
 
 fn numbers(bytes: &[u8]) -> Vec<u16> {
-    bytes.chunks_exact(2).filter_map(|pair| pair.try_into().ok()).map(u16::from_be_bytes).collect()
+    bytes
+        .chunks_exact(2)
+        .filter_map(|pair| pair.try_into().ok())
+        .map(u16::from_be_bytes)
+        .collect()
 }
 
 impl<'m> Parts<'m> {
     fn read(message: &'m [u8]) -> Option<Self> {
         let mut reader = Reader(message);
-        let mut parts = Self { version: reader.u16()?, random: reader.bytes(32)?, ..Self::default() };
+        let mut parts = Self {
+            version: reader.u16()?,
+            random: reader.bytes(32)?,
+            ..Self::default()
+        };
         reader.short()?;
         parts.cipher_bytes = reader.long()?;
         parts.ciphers = numbers(parts.cipher_bytes);
@@ -130,7 +143,9 @@ impl<'m> Parts<'m> {
             match kind {
                 SUPPORTED_GROUPS => parts.groups = numbers(inner.long().unwrap_or_default()),
                 EC_POINT_FORMATS => parts.formats = inner.short().unwrap_or_default(),
-                SIGNATURE_ALGORITHMS => parts.signatures = numbers(inner.long().unwrap_or_default()),
+                SIGNATURE_ALGORITHMS => {
+                    parts.signatures = numbers(inner.long().unwrap_or_default())
+                }
                 SUPPORTED_VERSIONS => parts.versions = numbers(inner.short().unwrap_or_default()),
                 ALPN => {
                     let mut protocols = Reader(inner.long().unwrap_or_default());
@@ -143,10 +158,17 @@ impl<'m> Parts<'m> {
     }
 
     fn ja3(&self) -> String {
-        let formats: Vec<u16> = self.formats.iter().map(|format| u16::from(*format)).collect();
+        let formats: Vec<u16> = self
+            .formats
+            .iter()
+            .map(|format| u16::from(*format))
+            .collect();
         let list = |numbers: &[u16]| {
-            let numbers: Vec<String> =
-                numbers.iter().filter(|number| !is_grease(**number)).map(u16::to_string).collect();
+            let numbers: Vec<String> = numbers
+                .iter()
+                .filter(|number| !is_grease(**number))
+                .map(u16::to_string)
+                .collect();
             numbers.join("-")
         };
         format!(
@@ -160,14 +182,22 @@ impl<'m> Parts<'m> {
     }
 
     fn ja4(&self) -> String {
-        let clean = |numbers: &[u16]| -> Vec<u16> { numbers.iter().copied().filter(|n| !is_grease(*n)).collect() };
+        let clean = |numbers: &[u16]| -> Vec<u16> {
+            numbers.iter().copied().filter(|n| !is_grease(*n)).collect()
+        };
         let hashed = |text: String| {
             if text.is_empty() {
                 return "000000000000".to_owned();
             }
-            hex(&digest(MessageDigest::sha256(), text.as_bytes())).chars().take(12).collect()
+            hex(&digest(MessageDigest::sha256(), text.as_bytes()))
+                .chars()
+                .take(12)
+                .collect()
         };
-        let version = clean(&self.versions).into_iter().max().unwrap_or(self.version);
+        let version = clean(&self.versions)
+            .into_iter()
+            .max()
+            .unwrap_or(self.version);
         let version = match version {
             0x0304 => "13",
             0x0303 => "12",
@@ -177,7 +207,11 @@ impl<'m> Parts<'m> {
             0x0002 => "s2",
             _ => "00",
         };
-        let name = if self.extensions.contains(&SERVER_NAME) { 'd' } else { 'i' };
+        let name = if self.extensions.contains(&SERVER_NAME) {
+            'd'
+        } else {
+            'i'
+        };
         let mut ciphers = clean(&self.ciphers);
         let mut extensions = clean(&self.extensions);
         let (cipher_count, extension_count) = (ciphers.len().min(99), extensions.len().min(99));
@@ -201,12 +235,19 @@ impl<'m> Parts<'m> {
 
 /// First and last character of the protocol, or of its hexadecimal form.
 fn ends(protocol: &[u8]) -> String {
-    let (Some(first), Some(last)) = (protocol.first(), protocol.last()) else { return "00".into() };
+    let (Some(first), Some(last)) = (protocol.first(), protocol.last()) else {
+        return "00".into();
+    };
     if first.is_ascii_alphanumeric() && last.is_ascii_alphanumeric() {
         return [char::from(*first), char::from(*last)].iter().collect();
     }
     let digits = hex(protocol);
-    digits.chars().next().into_iter().chain(digits.chars().next_back()).collect()
+    digits
+        .chars()
+        .next()
+        .into_iter()
+        .chain(digits.chars().next_back())
+        .collect()
 }
 
 fn codes(numbers: &[u16]) -> String {
@@ -226,7 +267,9 @@ fn is_grease(number: u16) -> bool {
 }
 
 fn digest(algorithm: MessageDigest, bytes: &[u8]) -> Vec<u8> {
-    hash(algorithm, bytes).map(|digest| digest.to_vec()).unwrap_or_default()
+    hash(algorithm, bytes)
+        .map(|digest| digest.to_vec())
+        .unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -249,16 +292,21 @@ pub(crate) mod tests {
     }
 
     fn big(numbers: &[u16]) -> Vec<u8> {
-        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+        numbers
+            .iter()
+            .flat_map(|number| number.to_be_bytes())
+            .collect()
     }
 
     /// The example of JA4's specification, with GREASE.
     pub(crate) fn example() -> Vec<u8> {
         let ciphers: &[u16] = &[
-            0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013, 0xc014, 0x009c,
-            0x009d, 0x002f, 0x0035,
+            0x3a3a, 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8, 0xc013,
+            0xc014, 0x009c, 0x009d, 0x002f, 0x0035,
         ];
-        let signatures = big(&[0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601]);
+        let signatures = big(&[
+            0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601,
+        ]);
         let extensions: &[(u16, Vec<u8>)] = &[
             (0x1a1a, vec![]),
             (0x001b, vec![]),
@@ -294,7 +342,10 @@ pub(crate) mod tests {
 
     #[test]
     fn ja4_of_the_specification() {
-        assert_eq!(Hello::read(&example()).ja4, "t13d1516h2_8daaf6152771_e5627efa2ab1");
+        assert_eq!(
+            Hello::read(&example()).ja4,
+            "t13d1516h2_8daaf6152771_e5627efa2ab1"
+        );
     }
 
     #[test]
@@ -307,7 +358,10 @@ pub(crate) mod tests {
             formats: &[0],
             ..Parts::default()
         };
-        assert_eq!(parts.ja3(), "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0");
+        assert_eq!(
+            parts.ja3(),
+            "769,47-53-5-10-49161-49162-49171-49172-50-56-19-4,0-10-11,23-24-25,0"
+        );
         let hashed = hex(&digest(MessageDigest::md5(), parts.ja3().as_bytes()));
         assert_eq!(hashed, "ada70206e40642a3e4461f35503241d5");
     }
@@ -319,14 +373,22 @@ pub(crate) mod tests {
             let hello = Hello::read(&message[..end]);
             assert_eq!(hello.length, i64::try_from(end).unwrap());
         }
-        assert_eq!(Hello::read(&message).random, BASE64_STANDARD.encode([7; 32]));
+        assert_eq!(
+            Hello::read(&message).random,
+            BASE64_STANDARD.encode([7; 32])
+        );
     }
 
     #[test]
     fn protocols_outside_letters_and_digits() {
-        for (protocol, expected) in
-            [(&b"h2"[..], "h2"), (b"http/1.1", "h1"), (b"", "00"), (b"x", "xx"), (b"\xab\xcd", "ad"), (b"h\xff", "6f")]
-        {
+        for (protocol, expected) in [
+            (&b"h2"[..], "h2"),
+            (b"http/1.1", "h1"),
+            (b"", "00"),
+            (b"x", "xx"),
+            (b"\xab\xcd", "ad"),
+            (b"h\xff", "6f"),
+        ] {
             assert_eq!(ends(protocol), expected, "{protocol:?}");
         }
     }

@@ -10,7 +10,9 @@ use super::value::{Scratch, Value};
 
 /// The string at that path.
 pub(super) fn string<'a>(source: Value<'a>, path: &[Argument], scratch: &mut Scratch) -> Value<'a> {
-    let Some(bytes) = scratch.bytes(source) else { return Value::Missing };
+    let Some(bytes) = scratch.bytes(source) else {
+        return Value::Missing;
+    };
     match look_up(bytes, path) {
         Some(Found::String(made)) => {
             let mark = scratch.mark();
@@ -27,7 +29,11 @@ pub(super) fn string<'a>(source: Value<'a>, path: &[Argument], scratch: &mut Scr
 }
 
 /// The integer at that path; a number written with a point or exponent is none.
-pub(super) fn integer<'a>(source: Value<'a>, path: &[Argument], scratch: &mut Scratch) -> Value<'a> {
+pub(super) fn integer<'a>(
+    source: Value<'a>,
+    path: &[Argument],
+    scratch: &mut Scratch,
+) -> Value<'a> {
     match scratch.bytes(source).and_then(|bytes| look_up(bytes, path)) {
         Some(Found::Integer(value)) => Value::Int(value),
         _ => Value::Missing,
@@ -44,7 +50,12 @@ enum Found {
 
 fn look_up(bytes: &[u8], path: &[Argument]) -> Option<Found> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let found = Path { steps: path, base: bytes.as_ptr() as usize }.deserialize(&mut reader).ok()?;
+    let found = Path {
+        steps: path,
+        base: bytes.as_ptr() as usize,
+    }
+    .deserialize(&mut reader)
+    .ok()?;
     reader.end().ok()?;
     found
 }
@@ -73,11 +84,17 @@ impl<'de> Visitor<'de> for Path<'_> {
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
         let start = (text.as_ptr() as usize).wrapping_sub(self.base);
-        Ok(self.steps.is_empty().then(|| Found::Slice(start, start + text.len())))
+        Ok(self
+            .steps
+            .is_empty()
+            .then(|| Found::Slice(start, start + text.len())))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(self.steps.is_empty().then(|| Found::String(text.to_owned())))
+        Ok(self
+            .steps
+            .is_empty()
+            .then(|| Found::String(text.to_owned())))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
@@ -85,7 +102,10 @@ impl<'de> Visitor<'de> for Path<'_> {
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(i64::try_from(value).ok().filter(|_| self.steps.is_empty()).map(Found::Integer))
+        Ok(i64::try_from(value)
+            .ok()
+            .filter(|_| self.steps.is_empty())
+            .map(Found::Integer))
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {

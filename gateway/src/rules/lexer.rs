@@ -106,7 +106,13 @@ pub(crate) fn tokens(text: &str) -> Vec<(Token, Span)> {
             return found;
         }
         let (token, length) = next(rest);
-        found.push((token, Span { start: at, end: at + length }));
+        found.push((
+            token,
+            Span {
+                start: at,
+                end: at + length,
+            },
+        ));
         at += length.max(1);
     }
 }
@@ -120,14 +126,17 @@ fn next(rest: &str) -> (Token, usize) {
         b'"' => return quoted(bytes),
         b'r' if raw_opening(bytes).is_some() => return raw(bytes),
         b'$' => {
-            let name = length_while(after, |b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+            let name = length_while(after, |b| {
+                b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')
+            });
             return (Token::List, 1 + name);
         }
         _ => {}
     }
     let signed = first == b'-' && bytes.get(1).is_some_and(u8::is_ascii_digit);
     if signed || first.is_ascii_alphanumeric() || matches!(first, b'_' | b':' | b'.') {
-        let body = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'/' | b'-');
+        let body =
+            |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'/' | b'-');
         return (Token::Word, 1 + length_while(after, body));
     }
     if let Some((text, symbol)) = SYMBOLS.iter().find(|(text, _)| rest.starts_with(text)) {
@@ -151,7 +160,10 @@ fn next(rest: &str) -> (Token, usize) {
 }
 
 fn length_while(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> usize {
-    bytes.iter().position(|b| !belongs(*b)).unwrap_or(bytes.len())
+    bytes
+        .iter()
+        .position(|b| !belongs(*b))
+        .unwrap_or(bytes.len())
 }
 
 fn quoted(bytes: &[u8]) -> (Token, usize) {
@@ -180,7 +192,10 @@ fn raw(bytes: &[u8]) -> (Token, usize) {
     };
     let content = 2 + hashes;
     let mut at = content;
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'"')) {
+    while let Some(found) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|b| *b == b'"'))
+    {
         let end = at + found + 1;
         let closing = bytes.get(end..end + hashes);
         if closing.is_some_and(|closing| closing.iter().all(|b| *b == b'#')) {
@@ -188,7 +203,12 @@ fn raw(bytes: &[u8]) -> (Token, usize) {
         }
         at = end;
     }
-    (Token::Bad("this raw string is not closed: it ends with `\"` and as many `#` as it starts with"), bytes.len())
+    (
+        Token::Bad(
+            "this raw string is not closed: it ends with `\"` and as many `#` as it starts with",
+        ),
+        bytes.len(),
+    )
 }
 
 #[cfg(test)]
@@ -196,8 +216,10 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &[(&str, Token)]) {
-        let found: Vec<_> =
-            tokens(text).into_iter().map(|(token, span)| (&text[span.start..span.end], token)).collect();
+        let found: Vec<_> = tokens(text)
+            .into_iter()
+            .map(|(token, span)| (&text[span.start..span.end], token))
+            .collect();
         let mut expected = expected.to_vec();
         expected.push(("", Token::End));
         assert_eq!(found, expected, "{text}");
@@ -206,49 +228,78 @@ mod tests {
     #[test]
     fn words_strings_and_symbols() {
         use Symbol as S;
-        check("http.host==\"a\\\"b\"", &[
-            ("http.host", Token::Word),
-            ("==", Token::Symbol(S::Equal)),
-            ("\"a\\\"b\"", Token::Quoted),
-        ]);
-        check("ip.src in{10.0.0.0/8 2001:db8::1..2001:db8::9 ::1}", &[
-            ("ip.src", Token::Word),
-            ("in", Token::Word),
-            ("{", Token::Symbol(S::OpenSet)),
-            ("10.0.0.0/8", Token::Word),
-            ("2001:db8::1..2001:db8::9", Token::Word),
-            ("::1", Token::Word),
-            ("}", Token::Symbol(S::CloseSet)),
-        ]);
-        check("a[*]!=-5&&!b", &[
-            ("a", Token::Word),
-            ("[", Token::Symbol(S::OpenIndex)),
-            ("*", Token::Symbol(S::Star)),
-            ("]", Token::Symbol(S::CloseIndex)),
-            ("!=", Token::Symbol(S::NotEqual)),
-            ("-5", Token::Word),
-            ("&&", Token::Symbol(S::And)),
-            ("!", Token::Symbol(S::Not)),
-            ("b", Token::Word),
-        ]);
-        check("r\"a\\\" r##\"b\"#\"## $office_1", &[
-            ("r\"a\\\"", Token::Raw(0)),
-            ("r##\"b\"#\"##", Token::Raw(2)),
-            ("$office_1", Token::List),
-        ]);
+        check(
+            "http.host==\"a\\\"b\"",
+            &[
+                ("http.host", Token::Word),
+                ("==", Token::Symbol(S::Equal)),
+                ("\"a\\\"b\"", Token::Quoted),
+            ],
+        );
+        check(
+            "ip.src in{10.0.0.0/8 2001:db8::1..2001:db8::9 ::1}",
+            &[
+                ("ip.src", Token::Word),
+                ("in", Token::Word),
+                ("{", Token::Symbol(S::OpenSet)),
+                ("10.0.0.0/8", Token::Word),
+                ("2001:db8::1..2001:db8::9", Token::Word),
+                ("::1", Token::Word),
+                ("}", Token::Symbol(S::CloseSet)),
+            ],
+        );
+        check(
+            "a[*]!=-5&&!b",
+            &[
+                ("a", Token::Word),
+                ("[", Token::Symbol(S::OpenIndex)),
+                ("*", Token::Symbol(S::Star)),
+                ("]", Token::Symbol(S::CloseIndex)),
+                ("!=", Token::Symbol(S::NotEqual)),
+                ("-5", Token::Word),
+                ("&&", Token::Symbol(S::And)),
+                ("!", Token::Symbol(S::Not)),
+                ("b", Token::Word),
+            ],
+        );
+        check(
+            "r\"a\\\" r##\"b\"#\"## $office_1",
+            &[
+                ("r\"a\\\"", Token::Raw(0)),
+                ("r##\"b\"#\"##", Token::Raw(2)),
+                ("$office_1", Token::List),
+            ],
+        );
     }
 
     #[test]
     fn raw_strings_take_255_hashes_and_no_more() {
         for (hashes, good) in [(255, true), (256, false)] {
             let text = format!("r{0}\"x\"{0}", "#".repeat(hashes));
-            assert_eq!(matches!(tokens(&text)[0].0, Token::Raw(255)), good, "{hashes}");
+            assert_eq!(
+                matches!(tokens(&text)[0].0, Token::Raw(255)),
+                good,
+                "{hashes}"
+            );
         }
     }
 
     #[test]
     fn what_is_no_token_is_said() {
-        for text in ["=", "&", "|", "^", "'a'", "\"open", "\"open\\", "r#\"open\"", "“a”", "\u{1}", "é", "%"] {
+        for text in [
+            "=",
+            "&",
+            "|",
+            "^",
+            "'a'",
+            "\"open",
+            "\"open\\",
+            "r#\"open\"",
+            "“a”",
+            "\u{1}",
+            "é",
+            "%",
+        ] {
             assert!(matches!(tokens(text)[0].0, Token::Bad(_)), "{text}");
         }
     }

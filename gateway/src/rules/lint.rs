@@ -83,7 +83,11 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
     let parsed: Vec<(&Rule, Condition)> = rules
         .iter()
         .filter(|rule| rule.enabled)
-        .filter_map(|rule| parser::parse(&rule.expression, None).ok().map(|condition| (rule, condition)))
+        .filter_map(|rule| {
+            parser::parse(&rule.expression, None)
+                .ok()
+                .map(|condition| (rule, condition))
+        })
         .collect();
     let mut found = Vec::new();
     let all_revoked_blocked = parsed.iter().any(|(rule, condition)| {
@@ -101,7 +105,11 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
         let blocks = matches!(rule.action, Action::Block(_));
         let fields = fields(condition);
         let reads = |field| fields.contains(&field);
-        if blocks && reads(Field::CertVerified) && !reads(Field::CertRevoked) && !all_revoked_blocked {
+        if blocks
+            && reads(Field::CertVerified)
+            && !reads(Field::CertRevoked)
+            && !all_revoked_blocked
+        {
             say(
                 LintKind::RevokedPasses,
                 "`cert_verified` is true of a revoked certificate as well: this rule lets it pass",
@@ -116,7 +124,9 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
             );
         }
         let pinned = fields.iter().any(|field| pins_issuer(*field));
-        let several = hosts.iter().any(|host| host.cas > 1 && applies(condition, host));
+        let several = hosts
+            .iter()
+            .any(|host| host.cas > 1 && applies(condition, host));
         if blocks && reads(Field::CertVerified) && !pinned && several {
             say(
                 LintKind::NoIssuerPin,
@@ -134,10 +144,16 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
             );
         }
         for host in hosts {
-            if host.mtls == MtlsMode::Off && names(condition, host) && fields.iter().any(|f| is_certificate(*f)) {
+            if host.mtls == MtlsMode::Off
+                && names(condition, host)
+                && fields.iter().any(|f| is_certificate(*f))
+            {
                 say(
                     LintKind::HostWithoutMtls,
-                    &format!("the host {} never asks for a certificate: for it, every client has none", host.name),
+                    &format!(
+                        "the host {} never asks for a certificate: for it, every client has none",
+                        host.name
+                    ),
                     None,
                 );
             }
@@ -150,10 +166,18 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
             );
         }
         if condition_text_has_capital_header(condition) {
-            say(LintKind::CapitalHeader, "names in `http.request.headers` are in lower case: this one is never found", None);
+            say(
+                LintKind::CapitalHeader,
+                "names in `http.request.headers` are in lower case: this one is never found",
+                None,
+            );
         }
         if fields.iter().any(|field| field.is_geographic()) {
-            say(LintKind::NoGeoDatabase, "without a GeoIP database this value is missing and comparisons are false", None);
+            say(
+                LintKind::NoGeoDatabase,
+                "without a GeoIP database this value is missing and comparisons are false",
+                None,
+            );
         }
     }
     for host in hosts {
@@ -231,14 +255,17 @@ fn revoked_too(condition: &Condition) -> Option<Condition> {
     if *condition == Condition::Not(Box::new(verified.clone())) {
         return Some(Condition::or(vec![condition.clone(), revoked]));
     }
-    (*condition == verified).then(|| Condition::and(vec![verified, Condition::Not(Box::new(revoked))]))
+    (*condition == verified)
+        .then(|| Condition::and(vec![verified, Condition::Not(Box::new(revoked))]))
 }
 
 /// `not cert_verified and … and field ne value` with an `or` between the two.
 fn and_instead_of_or(condition: &Condition) -> Option<Condition> {
     let unverified = Condition::Not(Box::new(truth(Field::CertVerified)));
     let swap = |condition: &Condition| {
-        let Condition::And(parts) = condition else { return None };
+        let Condition::And(parts) = condition else {
+            return None;
+        };
         let first = parts.iter().position(|part| *part == unverified)?;
         let second = parts.iter().position(is_other_certificate)?;
         let mut rest: Vec<Condition> = parts
@@ -247,7 +274,10 @@ fn and_instead_of_or(condition: &Condition) -> Option<Condition> {
             .filter(|(at, _)| *at != first && *at != second)
             .map(|(_, part)| part.clone())
             .collect();
-        rest.push(Condition::or(vec![unverified.clone(), parts.get(second)?.clone()]));
+        rest.push(Condition::or(vec![
+            unverified.clone(),
+            parts.get(second)?.clone(),
+        ]));
         Some(Condition::and(rest))
     };
     let changed = change(condition, &swap);
@@ -256,13 +286,15 @@ fn and_instead_of_or(condition: &Condition) -> Option<Condition> {
 
 /// "It is not this certificate."
 fn is_other_certificate(condition: &Condition) -> bool {
-    let identifies = |scalar: &Scalar| matches!(scalar, Scalar::Field(field) if is_certificate(*field));
+    let identifies =
+        |scalar: &Scalar| matches!(scalar, Scalar::Field(field) if is_certificate(*field));
     match condition {
         Condition::Compare(scalar, Test::Order(Relation::NotEqual, _)) => identifies(scalar),
         Condition::Not(inner) => match &**inner {
-            Condition::Compare(scalar, Test::In(_) | Test::Listed(_) | Test::Order(Relation::Equal, _)) => {
-                identifies(scalar)
-            }
+            Condition::Compare(
+                scalar,
+                Test::In(_) | Test::Listed(_) | Test::Order(Relation::Equal, _),
+            ) => identifies(scalar),
             _ => false,
         },
         _ => false,
@@ -291,13 +323,18 @@ fn pins_issuer(field: Field) -> bool {
 fn is_exact_path(condition: &Condition) -> bool {
     matches!(
         condition,
-        Condition::Compare(Scalar::Field(Field::Path), Test::In(_) | Test::Order(Relation::Equal, _))
+        Condition::Compare(
+            Scalar::Field(Field::Path),
+            Test::In(_) | Test::Order(Relation::Equal, _)
+        )
     )
 }
 
 /// `lower(path) in {…}` where the constants are in lower case already.
 fn in_lower_case(condition: &Condition) -> Option<Condition> {
-    let Condition::Compare(path @ Scalar::Field(Field::Path), test) = condition else { return None };
+    let Condition::Compare(path @ Scalar::Field(Field::Path), test) = condition else {
+        return None;
+    };
     let lower = |bytes: &[u8]| !bytes.iter().any(u8::is_ascii_uppercase);
     let fits = match test {
         Test::Order(Relation::Equal, Literal::Bytes(bytes)) => lower(bytes),
@@ -312,11 +349,16 @@ fn in_lower_case(condition: &Condition) -> Option<Condition> {
 }
 
 fn is_not_equal_of_missing(condition: &Condition) -> bool {
-    matches!(condition, Condition::Compare(Scalar::At(..), Test::Order(Relation::NotEqual, _)))
+    matches!(
+        condition,
+        Condition::Compare(Scalar::At(..), Test::Order(Relation::NotEqual, _))
+    )
 }
 
 fn not_equal(condition: &Condition) -> Option<Condition> {
-    let Condition::Compare(value @ Scalar::At(..), Test::Order(Relation::NotEqual, literal)) = condition else {
+    let Condition::Compare(value @ Scalar::At(..), Test::Order(Relation::NotEqual, literal)) =
+        condition
+    else {
         return None;
     };
     let equal = Condition::Compare(value.clone(), Test::Order(Relation::Equal, literal.clone()));
@@ -339,9 +381,10 @@ fn condition_text_has_capital_header(condition: &Condition) -> bool {
 /// The hosts that a condition is limited to; `None` when it is not.
 fn limited_to(condition: &Condition) -> Option<Vec<&[u8]>> {
     match condition {
-        Condition::Compare(Scalar::Field(Field::Host), Test::Order(Relation::Equal, Literal::Bytes(host))) => {
-            Some(vec![host])
-        }
+        Condition::Compare(
+            Scalar::Field(Field::Host),
+            Test::Order(Relation::Equal, Literal::Bytes(host)),
+        ) => Some(vec![host]),
         Condition::Compare(Scalar::Field(Field::Host), Test::In(Set::Bytes(hosts))) => {
             Some(hosts.iter().map(|host| &**host).collect())
         }
@@ -374,7 +417,11 @@ mod tests {
     use crate::rules::tests::block;
 
     fn host(name: &str, mtls: MtlsMode, cas: usize) -> LintHost {
-        LintHost { name: HostName::parse(name).unwrap(), mtls, cas }
+        LintHost {
+            name: HostName::parse(name).unwrap(),
+            mtls,
+            cas,
+        }
     }
 
     fn check(expression: &str, hosts: &[LintHost], kind: LintKind, suggestion: Option<&str>) {
@@ -397,20 +444,31 @@ mod tests {
             "not cf.tls_client_auth.cert_verified and ssl",
             &asks,
             LintKind::RevokedPasses,
-            Some("(not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked) and ssl"),
+            Some(
+                "(not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked) and ssl",
+            ),
         );
         check(
             "not (cf.tls_client_auth.cert_verified and ssl)",
             &asks,
             LintKind::RevokedPasses,
-            Some("not (cf.tls_client_auth.cert_verified and not cf.tls_client_auth.cert_revoked and ssl)"),
+            Some(
+                "not (cf.tls_client_auth.cert_verified and not cf.tls_client_auth.cert_revoked and ssl)",
+            ),
         );
-        check("not cf.tls_client_auth.cert_verified", &several, LintKind::NoIssuerPin, None);
+        check(
+            "not cf.tls_client_auth.cert_verified",
+            &several,
+            LintKind::NoIssuerPin,
+            None,
+        );
         check(
             "not cf.tls_client_auth.cert_verified and cf.tls_client_auth.cert_fingerprint_sha256 ne \"00\"",
             &asks,
             LintKind::AndInsteadOfOr,
-            Some("not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_fingerprint_sha256 ne \"00\""),
+            Some(
+                "not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_fingerprint_sha256 ne \"00\"",
+            ),
         );
         check(
             "http.request.uri.path in {\"/admin\"}",
@@ -418,7 +476,12 @@ mod tests {
             LintKind::ExactPath,
             Some("lower(http.request.uri.path) in {\"/admin\"}"),
         );
-        check("http.request.uri.path eq \"/Admin\"", &[], LintKind::ExactPath, None);
+        check(
+            "http.request.uri.path eq \"/Admin\"",
+            &[],
+            LintKind::ExactPath,
+            None,
+        );
         check(
             "http.host eq \"a.example.com\" and not cf.tls_client_auth.cert_verified",
             &off,
@@ -440,13 +503,26 @@ mod tests {
             LintKind::NotEqualOfMissing,
             Some("not http.request.headers[\"x\"][0] eq \"a\""),
         );
-        check("any(http.request.headers[\"X-A\"][*] eq \"a\")", &[], LintKind::CapitalHeader, None);
-        check("ip.src.country eq \"DE\"", &[], LintKind::NoGeoDatabase, None);
+        check(
+            "any(http.request.headers[\"X-A\"][*] eq \"a\")",
+            &[],
+            LintKind::CapitalHeader,
+            None,
+        );
+        check(
+            "ip.src.country eq \"DE\"",
+            &[],
+            LintKind::NoGeoDatabase,
+            None,
+        );
     }
 
     #[test]
     fn nothing_to_say() {
-        let hosts = [host("a.example.com", MtlsMode::Request, 1), host("b.example.com", MtlsMode::Off, 0)];
+        let hosts = [
+            host("a.example.com", MtlsMode::Request, 1),
+            host("b.example.com", MtlsMode::Off, 0),
+        ];
         let good = block(
             "r",
             "http.host eq \"a.example.com\" and \
@@ -456,7 +532,10 @@ mod tests {
         // A revoked certificate is stopped by a rule of its own.
         let pair = [
             block("a", "cf.tls_client_auth.cert_revoked"),
-            block("b", "http.host eq \"a.example.com\" and not cf.tls_client_auth.cert_verified"),
+            block(
+                "b",
+                "http.host eq \"a.example.com\" and not cf.tls_client_auth.cert_verified",
+            ),
         ];
         assert_eq!(lint(&pair, &hosts), []);
     }

@@ -62,12 +62,17 @@ impl List {
     pub fn ip<'t>(items: impl IntoIterator<Item = &'t str>) -> Result<Self, ListError> {
         let mut ranges = Vec::new();
         for item in items {
-            let refuse = |why| ListError::Ip { item: item.into(), why };
+            let refuse = |why| ListError::Ip {
+                item: item.into(),
+                why,
+            };
             let found = super::literal::ip_item(item).map_err(|problem| refuse(problem.0))?;
             if let super::ast::IpItem::Network(address, bits) = found {
                 let allowed = if address.is_ipv4() { 8..=32 } else { 4..=64 };
                 if !allowed.contains(&bits) {
-                    return Err(refuse("prefixes are /8 to /32 for IPv4 and /4 to /64 for IPv6"));
+                    return Err(refuse(
+                        "prefixes are /8 to /32 for IPv4 and /4 to /64 for IPv6",
+                    ));
                 }
             }
             ranges.push(found.bounds());
@@ -96,8 +101,15 @@ impl List {
     /// # Errors
     /// The first item that is none.
     pub fn asn<'t>(items: impl IntoIterator<Item = &'t str>) -> Result<Self, ListError> {
-        let number = |item: &str| item.parse().map_err(|_not_a_number| ListError::Asn(item.into()));
-        items.into_iter().map(number).collect::<Result<_, _>>().map(Self::Asn)
+        let number = |item: &str| {
+            item.parse()
+                .map_err(|_not_a_number| ListError::Asn(item.into()))
+        };
+        items
+            .into_iter()
+            .map(number)
+            .collect::<Result<_, _>>()
+            .map(Self::Asn)
     }
 
     /// What it is called in messages.
@@ -120,7 +132,9 @@ impl List {
 
     /// Whether it has that address.
     pub(crate) fn has_ip(&self, address: IpAddr) -> bool {
-        let Self::Ip(IpList(ranges)) = self else { return false };
+        let Self::Ip(IpList(ranges)) = self else {
+            return false;
+        };
         let after = ranges.partition_point(|(first, _)| *first <= address);
         let range = after.checked_sub(1).and_then(|at| ranges.get(at));
         range.is_some_and(|(first, last)| first.is_ipv4() == address.is_ipv4() && address <= *last)
@@ -128,13 +142,19 @@ impl List {
 
     /// Whether it has that host name, in any case.
     pub(crate) fn has_hostname(&self, name: &[u8]) -> bool {
-        let Self::Hostname(list) = self else { return false };
+        let Self::Hostname(list) = self else {
+            return false;
+        };
         // Names longer than a host name may be are in no list.
         let mut lower = [0; crate::hostname::NAME_BYTES_MAX];
-        let Some(lower) = lower.get_mut(..name.len()) else { return false };
+        let Some(lower) = lower.get_mut(..name.len()) else {
+            return false;
+        };
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        let Ok(mut name) = std::str::from_utf8(lower) else { return false };
+        let Ok(mut name) = std::str::from_utf8(lower) else {
+            return false;
+        };
         if list.exact.contains(name) {
             return true;
         }
@@ -149,7 +169,9 @@ impl List {
 
     /// Whether it has that AS number.
     pub(crate) fn has_int(&self, number: i64) -> bool {
-        let Self::Asn(numbers) = self else { return false };
+        let Self::Asn(numbers) = self else {
+            return false;
+        };
         u32::try_from(number).is_ok_and(|number| numbers.contains(&number))
     }
 }
@@ -195,7 +217,11 @@ impl Lists {
     /// Whether these are the very same lists.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|(ours, theirs)| ours.0 == theirs.0 && Arc::ptr_eq(ours.1, theirs.1))
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|(ours, theirs)| ours.0 == theirs.0 && Arc::ptr_eq(ours.1, theirs.1))
     }
 
     /// All names.
@@ -208,7 +234,9 @@ impl Lists {
 #[must_use]
 pub fn is_list_name(name: &str) -> bool {
     (1..=50).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 #[cfg(test)]
@@ -217,7 +245,14 @@ mod tests {
 
     #[test]
     fn addresses() {
-        let list = List::ip(["192.0.2.0/24", "192.0.2.9", "198.51.100.7", "2001:db8::/32", "2001:db9::1"]).unwrap();
+        let list = List::ip([
+            "192.0.2.0/24",
+            "192.0.2.9",
+            "198.51.100.7",
+            "2001:db8::/32",
+            "2001:db9::1",
+        ])
+        .unwrap();
         for (address, expected) in [
             ("192.0.2.0", true),
             ("192.0.2.255", true),
@@ -232,7 +267,14 @@ mod tests {
         ] {
             assert_eq!(list.has_ip(address.parse().unwrap()), expected, "{address}");
         }
-        for item in ["10.0.0.0/7", "10.0.0.1/24", "2001:db8::/65", "x", "10.0.0.0/33", ""] {
+        for item in [
+            "10.0.0.0/7",
+            "10.0.0.1/24",
+            "2001:db8::/65",
+            "x",
+            "10.0.0.0/33",
+            "",
+        ] {
             assert!(List::ip([item]).is_err(), "{item}");
         }
     }

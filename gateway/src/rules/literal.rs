@@ -21,10 +21,14 @@ pub(crate) fn int(text: &str) -> Result<i64, NotALiteral> {
         return no("expected an integer");
     }
     if digits.len() > 1 && digits.starts_with('0') {
-        let hint = format!("write `{}`", text.replacen(digits, digits.trim_start_matches('0'), 1));
+        let hint = format!(
+            "write `{}`",
+            text.replacen(digits, digits.trim_start_matches('0'), 1)
+        );
         return Err(NotALiteral("an integer must not start with `0`", hint));
     }
-    text.parse().map_err(|_overflow| NotALiteral("this integer does not fit into 64 bits", String::new()))
+    text.parse()
+        .map_err(|_overflow| NotALiteral("this integer does not fit into 64 bits", String::new()))
 }
 
 /// An integer or `first..last`.
@@ -34,7 +38,10 @@ pub(crate) fn int_range(text: &str) -> Result<(i64, i64), NotALiteral> {
     };
     let (first, last) = (int(first)?, int(last)?);
     if first > last {
-        return Err(NotALiteral("this range is empty", format!("write `{last}..{first}`")));
+        return Err(NotALiteral(
+            "this range is empty",
+            format!("write `{last}..{first}`"),
+        ));
     }
     Ok((first, last))
 }
@@ -47,7 +54,10 @@ pub(crate) fn ip_item(text: &str) -> Result<IpItem, NotALiteral> {
             return no("both ends of a range must be IPv4 or both IPv6");
         }
         if first > last {
-            return Err(NotALiteral("this range is empty", format!("write `{last}..{first}`")));
+            return Err(NotALiteral(
+                "this range is empty",
+                format!("write `{last}..{first}`"),
+            ));
         }
         return Ok(IpItem::Range(first, last));
     }
@@ -56,20 +66,29 @@ pub(crate) fn ip_item(text: &str) -> Result<IpItem, NotALiteral> {
     };
     let address = ip(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
-    let plain = bits.bytes().all(|b| b.is_ascii_digit()) && (bits.len() == 1 || !bits.starts_with('0'));
-    let Some(bits) = bits.parse::<u8>().ok().filter(|bits| plain && *bits <= most) else {
+    let plain =
+        bits.bytes().all(|b| b.is_ascii_digit()) && (bits.len() == 1 || !bits.starts_with('0'));
+    let Some(bits) = bits
+        .parse::<u8>()
+        .ok()
+        .filter(|bits| plain && *bits <= most)
+    else {
         return no("a prefix length is 0 to 32 for IPv4 and 0 to 128 for IPv6");
     };
     let network = mask(address, bits);
     if network != address {
-        return Err(NotALiteral("this address has bits after its prefix", format!("write `{network}/{bits}`")));
+        return Err(NotALiteral(
+            "this address has bits after its prefix",
+            format!("write `{network}/{bits}`"),
+        ));
     }
     Ok(IpItem::Network(address, bits))
 }
 
 /// One address.
 pub(crate) fn ip(text: &str) -> Result<IpAddr, NotALiteral> {
-    text.parse().map_err(|_invalid| NotALiteral("expected an IP address", String::new()))
+    text.parse()
+        .map_err(|_invalid| NotALiteral("expected an IP address", String::new()))
 }
 
 /// The address with all bits after the prefix cleared.
@@ -103,8 +122,14 @@ pub(crate) fn unescape(text: &str) -> Result<Box<[u8]>, usize> {
                 at += 2;
             }
             Some(b'x') => {
-                let digits = text.get(at + 2..at + 4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-                bytes.push(digits.and_then(|d| u8::from_str_radix(d, 16).ok()).ok_or(at)?);
+                let digits = text
+                    .get(at + 2..at + 4)
+                    .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+                bytes.push(
+                    digits
+                        .and_then(|d| u8::from_str_radix(d, 16).ok())
+                        .ok_or(at)?,
+                );
                 at += 4;
             }
             _ => return Err(at),
@@ -137,10 +162,25 @@ mod tests {
 
     #[test]
     fn integers() {
-        for (text, expected) in [("0", Some(0)), ("-5", Some(-5)), ("8080", Some(8080)), ("-0", Some(0))] {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("-5", Some(-5)),
+            ("8080", Some(8080)),
+            ("-0", Some(0)),
+        ] {
             assert_eq!(int(text).ok(), expected, "{text}");
         }
-        for text in ["", "-", "1.5", "0x10", "007", "9223372036854775808", "a", "1..2", "--1"] {
+        for text in [
+            "",
+            "-",
+            "1.5",
+            "0x10",
+            "007",
+            "9223372036854775808",
+            "a",
+            "1..2",
+            "--1",
+        ] {
             assert!(int(text).is_err(), "{text}");
         }
         assert_eq!(int("-007").unwrap_err().1, "write `-7`");
@@ -151,24 +191,57 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for text in ["192.0.2.1", "192.0.2.0/24", "0.0.0.0/0", "::/0", "2001:db8::/32", "::1", "10.0.0.1..10.0.0.9"] {
+        for text in [
+            "192.0.2.1",
+            "192.0.2.0/24",
+            "0.0.0.0/0",
+            "::/0",
+            "2001:db8::/32",
+            "::1",
+            "10.0.0.1..10.0.0.9",
+        ] {
             assert!(ip_item(text).is_ok(), "{text}");
         }
         for text in [
-            "192.0.2", "192.0.2.0/33", "192.0.2.0/", "192.0.2.0/+1", "192.0.2.0/024", "::1..127.0.0.1", "::/129",
-            "192.0.2.1/24", "10.0.0.9..10.0.0.1", "", "..", "/8",
+            "192.0.2",
+            "192.0.2.0/33",
+            "192.0.2.0/",
+            "192.0.2.0/+1",
+            "192.0.2.0/024",
+            "::1..127.0.0.1",
+            "::/129",
+            "192.0.2.1/24",
+            "10.0.0.9..10.0.0.1",
+            "",
+            "..",
+            "/8",
         ] {
             assert!(ip_item(text).is_err(), "{text}");
         }
-        assert_eq!(ip_item("192.0.2.1/24").unwrap_err().1, "write `192.0.2.0/24`");
+        assert_eq!(
+            ip_item("192.0.2.1/24").unwrap_err().1,
+            "write `192.0.2.0/24`"
+        );
         let bounds = ip_item("2001:db8::/32").unwrap().bounds();
-        assert_eq!(bounds.1, "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            bounds.1,
+            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"
+                .parse::<IpAddr>()
+                .unwrap()
+        );
     }
 
     #[test]
     fn escapes() {
         assert_eq!(&*unescape(r#"a\"b\\c\x2e\xFF"#).unwrap(), b"a\"b\\c.\xff");
-        for (text, at) in [(r"a\n", 1), (r"\x2", 0), (r"\xg0", 0), (r"\*", 0), (r"\", 0), (r"\xé", 0)] {
+        for (text, at) in [
+            (r"a\n", 1),
+            (r"\x2", 0),
+            (r"\xg0", 0),
+            (r"\*", 0),
+            (r"\", 0),
+            (r"\xé", 0),
+        ] {
             assert_eq!(unescape(text), Err(at), "{text}");
         }
         assert_eq!(unescape_regex(r#"a\"b\.c\\"#), r#"a"b\.c\\"#);

@@ -44,12 +44,12 @@ use std::sync::Arc;
 pub use action::{Action, ActionError, BlockResponse, Skip};
 pub use builder::{Form, FormError, Group, Operator, Row};
 pub use error::ParseError;
-pub use expression::{check, check_with, fields, functions, Expression, FieldInfo, FunctionInfo};
+pub use expression::{Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions};
 pub use facts::{ConnectionFacts, ConnectionState, RequestFacts};
 pub use field::Lifetime;
-pub use lint::{lint, Lint, LintHost, LintKind};
+pub use lint::{Lint, LintHost, LintKind, lint};
+pub use list::{HostnameList, IpList, List, ListError, Lists, is_list_name};
 pub use program::Program;
-pub use list::{is_list_name, HostnameList, IpList, List, ListError, Lists};
 pub use types::{Kind, Type};
 
 use program::Runs;
@@ -112,7 +112,16 @@ pub fn decide<'p>(
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
     let state = ConnectionState::default();
-    judge(program, &Facts { connection, request, state: &state }, false, logged)
+    judge(
+        program,
+        &Facts {
+            connection,
+            request,
+            state: &state,
+        },
+        false,
+        logged,
+    )
 }
 
 /// Judges one request of a connection; `state` keeps what is the same for all its requests.
@@ -123,7 +132,16 @@ pub fn decide_on<'p>(
     request: &RequestFacts<'_>,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
-    judge(program, &Facts { connection, request, state }, true, logged)
+    judge(
+        program,
+        &Facts {
+            connection,
+            request,
+            state,
+        },
+        true,
+        logged,
+    )
 }
 
 fn judge<'p>(
@@ -140,7 +158,9 @@ fn judge<'p>(
         // `logged` asked for another decision: rare, correct, and it allocates.
         Err(_) => program::first(program, facts, remembers, &mut Runs::default(), logged),
     });
-    let Some((rule_id, action)) = ended else { return Decision::Permit(Permit(())) };
+    let Some((rule_id, action)) = ended else {
+        return Decision::Permit(Permit(()));
+    };
     match action {
         Action::Block(response) => Decision::Block { rule_id, response },
         Action::Skip(skip) => {

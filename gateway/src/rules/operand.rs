@@ -31,13 +31,23 @@ impl Parser<'_> {
         let name = self.slice(span);
         let called = self.peek().0 == Token::Symbol(Symbol::Open);
         let mut operand = match (Field::by_name(name), Function::by_name(name)) {
-            (Some(field), _) if !called => Operand { value: OperandValue::field(field), root: None, span },
+            (Some(field), _) if !called => Operand {
+                value: OperandValue::field(field),
+                root: None,
+                span,
+            },
             (_, Some(function)) if called => self.call(function, span)?,
             (_, Some(function)) => {
                 let hint = format!("expected `{}`", function.signature());
                 return Err(Problem::new(span, format!("`{name}` is a function"), hint));
             }
-            (Some(_), _) => return Err(Problem::new(span, format!("`{name}` is a field, not a function"), "")),
+            (Some(_), _) => {
+                return Err(Problem::new(
+                    span,
+                    format!("`{name}` is a field, not a function"),
+                    "",
+                ));
+            }
             (None, None) if called && matches!(name, "any" | "all") => {
                 let message = format!("`{name}` gives a Boolean that no function or index takes");
                 return Err(Problem::new(span, message, ""));
@@ -77,13 +87,20 @@ impl Parser<'_> {
         let call = function::call(function, given, span)?;
         let value = match root {
             Some(_) if matches!(call.result(), Type::Array(_)) => {
-                let message = format!("`{}` gives an array and cannot be applied to each element", function.name());
+                let message = format!(
+                    "`{}` gives an array and cannot be applied to each element",
+                    function.name()
+                );
                 return Err(Problem::new(span, message, ""));
             }
             Some(root) => OperandValue::Array(Array::Each(Box::new(root), Box::new(call))),
             None => OperandValue::call(call),
         };
-        Ok(Operand { value, root: None, span })
+        Ok(Operand {
+            value,
+            root: None,
+            span,
+        })
     }
 
     /// `regex_replace` and `wildcard_replace`: each once in an expression, never one in the other.
@@ -94,9 +111,16 @@ impl Parser<'_> {
             _ => return Ok(()),
         };
         let [regex, wildcard] = &mut self.replaced;
-        let (same, other) = if mine == 0 { (regex, wildcard) } else { (wildcard, regex) };
+        let (same, other) = if mine == 0 {
+            (regex, wildcard)
+        } else {
+            (wildcard, regex)
+        };
         if same.is_some() {
-            let message = format!("`{}` can be used only once in an expression", function.name());
+            let message = format!(
+                "`{}` can be used only once in an expression",
+                function.name()
+            );
             return Err(Problem::new(name, message, ""));
         }
         // Arguments are parsed before the call is complete: the other one, if it stands after
@@ -116,10 +140,21 @@ impl Parser<'_> {
                 let value = GivenValue::Bytes(self.string()?);
                 Ok((Given { value, span }, None))
             }
-            Token::Word if self.slice(span).starts_with(|c: char| c.is_ascii_digit() || c == '-') => {
+            Token::Word
+                if self
+                    .slice(span)
+                    .starts_with(|c: char| c.is_ascii_digit() || c == '-') =>
+            {
                 self.advance();
-                let value = literal::int(self.slice(span)).map_err(|no| Problem::new(span, no.0, no.1))?;
-                Ok((Given { value: GivenValue::Int(value), span }, None))
+                let value =
+                    literal::int(self.slice(span)).map_err(|no| Problem::new(span, no.0, no.1))?;
+                Ok((
+                    Given {
+                        value: GivenValue::Int(value),
+                        span,
+                    },
+                    None,
+                ))
             }
             Token::Word => {
                 let operand = self.operand()?;
@@ -128,9 +163,18 @@ impl Parser<'_> {
                     OperandValue::Array(array) => GivenValue::Array(array),
                     OperandValue::Map(_) => GivenValue::Map,
                 };
-                Ok((Given { value, span: operand.span }, operand.root))
+                Ok((
+                    Given {
+                        value,
+                        span: operand.span,
+                    },
+                    operand.root,
+                ))
             }
-            _ => Err(self.unexpected("expected an argument: a field, a call, a string or an integer")),
+            _ => {
+                Err(self
+                    .unexpected("expected an argument: a field, a call, a string or an integer"))
+            }
         }
     }
 
@@ -142,18 +186,32 @@ impl Parser<'_> {
                 self.advance();
                 let close = self.expect(Symbol::CloseIndex, "expected `]`")?;
                 let value = OperandValue::Scalar(Scalar::Call(call));
-                return Ok(Operand { value, root: Some(*root), span: operand.span.to(close) });
+                return Ok(Operand {
+                    value,
+                    root: Some(*root),
+                    span: operand.span.to(close),
+                });
             }
             (OperandValue::Array(array), Token::Symbol(Symbol::Star)) => {
                 self.advance();
                 let close = self.expect(Symbol::CloseIndex, "expected `]`")?;
                 let value = OperandValue::Scalar(Scalar::Element(array.kind()));
-                return Ok(Operand { value, root: Some(array), span: operand.span.to(close) });
+                return Ok(Operand {
+                    value,
+                    root: Some(array),
+                    span: operand.span.to(close),
+                });
             }
             (OperandValue::Array(array), Token::Word) => {
-                let index = literal::int(self.slice(span)).ok().and_then(|index| u32::try_from(index).ok());
+                let index = literal::int(self.slice(span))
+                    .ok()
+                    .and_then(|index| u32::try_from(index).ok());
                 let Some(index) = index else {
-                    return Err(Problem::new(span, "not an index", "expected `*` or an integer from 0"));
+                    return Err(Problem::new(
+                        span,
+                        "not an index",
+                        "expected `*` or an integer from 0",
+                    ));
                 };
                 self.advance();
                 OperandValue::Scalar(Scalar::At(Box::new(array), index))
@@ -164,9 +222,15 @@ impl Parser<'_> {
             (OperandValue::Map(field), Token::Symbol(Symbol::Star)) => {
                 // wirefilter unpacks maps; Cloudflare's documents know `[*]` on arrays only.
                 let hint = format!("`{0}.names` and `{0}.values` are arrays", field.name());
-                return Err(Problem::new(span, "`[*]` unpacks arrays, this is a map", hint));
+                return Err(Problem::new(
+                    span,
+                    "`[*]` unpacks arrays, this is a map",
+                    hint,
+                ));
             }
-            (OperandValue::Map(_), _) => return Err(self.unexpected("a map is indexed with a string: `[\"key\"]`")),
+            (OperandValue::Map(_), _) => {
+                return Err(self.unexpected("a map is indexed with a string: `[\"key\"]`"));
+            }
             (OperandValue::Array(_), _) => {
                 return Err(self.unexpected("an array is indexed with `[*]` or an integer from 0"));
             }
@@ -176,7 +240,11 @@ impl Parser<'_> {
             }
         };
         let close = self.expect(Symbol::CloseIndex, "expected `]`")?;
-        Ok(Operand { value, root: operand.root, span: operand.span.to(close) })
+        Ok(Operand {
+            value,
+            root: operand.root,
+            span: operand.span.to(close),
+        })
     }
 
     /// A string with the ordinary escapes, or a raw one.
@@ -185,7 +253,10 @@ impl Parser<'_> {
         match token {
             Token::Raw(hashes) => Ok(self.raw_content(span, hashes).as_bytes().into()),
             _ => {
-                let content = Span { start: span.start + 1, end: span.end.saturating_sub(1) };
+                let content = Span {
+                    start: span.start + 1,
+                    end: span.end.saturating_sub(1),
+                };
                 literal::unescape(self.slice(content)).map_err(|at| {
                     let start = content.start + at;
                     let span = Span { start, end: start + 2 };
@@ -198,7 +269,10 @@ impl Parser<'_> {
 
     pub(super) fn raw_content(&self, span: Span, hashes: u8) -> &str {
         let hashes = usize::from(hashes);
-        self.slice(Span { start: span.start + 2 + hashes, end: span.end.saturating_sub(1 + hashes) })
+        self.slice(Span {
+            start: span.start + 2 + hashes,
+            end: span.end.saturating_sub(1 + hashes),
+        })
     }
 }
 

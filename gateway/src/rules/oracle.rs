@@ -8,7 +8,7 @@ use super::ast::Condition;
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::read::Facts;
 use super::value::Scratch;
-use super::{parser, Action, Lists, Rule, RuleError};
+use super::{Action, Lists, Rule, RuleError, parser};
 
 /// Enabled rules with their conditions.
 #[derive(Debug, Default)]
@@ -24,10 +24,15 @@ impl Oracle {
     pub fn compile(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
         let mut oracle = Self::default();
         for (index, rule) in rules.iter().enumerate() {
-            let condition = parser::parse(&rule.expression, Some(lists))
-                .map_err(|error| RuleError { index, message: error.to_string() })?;
+            let condition =
+                parser::parse(&rule.expression, Some(lists)).map_err(|error| RuleError {
+                    index,
+                    message: error.to_string(),
+                })?;
             if rule.enabled {
-                oracle.rules.push((rule.id.clone(), condition, rule.action.clone()));
+                oracle
+                    .rules
+                    .push((rule.id.clone(), condition, rule.action.clone()));
             }
         }
         Ok(oracle)
@@ -41,7 +46,11 @@ impl Oracle {
         logged: &mut dyn FnMut(&str),
     ) -> Option<&str> {
         let state = ConnectionState::default();
-        let facts = Facts { connection, request, state: &state };
+        let facts = Facts {
+            connection,
+            request,
+            state: &state,
+        };
         let mut scratch = Scratch::default();
         for (id, condition, action) in &self.rules {
             if !condition.holds(&facts, &mut scratch) {

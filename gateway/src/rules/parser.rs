@@ -4,9 +4,9 @@
 //! parsing, where the spans are. Operands are in `operand`, what follows an operator in `test`.
 
 use super::ast::{Array, Condition, Quantifier, Scalar};
-use super::error::{nearest, ParseError, Problem, Span};
+use super::error::{ParseError, Problem, Span, nearest};
 use super::function::Function;
-use super::lexer::{tokens, Symbol, Token};
+use super::lexer::{Symbol, Token, tokens};
 use super::list::Lists;
 use super::operand::OperandValue;
 use super::types::{Kind, Type};
@@ -14,7 +14,8 @@ use crate::limits;
 
 /// Words that no field can have.
 pub(super) const KEYWORDS: &[&str] = &[
-    "and", "or", "xor", "not", "in", "eq", "ne", "lt", "le", "gt", "ge", "contains", "matches", "wildcard", "strict",
+    "and", "or", "xor", "not", "in", "eq", "ne", "lt", "le", "gt", "ge", "contains", "matches",
+    "wildcard", "strict",
 ];
 
 /// The state of parsing one expression.
@@ -37,7 +38,10 @@ pub(super) struct Parser<'t> {
 pub(crate) fn parse(text: &str, lists: Option<&Lists>) -> Result<Condition, ParseError> {
     let count = text.chars().count();
     if count > limits::EXPRESSION_CHARACTERS_MAX {
-        let start = text.char_indices().nth(limits::EXPRESSION_CHARACTERS_MAX).map_or(0, |(at, _)| at);
+        let start = text
+            .char_indices()
+            .nth(limits::EXPRESSION_CHARACTERS_MAX)
+            .map_or(0, |(at, _)| at);
         let most = limits::EXPRESSION_CHARACTERS_MAX;
         let problem = Problem::new(
             Span { start, end: start },
@@ -61,13 +65,19 @@ pub(crate) fn parse_any_length(text: &str, lists: Option<&Lists>) -> Result<Cond
         constant: None,
         replaced: [None; 2],
     };
-    parser.whole().map_err(|problem| ParseError::new(text, problem))
+    parser
+        .whole()
+        .map_err(|problem| ParseError::new(text, problem))
 }
 
 impl<'t> Parser<'t> {
     fn whole(&mut self) -> Result<Condition, Problem> {
         if matches!(self.peek().0, Token::End) {
-            return Err(Problem::new(self.peek().1, "the expression is empty", "`true` matches every request"));
+            return Err(Problem::new(
+                self.peek().1,
+                "the expression is empty",
+                "`true` matches every request",
+            ));
         }
         let condition = self.or()?;
         let (token, span) = self.peek();
@@ -75,9 +85,11 @@ impl<'t> Parser<'t> {
             return Err(self.leftover(token, span));
         }
         match (self.constant, &condition) {
-            (Some(span), other) if !matches!(other, Condition::Constant(_)) => {
-                Err(Problem::new(span, "`true` and `false` can only be the whole expression", ""))
-            }
+            (Some(span), other) if !matches!(other, Condition::Constant(_)) => Err(Problem::new(
+                span,
+                "`true` and `false` can only be the whole expression",
+                "",
+            )),
             _ => Ok(condition),
         }
     }
@@ -102,12 +114,20 @@ impl<'t> Parser<'t> {
     // Tokens.
 
     pub(super) fn peek(&self) -> (Token, Span) {
-        let end = Span { start: self.text.len(), end: self.text.len() };
-        self.tokens.get(self.at).copied().unwrap_or((Token::End, end))
+        let end = Span {
+            start: self.text.len(),
+            end: self.text.len(),
+        };
+        self.tokens
+            .get(self.at)
+            .copied()
+            .unwrap_or((Token::End, end))
     }
 
     pub(super) fn peek_second(&self) -> Token {
-        self.tokens.get(self.at + 1).map_or(Token::End, |(token, _)| *token)
+        self.tokens
+            .get(self.at + 1)
+            .map_or(Token::End, |(token, _)| *token)
     }
 
     pub(super) fn advance(&mut self) -> (Token, Span) {
@@ -118,7 +138,11 @@ impl<'t> Parser<'t> {
 
     /// The last token taken.
     pub(super) fn end_of_last(&self) -> Span {
-        self.at.checked_sub(1).and_then(|at| self.tokens.get(at)).map(|(_, span)| *span).unwrap_or_default()
+        self.at
+            .checked_sub(1)
+            .and_then(|at| self.tokens.get(at))
+            .map(|(_, span)| *span)
+            .unwrap_or_default()
     }
 
     pub(super) fn slice(&self, span: Span) -> &'t str {
@@ -238,8 +262,12 @@ impl<'t> Parser<'t> {
                 self.constant = Some(span);
                 Ok(Condition::Constant(word == "true"))
             }
-            Some("any") if self.peek_second() == Token::Symbol(Symbol::Open) => self.quantified(Quantifier::Any),
-            Some("all") if self.peek_second() == Token::Symbol(Symbol::Open) => self.quantified(Quantifier::All),
+            Some("any") if self.peek_second() == Token::Symbol(Symbol::Open) => {
+                self.quantified(Quantifier::Any)
+            }
+            Some("all") if self.peek_second() == Token::Symbol(Symbol::Open) => {
+                self.quantified(Quantifier::All)
+            }
             Some(word) if KEYWORDS.contains(&word) => {
                 Err(self.unexpected("expected a field, a function, `not` or `(`"))
             }
@@ -251,7 +279,11 @@ impl<'t> Parser<'t> {
     fn quantified(&mut self, quantifier: Quantifier) -> Result<Condition, Problem> {
         let (_, name) = self.advance();
         if self.each.is_some() {
-            return Err(Problem::new(name, "`any` and `all` cannot be inside one another", ""));
+            return Err(Problem::new(
+                name,
+                "`any` and `all` cannot be inside one another",
+                "",
+            ));
         }
         self.advance();
         self.enter()?;
@@ -262,7 +294,11 @@ impl<'t> Parser<'t> {
         let close = self.expect(Symbol::Close, "expected `)`")?;
         let Some(root) = root else {
             let hint = "as in `any(http.request.headers[\"accept\"][*] == \"text/html\")`";
-            return Err(Problem::new(name.to(close), "`any` and `all` take an array of Booleans", hint));
+            return Err(Problem::new(
+                name.to(close),
+                "`any` and `all` take an array of Booleans",
+                hint,
+            ));
         };
         Ok(Condition::Quantified(quantifier, root, Box::new(condition)))
     }
@@ -288,7 +324,10 @@ impl<'t> Parser<'t> {
             }
             OperandValue::Map(field) => {
                 let message = format!("operators do not take {}", Type::Map);
-                let hint = format!("take the values of a key: `any({}[\"key\"][*] …)`", field.name());
+                let hint = format!(
+                    "take the values of a key: `any({}[\"key\"][*] …)`",
+                    field.name()
+                );
                 return Err(Problem::new(span, message, hint));
             }
         };
@@ -333,16 +372,28 @@ impl<'t> Parser<'t> {
             (None, None) => Ok(()),
             (None, Some(_)) => {
                 let hint = "write `any(…)` or `all(…)` around the comparison";
-                Err(Problem::new(span, "`[*]` stands only inside `any` or `all`", hint))
+                Err(Problem::new(
+                    span,
+                    "`[*]` stands only inside `any` or `all`",
+                    hint,
+                ))
             }
             (Some(_), None) => {
                 let hint = "move the comparison out of it, or unpack an array with `[*]`";
-                Err(Problem::new(span, "inside `any` and `all` every comparison is of `[*]`", hint))
+                Err(Problem::new(
+                    span,
+                    "inside `any` and `all` every comparison is of `[*]`",
+                    hint,
+                ))
             }
             (Some(each), Some(root)) => match each {
                 Some(known) if *known != root => {
                     let message = "all `[*]` inside one `any` or `all` must be of the same array";
-                    Err(Problem::new(span, message, format!("the first is `{known}`")))
+                    Err(Problem::new(
+                        span,
+                        message,
+                        format!("the first is `{known}`"),
+                    ))
                 }
                 _ => {
                     *each = Some(root);
@@ -370,7 +421,11 @@ impl<'t> Parser<'t> {
             None if called => "expected a function".into(),
             None => "expected a field or a function".into(),
         };
-        let what = if called { "unknown function" } else { "unknown identifier" };
+        let what = if called {
+            "unknown function"
+        } else {
+            "unknown identifier"
+        };
         Problem::new(span, format!("{what} `{name}`"), hint)
     }
 }

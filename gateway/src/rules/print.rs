@@ -6,7 +6,8 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::ast::{
-    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Pattern, Quantifier, Scalar, Set, Test,
+    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Pattern, Quantifier, Scalar,
+    Set, Test,
 };
 use super::wildcard::Wildcard;
 
@@ -22,7 +23,11 @@ impl Condition {
     }
 
     fn print_in(&self, f: &mut Formatter<'_>, parenthesised: bool) -> fmt::Result {
-        if parenthesised { write!(f, "({self})") } else { write!(f, "{self}") }
+        if parenthesised {
+            write!(f, "({self})")
+        } else {
+            write!(f, "{self}")
+        }
     }
 }
 
@@ -65,7 +70,11 @@ impl Display for Condition {
 mod unpacked {
     use super::*;
 
-    pub(super) fn condition(f: &mut Formatter<'_>, condition: &Condition, root: &Array) -> fmt::Result {
+    pub(super) fn condition(
+        f: &mut Formatter<'_>,
+        condition: &Condition,
+        root: &Array,
+    ) -> fmt::Result {
         let part = |f: &mut Formatter<'_>, part: &Condition| {
             if part.strength() < 3 {
                 f.write_char('(')?;
@@ -227,7 +236,11 @@ impl Display for Set {
         }
         match self {
             Self::Ints(items) => spaced(f, items, |f, (first, last)| {
-                if first == last { write!(f, "{first}") } else { write!(f, "{first}..{last}") }
+                if first == last {
+                    write!(f, "{first}")
+                } else {
+                    write!(f, "{first}..{last}")
+                }
             }),
             Self::Bytes(items) => spaced(f, items, |f, item| string(f, item)),
             Self::Ips(items) => spaced(f, items, |f, item| match item {
@@ -241,7 +254,11 @@ impl Display for Set {
 
 impl Display for Wildcard {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.strict { "strict wildcard " } else { "wildcard " })?;
+        f.write_str(if self.strict {
+            "strict wildcard "
+        } else {
+            "wildcard "
+        })?;
         match std::str::from_utf8(&self.source) {
             // A raw string keeps `\*` readable.
             Ok(source) if source.contains('\\') && raw_hashes(source).is_some() => raw(f, source),

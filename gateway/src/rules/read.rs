@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use http::header::{HeaderName, ACCEPT_LANGUAGE, COOKIE, REFERER, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, REFERER, USER_AGENT};
 
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::field::Field;
@@ -42,8 +42,16 @@ impl<'a> Facts<'a> {
             Field::RawPathExtension => extension(request.raw_path, scratch),
             Field::Uri => uri(&[request.path], request.query, scratch),
             Field::RawUri => uri(&[request.raw_path], request.query, scratch),
-            Field::FullUri => uri(&["https://", request.host, request.path], request.query, scratch),
-            Field::RawFullUri => uri(&["https://", request.host, request.raw_path], request.query, scratch),
+            Field::FullUri => uri(
+                &["https://", request.host, request.path],
+                request.query,
+                scratch,
+            ),
+            Field::RawFullUri => uri(
+                &["https://", request.host, request.raw_path],
+                request.query,
+                scratch,
+            ),
             Field::TimestampSec => Value::Int(request.received_msec.div_euclid(1000)),
             Field::TimestampMsec => Value::Int(request.received_msec.rem_euclid(1000)),
             // The data path refuses heads with too many headers instead of truncating them.
@@ -77,7 +85,10 @@ impl<'a> Facts<'a> {
             Field::Ja3 => text(&hello().ja3),
             Field::Ja4 => text(&hello().ja4),
             // Documented: "When the actual value is not available, this field contains an empty string".
-            Field::Subdivision1 | Field::Subdivision2 | Field::GeoipSubdivision1 | Field::GeoipSubdivision2 => text(""),
+            Field::Subdivision1
+            | Field::Subdivision2
+            | Field::GeoipSubdivision1
+            | Field::GeoipSubdivision2 => text(""),
             _ if field.is_geographic() => Value::Missing,
             _ => certificate(&connection.client, field),
         }
@@ -86,8 +97,12 @@ impl<'a> Facts<'a> {
     /// A header's value, several of them joined, `""` when there is none.
     fn header(&self, name: &HeaderName, separator: &[u8], scratch: &mut Scratch) -> Value<'a> {
         let mut values = self.request.headers.get_all(name).iter();
-        let Some(first) = values.next() else { return Value::Bytes(b"") };
-        let Some(second) = values.next() else { return Value::Bytes(first.as_bytes()) };
+        let Some(first) = values.next() else {
+            return Value::Bytes(b"");
+        };
+        let Some(second) = values.next() else {
+            return Value::Bytes(first.as_bytes());
+        };
         let mark = scratch.mark();
         scratch.push(first.as_bytes());
         for value in std::iter::once(second).chain(values) {
@@ -98,24 +113,56 @@ impl<'a> Facts<'a> {
     }
 
     /// Shows the elements of an array field. Never missing.
-    pub(crate) fn elements(&self, field: Field, scratch: &mut Scratch, visit: Visit<'_, 'a>) -> ControlFlow<()> {
+    pub(crate) fn elements(
+        &self,
+        field: Field,
+        scratch: &mut Scratch,
+        visit: Visit<'_, 'a>,
+    ) -> ControlFlow<()> {
         let client = &self.connection.client;
         match field {
-            Field::HeadersNames => each(scratch, self.request.headers.iter().map(|(name, _)| text(name.as_str())), visit),
-            Field::HeadersValues => {
-                each(scratch, self.request.headers.iter().map(|(_, value)| Value::Bytes(value.as_bytes())), visit)
-            }
-            Field::ArgsNames | Field::RawArgsNames => {
-                each(scratch, arguments(self.request.query).map(|(name, _)| text(name)), visit)
-            }
-            Field::ArgsValues | Field::RawArgsValues => {
-                each(scratch, arguments(self.request.query).map(|(_, value)| text(value)), visit)
-            }
+            Field::HeadersNames => each(
+                scratch,
+                self.request
+                    .headers
+                    .iter()
+                    .map(|(name, _)| text(name.as_str())),
+                visit,
+            ),
+            Field::HeadersValues => each(
+                scratch,
+                self.request
+                    .headers
+                    .iter()
+                    .map(|(_, value)| Value::Bytes(value.as_bytes())),
+                visit,
+            ),
+            Field::ArgsNames | Field::RawArgsNames => each(
+                scratch,
+                arguments(self.request.query).map(|(name, _)| text(name)),
+                visit,
+            ),
+            Field::ArgsValues | Field::RawArgsValues => each(
+                scratch,
+                arguments(self.request.query).map(|(_, value)| text(value)),
+                visit,
+            ),
             Field::AcceptedLanguages => each(scratch, self.languages(), visit),
             Field::SanDns => each(scratch, client.san_dns.iter().map(|name| text(name)), visit),
             Field::SanUri => each(scratch, client.san_uri.iter().map(|name| text(name)), visit),
-            Field::SanEmail => each(scratch, client.san_email.iter().map(|name| text(name)), visit),
-            Field::SanIp => each(scratch, client.san_ip.iter().map(|address| Value::Ip(address.to_canonical())), visit),
+            Field::SanEmail => each(
+                scratch,
+                client.san_email.iter().map(|name| text(name)),
+                visit,
+            ),
+            Field::SanIp => each(
+                scratch,
+                client
+                    .san_ip
+                    .iter()
+                    .map(|address| Value::Ip(address.to_canonical())),
+                visit,
+            ),
             Field::CertEku => each(scratch, client.eku.iter().map(|oid| text(oid)), visit),
             _ => ControlFlow::Continue(()),
         }
@@ -132,15 +179,22 @@ impl<'a> Facts<'a> {
         match map {
             Field::Headers => {
                 // `HeaderMap` would find `Content-Type` too; the documented keys are lower-case.
-                let Ok(name) = std::str::from_utf8(key) else { return ControlFlow::Continue(()) };
+                let Ok(name) = std::str::from_utf8(key) else {
+                    return ControlFlow::Continue(());
+                };
                 if name.bytes().any(|b| b.is_ascii_uppercase()) {
                     return ControlFlow::Continue(());
                 }
                 let values = self.request.headers.get_all(name).iter();
-                each(scratch, values.map(|value| Value::Bytes(value.as_bytes())), visit)
+                each(
+                    scratch,
+                    values.map(|value| Value::Bytes(value.as_bytes())),
+                    visit,
+                )
             }
             Field::Args | Field::RawArgs => {
-                let values = arguments(self.request.query).filter(|(name, _)| name.as_bytes() == key);
+                let values =
+                    arguments(self.request.query).filter(|(name, _)| name.as_bytes() == key);
                 each(scratch, values.map(|(_, value)| text(value)), visit)
             }
             Field::Cookies => {
@@ -161,10 +215,12 @@ impl<'a> Facts<'a> {
     /// Language tags of `Accept-Language` as listed, `*` and weights left out.
     fn languages(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let headers = self.request.headers.get_all(ACCEPT_LANGUAGE).iter();
-        headers.flat_map(|header| header.as_bytes().split(|b| *b == b',')).filter_map(|item| {
-            let tag = item.split(|b| *b == b';').next()?.trim_ascii();
-            (!tag.is_empty() && tag != b"*").then_some(Value::Bytes(tag))
-        })
+        headers
+            .flat_map(|header| header.as_bytes().split(|b| *b == b','))
+            .filter_map(|item| {
+                let tag = item.split(|b| *b == b';').next()?.trim_ascii();
+                (!tag.is_empty() && tag != b"*").then_some(Value::Bytes(tag))
+            })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Parsing what follows the left side of a comparison: operator and constant.
 
 use super::ast::{ListReference, Literal, Relation, Scalar, Set, Test};
-use super::error::{nearest, Problem, Span};
+use super::error::{Problem, Span, nearest};
 use super::function;
 use super::lexer::{Symbol, Token};
 use super::list::is_list_name;
@@ -25,28 +25,41 @@ impl Parser<'_> {
     pub(super) fn test(&mut self, value: &Scalar, left: Span) -> Result<Test, Problem> {
         let kind = value.kind();
         let (operator, span) = self.operator(kind, left)?;
-        let wrong = |operator: &str, hint: &str| Problem::new(span, format!("`{operator}` does not take {kind}"), hint);
+        let wrong = |operator: &str, hint: &str| {
+            Problem::new(span, format!("`{operator}` does not take {kind}"), hint)
+        };
         match operator {
             Operator::Order(relation @ (Relation::Equal | Relation::NotEqual)) => {
                 Ok(Test::Order(relation, self.constant(kind)?))
             }
             // wirefilter orders addresses; Cloudflare's documents do not.
-            Operator::Order(relation) if !is_ordered(kind) => {
-                Err(wrong(relation.as_str(), "use `eq`, `ne`, or `in {first..last}` for a range"))
-            }
+            Operator::Order(relation) if !is_ordered(kind) => Err(wrong(
+                relation.as_str(),
+                "use `eq`, `ne`, or `in {first..last}` for a range",
+            )),
             Operator::Order(relation) => Ok(Test::Order(relation, self.constant(kind)?)),
             Operator::In => self.set_or_list(kind),
-            Operator::Contains if kind == Kind::String => Ok(Test::Contains(self.string_constant()?)),
+            Operator::Contains if kind == Kind::String => {
+                Ok(Test::Contains(self.string_constant()?))
+            }
             Operator::Matches if kind == Kind::String => self.regex(),
             Operator::Wildcard { strict } if kind == Kind::String => {
                 let at = self.peek().1;
                 let source = self.string_constant()?;
                 let wildcard = Wildcard::new(&source, strict).map_err(|why| {
-                    Problem::new(at, why, "write `\\*` for a star; a raw string, r\"…\", keeps backslashes")
+                    Problem::new(
+                        at,
+                        why,
+                        "write `\\*` for a star; a raw string, r\"…\", keeps backslashes",
+                    )
                 })?;
                 if wildcard.stars() > limits::WILDCARD_STARS_MAX {
                     let most = limits::WILDCARD_STARS_MAX;
-                    return Err(Problem::new(at, format!("a wildcard pattern has at most {most} `*`"), ""));
+                    return Err(Problem::new(
+                        at,
+                        format!("a wildcard pattern has at most {most} `*`"),
+                        "",
+                    ));
                 }
                 Ok(Test::Wildcard(wildcard))
             }
@@ -88,7 +101,9 @@ impl Parser<'_> {
                 word => return Err(self.no_operator_but(word, span, left)),
             },
             _ => {
-                let hint = format!("expected a comparison operator: a value of type {kind} is not true or false");
+                let hint = format!(
+                    "expected a comparison operator: a value of type {kind} is not true or false"
+                );
                 return Err(self.unexpected(&hint));
             }
         };
@@ -100,10 +115,23 @@ impl Parser<'_> {
         let value = self.slice(left);
         let hint = match word {
             "starts_with" | "ends_with" => format!("it is a function: `{word}({value}, \"…\")`"),
-            "and" | "or" | "xor" => format!("compare `{value}` with something first, as in `{value} eq …`"),
+            "and" | "or" | "xor" => {
+                format!("compare `{value}` with something first, as in `{value} eq …`")
+            }
             _ => {
-                let operators =
-                    ["eq", "ne", "lt", "le", "gt", "ge", "contains", "matches", "in", "wildcard", "strict wildcard"];
+                let operators = [
+                    "eq",
+                    "ne",
+                    "lt",
+                    "le",
+                    "gt",
+                    "ge",
+                    "contains",
+                    "matches",
+                    "in",
+                    "wildcard",
+                    "strict wildcard",
+                ];
                 match nearest(word, operators) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "expected `eq`, `ne`, `lt`, `le`, `gt`, `ge`, `contains`, `matches`, `wildcard` or `in`".into(),
@@ -116,16 +144,23 @@ impl Parser<'_> {
     fn constant(&mut self, kind: Kind) -> Result<Literal, Problem> {
         match kind {
             Kind::String => self.string_constant().map(Literal::Bytes),
-            Kind::Integer => self.word("expected an integer", literal::int).map(Literal::Int),
+            Kind::Integer => self
+                .word("expected an integer", literal::int)
+                .map(Literal::Int),
             Kind::Ip | Kind::Boolean => {
                 if let Some(word) = self.peek_word()
                     && (word.contains('/') || word.contains(".."))
                     && literal::ip_item(word).is_ok()
                 {
                     let hint = format!("use `in {{{word}}}`");
-                    return Err(Problem::new(self.peek().1, "this is a range of addresses, not one", hint));
+                    return Err(Problem::new(
+                        self.peek().1,
+                        "this is a range of addresses, not one",
+                        hint,
+                    ));
                 }
-                self.word("expected an IP address without quotes", literal::ip).map(Literal::Ip)
+                self.word("expected an IP address without quotes", literal::ip)
+                    .map(Literal::Ip)
             }
         }
     }
@@ -135,9 +170,12 @@ impl Parser<'_> {
         expected: &str,
         read: impl Fn(&str) -> Result<T, NotALiteral>,
     ) -> Result<T, Problem> {
-        let Some(word) = self.peek_word() else { return Err(self.unexpected(expected)) };
+        let Some(word) = self.peek_word() else {
+            return Err(self.unexpected(expected));
+        };
         let span = self.peek().1;
-        let value = read(word).map_err(|no| Problem::new(span, format!("`{word}`: {}", no.0), no.1))?;
+        let value =
+            read(word).map_err(|no| Problem::new(span, format!("`{word}`: {}", no.0), no.1))?;
         self.advance();
         Ok(value)
     }
@@ -154,7 +192,10 @@ impl Parser<'_> {
         let source = match token {
             Token::Raw(hashes) => self.raw_content(span, hashes).to_owned(),
             Token::Quoted => {
-                let content = Span { start: span.start + 1, end: span.end.saturating_sub(1) };
+                let content = Span {
+                    start: span.start + 1,
+                    end: span.end.saturating_sub(1),
+                };
                 literal::unescape_regex(self.slice(content))
             }
             _ => return Err(self.unexpected("expected a regular expression in double quotes")),
@@ -172,21 +213,24 @@ impl Parser<'_> {
             }
             Token::Symbol(Symbol::OpenSet) => {
                 self.advance();
-                let set = match kind {
-                    Kind::String => Set::Bytes(self.items(Self::string_constant)?),
-                    Kind::Integer => {
-                        Set::Ints(self.items(|parser| parser.word("expected an integer", literal::int_range))?)
-                    }
-                    Kind::Ip | Kind::Boolean => {
-                        Set::Ips(self.items(|parser| parser.word("expected an IP address", literal::ip_item))?)
-                    }
-                };
+                let set =
+                    match kind {
+                        Kind::String => Set::Bytes(self.items(Self::string_constant)?),
+                        Kind::Integer => Set::Ints(self.items(|parser| {
+                            parser.word("expected an integer", literal::int_range)
+                        })?),
+                        Kind::Ip | Kind::Boolean => Set::Ips(self.items(|parser| {
+                            parser.word("expected an IP address", literal::ip_item)
+                        })?),
+                    };
                 Ok(Test::In(set))
             }
             _ => {
                 let word = self.slice(span);
                 let hint = match token {
-                    Token::Word | Token::Quoted => format!("expected a set, `{{{word}}}`, or a list, `$name`"),
+                    Token::Word | Token::Quoted => {
+                        format!("expected a set, `{{{word}}}`, or a list, `$name`")
+                    }
                     _ => "expected a set, `{…}`, or a list, `$name`".into(),
                 };
                 Err(self.unexpected(&hint))
@@ -194,20 +238,31 @@ impl Parser<'_> {
         }
     }
 
-    fn items<T>(&mut self, one: impl Fn(&mut Self) -> Result<T, Problem>) -> Result<Vec<T>, Problem> {
+    fn items<T>(
+        &mut self,
+        one: impl Fn(&mut Self) -> Result<T, Problem>,
+    ) -> Result<Vec<T>, Problem> {
         let mut items = Vec::new();
         loop {
             let (token, span) = self.peek();
             match token {
                 Token::Symbol(Symbol::CloseSet) if items.is_empty() => {
-                    return Err(Problem::new(span, "this set is empty", "it would match nothing"));
+                    return Err(Problem::new(
+                        span,
+                        "this set is empty",
+                        "it would match nothing",
+                    ));
                 }
                 Token::Symbol(Symbol::CloseSet) => {
                     self.advance();
                     return Ok(items);
                 }
                 Token::Symbol(Symbol::Comma) => {
-                    return Err(Problem::new(span, "unexpected `,`", "the items of a set are separated by spaces"));
+                    return Err(Problem::new(
+                        span,
+                        "unexpected `,`",
+                        "the items of a set are separated by spaces",
+                    ));
                 }
                 Token::End => return Err(self.unexpected("expected `}`")),
                 _ => items.push(one(self)?),
@@ -219,22 +274,40 @@ impl Parser<'_> {
         let name = self.slice(span).trim_start_matches('$');
         if !is_list_name(name) {
             let hint = "a list's name has 1 to 50 of a-z, 0-9 and `_`";
-            return Err(Problem::new(span, format!("`${name}` cannot be a list"), hint));
+            return Err(Problem::new(
+                span,
+                format!("`${name}` cannot be a list"),
+                hint,
+            ));
         }
         let Some(lists) = self.lists else {
-            return Ok(ListReference { name: name.into(), list: None });
+            return Ok(ListReference {
+                name: name.into(),
+                list: None,
+            });
         };
         let Some(list) = lists.get(name) else {
             let hint = match nearest(name, lists.names()) {
                 Some(near) => format!("did you mean `${near}`?"),
                 None => "create it first".into(),
             };
-            return Err(Problem::new(span, format!("there is no list `${name}`"), hint));
+            return Err(Problem::new(
+                span,
+                format!("there is no list `${name}`"),
+                hint,
+            ));
         };
         if list.kind() != kind {
             let message = format!("`${name}` is an {} and does not take {kind}", list.noun());
-            return Err(Problem::new(span, message, format!("it takes {}", list.kind())));
+            return Err(Problem::new(
+                span,
+                message,
+                format!("it takes {}", list.kind()),
+            ));
         }
-        Ok(ListReference { name: name.into(), list: Some(list.clone()) })
+        Ok(ListReference {
+            name: name.into(),
+            list: Some(list.clone()),
+        })
     }
 }

@@ -66,13 +66,19 @@ impl Scratch {
     pub(crate) fn push_value(&mut self, value: Value<'_>) {
         match value {
             Value::Bytes(bytes) => self.made.extend_from_slice(bytes),
-            Value::Made(start, end) if start <= end && end <= self.made.len() => self.made.extend_from_within(start..end),
+            Value::Made(start, end) if start <= end && end <= self.made.len() => {
+                self.made.extend_from_within(start..end)
+            }
             _ => {}
         }
     }
 
     /// The bytes of a value and all bytes made so far, for writing after them.
-    pub(crate) fn input_and_output<'s>(&'s mut self, value: Value<'s>, room: usize) -> (&'s [u8], &'s mut [u8]) {
+    pub(crate) fn input_and_output<'s>(
+        &'s mut self,
+        value: Value<'s>,
+        room: usize,
+    ) -> (&'s [u8], &'s mut [u8]) {
         let mark = self.made.len();
         self.made.resize(mark + room, 0);
         let (before, output) = self.made.split_at_mut(mark);
@@ -93,7 +99,9 @@ impl Scratch {
     pub(crate) fn add(&mut self, part: Value<'_>) {
         match part {
             Value::Bytes(bytes) => self.side.extend_from_slice(bytes),
-            Value::Made(start, end) => self.side.extend_from_slice(self.made.get(start..end).unwrap_or_default()),
+            Value::Made(start, end) => self
+                .side
+                .extend_from_slice(self.made.get(start..end).unwrap_or_default()),
             _ => {}
         }
     }
@@ -106,7 +114,8 @@ impl Scratch {
     /// The result begun at `begun`, as a value.
     pub(crate) fn finish<'a>(&mut self, begun: usize) -> Value<'a> {
         let mark = self.mark();
-        self.made.extend_from_slice(self.side.get(begun..).unwrap_or_default());
+        self.made
+            .extend_from_slice(self.side.get(begun..).unwrap_or_default());
         self.side.truncate(begun);
         self.made(mark)
     }

@@ -29,11 +29,17 @@ impl Wildcard {
         while let Some(byte) = bytes.next() {
             let star = byte == b'*';
             match byte {
-                b'*' if after_star => return Err("two `*` in a row are not allowed in a wildcard pattern"),
+                b'*' if after_star => {
+                    return Err("two `*` in a row are not allowed in a wildcard pattern");
+                }
                 b'*' => parts.push(std::mem::take(&mut part).into()),
                 b'\\' => match bytes.next() {
                     Some(escaped @ (b'*' | b'\\')) => part.push(escaped),
-                    _ => return Err("in a wildcard pattern a backslash stands only before `*` or `\\`"),
+                    _ => {
+                        return Err(
+                            "in a wildcard pattern a backslash stands only before `*` or `\\`",
+                        );
+                    }
                 },
                 _ if strict => part.push(byte),
                 _ => part.push(byte.to_ascii_lowercase()),
@@ -41,7 +47,11 @@ impl Wildcard {
             after_star = star;
         }
         parts.push(part.into());
-        Ok(Self { source: source.into(), strict, parts: parts.into() })
+        Ok(Self {
+            source: source.into(),
+            strict,
+            parts: parts.into(),
+        })
     }
 
     /// Whether the whole value matches.
@@ -53,20 +63,34 @@ impl Wildcard {
     /// from the left. It is told of partial matches as well: only what was told before a `true`
     /// counts, and the callback is told every star exactly once then.
     pub(crate) fn captures(&self, value: &[u8], star: &mut dyn FnMut(Range<usize>)) -> bool {
-        let Some((first, rest)) = self.parts.split_first() else { return false };
+        let Some((first, rest)) = self.parts.split_first() else {
+            return false;
+        };
         if !self.starts_with(value, first) {
             return false;
         }
         let mut at = first.len();
-        let Some((last, middle)) = rest.split_last() else { return at == value.len() };
+        let Some((last, middle)) = rest.split_last() else {
+            return at == value.len();
+        };
         for part in middle {
-            let Some(found) = self.find(value, at, part) else { return false };
+            let Some(found) = self.find(value, at, part) else {
+                return false;
+            };
             star(at..found);
             at = found + part.len();
         }
-        let Some(tail) = value.len().checked_sub(last.len()).filter(|tail| *tail >= at) else { return false };
+        let Some(tail) = value
+            .len()
+            .checked_sub(last.len())
+            .filter(|tail| *tail >= at)
+        else {
+            return false;
+        };
         star(at..tail);
-        value.get(tail..).is_some_and(|end| self.starts_with(end, last))
+        value
+            .get(tail..)
+            .is_some_and(|end| self.starts_with(end, last))
     }
 
     /// The literal text before the first star, as it is compared.
@@ -76,7 +100,10 @@ impl Wildcard {
 
     /// The literal text after the last star, as it is compared; empty without a star.
     pub(crate) fn suffix(&self) -> &[u8] {
-        self.parts.get(1..).and_then(<[_]>::last).map_or(&[], |part| part)
+        self.parts
+            .get(1..)
+            .and_then(<[_]>::last)
+            .map_or(&[], |part| part)
     }
 
     /// Stars in the pattern.
@@ -86,13 +113,20 @@ impl Wildcard {
 
     fn starts_with(&self, value: &[u8], part: &[u8]) -> bool {
         value.get(..part.len()).is_some_and(|start| {
-            if self.strict { start == part } else { start.eq_ignore_ascii_case(part) }
+            if self.strict {
+                start == part
+            } else {
+                start.eq_ignore_ascii_case(part)
+            }
         })
     }
 
     fn find(&self, value: &[u8], from: usize, part: &[u8]) -> Option<usize> {
-        (from..=value.len().checked_sub(part.len())?)
-            .find(|at| value.get(*at..).is_some_and(|rest| self.starts_with(rest, part)))
+        (from..=value.len().checked_sub(part.len())?).find(|at| {
+            value
+                .get(*at..)
+                .is_some_and(|rest| self.starts_with(rest, part))
+        })
     }
 }
 
@@ -103,13 +137,48 @@ mod tests {
     #[test]
     fn whole_values() {
         for (pattern, value, loose, strict) in [
-            ("https://example.com/a/*", "https://example.com/a/", true, true),
-            ("https://example.com/a/*", "https://example.com/a/sub/?x=y", true, true),
-            ("https://example.com/a/*", "https://example.com/ab/", false, false),
-            ("https://example.com/a/*", "HTTPS://EXAMPLE.COM/A/x", true, false),
-            ("*.example.com/*/page.html", "http://sub.example.com/folder/page.html", true, true),
-            ("*.example.com/*/page.html", "https://sub.example.com/f/page.html?s=v", false, false),
-            ("*.example.com/*/page.html", "https://example.com/ab/page.html", false, false),
+            (
+                "https://example.com/a/*",
+                "https://example.com/a/",
+                true,
+                true,
+            ),
+            (
+                "https://example.com/a/*",
+                "https://example.com/a/sub/?x=y",
+                true,
+                true,
+            ),
+            (
+                "https://example.com/a/*",
+                "https://example.com/ab/",
+                false,
+                false,
+            ),
+            (
+                "https://example.com/a/*",
+                "HTTPS://EXAMPLE.COM/A/x",
+                true,
+                false,
+            ),
+            (
+                "*.example.com/*/page.html",
+                "http://sub.example.com/folder/page.html",
+                true,
+                true,
+            ),
+            (
+                "*.example.com/*/page.html",
+                "https://sub.example.com/f/page.html?s=v",
+                false,
+                false,
+            ),
+            (
+                "*.example.com/*/page.html",
+                "https://example.com/ab/page.html",
+                false,
+                false,
+            ),
             ("", "", true, true),
             ("", "a", false, false),
             ("*", "", true, true),
@@ -123,7 +192,11 @@ mod tests {
         ] {
             for (is_strict, expected) in [(false, loose), (true, strict)] {
                 let wildcard = Wildcard::new(pattern.as_bytes(), is_strict).unwrap();
-                assert_eq!(wildcard.matches(value.as_bytes()), expected, "{pattern} {value} {is_strict}");
+                assert_eq!(
+                    wildcard.matches(value.as_bytes()),
+                    expected,
+                    "{pattern} {value} {is_strict}"
+                );
             }
         }
     }
@@ -131,7 +204,10 @@ mod tests {
     #[test]
     fn refused_patterns() {
         for pattern in ["**", "a**b", "a\\", "a\\b"] {
-            assert!(Wildcard::new(pattern.as_bytes(), false).is_err(), "{pattern}");
+            assert!(
+                Wildcard::new(pattern.as_bytes(), false).is_err(),
+                "{pattern}"
+            );
         }
         assert!(Wildcard::new(b"*\\**", false).is_ok());
     }

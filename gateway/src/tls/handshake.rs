@@ -154,7 +154,10 @@ impl Acceptor {
             };
             Err(SniError::ALERT_FATAL)
         });
-        Ok(Self { context: builder.build(), state })
+        Ok(Self {
+            context: builder.build(),
+            state,
+        })
     }
 
     /// A connection at its first byte.
@@ -202,7 +205,11 @@ impl Acceptor {
             None if host.site.mtls == MtlsMode::Off => Judgement::NONE,
             None => judge(&chain, &host.trust, state.now_sec),
         };
-        let chain = if host.site.mtls == MtlsMode::Off { Vec::new() } else { chain };
+        let chain = if host.site.mtls == MtlsMode::Off {
+            Vec::new()
+        } else {
+            chain
+        };
         if host.site.mtls == MtlsMode::Require && !judgement.verdict.is_good() {
             let reason = judgement.verdict.reason;
             state.judgement = Some(judgement);
@@ -268,7 +275,9 @@ impl Acceptor {
 /// The ClientHello callback: finds the host and makes this connection its.
 fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
-    let Some(state) = hello.ssl_mut().ex_data_mut(index) else { return };
+    let Some(state) = hello.ssl_mut().ex_data_mut(index) else {
+        return;
+    };
     let host = match &sni {
         Some(name) => state.snapshot.host(name),
         None => state.snapshot.default_host.as_ref(),
@@ -280,7 +289,11 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
         return;
     }
     let keep = host.rules.reads_client_hello();
-    let bytes = if keep { hello.as_bytes().to_vec() } else { Vec::new() };
+    let bytes = if keep {
+        hello.as_bytes().to_vec()
+    } else {
+        Vec::new()
+    };
     if let Some(state) = hello.ssl_mut().ex_data_mut(index) {
         state.host = Some(host);
         state.hello = bytes;
@@ -330,7 +343,11 @@ fn canonical(name: &str) -> Option<Box<str>> {
 /// The chain as sent, leaf first. On a server BoringSSL keeps the leaf apart from the rest.
 fn chain_of(ssl: &SslRef) -> Vec<X509> {
     let leaf = ssl.peer_certificate();
-    let rest = ssl.peer_cert_chain().into_iter().flatten().map(ToOwned::to_owned);
+    let rest = ssl
+        .peer_cert_chain()
+        .into_iter()
+        .flatten()
+        .map(ToOwned::to_owned);
     leaf.into_iter().chain(rest).collect()
 }
 
@@ -348,7 +365,10 @@ fn alert_of(reason: Reason) -> (SslAlert, u8) {
 
 /// BoringSSL's default of 100 KiB of certificates is an invitation.
 fn bound_chain(ssl: &mut Ssl, bytes_max: usize) {
-    #[expect(unsafe_code, reason = "boring has no safe call for the size of the peer's chain")]
+    #[expect(
+        unsafe_code,
+        reason = "boring has no safe call for the size of the peer's chain"
+    )]
     // SAFETY: `SSL_set_max_cert_list` wants a live `SSL`; this one is owned and borrowed
     // exclusively, and the value is plain data.
     unsafe {

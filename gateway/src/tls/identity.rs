@@ -121,16 +121,24 @@ impl ClientAuth {
     /// this happens only to certificates that do not verify.
     #[must_use]
     pub fn read(chain: &[X509], judgement: &Judgement) -> Self {
-        let mut client = Self { verdict: judgement.verdict, ..Self::none() };
+        let mut client = Self {
+            verdict: judgement.verdict,
+            ..Self::none()
+        };
         client.ca_id = judgement.anchor.as_deref().unwrap_or_default().into();
         let Some((leaf, rest)) = chain.split_first() else {
             return client;
         };
         client.read_leaf(leaf);
-        client.issuer_serial =
-            judgement.issuer.as_ref().map(|issuer| serial(issuer)).unwrap_or_default();
-        let others: Option<Vec<String>> =
-            rest.iter().map(|certificate| Some(rfc9440(&certificate.to_der().ok()?))).collect();
+        client.issuer_serial = judgement
+            .issuer
+            .as_ref()
+            .map(|issuer| serial(issuer))
+            .unwrap_or_default();
+        let others: Option<Vec<String>> = rest
+            .iter()
+            .map(|certificate| Some(rfc9440(&certificate.to_der().ok()?)))
+            .collect();
         let text = others.unwrap_or_default().join(", ");
         client.chain_rfc9440_too_large = text.len() > CHAIN_RFC9440_BYTES_MAX;
         if !client.chain_rfc9440_too_large {
@@ -151,9 +159,14 @@ impl ClientAuth {
         self.fingerprint_sha1 = fingerprint(leaf, MessageDigest::sha1());
         self.not_before = leaf.not_before().to_string().into();
         self.not_after = leaf.not_after().to_string().into();
-        self.ski = leaf.subject_key_id().map(|id| hex_upper(id.as_slice())).unwrap_or_default();
-        self.issuer_ski =
-            leaf.authority_key_id().map(|id| hex_upper(id.as_slice())).unwrap_or_default();
+        self.ski = leaf
+            .subject_key_id()
+            .map(|id| hex_upper(id.as_slice()))
+            .unwrap_or_default();
+        self.issuer_ski = leaf
+            .authority_key_id()
+            .map(|id| hex_upper(id.as_slice()))
+            .unwrap_or_default();
         let Ok(der) = leaf.to_der() else { return };
         let text = rfc9440(&der);
         self.rfc9440_too_large = text.len() > LEAF_RFC9440_BYTES_MAX;
@@ -220,7 +233,9 @@ fn rfc9440(der: &[u8]) -> String {
 
 /// As OpenSSL and nginx print it: RFC 2253, most specific first.
 fn dn_rfc2253(name: &X509NameRef) -> Box<str> {
-    name.print_ex(boring_sys::XN_FLAG_RFC2253 as _).unwrap_or_default().into()
+    name.print_ex(boring_sys::XN_FLAG_RFC2253 as _)
+        .unwrap_or_default()
+        .into()
 }
 
 /// As `X509_NAME_oneline`: `/C=US/O=…`, in the order of the certificate, other bytes as `\xHH`.
@@ -228,7 +243,11 @@ fn dn_legacy(name: &X509NameRef) -> Box<str> {
     let mut text = String::new();
     for entry in name.entries() {
         let object = entry.object();
-        let short = object.nid().short_name().ok().filter(|name| *name != "UNDEF");
+        let short = object
+            .nid()
+            .short_name()
+            .ok()
+            .filter(|name| *name != "UNDEF");
         text.push('/');
         match short {
             Some(short) => text.push_str(short),
@@ -248,7 +267,10 @@ fn dn_legacy(name: &X509NameRef) -> Box<str> {
 }
 
 fn serial(certificate: &X509Ref) -> Box<str> {
-    let bytes = certificate.serial_number().to_bn().map(|number| number.to_vec());
+    let bytes = certificate
+        .serial_number()
+        .to_bn()
+        .map(|number| number.to_vec());
     match bytes {
         Ok(bytes) if bytes.is_empty() => "00".into(),
         Ok(bytes) => hex_upper(&bytes),
@@ -258,7 +280,9 @@ fn serial(certificate: &X509Ref) -> Box<str> {
 
 fn fingerprint(certificate: &X509Ref, digest: MessageDigest) -> Box<str> {
     let bytes = certificate.digest(digest);
-    bytes.map(|bytes| hex_upper(&bytes).to_lowercase().into()).unwrap_or_default()
+    bytes
+        .map(|bytes| hex_upper(&bytes).to_lowercase().into())
+        .unwrap_or_default()
 }
 
 fn hex_upper(bytes: &[u8]) -> Box<str> {

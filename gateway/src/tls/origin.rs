@@ -37,7 +37,9 @@ pub struct OriginTls {
 
 impl fmt::Debug for OriginTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OriginTls").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("OriginTls")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,10 +63,7 @@ impl OriginTls {
     ///
     /// # Errors
     /// The bundle is unreadable.
-    pub fn build(
-        server_name: &str,
-        ca_pem: Option<&[u8]>,
-    ) -> Result<Self, OriginTlsError> {
+    pub fn build(server_name: &str, ca_pem: Option<&[u8]>) -> Result<Self, OriginTlsError> {
         let mut builder = SslContextBuilder::new(SslMethod::tls())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         builder.set_verify(SslVerifyMode::PEER);
@@ -89,7 +88,10 @@ impl OriginTls {
             store.add_cert(certificate)?;
         }
         builder.set_cert_store_builder(store);
-        Ok(Self { context: builder.build(), name: server_name.into() })
+        Ok(Self {
+            context: builder.build(),
+            name: server_name.into(),
+        })
     }
 
     /// A fresh connection that offers `alpn` and will check the name.

@@ -34,7 +34,10 @@ impl fmt::Debug for Session {
 
 impl Session {
     pub(super) fn accept(ssl: Ssl) -> Result<Self, ErrorStack> {
-        Ok(Self { stream: SslStream::new(ssl, Wire::default())?, role: Role::Server })
+        Ok(Self {
+            stream: SslStream::new(ssl, Wire::default())?,
+            role: Role::Server,
+        })
     }
 
     /// A connection to an origin at its first byte.
@@ -43,7 +46,10 @@ impl Session {
     /// BoringSSL has no memory for it.
     pub fn connect(tls: &OriginTls, alpn: Alpn) -> Result<Self, ErrorStack> {
         let ssl = tls.start(alpn)?;
-        Ok(Self { stream: SslStream::new(ssl, Wire::default())?, role: Role::Client })
+        Ok(Self {
+            stream: SslStream::new(ssl, Wire::default())?,
+            role: Role::Client,
+        })
     }
 
     /// Goes on with the handshake as far as the wire allows. `Ok(false)`: more ciphertext needed.

@@ -65,7 +65,9 @@ pub enum SiteError {
         why: String,
     },
     /// Clients are asked for certificates that nobody could have signed.
-    #[error("host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the mode to `off`")]
+    #[error(
+        "host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the mode to `off`"
+    )]
     NobodyTrusted {
         /// The host.
         host: HostName,
@@ -94,7 +96,9 @@ pub struct Site {
 
 impl fmt::Debug for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site").field("mtls", &self.mtls).finish_non_exhaustive()
+        f.debug_struct("Site")
+            .field("mtls", &self.mtls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,14 +109,24 @@ impl Site {
     /// See [`SiteError`].
     pub fn build(spec: &SiteSpec<'_>) -> Result<Self, SiteError> {
         if spec.mtls != MtlsMode::Off && spec.trust.is_empty() {
-            return Err(SiteError::NobodyTrusted { host: spec.host.clone(), mtls: spec.mtls });
+            return Err(SiteError::NobodyTrusted {
+                host: spec.host.clone(),
+                mtls: spec.mtls,
+            });
         }
-        let failed = |why| SiteError::Context { host: spec.host.clone(), why };
+        let failed = |why| SiteError::Context {
+            host: spec.host.clone(),
+            why,
+        };
         let mut builder = server_context().map_err(failed)?;
         certify(&mut builder, spec)?;
         let policy = policy(spec).map_err(failed)?;
         finish(&mut builder, spec, &policy).map_err(failed)?;
-        Ok(Self { mtls: spec.mtls, policy, context: builder.build() })
+        Ok(Self {
+            mtls: spec.mtls,
+            policy,
+            context: builder.build(),
+        })
     }
 
     pub(super) fn context(&self) -> &SslContext {
@@ -137,25 +151,40 @@ pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
 }
 
 fn certify(builder: &mut SslContextBuilder, spec: &SiteSpec<'_>) -> Result<(), SiteError> {
-    let chain_error = |why: String| SiteError::Chain { host: spec.host.clone(), why };
-    let key_error = |why: String| SiteError::Key { host: spec.host.clone(), why };
+    let chain_error = |why: String| SiteError::Chain {
+        host: spec.host.clone(),
+        why,
+    };
+    let key_error = |why: String| SiteError::Key {
+        host: spec.host.clone(),
+        why,
+    };
     let chain =
         X509::stack_from_pem(spec.chain_pem).map_err(|error| chain_error(error.to_string()))?;
     let mut certificates = chain.into_iter();
-    let leaf = certificates.next().ok_or_else(|| chain_error("no certificate in it".into()))?;
-    let key = PKey::private_key_from_pem(spec.key_pem)
-        .map_err(|error| key_error(error.to_string()))?;
-    let public = leaf.public_key().map_err(|error| chain_error(error.to_string()))?;
+    let leaf = certificates
+        .next()
+        .ok_or_else(|| chain_error("no certificate in it".into()))?;
+    let key =
+        PKey::private_key_from_pem(spec.key_pem).map_err(|error| key_error(error.to_string()))?;
+    let public = leaf
+        .public_key()
+        .map_err(|error| chain_error(error.to_string()))?;
     if !public.public_eq(&key) {
         return Err(key_error("it does not belong to the certificate".into()));
     }
-    let context = |why| SiteError::Context { host: spec.host.clone(), why };
+    let context = |why| SiteError::Context {
+        host: spec.host.clone(),
+        why,
+    };
     builder.set_certificate(&leaf).map_err(context)?;
     for certificate in certificates {
         builder.add_extra_chain_cert(certificate).map_err(context)?;
     }
     builder.set_private_key(&key).map_err(context)?;
-    builder.check_private_key().map_err(|error| key_error(error.to_string()))
+    builder
+        .check_private_key()
+        .map_err(|error| key_error(error.to_string()))
 }
 
 fn finish(

@@ -31,7 +31,9 @@ pub struct Anchor {
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// A host that asks for certificates needs somebody to believe: it fails closed.
-    #[error("the CA set is empty: a host whose mTLS mode is `request` or `require` needs at least one CA")]
+    #[error(
+        "the CA set is empty: a host whose mTLS mode is `request` or `require` needs at least one CA"
+    )]
     Empty,
     /// The bytes are not a certificate.
     #[error("CA {id}: not a certificate: {why}")]
@@ -74,7 +76,9 @@ pub struct Trust {
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("anchors", &self.anchors.len()).finish_non_exhaustive()
+        f.debug_struct("Trust")
+            .field("anchors", &self.anchors.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,7 +105,11 @@ impl Trust {
         let mut fingerprints: Vec<_> = compiled.iter().map(|anchor| anchor.fingerprint).collect();
         fingerprints.sort_unstable();
         let digest = sha256(&fingerprints.concat())?;
-        Ok(Self { anchors: compiled, store: store.build(), digest })
+        Ok(Self {
+            anchors: compiled,
+            store: store.build(),
+            digest,
+        })
     }
 
     /// SHA-256 over the set's certificates, whatever their order. Revocations are not part of it.
@@ -139,7 +147,10 @@ pub(super) fn sha256(bytes: &[u8]) -> Result<[u8; 32], boring::error::ErrorStack
 }
 
 fn readable_issuer(anchor: &Anchor) -> Result<X509, TrustError> {
-    let unreadable = |why: String| TrustError::Unreadable { id: anchor.id.clone(), why };
+    let unreadable = |why: String| TrustError::Unreadable {
+        id: anchor.id.clone(),
+        why,
+    };
     let (rest, parsed) =
         X509Certificate::from_der(&anchor.der).map_err(|error| unreadable(error.to_string()))?;
     if !rest.is_empty() {
@@ -150,14 +161,21 @@ fn readable_issuer(anchor: &Anchor) -> Result<X509, TrustError> {
         subject: parsed.subject().to_string(),
         why,
     };
-    let constraints =
-        parsed.basic_constraints().map_err(|error| unreadable(error.to_string()))?;
+    let constraints = parsed
+        .basic_constraints()
+        .map_err(|error| unreadable(error.to_string()))?;
     if !constraints.is_some_and(|constraints| constraints.value.ca) {
-        return Err(cannot_sign("basicConstraints does not say CA:TRUE (RFC 5280 §4.2.1.9)"));
+        return Err(cannot_sign(
+            "basicConstraints does not say CA:TRUE (RFC 5280 §4.2.1.9)",
+        ));
     }
-    let usage = parsed.key_usage().map_err(|error| unreadable(error.to_string()))?;
+    let usage = parsed
+        .key_usage()
+        .map_err(|error| unreadable(error.to_string()))?;
     if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
-        return Err(cannot_sign("keyUsage lacks keyCertSign (RFC 5280 §4.2.1.3)"));
+        return Err(cannot_sign(
+            "keyUsage lacks keyCertSign (RFC 5280 §4.2.1.3)",
+        ));
     }
     X509::from_der(&anchor.der).map_err(|error| unreadable(error.to_string()))
 }

@@ -93,8 +93,12 @@ pub struct Verdict {
 
 impl Verdict {
     /// No certificate.
-    pub const NONE: Self =
-        Self { presented: false, verified: false, revoked: false, reason: Reason::NotPresented };
+    pub const NONE: Self = Self {
+        presented: false,
+        verified: false,
+        revoked: false,
+        reason: Reason::NotPresented,
+    };
 
     /// Whether a host that requires a certificate lets this client in. On such a host no rule has
     /// to say that revoked certificates are dead.

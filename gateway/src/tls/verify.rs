@@ -27,11 +27,24 @@ pub struct Judgement {
 
 impl Judgement {
     /// No certificate was sent.
-    pub(super) const NONE: Self = Self { verdict: Verdict::NONE, anchor: None, issuer: None };
+    pub(super) const NONE: Self = Self {
+        verdict: Verdict::NONE,
+        anchor: None,
+        issuer: None,
+    };
 
     fn refused(reason: Reason) -> Self {
-        let verdict = Verdict { presented: true, verified: false, revoked: false, reason };
-        Self { verdict, anchor: None, issuer: None }
+        let verdict = Verdict {
+            presented: true,
+            verified: false,
+            revoked: false,
+            reason,
+        };
+        Self {
+            verdict,
+            anchor: None,
+            issuer: None,
+        }
     }
 }
 
@@ -90,7 +103,11 @@ fn verified(
             return Ok(Judgement::refused(weak));
         }
         let fingerprint = sha256(&issuer.to_der()?)?;
-        if let Some(issued_by) = trust.anchors().iter().find(|a| a.fingerprint == fingerprint) {
+        if let Some(issued_by) = trust
+            .anchors()
+            .iter()
+            .find(|a| a.fingerprint == fingerprint)
+        {
             let serial = subject.serial_number().to_bn()?.to_vec();
             revoked |= issued_by.revoked.contains(serial.as_slice());
             anchor = Some(issued_by.id.clone());
@@ -107,9 +124,18 @@ fn verified(
     if anchor.is_none() {
         return Ok(Judgement::refused(Reason::UnknownCa));
     }
-    let reason = if revoked { Reason::Revoked } else { Reason::Verified };
+    let reason = if revoked {
+        Reason::Revoked
+    } else {
+        Reason::Verified
+    };
     Ok(Judgement {
-        verdict: Verdict { presented: true, verified: true, revoked, reason },
+        verdict: Verdict {
+            presented: true,
+            verified: true,
+            revoked,
+            reason,
+        },
         anchor,
         issuer: path.get(1).map(|issuer| (*issuer).to_owned()),
     })
@@ -119,7 +145,10 @@ fn verified(
 fn for_tls_clients(
     parameters: &mut boring::x509::verify::X509VerifyParamRef,
 ) -> Result<(), boring::error::ErrorStack> {
-    #[expect(unsafe_code, reason = "boring has no safe call for the purpose of a verification")]
+    #[expect(
+        unsafe_code,
+        reason = "boring has no safe call for the purpose of a verification"
+    )]
     // SAFETY: `X509_VERIFY_PARAM_set_purpose` wants a live parameter object; the reference is one,
     // borrowed exclusively for the length of the call.
     let done = unsafe {
@@ -128,7 +157,11 @@ fn for_tls_clients(
             boring_sys::X509_PURPOSE_SSL_CLIENT,
         )
     };
-    if done == 1 { Ok(()) } else { Err(boring::error::ErrorStack::get()) }
+    if done == 1 {
+        Ok(())
+    } else {
+        Err(boring::error::ErrorStack::get())
+    }
 }
 
 /// Keys that are too small to be believed or large enough to be an attack on our CPU.
@@ -157,7 +190,11 @@ fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
         | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
         | X509VerifyError::UNABLE_TO_VERIFY_LEAF_SIGNATURE
         | X509VerifyError::CERT_UNTRUSTED => {
-            if signed_itself(leaf) { Reason::SelfSigned } else { Reason::UnknownCa }
+            if signed_itself(leaf) {
+                Reason::SelfSigned
+            } else {
+                Reason::UnknownCa
+            }
         }
         X509VerifyError::CERT_CHAIN_TOO_LONG | X509VerifyError::PATH_LENGTH_EXCEEDED => {
             Reason::PathLength
@@ -189,14 +226,22 @@ fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
 /// BoringSSL calls a certificate self-signed only when its keyUsage lets it sign certificates,
 /// which that of a client need not.
 fn signed_itself(leaf: &X509Ref) -> bool {
-    let same_name = leaf.subject_name().try_cmp(leaf.issuer_name()).is_ok_and(|order| order.is_eq());
-    same_name && leaf.public_key().is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
+    let same_name = leaf
+        .subject_name()
+        .try_cmp(leaf.issuer_name())
+        .is_ok_and(|order| order.is_eq());
+    same_name
+        && leaf
+            .public_key()
+            .is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
 }
 
 /// An extendedKeyUsage is there and does not list clientAuth.
 fn forbids_client_auth(leaf: &X509Ref) -> bool {
     use x509_parser::prelude::{FromDer, X509Certificate};
     let Ok(der) = leaf.to_der() else { return false };
-    let Ok((_, parsed)) = X509Certificate::from_der(&der) else { return false };
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
+        return false;
+    };
     matches!(parsed.extended_key_usage(), Ok(Some(usage)) if !usage.value.client_auth)
 }

@@ -19,7 +19,11 @@ pub struct Wire {
 impl Wire {
     /// Takes the drained incoming buffer, empty, for the ring to fill.
     pub fn take_incoming(&mut self) -> Vec<u8> {
-        debug_assert_eq!(self.position, self.incoming.len(), "ciphertext would be lost");
+        debug_assert_eq!(
+            self.position,
+            self.incoming.len(),
+            "ciphertext would be lost"
+        );
         self.position = 0;
         let mut buffer = std::mem::take(&mut self.incoming);
         buffer.clear();
@@ -72,7 +76,11 @@ impl Read for Wire {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let rest = self.incoming.get(self.position..).unwrap_or_default();
         if rest.is_empty() {
-            return if self.end { Ok(0) } else { Err(io::ErrorKind::WouldBlock.into()) };
+            return if self.end {
+                Ok(0)
+            } else {
+                Err(io::ErrorKind::WouldBlock.into())
+            };
         }
         let count = rest.len().min(into.len());
         let (from, _) = rest.split_at(count);

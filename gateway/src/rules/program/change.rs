@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::index::{count, Builder, Local};
-use super::{Compiled, Input, Part, Program, Role, GONE};
+use super::index::{Builder, Local, count};
+use super::{Compiled, GONE, Input, Part, Program, Role};
 use crate::limits;
 use crate::rules::list::Lists;
 use crate::rules::parser;
@@ -23,14 +23,19 @@ impl Program {
     /// # Errors
     /// The first rule that does not parse or type-check.
     pub fn recompile(&self, rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
-        let Some(index) = &self.base.index else { return Self::compile_with(rules, lists) };
+        let Some(index) = &self.base.index else {
+            return Self::compile_with(rules, lists);
+        };
         if !self.lists.is_same(lists) {
             return Self::compile_with(rules, lists);
         }
         let known = self.recognise(rules);
         let kept = ascending(&known);
         let mut program = Self {
-            base: Part { index: Some(index.clone()), positions: vec![GONE; self.base.positions.len()] },
+            base: Part {
+                index: Some(index.clone()),
+                positions: vec![GONE; self.base.positions.len()],
+            },
             lists: lists.clone(),
             inputs: Vec::with_capacity(rules.len()),
             rules: Vec::with_capacity(rules.len()),
@@ -41,7 +46,10 @@ impl Program {
             let role = Role::of(rule);
             let position = count(program.rules.len());
             if role != Role::Off {
-                program.rules.push(Compiled { id: rule.id.clone(), action: rule.action.clone() });
+                program.rules.push(Compiled {
+                    id: rule.id.clone(),
+                    action: rule.action.clone(),
+                });
             }
             let mut base = None;
             match known {
@@ -53,23 +61,42 @@ impl Program {
                 }
                 Known::Checked => {}
                 Known::Base(_) | Known::New => {
-                    let condition = parser::parse(&rule.expression, Some(lists))
-                        .map_err(|error| RuleError { index: at, message: error.to_string() })?;
+                    let condition =
+                        parser::parse(&rule.expression, Some(lists)).map_err(|error| {
+                            RuleError {
+                                index: at,
+                                message: error.to_string(),
+                            }
+                        })?;
                     if matches!(role, Role::Ends | Role::Reports) {
                         if program.changed.positions.len() >= limits::CHANGED_RULES_MAX {
                             return Self::compile_with(rules, lists);
                         }
-                        builder.add(count(program.changed.positions.len()), role == Role::Reports, &condition);
+                        builder.add(
+                            count(program.changed.positions.len()),
+                            role == Role::Reports,
+                            &condition,
+                        );
                         program.changed.positions.push(position);
                     }
                 }
             }
-            program.inputs.push(Input { id: rule.id.clone(), expression: rule.expression.clone(), role, base });
+            program.inputs.push(Input {
+                id: rule.id.clone(),
+                expression: rule.expression.clone(),
+                role,
+                base,
+            });
         }
         if !program.changed.positions.is_empty() {
             program.changed.index = Some(Arc::new(builder.finish()));
         }
-        let gone = program.base.positions.iter().filter(|position| **position == GONE).count();
+        let gone = program
+            .base
+            .positions
+            .iter()
+            .filter(|position| **position == GONE)
+            .count();
         if gone > limits::CHANGED_RULES_MAX {
             return Self::compile_with(rules, lists);
         }
@@ -81,7 +108,8 @@ impl Program {
         let same = |input: &Input, rule: &Rule| {
             input.role == Role::of(rule)
                 && (Arc::ptr_eq(&input.id, &rule.id) || input.id == rule.id)
-                && (Arc::ptr_eq(&input.expression, &rule.expression) || input.expression == rule.expression)
+                && (Arc::ptr_eq(&input.expression, &rule.expression)
+                    || input.expression == rule.expression)
         };
         let state = |input: &Input| match (input.role, input.base) {
             (Role::Off | Role::Idle, _) => Known::Checked,
@@ -90,12 +118,21 @@ impl Program {
             (_, None) => Known::New,
         };
         // Most changes are in one place: what is before and after needs no look-up.
-        let front = self.inputs.iter().zip(rules).take_while(|(input, rule)| same(input, rule)).count();
+        let front = self
+            .inputs
+            .iter()
+            .zip(rules)
+            .take_while(|(input, rule)| same(input, rule))
+            .count();
         let most = self.inputs.len().min(rules.len()) - front;
         let pairs = self.inputs.iter().rev().zip(rules.iter().rev()).take(most);
         let back = pairs.take_while(|(input, rule)| same(input, rule)).count();
-        let middle = self.inputs.get(front..self.inputs.len() - back).unwrap_or_default();
-        let by_id: HashMap<&str, &Input, RandomState> = middle.iter().map(|input| (&*input.id, input)).collect();
+        let middle = self
+            .inputs
+            .get(front..self.inputs.len() - back)
+            .unwrap_or_default();
+        let by_id: HashMap<&str, &Input, RandomState> =
+            middle.iter().map(|input| (&*input.id, input)).collect();
         let tail = rules.len() - back;
         let old_tail = self.inputs.len() - back;
         rules
@@ -107,7 +144,10 @@ impl Program {
                 } else if at >= tail {
                     self.inputs.get(old_tail + (at - tail))
                 } else {
-                    by_id.get(&*rule.id).copied().filter(|input| same(input, rule))
+                    by_id
+                        .get(&*rule.id)
+                        .copied()
+                        .filter(|input| same(input, rule))
                 };
                 input.map_or(Known::New, state)
             })
@@ -140,7 +180,10 @@ fn ascending(known: &[Known]) -> Vec<bool> {
             _ => ends.partition_point(|(end, _)| end < local),
         };
         if let Some(slot) = before.get_mut(at) {
-            *slot = length.checked_sub(1).and_then(|shorter| ends.get(shorter)).map(|(_, at)| *at);
+            *slot = length
+                .checked_sub(1)
+                .and_then(|shorter| ends.get(shorter))
+                .map(|(_, at)| *at);
         }
         match ends.get_mut(length) {
             Some(end) => *end = (*local, at),
@@ -172,9 +215,19 @@ mod tests {
         ] {
             let known: Vec<Known> = locals.into_iter().map(Known::Base).collect();
             let kept = ascending(&known);
-            assert_eq!(kept.iter().filter(|k| **k).count(), expected.iter().filter(|k: &&bool| **k).count());
-            let run: Vec<_> = known.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(known, _)| *known).collect();
-            let ordered = run.windows(2).all(|pair| matches!(pair, [Known::Base(a), Known::Base(b)] if a < b));
+            assert_eq!(
+                kept.iter().filter(|k| **k).count(),
+                expected.iter().filter(|k: &&bool| **k).count()
+            );
+            let run: Vec<_> = known
+                .iter()
+                .zip(&kept)
+                .filter(|(_, kept)| **kept)
+                .map(|(known, _)| *known)
+                .collect();
+            let ordered = run
+                .windows(2)
+                .all(|pair| matches!(pair, [Known::Base(a), Known::Base(b)] if a < b));
             assert!(ordered, "{run:?}");
         }
     }

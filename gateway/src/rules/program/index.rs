@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 
-use super::normal::{terms, Literal};
-use super::subject::{question, Class, Subject};
+use super::normal::{Literal, terms};
+use super::subject::{Class, Subject, question};
 use super::table::{Key, Table};
 use super::vector::{Arena, Vector};
 use crate::limits;
@@ -96,7 +96,9 @@ impl Index {
 
     /// Bytes of the vectors and their entries, for figures.
     pub(super) fn vector_bytes(&self) -> usize {
-        self.arena.bytes() + self.entries.capacity() * size_of::<Entry>() + self.key_starts.capacity() * 4
+        self.arena.bytes()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.key_starts.capacity() * 4
     }
 }
 
@@ -105,7 +107,11 @@ impl Group {
     pub(super) fn residual(&self, term: u32) -> &[u32] {
         let at = term as usize;
         let start = self.residual_starts.get(at).copied().unwrap_or_default() as usize;
-        let end = self.residual_starts.get(at + 1).copied().unwrap_or_default() as usize;
+        let end = self
+            .residual_starts
+            .get(at + 1)
+            .copied()
+            .unwrap_or_default() as usize;
         self.residual.get(start..end).unwrap_or_default()
     }
 }
@@ -149,7 +155,12 @@ impl Builder {
             for literal in term {
                 match self.place(&literal) {
                     Some((spec, keys, exact)) if placed.iter().all(|other| other.spec != spec) => {
-                        placed.push(Placed { spec, keys, literal, exact });
+                        placed.push(Placed {
+                            spec,
+                            keys,
+                            literal,
+                            exact,
+                        });
                     }
                     _ => residual.push(self.atom(literal)),
                 }
@@ -165,7 +176,9 @@ impl Builder {
     }
 
     fn append(&mut self, group: u32, rule: Local, placed: &[Placed], residual: &[u32]) {
-        let Some(group) = self.group_list.get_mut(group as usize) else { return };
+        let Some(group) = self.group_list.get_mut(group as usize) else {
+            return;
+        };
         let term = count(group.rules.len());
         group.rules.push(rule);
         if !residual.is_empty() && group.residual_starts.is_empty() {
@@ -177,7 +190,8 @@ impl Builder {
             group.residual_starts.push(count(group.residual.len()));
         }
         for (one, column) in placed.iter().zip(&group.columns) {
-            self.triples.extend(one.keys.iter().map(|key| (*key, column.slot, term)));
+            self.triples
+                .extend(one.keys.iter().map(|key| (*key, column.slot, term)));
         }
     }
 
@@ -193,24 +207,34 @@ impl Builder {
             None if self.asked.len() >= limits::INDEX_SUBJECTS_MAX => return None,
             None => {
                 let number = count(self.asked.len());
-                self.asked.push(Asked { subject: question.subject.clone(), lifetime, tables: Vec::new() });
+                self.asked.push(Asked {
+                    subject: question.subject.clone(),
+                    lifetime,
+                    tables: Vec::new(),
+                });
                 self.subjects.insert(question.subject, number);
                 number
             }
         };
-        let table = *self.tables.entry((subject, question.class)).or_insert_with(|| {
-            let number = count(self.built.len());
-            self.built.push(Table::new(question.class));
-            self.table_of_subject.push(subject);
-            if let Some(asked) = self.asked.get_mut(subject as usize) {
-                asked.tables.push(number);
-            }
-            number
-        });
-        let spec = *self.specs.entry((table, question.negative)).or_insert_with(|| {
-            self.spec_list.push((table, question.negative));
-            count(self.spec_list.len() - 1)
-        });
+        let table = *self
+            .tables
+            .entry((subject, question.class))
+            .or_insert_with(|| {
+                let number = count(self.built.len());
+                self.built.push(Table::new(question.class));
+                self.table_of_subject.push(subject);
+                if let Some(asked) = self.asked.get_mut(subject as usize) {
+                    asked.tables.push(number);
+                }
+                number
+            });
+        let spec = *self
+            .specs
+            .entry((table, question.negative))
+            .or_insert_with(|| {
+                self.spec_list.push((table, question.negative));
+                count(self.spec_list.len() - 1)
+            });
         let table = self.built.get_mut(table as usize)?;
         let mut keys = Vec::with_capacity(question.keys.len());
         for key in &question.keys {
@@ -230,7 +254,12 @@ impl Builder {
 
     /// The group of a term. When there are too many groups, only the most telling column is kept.
     fn group(&mut self, reports: bool, placed: &mut Vec<Placed>, residual: &mut Vec<u32>) -> u32 {
-        let signature = |placed: &[Placed]| (reports, placed.iter().map(|one| one.spec).collect::<Vec<_>>());
+        let signature = |placed: &[Placed]| {
+            (
+                reports,
+                placed.iter().map(|one| one.spec).collect::<Vec<_>>(),
+            )
+        };
         if let Some(known) = self.groups.get(&signature(placed)) {
             return *known;
         }
@@ -239,8 +268,13 @@ impl Builder {
                 Some((_, true)) | None => 0,
                 Some((table, false)) => self.built.get(*table as usize).map_or(0, Table::len) + 1,
             };
-            let best = placed.iter().max_by_key(|one| telling(one)).map(|one| one.spec);
-            let (kept, dropped) = std::mem::take(placed).into_iter().partition(|one| Some(one.spec) == best);
+            let best = placed
+                .iter()
+                .max_by_key(|one| telling(one))
+                .map(|one| one.spec);
+            let (kept, dropped) = std::mem::take(placed)
+                .into_iter()
+                .partition(|one| Some(one.spec) == best);
             *placed = kept;
             for one in dropped {
                 let atom = self.atom(one.literal);
@@ -251,13 +285,36 @@ impl Builder {
             }
         }
         let number = count(self.group_list.len());
-        let mut group = Group { reports, ..Group::default() };
+        let mut group = Group {
+            reports,
+            ..Group::default()
+        };
         for one in placed.iter() {
-            let (table, negative) = self.spec_list.get(one.spec as usize).copied().unwrap_or_default();
-            let subject = self.table_of_subject.get(table as usize).copied().unwrap_or_default();
-            let class = self.built.get(table as usize).map_or(Class::Exact, |table| table.class);
-            let lifetime = self.asked.get(subject as usize).map_or(Lifetime::Request, |asked| asked.lifetime);
-            group.columns.push(Column { slot: self.columns, subject, negative, lifetime, class });
+            let (table, negative) = self
+                .spec_list
+                .get(one.spec as usize)
+                .copied()
+                .unwrap_or_default();
+            let subject = self
+                .table_of_subject
+                .get(table as usize)
+                .copied()
+                .unwrap_or_default();
+            let class = self
+                .built
+                .get(table as usize)
+                .map_or(Class::Exact, |table| table.class);
+            let lifetime = self
+                .asked
+                .get(subject as usize)
+                .map_or(Lifetime::Request, |asked| asked.lifetime);
+            group.columns.push(Column {
+                slot: self.columns,
+                subject,
+                negative,
+                lifetime,
+                class,
+            });
             self.columns += 1;
         }
         self.groups.insert(signature(placed), number);
@@ -283,13 +340,18 @@ impl Builder {
         let mut key_starts: Vec<u32> = Vec::with_capacity(self.keys as usize + 1);
         let mut set = Vec::new();
         for one in self.triples.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
-            let Some((key, column, _)) = one.first().copied() else { continue };
+            let Some((key, column, _)) = one.first().copied() else {
+                continue;
+            };
             while key_starts.len() <= key as usize {
                 key_starts.push(count(entries.len()));
             }
             set.clear();
             set.extend(one.iter().map(|(_, _, term)| *term));
-            let terms = terms_of_column.get(column as usize).copied().unwrap_or_default();
+            let terms = terms_of_column
+                .get(column as usize)
+                .copied()
+                .unwrap_or_default();
             if let Some(vector) = arena.keep(&set, terms) {
                 entries.push(Entry { column, vector });
             }
@@ -308,9 +370,16 @@ impl Builder {
             group.residual_starts.shrink_to_fit();
             // What is looked up once per connection, or is a plain look-up, comes first: a group
             // is given up at the first column that nothing satisfies.
-            group.columns.sort_by_key(|column| (column.negative, column.lifetime == Lifetime::Request, column.class));
+            group.columns.sort_by_key(|column| {
+                (
+                    column.negative,
+                    column.lifetime == Lifetime::Request,
+                    column.class,
+                )
+            });
         }
-        self.group_list.sort_by_key(|group| (group.reports, group.rules.first().copied()));
+        self.group_list
+            .sort_by_key(|group| (group.reports, group.rules.first().copied()));
         let mut atoms: Vec<_> = self.atoms.into_iter().collect();
         atoms.sort_unstable_by_key(|(_, number)| *number);
         Index {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::index::{count, Index};
+use super::index::{Index, count};
 use super::scan::Run;
 use crate::limits;
 use crate::rules::field::Lifetime;
@@ -32,9 +32,16 @@ pub(super) struct Live {
 
 impl Judged {
     /// Makes the judgement be of this index and certificate, and `run` know the entries.
-    pub(super) fn refresh<'a>(slot: &mut Option<Self>, index: &'a Index, run: &mut Run, facts: &Facts<'a>) {
+    pub(super) fn refresh<'a>(
+        slot: &mut Option<Self>,
+        index: &'a Index,
+        run: &mut Run,
+        facts: &Facts<'a>,
+    ) {
         let client = &facts.connection.client;
-        let known = slot.as_ref().filter(|known| known.identity == index.identity && Arc::ptr_eq(&known.client, client));
+        let known = slot
+            .as_ref()
+            .filter(|known| known.identity == index.identity && Arc::ptr_eq(&known.client, client));
         if let Some(known) = known {
             run.remember(index, &known.entries);
             return;
@@ -44,17 +51,29 @@ impl Judged {
                 run.look_up(index, count(number), facts);
             }
         }
-        let live = index.groups.iter().enumerate().filter_map(|(number, group)| {
-            if !run.satisfies(group, Lifetime::Connection) {
-                return None;
-            }
-            let combined = run.combine(index, group, limits::CONNECTION_TERMS_MAX);
-            if combined.as_ref().is_some_and(Vec::is_empty) {
-                return None;
-            }
-            Some(Live { group: count(number), combined: combined.map(Into::into) })
-        });
+        let live = index
+            .groups
+            .iter()
+            .enumerate()
+            .filter_map(|(number, group)| {
+                if !run.satisfies(group, Lifetime::Connection) {
+                    return None;
+                }
+                let combined = run.combine(index, group, limits::CONNECTION_TERMS_MAX);
+                if combined.as_ref().is_some_and(Vec::is_empty) {
+                    return None;
+                }
+                Some(Live {
+                    group: count(number),
+                    combined: combined.map(Into::into),
+                })
+            });
         let live = live.collect();
-        *slot = Some(Self { identity: index.identity, client: client.clone(), entries: run.slots.all().collect(), live });
+        *slot = Some(Self {
+            identity: index.identity,
+            client: client.clone(),
+            entries: run.slots.all().collect(),
+            live,
+        });
     }
 }

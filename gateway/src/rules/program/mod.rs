@@ -22,7 +22,7 @@ use std::sync::{Arc, OnceLock};
 pub(crate) use judged::Judged;
 pub(crate) use scan::Run;
 
-use self::index::{count, Builder, Index, Local};
+use self::index::{Builder, Index, Local, count};
 use super::list::Lists;
 use super::parser;
 use super::read::Facts;
@@ -117,15 +117,24 @@ impl Program {
     /// # Errors
     /// The first rule that does not parse or type-check, disabled ones too.
     pub fn compile_with(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
-        let mut program = Self { lists: lists.clone(), ..Self::default() };
+        let mut program = Self {
+            lists: lists.clone(),
+            ..Self::default()
+        };
         let mut builder = Builder::default();
         for (index, rule) in rules.iter().enumerate() {
-            let condition = parser::parse(&rule.expression, Some(lists))
-                .map_err(|error| RuleError { index, message: error.to_string() })?;
+            let condition =
+                parser::parse(&rule.expression, Some(lists)).map_err(|error| RuleError {
+                    index,
+                    message: error.to_string(),
+                })?;
             let role = Role::of(rule);
             let position = count(program.rules.len());
             if role != Role::Off {
-                program.rules.push(Compiled { id: rule.id.clone(), action: rule.action.clone() });
+                program.rules.push(Compiled {
+                    id: rule.id.clone(),
+                    action: rule.action.clone(),
+                });
             }
             let mut base = None;
             if matches!(role, Role::Ends | Role::Reports) {
@@ -134,7 +143,12 @@ impl Program {
                 program.base.positions.push(position);
                 base = Some(local);
             }
-            program.inputs.push(Input { id: rule.id.clone(), expression: rule.expression.clone(), role, base });
+            program.inputs.push(Input {
+                id: rule.id.clone(),
+                expression: rule.expression.clone(),
+                role,
+                base,
+            });
         }
         program.base.index = Some(Arc::new(builder.finish()));
         Ok(program)
@@ -160,7 +174,9 @@ impl Program {
         *self.reads_client_hello.get_or_init(|| {
             let texts = self.inputs.iter().filter(|input| input.role != Role::Off);
             texts.into_iter().any(|input| {
-                HELLO_FIELDS.iter().any(|field| input.expression.contains(field))
+                HELLO_FIELDS
+                    .iter()
+                    .any(|field| input.expression.contains(field))
             })
         })
     }
@@ -169,7 +185,11 @@ impl Program {
     #[must_use]
     pub fn vector_bytes(&self) -> usize {
         let parts = [&self.base, &self.changed];
-        parts.iter().filter_map(|part| part.index.as_ref()).map(|index| index.vector_bytes()).sum()
+        parts
+            .iter()
+            .filter_map(|part| part.index.as_ref())
+            .map(|index| index.vector_bytes())
+            .sum()
     }
 }
 
@@ -190,13 +210,24 @@ pub(super) fn first<'p>(
     runs: &mut Runs,
     logged: &mut dyn FnMut(&'p str),
 ) -> Option<(&'p str, &'p Action)> {
-    let Runs { base, changed, reported } = runs;
+    let Runs {
+        base,
+        changed,
+        reported,
+    } = runs;
     reported.clear();
     let mut end = GONE;
-    let judged = if remembers { facts.state.judged() } else { Default::default() };
+    let judged = if remembers {
+        facts.state.judged()
+    } else {
+        Default::default()
+    };
     let mut judged = judged;
     let [judged_base, judged_changed] = &mut judged;
-    let mut parts = [(&program.base, base, judged_base), (&program.changed, changed, judged_changed)];
+    let mut parts = [
+        (&program.base, base, judged_base),
+        (&program.changed, changed, judged_changed),
+    ];
     for (part, run, judged) in &mut parts {
         if let Some(index) = &part.index {
             run.begin(index);
@@ -216,7 +247,10 @@ pub(super) fn first<'p>(
     }
     reported.sort_unstable();
     reported.dedup();
-    for rule in reported.iter().filter_map(|position| program.rules.get(*position as usize)) {
+    for rule in reported
+        .iter()
+        .filter_map(|position| program.rules.get(*position as usize))
+    {
         logged(&rule.id);
     }
     let rule = program.rules.get(end as usize)?;
@@ -230,12 +264,21 @@ impl Part {
         judged: Option<&'i Judged>,
         reports: bool,
     ) -> impl Iterator<Item = (&'i index::Group, Option<&'i [u32]>)> {
-        let live = judged.map(|judged| judged.live.iter()).into_iter().flatten().filter_map(|live: &Live| {
-            let group = index.groups.get(live.group as usize)?;
-            Some((group, live.combined.as_deref()))
-        });
-        let all = judged.is_none().then(|| index.groups.iter().map(|group| (group, None))).into_iter().flatten();
-        live.chain(all).filter(move |(group, _)| group.reports == reports)
+        let live = judged
+            .map(|judged| judged.live.iter())
+            .into_iter()
+            .flatten()
+            .filter_map(|live: &Live| {
+                let group = index.groups.get(live.group as usize)?;
+                Some((group, live.combined.as_deref()))
+            });
+        let all = judged
+            .is_none()
+            .then(|| index.groups.iter().map(|group| (group, None)))
+            .into_iter()
+            .flatten();
+        live.chain(all)
+            .filter(move |(group, _)| group.reports == reports)
     }
 
     /// The local number from which positions are at or beyond `end`.
@@ -244,7 +287,10 @@ impl Part {
             return Local::MAX;
         }
         // Those that are gone stand for nothing: the first one that is there and beyond decides.
-        let beyond = self.positions.iter().position(|position| *position != GONE && *position >= end);
+        let beyond = self
+            .positions
+            .iter()
+            .position(|position| *position != GONE && *position >= end);
         beyond.map_or(Local::MAX, count)
     }
 
@@ -264,16 +310,21 @@ impl Part {
             if group.rules.first().is_none_or(|first| *first >= bound) {
                 break;
             }
-            run.scan(index, group, combined, facts, bound, &mut |local| {
-                match self.positions.get(local as usize) {
+            run.scan(
+                index,
+                group,
+                combined,
+                facts,
+                bound,
+                &mut |local| match self.positions.get(local as usize) {
                     Some(position) if *position != GONE => {
                         end = *position;
                         bound = local;
                         ControlFlow::Break(())
                     }
                     _ => ControlFlow::Continue(()),
-                }
-            });
+                },
+            );
         }
         end
     }

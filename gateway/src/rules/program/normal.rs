@@ -21,7 +21,12 @@ pub(super) fn terms(condition: &Condition) -> Vec<Vec<Literal>> {
 }
 
 fn normal(condition: &Condition, negative: bool) -> Vec<Vec<Literal>> {
-    let opaque = || vec![vec![Literal { condition: condition.clone(), negative }]];
+    let opaque = || {
+        vec![vec![Literal {
+            condition: condition.clone(),
+            negative,
+        }]]
+    };
     match (condition, negative) {
         (Condition::Constant(value), _) if *value == negative => Vec::new(),
         (Condition::Constant(_), _) => vec![Vec::new()],
@@ -47,13 +52,20 @@ fn product(parts: &[Condition], negative: bool) -> Vec<Vec<Literal>> {
     for part in parts {
         let mut choices = normal(part, negative);
         if terms.len() * choices.len() > limits::RULE_TERMS_MAX {
-            choices = vec![vec![Literal { condition: part.clone(), negative }]];
+            choices = vec![vec![Literal {
+                condition: part.clone(),
+                negative,
+            }]];
         }
         match choices.as_slice() {
-            [only] => terms.iter_mut().for_each(|term| term.extend_from_slice(only)),
+            [only] => terms
+                .iter_mut()
+                .for_each(|term| term.extend_from_slice(only)),
             choices => {
                 let combined = terms.iter().flat_map(|term| {
-                    choices.iter().map(move |choice| [term.as_slice(), choice.as_slice()].concat())
+                    choices
+                        .iter()
+                        .map(move |choice| [term.as_slice(), choice.as_slice()].concat())
                 });
                 terms = combined.collect();
             }
@@ -71,7 +83,11 @@ mod tests {
         let terms = terms(&parse(text, None).unwrap());
         let shown: Vec<Vec<String>> = terms
             .iter()
-            .map(|term| term.iter().map(|l| format!("{}{}", if l.negative { "!" } else { "" }, l.condition)).collect())
+            .map(|term| {
+                term.iter()
+                    .map(|l| format!("{}{}", if l.negative { "!" } else { "" }, l.condition))
+                    .collect()
+            })
             .collect();
         assert_eq!(shown, expected, "{text}");
     }
@@ -82,13 +98,25 @@ mod tests {
         check("false", &[]);
         check("ssl", &[&["ssl"]]);
         check("not not ssl", &[&["ssl"]]);
-        check("not (ssl and cf.edge.client_tcp)", &[&["!ssl"], &["!cf.edge.client_tcp"]]);
-        check("not (ssl or cf.edge.client_tcp)", &[&["!ssl", "!cf.edge.client_tcp"]]);
+        check(
+            "not (ssl and cf.edge.client_tcp)",
+            &[&["!ssl"], &["!cf.edge.client_tcp"]],
+        );
+        check(
+            "not (ssl or cf.edge.client_tcp)",
+            &[&["!ssl", "!cf.edge.client_tcp"]],
+        );
         check(
             "ssl and (cf.edge.client_tcp or not http.request.headers.truncated)",
-            &[&["ssl", "cf.edge.client_tcp"], &["ssl", "!http.request.headers.truncated"]],
+            &[
+                &["ssl", "cf.edge.client_tcp"],
+                &["ssl", "!http.request.headers.truncated"],
+            ],
         );
-        check("ssl xor cf.edge.client_tcp", &[&["ssl xor cf.edge.client_tcp"]]);
+        check(
+            "ssl xor cf.edge.client_tcp",
+            &[&["ssl xor cf.edge.client_tcp"]],
+        );
     }
 
     #[test]
@@ -97,7 +125,13 @@ mod tests {
         let text = vec![pair; 20].join(" and ");
         let terms = terms(&parse(&text, None).unwrap());
         assert!(terms.len() <= limits::RULE_TERMS_MAX, "{}", terms.len());
-        let opaque = terms[0].iter().filter(|l| matches!(l.condition, Condition::Or(_))).count();
-        assert_eq!(opaque, 15, "five pairs multiply to 32 terms, the rest stays");
+        let opaque = terms[0]
+            .iter()
+            .filter(|l| matches!(l.condition, Condition::Or(_)))
+            .count();
+        assert_eq!(
+            opaque, 15,
+            "five pairs multiply to 32 terms, the rest stays"
+        );
     }
 }

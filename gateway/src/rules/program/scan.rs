@@ -9,9 +9,9 @@ use std::ops::ControlFlow;
 
 use super::index::{Column, Entry, Group, Index, Local};
 use super::simd;
-use super::subject::{Subject, FALSE, TRUE};
+use super::subject::{FALSE, Subject, TRUE};
 use super::table::Key;
-use super::vector::{words, Vector, WORD};
+use super::vector::{Vector, WORD, words};
 use crate::rules::field::Lifetime;
 use crate::rules::read::Facts;
 use crate::rules::value::{Scratch, Value};
@@ -68,12 +68,24 @@ impl Slots {
     }
 
     pub(super) fn attach_entry(&mut self, index: &Index, number: u32, epoch: u64) {
-        let Some(entry) = index.entry(number) else { return };
-        let Some(head) = self.heads.get_mut(entry.column as usize) else { return };
+        let Some(entry) = index.entry(number) else {
+            return;
+        };
+        let Some(head) = self.heads.get_mut(entry.column as usize) else {
+            return;
+        };
         if head.stamp != epoch {
-            *head = Head { stamp: epoch, link: NONE, terms: 0, links: 0 };
+            *head = Head {
+                stamp: epoch,
+                link: NONE,
+                terms: 0,
+                links: 0,
+            };
         }
-        let link = Link { entry: number, next: head.link };
+        let link = Link {
+            entry: number,
+            next: head.link,
+        };
         head.link = super::index::count(self.links.len());
         head.terms = head.terms.saturating_add(entry.vector.count);
         head.links += 1;
@@ -81,7 +93,10 @@ impl Slots {
     }
 
     fn head(&self, column: Column, epoch: u64) -> Option<Head> {
-        self.heads.get(column.slot as usize).copied().filter(|head| head.stamp == epoch)
+        self.heads
+            .get(column.slot as usize)
+            .copied()
+            .filter(|head| head.stamp == epoch)
     }
 
     fn entries<'s>(&'s self, index: &'s Index, head: Head) -> impl Iterator<Item = Entry> + 's {
@@ -94,7 +109,8 @@ impl Slots {
     }
 
     fn has(&self, index: &Index, head: Head, term: u32) -> bool {
-        self.entries(index, head).any(|entry| index.arena.has(entry.vector, term))
+        self.entries(index, head)
+            .any(|entry| index.arena.has(entry.vector, term))
     }
 
     /// Every entry that was attached.
@@ -136,12 +152,16 @@ impl Run {
     /// Looks a subject up, unless that has been done.
     pub(super) fn look_up<'a>(&mut self, index: &'a Index, subject: u32, facts: &Facts<'a>) {
         let epoch = self.epoch;
-        let Some(stamp) = self.looked_up.get_mut(subject as usize) else { return };
+        let Some(stamp) = self.looked_up.get_mut(subject as usize) else {
+            return;
+        };
         if *stamp == epoch {
             return;
         }
         *stamp = epoch;
-        let Some(asked) = index.subjects.get(subject as usize) else { return };
+        let Some(asked) = index.subjects.get(subject as usize) else {
+            return;
+        };
         let slots = &mut self.slots;
         let mut attach = |scratch: &Scratch, value: Value<'_>| {
             for table in &asked.tables {
@@ -173,8 +193,13 @@ impl Run {
 
     /// Whether all columns of that lifetime can be satisfied.
     pub(super) fn satisfies(&self, group: &Group, lifetime: Lifetime) -> bool {
-        let columns = group.columns.iter().filter(|column| column.lifetime == lifetime && !column.negative);
-        columns.copied().all(|column| self.slots.head(column, self.epoch).is_some())
+        let columns = group
+            .columns
+            .iter()
+            .filter(|column| column.lifetime == lifetime && !column.negative);
+        columns
+            .copied()
+            .all(|column| self.slots.head(column, self.epoch).is_some())
     }
 
     /// Shows the rules below `bound` of a group whose term matches, ascending, until told to stop.
@@ -196,7 +221,9 @@ impl Run {
             if column.negative {
                 continue;
             }
-            let Some(head) = self.slots.head(*column, self.epoch) else { return };
+            let Some(head) = self.slots.head(*column, self.epoch) else {
+                return;
+            };
             if driver.is_none_or(|smallest| head.terms < smallest.terms) {
                 driver = Some(head);
             }
@@ -221,7 +248,15 @@ impl Run {
                 if let Some(combined) = combined {
                     candidates.retain(|term| combined.binary_search(term).is_ok());
                 }
-                self.try_each(index, group, &candidates, combined.is_some(), facts, bound, visit);
+                self.try_each(
+                    index,
+                    group,
+                    &candidates,
+                    combined.is_some(),
+                    facts,
+                    bound,
+                    visit,
+                );
             }
             _ => self.try_words(index, group, facts, bound, visit),
         }
@@ -256,7 +291,14 @@ impl Run {
         visit: &mut dyn FnMut(Local) -> ControlFlow<()>,
     ) {
         for term in candidates {
-            let Some(rule) = group.rules.get(*term as usize).copied().filter(|rule| *rule < bound) else { return };
+            let Some(rule) = group
+                .rules
+                .get(*term as usize)
+                .copied()
+                .filter(|rule| *rule < bound)
+            else {
+                return;
+            };
             let fits = group.columns.iter().all(|column| {
                 if combined && column.lifetime == Lifetime::Connection {
                     return true;
@@ -283,11 +325,18 @@ impl Run {
         let mut left = [0; CHUNK];
         let mut union = [0; CHUNK];
         for first in (0..words(terms)).step_by(CHUNK) {
-            if group.rules.get(first * WORD).is_none_or(|rule| *rule >= bound) {
+            if group
+                .rules
+                .get(first * WORD)
+                .is_none_or(|rule| *rule >= bound)
+            {
                 return;
             }
             let length = CHUNK.min(words(terms) - first);
-            let (Some(left), Some(union)) = (left.get_mut(..length), union.get_mut(..length)) else { return };
+            let (Some(left), Some(union)) = (left.get_mut(..length), union.get_mut(..length))
+            else {
+                return;
+            };
             left.fill(u64::MAX);
             for column in &group.columns {
                 let head = self.slots.head(*column, self.epoch);
@@ -325,7 +374,11 @@ impl Run {
                     let term = super::index::count((first + at) * WORD) + word.trailing_zeros();
                     word &= word - 1;
                     // Also where the last word has bits beyond the last term.
-                    let rule = group.rules.get(term as usize).copied().filter(|rule| *rule < bound);
+                    let rule = group
+                        .rules
+                        .get(term as usize)
+                        .copied()
+                        .filter(|rule| *rule < bound);
                     let Some(rule) = rule else { return };
                     if self.residual_holds(index, group, term, facts) && visit(rule).is_break() {
                         return;
@@ -335,12 +388,23 @@ impl Run {
         }
     }
 
-    fn residual_holds<'a>(&mut self, index: &'a Index, group: &'a Group, term: u32, facts: &Facts<'a>) -> bool {
+    fn residual_holds<'a>(
+        &mut self,
+        index: &'a Index,
+        group: &'a Group,
+        term: u32,
+        facts: &Facts<'a>,
+    ) -> bool {
         group.residual(term).iter().all(|literal| {
             let (atom, negative) = ((literal / 2) as usize, literal % 2 == 1);
-            let Some(memo) = self.memo.get_mut(atom) else { return false };
+            let Some(memo) = self.memo.get_mut(atom) else {
+                return false;
+            };
             if *memo / 2 != self.epoch {
-                let holds = index.atoms.get(atom).is_some_and(|atom| atom.holds(facts, &mut self.scratch));
+                let holds = index
+                    .atoms
+                    .get(atom)
+                    .is_some_and(|atom| atom.holds(facts, &mut self.scratch));
                 *memo = self.epoch * 2 + u64::from(holds);
             }
             (*memo % 2 == 1) != negative
@@ -349,8 +413,15 @@ impl Run {
 
     /// What the columns of the connection have in common, when that is at most `most` terms.
     pub(super) fn combine(&self, index: &Index, group: &Group, most: usize) -> Option<Vec<u32>> {
-        let columns = || group.columns.iter().filter(|column| column.lifetime == Lifetime::Connection);
-        let heads = columns().filter(|column| !column.negative).filter_map(|c| self.slots.head(*c, self.epoch));
+        let columns = || {
+            group
+                .columns
+                .iter()
+                .filter(|column| column.lifetime == Lifetime::Connection)
+        };
+        let heads = columns()
+            .filter(|column| !column.negative)
+            .filter_map(|c| self.slots.head(*c, self.epoch));
         let driver = heads.min_by_key(|head| head.terms)?;
         if driver.terms as usize > most {
             return None;

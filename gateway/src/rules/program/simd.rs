@@ -69,13 +69,23 @@ mod tests {
     #[test]
     fn all_lengths_are_combined_alike() {
         for length in 0..70_u64 {
-            let left: Vec<u64> = (0..length).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
-            let right: Vec<u64> = (0..length).map(|n| n.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)).collect();
+            let left: Vec<u64> = (0..length)
+                .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+                .collect();
+            let right: Vec<u64> = (0..length)
+                .map(|n| n.wrapping_mul(0xc2b2_ae3d_27d4_eb4f))
+                .collect();
             let expected = |combine: fn(u64, u64) -> u64| -> Vec<u64> {
-                left.iter().zip(&right).map(|(l, r)| combine(*l, *r)).collect()
+                left.iter()
+                    .zip(&right)
+                    .map(|(l, r)| combine(*l, *r))
+                    .collect()
             };
             for (combine, plain) in [
-                (super::and as fn(&mut [u64], &[u64]), (|l, r| l & r) as fn(u64, u64) -> u64),
+                (
+                    super::and as fn(&mut [u64], &[u64]),
+                    (|l, r| l & r) as fn(u64, u64) -> u64,
+                ),
                 (super::or, |l, r| l | r),
                 (super::and_not, |l, r| l & !r),
             ] {

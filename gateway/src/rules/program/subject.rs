@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use super::normal::Literal;
 use crate::limits;
 use crate::rules::ast::{
-    Argument, Array, Call, Condition, IpItem, Literal as Constant, Pattern, Quantifier, Relation, Scalar, Set, Test,
+    Argument, Array, Call, Condition, IpItem, Literal as Constant, Pattern, Quantifier, Relation,
+    Scalar, Set, Test,
 };
 use crate::rules::field::{Field, Lifetime};
 use crate::rules::function::Function;
@@ -75,7 +76,9 @@ pub(super) fn question(literal: &Literal) -> Option<Question> {
 fn indexed(literal: &Literal) -> Option<Question> {
     let (mut question, flipped) = match &literal.condition {
         Condition::Truth(scalar) => truth(scalar, Subject::Scalar)?,
-        Condition::Compare(scalar, test) => compare(scalar, test, Subject::Scalar, !may_be_missing(scalar))?,
+        Condition::Compare(scalar, test) => {
+            compare(scalar, test, Subject::Scalar, !may_be_missing(scalar))?
+        }
         Condition::Quantified(Quantifier::Any, array, inner) => {
             let subject = |scalar: Scalar| match scalar {
                 Scalar::Call(call) => Subject::Any(Array::Each(Box::new(array.clone()), call)),
@@ -97,8 +100,13 @@ fn indexed(literal: &Literal) -> Option<Question> {
     }
     // A Boolean that is always there is true or false: "not true" is "false".
     let always = matches!(&question.subject, Subject::Scalar(scalar) if !may_be_missing(scalar));
-    if question.negative && always && question.class == Class::Exact && question.keys == [TRUE.into()] {
-        let boolean = matches!(&question.subject, Subject::Scalar(scalar) if scalar.kind() == Kind::Boolean);
+    if question.negative
+        && always
+        && question.class == Class::Exact
+        && question.keys == [TRUE.into()]
+    {
+        let boolean =
+            matches!(&question.subject, Subject::Scalar(scalar) if scalar.kind() == Kind::Boolean);
         if boolean {
             question.keys = vec![FALSE.into()];
             question.negative = false;
@@ -123,7 +131,16 @@ fn connection_condition(literal: &Literal) -> Option<Question> {
 }
 
 fn found(subject: Subject, class: Class, keys: Vec<Box<[u8]>>) -> (Question, bool) {
-    (Question { subject, class, keys, negative: false, exact: true }, false)
+    (
+        Question {
+            subject,
+            class,
+            keys,
+            negative: false,
+            exact: true,
+        },
+        false,
+    )
 }
 
 fn truth(scalar: &Scalar, subject: impl Fn(Scalar) -> Subject) -> Option<(Question, bool)> {
@@ -132,14 +149,24 @@ fn truth(scalar: &Scalar, subject: impl Fn(Scalar) -> Subject) -> Option<(Questi
             match call.function {
                 Function::StartsWith => Class::Prefix,
                 Function::EndsWith => Class::Suffix,
-                _ => return Some(found(subject(scalar.clone()), Class::Exact, vec![TRUE.into()])),
+                _ => {
+                    return Some(found(
+                        subject(scalar.clone()),
+                        Class::Exact,
+                        vec![TRUE.into()],
+                    ));
+                }
             },
             call.arguments.as_slice(),
         )
     {
         return Some(found(subject(source.clone()), class, vec![part.clone()]));
     }
-    Some(found(subject(scalar.clone()), Class::Exact, vec![TRUE.into()]))
+    Some(found(
+        subject(scalar.clone()),
+        Class::Exact,
+        vec![TRUE.into()],
+    ))
 }
 
 /// The question, and whether the literal is its opposite.
@@ -156,8 +183,12 @@ fn compare(
             let equal = Test::Order(Relation::Equal, constant.clone());
             compare(scalar, &equal, subject, always_there).map(|(question, _)| (question, true))
         }
-        Test::Order(Relation::Equal, Constant::Bytes(bytes)) => of(Class::Exact, vec![bytes.clone()]),
-        Test::Order(Relation::Equal, Constant::Ip(address)) => of(Class::Block, blocks_of_ip(*address, *address)),
+        Test::Order(Relation::Equal, Constant::Bytes(bytes)) => {
+            of(Class::Exact, vec![bytes.clone()])
+        }
+        Test::Order(Relation::Equal, Constant::Ip(address)) => {
+            of(Class::Block, blocks_of_ip(*address, *address))
+        }
         Test::Order(relation, Constant::Int(value)) => {
             let (first, last) = match relation {
                 Relation::Equal => (*value, *value),
@@ -172,26 +203,48 @@ fn compare(
         Test::Order(..) => None,
         Test::In(Set::Bytes(items)) => of(Class::Exact, items.clone()),
         Test::In(Set::Ints(items)) => {
-            let keys: Vec<_> = items.iter().flat_map(|(first, last)| blocks_of_int(*first, *last)).collect();
-            (keys.len() <= limits::LITERAL_KEYS_MAX).then(|| of(Class::Block, keys)).flatten()
+            let keys: Vec<_> = items
+                .iter()
+                .flat_map(|(first, last)| blocks_of_int(*first, *last))
+                .collect();
+            (keys.len() <= limits::LITERAL_KEYS_MAX)
+                .then(|| of(Class::Block, keys))
+                .flatten()
         }
         Test::In(Set::Ips(items)) => {
             let bounds = items.iter().copied().map(IpItem::bounds);
-            let keys: Vec<_> = bounds.flat_map(|(first, last)| blocks_of_ip(first, last)).collect();
-            (keys.len() <= limits::LITERAL_KEYS_MAX).then(|| of(Class::Block, keys)).flatten()
+            let keys: Vec<_> = bounds
+                .flat_map(|(first, last)| blocks_of_ip(first, last))
+                .collect();
+            (keys.len() <= limits::LITERAL_KEYS_MAX)
+                .then(|| of(Class::Block, keys))
+                .flatten()
         }
         Test::Contains(part) if part.is_empty() => of(Class::Prefix, vec![part.clone()]),
         Test::Contains(part) => of(Class::Contains, vec![part.clone()]),
         Test::Wildcard(wildcard) => wildcard_question(scalar, wildcard, subject),
         Test::Matches(pattern) => {
             let prefix = regex_prefix(pattern)?;
-            let (question, flipped) = found(subject(scalar.clone()), Class::Prefix, vec![prefix.into()]);
-            Some((Question { exact: false, ..question }, flipped))
+            let (question, flipped) =
+                found(subject(scalar.clone()), Class::Prefix, vec![prefix.into()]);
+            Some((
+                Question {
+                    exact: false,
+                    ..question
+                },
+                flipped,
+            ))
         }
         Test::Listed(_) => {
-            let Subject::Scalar(scalar) = subject(scalar.clone()) else { return None };
+            let Subject::Scalar(scalar) = subject(scalar.clone()) else {
+                return None;
+            };
             let condition = Condition::Compare(scalar, test.clone());
-            Some(found(Subject::Condition(condition), Class::Exact, vec![TRUE.into()]))
+            Some(found(
+                Subject::Condition(condition),
+                Class::Exact,
+                vec![TRUE.into()],
+            ))
         }
     }
 }
@@ -209,11 +262,20 @@ fn wildcard_question(
     let scalar = if wildcard.strict {
         scalar.clone()
     } else {
-        let call = Call { function: Function::Lower, arguments: vec![Argument::Scalar(scalar.clone())] };
+        let call = Call {
+            function: Function::Lower,
+            arguments: vec![Argument::Scalar(scalar.clone())],
+        };
         Scalar::Call(Box::new(call))
     };
     let (question, flipped) = found(subject(scalar), class, vec![part.into()]);
-    Some((Question { exact: false, ..question }, flipped))
+    Some((
+        Question {
+            exact: false,
+            ..question
+        },
+        flipped,
+    ))
 }
 
 /// The text that everything a pattern matches starts with; `None` when there is none or the
@@ -252,12 +314,14 @@ fn may_be_missing(scalar: &Scalar) -> bool {
         },
         Scalar::Element(_) | Scalar::At(..) => true,
         Scalar::Call(call) => {
-            matches!(call.function, Function::LookupJsonInteger | Function::LookupJsonString | Function::DecodeBase64)
-                || call.arguments.iter().any(|argument| match argument {
-                    Argument::Scalar(scalar) => may_be_missing(scalar),
-                    Argument::Array(_) => true,
-                    _ => false,
-                })
+            matches!(
+                call.function,
+                Function::LookupJsonInteger | Function::LookupJsonString | Function::DecodeBase64
+            ) || call.arguments.iter().any(|argument| match argument {
+                Argument::Scalar(scalar) => may_be_missing(scalar),
+                Argument::Array(_) => true,
+                _ => false,
+            })
         }
     }
 }
@@ -335,7 +399,11 @@ fn blocks(family: u8, first: u128, last: u128) -> Vec<Box<[u8]>> {
 }
 
 fn ones(bits: u32) -> u128 {
-    if bits >= 128 { u128::MAX } else { (1 << bits) - 1 }
+    if bits >= 128 {
+        u128::MAX
+    } else {
+        (1 << bits) - 1
+    }
 }
 
 #[cfg(test)]
@@ -345,8 +413,14 @@ mod tests {
 
     fn ask(text: &str) -> Option<(Class, usize, bool, bool)> {
         let literal = match parse(text, None).unwrap() {
-            Condition::Not(inner) => Literal { condition: *inner, negative: true },
-            condition => Literal { condition, negative: false },
+            Condition::Not(inner) => Literal {
+                condition: *inner,
+                negative: true,
+            },
+            condition => Literal {
+                condition,
+                negative: false,
+            },
         };
         question(&literal).map(|q| (q.class, q.keys.len(), q.negative, q.exact))
     }
@@ -355,28 +429,70 @@ mod tests {
     fn questions() {
         for (text, expected) in [
             ("http.host eq \"a\"", Some((Class::Exact, 1, false, true))),
-            ("not http.host eq \"a\"", Some((Class::Exact, 1, true, true))),
+            (
+                "not http.host eq \"a\"",
+                Some((Class::Exact, 1, true, true)),
+            ),
             ("http.host ne \"a\"", Some((Class::Exact, 1, true, true))),
-            ("not http.host ne \"a\"", Some((Class::Exact, 1, false, true))),
+            (
+                "not http.host ne \"a\"",
+                Some((Class::Exact, 1, false, true)),
+            ),
             ("http.request.headers[\"x\"][0] ne \"a\"", None),
-            ("http.host in {\"a\" \"b\"}", Some((Class::Exact, 2, false, true))),
+            (
+                "http.host in {\"a\" \"b\"}",
+                Some((Class::Exact, 2, false, true)),
+            ),
             ("http.host lt \"a\"", None),
             ("not ssl", Some((Class::Exact, 1, false, true))),
-            ("not ip.src.is_in_european_union", Some((Class::Exact, 1, true, true))),
-            ("http.host contains \"a\"", Some((Class::Contains, 1, false, true))),
-            ("starts_with(http.host, \"a\")", Some((Class::Prefix, 1, false, true))),
-            ("http.host wildcard \"*.a\"", Some((Class::Suffix, 1, false, false))),
+            (
+                "not ip.src.is_in_european_union",
+                Some((Class::Exact, 1, true, true)),
+            ),
+            (
+                "http.host contains \"a\"",
+                Some((Class::Contains, 1, false, true)),
+            ),
+            (
+                "starts_with(http.host, \"a\")",
+                Some((Class::Prefix, 1, false, true)),
+            ),
+            (
+                "http.host wildcard \"*.a\"",
+                Some((Class::Suffix, 1, false, false)),
+            ),
             ("not http.host wildcard \"*.a\"", None),
-            ("http.host matches \"^ab?\"", Some((Class::Prefix, 1, false, false))),
+            (
+                "http.host matches \"^ab?\"",
+                Some((Class::Prefix, 1, false, false)),
+            ),
             ("http.host matches \"^a|b\"", None),
-            ("cf.edge.server_port in {80 443}", Some((Class::Block, 2, false, true))),
-            ("cf.edge.server_port lt -9223372036854775808", Some((Class::Exact, 1, false, true))),
-            ("ip.src in {10.0.0.0/8 10.0.0.1..10.0.0.2}", Some((Class::Block, 3, false, true))),
-            ("any(http.request.headers[\"x\"][*] eq \"a\")", Some((Class::Exact, 1, false, true))),
+            (
+                "cf.edge.server_port in {80 443}",
+                Some((Class::Block, 2, false, true)),
+            ),
+            (
+                "cf.edge.server_port lt -9223372036854775808",
+                Some((Class::Exact, 1, false, true)),
+            ),
+            (
+                "ip.src in {10.0.0.0/8 10.0.0.1..10.0.0.2}",
+                Some((Class::Block, 3, false, true)),
+            ),
+            (
+                "any(http.request.headers[\"x\"][*] eq \"a\")",
+                Some((Class::Exact, 1, false, true)),
+            ),
             ("any(http.request.headers[\"x\"][*] ne \"a\")", None),
-            ("any(lower(http.request.headers[\"x\"][*])[*] eq \"a\")", Some((Class::Exact, 1, false, true))),
+            (
+                "any(lower(http.request.headers[\"x\"][*])[*] eq \"a\")",
+                Some((Class::Exact, 1, false, true)),
+            ),
             ("all(http.request.headers[\"x\"][*] eq \"a\")", None),
-            ("all(postern.tls_client_auth.cert_eku[*] eq \"a\")", Some((Class::Exact, 1, false, true))),
+            (
+                "all(postern.tls_client_auth.cert_eku[*] eq \"a\")",
+                Some((Class::Exact, 1, false, true)),
+            ),
         ] {
             assert_eq!(ask(text), expected, "{text}");
         }
@@ -384,15 +500,41 @@ mod tests {
 
     #[test]
     fn blocks_cover_exactly_their_range() {
-        for (first, last) in [(0, 0), (1, 14), (-5, 5), (i64::MIN, i64::MAX), (443, i64::MAX), (i64::MIN, 79)] {
+        for (first, last) in [
+            (0, 0),
+            (1, 14),
+            (-5, 5),
+            (i64::MIN, i64::MAX),
+            (443, i64::MAX),
+            (i64::MIN, 79),
+        ] {
             let keys = blocks_of_int(first, last);
             assert!(keys.len() <= 128, "{first}..{last}: {}", keys.len());
-            for value in [i64::MIN, -6, -5, 0, 1, 5, 6, 14, 15, 79, 80, 442, 443, i64::MAX] {
+            for value in [
+                i64::MIN,
+                -6,
+                -5,
+                0,
+                1,
+                5,
+                6,
+                14,
+                15,
+                79,
+                80,
+                442,
+                443,
+                i64::MAX,
+            ] {
                 let hits = (0..=64).filter(|length| {
                     let key = block_key(INT, *length, number_of_int(value));
                     keys.iter().any(|other| **other == key)
                 });
-                assert_eq!(hits.count() == 1, (first..=last).contains(&value), "{value} in {first}..{last}");
+                assert_eq!(
+                    hits.count() == 1,
+                    (first..=last).contains(&value),
+                    "{value} in {first}..{last}"
+                );
             }
         }
     }

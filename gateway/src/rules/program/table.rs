@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use aho_corasick::AhoCorasick;
 use foldhash::fast::RandomState;
 
-use super::subject::{block_key, number_of_int, number_of_ip, width, Class, FALSE, INT, TRUE};
+use super::subject::{Class, FALSE, INT, TRUE, block_key, number_of_int, number_of_ip, width};
 use crate::rules::value::{Scratch, Value};
 
 /// A key's number, unique in its index.
@@ -73,11 +73,19 @@ impl Table {
             }
             Class::Prefix | Class::Suffix => {
                 self.lengths = self.keys.keys().map(|key| (0, key.len())).collect();
-                self.outline_least = self.keys.keys().map(|key| key.len().min(OUTLINE_BYTES)).min().unwrap_or_default();
+                self.outline_least = self
+                    .keys
+                    .keys()
+                    .map(|key| key.len().min(OUTLINE_BYTES))
+                    .min()
+                    .unwrap_or_default();
                 for key in self.keys.keys() {
                     // A key shorter than the outline is found under its own length.
                     let shown = key.len().min(OUTLINE_BYTES);
-                    *self.outline.entry(outline(self.class, key, shown)).or_default() |= length_bit(key.len());
+                    *self
+                        .outline
+                        .entry(outline(self.class, key, shown))
+                        .or_default() |= length_bit(key.len());
                 }
             }
             Class::Contains => {
@@ -102,7 +110,9 @@ impl Table {
                 self.blocks(family, number, found);
             }
             Value::Bytes(_) | Value::Made(..) => {
-                let Some(bytes) = scratch.bytes(value) else { return };
+                let Some(bytes) = scratch.bytes(value) else {
+                    return;
+                };
                 match self.class {
                     Class::Exact => self.exact(bytes, found),
                     Class::Prefix | Class::Suffix => self.ends(bytes, found),
@@ -131,7 +141,11 @@ impl Table {
     fn ends(&self, bytes: &[u8], found: &mut dyn FnMut(Key)) {
         let mut possible = 0;
         for shown in self.outline_least..=OUTLINE_BYTES.min(bytes.len()) {
-            possible |= self.outline.get(&outline(self.class, bytes, shown)).copied().unwrap_or_default();
+            possible |= self
+                .outline
+                .get(&outline(self.class, bytes, shown))
+                .copied()
+                .unwrap_or_default();
         }
         if possible == 0 {
             return;
@@ -180,7 +194,9 @@ fn outline(class: Class, bytes: &[u8], shown: usize) -> u32 {
         Class::Prefix => bytes.get(..shown),
         _ => bytes.get(bytes.len().saturating_sub(shown)..),
     };
-    part.unwrap_or_default().iter().fold(1, |number, byte| number << 8 | u32::from(*byte))
+    part.unwrap_or_default()
+        .iter()
+        .fold(1, |number, byte| number << 8 | u32::from(*byte))
 }
 
 fn length_bit(length: usize) -> u64 {

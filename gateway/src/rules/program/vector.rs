@@ -48,20 +48,32 @@ impl Arena {
             self.sparse.extend_from_slice(set);
             self.sparse.len() - set.len()
         };
-        Some(Vector { start: u32::try_from(start).ok()?, count, is_dense })
+        Some(Vector {
+            start: u32::try_from(start).ok()?,
+            count,
+            is_dense,
+        })
     }
 
     /// The numbers of a sparse vector.
     pub(super) fn numbers(&self, vector: Vector) -> &[u32] {
         let start = vector.start as usize;
-        if vector.is_dense { &[] } else { self.sparse.get(start..start + vector.count as usize).unwrap_or_default() }
+        if vector.is_dense {
+            &[]
+        } else {
+            self.sparse
+                .get(start..start + vector.count as usize)
+                .unwrap_or_default()
+        }
     }
 
     /// Whether a term is in a vector.
     pub(super) fn has(&self, vector: Vector, term: u32) -> bool {
         if vector.is_dense {
             let at = vector.start as usize + term as usize / WORD;
-            self.dense.get(at).is_some_and(|word| word >> (term as usize % WORD) & 1 == 1)
+            self.dense
+                .get(at)
+                .is_some_and(|word| word >> (term as usize % WORD) & 1 == 1)
         } else {
             self.numbers(vector).binary_search(&term).is_ok()
         }
@@ -125,7 +137,15 @@ mod tests {
     #[test]
     fn both_forms_are_the_same_set() {
         let mut arena = Arena::default();
-        for (terms, step) in [(1000, 3), (1000, 500), (64, 1), (65, 8), (1, 1), (100_000, 31), (100_000, 40)] {
+        for (terms, step) in [
+            (1000, 3),
+            (1000, 500),
+            (64, 1),
+            (65, 8),
+            (1, 1),
+            (100_000, 31),
+            (100_000, 40),
+        ] {
             let set: Vec<u32> = (0..terms).step_by(step).collect();
             let terms = terms as usize;
             let vector = arena.keep(&set, terms).unwrap();

@@ -56,27 +56,106 @@ fn canonical_expressions() {
             "/",
             [false, false, true, false],
         ),
-        ("cf.tls_client_auth.cert_presented", "a.example", "/", [false, true, true, true]),
-        ("cf.tls_client_auth.cert_verified", "a.example", "/", [false, false, true, true]),
-        ("cf.tls_client_auth.cert_revoked", "a.example", "/", [false, false, false, true]),
-        (r#"cf.tls_client_auth.cert_serial eq """#, "a.example", "/", [true, false, false, false]),
-        (r#"cf.tls_client_auth.cert_rfc9440 ne """#, "a.example", "/", [false, true, true, true]),
-        (r#"cf.tls_client_auth.cert_not_after eq "Mar 21 13:35:00 2023 GMT""#, "a.example", "/", [false, true, true, true]),
-        ("postern.tls_client_auth.cert_not_after_sec lt 1700000000", "a.example", "/", [false, true, true, true]),
+        (
+            "cf.tls_client_auth.cert_presented",
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            "cf.tls_client_auth.cert_verified",
+            "a.example",
+            "/",
+            [false, false, true, true],
+        ),
+        (
+            "cf.tls_client_auth.cert_revoked",
+            "a.example",
+            "/",
+            [false, false, false, true],
+        ),
+        (
+            r#"cf.tls_client_auth.cert_serial eq """#,
+            "a.example",
+            "/",
+            [true, false, false, false],
+        ),
+        (
+            r#"cf.tls_client_auth.cert_rfc9440 ne """#,
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            r#"cf.tls_client_auth.cert_not_after eq "Mar 21 13:35:00 2023 GMT""#,
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            "postern.tls_client_auth.cert_not_after_sec lt 1700000000",
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
         // Without a certificate there is no time: neither comparison holds.
-        ("postern.tls_client_auth.cert_not_after_sec ge 0", "a.example", "/", [false, true, true, true]),
-        ("postern.tls_client_auth.cert_not_after_sec lt 0", "a.example", "/", [false; 4]),
-        (r#"postern.tls_client_auth.reason in {"not_presented" "unknown_ca"}"#, "a.example", "/", [true, true, false, false]),
-        (r#"any(postern.tls_client_auth.cert_san.uri[*] eq "spiffe://example/device/1")"#, "a.example", "/", [false, true, true, true]),
-        (r#"any(postern.tls_client_auth.cert_san.dns[*] eq "d1.example")"#, "a.example", "/", [false, true, true, true]),
-        ("any(postern.tls_client_auth.cert_san.ip[*] in {192.0.2.0/24})", "a.example", "/", [false, true, true, true]),
-        (r#"any(postern.tls_client_auth.cert_eku[*] eq "1.3.6.1.5.5.7.3.2")"#, "a.example", "/", [false, true, true, true]),
-        (r#"postern.tls_client_auth.ca_id eq "4f1c""#, "a.example", "/", [false, false, true, true]),
+        (
+            "postern.tls_client_auth.cert_not_after_sec ge 0",
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            "postern.tls_client_auth.cert_not_after_sec lt 0",
+            "a.example",
+            "/",
+            [false; 4],
+        ),
+        (
+            r#"postern.tls_client_auth.reason in {"not_presented" "unknown_ca"}"#,
+            "a.example",
+            "/",
+            [true, true, false, false],
+        ),
+        (
+            r#"any(postern.tls_client_auth.cert_san.uri[*] eq "spiffe://example/device/1")"#,
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            r#"any(postern.tls_client_auth.cert_san.dns[*] eq "d1.example")"#,
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            "any(postern.tls_client_auth.cert_san.ip[*] in {192.0.2.0/24})",
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            r#"any(postern.tls_client_auth.cert_eku[*] eq "1.3.6.1.5.5.7.3.2")"#,
+            "a.example",
+            "/",
+            [false, true, true, true],
+        ),
+        (
+            r#"postern.tls_client_auth.ca_id eq "4f1c""#,
+            "a.example",
+            "/",
+            [false, false, true, true],
+        ),
     ];
     for (expression, host, path, truth) in cases {
         for (certificate, expected) in Certificate::ALL.into_iter().zip(truth) {
             let world = World::new(certificate, host, path);
-            assert_eq!(world.holds(expression), *expected, "{expression} for {certificate:?}");
+            assert_eq!(
+                world.holds(expression),
+                *expected,
+                "{expression} for {certificate:?}"
+            );
         }
     }
 }

@@ -8,16 +8,33 @@ use super::{Certificate, World};
 use crate::rules::ast::{
     Argument, Array, Call, Condition, IpItem, Literal, Quantifier, Relation, Scalar, Set, Test,
 };
+use crate::rules::error::Span;
 use crate::rules::field::Field;
 use crate::rules::function::{self, Function};
-use crate::rules::error::Span;
 use crate::rules::parser;
 use crate::rules::types::Kind;
 use crate::rules::wildcard::Wildcard;
 
 /// Values that requests have and expressions speak of.
-const WORDS: &[&str] = &["/", "/a", "/a/b", "/A", "a.example", "b.example", "GET", "x", "", "ab", "\"", "\\", "é", "a*"];
-const PATTERNS: &[&str] = &["a", "^/a", "b$", "^$", "[ab]+\\.", "a\"b", "(?i)get", "\\\\"];
+const WORDS: &[&str] = &[
+    "/",
+    "/a",
+    "/a/b",
+    "/A",
+    "a.example",
+    "b.example",
+    "GET",
+    "x",
+    "",
+    "ab",
+    "\"",
+    "\\",
+    "é",
+    "a*",
+];
+const PATTERNS: &[&str] = &[
+    "a", "^/a", "b$", "^$", "[ab]+\\.", "a\"b", "(?i)get", "\\\\",
+];
 const WILDCARDS: &[&str] = &["*", "/a*", "*b", "/*/b", "a\\*", "", "get", "*.example"];
 
 fn bytes() -> impl Strategy<Value = Box<[u8]>> {
@@ -28,15 +45,32 @@ fn bytes() -> impl Strategy<Value = Box<[u8]>> {
 }
 
 fn ip_item() -> impl Strategy<Value = IpItem> {
-    let address = || select(vec!["203.0.113.9", "203.0.113.10", "2001:db8::9", "10.0.0.1"]);
+    let address = || {
+        select(vec![
+            "203.0.113.9",
+            "203.0.113.10",
+            "2001:db8::9",
+            "10.0.0.1",
+        ])
+    };
     let parsed = move || address().prop_map(|text| text.parse().unwrap());
     prop_oneof![
         parsed().prop_map(IpItem::Address),
-        select(vec!["203.0.113.0/24", "0.0.0.0/0", "2001:db8::/32", "::/0", "203.0.113.9/32"]).prop_map(|text| {
+        select(vec![
+            "203.0.113.0/24",
+            "0.0.0.0/0",
+            "2001:db8::/32",
+            "::/0",
+            "203.0.113.9/32"
+        ])
+        .prop_map(|text| {
             let (address, bits) = text.split_once('/').unwrap();
             IpItem::Network(address.parse().unwrap(), bits.parse().unwrap())
         }),
-        Just(IpItem::Range("203.0.113.1".parse().unwrap(), "203.0.113.9".parse().unwrap())),
+        Just(IpItem::Range(
+            "203.0.113.1".parse().unwrap(),
+            "203.0.113.9".parse().unwrap()
+        )),
     ]
 }
 
@@ -44,7 +78,16 @@ fn relation(kind: Kind) -> impl Strategy<Value = Relation> {
     use Relation as R;
     match kind {
         Kind::Ip => select(vec![R::Equal, R::NotEqual]).boxed(),
-        _ => select(vec![R::Equal, R::Equal, R::NotEqual, R::Less, R::LessOrEqual, R::Greater, R::GreaterOrEqual]).boxed(),
+        _ => select(vec![
+            R::Equal,
+            R::Equal,
+            R::NotEqual,
+            R::Less,
+            R::LessOrEqual,
+            R::Greater,
+            R::GreaterOrEqual,
+        ])
+        .boxed(),
     }
 }
 
@@ -80,22 +123,44 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
 
 fn array() -> BoxedStrategy<Array> {
     let plain = prop_oneof![
-        select(vec![Field::HeadersNames, Field::HeadersValues, Field::ArgsNames, Field::ArgsValues, Field::SanDns])
-            .prop_map(Array::Field),
-        (select(vec![Field::Headers, Field::Args, Field::Cookies]), select(vec!["x", "ab", "none"]))
+        select(vec![
+            Field::HeadersNames,
+            Field::HeadersValues,
+            Field::ArgsNames,
+            Field::ArgsValues,
+            Field::SanDns
+        ])
+        .prop_map(Array::Field),
+        (
+            select(vec![Field::Headers, Field::Args, Field::Cookies]),
+            select(vec!["x", "ab", "none"])
+        )
             .prop_map(|(map, key)| Array::Entry(map, key.as_bytes().into())),
     ];
     let split = string_field().prop_map(|source| {
-        let arguments = vec![Argument::Scalar(source), Argument::Bytes((*b"/").into()), Argument::Int(3)];
-        Array::Call(Box::new(Call { function: Function::Split, arguments }))
+        let arguments = vec![
+            Argument::Scalar(source),
+            Argument::Bytes((*b"/").into()),
+            Argument::Int(3),
+        ];
+        Array::Call(Box::new(Call {
+            function: Function::Split,
+            arguments,
+        }))
     });
     let simple = prop_oneof![4 => plain, 1 => split].boxed();
     let joined = vec(simple.clone(), 1..3).prop_map(|arrays| {
         let arguments = arrays.into_iter().map(Argument::Array).collect();
-        Array::Call(Box::new(Call { function: Function::Concat, arguments }))
+        Array::Call(Box::new(Call {
+            function: Function::Concat,
+            arguments,
+        }))
     });
     let each = simple.clone().prop_map(|root| {
-        let call = Call { function: Function::Lower, arguments: vec![Argument::Scalar(Scalar::Element(Kind::String))] };
+        let call = Call {
+            function: Function::Lower,
+            arguments: vec![Argument::Scalar(Scalar::Element(Kind::String))],
+        };
         Array::Each(Box::new(root), Box::new(call))
     });
     prop_oneof![6 => simple, 1 => joined, 1 => each].boxed()
@@ -103,8 +168,17 @@ fn array() -> BoxedStrategy<Array> {
 
 fn string_field() -> BoxedStrategy<Scalar> {
     select(vec![
-        Field::Host, Field::Path, Field::Method, Field::Query, Field::UserAgent, Field::CertSerial, Field::Uri,
-        Field::RawPath, Field::TlsVersion, Field::Country, Field::PathExtension,
+        Field::Host,
+        Field::Path,
+        Field::Method,
+        Field::Query,
+        Field::UserAgent,
+        Field::CertSerial,
+        Field::Uri,
+        Field::RawPath,
+        Field::TlsVersion,
+        Field::Country,
+        Field::PathExtension,
     ])
     .prop_map(Scalar::Field)
     .boxed()
@@ -112,15 +186,31 @@ fn string_field() -> BoxedStrategy<Scalar> {
 
 /// A string from a string, element or field.
 fn transformed(inner: BoxedStrategy<Scalar>) -> BoxedStrategy<Scalar> {
-    let call = |function, arguments| Scalar::Call(Box::new(Call { function, arguments }));
+    let call = |function, arguments| {
+        Scalar::Call(Box::new(Call {
+            function,
+            arguments,
+        }))
+    };
     prop_oneof![
-        inner.clone().prop_map(move |s| call(Function::Lower, vec![Argument::Scalar(s)])),
-        inner.clone().prop_map(move |s| call(Function::UrlDecode, vec![Argument::Scalar(s)])),
-        inner.clone().prop_map(move |s| call(Function::Substring, vec![Argument::Scalar(s), Argument::Int(-2)])),
-        (inner.clone(), bytes())
-            .prop_map(move |(s, b)| call(Function::Concat, vec![Argument::Scalar(s), Argument::Bytes(b)])),
-        (inner, bytes())
-            .prop_map(move |(s, b)| call(Function::RemoveBytes, vec![Argument::Scalar(s), Argument::Bytes(b)])),
+        inner
+            .clone()
+            .prop_map(move |s| call(Function::Lower, vec![Argument::Scalar(s)])),
+        inner
+            .clone()
+            .prop_map(move |s| call(Function::UrlDecode, vec![Argument::Scalar(s)])),
+        inner.clone().prop_map(move |s| call(
+            Function::Substring,
+            vec![Argument::Scalar(s), Argument::Int(-2)]
+        )),
+        (inner.clone(), bytes()).prop_map(move |(s, b)| call(
+            Function::Concat,
+            vec![Argument::Scalar(s), Argument::Bytes(b)]
+        )),
+        (inner, bytes()).prop_map(move |(s, b)| call(
+            Function::RemoveBytes,
+            vec![Argument::Scalar(s), Argument::Bytes(b)]
+        )),
     ]
     .boxed()
 }
@@ -130,12 +220,22 @@ fn about(value: BoxedStrategy<Scalar>) -> BoxedStrategy<Condition> {
     let string = prop_oneof![3 => value.clone(), 1 => transformed(value.clone())].boxed();
     let length = string.clone().prop_map(|value| {
         let arguments = vec![Argument::Scalar(value)];
-        Scalar::Call(Box::new(Call { function: Function::Len, arguments }))
+        Scalar::Call(Box::new(Call {
+            function: Function::Len,
+            arguments,
+        }))
     });
     let starts = (string.clone(), bytes(), any::<bool>()).prop_map(|(value, part, start)| {
-        let function = if start { Function::StartsWith } else { Function::EndsWith };
+        let function = if start {
+            Function::StartsWith
+        } else {
+            Function::EndsWith
+        };
         let arguments = vec![Argument::Scalar(value), Argument::Bytes(part)];
-        Condition::Truth(Scalar::Call(Box::new(Call { function, arguments })))
+        Condition::Truth(Scalar::Call(Box::new(Call {
+            function,
+            arguments,
+        })))
     });
     prop_oneof![
         4 => (string, test(Kind::String)).prop_map(|(value, test)| Condition::Compare(value, test)),
@@ -160,11 +260,24 @@ fn joined(leaf: BoxedStrategy<Condition>, depth: u32) -> BoxedStrategy<Condition
 /// Any expression that the parser could have made.
 pub(crate) fn condition() -> BoxedStrategy<Condition> {
     let at = (array(), 0..3_u32).prop_map(|(array, index)| Scalar::At(Box::new(array), index));
-    let integer = select(vec![Field::ServerPort, Field::CertNotAfterSec, Field::TimestampMsec]).prop_map(Scalar::Field);
+    let integer = select(vec![
+        Field::ServerPort,
+        Field::CertNotAfterSec,
+        Field::TimestampMsec,
+    ])
+    .prop_map(Scalar::Field);
     let count = array().prop_map(|array| {
-        Scalar::Call(Box::new(Call { function: Function::Len, arguments: vec![Argument::Array(array)] }))
+        Scalar::Call(Box::new(Call {
+            function: Function::Len,
+            arguments: vec![Argument::Array(array)],
+        }))
     });
-    let boolean = select(vec![Field::Ssl, Field::CertVerified, Field::CertRevoked, Field::HeadersTruncated]);
+    let boolean = select(vec![
+        Field::Ssl,
+        Field::CertVerified,
+        Field::CertRevoked,
+        Field::HeadersTruncated,
+    ]);
     let each = joined(about(Just(Scalar::Element(Kind::String)).boxed()), 2);
     let leaf = prop_oneof![
         6 => about(string_field()),
@@ -193,7 +306,10 @@ fn unwrap_each(array: Array, inner: Condition) -> (Array, Condition) {
 /// Any request from the same vocabulary.
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let certificate = select(Certificate::ALL.to_vec());
-    let header = (select(vec!["x", "ab", "user-agent", "cookie"]), select(vec!["x", "a", "/a/b", "ab=x; x=a", ""]));
+    let header = (
+        select(vec!["x", "ab", "user-agent", "cookie"]),
+        select(vec!["x", "a", "/a/b", "ab=x; x=a", ""]),
+    );
     (
         certificate,
         select(vec!["a.example", "b.example", "x"]),
@@ -201,15 +317,24 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
         select(vec!["", "x=ab", "x=a&x=/a&ab", "%61=x"]),
         select(vec!["GET", "x"]),
         vec(header, 0..4),
-        select(vec!["203.0.113.9:1", "203.0.113.200:1", "[2001:db8::9]:1", "10.9.9.9:1"]),
+        select(vec![
+            "203.0.113.9:1",
+            "203.0.113.200:1",
+            "[2001:db8::9]:1",
+            "10.9.9.9:1",
+        ]),
     )
-        .prop_map(|(certificate, host, path, query, method, headers, source)| {
-            let mut world = World::new(certificate, host, path);
-            world.query = query.into();
-            world.method = method.into();
-            world.connection.source = source.parse().unwrap();
-            headers.into_iter().fold(world, |world, (name, value)| world.header(name, value))
-        })
+        .prop_map(
+            |(certificate, host, path, query, method, headers, source)| {
+                let mut world = World::new(certificate, host, path);
+                world.query = query.into();
+                world.method = method.into();
+                world.connection.source = source.parse().unwrap();
+                headers
+                    .into_iter()
+                    .fold(world, |world, (name, value)| world.header(name, value))
+            },
+        )
 }
 
 proptest! {

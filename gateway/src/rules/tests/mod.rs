@@ -46,13 +46,19 @@ impl Certificate {
             Self::Revoked => (true, true, true, Reason::Revoked),
         };
         ClientAuth {
-            verdict: Verdict { presented, verified, revoked, reason },
+            verdict: Verdict {
+                presented,
+                verified,
+                revoked,
+                reason,
+            },
             ca_id: if verified { "4f1c".into() } else { "".into() },
             issuer_dn: "CN=Devices CA,O=Example,C=DE".into(),
             subject_dn: "CN=device-1,OU=Sensors,O=Example,C=DE".into(),
             subject_dn_legacy: "/C=DE/O=Example/OU=Sensors/CN=device-1".into(),
             serial: "0A1B2C".into(),
-            fingerprint_sha256: "af363dc85bc942a892d3cee9796190fdb36d89cd588a4f1cb17c74a943439714".into(),
+            fingerprint_sha256: "af363dc85bc942a892d3cee9796190fdb36d89cd588a4f1cb17c74a943439714"
+                .into(),
             not_before: "Mar 21 13:35:00 2022 GMT".into(),
             not_after: "Mar 21 13:35:00 2023 GMT".into(),
             not_before_sec: Some(1_647_869_700),
@@ -62,7 +68,10 @@ impl Certificate {
             rfc9440: ":AAAA:".into(),
             san_dns: vec!["device-1.example".into(), "d1.example".into()],
             san_uri: vec!["spiffe://example/device/1".into()],
-            san_ip: vec!["192.0.2.77".parse().unwrap(), "2001:db8::77".parse().unwrap()],
+            san_ip: vec![
+                "192.0.2.77".parse().unwrap(),
+                "2001:db8::77".parse().unwrap(),
+            ],
             eku: vec!["1.3.6.1.5.5.7.3.2".into()],
             ..ClientAuth::none()
         }
@@ -94,7 +103,8 @@ impl World {
 
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        self.headers.append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
+        self.headers
+            .append(name, HeaderValue::from_bytes(value.as_ref()).unwrap());
         self
     }
 
@@ -116,7 +126,9 @@ impl World {
     pub(crate) fn decide(&self, program: &Program) -> (Option<String>, Vec<String>) {
         let mut logged = Vec::new();
         let request = self.request();
-        let decision = decide(program, &self.connection, &request, &mut |id| logged.push(id.to_owned()));
+        let decision = decide(program, &self.connection, &request, &mut |id| {
+            logged.push(id.to_owned())
+        });
         let blocked = match decision {
             Decision::Permit(_) => None,
             Decision::Block { rule_id, .. } => Some(rule_id.to_owned()),
@@ -135,7 +147,12 @@ impl World {
 }
 
 pub(crate) fn rule(id: &str, expression: &str, action: Action) -> Rule {
-    Rule { id: id.into(), expression: expression.into(), action, enabled: true }
+    Rule {
+        id: id.into(),
+        expression: expression.into(),
+        action,
+        enabled: true,
+    }
 }
 
 pub(crate) fn block(id: &str, expression: &str) -> Rule {
@@ -144,7 +161,13 @@ pub(crate) fn block(id: &str, expression: &str) -> Rule {
 
 #[test]
 fn order_and_actions() {
-    let skip = |current_ruleset, logging| Action::Skip(Skip { current_ruleset, logging, ..Skip::default() });
+    let skip = |current_ruleset, logging| {
+        Action::Skip(Skip {
+            current_ruleset,
+            logging,
+            ..Skip::default()
+        })
+    };
     let mut disabled = block("off", "true");
     disabled.enabled = false;
     let rules = [
@@ -152,8 +175,16 @@ fn order_and_actions() {
         rule("log-1", "ssl", Action::Log),
         rule("log-2", "not ssl", Action::Log),
         rule("skip-phase", "ssl", skip(false, true)),
-        rule("skip", "http.request.uri.path eq \"/health\"", skip(true, true)),
-        rule("quiet", "http.request.uri.path eq \"/ready\"", skip(true, false)),
+        rule(
+            "skip",
+            "http.request.uri.path eq \"/health\"",
+            skip(true, true),
+        ),
+        rule(
+            "quiet",
+            "http.request.uri.path eq \"/ready\"",
+            skip(true, false),
+        ),
         block("first", "http.request.uri.path contains \"adm\""),
         block("second", "http.request.uri.path eq \"/admin\""),
         rule("log-3", "true", Action::Log),
@@ -167,7 +198,14 @@ fn order_and_actions() {
     ] {
         let world = World::new(Certificate::None, "a.example", path);
         let (found, log) = world.decide(&program);
-        assert_eq!((found.as_deref(), log.iter().map(String::as_str).collect::<Vec<_>>()), (blocked, logged), "{path}");
+        assert_eq!(
+            (
+                found.as_deref(),
+                log.iter().map(String::as_str).collect::<Vec<_>>()
+            ),
+            (blocked, logged),
+            "{path}"
+        );
     }
 }
 
@@ -177,22 +215,37 @@ fn a_disabled_rule_is_checked_all_the_same() {
     rule.enabled = false;
     let error = Program::compile(&[block("on", "ssl"), rule]).unwrap_err();
     assert_eq!(error.index, 1);
-    assert!(error.message.starts_with("Filter parsing error (1:1): "), "{error}");
+    assert!(
+        error.message.starts_with("Filter parsing error (1:1): "),
+        "{error}"
+    );
 }
 
 #[test]
 fn lists() {
     let mut lists = Lists::default();
-    lists.insert("office", List::ip(["203.0.113.0/24"]).unwrap()).unwrap();
-    lists.insert("ours", List::hostname(["*.a.example", "a.example"]).unwrap()).unwrap();
-    lists.insert("bad_asn", List::asn(["64496"]).unwrap()).unwrap();
+    lists
+        .insert("office", List::ip(["203.0.113.0/24"]).unwrap())
+        .unwrap();
+    lists
+        .insert(
+            "ours",
+            List::hostname(["*.a.example", "a.example"]).unwrap(),
+        )
+        .unwrap();
+    lists
+        .insert("bad_asn", List::asn(["64496"]).unwrap())
+        .unwrap();
     let world = World::new(Certificate::None, "a.example", "/");
     for (expression, expected) in [
         ("ip.src in $office", true),
         ("not ip.src in $office", false),
         ("http.host in $ours", true),
         ("ip.src.asnum in $bad_asn", false),
-        ("any(postern.tls_client_auth.cert_san.ip[*] in $office)", false),
+        (
+            "any(postern.tls_client_auth.cert_san.ip[*] in $office)",
+            false,
+        ),
     ] {
         let program = Program::compile_with(&[block("a", expression)], &lists).unwrap();
         assert_eq!(world.decide(&program).0.is_some(), expected, "{expression}");
@@ -202,9 +255,17 @@ fn lists() {
         ("ip.src in $ours", "it takes String"),
         ("ip.src in $cf.open_proxies", "a-z, 0-9 and `_`"),
     ] {
-        let error = Program::compile_with(&[block("a", expression)], &lists).unwrap_err().to_string();
+        let error = Program::compile_with(&[block("a", expression)], &lists)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(why), "{error}");
     }
-    assert!(Program::compile(&[block("a", "ip.src in $office")]).is_err(), "a list that does not exist");
-    assert!(check("ip.src in $office").is_ok(), "checking alone does not know lists");
+    assert!(
+        Program::compile(&[block("a", "ip.src in $office")]).is_err(),
+        "a list that does not exist"
+    );
+    assert!(
+        check("ip.src in $office").is_ok(),
+        "checking alone does not know lists"
+    );
 }

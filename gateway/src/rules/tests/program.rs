@@ -5,12 +5,20 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::generate::{condition, world};
-use super::{block, rule, Certificate, World};
+use super::{Certificate, World, block, rule};
 use crate::rules::oracle::Oracle;
-use crate::rules::{decide_on, Action, BlockResponse, ConnectionState, Decision, List, Lists, Program, Rule, Skip};
+use crate::rules::{
+    Action, BlockResponse, ConnectionState, Decision, List, Lists, Program, Rule, Skip, decide_on,
+};
 
 fn action() -> impl Strategy<Value = Action> {
-    let skip = |current_ruleset, logging| Action::Skip(Skip { current_ruleset, logging, ..Skip::default() });
+    let skip = |current_ruleset, logging| {
+        Action::Skip(Skip {
+            current_ruleset,
+            logging,
+            ..Skip::default()
+        })
+    };
     prop_oneof![
         6 => Just(Action::Block(BlockResponse::default())),
         3 => Just(Action::Log),
@@ -27,8 +35,9 @@ fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
         rules
             .into_iter()
             .enumerate()
-            .map(|(at, (condition, action, enabled))| {
-                Rule { enabled, ..rule(&format!("r{at}"), &condition.to_string(), action) }
+            .map(|(at, (condition, action, enabled))| Rule {
+                enabled,
+                ..rule(&format!("r{at}"), &condition.to_string(), action)
             })
             .collect()
     })
@@ -37,7 +46,13 @@ fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
 /// Many rules of few forms, so that groups have many terms and vectors are dense.
 fn uniform_rules() -> impl Strategy<Value = Vec<Rule>> {
     let hosts = || select(vec!["a.example", "b.example", "x"]);
-    let one = (hosts(), select(vec!["/", "/a", "/a/b", "/A"]), select(vec!["GET", "x"]), 0..8_u8, action());
+    let one = (
+        hosts(),
+        select(vec!["/", "/a", "/a/b", "/A"]),
+        select(vec!["GET", "x"]),
+        0..8_u8,
+        action(),
+    );
     vec(one, 100..400).prop_map(|rules| {
         rules
             .into_iter()
@@ -68,11 +83,19 @@ fn compare(
 ) -> Result<(), TestCaseError> {
     let mut expected_log = Vec::new();
     let request = world.request();
-    let expected = oracle.decide(&world.connection, &request, &mut |id| expected_log.push(id.to_owned()));
+    let expected = oracle.decide(&world.connection, &request, &mut |id| {
+        expected_log.push(id.to_owned())
+    });
     let found = world.decide(program);
-    prop_assert_eq!((found.0.as_deref(), &found.1), (expected, &expected_log), "without memory");
+    prop_assert_eq!(
+        (found.0.as_deref(), &found.1),
+        (expected, &expected_log),
+        "without memory"
+    );
     let mut log = Vec::new();
-    let decision = decide_on(program, &world.connection, state, &request, &mut |id| log.push(id.to_owned()));
+    let decision = decide_on(program, &world.connection, state, &request, &mut |id| {
+        log.push(id.to_owned())
+    });
     let blocked = match decision {
         Decision::Permit(_) => None,
         Decision::Block { rule_id, .. } => Some(rule_id),
@@ -83,7 +106,9 @@ fn compare(
 
 /// Pairs in an ordinary run; `POSTERN_PROPTEST_PAIRS` asks for more.
 fn cases() -> u32 {
-    let pairs = std::env::var("POSTERN_PROPTEST_PAIRS").ok().and_then(|pairs| pairs.parse::<u32>().ok());
+    let pairs = std::env::var("POSTERN_PROPTEST_PAIRS")
+        .ok()
+        .and_then(|pairs| pairs.parse::<u32>().ok());
     pairs.unwrap_or(10_000) / 10
 }
 
@@ -180,7 +205,13 @@ fn more_forms_than_groups() {
             .header(&format!("i{}", n / 2), "v");
         assert_eq!(world.decide(&program).0, Some(format!("r{n}")));
     }
-    assert_eq!(World::new(Certificate::None, "a.example", "/").header("h5", "v").decide(&program).0, None);
+    assert_eq!(
+        World::new(Certificate::None, "a.example", "/")
+            .header("h5", "v")
+            .decide(&program)
+            .0,
+        None
+    );
 }
 
 #[test]
@@ -188,7 +219,9 @@ fn a_change_of_lists_is_noticed() {
     let rules = [block("r", "ip.src in $office")];
     let lists = |address| {
         let mut lists = Lists::default();
-        lists.insert("office", List::ip([address]).unwrap()).unwrap();
+        lists
+            .insert("office", List::ip([address]).unwrap())
+            .unwrap();
         lists
     };
     let world = World::new(Certificate::None, "a.example", "/");
@@ -198,7 +231,10 @@ fn a_change_of_lists_is_noticed() {
     let state = ConnectionState::default();
     let decide = |program: &Program| {
         let request = world.request();
-        matches!(decide_on(program, &world.connection, &state, &request, &mut |_| {}), Decision::Block { .. })
+        matches!(
+            decide_on(program, &world.connection, &state, &request, &mut |_| {}),
+            Decision::Block { .. }
+        )
     };
     assert!(decide(&program));
     let program = program.recompile(&rules, &lists("203.0.113.10")).unwrap();
@@ -216,21 +252,38 @@ fn a_rule_that_does_not_parse_is_named_on_recompiling() {
 
 #[test]
 fn changes_add_up_until_everything_is_compiled_anew() {
-    let mut rules: Vec<Rule> =
-        (0..3000).map(|n| block(&format!("r{n}"), &format!("http.request.uri.path eq \"/{n}\""))).collect();
+    let mut rules: Vec<Rule> = (0..3000)
+        .map(|n| {
+            block(
+                &format!("r{n}"),
+                &format!("http.request.uri.path eq \"/{n}\""),
+            )
+        })
+        .collect();
     let mut program = Program::compile(&rules).unwrap();
     for n in 0..2100_usize {
         if n % 300 != 0 {
-            rules[n] = block(&format!("r{n}"), &format!("http.request.uri.path eq \"/new{n}\""));
+            rules[n] = block(
+                &format!("r{n}"),
+                &format!("http.request.uri.path eq \"/new{n}\""),
+            );
             continue;
         }
         program = program.recompile(&rules, &Lists::default()).unwrap();
-        for (path, expected) in [("/2999".to_owned(), Some("r2999")), (format!("/{}", n + 1), Some(rules[n + 1].id.as_ref()))] {
+        for (path, expected) in [
+            ("/2999".to_owned(), Some("r2999")),
+            (format!("/{}", n + 1), Some(rules[n + 1].id.as_ref())),
+        ] {
             let world = World::new(Certificate::None, "a.example", &path);
             assert_eq!(world.decide(&program).0.as_deref(), expected, "{n}");
         }
         if n > 0 {
-            assert_eq!(World::new(Certificate::None, "a.example", "/1").decide(&program).0, None);
+            assert_eq!(
+                World::new(Certificate::None, "a.example", "/1")
+                    .decide(&program)
+                    .0,
+                None
+            );
             let world = World::new(Certificate::None, "a.example", "/new1");
             assert_eq!(world.decide(&program).0.as_deref(), Some("r1"));
         }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use boring::ssl::{
-    SslConnector, SslMethod, SslRef, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
+    SslConnector, SslMethod, SslRef, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode,
+    SslVersion,
 };
 
 use super::pki::{Identity, NOW, Wish, issue};
@@ -27,7 +28,13 @@ struct World {
     client: Identity,
 }
 
-const NAMES: [&str; 5] = ["off.test", "request.test", "require.test", "other.test", "*.wild.test"];
+const NAMES: [&str; 5] = [
+    "off.test",
+    "request.test",
+    "require.test",
+    "other.test",
+    "*.wild.test",
+];
 
 impl World {
     fn new() -> Self {
@@ -35,7 +42,14 @@ impl World {
         let client = issue(&Wish::default(), Some(&ca));
         Self {
             acceptor: Acceptor::new().unwrap(),
-            server: issue(&Wish { dns: &NAMES, client_auth: Some(false), ..Wish::default() }, None),
+            server: issue(
+                &Wish {
+                    dns: &NAMES,
+                    client_auth: Some(false),
+                    ..Wish::default()
+                },
+                None,
+            ),
             other_ca: issue(&Wish::ca("others"), None),
             ca,
             client,
@@ -46,7 +60,11 @@ impl World {
         let set = |ca: &Identity| {
             let revoked: HashSet<Box<[u8]>> = [Box::from(revoked)].into();
             let der = ca.x509.to_der().unwrap();
-            let anchor = Anchor { id: "ca".into(), der, revoked: Arc::new(revoked) };
+            let anchor = Anchor {
+                id: "ca".into(),
+                der,
+                revoked: Arc::new(revoked),
+            };
             Arc::new(Trust::build(vec![anchor]).unwrap())
         };
         let nobody = Arc::new(Trust::build(Vec::new()).unwrap());
@@ -123,7 +141,9 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
     });
     builder.set_session_cache_mode(SslSessionCacheMode::CLIENT);
     if client.tls12 {
-        builder.set_max_proto_version(Some(SslVersion::TLS1_2)).unwrap();
+        builder
+            .set_max_proto_version(Some(SslVersion::TLS1_2))
+            .unwrap();
     }
     if let Some(identity) = client.identity {
         builder.set_certificate(&identity.x509).unwrap();
@@ -135,7 +155,9 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
     let connector = builder.build();
     let mut configuration = connector.configure().unwrap().verify_hostname(false);
     configuration.set_use_server_name_indication(client.sni.is_some());
-    let mut ssl = configuration.into_ssl(client.sni.unwrap_or("none.test")).unwrap();
+    let mut ssl = configuration
+        .into_ssl(client.sni.unwrap_or("none.test"))
+        .unwrap();
     if let Some(session) = client.session {
         #[expect(unsafe_code, reason = "boring asks for it")]
         // SAFETY: the session comes from a context with the same settings.
@@ -144,8 +166,10 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
         }
     }
     let mut theirs = SslStream::new(ssl, Wire::default()).unwrap();
-    let settings =
-        AcceptSettings { now_sec: NOW, chain_bytes_max: 32 * 1024 };
+    let settings = AcceptSettings {
+        now_sec: NOW,
+        chain_bytes_max: 32 * 1024,
+    };
     let mut ours = world.acceptor.accept(snapshot.clone(), settings).unwrap();
 
     let mut client_outcome = Ok(());
@@ -186,7 +210,13 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
     }
     let shown = shown.load(Ordering::Relaxed);
     let session = kept.lock().unwrap().take();
-    Outcome { server: server_outcome.unwrap(), client: client_outcome, session, shown, alert }
+    Outcome {
+        server: server_outcome.unwrap(),
+        client: client_outcome,
+        session,
+        shown,
+        alert,
+    }
 }
 
 /// Moves bytes, and answers the alert that is in them in clear (RFC 8446 §6, §5.1).
@@ -225,7 +255,14 @@ fn shown_issuers(client: &mut SslRef) -> usize {
 fn modes_and_certificates() {
     let world = World::new();
     let stranger = issue(&Wish::default(), Some(&world.other_ca));
-    let expired = issue(&Wish { from_days: -9, to_days: -1, ..Wish::default() }, Some(&world.ca));
+    let expired = issue(
+        &Wish {
+            from_days: -9,
+            to_days: -1,
+            ..Wish::default()
+        },
+        Some(&world.ca),
+    );
     let snapshot = world.snapshot(&[], None);
     let clients: [(Option<&Identity>, Reason); 4] = [
         (None, Reason::NotPresented),
@@ -235,13 +272,32 @@ fn modes_and_certificates() {
     ];
     for tls12 in [false, true] {
         for (identity, reason) in &clients {
-            let at = |sni| shake(&world, &snapshot, &Client { sni: Some(sni), identity: *identity, tls12, session: None });
+            let at = |sni| {
+                shake(
+                    &world,
+                    &snapshot,
+                    &Client {
+                        sni: Some(sni),
+                        identity: *identity,
+                        tls12,
+                        session: None,
+                    },
+                )
+            };
 
             let off = at("off.test").server.unwrap();
-            assert_eq!(off.client.verdict.reason, Reason::NotPresented, "{reason} {tls12}");
+            assert_eq!(
+                off.client.verdict.reason,
+                Reason::NotPresented,
+                "{reason} {tls12}"
+            );
 
             let outcome = at("request.test");
-            assert!(outcome.client.is_ok(), "{reason} {tls12}: {:?}", outcome.client);
+            assert!(
+                outcome.client.is_ok(),
+                "{reason} {tls12}: {:?}",
+                outcome.client
+            );
             let verdict = outcome.server.unwrap().client.verdict;
             assert_eq!(verdict.reason, *reason, "{tls12}");
             assert_eq!(verdict.verified, *reason == Reason::Verified);
@@ -252,8 +308,15 @@ fn modes_and_certificates() {
                 assert!(outcome.client.is_ok());
             } else {
                 let error = outcome.server.unwrap_err();
-                assert_eq!(error.refusal, Refusal::ClientCertificate(*reason), "{tls12} {error:?}");
-                assert!(outcome.client.is_err(), "{reason} {tls12}: the client must be told");
+                assert_eq!(
+                    error.refusal,
+                    Refusal::ClientCertificate(*reason),
+                    "{tls12} {error:?}"
+                );
+                assert!(
+                    outcome.client.is_err(),
+                    "{reason} {tls12}: the client must be told"
+                );
                 assert_eq!(error.client.is_some(), identity.is_some());
                 assert_eq!(error.sni.as_deref(), Some("require.test"));
             }
@@ -268,15 +331,31 @@ fn names_find_their_host_or_are_refused() {
         (Some("off.test"), None, Ok("off.test")),
         (Some("OFF.Test"), None, Ok("off.test")),
         (Some("a.wild.test"), None, Ok("*.wild.test")),
-        (Some("a.b.wild.test"), None, Err((Refusal::UnknownHost, 112))),
+        (
+            Some("a.b.wild.test"),
+            None,
+            Err((Refusal::UnknownHost, 112)),
+        ),
         (Some("wild.test"), None, Err((Refusal::UnknownHost, 112))),
-        (Some("nobody.test"), Some("off.test"), Err((Refusal::UnknownHost, 112))),
+        (
+            Some("nobody.test"),
+            Some("off.test"),
+            Err((Refusal::UnknownHost, 112)),
+        ),
         (None, None, Err((Refusal::NoSni, 109))),
         (None, Some("off.test"), Ok("off.test")),
     ] {
         for tls12 in [false, true] {
             let snapshot = world.snapshot(&[], default);
-            let outcome = shake(&world, &snapshot, &Client { sni, tls12, ..Client::default() });
+            let outcome = shake(
+                &world,
+                &snapshot,
+                &Client {
+                    sni,
+                    tls12,
+                    ..Client::default()
+                },
+            );
             match expected {
                 Ok(name) => {
                     assert_eq!(outcome.server.unwrap().host.name.as_str(), name, "{sni:?}");
@@ -296,7 +375,11 @@ fn a_host_shows_its_own_cas_only() {
     let world = World::new();
     let snapshot = world.snapshot(&[], None);
     for (sni, expected) in [("off.test", 0), ("request.test", 1), ("require.test", 1)] {
-        let client = Client { sni: Some(sni), identity: Some(&world.client), ..Client::default() };
+        let client = Client {
+            sni: Some(sni),
+            identity: Some(&world.client),
+            ..Client::default()
+        };
         assert_eq!(shake(&world, &snapshot, &client).shown, expected, "{sni}");
     }
 }
@@ -314,13 +397,25 @@ fn a_ticket_is_good_at_its_own_host_only() {
             ("request.test", Some(&world.client)),
             ("require.test", Some(&world.client)),
         ] {
-            let first =
-                shake(&world, &snapshot, &Client { sni: Some(from), identity, tls12, session: None });
+            let first = shake(
+                &world,
+                &snapshot,
+                &Client {
+                    sni: Some(from),
+                    identity,
+                    tls12,
+                    session: None,
+                },
+            );
             assert!(first.client.is_ok(), "{from}");
             let session = first.session.expect("a ticket");
             for to in ["off.test", "request.test", "require.test", "other.test"] {
-                let client =
-                    Client { sni: Some(to), identity: None, session: Some(&session), tls12 };
+                let client = Client {
+                    sni: Some(to),
+                    identity: None,
+                    session: Some(&session),
+                    tls12,
+                };
                 let outcome = shake(&world, &snapshot, &client);
                 let what = format!("{from} -> {to}, tls12 {tls12}, cert {}", identity.is_some());
                 match outcome.server {
@@ -328,7 +423,10 @@ fn a_ticket_is_good_at_its_own_host_only() {
                         assert_eq!(established.resumed, from == to, "{what}");
                         let believed = established.client.verdict.verified;
                         assert_eq!(believed, from == to && identity.is_some(), "{what}");
-                        assert!(believed || established.host.site.mtls != MtlsMode::Require, "{what}");
+                        assert!(
+                            believed || established.host.site.mtls != MtlsMode::Require,
+                            "{what}"
+                        );
                     }
                     Err(error) => {
                         assert_eq!(
@@ -349,14 +447,29 @@ fn a_revoked_or_expired_client_does_not_resume() {
     let before = world.snapshot(&[], None);
     let after = world.snapshot(&[0x12, 0x34], None);
     for tls12 in [false, true] {
-        for (sni, mode) in [("request.test", MtlsMode::Request), ("require.test", MtlsMode::Require)] {
-            let client = Client { sni: Some(sni), identity: Some(&world.client), tls12, session: None };
+        for (sni, mode) in [
+            ("request.test", MtlsMode::Request),
+            ("require.test", MtlsMode::Require),
+        ] {
+            let client = Client {
+                sni: Some(sni),
+                identity: Some(&world.client),
+                tls12,
+                session: None,
+            };
             let session = shake(&world, &before, &client).session.expect("a ticket");
-            let client = Client { session: Some(&session), ..client };
+            let client = Client {
+                session: Some(&session),
+                ..client
+            };
             let outcome = shake(&world, &after, &client);
             match (mode, outcome.server) {
                 (MtlsMode::Require, Err(error)) => {
-                    assert_eq!(error.refusal, Refusal::ClientCertificate(Reason::Revoked), "{tls12}");
+                    assert_eq!(
+                        error.refusal,
+                        Refusal::ClientCertificate(Reason::Revoked),
+                        "{tls12}"
+                    );
                 }
                 // Revoked is verified; rules decide.
                 (MtlsMode::Request, Ok(established)) => {
@@ -369,7 +482,12 @@ fn a_revoked_or_expired_client_does_not_resume() {
             // The same ticket when the CA is gone from the host's set.
             let mut world = World::new();
             std::mem::swap(&mut world.ca, &mut world.other_ca);
-            let client = Client { sni: Some(sni), identity: None, tls12, session: Some(&session) };
+            let client = Client {
+                sni: Some(sni),
+                identity: None,
+                tls12,
+                session: Some(&session),
+            };
             match shake(&world, &world.snapshot(&[], None), &client).server {
                 Ok(established) => assert!(!established.client.verdict.verified),
                 Err(error) => assert!(matches!(error.refusal, Refusal::ClientCertificate(_))),
@@ -384,12 +502,19 @@ fn every_prefix_and_every_flipped_byte_of_a_hello_is_survived() {
     let snapshot = world.snapshot(&[], None);
     let mut builder = SslConnector::builder(SslMethod::tls()).unwrap();
     builder.set_verify(SslVerifyMode::NONE);
-    let ssl = builder.build().configure().unwrap().into_ssl("request.test").unwrap();
+    let ssl = builder
+        .build()
+        .configure()
+        .unwrap()
+        .into_ssl("request.test")
+        .unwrap();
     let mut client = SslStream::new(ssl, Wire::default()).unwrap();
     drop(client.connect());
     let hello = client.get_mut().swap_outgoing(Vec::new());
-    let settings =
-        AcceptSettings { now_sec: NOW, chain_bytes_max: 32 * 1024 };
+    let settings = AcceptSettings {
+        now_sec: NOW,
+        chain_bytes_max: 32 * 1024,
+    };
     let feed = |bytes: Vec<u8>, end: bool| {
         let mut session: Session = world.acceptor.accept(snapshot.clone(), settings).unwrap();
         session.wire().give_incoming(bytes);
@@ -398,12 +523,19 @@ fn every_prefix_and_every_flipped_byte_of_a_hello_is_survived() {
             session.wire().take_incoming();
             session.wire().end();
             assert_eq!(session.handshake(), Err(String::new()));
-            assert_eq!(world.acceptor.failure(&session, String::new()).refusal, Refusal::Closed);
+            assert_eq!(
+                world.acceptor.failure(&session, String::new()).refusal,
+                Refusal::Closed
+            );
         }
         outcome
     };
     for length in 1..hello.len() {
-        assert_eq!(feed(hello[..length].to_vec(), true), Ok(false), "prefix of {length}");
+        assert_eq!(
+            feed(hello[..length].to_vec(), true),
+            Ok(false),
+            "prefix of {length}"
+        );
     }
     for index in 0..hello.len() {
         let mut bent = hello.clone();

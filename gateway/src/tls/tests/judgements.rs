@@ -9,31 +9,47 @@ use super::pki::{Identity, NOW, Wish, issue};
 use crate::tls::{Anchor, ClientAuth, Reason, Trust, TrustError, judge};
 
 fn trust(anchors: &[(&Identity, &[u32])]) -> Trust {
-    let anchors = anchors.iter().enumerate().map(|(index, (ca, revoked))| Anchor {
-        id: format!("ca-{index}").into(),
-        der: ca.x509.to_der().unwrap(),
-        revoked: Arc::new(
-            revoked
-                .iter()
-                .map(|serial| {
-                    let bytes = serial.to_be_bytes();
-                    bytes.iter().copied().skip_while(|b| *b == 0).collect::<Box<[u8]>>()
-                })
-                .collect::<HashSet<_>>(),
-        ),
-    });
+    let anchors = anchors
+        .iter()
+        .enumerate()
+        .map(|(index, (ca, revoked))| Anchor {
+            id: format!("ca-{index}").into(),
+            der: ca.x509.to_der().unwrap(),
+            revoked: Arc::new(
+                revoked
+                    .iter()
+                    .map(|serial| {
+                        let bytes = serial.to_be_bytes();
+                        bytes
+                            .iter()
+                            .copied()
+                            .skip_while(|b| *b == 0)
+                            .collect::<Box<[u8]>>()
+                    })
+                    .collect::<HashSet<_>>(),
+            ),
+        });
     Trust::build(anchors.collect()).unwrap()
 }
 
 fn chain(certificates: &[&Identity]) -> Vec<X509> {
-    certificates.iter().map(|identity| identity.x509.clone()).collect()
+    certificates
+        .iter()
+        .map(|identity| identity.x509.clone())
+        .collect()
 }
 
 #[test]
 fn every_way_to_be_refused_has_its_reason() {
     let root = issue(&Wish::ca("root"), None);
     let other = issue(&Wish::ca("other"), None);
-    let no_path = issue(&Wish { ca: Some(Some(0)), ..Wish::ca("short") }, Some(&root));
+    let no_path = issue(
+        &Wish {
+            ca: Some(Some(0)),
+            ..Wish::ca("short")
+        },
+        Some(&root),
+    );
     let below = issue(&Wish::ca("below"), Some(&no_path));
     let not_ca = issue(&Wish::default(), Some(&root));
     let constrained = issue(
@@ -43,35 +59,171 @@ fn every_way_to_be_refused_has_its_reason() {
         },
         Some(&root),
     );
-    let old_ca = issue(&Wish { to_days: -1, from_days: -9, ..Wish::ca("old") }, Some(&root));
+    let old_ca = issue(
+        &Wish {
+            to_days: -1,
+            from_days: -9,
+            ..Wish::ca("old")
+        },
+        Some(&root),
+    );
     let trust = trust(&[(&root, &[0xBAD])]);
     let client = |wish: Wish<'_>, issuer: &Identity| issue(&wish, Some(issuer));
 
     let cases: Vec<(&str, Vec<X509>, Reason)> = vec![
         ("nothing", vec![], Reason::NotPresented),
-        ("good", chain(&[&client(Wish::default(), &root)]), Reason::Verified),
-        ("no EKU at all is any purpose", chain(&[&client(Wish { client_auth: None, ..Wish::default() }, &root)]), Reason::Verified),
-        ("revoked", chain(&[&client(Wish { serial: 0xBAD, ..Wish::default() }, &root)]), Reason::Revoked),
-        ("expired", chain(&[&client(Wish { from_days: -9, to_days: -1, ..Wish::default() }, &root)]), Reason::Expired),
-        ("future", chain(&[&client(Wish { from_days: 1, ..Wish::default() }, &root)]), Reason::NotYetValid),
-        ("server only", chain(&[&client(Wish { client_auth: Some(false), ..Wish::default() }, &root)]), Reason::WrongEku),
-        ("other CA", chain(&[&client(Wish::default(), &other)]), Reason::UnknownCa),
-        ("other CA, sent along", chain(&[&client(Wish::default(), &other), &other]), Reason::UnknownCa),
-        ("self-signed", chain(&[&issue(&Wish::default(), None)]), Reason::SelfSigned),
-        ("through an intermediate that may not", chain(&[&client(Wish::default(), &below), &below, &no_path]), Reason::PathLength),
-        ("issuer is no CA", chain(&[&client(Wish::default(), &not_ca), &not_ca]), Reason::NotACa),
-        ("expired intermediate", chain(&[&client(Wish::default(), &old_ca), &old_ca]), Reason::Expired),
-        ("name inside", chain(&[&client(Wish { dns: &["a.good.test"], ..Wish::default() }, &constrained), &constrained]), Reason::Verified),
-        ("name outside", chain(&[&client(Wish { dns: &["a.bad.test"], ..Wish::default() }, &constrained), &constrained]), Reason::NameConstraint),
-        ("unknown critical extension", chain(&[&client(Wish { extension: Some(("1.2.3.4", "critical,ASN1:NULL")), ..Wish::default() }, &root)]), Reason::UnknownCriticalExtension),
-        ("small key", chain(&[&client(Wish { rsa_bits: Some(1024), ..Wish::default() }, &root)]), Reason::WeakKey),
+        (
+            "good",
+            chain(&[&client(Wish::default(), &root)]),
+            Reason::Verified,
+        ),
+        (
+            "no EKU at all is any purpose",
+            chain(&[&client(
+                Wish {
+                    client_auth: None,
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::Verified,
+        ),
+        (
+            "revoked",
+            chain(&[&client(
+                Wish {
+                    serial: 0xBAD,
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::Revoked,
+        ),
+        (
+            "expired",
+            chain(&[&client(
+                Wish {
+                    from_days: -9,
+                    to_days: -1,
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::Expired,
+        ),
+        (
+            "future",
+            chain(&[&client(
+                Wish {
+                    from_days: 1,
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::NotYetValid,
+        ),
+        (
+            "server only",
+            chain(&[&client(
+                Wish {
+                    client_auth: Some(false),
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::WrongEku,
+        ),
+        (
+            "other CA",
+            chain(&[&client(Wish::default(), &other)]),
+            Reason::UnknownCa,
+        ),
+        (
+            "other CA, sent along",
+            chain(&[&client(Wish::default(), &other), &other]),
+            Reason::UnknownCa,
+        ),
+        (
+            "self-signed",
+            chain(&[&issue(&Wish::default(), None)]),
+            Reason::SelfSigned,
+        ),
+        (
+            "through an intermediate that may not",
+            chain(&[&client(Wish::default(), &below), &below, &no_path]),
+            Reason::PathLength,
+        ),
+        (
+            "issuer is no CA",
+            chain(&[&client(Wish::default(), &not_ca), &not_ca]),
+            Reason::NotACa,
+        ),
+        (
+            "expired intermediate",
+            chain(&[&client(Wish::default(), &old_ca), &old_ca]),
+            Reason::Expired,
+        ),
+        (
+            "name inside",
+            chain(&[
+                &client(
+                    Wish {
+                        dns: &["a.good.test"],
+                        ..Wish::default()
+                    },
+                    &constrained,
+                ),
+                &constrained,
+            ]),
+            Reason::Verified,
+        ),
+        (
+            "name outside",
+            chain(&[
+                &client(
+                    Wish {
+                        dns: &["a.bad.test"],
+                        ..Wish::default()
+                    },
+                    &constrained,
+                ),
+                &constrained,
+            ]),
+            Reason::NameConstraint,
+        ),
+        (
+            "unknown critical extension",
+            chain(&[&client(
+                Wish {
+                    extension: Some(("1.2.3.4", "critical,ASN1:NULL")),
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::UnknownCriticalExtension,
+        ),
+        (
+            "small key",
+            chain(&[&client(
+                Wish {
+                    rsa_bits: Some(1024),
+                    ..Wish::default()
+                },
+                &root,
+            )]),
+            Reason::WeakKey,
+        ),
         ("the CA itself as client", chain(&[&root]), Reason::WrongEku),
     ];
     for (what, chain, reason) in cases {
         let verdict = judge(&chain, &trust, NOW).verdict;
         assert_eq!(verdict.reason, reason, "{what}");
         assert_eq!(verdict.presented, !chain.is_empty(), "{what}");
-        assert_eq!(verdict.verified, matches!(reason, Reason::Verified | Reason::Revoked), "{what}");
+        assert_eq!(
+            verdict.verified,
+            matches!(reason, Reason::Verified | Reason::Revoked),
+            "{what}"
+        );
         assert_eq!(verdict.revoked, reason == Reason::Revoked, "{what}");
     }
 }
@@ -80,14 +232,24 @@ fn every_way_to_be_refused_has_its_reason() {
 fn an_extra_certificate_in_the_chain_gives_nobody_an_identity() {
     let root = issue(&Wish::ca("root"), None);
     let good = issue(&Wish::default(), Some(&root));
-    let impostor = issue(&Wish { name: "impostor", ..Wish::default() }, None);
+    let impostor = issue(
+        &Wish {
+            name: "impostor",
+            ..Wish::default()
+        },
+        None,
+    );
     let stuffed = chain(&[&impostor, &good, &root]);
     let judgement = judge(&stuffed, &trust(&[(&root, &[])]), NOW);
     assert!(!judgement.verdict.verified);
     let harmless = chain(&[&good, &impostor]);
     let judgement = judge(&harmless, &trust(&[(&root, &[])]), NOW);
     assert!(judgement.verdict.verified);
-    assert!(ClientAuth::read(&harmless, &judgement).subject_dn.contains("device-1"));
+    assert!(
+        ClientAuth::read(&harmless, &judgement)
+            .subject_dn
+            .contains("device-1")
+    );
 }
 
 #[test]
@@ -121,7 +283,13 @@ fn an_empty_set_believes_nobody() {
 #[test]
 fn a_ca_that_cannot_sign_is_refused() {
     let leaf = issue(&Wish::default(), None);
-    let no_sign = issue(&Wish { cert_sign: false, ..Wish::ca("no-sign") }, None);
+    let no_sign = issue(
+        &Wish {
+            cert_sign: false,
+            ..Wish::ca("no-sign")
+        },
+        None,
+    );
     for (identity, word) in [(&leaf, "basicConstraints"), (&no_sign, "keyCertSign")] {
         let anchor = Anchor {
             id: "x".into(),
@@ -132,13 +300,26 @@ fn a_ca_that_cannot_sign_is_refused() {
         assert!(matches!(error, TrustError::CannotSign { .. }), "{error}");
         assert!(error.to_string().contains(word), "{error}");
     }
-    let garbage = Anchor { id: "x".into(), der: vec![0x30, 3, 1, 2], revoked: Arc::default() };
-    assert!(matches!(Trust::build(vec![garbage]), Err(TrustError::Unreadable { .. })));
+    let garbage = Anchor {
+        id: "x".into(),
+        der: vec![0x30, 3, 1, 2],
+        revoked: Arc::default(),
+    };
+    assert!(matches!(
+        Trust::build(vec![garbage]),
+        Err(TrustError::Unreadable { .. })
+    ));
 }
 
 #[test]
 fn fields_have_cloudflares_formats() {
-    let root = issue(&Wish { serial: 0xAB_CDEF, ..Wish::ca("root") }, None);
+    let root = issue(
+        &Wish {
+            serial: 0xAB_CDEF,
+            ..Wish::ca("root")
+        },
+        None,
+    );
     let wish = Wish {
         dns: &["a.test", "b.test"],
         extension: None,
@@ -161,8 +342,16 @@ fn fields_have_cloudflares_formats() {
     assert_eq!(fields.fingerprint_sha256.len(), 64);
     assert_eq!(fields.fingerprint_sha1.len(), 40);
     assert_eq!(fields.ski.len(), 40);
-    assert!(fields.ski.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase()));
-    assert_eq!(fields.issuer_ski, ClientAuth::read(&[root.x509.clone()], &judgement).ski);
+    assert!(
+        fields
+            .ski
+            .bytes()
+            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    );
+    assert_eq!(
+        fields.issuer_ski,
+        ClientAuth::read(&[root.x509.clone()], &judgement).ski
+    );
     assert!(fields.rfc9440.starts_with(':') && fields.rfc9440.ends_with(':'));
     assert!(!fields.chain_rfc9440.is_empty() && !fields.chain_rfc9440_too_large);
     assert_eq!(fields.san_dns, ["a.test".into(), "b.test".into()]);
@@ -173,10 +362,17 @@ fn fields_have_cloudflares_formats() {
 #[test]
 fn a_huge_leaf_is_marked_and_empty() {
     let root = issue(&Wish::ca("root"), None);
-    let names: Vec<String> =
-        (0..200).map(|n| format!("{n}.{}.test", "x".repeat(50))).collect();
+    let names: Vec<String> = (0..200)
+        .map(|n| format!("{n}.{}.test", "x".repeat(50)))
+        .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let client = issue(&Wish { dns: &names, ..Wish::default() }, Some(&root));
+    let client = issue(
+        &Wish {
+            dns: &names,
+            ..Wish::default()
+        },
+        Some(&root),
+    );
     let chain = chain(&[&client]);
     let judgement = judge(&chain, &trust(&[(&root, &[])]), NOW);
     let fields = ClientAuth::read(&chain, &judgement);

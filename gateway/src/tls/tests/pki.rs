@@ -57,7 +57,12 @@ impl Default for Wish<'_> {
 
 impl Wish<'_> {
     pub(super) fn ca(name: &str) -> Wish<'_> {
-        Wish { name, ca: Some(None), client_auth: None, ..Wish::default() }
+        Wish {
+            name,
+            ca: Some(None),
+            client_auth: None,
+            ..Wish::default()
+        }
     }
 }
 
@@ -79,12 +84,21 @@ pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     let name = name.build();
     let mut builder = X509Builder::new().unwrap();
     builder.set_version(2).unwrap();
-    let serial = BigNum::from_u32(wish.serial).unwrap().to_asn1_integer().unwrap();
+    let serial = BigNum::from_u32(wish.serial)
+        .unwrap()
+        .to_asn1_integer()
+        .unwrap();
     builder.set_serial_number(&serial).unwrap();
     builder.set_subject_name(&name).unwrap();
-    builder.set_issuer_name(issuer.map_or(&name, |i| i.x509.subject_name())).unwrap();
-    builder.set_not_before(&Asn1Time::from_unix(NOW + wish.from_days * DAY).unwrap()).unwrap();
-    builder.set_not_after(&Asn1Time::from_unix(NOW + wish.to_days * DAY).unwrap()).unwrap();
+    builder
+        .set_issuer_name(issuer.map_or(&name, |i| i.x509.subject_name()))
+        .unwrap();
+    builder
+        .set_not_before(&Asn1Time::from_unix(NOW + wish.from_days * DAY).unwrap())
+        .unwrap();
+    builder
+        .set_not_after(&Asn1Time::from_unix(NOW + wish.to_days * DAY).unwrap())
+        .unwrap();
     builder.set_pubkey(&key).unwrap();
     if let Some(path_length) = wish.ca {
         let mut constraints = BasicConstraints::new();
@@ -92,7 +106,9 @@ pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         if let Some(length) = path_length {
             constraints.pathlen(length);
         }
-        builder.append_extension(&constraints.build().unwrap()).unwrap();
+        builder
+            .append_extension(&constraints.build().unwrap())
+            .unwrap();
         let mut usage = KeyUsage::new();
         usage.critical().crl_sign();
         if wish.cert_sign {
@@ -111,7 +127,12 @@ pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     }
     let context = builder.x509v3_context(issuer.map(|i| &*i.x509), None);
     let ski = SubjectKeyIdentifier::new().build(&context).unwrap();
-    let aki = issuer.map(|_| AuthorityKeyIdentifier::new().keyid(true).build(&context).unwrap());
+    let aki = issuer.map(|_| {
+        AuthorityKeyIdentifier::new()
+            .keyid(true)
+            .build(&context)
+            .unwrap()
+    });
     let san = (!wish.dns.is_empty()).then(|| {
         let mut names = SubjectAlternativeName::new();
         for dns in wish.dns {
@@ -119,12 +140,17 @@ pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         }
         names.build(&context).unwrap()
     });
-    let extra = wish.extension.map(|(name, value)| {
-        X509Extension::new(None, Some(&context), name, value).unwrap()
-    });
+    let extra = wish
+        .extension
+        .map(|(name, value)| X509Extension::new(None, Some(&context), name, value).unwrap());
     for extension in [Some(ski), aki, san, extra].into_iter().flatten() {
         builder.append_extension(&extension).unwrap();
     }
-    builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
-    Identity { x509: builder.build(), key }
+    builder
+        .sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256())
+        .unwrap();
+    Identity {
+        x509: builder.build(),
+        key,
+    }
 }
