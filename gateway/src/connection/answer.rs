@@ -195,6 +195,10 @@ fn find_host(
 }
 
 /// Lets the rules decide. `Err` is the answer of the rule that blocks.
+#[expect(
+    clippy::result_large_err,
+    reason = "a blocked request is answered with it at once"
+)]
 fn judge_request(
     connection: &Connection,
     account: &Account,

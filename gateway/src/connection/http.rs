@@ -26,6 +26,10 @@ use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, PARK
 const HYPER_HEADERS: usize = 100;
 
 /// How a stretch of serving ended.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one match, never in a collection"
+)]
 pub(super) enum Served {
     /// Nobody has asked for anything for a while; the stream is whole.
     Idle(TlsStream),
@@ -125,7 +129,7 @@ pub(super) async fn wait_for_request(
         let mut drained = pin!(connection.worker.drain.begun());
         std::future::poll_fn(|cx| {
             if let Poll::Ready(readable) = stream.poll_readable(cx) {
-                return Poll::Ready(readable.map_err(|_| Stop::Broken));
+                return Poll::Ready(readable.map_err(|_broken| Stop::Broken));
             }
             if drained.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Err(Stop::Drained));

@@ -76,7 +76,7 @@ async fn shake_hands(
     };
     let session = acceptor
         .accept(worker.shared.published.load(), settings)
-        .map_err(|_| Stop::Handshake(Refusal::Protocol))?;
+        .map_err(|_no_memory| Stop::Handshake(Refusal::Protocol))?;
     let mut stream = TlsStream::new(socket, session);
     let outcome = tokio::time::timeout(tunables.handshake_timeout, stream.handshake()).await;
     let established = match outcome {

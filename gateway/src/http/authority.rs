@@ -38,7 +38,9 @@ pub fn of(parts: &Parts) -> Result<Box<str>, AuthorityError> {
     }
     let header = match header {
         Some(value) => Some(canonical(
-            value.to_str().map_err(|_| AuthorityError::Malformed)?,
+            value
+                .to_str()
+                .map_err(|_not_ascii| AuthorityError::Malformed)?,
         )?),
         None => None,
     };

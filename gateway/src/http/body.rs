@@ -150,10 +150,10 @@ impl ResponseBody {
     /// An origin's body; its connection goes back to the pool once the body is over.
     #[must_use]
     pub fn origin(incoming: Incoming, mut lease: Option<Lease>) -> Self {
-        if incoming.is_end_stream() {
-            if let Some(lease) = lease.take() {
-                lease.give_back();
-            }
+        if incoming.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
         }
         Self {
             source: Source::Origin(incoming, lease),

@@ -127,6 +127,10 @@ async fn within<T>(
 }
 
 /// What became of a request that got no answer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one match, and boxing would cost the retry an allocation"
+)]
 enum Unsent {
     /// The connection was dead and the request can go out once more.
     Stale(Request<RequestBody>),

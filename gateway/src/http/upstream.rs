@@ -100,10 +100,10 @@ impl Pool {
     /// An idle connection, if one is there and alive. The last one used is the first one reused:
     /// the others may then time out.
     pub(super) fn reuse(self: &Rc<Self>, origin: &Origin) -> Option<Sender> {
-        if let Some(sender) = self.shared.borrow().get(&origin.key) {
-            if !sender.is_closed() {
-                return Some(Sender::Http2(sender.clone()));
-            }
+        if let Some(sender) = self.shared.borrow().get(&origin.key)
+            && !sender.is_closed()
+        {
+            return Some(Sender::Http2(sender.clone()));
         }
         let mut idle = self.idle.borrow_mut();
         let kept = idle.get_mut(&origin.key)?;

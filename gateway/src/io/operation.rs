@@ -182,5 +182,5 @@ impl OneshotOutputTransform for Connected {
 /// A completion's result: a count, or an error number below zero.
 fn count(entry: &cqueue::Entry) -> io::Result<usize> {
     let result = entry.result();
-    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result))
+    usize::try_from(result).map_err(|_negative| io::Error::from_raw_os_error(-result))
 }

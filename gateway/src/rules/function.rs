@@ -305,7 +305,9 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
                     take.taken.push(Argument::Scalar(scalar));
                 }
                 _ => {
-                    return Err(take.wrong(&given, "a field of type Integer, Boolean or IP address"));
+                    return Err(
+                        take.wrong(&given, "a field of type Integer, Boolean or IP address")
+                    );
                 }
             }
         }

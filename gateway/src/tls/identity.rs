@@ -258,7 +258,7 @@ fn dn_legacy(name: &X509NameRef) -> Box<str> {
             match byte {
                 b' '..=b'~' => text.push(char::from(*byte)),
                 other => {
-                    let _ = write!(text, "\\x{other:02X}");
+                    write!(text, "\\x{other:02X}").expect("a String takes every write");
                 }
             }
         }
@@ -288,7 +288,7 @@ fn fingerprint(certificate: &X509Ref, digest: MessageDigest) -> Box<str> {
 fn hex_upper(bytes: &[u8]) -> Box<str> {
     let mut text = String::with_capacity(bytes.len() * 2);
     for byte in bytes {
-        let _ = write!(text, "{byte:02X}");
+        write!(text, "{byte:02X}").expect("a String takes every write");
     }
     text.into()
 }

@@ -175,12 +175,11 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
     let mut client_outcome = Ok(());
     let (mut server_outcome, mut alert) = (None, None);
     for _ in 0..10 {
-        if client_outcome.is_ok() {
-            if let Err(error) = theirs.connect() {
-                if !error.would_block() {
-                    client_outcome = Err(error.to_string());
-                }
-            }
+        if client_outcome.is_ok()
+            && let Err(error) = theirs.connect()
+            && !error.would_block()
+        {
+            client_outcome = Err(error.to_string());
         }
         carry(theirs.get_mut(), ours.wire());
         if server_outcome.is_none() {
@@ -192,7 +191,8 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
                 }
             }
         }
-        alert = alert.or(carry(ours.wire(), theirs.get_mut()));
+        let in_clear = carry(ours.wire(), theirs.get_mut());
+        alert = alert.or(in_clear);
     }
     // BoringSSL sends its tickets along with the server's first bytes.
     if matches!(server_outcome, Some(Ok(_))) {
@@ -202,10 +202,10 @@ fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcom
     // A TLS 1.3 client knows of a refusal, and has its ticket, only once it reads.
     if client_outcome.is_ok() && theirs.ssl().is_init_finished() {
         drop(theirs.write(b"x"));
-        if let Err(error) = theirs.read(&mut [0; 1]) {
-            if error.kind() != std::io::ErrorKind::WouldBlock {
-                client_outcome = Err(error.to_string());
-            }
+        if let Err(error) = theirs.read(&mut [0; 1])
+            && error.kind() != std::io::ErrorKind::WouldBlock
+        {
+            client_outcome = Err(error.to_string());
         }
     }
     let shown = shown.load(Ordering::Relaxed);

@@ -350,7 +350,7 @@ fn fields_have_cloudflares_formats() {
     );
     assert_eq!(
         fields.issuer_ski,
-        ClientAuth::read(&[root.x509.clone()], &judgement).ski
+        ClientAuth::read(std::slice::from_ref(&root.x509), &judgement).ski
     );
     assert!(fields.rfc9440.starts_with(':') && fields.rfc9440.ends_with(':'));
     assert!(!fields.chain_rfc9440.is_empty() && !fields.chain_rfc9440_too_large);
