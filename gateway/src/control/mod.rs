@@ -1,7 +1,7 @@
 //! The control plane: zones, hosts, CAs, certificates, revocations and rules, kept durably and
 //! compiled to the snapshot that the data path runs on.
 //!
-//! Every change goes the same way, in [`Control::change`]: validate, compile a whole new snapshot,
+//! Every change goes the same way, in `Control::change`: validate, compile a whole new snapshot,
 //! commit durably, publish. What does not compile is refused and not stored; what cannot be stored
 //! is refused and not published. Readers see one immutable [`Model`] at a time.
 //!
