@@ -46,7 +46,7 @@ pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
 
 /// Bytes read and forgotten after our last word on a connection that we close while the client
 /// still sends; beyond it the client may lose our answer to a reset.
-pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long that may take.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a stopping worker, and the process above it, looks whether the last connection ended.

@@ -36,14 +36,11 @@ async fn the_demo_rule() {
         let over_http2 = client.http2().await.unwrap().get(path).await.unwrap();
         assert_eq!(over_http2.status, status, "{what} over HTTP/2");
     }
-    assert_eq!(
-        gateway
-            .records()
-            .iter()
-            .filter(|line| line["status"] == 403)
-            .count(),
-        10
-    );
+    let blocked = |line: &serde_json::Value| line["status"] == 403;
+    tests::wait::until("ten blocked requests in the log", || {
+        let records = gateway.records();
+        (records.into_iter().filter(blocked).count() == 10).then_some(())
+    });
     let record = gateway.record("a block", |line| line["status"] == 403);
     assert_eq!(record["rule"]["action"], "block", "{record}");
     assert_eq!(record["rule"]["id"].as_str().unwrap().len(), 32, "{record}");

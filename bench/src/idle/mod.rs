@@ -30,6 +30,8 @@ const DESCRIPTORS_SPARE: u64 = 256;
 const OPENING: usize = 32;
 /// How long memory may take to come to rest after the last connection.
 const REST_PATIENCE: Duration = Duration::from_secs(10);
+/// Silence before memory is weighed.
+const SETTLE: Duration = Duration::from_secs(6);
 /// One connection of so many is asked again at the end, whether it is really there.
 const ASKED_AGAIN_EVERY: usize = 50;
 
@@ -296,8 +298,10 @@ async fn join_all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
         .collect()
 }
 
-/// Memory once it no longer moves by more than half a percent in half a second.
+/// Memory once it no longer moves by more than half a percent in half a second. Connections count as
+/// idle after [`SETTLE`]: what a gateway gives back of an idle one, it gives back by then.
 async fn at_rest(pid: u32) -> Result<u64> {
+    tokio::time::sleep(SETTLE).await;
     let deadline = tokio::time::Instant::now() + REST_PATIENCE;
     let mut before = machine::memory(pid)?;
     loop {
