@@ -5,6 +5,8 @@
 //! takes down what the worker was doing, never the process: the thread starts over with the same
 //! listening sockets.
 
+mod listen;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -18,6 +20,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc, oneshot};
+
+pub use listen::ListenError;
 
 use crate::config::Live;
 use crate::connection::{self, Stop};
@@ -108,35 +112,6 @@ struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A listening address that cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {error}{}", advice(error, address))]
-pub struct ListenError {
-    /// Where.
-    pub address: SocketAddr,
-    /// What the kernel says.
-    pub error: std::io::Error,
-}
-
-fn advice(error: &std::io::Error, address: &SocketAddr) -> String {
-    match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!(
-            "; another process has it (`ss -ltnp 'sport = :{}'` names it): stop that one, or set \
-             another `listen`",
-            address.port()
-        ),
-        std::io::ErrorKind::PermissionDenied => {
-            "; ports below 1024 need CAP_NET_BIND_SERVICE: give it to the process, or listen on a \
-             higher port"
-                .into()
-        }
-        std::io::ErrorKind::AddrNotAvailable => {
-            "; no interface of this machine has this address".into()
-        }
-        _ => String::new(),
-    }
-}
-
 impl Team {
     /// Opens every listening socket, then starts the workers: either all can listen or none runs.
     ///
@@ -148,16 +123,7 @@ impl Team {
         addresses: &[SocketAddr],
         steering: FleetStatus,
     ) -> Result<Self, ListenError> {
-        refuse_taken(addresses)?;
-        let bind = |address: &SocketAddr| {
-            io::bind(*address).map_err(|error| ListenError {
-                address: *address,
-                error,
-            })
-        };
-        let sockets: Vec<Vec<OwnedFd>> = (0..count)
-            .map(|_| addresses.iter().map(bind).collect())
-            .collect::<Result<_, _>>()?;
+        let sockets = listen::bind(count, addresses)?;
         let workers = sockets
             .into_iter()
             .enumerate()
@@ -219,30 +185,6 @@ impl Fleet for Team {
             ..self.steering.clone()
         }
     }
-}
-
-/// SO_REUSEPORT would let us share an address with a stranger of our own user, and half of the
-/// clients would reach the stranger.
-fn refuse_taken(addresses: &[SocketAddr]) -> Result<(), ListenError> {
-    for address in addresses {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(*address),
-            socket2::Type::STREAM.cloexec(),
-            None,
-        );
-        let alone = socket.and_then(|socket| {
-            if address.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
-            socket.set_reuse_address(true)?;
-            socket.bind(&(*address).into())
-        });
-        alone.map_err(|error| ListenError {
-            address: *address,
-            error,
-        })?;
-    }
-    Ok(())
 }
 
 fn start_thread(index: usize, shared: Arc<Shared>, sockets: Vec<OwnedFd>) -> Handle {
@@ -419,136 +361,4 @@ fn pin_to(index: usize) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpStream;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::Config;
-
-    fn team(addresses: &[SocketAddr]) -> Team {
-        let mut config = Config::default();
-        config.tunables.connections_max = 2;
-        let shared = Arc::new(Shared {
-            acceptor: Acceptor::new().unwrap(),
-            published: Arc::default(),
-            live: Arc::new(Live::new(config)),
-            access_log: AccessLog::off(),
-            connections: AtomicUsize::new(0),
-        });
-        Team::start(&shared, 1, addresses, FleetStatus::default()).unwrap()
-    }
-
-    fn free_address(host: &str) -> SocketAddr {
-        std::net::TcpListener::bind((host, 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-    }
-
-    fn collect(team: &Team) -> Vec<WorkerStats> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        runtime.block_on(team.collect())
-    }
-
-    /// Speaks plain HTTP, which is answered in clear: whoever gets the answer was served.
-    fn is_served(address: SocketAddr) -> bool {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        drop(stream.write_all(b"GET / HTTP/1.1\r\n\r\n"));
-        let mut answer = String::new();
-        drop(stream.read_to_string(&mut answer));
-        answer.starts_with("HTTP/1.1 400")
-    }
-
-    fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-        let patience = Instant::now() + Duration::from_secs(20);
-        while !done() {
-            assert!(Instant::now() < patience, "{what} did not happen");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    #[test]
-    fn a_worker_that_panics_starts_over_and_a_drained_one_ends() {
-        if let Err(error) = io::probe() {
-            println!("skipped: needs io_uring: {error}");
-            return;
-        }
-        let addresses = [free_address("127.0.0.1"), free_address("::1")];
-        let team = team(&addresses);
-        for address in addresses {
-            assert!(is_served(address), "{address}");
-        }
-        let before = collect(&team);
-        assert_eq!(before.len(), 1);
-        assert_eq!(before[0].accepted, 2);
-
-        // A connection that hangs in the middle is what the panic takes down.
-        let mut hanging = TcpStream::connect(addresses[0]).unwrap();
-        wait_for("accepting", || {
-            collect(&team)
-                .first()
-                .is_some_and(|stats| stats.accepted == 3)
-        });
-        team.workers[0].mailbox.send(Message::Panic).ok().unwrap();
-        hanging
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        assert!(matches!(hanging.read(&mut [0; 1]), Ok(0) | Err(_)));
-        for address in addresses {
-            assert!(is_served(address), "{address} after the panic");
-        }
-        assert!(team.ready());
-        assert!(refuse_taken(&addresses).is_err(), "the address is ours");
-
-        team.drain();
-        wait_for("the end", || team.has_ended());
-        assert!(!team.ready());
-    }
-
-    #[test]
-    fn beyond_the_limit_connections_are_closed_and_counted() {
-        if let Err(error) = io::probe() {
-            println!("skipped: needs io_uring: {error}");
-            return;
-        }
-        let address = free_address("127.0.0.1");
-        let team = team(&[address]);
-        let kept: Vec<TcpStream> = (0..2)
-            .map(|_| TcpStream::connect(address).unwrap())
-            .collect();
-        wait_for("accepting", || {
-            collect(&team)
-                .first()
-                .is_some_and(|s| s.connections_open == 2)
-        });
-        let mut third = TcpStream::connect(address).unwrap();
-        third
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        assert!(matches!(third.read(&mut [0; 1]), Ok(0) | Err(_)));
-        assert_eq!(collect(&team)[0].refused, 1);
-        drop(kept);
-        wait_for("room", || is_served(address));
-        team.drain();
-        wait_for("the end", || team.has_ended());
-    }
-
-    #[test]
-    fn a_taken_address_is_named() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        let error = refuse_taken(&[address]).unwrap_err().to_string();
-        assert!(
-            error.contains(&address.to_string()) && error.contains("another process"),
-            "{error}"
-        );
-    }
-}
+mod tests;
