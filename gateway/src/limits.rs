@@ -181,8 +181,8 @@ pub const ACCESS_LOG_RULES_MAX: usize = 32;
 // --- Command line ----------------------------------------------------------------------------
 
 /// Bytes of one answer that the command line reads from the admin socket: a page of certificates
-/// has about 100 KiB. A longer answer is an error.
-pub const CLI_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// has about 100 KiB, a ruleset of 100,000 rules about 50 MiB. A longer answer is an error.
+pub const CLI_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the command line waits for an answer of the admin socket: publishing a change of a
 /// large store takes seconds at worst.
 pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
@@ -227,9 +227,10 @@ pub const SERVER_CERTIFICATES_MAX: usize = 100_000;
 pub const ASSOCIATIONS_MAX: usize = 10_000;
 /// Client certificates of one zone; each costs 72 bytes of memory and about 1 KiB of disk.
 pub const CERTIFICATES_MAX: usize = 1_000_000;
-/// Rules of one ruleset.
-pub const RULES_MAX: usize = 10_000;
-/// Bytes of one rule's expression (Cloudflare allows 4,096; generated rules want more).
+/// Rules of one ruleset: what can be compiled anew in two seconds. Further ones are refused.
+pub const RULES_MAX: usize = 100_000;
+/// Bytes of one rule's expression: [`EXPRESSION_CHARACTERS_MAX`] of the longest characters there
+/// are. A longer one is refused unread.
 pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a description or a name.
 pub const DESCRIPTION_BYTES_MAX: usize = 500;
@@ -237,6 +238,10 @@ pub const DESCRIPTION_BYTES_MAX: usize = 500;
 pub const REFERENCE_BYTES_MAX: usize = 64;
 /// Versions kept of each ruleset; older ones are forgotten.
 pub const RULESET_VERSIONS_MAX: u32 = 100;
+/// Every so many versions of a ruleset the store has the whole order of its rules, in between what
+/// changed: a change of one rule among 100,000 is then written in bytes, not megabytes. So many
+/// versions at most are kept longer than they are shown.
+pub const RULESET_VERSIONS_BLOCK: u32 = 32;
 /// Bytes of the answer to a blocked request, as Cloudflare has it.
 pub const BLOCK_CONTENT_BYTES_MAX: usize = 2 << 10;
 /// Content types of the answer to a blocked request, as Cloudflare has them.
@@ -266,6 +271,9 @@ pub const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 pub const LISTS_MAX: usize = 100;
 /// Items of one list.
 pub const LIST_ITEMS_MAX: usize = 10_000;
+/// Things that one entry of the audit log tells of; of a larger change it counts the rest. A
+/// ruleset's rules can be read in the version that the entry names.
+pub const AUDIT_NOTES_MAX: usize = 1_000;
 /// Changes that the audit log keeps; the oldest are forgotten first.
 pub const AUDIT_REVISIONS_MAX: u64 = 1_000_000;
 /// Tokens of the admin API.
@@ -277,8 +285,8 @@ pub const TOKEN_DAYS_MAX: u32 = 3650;
 
 /// Connections to each listener of the admin API at once; further ones wait in its queue.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
-/// Bytes of a request's body: a ruleset of 10,000 rules has a few MiB. More is answered 413.
-pub const ADMIN_BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a request's body: a ruleset of 100,000 rules has 20 to 50 MiB. More is answered 413.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 << 20;
 /// How long a request's head may take to come, and a connection may idle between requests.
 pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request may take in all, its body included. Then it is answered 504; a change that
@@ -326,6 +334,8 @@ pub const WILDCARD_STARS_MAX: usize = 16;
 pub const REPLACEMENT_REFERENCES_MAX: usize = 8;
 /// Groups that a replacement can refer to: `${0}` to `${99}`.
 pub const REPLACEMENT_GROUPS: usize = 100;
+const _: () = assert!(EXPRESSION_CHARACTERS_MAX * 4 <= EXPRESSION_BYTES_MAX);
+const _: () = assert!(ADMIN_BODY_BYTES_MAX < CLI_ANSWER_BYTES_MAX);
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);

@@ -10,12 +10,16 @@ use super::{Shared, envelope};
 use crate::control::AuditEntry;
 
 fn shown(entry: &AuditEntry) -> Value {
-    json!({
+    let mut shown = json!({
         "revision": entry.revision,
         "at": entry.at.to_string(),
         "actor": entry.actor,
         "changes": entry.changes,
-    })
+    });
+    if let (Some(shown), 1..) = (shown.as_object_mut(), entry.omitted) {
+        shown.insert("omitted".into(), entry.omitted.into());
+    }
+    shown
 }
 
 pub(super) async fn list(

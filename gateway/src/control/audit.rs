@@ -70,6 +70,13 @@ pub struct AuditEntry {
     pub actor: String,
     /// What.
     pub changes: Vec<Note>,
+    /// How many more things changed than `changes` tells of.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub omitted: usize,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A record as the log keeps it.

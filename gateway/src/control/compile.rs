@@ -6,11 +6,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 
 use boring::hash::{MessageDigest, hash};
 use boring::x509::X509;
 
+use super::difference::{self, Difference};
 use super::error::ChangeError;
 use super::id::{Id, Uuid};
 use super::lists;
@@ -89,10 +91,20 @@ pub(crate) struct Parts {
     no_rules: Arc<Program>,
     /// With the revision that they were compiled from.
     lists: (u64, Arc<Lists>),
-    programs: HashMap<Id, (u32, Arc<Program>)>,
+    rulesets: HashMap<Id, Compiled>,
     trusts: HashMap<TrustKey, Arc<Trust>>,
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
     origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
+}
+
+/// A ruleset in the form that it runs in.
+#[derive(Clone)]
+struct Compiled {
+    /// What it was compiled from.
+    source: Arc<Ruleset>,
+    /// Its rules, one by one, as [`crate::rules`] took them.
+    rules: Arc<[Rule]>,
+    program: Arc<Program>,
 }
 
 /// Compiles `model`, taking over from `last` what did not change. Hosts without a server
@@ -117,15 +129,11 @@ pub(crate) fn compile(
     // Rules are compiled for every zone, with hosts or without: a rule that does not compile
     // must be refused when it is written, not when the first host comes.
     for ruleset in model.rulesets.values() {
-        let program = match last.programs.get(&ruleset.id) {
-            Some((version, program)) if same_lists && *version == ruleset.version => {
-                program.clone()
-            }
-            _ => Arc::new(program(ruleset, &parts.lists.1)?),
+        let compiled = match last.rulesets.get(&ruleset.id) {
+            Some(known) if same_lists && known.source.version == ruleset.version => known.clone(),
+            known => compiled(ruleset, &parts.lists.1, known)?,
         };
-        parts
-            .programs
-            .insert(ruleset.id, (ruleset.version, program));
+        parts.rulesets.insert(ruleset.id, compiled);
     }
     let lookup = Lookup::new(model);
     for record in model.hosts.values() {
@@ -174,8 +182,8 @@ pub(crate) fn compile(
         let rules = model
             .rulesets
             .get(&(record.zone, Phase::HttpRequestFirewallCustom))
-            .and_then(|ruleset| parts.programs.get(&ruleset.id))
-            .map_or(&parts.no_rules, |(_, program)| program)
+            .and_then(|ruleset| parts.rulesets.get(&ruleset.id))
+            .map_or(&parts.no_rules, |compiled| &compiled.program)
             .clone();
         hosts.push(Host {
             name: record.name.clone(),
@@ -253,14 +261,47 @@ fn trust(
     Ok(trust)
 }
 
-fn program(ruleset: &Ruleset, lists: &Lists) -> Result<Program, CompileError> {
-    let rules = ruleset
-        .rules
+/// Compiles a ruleset; what `last` has of it is taken over rule by rule.
+fn compiled(
+    ruleset: &Arc<Ruleset>,
+    lists: &Lists,
+    last: Option<&Compiled>,
+) -> Result<Compiled, CompileError> {
+    let rules = forms(ruleset, last).map_err(|error| CompileError::Action(error.to_string()))?;
+    let program = match last {
+        Some(last) => last.program.recompile(&rules, lists),
+        None => Program::compile_with(&rules, lists),
+    };
+    Ok(Compiled {
+        source: ruleset.clone(),
+        program: Arc::new(program.map_err(CompileError::Rules)?),
+        rules: rules.into(),
+    })
+}
+
+/// The rules of a ruleset in their compiled form.
+fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Vec<Rule>, ChangeError> {
+    let Some(last) = last else {
+        return ruleset.rules.iter().map(|r| compiled_form(r)).collect();
+    };
+    let Difference { old, new } = Difference::between(&last.source.rules, &ruleset.rules);
+    let part = |range: Range<usize>| last.rules.get(range).unwrap_or_default();
+    let sources = last.source.rules.get(old.clone()).unwrap_or_default();
+    let known: HashMap<Id, (&Arc<RuleRecord>, &Rule)> = sources
         .iter()
-        .map(|rule| compiled_form(rule))
-        .collect::<Result<Vec<_>, _>>();
-    let rules = rules.map_err(|error| CompileError::Action(error.to_string()))?;
-    Program::compile_with(&rules, lists).map_err(CompileError::Rules)
+        .zip(part(old.clone()))
+        .map(|(source, rule)| (source.id, (source, rule)))
+        .collect();
+    let mut rules = Vec::with_capacity(ruleset.rules.len());
+    rules.extend_from_slice(part(0..old.start));
+    for record in ruleset.rules.get(new).unwrap_or_default() {
+        rules.push(match known.get(&record.id) {
+            Some((source, rule)) if difference::same(source, record) => (*rule).clone(),
+            _ => compiled_form(record)?,
+        });
+    }
+    rules.extend_from_slice(part(old.end..last.rules.len()));
+    Ok(rules)
 }
 
 /// A stored rule as [`crate::rules`] takes it.

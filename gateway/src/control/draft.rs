@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Control;
 use super::audit::{AuditEntry, Intent, Note, redacted};
 use super::certificate_index::IndexChange;
+use super::difference::Difference;
 use super::error::Noun;
 use super::id::{ID_BYTES, Id, Uuid};
 use super::lists::ListRecord;
@@ -23,7 +24,7 @@ use super::seal::Seal;
 use super::store::{Store, StoreError, Table, Write};
 use super::tokens::Token;
 use crate::hostname::HostName;
-use crate::limits::AUDIT_REVISIONS_MAX;
+use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX, RULESET_VERSIONS_BLOCK};
 
 /// What a finished draft asks for.
 pub(super) struct Done {
@@ -46,6 +47,8 @@ pub(super) struct Draft<'c> {
     data_path: bool,
     trust_moved: bool,
     notes: Vec<Note>,
+    /// Notes beyond `AUDIT_NOTES_MAX`.
+    notes_omitted: usize,
 }
 
 /// Serialises a record. Records are plain data with text keys, for which JSON cannot fail.
@@ -66,6 +69,7 @@ impl<'c> Draft<'c> {
             data_path: false,
             trust_moved: false,
             notes: Vec::new(),
+            notes_omitted: 0,
         }
     }
 
@@ -85,6 +89,7 @@ impl<'c> Draft<'c> {
             at: self.now,
             actor: intent.actor.to_string(),
             changes: std::mem::take(&mut self.notes),
+            omitted: self.notes_omitted,
         };
         self.write(
             Table::Audit,
@@ -126,6 +131,10 @@ impl<'c> Draft<'c> {
         before: Option<&T>,
         after: Option<&T>,
     ) {
+        if self.notes.len() >= AUDIT_NOTES_MAX {
+            self.notes_omitted += 1;
+            return;
+        }
         self.notes.push(Note {
             noun: noun.to_string(),
             key: key.to_string(),
@@ -272,17 +281,23 @@ impl<'c> Draft<'c> {
         }
     }
 
-    /// Stores a new version of a ruleset: its head, the order of its rules, and those rules whose
-    /// version the store does not have yet.
-    pub(super) fn put_ruleset(&mut self, ruleset: Ruleset, old: Option<&Ruleset>) {
+    /// Stores a new version of a ruleset: its head, what changed in the order of its rules, and
+    /// those rules whose version the store does not have yet.
+    pub(super) fn put_ruleset(&mut self, ruleset: Ruleset, old: Option<&Ruleset>) -> Arc<Ruleset> {
         self.data_path = true;
-        let before: HashMap<Id, &Arc<RuleRecord>> = old
-            .into_iter()
-            .flat_map(|old| &old.rules)
-            .map(|rule| (rule.id, rule))
-            .collect();
+        // First, so that a long list of rules does not crowd it out.
+        self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
+        let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
+        let difference = Difference::between(old_rules, &ruleset.rules);
+        let removed = old_rules.get(difference.old.clone()).unwrap_or_default();
+        let added = ruleset
+            .rules
+            .get(difference.new.clone())
+            .unwrap_or_default();
+        let before: HashMap<Id, &Arc<RuleRecord>> =
+            removed.iter().map(|rule| (rule.id, rule)).collect();
         let mut gone = before.clone();
-        for rule in &ruleset.rules {
+        for rule in added {
             gone.remove(&rule.id);
             let old = before.get(&rule.id).copied();
             if old.is_none_or(|old| old.version != rule.version) {
@@ -294,26 +309,39 @@ impl<'c> Draft<'c> {
         for rule in gone.into_values() {
             self.note(Noun::Rule, rule.id, Some(&**rule), None);
         }
-        let order = load::VersionRecord {
+        let order = |rules: &[Arc<RuleRecord>]| -> Vec<(Id, u32)> {
+            rules.iter().map(|rule| (rule.id, rule.version)).collect()
+        };
+        let is_whole = old.is_none_or(|old| old.version + 1 != ruleset.version)
+            || ruleset.version.is_multiple_of(RULESET_VERSIONS_BLOCK);
+        let (rules, change) = if is_whole {
+            (Some(order(&ruleset.rules)), None)
+        } else {
+            let change = load::OrderChange {
+                start: difference.old.start,
+                removed: removed.len(),
+                added: order(added),
+            };
+            (None, Some(change))
+        };
+        let record = load::VersionRecord {
             last_updated: ruleset.last_updated,
             name: ruleset.name.clone(),
             description: ruleset.description.clone(),
-            rules: ruleset
-                .rules
-                .iter()
-                .map(|rule| (rule.id, rule.version))
-                .collect(),
+            rules,
+            change,
         };
         let key = load::version_key(ruleset.id, ruleset.version);
-        self.write(Table::RulesetVersions, key, Some(encode(&order)));
+        self.write(Table::RulesetVersions, key, Some(encode(&record)));
         self.write(
             Table::Rulesets,
             ruleset.id.as_bytes().to_vec(),
             Some(encode(&ruleset)),
         );
-        self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
         let place = (ruleset.zone, ruleset.phase);
-        Arc::make_mut(&mut self.model.rulesets).insert(place, Arc::new(ruleset));
+        let ruleset = Arc::new(ruleset);
+        Arc::make_mut(&mut self.model.rulesets).insert(place, ruleset.clone());
+        ruleset
     }
 
     /// Removes a ruleset with all its versions.

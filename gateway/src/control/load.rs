@@ -36,7 +36,31 @@ pub(super) struct VersionRecord {
     pub(super) last_updated: Moment,
     pub(super) name: String,
     pub(super) description: String,
-    pub(super) rules: Vec<(Id, u32)>,
+    /// The whole order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rules: Option<Vec<(Id, u32)>>,
+    /// Otherwise: what is different from the version before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) change: Option<OrderChange>,
+}
+
+/// The head of a [`VersionRecord`].
+#[derive(Debug, Deserialize)]
+pub(super) struct VersionHead {
+    pub(super) last_updated: Moment,
+    pub(super) name: String,
+    pub(super) description: String,
+}
+
+/// How the order of one version comes from the one before it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct OrderChange {
+    /// From this place on …
+    pub(super) start: usize,
+    /// … so many are taken out …
+    pub(super) removed: usize,
+    /// … and these put in.
+    pub(super) added: Vec<(Id, u32)>,
 }
 
 pub(super) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
@@ -222,19 +246,56 @@ fn rulesets(store: &dyn Store) -> Result<Rulesets, StoreError> {
     Ok(found)
 }
 
+/// One version's record and the order of its rules.
+pub(super) fn order(
+    store: &dyn Store,
+    ruleset: Id,
+    version: u32,
+) -> Result<(VersionRecord, Vec<(Id, u32)>), StoreError> {
+    let table = Table::RulesetVersions;
+    let record = |version: u32| -> Result<(Vec<u8>, VersionRecord), StoreError> {
+        let key = version_key(ruleset, version);
+        let value = store.value(table, &key)?;
+        let value = value.ok_or_else(|| corrupt(table, &key, "it is missing"))?;
+        let record = decode(table, &key, &value)?;
+        Ok((key, record))
+    };
+    let (key, mut wanted) = record(version)?;
+    let mut changes = Vec::new();
+    let mut rules = wanted.rules.take();
+    let mut change = wanted.change.take().map(|change| (key, change));
+    let mut at = version;
+    let mut order = loop {
+        match (rules, change) {
+            (Some(rules), _) => break rules,
+            (None, Some(found)) => changes.push(found),
+            (None, None) => {
+                let key = version_key(ruleset, at);
+                return Err(corrupt(table, &key, "it names no rules"));
+            }
+        }
+        at = at.saturating_sub(1);
+        let (key, earlier) = record(at)?;
+        rules = earlier.rules;
+        change = earlier.change.map(|change| (key, change));
+    };
+    for (key, change) in changes.into_iter().rev() {
+        let end = change.start.checked_add(change.removed);
+        let end = end.filter(|end| *end <= order.len());
+        let end = end.ok_or_else(|| corrupt(table, &key, "it changes what is not there"))?;
+        order.splice(change.start..end, change.added);
+    }
+    Ok((wanted, order))
+}
+
 /// One version of a ruleset with its rules.
 pub(super) fn version(
     store: &dyn Store,
     ruleset: Id,
     version: u32,
 ) -> Result<(VersionRecord, Vec<Arc<RuleRecord>>), StoreError> {
-    let table = Table::RulesetVersions;
-    let key = version_key(ruleset, version);
-    let value = store
-        .value(table, &key)?
-        .ok_or_else(|| corrupt(table, &key, "it is missing"))?;
-    let record: VersionRecord = decode(table, &key, &value)?;
-    let wanted: HashSet<(Id, u32)> = record.rules.iter().copied().collect();
+    let (record, order) = order(store, ruleset, version)?;
+    let wanted: HashSet<(Id, u32)> = order.iter().copied().collect();
     let mut contents: HashMap<(Id, u32), Arc<RuleRecord>> = HashMap::with_capacity(wanted.len());
     let table = Table::Rules;
     store.scan(table, ruleset.as_bytes(), &mut |key, value| {
@@ -248,8 +309,7 @@ pub(super) fn version(
         }
         Ok(())
     })?;
-    let rules = record
-        .rules
+    let rules = order
         .iter()
         .map(|(rule, version)| {
             contents.get(&(*rule, *version)).cloned().ok_or_else(|| {

@@ -16,6 +16,7 @@ mod client_certificates;
 mod compile;
 mod crl;
 mod details;
+mod difference;
 mod draft;
 mod error;
 mod expiry;

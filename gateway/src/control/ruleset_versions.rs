@@ -1,7 +1,7 @@
 //! The versions that every change of a ruleset leaves behind: listed, read, put back, forgotten
 //! when they are too many.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Control;
@@ -13,7 +13,7 @@ use super::model::{RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::rulesets::{find, put};
 use super::store::Table;
-use crate::limits::RULESET_VERSIONS_MAX;
+use crate::limits::{RULESET_VERSIONS_BLOCK, RULESET_VERSIONS_MAX};
 
 /// A version of a ruleset, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,41 +28,43 @@ pub struct VersionNote {
     pub description: String,
 }
 
-/// Keeps the newest versions only. A rule's version goes with the last ruleset version that has it.
-pub(super) fn forget_versions(
-    draft: &mut Draft<'_>,
-    new: &Ruleset,
-    old: Option<&Ruleset>,
-) -> Result<(), ChangeError> {
-    let Some(oldest) = new.version.checked_sub(RULESET_VERSIONS_MAX) else {
+/// The newest version that is no longer kept once `newest` is there; 0 when all are.
+fn forgotten(newest: u32) -> u32 {
+    newest.saturating_sub(RULESET_VERSIONS_MAX)
+}
+
+/// Removes versions that are no longer kept. They go a block at a time, because within a block
+/// each leans on the one before it. A rule's version goes with the last ruleset version that has it.
+pub(super) fn forget_versions(draft: &mut Draft<'_>, new: &Ruleset) -> Result<(), ChangeError> {
+    let last = forgotten(new.version);
+    // A block ends before a multiple of its length, where the next one begins with a whole order.
+    if last == 0 || !(last + 1).is_multiple_of(RULESET_VERSIONS_BLOCK) {
         return Ok(());
-    };
-    let key = load::version_key(new.id, oldest);
-    let Some(value) = draft.store().value(Table::RulesetVersions, &key)? else {
-        return Ok(());
-    };
-    let gone: load::VersionRecord = load::decode(Table::RulesetVersions, &key, &value)?;
-    let next = load::version_key(new.id, oldest + 1);
-    let kept: Vec<(Id, u32)> = match draft.store().value(Table::RulesetVersions, &next)? {
-        Some(value) => {
-            load::decode::<load::VersionRecord>(Table::RulesetVersions, &next, &value)?.rules
-        }
-        None => Vec::new(),
-    };
-    let kept: HashSet<(Id, u32)> = kept
-        .into_iter()
-        .chain(
-            new.rules
-                .iter()
-                .chain(old.iter().flat_map(|old| &old.rules))
-                .map(|r| (r.id, r.version)),
-        )
-        .collect();
-    draft.write(Table::RulesetVersions, key, None);
-    for (rule, version) in gone.rules {
-        if !kept.contains(&(rule, version)) {
-            draft.write(Table::Rules, load::rule_key(new.id, rule, version), None);
-        }
+    }
+    let (_, kept) = load::order(draft.store(), new.id, last + 1)?;
+    let kept: HashSet<(Id, u32)> = kept.into_iter().collect();
+    let table = Table::RulesetVersions;
+    let mut removed = Vec::new();
+    let mut gone: HashSet<(Id, u32)> = HashSet::new();
+    draft
+        .store()
+        .scan(table, new.id.as_bytes(), &mut |key, value| {
+            if key > load::version_key(new.id, last).as_slice() {
+                return Ok(());
+            }
+            let record: load::VersionRecord = load::decode(table, key, value)?;
+            let rules = record.rules.into_iter().flatten();
+            let added = record.change.into_iter().flat_map(|change| change.added);
+            // What is in no later order never comes back: a rule restored gets a new version.
+            gone.extend(rules.chain(added).filter(|rule| !kept.contains(rule)));
+            removed.push(key.to_vec());
+            Ok(())
+        })?;
+    for key in removed {
+        draft.write(table, key, None);
+    }
+    for (rule, version) in gone {
+        draft.write(Table::Rules, load::rule_key(new.id, rule, version), None);
     }
     Ok(())
 }
@@ -73,13 +75,17 @@ impl Control {
     /// # Errors
     /// The zone has no ruleset of this id.
     pub fn ruleset_versions(&self, zone: Id, ruleset: Id) -> Result<Vec<VersionNote>, ChangeError> {
-        self.ruleset(zone, ruleset)?;
+        let oldest = forgotten(self.ruleset(zone, ruleset)?.version) + 1;
         let table = Table::RulesetVersions;
         let mut notes = Vec::new();
         self.store
             .scan(table, ruleset.as_bytes(), &mut |key, value| {
-                let record: load::VersionRecord = load::decode(table, key, value)?;
                 let version = key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+                let version = version.filter(|version| *version >= oldest);
+                if version.is_none() {
+                    return Ok(());
+                }
+                let record: load::VersionHead = load::decode(table, key, value)?;
                 notes.extend(version.map(|version| VersionNote {
                     version,
                     last_updated: record.last_updated,
@@ -106,9 +112,11 @@ impl Control {
         self.change(|draft| {
             let old = find(&draft.model, zone, ruleset)?.clone();
             let then = self.ruleset_version(zone, ruleset, version)?;
+            let present: HashMap<Id, &Arc<RuleRecord>> =
+                old.rules.iter().map(|rule| (rule.id, rule)).collect();
             let mut rules = Vec::with_capacity(then.rules.len());
             for rule in &then.rules {
-                let now = old.rules.iter().find(|now| now.id == rule.id);
+                let now = present.get(&rule.id).copied();
                 let same = |now: &RuleRecord| {
                     let version = now.version;
                     let last_updated = now.last_updated;
@@ -156,7 +164,8 @@ impl Control {
     ) -> Result<Ruleset, ChangeError> {
         let current = self.ruleset(zone, ruleset)?;
         let key = load::version_key(ruleset, version);
-        if self.store.value(Table::RulesetVersions, &key)?.is_none() {
+        let is_forgotten = version <= forgotten(current.version);
+        if is_forgotten || self.store.value(Table::RulesetVersions, &key)?.is_none() {
             return Err(ChangeError::not_found(Noun::RulesetVersion, version));
         }
         let (record, rules) = load::version(self.store.as_ref(), ruleset, version)?;

@@ -4,12 +4,14 @@
 //! ruleset; older ones can be read and restored. Whether an expression is right is decided by
 //! [`crate::rules`], before anything is stored.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Control;
 use super::compile::compiled_form;
+use super::difference::Difference;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::Id;
@@ -108,20 +110,33 @@ pub(super) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
     })
 }
 
-/// Checks every rule by itself and all of them together.
-fn check_rules(rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
+/// Checks every rule that is not in `old` by itself, and all of them together.
+fn check_rules(old: &[Arc<RuleRecord>], rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
     if rules.len() > RULES_MAX {
         return Err(ChangeError::Full {
             what: "rules of a ruleset",
             max: RULES_MAX,
         });
     }
-    let mut references = std::collections::HashSet::with_capacity(rules.len());
-    for rule in rules {
+    let difference = Difference::between(old, rules).new;
+    let mut references = HashSet::with_capacity(difference.len());
+    let twice = |rule: &RuleRecord| {
+        let why = format!("`{}` is used by two rules", rule.reference.escape_debug());
+        Err(ChangeError::invalid("ref", why))
+    };
+    for rule in rules.get(difference.clone()).unwrap_or_default() {
         check_rule(rule)?;
         if !references.insert(rule.reference.as_str()) {
-            let why = format!("`{}` is used by two rules", rule.reference.escape_debug());
-            return Err(ChangeError::invalid("ref", why));
+            return twice(rule);
+        }
+    }
+    let (before, after) = (
+        rules.get(..difference.start).unwrap_or_default(),
+        rules.get(difference.end..).unwrap_or_default(),
+    );
+    for rule in before.iter().chain(after) {
+        if references.contains(rule.reference.as_str()) {
+            return twice(rule);
         }
     }
     Ok(())
@@ -203,11 +218,12 @@ pub(super) fn put(
     old: Option<&Ruleset>,
     mut new: Ruleset,
 ) -> Result<Arc<Ruleset>, ChangeError> {
-    check_rules(&new.rules)?;
+    let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
+    check_rules(old_rules, &new.rules)?;
     new.last_updated = draft.now;
-    draft.put_ruleset(new.clone(), old);
-    forget_versions(draft, &new, old)?;
-    Ok(Arc::new(new))
+    let new = draft.put_ruleset(new, old);
+    forget_versions(draft, &new)?;
+    Ok(new)
 }
 
 impl Control {
@@ -271,16 +287,22 @@ impl Control {
             new.name = name.unwrap_or(new.name);
             new.description = description.unwrap_or(new.description);
             let present = std::mem::take(&mut new.rules);
-            let mut taken = std::collections::HashSet::new();
+            let by_id: HashMap<Id, &Arc<RuleRecord>> =
+                present.iter().map(|rule| (rule.id, rule)).collect();
+            let by_reference: HashMap<&str, &Arc<RuleRecord>> = present
+                .iter()
+                .map(|rule| (rule.reference.as_str(), rule))
+                .collect();
+            let mut taken = HashSet::new();
             for rule in rules {
                 let known = match (rule.id, &rule.reference) {
-                    (Some(id), _) => Some(position(&present, id)?),
-                    (None, Some(reference)) => present
-                        .iter()
-                        .position(|known| known.reference == *reference),
+                    (Some(id), _) => {
+                        let known = by_id.get(&id).copied();
+                        Some(known.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))?)
+                    }
+                    (None, Some(reference)) => by_reference.get(reference.as_str()).copied(),
                     (None, None) => None,
                 };
-                let known = known.and_then(|place| present.get(place));
                 if known.is_some_and(|known| !taken.insert(known.id)) {
                     return Err(ChangeError::invalid(
                         "rules",

@@ -3,7 +3,7 @@
 //! <https://developers.cloudflare.com/ruleset-engine/rules-language/actions/>. The challenge family
 //! needs a browser and a third party and is refused by name.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 
@@ -84,11 +84,13 @@ const PRODUCTS: &[&str] = &[
 impl Default for BlockResponse {
     /// Cloudflare's default: 403.
     fn default() -> Self {
-        Self {
+        // Most rules of a large set say nothing else: they share one.
+        static DEFAULT: LazyLock<BlockResponse> = LazyLock::new(|| BlockResponse {
             status: limits::BLOCK_DEFAULT_STATUS,
             content_type: limits::BLOCK_DEFAULT_CONTENT_TYPE.into(),
             content: limits::BLOCK_DEFAULT_CONTENT.into(),
-        }
+        });
+        DEFAULT.clone()
     }
 }
 

@@ -343,6 +343,15 @@ impl Condition {
         }
     }
 
+    /// Whether any part of it reads the ClientHello.
+    pub(crate) fn reads_client_hello(&self) -> bool {
+        let mut reads = false;
+        self.walk(&mut |part| {
+            reads |= matches!(part, Part::Field(field) if field.is_of_client_hello());
+        });
+        reads
+    }
+
     /// [`Lifetime::Connection`] when nothing in it depends on the request.
     pub(crate) fn lifetime(&self) -> Lifetime {
         let mut lifetime = Lifetime::Connection;

@@ -161,6 +161,20 @@ impl Field {
         BY_NAME.get(name).copied()
     }
 
+    /// Whether this is read from the ClientHello.
+    pub(crate) fn is_of_client_hello(self) -> bool {
+        matches!(
+            self,
+            Self::ClientHelloLength
+                | Self::ClientRandom
+                | Self::ClientExtensionsSha1
+                | Self::ClientExtensionsSha1Le
+                | Self::CiphersSha1
+                | Self::Ja3
+                | Self::Ja4
+        )
+    }
+
     /// Whether this needs a GeoIP database.
     pub(crate) fn is_geographic(self) -> bool {
         self != Self::IpSrc

@@ -17,6 +17,7 @@ use crate::snapshot::MtlsMode;
 mod authorities;
 mod changes;
 mod durability;
+mod many_rules;
 mod rules;
 
 struct World {

@@ -52,15 +52,16 @@ impl Program {
                 });
             }
             let mut base = None;
-            match known {
-                Known::Base(local) if kept => {
+            let mut hello = known.hello;
+            match &known.place {
+                Place::Base(local) if kept => {
                     base = Some(*local);
                     if let Some(slot) = program.base.positions.get_mut(*local as usize) {
                         *slot = position;
                     }
                 }
-                Known::Checked => {}
-                Known::Base(_) | Known::New => {
+                Place::Checked => {}
+                Place::Base(_) | Place::New => {
                     let condition =
                         parser::parse(&rule.expression, Some(lists)).map_err(|error| {
                             RuleError {
@@ -68,6 +69,7 @@ impl Program {
                                 message: error.to_string(),
                             }
                         })?;
+                    hello = condition.reads_client_hello();
                     if matches!(role, Role::Ends | Role::Reports) {
                         if program.changed.positions.len() >= limits::CHANGED_RULES_MAX {
                             return Self::compile_with(rules, lists);
@@ -81,12 +83,7 @@ impl Program {
                     }
                 }
             }
-            program.inputs.push(Input {
-                id: rule.id.clone(),
-                expression: rule.expression.clone(),
-                role,
-                base,
-            });
+            program.keep(rule, role, base, hello);
         }
         if !program.changed.positions.is_empty() {
             program.changed.index = Some(Arc::new(builder.finish()));
@@ -111,11 +108,15 @@ impl Program {
                 && (Arc::ptr_eq(&input.expression, &rule.expression)
                     || input.expression == rule.expression)
         };
-        let state = |input: &Input| match (input.role, input.base) {
-            (Role::Off | Role::Idle, _) => Known::Checked,
-            (_, Some(local)) => Known::Base(local),
-            // In the small index, which is made again.
-            (_, None) => Known::New,
+        let state = |input: &Input| {
+            let place = match (input.role, input.base) {
+                (Role::Off | Role::Idle, _) => Place::Checked,
+                (_, Some(local)) => Place::Base(local),
+                // In the small index, which is made again.
+                (_, None) => Place::New,
+            };
+            let hello = input.hello;
+            Known { place, hello }
         };
         // Most changes are in one place: what is before and after needs no look-up.
         let front = self
@@ -149,7 +150,7 @@ impl Program {
                         .copied()
                         .filter(|input| same(input, rule))
                 };
-                input.map_or(Known::New, state)
+                input.map_or(Known::NOTHING, state)
             })
             .collect()
     }
@@ -157,7 +158,22 @@ impl Program {
 
 /// What an earlier program knows of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
+struct Known {
+    place: Place,
+    /// Whether it reads the ClientHello; of a new one that is still to be found.
+    hello: bool,
+}
+
+impl Known {
+    const NOTHING: Self = Self {
+        place: Place::New,
+        hello: false,
+    };
+}
+
+/// Where an earlier program has a rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
     /// It is in the index.
     Base(Local),
     /// It parses, and no index needs it.
@@ -174,7 +190,9 @@ fn ascending(known: &[Known]) -> Vec<bool> {
     let mut ends: Vec<(Local, usize)> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; known.len()];
     for (at, one) in known.iter().enumerate() {
-        let Known::Base(local) = one else { continue };
+        let Place::Base(local) = &one.place else {
+            continue;
+        };
         let length = match ends.last() {
             Some((last, _)) if last < local => ends.len(),
             _ => ends.partition_point(|(end, _)| end < local),
@@ -213,7 +231,13 @@ mod tests {
             (vec![0, 2, 1, 3], vec![true, false, true, true]),
             (vec![5, 5], vec![false, true]),
         ] {
-            let known: Vec<Known> = locals.into_iter().map(Known::Base).collect();
+            let known: Vec<Known> = locals
+                .into_iter()
+                .map(|local| Known {
+                    place: Place::Base(local),
+                    ..Known::NOTHING
+                })
+                .collect();
             let kept = ascending(&known);
             assert_eq!(
                 kept.iter().filter(|k| **k).count(),
@@ -223,11 +247,11 @@ mod tests {
                 .iter()
                 .zip(&kept)
                 .filter(|(_, kept)| **kept)
-                .map(|(known, _)| *known)
+                .map(|(known, _)| known.place)
                 .collect();
             let ordered = run
                 .windows(2)
-                .all(|pair| matches!(pair, [Known::Base(a), Known::Base(b)] if a < b));
+                .all(|pair| matches!(pair, [Place::Base(a), Place::Base(b)] if a < b));
             assert!(ordered, "{run:?}");
         }
     }

@@ -17,7 +17,7 @@ mod table;
 mod vector;
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 pub(crate) use judged::Judged;
 pub(crate) use scan::Run;
@@ -39,18 +39,8 @@ pub struct Program {
     base: Part,
     changed: Part,
     lists: Lists,
-    reads_client_hello: OnceLock<bool>,
+    reads_client_hello: bool,
 }
-
-/// What the names of all fields that are read from the ClientHello have in common.
-const HELLO_FIELDS: [&str; 6] = [
-    "tls_client_hello",
-    "tls_client_random",
-    "tls_client_extensions",
-    "tls_ciphers_sha1",
-    "bot_management.ja",
-    "ja4",
-];
 
 #[derive(Debug)]
 struct Compiled {
@@ -66,6 +56,8 @@ struct Input {
     role: Role,
     /// Its number in [`Program::base`], if it is there.
     base: Option<Local>,
+    /// Whether it reads the ClientHello.
+    hello: bool,
 }
 
 /// What a matching rule means for the evaluation.
@@ -143,12 +135,7 @@ impl Program {
                 program.base.positions.push(position);
                 base = Some(local);
             }
-            program.inputs.push(Input {
-                id: rule.id.clone(),
-                expression: rule.expression.clone(),
-                role,
-                base,
-            });
+            program.keep(rule, role, base, condition.reads_client_hello());
         }
         program.base.index = Some(Arc::new(builder.finish()));
         Ok(program)
@@ -166,19 +153,30 @@ impl Program {
         self.rules.is_empty()
     }
 
-    /// Whether any enabled rule may read the ClientHello, so that connections have to keep it.
-    /// Looked for in the texts, once: a text in quotes that merely looks like a field costs a
-    /// connection two kilobytes and nothing else.
+    /// Whether any enabled rule reads the ClientHello, so that connections have to keep it.
     #[must_use]
     pub fn reads_client_hello(&self) -> bool {
-        *self.reads_client_hello.get_or_init(|| {
-            let texts = self.inputs.iter().filter(|input| input.role != Role::Off);
-            texts.into_iter().any(|input| {
-                HELLO_FIELDS
-                    .iter()
-                    .any(|field| input.expression.contains(field))
-            })
-        })
+        self.reads_client_hello
+    }
+
+    /// Whether nothing was compiled anew since the other one but what has changed.
+    #[cfg(test)]
+    pub(crate) fn shares_index_with(&self, other: &Self) -> bool {
+        match (&self.base.index, &other.base.index) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        }
+    }
+
+    fn keep(&mut self, rule: &Rule, role: Role, base: Option<Local>, hello: bool) {
+        self.reads_client_hello |= hello && role != Role::Off;
+        self.inputs.push(Input {
+            id: rule.id.clone(),
+            expression: rule.expression.clone(),
+            role,
+            base,
+            hello,
+        });
     }
 
     /// Bytes of the sets that decisions combine, for figures.

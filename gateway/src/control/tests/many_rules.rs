@@ -1,0 +1,288 @@
+//! Many rules: a change follows what changed, in the program and in the store, and what comes of
+//! it is as if everything had been made anew.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index as Pick;
+
+use super::*;
+use crate::limits::{AUDIT_NOTES_MAX, RULESET_VERSIONS_BLOCK, RULESET_VERSIONS_MAX};
+use crate::rules::{
+    ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, Rule, decide_on,
+};
+use crate::tls::ClientAuth;
+
+const HOST: &str = "api.example.test";
+
+/// The rule that a path of this number meets.
+fn text(number: usize) -> String {
+    format!("http.request.uri.path eq \"/{number}\"")
+}
+
+impl World {
+    fn program(&self) -> Arc<Program> {
+        self.published.load().host(HOST).unwrap().rules.clone()
+    }
+
+    fn filled(&self, count: usize) -> (Arc<Zone>, Arc<Ruleset>) {
+        let zone = self.served(MtlsMode::Request);
+        let rules = (0..count).map(|number| rule(&text(number))).collect();
+        let phase = Phase::HttpRequestFirewallCustom;
+        let control = self.control();
+        let ruleset = control.set_entrypoint(zone.id, phase, None, None, rules);
+        (zone, ruleset.unwrap())
+    }
+
+    /// The rules of a zone as they are stored, compiled from nothing.
+    fn anew(&self, zone: Id) -> Program {
+        let phase = Phase::HttpRequestFirewallCustom;
+        let ruleset = self.control().entrypoint(zone, phase).unwrap();
+        let rules: Vec<Rule> = ruleset
+            .rules
+            .iter()
+            .map(|rule| compile::compiled_form(rule).unwrap())
+            .collect();
+        Program::compile(&rules).unwrap()
+    }
+}
+
+/// Who blocks a request for this path, and who reports it.
+fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<String>, String) {
+    let connection = ConnectionFacts {
+        source: ([203, 0, 113, 9], 50_000).into(),
+        local: ([198, 51, 100, 1], 443).into(),
+        sni: HOST.into(),
+        tls_version: "TLSv1.3",
+        tls_cipher: "AEAD-AES128-GCM-SHA256",
+        client_hello: bytes::Bytes::new(),
+        client: Arc::new(ClientAuth::none()),
+    };
+    let headers = HeaderMap::new();
+    let request = RequestFacts {
+        method: "GET",
+        version: "HTTP/2",
+        host: HOST,
+        path,
+        raw_path: path,
+        query: "",
+        headers: &headers,
+        received_msec: 1_700_000_000_000,
+        ray_id: "8f00b204e9800998",
+    };
+    let mut log = String::new();
+    let decision = decide_on(program, &connection, state, &request, &mut |id| {
+        log.push_str(id);
+    });
+    match decision {
+        Decision::Permit(_) => (None, log),
+        Decision::Block { rule_id, .. } => (Some(rule_id.to_owned()), log),
+    }
+}
+
+#[test]
+fn one_changed_rule_leaves_the_rest_compiled() {
+    let world = World::new();
+    let (zone, ruleset) = world.filled(2_000);
+    let control = world.control();
+    let before = world.program();
+    let middle = ruleset.rules[1_000].clone();
+    let patch = RulePatch {
+        expression: Some(text(5_000)),
+        ..RulePatch::default()
+    };
+    let changed = control
+        .update_rule(zone.id, ruleset.id, middle.id, patch, None)
+        .unwrap();
+    let after = world.program();
+    assert!(after.shares_index_with(&before), "all was compiled anew");
+    let state = ConnectionState::default();
+    let blocked = |program: &Program, path: &str| decided(program, path, &state).0;
+    assert_eq!(blocked(&before, "/1000"), Some(middle.id.to_string()));
+    assert_eq!(blocked(&after, "/1000"), None);
+    assert_eq!(blocked(&after, "/5000"), Some(middle.id.to_string()));
+    assert_eq!(
+        blocked(&after, "/1999"),
+        Some(changed.rules[1_999].id.to_string())
+    );
+    let key = load::version_key(ruleset.id, changed.version);
+    let record = control.store.value(Table::RulesetVersions, &key).unwrap();
+    let bytes = record.unwrap().len();
+    assert!(bytes < 1_000, "{bytes} bytes for one change");
+    let (entries, _) = control.audit(0, 2).unwrap();
+    assert_eq!((entries[0].changes.len(), entries[0].omitted), (2, 0));
+    assert_eq!(
+        (entries[1].changes.len(), entries[1].omitted),
+        (AUDIT_NOTES_MAX, 2_001 - AUDIT_NOTES_MAX)
+    );
+}
+
+#[test]
+fn a_reference_is_used_once_wherever_it_stands() {
+    let world = World::new();
+    let (zone, ruleset) = world.filled(10);
+    let control = world.control();
+    for at in [0, 4, 9] {
+        let mut new = rule("ssl");
+        new.reference = Some(ruleset.rules[at].reference.clone());
+        let error = control.create_rule(zone.id, ruleset.id, new, None);
+        assert!(
+            matches!(error, Err(ChangeError::Invalid { .. })),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_long_expression_is_refused_with_the_limit_in_the_message() {
+    let world = World::new();
+    let (zone, ruleset) = world.filled(1);
+    for (length, expected) in [
+        (4_000, None),
+        (4_100, Some("4096 are allowed")),
+        (20_000, Some("16384 bytes")),
+    ] {
+        let new = rule(&format!("http.host eq \"{}\"", "a".repeat(length)));
+        let made = world.control().create_rule(zone.id, ruleset.id, new, None);
+        let why = made.err().map(|error| error.to_string());
+        assert_eq!(why.is_some(), expected.is_some(), "{length}: {why:?}");
+        if let (Some(why), Some(expected)) = (why, expected) {
+            assert!(why.contains(expected), "{length}: {why}");
+        }
+    }
+}
+
+/// Numbers that are the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+#[test]
+fn every_kept_version_can_be_read_whatever_it_leans_on() {
+    let mut world = World::new();
+    let (zone, ruleset) = world.filled(6);
+    let mut random = Random(3);
+    let order = |ruleset: &Ruleset| -> Vec<(Id, u32)> {
+        ruleset.rules.iter().map(|r| (r.id, r.version)).collect()
+    };
+    // By version; there is no version 0.
+    let mut history = vec![Vec::new(), order(&ruleset)];
+    let newest = RULESET_VERSIONS_MAX + 2 * RULESET_VERSIONS_BLOCK;
+    while history.len() <= newest as usize {
+        let control = world.control();
+        let now = control.ruleset(zone.id, ruleset.id).unwrap();
+        let count = now.rules.len();
+        let one = now.rules[random.below(count)].id;
+        let made = match random.below(4) {
+            0 if count < 12 => {
+                let at = Position::Index(random.below(count) + 1);
+                let new = rule(&text(history.len()));
+                control.create_rule(zone.id, ruleset.id, new, Some(&at))
+            }
+            1 if count > 3 => control.delete_rule(zone.id, ruleset.id, one),
+            2 => {
+                let at = Position::Index(random.below(count) + 1);
+                control.update_rule(zone.id, ruleset.id, one, RulePatch::default(), Some(&at))
+            }
+            _ => {
+                let patch = RulePatch {
+                    expression: Some(text(1_000 + history.len())),
+                    ..RulePatch::default()
+                };
+                control.update_rule(zone.id, ruleset.id, one, patch, None)
+            }
+        };
+        history.push(order(&made.unwrap()));
+    }
+    let check = |world: &World| {
+        let control = world.control();
+        let versions = control.ruleset_versions(zone.id, ruleset.id).unwrap();
+        assert_eq!(versions.len(), RULESET_VERSIONS_MAX as usize);
+        for note in &versions {
+            let found = control.ruleset_version(zone.id, ruleset.id, note.version);
+            let expected = &history[note.version as usize];
+            assert_eq!(order(&found.unwrap()), *expected, "{}", note.version);
+        }
+        let oldest = versions.last().unwrap().version;
+        let forgotten = control.ruleset_version(zone.id, ruleset.id, oldest - 1);
+        assert!(forgotten.is_err());
+    };
+    check(&world);
+    let mut stored = 0;
+    world
+        .control()
+        .store
+        .scan(
+            Table::RulesetVersions,
+            ruleset.id.as_bytes(),
+            &mut |_, _| {
+                stored += 1;
+                Ok(())
+            },
+        )
+        .unwrap();
+    let most = RULESET_VERSIONS_MAX + RULESET_VERSIONS_BLOCK;
+    assert!(stored <= most, "{stored} records of versions");
+    world.reopen();
+    check(&world);
+    let now = world.control().ruleset(zone.id, ruleset.id).unwrap();
+    assert_eq!(order(&now), *history.last().unwrap());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, max_shrink_iters: 50, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_published_is_as_if_compiled_anew(
+        edits in vec((0..5_u8, any::<Pick>(), any::<Pick>(), 0..40_usize), 1..12),
+    ) {
+        let world = World::new();
+        let (zone, ruleset) = world.filled(30);
+        let state = ConnectionState::default();
+        let before = world.program();
+        for (kind, one, at, number) in edits {
+            let control = world.control();
+            let now = control.ruleset(zone.id, ruleset.id).unwrap();
+            let id = now.rules[one.index(now.rules.len())].id;
+            let place = Position::Index(at.index(now.rules.len()) + 1);
+            let patch = RulePatch::default();
+            let made = match kind {
+                0 => {
+                    let mut new = rule(&text(number));
+                    new.action = "log".into();
+                    control.create_rule(zone.id, ruleset.id, new, Some(&place))
+                }
+                1 if now.rules.len() > 1 => control.delete_rule(zone.id, ruleset.id, id),
+                2 => control.update_rule(zone.id, ruleset.id, id, patch, Some(&place)),
+                3 => {
+                    let patch = RulePatch { enabled: Some(number % 2 == 0), ..patch };
+                    control.update_rule(zone.id, ruleset.id, id, patch, None)
+                }
+                _ => {
+                    let patch = RulePatch { expression: Some(text(number)), ..patch };
+                    control.update_rule(zone.id, ruleset.id, id, patch, None)
+                }
+            };
+            prop_assert!(made.is_ok(), "{:?}", made);
+            let (published, anew) = (world.program(), world.anew(zone.id));
+            prop_assert!(published.shares_index_with(&before));
+            for number in 0..40 {
+                let path = format!("/{number}");
+                prop_assert_eq!(
+                    decided(&published, &path, &state),
+                    decided(&anew, &path, &ConnectionState::default())
+                );
+            }
+        }
+    }
+}
