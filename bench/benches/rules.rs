@@ -188,6 +188,7 @@ impl Case {
                 tls_version: "TLSv1.3",
                 tls_cipher: "AEAD-AES128-GCM-SHA256",
                 client_hello: bytes::Bytes::new(),
+                geo: None,
                 client: Arc::new(client),
             },
             host: host.to_owned(),

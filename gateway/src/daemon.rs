@@ -15,11 +15,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
+use arc_swap::ArcSwapOption;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin;
 use crate::config::{Config, Live, Loaded, Sources, SteerMode};
 use crate::control::{Control, OpenError, Options};
+use crate::geo::{Geo, GeoError};
 use crate::io::{RingError, probe};
 use crate::limits::{DRAIN_POLL, LOG_FLUSH_TIMEOUT};
 use crate::observe::{AccessLog, AccessLogError, FleetStatus};
@@ -43,6 +45,9 @@ pub enum StartError {
     /// An address cannot be had.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// A GeoIP database cannot be used.
+    #[error(transparent)]
+    Geo(#[from] GeoError),
     /// The admin API cannot be served.
     #[error(transparent)]
     Admin(#[from] admin::ServeError),
@@ -92,6 +97,8 @@ pub fn serve(
 ) -> Result<Ended, StartError> {
     probe()?;
     let steering = steering(config.steer_mode)?;
+    let geo = Geo::open(config.geoip_databases())?;
+    control.set_has_geo(geo.is_some());
     let access_log = AccessLog::start(&config.access_log)?;
     let (workers, listen) = (config.workers, config.listen.clone());
     let listen_admin = admin::Listen {
@@ -103,6 +110,7 @@ pub fn serve(
         acceptor: Acceptor::new()?,
         published: published.clone(),
         live: live.clone(),
+        geo: ArcSwapOption::from_pointee(geo),
         access_log: access_log.clone(),
         connections: AtomicUsize::new(0),
     });
@@ -129,7 +137,7 @@ pub fn serve(
         let ended = wait(
             &mut signals,
             &team,
-            &live,
+            &shared,
             sources.as_ref(),
             &control,
             &access_log,
@@ -200,20 +208,21 @@ impl Signals {
 async fn wait(
     signals: &mut Signals,
     team: &Team,
-    live: &Live,
+    shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
     access_log: &AccessLog,
 ) -> Ended {
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => reload(live, sources, control),
+            _ = signals.hangup.recv() => reload(shared, sources, control),
             _ = signals.user1.recv() => access_log.reopen(),
             _ = signals.interrupt.recv() => break,
             _ = signals.quit.recv() => break,
             _ = signals.terminate.recv() => break,
         }
     }
+    let live = &shared.live;
     let deadline = Instant::now() + live.load().drain_timeout;
     tracing::info!(
         seconds = live.load().drain_timeout.as_secs(),
@@ -236,20 +245,28 @@ async fn wait(
 }
 
 /// Reads the configuration files again; one error, and everything stays as it is.
-fn reload(live: &Live, sources: Option<&Sources>, control: &Control) {
+fn reload(shared: &Shared, sources: Option<&Sources>, control: &Control) {
     let Some(sources) = sources else {
         tracing::info!("there are no configuration files to read again");
         return;
     };
-    match Config::load(sources) {
+    let loaded = Config::load(sources)
+        .map_err(|errors| errors.to_string())
+        .and_then(|loaded| {
+            let geo = Geo::open(loaded.config.geoip_databases());
+            Ok((loaded, geo.map_err(|error| error.to_string())?))
+        });
+    match loaded {
         Err(errors) => {
-            for line in errors.to_string().lines() {
+            for line in errors.lines() {
                 tracing::error!("{line}");
             }
             tracing::error!("the configuration stays as it was");
         }
-        Ok(loaded) => {
-            for key in live.reload(&loaded.config) {
+        Ok((loaded, geo)) => {
+            control.set_has_geo(geo.is_some());
+            shared.geo.store(geo.map(Arc::new));
+            for key in shared.live.reload(&loaded.config) {
                 tracing::warn!(key, "this key changed and takes effect at the next start");
             }
             if let Err(error) = control.set_default_host(loaded.config.default_host) {

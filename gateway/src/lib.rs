@@ -26,6 +26,7 @@ pub mod steer;
 pub mod tls;
 pub mod worker;
 
+pub mod geo;
 pub mod hostname;
 pub mod snapshot;
 

@@ -137,6 +137,15 @@ pub const CHAIN_RFC9440_BYTES_MAX: usize = 16 * 1024;
 /// seen by rules.
 pub const SAN_COUNT_MAX: usize = 256;
 
+// --- GeoIP databases -------------------------------------------------------------------------
+
+/// Bytes of one GeoIP database, which is kept in memory: the largest ones sold have some hundred
+/// MiB. A larger file is refused.
+pub const GEOIP_DATABASE_BYTES_MAX: u64 = 2 * 1024 * MIB;
+/// Records of a new database that are read as a look-up would read them, to see that they have the
+/// shape of MaxMind's; the format itself is checked whole.
+pub const GEOIP_RECORDS_TRIED: usize = 10_000;
+
 // --- Observation -----------------------------------------------------------------------------
 
 /// Hosts with statistics of their own on one worker; all further ones share the entry `_other`. A
@@ -328,6 +337,9 @@ pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
 pub const REGEX_CACHE_BYTES_MAX: usize = 512 * 1024;
 /// Nesting of one regular expression; a deeper one is refused.
 pub const REGEX_NESTING_MAX: u32 = 100;
+/// Texts of which a regular expression needs one: keys of the automaton that sieves values for it.
+/// An expression that needs one of more is judged alone.
+pub const REGEX_TEXTS_MAX: usize = 64;
 /// `*` in one wildcard pattern: each costs a scan of the value. More are refused.
 pub const WILDCARD_STARS_MAX: usize = 16;
 /// `${n}` in the replacement of `regex_replace` and `wildcard_replace`. Cloudflare's limit.

@@ -23,7 +23,10 @@ pub(super) struct Preview {
 
 /// Checks an expression and changes nothing: how it is read, what it looks at, and what is odd
 /// about it.
-pub(super) async fn preview(Json(body): Json<Preview>) -> Result<Response, Fault> {
+pub(super) async fn preview(
+    State(context): Shared,
+    Json(body): Json<Preview>,
+) -> Result<Response, Fault> {
     let read = rules::check(&body.expression)
         .map_err(|error| Fault::bad(20_127, error.to_string()).at("/expression"))?;
     let rule = rules::Rule {
@@ -32,7 +35,10 @@ pub(super) async fn preview(Json(body): Json<Preview>) -> Result<Response, Fault
         action: rules::Action::Block(rules::BlockResponse::default()),
         enabled: true,
     };
-    let lints: Vec<Value> = rules::lint(&[rule], &[]).iter().map(shown_lint).collect();
+    let lints: Vec<Value> = rules::lint(&[rule], &[], context.state.control.has_geo())
+        .iter()
+        .map(shown_lint)
+        .collect();
     let lifetime = match read.lifetime() {
         rules::Lifetime::Connection => "connection",
         rules::Lifetime::Request => "request",

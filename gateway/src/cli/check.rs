@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::{CliError, Output};
 use crate::config::{Config, Sources};
 use crate::control::{Control, OpenError, Options, StoreOpenError};
+use crate::geo::Geo;
 use crate::snapshot::Published;
 
-/// Checks the configuration files, and that the store opens and compiles.
+/// Checks the configuration files and the databases they name, and that the store opens and
+/// compiles.
 pub(super) fn check(sources: &Sources) -> Output {
     let loaded = Config::load(sources)?;
     let mut out = String::new();
@@ -21,6 +23,11 @@ pub(super) fn check(sources: &Sources) -> Output {
     }
     if loaded.files.is_empty() {
         out.push_str("no configuration files: every default holds\n");
+    }
+    Geo::open(loaded.config.geoip_databases())
+        .map_err(|error| CliError::Failed(error.to_string()))?;
+    for path in loaded.config.geoip_databases() {
+        out.push_str(&format!("{}: good\n", path.display()));
     }
     out.push_str(&store(&loaded.config)?);
     Ok(out)

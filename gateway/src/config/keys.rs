@@ -74,6 +74,8 @@ pub enum Kind {
     HostOrNone,
     /// A path.
     Path,
+    /// A path, or `none`.
+    PathOrNone,
     /// A path, `stdout`, `stderr` or `off`.
     Sink,
 }
@@ -109,6 +111,7 @@ impl Kind {
             Self::LoopbackOrOff => "a loopback address with a port, or `off`".into(),
             Self::HostOrNone => "a host name, or `none`".into(),
             Self::Path => "a path".into(),
+            Self::PathOrNone => "a path, or `none`".into(),
             Self::Sink => "a path, `stdout`, `stderr` or `off`".into(),
         }
     }
@@ -126,6 +129,26 @@ macro_rules! duration {
                 value::duration(text, $min, $max).map(|value| config.tunables.$field = value)
             },
             show: |config| value::show_duration(config.tunables.$field),
+        }
+    };
+}
+
+macro_rules! path_or_none {
+    ($name:literal, $field:ident, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::PathOrNone,
+            default: "none",
+            change: Change::Reload,
+            doc: $doc,
+            set: |config, text| {
+                config.$field = none(text, &["none", ""], value::path)?;
+                Ok(())
+            },
+            show: |config| {
+                let path = config.$field.as_ref();
+                path.map_or_else(|| "none".into(), |path| path.display().to_string())
+            },
         }
     };
 }
@@ -304,6 +327,16 @@ pub static KEYS: &[Key] = &[
                 .map_or_else(|| "none".into(), ToString::to_string)
         },
     },
+    path_or_none!(
+        "geoip.database",
+        geoip_database,
+        "Countries, regions and cities of client addresses for rules, in MaxMind's format (.mmdb)."
+    ),
+    path_or_none!(
+        "geoip.asn_database",
+        geoip_asn_database,
+        "AS numbers of client addresses for rules, in MaxMind's format (.mmdb)."
+    ),
     Key {
         name: "steer.mode",
         kind: Kind::Word(&["auto", "kernel", "handoff", "off"]),

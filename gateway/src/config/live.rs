@@ -167,6 +167,10 @@ impl Live {
         let differ = differ.map(|key| key.name).collect();
         current.tunables = config.tunables;
         current.default_host.clone_from(&config.default_host);
+        current.geoip_database.clone_from(&config.geoip_database);
+        current
+            .geoip_asn_database
+            .clone_from(&config.geoip_asn_database);
         self.tunables.store(Arc::new(config.tunables));
         differ
     }

@@ -46,6 +46,10 @@ pub struct Config {
     pub log_level: LogLevel,
     /// The host for clients that send no SNI.
     pub default_host: Option<HostName>,
+    /// Countries and cities of addresses.
+    pub geoip_database: Option<PathBuf>,
+    /// AS numbers of addresses.
+    pub geoip_asn_database: Option<PathBuf>,
     /// How connections are brought to the worker that owns their host.
     pub steer_mode: SteerMode,
     /// What can be changed while the gateway runs.
@@ -195,6 +199,8 @@ impl Default for Config {
             access_log: AccessLogTarget::default(),
             log_level: LogLevel::default(),
             default_host: None,
+            geoip_database: None,
+            geoip_asn_database: None,
             steer_mode: SteerMode::default(),
             tunables: Tunables::default(),
         };
@@ -207,6 +213,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The GeoIP databases, in the order in which they are asked.
+    pub fn geoip_databases(&self) -> impl Iterator<Item = &PathBuf> {
+        self.geoip_database.iter().chain(&self.geoip_asn_database)
+    }
+
     /// Reads and checks every configuration file.
     ///
     /// # Errors

@@ -173,6 +173,7 @@ impl Connection {
                 tls_version: established.version,
                 tls_cipher: established.cipher,
                 client_hello: established.hello.into(),
+                geo: worker.shared.geo.load_full(),
                 client: Arc::new(established.client),
             },
         });

@@ -42,6 +42,7 @@ mod x509;
 mod zones;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -100,6 +101,8 @@ pub struct Control {
     index: RwLock<Index>,
     published: Arc<Published>,
     writer: Mutex<Writer>,
+    /// Whether rules can know where an address is; only lints ask.
+    has_geo: AtomicBool,
 }
 
 impl Control {
@@ -152,6 +155,7 @@ impl Control {
                 default_host,
                 stale: false,
             }),
+            has_geo: AtomicBool::new(false),
         });
         control.warn_of_expiry(Moment::now());
         Ok(control)
@@ -176,6 +180,17 @@ impl Control {
         writer.parts = parts;
         writer.default_host = host;
         Ok(())
+    }
+
+    /// Says whether there is a GeoIP database, for lints.
+    pub fn set_has_geo(&self, has_geo: bool) {
+        self.has_geo.store(has_geo, Ordering::Relaxed);
+    }
+
+    /// Whether there is a GeoIP database.
+    #[must_use]
+    pub fn has_geo(&self) -> bool {
+        self.has_geo.load(Ordering::Relaxed)
     }
 
     /// Takes over what the store has.

@@ -481,7 +481,7 @@ impl Control {
                 .collect(),
             None => Ok(Vec::new()),
         };
-        Ok(lint(&rules?, &hosts))
+        Ok(lint(&rules?, &hosts, self.has_geo()))
     }
 }
 

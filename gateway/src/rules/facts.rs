@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use super::hello::Hello;
 use super::program::Judged;
+use crate::geo::{Geo, Place};
 use crate::tls::ClientAuth;
 
 /// What holds for a connection as long as its judgement does.
@@ -25,6 +26,8 @@ pub struct ConnectionFacts {
     pub tls_cipher: &'static str,
     /// The ClientHello handshake message (RFC 8446 §4.1.2) without its 4-byte header.
     pub client_hello: bytes::Bytes,
+    /// Where addresses are, when there is a database.
+    pub geo: Option<Arc<Geo>>,
     /// The client's certificate and what was found of it.
     pub client: Arc<ClientAuth>,
 }
@@ -55,10 +58,11 @@ pub struct RequestFacts<'a> {
 /// What is worked out once per connection and kept beside its [`ConnectionFacts`].
 ///
 /// Belongs to one connection for its life: a changed certificate judgement is noticed, changed
-/// addresses or ClientHello are not.
+/// addresses, ClientHello or GeoIP databases are not.
 #[derive(Debug, Default)]
 pub struct ConnectionState {
     hello: OnceCell<Hello>,
+    place: OnceCell<Place>,
     /// By the rules that stayed and by those that changed.
     judged: RefCell<[Option<Judged>; 2]>,
 }
@@ -68,6 +72,21 @@ impl ConnectionState {
     pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
         self.hello
             .get_or_init(|| Hello::read(&connection.client_hello))
+    }
+
+    /// What is known of the client's address.
+    pub(crate) fn place(&self, connection: &ConnectionFacts) -> &Place {
+        self.place.get_or_init(|| {
+            let address = connection.source.ip().to_canonical();
+            let geo = connection.geo.as_ref();
+            geo.map(|geo| geo.place(address)).unwrap_or_default()
+        })
+    }
+
+    /// Whether anybody has asked for [`Self::place`] yet.
+    #[cfg(test)]
+    pub(crate) fn has_looked(&self) -> bool {
+        self.place.get().is_some()
     }
 
     /// Takes out what is remembered, for the length of one decision.

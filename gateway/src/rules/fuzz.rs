@@ -59,7 +59,7 @@ pub fn compile(data: &[u8]) {
         Ok(_) => assert!(good),
         Err(error) => assert!(!good && error.index < rules.len()),
     }
-    let _lints = lint(&rules, &[]);
+    let _lints = lint(&rules, &[], false);
 }
 
 /// Compiler and evaluator: the program decides as the plain evaluator does, with and without
@@ -185,6 +185,7 @@ impl Made {
             tls_version: "TLSv1.3",
             tls_cipher: "AEAD-AES128-GCM-SHA256",
             client_hello: line.to_vec().into(),
+            geo: None,
             client: Arc::new(client),
         };
         Self {

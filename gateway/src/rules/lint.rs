@@ -77,9 +77,10 @@ pub struct Lint {
     pub suggestion: Option<String>,
 }
 
-/// Looks at enabled rules and the hosts of their zone. Rules that do not parse are passed over.
+/// Looks at enabled rules and the hosts of their zone; `has_geo`: there is a GeoIP database.
+/// Rules that do not parse are passed over.
 #[must_use]
-pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
+pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
     let parsed: Vec<(&Rule, Condition)> = rules
         .iter()
         .filter(|rule| rule.enabled)
@@ -172,10 +173,11 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost]) -> Vec<Lint> {
                 None,
             );
         }
-        if fields.iter().any(|field| field.is_geographic()) {
+        if !has_geo && fields.iter().any(|field| field.is_geographic()) {
             say(
                 LintKind::NoGeoDatabase,
-                "without a GeoIP database this value is missing and comparisons are false",
+                "without a GeoIP database (`geoip.database`, `geoip.asn_database`) this value is missing and \
+                 comparisons are false",
                 None,
             );
         }
@@ -425,7 +427,7 @@ mod tests {
     }
 
     fn check(expression: &str, hosts: &[LintHost], kind: LintKind, suggestion: Option<&str>) {
-        let found = lint(&[block("r", expression)], hosts);
+        let found = lint(&[block("r", expression)], hosts, false);
         let Some(lint) = found.iter().find(|lint| lint.kind == kind) else {
             panic!("{expression}: no {kind:?} in {found:?}");
         };
@@ -528,7 +530,7 @@ mod tests {
             "http.host eq \"a.example.com\" and \
              (not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked)",
         );
-        assert_eq!(lint(&[good], &hosts), []);
+        assert_eq!(lint(&[good], &hosts, false), []);
         // A revoked certificate is stopped by a rule of its own.
         let pair = [
             block("a", "cf.tls_client_auth.cert_revoked"),
@@ -537,6 +539,6 @@ mod tests {
                 "http.host eq \"a.example.com\" and not cf.tls_client_auth.cert_verified",
             ),
         ];
-        assert_eq!(lint(&pair, &hosts), []);
+        assert_eq!(lint(&pair, &hosts, false), []);
     }
 }

@@ -12,6 +12,7 @@ use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, REFERER, USER_AGENT};
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::field::Field;
 use super::value::{Scratch, Value};
+use crate::geo::Place;
 use crate::tls::ClientAuth;
 
 /// Everything that one decision is about.
@@ -84,12 +85,7 @@ impl<'a> Facts<'a> {
             Field::CiphersSha1 => text(&hello().ciphers_sha1),
             Field::Ja3 => text(&hello().ja3),
             Field::Ja4 => text(&hello().ja4),
-            // Documented: "When the actual value is not available, this field contains an empty string".
-            Field::Subdivision1
-            | Field::Subdivision2
-            | Field::GeoipSubdivision1
-            | Field::GeoipSubdivision2 => text(""),
-            _ if field.is_geographic() => Value::Missing,
+            _ if field.is_geographic() => geographic(self.state.place(connection), field),
             _ => certificate(&connection.client, field),
         }
     }
@@ -287,6 +283,33 @@ fn decodes_to(encoded: &[u8], key: &[u8]) -> bool {
         }
     }
     key.next().is_none()
+}
+
+/// Without a database, or where it does not know: missing.
+fn geographic(place: &Place, field: Field) -> Value<'_> {
+    fn known(name: &Option<Box<str>>) -> Value<'_> {
+        name.as_deref().map_or(Value::Missing, text)
+    }
+    /// Documented: "When the actual value is not available, this field contains an empty string".
+    fn known_or_empty(name: &Option<Box<str>>) -> Value<'_> {
+        text(name.as_deref().unwrap_or_default())
+    }
+    match field {
+        Field::Asnum | Field::GeoipAsnum => place
+            .asnum
+            .map_or(Value::Missing, |number| Value::Int(number.into())),
+        Field::Country | Field::GeoipCountry => known(&place.country),
+        Field::Continent | Field::GeoipContinent => known(&place.continent),
+        Field::Region => known(&place.region),
+        Field::RegionCode => known(&place.region_code),
+        Field::City => known(&place.city),
+        Field::InEuropeanUnion | Field::GeoipInEuropeanUnion => place
+            .is_in_european_union
+            .map_or(Value::Missing, Value::Bool),
+        Field::Subdivision1 | Field::GeoipSubdivision1 => known_or_empty(&place.subdivision_1),
+        Field::Subdivision2 | Field::GeoipSubdivision2 => known_or_empty(&place.subdivision_2),
+        _ => Value::Missing,
+    }
 }
 
 fn certificate(client: &ClientAuth, field: Field) -> Value<'_> {

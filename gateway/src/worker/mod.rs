@@ -19,12 +19,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use listen::ListenError;
 
 use crate::config::Live;
 use crate::connection::{self, Stop};
+use crate::geo::Geo;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Listener, Socket};
@@ -41,6 +43,8 @@ pub struct Shared {
     pub published: Arc<Published>,
     /// What can be tuned.
     pub live: Arc<Live>,
+    /// Where addresses are; replaced whole at SIGHUP, for connections that begin after it.
+    pub geo: ArcSwapOption<Geo>,
     /// Where requests are written down.
     pub access_log: AccessLog,
     /// Client connections of the whole gateway.

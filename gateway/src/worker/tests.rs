@@ -15,6 +15,7 @@ fn team(addresses: &[SocketAddr]) -> Team {
         acceptor: Acceptor::new().unwrap(),
         published: Arc::default(),
         live: Arc::new(Live::new(config)),
+        geo: ArcSwapOption::empty(),
         access_log: AccessLog::off(),
         connections: AtomicUsize::new(0),
     });

@@ -58,6 +58,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
         tls_version: "TLSv1.3",
         tls_cipher: "AEAD-AES128-GCM-SHA256",
         client_hello: bytes::Bytes::new(),
+        geo: None,
         client: Arc::new(ClientAuth::none()),
     };
     let headers = HeaderMap::new();

@@ -33,9 +33,32 @@ const WORDS: &[&str] = &[
     "a*",
 ];
 const PATTERNS: &[&str] = &[
-    "a", "^/a", "b$", "^$", "[ab]+\\.", "a\"b", "(?i)get", "\\\\",
+    "a",
+    "^/a",
+    "b$",
+    "^$",
+    "[ab]+\\.",
+    "a\"b",
+    "(?i)get",
+    "\\\\",
+    "[a-z]\\.exam.*",
+    "(?i)/A|xA",
+    "(/a)+/?b",
+    "^/a|/b$",
+    "^(?:/|/a/b)$",
 ];
-const WILDCARDS: &[&str] = &["*", "/a*", "*b", "/*/b", "a\\*", "", "get", "*.example"];
+const WILDCARDS: &[&str] = &[
+    "*",
+    "*a*",
+    "*/a*b*",
+    "/a*",
+    "*b",
+    "/*/b",
+    "a\\*",
+    "",
+    "get",
+    "*.example",
+];
 
 fn bytes() -> impl Strategy<Value = Box<[u8]>> {
     prop_oneof![
@@ -178,6 +201,8 @@ fn string_field() -> BoxedStrategy<Scalar> {
         Field::RawPath,
         Field::TlsVersion,
         Field::Country,
+        Field::City,
+        Field::Subdivision1,
         Field::PathExtension,
     ])
     .prop_map(Scalar::Field)
@@ -261,6 +286,7 @@ fn joined(leaf: BoxedStrategy<Condition>, depth: u32) -> BoxedStrategy<Condition
 pub(crate) fn condition() -> BoxedStrategy<Condition> {
     let at = (array(), 0..3_u32).prop_map(|(array, index)| Scalar::At(Box::new(array), index));
     let integer = select(vec![
+        Field::Asnum,
         Field::ServerPort,
         Field::CertNotAfterSec,
         Field::TimestampMsec,
@@ -277,6 +303,7 @@ pub(crate) fn condition() -> BoxedStrategy<Condition> {
         Field::CertVerified,
         Field::CertRevoked,
         Field::HeadersTruncated,
+        Field::InEuropeanUnion,
     ]);
     let each = joined(about(Just(Scalar::Element(Kind::String)).boxed()), 2);
     let leaf = prop_oneof![
@@ -323,13 +350,15 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
             "[2001:db8::9]:1",
             "10.9.9.9:1",
         ]),
+        any::<bool>(),
     )
         .prop_map(
-            |(certificate, host, path, query, method, headers, source)| {
+            |(certificate, host, path, query, method, headers, source, has_geo)| {
                 let mut world = World::new(certificate, host, path);
                 world.query = query.into();
                 world.method = method.into();
                 world.connection.source = source.parse().unwrap();
+                world.connection.geo = has_geo.then(super::geo::database);
                 headers
                     .into_iter()
                     .fold(world, |world, (name, value)| world.header(name, value))

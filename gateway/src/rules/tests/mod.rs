@@ -2,6 +2,7 @@
 
 mod conformance;
 mod generate;
+mod geo;
 mod language;
 mod messages;
 mod program;
@@ -89,6 +90,7 @@ impl World {
                 tls_version: "TLSv1.3",
                 tls_cipher: "AEAD-AES128-GCM-SHA256",
                 client_hello: hello::tests::example().into(),
+                geo: None,
                 client: Arc::new(certificate.client()),
             },
             method: "GET".into(),
