@@ -106,6 +106,13 @@ impl Wildcard {
             .map_or(&[], |part| part)
     }
 
+    /// The longest literal text between two stars, as it is compared.
+    pub(crate) fn middle(&self) -> Option<&[u8]> {
+        let inner = self.parts.get(1..self.parts.len() - 1)?;
+        let longest = inner.iter().max_by_key(|part| part.len())?;
+        (!longest.is_empty()).then_some(longest)
+    }
+
     /// Stars in the pattern.
     pub(crate) fn stars(&self) -> usize {
         self.parts.len() - 1

@@ -10,6 +10,7 @@ mod change;
 mod index;
 mod judged;
 mod normal;
+mod required;
 mod scan;
 mod simd;
 mod subject;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::normal::Literal;
+use super::required::required;
 use crate::limits;
 use crate::rules::ast::{
     Argument, Array, Call, Condition, IpItem, Literal as Constant, Pattern, Quantifier, Relation,
@@ -224,9 +225,11 @@ fn compare(
         Test::Contains(part) => of(Class::Contains, vec![part.clone()]),
         Test::Wildcard(wildcard) => wildcard_question(scalar, wildcard, subject),
         Test::Matches(pattern) => {
-            let prefix = regex_prefix(pattern)?;
-            let (question, flipped) =
-                found(subject(scalar.clone()), Class::Prefix, vec![prefix.into()]);
+            let (class, keys) = match regex_prefix(pattern) {
+                Some(prefix) => (Class::Prefix, vec![prefix.into()]),
+                None => (Class::Contains, required(&pattern.source)?),
+            };
+            let (question, flipped) = found(subject(scalar.clone()), class, keys);
             Some((
                 Question {
                     exact: false,
@@ -255,7 +258,7 @@ fn wildcard_question(
     subject: impl Fn(Scalar) -> Subject,
 ) -> Option<(Question, bool)> {
     let (class, part) = match (wildcard.prefix(), wildcard.suffix()) {
-        ([], []) => return None,
+        ([], []) => (Class::Contains, wildcard.middle()?),
         ([], suffix) => (Class::Suffix, suffix),
         (prefix, _) => (Class::Prefix, prefix),
     };
@@ -467,6 +470,20 @@ mod tests {
                 Some((Class::Prefix, 1, false, false)),
             ),
             ("http.host matches \"^a|b\"", None),
+            (
+                "http.host matches \"^ab|bc\"",
+                Some((Class::Contains, 2, false, false)),
+            ),
+            (
+                "http.host matches \"[a-z]+\\.example$\"",
+                Some((Class::Contains, 1, false, false)),
+            ),
+            ("not http.host matches \"[a-z]+\\.example$\"", None),
+            (
+                "http.host wildcard \"*a*bc*\"",
+                Some((Class::Contains, 1, false, false)),
+            ),
+            ("http.host wildcard \"*\"", None),
             (
                 "cf.edge.server_port in {80 443}",
                 Some((Class::Block, 2, false, true)),
