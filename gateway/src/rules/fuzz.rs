@@ -21,9 +21,8 @@ use super::{Form, List, Program, RequestFacts, Rule, Skip, lexer, lint};
 use crate::limits;
 use crate::tls::{ClientAuth, Reason, Verdict};
 
-/// Lexer and parser: no panic; spans lie in the text; what is printed is parsed to the same; a
-/// form that is shown is the expression.
-pub fn parse(data: &[u8]) {
+/// Lexer: no panic; it ends; spans lie in the text, one after the other, between characters.
+pub fn lex(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
@@ -34,6 +33,13 @@ pub fn parse(data: &[u8]) {
         );
         end = span.end;
     }
+}
+
+/// Parser: no panic; what is printed is parsed to the same; a form that is shown is the expression.
+pub fn parse(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     match check(text) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(expression) => {
@@ -240,11 +246,106 @@ impl Made {
 mod tests {
     use std::path::Path;
 
+    /// Numbers that are the same in every run.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self
+                .0
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
+        }
+    }
+
+    /// What expressions are made of.
+    const PIECES: &[&str] = &[
+        "and",
+        "or",
+        "xor",
+        "not",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[*]",
+        "[0]",
+        "\"",
+        "\\",
+        "*",
+        "$",
+        "#",
+        "r#\"",
+        "any(",
+        "all(",
+        "in",
+        "eq",
+        "ne",
+        "matches",
+        "contains",
+        "wildcard",
+        "strict",
+        "lower(",
+        "len(",
+        "http.host",
+        "ssl",
+        "ip.src",
+        "http.request.headers[\"x\"][*]",
+        "ip.src.asnum",
+        "$ips",
+        "$asns",
+        "10.0.0.0/8",
+        "..",
+        "-1",
+        "9223372036854775807",
+        "\u{e9}",
+        "\n",
+        " ",
+        "(?i)",
+        "|",
+        "{2}",
+    ];
+
+    /// Something like one of the files, with a piece of another one in it.
+    fn mutated(files: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+        let mut data = files[random.below(files.len())].clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(data.len() + 1);
+            let end = (at + random.below(12)).min(data.len());
+            match random.below(5) {
+                0 if at < data.len() => data[at] = u8::try_from(random.below(256)).unwrap(),
+                1 => drop(data.drain(at..end)),
+                2 => {
+                    let other = &files[random.below(files.len())];
+                    let from = random.below(other.len());
+                    let to = (from + random.below(40)).min(other.len());
+                    data.splice(at..end, other[from..to].iter().copied());
+                }
+                3 => {
+                    let again = data[at..end].to_vec();
+                    data.splice(at..at, again);
+                }
+                _ => {
+                    let piece = PIECES[random.below(PIECES.len())];
+                    data.splice(at..at, piece.bytes());
+                }
+            }
+        }
+        data
+    }
+
+    /// Mutations of a corpus in an ordinary run; `POSTERN_FUZZ_ROUNDS` asks for more.
+    fn rounds() -> usize {
+        let rounds = std::env::var("POSTERN_FUZZ_ROUNDS").ok();
+        rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(500)
+    }
+
     fn replay(target: &str, check: fn(&[u8])) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../tests/fuzz/corpus")
             .join(target);
-        let mut files = 0;
+        let mut files = Vec::new();
         for file in std::fs::read_dir(&corpus).unwrap() {
             let data = std::fs::read(file.unwrap().path()).unwrap();
             check(&data);
@@ -252,9 +353,19 @@ mod tests {
             for end in (0..data.len()).step_by(data.len() / 20 + 1) {
                 check(&data[..end]);
             }
-            files += 1;
+            files.push(data);
         }
-        assert!(files > 0, "no corpus in {}", corpus.display());
+        assert!(!files.is_empty(), "no corpus in {}", corpus.display());
+        files.sort_unstable();
+        let mut random = Random(7);
+        for _ in 0..rounds() {
+            check(&mutated(&files, &mut random));
+        }
+    }
+
+    #[test]
+    fn the_lexer_keeps_its_promises() {
+        replay("rules_lex", super::lex);
     }
 
     #[test]
