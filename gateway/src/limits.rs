@@ -362,5 +362,7 @@ pub const INDEX_SUBJECTS_MAX: usize = 192;
 pub const INDEX_GROUPS_MAX: usize = 128;
 /// Terms that a connection remembers of one group; of a larger one it remembers the vectors.
 pub const CONNECTION_TERMS_MAX: usize = 256;
+/// Lints that are told of a zone's rules: a person mends these first. The rest is left out.
+pub const LINTS_MAX: usize = 10_000;
 /// Changed rules that are kept beside the index they changed; with more, all are compiled anew.
 pub const CHANGED_RULES_MAX: usize = 1024;

@@ -10,6 +10,7 @@ use super::field::Field;
 use super::parser;
 use super::{Action, Rule};
 use crate::hostname::HostName;
+use crate::limits;
 use crate::snapshot::MtlsMode;
 
 /// What a lint has to know of a host.
@@ -78,7 +79,7 @@ pub struct Lint {
 }
 
 /// Looks at enabled rules and the hosts of their zone; `has_geo`: there is a GeoIP database.
-/// Rules that do not parse are passed over.
+/// Rules that do not parse are passed over. At most `limits::LINTS_MAX` are told.
 #[must_use]
 pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
     let parsed: Vec<(&Rule, Condition)> = rules
@@ -124,11 +125,10 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
                 Some(meant),
             );
         }
-        let pinned = fields.iter().any(|field| pins_issuer(*field));
-        let several = hosts
-            .iter()
-            .any(|host| host.cas > 1 && applies(condition, host));
-        if blocks && reads(Field::CertVerified) && !pinned && several {
+        let trusting =
+            blocks && reads(Field::CertVerified) && !fields.iter().any(|field| pins_issuer(*field));
+        let several = |host: &LintHost| host.cas > 1 && applies(condition, host);
+        if trusting && hosts.iter().any(several) {
             say(
                 LintKind::NoIssuerPin,
                 "the host believes several CAs and any of them satisfies this rule; \
@@ -144,11 +144,9 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
                 Some(change(condition, &in_lower_case)).filter(|changed| changed != condition),
             );
         }
-        for host in hosts {
-            if host.mtls == MtlsMode::Off
-                && names(condition, host)
-                && fields.iter().any(|f| is_certificate(*f))
-            {
+        let on_certificates = fields.iter().any(|field| is_certificate(*field));
+        for host in hosts.iter().filter(|_| on_certificates) {
+            if host.mtls == MtlsMode::Off && names(condition, host) {
                 say(
                     LintKind::HostWithoutMtls,
                     &format!(
@@ -182,12 +180,15 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
             );
         }
     }
+    // Of many rules few look at certificates.
+    let enforcing: Vec<&Condition> = parsed
+        .iter()
+        .filter(|(rule, _)| matches!(rule.action, Action::Block(_)))
+        .map(|(_, condition)| condition)
+        .filter(|condition| fields(condition).iter().any(|f| is_certificate(*f)))
+        .collect();
     for host in hosts {
-        let enforced = parsed.iter().any(|(rule, condition)| {
-            matches!(rule.action, Action::Block(_))
-                && applies(condition, host)
-                && fields(condition).iter().any(|field| is_certificate(*field))
-        });
+        let enforced = enforcing.iter().any(|condition| applies(condition, host));
         if host.mtls == MtlsMode::Request && !enforced {
             found.push(Lint {
                 kind: LintKind::HostWithoutRule,
@@ -206,6 +207,7 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
             });
         }
     }
+    found.truncate(limits::LINTS_MAX);
     found
 }
 
