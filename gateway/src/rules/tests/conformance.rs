@@ -1,6 +1,7 @@
 //! The canonical expressions of Cloudflare's documents, decided for every state of a certificate.
 
 use super::{Certificate, World};
+use crate::rules::check;
 
 /// none, invalid, valid, revoked.
 type Truth = [bool; 4];
@@ -167,4 +168,77 @@ fn the_fingerprint_trap_of_the_documents() {
     let meant = r#"not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_fingerprint_sha256 ne "00""#;
     let other = World::new(Certificate::Valid, "a.example", "/");
     assert!(!other.holds(trap) && other.holds(meant));
+}
+
+/// Where wirefilter 0.7, the engine that Cloudflare published, and Cloudflare's documents differ,
+/// the documents win. Each row is one such decision.
+#[test]
+fn where_wirefilter_and_the_documents_differ() {
+    for (decision, expression, accepted) in [
+        (
+            "an integer with a leading zero is octal in wirefilter; refused, for nobody means it",
+            "cf.edge.server_port eq 0443",
+            false,
+        ),
+        ("a tab is white space", "ssl\tand\tssl", true),
+        ("`true` is a whole expression", "true", true),
+        (
+            "list names have no dot",
+            "ip.src in $cf.open_proxies",
+            false,
+        ),
+        ("addresses have no order", "ip.src lt 10.0.0.0", false),
+        (
+            "`[*]` unpacks arrays, not maps",
+            r#"any(http.request.headers[*][*] eq "a")"#,
+            false,
+        ),
+        (
+            "strings are quoted: `01:2e:f3` is none",
+            "http.host eq 01:2e:f3",
+            false,
+        ),
+        ("there is no bitwise `&`", "cf.edge.server_port & 1", false),
+        (
+            "`any` and `all` take one array only",
+            r#"any(http.request.headers.names[*] eq "a" and http.request.headers.values[*] eq "b")"#,
+            false,
+        ),
+    ] {
+        assert_eq!(
+            check(expression).is_ok(),
+            accepted,
+            "{decision}: {expression}"
+        );
+    }
+    let world = World::new(Certificate::None, "a.example", "/");
+    for (decision, expression, holds) in [
+        (
+            "`all` of a missing array is true in wirefilter; a function of a missing value is missing",
+            r#"all(http.request.headers["nope"][*] eq "a")"#,
+            false,
+        ),
+        (
+            "`ne` of a missing value is false, not an error and not true",
+            r#"http.request.headers["nope"][0] ne "a""#,
+            false,
+        ),
+        (
+            "`xor` binds weaker than `and` and stronger than `or`",
+            "ssl or ssl xor ssl and ssl",
+            true,
+        ),
+        (
+            "`wildcard` ignores case unless strict",
+            r#"http.host wildcard "A.*""#,
+            true,
+        ),
+        (
+            "`matches` looks anywhere in the value",
+            r#"http.host matches "exam""#,
+            true,
+        ),
+    ] {
+        assert_eq!(world.holds(expression), holds, "{decision}: {expression}");
+    }
 }

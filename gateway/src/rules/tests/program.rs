@@ -1,5 +1,7 @@
 //! The compiled program decides as the plain evaluator does: random rules, random requests.
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -239,6 +241,66 @@ fn a_change_of_lists_is_noticed() {
     assert!(decide(&program));
     let program = program.recompile(&rules, &lists("203.0.113.10")).unwrap();
     assert!(world.decide(&program).0.is_none() && !decide(&program));
+}
+
+#[test]
+fn what_is_remembered_goes_with_the_judgement() {
+    // Certificate conditions alone, beside a request's, and too many to be remembered one by one.
+    let mut rules = vec![
+        block("revoked", "cf.tls_client_auth.cert_revoked"),
+        block(
+            "admin",
+            "not cf.tls_client_auth.cert_verified and http.request.uri.path eq \"/admin\"",
+        ),
+        block(
+            "reason",
+            "postern.tls_client_auth.reason matches \"^exp\" or \
+             any(postern.tls_client_auth.cert_san.dns[*] wildcard \"*-9.*\")",
+        ),
+    ];
+    rules.extend((0..2_000).map(|n| {
+        let text = format!(
+            "cf.tls_client_auth.cert_verified and http.request.uri.path eq \"/{n}\" and \
+             cf.tls_client_auth.cert_serial eq \"0A1B2C\""
+        );
+        block(&format!("v{n}"), &text)
+    }));
+    let program = Program::compile(&rules).unwrap();
+    let changed = {
+        let mut rules = rules.clone();
+        rules.push(block("last", "cf.tls_client_auth.cert_presented"));
+        program.recompile(&rules, &Lists::default()).unwrap()
+    };
+    let oracle = Oracle::compile(&rules, &Lists::default()).unwrap();
+    for program in [&program, &changed] {
+        let state = ConnectionState::default();
+        let mut world = World::new(Certificate::Valid, "a.example", "/1999");
+        for certificate in [
+            Certificate::Valid,
+            Certificate::Revoked,
+            Certificate::Valid,
+            Certificate::None,
+            Certificate::Invalid,
+            Certificate::Revoked,
+        ] {
+            // As the connection does when trust has moved: a new judgement, the old one let go.
+            world.connection.client = Arc::new(certificate.client());
+            for path in ["/1999", "/admin", "/0", "/other"] {
+                path.clone_into(&mut world.path);
+                for _again in 0..2 {
+                    let request = world.request();
+                    let decision =
+                        decide_on(program, &world.connection, &state, &request, &mut |_| {});
+                    let found = match decision {
+                        Decision::Block { rule_id, .. } if rule_id != "last" => Some(rule_id),
+                        _ => None,
+                    };
+                    let expected = oracle.decide(&world.connection, &request, &mut |_| {});
+                    assert_eq!(found, expected, "{certificate:?} {path}");
+                }
+            }
+        }
+    }
 }
 
 #[test]
