@@ -4,7 +4,9 @@
 //! lets criterion measure the same decisions. Before anything is timed, program and evaluator have
 //! to agree. Sets: `realistic` looks like a zone's rules (most about one host), `dense` has few
 //! distinct constants, so that every column of the index is satisfied by a large part of the rules
-//! and the bit vectors have to do the work.
+//! and the bit vectors have to do the work. `control` changes one rule of a stored ruleset until it
+//! is published. Bytes are those of the index that a decision reads, as it counts them itself; their
+//! ratio is to the time in which this machine reads so many from memory in a row.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
@@ -14,11 +16,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
+use gateway::control::{Control, NewRule, Phase, RulePatch};
 use gateway::rules::oracle::Oracle;
 use gateway::rules::{
     Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
-    RequestFacts, Rule, decide_on,
+    RequestFacts, Rule, decide_on, touched_bytes,
 };
+use gateway::snapshot::Published;
 use gateway::tls::{ClientAuth, Reason, Verdict};
 use http::{HeaderMap, HeaderValue};
 
@@ -300,10 +304,96 @@ fn least(mut call: impl FnMut()) -> Duration {
     least
 }
 
+/// Bytes a second that one core reads from memory in a row.
+fn bandwidth() -> f64 {
+    // Far beyond the caches.
+    let words = vec![1_u64; 32 << 20];
+    let taken = (0..5).map(|_| {
+        let start = Instant::now();
+        black_box(
+            black_box(&words)
+                .iter()
+                .fold(0, |sum: u64, word| sum ^ word),
+        );
+        start.elapsed()
+    });
+    let taken = taken.min().unwrap_or_default();
+    size_of_val(words.as_slice()) as f64 / taken.as_secs_f64()
+}
+
+/// A store in a directory that goes with it.
+struct Store(std::path::PathBuf);
+
+impl Store {
+    fn new() -> Self {
+        let name = format!("postern-bench-rules-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&directory).expect("the temporary directory can be written");
+        Self(directory)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Time from asking for one changed rule until it is durable and published, fsync included.
+fn through_control(count: usize) {
+    let store = Store::new();
+    let published = Arc::new(Published::default());
+    let control = Control::open(&store.0.join("store.redb"), published.clone())
+        .expect("an empty store opens");
+    let zone = control.create_zone("example.com").expect("a zone is made");
+    let rules = realistic(count).into_iter().map(|rule| NewRule {
+        action: rule.action.name().into(),
+        ..NewRule::block(&rule.expression)
+    });
+    let start = Instant::now();
+    let phase = Phase::HttpRequestFirewallCustom;
+    let ruleset = control
+        .set_entrypoint(zone.id, phase, None, None, rules.collect())
+        .expect("generated rules are stored");
+    let all = start.elapsed();
+    let mut random = Random(9);
+    let mut one: Vec<Duration> = (0..50)
+        .map(|n| {
+            let at = random.below(ruleset.rules.len());
+            let Some(rule) = ruleset.rules.get(at) else {
+                return Duration::ZERO;
+            };
+            let patch = RulePatch {
+                expression: Some(format!("http.request.uri.path eq \"/changed{n}\"")),
+                ..RulePatch::default()
+            };
+            let start = Instant::now();
+            control
+                .update_rule(zone.id, ruleset.id, rule.id, patch, None)
+                .expect("a rule is changed");
+            start.elapsed()
+        })
+        .collect();
+    one.sort_unstable();
+    let at = |place: usize| one.get(place).copied().unwrap_or_default().as_secs_f64() * 1e3;
+    println!(
+        "control | {count} | all rules stored and published {:.2} s | one changed: {:.1} ms least, {:.1} ms median, {:.1} ms most",
+        all.as_secs_f64(),
+        at(0),
+        at(one.len() / 2),
+        at(one.len().saturating_sub(1)),
+    );
+}
+
 fn figures(sizes: &[usize]) {
     let mut table = String::new();
+    let bandwidth = bandwidth();
     println!(
-        "set | case | rules | program | first of a connection | evaluator | ratio | allocations per decision"
+        "one core reads {:.1} GB/s from memory in a row\n",
+        bandwidth / 1e9
+    );
+    println!(
+        "set | case | rules | program | first of a connection | evaluator | ratio | allocations per decision | bytes | ratio to reading them"
     );
     for count in sizes {
         for subject in subjects(*count) {
@@ -350,17 +440,20 @@ fn figures(sizes: &[usize]) {
                         &ConnectionState::default(),
                     ));
                 });
+                by_program(&program, case, &state);
+                let bytes = touched_bytes();
                 let plain = least(|| {
                     black_box(by_oracle(&oracle, black_box(case)));
                 });
                 println!(
-                    "{} | {name} | {count} | {:.0} ns | {:.0} ns | {:.0} ns | {:.1} | {}",
+                    "{} | {name} | {count} | {:.0} ns | {:.0} ns | {:.0} ns | {:.1} | {} | {bytes} | {:.1}",
                     subject.name,
                     fast.as_secs_f64() * 1e9,
                     first.as_secs_f64() * 1e9,
                     plain.as_secs_f64() * 1e9,
                     plain.as_secs_f64() / fast.as_secs_f64(),
                     allocations as f64 / 1000.0,
+                    fast.as_secs_f64() / (bytes as f64 / bandwidth),
                 );
             }
         }
@@ -368,6 +461,9 @@ fn figures(sizes: &[usize]) {
     println!(
         "\nset | rules | compile (CPU time) | per rule | memory | per rule | vectors | recompile\n{table}"
     );
+    for count in sizes {
+        through_control(*count);
+    }
 }
 
 /// Time until a program with one changed rule is there.

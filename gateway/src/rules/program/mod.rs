@@ -200,6 +200,13 @@ pub(crate) struct Runs {
     reported: Vec<u32>,
 }
 
+impl Runs {
+    /// Bytes of the indexes that the last decision has read.
+    pub(crate) fn touched(&self) -> usize {
+        self.base.touched() + self.changed.touched()
+    }
+}
+
 /// What a program says of the facts: the action of the rule that ends the evaluation, with its
 /// id. `logged` is told of the rules that report, in order.
 pub(super) fn first<'p>(

@@ -5,6 +5,7 @@
 //! are few and 64 at a time when they are many, and only what is left is judged by its residual
 //! literals.
 
+use std::cell::Cell;
 use std::ops::ControlFlow;
 
 use super::index::{Column, Entry, Group, Index, Local};
@@ -19,6 +20,9 @@ use crate::rules::value::{Scratch, Value};
 /// Words that are combined before their bits are looked at: they stay in the first-level cache,
 /// and a match near the front ends the work.
 const CHUNK: usize = 128;
+
+/// What the processor reads at once, in bytes.
+const CACHE_LINE: usize = 64;
 
 /// What one thread keeps between decisions; the memory, not the content.
 #[derive(Debug, Default)]
@@ -39,6 +43,9 @@ pub(crate) struct Run {
 pub(super) struct Slots {
     heads: Vec<Head>,
     links: Vec<Link>,
+    /// Bytes of the index that this decision has read, for figures. An addition here and there
+    /// costs nothing that could be measured.
+    touched: Cell<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -61,6 +68,10 @@ struct Link {
 const NONE: u32 = u32::MAX;
 
 impl Slots {
+    fn touch(&self, bytes: usize) {
+        self.touched.set(self.touched.get().saturating_add(bytes));
+    }
+
     fn attach(&mut self, index: &Index, key: Key, epoch: u64) {
         for number in index.entries_of(key) {
             self.attach_entry(index, number, epoch);
@@ -71,6 +82,7 @@ impl Slots {
         let Some(entry) = index.entry(number) else {
             return;
         };
+        self.touch(size_of::<Entry>() + size_of::<Head>() + size_of::<Link>());
         let Some(head) = self.heads.get_mut(entry.column as usize) else {
             return;
         };
@@ -109,8 +121,15 @@ impl Slots {
     }
 
     fn has(&self, index: &Index, head: Head, term: u32) -> bool {
-        self.entries(index, head)
-            .any(|entry| index.arena.has(entry.vector, term))
+        self.entries(index, head).any(|entry| {
+            let vector = entry.vector;
+            let probes = match vector.count.checked_ilog2() {
+                Some(half) if !vector.is_dense => half as usize + 1,
+                _ => 2,
+            };
+            self.touch(size_of::<Entry>() + probes * size_of::<u32>());
+            index.arena.has(vector, term)
+        })
     }
 
     /// Every entry that was attached.
@@ -134,7 +153,13 @@ impl Run {
             self.slots.heads.resize(index.columns, Head::default());
         }
         self.slots.links.clear();
+        self.slots.touched.set(0);
         self.scratch.forget(0);
+    }
+
+    /// Bytes of the index that the last decision has read.
+    pub(super) fn touched(&self) -> usize {
+        self.slots.touched.get()
     }
 
     /// Takes the entries of all subjects of the connection from memory.
@@ -164,7 +189,10 @@ impl Run {
         };
         let slots = &mut self.slots;
         let mut attach = |scratch: &Scratch, value: Value<'_>| {
+            // A table costs a cache line or two, and what it compares with the value.
+            let length = scratch.bytes(value).map_or(size_of::<u128>(), <[u8]>::len);
             for table in &asked.tables {
+                slots.touch(2 * CACHE_LINE + length);
                 if let Some(table) = index.tables.get(*table as usize) {
                     table.look_up(value, scratch, &mut |key| slots.attach(index, key, epoch));
                 }
@@ -214,6 +242,8 @@ impl Run {
         bound: Local,
         visit: &mut dyn FnMut(Local) -> ControlFlow<()>,
     ) {
+        let columns = group.columns.len() * (size_of::<Column>() + size_of::<Head>());
+        self.slots.touch(size_of::<Group>() + columns);
         let open = |column: &&Column| combined.is_none() || column.lifetime == Lifetime::Request;
         let mut driver: Option<Head> = None;
         for column in group.columns.iter().filter(open) {
@@ -264,6 +294,11 @@ impl Run {
     }
 
     fn collect(&self, index: &Index, vector: Vector, group: &Group, into: &mut Vec<u32>) {
+        self.slots.touch(if vector.is_dense {
+            words(group.rules.len()) * size_of::<u64>()
+        } else {
+            vector.count as usize * size_of::<u32>()
+        });
         if !vector.is_dense {
             into.extend_from_slice(index.arena.numbers(vector));
             return;
@@ -299,6 +334,8 @@ impl Run {
             else {
                 return;
             };
+            // The candidate and its rule.
+            self.slots.touch(2 * size_of::<u32>());
             let fits = group.columns.iter().all(|column| {
                 if combined && column.lifetime == Lifetime::Connection {
                     return true;
@@ -340,6 +377,8 @@ impl Run {
             left.fill(u64::MAX);
             for column in &group.columns {
                 let head = self.slots.head(*column, self.epoch);
+                let vectors = head.map_or(0, |head| head.links as usize);
+                self.slots.touch(vectors * length * size_of::<u64>());
                 let Some(head) = head else {
                     // Nothing satisfies a positive column; nothing violates a negative one.
                     if column.negative {
@@ -400,6 +439,7 @@ impl Run {
             let Some(memo) = self.memo.get_mut(atom) else {
                 return false;
             };
+            self.slots.touch(size_of::<u32>() + size_of::<u64>());
             if *memo / 2 != self.epoch {
                 let holds = index
                     .atoms
