@@ -19,7 +19,7 @@ use packet::Family;
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
@@ -41,11 +41,18 @@ pub const MAP_COUNTERS: &str = "POSTERN_COUNTERS";
 /// Array from port to listen number plus one; 0 for a port that is not ours. An array, because every packet asks.
 pub const MAP_PORTS: &str = "POSTERN_PORTS";
 
+/// Array from [`listening_index`] to [`Listening`].
+pub const MAP_LISTENING: &str = "POSTERN_LISTENING";
+
 /// Hash from [`hello::host_key`] to [`Owners`].
 pub const MAP_HOSTS: &str = "POSTERN_HOSTS";
 
 /// Sockets: from [`listener_index`] to the listener.
 pub const MAP_LISTENERS: &str = "POSTERN_LISTENERS";
+
+/// Array that user space has in its own memory: at the place of [`placed_mark`] the mark of a connection that was
+/// given to a noted listener, until its worker takes the mark away.
+pub const MAP_PLACED: &str = "POSTERN_PLACED";
 
 /// Elements of [`MAP_PORTS`]: all ports there are.
 pub const PORTS_MAX: u32 = 1 << 16;
@@ -69,11 +76,17 @@ pub const NOTES_MAX: u32 = 1 << 16;
 /// second, three seconds' worth. One that is forgotten merely loses its protection against reordering. 512 KB.
 pub const HELD_MAX: u32 = 1 << 16;
 
+/// Elements of [`MAP_PLACED`]: marks live until the connection is accepted, which takes milliseconds at worst.
+pub const PLACED_MAX: u32 = HELD_MAX;
+
 /// Workers that own one host, as slots: see [`Owners`].
 pub const OWNERS_MAX: usize = 8;
 
 /// Map flag of the kernel's `bpf.h`: memory for elements as they come, and a grace period before it is reused.
 pub const BPF_F_NO_PREALLOC: u32 = 1;
+
+/// Map flag: user space may have the array in its memory.
+pub const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 const _: () = assert!(HELD_MAX.is_power_of_two() && OWNERS_MAX.is_power_of_two());
 
@@ -103,17 +116,77 @@ impl Owners {
         }
         known.then_some(Self { workers: slots })
     }
+
+    /// The owner that a connection with this [`packet::Flow::hash`] goes to.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pick(&self, hash: u64) -> u16 {
+        let [a, b, c, d, e, f, g, h] = self.workers;
+        match hash % OWNERS_MAX as u64 {
+            0 => a,
+            1 => b,
+            2 => c,
+            3 => d,
+            4 => e,
+            5 => f,
+            6 => g,
+            _ => h,
+        }
+    }
+}
+
+/// Where a steered port is listened on, by family.
+///
+/// A port says whose connections ours are only together with the address: another program may listen on the same
+/// port of another address.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Listening {
+    /// The address, as in [`packet::Flow`]; meaningless unless `kind` is [`Self::ONE`].
+    pub address_be: [u32; 4],
+    /// [`Self::NOWHERE`], [`Self::EVERYWHERE`] or [`Self::ONE`].
+    pub kind: u32,
+}
+
+const _: () = assert!(size_of::<Listening>() == 20);
+
+impl Listening {
+    /// Not in this family.
+    pub const NOWHERE: u32 = 0;
+    /// On all addresses.
+    pub const EVERYWHERE: u32 = 1;
+    /// On one address.
+    pub const ONE: u32 = 2;
+
+    /// Whether connections to this address are ours.
+    #[inline(always)]
+    #[must_use]
+    pub fn covers(&self, address_be: &[u32; 4]) -> bool {
+        self.kind == Self::EVERYWHERE || self.kind == Self::ONE && self.address_be == *address_be
+    }
+}
+
+/// Where in [`MAP_LISTENING`] the `listen`-th port of this family is.
+#[inline(always)]
+#[must_use]
+pub const fn listening_index(listen: u32, family: Family) -> u32 {
+    listen * 2 + family.number()
+}
+
+/// Where in [`MAP_PLACED`] a connection's mark is, and the mark: never 0.
+#[inline(always)]
+#[must_use]
+pub const fn placed_mark(flow: &packet::Flow) -> (u32, u32) {
+    let hash = flow.hash();
+    // The lowest bit keeps it apart from an empty place.
+    (hash as u32 % PLACED_MAX, (hash >> 32) as u32 | 1)
 }
 
 /// Where in [`MAP_LISTENERS`] the listener of `worker` for the `listen`-th port and this family is.
 #[inline(always)]
 #[must_use]
 pub const fn listener_index(worker: u32, listen: u32, family: Family) -> u32 {
-    let family = match family {
-        Family::V4 => 0,
-        Family::V6 => 1,
-    };
-    (worker * LISTENS_MAX + listen) * 2 + family
+    (worker * LISTENS_MAX + listen) * 2 + family.number()
 }
 
 const _: () =
@@ -185,6 +258,8 @@ mod pod {
     unsafe impl aya::Pod for super::Counters {}
     // SAFETY: the same: `repr(C)`, only an array of `u16`, and its size is the array's.
     unsafe impl aya::Pod for super::Owners {}
+    // SAFETY: the same: `repr(C)`, five `u32`, and its size is their sum.
+    unsafe impl aya::Pod for super::Listening {}
     // SAFETY: the same: `repr(C)`, eight `u32` and two `u16`, and its size is their sum.
     unsafe impl aya::Pod for super::packet::Flow {}
 }
@@ -199,7 +274,7 @@ const fn abi_mark(version: u32) -> [u8; 24] {
 
 #[cfg(test)]
 mod tests {
-    use super::{LISTENERS_MAX, Owners, WORKERS_MAX, listener_index};
+    use super::{LISTENERS_MAX, Listening, Owners, WORKERS_MAX, listener_index};
     use crate::packet::Family;
     use std::collections::HashSet;
 
@@ -212,6 +287,23 @@ mod tests {
             Owners::of(&[1, 2, 3]).unwrap().workers,
             [1, 2, 3, 1, 2, 3, 1, 2]
         );
+        let owners = Owners::of(&[1, 2, 3]).unwrap();
+        for hash in 0..24 {
+            let slot = usize::try_from(hash % 8).unwrap();
+            assert_eq!(owners.pick(hash), owners.workers[slot]);
+        }
+    }
+
+    #[test]
+    fn a_port_is_ours_on_our_address() {
+        let on = |kind| Listening {
+            address_be: [1, 2, 3, 4],
+            kind,
+        };
+        assert!(on(Listening::ONE).covers(&[1, 2, 3, 4]));
+        assert!(!on(Listening::ONE).covers(&[1, 2, 3, 5]));
+        assert!(on(Listening::EVERYWHERE).covers(&[0; 4]));
+        assert!(!on(Listening::NOWHERE).covers(&[1, 2, 3, 4]));
     }
 
     #[test]

@@ -17,18 +17,20 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 use crate::admin;
-use crate::config::{Config, Live, Loaded, Sources, SteerMode};
+use crate::config::{Config, Live, Loaded, Sources};
 use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
 use crate::io::{RingError, probe};
-use crate::limits::{DRAIN_POLL, LOG_FLUSH_TIMEOUT};
-use crate::observe::{AccessLog, AccessLogError, FleetStatus};
+use crate::limits::{DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND, STEER_SILENT_ROUNDS};
+use crate::observe::{AccessLog, AccessLogError, HostLoad};
 use crate::snapshot::Published;
-use crate::steer;
+use crate::steer::helm::Helm;
+use crate::steer::{self, Owned};
 use crate::tls::Acceptor;
-use crate::worker::{ListenError, Shared, Team};
+use crate::worker::{Inboxes, ListenError, Listeners, Shared, Team};
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +58,7 @@ pub enum StartError {
     Tls(#[from] boring::error::ErrorStack),
     /// The kernel is to steer and cannot.
     #[error("steer.mode is `kernel`, but {0}; set steer.mode to `auto` to start without")]
-    Steer(String),
+    Steer(#[from] steer::Unavailable),
     /// Anything else that the system refuses.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
@@ -96,7 +98,6 @@ pub fn serve(
     published: Arc<Published>,
 ) -> Result<Ended, StartError> {
     probe()?;
-    let steering = steering(config.steer_mode)?;
     let geo = Geo::open(config.geoip_databases())?;
     control.set_has_geo(geo.is_some());
     let access_log = AccessLog::start(&config.access_log)?;
@@ -105,7 +106,14 @@ pub fn serve(
         socket: config.admin_socket.clone(),
         tcp: config.admin_listen,
     };
+    let listeners = Listeners::bind(workers, &listen)?;
+    let owned = Arc::new(Owned::default());
+    let (helm, placed) = Helm::take(&config, listeners.of_workers(), owned.clone())?;
+    let helm = Arc::new(helm);
+    helm.hosts(&published.load(), &vec![true; workers]);
     let live = Arc::new(Live::new(config));
+    let inboxes =
+        Inboxes::new(workers).map_err(|error| StartError::System("the workers' inboxes", error))?;
     let shared = Arc::new(Shared {
         acceptor: Acceptor::new()?,
         published: published.clone(),
@@ -113,8 +121,12 @@ pub fn serve(
         geo: ArcSwapOption::from_pointee(geo),
         access_log: access_log.clone(),
         connections: AtomicUsize::new(0),
+        owned,
+        placed,
+        inboxes,
     });
-    let team = Arc::new(Team::start(&shared, workers, &listen, steering)?);
+    let team = Arc::new(Team::start(&shared, listeners, helm.clone()));
+    let steered = published.clone();
     let state = admin::State {
         control: control.clone(),
         published,
@@ -130,6 +142,9 @@ pub fn serve(
     let ended = runtime.block_on(async {
         let admin = admin::serve(listen_admin, state).await?;
         let admin = tokio::spawn(admin);
+        if helm.steers() {
+            tokio::spawn(steer(helm, team.clone(), steered, live.clone()));
+        }
         for address in &listen {
             tracing::info!(%address, workers, "listening");
         }
@@ -151,26 +166,42 @@ pub fn serve(
     Ok(ended)
 }
 
-const NOT_YET: &str = "this version does not steer connections by host: any worker serves any";
-
-/// What steering will do, and why not more.
-fn steering(mode: SteerMode) -> Result<FleetStatus, StartError> {
-    let reason = match (mode, steer::load()) {
-        (SteerMode::Kernel, Err(error)) => return Err(StartError::Steer(error.to_string())),
-        // Better not to start than to seem to do what was asked for.
-        (SteerMode::Kernel, Ok(_)) => return Err(StartError::Steer(NOT_YET.into())),
-        (SteerMode::Off, _) => None,
-        (_, Err(error)) => Some(error.to_string()),
-        (_, Ok(_)) => Some(NOT_YET.into()),
-    };
-    if let Some(reason) = &reason {
-        tracing::info!(reason, "steering is off");
+/// Keeps the helm informed: of hosts as they come and go, of workers, of load.
+async fn steer(helm: Arc<Helm>, team: Arc<Team>, published: Arc<Published>, live: Arc<Live>) {
+    let mut poll = tokio::time::interval(STEER_POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut generation = published.load().generation;
+    let mut silent = vec![0_u32; team.alive().len()];
+    let mut before = team.alive();
+    let mut last_round = Instant::now();
+    loop {
+        poll.tick().await;
+        let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
+        let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
+        if alive != before {
+            tracing::warn!(?alive, "workers died or came back: their hosts move");
+            helm.workers(&alive);
+            before.clone_from(&alive);
+        }
+        let snapshot = published.load();
+        if snapshot.generation != generation {
+            generation = snapshot.generation;
+            helm.hosts(&snapshot, &alive);
+            helm.pins(&live.pins(), &alive);
+        }
+        let passed = last_round.elapsed();
+        if passed >= STEER_ROUND {
+            last_round = Instant::now();
+            helm.pins(&live.pins(), &alive);
+            let answers = team.loads().await;
+            for (silent, answer) in silent.iter_mut().zip(&answers) {
+                *silent = if answer.is_some() { 0 } else { *silent + 1 };
+            }
+            let counts = HostLoad::sum(answers.into_iter().flatten());
+            let balance = live.load().steer_balance;
+            helm.round(&counts, passed.as_secs_f64(), &alive, balance);
+        }
     }
-    Ok(FleetStatus {
-        steering: "off".into(),
-        steering_reason: reason,
-        ..FleetStatus::default()
-    })
 }
 
 struct Signals {

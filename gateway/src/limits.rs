@@ -56,6 +56,33 @@ pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a worker lets go of origin connections that nobody uses.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 
+// --- Steering --------------------------------------------------------------------------------
+
+/// Connections that wait for another worker to take them. Beyond it the worker that has one serves
+/// it itself: the owner is then behind by more than a tenth of a second.
+pub const HANDOVER_QUEUE: usize = 1_024;
+/// Bytes of a ClientHello that are gathered to find its host; BoringSSL takes 16 KiB at most. A
+/// longer one is left to it.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024 + 64;
+/// How often the helm looks for new hosts and dead workers: so long a new host has no owner yet.
+pub const STEER_POLL: Duration = Duration::from_millis(50);
+/// How often load is measured and hosts may move.
+pub const STEER_ROUND: Duration = Duration::from_secs(2);
+/// Rounds that a worker may leave the question for its load unanswered before its hosts go to
+/// others.
+pub const STEER_SILENT_ROUNDS: u32 = 3;
+/// Workers that `host/NAME/workers` may name: as many as a host can have.
+pub const PINNED_WORKERS_MAX: usize = ebpf::OWNERS_MAX;
+/// Interfaces in `steer.interfaces`. More are refused.
+pub const STEER_INTERFACES_MAX: usize = 64;
+/// CPU of a full handshake with a client certificate, for weighing hosts against each other:
+/// one ECDSA signature, a key exchange, two or three verifications, the packets.
+pub const COST_HANDSHAKE_FULL: Duration = Duration::from_micros(450);
+/// CPU of a resumed handshake, likewise: a key exchange, the packets.
+pub const COST_HANDSHAKE_RESUMED: Duration = Duration::from_micros(200);
+/// CPU of a request, likewise.
+pub const COST_REQUEST: Duration = Duration::from_micros(40);
+
 // --- Configuration files ---------------------------------------------------------------------
 
 /// Bytes of one configuration file. A complete file with every key and its description has about

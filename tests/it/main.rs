@@ -20,4 +20,5 @@ mod paths;
 mod resumption;
 mod revocation;
 mod rules;
+mod steering;
 mod tools;

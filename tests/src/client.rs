@@ -45,6 +45,7 @@ pub struct Client {
     host: String,
     trusted: Authority,
     identity: Option<Identity>,
+    groups: Option<String>,
     version: Option<SslVersion>,
     tickets: Tickets,
     resume: bool,
@@ -117,6 +118,7 @@ impl Client {
             trusted: trusted.clone(),
             identity: None,
             version: None,
+            groups: None,
             tickets: Tickets::default(),
             resume: false,
         }
@@ -147,6 +149,13 @@ impl Client {
     #[must_use]
     pub fn host(mut self, host: &str) -> Self {
         self.host = host.into();
+        self
+    }
+
+    /// With these groups, as BoringSSL writes them: they decide how large the ClientHello is.
+    #[must_use]
+    pub fn groups(mut self, groups: &str) -> Self {
+        self.groups = Some(groups.into());
         self
     }
 
@@ -186,7 +195,10 @@ impl Client {
         &self,
         protocols: &[u8],
     ) -> Result<(SslStream<TcpStream>, SocketAddr), Refused> {
-        let socket = TcpSocket::new_v4().unwrap();
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4().unwrap(),
+            SocketAddr::V6(_) => TcpSocket::new_v6().unwrap(),
+        };
         let stream = within("a TCP connection", socket.connect(self.address))
             .await
             .unwrap();
@@ -309,6 +321,9 @@ impl Client {
         builder
             .set_max_proto_version(self.version.or(Some(SslVersion::TLS1_3)))
             .unwrap();
+        if let Some(groups) = &self.groups {
+            builder.set_curves_list(groups).unwrap();
+        }
         if let Some(identity) = &self.identity {
             builder.set_certificate(identity.leaf()).unwrap();
             for certificate in identity.chain.iter().skip(1) {

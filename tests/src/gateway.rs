@@ -34,12 +34,15 @@ pub struct Setup {
     hosts: Vec<(String, Value)>,
     settings: Vec<(String, String)>,
     rules: Vec<String>,
+    listen: Vec<SocketAddr>,
 }
 
 /// A running gateway.
 pub struct Gateway {
     /// Where clients connect.
     pub address: SocketAddr,
+    /// Everywhere where they do.
+    pub listen: Vec<SocketAddr>,
     /// Its directory: store, configuration, logs, admin socket.
     pub directory: PathBuf,
     /// Its admin API.
@@ -88,6 +91,16 @@ impl Setup {
         self
     }
 
+    /// Listens here instead of on a loopback address of its own.
+    #[must_use]
+    pub fn listen(mut self, addresses: &[&str]) -> Self {
+        let addresses = addresses
+            .iter()
+            .map(|address| address.parse::<SocketAddr>().unwrap());
+        self.listen.extend(addresses);
+        self
+    }
+
     /// Adds a rule that blocks, to the first zone.
     #[must_use]
     pub fn block(mut self, expression: &str) -> Self {
@@ -100,10 +113,14 @@ impl Setup {
     pub fn start(self) -> Gateway {
         let directory = new_directory();
         let (zone_ids, authorities) = make_zones(&directory, &self.zones);
-        let address = new_address();
-        write_config(&directory, &[address], &self.settings);
+        let mut listen = self.listen.clone();
+        if listen.is_empty() {
+            listen.push(new_address());
+        }
+        write_config(&directory, &listen, &self.settings);
         let mut gateway = Gateway {
-            address,
+            address: listen[0],
+            listen,
             admin: Admin::new(&directory.join("admin.sock")),
             servers: Authority::root("Test Server CA"),
             directory,
@@ -225,7 +242,7 @@ impl Gateway {
             .iter()
             .map(|(key, value)| ((*key).into(), (*value).into()))
             .collect();
-        write_config(&self.directory, &[self.address], &settings);
+        write_config(&self.directory, &self.listen, &settings);
     }
 
     /// Runs `postern ARGUMENTS` against this gateway.
@@ -243,6 +260,12 @@ impl Gateway {
     #[must_use]
     pub fn client(&self, host: &str) -> Client {
         Client::new(self.address, host, &self.servers)
+    }
+
+    /// The same at another of its addresses.
+    #[must_use]
+    pub fn client_at(&self, address: SocketAddr, host: &str) -> Client {
+        Client::new(address, host, &self.servers)
     }
 
     /// The managed CA of a zone, its key included.

@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod client;
 pub mod gateway;
+pub mod network;
 pub mod origin;
 pub mod pki;
 pub mod raw;
@@ -23,5 +24,6 @@ pub mod wait;
 
 pub use client::{Answer, Client, Refused};
 pub use gateway::{Gateway, Setup};
+pub use network::Network;
 pub use origin::Origin;
 pub use pki::{Authority, Identity};

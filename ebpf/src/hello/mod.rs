@@ -217,6 +217,9 @@ pub const fn host_key(name: &str) -> u64 {
     key
 }
 
+/// The key of the host that answers those who name none: that of the empty name, which no host has.
+pub const NAMELESS_KEY: u64 = host_key("");
+
 /// FNV-1a, 64 bits: one multiplication for a byte, nothing to set up, the same on both sides.
 const KEY_START: u64 = 0xcbf2_9ce4_8422_2325;
 const KEY_PRIME: u64 = 0x0000_0100_0000_01b3;

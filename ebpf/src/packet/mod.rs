@@ -53,6 +53,18 @@ pub enum Family {
     V6,
 }
 
+impl Family {
+    /// 0 for IPv4, 1 for IPv6: its place in tables.
+    #[inline(always)]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::V4 => 0,
+            Self::V6 => 1,
+        }
+    }
+}
+
 /// Both ends of a connection, as a key of maps.
 ///
 /// Everything is in network order as it lay in the frame. An IPv4 address is the IPv6 address that maps it

@@ -7,7 +7,8 @@ use aya_ebpf::{
 use ebpf::cursor::WINDOW_SIZE;
 use ebpf::packet::Flow;
 use ebpf::{
-    BPF_F_NO_PREALLOC, Counters, HELD_MAX, HOSTS_MAX, LISTENERS_MAX, NOTES_MAX, Owners, PORTS_MAX,
+    BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, Counters, HELD_MAX, HOSTS_MAX, LISTENERS_MAX, LISTENS_MAX,
+    Listening, NOTES_MAX, Owners, PLACED_MAX, PORTS_MAX,
 };
 
 /// [`ebpf::MAP_COUNTERS`].
@@ -17,6 +18,14 @@ static POSTERN_COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1
 /// [`ebpf::MAP_PORTS`].
 #[map]
 pub(super) static POSTERN_PORTS: Array<u32> = Array::with_max_entries(PORTS_MAX, 0);
+
+/// [`ebpf::MAP_LISTENING`].
+#[map]
+pub(super) static POSTERN_LISTENING: Array<Listening> = Array::with_max_entries(LISTENS_MAX * 2, 0);
+
+/// [`ebpf::MAP_PLACED`].
+#[map]
+pub(super) static POSTERN_PLACED: Array<u64> = Array::with_max_entries(PLACED_MAX, BPF_F_MMAPABLE);
 
 /// [`ebpf::MAP_HOSTS`].
 #[map]

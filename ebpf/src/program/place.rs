@@ -1,9 +1,10 @@
 //! The socket lookup: a segment whose connection was noted goes to the noted listener.
 
-use super::maps::{POSTERN_LISTENERS, POSTERN_NOTES, counters};
+use super::maps::{POSTERN_LISTENERS, POSTERN_NOTES, POSTERN_PLACED, counters};
 use aya_ebpf::bindings::BPF_SK_LOOKUP_F_NO_REUSEPORT;
 use aya_ebpf::programs::SkLookupContext;
 use ebpf::packet::{Flow, mapped};
+use ebpf::placed_mark;
 
 /// AF_INET and IPPROTO_TCP, as the kernel numbers them.
 const FAMILY_IPV4: u32 = 2;
@@ -62,6 +63,11 @@ pub(super) fn segment(context: &SkLookupContext) {
     let placed = POSTERN_LISTENERS
         .redirect_sk_lookup(context, index, flags)
         .is_ok();
+    let (place, mark) = placed_mark(&flow);
+    if placed && let Some(slot) = POSTERN_PLACED.get_ptr_mut(place) {
+        // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
+        unsafe { slot.write_volatile(u64::from(mark)) };
+    }
     if let Some(counters) = counters() {
         if placed {
             counters.placed += 1;

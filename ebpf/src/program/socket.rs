@@ -1,5 +1,6 @@
 //! Whether a segment's connection has a socket, and if it has none, whether its cookie is one we gave.
 
+use super::maps::POSTERN_LISTENING;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
@@ -8,6 +9,7 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::WINDOW_SIZE;
+use ebpf::listening_index;
 use ebpf::packet::{Family, Flow, Segment};
 
 /// TCP_LISTEN in the kernel's `enum`.
@@ -22,7 +24,7 @@ const TCP_SIZE: u32 = 20;
 /// What the kernel knows about a segment's connection.
 #[derive(Clone, Copy)]
 pub(super) enum Standing {
-    /// It has a socket, or nothing listens: none of our business.
+    /// It has a socket, or nothing of ours listens: none of our business.
     Connected,
     /// It has no socket, and its acknowledgement is a cookie that this kernel gave out.
     Proven,
@@ -30,12 +32,13 @@ pub(super) enum Standing {
     Stranger,
 }
 
-/// `memory` holds the frame's headers.
+/// `memory` holds the frame's headers; the segment is to the `listen`-th port.
 #[inline(always)]
 pub(super) fn standing(
     context: &XdpContext,
     memory: *const [u8; WINDOW_SIZE],
     segment: &Segment,
+    listen: u32,
 ) -> Standing {
     let (mut tuple, tuple_size) = tuple(&segment.flow, segment.family);
     // SAFETY: the helper asks for the program's context and a tuple of the family that the size names.
@@ -53,7 +56,7 @@ pub(super) fn standing(
     }
     // SAFETY: not null, so it is a socket that we hold a reference to until it is released below.
     let state = unsafe { (*socket).state };
-    let standing = if state != STATE_LISTEN {
+    let standing = if state != STATE_LISTEN || !ours(segment, listen) {
         Standing::Connected
     } else if cookie_is_ours(socket, memory, segment) {
         Standing::Proven
@@ -63,6 +66,14 @@ pub(super) fn standing(
     // SAFETY: the reference taken above, given back once.
     unsafe { bpf_sk_release(socket.cast()) };
     standing
+}
+
+/// Whether the listener is one of ours: another program may have the same port on another address.
+#[inline(always)]
+fn ours(segment: &Segment, listen: u32) -> bool {
+    POSTERN_LISTENING
+        .get(listening_index(listen, segment.family))
+        .is_some_and(|listening| listening.covers(&segment.flow.destination_be))
 }
 
 #[inline(always)]
@@ -94,38 +105,27 @@ fn cookie_is_ours(
 }
 
 /// The tuple in the family's own layout, and that layout's size.
+///
+/// Every byte is written, also those that IPv4 does not have: LLVM would store whatever a register holds there,
+/// and the verifier refuses it when that is a pointer.
 #[inline(always)]
 fn tuple(flow: &Flow, family: Family) -> (bpf_sock_tuple, u32) {
-    match family {
+    let mut ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+        saddr: flow.source_be,
+        daddr: flow.destination_be,
+        sport: flow.source_port_be,
+        dport: flow.destination_port_be,
+    };
+    let size = match family {
         Family::V4 => {
-            let ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
-                saddr: flow.source_be[3],
-                daddr: flow.destination_be[3],
-                sport: flow.source_port_be,
-                dport: flow.destination_port_be,
-            };
-            let size = size_of_val(&ipv4) as u32;
-            (
-                bpf_sock_tuple {
-                    __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv4 },
-                },
-                size,
-            )
+            let ports = u32::from(flow.source_port_be) | u32::from(flow.destination_port_be) << 16;
+            ipv6.saddr = [flow.source_be[3], flow.destination_be[3], ports, 0];
+            size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>()
         }
-        Family::V6 => {
-            let ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
-                saddr: flow.source_be,
-                daddr: flow.destination_be,
-                sport: flow.source_port_be,
-                dport: flow.destination_port_be,
-            };
-            let size = size_of_val(&ipv6) as u32;
-            (
-                bpf_sock_tuple {
-                    __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv6 },
-                },
-                size,
-            )
-        }
-    }
+        Family::V6 => size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2>(),
+    };
+    let tuple = bpf_sock_tuple {
+        __bindgen_anon_1: bpf_sock_tuple__bindgen_ty_1 { ipv6 },
+    };
+    (tuple, size as u32)
 }

@@ -23,9 +23,9 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::{Cursor as _, WINDOW_SIZE, Window};
-use ebpf::hello::{self, Hello};
+use ebpf::hello::{self, Hello, Keys, NAMELESS_KEY};
 use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
-use ebpf::{Counters, HELD_MAX, OWNERS_MAX, listener_index};
+use ebpf::{Counters, OWNERS_MAX, listener_index, placed_mark};
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
 const HEADERS_SIZE: usize = 192;
@@ -62,13 +62,20 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     }
     let held = Held::of(&segment);
     if segment.payload_size == 0 {
-        return Some(bare_ack(context, counters, &headers, &segment, held));
+        return Some(bare_ack(
+            context,
+            counters,
+            &headers,
+            &segment,
+            listen - 1,
+            held,
+        ));
     }
     let like_hello = headers.u8(segment.payload_at) == Some(RECORD_HANDSHAKE);
     if !like_hello && !held.marked() {
         return None;
     }
-    match socket::standing(context, memory, &segment) {
+    match socket::standing(context, memory, &segment, listen - 1) {
         Standing::Connected => None,
         Standing::Stranger if held.marked() => {
             counters.overtaken += 1;
@@ -97,10 +104,11 @@ fn bare_ack(
     counters: &mut Counters,
     headers: &Window<'_>,
     segment: &Segment,
+    listen: u32,
     held: Held,
 ) -> u32 {
     let memory = headers.memory();
-    match socket::standing(context, memory, segment) {
+    match socket::standing(context, memory, segment, listen) {
         Standing::Proven => {
             held.mark();
             counters.held += 1;
@@ -126,7 +134,10 @@ fn owner(
         }
         Hello::Nameless => {
             counters.nameless += 1;
-            return None;
+            Keys {
+                exact: NAMELESS_KEY,
+                wildcard: NAMELESS_KEY,
+            }
         }
         Hello::Partial | Hello::Unusual => {
             counters.partial += 1;
@@ -143,7 +154,9 @@ fn owner(
     // SAFETY: as above.
     let owners = exact.or_else(|| unsafe { POSTERN_HOSTS.get(keys.wildcard) });
     let Some(owners) = owners else {
-        counters.unknown += 1;
+        if keys.exact != NAMELESS_KEY {
+            counters.unknown += 1;
+        }
         return None;
     };
     owners.workers.get(spread as usize % OWNERS_MAX).copied()
@@ -159,12 +172,8 @@ struct Held {
 impl Held {
     #[inline(always)]
     fn of(segment: &Segment) -> Self {
-        let hash = segment.flow.hash();
-        // The lowest bit keeps it apart from an empty place.
-        Self {
-            place: hash as u32 % HELD_MAX,
-            fingerprint: (hash >> 32) as u32 | 1,
-        }
+        let (place, fingerprint) = placed_mark(&segment.flow);
+        Self { place, fingerprint }
     }
 
     #[inline(always)]

@@ -53,6 +53,7 @@ pub(super) async fn metrics(State(context): Shared) -> Response {
         hosts: snapshot.hosts.len(),
         access_log_dropped: state.access_log.dropped(),
         draining: state.fleet.status().draining,
+        steering: state.fleet.steering(),
     };
     let text = metrics::render(&workers, &process);
     ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()
@@ -63,6 +64,7 @@ pub(super) async fn status(State(context): Shared) -> Response {
     let workers = state.fleet.collect().await;
     let sum = WorkerStats::sum(&workers);
     let fleet = state.fleet.status();
+    let steering = state.fleet.steering();
     let snapshot = state.published.load();
     let model = state.control.model();
     let latency = |quantile| {
@@ -77,7 +79,7 @@ pub(super) async fn status(State(context): Shared) -> Response {
         "draining": fleet.draining,
         "workers": fleet.workers,
         "workers_answering": workers.len(),
-        "steering": { "mode": fleet.steering, "reason": fleet.steering_reason },
+        "steering": { "mode": steering.mode, "reason": steering.reason },
         "generation": snapshot.generation,
         "trust_epoch": snapshot.trust_epoch,
         "store_revision": model.revision,
@@ -129,6 +131,11 @@ fn expiring(context: &super::Context) -> serde_json::Value {
             "within_1_day": clients[0], "within_7_days": clients[1], "within_30_days": clients[2],
         },
     })
+}
+
+/// Who steers, and who owns what.
+pub(super) async fn steering(State(context): Shared) -> Response {
+    envelope::result(context.state.fleet.steering().json())
 }
 
 pub(super) async fn settings(

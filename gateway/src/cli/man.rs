@@ -91,6 +91,7 @@ fn placeholder(kind: &crate::config::Kind) -> &'static str {
         Kind::Addresses | Kind::LoopbackOrOff => "ADDRESS",
         Kind::HostOrNone => "HOST",
         Kind::Path | Kind::PathOrNone | Kind::Sink => "PATH",
+        Kind::Interfaces => "NAMES",
     }
 }
 

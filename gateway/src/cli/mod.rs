@@ -16,6 +16,7 @@ mod names;
 mod rule;
 mod ruleset;
 mod status;
+mod steer;
 mod sysctl;
 mod table;
 mod token;
@@ -103,6 +104,9 @@ enum Command {
     Sysctl(sysctl::Sysctl),
     /// What a running gateway says of itself
     Status,
+    /// Who brings connections to the worker that owns their host
+    #[command(subcommand)]
+    Steer(steer::Steer),
     /// Write the manual pages into a directory
     Man(man::Man),
     /// Print a shell's completions
@@ -189,6 +193,7 @@ impl Command {
             Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
             Self::Status => status::status(&client()?, json),
+            Self::Steer(steer) => steer.run(&client()?, json),
             Self::Man(man) => man.run(),
             Self::Completions(completions) => Ok(completions.run()),
         }

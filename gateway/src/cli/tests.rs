@@ -14,7 +14,7 @@ use super::*;
 use crate::admin;
 use crate::config::Live;
 use crate::control::Control;
-use crate::observe::{AccessLog, Fleet, FleetStatus, WorkerStats};
+use crate::observe::{AccessLog, Fleet, FleetStatus, SteeringStatus, WorkerStats};
 use crate::snapshot::Published;
 
 struct NoWorkers;
@@ -31,9 +31,15 @@ impl Fleet for NoWorkers {
     fn status(&self) -> FleetStatus {
         FleetStatus {
             workers: 1,
-            steering: "off".into(),
-            steering_reason: Some("a test".into()),
             draining: false,
+        }
+    }
+
+    fn steering(&self) -> SteeringStatus {
+        SteeringStatus {
+            mode: "off",
+            reason: Some("a test".into()),
+            ..SteeringStatus::default()
         }
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::value::{self, ValueError};
-use super::{AccessLogTarget, Config, LogLevel, SteerMode};
+use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::hostname::HostName;
 use crate::limits;
 
@@ -78,6 +78,8 @@ pub enum Kind {
     PathOrNone,
     /// A path, `stdout`, `stderr` or `off`.
     Sink,
+    /// `auto` or names of network interfaces.
+    Interfaces,
 }
 
 impl Kind {
@@ -113,6 +115,7 @@ impl Kind {
             Self::Path => "a path".into(),
             Self::PathOrNone => "a path, or `none`".into(),
             Self::Sink => "a path, `stdout`, `stderr` or `off`".into(),
+            Self::Interfaces => "`auto` or names of network interfaces, as in `eth0, eth1`".into(),
         }
     }
 }
@@ -346,6 +349,27 @@ pub static KEYS: &[Key] = &[
         set: |config, text| value::word(text, STEER_MODES).map(|mode| config.steer_mode = mode),
         show: |config| value::show_word(&config.steer_mode, STEER_MODES),
     },
+    Key {
+        name: "steer.interfaces",
+        kind: Kind::Interfaces,
+        default: "auto",
+        change: Change::Restart,
+        doc: "Network interfaces on which the kernel steers; `auto` is those that have an address that is listened on, loopback never.",
+        set: |config, text| {
+            config.steer_interfaces = interfaces(text)?;
+            Ok(())
+        },
+        show: |config| match &config.steer_interfaces {
+            SteerInterfaces::Auto => "auto".into(),
+            SteerInterfaces::Named(names) => names.join(", "),
+        },
+    },
+    switch!(
+        "steer.balance",
+        steer_balance,
+        "on",
+        "Whether hosts move between workers, and busy ones get several, as their load asks for; new connections only."
+    ),
     duration!(
         "timeout.handshake",
         handshake_timeout,
@@ -514,6 +538,41 @@ fn plain(value: u64) -> String {
     value.to_string()
 }
 
+/// Names as the kernel allows them (`dev_valid_name`): 15 bytes, no slash, no blank.
+fn interfaces(text: &str) -> Result<SteerInterfaces, ValueError> {
+    if text == "auto" {
+        return Ok(SteerInterfaces::Auto);
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in text
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        let valid = name.len() <= 15
+            && !matches!(name, "." | "..")
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+        if !valid {
+            let message = format!("`{name}` is no name of a network interface");
+            return Err(ValueError::whole(text, message).help("`ip link` lists those there are"));
+        }
+        if names.iter().any(|other| other == name) {
+            return Err(ValueError::whole(text, format!("`{name}` is there twice")));
+        }
+        names.push(name.into());
+    }
+    if names.is_empty() || names.len() > limits::STEER_INTERFACES_MAX {
+        let most = limits::STEER_INTERFACES_MAX;
+        return Err(
+            ValueError::whole(text, format!("from 1 to {most} interfaces are expected"))
+                .help("write `auto` for those that have the addresses that are listened on"),
+        );
+    }
+    Ok(SteerInterfaces::Named(names))
+}
+
 fn none<T>(
     text: &str,
     words: &[&str],
@@ -577,6 +636,28 @@ mod tests {
                 key.doc.ends_with('.') && !key.kind.describe().is_empty(),
                 "{}",
                 key.name
+            );
+        }
+    }
+
+    #[test]
+    fn interfaces_are_names_as_the_kernel_allows_them() {
+        let key = key("steer.interfaces").unwrap();
+        for (text, shown) in [
+            ("auto", Some("auto")),
+            ("eth0", Some("eth0")),
+            ("eth0,br-1  wlan0.7", Some("eth0, br-1, wlan0.7")),
+            ("", None),
+            ("a/b", None),
+            ("eth0 eth0", None),
+            ("sixteen-letters-", None),
+        ] {
+            let mut config = Config::default();
+            let set = (key.set)(&mut config, text).ok();
+            assert_eq!(
+                set.map(|()| (key.show)(&config)).as_deref(),
+                shown,
+                "{text}"
             );
         }
     }

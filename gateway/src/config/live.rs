@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::error::suggest;
 use super::syntax::KeyName;
-use super::{Change, Config, KEYS, Key, Tunables, key};
+use super::{Change, Config, KEYS, Key, Pins, Tunables, key};
 
 /// The current configuration of the process.
 #[derive(Debug)]
@@ -171,8 +171,15 @@ impl Live {
         current
             .geoip_asn_database
             .clone_from(&config.geoip_asn_database);
+        current.pins.clone_from(&config.pins);
         self.tunables.store(Arc::new(config.tunables));
         differ
+    }
+
+    /// Workers of hosts by configuration.
+    #[must_use]
+    pub fn pins(&self) -> Pins {
+        self.lock().pins.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Config> {

@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod keys;
 mod live;
+mod pin;
 mod reader;
 mod syntax;
 mod value;
@@ -17,6 +18,7 @@ pub use files::Sources;
 pub use keys::{Change, KEYS, Key, Kind, key};
 pub use live::{Live, Setting, SettingError};
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -52,9 +54,16 @@ pub struct Config {
     pub geoip_asn_database: Option<PathBuf>,
     /// How connections are brought to the worker that owns their host.
     pub steer_mode: SteerMode,
+    /// Where the kernel steers.
+    pub steer_interfaces: SteerInterfaces,
+    /// Workers of hosts, by `host/NAME/workers`.
+    pub pins: Pins,
     /// What can be changed while the gateway runs.
     pub tunables: Tunables,
 }
+
+/// Workers of hosts by configuration, numbers counted from 0.
+pub type Pins = BTreeMap<HostName, Vec<u16>>;
 
 /// What can be changed while the gateway runs: plain numbers that workers copy per connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +102,8 @@ pub struct Tunables {
     pub x_forwarded: bool,
     /// `forward.forwarded`
     pub forwarded: bool,
+    /// `steer.balance`
+    pub steer_balance: bool,
 }
 
 /// Where the access log goes.
@@ -162,6 +173,16 @@ pub enum SteerMode {
     Off,
 }
 
+/// Network interfaces whose connections the kernel steers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SteerInterfaces {
+    /// Those that have the addresses that are listened on, loopback never.
+    #[default]
+    Auto,
+    /// These.
+    Named(Vec<String>),
+}
+
 /// A configuration with where it came from.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -202,6 +223,8 @@ impl Default for Config {
             geoip_database: None,
             geoip_asn_database: None,
             steer_mode: SteerMode::default(),
+            steer_interfaces: SteerInterfaces::default(),
+            pins: Pins::new(),
             tunables: Tunables::default(),
         };
         for key in KEYS {
@@ -260,7 +283,9 @@ impl Config {
         let mut found = Vec::new();
         for source in &texts {
             for line in syntax::assignments(&source.text).flatten() {
-                if let Ok(key) = find(&line.key) {
+                if pin::host_of(&line.key).is_none()
+                    && let Ok(key) = find(&line.key)
+                {
                     let (file, value) = (source.path.clone(), line.value.to_owned());
                     found.push(Assignment {
                         file,

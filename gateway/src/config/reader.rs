@@ -3,14 +3,16 @@
 //! Owns how lines of several files add up, and that every error is reported at its place. What a
 //! line looks like is [`super::syntax`]'s, what a value means the table's.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use super::error::suggest;
 use super::files::Source;
 use super::syntax::{self, KeyName};
 use super::value::ValueError;
-use super::{Config, ConfigError, KEYS, Key, Kind, Place, key};
+use super::{Config, ConfigError, KEYS, Key, Kind, Place, key, pin};
+use crate::hostname::HostName;
 
 /// Where a key was set last, for errors that concern several keys.
 struct Origin {
@@ -18,10 +20,19 @@ struct Origin {
     place: Place,
 }
 
+/// Where a host was given workers.
+struct Pinned {
+    source: Source,
+    place: Place,
+    lenient: bool,
+}
+
 /// Reads files one after another into one configuration.
 pub(super) struct Reader {
     pub(super) config: Config,
     origins: HashMap<&'static str, Origin>,
+    /// Where hosts were given workers, whose number is known when everything has been read.
+    pinned: BTreeMap<HostName, Pinned>,
     pub(super) errors: Vec<ConfigError>,
     pub(super) ignored: Vec<ConfigError>,
 }
@@ -32,6 +43,7 @@ impl Reader {
         Self {
             config: Config::default(),
             origins: HashMap::new(),
+            pinned: BTreeMap::new(),
             errors,
             ignored: Vec::new(),
         }
@@ -56,6 +68,25 @@ impl Reader {
                 }
             };
             let place = Place::new(line.line, line.text, line.key_at.start, line.key_at.end);
+            if let Some(host) = pin::host_of(&line.key) {
+                let place = |at: Range<usize>| Place::new(line.line, line.text, at.start, at.end);
+                match pin::read(host, line.value) {
+                    Ok((host, workers)) => {
+                        let place = place(line.value_at);
+                        self.pin(source, line.lenient, place, host, workers);
+                    }
+                    Err(pin::PinError::Host(message)) => {
+                        let place = place(line.key_at);
+                        self.report(line.lenient, source, Some(place), message, None);
+                    }
+                    Err(pin::PinError::Workers(ValueError { at, message, help })) => {
+                        let from = line.value_at.start;
+                        let place = place(from + at.start..from + at.end);
+                        self.report(line.lenient, source, Some(place), message, help);
+                    }
+                }
+                continue;
+            }
             let key = match find(&line.key) {
                 Ok(key) => key,
                 Err((message, help)) => {
@@ -114,6 +145,23 @@ impl Reader {
             // Only when every `listen` line of a file was wrong, which has been reported.
             self.config.listen = Config::default().listen;
         }
+        for (host, place) in std::mem::take(&mut self.pinned) {
+            let count = self.config.workers;
+            let workers = self.config.pins.get(&host);
+            let beyond = workers.and_then(|all| all.iter().find(|one| usize::from(**one) >= count));
+            if let Some(worker) = beyond {
+                let message = format!("there is no worker {worker}: `workers` is {count}");
+                let help = format!("write numbers from 0 to {}, or raise `workers`", count - 1);
+                self.report(
+                    place.lenient,
+                    &place.source,
+                    Some(place.place),
+                    message,
+                    Some(help),
+                );
+                self.config.pins.remove(&host);
+            }
+        }
         for (name, message, help) in self.config.conflicts() {
             let origin = self.origins.get(name);
             self.errors.push(ConfigError {
@@ -123,6 +171,27 @@ impl Reader {
                 help: Some(help),
             });
         }
+    }
+
+    /// Notes a host's workers; a later file's word counts.
+    fn pin(
+        &mut self,
+        source: &Source,
+        lenient: bool,
+        place: Place,
+        host: HostName,
+        workers: Vec<u16>,
+    ) {
+        let pinned = Pinned {
+            source: Source {
+                path: source.path.clone(),
+                text: String::new(),
+            },
+            place,
+            lenient,
+        };
+        self.pinned.insert(host.clone(), pinned);
+        self.config.pins.insert(host, workers);
     }
 
     fn report(
@@ -156,7 +225,7 @@ pub(super) fn find(name: &KeyName) -> Result<&'static Key, (String, Option<Strin
         return Err((
             format!("`host/{host}/…`: hosts are not set in this file"),
             Some(format!(
-                "they live in the store: `postern host set {host} …` changes one"
+                "they live in the store: `postern host set {host} …` changes one; only `host/{host}/workers` is set here"
             )),
         ));
     }

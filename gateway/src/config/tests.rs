@@ -68,7 +68,7 @@ p.conf:6:23: `listen`: `443` is not an address with a port
 p.conf:8:1: `host/api.example.com/…`: hosts are not set in this file
   8 | host/api.example.com/mtls/mode = require
     | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-  help: they live in the store: `postern host set api.example.com …` changes one
+  help: they live in the store: `postern host set api.example.com …` changes one; only `host/api.example.com/workers` is set here
 p.conf:9:1: `timeout.idle` is set twice in this file, first in line 7
   9 | timeout.idle = 5s
     | ^^^^^^^^^^^^
@@ -78,6 +78,46 @@ p.conf:10:1: `timeout.idle` is set twice in this file, first in line 7
      | ^^^^^^^^^^^^
   help: keep one of the two"
     );
+}
+
+#[test]
+fn hosts_are_given_workers() {
+    let config = Config::parse(
+        Path::new("p.conf"),
+        "workers = 4\nhost/API.example.com/workers = 2, 3\nhost/*.example.org/workers = 0\n",
+    )
+    .unwrap();
+    let pins: Vec<_> = config
+        .pins
+        .iter()
+        .map(|(host, workers)| (host.as_str(), workers.as_slice()))
+        .collect();
+    assert_eq!(
+        pins,
+        [("*.example.org", &[0][..]), ("api.example.com", &[2, 3])]
+    );
+    for (text, wanted) in [
+        (
+            "workers = 2\nhost/a.example/workers = 2",
+            "p.conf:2:26: there is no worker 2: `workers` is 2",
+        ),
+        (
+            "host/a.example/workers = 0\nhost/a.example/workers = x",
+            "p.conf:2:26: `x` is no worker's number",
+        ),
+        (
+            "host/a.example/workers = 1,1\nworkers = 3",
+            "p.conf:1:26: the worker 1 is there twice",
+        ),
+        ("host/a b/workers = 1", "p.conf:1:7: a key has no blanks"),
+        (
+            "host/192.0.2.1/workers = 1",
+            "p.conf:1:1: `192.0.2.1` is an IP address",
+        ),
+    ] {
+        let found = messages(text);
+        assert!(found.starts_with(wanted), "{text}: {found}");
+    }
 }
 
 #[test]

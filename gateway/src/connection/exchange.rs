@@ -161,6 +161,8 @@ impl Account {
                 } else {
                     ""
                 },
+                worker: self.connection.worker.index,
+                steered: self.connection.steered,
                 times: notes.times,
                 error: notes.error,
                 detail: &notes.detail,

@@ -23,28 +23,36 @@ pub use stop::Stop;
 use crate::config::Tunables;
 use crate::http::answer::PLAIN_HTTP;
 use crate::http::tunnel::OriginEnd;
-use crate::io::{Activity, Socket, TlsStream};
-use crate::observe::{HandshakeRecord, HandshakeResult, Stage};
+use crate::io::{Activity, TlsStream};
+use crate::observe::{HandshakeRecord, HandshakeResult, Stage, Steered};
 use crate::rules::{ConnectionFacts, ConnectionState};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 use crate::tls::{
     AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Refusal, judge,
 };
-use crate::worker::Worker;
+use crate::worker::{Arrival, Worker};
 
 /// Serves one connection until it stops.
-pub async fn serve(worker: Rc<Worker>, socket: Socket, accepted: Instant) -> Stop {
+pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
     let tunables = **worker.shared.live.load();
+    let socket = &arrival.socket;
     let (Ok(client), Ok(local)) = (socket.peer_address(), socket.local_address()) else {
         return Stop::Closed;
     };
-    let shaken = Box::pin(shake_hands(&worker, socket, client, accepted, &tunables)).await;
+    let steered = arrival.steered;
+    let shaken = Box::pin(shake_hands(&worker, arrival, client, &tunables)).await;
     let (mut stream, established) = match shaken {
         Ok(shaken) => shaken,
         Err(stop) => return stop,
     };
     let http2 = established.http2;
-    let connection = Connection::new(worker, tunables, client, local, established, &stream);
+    let connection = Connection::new(
+        worker,
+        tunables,
+        (client, local, steered),
+        established,
+        &stream,
+    );
     loop {
         if let Err(stop) = http::wait_for_request(&connection, &mut stream).await {
             return stop;
@@ -63,11 +71,16 @@ pub async fn serve(worker: Rc<Worker>, socket: Socket, accepted: Instant) -> Sto
 /// From the first byte to a client that is known, or a refusal that is recorded.
 async fn shake_hands(
     worker: &Rc<Worker>,
-    socket: Socket,
+    arrival: Arrival,
     client: SocketAddr,
-    accepted: Instant,
     tunables: &Tunables,
 ) -> Result<(TlsStream, Established), Stop> {
+    let Arrival {
+        socket,
+        accepted,
+        read,
+        steered,
+    } = arrival;
     let waited = accepted.elapsed();
     let acceptor = &worker.shared.acceptor;
     let settings = AcceptSettings {
@@ -77,26 +90,34 @@ async fn shake_hands(
     let session = acceptor
         .accept(worker.shared.published.load(), settings)
         .map_err(|_no_memory| Stop::Handshake(Refusal::Protocol))?;
-    let mut stream = TlsStream::new(socket, session);
-    let outcome = tokio::time::timeout(tunables.handshake_timeout, stream.handshake()).await;
+    let mut stream = TlsStream::resume(socket, session, read);
+    let deadline = tokio::time::Instant::from_std(accepted + tunables.handshake_timeout);
+    let outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
     let established = match outcome {
         Ok(Ok(())) => acceptor.establish(stream.session()),
         Ok(Err(detail)) => Err(acceptor.failure(stream.session(), detail)),
         Err(_) => {
             let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
-            record_refusal(worker, client, accepted, &error, Stop::HandshakeTimeout);
+            let stop = Stop::HandshakeTimeout;
+            record_refusal(worker, client, (accepted, steered), &error, stop);
             return Err(Stop::HandshakeTimeout);
         }
     };
     match established {
         Ok(established) => {
             let first_received = stream.activity().first_received.take();
-            record_handshake(worker, &established, accepted, waited, first_received);
+            record_handshake(
+                worker,
+                &established,
+                (accepted, steered),
+                waited,
+                first_received,
+            );
             Ok((stream, established))
         }
         Err(error) => {
             let stop = Stop::Handshake(error.refusal);
-            record_refusal(worker, client, accepted, &error, stop);
+            record_refusal(worker, client, (accepted, steered), &error, stop);
             let farewell = async {
                 if error.refusal == Refusal::PlainHttp {
                     stream.answer_in_clear(PLAIN_HTTP).await
@@ -117,6 +138,7 @@ struct Connection {
     worker: Rc<Worker>,
     tunables: Tunables,
     resumed: bool,
+    steered: Steered,
     /// The client's chain, to be judged again when trust changes.
     chain: Vec<X509>,
     /// The first judgement.
@@ -157,8 +179,7 @@ impl Connection {
     fn new(
         worker: Rc<Worker>,
         tunables: Tunables,
-        source: SocketAddr,
-        local: SocketAddr,
+        (source, local, steered): (SocketAddr, SocketAddr, Steered),
         established: Established,
         stream: &TlsStream,
     ) -> Rc<Self> {
@@ -181,6 +202,7 @@ impl Connection {
             worker,
             tunables,
             resumed: established.resumed,
+            steered,
             chain: established.chain,
             established: judged.clone(),
             judged: RefCell::new(judged),
@@ -286,7 +308,7 @@ fn now_sec() -> i64 {
 fn record_handshake(
     worker: &Worker,
     established: &Established,
-    accepted: Instant,
+    (accepted, steered): (Instant, Steered),
     waited: Duration,
     first_received: Option<Instant>,
 ) {
@@ -303,13 +325,34 @@ fn record_handshake(
     stats.record(slot, Stage::ClientHello, first.duration_since(accepted));
     stats.record(slot, stage, now.duration_since(first));
     stats.handshake(Some(slot), result);
+    stats.steered(slot, steered);
     stats.judged(slot, established.client.verdict.reason);
+}
+
+/// Records a connection whose ClientHello was not there within `timeout.handshake`.
+pub(crate) fn never_began(worker: &Worker, client: SocketAddr, arrival: &Arrival) -> Stop {
+    let error = HandshakeError {
+        refusal: Refusal::Protocol,
+        sni: None,
+        host: None,
+        client: None,
+        detail: "timeout.handshake passed".into(),
+    };
+    let stop = Stop::HandshakeTimeout;
+    record_refusal(
+        worker,
+        client,
+        (arrival.accepted, arrival.steered),
+        &error,
+        stop,
+    );
+    stop
 }
 
 fn record_refusal(
     worker: &Worker,
     client: SocketAddr,
-    accepted: Instant,
+    (accepted, steered): (Instant, Steered),
     error: &HandshakeError,
     stop: Stop,
 ) {
@@ -331,6 +374,8 @@ fn record_refusal(
         tls_version: "",
         tls_cipher: "",
         client_auth: error.client.as_ref(),
+        worker: worker.index,
+        steered,
         reason,
         detail: &error.detail,
         elapsed: accepted.elapsed(),

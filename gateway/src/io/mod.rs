@@ -5,6 +5,7 @@
 //! nothing. Hence the one rule here: whoever stops waiting for a socket shuts it down, which makes
 //! the kernel finish every operation on it. Does not know TLS beyond moving its bytes, nor HTTP.
 
+mod doorbell;
 mod listener;
 mod operation;
 mod plain;
@@ -13,6 +14,7 @@ mod ring;
 mod socket;
 mod tls;
 
+pub use doorbell::{Doorbell, Ear};
 pub use listener::{Accepted, Listener, bind};
 pub use plain::PlainStream;
 pub use pump::Activity;

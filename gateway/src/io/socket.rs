@@ -55,6 +55,32 @@ impl Socket {
         address_of(SockRef::from(&*self.0).local_addr()?)
     }
 
+    /// Receives into the spare capacity of an empty `buffer`; it comes back empty at the end of
+    /// the stream.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn receive_some(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+        let (outcome, buffer) = self.receive(buffer).await;
+        outcome.map(|()| buffer)
+    }
+
+    /// A descriptor for another worker. A duplicate, because the count of references stays ours
+    /// to look at when this is dropped.
+    ///
+    /// # Errors
+    /// Gives itself back when an operation on it is still in this worker's ring, or the process
+    /// is out of descriptors.
+    pub fn release(self) -> Result<OwnedFd, Self> {
+        if Rc::strong_count(&self.0) > 1 {
+            return Err(self);
+        }
+        match self.0.try_clone() {
+            Ok(fd) => Ok(fd),
+            Err(_out_of_descriptors) => Err(self),
+        }
+    }
+
     /// Ends both directions; every operation on the socket completes.
     pub fn shut_down(&self) {
         // `ENOTCONN` means that there is nothing left to end.

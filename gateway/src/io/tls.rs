@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -43,6 +44,19 @@ impl TlsStream {
             early: Bytes::new(),
             readable: None,
         }
+    }
+
+    /// The same for a socket of which `read` was read before.
+    #[must_use]
+    pub fn resume(socket: Socket, session: Session, read: Vec<u8>) -> Self {
+        let mut stream = Self::new(socket, session);
+        // An empty buffer would mean the end.
+        if !read.is_empty() {
+            stream.activity.first_received.set(Some(Instant::now()));
+            stream.activity.bytes_in.set(read.len() as u64);
+            stream.session.wire().give_incoming(read);
+        }
+        stream
     }
 
     /// The session, for what is known once the handshake is over.

@@ -10,6 +10,7 @@ mod json;
 pub mod metrics;
 mod record;
 mod stats;
+mod steering;
 mod tally;
 mod usage;
 
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub use access_log::{AccessLog, AccessLogError};
 pub use record::{HandshakeRecord, RequestRecord, RuleHit};
 pub use stats::{HostSlot, WorkerStats};
+pub use steering::{HostLoad, Steered, SteeredHost, SteeringStatus, reasons};
 
 /// A stretch of a connection's or request's life that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -106,10 +108,6 @@ pub enum HandshakeResult {
 pub struct FleetStatus {
     /// Workers that run.
     pub workers: usize,
-    /// `kernel`, `handoff`, `off`: what steering really does.
-    pub steering: String,
-    /// Why it does that, when it was asked for something else.
-    pub steering_reason: Option<String>,
     /// Stopping: finishing requests, taking none.
     pub draining: bool,
 }
@@ -126,5 +124,10 @@ pub trait Fleet: Send + Sync {
     /// What the fleet says of itself.
     fn status(&self) -> FleetStatus {
         FleetStatus::default()
+    }
+
+    /// Who steers, and who owns what.
+    fn steering(&self) -> SteeringStatus {
+        SteeringStatus::default()
     }
 }

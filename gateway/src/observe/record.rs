@@ -21,17 +21,19 @@
 //! | `logged` | ids of the `log` rules that matched |
 //! | `origin` | where it was forwarded to |
 //! | `seconds` | times of stages, by [`Stage::as_str`] |
+//! | `worker` | number of the worker that served it |
+//! | `steered` | how the connection came to that worker: `kernel`, `handoff`, `none` |
 //! | `error` | why the gateway could not do it: the reason of a 400, 421, 431, 502, 504 |
 //! | `detail` | what a library or the kernel said about it |
 //!
 //! A failed handshake (`"kind":"handshake"`): `time`, `client`, `host`, `tls`, `client_cert` as
-//! above, `reason` (the connection's stop), `detail` (what BoringSSL said), `seconds.total`.
+//! above, `worker`, `steered`, `reason` (the connection's stop), `detail` (what BoringSSL said), `seconds.total`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::json::Object;
-use super::{Stage, StageTimes};
+use super::{Stage, StageTimes, Steered};
 use crate::limits;
 use crate::tls::ClientAuth;
 
@@ -85,6 +87,10 @@ pub struct RequestRecord<'a> {
     pub logged: &'a [&'a str],
     /// Where it was forwarded to.
     pub origin: &'a str,
+    /// Who served it.
+    pub worker: usize,
+    /// How the connection came there.
+    pub steered: Steered,
     /// How long it took.
     pub times: StageTimes,
     /// Why the gateway could not do it, a fixed word.
@@ -110,6 +116,10 @@ pub struct HandshakeRecord<'a> {
     pub tls_cipher: &'a str,
     /// The client's certificate, when one was seen.
     pub client_auth: Option<&'a ClientAuth>,
+    /// Who served it.
+    pub worker: usize,
+    /// How the connection came there.
+    pub steered: Steered,
     /// The label of the connection's stop.
     pub reason: &'a str,
     /// What BoringSSL said.
@@ -151,6 +161,8 @@ impl RequestRecord<'_> {
             line.texts("logged", self.logged, limits::ACCESS_LOG_RULES_MAX);
         }
         line.text_if("origin", self.origin);
+        line.number("worker", self.worker as u64);
+        line.text("steered", self.steered.as_str());
         let mut seconds = line.object("seconds");
         for stage in Stage::ALL {
             if let Some(time) = self.times.get(stage) {
@@ -181,6 +193,8 @@ impl HandshakeRecord<'_> {
         if let Some(client) = self.client_auth {
             client_cert(&mut line, client);
         }
+        line.number("worker", self.worker as u64);
+        line.text("steered", self.steered.as_str());
         line.text("reason", self.reason);
         line.text_if("detail", self.detail);
         let mut seconds = line.object("seconds");
@@ -244,6 +258,8 @@ pub(super) mod tests {
             }),
             logged: &["cd"],
             origin: "",
+            worker: 3,
+            steered: Steered::Handoff,
             times,
             error: "",
             detail: "",
@@ -286,7 +302,7 @@ pub(super) mod tests {
                 "tls": {"version": "TLSv1.3", "cipher": "AEAD-AES128-GCM-SHA256", "sni": "api.example.com", "resumed": false},
                 "client_cert": {"presented": true, "verified": true, "revoked": true, "reason": "revoked",
                                 "subject": "CN=device 7", "serial": "0A1B"},
-                "rule": {"id": "ab", "action": "block"}, "logged": ["cd"],
+                "rule": {"id": "ab", "action": "block"}, "logged": ["cd"], "worker": 3, "steered": "handoff",
                 "seconds": {"rules": 0.0, "total": 0.001234},
             })
         );
@@ -312,6 +328,8 @@ pub(super) mod tests {
             tls_version: "",
             tls_cipher: "",
             client_auth: Some(&client),
+            worker: 0,
+            steered: Steered::Kernel,
             reason: "certificate_rejected",
             detail: "CERTIFICATE_VERIFY_FAILED",
             elapsed: Duration::from_millis(12),
@@ -322,7 +340,7 @@ pub(super) mod tests {
                 "time": "1970-01-01T00:00:00.000Z", "kind": "handshake", "client": "[2001:db8::1]:1",
                 "host": "api.example.com", "tls": {"sni": "api.example.com"},
                 "client_cert": {"presented": true, "verified": false, "revoked": false, "reason": "expired", "issuer_key_id": "AA55"},
-                "reason": "certificate_rejected", "detail": "CERTIFICATE_VERIFY_FAILED", "seconds": {"total": 0.012},
+                "worker": 0, "steered": "kernel", "reason": "certificate_rejected", "detail": "CERTIFICATE_VERIFY_FAILED", "seconds": {"total": 0.012},
             })
         );
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::histogram::StageHistogram;
 use super::tally::{CLASSES, Requests, RuleMatches, Tally};
-use super::{HandshakeResult, Stage};
+use super::{HandshakeResult, HostLoad, Stage, Steered};
 use crate::hostname::HostName;
 use crate::limits;
 use crate::tls::{Reason, Verdict};
@@ -35,6 +35,8 @@ pub struct WorkerStats {
     pub refused: u64,
     /// Connections given to another worker.
     pub handed_over: u64,
+    /// Connections that should have been, and were served here: the owner had no room.
+    pub kept: u64,
     /// Client connections that are open now.
     pub connections_open: u64,
     /// Of these, the ones without a request in progress.
@@ -62,6 +64,8 @@ pub(super) struct HostStats {
     pub(super) origin_errors: Tally,
     pub(super) bytes_received: u64,
     pub(super) bytes_sent: u64,
+    /// Connections by how they came here, in the order of [`Steered::ALL`].
+    pub(super) steered: [u64; Steered::ALL.len()],
 }
 
 impl HostStats {
@@ -75,6 +79,7 @@ impl HostStats {
             origin_errors: Tally::default(),
             bytes_received: 0,
             bytes_sent: 0,
+            steered: Default::default(),
         }
     }
 
@@ -100,6 +105,9 @@ impl HostStats {
         self.origin_errors.add(&other.origin_errors);
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
+        for (mine, others) in self.steered.iter_mut().zip(other.steered) {
+            *mine += others;
+        }
     }
 }
 
@@ -112,6 +120,7 @@ impl WorkerStats {
             accepted: 0,
             refused: 0,
             handed_over: 0,
+            kept: 0,
             connections_open: 0,
             connections_idle: 0,
             origin_connections_open: 0,
@@ -186,6 +195,35 @@ impl WorkerStats {
         }
     }
 
+    /// A connection of this host came to this worker so.
+    pub fn steered(&mut self, host: HostSlot, how: Steered) {
+        if let Some(count) = self.at(host).steered.get_mut(how as usize) {
+            *count += 1;
+        }
+    }
+
+    /// What each host cost so far: light enough to be asked for every second.
+    #[must_use]
+    pub fn loads(&self) -> Vec<HostLoad> {
+        let hosts = self.by_name.iter().filter_map(|(name, slot)| {
+            let stats = self.hosts.get(slot.0)?;
+            let handshakes = |resumed: bool| {
+                let kind = stats
+                    .handshakes
+                    .iter()
+                    .filter(|(word, _)| (*word == "resumed") == resumed);
+                kind.map(|(_, count)| count).sum()
+            };
+            Some(HostLoad {
+                host: name.clone(),
+                full: handshakes(false),
+                resumed: handshakes(true),
+                requests: stats.requests.cells().map(|(.., count)| count).sum(),
+            })
+        });
+        hosts.collect()
+    }
+
     /// A client's chain was judged: after each handshake, and again when the trust epoch moved.
     pub fn judged(&mut self, host: HostSlot, reason: Reason) {
         self.at(host).verdicts.count(reason.as_str(), 1);
@@ -247,6 +285,12 @@ impl WorkerStats {
             .sum()
     }
 
+    /// Connections that ended.
+    #[cfg(test)]
+    pub(crate) fn stops_total(&self) -> u64 {
+        self.stops.iter().map(|(_, count)| count).sum()
+    }
+
     /// The sum of several workers.
     #[must_use]
     pub fn sum(all: &[Self]) -> Self {
@@ -261,6 +305,7 @@ impl WorkerStats {
         self.accepted += other.accepted;
         self.refused += other.refused;
         self.handed_over += other.handed_over;
+        self.kept += other.kept;
         self.connections_open += other.connections_open;
         self.connections_idle += other.connections_idle;
         self.origin_connections_open += other.origin_connections_open;

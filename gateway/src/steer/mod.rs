@@ -5,13 +5,23 @@
 //! gateway is correct without it, and so each failure is one [`Unavailable`] to be reported, not an end.
 //!
 //! What the programs are told (ports, listeners, owners of hosts) is in `tables`; the ClientHello as a worker
-//! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`].
+//! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`]; all of
+//! it put to work for a gateway is [`engage`]. Who owns which host is decided by [`balance`], kept up to date by
+//! [`helm`], and read by workers from [`Ownership`].
 
+pub mod balance;
 pub mod cookies;
+pub mod engage;
 pub mod hello;
+pub mod helm;
+mod interfaces;
 mod object;
+mod ownership;
+mod placed;
 mod tables;
 
+pub use ownership::{Owned, Ownership, flow};
+pub use placed::Placed;
 pub use tables::Listen;
 
 use aya::maps::{MapError, PerCpuArray};
@@ -19,8 +29,9 @@ use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, SkLookup, Xdp, XdpMode};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfError};
-use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, PROGRAM_PLACE, PROGRAM_XDP};
+use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, MAP_PLACED, PROGRAM_PLACE, PROGRAM_XDP};
 use std::fs::File;
+use std::os::fd::AsFd as _;
 
 /// Oldest kernel the program can work on: `bpf_xdp_load_bytes` came with it.
 const KERNEL_MIN: KernelVersion = KernelVersion::new(5, 18, 0);
@@ -60,6 +71,27 @@ pub enum Unavailable {
     /// No interface has this name.
     #[error("there is no network interface `{0}`; `ip link` lists those there are")]
     Interface(String),
+    /// The interface's frames are not Ethernet frames.
+    #[error(
+        "the network interface `{0}` is no Ethernet interface, which is what the program can read"
+    )]
+    NotEthernet(String),
+    /// Nobody outside this machine can connect to the listening addresses.
+    #[error(
+        "`listen` names only addresses that no Ethernet interface has (loopback, most likely): the kernel could steer there only with `steer.interfaces = lo`, slower than without"
+    )]
+    OnlyLoopback,
+    /// Several listeners of a port and family.
+    #[error(
+        "port {port} is listened on at several addresses, which the kernel cannot steer; listen on `*:{port}` or on one address of each family"
+    )]
+    SeveralAddresses {
+        /// The port.
+        port: u16,
+    },
+    /// Memory of the programs' that cannot be had.
+    #[error("a table of the eBPF program cannot be mapped: {0}")]
+    Mapping(std::io::Error),
     /// More ports, workers or hosts than the tables hold.
     #[error("{what} can be steered up to a number of {max}")]
     TooMany {
@@ -101,6 +133,17 @@ pub enum Attached {
     Native,
     /// In the stack's generic hook: correct, but it saves less.
     Generic,
+}
+
+impl Attached {
+    /// `native` or `generic`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 /// The loaded programs. Dropping this detaches and unloads them.
@@ -172,6 +215,19 @@ impl Steering {
             Ok(())
         };
         Ok(attach(&mut self.kernel)?)
+    }
+
+    /// Which connections the programs bring to their workers, for the workers to look at.
+    ///
+    /// # Errors
+    /// [`Unavailable::Mapping`].
+    pub fn placed(&self) -> Result<Placed, Unavailable> {
+        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+        let map = match self.kernel.map(MAP_PLACED) {
+            Some(aya::maps::Map::Array(map)) => Placed::map(map.fd().as_fd()),
+            _ => Err(missing()),
+        };
+        map.map_err(Unavailable::Mapping)
     }
 
     /// What the programs have seen since it was loaded, summed over the CPUs.
@@ -253,3 +309,5 @@ fn shown(version: KernelVersion) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::client_hello;

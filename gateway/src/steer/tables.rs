@@ -2,17 +2,19 @@
 //!
 //! Only writes them. What should be in them, and when it changes, is for whoever calls.
 
+use super::ownership::words;
 use super::{Steering, Unavailable};
 use crate::hostname::HostName;
 use crate::limits;
 use aya::maps::{Array, HashMap, MapError, SockMap};
 use aya::{Ebpf, EbpfError};
-use ebpf::hello::host_key;
+use ebpf::hello::{NAMELESS_KEY, host_key};
 use ebpf::packet::Family;
 use ebpf::{
-    HOSTS_MAX, LISTENS_MAX, MAP_HOSTS, MAP_LISTENERS, MAP_PORTS, Owners, WORKERS_MAX,
-    listener_index,
+    HOSTS_MAX, LISTENS_MAX, Listening, MAP_HOSTS, MAP_LISTENERS, MAP_LISTENING, MAP_PORTS, Owners,
+    WORKERS_MAX, listener_index, listening_index,
 };
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 
 // Every worker that can be configured can be steered to.
@@ -54,6 +56,26 @@ impl Steering {
         })
     }
 
+    /// Says on which addresses the port is ours: on `address`, or on all of its family when it is unspecified.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn listening(&mut self, listen: Listen, address: IpAddr) -> Result<(), Unavailable> {
+        let family = family(address);
+        let value = Listening {
+            address_be: words(address),
+            kind: if address.is_unspecified() {
+                Listening::EVERYWHERE
+            } else {
+                Listening::ONE
+            },
+        };
+        let index = listening_index(u32::from(listen.0), family);
+        table(&mut self.kernel, MAP_LISTENING, |map| {
+            Array::<_, Listening>::try_from(map)?.set(index, value, 0)
+        })
+    }
+
     /// Names a worker's listening socket. The kernel forgets it when it is closed.
     ///
     /// # Errors
@@ -83,12 +105,26 @@ impl Steering {
     /// # Errors
     /// [`Unavailable::TooMany`] when the table is full, no worker is given, or one is beyond the table.
     pub fn own(&mut self, host: &HostName, workers: &[u16]) -> Result<(), Unavailable> {
+        self.own_key(host_key(host.as_str()), workers)
+    }
+
+    /// Gives new connections that name no host to these workers; to anybody again for none.
+    ///
+    /// # Errors
+    /// As [`Self::own`].
+    pub fn own_nameless(&mut self, workers: &[u16]) -> Result<(), Unavailable> {
+        if workers.is_empty() {
+            return self.disown_key(NAMELESS_KEY);
+        }
+        self.own_key(NAMELESS_KEY, workers)
+    }
+
+    fn own_key(&mut self, key: u64, workers: &[u16]) -> Result<(), Unavailable> {
         let owners = Owners::of(workers);
         let owners = owners.ok_or(Unavailable::TooMany {
             what: "workers",
             max: WORKERS_MAX,
         })?;
-        let key = host_key(host.as_str());
         table(&mut self.kernel, MAP_HOSTS, |map| {
             HashMap::<_, u64, Owners>::try_from(map)?.insert(key, owners, 0)
         })
@@ -106,13 +142,24 @@ impl Steering {
     /// # Errors
     /// [`Unavailable::Refused`].
     pub fn disown(&mut self, host: &HostName) -> Result<(), Unavailable> {
-        let key = host_key(host.as_str());
+        self.disown_key(host_key(host.as_str()))
+    }
+
+    fn disown_key(&mut self, key: u64) -> Result<(), Unavailable> {
         table(&mut self.kernel, MAP_HOSTS, |map| {
             match HashMap::<_, u64, Owners>::try_from(map)?.remove(&key) {
-                Err(MapError::KeyNotFound) => Ok(()),
-                done => done,
+                Err(error) if !absent(&error) => Err(error),
+                _ => Ok(()),
             }
         })
+    }
+}
+
+/// The Internet protocol of an address.
+pub(super) fn family(address: IpAddr) -> Family {
+    match address {
+        IpAddr::V4(_) => Family::V4,
+        IpAddr::V6(_) => Family::V6,
     }
 }
 
@@ -123,6 +170,15 @@ fn table(
 ) -> Result<(), Unavailable> {
     let map = kernel.map_mut(name).ok_or(MapError::ElementNotFound);
     Ok(map.and_then(change).map_err(EbpfError::from)?)
+}
+
+/// Whether there was nothing to remove.
+fn absent(reason: &MapError) -> bool {
+    match reason {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(call) => call.io_error.raw_os_error() == Some(libc::ENOENT),
+        _ => false,
+    }
 }
 
 /// Whether the kernel's reason is that a table is full.

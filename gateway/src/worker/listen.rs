@@ -1,4 +1,6 @@
 //! The listening sockets of all workers: opened before any worker runs, either all or none.
+//!
+//! They exist before the threads, so that steering can be told of them before the first connection.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -34,14 +36,30 @@ fn advice(error: &std::io::Error, address: &SocketAddr) -> String {
     }
 }
 
-/// One socket of each address for each of `count` workers.
-///
-/// # Errors
-/// An address cannot be had.
-pub(super) fn bind(
-    count: usize,
-    addresses: &[SocketAddr],
-) -> Result<Vec<Vec<OwnedFd>>, ListenError> {
+/// Listening sockets: of each worker one for each address.
+pub struct Listeners(Vec<Vec<OwnedFd>>);
+
+impl Listeners {
+    /// Opens the sockets of `count` workers.
+    ///
+    /// # Errors
+    /// An address cannot be had.
+    pub fn bind(count: usize, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        bind(count, addresses).map(Self)
+    }
+
+    /// The sockets of each worker, in the order of the addresses.
+    #[must_use]
+    pub fn of_workers(&self) -> &[Vec<OwnedFd>] {
+        &self.0
+    }
+
+    pub(super) fn into_workers(self) -> Vec<Vec<OwnedFd>> {
+        self.0
+    }
+}
+
+fn bind(count: usize, addresses: &[SocketAddr]) -> Result<Vec<Vec<OwnedFd>>, ListenError> {
     refuse_taken(addresses)?;
     let bind = |address: &SocketAddr| {
         io::bind(*address).map_err(|error| ListenError {

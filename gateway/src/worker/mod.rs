@@ -1,15 +1,16 @@
 //! One pinned thread: its ring, its listeners, its connections, its pool, its statistics.
 //!
-//! Workers share nothing mutable but the count of connections. They take no lock on the way of a
-//! request; what others want to know of them, or want them to do, comes as a message. A panic
-//! takes down what the worker was doing, never the process: the thread starts over with the same
-//! listening sockets.
+//! Workers share nothing mutable but the count of connections and their inboxes, which are
+//! lock-free. They take no lock on the way of a request; what others want to know of them, or want
+//! them to do, comes as a message; connections of hosts that another worker owns go through
+//! [`handover`]. A panic takes down what the worker was doing, never the process: the thread starts
+//! over with the same listening sockets.
 
+mod handover;
 mod listen;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -22,17 +23,23 @@ use std::time::Instant;
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-pub use listen::ListenError;
+use handover::Route;
+pub use handover::{Arrival, Inboxes};
+pub use listen::{ListenError, Listeners};
 
 use crate::config::Live;
 use crate::connection::{self, Stop};
 use crate::geo::Geo;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
-use crate::io::{self, Accepted, Listener, Socket};
+use crate::io::{self, Accepted, Ear, Listener, Socket};
 use crate::limits::{ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, SWEEP_INTERVAL};
-use crate::observe::{AccessLog, Fleet, FleetStatus, WorkerStats};
+use crate::observe::{
+    AccessLog, Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, WorkerStats,
+};
 use crate::snapshot::Published;
+use crate::steer::helm::Helm;
+use crate::steer::{Owned, Placed};
 use crate::tls::Acceptor;
 
 /// What all workers have in common, all of it immutable or lock-free.
@@ -49,10 +56,18 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// Client connections of the whole gateway.
     pub connections: AtomicUsize,
+    /// Who owns which host; empty when nothing is steered.
+    pub owned: Arc<Owned>,
+    /// Which connections the kernel brought to their owner.
+    pub placed: Placed,
+    /// Connections between workers.
+    pub inboxes: Inboxes,
 }
 
 /// A worker, as its own connections see it.
 pub struct Worker {
+    /// Its number, counted from 0.
+    pub index: usize,
     /// What it has in common with the others.
     pub shared: Arc<Shared>,
     /// Its statistics; never borrowed across an await.
@@ -99,16 +114,19 @@ impl Drain {
 /// What a worker can be told.
 enum Message {
     Report(oneshot::Sender<WorkerStats>),
+    Loads(oneshot::Sender<Vec<HostLoad>>),
     Drain,
     #[cfg(test)]
     Panic,
+    #[cfg(test)]
+    Die,
 }
 
 /// All workers, from outside.
 pub struct Team {
     workers: Vec<Handle>,
     draining: AtomicBool,
-    steering: FleetStatus,
+    helm: Arc<Helm>,
 }
 
 struct Handle {
@@ -117,27 +135,55 @@ struct Handle {
 }
 
 impl Team {
-    /// Opens every listening socket, then starts the workers: either all can listen or none runs.
-    ///
-    /// # Errors
-    /// An address cannot be had.
-    pub fn start(
-        shared: &Arc<Shared>,
-        count: usize,
-        addresses: &[SocketAddr],
-        steering: FleetStatus,
-    ) -> Result<Self, ListenError> {
-        let sockets = listen::bind(count, addresses)?;
-        let workers = sockets
+    /// Starts a worker on each set of listening sockets.
+    #[must_use]
+    pub fn start(shared: &Arc<Shared>, listeners: Listeners, helm: Arc<Helm>) -> Self {
+        let workers = listeners
+            .into_workers()
             .into_iter()
             .enumerate()
             .map(|(index, sockets)| start_thread(index, shared.clone(), sockets))
             .collect();
-        Ok(Self {
+        Self {
             workers,
             draining: AtomicBool::new(false),
-            steering,
-        })
+            helm,
+        }
+    }
+
+    /// Which workers run, by number.
+    #[must_use]
+    pub fn alive(&self) -> Vec<bool> {
+        self.workers
+            .iter()
+            .map(|worker| !worker.has_ended())
+            .collect()
+    }
+
+    /// What each worker did for each host; nothing from one that does not answer in time.
+    pub async fn loads(&self) -> Vec<Option<Vec<HostLoad>>> {
+        self.ask(Message::Loads).await
+    }
+
+    /// Asks all workers the same at once.
+    async fn ask<T>(&self, message: impl Fn(oneshot::Sender<T>) -> Message) -> Vec<Option<T>> {
+        let ask = |worker: &Handle| {
+            let (sender, receiver) = oneshot::channel();
+            worker.mailbox.send(message(sender)).ok().map(|()| receiver)
+        };
+        let asked: Vec<_> = self.workers.iter().map(ask).collect();
+        let deadline = tokio::time::Instant::now() + COLLECT_TIMEOUT;
+        let mut all = Vec::with_capacity(asked.len());
+        for answer in asked {
+            all.push(match answer {
+                Some(answer) => {
+                    let answer = tokio::time::timeout_at(deadline, answer).await;
+                    answer.ok().and_then(Result::ok)
+                }
+                None => None,
+            });
+        }
+        all
     }
 
     /// Tells all workers to take no new connection and finish what they have.
@@ -152,29 +198,24 @@ impl Team {
     /// Whether every worker has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        let ended = |worker: &Handle| worker.thread.as_ref().is_none_or(JoinHandle::is_finished);
-        self.workers.iter().all(ended)
+        self.workers.iter().all(Handle::has_ended)
+    }
+}
+
+impl Handle {
+    fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 }
 
 impl Fleet for Team {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>> {
         Box::pin(async {
-            let mut asked = Vec::with_capacity(self.workers.len());
-            for worker in &self.workers {
-                let (sender, receiver) = oneshot::channel();
-                if worker.mailbox.send(Message::Report(sender)).is_ok() {
-                    asked.push(receiver);
-                }
-            }
-            let deadline = tokio::time::Instant::now() + COLLECT_TIMEOUT;
-            let mut all = Vec::with_capacity(asked.len());
-            for answer in asked {
-                if let Ok(Ok(stats)) = tokio::time::timeout_at(deadline, answer).await {
-                    all.push(stats);
-                }
-            }
-            all
+            self.ask(Message::Report)
+                .await
+                .into_iter()
+                .flatten()
+                .collect()
         })
     }
 
@@ -186,8 +227,11 @@ impl Fleet for Team {
         FleetStatus {
             workers: self.workers.len(),
             draining: self.draining.load(Ordering::Relaxed),
-            ..self.steering.clone()
         }
+    }
+
+    fn steering(&self) -> SteeringStatus {
+        self.helm.status()
     }
 }
 
@@ -198,10 +242,11 @@ fn start_thread(index: usize, shared: Arc<Shared>, sockets: Vec<OwnedFd>) -> Han
         loop {
             let run = || io::run(run(index, shared.clone(), &sockets, &mut messages));
             match catch_unwind(AssertUnwindSafe(run)) {
-                Ok(()) => return,
+                Ok(()) => break,
                 Err(_) => tracing::error!(worker = index, "the worker panicked and starts over"),
             }
         }
+        shared.inboxes.abandon(index);
     };
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
@@ -230,6 +275,7 @@ async fn run(
         }
     };
     let worker = Rc::new(Worker {
+        index,
         shared,
         stats: RefCell::new(WorkerStats::new(index)),
         pool: Rc::default(),
@@ -248,15 +294,28 @@ async fn run(
     for listener in &listeners {
         tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
     }
+    if let Some(inbox) = worker.shared.inboxes.get(index) {
+        match inbox.ear() {
+            Ok(ear) => drop(tokio::task::spawn_local(take_over(worker.clone(), ear))),
+            Err(error) => {
+                tracing::error!(worker = index, %error, "the worker takes nothing from others");
+                inbox.close();
+            }
+        }
+    }
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
             message = messages.recv() => match message {
                 Some(Message::Report(answer)) => drop(answer.send(worker.report())),
+                Some(Message::Loads(answer)) => drop(answer.send(worker.stats.borrow().loads())),
                 #[cfg(test)]
                 Some(Message::Panic) => panic!("as the test asked"),
+                #[cfg(test)]
+                Some(Message::Die) => return,
                 Some(Message::Drain) | None => {
                     listeners.iter().for_each(|listener| listener.close());
+                    take_last(&worker);
                     worker.drain.begin();
                 }
             },
@@ -294,9 +353,49 @@ async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     }
 }
 
-/// Serves a connection, if there is room for it.
+/// Takes what other workers hand over.
+async fn take_over(worker: Rc<Worker>, ear: Ear) {
+    let Some(inbox) = worker.shared.inboxes.get(worker.index) else {
+        return;
+    };
+    loop {
+        // First, because a worker that starts over may have heard the bell and not come.
+        for arrival in inbox.take() {
+            begin(&worker, arrival);
+        }
+        if let Err(error) = ear.hear().await {
+            tracing::warn!(worker = worker.index, %error, "the worker's bell is broken");
+            tokio::time::sleep(DRAIN_POLL).await;
+        }
+    }
+}
+
+/// Takes what was handed over, and nothing any more.
+fn take_last(worker: &Rc<Worker>) {
+    if let Some(inbox) = worker.shared.inboxes.get(worker.index) {
+        inbox.close();
+        for arrival in inbox.take() {
+            begin(worker, arrival);
+        }
+    }
+}
+
+/// A connection came to this worker's own listener.
 fn admit(worker: &Rc<Worker>, socket: Socket) {
     worker.stats.borrow_mut().accepted += 1;
+    begin(
+        worker,
+        Arrival {
+            socket,
+            accepted: Instant::now(),
+            read: Vec::new(),
+            steered: Steered::None,
+        },
+    );
+}
+
+/// Serves a connection, if there is room for it: here, or where its host belongs.
+fn begin(worker: &Rc<Worker>, arrival: Arrival) {
     let slot = Slot::take(worker.clone());
     let Some(slot) = slot else {
         let mut stats = worker.stats.borrow_mut();
@@ -304,10 +403,14 @@ fn admit(worker: &Rc<Worker>, socket: Socket) {
         stats.stop(Stop::TooMany.as_str());
         return;
     };
-    let accepted = Instant::now();
     tokio::task::spawn_local(async move {
         let worker = slot.0.clone();
-        let stop = connection::serve(worker.clone(), socket, accepted).await;
+        let arrival = match handover::route(&worker, arrival).await {
+            Route::Here(arrival) => arrival,
+            Route::There => return,
+            Route::Stopped(stop) => return worker.stats.borrow_mut().stop(stop.as_str()),
+        };
+        let stop = connection::serve(worker.clone(), arrival).await;
         worker.stats.borrow_mut().stop(stop.as_str());
         drop(slot);
     });

@@ -1,16 +1,26 @@
 //! Threads that listen, start over, and end.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::listen::refuse_taken;
 use super::*;
 use crate::config::Config;
+use crate::hostname::HostName;
+use crate::steer::Ownership;
 
 fn team(addresses: &[SocketAddr]) -> Team {
+    team_of(1, addresses, Ownership::default())
+}
+
+/// Workers that find owners in `table`.
+fn team_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Team {
+    let owned = Arc::new(Owned::default());
+    owned.publish(table);
     let mut config = Config::default();
-    config.tunables.connections_max = 2;
+    config.tunables.handshake_timeout = Duration::from_secs(if count == 2 { 1 } else { 10 });
+    config.tunables.connections_max = if count == 1 { 2 } else { 1_000 };
     let shared = Arc::new(Shared {
         acceptor: Acceptor::new().unwrap(),
         published: Arc::default(),
@@ -18,8 +28,18 @@ fn team(addresses: &[SocketAddr]) -> Team {
         geo: ArcSwapOption::empty(),
         access_log: AccessLog::off(),
         connections: AtomicUsize::new(0),
+        owned,
+        placed: Placed::default(),
+        inboxes: Inboxes::new(count).unwrap(),
     });
-    Team::start(&shared, 1, addresses, FleetStatus::default()).unwrap()
+    let listeners = Listeners::bind(count, addresses).unwrap();
+    let config = Config {
+        steer_mode: crate::config::SteerMode::Off,
+        admin_socket: "/nonexistent/admin.sock".into(),
+        ..Config::default()
+    };
+    let (helm, _) = Helm::take(&config, listeners.of_workers(), Arc::default()).unwrap();
+    Team::start(&shared, listeners, Arc::new(helm))
 }
 
 fn free_address(host: &str) -> SocketAddr {
@@ -132,4 +152,109 @@ fn a_taken_address_is_named() {
         error.contains(&address.to_string()) && error.contains("another process"),
         "{error}"
     );
+}
+
+fn hello(host: &str) -> Vec<u8> {
+    crate::steer::client_hello(Some(host), |client| {
+        client
+            .set_curves_list("X25519MLKEM768:X25519:P-256")
+            .unwrap();
+    })
+}
+
+/// Sends a ClientHello in two parts and waits for the refusal that a gateway without hosts has.
+fn is_refused(address: SocketAddr, hello: &[u8], first: usize) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let (one, two) = hello.split_at(first.min(hello.len()));
+    stream.write_all(one).unwrap();
+    if !two.is_empty() {
+        std::thread::sleep(Duration::from_millis(2));
+        stream.write_all(two).unwrap();
+    }
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    // TLS: an alert, fatal, unrecognized_name.
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, 112]);
+}
+
+/// Connections that each worker ended, by number.
+fn ended(team: &Team) -> Vec<u64> {
+    let mut all = collect(team);
+    all.sort_by_key(|stats| stats.worker);
+    all.iter().map(WorkerStats::stops_total).collect()
+}
+
+#[test]
+fn connections_are_served_by_the_owner_of_their_host() {
+    if let Err(error) = io::probe() {
+        println!("skipped: needs io_uring: {error}");
+        return;
+    }
+    let address = free_address("127.0.0.1");
+    let names = ["two.example", "*.one.example"].map(|name| HostName::parse(name).unwrap());
+    let owners = [2, 1].map(|worker| ebpf::Owners::of(&[worker]).unwrap());
+    let table = Ownership::new(names.iter().zip(owners), None);
+    let team = team_of(3, &[address], table);
+    for round in 0..20 {
+        is_refused(address, &hello("two.example"), usize::MAX);
+        is_refused(address, &hello("TWO.example"), 1 + 97 * round);
+    }
+    wait_for("forty ends", || ended(&team) == [0, 0, 40]);
+    for round in 0..10 {
+        is_refused(address, &hello("any.one.example"), 1 + 190 * round);
+    }
+    wait_for("ten ends", || ended(&team) == [0, 10, 40]);
+    let stats = WorkerStats::sum(&collect(&team));
+    assert_eq!((stats.accepted, stats.kept), (50, 0));
+    assert!(
+        (1..50).contains(&stats.handed_over),
+        "{}",
+        stats.handed_over
+    );
+    // Nobody's host, and what is no TLS at all, are anybody's.
+    is_refused(address, &hello("other.example"), usize::MAX);
+    assert!(is_served(address));
+    wait_for("two ends", || ended(&team).iter().sum::<u64>() == 52);
+
+    // What a dead worker owned is served by whoever accepts it, what it had not taken by others.
+    let alive = |team: &Team| team.alive();
+    assert_eq!(alive(&team), [true; 3]);
+    team.workers[2].mailbox.send(Message::Die).ok().unwrap();
+    wait_for("the end of a worker", || !team.alive()[2]);
+    for _ in 0..10 {
+        is_refused(address, &hello("two.example"), usize::MAX);
+    }
+    team.drain();
+    wait_for("the end", || team.has_ended());
+}
+
+#[test]
+fn a_silent_client_is_let_go() {
+    if let Err(error) = io::probe() {
+        println!("skipped: needs io_uring: {error}");
+        return;
+    }
+    let address = free_address("127.0.0.1");
+    let name = HostName::parse("two.example").unwrap();
+    let owners = ebpf::Owners::of(&[1]).unwrap();
+    let table = Ownership::new(std::iter::once((&name, owners)), None);
+    let team = team_of(2, &[address], table);
+    let mut silent: Vec<TcpStream> = (0..4)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    silent[1].write_all(&hello("two.example")[..100]).unwrap();
+    drop(silent.pop());
+    for mut stream in silent {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));
+    }
+    wait_for("four ends", || ended(&team).iter().sum::<u64>() == 4);
+    team.drain();
+    wait_for("the end", || team.has_ended());
 }

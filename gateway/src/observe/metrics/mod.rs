@@ -15,7 +15,10 @@
 //! | `postern_origin_errors_total` | host, reason |
 //! | `postern_rule_matches_total` | rule_id, action |
 //! | `postern_connection_stops_total` | stop |
-//! | `postern_connections_accepted_total`, `_refused_total`, `_handed_over_total` | worker |
+//! | `postern_connections_accepted_total`, `_refused_total`, `_handed_over_total`, `_kept_total` | worker |
+//! | `postern_connections_steered_total` | host, by (`kernel`, `handoff`, `none`) |
+//! | `postern_steer_segments_total` | reason |
+//! | `postern_steer_frames_total`, `postern_steer_moves_total`, `postern_steer_mode` | |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
@@ -28,11 +31,11 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-use super::Stage;
 use super::histogram::StageHistogram;
 use super::stats::{OTHER_NAME, WorkerStats};
 use super::tally::{CLASSES, CLIENTS, OUTCOMES};
 use super::usage::Usage;
+use super::{Stage, Steered, SteeringStatus, reasons};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -79,6 +82,8 @@ pub struct Process {
     pub access_log_dropped: u64,
     /// [`super::FleetStatus::draining`].
     pub draining: bool,
+    /// [`super::Fleet::steering`].
+    pub steering: SteeringStatus,
 }
 
 /// All metrics of these workers and this process.
@@ -113,6 +118,7 @@ impl Collector for Scrape {
         self.latencies(out)?;
         self.hosts(out)?;
         self.connections(out)?;
+        self.steering(out)?;
         self.process(out)
     }
 }
@@ -279,7 +285,7 @@ impl Scrape {
                 .iter()
                 .map(move |(name, stats)| ([("worker", name.as_str())], read(stats)))
         };
-        let totals: [(&str, &str, Read); 3] = [
+        let totals: [(&str, &str, Read); 4] = [
             (
                 "postern_connections_accepted",
                 "Client connections accepted",
@@ -294,6 +300,11 @@ impl Scrape {
                 "postern_connections_handed_over",
                 "Client connections given to another worker",
                 |stats| stats.handed_over,
+            ),
+            (
+                "postern_connections_kept",
+                "Client connections of another worker's host that were served here, because it had no room",
+                |stats| stats.kept,
             ),
         ];
         for (name, help, read) in totals {
@@ -327,6 +338,42 @@ impl Scrape {
         Ok(())
     }
 
+    fn steering(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let came = self.sum.hosts.iter().flat_map(|host| {
+            Steered::ALL
+                .into_iter()
+                .zip(host.steered)
+                .filter(|(_, count)| *count > 0)
+                .map(|(how, count)| ([("host", &*host.name), ("by", how.as_str())], count))
+        });
+        let help = "Client connections with a handshake, by how they came to their worker";
+        counters(out, "postern_connections_steered", help, came)?;
+        let steering = &self.process.steering;
+        let modes = ["kernel", "handoff", "off"].into_iter();
+        let modes = modes.map(|mode| ([("mode", mode)], u64::from(mode == steering.mode)));
+        gauges(out, "postern_steer_mode", "1 for what steering does", modes)?;
+        let help = "Hosts that got other workers while they had some";
+        counters(
+            out,
+            "postern_steer_moves",
+            help,
+            std::iter::once(([], steering.moves)),
+        )?;
+        let Some(kernel) = &steering.kernel else {
+            return Ok(());
+        };
+        let help = "Frames that the kernel program looked at";
+        counters(
+            out,
+            "postern_steer_frames",
+            help,
+            std::iter::once(([], kernel.packets)),
+        )?;
+        let help = "What the kernel programs decided about segments of new connections";
+        let decided = reasons(kernel).map(|(reason, count)| ([("reason", reason)], count));
+        counters(out, "postern_steer_segments", help, decided)
+    }
+
     fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let Process {
             generation,
@@ -335,6 +382,7 @@ impl Scrape {
             access_log_dropped,
             draining,
             started,
+            steering: _,
         } = &self.process;
         for (name, help, value) in [
             (

@@ -14,6 +14,16 @@ fn process() -> Process {
         hosts: 1,
         access_log_dropped: 2,
         draining: false,
+        steering: SteeringStatus {
+            mode: "kernel",
+            kernel: Some(ebpf::Counters {
+                placed: 9,
+                cookies_bad: 1,
+                ..ebpf::Counters::default()
+            }),
+            moves: 5,
+            ..SteeringStatus::default()
+        },
     }
 }
 
@@ -32,6 +42,7 @@ fn busy() -> WorkerStats {
     stats.origin_error(host, "connect_refused");
     stats.bytes(host, 5, 6);
     stats.connections_open = 4;
+    stats.steered(host, Steered::Handoff);
     stats
 }
 

@@ -119,7 +119,13 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
         ip("link set lo up");
         let _ipv4 = TcpListener::bind("127.0.0.1:443").unwrap();
         let _ipv6 = TcpListener::bind("[::1]:443").unwrap();
-        steering.port(443, Listen::new(0).unwrap()).unwrap();
+        let listen = Listen::new(0).unwrap();
+        steering.port(443, listen).unwrap();
+        for address in ["127.0.0.1", "::1"] {
+            steering
+                .listening(listen, address.parse().unwrap())
+                .unwrap();
+        }
         let hello = client_hello(Some("api.example.com"), |_| ());
         let nothing: fn(&mut Counters) = |_| ();
         let stranger: fn(&mut Counters) = |counters| counters.cookies_bad += 1;

@@ -83,7 +83,10 @@ fn ip(arguments: &str) {
 }
 
 /// The first flight of a BoringSSL client: a whole ClientHello.
-fn client_hello(name: Option<&str>, setup: impl FnOnce(&mut ConnectConfiguration)) -> Vec<u8> {
+pub(crate) fn client_hello(
+    name: Option<&str>,
+    setup: impl FnOnce(&mut ConnectConfiguration),
+) -> Vec<u8> {
     let connector = SslConnector::builder(SslMethod::tls()).unwrap().build();
     let mut client = connector
         .configure()

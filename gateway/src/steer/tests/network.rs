@@ -112,6 +112,8 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
                 steering
                     .listener(worker, listen, family, &listener)
                     .unwrap();
+                let address: SocketAddr = address.parse().unwrap();
+                steering.listening(listen, address.ip()).unwrap();
                 listeners.push((worker, listener));
             }
         }

@@ -1,0 +1,120 @@
+//! `postern steer`: who brings connections to the worker that owns their host, and how that goes.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::client::Client;
+use super::names::{OWN, text};
+use super::table::{Table, list};
+use super::{Output, json_text};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Steer {
+    /// Show who steers, what that changed of the system, and who owns which host
+    ///
+    /// Worker numbers count from 0. Load is in CPUs: 0.5 is half of what a worker has.
+    Status,
+}
+
+impl Steer {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        match self {
+            Self::Status => {
+                let status = client.get(&format!("{OWN}/steering"))?;
+                Ok(if json {
+                    json_text(&status)
+                } else {
+                    page(&status)
+                })
+            }
+        }
+    }
+}
+
+fn page(status: &Value) -> String {
+    let all = |key: &str| {
+        let values = status.get(key).and_then(Value::as_array);
+        values.cloned().unwrap_or_default()
+    };
+    let joined = |key: &str| all(key).iter().map(plain).collect::<Vec<_>>().join(", ");
+    let interfaces: Vec<String> = all("interfaces")
+        .iter()
+        .map(|one| format!("{} ({})", text(one, "name"), text(one, "xdp")))
+        .collect();
+    let mut out = list(&[
+        ("mode", text(status, "mode")),
+        ("reason", text(status, "reason")),
+        ("workers", text(status, "workers")),
+        ("interfaces", interfaces.join(", ")),
+        ("ports", joined("ports")),
+        ("changes", joined("changes")),
+        ("moves", text(status, "moves")),
+    ]);
+    if let Some(kernel) = status.get("kernel").and_then(Value::as_object) {
+        let mut table = Table::new(&["SEGMENTS", "COUNT"]);
+        for (reason, count) in kernel {
+            table.row([reason.clone(), plain(count)]);
+        }
+        out.push('\n');
+        out.push_str(&table.text(""));
+    }
+    let hosts = all("hosts");
+    if !hosts.is_empty() {
+        let mut table = Table::new(&["HOST", "WORKERS", "LOAD", ""]);
+        for host in &hosts {
+            let workers = host.get("workers").and_then(Value::as_array);
+            let workers: Vec<String> = workers.into_iter().flatten().map(plain).collect();
+            let pinned = host.get("pinned").and_then(Value::as_bool) == Some(true);
+            table.row([
+                text(host, "host"),
+                workers.join(","),
+                text(host, "load"),
+                if pinned {
+                    "pinned".into()
+                } else {
+                    String::new()
+                },
+            ]);
+        }
+        out.push('\n');
+        out.push_str(&table.text(""));
+    }
+    out
+}
+
+/// A value without quotes.
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_there_is_shown() {
+        let status = json!({
+            "mode": "kernel", "reason": null, "workers": 2, "moves": 0,
+            "interfaces": [{"name": "eth0", "xdp": "native"}], "ports": [443],
+            "changes": ["net.ipv4.tcp_syncookies = 2"],
+            "kernel": {"seen": 7, "steered": 6},
+            "hosts": [{"host": "a.example", "workers": [0, 1], "pinned": true, "load": 0.25}],
+        });
+        assert_eq!(
+            page(&status),
+            "mode        kernel\nworkers     2\ninterfaces  eth0 (native)\nports       443\n\
+             changes     net.ipv4.tcp_syncookies = 2\nmoves       0\n\n\
+             SEGMENTS  COUNT\nseen      7\nsteered   6\n\n\
+             HOST       WORKERS  LOAD\na.example  0,1      0.25  pinned\n"
+        );
+        let off =
+            json!({ "mode": "off", "reason": "there is one worker", "workers": 1, "hosts": [] });
+        assert_eq!(
+            page(&off),
+            "mode     off\nreason   there is one worker\nworkers  1\n"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! What is known of steering: how a connection came to its worker, what hosts cost, what the helm
+//! and the kernel programs say of themselves.
+
+use std::collections::HashMap;
+
+use ebpf::Counters;
+use serde_json::{Value, json};
+
+use crate::hostname::HostName;
+use crate::limits::{COST_HANDSHAKE_FULL, COST_HANDSHAKE_RESUMED, COST_REQUEST};
+
+/// How a connection came to its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Steered {
+    /// The kernel gave it to the owner's listener.
+    Kernel,
+    /// Another worker read its ClientHello and handed it over.
+    Handoff,
+    /// The kernel chose any listener, and here it stayed.
+    #[default]
+    None,
+}
+
+impl Steered {
+    /// All, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Kernel, Self::Handoff, Self::None];
+
+    /// The word in metrics and in the access log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Handoff => "handoff",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What workers have done for a host since they started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLoad {
+    /// The host.
+    pub host: HostName,
+    /// Full handshakes, those that failed among them.
+    pub full: u64,
+    /// Resumed handshakes.
+    pub resumed: u64,
+    /// Requests.
+    pub requests: u64,
+}
+
+impl HostLoad {
+    /// What several workers did, added up by host.
+    #[must_use]
+    pub fn sum(workers: impl Iterator<Item = Vec<Self>>) -> Vec<Self> {
+        let mut sum: HashMap<HostName, Self> = HashMap::new();
+        for one in workers.flatten() {
+            match sum.get_mut(&one.host) {
+                None => drop(sum.insert(one.host.clone(), one)),
+                Some(all) => {
+                    all.full += one.full;
+                    all.resumed += one.resumed;
+                    all.requests += one.requests;
+                }
+            }
+        }
+        sum.into_values().collect()
+    }
+
+    /// What that cost, estimated, in microseconds of CPU.
+    #[must_use]
+    pub fn microseconds(&self) -> u64 {
+        let cost = |count: u64, each: std::time::Duration| {
+            count.saturating_mul(u64::try_from(each.as_micros()).unwrap_or(u64::MAX))
+        };
+        cost(self.full, COST_HANDSHAKE_FULL)
+            .saturating_add(cost(self.resumed, COST_HANDSHAKE_RESUMED))
+            .saturating_add(cost(self.requests, COST_REQUEST))
+    }
+}
+
+/// A host and who owns it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SteeredHost {
+    /// The host.
+    pub host: HostName,
+    /// Its workers.
+    pub workers: Vec<u16>,
+    /// By configuration.
+    pub pinned: bool,
+    /// Smoothed, in microseconds of CPU a second.
+    pub load: f64,
+}
+
+/// What the helm says of itself.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SteeringStatus {
+    /// `kernel`, `handoff` or `off`: what is really done.
+    pub mode: &'static str,
+    /// Why that, when it was asked for more.
+    pub reason: Option<String>,
+    /// Workers that connections are steered to.
+    pub workers: usize,
+    /// Interfaces that run the frame program, and where: `native` or `generic`.
+    pub interfaces: Vec<(String, &'static str)>,
+    /// Steered ports.
+    pub ports: Vec<u16>,
+    /// What the programs have counted, when they run.
+    pub kernel: Option<Counters>,
+    /// Hosts that got other owners while they had some.
+    pub moves: u64,
+    /// Every host, in the order of their names.
+    pub hosts: Vec<SteeredHost>,
+}
+
+impl SteeringStatus {
+    /// As the API shows it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let interfaces: Vec<Value> = self
+            .interfaces
+            .iter()
+            .map(|(name, place)| json!({ "name": name, "xdp": place }))
+            .collect();
+        let hosts: Vec<Value> = self
+            .hosts
+            .iter()
+            .map(|host| {
+                json!({
+                    "host": host.host.as_str(),
+                    "workers": host.workers,
+                    "pinned": host.pinned,
+                    "load": (host.load / 1e4).round() / 100.0,
+                })
+            })
+            .collect();
+        let kernel = self.kernel.as_ref().map(|counters| {
+            let count = |(reason, count): (&str, u64)| (reason.to_owned(), count.into());
+            Value::Object(reasons(counters).map(count).collect())
+        });
+        json!({
+            "mode": self.mode,
+            "reason": self.reason,
+            "workers": self.workers,
+            "interfaces": interfaces,
+            "ports": self.ports,
+            "changes": self.changes(),
+            "kernel": kernel,
+            "moves": self.moves,
+            "hosts": hosts,
+        })
+    }
+
+    /// What steering has changed of the system, until it ends.
+    fn changes(&self) -> Vec<&'static str> {
+        if self.interfaces.is_empty() {
+            return Vec::new();
+        }
+        vec![
+            "net.ipv4.tcp_syncookies = 2",
+            "an XDP program on each interface",
+            "a socket lookup program in the network namespace",
+        ]
+    }
+}
+
+/// The programs' counts by reason, in the order of a connection's life.
+pub fn reasons(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)> {
+    [
+        (
+            "seen",
+            counters.noted
+                + counters.unknown
+                + counters.nameless
+                + counters.partial
+                + counters.foreign,
+        ),
+        ("steered", counters.placed),
+        ("no_sni", counters.nameless),
+        ("unknown", counters.unknown),
+        ("split", counters.partial),
+        ("parse_failure", counters.foreign),
+        ("bad_cookie", counters.cookies_bad),
+        ("held", counters.held),
+        ("overtaken", counters.overtaken),
+        ("homeless", counters.homeless),
+    ]
+    .into_iter()
+}

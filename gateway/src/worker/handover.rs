@@ -1,0 +1,258 @@
+//! From a worker to the one that owns the host: a connection with what has been read of it.
+//!
+//! Whoever accepts a connection whose host belongs to somebody else reads the ClientHello with the
+//! kernel's own parser and puts socket and bytes into the owner's [`Inbox`]. A full inbox, or one
+//! whose worker is going, is no reason to lose a connection: it is served where it is. Reads and
+//! hands over; TLS sees the same bytes again and is the authority.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::time::Instant;
+
+use crossbeam::queue::ArrayQueue;
+use ebpf::Owners;
+
+use super::Worker;
+use crate::connection::{self, Stop};
+use crate::io::{Doorbell, Ear, Socket};
+use crate::limits::{HANDOVER_QUEUE, HELLO_BYTES_MAX, RECEIVE_BUFFER_MIN};
+use crate::observe::Steered;
+use crate::steer::hello::{Wanted, wanted};
+use crate::steer::{Ownership, flow};
+
+/// A connection that a worker begins with.
+pub struct Arrival {
+    /// Its socket.
+    pub socket: Socket,
+    /// When it was accepted, by whomever.
+    pub accepted: Instant,
+    /// What has been read of it already; the end of the stream is never among it.
+    pub read: Vec<u8>,
+    /// How it came to this worker.
+    pub steered: Steered,
+}
+
+/// A connection between two workers.
+struct Handed {
+    socket: OwnedFd,
+    accepted: Instant,
+    read: Vec<u8>,
+}
+
+/// What other workers give to one worker.
+pub(super) struct Inbox {
+    queue: ArrayQueue<Handed>,
+    bell: Doorbell,
+    /// The worker takes nothing more.
+    closed: AtomicBool,
+}
+
+/// The inboxes of all workers, by number.
+pub struct Inboxes(Vec<Inbox>);
+
+/// Where a connection goes on.
+pub(super) enum Route {
+    /// With this worker.
+    Here(Arrival),
+    /// With another.
+    There,
+    /// Nowhere: it did not say whom it wants in time.
+    Stopped(Stop),
+}
+
+impl Inboxes {
+    /// One for each of `count` workers.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn new(count: usize) -> std::io::Result<Self> {
+        let inbox = |_| {
+            Ok(Inbox {
+                queue: ArrayQueue::new(HANDOVER_QUEUE),
+                bell: Doorbell::new()?,
+                closed: AtomicBool::new(false),
+            })
+        };
+        (0..count).map(inbox).collect::<Result<_, _>>().map(Self)
+    }
+
+    pub(super) fn get(&self, worker: usize) -> Option<&Inbox> {
+        self.0.get(worker)
+    }
+
+    /// A worker is gone for good: what waits for it goes to the others.
+    pub(super) fn abandon(&self, worker: usize) {
+        let Some(gone) = self.get(worker) else {
+            return;
+        };
+        gone.close();
+        while let Some(handed) = gone.queue.pop() {
+            let mut homeless = Some(handed);
+            for other in &self.0 {
+                // With every inbox full or closed nobody is left to serve it.
+                let Some(handed) = homeless.take() else { break };
+                homeless = other.put(handed).err();
+            }
+        }
+    }
+}
+
+impl Inbox {
+    /// Puts a connection in, or gives it back when there is no room or nobody to come.
+    fn put(&self, handed: Handed) -> Result<(), Handed> {
+        if self.is_closed() {
+            return Err(handed);
+        }
+        self.queue.push(handed)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    /// Takes nothing more.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        // See `give`: of a last look and a last gift one must see the other.
+        fence(Ordering::SeqCst);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn ear(&self) -> std::io::Result<Ear> {
+        self.bell.ear()
+    }
+
+    /// Everything that is in it now, and no ring unheard.
+    pub(super) fn take(&self) -> impl Iterator<Item = Arrival> + '_ {
+        self.bell.answer();
+        std::iter::from_fn(|| self.queue.pop().map(Handed::arrive))
+    }
+}
+
+impl Handed {
+    fn arrive(self) -> Arrival {
+        Arrival {
+            socket: Socket::new(self.socket),
+            accepted: self.accepted,
+            read: self.read,
+            steered: Steered::Handoff,
+        }
+    }
+}
+
+/// Finds out whose connection this is, and gives it to them.
+pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
+    // Who has it by a hand-over keeps it: owners may change meanwhile, and then it would wander.
+    if arrival.steered == Steered::Handoff || worker.shared.owned.load().is_empty() {
+        return Route::Here(arrival);
+    }
+    let (Ok(client), Ok(local)) = (
+        arrival.socket.peer_address(),
+        arrival.socket.local_address(),
+    ) else {
+        return Route::Here(arrival);
+    };
+    if worker.shared.placed.take(&flow(client, local)) {
+        arrival.steered = Steered::Kernel;
+    }
+    let patience = worker.shared.live.load().handshake_timeout;
+    let deadline = tokio::time::Instant::from_std(arrival.accepted + patience);
+    match tokio::time::timeout_at(deadline, read_hello(&mut arrival)).await {
+        Ok(true) => {}
+        Ok(false) => return Route::Here(arrival),
+        Err(_) => return Route::Stopped(connection::never_began(worker, client, &arrival)),
+    }
+    let owners = owners(&worker.shared.owned.load(), &arrival.read);
+    match owners.and_then(|owners| stranger(owners, worker.index, client, local)) {
+        None => Route::Here(arrival),
+        Some(owner) => give(worker, usize::from(owner), arrival),
+    }
+}
+
+/// Reads until it is known who is wanted; `false` when that will not become known.
+async fn read_hello(arrival: &mut Arrival) -> bool {
+    loop {
+        let buffer = Vec::with_capacity(RECEIVE_BUFFER_MIN);
+        let Ok(received) = arrival.socket.receive_some(buffer).await else {
+            return false;
+        };
+        if received.is_empty() {
+            return false;
+        }
+        if arrival.read.is_empty() {
+            arrival.read = received;
+        } else {
+            arrival.read.extend_from_slice(&received);
+        }
+        match wanted(&arrival.read) {
+            Wanted::Host(_) | Wanted::Nobody => return true,
+            Wanted::More if arrival.read.len() >= HELLO_BYTES_MAX => return false,
+            Wanted::More => {}
+        }
+    }
+}
+
+fn owners(table: &Ownership, read: &[u8]) -> Option<Owners> {
+    match wanted(read) {
+        Wanted::Host(name) => table.of(&name),
+        Wanted::Nobody => table.nameless(),
+        Wanted::More => None,
+    }
+}
+
+/// The owner that this connection should go to, unless this worker is an owner itself.
+fn stranger(owners: Owners, here: usize, client: SocketAddr, local: SocketAddr) -> Option<u16> {
+    let ours = owners
+        .workers
+        .iter()
+        .any(|owner| usize::from(*owner) == here);
+    (!ours).then(|| owners.pick(flow(client, local).hash()))
+}
+
+fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
+    let inboxes = &worker.shared.inboxes;
+    let Some(inbox) = inboxes.get(owner).filter(|inbox| !inbox.is_closed()) else {
+        return Route::Here(arrival);
+    };
+    let Arrival {
+        socket,
+        accepted,
+        read,
+        steered,
+    } = arrival;
+    let here = |socket, read| {
+        worker.stats.borrow_mut().kept += 1;
+        Route::Here(Arrival {
+            socket,
+            accepted,
+            read,
+            steered,
+        })
+    };
+    let socket = match socket.release() {
+        Ok(socket) => socket,
+        Err(socket) => return here(socket, read),
+    };
+    let handed = Handed {
+        socket,
+        accepted,
+        read,
+    };
+    match inbox.put(handed) {
+        Err(back) => here(Socket::new(back.socket), back.read),
+        Ok(()) => {
+            worker.stats.borrow_mut().handed_over += 1;
+            // The owner may have looked for the last time just before: then it is up to us.
+            fence(Ordering::SeqCst);
+            if inbox.is_closed() {
+                for arrival in inbox.take() {
+                    super::begin(worker, arrival);
+                }
+            }
+            Route::There
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Connections are accepted by the worker that owns their host: by the kernel, by hand-over, and both.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tests::network::{SERVER_IPV4, SERVER_IPV6};
+use tests::{Client, Gateway, Network, Origin, Setup};
+
+const HOSTS: usize = 8;
+const WORKERS: &str = "4";
+/// One segment.
+const CLASSICAL: &str = "X25519:P-256";
+/// Two segments on Ethernet.
+const POST_QUANTUM: &str = "X25519MLKEM768:X25519";
+
+fn host(number: usize) -> String {
+    format!("h{number}.example.test")
+}
+
+fn setup(origin: &Origin, workers: &str) -> Setup {
+    let setup = Setup::new()
+        .set("workers", workers)
+        .set("steer.balance", "off");
+    (0..HOSTS).fold(setup, |setup, number| {
+        setup.host(&host(number), "off", &origin.url())
+    })
+}
+
+fn steering(gateway: &Gateway) -> Value {
+    gateway.cli(&["--json", "steer", "status"]).json()
+}
+
+/// Who owns which host, once every host has somebody.
+fn owners(gateway: &Gateway) -> HashMap<String, Vec<u64>> {
+    tests::wait::until("owners of all hosts", || {
+        let status = steering(gateway);
+        let owned: HashMap<String, Vec<u64>> = status["hosts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|host| {
+                let workers = host["workers"].as_array().unwrap();
+                let workers = workers.iter().map(|worker| worker.as_u64().unwrap());
+                (host["host"].as_str().unwrap().into(), workers.collect())
+            })
+            .collect();
+        (owned.len() == HOSTS).then_some(owned)
+    })
+}
+
+/// One connection to every host at every address, each with a path of its own.
+async fn visit(gateway: &Gateway, addresses: &[SocketAddr], round: &str, groups: &str) {
+    for number in 0..HOSTS {
+        for (at, address) in addresses.iter().enumerate() {
+            let client: Client = gateway.client_at(*address, &host(number)).groups(groups);
+            let answer = client.get(&format!("/{round}/{number}/{at}")).await;
+            assert_eq!(answer.unwrap().status, 200, "{address} {round} {number}");
+        }
+    }
+}
+
+/// Checks that the owner served every request of a round, and counts how the connections came there.
+fn shares(
+    gateway: &Gateway,
+    owners: &HashMap<String, Vec<u64>>,
+    addresses: usize,
+    round: &str,
+) -> HashMap<String, usize> {
+    let mut shares = HashMap::new();
+    for number in 0..HOSTS {
+        for at in 0..addresses {
+            let record = gateway.request_record(&format!("/{round}/{number}/{at}"));
+            let worker = record["worker"].as_u64().unwrap();
+            assert!(owners[&host(number)].contains(&worker), "{record}");
+            let steered = record["steered"].as_str().unwrap().to_owned();
+            *shares.entry(steered).or_insert(0) += 1;
+        }
+    }
+    shares
+}
+
+#[test]
+fn the_kernel_brings_connections_to_the_owner_of_their_host() {
+    let Some(network) = Network::new("steering::kernel") else {
+        return;
+    };
+    let before = network.server.syncookies();
+    let (origin, mut gateway) = network.server.run(|| {
+        let origin = Origin::echo();
+        let setup = setup(&origin, WORKERS).listen(&[SERVER_IPV4, SERVER_IPV6]);
+        (origin, setup.set("steer.mode", "kernel").start())
+    });
+    assert_eq!(network.server.syncookies(), "2");
+    let status = steering(&gateway);
+    assert_eq!(status["mode"], "kernel", "{status}");
+    assert_eq!(status["interfaces"][0]["name"], "inside", "{status}");
+    assert_eq!(status["interfaces"][0]["xdp"], "native", "{status}");
+    let owners = owners(&gateway);
+    for worker in 0..4_u64 {
+        let owned = owners.values().filter(|owners| owners.contains(&worker));
+        assert_eq!(owned.count(), 2, "{owners:?}");
+    }
+
+    let addresses = gateway.listen.clone();
+    let shared = Arc::new(gateway);
+    for (groups, rounds) in [(CLASSICAL, 5), (POST_QUANTUM, 5)] {
+        let mut sum: HashMap<String, usize> = HashMap::new();
+        for number in 0..rounds {
+            let round = format!("{}{number}", &groups[..7]);
+            let (there, name, to) = (shared.clone(), round.clone(), addresses.clone());
+            network
+                .client
+                .block_on(move || async move { visit(&there, &to, &name, groups).await });
+            for (how, count) in shares(&shared, &owners, 2, &round) {
+                *sum.entry(how).or_insert(0) += count;
+            }
+        }
+        println!("{groups}: {sum:?}");
+        if groups == CLASSICAL {
+            let all = HashMap::from([("kernel".to_owned(), rounds * HOSTS * 2)]);
+            assert_eq!(sum, all, "all of one segment");
+        }
+    }
+    let counted = steering(&shared)["kernel"].clone();
+    let classical = (5 * HOSTS * 2) as u64;
+    assert!(
+        counted["steered"].as_u64().unwrap() >= classical,
+        "{counted}"
+    );
+    assert_eq!(counted["bad_cookie"], 0, "{counted}");
+    let metrics = shared.admin.get("/metrics").body;
+    assert!(
+        metrics.contains("postern_steer_segments_total{reason=\"steered\"}"),
+        "{metrics}"
+    );
+    assert!(
+        metrics.contains("postern_steer_mode{mode=\"kernel\"} 1"),
+        "{metrics}"
+    );
+
+    // Everything is put back, and nothing is left on the interface.
+    gateway = Arc::into_inner(shared).unwrap();
+    assert!(network.server.ip("link show inside").contains("xdp"));
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    assert_eq!(network.server.syncookies(), before);
+    assert!(!network.server.ip("link show inside").contains("xdp"));
+    drop(origin);
+}
+
+#[test]
+fn a_crash_leaves_traffic_flowing_and_the_next_start_cleans_up() {
+    let Some(network) = Network::new("steering::crash") else {
+        return;
+    };
+    let before = network.server.syncookies();
+    let (origin, mut gateway) = network.server.run(|| {
+        let origin = Origin::echo();
+        let setup = setup(&origin, WORKERS).listen(&[SERVER_IPV4]);
+        (origin, setup.set("steer.mode", "auto").start())
+    });
+    gateway.signal("KILL");
+    assert!(!gateway.wait().success());
+    assert_eq!(network.server.syncookies(), "2", "nobody could put it back");
+    assert!(
+        !network.server.ip("link show inside").contains("xdp"),
+        "links end with the process"
+    );
+    let gateway = network.server.run(move || {
+        gateway.start();
+        gateway
+    });
+    assert_eq!(steering(&gateway)["mode"], "kernel");
+    let owners = owners(&gateway);
+    let addresses = gateway.listen.clone();
+    let shared = Arc::new(gateway);
+    let there = shared.clone();
+    network.client.block_on(move || async move {
+        visit(&there, &addresses, "again", CLASSICAL).await;
+    });
+    assert_eq!(shares(&shared, &owners, 1, "again")["kernel"], HOSTS);
+    let mut gateway = Arc::into_inner(shared).unwrap();
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    assert_eq!(
+        network.server.syncookies(),
+        before,
+        "what the first start had found"
+    );
+    drop(origin);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_kernel_workers_hand_connections_over() {
+    let origin = Origin::echo();
+    let gateway = setup(&origin, WORKERS)
+        .set("host/h3.example.test/workers", "1,2")
+        .start();
+    let status = steering(&gateway);
+    assert_eq!(status["mode"], "handoff", "{status}");
+    assert!(
+        status["reason"].as_str().unwrap().contains("loopback"),
+        "a laptop's loopback is left alone: {status}"
+    );
+    let owned = owners(&gateway);
+    assert_eq!(owned["h3.example.test"], [1, 2]);
+    let mut sum: HashMap<String, usize> = HashMap::new();
+    for round in ["a", "b", "c", "d"] {
+        visit(&gateway, &[gateway.address], round, POST_QUANTUM).await;
+        for (how, count) in shares(&gateway, &owned, 1, round) {
+            *sum.entry(how).or_insert(0) += count;
+        }
+    }
+    assert_eq!(sum.values().sum::<usize>(), 4 * HOSTS);
+    assert!(sum["handoff"] > 0 && !sum.contains_key("kernel"), "{sum:?}");
+
+    // Other pins at SIGHUP, for new connections.
+    gateway.configure(&[
+        ("workers", WORKERS),
+        ("steer.balance", "off"),
+        ("host/h3.example.test/workers", "0"),
+    ]);
+    gateway.signal("HUP");
+    let owned = tests::wait::until("the new pin", || {
+        Some(owners(&gateway)).filter(|owned| owned["h3.example.test"] == [0])
+    });
+    visit(&gateway, &[gateway.address], "e", CLASSICAL).await;
+    drop(shares(&gateway, &owned, 1, "e"));
+    let human = gateway.cli(&["steer", "status"]).ok();
+    assert!(
+        human.contains("h3.example.test  0        ") && human.contains("pinned"),
+        "{human}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_worker_and_off_steer_nothing() {
+    let origin = Origin::echo();
+    for (workers, mode, reason) in [("1", "auto", true), ("2", "off", false)] {
+        let gateway = setup(&origin, workers).set("steer.mode", mode);
+        let gateway = gateway.start();
+        let status = steering(&gateway);
+        assert_eq!(
+            (&status["mode"], status["reason"].is_string()),
+            (&"off".into(), reason)
+        );
+        visit(&gateway, &[gateway.address], "x", CLASSICAL).await;
+        let record = gateway.request_record("/x/0/0");
+        assert_eq!(record["steered"], "none", "{record}");
+    }
+}
