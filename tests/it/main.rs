@@ -17,6 +17,7 @@ mod names;
 mod observe;
 mod origins;
 mod paths;
+mod places;
 mod resumption;
 mod revocation;
 mod rules;
