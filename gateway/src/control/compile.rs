@@ -102,8 +102,7 @@ pub(crate) struct Parts {
 struct Compiled {
     /// What it was compiled from.
     source: Arc<Ruleset>,
-    /// Its rules, one by one, as [`crate::rules`] took them.
-    rules: Arc<[Rule]>,
+    /// Has the rules in the source's order.
     program: Arc<Program>,
 }
 
@@ -269,38 +268,39 @@ fn compiled(
 ) -> Result<Compiled, CompileError> {
     let rules = forms(ruleset, last).map_err(|error| CompileError::Action(error.to_string()))?;
     let program = match last {
-        Some(last) => last.program.recompile(&rules, lists),
-        None => Program::compile_with(&rules, lists),
+        Some(last) => last.program.recompile(rules, lists),
+        None => Program::compile_shared(rules, lists),
     };
     Ok(Compiled {
         source: ruleset.clone(),
         program: Arc::new(program.map_err(CompileError::Rules)?),
-        rules: rules.into(),
     })
 }
 
 /// The rules of a ruleset in their compiled form.
-fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Vec<Rule>, ChangeError> {
+fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Vec<Arc<Rule>>, ChangeError> {
     let Some(last) = last else {
-        return ruleset.rules.iter().map(|r| compiled_form(r)).collect();
+        let forms = ruleset.rules.iter().map(|rule| compiled_form(rule));
+        return forms.map(|form| form.map(Arc::new)).collect();
     };
     let Difference { old, new } = Difference::between(&last.source.rules, &ruleset.rules);
-    let part = |range: Range<usize>| last.rules.get(range).unwrap_or_default();
+    let count = last.source.rules.len();
+    let part = |places: Range<usize>| last.program.rules_in(places);
     let sources = last.source.rules.get(old.clone()).unwrap_or_default();
-    let known: HashMap<Id, (&Arc<RuleRecord>, &Rule)> = sources
+    let known: HashMap<Id, (&Arc<RuleRecord>, &Arc<Rule>)> = sources
         .iter()
         .zip(part(old.clone()))
         .map(|(source, rule)| (source.id, (source, rule)))
         .collect();
     let mut rules = Vec::with_capacity(ruleset.rules.len());
-    rules.extend_from_slice(part(0..old.start));
+    rules.extend(part(0..old.start).cloned());
     for record in ruleset.rules.get(new).unwrap_or_default() {
         rules.push(match known.get(&record.id) {
             Some((source, rule)) if difference::same(source, record) => (*rule).clone(),
-            _ => compiled_form(record)?,
+            _ => Arc::new(compiled_form(record)?),
         });
     }
-    rules.extend_from_slice(part(old.end..last.rules.len()));
+    rules.extend(part(old.end..count).cloned());
     Ok(rules)
 }
 

@@ -118,7 +118,12 @@ fn check_rules(old: &[Arc<RuleRecord>], rules: &[Arc<RuleRecord>]) -> Result<(),
             max: RULES_MAX,
         });
     }
-    let difference = Difference::between(old, rules).new;
+    let Difference {
+        old: removed,
+        new: difference,
+    } = Difference::between(old, rules);
+    let removed = old.get(removed).unwrap_or_default().iter();
+    let removed: HashSet<&str> = removed.map(|rule| rule.reference.as_str()).collect();
     let mut references = HashSet::with_capacity(difference.len());
     let twice = |rule: &RuleRecord| {
         let why = format!("`{}` is used by two rules", rule.reference.escape_debug());
@@ -129,6 +134,11 @@ fn check_rules(old: &[Arc<RuleRecord>], rules: &[Arc<RuleRecord>]) -> Result<(),
         if !references.insert(rule.reference.as_str()) {
             return twice(rule);
         }
+    }
+    // What was taken out here was not outside as well.
+    references.retain(|reference| !removed.contains(reference));
+    if references.is_empty() {
+        return Ok(());
     }
     let (before, after) = (
         rules.get(..difference.start).unwrap_or_default(),

@@ -88,7 +88,7 @@ pub fn decide_as_evaluated(data: &[u8]) {
     if rules.len() > 1 {
         let moved = rules.remove(0);
         rules.push(moved);
-        let Ok(changed) = program.recompile(&rules, &lists) else {
+        let Ok(changed) = program.recompile(Rule::shared(&rules), &lists) else {
             panic!("each rule checks")
         };
         made.compare(&changed, &rules, &lists, &state);

@@ -68,6 +68,14 @@ pub struct Rule {
     pub enabled: bool,
 }
 
+impl Rule {
+    /// Rules as a [`Program`] keeps them.
+    #[must_use]
+    pub fn shared(rules: &[Self]) -> Vec<Arc<Self>> {
+        rules.iter().cloned().map(Arc::new).collect()
+    }
+}
+
 /// Which rule cannot be compiled, and the message in Cloudflare's form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

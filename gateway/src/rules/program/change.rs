@@ -7,29 +7,29 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::index::{Builder, Local, count};
-use super::{Compiled, GONE, Input, Part, Program, Role};
+use super::{GONE, Input, Part, Program, Role};
 use crate::limits;
 use crate::rules::list::Lists;
 use crate::rules::parser;
 use crate::rules::{Rule, RuleError};
 
 impl Program {
-    /// Compiles rules as [`Program::compile_with`] does, reusing what `self` has of them.
+    /// Compiles rules as [`Program::compile_shared`] does, reusing what `self` has of them.
     ///
-    /// Rules are recognised by id, expression, and whether their action ends the evaluation.
-    /// After more than `limits::CHANGED_RULES_MAX` changes, or a change of lists, everything is
-    /// compiled anew.
+    /// Rules are recognised by being the very same, or by id, expression, and whether their action
+    /// ends the evaluation. After more than `limits::CHANGED_RULES_MAX` changes, or a change of
+    /// lists, everything is compiled anew.
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.
-    pub fn recompile(&self, rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
+    pub fn recompile(&self, rules: Vec<Arc<Rule>>, lists: &Lists) -> Result<Self, RuleError> {
         let Some(index) = &self.base.index else {
-            return Self::compile_with(rules, lists);
+            return Self::compile_shared(rules, lists);
         };
         if !self.lists.is_same(lists) {
-            return Self::compile_with(rules, lists);
+            return Self::compile_shared(rules, lists);
         }
-        let known = self.recognise(rules);
+        let mut known = self.recognise(&rules);
         let kept = ascending(&known);
         let mut program = Self {
             base: Part {
@@ -42,21 +42,12 @@ impl Program {
             ..Self::default()
         };
         let mut builder = Builder::default();
-        for ((at, rule), (known, kept)) in rules.iter().enumerate().zip(known.iter().zip(kept)) {
-            let role = Role::of(rule);
-            let position = count(program.rules.len());
-            if role != Role::Off {
-                program.rules.push(Compiled {
-                    id: rule.id.clone(),
-                    action: rule.action.clone(),
-                });
-            }
-            let mut base = None;
-            let mut hello = known.hello;
-            match &known.place {
+        let mut position = 0;
+        for ((at, rule), (known, kept)) in rules.iter().enumerate().zip(known.iter_mut().zip(kept))
+        {
+            match known.place {
                 Place::Base(local) if kept => {
-                    base = Some(*local);
-                    if let Some(slot) = program.base.positions.get_mut(*local as usize) {
+                    if let Some(slot) = program.base.positions.get_mut(local as usize) {
                         *slot = position;
                     }
                 }
@@ -69,21 +60,22 @@ impl Program {
                                 message: error.to_string(),
                             }
                         })?;
-                    hello = condition.reads_client_hello();
-                    if matches!(role, Role::Ends | Role::Reports) {
+                    known.place = Place::New;
+                    known.hello = condition.reads_client_hello();
+                    if matches!(known.role, Role::Ends | Role::Reports) {
                         if program.changed.positions.len() >= limits::CHANGED_RULES_MAX {
-                            return Self::compile_with(rules, lists);
+                            return Self::compile_shared(rules, lists);
                         }
                         builder.add(
                             count(program.changed.positions.len()),
-                            role == Role::Reports,
+                            known.role == Role::Reports,
                             &condition,
                         );
                         program.changed.positions.push(position);
                     }
                 }
             }
-            program.keep(rule, role, base, hello);
+            position += u32::from(known.role != Role::Off);
         }
         if !program.changed.positions.is_empty() {
             program.changed.index = Some(Arc::new(builder.finish()));
@@ -95,28 +87,36 @@ impl Program {
             .filter(|position| **position == GONE)
             .count();
         if gone > limits::CHANGED_RULES_MAX {
-            return Self::compile_with(rules, lists);
+            return Self::compile_shared(rules, lists);
+        }
+        for (rule, known) in rules.into_iter().zip(known) {
+            let base = match known.place {
+                Place::Base(local) => Some(local),
+                Place::Checked | Place::New => None,
+            };
+            program.keep(rule, known.role, base, known.hello);
         }
         Ok(program)
     }
 
     /// What is known of each rule.
-    fn recognise(&self, rules: &[Rule]) -> Vec<Known> {
-        let same = |input: &Input, rule: &Rule| {
-            input.role == Role::of(rule)
-                && (Arc::ptr_eq(&input.id, &rule.id) || input.id == rule.id)
-                && (Arc::ptr_eq(&input.expression, &rule.expression)
-                    || input.expression == rule.expression)
+    fn recognise(&self, rules: &[Arc<Rule>]) -> Vec<Known> {
+        // Nothing of a rule is read that is the very same: of many, most are.
+        let same = |input: &Input, rule: &Arc<Rule>| {
+            Arc::ptr_eq(&input.rule, rule)
+                || (input.role == Role::of(rule)
+                    && input.rule.id == rule.id
+                    && input.rule.expression == rule.expression)
         };
-        let state = |input: &Input| {
-            let place = match (input.role, input.base) {
+        let state = |input: &Input| Known {
+            place: match (input.role, input.base) {
                 (Role::Off | Role::Idle, _) => Place::Checked,
                 (_, Some(local)) => Place::Base(local),
                 // In the small index, which is made again.
                 (_, None) => Place::New,
-            };
-            let hello = input.hello;
-            Known { place, hello }
+            },
+            role: input.role,
+            hello: input.hello,
         };
         // Most changes are in one place: what is before and after needs no look-up.
         let front = self
@@ -132,8 +132,10 @@ impl Program {
             .inputs
             .get(front..self.inputs.len() - back)
             .unwrap_or_default();
-        let by_id: HashMap<&str, &Input, RandomState> =
-            middle.iter().map(|input| (&*input.id, input)).collect();
+        let by_id: HashMap<&str, &Input, RandomState> = middle
+            .iter()
+            .map(|input| (&*input.rule.id, input))
+            .collect();
         let tail = rules.len() - back;
         let old_tail = self.inputs.len() - back;
         rules
@@ -150,7 +152,12 @@ impl Program {
                         .copied()
                         .filter(|input| same(input, rule))
                 };
-                input.map_or(Known::NOTHING, state)
+                let unknown = || Known {
+                    place: Place::New,
+                    role: Role::of(rule),
+                    hello: false,
+                };
+                input.map_or_else(unknown, state)
             })
             .collect()
     }
@@ -160,15 +167,9 @@ impl Program {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Known {
     place: Place,
+    role: Role,
     /// Whether it reads the ClientHello; of a new one that is still to be found.
     hello: bool,
-}
-
-impl Known {
-    const NOTHING: Self = Self {
-        place: Place::New,
-        hello: false,
-    };
 }
 
 /// Where an earlier program has a rule.
@@ -235,7 +236,8 @@ mod tests {
                 .into_iter()
                 .map(|local| Known {
                     place: Place::Base(local),
-                    ..Known::NOTHING
+                    role: Role::Ends,
+                    hello: false,
                 })
                 .collect();
             let kept = ascending(&known);

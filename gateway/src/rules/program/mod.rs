@@ -17,7 +17,7 @@ mod subject;
 mod table;
 mod vector;
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 pub(crate) use judged::Judged;
@@ -35,25 +35,19 @@ use judged::Live;
 pub struct Program {
     /// All rules given, disabled ones too, to tell later what has changed.
     inputs: Vec<Input>,
-    /// Enabled rules in order. What indexes answer is turned into positions in this list.
-    rules: Vec<Compiled>,
+    /// Enabled rules in order, as places in `inputs`. What indexes answer is turned into positions
+    /// in this list.
+    rules: Vec<u32>,
     base: Part,
     changed: Part,
     lists: Lists,
     reads_client_hello: bool,
 }
 
-#[derive(Debug)]
-struct Compiled {
-    id: Arc<str>,
-    action: Action,
-}
-
 /// A rule as it was given, and where it went.
 #[derive(Debug)]
 struct Input {
-    id: Arc<str>,
-    expression: Arc<str>,
+    rule: Arc<Rule>,
     role: Role,
     /// Its number in [`Program::base`], if it is there.
     base: Option<Local>,
@@ -110,25 +104,27 @@ impl Program {
     /// # Errors
     /// The first rule that does not parse or type-check, disabled ones too.
     pub fn compile_with(rules: &[Rule], lists: &Lists) -> Result<Self, RuleError> {
+        Self::compile_shared(Rule::shared(rules), lists)
+    }
+
+    /// As [`Program::compile_with`], keeping the rules themselves.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check, disabled ones too.
+    pub fn compile_shared(rules: Vec<Arc<Rule>>, lists: &Lists) -> Result<Self, RuleError> {
         let mut program = Self {
             lists: lists.clone(),
             ..Self::default()
         };
         let mut builder = Builder::default();
-        for (index, rule) in rules.iter().enumerate() {
+        for (index, rule) in rules.into_iter().enumerate() {
             let condition =
                 parser::parse(&rule.expression, Some(lists)).map_err(|error| RuleError {
                     index,
                     message: error.to_string(),
                 })?;
-            let role = Role::of(rule);
+            let role = Role::of(&rule);
             let position = count(program.rules.len());
-            if role != Role::Off {
-                program.rules.push(Compiled {
-                    id: rule.id.clone(),
-                    action: rule.action.clone(),
-                });
-            }
             let mut base = None;
             if matches!(role, Role::Ends | Role::Reports) {
                 let local = count(program.base.positions.len());
@@ -169,11 +165,25 @@ impl Program {
         }
     }
 
-    fn keep(&mut self, rule: &Rule, role: Role, base: Option<Local>, hello: bool) {
+    /// Rules as they were given, from one place to another.
+    pub(crate) fn rules_in(&self, places: Range<usize>) -> impl Iterator<Item = &Arc<Rule>> {
+        let inputs = self.inputs.get(places).unwrap_or_default();
+        inputs.iter().map(|input| &input.rule)
+    }
+
+    fn rule_at(&self, position: u32) -> Option<&Rule> {
+        let place = self.rules.get(position as usize)?;
+        let input = self.inputs.get(*place as usize)?;
+        Some(&input.rule)
+    }
+
+    fn keep(&mut self, rule: Arc<Rule>, role: Role, base: Option<Local>, hello: bool) {
         self.reads_client_hello |= hello && role != Role::Off;
+        if role != Role::Off {
+            self.rules.push(count(self.inputs.len()));
+        }
         self.inputs.push(Input {
-            id: rule.id.clone(),
-            expression: rule.expression.clone(),
+            rule,
             role,
             base,
             hello,
@@ -255,11 +265,11 @@ pub(super) fn first<'p>(
     reported.dedup();
     for rule in reported
         .iter()
-        .filter_map(|position| program.rules.get(*position as usize))
+        .filter_map(|position| program.rule_at(*position))
     {
         logged(&rule.id);
     }
-    let rule = program.rules.get(end as usize)?;
+    let rule = program.rule_at(end)?;
     Some((&rule.id, &rule.action))
 }
 

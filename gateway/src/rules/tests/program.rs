@@ -177,7 +177,7 @@ proptest! {
                 }
                 _ => { let at = from.index(rules.len()); rules[at].expression = fresh.expression; rules[at].action = fresh.action; }
             }
-            program = program.recompile(&rules, &lists).unwrap();
+            program = program.recompile(Rule::shared(&rules), &lists).unwrap();
             let oracle = Oracle::compile(&rules, &lists).unwrap();
             for world in &worlds {
                 let mut world = world.clone();
@@ -239,7 +239,9 @@ fn a_change_of_lists_is_noticed() {
         )
     };
     assert!(decide(&program));
-    let program = program.recompile(&rules, &lists("203.0.113.10")).unwrap();
+    let program = program
+        .recompile(Rule::shared(&rules), &lists("203.0.113.10"))
+        .unwrap();
     assert!(world.decide(&program).0.is_none() && !decide(&program));
 }
 
@@ -269,7 +271,9 @@ fn what_is_remembered_goes_with_the_judgement() {
     let changed = {
         let mut rules = rules.clone();
         rules.push(block("last", "cf.tls_client_auth.cert_presented"));
-        program.recompile(&rules, &Lists::default()).unwrap()
+        program
+            .recompile(Rule::shared(&rules), &Lists::default())
+            .unwrap()
     };
     let oracle = Oracle::compile(&rules, &Lists::default()).unwrap();
     for program in [&program, &changed] {
@@ -308,7 +312,9 @@ fn a_rule_that_does_not_parse_is_named_on_recompiling() {
     let mut rules = vec![block("a", "ssl"), block("b", "not ssl")];
     let program = Program::compile(&rules).unwrap();
     rules.insert(1, block("c", "sls"));
-    let error = program.recompile(&rules, &Lists::default()).unwrap_err();
+    let error = program
+        .recompile(Rule::shared(&rules), &Lists::default())
+        .unwrap_err();
     assert_eq!(error.index, 1);
 }
 
@@ -331,7 +337,9 @@ fn changes_add_up_until_everything_is_compiled_anew() {
             );
             continue;
         }
-        program = program.recompile(&rules, &Lists::default()).unwrap();
+        program = program
+            .recompile(Rule::shared(&rules), &Lists::default())
+            .unwrap();
         for (path, expected) in [
             ("/2999".to_owned(), Some("r2999")),
             (format!("/{}", n + 1), Some(rules[n + 1].id.as_ref())),
