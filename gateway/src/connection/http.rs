@@ -227,25 +227,28 @@ impl Connection {
     fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
         let idle = self.tunables.idle_timeout;
         let header = self.tunables.header_timeout;
+        // Never later: the request that is open now may be over in a moment, and the connection
+        // idle from then on.
+        let next_look = now + PARK_AFTER.min(header).min(idle);
         // Whatever else it does: a client has to take what it asked for.
         if self.activity.sending.get() {
             let taken = self.activity.bytes_out.get();
             let (seen, since) = self.taken.get();
             if seen != taken || since.is_none() {
                 self.taken.set((taken, Some(now)));
-                return Ok(now + header.min(idle));
+                return Ok(next_look);
             }
             let due = since.map_or(now, |since| since + idle);
             return if due <= now {
                 Err(Stop::SlowReader)
             } else {
-                Ok(due.min(now + header))
+                Ok(due.min(next_look))
             };
         }
         self.taken.set((0, None));
         if self.requests_open.get() > 0 {
             // The exchange with the origin has timeouts of its own.
-            return Ok(now + header.min(idle));
+            return Ok(next_look);
         }
         // The first bytes after a silence begin a head. On HTTP/2 they may be a PING, which
         // begins nothing.
@@ -256,7 +259,7 @@ impl Connection {
         if due <= now {
             Err(stop)
         } else {
-            Ok(due.min(now + header.min(PARK_AFTER)))
+            Ok(due.min(next_look))
         }
     }
 

@@ -105,7 +105,10 @@ impl TlsStream {
     /// Puts plaintext back that was read and not used.
     pub fn put_back(&mut self, early: Bytes) {
         debug_assert!(self.early.is_empty(), "what was put back is read first");
-        self.early = early;
+        // An empty view would keep the whole of hyper's buffer alive.
+        if !early.is_empty() {
+            self.early = early;
+        }
     }
 
     /// Waits until there is something to read, or the end, holding no buffers meanwhile: an idle
@@ -207,6 +210,9 @@ impl Read for TlsStream {
         if !this.early.is_empty() {
             let now = this.early.split_to(this.early.len().min(into.remaining()));
             into.put_slice(&now);
+            if this.early.is_empty() {
+                this.early = Bytes::new();
+            }
             return Poll::Ready(Ok(()));
         }
         loop {
