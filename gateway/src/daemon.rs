@@ -25,6 +25,7 @@ use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
 use crate::io::{RingError, probe};
 use crate::limits::{DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND, STEER_SILENT_ROUNDS};
+use crate::memory;
 use crate::observe::{AccessLog, AccessLogError, HostLoad};
 use crate::snapshot::Published;
 use crate::steer::helm::Helm;
@@ -145,6 +146,8 @@ pub fn serve(
         if helm.steers() {
             tokio::spawn(steer(helm, team.clone(), steered, live.clone()));
         }
+        // Reading the store and compiling it took more than keeping it.
+        memory::give_back();
         for address in &listen {
             tracing::info!(%address, workers, "listening");
         }

@@ -28,6 +28,7 @@ pub mod worker;
 
 pub mod geo;
 pub mod hostname;
+pub mod memory;
 pub mod snapshot;
 
 pub mod admin;

@@ -55,6 +55,9 @@ pub const DRAIN_POLL: Duration = Duration::from_millis(20);
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a worker lets go of origin connections that nobody uses.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Connections that went quiet or ended on a worker since its last sweep, from which on the sweep
+/// also returns memory to the system: some megabytes are free then.
+pub const GIVE_BACK_AFTER: usize = 64;
 
 // --- Steering --------------------------------------------------------------------------------
 

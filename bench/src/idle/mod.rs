@@ -31,7 +31,7 @@ const OPENING: usize = 32;
 /// How long memory may take to come to rest after the last connection.
 const REST_PATIENCE: Duration = Duration::from_secs(10);
 /// Silence before memory is weighed.
-const SETTLE: Duration = Duration::from_secs(6);
+const SETTLE: Duration = Duration::from_secs(8);
 /// One connection of so many is asked again at the end, whether it is really there.
 const ASKED_AGAIN_EVERY: usize = 50;
 

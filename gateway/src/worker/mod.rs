@@ -33,7 +33,10 @@ use crate::geo::Geo;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Ear, Listener, Socket};
-use crate::limits::{ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, SWEEP_INTERVAL};
+use crate::limits::{
+    ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, GIVE_BACK_AFTER, SWEEP_INTERVAL,
+};
+use crate::memory;
 use crate::observe::{
     AccessLog, Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, WorkerStats,
 };
@@ -82,6 +85,8 @@ pub struct Worker {
     pub open: Cell<usize>,
     /// Its connections with a request in progress.
     pub busy: Cell<usize>,
+    /// Connections that went quiet or ended since the last sweep.
+    pub quieted: Cell<usize>,
 }
 
 /// Tells a worker's connections that it is stopping.
@@ -283,6 +288,7 @@ async fn run(
         drain: Drain::default(),
         open: Cell::new(0),
         busy: Cell::new(0),
+        quieted: Cell::new(0),
     });
     let mut listeners = Vec::with_capacity(sockets.len());
     for socket in sockets {
@@ -322,6 +328,10 @@ async fn run(
             _ = sweep.tick() => {
                 let tunables = worker.shared.live.load();
                 worker.pool.sweep(tunables.origin_idle_timeout, tunables.origin_idle_max);
+                if worker.quieted.get() >= GIVE_BACK_AFTER {
+                    worker.quieted.set(0);
+                    memory::give_back();
+                }
             }
             () = tokio::time::sleep(DRAIN_POLL), if worker.drain.has_begun() => {}
         }
@@ -434,6 +444,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
         self.0.open.set(self.0.open.get() - 1);
+        self.0.quieted.set(self.0.quieted.get() + 1);
     }
 }
 
