@@ -34,9 +34,12 @@ pub const RING_COMPLETIONS: u32 = 8_192;
 pub const LISTEN_BACKLOG: i32 = 4_096;
 /// Connections that a worker accepts before its other connections get their turn.
 pub const ACCEPTS_IN_A_ROW: usize = 16;
-/// Bytes of the receive buffer that an idle connection pins: holds the ClientHello of today's
-/// browsers in one or two goes, and most requests.
-pub const RECEIVE_BUFFER_MIN: usize = 2 * 1024;
+/// Bytes of a connection's first receive buffer: holds the ClientHello of today's browsers in one
+/// or two goes.
+pub const RECEIVE_BUFFER_FIRST: usize = 2 * 1024;
+/// Bytes of the receive buffer that an idle connection pins: holds most API requests. Clients that
+/// send larger ones get larger buffers.
+pub const RECEIVE_BUFFER_MIN: usize = 1024;
 /// Bytes that a receive buffer grows to while a body streams in: four TLS records.
 pub const RECEIVE_BUFFER_MAX: usize = 64 * 1024;
 /// Bytes waiting to be sent above which a connection takes no more (back-pressure).

@@ -13,7 +13,9 @@ use std::time::Instant;
 
 use super::operation::{Receive, Send};
 use super::socket::Socket;
-use crate::limits::{RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, SEND_BUFFER_KEPT};
+use crate::limits::{
+    RECEIVE_BUFFER_FIRST, RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, SEND_BUFFER_KEPT,
+};
 
 /// What a connection's two directions have done; shared with whoever watches its timeouts.
 ///
@@ -43,7 +45,7 @@ impl Receiver {
     pub(super) fn new() -> Self {
         Self {
             operation: None,
-            size: RECEIVE_BUFFER_MIN,
+            size: RECEIVE_BUFFER_FIRST,
         }
     }
 
@@ -76,7 +78,7 @@ impl Receiver {
         result?;
         if buffer.len() == buffer.capacity() {
             self.size = (self.size * 4).min(RECEIVE_BUFFER_MAX);
-        } else if buffer.len() < self.size / 8 {
+        } else if buffer.len() < self.size / 4 {
             self.size = RECEIVE_BUFFER_MIN;
         }
         if activity.first_received.get().is_none() {
