@@ -31,6 +31,7 @@ use crate::snapshot::Published;
 use crate::steer::helm::Helm;
 use crate::steer::{self, Owned};
 use crate::tls::Acceptor;
+use crate::upkeep;
 use crate::worker::{Inboxes, ListenError, Listeners, Shared, Team};
 
 /// Why the gateway does not run.
@@ -151,6 +152,7 @@ pub fn serve(
         for address in &listen {
             tracing::info!(%address, workers, "listening");
         }
+        let upkeep = tokio::spawn(upkeep::run(shared.clone(), control.clone()));
         let mut signals = Signals::new()?;
         let ended = wait(
             &mut signals,
@@ -162,6 +164,7 @@ pub fn serve(
         )
         .await;
         admin.abort();
+        upkeep.abort();
         Ok::<_, StartError>(ended)
     })?;
     access_log.finish(LOG_FLUSH_TIMEOUT);

@@ -26,6 +26,7 @@ pub mod steer;
 pub mod tls;
 pub mod worker;
 
+pub mod client_settings;
 pub mod geo;
 pub mod hostname;
 pub mod memory;
@@ -36,3 +37,4 @@ pub mod cli;
 pub mod control;
 pub mod daemon;
 pub mod observe;
+mod upkeep;

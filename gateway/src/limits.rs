@@ -166,6 +166,9 @@ pub const RSA_BITS_MAX: u32 = 4096;
 pub const LEAF_RFC9440_BYTES_MAX: usize = 10 * 1024;
 /// Bytes of `cert_chain_rfc9440`, likewise.
 pub const CHAIN_RFC9440_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of `X-Forwarded-Client-Cert`; larger is left out. Many names make it long, and origins
+/// take about so much in one header.
+pub const XFCC_BYTES_MAX: usize = 8 * 1024;
 /// Names of each kind, and key purposes, that are read out of a certificate; the rest is not
 /// seen by rules.
 pub const SAN_COUNT_MAX: usize = 256;
@@ -178,6 +181,46 @@ pub const GEOIP_DATABASE_BYTES_MAX: u64 = 2 * 1024 * MIB;
 /// Records of a new database that are read as a look-up would read them, to see that they have the
 /// shape of MaxMind's; the format itself is checked whole.
 pub const GEOIP_RECORDS_TRIED: usize = 10_000;
+/// Longest life of a session ticket: what RFC 8446 §4.6.1 allows is a week, but a chain of resumed
+/// sessions is as old as its first one. A certificate that ends sooner ends its tickets with it.
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+/// How often somebody looks whether session tickets need a new key.
+pub const TICKET_LOOK: Duration = Duration::from_secs(15);
+/// Shortest `trust.ticket_rotation`: two rotations within the life of a ticket already make it
+/// worthless.
+pub const TICKET_ROTATION_MIN: Duration = Duration::from_secs(60);
+/// Longest `trust.ticket_rotation`: a key that leaks opens every session sealed with it.
+pub const TICKET_ROTATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Verified paths that a worker remembers, so that their signatures are not checked again; about
+/// 1 KiB each. The oldest is forgotten first, which costs a client its next handshake's saving.
+pub const PATHS_REMEMBERED_MAX: usize = 4_096;
+/// Entries of one revocation list: twice what the largest public ones have, 20 MB of memory at 20
+/// bytes each. A longer list is refused.
+pub const CRL_ENTRIES_MAX: usize = 1_000_000;
+/// Lists of one CA: complete ones and deltas, by issuer and scope.
+pub const CRLS_OF_CA_MAX: usize = 64;
+/// Bytes of a revocation list in a file or a request: a million entries with long serials. A
+/// larger one is refused unread.
+pub const CRL_FILE_BYTES_MAX: u64 = 64 * MIB;
+/// Bytes of the path of a watched file (PATH_MAX).
+pub const CRL_FILE_PATH_BYTES_MAX: usize = 4096;
+/// How often watched files are looked at: well within the second that a revocation may take.
+pub const CRL_FILE_LOOK: Duration = Duration::from_millis(250);
+/// How long before its next update a list is warned of: a working publisher renews earlier.
+pub const CRL_ALARM: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often it is warned of lists that are old or missing.
+pub const CRL_ALARM_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Distribution points that are read out of a certificate; a list that is bound to a further one
+/// does not speak for it.
+pub const DISTRIBUTION_POINTS_MAX: usize = 8;
+/// How long a request that is already under way may still take once its client's certificate is
+/// no longer good; then its connection is cut. Well below the second within which all are closed.
+pub const CUT_GRACE: Duration = Duration::from_millis(250);
+/// Certificates whose connections are looked at in one go when trust moves; between two goes the
+/// worker serves others. Each costs about a microsecond, a hundred when its CA set changed.
+pub const CERTIFICATES_IN_A_ROW: usize = 32;
+/// Longest sleep of whoever waits for certificates to end: so late is a changed clock noticed.
+pub const EXPIRY_LOOK: Duration = Duration::from_secs(10);
 
 // --- Observation -----------------------------------------------------------------------------
 

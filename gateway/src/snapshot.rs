@@ -8,14 +8,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
+use crate::client_settings::{ClientSettings, OnRevoked};
 use crate::hostname::HostName;
 use crate::rules::Program;
-use crate::tls::{OriginTls, Site, Trust};
+use crate::tls::{OriginTls, Site, Trust, Verdict};
 
 /// Whether a host asks clients for certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -101,10 +104,24 @@ pub struct Host {
     pub site: Arc<Site>,
     /// What client certificates are judged by.
     pub trust: Arc<Trust>,
+    /// What it does with client certificates besides asking for them.
+    pub client: ClientSettings,
     /// The zone's rules.
     pub rules: Arc<Program>,
     /// Where its permitted requests go.
     pub origin: Arc<Origin>,
+}
+
+impl Host {
+    /// Whether a client with this verdict is not served at all.
+    #[must_use]
+    pub fn refuses(&self, verdict: &Verdict) -> bool {
+        match self.site.mtls {
+            MtlsMode::Off => false,
+            MtlsMode::Request => verdict.revoked && self.site.revoked == OnRevoked::Close,
+            MtlsMode::Require => !verdict.is_good(),
+        }
+    }
 }
 
 impl fmt::Debug for Host {
@@ -187,23 +204,45 @@ impl Snapshot {
 
 /// The one place where the current snapshot is found; readers take no lock.
 #[derive(Debug, Default)]
-pub struct Published(ArcSwap<Snapshot>);
+pub struct Published {
+    current: ArcSwap<Snapshot>,
+    /// Those who want to hear of a new one. Taken by publishers and by who begins to listen.
+    listeners: Mutex<Vec<mpsc::UnboundedSender<Instant>>>,
+}
 
 impl Published {
     /// The snapshot of now. Workers keep an [`arc_swap::Cache`] over [`Self::swap`] instead.
     #[must_use]
     pub fn load(&self) -> Arc<Snapshot> {
-        self.0.load_full()
+        self.current.load_full()
     }
 
     /// Makes `snapshot` the current one, whole.
     pub fn publish(&self, snapshot: Snapshot) {
-        self.0.store(Arc::new(snapshot));
+        self.current.store(Arc::new(snapshot));
+        let now = Instant::now();
+        // Whoever is gone does not hear it and is forgotten.
+        self.lock().retain(|listener| listener.send(now).is_ok());
+    }
+
+    /// Hears the moment of every publication from now on.
+    #[must_use]
+    pub fn listen(&self) -> mpsc::UnboundedReceiver<Instant> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.lock().push(sender);
+        receiver
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::UnboundedSender<Instant>>> {
+        // A list of senders has no half-changed state.
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The cell itself, for [`arc_swap::Cache`].
     #[must_use]
     pub fn swap(&self) -> &ArcSwap<Snapshot> {
-        &self.0
+        &self.current
     }
 }

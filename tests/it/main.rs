@@ -20,6 +20,7 @@ mod paths;
 mod places;
 mod resumption;
 mod revocation;
+mod revocation_latency;
 mod rules;
 mod steering;
 mod tools;

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use boring::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, SslSessionCacheMode, SslVerifyMode,
@@ -22,6 +23,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Notify;
 use tokio_boring::{SslStream, SslStreamBuilder};
 
 use crate::pki::{Authority, Identity};
@@ -92,8 +94,9 @@ pub struct Http1 {
     ended: Ended,
 }
 
-/// What the task that drives a connection ended with: an alert is seen there, not by the request.
-type Ended = Arc<Mutex<Option<String>>>;
+/// What the task that drives a connection ended with, and when: an alert is seen there, not by the
+/// request.
+type Ended = Arc<(Mutex<Option<(String, Instant)>>, Notify)>;
 
 /// An HTTP/2 connection.
 #[derive(Clone)]
@@ -442,6 +445,11 @@ impl Http2 {
         }
     }
 
+    /// Waits until the connection has ended. Answers when.
+    pub async fn end(&self) -> Instant {
+        end_of(&self.ended).await.1
+    }
+
     /// Waits until the server has ended the connection.
     pub async fn closed(&self) {
         within("the server to close", async {
@@ -459,10 +467,25 @@ fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -
     let slot = ended.clone();
     tokio::spawn(async move {
         let outcome = connection.await;
-        *slot.lock().unwrap() =
-            Some(outcome.map_or_else(|error| chain(&error), |()| "closed".into()));
+        let text = outcome.map_or_else(|error| chain(&error), |()| "closed".into());
+        *slot.0.lock().unwrap() = Some((text, Instant::now()));
+        slot.1.notify_waiters();
     });
     ended
+}
+
+/// Waits for a connection to end.
+async fn end_of(ended: &Ended) -> (String, Instant) {
+    within("the connection to end", async {
+        loop {
+            let notified = ended.1.notified();
+            if let Some(end) = ended.0.lock().unwrap().clone() {
+                return end;
+            }
+            notified.await;
+        }
+    })
+    .await
 }
 
 /// Why a request got no answer: when the connection ended with it, the connection knows better.
@@ -471,15 +494,7 @@ async fn refused(error: &hyper::Error, local: SocketAddr, ended: &Ended) -> Refu
     if first != "closed" {
         return Refused { why: first, local };
     }
-    let why = within("the connection to end", async {
-        loop {
-            if let Some(text) = ended.lock().unwrap().clone() {
-                return why(&text);
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    })
-    .await;
+    let why = why(&end_of(ended).await.0);
     Refused { why, local }
 }
 

@@ -82,6 +82,7 @@ pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
                 name,
                 origin,
                 mtls: Some(mtls),
+                client: gateway::client_settings::ClientSettings::default(),
                 certificate: None,
             },
         )?;

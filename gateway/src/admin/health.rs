@@ -54,6 +54,7 @@ pub(super) async fn metrics(State(context): Shared) -> Response {
         access_log_dropped: state.access_log.dropped(),
         draining: state.fleet.status().draining,
         steering: state.fleet.steering(),
+        crls: state.control.crls(),
     };
     let text = metrics::render(&workers, &process);
     ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::query::{As, Json, Parameters};
 use super::{Shared, envelope, zones};
+use crate::client_settings::{CertificateHeaders, ClientPatch, ClientSettings, OnRevoked};
 use crate::control::{
     AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, Uuid,
 };
@@ -24,6 +25,12 @@ pub(super) struct Create {
     #[serde(default)]
     mtls: Option<MtlsMode>,
     #[serde(default)]
+    revoked: Option<OnRevoked>,
+    #[serde(default)]
+    certificate_headers: Option<BTreeSet<CertificateHeaders>>,
+    #[serde(default)]
+    tell_reason: Option<bool>,
+    #[serde(default)]
     certificate_id: Option<Uuid>,
 }
 
@@ -34,6 +41,12 @@ pub(super) struct Update {
     origin: Option<OriginSpec>,
     #[serde(default)]
     mtls: Option<MtlsMode>,
+    #[serde(default)]
+    revoked: Option<OnRevoked>,
+    #[serde(default)]
+    certificate_headers: Option<BTreeSet<CertificateHeaders>>,
+    #[serde(default)]
+    tell_reason: Option<bool>,
     /// Absent leaves it, `null` goes back to the newest that covers the host.
     #[serde(default, deserialize_with = "present")]
     certificate_id: Option<Option<Uuid>>,
@@ -64,6 +77,9 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
         "zone_id": host.zone,
         "zone_name": zone.map(|zone| zone.name.as_str()),
         "mtls": host.mtls,
+        "revoked": host.client.revoked,
+        "certificate_headers": host.client.certificate_headers,
+        "tell_reason": host.client.tell_reason,
         "origin": host.origin,
         "certificate_id": host.certificate,
         "served": presented.is_some(),
@@ -85,10 +101,16 @@ pub(super) async fn create(
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
+    let client = ClientPatch {
+        revoked: body.revoked,
+        certificate_headers: body.certificate_headers,
+        tell_reason: body.tell_reason,
+    };
     let new = NewHost {
         name: HostName::parse(&body.name)?,
         origin: body.origin,
         mtls: body.mtls,
+        client: client.apply(&ClientSettings::default()),
         certificate: body.certificate_id,
     };
     let host = context
@@ -141,6 +163,11 @@ pub(super) async fn update(
     let patch = HostPatch {
         origin: body.origin,
         mtls: body.mtls,
+        client: ClientPatch {
+            revoked: body.revoked,
+            certificate_headers: body.certificate_headers,
+            tell_reason: body.tell_reason,
+        },
         certificate: body.certificate_id,
     };
     let host = context

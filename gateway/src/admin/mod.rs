@@ -9,6 +9,7 @@ mod audit;
 mod auth;
 mod authorities;
 mod client_certificates;
+mod crls;
 mod envelope;
 mod expressions;
 mod fault;
@@ -279,6 +280,13 @@ fn of_the_account() -> Router<Arc<Context>> {
         .route(
             &format!("{uploaded}/{{id}}"),
             get(authorities::show).delete(authorities::delete),
+        )
+        .route(
+            "/postern/v1/certificate_authorities/{id}/crls",
+            get(crls::show)
+                .put(crls::put)
+                .patch(crls::set)
+                .delete(crls::remove),
         )
         .route(
             &format!("{uploaded}/{{id}}/associations"),

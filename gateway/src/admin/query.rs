@@ -53,6 +53,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MaybeJson<T> {
     }
 }
 
+/// A body of up to `MAX` bytes, whatever it is.
+pub(super) struct Raw<const MAX: u64>(pub(super) axum::body::Bytes);
+
+impl<S: Send + Sync, const MAX: u64> FromRequest<S> for Raw<MAX> {
+    type Rejection = Fault;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
+        let max = usize::try_from(MAX).unwrap_or(usize::MAX);
+        let read = to_bytes(request.into_body(), max).await;
+        read.map(Self).map_err(|_too_long_or_broken| {
+            let message = format!("The request body is larger than {MAX} bytes, or broke off");
+            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, 6008, message)
+        })
+    }
+}
+
 async fn bytes(body: Body) -> Result<axum::body::Bytes, Fault> {
     to_bytes(body, ADMIN_BODY_BYTES_MAX)
         .await

@@ -170,6 +170,7 @@ impl State {
                         name: name.clone(),
                         origin: origin.spec(),
                         mtls: Some(mtls),
+                        client: crate::client_settings::ClientSettings::default(),
                         certificate: None,
                     };
                     control.create_host(zone.id, new)?;

@@ -13,6 +13,16 @@ use crate::limits;
 
 /// The text of a file; `-` is standard input.
 pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
+    String::from_utf8(read_bytes(path)?).map_err(|_position| {
+        let name = path.display();
+        CliError::Failed(format!(
+            "{name} is not text; certificates, keys and requests must be in PEM"
+        ))
+    })
+}
+
+/// The bytes of a file; `-` is standard input.
+pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display();
     let failed = |why: std::io::Error| CliError::Failed(format!("{name} cannot be read: {why}"));
     let mut bytes = Vec::new();
@@ -34,11 +44,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
             "{name} is larger than {most} bytes; is it the right file?"
         )));
     }
-    String::from_utf8(bytes).map_err(|_position| {
-        CliError::Failed(format!(
-            "{name} is not text; certificates, keys and requests must be in PEM"
-        ))
-    })
+    Ok(bytes)
 }
 
 /// Writes a new file; one that is there already is kept and is an error.

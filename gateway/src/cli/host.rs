@@ -1,5 +1,6 @@
 //! `postern host`: SNI names with their origin, mTLS mode and server certificate.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -10,6 +11,7 @@ use super::files::read_text;
 use super::names::{OWN, ZoneRef, str_of, text};
 use super::table::{Table, list};
 use super::{CliError, Output, json_text};
+use crate::client_settings::{CertificateHeaders, OnRevoked};
 use crate::snapshot::MtlsMode;
 
 #[derive(Debug, Subcommand)]
@@ -73,6 +75,17 @@ pub(super) struct Settings {
     /// Whether clients are asked for a certificate: off, request (rules decide), require
     #[arg(long, value_name = "MODE")]
     mtls: Option<MtlsMode>,
+    /// What becomes of clients whose certificate is revoked, when none is required: rule (rules
+    /// decide) or close (the handshake is refused)
+    #[arg(long, value_name = "WHAT")]
+    revoked: Option<OnRevoked>,
+    /// Headers by which the origin is told of the certificate: verdict, sha256, der, client-cert,
+    /// client-cert-chain, transform, xfcc, several with commas, or none
+    #[arg(long, value_name = "GROUPS", value_parser = header_groups)]
+    certificate_headers: Option<HeaderGroups>,
+    /// Whether a blocked client is told what is wrong with its certificate
+    #[arg(long, value_name = "BOOL")]
+    tell_reason: Option<bool>,
     /// Server certificate chain in PEM, leaf first
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<PathBuf>,
@@ -82,6 +95,18 @@ pub(super) struct Settings {
     /// Make a server certificate from the development CA (`postern zone ca --development`)
     #[arg(long, conflicts_with = "cert")]
     development_cert: bool,
+}
+
+/// A set of them as one argument.
+#[derive(Debug, Clone)]
+struct HeaderGroups(BTreeSet<CertificateHeaders>);
+
+fn header_groups(text: &str) -> Result<HeaderGroups, String> {
+    if text == "none" {
+        return Ok(HeaderGroups(BTreeSet::new()));
+    }
+    let groups = text.split(',').map(|word| word.trim().parse());
+    groups.collect::<Result<_, _>>().map(HeaderGroups)
 }
 
 impl Settings {
@@ -111,6 +136,15 @@ impl Settings {
         }
         if let Some(mtls) = self.mtls {
             body.insert("mtls".into(), json!(mtls));
+        }
+        if let Some(revoked) = self.revoked {
+            body.insert("revoked".into(), json!(revoked));
+        }
+        if let Some(HeaderGroups(groups)) = &self.certificate_headers {
+            body.insert("certificate_headers".into(), json!(groups));
+        }
+        if let Some(tell) = self.tell_reason {
+            body.insert("tell_reason".into(), json!(tell));
         }
         Ok(body)
     }

@@ -7,6 +7,7 @@
 mod cert;
 mod check;
 mod client;
+mod crl;
 mod demo;
 mod echo;
 mod files;
@@ -94,6 +95,9 @@ enum Command {
     /// Client certificates of a zone's managed CA
     #[command(subcommand)]
     Cert(cert::Cert),
+    /// Revocation lists of uploaded CAs
+    #[command(subcommand)]
+    Crl(crl::Crl),
     /// Rules of a zone, in the order in which they are tried
     #[command(subcommand)]
     Rule(rule::Rule),
@@ -189,6 +193,7 @@ impl Command {
             Self::Zone(zone) => zone.run(&client()?, json),
             Self::Host(host) => host.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
+            Self::Crl(crl) => crl.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
             Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),

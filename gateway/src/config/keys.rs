@@ -514,6 +514,14 @@ pub static KEYS: &[Key] = &[
         limits::CHAIN_BYTES_CEILING,
         "Bytes of a client's certificate chain; a larger one ends the handshake."
     ),
+    duration!(
+        "trust.ticket_rotation",
+        ticket_rotation,
+        "12h",
+        limits::TICKET_ROTATION_MIN,
+        limits::TICKET_ROTATION_MAX,
+        "How often session tickets get a new key; the one before still opens tickets while they live."
+    ),
     switch!(
         "forward.x_forwarded",
         x_forwarded,

@@ -98,6 +98,8 @@ pub struct Tunables {
     pub origin_idle_max: usize,
     /// `trust.chain_bytes`
     pub chain_bytes_max: usize,
+    /// `trust.ticket_rotation`
+    pub ticket_rotation: Duration,
     /// `forward.x_forwarded`
     pub x_forwarded: bool,
     /// `forward.forwarded`

@@ -20,6 +20,7 @@ use crate::http::{OriginError, path};
 use crate::observe::Stage;
 use crate::rules::{Decision, Permit, RequestFacts, decide_on};
 use crate::snapshot::{Host, MtlsMode};
+use crate::tls::Reason;
 
 /// Why a request is answered by us.
 struct Refused {
@@ -139,7 +140,7 @@ fn find_host(
         let text = "this connection is not for that host; open a new one";
         Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
     };
-    let (judged, snapshot) = match connection.judgement() {
+    let (judged, snapshot) = match connection.judgement(account.time_msec() / 1000) {
         Ok(current) => current,
         Err(Outdated(judged)) => {
             connection.retired.set(true);
@@ -236,7 +237,13 @@ fn judge_request(
         Decision::Permit(permit) => Ok(permit),
         Decision::Block { rule_id, response } => {
             notes.rule = Some(rule_id.into());
-            Err(answer::block(response, &account.id.to_header()))
+            let reason = judged.facts.client.verdict.reason;
+            let tells = host.client.tell_reason && reason != Reason::Verified;
+            Err(answer::block(
+                response,
+                &account.id.to_header(),
+                tells.then(|| reason.as_str()),
+            ))
         }
     }
 }
@@ -256,7 +263,8 @@ fn prepare(
         client_address: &connection.client_address,
         host: &notes.authority,
         request_id: &id,
-        certificate: (host.site.mtls != MtlsMode::Off).then_some(&judged.facts.client),
+        certificate: (host.site.mtls != MtlsMode::Off)
+            .then_some((&*judged.facts.client, &host.client.certificate_headers)),
         x_forwarded: connection.tunables.x_forwarded,
         forwarded: connection.tunables.forwarded,
     };

@@ -67,8 +67,15 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
         }
         (Outcome::Stop(Stop::Closed), Some(end)) => {
             let idle = connection.tunables.idle_timeout;
-            drop(tunnel::relay(stream, parts.read_buf, end, idle).await);
-            Served::Stopped(Stop::Tunnel)
+            let mut relay = Box::pin(tunnel::relay(stream, parts.read_buf, end, idle));
+            let stop = std::future::poll_fn(|cx| {
+                connection.woken_by(cx.waker());
+                if connection.cut_due().is_some() {
+                    return Poll::Ready(Stop::CertificateLost);
+                }
+                relay.as_mut().poll(cx).map(|_| Stop::Tunnel)
+            });
+            Served::Stopped(stop.await)
         }
         (Outcome::Stop(stop), _) => {
             if connection.unread.get() {
@@ -128,6 +135,10 @@ pub(super) async fn wait_for_request(
         let mut alarm = pin!(tokio::time::sleep_until(due.into()));
         let mut drained = pin!(connection.worker.drain.begun());
         std::future::poll_fn(|cx| {
+            connection.woken_by(cx.waker());
+            if connection.cut_due().is_some() {
+                return Poll::Ready(Err(Stop::CertificateLost));
+            }
             if let Poll::Ready(readable) = stream.poll_readable(cx) {
                 return Poll::Ready(readable.map_err(|_broken| Stop::Broken));
             }
@@ -142,7 +153,10 @@ pub(super) async fn wait_for_request(
         connection.activity.first_received.set(Some(Instant::now()));
     } else {
         // A client that does not take its close_notify does without.
-        drop(tokio::time::timeout(connection.tunables.header_timeout, stream.close()).await);
+        let patience = connection.tunables.header_timeout;
+        let due = Instant::now() + patience;
+        let due = connection.cut_due().map_or(due, |cut| cut.min(due));
+        drop(tokio::time::timeout_at(due.into(), stream.close()).await);
     }
     waited
 }
@@ -163,11 +177,15 @@ where
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
     std::future::poll_fn(|cx| {
+        connection.woken_by(cx.waker());
         loop {
             if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
                 return Poll::Ready(Outcome::Stop(stop_of(outcome, retiring)));
             }
-            let wanted = if connection.worker.drain.has_begun() {
+            let cut = connection.cut_due();
+            let wanted = if cut.is_some() {
+                Some(Stop::CertificateLost)
+            } else if connection.worker.drain.has_begun() {
                 Some(Stop::Drained)
             } else {
                 connection.retired.get().then_some(Stop::Closed)
@@ -177,8 +195,19 @@ where
                 retire(Pin::new(&mut *hyper));
                 continue;
             }
+            if let Some(due) = cut.filter(|due| alarm.deadline() > (*due).into()) {
+                retiring = Some(Stop::CertificateLost);
+                alarm.as_mut().reset(due.into());
+            }
             while alarm.as_mut().poll(cx).is_ready() {
                 let now = Instant::now();
+                if let Some(due) = cut {
+                    if due <= now {
+                        return Poll::Ready(Outcome::Stop(Stop::CertificateLost));
+                    }
+                    alarm.as_mut().reset(due.into());
+                    continue;
+                }
                 if !http2 && retiring.is_none() && connection.is_quiet(now) {
                     return Poll::Ready(Outcome::Idle);
                 }

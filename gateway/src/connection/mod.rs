@@ -1,9 +1,11 @@
 //! One connection, top to bottom: handshake, requests, one [`Stop`].
 //!
 //! [`serve`] reads like the life of a connection in the crate's documentation. `answer` is the
-//! life of one request in it, `exchange` its account, `http` drives hyper and watches the clocks.
+//! life of one request in it, `exchange` its account, `http` drives hyper and watches the clocks,
+//! `clients` ends the connections of certificates that are no longer good.
 
 mod answer;
+mod clients;
 mod exchange;
 mod http;
 mod stop;
@@ -12,11 +14,15 @@ use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::http::HeaderValue;
 use boring::x509::X509;
 
+pub use clients::Clients;
+pub(crate) use clients::watch;
+use clients::{Cut, Fingerprint};
 use http::Served;
 pub use stop::Stop;
 
@@ -24,11 +30,14 @@ use crate::config::Tunables;
 use crate::http::answer::PLAIN_HTTP;
 use crate::http::tunnel::OriginEnd;
 use crate::io::{Activity, TlsStream};
-use crate::observe::{HandshakeRecord, HandshakeResult, Stage, Steered};
+use crate::observe::{
+    CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
+};
 use crate::rules::{ConnectionFacts, ConnectionState};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 use crate::tls::{
-    AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Refusal, judge,
+    AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Reason, Refusal,
+    judge_again,
 };
 use crate::worker::{Arrival, Worker};
 
@@ -53,6 +62,7 @@ pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
         established,
         &stream,
     );
+    connection.enter_index();
     loop {
         if let Err(stop) = http::wait_for_request(&connection, &mut stream).await {
             return stop;
@@ -160,6 +170,12 @@ struct Connection {
     client_address: HeaderValue,
     /// No further request is wanted on it.
     retired: Cell<bool>,
+    /// Its place in the worker's index of good certificates.
+    entered: Cell<Option<(Fingerprint, usize)>>,
+    /// Its certificate is no longer good.
+    cut: RefCell<Option<Cut>>,
+    /// Wakes whoever drives it.
+    waker: RefCell<Option<Waker>>,
     /// A request's body was left unread: closing at once would cost the client its answer.
     unread: Cell<bool>,
     tunnel: RefCell<Option<OriginEnd>>,
@@ -171,6 +187,7 @@ struct Connection {
 struct Judged {
     generation: u64,
     trust_epoch: u64,
+    judgement: Judgement,
     host: Arc<Host>,
     facts: ConnectionFacts,
 }
@@ -190,6 +207,7 @@ impl Connection {
         let judged = Rc::new(Judged {
             generation: established.snapshot.generation,
             trust_epoch: established.snapshot.trust_epoch,
+            judgement: established.judgement,
             host: established.host,
             facts: ConnectionFacts {
                 source,
@@ -218,6 +236,9 @@ impl Connection {
             client_address: HeaderValue::from_str(&source.ip().to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
             retired: Cell::new(false),
+            entered: Cell::default(),
+            cut: RefCell::default(),
+            waker: RefCell::default(),
             unread: Cell::new(false),
             tunnel: RefCell::new(None),
             rules: ConnectionState::default(),
@@ -226,10 +247,14 @@ impl Connection {
 
     /// The judgement by the current snapshot. When nothing changed, which is nearly always, this
     /// is one comparison.
-    fn judgement(&self) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
+    fn judgement(
+        &self,
+        now_sec: i64,
+    ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
         let snapshot = self.worker.shared.published.swap().load();
         let judged = self.judged.borrow().clone();
-        if judged.generation == snapshot.generation {
+        let holds = now_sec <= judged.judgement.good_until_sec;
+        if judged.generation == snapshot.generation && holds {
             return Ok((judged, snapshot));
         }
         let host = match &*judged.facts.sni {
@@ -242,31 +267,85 @@ impl Connection {
         }
         let same_policy = host.site.policy == judged.host.site.policy;
         let mut facts = judged.facts.clone();
-        if !same_policy || judged.trust_epoch != snapshot.trust_epoch {
-            facts.client = Arc::new(self.judge_again(&host));
+        let mut judgement = judged.judgement.clone();
+        if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
+            judgement = judge_again(&judgement, &self.chain, &host.trust, now_sec);
+            if host.site.mtls == MtlsMode::Off {
+                facts.client = Arc::new(ClientAuth::none());
+            } else if judgement.verdict != facts.client.verdict
+                || judgement
+                    .anchor()
+                    .is_some_and(|id| **id != *facts.client.ca_id)
+            {
+                facts.client = Arc::new(ClientAuth::read(&self.chain, &judgement));
+            }
         }
         let judged = Rc::new(Judged {
             generation: snapshot.generation,
             trust_epoch: snapshot.trust_epoch,
+            judgement,
             host,
             facts,
         });
         // A host that now requires what this client was never asked for, or no longer has, is
         // spoken to on a new connection only.
-        let is_good = judged.facts.client.verdict.is_good();
-        if judged.host.site.mtls == MtlsMode::Require && !is_good {
+        if judged.host.refuses(&judged.facts.client.verdict) {
             return Err(Outdated(Some(judged)));
         }
         self.judged.replace(judged.clone());
         Ok((judged, snapshot))
     }
 
-    fn judge_again(&self, host: &Host) -> ClientAuth {
-        let judgement: Judgement = judge(&self.chain, &host.trust, now_sec());
-        if host.site.mtls == MtlsMode::Off {
-            return ClientAuth::none();
+    /// What is wrong by now with a certificate that was good once; otherwise the last second at
+    /// which nothing is.
+    fn lost(&self) -> Result<i64, Reason> {
+        match self.judgement(now_sec()) {
+            Ok((judged, _)) if judged.host.site.mtls == MtlsMode::Off => Ok(i64::MAX),
+            Ok((judged, _)) if judged.facts.client.verdict.is_good() => {
+                Ok(judged.judgement.good_until_sec)
+            }
+            Ok((judged, _)) => Err(judged.facts.client.verdict.reason),
+            Err(Outdated(Some(judged))) => {
+                let reason = judged.facts.client.verdict.reason;
+                self.judged.replace(judged);
+                Err(reason)
+            }
+            // Its next request is told to go elsewhere; of its certificate nothing is known.
+            Err(Outdated(None)) => Ok(i64::MAX),
         }
-        ClientAuth::read(&self.chain, &judgement)
+    }
+
+    /// From now on the connection is closed when its certificate is no longer good.
+    fn enter_index(self: &Rc<Self>) {
+        let judged = self.judged.borrow().clone();
+        let judgement = &judged.judgement;
+        let leaf = judgement.leaf().filter(|_| judgement.verdict.is_good());
+        let Some(leaf) = leaf.filter(|_| judged.host.site.mtls != MtlsMode::Off) else {
+            if judgement.verdict.presented && !judgement.verdict.is_good() {
+                let reason = judgement.verdict.reason;
+                record_certificate(&self.worker, &judged, CertificateEvent::Presented, reason);
+            }
+            return;
+        };
+        let clients = &self.worker.clients;
+        clients.enter(self, *leaf, judgement.good_until_sec);
+        // Trust may have moved between the handshake and now, when nobody looked at us.
+        if self.worker.shared.published.swap().load().trust_epoch != judged.trust_epoch {
+            self.look_at_once();
+        }
+    }
+
+    /// Remembers who drives the connection, to be woken when its certificate is no longer good.
+    fn woken_by(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+
+    /// When the connection has to be over, if it was cut.
+    fn cut_due(&self) -> Option<Instant> {
+        self.cut.borrow().as_ref().map(|cut| cut.due)
     }
 
     fn request_begins(&self) {
@@ -351,6 +430,19 @@ pub(crate) fn never_began(worker: &Worker, client: SocketAddr, arrival: &Arrival
         stop,
     );
     stop
+}
+
+/// Writes down that a client certificate is not, or no longer, good.
+fn record_certificate(worker: &Worker, judged: &Judged, event: CertificateEvent, reason: Reason) {
+    worker.shared.access_log.certificate(&CertificateRecord {
+        time: SystemTime::now(),
+        client: judged.facts.source,
+        host: judged.host.name.as_str(),
+        sni: &judged.facts.sni,
+        client_auth: &judged.facts.client,
+        event,
+        reason: reason.as_str(),
+    });
 }
 
 fn record_refusal(

@@ -23,6 +23,8 @@ pub enum Stop {
     Broken,
     /// The gateway is stopping.
     Drained,
+    /// The client's certificate is no longer good: revoked, expired, or its CA removed.
+    CertificateLost,
     /// It became a tunnel, and the tunnel ended.
     Tunnel,
     /// `limit.connections` was reached.
@@ -43,6 +45,7 @@ impl Stop {
             Self::BadHttp => "bad_http",
             Self::Broken => "broken",
             Self::Drained => "drained",
+            Self::CertificateLost => "certificate_lost",
             Self::Tunnel => "tunnel",
             Self::TooMany => "too_many_connections",
         }

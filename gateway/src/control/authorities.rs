@@ -137,6 +137,7 @@ pub(super) fn make_managed(
         not_after: x509::Details::of(&certificate)?.not_after,
         certificate: x509::to_pem(&certificate)?,
         created_on: draft.now,
+        crl: super::CrlSettings::default(),
         kind: AuthorityKind::Managed { zone, key },
     };
     draft.put_authority(authority.clone());
@@ -181,6 +182,7 @@ impl Control {
                 certificate: text,
                 created_on: draft.now,
                 not_after,
+                crl: super::CrlSettings::default(),
                 kind: AuthorityKind::Uploaded,
             };
             draft.put_authority(authority.clone());

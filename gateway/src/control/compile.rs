@@ -18,8 +18,10 @@ use super::id::{Id, Uuid};
 use super::lists;
 use super::lookup::Lookup;
 use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
+use super::revocation_lists;
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError};
+use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
 use crate::rules::{ListError, Lists, Program, Rule, RuleError};
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
@@ -81,6 +83,7 @@ struct SiteKey {
     certificate: Uuid,
     version: u64,
     mtls: MtlsMode,
+    revoked: OnRevoked,
     authorities: Vec<Uuid>,
 }
 
@@ -146,6 +149,7 @@ pub(crate) fn compile(
             certificate: certificate.id,
             version: certificate.version,
             mtls: record.mtls,
+            revoked: record.client.revoked,
             authorities,
         };
         let site = match last.sites.get(&record.name) {
@@ -163,6 +167,7 @@ pub(crate) fn compile(
                     chain_pem: certificate.chain.as_bytes(),
                     key_pem: server_key.reveal(),
                     mtls: record.mtls,
+                    revoked: record.client.revoked,
                     trust: &trust,
                 })?)
             }
@@ -190,6 +195,7 @@ pub(crate) fn compile(
             zone_id: record.zone.to_string().into(),
             site,
             trust,
+            client: record.client.clone(),
             rules,
             origin,
         });
@@ -205,7 +211,11 @@ fn anchors(model: &Model, lookup: &Lookup<'_>, host: &HostRecord) -> TrustKey {
         MtlsMode::Off => lookup.managed(host.zone).to_vec(),
         MtlsMode::Request | MtlsMode::Require => lookup.believed(host),
     };
-    let revision = |id| model.revoked.get(id).map_or(0, |revoked| revoked.revision);
+    let revision = |id| {
+        let revoked = model.revoked.get(id).map_or(0, |revoked| revoked.revision);
+        let crls = model.crls.get(id).map_or(0, |crls| crls.revision);
+        revoked.max(crls)
+    };
     believed
         .iter()
         .map(|ca| (ca.id, revision(&ca.id)))
@@ -243,11 +253,13 @@ fn trust(
             .get(id)
             .map(|r| r.serials.clone())
             .unwrap_or_default();
+        let lists = revocation_lists::compiled(model, *id);
         for certificate in bundle {
             set.push(Anchor {
                 id: id.to_string().into(),
                 der: certificate.to_der().map_err(|_not_der| unreadable())?,
                 revoked: revoked.clone(),
+                lists: lists.clone(),
             });
         }
     }

@@ -215,6 +215,7 @@ impl<'c> Draft<'c> {
         if let Some(authority) = Arc::make_mut(&mut self.model.authorities).remove(&id) {
             self.note(Noun::Authority, id, Some(&*authority), None);
         }
+        self.remove_crls(id)?;
         self.remove_all(Table::Revoked, id.as_bytes())?;
         Arc::make_mut(&mut self.model.revoked).remove(&id);
         Ok(())

@@ -13,6 +13,7 @@ use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
 use super::model::{AuthoritySet, HostRecord, Model, OriginSpec, Zone};
+use crate::client_settings::{ClientPatch, ClientSettings};
 use crate::hostname::HostName;
 use crate::limits::{ASSOCIATIONS_MAX, HOSTS_MAX};
 use crate::snapshot::MtlsMode;
@@ -27,6 +28,8 @@ pub struct NewHost {
     /// Whether it asks for client certificates; `None` asks when CAs are already associated with
     /// the name.
     pub mtls: Option<MtlsMode>,
+    /// What it does with client certificates besides asking for them.
+    pub client: ClientSettings,
     /// The server certificate it must use; `None` takes the newest that covers it.
     pub certificate: Option<Uuid>,
 }
@@ -38,6 +41,8 @@ pub struct HostPatch {
     pub origin: Option<OriginSpec>,
     /// Whether it asks for client certificates.
     pub mtls: Option<MtlsMode>,
+    /// What it does with client certificates besides asking for them.
+    pub client: ClientPatch,
     /// The server certificate it must use; `Some(None)` goes back to the newest that covers it.
     pub certificate: Option<Option<Uuid>>,
 }
@@ -163,6 +168,7 @@ impl Control {
                 zone,
                 origin: new.origin,
                 mtls,
+                client: new.client,
                 certificate: new.certificate,
                 created_on: draft.now,
                 modified_on: draft.now,
@@ -199,6 +205,11 @@ impl Control {
                 }
                 host.mtls = mtls;
             }
+            let client = patch.client.apply(&host.client);
+            if host.client.revoked != client.revoked {
+                draft.trust_moves();
+            }
+            host.client = client;
             host.modified_on = draft.now;
             check(&draft.model, &host)?;
             draft.put_host(host.clone());

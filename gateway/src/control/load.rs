@@ -20,6 +20,7 @@ use super::model::{
     Zone,
 };
 use super::moment::Moment;
+use super::revocation_lists::{self, CrlRecord};
 use super::seal::{Seal, SealError, Sealed};
 use super::store::{Store, StoreError, Table, Write};
 use super::tokens::Token;
@@ -221,6 +222,7 @@ pub(super) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
     model.lists_revision = model.revision;
     model.rulesets = Arc::new(rulesets(store)?);
     model.revoked = Arc::new(revoked(store, model.revision)?);
+    model.crls = Arc::new(crls(store, &model)?);
     let index = Index::load(store)?;
     Ok((model, index))
 }
@@ -322,6 +324,24 @@ pub(super) fn version(
         })
         .collect::<Result<_, _>>()?;
     Ok((record, rules))
+}
+
+fn crls(store: &dyn Store, model: &Model) -> Result<BTreeMap<Uuid, CrlRecord>, StoreError> {
+    let mut found: BTreeMap<Uuid, CrlRecord> = BTreeMap::new();
+    let table = Table::Crls;
+    store.scan(table, b"", &mut |key, der| {
+        let (id, place) = part(table, key)?;
+        let id = Uuid::from_bytes(id);
+        let authority = model.authorities.get(&id);
+        let authority = authority.ok_or_else(|| corrupt(table, key, "its CA is missing"))?;
+        let crl = revocation_lists::read(authority, der);
+        let crl = crl.map_err(|why| corrupt(table, key, why))?;
+        let record = found.entry(id).or_default();
+        record.revision = model.revision;
+        record.lists.insert(place.into(), Arc::new(crl));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn revoked(store: &dyn Store, revision: u64) -> Result<BTreeMap<Uuid, Revoked>, StoreError> {

@@ -28,6 +28,7 @@ mod lookup;
 mod model;
 mod moment;
 mod mtls_rule;
+mod revocation_lists;
 mod ruleset_versions;
 mod rulesets;
 mod seal;
@@ -63,6 +64,7 @@ pub use self::model::{
 };
 pub use self::moment::Moment;
 pub use self::mtls_rule::MtlsRule;
+pub use self::revocation_lists::{CrlFiles, CrlPatch, CrlRecord, CrlSettings, CrlStatus};
 pub use self::ruleset_versions::VersionNote;
 pub use self::rulesets::{NewRule, Position, RulePatch};
 pub use self::seal::{Seal, SealError, Secret};

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::id::{Id, Uuid};
 use super::lists::ListRecord;
 use super::moment::Moment;
+use super::revocation_lists::{CrlRecord, CrlSettings};
 use super::seal::Sealed;
 use super::tokens::Token;
+use crate::client_settings::ClientSettings;
 use crate::hostname::HostName;
 use crate::snapshot::{MtlsMode, OriginProtocol};
 
@@ -103,6 +105,9 @@ pub struct HostRecord {
     pub origin: OriginSpec,
     /// Whether it asks for client certificates.
     pub mtls: MtlsMode,
+    /// What it does with client certificates besides asking for them.
+    #[serde(flatten)]
+    pub client: ClientSettings,
     /// The server certificate that it must use; `None` takes the newest of the zone that covers it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Uuid>,
@@ -132,6 +137,10 @@ pub enum AuthorityKind {
     },
 }
 
+fn is_default(settings: &CrlSettings) -> bool {
+    *settings == CrlSettings::default()
+}
+
 /// A CA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
@@ -145,6 +154,9 @@ pub struct Authority {
     pub created_on: Moment,
     /// The last second of its life, since the epoch.
     pub not_after: i64,
+    /// What is asked of its revocation lists.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub crl: CrlSettings,
     /// What it is for.
     #[serde(flatten)]
     pub kind: AuthorityKind,
@@ -334,6 +346,8 @@ pub struct Model {
     pub lists_revision: u64,
     /// By CA.
     pub revoked: Arc<BTreeMap<Uuid, Revoked>>,
+    /// Revocation lists, by CA.
+    pub crls: Arc<BTreeMap<Uuid, CrlRecord>>,
 }
 
 impl Model {
@@ -352,6 +366,7 @@ impl Model {
             lists: Arc::default(),
             lists_revision: 0,
             revoked: Arc::default(),
+            crls: Arc::default(),
         }
     }
 

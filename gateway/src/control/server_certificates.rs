@@ -226,6 +226,7 @@ impl Control {
                 not_after: x509::Details::of(&certificate)?.not_after,
                 certificate: x509::to_pem(&certificate)?,
                 created_on: draft.now,
+                crl: super::CrlSettings::default(),
                 kind: AuthorityKind::Development { key },
             };
             draft.put_authority(authority.clone());

@@ -33,16 +33,33 @@ pub fn text(status: StatusCode, text: &str, request_id: &HeaderValue) -> Respons
     )
 }
 
-/// The answer of a rule that blocks.
+/// The answer of a rule that blocks. With `reason`, plain text ends in what is wrong with the
+/// client's certificate; what a rule answers in another type is the rule's own business.
 #[must_use]
-pub fn block(response: &BlockResponse, request_id: &HeaderValue) -> Response<ResponseBody> {
+pub fn block(
+    response: &BlockResponse,
+    request_id: &HeaderValue,
+    reason: Option<&'static str>,
+) -> Response<ResponseBody> {
     let status = StatusCode::from_u16(response.status).unwrap_or(StatusCode::FORBIDDEN);
     let content_type = HeaderValue::from_str(&response.content_type)
         .unwrap_or(HeaderValue::from_static("text/plain"));
+    let said = reason.map(|reason| format!("client certificate: {reason}\n"));
     if response.content.is_empty() {
-        return text(status, "forbidden by a rule", request_id);
+        let said = said.unwrap_or_default();
+        let said = said.trim_end();
+        let separator = if said.is_empty() { "" } else { "\n" };
+        let words = format!("forbidden by a rule{separator}{said}");
+        return text(status, &words, request_id);
     }
-    let content = Bytes::copy_from_slice(response.content.as_bytes());
+    let mut content = String::from(&*response.content);
+    if let Some(said) = said.filter(|_| &*response.content_type == "text/plain") {
+        if !content.ends_with('\n') {
+            content.push('\n');
+        }
+        content.push_str(&said);
+    }
+    let content = Bytes::from(content);
     build(status, content_type, content, request_id)
 }
 

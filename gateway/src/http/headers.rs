@@ -5,6 +5,7 @@
 //! client must not say, and only then is anything set, so that a client can neither smuggle a
 //! header in nor have one of ours taken out (CVE-2025-64484, CVE-2025-48865). Does no I/O.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use http::header::{
@@ -12,6 +13,8 @@ use http::header::{
     HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
+use super::certificate;
+use crate::client_settings::CertificateHeaders;
 use crate::tls::ClientAuth;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -22,11 +25,6 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-const CF_CLIENT_CERT_SHA256: HeaderName = HeaderName::from_static("cf-client-cert-sha256");
-const CF_CERT_PRESENTED: HeaderName = HeaderName::from_static("cf-cert-presented");
-const CF_CERT_VERIFIED: HeaderName = HeaderName::from_static("cf-cert-verified");
-const CF_CERT_REVOKED: HeaderName = HeaderName::from_static("cf-cert-revoked");
 
 /// What the origin is told about a request.
 #[derive(Debug)]
@@ -39,8 +37,8 @@ pub struct Told<'a> {
     pub host: &'a str,
     /// The request id.
     pub request_id: &'a HeaderValue,
-    /// The client's certificate, on hosts that ask for one.
-    pub certificate: Option<&'a ClientAuth>,
+    /// The client's certificate, on hosts that ask for one, and what is told of it.
+    pub certificate: Option<(&'a ClientAuth, &'a BTreeSet<CertificateHeaders>)>,
     /// Set `X-Forwarded-For`, `-Host`, `-Proto`.
     pub x_forwarded: bool,
     /// Set `Forwarded` (RFC 7239).
@@ -154,8 +152,8 @@ pub fn for_origin(headers: &mut HeaderMap, told: &Told<'_>, via: &'static str) {
     if told.forwarded {
         insert(headers, FORWARDED, &forwarded(told));
     }
-    if let Some(client) = told.certificate {
-        tell_certificate(headers, client);
+    if let Some((client, groups)) = told.certificate {
+        certificate::tell(headers, client, groups);
     }
 }
 
@@ -178,20 +176,6 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         X_FORWARDED_FOR,
     ] {
         trailers.remove(name);
-    }
-}
-
-fn tell_certificate(headers: &mut HeaderMap, client: &ClientAuth) {
-    let truth = |value| HeaderValue::from_static(if value { "true" } else { "false" });
-    headers.insert(CF_CERT_PRESENTED, truth(client.verdict.presented));
-    headers.insert(CF_CERT_VERIFIED, truth(client.verdict.verified));
-    headers.insert(CF_CERT_REVOKED, truth(client.verdict.revoked));
-    // An origin that reads only these must never see a certificate that is not to be believed.
-    if client.verdict.verified && !client.verdict.revoked {
-        insert(headers, CF_CLIENT_CERT_SHA256, &client.fingerprint_sha256);
-        if !client.rfc9440.is_empty() {
-            insert(headers, CLIENT_CERT, &client.rfc9440);
-        }
     }
 }
 
@@ -222,7 +206,7 @@ fn forwarded(told: &Told<'_>) -> String {
 
 /// The texts given here come from our own parsers and are visible ASCII; one that is not would be
 /// left out rather than sent broken.
-fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
     }
@@ -343,46 +327,5 @@ mod tests {
             headers.get_all(COOKIE).iter().collect::<Vec<_>>(),
             ["a=1; b=2"]
         );
-    }
-
-    #[test]
-    fn an_unverified_certificate_is_not_forwarded() {
-        let id = HeaderValue::from_static("id1");
-        let mut client = ClientAuth::none();
-        client.verdict.presented = true;
-        client.fingerprint_sha256 = "ab".into();
-        client.rfc9440 = ":AA==:".into();
-        let mut headers = HeaderMap::new();
-        for_origin(
-            &mut headers,
-            &Told {
-                certificate: Some(&client),
-                ..told(&id)
-            },
-            "2 postern",
-        );
-        assert_eq!(headers[CF_CERT_PRESENTED], "true");
-        assert_eq!(headers[CF_CERT_VERIFIED], "false");
-        assert!(!headers.contains_key(CLIENT_CERT) && !headers.contains_key(CF_CLIENT_CERT_SHA256));
-        client.verdict.verified = true;
-        for_origin(
-            &mut headers,
-            &Told {
-                certificate: Some(&client),
-                ..told(&id)
-            },
-            "2 postern",
-        );
-        assert_eq!(headers[CLIENT_CERT], ":AA==:");
-        client.verdict.revoked = true;
-        for_origin(
-            &mut headers,
-            &Told {
-                certificate: Some(&client),
-                ..told(&id)
-            },
-            "2 postern",
-        );
-        assert!(!headers.contains_key(CLIENT_CERT) && !headers.contains_key(CF_CLIENT_CERT_SHA256));
     }
 }

@@ -18,6 +18,7 @@
 pub mod answer;
 pub mod authority;
 pub mod body;
+mod certificate;
 mod connect;
 pub mod forward;
 pub mod headers;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
 
-use super::record::{HandshakeRecord, RequestRecord};
+use super::record::{CertificateRecord, HandshakeRecord, RequestRecord};
 use crate::config::AccessLogTarget;
 use crate::limits;
 
@@ -126,6 +126,11 @@ impl AccessLog {
 
     /// Writes one failed handshake. Never waits.
     pub fn handshake_failed(&self, record: &HandshakeRecord<'_>) {
+        self.line(|out| record.write(out));
+    }
+
+    /// Writes one client certificate that is no good. Never waits.
+    pub fn certificate(&self, record: &CertificateRecord<'_>) {
         self.line(|out| record.write(out));
     }
 

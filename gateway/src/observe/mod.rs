@@ -19,7 +19,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use access_log::{AccessLog, AccessLogError};
-pub use record::{HandshakeRecord, RequestRecord, RuleHit};
+pub use record::{CertificateEvent, CertificateRecord, HandshakeRecord, RequestRecord, RuleHit};
 pub use stats::{HostSlot, WorkerStats};
 pub use steering::{HostLoad, Steered, SteeredHost, SteeringStatus, reasons};
 
@@ -40,13 +40,16 @@ pub enum Stage {
     OriginConnect,
     /// From the request sent to the head of the origin's response.
     OriginFirstByte,
+    /// From the change of trust, or the end of a certificate, to the end of a live connection that
+    /// rested on it.
+    CertificateLost,
     /// From the complete head of a request to the last byte of its response.
     Total,
 }
 
 impl Stage {
     /// All stages, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::AcceptWait,
         Self::ClientHello,
         Self::HandshakeFull,
@@ -54,6 +57,7 @@ impl Stage {
         Self::Rules,
         Self::OriginConnect,
         Self::OriginFirstByte,
+        Self::CertificateLost,
         Self::Total,
     ];
 
@@ -68,6 +72,7 @@ impl Stage {
             Self::Rules => "rules",
             Self::OriginConnect => "origin_connect",
             Self::OriginFirstByte => "origin_first_byte",
+            Self::CertificateLost => "certificate_lost",
             Self::Total => "total",
         }
     }

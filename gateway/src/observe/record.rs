@@ -26,6 +26,11 @@
 //! | `error` | why the gateway could not do it: the reason of a 400, 421, 431, 502, 504 |
 //! | `detail` | what a library or the kernel said about it |
 //!
+//! A client certificate that is not, or no longer, good on a connection that was established
+//! (`"kind":"certificate"`): `time`, `client`, `host`, `tls`, `client_cert` as above, `event`
+//! (`presented` when it came with the handshake of a host that leaves it to rules, `closed` when a
+//! live connection was closed because of it) and `reason`.
+//!
 //! A failed handshake (`"kind":"handshake"`): `time`, `client`, `host`, `tls`, `client_cert` as
 //! above, `worker`, `steered`, `reason` (the connection's stop), `detail` (what BoringSSL said), `seconds.total`.
 
@@ -126,6 +131,59 @@ pub struct HandshakeRecord<'a> {
     pub detail: &'a str,
     /// From the accepted connection to the end.
     pub elapsed: Duration,
+}
+
+/// When a client certificate was found to be no good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CertificateEvent {
+    /// In the handshake, on a host that leaves the rest to rules.
+    Presented,
+    /// On a live connection, which is closed.
+    Closed,
+}
+
+/// One client certificate that is not, or no longer, good.
+#[derive(Debug, Clone, Copy)]
+pub struct CertificateRecord<'a> {
+    /// When it was found.
+    pub time: SystemTime,
+    /// Who showed it.
+    pub client: SocketAddr,
+    /// The configured host.
+    pub host: &'a str,
+    /// As sent.
+    pub sni: &'a str,
+    /// What it says.
+    pub client_auth: &'a ClientAuth,
+    /// How it came to light.
+    pub event: CertificateEvent,
+    /// What is wrong with it.
+    pub reason: &'a str,
+}
+
+impl CertificateRecord<'_> {
+    /// Writes the line, its end included.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut line = Object::open(out);
+        line.time("time", self.time);
+        line.text("kind", "certificate");
+        line.address("client", self.client);
+        line.text("host", self.host);
+        let mut tls = line.object("tls");
+        tls.text_if("sni", self.sni);
+        tls.close();
+        client_cert(&mut line, self.client_auth);
+        line.text(
+            "event",
+            match self.event {
+                CertificateEvent::Presented => "presented",
+                CertificateEvent::Closed => "closed",
+            },
+        );
+        line.text("reason", self.reason);
+        line.close();
+        out.push(b'\n');
+    }
 }
 
 impl RequestRecord<'_> {

@@ -6,7 +6,7 @@
 //! BoringSSL server never verifies a client again on resumption. So the chain is judged after
 //! every handshake, resumed ones too ([`Acceptor::establish`]). Does no I/O and reads no clock.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
@@ -20,15 +20,19 @@ use foreign_types::ForeignTypeRef;
 use super::identity::ClientAuth;
 use super::session::Session;
 use super::site::server_context;
+use super::ticket::TicketKeys;
 use super::verdict::Reason;
 use super::verify::{Judgement, judge};
 use crate::hostname::NAME_BYTES_MAX;
+use crate::limits::TICKET_LIFETIME;
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 
 /// Where all server connections start. One for all workers, so that a ticket from one is good at
-/// every other; BoringSSL makes its ticket keys, rotates them, and never writes them anywhere.
+/// every other. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
+/// BoringSSL's default (RFC 8446 §8: what arrives in it may be a replay).
 pub struct Acceptor {
     context: SslContext,
+    tickets: Arc<TicketKeys>,
     state: Index<Ssl, State>,
 }
 
@@ -41,6 +45,16 @@ pub struct AcceptSettings {
     pub chain_bytes_max: usize,
 }
 
+/// Where a connection's [`State`] is kept: one place for the whole process, because BoringSSL's
+/// question for ticket keys comes without an [`Acceptor`].
+static STATE: OnceLock<Index<Ssl, State>> = OnceLock::new();
+
+/// The keys of a server connection's tickets.
+pub(super) fn ticket_keys(ssl: &SslRef) -> Option<&TicketKeys> {
+    let state = ssl.ex_data(*STATE.get()?)?;
+    Some(&state.tickets)
+}
+
 /// What travels with a connection through BoringSSL's callbacks.
 struct State {
     snapshot: Arc<Snapshot>,
@@ -50,6 +64,7 @@ struct State {
     host: Option<Arc<Host>>,
     hello: Vec<u8>,
     judgement: Option<Judgement>,
+    tickets: Arc<TicketKeys>,
 }
 
 /// Why a handshake did not succeed, as far as it got.
@@ -114,6 +129,8 @@ pub struct Established {
     /// The client's chain, leaf first; empty without a certificate.
     pub chain: Vec<X509>,
     /// What the judge found of it.
+    pub judgement: Judgement,
+    /// The same for rules, logs and origins.
     pub client: ClientAuth,
     /// From a ticket.
     pub resumed: bool,
@@ -133,8 +150,17 @@ impl Acceptor {
     /// # Errors
     /// BoringSSL would not take the settings.
     pub fn new() -> Result<Self, ErrorStack> {
-        let state = Ssl::new_ex_index()?;
+        let state = match STATE.get() {
+            Some(state) => *state,
+            // Of two that are made at once one is used and the other never again.
+            None => {
+                let made = Ssl::new_ex_index()?;
+                *STATE.get_or_init(|| made)
+            }
+        };
         let mut builder = server_context()?;
+        let tickets = Arc::new(TicketKeys::new()?);
+        super::ticket::install(&mut builder);
         builder.set_select_certificate_callback(move |hello| {
             choose_host(hello, state);
             // An unknown name is refused one step later, where BoringSSL lets us say which alert.
@@ -156,8 +182,15 @@ impl Acceptor {
         });
         Ok(Self {
             context: builder.build(),
+            tickets,
             state,
         })
+    }
+
+    /// The keys of session tickets, for whoever rotates them.
+    #[must_use]
+    pub fn tickets(&self) -> &TicketKeys {
+        &self.tickets
     }
 
     /// A connection at its first byte.
@@ -180,6 +213,7 @@ impl Acceptor {
                 host: None,
                 hello: Vec::new(),
                 judgement: None,
+                tickets: self.tickets.clone(),
             },
         );
         Session::accept(ssl)
@@ -203,6 +237,7 @@ impl Acceptor {
         let judgement = match state.judgement.take() {
             Some(judgement) => judgement,
             None if host.site.mtls == MtlsMode::Off => Judgement::NONE,
+            // Resumed: BoringSSL has not asked us.
             None => judge(&chain, &host.trust, state.now_sec),
         };
         let chain = if host.site.mtls == MtlsMode::Off {
@@ -210,7 +245,7 @@ impl Acceptor {
         } else {
             chain
         };
-        if host.site.mtls == MtlsMode::Require && !judgement.verdict.is_good() {
+        if host.refuses(&judgement.verdict) {
             let reason = judgement.verdict.reason;
             state.judgement = Some(judgement);
             session.send_alert(alert_of(reason).1);
@@ -225,6 +260,7 @@ impl Acceptor {
             snapshot,
             sni,
             chain,
+            judgement,
             client,
             resumed,
             http2: ssl.selected_alpn_protocol() == Some(b"h2"),
@@ -252,7 +288,8 @@ impl Acceptor {
         let said_hello = state.host.is_some() || session.ssl().client_random(&mut [0; 1]) == 0;
         if let Some(judgement) = &state.judgement {
             error.client = Some(ClientAuth::read(&chain_of(session.ssl()), judgement));
-            if !judgement.verdict.is_good() {
+            let refuses = |host: &Arc<Host>| host.refuses(&judgement.verdict);
+            if state.host.as_ref().is_some_and(refuses) {
                 error.refusal = Refusal::ClientCertificate(judgement.verdict.reason);
             }
         } else if state.host.is_none() && state.sni.is_some() {
@@ -306,32 +343,61 @@ fn host_takes_over(
     index: Index<Ssl, State>,
 ) -> Result<(), ErrorStack> {
     ssl.set_ssl_context(host.site.context())?;
-    match host.site.mtls {
-        MtlsMode::Off => ssl.set_verify(SslVerifyMode::NONE),
-        // Whatever was sent is judged once the handshake is over; rules decide.
-        MtlsMode::Request => {
-            ssl.set_custom_verify_callback(SslVerifyMode::PEER, |_| Ok(()));
+    let mode = match host.site.mtls {
+        MtlsMode::Off => {
+            ssl.set_verify(SslVerifyMode::NONE);
+            return Ok(());
         }
-        MtlsMode::Require => {
-            let mode = SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT;
-            let trust = host.trust.clone();
-            ssl.set_custom_verify_callback(mode, move |ssl| {
-                let chain = chain_of(ssl);
-                let Some(state) = ssl.ex_data_mut(index) else {
-                    return Err(SslVerifyError::Invalid(SslAlert::INTERNAL_ERROR));
-                };
-                let judgement = judge(&chain, &trust, state.now_sec);
-                let verdict = judgement.verdict;
-                state.judgement = Some(judgement);
-                if verdict.is_good() {
-                    Ok(())
-                } else {
-                    Err(SslVerifyError::Invalid(alert_of(verdict.reason).0))
-                }
-            });
+        MtlsMode::Request => SslVerifyMode::PEER,
+        MtlsMode::Require => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
+    };
+    let host = host.clone();
+    ssl.set_custom_verify_callback(mode, move |ssl| {
+        let chain = chain_of(ssl);
+        let Some(state) = ssl.ex_data_mut(index) else {
+            return Err(SslVerifyError::Invalid(SslAlert::INTERNAL_ERROR));
+        };
+        let judgement = judge(&chain, &host.trust, state.now_sec);
+        let verdict = judgement.verdict;
+        let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
+        state.judgement = Some(judgement);
+        if host.refuses(&verdict) {
+            return Err(SslVerifyError::Invalid(alert_of(verdict.reason).0));
         }
-    }
+        // No ticket outlives what it stands for; the judge would say no anyway.
+        shorten_session(ssl, left_sec);
+        Ok(())
+    });
     Ok(())
+}
+
+/// Bounds the life of the session that is being made, and of those resumed from it.
+fn shorten_session(ssl: &mut SslRef, left_sec: i64) {
+    let Ok(left_sec) = u32::try_from(left_sec.max(1)) else {
+        return;
+    };
+    if u64::from(left_sec) >= TICKET_LIFETIME.as_secs() {
+        return;
+    }
+    #[expect(
+        unsafe_code,
+        reason = "boring shows the session of a connection read-only"
+    )]
+    // SAFETY: `SSL_get_session` wants a live `SSL`; the reference is one, and what comes back is
+    // null or lives as long as it does.
+    let session = unsafe { boring_sys::SSL_get_session(ssl.as_ptr()) };
+    if session.is_null() {
+        return;
+    }
+    #[expect(
+        unsafe_code,
+        reason = "boring shows the session of a connection read-only"
+    )]
+    // SAFETY: not null, and during a handshake the session belongs to this connection alone,
+    // which is borrowed exclusively.
+    unsafe {
+        boring_sys::SSL_SESSION_set_timeout(session, left_sec);
+    }
 }
 
 /// Lower case, without the trailing dot; anything that no host could be called is no SNI of ours.

@@ -125,16 +125,16 @@ impl ClientAuth {
             verdict: judgement.verdict,
             ..Self::none()
         };
-        client.ca_id = judgement.anchor.as_deref().unwrap_or_default().into();
+        client.ca_id = judgement
+            .anchor()
+            .map(|id| &**id)
+            .unwrap_or_default()
+            .into();
         let Some((leaf, rest)) = chain.split_first() else {
             return client;
         };
         client.read_leaf(leaf);
-        client.issuer_serial = judgement
-            .issuer
-            .as_ref()
-            .map(|issuer| serial(issuer))
-            .unwrap_or_default();
+        client.issuer_serial = judgement.issuer().map(serial).unwrap_or_default();
         let others: Option<Vec<String>> = rest
             .iter()
             .map(|certificate| Some(rfc9440(&certificate.to_der().ok()?)))

@@ -9,14 +9,20 @@
 //! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
+//! | `crl` | revocation lists: read, checked, kept small |
+//! | `path` | what the judge remembers of paths that it has verified |
 //! | `verdict`, `identity` | what was found, and the client as rules and logs see it |
+//! | `ticket` | the keys of session tickets, shared by all workers and rotated |
 //! | `origin` | TLS towards origins |
 
+mod crl;
 mod handshake;
 mod identity;
 mod origin;
+mod path;
 mod session;
 mod site;
+mod ticket;
 mod trust;
 mod verdict;
 mod verify;
@@ -25,12 +31,14 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
 pub use identity::ClientAuth;
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use session::Session;
 pub use site::{Site, SiteError, SiteSpec};
+pub use ticket::TicketKeys;
 pub use trust::{Anchor, CaId, Trust, TrustError};
 pub use verdict::{Reason, Verdict};
-pub use verify::{Judgement, judge};
+pub use verify::{Judgement, judge, judge_afresh, judge_again};
 pub use wire::Wire;

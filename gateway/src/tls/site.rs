@@ -16,7 +16,9 @@ use boring::ssl::{
 use boring::x509::X509;
 
 use super::trust::{Trust, sha256};
+use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
+use crate::limits::TICKET_LIFETIME;
 use crate::snapshot::MtlsMode;
 
 /// ALPN, most wanted first.
@@ -41,6 +43,8 @@ pub struct SiteSpec<'a> {
     pub key_pem: &'a [u8],
     /// Whether clients are asked for a certificate.
     pub mtls: MtlsMode,
+    /// What becomes of clients whose certificate is revoked.
+    pub revoked: OnRevoked,
     /// What they are judged by.
     pub trust: &'a Arc<Trust>,
 }
@@ -88,6 +92,8 @@ pub enum SiteError {
 pub struct Site {
     /// Whether clients are asked for a certificate.
     pub mtls: MtlsMode,
+    /// What becomes of clients whose certificate is revoked.
+    pub revoked: OnRevoked,
     /// Hosts with equal policies ask for the same certificates and judge them alike: a
     /// connection to one may carry requests for the other.
     pub policy: [u8; 32],
@@ -124,6 +130,7 @@ impl Site {
         finish(&mut builder, spec, &policy).map_err(failed)?;
         Ok(Self {
             mtls: spec.mtls,
+            revoked: spec.revoked,
             policy,
             context: builder.build(),
         })
@@ -144,10 +151,26 @@ pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
     builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION);
     // Sessions live in tickets only: no cache to grow, to lock, or to keep a revoked client in.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    bound_tickets(&mut builder);
     builder.set_alpn_select_callback(|_, offered| {
         select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::ALERT_FATAL)
     });
     Ok(builder)
+}
+
+/// Tickets of both versions live so long, and so do chains of tickets resumed from tickets.
+fn bound_tickets(builder: &mut SslContextBuilder) {
+    let seconds = u32::try_from(TICKET_LIFETIME.as_secs()).unwrap_or(u32::MAX);
+    #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
+    // SAFETY: `SSL_CTX_set_timeout` wants a live context; the builder owns one.
+    unsafe {
+        boring_sys::SSL_CTX_set_timeout(builder.as_ptr(), seconds);
+    }
+    #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
+    // SAFETY: as above, for sessions of TLS 1.3.
+    unsafe {
+        boring_sys::SSL_CTX_set_session_psk_dhe_timeout(builder.as_ptr(), seconds);
+    }
 }
 
 fn certify(builder: &mut SslContextBuilder, spec: &SiteSpec<'_>) -> Result<(), SiteError> {
@@ -212,6 +235,7 @@ fn policy(spec: &SiteSpec<'_>) -> Result<[u8; 32], ErrorStack> {
     }];
     if spec.mtls != MtlsMode::Off {
         bytes.extend_from_slice(spec.trust.digest());
+        bytes.push(u8::from(spec.revoked == OnRevoked::Close));
     }
     sha256(&bytes)
 }

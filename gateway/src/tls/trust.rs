@@ -13,6 +13,10 @@ use boring::x509::verify::X509VerifyFlags;
 use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::crl::{CrlPolicy, CrlSet, Finding};
+use super::path::Path;
+use super::verdict::Reason;
+
 /// The UUID of a CA, managed or uploaded.
 pub type CaId = Arc<str>;
 
@@ -25,6 +29,9 @@ pub struct Anchor {
     pub der: Vec<u8>,
     /// Serial numbers that it has revoked, big-endian without leading zeros.
     pub revoked: Arc<HashSet<Box<[u8]>>>,
+    /// Its revocation lists, and what is done when they are wanting; `None` when nobody asked for
+    /// any.
+    pub lists: Option<Arc<CrlSet>>,
 }
 
 /// Why a CA set cannot be used.
@@ -65,6 +72,15 @@ pub(super) struct CompiledAnchor {
     /// SHA-256 of the DER.
     pub(super) fingerprint: [u8; 32],
     pub(super) revoked: Arc<HashSet<Box<[u8]>>>,
+    pub(super) lists: Option<Arc<CrlSet>>,
+}
+
+/// What revocations make of a path.
+pub(super) struct Standing {
+    /// What is wrong with it, if anything is.
+    pub(super) reason: Option<Reason>,
+    /// The last second, since the epoch, at which that holds without another look.
+    pub(super) until_sec: i64,
 }
 
 /// A compiled CA set with its revocations.
@@ -100,11 +116,16 @@ impl Trust {
                 id: anchor.id,
                 x509,
                 revoked: anchor.revoked,
+                lists: anchor.lists,
             });
         }
-        let mut fingerprints: Vec<_> = compiled.iter().map(|anchor| anchor.fingerprint).collect();
-        fingerprints.sort_unstable();
-        let digest = sha256(&fingerprints.concat())?;
+        // The id is part of it: the same certificate under another id is told to rules as another.
+        let mut parts = Vec::with_capacity(compiled.len());
+        for anchor in &compiled {
+            parts.push([sha256(anchor.id.as_bytes())?, anchor.fingerprint].concat());
+        }
+        parts.sort_unstable();
+        let digest = sha256(&parts.concat())?;
         Ok(Self {
             anchors: compiled,
             store: store.build(),
@@ -112,7 +133,8 @@ impl Trust {
         })
     }
 
-    /// SHA-256 over the set's certificates, whatever their order. Revocations are not part of it.
+    /// SHA-256 over the set's ids and certificates, whatever their order. Revocations are not part
+    /// of it.
     #[must_use]
     pub fn digest(&self) -> &[u8; 32] {
         &self.digest
@@ -129,8 +151,56 @@ impl Trust {
         self.anchors.iter().map(|anchor| &*anchor.x509)
     }
 
-    pub(super) fn anchors(&self) -> &[CompiledAnchor] {
-        &self.anchors
+    /// The id of the anchor with this SHA-256.
+    pub(super) fn anchor(&self, fingerprint: &[u8; 32]) -> Option<&CaId> {
+        self.compiled(fingerprint).map(|anchor| &anchor.id)
+    }
+
+    fn compiled(&self, fingerprint: &[u8; 32]) -> Option<&CompiledAnchor> {
+        self.anchors
+            .iter()
+            .find(|anchor| anchor.fingerprint == *fingerprint)
+    }
+
+    /// What revocations make of a path that was verified by this CA set: our own records, and the
+    /// lists of CAs that have any.
+    pub(super) fn standing(&self, path: &Path, now_sec: i64) -> Standing {
+        let mut standing = Standing {
+            reason: None,
+            until_sec: i64::MAX,
+        };
+        let top = self.anchors.iter().find(|anchor| anchor.id == path.anchor);
+        for link in &path.links {
+            let issuer = self.compiled(&link.issuer);
+            if issuer.is_some_and(|issuer| issuer.revoked.contains(&link.serial)) {
+                standing.reason = Some(Reason::Revoked);
+                return standing;
+            }
+            // An issuer that came with the client's chain has no lists of its own: what is asked
+            // of its anchor's is asked of it.
+            let Some(lists) = issuer.or(top).and_then(|anchor| anchor.lists.as_ref()) else {
+                continue;
+            };
+            let wanting = match lists.find(link, now_sec) {
+                Finding::Revoked => {
+                    standing.reason = Some(Reason::Revoked);
+                    return standing;
+                }
+                Finding::Good(until_sec) => {
+                    if lists.policy == CrlPolicy::Hard {
+                        standing.until_sec = standing.until_sec.min(until_sec);
+                    }
+                    continue;
+                }
+                Finding::Missing => Reason::CrlMissing,
+                Finding::Expired => Reason::CrlExpired,
+                Finding::NotYetValid => Reason::CrlNotYetValid,
+            };
+            if lists.policy == CrlPolicy::Hard && standing.reason.is_none() {
+                standing.reason = Some(wanting);
+            }
+        }
+        standing
     }
 
     pub(super) fn store(&self) -> &X509Store {

@@ -42,6 +42,13 @@ pub enum Reason {
     UnknownCriticalExtension,
     /// The bytes are no certificate, or the chain is too large.
     Malformed,
+    /// The CA's policy asks for a revocation list, and there is none that speaks for the
+    /// certificate.
+    CrlMissing,
+    /// The same, and the list's nextUpdate has passed.
+    CrlExpired,
+    /// The same, and the list's thisUpdate has not come.
+    CrlNotYetValid,
     /// Whatever else BoringSSL reports.
     Other,
 }
@@ -67,6 +74,9 @@ impl Reason {
             Self::BadSignature => "bad_signature",
             Self::UnknownCriticalExtension => "unknown_critical_extension",
             Self::Malformed => "malformed",
+            Self::CrlMissing => "crl_missing",
+            Self::CrlExpired => "crl_expired",
+            Self::CrlNotYetValid => "crl_not_yet_valid",
             Self::Other => "other",
         }
     }

@@ -3,14 +3,18 @@
 //! BoringSSL builds and checks the path (RFC 5280 §6: validity, basicConstraints, path length,
 //! key usage, name constraints, signatures) against the host's own anchors and nothing else, for
 //! the purpose of TLS clients. What it does not check is added here: key strength, and whether an
-//! anchor has revoked what it signed. Never reads a clock: the time is an argument.
+//! issuer has revoked what it signed. A verified path is remembered ([`super::path`]); whether it
+//! is revoked is asked every time. Never reads a clock: the time is an argument.
+
+use std::sync::Arc;
 
 use boring::pkey::Id;
 use boring::stack::Stack;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
 use foreign_types::ForeignTypeRef;
 
-use super::trust::{CaId, Trust, sha256};
+use super::path::{self, Path};
+use super::trust::{CaId, Trust};
 use super::verdict::{Reason, Verdict};
 use crate::limits::{CHAIN_BYTES_CEILING, CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
 
@@ -19,18 +23,18 @@ use crate::limits::{CHAIN_BYTES_CEILING, CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS
 pub struct Judgement {
     /// Presented, verified, revoked, and why.
     pub verdict: Verdict,
-    /// The anchor that the chain ends in, when verified.
-    pub anchor: Option<CaId>,
-    /// The leaf's issuer, when verified.
-    pub issuer: Option<X509>,
+    /// The last second, since the epoch, at which it holds while trust stays as it is.
+    pub good_until_sec: i64,
+    /// What it rests on, when a path was found.
+    path: Option<Arc<Path>>,
 }
 
 impl Judgement {
     /// No certificate was sent.
     pub(super) const NONE: Self = Self {
         verdict: Verdict::NONE,
-        anchor: None,
-        issuer: None,
+        good_until_sec: i64::MAX,
+        path: None,
     };
 
     fn refused(reason: Reason) -> Self {
@@ -42,28 +46,108 @@ impl Judgement {
         };
         Self {
             verdict,
-            anchor: None,
-            issuer: None,
+            good_until_sec: i64::MAX,
+            path: None,
         }
+    }
+
+    /// The anchor that the chain ends in, when verified.
+    #[must_use]
+    pub fn anchor(&self) -> Option<&CaId> {
+        let path = self.path.as_ref().filter(|_| self.verdict.verified);
+        path.map(|path| &path.anchor)
+    }
+
+    /// The leaf's issuer, when verified.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&X509Ref> {
+        let path = self.path.as_ref().filter(|_| self.verdict.verified);
+        path.map(|path| &*path.issuer)
+    }
+
+    /// SHA-256 of the leaf, when a path was found.
+    #[must_use]
+    pub fn leaf(&self) -> Option<&[u8; 32]> {
+        self.path.as_ref().map(|path| &path.leaf)
     }
 }
 
 /// Judges a chain, leaf first, at `now_sec` seconds since the epoch.
 #[must_use]
 pub fn judge(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
-    let Some((leaf, sent)) = chain.split_first() else {
-        return Judgement::NONE;
-    };
     // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
-    judge_path(leaf, sent, trust, now_sec).unwrap_or_else(|_| Judgement::refused(Reason::Other))
+    let key = path::key(chain, trust).ok().filter(|_| !chain.is_empty());
+    let known = key.and_then(|key| path::recall(&key));
+    if let Some(path) = known.filter(|path| path.is_valid_at(now_sec)) {
+        return stand(path, trust, now_sec);
+    }
+    match find_path(chain, trust, now_sec) {
+        Err(judgement) => judgement,
+        Ok(path) => {
+            if let Some(key) = key {
+                path::remember(key, path.clone());
+            }
+            stand(path, trust, now_sec)
+        }
+    }
 }
 
-fn judge_path(
+/// As [`judge`], remembering nothing and using nothing that was remembered.
+#[must_use]
+pub fn judge_afresh(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+    match find_path(chain, trust, now_sec) {
+        Err(judgement) => judgement,
+        Ok(path) => stand(path, trust, now_sec),
+    }
+}
+
+/// As [`judge`] of a chain that was judged before: while the CA set is the same and every
+/// certificate valid, a path stays a path, and only revocations have to be looked at.
+#[must_use]
+pub fn judge_again(before: &Judgement, chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+    match &before.path {
+        Some(path) if path.trust == *trust.digest() && path.is_valid_at(now_sec) => {
+            stand(path.clone(), trust, now_sec)
+        }
+        _ => judge(chain, trust, now_sec),
+    }
+}
+
+/// What revocations make of a path that is valid now.
+fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
+    let standing = trust.standing(&path, now_sec);
+    let verified = standing
+        .reason
+        .is_none_or(|reason| reason == Reason::Revoked);
+    Judgement {
+        verdict: Verdict {
+            presented: true,
+            verified,
+            revoked: standing.reason == Some(Reason::Revoked),
+            reason: standing.reason.unwrap_or(Reason::Verified),
+        },
+        good_until_sec: standing.until_sec.min(path.not_after_sec),
+        path: Some(path),
+    }
+}
+
+fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, Judgement> {
+    let Some((leaf, sent)) = chain.split_first() else {
+        return Err(Judgement::NONE);
+    };
+    match verify(leaf, sent, trust, now_sec) {
+        Ok(Ok(path)) => Ok(Arc::new(path)),
+        Ok(Err(reason)) => Err(Judgement::refused(reason)),
+        Err(_failed) => Err(Judgement::refused(Reason::Other)),
+    }
+}
+
+fn verify(
     leaf: &X509Ref,
     sent: &[X509],
     trust: &Trust,
     now_sec: i64,
-) -> Result<Judgement, boring::error::ErrorStack> {
+) -> Result<Result<Path, Reason>, boring::error::ErrorStack> {
     let mut bytes = leaf.to_der()?.len();
     let mut untrusted = Stack::new()?;
     for certificate in sent {
@@ -71,10 +155,10 @@ fn judge_path(
         untrusted.push(certificate.clone())?;
     }
     if bytes as u64 > CHAIN_BYTES_CEILING {
-        return Ok(Judgement::refused(Reason::Malformed));
+        return Ok(Err(Reason::Malformed));
     }
     if let Some(reason) = weakness(leaf) {
-        return Ok(Judgement::refused(reason));
+        return Ok(Err(reason));
     }
     let mut context = X509StoreContext::new()?;
     context.init(trust.store(), leaf, &untrusted, |context| {
@@ -83,61 +167,15 @@ fn judge_path(
         parameters.set_depth(CHAIN_DEPTH_MAX);
         for_tls_clients(parameters)?;
         if !context.verify_cert()? {
-            let reason = reason_of(context.verify_result(), leaf);
-            return Ok(Judgement::refused(reason));
+            return Ok(Err(reason_of(context.verify_result(), leaf)));
         }
-        verified(context, trust)
-    })
-}
-
-/// Finds the anchor of a verified path and what has been revoked on it.
-fn verified(
-    context: &boring::x509::X509StoreContextRef,
-    trust: &Trust,
-) -> Result<Judgement, boring::error::ErrorStack> {
-    let path: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
-    let mut anchor = None;
-    let mut revoked = false;
-    for (subject, issuer) in path.iter().zip(path.iter().skip(1)) {
-        if let Some(weak) = weakness(issuer) {
-            return Ok(Judgement::refused(weak));
+        let certificates: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
+        let issuers = certificates.iter().skip(1);
+        if let Some(weak) = issuers.filter_map(|issuer| weakness(issuer)).next() {
+            return Ok(Err(weak));
         }
-        let fingerprint = sha256(&issuer.to_der()?)?;
-        if let Some(issued_by) = trust
-            .anchors()
-            .iter()
-            .find(|a| a.fingerprint == fingerprint)
-        {
-            let serial = subject.serial_number().to_bn()?.to_vec();
-            revoked |= issued_by.revoked.contains(serial.as_slice());
-            anchor = Some(issued_by.id.clone());
-        }
-    }
-    if let (None, [only]) = (&anchor, path.as_slice()) {
-        // The leaf itself is in the set: an anchor is a CA, and a CA is no client.
-        let fingerprint = sha256(&only.to_der()?)?;
-        if trust.anchors().iter().any(|a| a.fingerprint == fingerprint) {
-            return Ok(Judgement::refused(Reason::WrongEku));
-        }
-    }
-    // A verified path always ends in an anchor; without one nothing is believed.
-    if anchor.is_none() {
-        return Ok(Judgement::refused(Reason::UnknownCa));
-    }
-    let reason = if revoked {
-        Reason::Revoked
-    } else {
-        Reason::Verified
-    };
-    Ok(Judgement {
-        verdict: Verdict {
-            presented: true,
-            verified: true,
-            revoked,
-            reason,
-        },
-        anchor,
-        issuer: path.get(1).map(|issuer| (*issuer).to_owned()),
+        // A verified path always ends in an anchor; without one nothing is believed.
+        Path::of(&certificates, trust)
     })
 }
 

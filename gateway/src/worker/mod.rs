@@ -28,7 +28,7 @@ pub use handover::{Arrival, Inboxes};
 pub use listen::{ListenError, Listeners};
 
 use crate::config::Live;
-use crate::connection::{self, Stop};
+use crate::connection::{self, Clients, Stop};
 use crate::geo::Geo;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
@@ -75,6 +75,8 @@ pub struct Worker {
     pub shared: Arc<Shared>,
     /// Its statistics; never borrowed across an await.
     pub stats: RefCell<WorkerStats>,
+    /// Its connections by client certificate.
+    pub clients: Clients,
     /// Its origin connections.
     pub pool: Rc<Pool>,
     /// Its request ids.
@@ -283,6 +285,7 @@ async fn run(
         index,
         shared,
         stats: RefCell::new(WorkerStats::new(index)),
+        clients: Clients::default(),
         pool: Rc::default(),
         request_ids,
         drain: Drain::default(),
@@ -309,6 +312,7 @@ async fn run(
             }
         }
     }
+    tokio::task::spawn_local(connection::watch(worker.clone()));
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {

@@ -48,11 +48,13 @@ pub enum Table {
     Tokens,
     /// List id → list.
     Lists,
+    /// CA UUID, digest of issuer and scope → revocation list in DER.
+    Crls,
 }
 
 impl Table {
     /// Every table, as a backend creates them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Meta,
         Self::Zones,
         Self::Hosts,
@@ -70,6 +72,7 @@ impl Table {
         Self::Audit,
         Self::Tokens,
         Self::Lists,
+        Self::Crls,
     ];
 
     /// Its name on disk.
@@ -93,6 +96,7 @@ impl Table {
             Self::Audit => "audit",
             Self::Tokens => "tokens",
             Self::Lists => "lists",
+            Self::Crls => "crls",
         }
     }
 }

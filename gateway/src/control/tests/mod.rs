@@ -88,6 +88,7 @@ fn host(text: &str, mtls: MtlsMode) -> NewHost {
             ..OriginSpec::default()
         },
         mtls: Some(mtls),
+        client: crate::client_settings::ClientSettings::default(),
         certificate: None,
     }
 }

@@ -21,6 +21,7 @@
 //! | `postern_steer_frames_total`, `postern_steer_moves_total`, `postern_steer_mode` | |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
+//! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, kind |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 
 use std::fmt;
@@ -36,6 +37,7 @@ use super::stats::{OTHER_NAME, WorkerStats};
 use super::tally::{CLASSES, CLIENTS, OUTCOMES};
 use super::usage::Usage;
 use super::{Stage, Steered, SteeringStatus, reasons};
+use crate::control::CrlStatus;
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -84,6 +86,8 @@ pub struct Process {
     pub draining: bool,
     /// [`super::Fleet::steering`].
     pub steering: SteeringStatus,
+    /// Revocation lists of uploaded CAs.
+    pub crls: Vec<CrlStatus>,
 }
 
 /// All metrics of these workers and this process.
@@ -383,6 +387,7 @@ impl Scrape {
             draining,
             started,
             steering: _,
+            crls,
         } = &self.process;
         for (name, help, value) in [
             (
@@ -412,6 +417,35 @@ impl Scrape {
             ),
         ] {
             gauge(out, name, help, None, value)?;
+        }
+        let lists: Vec<(String, &CrlStatus)> = crls
+            .iter()
+            .map(|crl| (crl.authority.to_string(), crl))
+            .collect();
+        let labels = |id: &'_ str, crl: &CrlStatus| {
+            let kind = if crl.delta { "delta" } else { "complete" };
+            (id.to_owned(), kind)
+        };
+        type Read = fn(&CrlStatus) -> i64;
+        let read: [(&str, &str, Read); 2] = [
+            (
+                "postern_crl_next_update_timestamp_seconds",
+                "When the next revocation list of a CA is due, since the epoch",
+                |crl| crl.next_update,
+            ),
+            (
+                "postern_crl_entries",
+                "Entries of a revocation list",
+                |crl| i64::try_from(crl.entries).unwrap_or(i64::MAX),
+            ),
+        ];
+        for (name, help, read) in read {
+            let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (id, crl) in &lists {
+                let (id, kind) = labels(id, crl);
+                let labels = [("ca_id", id.as_str()), ("kind", kind)];
+                family.encode_family(&labels)?.encode_gauge(&read(crl))?;
+            }
         }
         let help =
             "Lines that the access log lost because its writer was behind or its disk failed";

@@ -24,6 +24,7 @@ fn process() -> Process {
             moves: 5,
             ..SteeringStatus::default()
         },
+        crls: Vec::new(),
     }
 }
 

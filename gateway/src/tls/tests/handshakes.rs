@@ -11,6 +11,7 @@ use boring::ssl::{
 };
 
 use super::pki::{Identity, NOW, Wish, issue};
+use crate::client_settings::{ClientSettings, OnRevoked};
 use crate::hostname::HostName;
 use crate::rules::Program;
 use crate::snapshot::{Host, MtlsMode, Origin, OriginProtocol, Snapshot};
@@ -64,6 +65,7 @@ impl World {
                 id: "ca".into(),
                 der,
                 revoked: Arc::new(revoked),
+                lists: None,
             };
             Arc::new(Trust::build(vec![anchor]).unwrap())
         };
@@ -86,6 +88,7 @@ impl World {
             chain_pem: &self.server.x509.to_pem().unwrap(),
             key_pem: &self.server.key.private_key_to_pem_pkcs8().unwrap(),
             mtls,
+            revoked: OnRevoked::Rule,
             trust,
         });
         let origin = Origin {
@@ -104,6 +107,7 @@ impl World {
             zone_id: "".into(),
             site: site.unwrap().into(),
             trust: trust.clone(),
+            client: ClientSettings::default(),
             rules: Arc::new(Program::default()),
             origin: Arc::new(origin),
         }

@@ -1,0 +1,138 @@
+//! `postern crl`: revocation lists of uploaded CAs.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use super::client::{Client, segment};
+use super::files::read_bytes;
+use super::names::{OWN, text};
+use super::table::Table;
+use super::{CliError, Output, json_text};
+use crate::tls::CrlPolicy;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Crl {
+    /// Show a CA's lists and what is asked of them
+    Show {
+        /// The uploaded CA's id
+        #[arg(value_name = "CA")]
+        ca: String,
+    },
+    /// Give a CA a list, in DER or PEM; its number must be above that of the list it replaces
+    Put {
+        /// The uploaded CA's id
+        #[arg(value_name = "CA")]
+        ca: String,
+        /// The list
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Say what is done when a list is wanting, and which file is watched for newer ones
+    Set {
+        /// The uploaded CA's id
+        #[arg(value_name = "CA")]
+        ca: String,
+        /// hard (its clients are refused), soft (they are served and alarms raised), none
+        #[arg(long, value_name = "POLICY", value_parser = policy)]
+        policy: Option<Wish<CrlPolicy>>,
+        /// An absolute path on the gateway's machine, or none
+        #[arg(long, value_name = "PATH", value_parser = file)]
+        watch: Option<Wish<PathBuf>>,
+    },
+    /// Remove all lists of a CA
+    Remove {
+        /// The uploaded CA's id
+        #[arg(value_name = "CA")]
+        ca: String,
+    },
+}
+
+/// Something, or expressly nothing.
+#[derive(Debug, Clone)]
+pub(super) struct Wish<T>(Option<T>);
+
+fn policy(text: &str) -> Result<Wish<CrlPolicy>, String> {
+    match text {
+        "none" => Ok(Wish(None)),
+        other => other.parse().map(|policy| Wish(Some(policy))),
+    }
+}
+
+fn file(text: &str) -> Result<Wish<PathBuf>, String> {
+    Ok(Wish((text != "none").then(|| text.into())))
+}
+
+/// What goes into JSON: PEM as it is, DER as PEM.
+fn pem(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(binary) => {
+            let digits = STANDARD.encode(binary.into_bytes());
+            format!("-----BEGIN X509 CRL-----\n{digits}\n-----END X509 CRL-----\n")
+        }
+    }
+}
+
+impl Crl {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        let path = |ca: &str| format!("{OWN}/certificate_authorities/{}/crls", segment(ca));
+        let answer = match self {
+            Self::Show { ca } => client.get(&path(&ca))?,
+            Self::Put { ca, file } => {
+                let made = client.put(&path(&ca), &json!({ "crl": pem(read_bytes(&file)?) }))?;
+                if !json {
+                    return Ok(format!(
+                        "took list {} with {} entries, due again {}\n",
+                        text(&made, "number"),
+                        text(&made, "entries"),
+                        text(&made, "next_update")
+                    ));
+                }
+                made
+            }
+            Self::Set { ca, policy, watch } => {
+                let mut body = Map::new();
+                if let Some(Wish(policy)) = policy {
+                    body.insert("policy".into(), json!(policy));
+                }
+                if let Some(Wish(file)) = watch {
+                    body.insert("file".into(), json!(file));
+                }
+                if body.is_empty() {
+                    let why = "say what to change: --policy or --watch";
+                    return Err(CliError::Usage(why.into()));
+                }
+                client.patch(&path(&ca), &Value::Object(body))?
+            }
+            Self::Remove { ca } => client.delete(&path(&ca))?,
+        };
+        if json {
+            return Ok(json_text(&answer));
+        }
+        let word = |key| match answer.get(key) {
+            None | Some(Value::Null) => "none".to_owned(),
+            Some(_) => text(&answer, key),
+        };
+        let mut table = Table::new(&["NUMBER", "DELTA", "ENTRIES", "MADE", "DUE"]);
+        let lists = answer.get("crls").and_then(Value::as_array);
+        for crl in lists.into_iter().flatten() {
+            table.row([
+                text(crl, "number"),
+                text(crl, "delta"),
+                text(crl, "entries"),
+                text(crl, "this_update"),
+                text(crl, "next_update"),
+            ]);
+        }
+        Ok(format!(
+            "policy: {}\nwatched file: {}\n{}",
+            word("policy"),
+            word("file"),
+            table.text("no lists; `postern crl put CA FILE` gives one")
+        ))
+    }
+}

@@ -1,0 +1,314 @@
+//! From a change of trust to the end of everything that rested on it: a thousand live connections
+//! of five kinds, and new ones. Prints what was measured; whether it came at all is the test.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame};
+use http_body_util::BodyExt;
+use serde_json::json;
+use tests::gateway::ZONE;
+use tests::pki::Spec;
+use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
+
+const RULE: &str = "not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked";
+/// Of each kind.
+const LIVE: usize = 200;
+const KINDS: [&str; 5] = [
+    "http/1.1 idle",
+    "http/2 idle",
+    "http/2 stream",
+    "grpc",
+    "websocket",
+];
+
+/// A body that begins and never ends.
+struct Open(Option<Bytes>);
+
+impl Body for Open {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.0.take() {
+            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// The test opens thousands of sockets, and the gateway inherits what it may.
+fn raise_descriptors() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    #[expect(unsafe_code, reason = "the standard library cannot read limits")]
+    // SAFETY: the pointer is to a live value of the right type, borrowed exclusively.
+    let outcome = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    assert_eq!(outcome, 0);
+    limit.rlim_cur = limit.rlim_max;
+    #[expect(unsafe_code, reason = "the standard library cannot raise limits")]
+    // SAFETY: the pointer is to a live value of the right type, which is only read.
+    let outcome = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    assert_eq!(outcome, 0);
+}
+
+fn request(kind: &str) -> Request<tests::client::Body> {
+    let builder = Request::post(match kind {
+        "grpc" => "https://grpc.example.test/mirror",
+        _ => "https://api.example.test/mirror",
+    });
+    let builder = match kind {
+        "grpc" => builder
+            .header("content-type", "application/grpc")
+            .header("te", "trailers"),
+        _ => builder,
+    };
+    builder
+        .version(http::Version::HTTP_2)
+        .body(Open(Some(Bytes::from_static(b"hello"))).boxed())
+        .unwrap()
+}
+
+/// Opens a connection of a kind and sees it working. The task answers when it ended.
+async fn open(kind: &'static str, client: Client) -> tokio::task::JoinHandle<Instant> {
+    match kind {
+        "http/2 idle" => {
+            let connection = client.http2().await.unwrap();
+            assert_eq!(connection.get("/x").await.unwrap().status, 200);
+            tokio::spawn(async move { connection.end().await })
+        }
+        "http/2 stream" | "grpc" => {
+            let connection = client.http2().await.unwrap();
+            let response = connection.begin(request(kind)).await.unwrap();
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            let first = body.frame().await.unwrap().unwrap();
+            assert_eq!(first.into_data().unwrap(), "hello");
+            tokio::spawn(async move {
+                // The stream ends with an error, and with the connection.
+                drop(body.frame().await);
+                connection.end().await
+            })
+        }
+        _ => {
+            let mut raw = client.raw().await.unwrap();
+            let (extra, expected) = match kind {
+                "websocket" => ("Connection: Upgrade\r\nUpgrade: websocket\r\n", 101),
+                _ => ("", 200),
+            };
+            let text = format!("GET /x HTTP/1.1\r\nHost: api.example.test\r\n{extra}\r\n");
+            raw.write(text).await;
+            assert_eq!(raw.message().await.unwrap().status(), expected);
+            tokio::spawn(async move {
+                drop(raw.rest().await);
+                Instant::now()
+            })
+        }
+    }
+}
+
+struct World {
+    origins: [Origin; 2],
+    gateway: Gateway,
+    uploaded: Authority,
+    uploaded_id: String,
+}
+
+impl World {
+    fn new() -> Self {
+        raise_descriptors();
+        let origins = [Origin::echo(), Origin::echo_http2()];
+        let gateway = Setup::new()
+            .host("api.example.test", "request", &origins[0].url())
+            .host_with(
+                "grpc.example.test",
+                "request",
+                &json!({ "url": origins[1].url(), "protocol": "http2" }),
+            )
+            .block(RULE)
+            .start();
+        let uploaded = Authority::root("Uploaded CA");
+        let account = gateway.admin.get("/client/v4/accounts").result()[0]["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let body = json!({ "ca": true, "certificates": uploaded.pem(), "name": "uploaded" });
+        let path = format!("/client/v4/accounts/{account}/mtls_certificates");
+        let made = gateway.admin.call("POST", &path, &body).result();
+        let uploaded_id = made["id"].as_str().unwrap().to_owned();
+        let world = Self {
+            origins,
+            gateway,
+            uploaded,
+            uploaded_id,
+        };
+        world.associate(&["api.example.test", "grpc.example.test"]);
+        world
+    }
+
+    /// Which hosts believe the uploaded CA.
+    fn associate(&self, hosts: &[&str]) {
+        let path = format!(
+            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
+            self.gateway.zone_id(ZONE)
+        );
+        let body = json!({ "hostnames": hosts, "mtls_certificate_id": self.uploaded_id });
+        drop(self.gateway.admin.call("PUT", &path, &body).result());
+    }
+
+    /// Opens live connections, changes trust, and prints how long everything took.
+    /// `change` answers when it was acknowledged.
+    async fn measure(&self, way: &str, identity: &Identity, change: impl AsyncFnOnce() -> Instant) {
+        let client = |host: &str| self.gateway.client(host).identity(identity);
+        let mut live = Vec::new();
+        for kind in KINDS {
+            let host = match kind {
+                "grpc" => "grpc.example.test",
+                _ => "api.example.test",
+            };
+            for _ in 0..LIVE {
+                live.push((kind, open(kind, client(host)).await));
+            }
+        }
+        let bystander = self.gateway.certificate(ZONE, "bystander").1;
+        let mut bystander = self
+            .gateway
+            .client("api.example.test")
+            .identity(&bystander)
+            .http1()
+            .await
+            .unwrap();
+        let tickets = {
+            let client = client("api.example.test");
+            assert_eq!(client.get("/ticket").await.unwrap().status, 200);
+            client.tickets()
+        };
+        let acknowledged = change().await;
+        let mut fresh = Vec::new();
+        for (kind, client) in [
+            ("new handshake", client("api.example.test")),
+            ("resumed", client("api.example.test").resuming(&tickets)),
+            ("next request", client("api.example.test")),
+        ] {
+            let refused = client.get("/refused").await;
+            assert!(
+                refused.as_ref().is_ok_and(|answer| answer.status == 403),
+                "{way}, {kind}: {refused:?}"
+            );
+            fresh.push((kind, acknowledged.elapsed()));
+        }
+        let mut ends: Vec<(&str, Duration)> = Vec::new();
+        for (kind, end) in live {
+            let end = tests::wait::within("a connection to end", end)
+                .await
+                .unwrap();
+            ends.push((kind, end.saturating_duration_since(acknowledged)));
+        }
+        assert_eq!(bystander.get("/still").await.unwrap().status, 200);
+        for kind in KINDS {
+            let mut of: Vec<Duration> = ends
+                .iter()
+                .filter(|(found, _)| *found == kind)
+                .map(|(_, time)| *time)
+                .collect();
+            of.sort_unstable();
+            println!(
+                "{way}: {kind}: {} live, closed after p50 {:?}, p99 {:?}, max {:?}",
+                of.len(),
+                of[of.len() / 2],
+                of[of.len() * 99 / 100],
+                of[of.len() - 1]
+            );
+        }
+        for line in self.gateway.admin.get("/metrics").body.lines() {
+            let counted = line.contains("certificate_lost") && line.contains("_bucket");
+            if counted && (line.contains("le=\"0.5\"") || line.contains("le=\"1.0\"")) {
+                println!("{way}: the gateway's own clock: {line}");
+            }
+        }
+        for (kind, time) in fresh {
+            println!("{way}: {kind}: refused, answered {time:?} after the acknowledgement");
+        }
+    }
+
+    fn finish(self, reason: &str) {
+        let live = KINDS.len() * LIVE;
+        let closed = || {
+            let records = self.gateway.records();
+            let closed = records.iter().filter(|line| line["event"] == "closed");
+            closed.filter(|line| line["reason"] == reason).count()
+        };
+        tests::wait::until("a record of every closed connection", || {
+            (closed() == live).then_some(())
+        });
+        let metrics = self.gateway.admin.get("/metrics").body;
+        let counted: u64 = metrics
+            .lines()
+            .filter(|line| {
+                line.starts_with("postern_stage_duration_seconds_count")
+                    && line.contains("certificate_lost")
+            })
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum();
+        assert_eq!(counted, live as u64);
+        assert!(self.gateway.stderr().contains("no longer good are closed"));
+        drop(self.origins);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn revoked_by_the_api() {
+    let world = World::new();
+    let (id, device) = world.gateway.certificate(ZONE, "device");
+    world
+        .measure("revoked by the API", &device, async || {
+            world.gateway.revoke(ZONE, &id);
+            Instant::now()
+        })
+        .await;
+    world.finish("revoked");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ca_is_removed() {
+    let world = World::new();
+    let device = world.uploaded.client("device");
+    world
+        .measure("CA removed", &device, async || {
+            world.associate(&[]);
+            Instant::now()
+        })
+        .await;
+    world.finish("unknown_ca");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_ends() {
+    let world = World::new();
+    let device = world.uploaded.issue(&Spec {
+        // Long enough to open the connections, and within the patience of whoever waits on them.
+        ends: 25,
+        ..Spec::client("device")
+    });
+    world
+        .measure("expired", &device, async || {
+            // The second after the last one in which it is valid (RFC 5280 §4.1.2.5).
+            let epoch = boring::asn1::Asn1Time::from_unix(0).unwrap();
+            let end = epoch.diff(device.leaf().not_after()).unwrap();
+            let seconds = i64::from(end.days) * 86_400 + i64::from(end.secs) + 1;
+            let end = UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap());
+            let left = end.duration_since(SystemTime::now());
+            tokio::time::sleep(left.expect("connections were opened in time")).await;
+            Instant::now()
+        })
+        .await;
+    world.finish("expired");
+}
