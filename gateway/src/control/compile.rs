@@ -100,6 +100,17 @@ pub(crate) struct Parts {
     origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
 }
 
+impl Parts {
+    /// Programs that others have replaced.
+    pub(crate) fn programs_not_in(&self, newer: &Self) -> Vec<Arc<Program>> {
+        let replaced = self.rulesets.iter().filter(|(id, old)| {
+            let new = newer.rulesets.get(id);
+            new.is_none_or(|new| !Arc::ptr_eq(&new.program, &old.program))
+        });
+        replaced.map(|(_, old)| old.program.clone()).collect()
+    }
+}
+
 /// A ruleset in the form that it runs in.
 #[derive(Clone)]
 struct Compiled {

@@ -76,7 +76,8 @@ use self::certificate_index::Index;
 use self::compile::{Parts, compile};
 use self::draft::Draft;
 use crate::hostname::HostName;
-use crate::snapshot::Published;
+use crate::rules::Program;
+use crate::snapshot::{Published, Snapshot};
 
 /// How a control plane is opened when the defaults do not fit.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +91,9 @@ pub struct Options {
 /// What only the one writer touches.
 struct Writer {
     parts: Parts,
+    /// Programs that were replaced and that connections may still hold. They are let go here, at
+    /// a later change: freeing one of 100,000 rules takes milliseconds, which no worker has.
+    retired: Vec<Arc<Program>>,
     default_host: Option<HostName>,
     /// The store may have more than the model, after a write whose fate is unknown.
     stale: bool,
@@ -154,6 +158,7 @@ impl Control {
             published,
             writer: Mutex::new(Writer {
                 parts,
+                retired: Vec::new(),
                 default_host,
                 stale: false,
             }),
@@ -178,8 +183,7 @@ impl Control {
         let mut writer = self.lock();
         let (snapshot, parts) =
             compile(&self.model.load(), host.as_ref(), &self.seal, &writer.parts)?;
-        self.published.publish(snapshot);
-        writer.parts = parts;
+        self.publish(&mut writer, snapshot, parts);
         writer.default_host = host;
         Ok(())
     }
@@ -201,13 +205,22 @@ impl Control {
         if model.revision != self.model.load().revision {
             let host = writer.default_host.as_ref();
             let (snapshot, parts) = compile(&model, host, &self.seal, &Parts::default())?;
-            self.published.publish(snapshot);
+            self.publish(writer, snapshot, parts);
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
             self.model.store(Arc::new(model));
-            writer.parts = parts;
         }
         writer.stale = false;
         Ok(())
+    }
+
+    fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
+        self.published.publish(snapshot);
+        let old = std::mem::replace(&mut writer.parts, parts);
+        writer.retired.extend(old.programs_not_in(&writer.parts));
+        drop(old);
+        writer
+            .retired
+            .retain(|program| Arc::strong_count(program) > 1);
     }
 
     fn lock(&self) -> MutexGuard<'_, Writer> {
@@ -254,8 +267,7 @@ impl Control {
             return Err(error.into());
         }
         if let Some((snapshot, parts)) = compiled {
-            self.published.publish(snapshot);
-            writer.parts = parts;
+            self.publish(&mut writer, snapshot, parts);
         }
         self.index
             .write()

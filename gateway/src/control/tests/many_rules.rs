@@ -121,6 +121,30 @@ fn one_changed_rule_leaves_the_rest_compiled() {
 }
 
 #[test]
+fn a_replaced_program_is_freed_by_whoever_replaces_it() {
+    let world = World::new();
+    let (zone, ruleset) = world.filled(3);
+    let control = world.control();
+    let change = |number: usize| {
+        let patch = RulePatch {
+            expression: Some(text(number)),
+            ..RulePatch::default()
+        };
+        let rule = ruleset.rules[0].id;
+        let made = control.update_rule(zone.id, ruleset.id, rule, patch, None);
+        assert!(made.is_ok());
+        control.lock().retired.len()
+    };
+    assert_eq!(change(10), 0);
+    // As a connection holds the host that it was accepted for.
+    let held = world.published.load().host(HOST).unwrap().clone();
+    assert_eq!(change(11), 1);
+    assert_eq!(change(12), 1, "the one in between went at once");
+    drop(held);
+    assert_eq!(change(13), 0);
+}
+
+#[test]
 fn a_reference_is_used_once_wherever_it_stands() {
     let world = World::new();
     let (zone, ruleset) = world.filled(10);
