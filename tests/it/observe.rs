@@ -225,3 +225,25 @@ async fn the_access_log_can_be_rotated() {
     let old = std::fs::read_to_string(gateway.file("access.log.1")).unwrap();
     assert!(old.contains("/before") && !old.contains("/after"), "{old}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_without_requests_gives_its_buffers_back() {
+    let origin = Origin::echo();
+    // Longer than the test waits: no other clock brings the connection to rest.
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .set("timeout.header", "5m")
+        .set("timeout.idle", "1h")
+        .start();
+    let mut http1 = gateway.client("api.example.test").http1().await.unwrap();
+    for round in 1..=2 {
+        assert_eq!(http1.get("/").await.unwrap().status, 200, "round {round}");
+        tests::wait::until("the connection to be parked", || {
+            metrics(&gateway)
+                .lines()
+                .filter_map(|line| line.strip_prefix("postern_connections_parked{"))
+                .any(|line| line.ends_with(" 1"))
+                .then_some(())
+        });
+    }
+}

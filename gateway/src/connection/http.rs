@@ -131,6 +131,7 @@ pub(super) async fn wait_for_request(
     stream: &mut TlsStream,
 ) -> Result<(), Stop> {
     let waited = {
+        let _parked = connection.worker.park();
         let due = connection.idle_since.get() + connection.tunables.idle_timeout;
         let mut alarm = pin!(tokio::time::sleep_until(due.into()));
         let mut drained = pin!(connection.worker.drain.begun());

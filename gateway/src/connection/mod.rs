@@ -72,11 +72,7 @@ pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
             return Box::pin(http::serve_http2(connection, stream)).await;
         }
         match Box::pin(http::serve_http1(connection.clone(), stream)).await {
-            Served::Idle(again) => {
-                stream = again;
-                let worker = &connection.worker;
-                worker.quieted.set(worker.quieted.get() + 1);
-            }
+            Served::Idle(again) => stream = again,
             Served::Stopped(stop) => return stop,
         }
     }

@@ -41,6 +41,8 @@ pub struct WorkerStats {
     pub connections_open: u64,
     /// Of these, the ones without a request in progress.
     pub connections_idle: u64,
+    /// Of the idle ones, those that hold no buffers.
+    pub connections_parked: u64,
     /// Connections to origins that are open now.
     pub origin_connections_open: u64,
     /// Of these, the ones that wait for a request.
@@ -123,6 +125,7 @@ impl WorkerStats {
             kept: 0,
             connections_open: 0,
             connections_idle: 0,
+            connections_parked: 0,
             origin_connections_open: 0,
             origin_connections_idle: 0,
             hosts: vec![HostStats::new(OTHER_NAME)],
@@ -308,6 +311,7 @@ impl WorkerStats {
         self.kept += other.kept;
         self.connections_open += other.connections_open;
         self.connections_idle += other.connections_idle;
+        self.connections_parked += other.connections_parked;
         self.origin_connections_open += other.origin_connections_open;
         self.origin_connections_idle += other.origin_connections_idle;
         for host in &other.hosts {

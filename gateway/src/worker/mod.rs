@@ -87,8 +87,10 @@ pub struct Worker {
     pub open: Cell<usize>,
     /// Its connections with a request in progress.
     pub busy: Cell<usize>,
+    /// Its connections that hold no buffers, because nobody has asked for anything.
+    parked: Cell<usize>,
     /// Connections that went quiet or ended since the last sweep.
-    pub quieted: Cell<usize>,
+    quieted: Cell<usize>,
 }
 
 /// Tells a worker's connections that it is stopping.
@@ -291,6 +293,7 @@ async fn run(
         drain: Drain::default(),
         open: Cell::new(0),
         busy: Cell::new(0),
+        parked: Cell::new(0),
         quieted: Cell::new(0),
     });
     let mut listeners = Vec::with_capacity(sockets.len());
@@ -452,11 +455,28 @@ impl Drop for Slot {
     }
 }
 
+/// Counts a connection as parked for as long as it lives.
+pub struct Parked<'w>(&'w Worker);
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.parked.set(self.0.parked.get() - 1);
+    }
+}
+
 impl Worker {
+    /// A connection has given its buffers back and waits for the next request.
+    pub fn park(&self) -> Parked<'_> {
+        self.parked.set(self.parked.get() + 1);
+        self.quieted.set(self.quieted.get() + 1);
+        Parked(self)
+    }
+
     fn report(&self) -> WorkerStats {
         let mut stats = self.stats.borrow().clone();
         stats.connections_open = self.open.get() as u64;
         stats.connections_idle = self.open.get().saturating_sub(self.busy.get()) as u64;
+        stats.connections_parked = self.parked.get() as u64;
         (stats.origin_connections_open, stats.origin_connections_idle) = self.pool.count();
         stats
     }

@@ -314,7 +314,7 @@ impl Scrape {
         for (name, help, read) in totals {
             counters(out, name, help, per_worker(read))?;
         }
-        let levels: [(&str, &str, Read); 4] = [
+        let levels: [(&str, &str, Read); 5] = [
             (
                 "postern_connections_open",
                 "Client connections open",
@@ -324,6 +324,11 @@ impl Scrape {
                 "postern_connections_idle",
                 "Client connections without a request in progress",
                 |stats| stats.connections_idle,
+            ),
+            (
+                "postern_connections_parked",
+                "Idle client connections that hold no buffers",
+                |stats| stats.connections_parked,
             ),
             (
                 "postern_origin_connections_open",
