@@ -19,7 +19,11 @@ use super::{Store, StoreError, StoreOpenError, Table, Visit, Write};
 use crate::limits::STORE_CACHE_BYTES;
 
 /// What this build writes. A reader refuses anything newer.
-const FORMAT: u64 = 1;
+/// Raised whenever a table is added: an older Postern must not run on without what it does not
+/// know of, such as revocation lists.
+///
+/// 1: the first. 2: [`Table::Crls`].
+const FORMAT: u64 = 2;
 const FORMAT_KEY: &[u8] = b"format";
 const REVISION_KEY: &[u8] = b"revision";
 
@@ -70,11 +74,33 @@ impl RedbStore {
             path: path.to_owned(),
             database: RwLock::new(Some(database)),
         };
-        store.check_format()?;
+        if store.check_format()? < FORMAT {
+            store.upgrade()?;
+        }
         Ok(store)
     }
 
-    fn check_format(&self) -> Result<(), StoreOpenError> {
+    /// Makes the tables that an older format lacks, all or none.
+    fn upgrade(&self) -> Result<(), StoreOpenError> {
+        let upgraded = self.run(|database| {
+            let transaction = database.begin_write()?;
+            for table in Table::ALL {
+                transaction.open_table(definition(table))?;
+            }
+            transaction
+                .open_table(definition(Table::Meta))?
+                .insert(FORMAT_KEY, FORMAT.to_be_bytes().as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        });
+        upgraded.map_err(|error| StoreOpenError::File {
+            path: self.path.clone(),
+            why: io::Error::other(format!("bringing it to format {FORMAT}: {error}")),
+        })
+    }
+
+    /// The format of a store that this Postern can read.
+    fn check_format(&self) -> Result<u64, StoreOpenError> {
         let corrupt = |why: String| StoreOpenError::Corrupt {
             path: self.path.clone(),
             why,
@@ -93,7 +119,7 @@ impl RedbStore {
                 known: FORMAT,
             });
         }
-        Ok(())
+        Ok(format)
     }
 
     /// Runs `work` on the database, and once more after opening the file again if redb gave up on
@@ -407,6 +433,32 @@ mod tests {
             1,
             "no draft stays"
         );
+    }
+
+    #[test]
+    fn a_store_of_an_older_format_gets_the_tables_that_it_lacks() {
+        let directory = Directory::new();
+        let path = directory.path().join("s");
+        let store = RedbStore::open(&path).unwrap();
+        store.commit(0, &[write(b"a", Some(b"1"))]).unwrap();
+        let as_the_first = |database: &Database| {
+            let transaction = database.begin_write()?;
+            transaction.delete_table(definition(Table::Crls))?;
+            transaction
+                .open_table(definition(Table::Meta))?
+                .insert(FORMAT_KEY, 1_u64.to_be_bytes().as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        };
+        store.run(as_the_first).unwrap();
+        assert!(store.value(Table::Crls, b"").is_err());
+        drop(store);
+        for round in 1..=2 {
+            let store = RedbStore::open(&path).unwrap();
+            assert_eq!(store.value(Table::Crls, b"").unwrap(), None, "{round}");
+            assert_eq!(keys(&store, b""), [b"a".to_vec()], "{round}");
+            assert_eq!(store.check_format().unwrap(), FORMAT, "{round}");
+        }
     }
 
     #[test]
