@@ -216,9 +216,9 @@ pub const DISTRIBUTION_POINTS_MAX: usize = 8;
 /// How long a request that is already under way may still take once its client's certificate is
 /// no longer good; then its connection is cut. Well below the second within which all are closed.
 pub const CUT_GRACE: Duration = Duration::from_millis(250);
-/// Certificates whose connections are looked at in one go when trust moves; between two goes the
-/// worker serves others. Each costs about a microsecond, a hundred when its CA set changed.
-pub const CERTIFICATES_IN_A_ROW: usize = 32;
+/// Connections that are looked at in one go when trust moves; between two goes the worker serves
+/// others. Each costs some microseconds, a hundred when its CA set changed.
+pub const CONNECTIONS_IN_A_ROW: usize = 32;
 /// Longest sleep of whoever waits for certificates to end: so late is a changed clock noticed.
 pub const EXPIRY_LOOK: Duration = Duration::from_secs(10);
 

@@ -10,6 +10,7 @@ use http::Request;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use serde_json::json;
+use tests::crl::CrlSpec;
 use tests::gateway::ZONE;
 use tests::pki::Spec;
 use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
@@ -311,4 +312,38 @@ async fn a_certificate_ends() {
         })
         .await;
     world.finish("expired");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watched_list_changes() {
+    let world = World::new();
+    let device = world.uploaded.client("device");
+    let file = world.gateway.file("ca.crl");
+    std::fs::write(&file, CrlSpec::default().sign(&world.uploaded)).unwrap();
+    let path = format!(
+        "/postern/v1/certificate_authorities/{}/crls",
+        world.uploaded_id
+    );
+    let body = json!({ "policy": "hard", "file": file });
+    drop(world.gateway.admin.call("PATCH", &path, &body).result());
+    tests::wait::until("the list to be read", || {
+        let lists = world.gateway.admin.get(&path).result();
+        (lists["crls"].as_array().unwrap().len() == 1).then_some(())
+    });
+    world
+        .measure("list file changed", &device, async || {
+            let list = CrlSpec::revoking(2, &[&device]).sign(&world.uploaded);
+            let new = world.gateway.file("ca.crl.new");
+            std::fs::write(&new, list).unwrap();
+            std::fs::rename(&new, &file).unwrap();
+            let changed = Instant::now();
+            // Nobody acknowledges a file; new connections are looked at once it was read.
+            tests::wait::until("the list to be read", || {
+                let lists = world.gateway.admin.get(&path).result();
+                (lists["crls"][0]["number"] == "02").then_some(())
+            });
+            changed
+        })
+        .await;
+    world.finish("revoked");
 }

@@ -345,6 +345,13 @@ impl Client {
 }
 
 impl Tickets {
+    /// The last session alone, to be shown without taking in what the next server gives.
+    #[must_use]
+    pub fn last(&self) -> Self {
+        let last = self.0.lock().unwrap().last().cloned();
+        Self(Arc::new(Mutex::new(last.into_iter().collect())))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

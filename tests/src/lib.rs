@@ -14,6 +14,7 @@
 
 pub mod admin;
 pub mod client;
+pub mod crl;
 pub mod gateway;
 pub mod network;
 pub mod origin;

@@ -231,6 +231,16 @@ impl Identity {
     }
 }
 
+/// A certificate of a CA's own name and key by another issuer.
+#[must_use]
+pub fn cross_sign(authority: &Authority, by: &Authority) -> X509 {
+    let mut spec = Spec::authority("");
+    let name = authority.certificate.subject_name();
+    let entry = name.entries_by_nid(Nid::COMMONNAME).next().unwrap();
+    spec.name = String::from_utf8(entry.data().as_slice().to_vec()).unwrap();
+    build(&spec, &authority.key, Some(by))
+}
+
 /// A certificate request for `name`, in PEM, and its key.
 #[must_use]
 pub fn request(name: &str) -> (String, PKey<Private>) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::{Connection, now_sec};
-use crate::limits::{CERTIFICATES_IN_A_ROW, CUT_GRACE, EXPIRY_LOOK};
+use crate::limits::{CONNECTIONS_IN_A_ROW, CUT_GRACE, EXPIRY_LOOK};
 use crate::observe::{CertificateEvent, Stage};
 use crate::tls::Reason;
 use crate::worker::Worker;
@@ -272,15 +272,17 @@ fn until_after(end_sec: i64) -> Duration {
 /// run in between.
 async fn look(worker: &Rc<Worker>, certificates: Vec<Fingerprint>, since: Instant) {
     let cutting = Cutting::new(worker, since);
-    for some in certificates.chunks(CERTIFICATES_IN_A_ROW) {
-        for certificate in some {
-            let connections = worker.clients.of(certificate);
-            let until = connections
-                .iter()
-                .map(|connection| connection.look_again(&cutting));
-            let until = until.min().unwrap_or(i64::MAX);
-            worker.clients.holds_until(certificate, until);
+    let mut looked = 0_usize;
+    for certificate in certificates {
+        let mut until = i64::MAX;
+        for connection in worker.clients.of(&certificate) {
+            until = until.min(connection.look_again(&cutting));
+            drop(connection);
+            looked += 1;
+            if looked.is_multiple_of(CONNECTIONS_IN_A_ROW) {
+                tokio::task::yield_now().await;
+            }
         }
-        tokio::task::yield_now().await;
+        worker.clients.holds_until(&certificate, until);
     }
 }

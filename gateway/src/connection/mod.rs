@@ -273,7 +273,12 @@ impl Connection {
                     .anchor()
                     .is_some_and(|id| **id != *facts.client.ca_id)
             {
-                facts.client = Arc::new(ClientAuth::read(&self.chain, &judgement));
+                let known = facts.client.verdict.presented;
+                facts.client = Arc::new(if known {
+                    facts.client.judged(&judgement)
+                } else {
+                    ClientAuth::read(&self.chain, &judgement)
+                });
             }
         }
         let judged = Rc::new(Judged {

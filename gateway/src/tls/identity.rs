@@ -147,6 +147,20 @@ impl ClientAuth {
         client
     }
 
+    /// The same certificate by another judgement: nothing of it has to be read again.
+    #[must_use]
+    pub fn judged(&self, judgement: &Judgement) -> Self {
+        let mut client = self.clone();
+        client.verdict = judgement.verdict;
+        client.ca_id = judgement
+            .anchor()
+            .map(|id| &**id)
+            .unwrap_or_default()
+            .into();
+        client.issuer_serial = judgement.issuer().map(serial).unwrap_or_default();
+        client
+    }
+
     fn read_leaf(&mut self, leaf: &X509Ref) {
         self.subject_dn_rfc2253 = dn_rfc2253(leaf.subject_name());
         self.subject_dn = self.subject_dn_rfc2253.clone();

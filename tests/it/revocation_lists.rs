@@ -1,0 +1,266 @@
+//! Revocation lists of uploaded CAs: taken in, refused, forgotten, by the API, the command line and
+//! a watched file.
+
+use serde_json::{Value, json};
+use tests::crl::{CrlSpec, pem};
+use tests::gateway::ZONE;
+use tests::pki::DAY;
+use tests::{Authority, Gateway, Origin, Setup};
+
+struct World {
+    _origin: Origin,
+    gateway: Gateway,
+    authority: Authority,
+    id: String,
+}
+
+impl World {
+    /// A host that requires certificates of an uploaded CA.
+    fn new() -> Self {
+        let origin = Origin::echo();
+        let gateway = Setup::new()
+            .host("api.example.test", "require", &origin.url())
+            .start();
+        let authority = Authority::root("Uploaded CA");
+        let account = gateway.admin.get("/client/v4/accounts").result();
+        let account = account[0]["id"].as_str().unwrap();
+        let body = json!({ "ca": true, "certificates": authority.pem() });
+        let path = format!("/client/v4/accounts/{account}/mtls_certificates");
+        let id = gateway.admin.call("POST", &path, &body).result();
+        let id = id["id"].as_str().unwrap().to_owned();
+        let path = format!(
+            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
+            gateway.zone_id(ZONE)
+        );
+        let body = json!({ "hostnames": ["api.example.test"], "mtls_certificate_id": id });
+        drop(gateway.admin.call("PUT", &path, &body).result());
+        Self {
+            _origin: origin,
+            gateway,
+            authority,
+            id,
+        }
+    }
+
+    fn path(&self) -> String {
+        format!("/postern/v1/certificate_authorities/{}/crls", self.id)
+    }
+
+    fn put(&self, list: &[u8]) -> (u16, Value) {
+        let body = json!({ "crl": pem(list) });
+        let reply = self.gateway.admin.call("PUT", &self.path(), &body);
+        (reply.status, serde_json::from_str(&reply.body).unwrap())
+    }
+
+    fn policy(&self, policy: Option<&str>) {
+        let body = json!({ "policy": policy });
+        let reply = self.gateway.admin.call("PATCH", &self.path(), &body);
+        drop(reply.result());
+    }
+
+    /// What becomes of a client: `200`, or the reason of the refusal.
+    async fn outcome(&self, identity: &tests::Identity) -> String {
+        let client = self.gateway.client("api.example.test").identity(identity);
+        match client.get("/x").await {
+            Ok(answer) => answer.status.to_string(),
+            Err(refused) => {
+                let record = self.gateway.handshake_record(refused.local);
+                record["reason"].as_str().unwrap().to_owned()
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_says_what_a_missing_or_old_list_means() {
+    let world = World::new();
+    let (good, bad) = (
+        world.authority.client("good"),
+        world.authority.client("bad"),
+    );
+    assert_eq!(world.outcome(&good).await, "200", "nobody asks for lists");
+    world.policy(Some("hard"));
+    assert_eq!(world.outcome(&good).await, "crl_missing");
+    world.policy(Some("soft"));
+    assert_eq!(world.outcome(&good).await, "200");
+    assert!(
+        world
+            .put(&CrlSpec::revoking(2, &[&bad]).sign(&world.authority))
+            .0
+            == 200
+    );
+    for policy in [Some("soft"), Some("hard"), None] {
+        world.policy(policy);
+        assert_eq!(world.outcome(&good).await, "200", "{policy:?}");
+        assert_eq!(world.outcome(&bad).await, "revoked", "{policy:?}");
+    }
+    // An old list: what it revokes stays revoked, of others nobody knows.
+    let old = CrlSpec {
+        begins: -2 * DAY,
+        ends: Some(-DAY),
+        ..CrlSpec::revoking(3, &[&bad])
+    };
+    assert_eq!(world.put(&old.sign(&world.authority)).0, 200);
+    world.policy(Some("hard"));
+    assert_eq!(world.outcome(&good).await, "crl_expired");
+    assert_eq!(world.outcome(&bad).await, "revoked");
+    world.policy(Some("soft"));
+    assert_eq!(world.outcome(&good).await, "200");
+    let metrics = world.gateway.admin.get("/metrics").body;
+    assert!(
+        metrics.contains("postern_crl_next_update_timestamp_seconds{"),
+        "{metrics}"
+    );
+    // A delta list takes one off and puts one on.
+    assert_eq!(
+        world
+            .put(&CrlSpec::revoking(4, &[&bad]).sign(&world.authority))
+            .0,
+        200
+    );
+    let mut delta = CrlSpec::revoking(5, &[&good, &bad]);
+    delta.base = Some(4);
+    delta.revoked[1].1 = Some(8);
+    assert_eq!(world.put(&delta.sign(&world.authority)).0, 200);
+    world.policy(Some("hard"));
+    assert_eq!(world.outcome(&good).await, "revoked");
+    assert_eq!(world.outcome(&bad).await, "200");
+    drop(
+        world
+            .gateway
+            .admin
+            .call("DELETE", &world.path(), &Value::Null)
+            .result(),
+    );
+    assert_eq!(world.outcome(&good).await, "crl_missing");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_that_are_not_to_be_believed_change_nothing() {
+    let mut world = World::new();
+    let bad = world.authority.client("bad");
+    let revoking = |number| CrlSpec::revoking(number, &[&bad]);
+    assert_eq!(world.put(&revoking(7).sign(&world.authority)).0, 200);
+    let stranger = Authority::root("Stranger");
+    let namesake = Authority::root("Uploaded CA");
+    let empty = |number| CrlSpec {
+        number: Some(number),
+        ..CrlSpec::default()
+    };
+    for (list, signer, expected) in [
+        (empty(6), &world.authority, "not above 07"),
+        (empty(8), &stranger, "its issuer is none of"),
+        (empty(8), &namesake, "signature does not verify"),
+        (
+            CrlSpec {
+                broken: true,
+                ..empty(8)
+            },
+            &world.authority,
+            "signature does not verify",
+        ),
+        (
+            CrlSpec {
+                indirect: true,
+                ..empty(8)
+            },
+            &world.authority,
+            "indirect",
+        ),
+        (
+            CrlSpec {
+                some_reasons: true,
+                ..empty(8)
+            },
+            &world.authority,
+            "some reasons",
+        ),
+        (
+            CrlSpec {
+                unknown_critical: true,
+                ..empty(8)
+            },
+            &world.authority,
+            "critical",
+        ),
+        (
+            CrlSpec {
+                number: None,
+                ..empty(8)
+            },
+            &world.authority,
+            "no CRL number",
+        ),
+        (
+            CrlSpec {
+                ends: None,
+                ..empty(8)
+            },
+            &world.authority,
+            "no nextUpdate",
+        ),
+        (
+            CrlSpec {
+                begins: DAY,
+                ends: Some(2 * DAY),
+                ..empty(8)
+            },
+            &world.authority,
+            "has not come",
+        ),
+    ] {
+        let (status, answer) = world.put(&list.sign(signer));
+        assert_eq!(status, 400, "{expected}: {answer}");
+        let message = answer["errors"][0]["message"].as_str().unwrap();
+        assert!(message.contains(expected), "{expected}: {message}");
+        assert_eq!(world.outcome(&bad).await, "revoked", "{expected}");
+    }
+    // The same again is no news, and a restart forgets nothing.
+    assert_eq!(world.put(&revoking(7).sign(&world.authority)).0, 200);
+    assert!(world.gateway.stop().success());
+    world.gateway.start();
+    assert_eq!(world.outcome(&bad).await, "revoked");
+    assert_eq!(world.put(&empty(6).sign(&world.authority)).0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_and_a_watched_file() {
+    let world = World::new();
+    let device = world.authority.client("device");
+    let file = world.gateway.file("list.der");
+    std::fs::write(&file, CrlSpec::default().sign(&world.authority)).unwrap();
+    let path = file.to_str().unwrap();
+    let set = world
+        .gateway
+        .cli(&["crl", "set", &world.id, "--policy", "hard", "--watch", path]);
+    assert!(set.out.contains("policy: hard"), "{set:?}");
+    let show = || world.gateway.cli(&["crl", "show", &world.id]).out;
+    tests::wait::until("the file to be read", || {
+        show().contains("01").then_some(())
+    });
+    assert_eq!(world.outcome(&device).await, "200");
+    // Rubbish is refused and the last list stays.
+    std::fs::write(&file, "rubbish").unwrap();
+    tests::wait::until("the refusal", || {
+        world
+            .gateway
+            .stderr()
+            .contains("the last one stays")
+            .then_some(())
+    });
+    assert_eq!(world.outcome(&device).await, "200");
+    let by_hand = world.gateway.file("by_hand.der");
+    std::fs::write(
+        &by_hand,
+        CrlSpec::revoking(2, &[&device]).sign(&world.authority),
+    )
+    .unwrap();
+    let put = world
+        .gateway
+        .cli(&["crl", "put", &world.id, by_hand.to_str().unwrap()]);
+    assert!(
+        put.out.contains("took list 02 with 1 entries"),
+        "{put:?}"
+    );
+    assert_eq!(world.outcome(&device).await, "revoked");
+}
