@@ -10,16 +10,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use bench::client::{Belief, Identity, Shaken, Tls, TlsSettings, shake_hands};
-use bench::world::{Directory, GROUPS, OPEN_HOST, REQUIRE_HOST, Store, seed};
+use bench::world::{Directory, OPEN_HOST, REQUIRE_HOST, Store, seed};
 use boring::derive::Deriver;
 use boring::ec::{EcGroup, EcKey};
 use boring::ecdsa::EcdsaSig;
+use boring::mlkem::{Algorithm, MlKemPrivateKey, MlKemPublicKey};
 use boring::nid::Nid;
 use boring::pkey::{Id, PKey, Private};
 use criterion::{Criterion, criterion_group, criterion_main};
 use gateway::control::Control;
 use gateway::snapshot::{Published, Snapshot};
-use gateway::tls::{AcceptSettings, Acceptor};
+use gateway::tls::{AcceptSettings, Acceptor, forget_paths};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -56,7 +57,7 @@ impl Ground {
         })
     }
 
-    fn client(&self, certificate: bool) -> Result<Tls> {
+    fn client(&self, certificate: bool, groups: &str) -> Result<Tls> {
         let identity = Identity {
             chain_pem: std::fs::read(&self.store.client_chain)?,
             key_pem: std::fs::read(&self.store.client_key)?,
@@ -66,7 +67,7 @@ impl Ground {
             belief: Belief::Everybody,
             identity: certificate.then_some(identity),
             h2: false,
-            groups: GROUPS.to_owned(),
+            groups: groups.to_owned(),
         })
     }
 
@@ -80,10 +81,13 @@ impl Ground {
         )
     }
 
-    /// The server's time for so many handshakes.
-    fn server_time(&self, client: &Tls, resume: bool, count: u64) -> Duration {
+    /// The server's time for so many handshakes, of clients whose chains it remembers or not.
+    fn server_time(&self, client: &Tls, resume: bool, forget: bool, count: u64) -> Duration {
         let mut total = Duration::ZERO;
         for _ in 0..count {
+            if forget {
+                forget_paths();
+            }
             let shaken = self
                 .shake(client, resume)
                 .expect("a handshake in memory succeeds");
@@ -102,6 +106,7 @@ struct Primitives {
     ecdsa: EcKey<Private>,
     signature: EcdsaSig,
     peer: PKey<Private>,
+    kem: MlKemPublicKey,
 }
 
 const DIGEST: [u8; 32] = [7; 32];
@@ -115,6 +120,7 @@ impl Primitives {
             ecdsa,
             signature,
             peer: PKey::generate(Id::X25519)?,
+            kem: MlKemPrivateKey::generate(Algorithm::MlKem768)?.0,
         })
     }
 
@@ -124,6 +130,13 @@ impl Primitives {
         let mut deriver = Deriver::new(&ours)?;
         deriver.set_peer(&self.peer)?;
         black_box(deriver.derive_to_vec()?);
+        Ok(())
+    }
+
+    /// What X25519MLKEM768 adds: the client's key read, and a secret sealed for it.
+    fn encapsulate(&self) -> Result<()> {
+        let peer = MlKemPublicKey::from_slice(Algorithm::MlKem768, self.kem.as_bytes())?;
+        black_box(peer.encapsulate()?);
         Ok(())
     }
 
@@ -143,50 +156,70 @@ impl Primitives {
     }
 }
 
+/// The group of ordinary clients, and the hybrid one of browsers (post-quantum).
+const EXCHANGES: [&str; 2] = ["X25519", "X25519MLKEM768"];
+
 fn handshakes(criterion: &mut Criterion) {
     let ground = Ground::make().expect("a server in memory");
-    let (open, certified) = (ground.client(false), ground.client(true));
-    let (open, certified) = (open.expect("a client"), certified.expect("a client"));
-    let mut group = criterion.benchmark_group("handshake, server side");
-    for (name, client) in [("full", &open), ("full mTLS", &certified)] {
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| ground.server_time(client, false, count));
-        });
+    for groups in EXCHANGES {
+        let client = |certificate| ground.client(certificate, groups).expect("a client");
+        let (open, certified) = (client(false), client(true));
+        let name = format!("handshake, server side, {groups}");
+        let mut group = criterion.benchmark_group(name);
+        for (name, client, forget) in [
+            ("full", &open, false),
+            ("full mTLS, chain remembered", &certified, false),
+            ("full mTLS, chain new", &certified, true),
+        ] {
+            group.bench_function(name, |bencher| {
+                bencher.iter_custom(|count| ground.server_time(client, false, forget, count));
+            });
+        }
+        for (name, client) in [("resumed", &open), ("resumed mTLS", &certified)] {
+            // The first one brings a ticket, once the client has read it.
+            let mut first = ground.shake(client, false).expect("a first handshake");
+            first
+                .client
+                .exchange(&mut first.server, b"request", b"answer")
+                .expect("an exchange");
+            assert!(client.has_ticket(), "the server gave a ticket");
+            group.bench_function(name, |bencher| {
+                bencher.iter_custom(|count| ground.server_time(client, true, false, count));
+            });
+        }
+        group.finish();
     }
-    for (name, client) in [("resumed", &open), ("resumed mTLS", &certified)] {
-        // The first one brings a ticket, once the client has read it.
-        let mut first = ground.shake(client, false).expect("a first handshake");
-        first
-            .client
-            .exchange(&mut first.server, b"request", b"answer")
-            .expect("an exchange");
-        assert!(client.has_ticket(), "the server gave a ticket");
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| ground.server_time(client, true, count));
-        });
-    }
-    group.finish();
 }
 
 fn primitives(criterion: &mut Criterion) {
     let primitives = Primitives::make().expect("keys");
-    let mut group = criterion.benchmark_group("BoringSSL's part");
     // How many signatures are made and verified; one key exchange each.
-    let sums = [("full", 1, 0), ("full mTLS", 1, 2), ("resumed", 0, 0)];
-    for (name, signed, verified) in sums {
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| {
-                let begun = Instant::now();
-                for _ in 0..count {
-                    primitives.exchange().expect("X25519");
-                    (0..signed).for_each(|_| primitives.sign().expect("ECDSA signs"));
-                    (0..verified).for_each(|_| primitives.verify().expect("ECDSA verifies"));
-                }
-                begun.elapsed()
+    let sums = [
+        ("full", 1, 0),
+        ("full mTLS, chain remembered", 1, 1),
+        ("full mTLS, chain new", 1, 2),
+        ("resumed", 0, 0),
+    ];
+    for groups in EXCHANGES {
+        let mut group = criterion.benchmark_group(format!("BoringSSL's part, {groups}"));
+        for (name, signed, verified) in sums {
+            group.bench_function(name, |bencher| {
+                bencher.iter_custom(|count| {
+                    let begun = Instant::now();
+                    for _ in 0..count {
+                        primitives.exchange().expect("X25519");
+                        if groups == "X25519MLKEM768" {
+                            primitives.encapsulate().expect("ML-KEM");
+                        }
+                        (0..signed).for_each(|_| primitives.sign().expect("ECDSA signs"));
+                        (0..verified).for_each(|_| primitives.verify().expect("ECDSA verifies"));
+                    }
+                    begun.elapsed()
+                });
             });
-        });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group! {

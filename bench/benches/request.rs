@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use gateway::client_settings::ClientSettings;
 use gateway::config::AccessLogTarget;
 use gateway::http::headers::{Told, for_origin};
 use gateway::http::path::normalise;
-use gateway::observe::{AccessLog, RequestRecord, Stage, StageTimes};
+use gateway::observe::{AccessLog, RequestRecord, Stage, StageTimes, Steered};
 use gateway::tls::ClientAuth;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -62,11 +63,15 @@ fn headers(criterion: &mut Criterion) {
     let request_id = HeaderValue::from_static("0192e4a17b0c7c3fa1b2c3d4e5f60718");
     let address = HeaderValue::from_static("192.0.2.1");
     let nobody = ClientAuth::none();
+    let told_groups = ClientSettings::default().certificate_headers;
     let headers = request_headers();
     let mut group = criterion.benchmark_group("headers::for_origin");
     for (name, certificate) in [
         ("mTLS off", None),
-        ("mTLS request, no certificate", Some(&nobody)),
+        (
+            "mTLS request, no certificate",
+            Some((&nobody, &told_groups)),
+        ),
     ] {
         let told = Told {
             client: [192, 0, 2, 1].into(),
@@ -112,6 +117,8 @@ fn access_log(criterion: &mut Criterion) {
         tls_cipher: "TLS_AES_128_GCM_SHA256",
         sni: "api.example.test",
         resumed: false,
+        worker: 0,
+        steered: Steered::None,
         client_auth: &nobody,
         rule: None,
         logged: &[],

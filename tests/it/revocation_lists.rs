@@ -258,9 +258,6 @@ async fn the_command_line_and_a_watched_file() {
     let put = world
         .gateway
         .cli(&["crl", "put", &world.id, by_hand.to_str().unwrap()]);
-    assert!(
-        put.out.contains("took list 02 with 1 entries"),
-        "{put:?}"
-    );
+    assert!(put.out.contains("took list 02 with 1 entries"), "{put:?}");
     assert_eq!(world.outcome(&device).await, "revoked");
 }

@@ -35,6 +35,7 @@ pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
 pub use identity::ClientAuth;
 pub use origin::{Alpn, OriginTls, OriginTlsError};
+pub use path::forget_paths;
 pub use session::Session;
 pub use site::{Site, SiteError, SiteSpec};
 pub use ticket::TicketKeys;

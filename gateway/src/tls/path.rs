@@ -158,6 +158,11 @@ pub(super) fn recall(key: &[u8; 32]) -> Option<Arc<Path>> {
     MEMORY.with_borrow(|memory| memory.paths.get(key).cloned())
 }
 
+/// Forgets every path that this thread remembers: for measurements.
+pub fn forget_paths() {
+    MEMORY.with_borrow_mut(|memory| *memory = Memory::default());
+}
+
 /// Remembers a path; beyond [`PATHS_REMEMBERED_MAX`] the oldest is forgotten.
 pub(super) fn remember(key: [u8; 32], path: Arc<Path>) {
     MEMORY.with_borrow_mut(|memory| {
