@@ -19,7 +19,7 @@ use packet::Family;
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
@@ -54,6 +54,21 @@ pub const MAP_LISTENERS: &str = "POSTERN_LISTENERS";
 /// given to a noted listener, until its worker takes the mark away.
 pub const MAP_PLACED: &str = "POSTERN_PLACED";
 
+/// Array of one [`Door`].
+pub const MAP_DOOR: &str = "POSTERN_DOOR";
+
+/// Budgets of hosts: hash from [`hello::host_key`] to the time at which the budget is whole again.
+pub const MAP_HOST_BUDGETS: &str = "POSTERN_HOST_BUDGETS";
+
+/// Budgets of clients: hash from [`Door::source_prefix`] to the same.
+pub const MAP_SOURCE_BUDGETS: &str = "POSTERN_SOURCE_BUDGETS";
+
+/// Address blocks: trie of [`BlockKey`], whose first [`BLOCK_ZONE_BITS`] bits are the zone.
+pub const MAP_BLOCKS: &str = "POSTERN_BLOCKS";
+
+/// Ring buffer of [`Traced`].
+pub const MAP_TRACE: &str = "POSTERN_TRACE";
+
 /// Elements of [`MAP_PORTS`]: all ports there are.
 pub const PORTS_MAX: u32 = 1 << 16;
 
@@ -69,8 +84,9 @@ pub const LISTENS_MAX: u32 = 8;
 /// Elements of [`MAP_LISTENERS`]: a listener per worker, port and family.
 pub const LISTENERS_MAX: u32 = WORKERS_MAX * LISTENS_MAX * 2;
 
-/// Notes that wait for their socket lookup, which follows within microseconds. About 6 MB.
-pub const NOTES_MAX: u32 = 1 << 16;
+/// Notes that wait for their socket lookup, which follows within microseconds. Two at the same place displace each
+/// other, and the first connection is handed over instead. 512 KB.
+pub const NOTES_MAX: u32 = PLACED_MAX;
 
 /// Connections whose bare ACK is remembered as held back until their first data: at 20,000 new connections a
 /// second, three seconds' worth. One that is forgotten merely loses its protection against reordering. 512 KB.
@@ -78,6 +94,19 @@ pub const HELD_MAX: u32 = 1 << 16;
 
 /// Elements of [`MAP_PLACED`]: marks live until the connection is accepted, which takes milliseconds at worst.
 pub const PLACED_MAX: u32 = HELD_MAX;
+
+/// Hosts and client prefixes whose budgets are remembered at a time; the oldest are forgotten, which gives them a
+/// whole budget again.
+pub const BUDGETS_MAX: u32 = 1 << 16;
+
+/// Address blocks of all zones. Rules beyond it are judged by the rules alone.
+pub const BLOCKS_MAX: u32 = 1 << 17;
+
+/// Bits of a block's prefix that are taken by the zone.
+pub const BLOCK_ZONE_BITS: u32 = 32;
+
+/// Bytes of the trace's ring: about a thousand decisions wait for the reader; more are not told.
+pub const TRACE_SIZE: u32 = 64 * 1024;
 
 /// Workers that own one host, as slots: see [`Owners`].
 pub const OWNERS_MAX: usize = 8;
@@ -98,9 +127,11 @@ const _: () = assert!(HELD_MAX.is_power_of_two() && OWNERS_MAX.is_power_of_two()
 pub struct Owners {
     /// Worker numbers, below [`WORKERS_MAX`].
     pub workers: [u16; OWNERS_MAX],
+    /// The zone whose address blocks hold for the host; 0 for none.
+    pub zone: u32,
 }
 
-const _: () = assert!(size_of::<Owners>() == 16);
+const _: () = assert!(size_of::<Owners>() == 20);
 
 impl Owners {
     /// These workers, in turn; `None` for none, or for one that no listener can belong to.
@@ -114,7 +145,16 @@ impl Owners {
         for slot in &mut slots {
             *slot = turn.next()?;
         }
-        known.then_some(Self { workers: slots })
+        known.then_some(Self {
+            workers: slots,
+            zone: 0,
+        })
+    }
+
+    /// The same in a zone.
+    #[must_use]
+    pub const fn in_zone(self, zone: u32) -> Self {
+        Self { zone, ..self }
     }
 
     /// The owner that a connection with this [`packet::Flow::hash`] goes to.
@@ -134,6 +174,169 @@ impl Owners {
         }
     }
 }
+
+/// What is turned away before there is a socket. All zeros turn nothing away.
+///
+/// Only connections whose cookie proves the client's address are judged, and a segment that is turned away comes
+/// again: a client that is over its budget for a moment waits, it is not refused.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Door {
+    /// Nanoseconds of budget that a new connection costs its host; 0 for no budget.
+    pub host_cost_ns: u64,
+    /// Nanoseconds of budget that a host saves up at most.
+    pub host_burst_ns: u64,
+    /// The same for clients of one prefix.
+    pub source_cost_ns: u64,
+    /// The same for clients of one prefix.
+    pub source_burst_ns: u64,
+    /// Bits of an IPv4 address that make a prefix, at most 32.
+    pub source_bits_ipv4: u32,
+    /// Bits of an IPv6 address that make a prefix, at most 64.
+    pub source_bits_ipv6: u32,
+    /// 1: ClientHellos for hosts that nobody owns are dropped; 0: they pass.
+    pub unknown_dropped: u32,
+    /// 1: addresses in [`MAP_BLOCKS`] are dropped; 0: nobody looks.
+    pub blocks: u32,
+    /// Of how many decisions one is traced, by chance; 0 for none.
+    pub trace_every: u32,
+    /// Keeps the size a multiple of eight.
+    pub reserved: u32,
+}
+
+const _: () = assert!(size_of::<Door>() == 56);
+
+impl Door {
+    /// What a client shares its budget by.
+    #[inline(always)]
+    #[must_use]
+    pub const fn source_prefix(&self, flow: &packet::Flow, family: Family) -> u64 {
+        let [a, b, _, d] = flow.source_be;
+        match family {
+            Family::V4 => {
+                // Apart from every IPv6 prefix: no address begins with 0x0000_0001.
+                1 << 32 | kept(u32::from_be(d) as u64, self.source_bits_ipv4, 32)
+            }
+            Family::V6 => {
+                let upper = (u32::from_be(a) as u64) << 32 | u32::from_be(b) as u64;
+                kept(upper, self.source_bits_ipv6, 64)
+            }
+        }
+    }
+}
+
+/// The first `bits` of a number of `width` bits, the others zero.
+#[inline(always)]
+const fn kept(number: u64, bits: u32, width: u32) -> u64 {
+    if bits == 0 {
+        return 0;
+    }
+    if bits >= width {
+        return number;
+    }
+    let cut = (width - bits) & 63;
+    number >> cut << cut
+}
+
+/// A budget as the time at which it will be whole again (the generic cell rate algorithm): one word says it all.
+///
+/// `Some` is what to write back: there was enough left for one more. Times in nanoseconds.
+#[inline(always)]
+#[must_use]
+pub const fn spend(whole_at: u64, now: u64, cost: u64, burst: u64) -> Option<u64> {
+    let whole_at = if whole_at > now { whole_at } else { now };
+    if whole_at - now > burst {
+        return None;
+    }
+    Some(whole_at + cost)
+}
+
+/// What stands behind the prefix length in a key of [`MAP_BLOCKS`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct BlockKey {
+    /// [`Owners::zone`], in network order, because bits are compared from the first byte on.
+    pub zone_be: u32,
+    /// As in [`packet::Flow`].
+    pub address_be: [u32; 4],
+}
+
+const _: () = assert!(size_of::<BlockKey>() == 20);
+
+/// What was decided about a connection's first data.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Decided {
+    /// It goes to the owner.
+    Steered = 0,
+    /// It passes: it names no host, and no host answers for those.
+    NoSni = 1,
+    /// Nobody owns the host.
+    Unknown = 2,
+    /// The name is not in this segment, or spread over records.
+    Split = 3,
+    /// It is no ClientHello.
+    ParseFailure = 4,
+    /// The cookie is not ours.
+    BadCookie = 5,
+    /// The host has used up its budget.
+    HostBudget = 6,
+    /// The client's prefix has used up its budget.
+    SourceBudget = 7,
+    /// The zone blocks the client's address.
+    Blocked = 8,
+}
+
+impl Decided {
+    /// All, at the place of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Steered,
+        Self::NoSni,
+        Self::Unknown,
+        Self::Split,
+        Self::ParseFailure,
+        Self::BadCookie,
+        Self::HostBudget,
+        Self::SourceBudget,
+        Self::Blocked,
+    ];
+
+    /// The word in metrics and in traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Steered => "steered",
+            Self::NoSni => "no_sni",
+            Self::Unknown => "unknown",
+            Self::Split => "split",
+            Self::ParseFailure => "parse_failure",
+            Self::BadCookie => "bad_cookie",
+            Self::HostBudget => "host_budget",
+            Self::SourceBudget => "source_budget",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
+/// One decision, as it happened.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Traced {
+    /// [`hello::host_key`] of the name, when there is one; else 0.
+    pub host: u64,
+    /// The key of the wildcard that covers it.
+    pub wildcard: u64,
+    /// The connection.
+    pub flow: packet::Flow,
+    /// A number of [`Decided`].
+    pub decided: u32,
+    /// The worker, when it was steered.
+    pub worker: u32,
+    /// 1 when the segment was dropped.
+    pub dropped: u32,
+}
+
+const _: () = assert!(size_of::<Traced>() == 64);
 
 /// Where a steered port is listened on, by family.
 ///
@@ -173,7 +376,25 @@ pub const fn listening_index(listen: u32, family: Family) -> u32 {
     listen * 2 + family.number()
 }
 
-/// Where in [`MAP_PLACED`] a connection's mark is, and the mark: never 0.
+/// A note: whose it is, and the listener. Never 0.
+#[inline(always)]
+#[must_use]
+pub const fn note(mark: u32, listener: u32) -> u64 {
+    (mark as u64) << 32 | listener as u64
+}
+
+/// The listener that a note names, if it is this connection's.
+#[inline(always)]
+#[must_use]
+pub const fn noted(note: u64, mark: u32) -> Option<u32> {
+    if (note >> 32) as u32 == mark {
+        Some(note as u32)
+    } else {
+        None
+    }
+}
+
+/// Where in [`MAP_PLACED`] (and among notes) a connection's mark is, and the mark: never 0.
 #[inline(always)]
 #[must_use]
 pub const fn placed_mark(flow: &packet::Flow) -> (u32, u32) {
@@ -198,7 +419,7 @@ const _: () =
 pub struct Counters {
     /// Frames that reached the XDP program.
     pub packets: u64,
-    /// Their bytes, link-layer header included.
+    /// Their bytes, link-layer header included; of a frame in several buffers those of the first.
     pub bytes: u64,
     /// Bare ACKs held back for connections that proved their cookie.
     pub held: u64,
@@ -220,9 +441,17 @@ pub struct Counters {
     pub placed: u64,
     /// Connections whose noted listener was gone.
     pub homeless: u64,
+    /// ClientHellos dropped because nobody owns the host.
+    pub unknown_dropped: u64,
+    /// ClientHellos dropped because the host's budget was used up.
+    pub host_budget: u64,
+    /// ClientHellos dropped because the budget of the client's prefix was used up.
+    pub source_budget: u64,
+    /// ClientHellos dropped because the zone blocks the client's address.
+    pub blocked: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == 12 * 8);
+const _: () = assert!(size_of::<Counters>() == 16 * 8);
 
 impl Counters {
     /// The sum of two counts.
@@ -241,6 +470,10 @@ impl Counters {
             unknown: self.unknown.wrapping_add(other.unknown),
             placed: self.placed.wrapping_add(other.placed),
             homeless: self.homeless.wrapping_add(other.homeless),
+            unknown_dropped: self.unknown_dropped.wrapping_add(other.unknown_dropped),
+            host_budget: self.host_budget.wrapping_add(other.host_budget),
+            source_budget: self.source_budget.wrapping_add(other.source_budget),
+            blocked: self.blocked.wrapping_add(other.blocked),
         }
     }
 }
@@ -256,8 +489,12 @@ mod pod {
     // SAFETY: `Pod` asks that any bytes of the right size are a valid value and that copying them is sound.
     // `Counters` is `repr(C)`, has only `u64` fields, and its size assertion shows that there is no padding.
     unsafe impl aya::Pod for super::Counters {}
-    // SAFETY: the same: `repr(C)`, only an array of `u16`, and its size is the array's.
+    // SAFETY: the same: `repr(C)`, eight `u16` and a `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Owners {}
+    // SAFETY: the same: `repr(C)`, four `u64` and six `u32`, and its size is their sum.
+    unsafe impl aya::Pod for super::Door {}
+    // SAFETY: the same: `repr(C)`, five `u32`, and its size is their sum.
+    unsafe impl aya::Pod for super::BlockKey {}
     // SAFETY: the same: `repr(C)`, five `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Listening {}
     // SAFETY: the same: `repr(C)`, eight `u32` and two `u16`, and its size is their sum.
@@ -292,6 +529,94 @@ mod tests {
             let slot = usize::try_from(hash % 8).unwrap();
             assert_eq!(owners.pick(hash), owners.workers[slot]);
         }
+    }
+
+    #[test]
+    fn budgets_are_spent_and_come_back() {
+        // Ten a second, three at once.
+        let (cost, burst) = (100, 200);
+        let mut whole_at = 0;
+        for (now, wanted) in [
+            (1_000, true),
+            (1_000, true),
+            (1_000, true),
+            (1_000, false),
+            (1_050, false),
+            (1_100, true),
+            (1_100, false),
+            (9_000, true),
+        ] {
+            let left = super::spend(whole_at, now, cost, burst);
+            assert_eq!(left.is_some(), wanted, "{now}");
+            whole_at = left.unwrap_or(whole_at);
+        }
+    }
+
+    #[test]
+    fn clients_share_budgets_by_prefix() {
+        let door = super::Door {
+            source_bits_ipv4: 24,
+            source_bits_ipv6: 56,
+            ..super::Door::default()
+        };
+        let of = |address: std::net::IpAddr| {
+            let (source_be, family) = match address {
+                std::net::IpAddr::V4(address) => (
+                    crate::packet::mapped(u32::from_ne_bytes(address.octets())),
+                    Family::V4,
+                ),
+                std::net::IpAddr::V6(address) => {
+                    let mut words = [0; 4];
+                    for (word, bytes) in words.iter_mut().zip(address.octets().chunks(4)) {
+                        *word = u32::from_ne_bytes(bytes.try_into().unwrap());
+                    }
+                    (words, Family::V6)
+                }
+            };
+            let flow = crate::packet::Flow {
+                source_be,
+                ..crate::packet::Flow::default()
+            };
+            door.source_prefix(&flow, family)
+        };
+        for (one, other, same) in [
+            ("192.0.2.1", "192.0.2.254", true),
+            ("192.0.2.1", "192.0.3.1", false),
+            ("2001:db8:1:200::1", "2001:db8:1:2ff::9", true),
+            ("2001:db8:1:200::1", "2001:db8:1:300::1", false),
+            ("192.0.2.1", "::ffff:192.0.2.1", false),
+        ] {
+            let (a, b) = (of(one.parse().unwrap()), of(other.parse().unwrap()));
+            assert_eq!(a == b, same, "{one} {other}");
+        }
+        for (bits, width, wanted) in [
+            (0, 32, 0),
+            (32, 32, 0xffff_ffff),
+            (8, 32, 0xff00_0000),
+            (64, 64, 0xffff_ffff),
+        ] {
+            assert_eq!(super::kept(0xffff_ffff, bits, width), wanted);
+        }
+    }
+
+    #[test]
+    fn decisions_stand_at_their_numbers() {
+        for (number, decided) in (0..).zip(super::Decided::ALL) {
+            assert_eq!(decided as u32, number);
+        }
+    }
+
+    #[test]
+    fn a_note_is_its_connections_only() {
+        assert_eq!(
+            super::noted(super::note(0x8000_0001, 77), 0x8000_0001),
+            Some(77)
+        );
+        assert_eq!(
+            super::noted(super::note(0x8000_0001, 77), 0x8000_0003),
+            None
+        );
+        assert_eq!(super::noted(0, 1), None);
     }
 
     #[test]

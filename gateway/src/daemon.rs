@@ -24,7 +24,10 @@ use crate::config::{Config, Live, Loaded, Sources};
 use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
 use crate::io::{RingError, probe};
-use crate::limits::{DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND, STEER_SILENT_ROUNDS};
+use crate::limits::{
+    BLOCKED_NETWORKS_MAX, DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND,
+    STEER_SILENT_ROUNDS,
+};
 use crate::memory;
 use crate::observe::{AccessLog, AccessLogError, HostLoad};
 use crate::snapshot::Published;
@@ -145,7 +148,8 @@ pub fn serve(
         let admin = admin::serve(listen_admin, state).await?;
         let admin = tokio::spawn(admin);
         if helm.steers() {
-            tokio::spawn(steer(helm, team.clone(), steered, live.clone()));
+            let control = control.clone();
+            tokio::spawn(steer(helm, team.clone(), control, steered, live.clone()));
         }
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();
@@ -173,15 +177,34 @@ pub fn serve(
 }
 
 /// Keeps the helm informed: of hosts as they come and go, of workers, of load.
-async fn steer(helm: Arc<Helm>, team: Arc<Team>, published: Arc<Published>, live: Arc<Live>) {
+async fn steer(
+    helm: Arc<Helm>,
+    team: Arc<Team>,
+    control: Arc<Control>,
+    published: Arc<Published>,
+    live: Arc<Live>,
+) {
     let mut poll = tokio::time::interval(STEER_POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut generation = published.load().generation;
     let mut silent = vec![0_u32; team.alive().len()];
     let mut before = team.alive();
     let mut last_round = Instant::now();
+    // The generation whose rules' addresses the kernel drops, when it is to.
+    let mut blocked = None;
     loop {
         poll.tick().await;
+        if helm.has_door() {
+            let tunables = **live.load();
+            let wanted = tunables
+                .steer_drop_blocked
+                .then(|| published.load().generation);
+            if wanted.is_some() && wanted != blocked {
+                helm.blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
+            }
+            blocked = wanted;
+            helm.door(&tunables);
+        }
         let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
         let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
         if alive != before {

@@ -77,6 +77,15 @@ pub const STEER_ROUND: Duration = Duration::from_secs(2);
 /// Rounds that a worker may leave the question for its load unanswered before its hosts go to
 /// others.
 pub const STEER_SILENT_ROUNDS: u32 = 3;
+/// Networks of one zone that the kernel drops, from rules that block addresses; further ones are
+/// left to the rules.
+pub const BLOCKED_NETWORKS_MAX: usize = 50_000;
+/// Largest `steer.host_rate` and `steer.source_rate`: a new connection every microsecond.
+pub const STEER_RATE_CEILING: u64 = 1_000_000;
+/// Decisions in one answer about traces.
+pub const TRACE_EVENTS_MAX: usize = 10_000;
+/// How long one question for traces may wait.
+pub const TRACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Workers that `host/NAME/workers` may name: as many as a host can have.
 pub const PINNED_WORKERS_MAX: usize = ebpf::OWNERS_MAX;
 /// Interfaces in `steer.interfaces`. More are refused.

@@ -2,13 +2,13 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, SockMap},
+    maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap},
 };
 use ebpf::cursor::WINDOW_SIZE;
-use ebpf::packet::Flow;
 use ebpf::{
-    BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, Counters, HELD_MAX, HOSTS_MAX, LISTENERS_MAX, LISTENS_MAX,
-    Listening, NOTES_MAX, Owners, PLACED_MAX, PORTS_MAX,
+    BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey, Counters, Door, HELD_MAX,
+    HOSTS_MAX, LISTENERS_MAX, LISTENS_MAX, Listening, NOTES_MAX, Owners, PLACED_MAX, PORTS_MAX,
+    TRACE_SIZE,
 };
 
 /// [`ebpf::MAP_COUNTERS`].
@@ -36,14 +36,38 @@ pub(super) static POSTERN_HOSTS: HashMap<u64, Owners> =
 #[map]
 pub(super) static POSTERN_LISTENERS: SockMap = SockMap::with_max_entries(LISTENERS_MAX, 0);
 
-/// Connection to listener, from the ClientHello's frame until its socket is looked for. The oldest make room.
+/// Listeners by connection ([`ebpf::note`]), each at the place its flow's hash says, from the ClientHello's frame until
+/// its socket is looked for. An array, because a hash table that evicts costs more than all the rest together.
 #[map]
-pub(super) static POSTERN_NOTES: LruHashMap<Flow, u32> = LruHashMap::with_max_entries(NOTES_MAX, 0);
+pub(super) static POSTERN_NOTES: Array<u64> = Array::with_max_entries(NOTES_MAX, 0);
 
 /// Fingerprints of connections whose bare ACK was held back, each at the place its flow's hash says; a newer
 /// one with the same place displaces it.
 #[map]
 pub(super) static POSTERN_HELD: Array<u32> = Array::with_max_entries(HELD_MAX, 0);
+
+/// [`ebpf::MAP_DOOR`].
+#[map]
+pub(super) static POSTERN_DOOR: Array<Door> = Array::with_max_entries(1, 0);
+
+/// [`ebpf::MAP_HOST_BUDGETS`].
+#[map]
+pub(super) static POSTERN_HOST_BUDGETS: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(BUDGETS_MAX, 0);
+
+/// [`ebpf::MAP_SOURCE_BUDGETS`].
+#[map]
+pub(super) static POSTERN_SOURCE_BUDGETS: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(BUDGETS_MAX, 0);
+
+/// [`ebpf::MAP_BLOCKS`].
+#[map]
+pub(super) static POSTERN_BLOCKS: LpmTrie<BlockKey, u32> =
+    LpmTrie::with_max_entries(BLOCKS_MAX, BPF_F_NO_PREALLOC);
+
+/// [`ebpf::MAP_TRACE`].
+#[map]
+pub(super) static POSTERN_TRACE: RingBuf = RingBuf::with_byte_size(TRACE_SIZE, 0);
 
 /// Where a frame is copied to. Too large for the stack, and only one frame at a time is on a CPU.
 #[map]

@@ -9,8 +9,10 @@
     reason = "kernel memory comes as raw pointers, and the kernel finds programs by symbol and section"
 )]
 
+mod door;
 mod maps;
 mod place;
+mod quick;
 mod socket;
 mod steer;
 

@@ -4,7 +4,7 @@ use super::maps::{POSTERN_LISTENERS, POSTERN_NOTES, POSTERN_PLACED, counters};
 use aya_ebpf::bindings::BPF_SK_LOOKUP_F_NO_REUSEPORT;
 use aya_ebpf::programs::SkLookupContext;
 use ebpf::packet::{Flow, mapped};
-use ebpf::placed_mark;
+use ebpf::{noted, placed_mark};
 
 /// AF_INET and IPPROTO_TCP, as the kernel numbers them.
 const FAMILY_IPV4: u32 = 2;
@@ -52,18 +52,21 @@ pub(super) fn segment(context: &SkLookupContext) {
         source_port_be: field!(lookup.remote_port),
         destination_port_be: (field!(lookup.local_port) as u16).to_be(),
     };
-    // SAFETY: an element of an LRU map may be reused while it is read; then the index is another connection's,
-    // and ours is handed over in user space.
-    let Some(index) = (unsafe { POSTERN_NOTES.get(flow) }).copied() else {
+    let (place, mark) = placed_mark(&flow);
+    let Some(slot) = POSTERN_NOTES.get_ptr_mut(place) else {
+        return;
+    };
+    // SAFETY: an element of an array map lives as long as the map; an aligned word is read whole.
+    let Some(index) = noted(unsafe { slot.read_volatile() }, mark) else {
         return;
     };
     // Used once: when the client takes its port again, an old note must not speak for the new connection.
-    let _ = POSTERN_NOTES.remove(flow);
+    // SAFETY: as above, and written whole; were another CPU to note a connection here meanwhile, it loses its note.
+    unsafe { slot.write_volatile(0) };
     let flags = u64::from(BPF_SK_LOOKUP_F_NO_REUSEPORT);
     let placed = POSTERN_LISTENERS
         .redirect_sk_lookup(context, index, flags)
         .is_ok();
-    let (place, mark) = placed_mark(&flow);
     if placed && let Some(slot) = POSTERN_PLACED.get_ptr_mut(place) {
         // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
         unsafe { slot.write_volatile(u64::from(mark)) };

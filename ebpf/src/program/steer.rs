@@ -6,7 +6,7 @@
 //!     no payload                   payload
 //!   socket exists → pass         neither like a hello nor held → pass
 //!   cookie good   → hold         socket exists                 → pass
-//!   else          → pass         cookie good                   → note the owner, pass
+//!   else          → pass         cookie good                   → turn away at the door, or note the owner, pass
 //!                                cookie bad: held → drop (it comes again), else pass
 //! ```
 //!
@@ -16,16 +16,18 @@
 //! kernel would answer it with a reset.
 
 use super::maps::{
-    POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW, counters, forgotten,
+    POSTERN_DOOR, POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW,
+    counters, forgotten,
 };
 use super::socket::{self, Standing};
+use super::{door, quick};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::{Cursor as _, WINDOW_SIZE, Window};
 use ebpf::hello::{self, Hello, Keys, NAMELESS_KEY};
 use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
-use ebpf::{Counters, OWNERS_MAX, listener_index, placed_mark};
+use ebpf::{Counters, Decided, Door, OWNERS_MAX, Traced, listener_index, note, placed_mark};
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
 const HEADERS_SIZE: usize = 192;
@@ -37,10 +39,12 @@ const RECORD_HANDSHAKE: u8 = 22;
 #[inline(always)]
 pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     let counters = counters()?;
-    let frame_size = size(context);
     counters.packets += 1;
-    counters.bytes += frame_size as u64;
-
+    counters.bytes += (context.data_end() - context.data()) as u64;
+    if quick::is_nothing(context) {
+        return None;
+    }
+    let frame_size = size(context);
     let memory = POSTERN_WINDOW.get_ptr_mut(0)?;
     let headers = load(context, memory, frame_size, HEADERS_SIZE)?;
     let mut segment = packet::segment(&headers, frame_size).ok()?;
@@ -83,15 +87,30 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
         }
         Standing::Stranger => {
             counters.cookies_bad += 1;
+            if let Some(door) = POSTERN_DOOR.get(0) {
+                door::trace(door, door::event(segment.flow, Decided::BadCookie, false));
+            }
             None
         }
         Standing::Proven => {
+            let door = POSTERN_DOOR.get(0)?;
+            let event = first_data(
+                context, memory, frame_size, counters, door, &segment, held.place,
+            )?;
+            door::trace(door, event);
+            if event.dropped != 0 {
+                // It comes again, and until then nothing of its connection may reach the stack.
+                held.mark();
+                return Some(XDP_DROP);
+            }
             held.clear();
-            let whole = load(context, memory, frame_size, WINDOW_SIZE)?;
-            let owner = owner(counters, &whole, &segment, held.place)?;
-            let index = listener_index(u32::from(owner), listen - 1, segment.family);
-            if POSTERN_NOTES.insert(segment.flow, index, 0).is_ok() {
-                counters.noted += 1;
+            if event.decided == Decided::Steered as u32 {
+                let index = listener_index(event.worker, listen - 1, segment.family);
+                if let Some(slot) = POSTERN_NOTES.get_ptr_mut(held.place) {
+                    // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
+                    unsafe { slot.write_volatile(note(held.fingerprint, index)) };
+                    counters.noted += 1;
+                }
             }
             Some(XDP_PASS)
         }
@@ -118,19 +137,28 @@ fn bare_ack(
     }
 }
 
-/// The worker to which the named host's connection belongs.
+/// Decides about the first data of a connection that has proven its address; counts the decision.
 #[inline(always)]
-fn owner(
+fn first_data(
+    context: &XdpContext,
+    memory: *mut [u8; WINDOW_SIZE],
+    frame_size: usize,
     counters: &mut Counters,
-    frame: &Window<'_>,
+    door: &Door,
     segment: &Segment,
     spread: u32,
-) -> Option<u16> {
+) -> Option<Traced> {
+    let flow = segment.flow;
+    if !door::source_may(door, &flow, segment.family) {
+        counters.source_budget += 1;
+        return Some(door::event(flow, Decided::SourceBudget, true));
+    }
+    let frame = load(context, memory, frame_size, WINDOW_SIZE)?;
     let end = segment.payload_at + segment.payload_size;
-    let keys = match hello::find(frame, segment.payload_at, end) {
+    let keys = match hello::find(&frame, segment.payload_at, end) {
         Hello::Named { at, size } => {
             let [at, size, _, _] = forgotten([at, size, 0, 0])?;
-            hello::keys(frame, at, size)?
+            hello::keys(&frame, at, size)?
         }
         Hello::Nameless => {
             counters.nameless += 1;
@@ -141,12 +169,17 @@ fn owner(
         }
         Hello::Partial | Hello::Unusual => {
             counters.partial += 1;
-            return None;
+            return Some(door::event(flow, Decided::Split, false));
         }
         Hello::Foreign => {
             counters.foreign += 1;
-            return None;
+            return Some(door::event(flow, Decided::ParseFailure, false));
         }
+    };
+    let decided = |decided, dropped| Traced {
+        host: keys.exact,
+        wildcard: keys.wildcard,
+        ..door::event(flow, decided, dropped)
     };
     // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
     // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
@@ -154,12 +187,27 @@ fn owner(
     // SAFETY: as above.
     let owners = exact.or_else(|| unsafe { POSTERN_HOSTS.get(keys.wildcard) });
     let Some(owners) = owners else {
-        if keys.exact != NAMELESS_KEY {
-            counters.unknown += 1;
+        if keys.exact == NAMELESS_KEY {
+            return Some(decided(Decided::NoSni, false));
         }
-        return None;
+        counters.unknown += 1;
+        let dropped = door.unknown_dropped != 0;
+        counters.unknown_dropped += u64::from(dropped);
+        return Some(decided(Decided::Unknown, dropped));
     };
-    owners.workers.get(spread as usize % OWNERS_MAX).copied()
+    if door::is_blocked(door, owners.zone, &flow) {
+        counters.blocked += 1;
+        return Some(decided(Decided::Blocked, true));
+    }
+    if !door::host_may(door, keys.exact) {
+        counters.host_budget += 1;
+        return Some(decided(Decided::HostBudget, true));
+    }
+    let worker = owners.workers.get(spread as usize % OWNERS_MAX)?;
+    Some(Traced {
+        worker: u32::from(*worker),
+        ..decided(Decided::Steered, false)
+    })
 }
 
 /// The mark that says a connection's bare ACK was held back.

@@ -1,6 +1,8 @@
 //! How the gateway is: `/metrics`, `/livez`, `/readyz`, `/postern/v1/status`, and what can be tuned
 //! under `/postern/v1/sysctl`.
 
+use std::time::{Duration, Instant};
+
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +13,7 @@ use super::fault::Fault;
 use super::query::{Json, Parameters};
 use super::{Shared, envelope};
 use crate::control::Moment;
-use crate::limits::EXPIRY_WARNING_DAYS;
+use crate::limits::{DRAIN_POLL, EXPIRY_WARNING_DAYS, TRACE_EVENTS_MAX, TRACE_WAIT_MAX};
 use crate::observe::{self, WorkerStats, metrics};
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -137,6 +139,36 @@ fn expiring(context: &super::Context) -> serde_json::Value {
 /// Who steers, and who owns what.
 pub(super) async fn steering(State(context): Shared) -> Response {
     envelope::result(context.state.fleet.steering().json())
+}
+
+/// Decisions of the kernel as they happen: waits up to `milliseconds` for the first, one of `every`.
+pub(super) async fn trace(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let number = |name: &str, default: u64| {
+        let text = parameters.text(name);
+        text.map_or(Ok(default), str::parse)
+            .map_err(|_not_a_number| Fault::body(&format!("{name}: a number is expected")))
+    };
+    let wait = Duration::from_millis(number("milliseconds", 1_000)?).min(TRACE_WAIT_MAX);
+    let every = u32::try_from(number("every", 1)?).unwrap_or(u32::MAX);
+    let fleet = &context.state.fleet;
+    let deadline = Instant::now() + wait;
+    loop {
+        let Some(mut events) = fleet.traced(every) else {
+            return Ok(envelope::result(json!({ "kernel": false, "events": [] })));
+        };
+        let over = Instant::now() >= deadline;
+        if !events.is_empty() || over || every == 0 {
+            events.truncate(TRACE_EVENTS_MAX);
+            let events: Vec<_> = events.iter().map(observe::TracedConnection::json).collect();
+            return Ok(envelope::result(
+                json!({ "kernel": true, "events": events }),
+            ));
+        }
+        tokio::time::sleep(DRAIN_POLL).await;
+    }
 }
 
 pub(super) async fn settings(

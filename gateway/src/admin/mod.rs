@@ -253,6 +253,7 @@ fn router(context: Arc<Context>) -> Router {
         .route("/postern/v1/audit", get(audit::list))
         .route("/postern/v1/status", get(health::status))
         .route("/postern/v1/steering", get(health::steering))
+        .route("/postern/v1/steering/trace", get(health::trace))
         .route("/postern/v1/sysctl", get(health::settings))
         .route(
             "/postern/v1/sysctl/{key}",

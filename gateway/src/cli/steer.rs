@@ -1,12 +1,15 @@
 //! `postern steer`: who brings connections to the worker that owns their host, and how that goes.
 
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
 use clap::Subcommand;
 use serde_json::Value;
 
 use super::client::Client;
 use super::names::{OWN, text};
-use super::table::{Table, list};
-use super::{Output, json_text};
+use super::table::{Table, harmless, list};
+use super::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Steer {
@@ -14,6 +17,20 @@ pub(super) enum Steer {
     ///
     /// Worker numbers count from 0. Load is in CPUs: 0.5 is half of what a worker has.
     Status,
+    /// Print the kernel's decisions about new connections as they happen
+    ///
+    /// Ends after COUNT decisions, or with Ctrl-C. Nothing is noted while nobody asks.
+    Trace {
+        /// Only one of so many, chosen by chance
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        every: u32,
+        /// End after so many decisions
+        #[arg(long, value_name = "COUNT")]
+        count: Option<usize>,
+        /// End after so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u64>,
+    },
 }
 
 impl Steer {
@@ -27,8 +44,70 @@ impl Steer {
                     page(&status)
                 })
             }
+            Self::Trace {
+                every,
+                count,
+                seconds,
+            } => trace(client, json, every.max(1), count, seconds),
         }
     }
+}
+
+fn trace(
+    client: &Client,
+    json: bool,
+    every: u32,
+    count: Option<usize>,
+    seconds: Option<u64>,
+) -> Output {
+    let end = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut left = count.unwrap_or(usize::MAX);
+    while left > 0 && end.is_none_or(|end| Instant::now() < end) {
+        let path = format!("{OWN}/steering/trace?every={every}&milliseconds=500");
+        let answer = client.get(&path)?;
+        if answer.get("kernel").and_then(Value::as_bool) != Some(true) {
+            let why = "the kernel does not steer; `postern steer status` says why";
+            return Err(CliError::Failed(why.into()));
+        }
+        let events = answer.get("events").and_then(Value::as_array);
+        for event in events.into_iter().flatten().take(left) {
+            let line = if json {
+                event.to_string()
+            } else {
+                decision(event)
+            };
+            // A reader that has seen enough ends this.
+            if writeln!(std::io::stdout(), "{line}").is_err() {
+                left = 0;
+                break;
+            }
+            left -= 1;
+        }
+    }
+    client.get(&format!("{OWN}/steering/trace?every=0"))?;
+    Ok(String::new())
+}
+
+/// One decision on one line.
+fn decision(event: &Value) -> String {
+    let dropped = event.get("dropped").and_then(Value::as_bool) == Some(true);
+    let end = match (text(event, "worker"), dropped) {
+        (_, true) => "dropped".into(),
+        (worker, false) if worker.is_empty() => "passed".into(),
+        (worker, false) => format!("worker {worker}"),
+    };
+    let host = text(event, "host");
+    let host = if host.is_empty() {
+        "-".to_owned()
+    } else {
+        host
+    };
+    harmless(&format!(
+        "{} -> {}  {host}  {}  {end}",
+        text(event, "client"),
+        text(event, "local"),
+        text(event, "decided"),
+    ))
 }
 
 fn page(status: &Value) -> String {

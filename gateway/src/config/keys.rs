@@ -370,6 +370,62 @@ pub static KEYS: &[Key] = &[
         "on",
         "Whether hosts move between workers, and busy ones get several, as their load asks for; new connections only."
     ),
+    switch!(
+        "steer.drop_unknown",
+        steer_drop_unknown,
+        "off",
+        "Whether the kernel drops connections for hosts that are not here, instead of letting them be refused with an alert."
+    ),
+    switch!(
+        "steer.drop_blocked",
+        steer_drop_blocked,
+        "off",
+        "Whether the kernel drops connections from addresses that rules on `ip.src` alone block, instead of letting them be answered; such connections are in no access log."
+    ),
+    number!(
+        "steer.host_rate",
+        Count,
+        count,
+        plain,
+        steer_host_rate,
+        "0",
+        0,
+        limits::STEER_RATE_CEILING,
+        "New connections a second that the kernel lets through to each host, with bursts of a second; 0 for all. More wait for their client's TCP to try again."
+    ),
+    number!(
+        "steer.source_rate",
+        Count,
+        count,
+        plain,
+        steer_source_rate,
+        "0",
+        0,
+        limits::STEER_RATE_CEILING,
+        "The same for clients whose addresses share a prefix; 0 for all."
+    ),
+    number!(
+        "steer.source_ipv4_bits",
+        Count,
+        count,
+        plain,
+        steer_source_ipv4_bits,
+        "32",
+        8,
+        32,
+        "Bits of an IPv4 address that make the prefix of `steer.source_rate`."
+    ),
+    number!(
+        "steer.source_ipv6_bits",
+        Count,
+        count,
+        plain,
+        steer_source_ipv6_bits,
+        "64",
+        16,
+        64,
+        "Bits of an IPv6 address that make the prefix of `steer.source_rate`."
+    ),
     duration!(
         "timeout.handshake",
         handshake_timeout,

@@ -106,6 +106,18 @@ pub struct Tunables {
     pub forwarded: bool,
     /// `steer.balance`
     pub steer_balance: bool,
+    /// `steer.drop_unknown`
+    pub steer_drop_unknown: bool,
+    /// `steer.drop_blocked`
+    pub steer_drop_blocked: bool,
+    /// `steer.host_rate`: new connections a second; 0 for no budget.
+    pub steer_host_rate: usize,
+    /// `steer.source_rate`: likewise.
+    pub steer_source_rate: usize,
+    /// `steer.source_ipv4_bits`
+    pub steer_source_ipv4_bits: usize,
+    /// `steer.source_ipv6_bits`
+    pub steer_source_ipv6_bits: usize,
 }
 
 /// Where the access log goes.

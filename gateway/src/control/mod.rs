@@ -8,6 +8,7 @@
 //! Owns no socket and no wire format: [`crate::admin`] speaks HTTP, [`crate::cli`] speaks to people.
 //! The operations are `impl Control` blocks, one file per noun.
 
+mod addresses;
 mod audit;
 mod authorities;
 mod certificate_index;

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use access_log::{AccessLog, AccessLogError};
 pub use record::{CertificateEvent, CertificateRecord, HandshakeRecord, RequestRecord, RuleHit};
 pub use stats::{HostSlot, WorkerStats};
-pub use steering::{HostLoad, Steered, SteeredHost, SteeringStatus, reasons};
+pub use steering::{HostLoad, Steered, SteeredHost, SteeringStatus, TracedConnection, reasons};
 
 /// A stretch of a connection's or request's life that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,5 +134,12 @@ pub trait Fleet: Send + Sync {
     /// Who steers, and who owns what.
     fn steering(&self) -> SteeringStatus {
         SteeringStatus::default()
+    }
+
+    /// Decisions of the kernel since the last call, one of `every`; with 0 no more are noted.
+    /// `None` when the kernel does not steer.
+    fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
+        let _ = every;
+        None
     }
 }

@@ -2,8 +2,9 @@
 //! and the kernel programs say of themselves.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
-use ebpf::Counters;
+use ebpf::{Counters, Decided};
 use serde_json::{Value, json};
 
 use crate::hostname::HostName;
@@ -167,17 +168,14 @@ impl SteeringStatus {
 /// The programs' counts by reason, in the order of a connection's life.
 pub fn reasons(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)> {
     [
-        (
-            "seen",
-            counters.noted
-                + counters.unknown
-                + counters.nameless
-                + counters.partial
-                + counters.foreign,
-        ),
+        ("seen", seen(counters)),
         ("steered", counters.placed),
         ("no_sni", counters.nameless),
         ("unknown", counters.unknown),
+        ("unknown_dropped", counters.unknown_dropped),
+        ("host_budget", counters.host_budget),
+        ("source_budget", counters.source_budget),
+        ("blocked", counters.blocked),
         ("split", counters.partial),
         ("parse_failure", counters.foreign),
         ("bad_cookie", counters.cookies_bad),
@@ -186,4 +184,52 @@ pub fn reasons(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)>
         ("homeless", counters.homeless),
     ]
     .into_iter()
+}
+
+/// First segments of connections that proved their address, however they were decided on.
+fn seen(counters: &Counters) -> u64 {
+    let Counters {
+        noted,
+        nameless,
+        partial,
+        foreign,
+        unknown,
+        host_budget,
+        source_budget,
+        blocked,
+        ..
+    } = *counters;
+    noted + nameless + partial + foreign + unknown + host_budget + source_budget + blocked
+}
+
+/// One decision of the kernel programs, in names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TracedConnection {
+    /// Who connects.
+    pub client: SocketAddr,
+    /// Where to.
+    pub local: SocketAddr,
+    /// The host, when it is one of ours.
+    pub host: Option<HostName>,
+    /// What was decided.
+    pub decided: Decided,
+    /// The worker it was given to.
+    pub worker: Option<u32>,
+    /// Whether the segment was dropped.
+    pub dropped: bool,
+}
+
+impl TracedConnection {
+    /// As the API shows it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "client": self.client.to_string(),
+            "local": self.local.to_string(),
+            "host": self.host.as_ref().map(HostName::as_str),
+            "decided": self.decided.as_str(),
+            "worker": self.worker,
+            "dropped": self.dropped,
+        })
+    }
 }

@@ -112,6 +112,14 @@ impl List {
             .map(Self::Asn)
     }
 
+    /// The addresses it holds, as ranges with both ends included; none for another kind of list.
+    pub(crate) fn ip_ranges(&self) -> &[(IpAddr, IpAddr)] {
+        match self {
+            Self::Ip(IpList(ranges)) => ranges,
+            Self::Hostname(_) | Self::Asn(_) => &[],
+        }
+    }
+
     /// What it is called in messages.
     pub(crate) fn noun(&self) -> &'static str {
         match self {

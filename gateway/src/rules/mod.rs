@@ -8,6 +8,7 @@
 //! a tree, for what the program cannot look up and, in tests, for everything.
 
 mod action;
+mod addresses;
 mod ast;
 mod builder;
 mod call;
@@ -42,6 +43,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 pub use action::{Action, ActionError, BlockResponse, Skip};
+pub use addresses::{Network, blocked_addresses};
 pub use builder::{Form, FormError, Group, Operator, Row};
 pub use error::ParseError;
 pub use expression::{Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions};

@@ -102,19 +102,24 @@ impl Engaged {
     ///
     /// # Errors
     /// As [`Steering::own`].
-    pub fn own(&mut self, host: &HostName, workers: &[u16]) -> Result<(), Unavailable> {
+    pub fn own(&mut self, host: &HostName, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
         if workers.is_empty() {
             return self.steering.disown(host);
         }
-        self.steering.own(host, workers)
+        self.steering.own_in_zone(host, workers, zone)
+    }
+
+    /// The programs themselves.
+    pub fn steering(&mut self) -> &mut Steering {
+        &mut self.steering
     }
 
     /// The same for connections that name no host.
     ///
     /// # Errors
     /// As [`Steering::own`].
-    pub fn own_nameless(&mut self, workers: &[u16]) -> Result<(), Unavailable> {
-        self.steering.own_nameless(workers)
+    pub fn own_nameless(&mut self, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
+        self.steering.own_nameless(workers, zone)
     }
 
     /// As [`Steering::placed`].

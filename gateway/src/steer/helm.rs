@@ -5,20 +5,24 @@
 //! what it publishes. A table of the kernel's that cannot be written is no reason to stop: the workers' own table
 //! decides then.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ebpf::Owners;
+use ebpf::hello::host_key;
+use ebpf::{Decided, Door, Owners, Traced};
 
 use super::balance::{Assignment, Demand, Occasion, Place, plan};
+use super::door::{Block, door};
 use super::engage::{Engaged, engage};
+use super::ownership::ends;
 use super::{Owned, Ownership, Placed, Unavailable, cookies};
-use crate::config::{Config, Pins, SteerInterfaces, SteerMode};
+use crate::config::{Config, Pins, SteerInterfaces, SteerMode, Tunables};
 use crate::hostname::HostName;
-use crate::observe::{HostLoad, SteeredHost, SteeringStatus};
+use crate::observe::{HostLoad, SteeredHost, SteeringStatus, TracedConnection};
+use crate::rules::Network;
 use crate::snapshot::Snapshot;
 
 /// Why `auto` leaves everything to chance on a small machine.
@@ -50,6 +54,15 @@ struct Course {
     /// What the last round measured, to tell what was added since.
     counted: HashMap<HostName, u64>,
     moves: u64,
+    /// Numbers of zones, from 1, as the kernel knows them.
+    zone_numbers: HashMap<Box<str>, u32>,
+    /// The zone of each host, as it was last written.
+    zones: HashMap<HostName, u32>,
+    /// What the kernel turns away now.
+    door: Option<Door>,
+    blocks: BTreeSet<Block>,
+    /// Whether somebody reads traces, and one of how many.
+    trace_every: u32,
     /// The kernel's table is not what it should be.
     complained: bool,
 }
@@ -118,6 +131,15 @@ impl Helm {
             .iter()
             .map(|host| host.name.clone())
             .collect();
+        let before = std::mem::take(&mut course.zones);
+        for host in &snapshot.hosts {
+            let zone = course.zone_number(&host.zone_id);
+            course.zones.insert(host.name.clone(), zone);
+            if before.get(&host.name).is_some_and(|before| *before != zone) {
+                // To be written anew, with its new zone's number.
+                course.assignment.0.remove(&host.name);
+            }
+        }
         course.default_host = snapshot.default_host.as_ref().map(|host| host.name.clone());
         self.apply(&mut course, alive, Occasion::Change);
     }
@@ -168,6 +190,7 @@ impl Helm {
                 kernel,
                 &course.assignment,
                 &after,
+                &course.zones,
                 course.default_host.as_ref(),
             );
             if let Err(error) = written
@@ -196,6 +219,90 @@ impl Helm {
         let owners = owners.filter_map(|(host, place)| Some((host, Owners::of(&place.workers)?)));
         let table = Ownership::new(owners, course.default_host.as_ref());
         self.owned.publish(table);
+    }
+
+    /// Whether the kernel steers, and so can turn anybody away.
+    #[must_use]
+    pub fn has_door(&self) -> bool {
+        self.mode == "kernel"
+    }
+
+    /// Turns away what the configuration says.
+    pub fn door(&self, tunables: &Tunables) {
+        let mut course = self.lock();
+        let mut wanted = door(tunables, course.trace_every);
+        // With hosts missing in the table, unknown would mean nothing.
+        wanted.unknown_dropped &= u32::from(!course.complained);
+        if course.door == Some(wanted) {
+            return;
+        }
+        let Some(kernel) = &mut course.kernel else {
+            return;
+        };
+        match kernel.steering().door(wanted) {
+            Ok(()) => course.door = Some(wanted),
+            Err(error) => tracing::warn!(%error, "the kernel's door stays as it was"),
+        }
+    }
+
+    /// Turns away these networks, by zone, from now on.
+    pub fn blocks(&self, networks: &BTreeMap<String, Vec<Network>>) {
+        let mut course = self.lock();
+        let mut after = BTreeSet::new();
+        for (zone, networks) in networks {
+            let zone = course.zone_number(zone);
+            after.extend(
+                networks
+                    .iter()
+                    .map(|(address, bits)| (zone, *address, *bits)),
+            );
+        }
+        let before = std::mem::take(&mut course.blocks);
+        if let Some(kernel) = &mut course.kernel {
+            match kernel.steering().block(&before, &after) {
+                Ok(0) => {
+                    tracing::info!(networks = after.len(), "the kernel drops blocked addresses")
+                }
+                Ok(left_out) => {
+                    tracing::warn!(
+                        left_out,
+                        "the kernel has no room for all blocked addresses: rules block the others"
+                    );
+                }
+                Err(error) => tracing::warn!(%error, "the kernel does not take blocked addresses"),
+            }
+        }
+        course.blocks = after;
+    }
+
+    /// Decisions since the last call, one of `every`; 0 ends the tracing. `None` when the kernel does not steer.
+    pub fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
+        let mut course = self.lock();
+        let Course {
+            kernel,
+            door,
+            hosts,
+            trace_every,
+            ..
+        } = &mut *course;
+        let steering = kernel.as_mut()?.steering();
+        if *trace_every != every {
+            *trace_every = every;
+            let mut wanted = door.unwrap_or_default();
+            wanted.trace_every = every;
+            if steering.door(wanted).is_ok() {
+                *door = Some(wanted);
+            }
+        }
+        let events = steering.traced().ok()?;
+        if events.is_empty() {
+            return Some(Vec::new());
+        }
+        let names: HashMap<u64, &HostName> = hosts
+            .iter()
+            .map(|host| (host_key(host.as_str()), host))
+            .collect();
+        Some(events.iter().map(|event| named(event, &names)).collect())
     }
 
     /// What the helm says of itself; the programs' counters are read for it.
@@ -235,7 +342,35 @@ impl Helm {
     }
 }
 
+/// An event in the names of this gateway.
+fn named(event: &Traced, names: &HashMap<u64, &HostName>) -> TracedConnection {
+    let host = names
+        .get(&event.host)
+        .or_else(|| names.get(&event.wildcard));
+    let decided = usize::try_from(event.decided).ok();
+    let decided = decided.and_then(|number| Decided::ALL.get(number).copied());
+    let decided = decided.unwrap_or(Decided::ParseFailure);
+    let (client, local) = ends(&event.flow);
+    TracedConnection {
+        client,
+        local,
+        host: host.map(|host| (*host).clone()),
+        decided,
+        worker: (decided == Decided::Steered).then_some(event.worker),
+        dropped: event.dropped != 0,
+    }
+}
+
 impl Course {
+    fn zone_number(&mut self, zone: &str) -> u32 {
+        let next = u32::try_from(self.zone_numbers.len() + 1).unwrap_or(u32::MAX);
+        if let Some(number) = self.zone_numbers.get(zone) {
+            return *number;
+        }
+        self.zone_numbers.insert(zone.into(), next);
+        next
+    }
+
     fn measure(&mut self, counts: &[HostLoad], seconds: f64) {
         let mut added: HashMap<HostName, f64> = HashMap::with_capacity(counts.len());
         for count in counts {
@@ -296,11 +431,13 @@ fn write(
     kernel: &mut Engaged,
     before: &Assignment,
     after: &Assignment,
+    zones: &HashMap<HostName, u32>,
     default_host: Option<&HostName>,
 ) -> Result<(), Unavailable> {
+    let zone = |host: &HostName| zones.get(host).copied().unwrap_or(0);
     let mut outcome = Ok(());
     for host in before.0.keys().filter(|host| !after.0.contains_key(*host)) {
-        outcome = kernel.own(host, &[]).and(outcome);
+        outcome = kernel.own(host, &[], 0).and(outcome);
     }
     for (host, place) in &after.0 {
         let same = before
@@ -308,14 +445,16 @@ fn write(
             .get(host)
             .is_some_and(|was| was.workers == place.workers);
         if !same {
-            outcome = kernel.own(host, &place.workers).and(outcome);
+            outcome = kernel.own(host, &place.workers, zone(host)).and(outcome);
         }
     }
     let nameless = default_host.and_then(|host| after.0.get(host));
     let nameless = nameless
         .map(|place| place.workers.as_slice())
         .unwrap_or_default();
-    kernel.own_nameless(nameless).and(outcome)
+    kernel
+        .own_nameless(nameless, default_host.map_or(0, zone))
+        .and(outcome)
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@
 //! gateway is correct without it, and so each failure is one [`Unavailable`] to be reported, not an end.
 //!
 //! What the programs are told (ports, listeners, owners of hosts) is in `tables`; the ClientHello as a worker
-//! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`]; all of
-//! it put to work for a gateway is [`engage`]. Who owns which host is decided by [`balance`], kept up to date by
+//! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`]; what
+//! they turn away and tell is [`door`]; all of it put to work for a gateway is [`engage`]. Who owns which host is decided by [`balance`], kept up to date by
 //! [`helm`], and read by workers from [`Ownership`].
 
 pub mod balance;
 pub mod cookies;
+pub mod door;
 pub mod engage;
 pub mod hello;
 pub mod helm;
@@ -24,12 +25,13 @@ pub use ownership::{Owned, Ownership, flow};
 pub use placed::Placed;
 pub use tables::Listen;
 
-use aya::maps::{MapError, PerCpuArray};
+use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::xdp::XdpLinkId;
 use aya::programs::{ProgramError, SkLookup, Xdp, XdpMode};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfError};
 use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, MAP_PLACED, PROGRAM_PLACE, PROGRAM_XDP};
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 
@@ -147,10 +149,11 @@ impl Attached {
 }
 
 /// The loaded programs. Dropping this detaches and unloads them.
-#[derive(Debug)]
 pub struct Steering {
     kernel: Ebpf,
     links: Vec<XdpLinkId>,
+    /// The trace's ring, once somebody has asked for it.
+    trace: Option<RingBuf<MapData>>,
 }
 
 /// Loads the programs into the kernel. They do nothing until they are attached.
@@ -166,7 +169,16 @@ pub fn load() -> Result<Steering, Unavailable> {
     Ok(Steering {
         kernel,
         links: Vec::new(),
+        trace: None,
     })
+}
+
+impl fmt::Debug for Steering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Steering")
+            .field("links", &self.links)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Steering {

@@ -102,6 +102,22 @@ pub fn flow(client: SocketAddr, local: SocketAddr) -> Flow {
     }
 }
 
+/// Client and own address of a connection that the kernel programs saw.
+pub(super) fn ends(flow: &Flow) -> (SocketAddr, SocketAddr) {
+    let address = |words: [u32; 4]| {
+        let mut octets = [0; 16];
+        for (octets, word) in octets.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *octets = word.to_ne_bytes();
+        }
+        std::net::Ipv6Addr::from(octets).to_canonical()
+    };
+    let port = u16::from_be;
+    (
+        (address(flow.source_be), port(flow.source_port_be)).into(),
+        (address(flow.destination_be), port(flow.destination_port_be)).into(),
+    )
+}
+
 pub(super) fn words(address: IpAddr) -> [u32; 4] {
     match address {
         IpAddr::V4(address) => mapped(u32::from_ne_bytes(address.octets())),
@@ -121,6 +137,17 @@ mod tests {
 
     fn owners(worker: u16) -> Owners {
         Owners::of(&[worker]).unwrap()
+    }
+
+    #[test]
+    fn ends_are_what_they_were() {
+        for (client, local) in [
+            ("192.0.2.1:5000", "198.51.100.1:443"),
+            ("[2001:db8::1]:1", "[2001:db8::2]:65535"),
+        ] {
+            let (client, local) = (client.parse().unwrap(), local.parse().unwrap());
+            assert_eq!(ends(&flow(client, local)), (client, local));
+        }
     }
 
     #[test]

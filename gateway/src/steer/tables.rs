@@ -105,22 +105,35 @@ impl Steering {
     /// # Errors
     /// [`Unavailable::TooMany`] when the table is full, no worker is given, or one is beyond the table.
     pub fn own(&mut self, host: &HostName, workers: &[u16]) -> Result<(), Unavailable> {
-        self.own_key(host_key(host.as_str()), workers)
+        self.own_in_zone(host, workers, 0)
+    }
+
+    /// The same for a host whose zone's address blocks hold for it.
+    ///
+    /// # Errors
+    /// As [`Self::own`].
+    pub fn own_in_zone(
+        &mut self,
+        host: &HostName,
+        workers: &[u16],
+        zone: u32,
+    ) -> Result<(), Unavailable> {
+        self.own_key(host_key(host.as_str()), workers, zone)
     }
 
     /// Gives new connections that name no host to these workers; to anybody again for none.
     ///
     /// # Errors
     /// As [`Self::own`].
-    pub fn own_nameless(&mut self, workers: &[u16]) -> Result<(), Unavailable> {
+    pub fn own_nameless(&mut self, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
         if workers.is_empty() {
             return self.disown_key(NAMELESS_KEY);
         }
-        self.own_key(NAMELESS_KEY, workers)
+        self.own_key(NAMELESS_KEY, workers, zone)
     }
 
-    fn own_key(&mut self, key: u64, workers: &[u16]) -> Result<(), Unavailable> {
-        let owners = Owners::of(workers);
+    fn own_key(&mut self, key: u64, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
+        let owners = Owners::of(workers).map(|owners| owners.in_zone(zone));
         let owners = owners.ok_or(Unavailable::TooMany {
             what: "workers",
             max: WORKERS_MAX,

@@ -38,7 +38,7 @@ use crate::limits::{
 };
 use crate::memory;
 use crate::observe::{
-    AccessLog, Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, WorkerStats,
+    AccessLog, Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats,
 };
 use crate::snapshot::Published;
 use crate::steer::helm::Helm;
@@ -241,6 +241,10 @@ impl Fleet for Team {
 
     fn steering(&self) -> SteeringStatus {
         self.helm.status()
+    }
+
+    fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
+        self.helm.traced(every)
     }
 }
 

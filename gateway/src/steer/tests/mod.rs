@@ -6,6 +6,7 @@
 mod frames;
 mod hello;
 mod network;
+mod proven;
 
 use super::{Steering, Unavailable, load, missing_capabilities};
 use boring::ssl::{ConnectConfiguration, SslConnector, SslMethod};

@@ -1,0 +1,94 @@
+//! At the door: budgets, blocked addresses, and telling of what was decided.
+//!
+//! Everything here is off until user space fills in a [`Door`]. Two CPUs that spend of one budget at the same moment may
+//! spend once too often: budgets keep floods out, they do not count exactly.
+
+use super::maps::{POSTERN_BLOCKS, POSTERN_HOST_BUDGETS, POSTERN_SOURCE_BUDGETS, POSTERN_TRACE};
+use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
+use aya_ebpf::maps::LruHashMap;
+use aya_ebpf::maps::lpm_trie::Key;
+use ebpf::packet::{Family, Flow};
+use ebpf::{BLOCK_ZONE_BITS, BlockKey, Decided, Door, Traced, spend};
+
+/// Bits of zone and address: exactly this client.
+const WHOLE: u32 = BLOCK_ZONE_BITS + 128;
+
+/// Whether the client's prefix has budget left for a connection, which is then spent.
+#[inline(always)]
+pub(super) fn source_may(door: &Door, flow: &Flow, family: Family) -> bool {
+    if door.source_cost_ns == 0 {
+        return true;
+    }
+    let prefix = door.source_prefix(flow, family);
+    may(
+        &POSTERN_SOURCE_BUDGETS,
+        prefix,
+        door.source_cost_ns,
+        door.source_burst_ns,
+    )
+}
+
+/// Whether the host has budget left for a connection, which is then spent.
+#[inline(always)]
+pub(super) fn host_may(door: &Door, host: u64) -> bool {
+    door.host_cost_ns == 0
+        || may(
+            &POSTERN_HOST_BUDGETS,
+            host,
+            door.host_cost_ns,
+            door.host_burst_ns,
+        )
+}
+
+#[inline(always)]
+fn may(budgets: &LruHashMap<u64, u64>, key: u64, cost: u64, burst: u64) -> bool {
+    // SAFETY: the helper takes nothing and reads a clock.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: an element of an LRU map may be reused while it is read; then it is another one's budget, once.
+    let whole_at = unsafe { budgets.get(key) }.copied().unwrap_or(0);
+    let Some(whole_at) = spend(whole_at, now, cost, burst) else {
+        return false;
+    };
+    // Without room for it the budget is not kept, and nobody is turned away for that.
+    let _ = budgets.insert(key, whole_at, 0);
+    true
+}
+
+/// Whether the zone blocks the client's address.
+#[inline(always)]
+pub(super) fn is_blocked(door: &Door, zone: u32, flow: &Flow) -> bool {
+    if door.blocks == 0 || zone == 0 {
+        return false;
+    }
+    let key = BlockKey {
+        zone_be: zone.to_be(),
+        address_be: flow.source_be,
+    };
+    POSTERN_BLOCKS.get(Key::new(WHOLE, key)).is_some()
+}
+
+/// Tells of a decision, if somebody listens and chance will have it.
+#[inline(always)]
+pub(super) fn trace(door: &Door, event: Traced) {
+    if door.trace_every == 0 {
+        return;
+    }
+    // SAFETY: the helper takes nothing and gives a number.
+    if unsafe { bpf_get_prandom_u32() } % door.trace_every == 0 {
+        // A full ring means that the reader is slow, which is the reader's affair.
+        let _ = POSTERN_TRACE.output::<Traced>(event, 0);
+    }
+}
+
+/// A decision to be told.
+#[inline(always)]
+pub(super) fn event(flow: Flow, decided: Decided, dropped: bool) -> Traced {
+    Traced {
+        host: 0,
+        wildcard: 0,
+        flow,
+        decided: decided as u32,
+        worker: 0,
+        dropped: dropped as u32,
+    }
+}
