@@ -388,7 +388,7 @@ pub const fn note(mark: u32, listener: u32) -> u64 {
 #[must_use]
 pub const fn noted(note: u64, mark: u32) -> Option<u32> {
     if (note >> 32) as u32 == mark {
-        Some(note as u32)
+        Some((note & 0xffff_ffff) as u32)
     } else {
         None
     }
@@ -399,8 +399,9 @@ pub const fn noted(note: u64, mark: u32) -> Option<u32> {
 #[must_use]
 pub const fn placed_mark(flow: &packet::Flow) -> (u32, u32) {
     let hash = flow.hash();
+    let place = (hash & 0xffff_ffff) as u32 % PLACED_MAX;
     // The lowest bit keeps it apart from an empty place.
-    (hash as u32 % PLACED_MAX, (hash >> 32) as u32 | 1)
+    (place, (hash >> 32) as u32 | 1)
 }
 
 /// Where in [`MAP_LISTENERS`] the listener of `worker` for the `listen`-th port and this family is.

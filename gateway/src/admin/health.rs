@@ -149,7 +149,7 @@ pub(super) async fn trace(
     let number = |name: &str, default: u64| {
         let text = parameters.text(name);
         text.map_or(Ok(default), str::parse)
-            .map_err(|_not_a_number| Fault::body(&format!("{name}: a number is expected")))
+            .map_err(|_not_a_number| Fault::body(format!("{name}: a number is expected")))
     };
     let wait = Duration::from_millis(number("milliseconds", 1_000)?).min(TRACE_WAIT_MAX);
     let every = u32::try_from(number("every", 1)?).unwrap_or(u32::MAX);
