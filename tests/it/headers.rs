@@ -23,6 +23,9 @@ async fn the_origin_is_told_who_asks() {
         .header("x-forwarded-host", "evil.test")
         .header("forwarded", "for=6.6.6.6")
         .header("x-request-id", "mine")
+        .header("x_forwarded_for", "6.6.6.6")
+        .header("x-forwarded_host", "evil.test")
+        .header("x_request_id", "mine")
         .header("via", "1.0 fred")
         .header("cookie", "a=1")
         .header("x-custom", "one")
@@ -48,6 +51,9 @@ async fn the_origin_is_told_who_asks() {
     ] {
         assert_eq!(headers[name], expected, "{name}");
     }
+    let disguised = headers.as_object().unwrap().keys();
+    let disguised: Vec<_> = disguised.filter(|name| name.contains('_')).collect();
+    assert!(disguised.is_empty(), "{disguised:?}");
     assert_eq!(answer.header("x-request-id").len(), 32);
     let over_http2 = client
         .http2()

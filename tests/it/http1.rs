@@ -368,3 +368,42 @@ async fn a_response_may_come_before_the_upload_is_over() {
     let answer = http1.send(request).await.unwrap();
     assert!(matches!(answer.status, 413 | 502), "{answer:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_forwarded_as_it_was_meant_is_refused() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    let client = gateway.client("api.example.test");
+    for (start, fields, status) in [
+        ("POST /a", "Transfer-Encoding: chunked\r\n", 200),
+        ("POST /a", "Transfer-Encoding: gzip, chunked\r\n", 501),
+        (
+            "POST /a",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            501,
+        ),
+        ("OPTIONS *", "Content-Length: 0\r\n", 200),
+        ("GET *", "Content-Length: 0\r\n", 400),
+    ] {
+        let mut raw = client.raw().await.unwrap();
+        let chunks = if fields.starts_with("Transfer") {
+            "0\r\n\r\n"
+        } else {
+            ""
+        };
+        raw.write(format!(
+            "{start} HTTP/1.1\r\nHost: api.example.test\r\n{fields}\r\n{chunks}"
+        ))
+        .await;
+        let answer = raw.message().await.unwrap();
+        assert_eq!(
+            answer.status(),
+            status,
+            "{start} {fields}: {}",
+            answer.text()
+        );
+    }
+    assert_eq!(origin.requests().len(), 2, "{:?}", origin.requests());
+}

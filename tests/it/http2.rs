@@ -293,6 +293,55 @@ async fn attackers_are_thrown_out_and_others_are_served() {
     assert_eq!(legitimate.get("/good").await.unwrap().status, 200);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_are_bounded_and_sound_as_over_http1() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("limit.header_count", "20")
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    // Literal fields, which no library of ours would send.
+    let literal = |name: &str, value: &str| {
+        let mut field = vec![0, u8::try_from(name.len()).unwrap()];
+        field.extend_from_slice(name.as_bytes());
+        field.push(u8::try_from(value.len()).unwrap());
+        field.extend_from_slice(value.as_bytes());
+        field
+    };
+    let numbered = |count| (0..count).map(|i| (format!("x-{i}"), "1".to_owned()));
+    let crumbs = (0..50).map(|i| ("cookie".to_owned(), format!("c{i}=1")));
+    for (what, fields, status) in [
+        ("as many as allowed", numbered(20).collect(), 200),
+        ("one too many", numbered(21).collect(), 431),
+        ("many cookies", crumbs.collect::<Vec<_>>(), 200),
+        (
+            "a space before",
+            vec![("x-role".into(), " admin".into())],
+            400,
+        ),
+        (
+            "a tab behind",
+            vec![("x-role".into(), "admin\t".into())],
+            400,
+        ),
+        ("empty", vec![("x-role".into(), String::new())], 200),
+    ] {
+        let mut block = request_block();
+        let before = gateway.records().len();
+        for (name, value) in fields {
+            block.extend(literal(&name, &value));
+        }
+        let client = gateway.client("api.example.test");
+        let (mut stream, _) = client.connect(b"\x02h2").await.unwrap();
+        drop(stream.write_all(PREFACE).await);
+        drop(stream.write_all(&frame(1, 5, 1, &block)).await);
+        let records = || gateway.records().into_iter().nth(before);
+        let record = tests::wait::until("the record", records);
+        drop(stream);
+        assert_eq!(record["status"], status, "{what}: {record}");
+    }
+}
+
 /// Writes frames and closes; answers how many requests reached anything.
 async fn attack_once(gateway: &Gateway, frames: Vec<u8>) -> usize {
     let (mut stream, _) = gateway

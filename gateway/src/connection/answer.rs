@@ -15,7 +15,7 @@ use crate::http::answer;
 use crate::http::authority;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
-use crate::http::headers::{Told, for_client, for_origin};
+use crate::http::headers::{self, Told, for_client, for_origin};
 use crate::http::{OriginError, path};
 use crate::observe::Stage;
 use crate::rules::{Decision, Permit, RequestFacts, decide_on};
@@ -54,7 +54,10 @@ pub(super) async fn answer(
             connection.unread.set(connection.unread.get() || has_body);
             let mut notes = account.notes.borrow_mut();
             notes.error = refused.error;
-            notes.detail.clone_from(&refused.text);
+            // What is only the operator's is there already.
+            if notes.detail.is_empty() {
+                notes.detail.clone_from(&refused.text);
+            }
             answer::text(refused.status, &refused.text, &account.id.to_header())
         }
     };
@@ -80,9 +83,21 @@ async fn respond(
     // A request that gets no further is recorded with its path as it came.
     let note_raw = |_: &Refused| account.notes.borrow_mut().path = parts.uri.path().into();
     let (judged, host) = find_host(connection, account, &parts).inspect_err(note_raw)?;
+    headers::check(
+        &parts.headers,
+        parts.version,
+        connection.tunables.header_count_max,
+    )
+    .map_err(|error| Refused::new(error.status(), "headers", error.to_string()))
+    .inspect_err(note_raw)?;
     let path = path::normalise(parts.uri.path())
         .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))
         .inspect_err(note_raw)?;
+    // RFC 9112 §3.2.4: the server as a whole, which no other method can mean.
+    if path == "*" && parts.method != Method::OPTIONS {
+        let text = "the target * is for OPTIONS only";
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "path", text)).inspect_err(note_raw);
+    }
     account.notes.borrow_mut().path = (&*path).into();
 
     let permit = match judge_request(connection, account, &judged, &host, &parts, &path) {
@@ -113,10 +128,13 @@ async fn respond(
     match served {
         Ok(served) => Ok(finish(account, served)),
         Err(error) => {
-            tracing::warn!(
-                host = %host.name, origin = %host.origin.url, reason = error.reason(), %error,
-                request_id = account.id.as_str(), "the origin did not answer"
-            );
+            // What a client breaks off is no fault of the origin, and clients write no log here.
+            if error.status().is_server_error() {
+                tracing::warn!(
+                    host = %host.name, origin = %host.origin.url, reason = error.reason(), %error,
+                    request_id = account.id.as_str(), "the origin did not answer"
+                );
+            }
             let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
             // The details are the operator's, not the client's.
             account.notes.borrow_mut().detail = std::mem::take(&mut refused.text);

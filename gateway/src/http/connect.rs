@@ -35,6 +35,9 @@ pub enum OriginError {
     /// It agreed on a protocol that we did not offer for this request.
     #[error("the origin does not speak {0}")]
     Protocol(&'static str),
+    /// It changed protocols, which nobody had asked for.
+    #[error("the origin answered 101 to a request that asked for no upgrade")]
+    Unasked,
     /// No response head in time.
     #[error("the origin took longer than timeout.origin_response to answer")]
     ResponseTimeout,
@@ -72,7 +75,7 @@ impl OriginError {
             Self::Connect(_) => "origin_connect",
             Self::ConnectTimeout => "origin_connect_timeout",
             Self::Tls(_) => "origin_tls",
-            Self::Protocol(_) => "origin_protocol",
+            Self::Protocol(_) | Self::Unasked => "origin_protocol",
             Self::ResponseTimeout => "origin_response_timeout",
             Self::Response(_) => "origin_response",
             Self::ClientGone => "client_gone",

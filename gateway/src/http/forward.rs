@@ -69,6 +69,10 @@ pub async fn forward(
         let exchange = request.body().exchange();
         let sent = within(patience.response, &*exchange, send(sender, request, origin)).await;
         match sent {
+            // What follows would be bytes of a protocol that nobody here speaks.
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(OriginError::Unasked);
+            }
             Ok(Ok(response)) => {
                 let first_byte_in = started.elapsed();
                 return Ok(Served {

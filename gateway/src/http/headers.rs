@@ -12,6 +12,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
     HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
+use http::{StatusCode, Version};
 
 use super::certificate;
 use crate::client_settings::CertificateHeaders;
@@ -45,9 +46,68 @@ pub struct Told<'a> {
     pub forwarded: bool,
 }
 
+/// Why a request's head is not forwarded, although hyper took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// hyper undoes `chunked` and nothing else: the body would lose what it was coded with.
+    #[error("the only transfer coding served here is `chunked`, once")]
+    TransferCoding,
+    /// HTTP/2 keeps spaces around values that origins do not see (RFC 9113 §8.2.1).
+    #[error("a header's value begins or ends with white space")]
+    WhiteSpace,
+    /// `limit.header_count`, which hyper knows for HTTP/1 only.
+    #[error("the request has too many headers")]
+    TooMany,
+}
+
+impl HeadError {
+    /// What the client is answered.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::WhiteSpace => StatusCode::BAD_REQUEST,
+            Self::TooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
+/// Refuses heads that rules and origin would understand differently.
+///
+/// # Errors
+/// See [`HeadError`].
+pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<(), HeadError> {
+    if version != Version::HTTP_2 {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        return match (codings.next(), codings.next()) {
+            (None, _) => Ok(()),
+            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+            _ => Err(HeadError::TransferCoding),
+        };
+    }
+    // Cookies may come one by one, and are one header to the origin.
+    let cookies = headers.get_all(COOKIE).iter().count();
+    if headers.len() - cookies.saturating_sub(1) > count_max {
+        return Err(HeadError::TooMany);
+    }
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        blank(value.first()) || blank(value.last())
+    };
+    if headers.values().any(padded) {
+        return Err(HeadError::WhiteSpace);
+    }
+    Ok(())
+}
+
 /// Removes what belongs to one connection only (RFC 9110 §7.6.1), as `Connection` and the
 /// standard say. `te: trailers` survives: gRPC origins insist on it.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // It was framed by chunks; what else says a length is wrong (RFC 9112 §6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     if headers.contains_key(CONNECTION) {
         let nominated: Vec<HeaderName> = headers
             .get_all(CONNECTION)
@@ -86,15 +146,17 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// Removes every header by which a client could claim a certificate, in every spelling that some
-/// origin takes for the same: underscores for dashes too.
+/// origin takes for the same: underscores for dashes too. Likewise what would pass there for a
+/// header of ours, or for the framing.
 pub fn remove_claims(headers: &mut HeaderMap) {
+    let is_false = |name: &HeaderName| is_claim(name) || is_disguise(name);
     // Nearly no request has one: look before allocating.
-    if !headers.keys().any(is_claim) {
+    if !headers.keys().any(is_false) {
         return;
     }
     let claims: Vec<HeaderName> = headers
         .keys()
-        .filter(|name| is_claim(name))
+        .filter(|name| is_false(name))
         .cloned()
         .collect();
     for name in claims {
@@ -121,14 +183,35 @@ fn is_claim(name: &HeaderName) -> bool {
     if !matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x')) {
         return false;
     }
-    let starts = |prefix: &&str| {
-        name.len() >= prefix.len()
-            && name
-                .bytes()
-                .zip(prefix.bytes())
-                .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
-    };
+    let starts = |prefix: &&str| starts_like(name, prefix);
     EXACT.iter().chain(&PREFIXES).any(starts)
+}
+
+/// Whether an origin that takes underscores for dashes, as CGI and its heirs do, would take a
+/// header for one that we set or that frames the message.
+fn is_disguise(name: &HeaderName) -> bool {
+    const KNOWN: [&str; 6] = [
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+        "content-length",
+        "transfer-encoding",
+    ];
+    let name = name.as_str();
+    name.contains('_')
+        && KNOWN
+            .iter()
+            .any(|known| name.len() == known.len() && starts_like(name, known))
+}
+
+/// Whether a name starts with `prefix`, underscores taken for dashes.
+fn starts_like(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name
+            .bytes()
+            .zip(prefix.bytes())
+            .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
 /// Makes a client's headers the origin's: removes, then sets.
@@ -174,6 +257,9 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         http::header::AUTHORIZATION,
         FORWARDED,
         X_FORWARDED_FOR,
+        X_FORWARDED_HOST,
+        X_FORWARDED_PROTO,
+        X_REQUEST_ID,
     ] {
         trailers.remove(name);
     }
@@ -259,6 +345,70 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["accept", "host", "te"]);
         assert_eq!(headers[TE], "trailers");
+    }
+
+    #[test]
+    fn heads_that_could_be_read_in_two_ways_are_refused() {
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        let check = |headers: &[(&str, &str)], version| check(&map(headers), version, 3);
+        let coded = |coding| check(&[("transfer-encoding", coding)], one);
+        assert_eq!(coded("Chunked"), Ok(()));
+        assert_eq!(coded("gzip, chunked"), Err(HeadError::TransferCoding));
+        assert_eq!(coded("chunked, chunked"), Err(HeadError::TransferCoding));
+        let twice = [
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "chunked"),
+        ];
+        assert_eq!(check(&twice, one), Err(HeadError::TransferCoding));
+        // hyper has trimmed and counted these on HTTP/1.
+        let four = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")];
+        assert_eq!(check(&four, one), Ok(()));
+        assert_eq!(check(&four, two), Err(HeadError::TooMany));
+        assert_eq!(check(&four[1..], two), Ok(()));
+        let crumbs = [
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+            ("cookie", "c=3"),
+            ("a", "1"),
+        ];
+        assert_eq!(check(&crumbs, two), Ok(()));
+        let mut padded = HeaderMap::new();
+        for value in [" 1", "1 ", "\t1", "1\t", " "] {
+            padded.insert("a", HeaderValue::from_str(value).unwrap());
+            assert_eq!(
+                super::check(&padded, two, 3),
+                Err(HeadError::WhiteSpace),
+                "{value:?}"
+            );
+        }
+        padded.insert("a", HeaderValue::from_static(""));
+        assert_eq!(super::check(&padded, two, 3), Ok(()));
+    }
+
+    #[test]
+    fn chunks_are_believed_rather_than_a_length() {
+        let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked")]);
+        remove_hop_by_hop(&mut headers);
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+
+    #[test]
+    fn nothing_of_ours_crosses_in_disguise() {
+        for name in [
+            "X_Forwarded_For",
+            "x-forwarded_host",
+            "x_forwarded-proto",
+            "X_Request_Id",
+            "content_length",
+            "transfer_encoding",
+        ] {
+            let mut headers = map(&[(name, "1"), ("x_custom", "2")]);
+            remove_claims(&mut headers);
+            assert_eq!(headers.len(), 1, "{name} must not cross");
+        }
+        let mut headers = map(&[("x-forwarded-for", "1"), ("content-length", "2")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 2);
     }
 
     #[test]
