@@ -342,6 +342,50 @@ async fn heads_are_bounded_and_sound_as_over_http1() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_no_answer_is_let_go() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("timeout.idle", "1s")
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    // A call on which nobody says anything for longer than that takes all there is.
+    let quiet = gateway.client("api.example.test").http2().await.unwrap();
+    let (feed, content) = fed();
+    let mut call = quiet.request("/mirror", content);
+    *call.method_mut() = http::Method::POST;
+    let mut quiet_answer = quiet.begin(call).await.unwrap().into_body();
+    let (stream, _) = gateway
+        .client("api.example.test")
+        .connect(b"\x02h2")
+        .await
+        .unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    drop(write.write_all(PREFACE).await);
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing of any answer may be sent.
+    drop(write.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await);
+    drop(write.write_all(&frame(1, 5, 1, &request_block())).await);
+    let pings = tokio::spawn(async move {
+        while write.write_all(&frame(6, 0, 0, &[0; 8])).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    });
+    let mut rest = Vec::new();
+    drop(tests::wait::within("the end", read.read_to_end(&mut rest)).await);
+    pings.abort();
+    let metrics = gateway.admin.get("/metrics").body;
+    assert!(
+        metrics.contains("postern_connection_stops_total{stop=\"slow_reader\"} 1"),
+        "{metrics}"
+    );
+    let fed = feed
+        .send(Frame::data(Bytes::from_static(b"still here")))
+        .await;
+    assert!(fed.is_ok(), "{metrics}");
+    let said = quiet_answer.frame().await.unwrap().unwrap();
+    assert_eq!(said.into_data().unwrap(), "still here");
+}
+
 /// Writes frames and closes; answers how many requests reached anything.
 async fn attack_once(gateway: &Gateway, frames: Vec<u8>) -> usize {
     let (mut stream, _) = gateway

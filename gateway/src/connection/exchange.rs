@@ -26,6 +26,8 @@ pub(super) struct Account {
     received: Cell<u64>,
     sent: Cell<u64>,
     upload: Cell<Upload>,
+    /// Something of the response waits for the client to ask for it.
+    offered: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -61,6 +63,7 @@ impl Account {
             received: Cell::new(0),
             sent: Cell::new(0),
             upload: Cell::default(),
+            offered: Cell::new(false),
             closed: Cell::new(false),
             connection,
         })
@@ -97,7 +100,19 @@ impl Account {
         if self.connection.worker.shared.access_log.enabled() {
             self.log(&notes);
         }
+        self.offer(false);
         self.connection.request_ends();
+    }
+
+    fn offer(&self, something: bool) {
+        if self.offered.replace(something) != something {
+            let offers = &self.connection.offers;
+            offers.set(if something {
+                offers.get() + 1
+            } else {
+                offers.get().saturating_sub(1)
+            });
+        }
     }
 
     fn count(&self, notes: &Notes) {
@@ -213,8 +228,19 @@ impl Exchange for Account {
         self.upload.get()
     }
 
+    fn offered(&self) {
+        self.offer(true);
+    }
+
+    fn waits_for_origin(&self) {
+        self.offer(false);
+    }
+
     fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
+        self.offer(true);
+        let asked = &self.connection.asked;
+        asked.set(asked.get().wrapping_add(1));
     }
 
     fn ended(&self, whole: bool) {

@@ -4,12 +4,13 @@
 //! connections, and cost a timer per request. One timer per connection is re-armed only when it
 //! fires, and looks at the marks that requests and sockets leave.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -252,6 +253,23 @@ fn stop_of(outcome: hyper::Result<()>, retiring: Option<Stop>) -> Stop {
     }
 }
 
+/// When the client's patience is over, if `waits` and `count` stays what it was when somebody
+/// looked first, which `seen` remembers.
+fn stuck_until(
+    waits: bool,
+    count: u64,
+    seen: &Cell<(u64, Option<Instant>)>,
+    now: Instant,
+    patience: Duration,
+) -> Option<Instant> {
+    let since = match seen.get() {
+        (before, Some(since)) if before == count => since,
+        _ => now,
+    };
+    seen.set((count, waits.then_some(since)));
+    waits.then(|| since + patience)
+}
+
 impl Connection {
     /// When to look at the clocks again, or why the time is up.
     fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
@@ -261,21 +279,23 @@ impl Connection {
         // idle from then on.
         let next_look = now + PARK_AFTER.min(header).min(idle);
         // Whatever else it does: a client has to take what it asked for.
-        if self.activity.sending.get() {
-            let taken = self.activity.bytes_out.get();
-            let (seen, since) = self.taken.get();
-            if seen != taken || since.is_none() {
-                self.taken.set((taken, Some(now)));
-                return Ok(next_look);
-            }
-            let due = since.map_or(now, |since| since + idle);
+        let sending = self.activity.sending.get();
+        let offers = http2 && self.offers.get() > 0;
+        let taken = stuck_until(
+            sending,
+            self.activity.bytes_out.get(),
+            &self.taken,
+            now,
+            idle,
+        );
+        let fetched = stuck_until(offers, self.asked.get(), &self.fetched, now, idle);
+        if let Some(due) = taken.into_iter().chain(fetched).min() {
             return if due <= now {
                 Err(Stop::SlowReader)
             } else {
                 Ok(due.min(next_look))
             };
         }
-        self.taken.set((0, None));
         if self.requests_open.get() > 0 {
             // The exchange with the origin has timeouts of its own.
             return Ok(next_look);

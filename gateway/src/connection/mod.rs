@@ -162,6 +162,13 @@ struct Connection {
     /// How much the client had taken of what is being sent when somebody last looked, and since
     /// when it has been so much.
     taken: Cell<(u64, Option<Instant>)>,
+    /// Responses of which something waits for the client to ask for it. On HTTP/2 a client can
+    /// leave them there with a window of nothing, and go on taking answers to its PINGs.
+    offers: Cell<usize>,
+    /// How often the client has asked for something of a response.
+    asked: Cell<u64>,
+    /// As `taken`, for `asked`.
+    fetched: Cell<(u64, Option<Instant>)>,
     /// The client's address as the origin is told it.
     client_address: HeaderValue,
     /// No further request is wanted on it.
@@ -229,6 +236,9 @@ impl Connection {
             requests_total: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             taken: Cell::default(),
+            offers: Cell::new(0),
+            asked: Cell::new(0),
+            fetched: Cell::default(),
             client_address: HeaderValue::from_str(&source.ip().to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
             retired: Cell::new(false),

@@ -25,6 +25,10 @@ pub trait Exchange {
     fn request_left(&self);
     /// How far the request's body is.
     fn upload(&self) -> Upload;
+    /// Something of the response's body may be there, and the client has to ask for it.
+    fn offered(&self);
+    /// Nothing of the response's body is there: the origin has it.
+    fn waits_for_origin(&self);
     /// Bytes of the response's body went to the client.
     fn sent(&self, bytes: usize);
     /// The response is over: wholly, or because one side went away.
@@ -164,6 +168,9 @@ impl ResponseBody {
     /// Reports to `exchange` from now on.
     #[must_use]
     pub fn watched_by(mut self, exchange: Rc<dyn Exchange>) -> Self {
+        if !self.is_end_stream() {
+            exchange.offered();
+        }
         self.exchange = Some(exchange);
         self
     }
@@ -174,13 +181,18 @@ impl Body for ResponseBody {
     type Error = hyper::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = match &mut self.source {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
             Source::Ours(content) => content.take().map(|content| Ok(Frame::data(content))),
             Source::Origin(incoming, lease) => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
+                let frame = Pin::new(&mut *incoming).poll_frame(cx);
+                if let (Poll::Pending, Some(exchange)) = (&frame, &this.exchange) {
+                    exchange.waits_for_origin();
+                }
+                let frame = ready!(frame);
                 let over = frame.is_none() || incoming.is_end_stream();
                 match (over, &frame) {
                     // A broken connection is not given back.
@@ -195,10 +207,10 @@ impl Body for ResponseBody {
                 frame
             }
         };
-        if let (Some(exchange), Some(Ok(frame))) = (&self.exchange, &frame) {
+        if let (Some(exchange), Some(Ok(frame))) = (&this.exchange, &frame) {
             exchange.sent(frame.data_ref().map_or(0, Bytes::len));
         }
-        if let Some(exchange) = self.exchange.take_if(|_| frame.is_none()) {
+        if let Some(exchange) = this.exchange.take_if(|_| frame.is_none()) {
             exchange.ended(true);
         }
         Poll::Ready(frame.map(|frame| frame.map(clean)))
