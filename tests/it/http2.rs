@@ -294,6 +294,75 @@ async fn attackers_are_thrown_out_and_others_are_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_to_head_has_no_content() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .block("http.request.uri.path eq \"/blocked\"")
+        .start();
+    let client = gateway.client("api.example.test");
+    let http2 = client.http2().await.unwrap();
+    for (path, status) in [("/blocked", 403), ("/a%00", 400), ("/fine", 200)] {
+        let told = http2.get(path).await.unwrap();
+        let mut head = http2.request(path, body(""));
+        *head.method_mut() = http::Method::HEAD;
+        let answer = http2.send(head).await.unwrap();
+        assert_eq!((answer.status, told.status), (status, status), "{path}");
+        assert!(answer.body.is_empty(), "{path}: {answer:?}");
+        assert!(!answer.header("content-length").is_empty(), "{path}");
+        let mut http1 = client.http1().await.unwrap();
+        let head = http::Request::head(path).header("host", "api.example.test");
+        let answer = http1.send(head.body(body("")).unwrap()).await.unwrap();
+        assert_eq!((answer.status, answer.body.len()), (status, 0), "{path}");
+        assert_eq!(http1.get(path).await.unwrap().status, status, "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_no_answer_is_let_go() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("timeout.idle", "1s")
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    // A call on which nobody says anything for longer than that takes all there is.
+    let quiet = gateway.client("api.example.test").http2().await.unwrap();
+    let (feed, content) = fed();
+    let mut call = quiet.request("/mirror", content);
+    *call.method_mut() = http::Method::POST;
+    let mut quiet_answer = quiet.begin(call).await.unwrap().into_body();
+    let (stream, _) = gateway
+        .client("api.example.test")
+        .connect(b"\x02h2")
+        .await
+        .unwrap();
+    let (mut read, mut write) = tokio::io::split(stream);
+    drop(write.write_all(PREFACE).await);
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing of any answer may be sent.
+    drop(write.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await);
+    drop(write.write_all(&frame(1, 5, 1, &request_block())).await);
+    let pings = tokio::spawn(async move {
+        while write.write_all(&frame(6, 0, 0, &[0; 8])).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    });
+    let mut rest = Vec::new();
+    drop(tests::wait::within("the end", read.read_to_end(&mut rest)).await);
+    pings.abort();
+    let metrics = gateway.admin.get("/metrics").body;
+    assert!(
+        metrics.contains("postern_connection_stops_total{stop=\"slow_reader\"} 1"),
+        "{metrics}"
+    );
+    let fed = feed
+        .send(Frame::data(Bytes::from_static(b"still here")))
+        .await;
+    assert!(fed.is_ok(), "{metrics}");
+    let said = quiet_answer.frame().await.unwrap().unwrap();
+    assert_eq!(said.into_data().unwrap(), "still here");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_are_bounded_and_sound_as_over_http1() {
     let origin = Origin::echo();
     let gateway = Setup::new()
@@ -340,50 +409,6 @@ async fn heads_are_bounded_and_sound_as_over_http1() {
         drop(stream);
         assert_eq!(record["status"], status, "{what}: {record}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_takes_no_answer_is_let_go() {
-    let origin = Origin::echo();
-    let gateway = Setup::new()
-        .set("timeout.idle", "1s")
-        .host("api.example.test", "off", &origin.url())
-        .start();
-    // A call on which nobody says anything for longer than that takes all there is.
-    let quiet = gateway.client("api.example.test").http2().await.unwrap();
-    let (feed, content) = fed();
-    let mut call = quiet.request("/mirror", content);
-    *call.method_mut() = http::Method::POST;
-    let mut quiet_answer = quiet.begin(call).await.unwrap().into_body();
-    let (stream, _) = gateway
-        .client("api.example.test")
-        .connect(b"\x02h2")
-        .await
-        .unwrap();
-    let (mut read, mut write) = tokio::io::split(stream);
-    drop(write.write_all(PREFACE).await);
-    // SETTINGS_INITIAL_WINDOW_SIZE: nothing of any answer may be sent.
-    drop(write.write_all(&frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])).await);
-    drop(write.write_all(&frame(1, 5, 1, &request_block())).await);
-    let pings = tokio::spawn(async move {
-        while write.write_all(&frame(6, 0, 0, &[0; 8])).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    });
-    let mut rest = Vec::new();
-    drop(tests::wait::within("the end", read.read_to_end(&mut rest)).await);
-    pings.abort();
-    let metrics = gateway.admin.get("/metrics").body;
-    assert!(
-        metrics.contains("postern_connection_stops_total{stop=\"slow_reader\"} 1"),
-        "{metrics}"
-    );
-    let fed = feed
-        .send(Frame::data(Bytes::from_static(b"still here")))
-        .await;
-    assert!(fed.is_ok(), "{metrics}");
-    let said = quiet_answer.frame().await.unwrap().unwrap();
-    assert_eq!(said.into_data().unwrap(), "still here");
 }
 
 /// Writes frames and closes; answers how many requests reached anything.

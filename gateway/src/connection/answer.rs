@@ -45,6 +45,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (method, version) = (request.method().clone(), request.version());
+    let is_head = method == Method::HEAD;
     let account = Account::open(connection.clone(), method, version);
     let has_body = !request.body().is_end_stream();
     let mut response = match respond(&connection, &account, request).await {
@@ -66,6 +67,9 @@ pub(super) async fn answer(
     if connection.retired.get() && version < Version::HTTP_2 {
         let close = header::HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
+    }
+    if is_head {
+        answer::keep_head(&mut response);
     }
     response.map(|body| body.watched_by(account))
 }

@@ -3,7 +3,7 @@
 //! Short, without a version, and each with the request id by which the access log finds it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
@@ -61,6 +61,15 @@ pub fn block(
     }
     let content = Bytes::from(content);
     build(status, content_type, content, request_id)
+}
+
+/// Takes the content off an answer of our own and says only how long it was: what HEAD is
+/// answered with. Over HTTP/2 hyper would send it.
+pub fn keep_head(response: &mut Response<ResponseBody>) {
+    if let Some(length) = response.body_mut().forget_ours() {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }
 
 fn build(

@@ -151,6 +151,14 @@ impl ResponseBody {
         }
     }
 
+    /// Drops the content when it is our own, and answers how long it was.
+    pub fn forget_ours(&mut self) -> Option<usize> {
+        match &mut self.source {
+            Source::Ours(content) => content.take().map(|content| content.len()),
+            Source::Origin(..) => None,
+        }
+    }
+
     /// An origin's body; its connection goes back to the pool once the body is over.
     #[must_use]
     pub fn origin(incoming: Incoming, mut lease: Option<Lease>) -> Self {
