@@ -154,8 +154,29 @@ Zones, hosts, certificates and rules are not set here: see \fBpostern zone\fR, \
 .SH KEYS
 ";
 
-const TAIL: &str = r".SH SEE ALSO
-postern(1), sysctl.conf(5)
+const TAIL: &str = r".SH STEERING
+With more than one worker each host has owners: workers that its new connections go to.
+.TP
+\fBhost/\fINAME\fB/workers\fR = \fINUMBERS\fR
+The workers of one host, counted from 0, as in \fBhost/api.example.com/workers = 2, 3\fR. Taken at SIGHUP. When all of
+them are dead, others take over.
+.PP
+While the kernel steers, net.ipv4.tcp_syncookies is 2 in this network namespace, each interface runs an XDP program, and
+a socket lookup program is attached; \fBpostern steer status\fR lists this. All of it is undone at the end. After a crash
+links and maps are gone with the process, the sysctl is put back at the next start, and until then cookies do no harm.
+.PP
+What is given up: with SYN cookies, window scaling and selective acknowledgement survive only for clients that send TCP
+timestamps, and the MSS is one of four values. Connections to other listeners of the namespace get cookies as well.
+.PP
+What the kernel does not steer, workers hand over to each other: a ClientHello of two segments (post\-quantum groups)
+whose server name is in the second, as in about three of ten of BoringSSL's with permuted extensions; one spread over
+several TLS records; a SYN that reuses a port in TIME_WAIT, which gets no cookie; whatever comes over an interface without
+the program, loopback among them. The counters \fBsplit\fR and \fBpostern_connections_handed_over_total\fR show how often.
+A second segment that happens to begin like a TLS record, before its connection has a socket, counts as \fBbad_cookie\fR.
+.PP
+Two\-segment hellos are not put together in the kernel, and SYNs are answered by the kernel's own cookies only.
+.SH SEE ALSO
+postern(1), postern\-steer(1), sysctl.conf(5)
 ";
 
 #[cfg(test)]

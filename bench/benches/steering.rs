@@ -1,0 +1,183 @@
+//! What steering costs and what it saves: the real gateway between two network namespaces, with the kernel steering, with
+//! hand-over between workers, and with neither, in turns (A-B-C-C-B-A).
+//!
+//! Each operation is a TCP connection, a full handshake (X25519, one segment), one request, and the end. Reported for
+//! each mode: connections a second, CPU of the gateway a connection, connections to the origin, how connections came to
+//! their worker. Client, origin and gateway share the machine, so that rates are not the gateway's best; CPU is its own.
+//! Then nanoseconds a frame of the kernel program by `BPF_PROG_TEST_RUN`. Needs root.
+//!
+//! `cargo bench -p bench --bench steering [-- CONNECTIONS]`
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a measurement that cannot be made ends with the reason"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bench::machine::{Machine, cpu_time};
+use gateway::steer::{Listen, load};
+use tests::network::SERVER_IPV4;
+use tests::{Gateway, Network, Origin, Setup};
+
+const HOSTS: usize = 8;
+const WORKERS: &str = "4";
+/// Connections at once.
+const CLIENTS: usize = 16;
+/// Connections of one mode when nothing else is asked for, half of them in each of its two turns.
+const CONNECTIONS: usize = 10_000;
+const MODES: [&str; 3] = ["kernel", "handoff", "off"];
+
+/// What a mode came to.
+#[derive(Default)]
+struct Sum {
+    connections: usize,
+    wall: Duration,
+    cpu: Duration,
+    origin: usize,
+    steered: BTreeMap<String, usize>,
+}
+
+fn main() {
+    // `cargo bench` and `cargo test` pass flags of their own.
+    let asked = std::env::args().skip(1).find_map(|text| text.parse().ok());
+    if std::env::args().any(|text| text == "--test") {
+        return;
+    }
+    let connections: usize = asked.unwrap_or(CONNECTIONS);
+    println!("{:?}", Machine::describe());
+    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
+    for mode in MODES.into_iter().chain(MODES.into_iter().rev()) {
+        let Some(network) = Network::new("bench steering") else {
+            return;
+        };
+        turn(
+            &network,
+            mode,
+            connections / 2,
+            sums.entry(mode).or_default(),
+        );
+    }
+    println!(
+        "{:8} {:>12} {:>16} {:>20} {:>20}  came by",
+        "mode", "connections", "connections/s", "gateway CPU each", "origin connections"
+    );
+    for mode in MODES {
+        let Some(sum) = sums.get(mode) else { continue };
+        let count = u32::try_from(sum.connections).unwrap_or(u32::MAX);
+        println!(
+            "{mode:8} {count:>12} {:>16.0} {:>17.1} us {:>20}  {:?}",
+            f64::from(count) / sum.wall.as_secs_f64(),
+            sum.cpu.as_secs_f64() * 1e6 / f64::from(count),
+            sum.origin,
+            sum.steered,
+        );
+    }
+    frames();
+}
+
+fn host(number: usize) -> String {
+    format!("h{}.example.test", number % HOSTS)
+}
+
+/// One mode's turn: a gateway of its own, because modes are chosen at the start.
+fn turn(network: &Network, mode: &'static str, connections: usize, sum: &mut Sum) {
+    let (origins, gateway) = network.server.run(move || {
+        // One for each host: what is pooled for one is of no use to another.
+        let origins: Vec<Origin> = (0..HOSTS).map(|_| Origin::echo()).collect();
+        let setup = Setup::new()
+            .listen(&[SERVER_IPV4])
+            .set("workers", WORKERS)
+            .set("steer.mode", mode)
+            .set("steer.balance", "off")
+            .set("log.level", "warn");
+        let hosts = origins.iter().enumerate();
+        let setup = hosts.fold(setup, |setup, (number, origin)| {
+            setup.host(&host(number), "off", &origin.url())
+        });
+        (origins, setup.start())
+    });
+    let gateway = Arc::new(gateway);
+    // Owners, code paths and caches.
+    visit(network, &gateway, 200);
+    let (cpu, before) = (cpu_time(gateway.pid()), Instant::now());
+    visit(network, &gateway, connections);
+    sum.wall += before.elapsed();
+    sum.cpu += cpu_time(gateway.pid()).saturating_sub(cpu);
+    // With those of the warm-up, which are still in use.
+    sum.origin += origins.iter().map(Origin::connections).sum::<usize>();
+    sum.connections += connections;
+    for record in gateway.records() {
+        if let Some(steered) = record.get("steered").and_then(|word| word.as_str()) {
+            *sum.steered.entry(steered.to_owned()).or_insert(0) += 1;
+        }
+    }
+}
+
+fn visit(network: &Network, gateway: &Arc<Gateway>, connections: usize) {
+    let gateway = gateway.clone();
+    network.client.block_on(move || async move {
+        let next = Arc::new(AtomicUsize::new(0));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                let (gateway, next) = (gateway.clone(), next.clone());
+                tokio::spawn(async move {
+                    loop {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        if number >= connections {
+                            return;
+                        }
+                        let client = gateway.client(&host(number)).groups("X25519");
+                        assert_eq!(client.get("/x").await.unwrap().status, 200);
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.await.unwrap();
+        }
+    });
+}
+
+/// The frame program on frames of connections that have a socket, or belong to nobody.
+fn frames() {
+    let mut steering = match load() {
+        Ok(steering) => steering,
+        Err(reason) => return println!("frames: skipped: needs CAP_BPF: {reason}"),
+    };
+    steering.port(443, Listen::new(0).unwrap()).unwrap();
+    let data = [&[23, 3, 3, 4, 0][..], &[7; 1_024]].concat();
+    for (name, frame) in [
+        ("SYN", segment(443, 2, &[])),
+        ("bare ACK", segment(443, 16, &[])),
+        ("established data", segment(443, 16, &data)),
+        ("another port", segment(8_080, 16, &data)),
+    ] {
+        let mut times: Vec<u128> = (0..11)
+            .map(|_| steering.try_frame(&frame, 200_000).unwrap().1.as_nanos())
+            .collect();
+        times.sort_unstable();
+        let at = |index: usize| times.get(index).copied().unwrap_or(0);
+        println!(
+            "{name}: {} ns a frame (from {} to {})",
+            at(5),
+            at(0),
+            at(10)
+        );
+    }
+}
+
+fn segment(port: u16, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    frame.extend([0x08, 0, 0x45, 0]);
+    frame.extend(u16::try_from(40 + payload.len()).unwrap().to_be_bytes());
+    frame.extend([0, 1, 0x40, 0, 64, 6, 0, 0, 127, 0, 0, 9, 127, 0, 0, 1]);
+    frame.extend([0xc0, 1]);
+    frame.extend(port.to_be_bytes());
+    frame.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
+    frame.extend(payload);
+    frame
+}
