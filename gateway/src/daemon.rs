@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -25,8 +26,8 @@ use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
 use crate::io::{RingError, probe};
 use crate::limits::{
-    BLOCKED_NETWORKS_MAX, DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND,
-    STEER_SILENT_ROUNDS,
+    BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL,
+    STEER_ROUND, STEER_SILENT_ROUNDS,
 };
 use crate::memory;
 use crate::observe::{AccessLog, AccessLogError, HostLoad};
@@ -92,6 +93,30 @@ pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
     serve(loaded.config, Some(loaded.sources), control, published)
 }
 
+/// Takes as many open files as the system allows: the soft limit is often a thousand, for the sake
+/// of programs that use `select`. Warns when that is too few for `limit.connections`.
+fn raise_descriptor_limit(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let allowed = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    // One to the client and one to the origin.
+    let wanted = (connections_max as u64)
+        .saturating_mul(2)
+        .saturating_add(DESCRIPTORS_SPARE);
+    if let Some(allowed) = allowed.filter(|allowed| *allowed < wanted) {
+        tracing::warn!(
+            "{allowed} open files are allowed, and `limit.connections` = {connections_max} can need \
+             {wanted}: raise LimitNOFILE= of the service (`ulimit -Hn` in a shell), or lower the limit"
+        );
+    }
+}
+
 /// Runs on a control plane that is open already. Without `sources` SIGHUP has nothing to read.
 ///
 /// # Errors
@@ -103,6 +128,7 @@ pub fn serve(
     published: Arc<Published>,
 ) -> Result<Ended, StartError> {
     probe()?;
+    raise_descriptor_limit(config.tunables.connections_max);
     let geo = Geo::open(config.geoip_databases())?;
     control.set_has_geo(geo.is_some());
     let access_log = AccessLog::start(&config.access_log)?;

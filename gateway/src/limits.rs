@@ -32,6 +32,17 @@ pub const RING_COMPLETIONS: u32 = 8_192;
 /// Connections that may wait for an accept on one listener; the kernel caps it at
 /// `net.core.somaxconn`. Further ones are tried again by the client's TCP.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Silence after which the kernel asks whether a peer is still there. Without it a client or an
+/// origin that lost its power would keep its connection for as long as a body is waited for.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Time between two such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Questions without an answer after which the connection is over: two minutes in all.
+pub const KEEPALIVE_PROBES: u32 = 4;
+/// Time between two lines of the log that say that connections cannot be accepted.
+pub const ACCEPT_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Descriptors of a process beside its connections: listeners, rings, store, logs, admin clients.
+pub const DESCRIPTORS_SPARE: u64 = 256;
 /// Connections that a worker accepts before its other connections get their turn.
 pub const ACCEPTS_IN_A_ROW: usize = 16;
 /// Bytes of a connection's first receive buffer: holds the ClientHello of today's browsers in one

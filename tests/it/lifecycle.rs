@@ -410,3 +410,17 @@ fn a_damaged_store_is_neither_used_nor_overwritten() {
     std::fs::write(&key, text).unwrap();
     gateway.start();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_files_may_be_open_as_the_system_allows() {
+    let mut gateway = Setup::new().start();
+    let limits = format!("/proc/{}/limits", gateway.pid());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let mut columns = files.split_whitespace();
+    assert_eq!(columns.next(), columns.next(), "soft and hard: {files}");
+    assert!(gateway.stop().success());
+}

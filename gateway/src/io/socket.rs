@@ -7,20 +7,20 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use socket2::{Domain, Protocol, SockAddr, SockRef, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
 use super::operation::{Connect, Readable, Receive, Send};
+use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 
 /// A connected TCP socket, owned by one worker.
 #[derive(Debug)]
 pub struct Socket(Rc<OwnedFd>);
 
 impl Socket {
-    /// Takes a connected descriptor and prepares it: segments leave at once.
+    /// Takes a connected descriptor that [`super::bind`]'s or [`Self::connect`]'s
+    /// settings hold for: segments leave at once, and a peer that vanished is noticed.
     #[must_use]
     pub fn new(fd: OwnedFd) -> Self {
-        // A socket that is gone already says so at its first read.
-        drop(SockRef::from(&fd).set_tcp_nodelay(true));
         Self(Rc::new(fd))
     }
 
@@ -34,6 +34,8 @@ impl Socket {
             Type::STREAM.nonblocking().cloexec(),
             Some(Protocol::TCP),
         )?;
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_keepalive(&keepalive())?;
         let socket = Self::new(socket.into());
         Connect::start(socket.0.clone(), SockAddr::from(address)).await?;
         Ok(socket)
@@ -114,6 +116,14 @@ impl Drop for Socket {
             self.shut_down();
         }
     }
+}
+
+/// How the kernel finds out that a silent peer is gone.
+pub(super) fn keepalive() -> TcpKeepalive {
+    TcpKeepalive::new()
+        .with_time(KEEPALIVE_IDLE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES)
 }
 
 fn address_of(address: SockAddr) -> io::Result<SocketAddr> {

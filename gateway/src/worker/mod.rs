@@ -34,7 +34,8 @@ use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Ear, Listener, Socket};
 use crate::limits::{
-    ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, GIVE_BACK_AFTER, SWEEP_INTERVAL,
+    ACCEPT_COMPLAINT_INTERVAL, ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, GIVE_BACK_AFTER,
+    SWEEP_INTERVAL,
 };
 use crate::memory;
 use crate::observe::{
@@ -355,6 +356,7 @@ async fn run(
 /// Accepts until the listener is closed.
 async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     let mut in_a_row = 0;
+    let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Accepted::Socket(socket) => {
@@ -366,7 +368,11 @@ async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
             }
             Accepted::Closed => return,
             Accepted::Nothing(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                let quiet = |told: Instant| told.elapsed() < ACCEPT_COMPLAINT_INTERVAL;
+                if !told.is_some_and(quiet) {
+                    told = Some(Instant::now());
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
                 // Out of descriptors, most likely: trying at once would only burn the CPU.
                 tokio::time::sleep(DRAIN_POLL).await;
             }

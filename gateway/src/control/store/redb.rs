@@ -84,9 +84,8 @@ impl RedbStore {
     fn upgrade(&self) -> Result<(), StoreOpenError> {
         let upgraded = self.run(|database| {
             let transaction = database.begin_write()?;
-            for table in Table::ALL {
-                transaction.open_table(definition(table))?;
-            }
+            // Only what is new: any other table that is missing is damage.
+            transaction.open_table(definition(Table::Crls))?;
             transaction
                 .open_table(definition(Table::Meta))?
                 .insert(FORMAT_KEY, FORMAT.to_be_bytes().as_slice())?;
