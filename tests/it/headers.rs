@@ -243,3 +243,131 @@ async fn hop_by_hop_headers_stay_on_their_hop() {
     let cookies: Vec<_> = answer.headers.get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["a=1", "b=2"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_says_in_which_dialect_the_origin_hears_of_the_certificate() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .start();
+    let (_, device) = gateway.certificate(ZONE, "device");
+    let client = gateway.client("api.example.test").identity(&device);
+    let groups: [(&str, &[&str]); 7] = [
+        (
+            "verdict",
+            &["cf-cert-presented", "cf-cert-verified", "cf-cert-revoked"],
+        ),
+        ("sha256", &["cf-client-cert-sha256"]),
+        ("der", &["cf-client-cert-der-base64"]),
+        ("client-cert", &["client-cert"]),
+        ("client-cert-chain", &[]),
+        (
+            "transform",
+            &[
+                "cf-cert-presented",
+                "cf-cert-verified",
+                "cf-cert-revoked",
+                "cf-cert-issuer-dn",
+                "cf-cert-subject-dn",
+                "cf-cert-issuer-dn-rfc2253",
+                "cf-cert-subject-dn-rfc2253",
+                "cf-cert-issuer-dn-legacy",
+                "cf-cert-subject-dn-legacy",
+                "cf-cert-serial",
+                "cf-cert-issuer-serial",
+                "cf-cert-fingerprint-sha256",
+                "cf-cert-fingerprint-sha1",
+                "cf-cert-not-before",
+                "cf-cert-not-after",
+                "cf-cert-ski",
+                "cf-cert-issuer-ski",
+            ],
+        ),
+        ("xfcc", &["x-forwarded-client-cert"]),
+    ];
+    let told = |seen: &serde_json::Value| {
+        let headers = seen["headers"].as_object().unwrap();
+        let mut names: Vec<String> = headers
+            .keys()
+            .filter(|name| name.contains("cert"))
+            .cloned()
+            .collect();
+        names.sort();
+        names
+    };
+    for (group, expected) in groups {
+        let set = [
+            "host",
+            "set",
+            "api.example.test",
+            "--certificate-headers",
+            group,
+        ];
+        assert_eq!(gateway.cli(&set).code, 0, "{group}");
+        let mut expected: Vec<String> = expected.iter().map(ToString::to_string).collect();
+        expected.sort();
+        let over_http1 = client.get("/x").await.unwrap().json();
+        assert_eq!(told(&over_http1), expected, "{group}");
+        let over_http2 = client.http2().await.unwrap();
+        // Whatever the client says itself is gone, and every request is told, not only the first.
+        for _ in 0..2 {
+            let mut request = over_http2.request("/y", body(""));
+            for claim in CLAIMS {
+                let name = HeaderName::from_bytes(claim.as_bytes()).unwrap();
+                let forged = HeaderValue::from_static("forged");
+                request.headers_mut().append(name, forged);
+            }
+            let seen = over_http2.send(request).await.unwrap().json();
+            assert_eq!(told(&seen), expected, "{group}, HTTP/2");
+            assert!(!seen.to_string().contains("forged"), "{group}: {seen}");
+        }
+    }
+    let all = "verdict,sha256,der,client-cert,client-cert-chain,transform,xfcc";
+    let set = [
+        "host",
+        "set",
+        "api.example.test",
+        "--certificate-headers",
+        all,
+    ];
+    assert_eq!(gateway.cli(&set).code, 0);
+    // A chain with an intermediate has something to tell of.
+    let below = gateway
+        .authority(ZONE)
+        .intermediate(&tests::pki::Spec::authority("Below"));
+    let deep = below.client("deep");
+    let client = gateway.client("api.example.test").identity(&deep);
+    let seen = client.get("/x").await.unwrap().json();
+    let headers = &seen["headers"];
+    let chain = headers["client-cert-chain"][0].as_str().unwrap();
+    assert!(chain.starts_with(':') && chain.ends_with(':'), "{chain}");
+    let leaf = headers["client-cert"][0].as_str().unwrap();
+    assert_eq!(
+        leaf.trim_matches(':'),
+        headers["cf-client-cert-der-base64"][0].as_str().unwrap()
+    );
+    let xfcc = headers["x-forwarded-client-cert"][0].as_str().unwrap();
+    let hash = headers["cf-client-cert-sha256"][0].as_str().unwrap();
+    assert!(
+        xfcc.starts_with(&format!("Hash={hash};Subject=\"")),
+        "{xfcc}"
+    );
+    let set = [
+        "host",
+        "set",
+        "api.example.test",
+        "--certificate-headers",
+        "none",
+    ];
+    assert_eq!(gateway.cli(&set).code, 0);
+    let seen = client.get("/x").await.unwrap().json();
+    assert_eq!(told(&seen), Vec::<String>::new());
+    let wrong = [
+        "host",
+        "set",
+        "api.example.test",
+        "--certificate-headers",
+        "cookies",
+    ];
+    assert_eq!(gateway.cli(&wrong).code, 2);
+}

@@ -112,6 +112,32 @@ async fn a_host_that_requires_certificates_needs_no_rule_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_new_is_served_while_an_open_stream_is_given_its_grace() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
+    for round in 0..10 {
+        let (id, device) = gateway.certificate(ZONE, "device");
+        let client = gateway.client("api.example.test").identity(&device);
+        let http2 = client.http2().await.unwrap();
+        let open = http2.clone();
+        let held = tokio::spawn(async move { open.get("/hold").await });
+        origin.wait_held(1);
+        gateway.revoke(ZONE, &id);
+        let path = format!("/after/{round}");
+        while !http2.is_closed() {
+            let after = http2.get(&path).await;
+            assert!(!after.is_ok_and(|answer| answer.status == 200), "{round}");
+        }
+        // It was cut, or came too late itself.
+        assert!(!held.await.unwrap().is_ok_and(|answer| answer.status == 200));
+    }
+    let mut targets = origin.requests().into_iter();
+    assert!(!targets.any(|seen| seen["target"].as_str().unwrap().starts_with("/after")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blocked_client_hears_the_reason_where_the_host_allows() {
     let origin = Origin::echo();
     let gateway = Setup::new()

@@ -1,6 +1,7 @@
 //! Revocation lists of uploaded CAs: taken in, refused, forgotten, by the API, the command line and
 //! a watched file.
 
+use gateway::tls::Crl;
 use serde_json::{Value, json};
 use tests::crl::{CrlSpec, pem};
 use tests::gateway::ZONE;
@@ -260,4 +261,55 @@ async fn the_command_line_and_a_watched_file() {
         .cli(&["crl", "put", &world.id, by_hand.to_str().unwrap()]);
     assert!(put.out.contains("took list 02 with 1 entries"), "{put:?}");
     assert_eq!(world.outcome(&device).await, "revoked");
+}
+
+#[test]
+fn half_a_million_entries_are_small() {
+    let authority = Authority::root("Large CA");
+    let serial = |n: u32| {
+        let mut serial = vec![0x40 | u8::try_from(n % 60).unwrap()];
+        serial.extend([0x5a; 11]);
+        serial.extend(n.to_be_bytes());
+        (serial, None)
+    };
+    let list = CrlSpec {
+        revoked: (0..500_000).map(serial).collect(),
+        ..CrlSpec::default()
+    };
+    let der = list.sign(&authority);
+    let begun = std::time::Instant::now();
+    let crl = Crl::read(&der, [&*authority.certificate]).unwrap();
+    println!(
+        "{} entries, {} bytes of DER, {} bytes in memory, read in {:?} (unoptimised)",
+        crl.len(),
+        der.len(),
+        crl.bytes(),
+        begun.elapsed()
+    );
+    assert_eq!(crl.len(), 500_000);
+    assert!(crl.bytes() < 20_000_000, "{}", crl.bytes());
+}
+
+#[test]
+fn no_broken_list_is_believed_or_brings_the_reader_down() {
+    let authority = Authority::root("CA");
+    let device = authority.client("device");
+    let mut spec = CrlSpec::revoking(9, &[&device]);
+    spec.base = Some(8);
+    spec.point = Some("http://crl.test/1".into());
+    spec.only_users = true;
+    spec.revoked[0].1 = Some(1);
+    let good = spec.sign(&authority);
+    let read = |der: &[u8]| Crl::read(der, [&*authority.certificate]);
+    assert!(read(&good).is_ok());
+    for end in 0..good.len() {
+        assert!(read(&good[..end]).is_err(), "cut at {end}");
+    }
+    for place in 0..good.len() {
+        for bit in 0..8 {
+            let mut broken = good.clone();
+            broken[place] ^= 1 << bit;
+            assert!(read(&broken).is_err(), "bit {bit} of byte {place}");
+        }
+    }
 }

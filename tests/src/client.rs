@@ -452,6 +452,12 @@ impl Http2 {
         }
     }
 
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Waits until the connection has ended. Answers when.
     pub async fn end(&self) -> Instant {
         end_of(&self.ended).await.1

@@ -260,7 +260,10 @@ impl Connection {
         let snapshot = self.worker.shared.published.swap().load();
         let judged = self.judged.borrow().clone();
         let holds = now_sec <= judged.judgement.good_until_sec;
-        if judged.generation == snapshot.generation && holds {
+        // A client that was found to be no good while its connection is being closed is not served
+        // because nothing has changed since.
+        let refused = judged.host.refuses(&judged.facts.client.verdict);
+        if judged.generation == snapshot.generation && holds && !refused {
             return Ok((judged, snapshot));
         }
         let host = match &*judged.facts.sni {

@@ -72,7 +72,9 @@ impl Path {
                 return Ok(Err(Reason::Malformed));
             };
             not_before_sec = not_before_sec.max(parsed.validity().not_before.timestamp());
-            not_after_sec = not_after_sec.min(parsed.validity().not_after.timestamp());
+            // RFC 5280 §4.1.2.5 counts the second of notAfter in, BoringSSL does not: its answer is
+            // the one that would be given afresh.
+            not_after_sec = not_after_sec.min(parsed.validity().not_after.timestamp() - 1);
             if let Some(issuer) = issuer {
                 links.push(Link {
                     issuer: sha256(&issuer.to_der()?)?,

@@ -21,12 +21,12 @@ use crate::tls::{
 };
 
 /// A world of two CAs and hosts in every mode.
-struct World {
-    acceptor: Acceptor,
+pub(super) struct World {
+    pub(super) acceptor: Acceptor,
     server: Identity,
-    ca: Identity,
+    pub(super) ca: Identity,
     other_ca: Identity,
-    client: Identity,
+    pub(super) client: Identity,
 }
 
 const NAMES: [&str; 5] = [
@@ -38,7 +38,7 @@ const NAMES: [&str; 5] = [
 ];
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let ca = issue(&Wish::ca("clients"), None);
         let client = issue(&Wish::default(), Some(&ca));
         Self {
@@ -57,7 +57,7 @@ impl World {
         }
     }
 
-    fn snapshot(&self, revoked: &[u8], default_host: Option<&str>) -> Arc<Snapshot> {
+    pub(super) fn snapshot(&self, revoked: &[u8], default_host: Option<&str>) -> Arc<Snapshot> {
         let set = |ca: &Identity| {
             let revoked: HashSet<Box<[u8]>> = [Box::from(revoked)].into();
             let der = ca.x509.to_der().unwrap();
@@ -116,18 +116,18 @@ impl World {
 
 /// What a client comes with.
 #[derive(Default)]
-struct Client<'a> {
-    sni: Option<&'a str>,
-    identity: Option<&'a Identity>,
-    session: Option<&'a SslSession>,
-    tls12: bool,
+pub(super) struct Client<'a> {
+    pub(super) sni: Option<&'a str>,
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) session: Option<&'a SslSession>,
+    pub(super) tls12: bool,
 }
 
-struct Outcome {
-    server: Result<Established, Box<HandshakeError>>,
+pub(super) struct Outcome {
+    pub(super) server: Result<Established, Box<HandshakeError>>,
     client: Result<(), String>,
     /// A session to resume with.
-    session: Option<SslSession>,
+    pub(super) session: Option<SslSession>,
     /// Names of CAs that the client was shown.
     shown: usize,
     /// The alert that the server sent in clear.
@@ -135,7 +135,7 @@ struct Outcome {
 }
 
 /// Runs a handshake and one byte from the client, and collects what came of it on both sides.
-fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcome {
+pub(super) fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcome {
     let mut builder = SslConnector::builder(SslMethod::tls()).unwrap();
     let shown = Arc::new(AtomicUsize::new(0));
     let seen = shown.clone();

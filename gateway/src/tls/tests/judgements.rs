@@ -6,7 +6,9 @@ use std::sync::Arc;
 use boring::x509::X509;
 
 use super::pki::{Identity, NOW, Wish, issue};
-use crate::tls::{Anchor, ClientAuth, Reason, Trust, TrustError, judge};
+use crate::tls::{
+    Anchor, ClientAuth, Reason, Trust, TrustError, forget_paths, judge, judge_afresh, judge_again,
+};
 
 fn trust(anchors: &[(&Identity, &[u32])]) -> Trust {
     let anchors = anchors
@@ -381,4 +383,44 @@ fn a_huge_leaf_is_marked_and_empty() {
     let fields = ClientAuth::read(&chain, &judgement);
     assert!(fields.rfc9440_too_large && fields.rfc9440.is_empty());
     assert!(fields.verdict.verified);
+}
+
+#[test]
+fn what_is_remembered_of_a_path_changes_no_judgement() {
+    let (one, other) = (
+        issue(&Wish::ca("one"), None),
+        issue(&Wish::ca("other"), None),
+    );
+    let client = issue(&Wish::default(), Some(&one));
+    let chain = chain(&[&client]);
+    let believing = trust(&[(&one, &[])]);
+    let revoking = trust(&[(&one, &[0x1234])]);
+    let both = trust(&[(&one, &[]), (&other, &[])]);
+    let strange = trust(&[(&other, &[])]);
+    let end = NOW + 30 * 86_400 - 1;
+    forget_paths();
+    // Twice: the second round finds everything that the first has remembered.
+    for round in 0..2 {
+        for (set, now, expected) in [
+            (&believing, NOW, Reason::Verified),
+            (&revoking, NOW, Reason::Revoked),
+            (&both, NOW, Reason::Verified),
+            (&strange, NOW, Reason::UnknownCa),
+            (&believing, end, Reason::Verified),
+            (&believing, end + 1, Reason::Expired),
+            (&believing, NOW - 2 * 86_400, Reason::NotYetValid),
+        ] {
+            let found = judge(&chain, set, now);
+            assert_eq!(found.verdict.reason, expected, "round {round}");
+            let afresh = judge_afresh(&chain, set, now);
+            assert_eq!(found.verdict, afresh.verdict, "round {round}");
+            assert_eq!(found.good_until_sec, afresh.good_until_sec);
+            for before in [&believing, &revoking, &strange] {
+                let before = judge(&chain, before, NOW);
+                let again = judge_again(&before, &chain, set, now);
+                assert_eq!(again.verdict, afresh.verdict, "round {round}");
+            }
+        }
+    }
+    assert_eq!(judge(&chain, &believing, NOW).good_until_sec, end);
 }

@@ -3,3 +3,4 @@
 mod handshakes;
 mod judgements;
 mod pki;
+mod tickets;

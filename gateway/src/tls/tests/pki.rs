@@ -32,6 +32,8 @@ pub(super) struct Wish<'a> {
     pub(super) client_auth: Option<bool>,
     pub(super) from_days: i64,
     pub(super) to_days: i64,
+    /// Seconds more.
+    pub(super) to_sec: i64,
     pub(super) dns: &'a [&'a str],
     pub(super) cert_sign: bool,
     pub(super) rsa_bits: Option<u32>,
@@ -47,6 +49,7 @@ impl Default for Wish<'_> {
             client_auth: Some(true),
             from_days: -1,
             to_days: 30,
+            to_sec: 0,
             dns: &[],
             cert_sign: true,
             rsa_bits: None,
@@ -97,7 +100,7 @@ pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         .set_not_before(&Asn1Time::from_unix(NOW + wish.from_days * DAY).unwrap())
         .unwrap();
     builder
-        .set_not_after(&Asn1Time::from_unix(NOW + wish.to_days * DAY).unwrap())
+        .set_not_after(&Asn1Time::from_unix(NOW + wish.to_days * DAY + wish.to_sec).unwrap())
         .unwrap();
     builder.set_pubkey(&key).unwrap();
     if let Some(path_length) = wish.ca {
