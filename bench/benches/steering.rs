@@ -6,7 +6,7 @@
 //! their worker. Client, origin and gateway share the machine, so that rates are not the gateway's best; CPU is its own.
 //! Then nanoseconds a frame of the kernel program by `BPF_PROG_TEST_RUN`. Needs root.
 //!
-//! `cargo bench -p bench --bench steering [-- CONNECTIONS]`
+//! `cargo bench -p bench --bench steering [-- CONNECTIONS] [MODE …]`
 
 #![expect(
     clippy::unwrap_used,
@@ -50,7 +50,16 @@ fn main() {
     let connections: usize = asked.unwrap_or(CONNECTIONS);
     println!("{:?}", Machine::describe());
     let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for mode in MODES.into_iter().chain(MODES.into_iter().rev()) {
+    let named: Vec<&str> = MODES
+        .into_iter()
+        .filter(|mode| std::env::args().any(|text| text == *mode))
+        .collect();
+    let modes = if named.is_empty() {
+        MODES.to_vec()
+    } else {
+        named
+    };
+    for mode in modes.iter().chain(modes.iter().rev()).copied() {
         let Some(network) = Network::new("bench steering") else {
             return;
         };
