@@ -7,6 +7,8 @@
 mod error;
 mod files;
 mod keys;
+#[cfg(test)]
+mod keys_tests;
 mod live;
 mod pin;
 mod reader;
