@@ -188,8 +188,8 @@ async fn every_combination_does_what_the_model_says() {
             _ => {}
         }
         for (&(from, owner, twelve), ticket) in &tickets {
-            for sni in 0..HOSTS.len() {
-                for host in 0..HOSTS.len() {
+            for (sni, (shown_name, ..)) in HOSTS.iter().enumerate() {
+                for (host, (asked, ..)) in HOSTS.iter().enumerate() {
                     // The thief with nothing in hand at every host; others where it matters.
                     let shown = if (sni + host + from) % 3 == 0 {
                         Who::Device
@@ -197,13 +197,13 @@ async fn every_combination_does_what_the_model_says() {
                         Who::Nobody
                     };
                     let client = world.client(sni, shown, twelve);
-                    let found = observe(&client.resuming(&ticket.last()), HOSTS[host].0).await;
+                    let found = observe(&client.resuming(&ticket.last()), asked).await;
                     let expected = model(from, owner, sni, shown, host, change);
                     combinations += 1;
                     if found != expected {
                         differences.push(format!(
                             "{change}: ticket of {} by {owner:?} at {} for {} showing {shown:?}, TLS 1.2 {twelve}: {found:?}, expected {expected:?}",
-                            HOSTS[from].0, HOSTS[sni].0, HOSTS[host].0
+                            HOSTS[from].0, shown_name, asked
                         ));
                     }
                 }

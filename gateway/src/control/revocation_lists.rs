@@ -140,7 +140,11 @@ pub(super) fn compiled(model: &Model, id: Uuid) -> Option<Arc<CrlSet>> {
     let record = model.crls.get(&id);
     let settings = &model.authorities.get(&id)?.crl;
     let has_lists = record.is_some_and(|record| !record.lists.is_empty());
-    let policy = settings.policy.or(has_lists.then_some(CrlPolicy::Hard))?;
+    let policy = match settings.policy {
+        Some(policy) => policy,
+        None if has_lists => CrlPolicy::Hard,
+        None => return None,
+    };
     let lists = record.into_iter().flat_map(|record| record.lists.values());
     Some(Arc::new(CrlSet {
         policy,

@@ -84,11 +84,12 @@ impl Path {
                 });
             }
         }
-        let anchors = fingerprints.iter().map(|found| trust.anchor(found));
-        let Some((place, anchor)) = anchors
+        // The topmost of several anchors.
+        let Some((place, anchor)) = fingerprints
+            .iter()
             .enumerate()
-            .filter_map(|(place, anchor)| Some((place, anchor?)))
-            .last()
+            .rev()
+            .find_map(|(place, found)| Some((place, trust.anchor(found)?)))
         else {
             return Ok(Err(Reason::UnknownCa));
         };

@@ -79,10 +79,13 @@ pub struct Scope {
 
 impl Scope {
     fn covers(&self, link: &Link) -> bool {
-        let names = |point: &Box<str>| link.distribution_points.contains(point);
-        !(self.only_users && link.is_ca)
-            && !(self.only_authorities && !link.is_ca)
-            && (self.points.is_empty() || self.points.iter().any(names))
+        let names = |point| link.distribution_points.contains(point);
+        let of_its_kind = if link.is_ca {
+            !self.only_users
+        } else {
+            !self.only_authorities
+        };
+        of_its_kind && (self.points.is_empty() || self.points.iter().any(names))
     }
 }
 
@@ -381,8 +384,12 @@ impl<'d> Parsed<'d> {
     fn signed_by(&self, issuer: &X509Ref) -> Result<(), CrlError> {
         use x509_parser::prelude::{FromDer, X509Certificate};
         let der = issuer.to_der()?;
-        let parsed = X509Certificate::from_der(&der).map_err(|_| CrlError::WrongIssuer)?;
-        let usage = parsed.1.key_usage().map_err(|_| CrlError::MayNotSign)?;
+        let parsed =
+            X509Certificate::from_der(&der).map_err(|_unreadable| CrlError::WrongIssuer)?;
+        let usage = parsed
+            .1
+            .key_usage()
+            .map_err(|_unreadable| CrlError::MayNotSign)?;
         if usage.is_some_and(|usage| !usage.value.crl_sign()) {
             return Err(CrlError::MayNotSign);
         }
