@@ -7,6 +7,7 @@
 )]
 
 mod cli;
+mod doctor;
 mod handshake;
 mod headers;
 mod http1;
@@ -23,6 +24,7 @@ mod revocation;
 mod revocation_latency;
 mod revocation_lists;
 mod rules;
+mod sdk;
 mod second_opinion;
 mod steering;
 mod ticket_matrix;

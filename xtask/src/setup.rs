@@ -98,7 +98,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "python3 with venv",
-        why: "runs the gRPC client and server of the tests",
+        why: "runs the gRPC client and server and Cloudflare's SDK in the tests",
         purpose: Purpose::Test,
         found: || grpc_python().is_some() || system_python().is_some(),
         packages: &["python3-venv"],
@@ -260,11 +260,17 @@ fn has_clang_headers() -> bool {
         .any(|version| version.join("include/stddef.h").exists())
 }
 
-/// The interpreter with grpcio that an earlier set-up made.
+/// Cloudflare's published SDK, pinned: it is what the admin API is compared with.
+const CLOUDFLARE_SDK: &str = "cloudflare==5.9.0";
+/// What a complete environment notes in its file `ready`.
+const PYTHON_READY: &str = "grpcio cloudflare-5.9.0\n";
+
+/// The interpreter with grpcio and Cloudflare's SDK that an earlier set-up made.
 pub(crate) fn grpc_python() -> Option<PathBuf> {
     let python = shell::target().join("python/bin/python");
     let ready = shell::target().join("python/ready");
-    (python.exists() && ready.exists()).then_some(python)
+    let complete = fs::read_to_string(ready).is_ok_and(|noted| noted == PYTHON_READY);
+    (python.exists() && complete).then_some(python)
 }
 
 /// Debian's interpreter when its `venv` is complete, else any other on `PATH`.
@@ -279,7 +285,7 @@ fn system_python() -> Option<PathBuf> {
         .find(|python| complete(python))
 }
 
-/// grpcio, the reference implementation, in an environment of its own under `target/`.
+/// grpcio, the reference implementation, and Cloudflare's SDK in an environment of its own under `target/`.
 fn grpc() -> Result<()> {
     if grpc_python().is_some() {
         return Ok(());
@@ -287,7 +293,7 @@ fn grpc() -> Result<()> {
     let home = shell::target().join("python");
     let python = system_python().context("there is no python3 with venv")?;
     eprintln!(
-        "[4/4] grpcio: installing into {}, about 20 seconds",
+        "[4/4] grpcio and cloudflare: installing into {}, about a minute",
         home.display()
     );
     shell::run(
@@ -304,9 +310,10 @@ fn grpc() -> Result<()> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(["--only-binary=:all:", "grpcio"]),
+            .args(["--only-binary=:all:", "grpcio", CLOUDFLARE_SDK]),
     )?;
-    fs::write(home.join("ready"), "grpcio\n").context("cannot note that grpcio is installed")
+    fs::write(home.join("ready"), PYTHON_READY)
+        .context("cannot note that grpcio and cloudflare are installed")
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

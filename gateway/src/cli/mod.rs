@@ -9,10 +9,12 @@ mod check;
 mod client;
 mod crl;
 mod demo;
+mod doctor;
 mod echo;
 mod files;
 mod host;
 mod man;
+mod mtls;
 mod names;
 mod rule;
 mod ruleset;
@@ -108,6 +110,8 @@ enum Command {
     Sysctl(sysctl::Sysctl),
     /// What a running gateway says of itself
     Status,
+    /// Whether a host has all that mutual TLS needs, and how to mend what it lacks
+    Doctor(doctor::Doctor),
     /// Who brings connections to the worker that owns their host
     #[command(subcommand)]
     Steer(steer::Steer),
@@ -198,6 +202,7 @@ impl Command {
             Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
             Self::Status => status::status(&client()?, json),
+            Self::Doctor(doctor) => doctor.run(&client()?, json),
             Self::Steer(steer) => steer.run(&client()?, json),
             Self::Man(man) => man.run(),
             Self::Completions(completions) => Ok(completions.run()),

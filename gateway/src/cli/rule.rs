@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::files::read_text;
+use super::mtls::MtlsRule;
 use super::names::{OWN, ZoneRef, text};
 use super::ruleset::{Position, Ruleset, rules_of};
 use super::table::Table;
@@ -28,6 +29,8 @@ pub(super) enum Rule {
         #[arg(long)]
         disabled: bool,
     },
+    /// Add a rule that blocks clients without a certificate, from host names and paths
+    Mtls(MtlsRule),
     /// List a zone's rules in the order in which they are tried
     List {
         #[command(flatten)]
@@ -124,6 +127,15 @@ pub(super) enum Action {
     Log,
 }
 
+impl Action {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Log => "log",
+        }
+    }
+}
+
 impl Rule {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         match self {
@@ -148,6 +160,7 @@ impl Rule {
                 let made = ruleset.add(client, &zone, body, &position)?;
                 shown(&made, json)
             }
+            Self::Mtls(mtls) => mtls.run(client, json),
             Self::List { zone } => {
                 let zone = ZoneRef::find(client, &zone.zone)?;
                 let ruleset = Ruleset::load(client, &zone)?;
@@ -237,13 +250,7 @@ impl Settings {
     fn body(&self, present: Option<&Value>) -> Map<String, Value> {
         let mut body = Map::new();
         if let Some(action) = self.action {
-            body.insert(
-                "action".into(),
-                json!(match action {
-                    Action::Block => "block",
-                    Action::Log => "log",
-                }),
-            );
+            body.insert("action".into(), json!(action.as_str()));
         }
         if let Some(description) = &self.description {
             body.insert("description".into(), json!(description));

@@ -1,0 +1,499 @@
+//! `postern doctor`: whether a host has what mutual TLS needs, and how to mend what it lacks.
+//!
+//! Owns the checks that Cloudflare's documents list as prerequisites, and their words. Reads through
+//! the admin API and asks an HTTPS origin for its certificate; changes nothing.
+
+use std::net::{TcpStream, ToSocketAddrs};
+
+use boring::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::client::{Client, segment};
+use super::names::{CLOUDFLARE, OWN, ZoneRef, str_of, text};
+use super::table::list;
+use super::{CliError, Output, json_text};
+use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// The host's name
+    #[arg(value_name = "HOST")]
+    host: String,
+}
+
+/// What came of one check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// As it should be.
+    Good,
+    /// It works, yet perhaps not as meant.
+    Doubt,
+    /// mTLS does not work, or does not protect.
+    Bad,
+}
+
+/// One check, done.
+#[derive(Debug)]
+struct Finding {
+    /// What was looked at, in a word that scripts can compare.
+    check: &'static str,
+    state: State,
+    /// What was found.
+    said: String,
+    /// How to mend it; empty when there is nothing to mend.
+    mend: String,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Good => "ok",
+            Self::Doubt => "doubt",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+impl Finding {
+    fn good(check: &'static str, said: impl Into<String>) -> Self {
+        Self::new(check, State::Good, said, "")
+    }
+
+    fn new(
+        check: &'static str,
+        state: State,
+        said: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            state,
+            said: said.into(),
+            mend: mend.into(),
+        }
+    }
+}
+
+impl Doctor {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        let host = client
+            .get(&format!("{OWN}/hosts/{}", segment(&self.host)))
+            .map_err(|error| {
+                if !error.is_not_found() {
+                    return error.into();
+                }
+                CliError::Failed(format!(
+                    "there is no host `{0}`; `postern host add {0} --zone ZONE --origin URL` adds it",
+                    self.host
+                ))
+            })?;
+        let findings = examine(client, &host)?;
+        let bad = findings.iter().any(|finding| finding.state == State::Bad);
+        let shown = if json {
+            json_text(&Value::Array(findings.iter().map(as_json).collect()))
+        } else {
+            for_people(&findings)
+        };
+        if bad {
+            // What was found is the answer, and stays on standard output.
+            super::print(&shown);
+            return Err(CliError::Failed(format!(
+                "{} does not have all that mutual TLS needs",
+                str_of(&host, "name")
+            )));
+        }
+        Ok(shown)
+    }
+}
+
+fn as_json(finding: &Finding) -> Value {
+    json!({
+        "check": finding.check,
+        "state": finding.state.as_str(),
+        "message": finding.said,
+        "mend": (!finding.mend.is_empty()).then_some(&finding.mend),
+    })
+}
+
+fn for_people(findings: &[Finding]) -> String {
+    let lines: Vec<(&str, String)> = findings
+        .iter()
+        .map(|finding| {
+            let state = finding.state.as_str();
+            let said = format!("{state}: {}", finding.said);
+            let mend = Some(&finding.mend).filter(|mend| !mend.is_empty());
+            let said = mend.map_or(said.clone(), |mend| format!("{said}; to mend it: {mend}"));
+            (finding.check, said)
+        })
+        .collect();
+    list(&lines)
+}
+
+fn examine(client: &Client, host: &Value) -> Result<Vec<Finding>, CliError> {
+    let zone = ZoneRef {
+        id: text(host, "zone_id"),
+        value: Value::Null,
+    };
+    let served = match host
+        .pointer("/server_certificate/id")
+        .and_then(Value::as_str)
+    {
+        Some(id) => Some(client.get(&zone.path(&format!("custom_certificates/{id}")))?),
+        None => None,
+    };
+    let active = client.get(&zone.path("client_certificates?status=active&per_page=5"))?;
+    let lints = client.get(&zone.own("lints"))?;
+    Ok(vec![
+        server_certificate(host, served.as_ref()),
+        origin(host),
+        authorities(host),
+        client_certificate(host, &active),
+        mode(host),
+        rule(host, &lints),
+    ])
+}
+
+/// Whether `names` hold `name` itself, or only a wildcard that covers it.
+fn coverage(names: &[String], name: &str) -> Option<bool> {
+    let same = |one: &String| one.eq_ignore_ascii_case(name);
+    if names.iter().any(same) {
+        return Some(true);
+    }
+    // RFC 6125 §6.4.3: the star stands for one label, the leftmost.
+    let (_, parent) = name.split_once('.')?;
+    let covers = |one: &String| {
+        one.strip_prefix("*.")
+            .is_some_and(|rest| rest.eq_ignore_ascii_case(parent))
+    };
+    names.iter().any(covers).then_some(false)
+}
+
+fn server_certificate(host: &Value, served: Option<&Value>) -> Finding {
+    const CHECK: &str = "server certificate";
+    let name = str_of(host, "name");
+    let mend = format!("postern host set {name} --cert FILE --key FILE");
+    let Some(served) = served else {
+        let said = "none covers the host: clients are refused";
+        return Finding::new(CHECK, State::Bad, said, mend);
+    };
+    let until = text(served, "expires_on");
+    if str_of(served, "status") == "expired" {
+        return Finding::new(CHECK, State::Bad, format!("it expired on {until}"), mend);
+    }
+    let names: Vec<String> = served
+        .get("hosts")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one.as_str().map(str::to_owned))
+        .collect();
+    match coverage(&names, name) {
+        Some(true) => Finding::good(CHECK, format!("it names the host, until {until}")),
+        Some(false) => Finding::new(
+            CHECK,
+            State::Doubt,
+            format!("only a wildcard covers the host ({})", names.join(", ")),
+            format!("{mend}, with a certificate that names the host"),
+        ),
+        None => Finding::new(
+            CHECK,
+            State::Bad,
+            format!("it is for {} and not for the host", names.join(", ")),
+            mend,
+        ),
+    }
+}
+
+fn origin(host: &Value) -> Finding {
+    const CHECK: &str = "origin";
+    let spec = host.get("origin").unwrap_or(&Value::Null);
+    let url = str_of(spec, "url");
+    let Some((authority, connect)) = https(url) else {
+        return Finding::good(
+            CHECK,
+            format!("{url} is not encrypted: no certificate to match"),
+        );
+    };
+    let wanted = match str_of(spec, "server_name") {
+        "" => authority.as_str(),
+        name => name,
+    };
+    let name = str_of(host, "name");
+    match names_of(&connect, wanted) {
+        Err(why) => Finding::new(
+            CHECK,
+            State::Bad,
+            format!("{url} shows no certificate: {why}"),
+            format!("start the origin, or postern host set {name} --origin URL"),
+        ),
+        Ok(names) => match coverage(&names, wanted) {
+            Some(true) => Finding::good(CHECK, format!("its certificate names {wanted}")),
+            Some(false) => Finding::new(
+                CHECK,
+                State::Doubt,
+                format!("only a wildcard of its certificate covers {wanted}"),
+                format!("give the origin a certificate that names {wanted}"),
+            ),
+            None => Finding::new(
+                CHECK,
+                State::Bad,
+                format!(
+                    "its certificate is for {} and not for {wanted}",
+                    names.join(", ")
+                ),
+                format!(
+                    "postern host set {name} --origin-server-name NAME, or another certificate"
+                ),
+            ),
+        },
+    }
+}
+
+/// The host of an HTTPS URL, and what to connect to.
+fn https(url: &str) -> Option<(String, String)> {
+    let rest = url.strip_prefix("https://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let (host, connect) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, authority.to_owned())
+        }
+        _ => (authority, format!("{authority}:443")),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), connect))
+}
+
+/// The names in the certificate that the origin shows. It is only looked at, not believed: whether
+/// its CA is trusted is what forwarding checks.
+fn names_of(connect: &str, server_name: &str) -> Result<Vec<String>, String> {
+    let address = connect
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?
+        .next()
+        .ok_or("its name has no address")?;
+    let stream = TcpStream::connect_timeout(&address, DOCTOR_ORIGIN_TIMEOUT)
+        .map_err(|error| error.to_string())?;
+    stream
+        .set_read_timeout(Some(DOCTOR_ORIGIN_TIMEOUT))
+        .and_then(|()| stream.set_write_timeout(Some(DOCTOR_ORIGIN_TIMEOUT)))
+        .map_err(|error| error.to_string())?;
+    let mut connector =
+        SslConnector::builder(SslMethod::tls()).map_err(|error| error.to_string())?;
+    connector.set_verify(SslVerifyMode::NONE);
+    let mut configuration = connector
+        .build()
+        .configure()
+        .map_err(|error| error.to_string())?;
+    configuration.set_verify_hostname(false);
+    let stream = configuration
+        .connect(server_name, stream)
+        .map_err(|error| error.to_string())?;
+    let certificate = stream
+        .ssl()
+        .peer_certificate()
+        .ok_or("the handshake brought none")?;
+    let names = certificate.subject_alt_names();
+    let mut found = Vec::new();
+    for name in names.iter().flatten() {
+        if let Some(dns) = name.dnsname() {
+            found.push(dns.to_owned());
+        } else if let Some(ip) = name.ipaddress() {
+            found.extend(address_of(ip));
+        }
+    }
+    Ok(found)
+}
+
+fn address_of(bytes: &[u8]) -> Option<String> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Some(std::net::Ipv4Addr::from(four).to_string());
+    }
+    let sixteen = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(std::net::Ipv6Addr::from(sixteen).to_string())
+}
+
+fn believed(host: &Value) -> &[Value] {
+    host.get("certificate_authorities")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+fn authorities(host: &Value) -> Finding {
+    const CHECK: &str = "CA";
+    let names: Vec<&str> = believed(host).iter().map(|ca| str_of(ca, "name")).collect();
+    if names.is_empty() {
+        let said = "the host believes no CA: no client certificate can verify";
+        // A host that begins to ask for certificates believes its zone's managed CA.
+        let mend = if str_of(host, "mtls") == "off" {
+            format!("postern host set {} --mtls request", str_of(host, "name"))
+        } else {
+            let zone = str_of(host, "zone_id");
+            format!(
+                "PUT {CLOUDFLARE}/zones/{zone}/certificate_authorities/hostname_associations with the host's name"
+            )
+        };
+        return Finding::new(CHECK, State::Bad, said, mend);
+    }
+    Finding::good(CHECK, format!("the host believes {}", names.join(", ")))
+}
+
+fn client_certificate(host: &Value, active: &Value) -> Finding {
+    const CHECK: &str = "client certificate";
+    if active.as_array().is_some_and(|all| !all.is_empty()) {
+        return Finding::good(CHECK, "the zone has issued some that are active");
+    }
+    let zone = str_of(host, "zone_name");
+    Finding::new(
+        CHECK,
+        State::Doubt,
+        "the zone's managed CA has no active one; those of uploaded CAs are not known here",
+        format!("postern cert create --zone {zone} --cn NAME"),
+    )
+}
+
+fn mode(host: &Value) -> Finding {
+    const CHECK: &str = "mTLS";
+    let name = str_of(host, "name");
+    match str_of(host, "mtls") {
+        "off" => Finding::new(
+            CHECK,
+            State::Bad,
+            "the host does not ask for client certificates",
+            format!("postern host set {name} --mtls request"),
+        ),
+        mode => Finding::good(CHECK, format!("the mode is {mode}")),
+    }
+}
+
+fn rule(host: &Value, lints: &Value) -> Finding {
+    const CHECK: &str = "rule";
+    let name = str_of(host, "name");
+    match str_of(host, "mtls") {
+        "require" => {
+            return Finding::good(
+                CHECK,
+                "none is needed: the handshake refuses whoever has none",
+            );
+        }
+        "off" => {
+            let said = "without client certificates there is nothing to enforce";
+            return Finding::new(CHECK, State::Bad, said, "switch mTLS on first");
+        }
+        _ => {}
+    }
+    let open = lints.as_array().into_iter().flatten().find(|lint| {
+        // The lint's message is about one host, by name.
+        str_of(lint, "kind") == "host_without_rule"
+            && str_of(lint, "message").contains(&format!("the host {name} "))
+    });
+    if open.is_none() {
+        return Finding::good(
+            CHECK,
+            "an enabled rule blocks clients without a certificate",
+        );
+    }
+    Finding::new(
+        CHECK,
+        State::Bad,
+        "no enabled rule blocks clients without a certificate: everybody passes",
+        format!(
+            "postern rule mtls --zone {} --hosts {name} --check-revoked",
+            str_of(host, "zone_name")
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn states(findings: &[Finding]) -> Vec<State> {
+        findings.iter().map(|finding| finding.state).collect()
+    }
+
+    #[test]
+    fn names_that_cover() {
+        let names = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        for (held, wanted, said) in [
+            ("a.test", "a.test", Some(true)),
+            ("A.test", "a.TEST", Some(true)),
+            ("*.test a.test", "a.test", Some(true)),
+            ("*.a.test", "b.a.test", Some(false)),
+            ("*.a.test", "*.a.test", Some(true)),
+            ("*.a.test", "c.b.a.test", None),
+            ("*.a.test", "a.test", None),
+            ("b.test", "a.test", None),
+            ("", "localhost", None),
+        ] {
+            assert_eq!(coverage(&names(held), wanted), said, "{held}: {wanted}");
+        }
+    }
+
+    #[test]
+    fn urls_of_origins() {
+        for (url, said) in [
+            ("http://a.test", None),
+            ("https://a.test", Some(("a.test", "a.test:443"))),
+            ("https://a.test:8443/x", Some(("a.test", "a.test:8443"))),
+            ("https://[::1]:1", Some(("::1", "[::1]:1"))),
+            ("https://[::1]", Some(("::1", "[::1]:443"))),
+        ] {
+            let said = said.map(|(host, to): (&str, &str)| (host.to_owned(), to.to_owned()));
+            assert_eq!(https(url), said, "{url}");
+        }
+    }
+
+    #[test]
+    fn hosts_good_and_bad() {
+        let host = |mtls: &str, cas: Value| {
+            json!({
+                "name": "a.test", "zone_name": "test", "mtls": mtls,
+                "origin": { "url": "http://127.0.0.1:1" }, "certificate_authorities": cas,
+            })
+        };
+        let open = json!([{
+            "kind": "host_without_rule",
+            "message": "the host a.test asks for certificates and no rule blocks",
+        }]);
+        let other = json!([{
+            "kind": "host_without_rule",
+            "message": "the host aa.test asks for certificates and no rule blocks",
+        }]);
+        let with = |host: &Value, lints: &Value| {
+            states(&[
+                origin(host),
+                authorities(host),
+                mode(host),
+                rule(host, lints),
+            ])
+        };
+        let ca = json!([{ "name": "test CA" }]);
+        use State::{Bad, Good};
+        assert_eq!(with(&host("request", ca.clone()), &other), [Good; 4]);
+        assert_eq!(
+            with(&host("request", ca.clone()), &open),
+            [Good, Good, Good, Bad]
+        );
+        assert_eq!(with(&host("require", ca.clone()), &open), [Good; 4]);
+        assert_eq!(with(&host("off", json!([])), &other), [Good, Bad, Bad, Bad]);
+        let certificate = |status: &str, names: Value| json!({ "status": status, "hosts": names });
+        let asked = host("request", ca);
+        for (served, state) in [
+            (None, Bad),
+            (Some(certificate("active", json!(["a.test"]))), Good),
+            (Some(certificate("expired", json!(["a.test"]))), Bad),
+            (Some(certificate("active", json!(["*.test"]))), State::Doubt),
+            (Some(certificate("active", json!(["b.test"]))), Bad),
+        ] {
+            assert_eq!(
+                server_certificate(&asked, served.as_ref()).state,
+                state,
+                "{served:?}"
+            );
+        }
+        assert_eq!(client_certificate(&asked, &json!([])).state, State::Doubt);
+        assert_eq!(client_certificate(&asked, &json!([{}])).state, Good);
+    }
+}

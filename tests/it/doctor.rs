@@ -1,0 +1,81 @@
+//! `postern doctor` and the documents' mTLS rule, as somebody new to them would use them.
+
+use serde_json::Value;
+use tests::gateway::ZONE;
+use tests::{Origin, Setup};
+
+const HOST: &str = "api.example.test";
+
+/// The state of each check, in the order in which they are made.
+fn states(findings: &Value) -> Vec<(String, String)> {
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let findings = findings.as_array().unwrap();
+    findings
+        .iter()
+        .map(|one| (text(one, "check"), text(one, "state")))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_nothing_to_a_protected_host() {
+    let origin = Origin::echo();
+    let gateway = Setup::new().host(HOST, "off", &origin.url()).start();
+    let look = || {
+        let outcome = gateway.cli(&["doctor", HOST, "--json"]);
+        let findings = serde_json::from_str(&outcome.out).unwrap();
+        (outcome.code, states(&findings))
+    };
+    let state = |found: &[(String, String)], check: &str| {
+        let one = found.iter().find(|one| one.0 == check);
+        one.unwrap_or_else(|| panic!("no {check}: {found:?}"))
+            .1
+            .clone()
+    };
+    let (code, found) = look();
+    assert_eq!(code, 1, "{found:?}");
+    for (check, said) in [
+        ("server certificate", "doubt"),
+        ("origin", "ok"),
+        ("client certificate", "doubt"),
+        ("mTLS", "bad"),
+        ("rule", "bad"),
+    ] {
+        assert_eq!(state(&found, check), said, "{check}");
+    }
+    let nobody = gateway.cli(&["doctor", "no.example.test"]).failed(1);
+    assert!(nobody.contains("host add no.example.test"), "{nobody}");
+
+    let _ = gateway
+        .cli(&["host", "set", HOST, "--mtls", "request"])
+        .ok();
+    let _ = gateway
+        .cli(&["cert", "create", "--zone", ZONE, "--cn", "device"])
+        .ok();
+    let (code, found) = look();
+    assert_eq!((code, state(&found, "rule").as_str()), (1, "bad"));
+    assert_eq!(state(&found, "client certificate"), "ok");
+
+    let mtls = [
+        "rule",
+        "mtls",
+        "--zone",
+        ZONE,
+        "--hosts",
+        HOST,
+        "--check-revoked",
+    ];
+    let expression = gateway.cli(&[&mtls[..], &["--dry-run"]].concat()).ok();
+    assert!(
+        expression.contains("cert_verified") && expression.contains("cert_revoked"),
+        "{expression}"
+    );
+    let client = gateway.client(HOST);
+    assert_eq!(client.get("/").await.unwrap().status, 200);
+    let added = gateway.cli(&mtls).ok();
+    assert!(added.contains(expression.trim()), "{added}");
+    assert_eq!(gateway.client(HOST).get("/").await.unwrap().status, 403);
+    let (code, found) = look();
+    assert_eq!((code, state(&found, "rule").as_str()), (0, "ok"));
+    let told = gateway.cli(&["doctor", HOST]).ok();
+    assert!(told.contains("only a wildcard covers the host"), "{told}");
+}

@@ -1,0 +1,207 @@
+"""Every call of Cloudflare's API that Postern answers, made by Cloudflare's published SDK.
+
+Nothing is patched: only the base URL and the token are not Cloudflare's.
+"""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import cloudflare
+from cloudflare import Cloudflare
+
+base_url, token, directory = sys.argv[1:4]
+
+
+def read(name):
+    with open(directory + '/' + name) as file:
+        return file.read()
+
+
+client = Cloudflare(base_url=base_url, api_token=token, max_retries=0, timeout=30)
+
+
+def refused(expected, call, *arguments, **named):
+    """The call must fail with the expected status, in the envelope, with something to read in it."""
+    try:
+        answer = call(*arguments, **named)
+    except cloudflare.APIStatusError as error:
+        assert error.status_code == expected, (error.status_code, error.body, named)
+        body = error.response.json()
+        assert body['success'] is False and body['result'] is None, body
+        assert body['errors'] and all(e['code'] >= 1000 and e['message'] for e in body['errors']), body
+        return body['errors'][0]['message']
+    raise AssertionError(('not refused', answer, named))
+
+
+def got(answer):
+    """The SDK declares answers about rulesets as `Union[Ruleset, object]` and hands out dictionaries."""
+    if not isinstance(answer, dict):
+        return answer
+    return json.loads(json.dumps(answer, default=str), object_hook=lambda fields: SimpleNamespace(**fields))
+
+
+# Zones.
+account = next(iter(client.accounts.list())).id
+zone = client.zones.create(account={'id': account}, name='sdk.test')
+assert zone.name == 'sdk.test' and zone.account.id == account and zone.status == 'active', zone
+assert client.zones.get(zone_id=zone.id).name == 'sdk.test'
+assert [found.id for found in client.zones.list(name='sdk.test')] == [zone.id]
+refused(400, client.zones.create, account={'id': account}, name='not a name')
+refused(404, client.zones.get, zone_id='0' * 32)
+refused(404, client.zones.get, zone_id='no-id')
+
+# Host-name associations of the managed CA.
+associations = client.certificate_authorities.hostname_associations
+names = ['api.sdk.test', 'www.sdk.test']
+assert sorted(associations.update(zone_id=zone.id, hostnames=names).hostnames) == names
+assert sorted(associations.get(zone_id=zone.id).hostnames) == names
+refused(400, associations.update, zone_id=zone.id, hostnames=['not a name'])
+assert sorted(associations.get(zone_id=zone.id).hostnames) == names
+
+# Client certificates: issued from a request, paged through, revoked, restored.
+certificates = client.client_certificates
+csr = read('device.csr')
+issued = [certificates.create(zone_id=zone.id, csr=csr, validity_days=30) for _ in range(7)]
+first = issued[0]
+assert first.status == 'active' and first.common_name == 'device', first
+assert 'BEGIN CERTIFICATE' in first.certificate and first.csr.strip() == csr.strip(), first
+assert first.validity_days == 30 and first.certificate_authority.name, first
+assert len({one.serial_number for one in issued}) == 7
+one_page = certificates.list(zone_id=zone.id, per_page=5, page=1)
+assert len(one_page.result) == 5, one_page
+assert one_page.result_info.page == 1 and one_page.result_info.per_page == 5, one_page
+every = [one.id for one in certificates.list(zone_id=zone.id, per_page=5)]
+assert sorted(every) == sorted(one.id for one in issued), every
+some = certificates.list(zone_id=zone.id, limit=5, offset=5)
+assert len(some.result) == 2, some
+assert certificates.get(first.id, zone_id=zone.id).fingerprint_sha256 == first.fingerprint_sha256
+assert certificates.delete(first.id, zone_id=zone.id).status in ('pending_revocation', 'revoked')
+revoked = list(certificates.list(zone_id=zone.id, status='revoked'))
+assert [one.id for one in revoked] == [first.id], revoked
+assert certificates.edit(first.id, zone_id=zone.id, reactivate=True).status in ('pending_reactivation', 'active')
+assert list(certificates.list(zone_id=zone.id, status='revoked')) == []
+refused(400, certificates.create, zone_id=zone.id, csr='no request', validity_days=30)
+for days in (0, -1, 10_000_000, 'ten'):
+    refused(400, certificates.create, zone_id=zone.id, csr=csr, validity_days=days)
+refused(400, certificates.list, zone_id=zone.id, status='unheard of')
+refused(404, certificates.get, '00000000-0000-4000-8000-000000000000', zone_id=zone.id)
+
+# An uploaded CA, and hosts that believe it.
+uploads = client.mtls_certificates
+ca = uploads.create(account_id=account, ca=True, certificates=read('ca.pem'), name='partners')
+assert ca.name == 'partners' and ca.ca is True and ca.id, ca
+assert [one.id for one in uploads.list(account_id=account)] == [ca.id]
+assert uploads.get(ca.id, account_id=account).serial_number == ca.serial_number
+associations.update(zone_id=zone.id, hostnames=['api.sdk.test'], mtls_certificate_id=ca.id)
+assert associations.get(zone_id=zone.id, mtls_certificate_id=ca.id).hostnames == ['api.sdk.test']
+assert list(uploads.associations.get(ca.id, account_id=account)), 'it is associated'
+message = refused(400, uploads.delete, ca.id, account_id=account)
+assert 'associat' in message or 'host' in message, message
+refused(400, uploads.create, account_id=account, ca=True, certificates='no certificate', name='x')
+refused(400, uploads.create, account_id=account, ca=True, certificates=read('server.pem'), name='a leaf')
+refused(404, uploads.get, '00000000-0000-4000-8000-000000000000', account_id=account)
+refused(404, uploads.list, account_id='0' * 32)
+associations.update(zone_id=zone.id, hostnames=[], mtls_certificate_id=ca.id)
+assert uploads.delete(ca.id, account_id=account).id == ca.id
+assert list(uploads.list(account_id=account)) == []
+
+# Server certificates.
+servers = client.custom_certificates
+pair = dict(certificate=read('server.pem'), private_key=read('server.key'))
+server = servers.create(zone_id=zone.id, bundle_method='force', **pair)
+assert 'api.sdk.test' in server.hosts and server.status == 'active', server
+assert [one.id for one in servers.list(zone_id=zone.id)] == [server.id]
+assert servers.get(server.id, zone_id=zone.id).issuer == server.issuer
+assert servers.edit(server.id, zone_id=zone.id, **pair).id == server.id
+refused(400, servers.create, zone_id=zone.id, certificate=read('ca.pem'), private_key=read('server.key'))
+refused(400, servers.create, zone_id=zone.id, certificate='', private_key='')
+assert servers.delete(server.id, zone_id=zone.id).id == server.id
+refused(404, servers.get, server.id, zone_id=zone.id)
+
+# Rulesets, rules, their order, their versions.
+phase = 'http_request_firewall_custom'
+mtls = 'not cf.tls_client_auth.cert_verified'
+ruleset = got(client.rulesets.create(
+    zone_id=zone.id, kind='zone', name='mine', phase=phase,
+    rules=[{'action': 'block', 'expression': mtls, 'description': 'one', 'ref': 'one'}],
+))
+assert ruleset.phase == phase and [rule.description for rule in ruleset.rules] == ['one'], ruleset
+rules = client.rulesets.rules
+order = lambda ruleset: [rule.description for rule in got(ruleset).rules]
+added = got(rules.create(
+    ruleset.id, zone_id=zone.id, action='block', expression=mtls + ' and http.request.uri.path eq "/two"',
+    description='two', action_parameters={'response': {
+        'status_code': 401, 'content_type': 'application/json', 'content': '{"who": "you"}'}},
+))
+assert order(added) == ['one', 'two'], added
+added = got(rules.create(
+    ruleset.id, zone_id=zone.id, action='log', expression='true', description='three', position={'index': 1}))
+assert order(added) == ['three', 'one', 'two'], added
+named = {rule.description: rule.id for rule in added.rules}
+moved = got(rules.edit(named['two'], ruleset_id=ruleset.id, zone_id=zone.id, position={'before': named['three']}))
+assert order(moved) == ['two', 'three', 'one'], moved
+assert moved.rules[0].action_parameters.response.status_code == 401, moved
+moved = got(rules.edit(named['two'], ruleset_id=ruleset.id, zone_id=zone.id, position={'after': named['one']}))
+assert order(moved) == ['three', 'one', 'two'], moved
+changed = got(rules.edit(
+    named['one'], ruleset_id=ruleset.id, zone_id=zone.id,
+    action='block', expression=mtls, description='uno', enabled=False))
+assert order(changed) == ['three', 'uno', 'two'] and changed.rules[1].enabled is False, changed
+left = got(rules.delete(named['three'], ruleset_id=ruleset.id, zone_id=zone.id))
+assert order(left) == ['uno', 'two'], left
+message = refused(
+    400, rules.create, ruleset.id, zone_id=zone.id, action='block', expression='cf.tls_client_auth.cert_verifed')
+assert 'Filter parsing error' in message, message
+refused(400, rules.create, ruleset.id, zone_id=zone.id, action='no action', expression='true')
+refused(400, rules.create, ruleset.id, zone_id=zone.id, action='block', expression='true',
+        action_parameters={'response': {'status_code': 200, 'content_type': 'text/html', 'content': ''}})
+refused(404, rules.delete, '0' * 32, ruleset_id=ruleset.id, zone_id=zone.id)
+refused(400, client.rulesets.phases.get, 'no_phase', zone_id=zone.id)
+now = got(client.rulesets.get(ruleset.id, zone_id=zone.id))
+assert order(now) == ['uno', 'two'] and now.version == left.version, now
+versions = [got(one).version for one in client.rulesets.versions.list(ruleset.id, zone_id=zone.id)]
+assert now.version in versions and len(versions) == 7, versions
+assert order(client.rulesets.versions.get('1', ruleset_id=ruleset.id, zone_id=zone.id)) == ['one']
+refused(404, client.rulesets.versions.get, '99', ruleset_id=ruleset.id, zone_id=zone.id)
+assert order(client.rulesets.phases.get(phase, zone_id=zone.id)) == ['uno', 'two']
+entry = got(client.rulesets.phases.update(
+    phase, zone_id=zone.id, rules=[{'action': 'block', 'expression': mtls, 'description': 'only'}]))
+assert order(entry) == ['only'], entry
+replaced = got(client.rulesets.update(
+    ruleset.id, zone_id=zone.id, kind='zone', phase=phase, name='mine', rules=[]))
+assert not replaced.rules, replaced
+assert ruleset.id in [got(one).id for one in client.rulesets.list(zone_id=zone.id)]
+client.rulesets.delete(ruleset.id, zone_id=zone.id)
+refused(404, client.rulesets.get, ruleset.id, zone_id=zone.id)
+
+# Lists.
+lists = client.rules.lists
+offices = lists.create(account_id=account, kind='ip', name='offices', description='where we sit')
+assert offices.kind == 'ip' and offices.name == 'offices', offices
+assert [one.id for one in lists.list(account_id=account)] == [offices.id]
+assert lists.items.create(
+    offices.id, account_id=account, body=[{'ip': '192.0.2.0/24'}, {'ip': '2001:db8::/32'}]).operation_id
+items = list(lists.items.list(offices.id, account_id=account))
+assert sorted(item.ip for item in items) == ['192.0.2.0/24', '2001:db8::/32'], items
+item = lists.items.get(items[0].id, account_id=account, list_id=offices.id)
+assert item.ip == items[0].ip, item
+done = lists.items.delete(offices.id, account_id=account, items=[{'id': items[0].id}]).operation_id
+assert lists.bulk_operations.get(done, account_id=account).status == 'completed'
+assert lists.items.update(offices.id, account_id=account, body=[{'ip': '198.51.100.7'}]).operation_id
+assert [item.ip for item in lists.items.list(offices.id, account_id=account)] == ['198.51.100.7']
+assert lists.update(offices.id, account_id=account, description='new').description == 'new'
+assert lists.get(offices.id, account_id=account).description == 'new'
+refused(400, lists.items.create, offices.id, account_id=account, body=[{'ip': 'no address'}])
+refused(400, lists.create, account_id=account, kind='redirect', name='r')
+assert lists.delete(offices.id, account_id=account).id == offices.id
+refused(404, lists.get, offices.id, account_id=account)
+
+# Credentials.
+refused(401, Cloudflare(base_url=base_url, api_token='wrong', max_retries=0).zones.get, zone_id=zone.id)
+email = Cloudflare(base_url=base_url, api_email='me@sdk.test', api_key=token, max_retries=0)
+assert email.zones.get(zone_id=zone.id).id == zone.id
+
+assert client.zones.delete(zone_id=zone.id).id == zone.id
+refused(404, client.zones.get, zone_id=zone.id)
+print('all good')

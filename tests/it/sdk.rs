@@ -1,0 +1,56 @@
+//! Cloudflare's published Python SDK, unmodified, with another base URL and a token.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tests::tool::run;
+use tests::{Setup, pki};
+
+const SCRIPT: &str = include_str!("sdk.py");
+
+/// The Python that `cargo xtask test` has given the SDK to.
+fn python() -> Option<PathBuf> {
+    let python =
+        std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let probe = Command::new(&python)
+        .args(["-c", "import cloudflare"])
+        .output();
+    if probe.is_ok_and(|done| done.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: needs a Python with cloudflare (`cargo xtask setup` makes one)");
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_and_wrong_input() {
+    let Some(python) = python() else { return };
+    // Free when it was looked for; the gateway says so if somebody was faster.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let gateway = Setup::new()
+        .set("admin.listen", &address.to_string())
+        .start();
+    let server = gateway.servers.server(&["api.sdk.test"]);
+    for (name, text) in [
+        ("device.csr", pki::request("device").0),
+        ("ca.pem", pki::Authority::root("Partners").pem()),
+        ("server.pem", server.chain_pem()),
+        ("server.key", server.key_pem()),
+    ] {
+        std::fs::write(gateway.file(name), text).unwrap();
+    }
+    let token = gateway.cli(&["token", "create", "sdk", "--scope", "all", "--json"]);
+    let token = token.json()["value"].as_str().unwrap().to_owned();
+    let outcome = run(Command::new(python)
+        .args(["-c", SCRIPT, &format!("http://{address}/client/v4"), &token])
+        .arg(&gateway.directory));
+    assert!(outcome.out.contains("all good"), "{outcome:?}");
+    assert!(
+        !gateway.stderr().contains("panicked"),
+        "{}",
+        gateway.stderr()
+    );
+}
