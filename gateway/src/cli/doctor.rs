@@ -123,7 +123,10 @@ fn for_people(findings: &[Finding]) -> String {
             let state = finding.state.as_str();
             let said = format!("{state}: {}", finding.said);
             let mend = Some(&finding.mend).filter(|mend| !mend.is_empty());
-            let said = mend.map_or(said.clone(), |mend| format!("{said}; to mend it: {mend}"));
+            let said = mend.map_or_else(
+                || said.clone(),
+                |mend| format!("{said}; to mend it: {mend}"),
+            );
             (finding.check, said)
         })
         .collect();

@@ -43,7 +43,7 @@ use crate::worker::{Arrival, Worker};
 
 /// Serves one connection until it stops.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
-    let tunables = **worker.shared.live.load();
+    let tunables = arc_swap::Guard::into_inner(worker.shared.live.load());
     let socket = &arrival.socket;
     let (Ok(client), Ok(local)) = (socket.peer_address(), socket.local_address()) else {
         return Stop::Closed;
@@ -146,7 +146,8 @@ async fn shake_hands(
 /// What is known of a connection while it serves requests.
 struct Connection {
     worker: Rc<Worker>,
-    tunables: Tunables,
+    /// As they were when it began. Shared: a copy would be a tenth of an idle connection's memory.
+    tunables: Arc<Tunables>,
     resumed: bool,
     steered: Steered,
     /// The client's chain, to be judged again when trust changes.
@@ -202,7 +203,7 @@ struct Outdated(Option<Rc<Judged>>);
 impl Connection {
     fn new(
         worker: Rc<Worker>,
-        tunables: Tunables,
+        tunables: Arc<Tunables>,
         (source, local, steered): (SocketAddr, SocketAddr, Steered),
         established: Established,
         stream: &TlsStream,
