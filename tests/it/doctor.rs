@@ -45,12 +45,16 @@ async fn from_nothing_to_a_protected_host() {
     let nobody = gateway.cli(&["doctor", "no.example.test"]).failed(1);
     assert!(nobody.contains("host add no.example.test"), "{nobody}");
 
-    let _ = gateway
-        .cli(&["host", "set", HOST, "--mtls", "request"])
-        .ok();
-    let _ = gateway
-        .cli(&["cert", "create", "--zone", ZONE, "--cn", "device"])
-        .ok();
+    drop(
+        gateway
+            .cli(&["host", "set", HOST, "--mtls", "request"])
+            .ok(),
+    );
+    drop(
+        gateway
+            .cli(&["cert", "create", "--zone", ZONE, "--cn", "device"])
+            .ok(),
+    );
     let (code, found) = look();
     assert_eq!((code, state(&found, "rule").as_str()), (1, "bad"));
     assert_eq!(state(&found, "client certificate"), "ok");

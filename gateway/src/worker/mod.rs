@@ -3,7 +3,7 @@
 //! Workers share nothing mutable but the count of connections and their inboxes, which are
 //! lock-free. They take no lock on the way of a request; what others want to know of them, or want
 //! them to do, comes as a message; connections of hosts that another worker owns go through
-//! [`handover`]. A panic takes down what the worker was doing, never the process: the thread starts
+//! `handover`. A panic takes down what the worker was doing, never the process: the thread starts
 //! over with the same listening sockets.
 
 mod handover;
