@@ -358,3 +358,27 @@ async fn clients_are_shown_the_cas_of_their_host_only() {
         }
     }
 }
+
+/// BoringSSL refuses it on its own, before there is anything to judge: whatever the host's mode.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_may_not_sign_is_refused_with_its_reason() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("request.example.test", "request", &origin.url())
+        .host("require.example.test", "require", &origin.url())
+        .start();
+    let mut spec = Spec::client("device");
+    // BoringSSL's client would not even load an elliptic key that may not sign.
+    (spec.may_sign, spec.rsa) = (false, Some(2048));
+    let identity = gateway.authority(ZONE).issue(&spec);
+    for host in ["request.example.test", "require.example.test"] {
+        let client = gateway.client(host).identity(&identity).tls13();
+        let refused = client.get("/").await.unwrap_err();
+        let record = gateway.handshake_record(refused.local);
+        assert_eq!(record["reason"], "key_usage", "{record}");
+        assert_eq!(record["host"], host, "{record}");
+        let subject = record["client_cert"]["subject"].as_str().unwrap();
+        assert!(subject.contains("CN=device"), "{record}");
+        assert_ne!(record["client_cert"]["serial"], "", "{record}");
+    }
+}

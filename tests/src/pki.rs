@@ -50,7 +50,7 @@ pub struct Spec {
     pub ends: i64,
     /// `CA:TRUE`, with a path length.
     pub ca: Option<Option<u32>>,
-    /// Whether keyUsage lets a CA sign.
+    /// Whether keyUsage lets it sign: a CA certificates, all others handshakes.
     pub may_sign: bool,
     /// clientAuth in extendedKeyUsage.
     pub client_auth: bool,
@@ -334,8 +334,10 @@ fn extensions(spec: &Spec) -> Vec<X509Extension> {
         if spec.may_sign {
             usage.key_cert_sign();
         }
-    } else {
+    } else if spec.may_sign {
         usage.digital_signature();
+    } else {
+        usage.key_encipherment();
     }
     all.push(usage.build().unwrap());
     if spec.client_auth || spec.server_auth {

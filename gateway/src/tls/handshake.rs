@@ -18,6 +18,7 @@ use boring::x509::X509;
 use foreign_types::ForeignTypeRef;
 
 use super::identity::ClientAuth;
+use super::presented;
 use super::session::Session;
 use super::site::server_context;
 use super::ticket::TicketKeys;
@@ -55,6 +56,14 @@ pub(super) fn ticket_keys(ssl: &SslRef) -> Option<&TicketKeys> {
     Some(&state.tickets)
 }
 
+/// Keeps the leaf that BoringSSL is about to look at, for the record of a refusal.
+pub(super) fn keep_leaf(ssl: &mut SslRef, leaf: &[u8]) {
+    let state = STATE.get().and_then(|index| ssl.ex_data_mut(*index));
+    if let Some(state) = state {
+        state.leaf = Some(leaf.into());
+    }
+}
+
 /// What travels with a connection through BoringSSL's callbacks.
 struct State {
     snapshot: Arc<Snapshot>,
@@ -63,6 +72,8 @@ struct State {
     sni: Option<Box<str>>,
     host: Option<Arc<Host>>,
     hello: Vec<u8>,
+    /// The client's leaf as it was sent, until it is judged.
+    leaf: Option<Box<[u8]>>,
     judgement: Option<Judgement>,
     tickets: Arc<TicketKeys>,
 }
@@ -212,6 +223,7 @@ impl Acceptor {
                 sni: None,
                 host: None,
                 hello: Vec::new(),
+                leaf: None,
                 judgement: None,
                 tickets: self.tickets.clone(),
             },
@@ -286,7 +298,14 @@ impl Acceptor {
         error.sni.clone_from(&state.sni);
         error.host.clone_from(&state.host);
         let said_hello = state.host.is_some() || session.ssl().client_random(&mut [0; 1]) == 0;
-        if let Some(judgement) = &state.judgement {
+        if let Some(reason) = boring_refused(state, &error.detail) {
+            let chain = match &state.leaf {
+                Some(leaf) => Vec::from_iter(presented::parse(leaf)),
+                None => chain_of(session.ssl()),
+            };
+            error.client = Some(ClientAuth::read(&chain, &Judgement::refused(reason)));
+            error.refusal = Refusal::ClientCertificate(reason);
+        } else if let Some(judgement) = &state.judgement {
             error.client = Some(ClientAuth::read(&chain_of(session.ssl()), judgement));
             let refuses = |host: &Arc<Host>| host.refuses(&judgement.verdict);
             if state.host.as_ref().is_some_and(refuses) {
@@ -307,6 +326,26 @@ impl Acceptor {
         }
         Box::new(error)
     }
+}
+
+/// What BoringSSL itself found wrong with the client's certificate: before the judge was asked, or
+/// afterwards, when the client could not sign with its key.
+fn boring_refused(state: &State, words: &str) -> Option<Reason> {
+    if state.leaf.is_none() && state.judgement.is_none() {
+        return None;
+    }
+    let found = [
+        ("KEY_USAGE_BIT_INCORRECT", Reason::KeyUsage),
+        ("BAD_SIGNATURE", Reason::BadSignature),
+        ("WRONG_SIGNATURE_TYPE", Reason::WeakKey),
+        ("UNKNOWN_CERTIFICATE_TYPE", Reason::WeakKey),
+        ("CANNOT_PARSE_LEAF_CERT", Reason::Malformed),
+        ("CERT_LENGTH_MISMATCH", Reason::Malformed),
+    ];
+    let known = found.iter().find(|(word, _)| words.contains(word));
+    let unread =
+        || (state.leaf.is_some() && words.contains("DECODE_ERROR")).then_some(Reason::Malformed);
+    known.map(|(_, reason)| *reason).or_else(unread)
 }
 
 /// The ClientHello callback: finds the host and makes this connection its.
@@ -351,6 +390,7 @@ fn host_takes_over(
         MtlsMode::Request => SslVerifyMode::PEER,
         MtlsMode::Require => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
     };
+    presented::watch(ssl);
     let host = host.clone();
     ssl.set_custom_verify_callback(mode, move |ssl| {
         let chain = chain_of(ssl);
@@ -358,6 +398,7 @@ fn host_takes_over(
             return Err(SslVerifyError::Invalid(SslAlert::INTERNAL_ERROR));
         };
         let judgement = judge(&chain, &host.trust, state.now_sec);
+        state.leaf = None;
         let verdict = judgement.verdict;
         let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
         state.judgement = Some(judgement);

@@ -10,6 +10,7 @@
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
 //! | `crl` | revocation lists: read, checked, kept small |
+//! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
 //! | `path` | what the judge remembers of paths that it has verified |
 //! | `verdict`, `identity` | what was found, and the client as rules and logs see it |
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
@@ -20,6 +21,7 @@ mod handshake;
 mod identity;
 mod origin;
 mod path;
+mod presented;
 mod session;
 mod site;
 mod ticket;

@@ -37,7 +37,8 @@ impl Judgement {
         path: None,
     };
 
-    fn refused(reason: Reason) -> Self {
+    /// A certificate was sent, and is no good.
+    pub(super) fn refused(reason: Reason) -> Self {
         let verdict = Verdict {
             presented: true,
             verified: false,
