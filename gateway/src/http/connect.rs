@@ -85,6 +85,10 @@ impl OriginError {
 }
 
 /// A stream to an origin.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each origin connection, and the large one is the usual one"
+)]
 pub(super) enum OriginStream {
     Plain(PlainStream),
     Tls(Box<TlsStream>),

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use io_uring::{cqueue, opcode, types};
+use io_uring::{cqueue, opcode, squeue, types};
 use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 
 /// A receive in flight: gives the buffer back, filled with what came.
@@ -45,12 +45,16 @@ struct Polled;
 struct Connected;
 
 impl Receive {
-    /// Receives into the spare capacity of an empty `buffer`.
-    pub(super) fn start(socket: Rc<OwnedFd>, mut buffer: Vec<u8>) -> Self {
+    /// Receives into the spare capacity of an empty `buffer`. `wait_first`: nothing is expected to
+    /// be there yet, so the kernel need not look before it waits.
+    pub(super) fn start(socket: Rc<OwnedFd>, mut buffer: Vec<u8>, wait_first: bool) -> Self {
         buffer.clear();
         let length = u32::try_from(buffer.capacity()).unwrap_or(u32::MAX);
-        let entry =
+        let mut entry =
             opcode::Recv::new(types::Fd(socket.as_raw_fd()), buffer.as_mut_ptr(), length).build();
+        if wait_first {
+            poll_first(&mut entry);
+        }
         let loan = Loan { socket, buffer };
         Self(UnsubmittedOneshot::new(loan, Received, entry).submit())
     }
@@ -179,8 +183,42 @@ impl OneshotOutputTransform for Connected {
     }
 }
 
+/// Sets `IORING_RECVSEND_POLL_FIRST` (Linux 5.19), which lives in `ioprio` for receives.
+fn poll_first(entry: &mut squeue::Entry) {
+    const POLL_FIRST: u16 = 1;
+    let [_, ioprio, ..] = halves(entry);
+    *ioprio |= POLL_FIRST;
+}
+
+/// `struct io_uring_sqe` in halves of words: opcode and flags, `ioprio`, and what follows.
+fn halves(entry: &mut squeue::Entry) -> &mut [u16; 32] {
+    const { assert!(size_of::<squeue::Entry>() == 64) };
+    let halves: *mut [u16; 32] = std::ptr::from_mut(entry).cast();
+    #[expect(unsafe_code, reason = "io-uring 0.6 has no setter for ioprio")]
+    // SAFETY: an `Entry` is the kernel's 64-byte `io_uring_sqe` and nothing else (`repr(C)`, the
+    // size is asserted), plain integers aligned to eight, and borrowed exclusively for as long.
+    unsafe {
+        &mut *halves
+    }
+}
+
 /// A completion's result: a count, or an error number below zero.
 fn count(entry: &cqueue::Entry) -> io::Result<usize> {
     let result = entry.result();
     usize::try_from(result).map_err(|_negative| io::Error::from_raw_os_error(-result))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_priority_is_touched() {
+        let mut entry = opcode::Recv::new(types::Fd(3), std::ptr::null_mut(), 5).build();
+        let before = *halves(&mut entry);
+        poll_first(&mut entry);
+        let mut wanted = before;
+        wanted[1] |= 1;
+        assert_eq!((before[1], *halves(&mut entry)), (0, wanted));
+    }
 }

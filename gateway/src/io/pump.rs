@@ -39,6 +39,8 @@ pub(super) struct Receiver {
     /// How large the next buffer will be: small while little comes, so that ten thousand idle
     /// connections pin little memory.
     size: usize,
+    /// The last receive took all there was.
+    emptied: bool,
 }
 
 impl Receiver {
@@ -46,6 +48,7 @@ impl Receiver {
         Self {
             operation: None,
             size: RECEIVE_BUFFER_FIRST,
+            emptied: false,
         }
     }
 
@@ -63,7 +66,7 @@ impl Receiver {
         cx: &mut Context<'_>,
         reuse: impl FnOnce() -> Vec<u8>,
     ) -> Poll<io::Result<Vec<u8>>> {
-        let size = self.size;
+        let (size, emptied) = (self.size, self.emptied);
         let operation = self.operation.get_or_insert_with(|| {
             let buffer = reuse();
             let buffer = if buffer.capacity() == size {
@@ -71,12 +74,13 @@ impl Receiver {
             } else {
                 Vec::with_capacity(size)
             };
-            socket.receive(buffer)
+            socket.receive(buffer, emptied)
         });
         let (result, buffer) = ready!(Pin::new(operation).poll(cx));
         self.operation = None;
         result?;
-        if buffer.len() == buffer.capacity() {
+        self.emptied = buffer.len() < buffer.capacity();
+        if !self.emptied {
             self.size = (self.size * 4).min(RECEIVE_BUFFER_MAX);
         } else if buffer.len() < self.size / 4 {
             self.size = RECEIVE_BUFFER_MIN;

@@ -63,7 +63,7 @@ impl Socket {
     /// # Errors
     /// The socket's.
     pub async fn receive_some(&self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-        let (outcome, buffer) = self.receive(buffer).await;
+        let (outcome, buffer) = self.receive(buffer, false).await;
         outcome.map(|()| buffer)
     }
 
@@ -99,8 +99,8 @@ impl Socket {
         Readable::start(self.0.clone())
     }
 
-    pub(super) fn receive(&self, buffer: Vec<u8>) -> Receive {
-        Receive::start(self.0.clone(), buffer)
+    pub(super) fn receive(&self, buffer: Vec<u8>, wait_first: bool) -> Receive {
+        Receive::start(self.0.clone(), buffer, wait_first)
     }
 
     pub(super) fn send(&self, buffer: Vec<u8>, offset: usize) -> Send {

@@ -78,6 +78,11 @@ impl Session {
     /// # Errors
     /// The connection is broken: a bad record, a fatal alert.
     pub fn read(&mut self, into: &mut [MaybeUninit<u8>]) -> io::Result<Option<usize>> {
+        // BoringSSL never reads further than the record that it is at, so it would find nothing
+        // either, and make an error of it. hyper asks several times for each request.
+        if !self.has_unread() {
+            return Ok(None);
+        }
         loop {
             match self.stream.ssl_read_uninit(into) {
                 Ok(count) => return Ok(Some(count)),
