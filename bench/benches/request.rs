@@ -62,6 +62,7 @@ fn request_headers() -> HeaderMap {
 fn headers(criterion: &mut Criterion) {
     let request_id = HeaderValue::from_static("0192e4a17b0c7c3fa1b2c3d4e5f60718");
     let address = HeaderValue::from_static("192.0.2.1");
+    let host = HeaderValue::from_static("api.example.test");
     let nobody = ClientAuth::none();
     let told_groups = ClientSettings::default().certificate_headers;
     let headers = request_headers();
@@ -77,6 +78,7 @@ fn headers(criterion: &mut Criterion) {
             client: [192, 0, 2, 1].into(),
             client_address: &address,
             host: "api.example.test",
+            host_value: &host,
             request_id: &request_id,
             certificate,
             x_forwarded: true,

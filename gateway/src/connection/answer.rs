@@ -1,5 +1,6 @@
 //! The life of one request: which host, which path, judged again if need be, decided, forwarded.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -114,7 +115,7 @@ async fn respond(
         }
     };
 
-    let target = target(&path, parts.uri.query());
+    let target = target(path, &parts.uri);
     parts.uri =
         target.map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
     let upgrade = wanted_upgrade(&parts);
@@ -170,18 +171,19 @@ fn find_host(
             return Err(misdirected());
         }
     };
-    let name = match authority::of(parts) {
-        Ok(name) => name,
-        // HTTP/1.0 knows no Host; SNI has said it.
-        Err(authority::AuthorityError::Missing) if parts.version == Version::HTTP_10 => {
-            judged.facts.sni.clone()
-        }
-        Err(error) => {
-            return Err(Refused::new(
-                StatusCode::BAD_REQUEST,
-                "authority",
-                error.to_string(),
-            ));
+    let name = if authority::is_plainly(parts, &judged.facts.sni) {
+        judged.facts.sni.clone()
+    } else {
+        match authority::of(parts) {
+            Ok(name) => name,
+            // HTTP/1.0 knows no Host; SNI has said it.
+            Err(authority::AuthorityError::Missing) if parts.version == Version::HTTP_10 => {
+                judged.facts.sni.clone()
+            }
+            Err(error) => {
+                let text = error.to_string();
+                return Err(Refused::new(StatusCode::BAD_REQUEST, "authority", text));
+            }
         }
     };
     let host = if *name == *judged.facts.sni {
@@ -280,10 +282,12 @@ fn prepare(
 ) {
     let notes = account.notes.borrow();
     let id = account.id.to_header();
+    let authority = connection.authority(&notes.authority);
     let told = Told {
         client: judged.facts.source.ip(),
         client_address: &connection.client_address,
         host: &notes.authority,
+        host_value: &authority,
         request_id: &id,
         certificate: (host.site.mtls != MtlsMode::Off)
             .then_some((&*judged.facts.client, &host.client.certificate_headers)),
@@ -296,11 +300,8 @@ fn prepare(
         "1.1 postern"
     };
     for_origin(&mut parts.headers, &told, via);
-    let name = host.origin.host_header.clone();
-    let name = name.or_else(|| header::HeaderValue::from_str(&notes.authority).ok());
-    if let Some(name) = name {
-        parts.headers.insert(header::HOST, name);
-    }
+    let name = host.origin.host_header.clone().unwrap_or(authority);
+    parts.headers.insert(header::HOST, name);
 }
 
 async fn forward_to(
@@ -374,10 +375,44 @@ fn wanted_upgrade(parts: &http::request::Parts) -> Option<header::HeaderValue> {
 }
 
 /// The target that the origin gets: the very path that the rules have seen.
-fn target(path: &str, query: Option<&str>) -> Result<Uri, http::uri::InvalidUri> {
-    let target = match query {
-        Some(query) => PathAndQuery::try_from(format!("{path}?{query}"))?,
-        None => PathAndQuery::try_from(path)?,
+fn target(path: Cow<'_, str>, asked: &Uri) -> Result<Uri, http::uri::InvalidUri> {
+    // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
+    let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
+    let target = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
+        // Normalisation changed nothing.
+        (Cow::Borrowed(_), Some(same), _) => same.clone(),
+        (path, _, None) if path == "/" => PathAndQuery::from_static("/"),
+        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))?,
+        (path, _, None) => PathAndQuery::try_from(&*path)?,
     };
     Ok(Uri::from(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_gets_the_path_that_was_matched() {
+        let cases = [
+            ("/a/b", "/a/b"),
+            ("/a?", "/a?"),
+            ("/a?q=%2e", "/a?q=%2e"),
+            ("/", "/"),
+            ("/?q", "/?q"),
+            ("/a/../b?q=1", "/b?q=1"),
+            ("/%61", "/a"),
+            ("https://h.test", "/"),
+            ("https://h.test?q=1", "/?q=1"),
+            ("https://h.test/a//b", "/a/b"),
+            ("https://h.test/a?q", "/a?q"),
+            ("*", "*"),
+        ];
+        for (asked, wanted) in cases {
+            let asked: Uri = asked.parse().unwrap();
+            let path = path::normalise(asked.path()).unwrap();
+            let target = target(path, &asked).unwrap();
+            assert_eq!(target.to_string(), wanted, "{asked}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
@@ -11,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use super::{Connection, Judged};
 use crate::http::body::{Exchange, Upload};
 use crate::http::request_id::RequestId;
-use crate::observe::{RequestRecord, RuleHit, Stage, StageTimes};
+use crate::observe::{HostSlot, RequestRecord, RuleHit, Stage, StageTimes};
 use crate::snapshot::Host;
 
 /// The account of one request.
@@ -37,8 +38,10 @@ pub(super) struct Notes {
     /// The judgement that it was decided on.
     pub(super) judged: Option<Rc<Judged>>,
     /// The host it was for.
-    pub(super) host: Option<std::sync::Arc<Host>>,
-    pub(super) authority: Box<str>,
+    pub(super) host: Option<Arc<Host>>,
+    /// Its place in the worker's statistics, once something was counted.
+    slot: Option<HostSlot>,
+    pub(super) authority: Arc<str>,
     pub(super) path: Box<str>,
     pub(super) status: StatusCode,
     pub(super) rule: Option<Box<str>>,
@@ -82,9 +85,10 @@ impl Account {
     pub(super) fn stage(&self, stage: Stage, time: Duration) {
         let mut notes = self.notes.borrow_mut();
         notes.times.set(stage, time);
-        if let Some(host) = &notes.host {
+        let Notes { host, slot, .. } = &mut *notes;
+        if let Some(host) = host {
             let mut stats = self.connection.worker.stats.borrow_mut();
-            let slot = stats.host(&host.name);
+            let slot = *slot.get_or_insert_with(|| stats.host(&host.name));
             stats.record(slot, stage, time);
         }
     }
@@ -128,7 +132,7 @@ impl Account {
             .as_ref()
             .unwrap_or(&self.connection.established);
         let host = notes.host.as_ref().unwrap_or(&judged.host);
-        let slot = stats.host(&host.name);
+        let slot = notes.slot.unwrap_or_else(|| stats.host(&host.name));
         let verdict = judged.facts.client.verdict;
         stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
         stats.bytes(slot, self.received.get(), self.sent.get());

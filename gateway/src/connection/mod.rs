@@ -172,6 +172,8 @@ struct Connection {
     fetched: Cell<(u64, Option<Instant>)>,
     /// The client's address as the origin is told it.
     client_address: HeaderValue,
+    /// What SNI said, as the origin is told it.
+    sni: HeaderValue,
     /// No further request is wanted on it.
     retired: Cell<bool>,
     /// Its place in the worker's index of good certificates.
@@ -185,6 +187,11 @@ struct Connection {
     tunnel: RefCell<Option<OriginEnd>>,
     /// What rules have worked out for this connection.
     rules: ConnectionState,
+}
+
+/// What came out of our own parsers is visible ASCII; anything else names no host of anybody's.
+fn value_of(name: &str) -> HeaderValue {
+    HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("invalid"))
 }
 
 /// Who the client is to a host, by the trust of one snapshot.
@@ -216,7 +223,7 @@ impl Connection {
             facts: ConnectionFacts {
                 source,
                 local,
-                sni: established.sni.unwrap_or_default(),
+                sni: established.sni.unwrap_or_default().into(),
                 tls_version: established.version,
                 tls_cipher: established.cipher,
                 client_hello: established.hello.into(),
@@ -231,7 +238,7 @@ impl Connection {
             steered,
             chain: established.chain,
             established: judged.clone(),
-            judged: RefCell::new(judged),
+            judged: RefCell::new(judged.clone()),
             activity: stream.activity(),
             requests_open: Cell::new(0),
             requests_total: Cell::new(0),
@@ -242,6 +249,7 @@ impl Connection {
             fetched: Cell::default(),
             client_address: HeaderValue::from_str(&source.ip().to_string())
                 .unwrap_or(HeaderValue::from_static("unknown")),
+            sni: value_of(&judged.facts.sni),
             retired: Cell::new(false),
             entered: Cell::default(),
             cut: RefCell::default(),
@@ -250,6 +258,15 @@ impl Connection {
             tunnel: RefCell::new(None),
             rules: ConnectionState::default(),
         })
+    }
+
+    /// An authority as the origin is told it.
+    fn authority(&self, name: &str) -> HeaderValue {
+        if *name == *self.established.facts.sni {
+            self.sni.clone()
+        } else {
+            value_of(name)
+        }
     }
 
     /// The judgement by the current snapshot. When nothing changed, which is nearly always, this

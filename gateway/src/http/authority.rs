@@ -3,6 +3,8 @@
 //! HTTP/1.1 says it in `Host` or in an absolute-form target, HTTP/2 in `:authority`
 //! (RFC 9112 §3.2, RFC 9113 §8.3.1). Does not look hosts up.
 
+use std::sync::Arc;
+
 use http::header::HOST;
 use http::request::Parts;
 
@@ -25,12 +27,28 @@ pub enum AuthorityError {
     Malformed,
 }
 
+/// Whether a request is plainly for `name`, which is canonical: it says so once, in these very
+/// bytes. A `false` means nothing; [`of`] knows.
+#[must_use]
+pub fn is_plainly(parts: &Parts, name: &str) -> bool {
+    if name.is_empty() {
+        return false;
+    }
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    let mut hosts = parts.headers.get_all(HOST).iter();
+    match (target, hosts.next(), hosts.next()) {
+        (None, Some(host), None) => host.as_bytes() == name.as_bytes(),
+        (Some(target), None, None) => target == name,
+        _ => false,
+    }
+}
+
 /// The authority of a request: lower case, without port and trailing dot. Addresses stay as they
 /// are, in brackets when IPv6.
 ///
 /// # Errors
 /// See [`AuthorityError`].
-pub fn of(parts: &Parts) -> Result<Box<str>, AuthorityError> {
+pub fn of(parts: &Parts) -> Result<Arc<str>, AuthorityError> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let header = hosts.next();
     if hosts.next().is_some() {
@@ -60,7 +78,7 @@ pub fn of(parts: &Parts) -> Result<Box<str>, AuthorityError> {
     }
 }
 
-fn canonical(text: &str) -> Result<Box<str>, AuthorityError> {
+fn canonical(text: &str) -> Result<Arc<str>, AuthorityError> {
     let (name, port) = match text.rfind(':') {
         // A colon inside brackets belongs to the address.
         Some(colon) if !text.ends_with(']') => {

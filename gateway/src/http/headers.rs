@@ -36,6 +36,8 @@ pub struct Told<'a> {
     pub client_address: &'a HeaderValue,
     /// The authority that the client asked for.
     pub host: &'a str,
+    /// The same as a header's value.
+    pub host_value: &'a HeaderValue,
     /// The request id.
     pub request_id: &'a HeaderValue,
     /// The client's certificate, on hosts that ask for one, and what is told of it.
@@ -101,9 +103,29 @@ pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<
     Ok(())
 }
 
+/// Whether a header belongs to one connection only.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
 /// Removes what belongs to one connection only (RFC 9110 §7.6.1), as `Connection` and the
 /// standard say. `te: trailers` survives: gRPC origins insist on it.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have none: one look costs less than asking for each.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     // It was framed by chunks; what else says a length is wrong (RFC 9112 §6.3).
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
@@ -214,22 +236,32 @@ fn starts_like(name: &str, prefix: &str) -> bool {
             .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
+/// Whether the gateway speaks here and the client does not.
+fn is_replaced(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "expect" | "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
+    )
+}
+
 /// Makes a client's headers the origin's: removes, then sets.
 pub fn for_origin(headers: &mut HeaderMap, told: &Told<'_>, via: &'static str) {
     remove_hop_by_hop(headers);
     remove_claims(headers);
-    // hyper has answered `100-continue` itself, or will when the body is wanted.
-    headers.remove(EXPECT);
+    if headers.keys().any(is_replaced) {
+        // hyper has answered `100-continue` itself, or will when the body is wanted.
+        headers.remove(EXPECT);
+        headers.remove(X_FORWARDED_FOR);
+        headers.remove(X_FORWARDED_HOST);
+        headers.remove(X_FORWARDED_PROTO);
+        headers.remove(FORWARDED);
+    }
     join_cookies(headers);
     headers.insert(X_REQUEST_ID, told.request_id.clone());
     headers.append(VIA, HeaderValue::from_static(via));
-    headers.remove(X_FORWARDED_FOR);
-    headers.remove(X_FORWARDED_HOST);
-    headers.remove(X_FORWARDED_PROTO);
-    headers.remove(FORWARDED);
     if told.x_forwarded {
         headers.insert(X_FORWARDED_FOR, told.client_address.clone());
-        insert(headers, X_FORWARDED_HOST, told.host);
+        headers.insert(X_FORWARDED_HOST, told.host_value.clone());
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
     }
     if told.forwarded {
@@ -314,12 +346,14 @@ mod tests {
     }
 
     static ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
+    static HOST_VALUE: HeaderValue = HeaderValue::from_static("api.example.test");
 
     fn told(id: &HeaderValue) -> Told<'_> {
         Told {
             client: [192, 0, 2, 1].into(),
             client_address: &ADDRESS,
             host: "api.example.test",
+            host_value: &HOST_VALUE,
             request_id: id,
             certificate: None,
             x_forwarded: true,

@@ -19,7 +19,7 @@ pub struct ConnectionFacts {
     /// Our side of the connection.
     pub local: SocketAddr,
     /// Canonical SNI; empty when none was sent.
-    pub sni: Box<str>,
+    pub sni: Arc<str>,
     /// `TLSv1.2` or `TLSv1.3`.
     pub tls_version: &'static str,
     /// OpenSSL-style name, `AEAD-AES128-GCM-SHA256`.
