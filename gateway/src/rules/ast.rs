@@ -321,6 +321,8 @@ pub(crate) enum Part<'e> {
     Condition(&'e Condition),
     /// A field, wherever it is used.
     Field(Field),
+    /// A function, before what it is given.
+    Function(Function),
 }
 
 impl Condition {
@@ -392,6 +394,7 @@ impl Array {
 
 impl Call {
     fn walk<'e>(&'e self, visit: &mut dyn FnMut(Part<'e>)) {
+        visit(Part::Function(self.function));
         for argument in &self.arguments {
             match argument {
                 Argument::Scalar(value) => value.walk(visit),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::ast::{Condition, Literal, Part, Relation, Scalar, Set, Test};
 use super::field::Field;
+use super::function::Function;
 use super::parser;
 use super::{Action, Rule};
 use crate::hostname::HostName;
@@ -43,6 +44,8 @@ pub enum LintKind {
     NotEqualOfMissing,
     /// A header's name with capitals is never found.
     CapitalHeader,
+    /// A function that Cloudflare keeps for rewriting, in a filter.
+    RewriteOnlyFunction,
     /// Country, AS number and the like have no value without a GeoIP database.
     NoGeoDatabase,
 }
@@ -60,6 +63,7 @@ impl LintKind {
             Self::HostWithoutRule => "host_without_rule",
             Self::NotEqualOfMissing => "not_equal_of_missing",
             Self::CapitalHeader => "capital_header",
+            Self::RewriteOnlyFunction => "rewrite_only_function",
             Self::NoGeoDatabase => "no_geo_database",
         }
     }
@@ -170,6 +174,14 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
                 "names in `http.request.headers` are in lower case: this one is never found",
                 None,
             );
+        }
+        if let Some(function) = rewrite_only(condition) {
+            let message = format!(
+                "`{}` works here; Cloudflare takes it in rewrites and for responses only, so this rule cannot \
+                 be moved there",
+                function.name()
+            );
+            say(LintKind::RewriteOnlyFunction, &message, None);
         }
         if !has_geo && fields.iter().any(|field| field.is_geographic()) {
             say(
@@ -346,7 +358,7 @@ fn in_lower_case(condition: &Condition) -> Option<Condition> {
         _ => false,
     };
     let call = super::ast::Call {
-        function: super::function::Function::Lower,
+        function: Function::Lower,
         arguments: vec![super::ast::Argument::Scalar(path.clone())],
     };
     fits.then(|| Condition::Compare(Scalar::Call(Box::new(call)), test.clone()))
@@ -367,6 +379,24 @@ fn not_equal(condition: &Condition) -> Option<Condition> {
     };
     let equal = Condition::Compare(value.clone(), Test::Order(Relation::Equal, literal.clone()));
     Some(Condition::Not(Box::new(equal)))
+}
+
+/// The first function in it that Cloudflare has for rewriting only
+/// (<https://developers.cloudflare.com/ruleset-engine/rules-language/functions/>).
+fn rewrite_only(condition: &Condition) -> Option<Function> {
+    let mut found = None;
+    condition.walk(&mut |part| {
+        if let Part::Function(
+            function @ (Function::RegexReplace
+            | Function::Split
+            | Function::ToString
+            | Function::WildcardReplace),
+        ) = part
+        {
+            found.get_or_insert(function);
+        }
+    });
+    found
 }
 
 fn condition_text_has_capital_header(condition: &Condition) -> bool {
@@ -519,6 +549,19 @@ mod tests {
             LintKind::NoGeoDatabase,
             None,
         );
+    }
+
+    #[test]
+    fn functions_that_cloudflare_keeps_for_rewrites() {
+        let on = [host("a.example.com", MtlsMode::Request, 1)];
+        for expression in [
+            r#"ssl and regex_replace(http.host, "^www", "") eq "a""#,
+            r#"wildcard_replace(http.host, "*.a", "${1}") eq "b""#,
+            r#"to_string(cf.edge.server_port) eq "443""#,
+            r#"any(split(http.user_agent, "/", 3)[*] eq "curl")"#,
+        ] {
+            check(expression, &on, LintKind::RewriteOnlyFunction, None);
+        }
     }
 
     #[test]
