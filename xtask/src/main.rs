@@ -7,6 +7,7 @@ mod apt;
 mod check;
 mod dist;
 mod kernel;
+mod pgo;
 mod run;
 mod setup;
 mod shell;
@@ -23,7 +24,8 @@ Usage: cargo xtask COMMAND [ARGUMENT...]
   setup   find what the build needs and install what is missing
   ebpf    build the kernel program into target/ebpf/
   tidy    the house rules alone
-  dist    an optimised package with man pages and completions, under target/dist/
+  dist    an optimised package with man pages and completions, under target/dist/; with --pgo it is built
+          twice, under load in between, and requests cost less
 ";
 
 fn main() -> ExitCode {
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
         Some("setup") => setup::command(),
         Some("ebpf") => kernel::command(),
         Some("tidy") => tidy::command(),
-        Some("dist") => dist::dist(),
+        Some("dist") => dist::dist(&rest),
         Some("help" | "-h" | "--help") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
