@@ -24,6 +24,7 @@ use crate::admin;
 use crate::config::{Config, Live, Loaded, Sources};
 use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
+use crate::inquire::Lists;
 use crate::io::{RingError, probe};
 use crate::limits::{
     BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL,
@@ -158,8 +159,10 @@ pub fn serve(
     });
     let team = Arc::new(Team::start(&shared, listeners, helm.clone()));
     let steered = published.clone();
+    let lists = Lists::new(control.clone());
     let state = admin::State {
         control: control.clone(),
+        lists: lists.clone(),
         published,
         fleet: team.clone(),
         live: live.clone(),
@@ -182,7 +185,7 @@ pub fn serve(
         for address in &listen {
             tracing::info!(%address, workers, "listening");
         }
-        let upkeep = tokio::spawn(upkeep::run(shared.clone(), control.clone()));
+        let upkeep = tokio::spawn(upkeep::run(shared.clone(), control.clone(), lists));
         let mut signals = Signals::new()?;
         let ended = wait(
             &mut signals,

@@ -36,5 +36,6 @@ pub mod admin;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+pub mod inquire;
 pub mod observe;
 mod upkeep;

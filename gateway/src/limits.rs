@@ -230,6 +230,29 @@ pub const CRL_FILE_LOOK: Duration = Duration::from_millis(250);
 pub const CRL_ALARM: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often it is warned of lists that are old or missing.
 pub const CRL_ALARM_INTERVAL: Duration = Duration::from_secs(10 * 60);
+/// Bytes of a URL where a CA publishes.
+pub const SOURCE_URL_BYTES_MAX: usize = 2048;
+/// URLs that the lists of one CA are fetched from: as many as it may have lists.
+pub const CRL_URLS_MAX: usize = 64;
+/// Redirects that are followed within a CA's server.
+pub const SOURCE_REDIRECTS_MAX: usize = 3;
+/// For fetching one list, from the look-up of the name to the last byte: the largest at 2 MB/s.
+pub const CRL_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lists that are fetched at the same time, of all CAs: each may be 64 MiB in memory.
+pub const CRL_FETCHES_AT_ONCE: usize = 4;
+/// How often a list is asked for when its CA's settings do not say: asking for an unchanged one is
+/// cheap, and a revocation should not wait for the week that lists are often good for.
+pub const CRL_FETCH_EVERY: Duration = Duration::from_secs(3600);
+/// Longest that may be asked for, in seconds: a week.
+pub const CRL_FETCH_EVERY_MAX_SEC: u32 = 7 * 86_400;
+/// Never asked for more often than this.
+pub const CRL_FETCH_MIN: Duration = Duration::from_secs(1);
+/// How often a list is asked for whose publisher is late with the next one.
+pub const CRL_OVERDUE_RETRY: Duration = Duration::from_secs(60);
+/// After the first failure; every further one doubles it.
+pub const CRL_RETRY_MIN: Duration = Duration::from_secs(5);
+/// Longest time between two attempts after failures.
+pub const CRL_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 /// Distribution points that are read out of a certificate; a list that is bound to a further one
 /// does not speak for it.
 pub const DISTRIBUTION_POINTS_MAX: usize = 8;

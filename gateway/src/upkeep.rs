@@ -1,5 +1,5 @@
 //! What has to be done now and then for as long as the process runs: new keys for session tickets,
-//! revocation lists whose files changed, warnings of lists that grow old.
+//! revocation lists whose files changed or that are due from their URLs, warnings of lists that grow old.
 //!
 //! Owns when it is done; how is its owners' business.
 
@@ -9,12 +9,13 @@ use std::time::{Instant, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 use crate::control::{Control, CrlFiles, Moment};
+use crate::inquire::Lists;
 use crate::limits::{CRL_ALARM_INTERVAL, CRL_FILE_LOOK, TICKET_LOOK};
 use crate::worker::Shared;
 
 /// Does all of it until it is dropped.
-pub(crate) async fn run(shared: Arc<Shared>, control: Arc<Control>) {
-    tokio::join!(rotate_tickets(shared), watch_lists(control));
+pub(crate) async fn run(shared: Arc<Shared>, control: Arc<Control>, lists: Arc<Lists>) {
+    tokio::join!(rotate_tickets(shared), watch_lists(control), lists.run());
 }
 
 async fn rotate_tickets(shared: Arc<Shared>) {

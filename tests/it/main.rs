@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 mod input;
 mod lifecycle;
+mod list_fetching;
 mod names;
 mod observe;
 mod origins;

@@ -8,16 +8,16 @@ use tests::gateway::ZONE;
 use tests::pki::DAY;
 use tests::{Authority, Gateway, Origin, Setup};
 
-struct World {
+pub(crate) struct World {
     _origin: Origin,
-    gateway: Gateway,
-    authority: Authority,
-    id: String,
+    pub(crate) gateway: Gateway,
+    pub(crate) authority: Authority,
+    pub(crate) id: String,
 }
 
 impl World {
     /// A host that requires certificates of an uploaded CA.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let origin = Origin::echo();
         let gateway = Setup::new()
             .host("api.example.test", "require", &origin.url())
@@ -43,24 +43,24 @@ impl World {
         }
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/postern/v1/certificate_authorities/{}/crls", self.id)
     }
 
-    fn put(&self, list: &[u8]) -> (u16, Value) {
+    pub(crate) fn put(&self, list: &[u8]) -> (u16, Value) {
         let body = json!({ "crl": pem(list) });
         let reply = self.gateway.admin.call("PUT", &self.path(), &body);
         (reply.status, serde_json::from_str(&reply.body).unwrap())
     }
 
-    fn policy(&self, policy: Option<&str>) {
+    pub(crate) fn policy(&self, policy: Option<&str>) {
         let body = json!({ "policy": policy });
         let reply = self.gateway.admin.call("PATCH", &self.path(), &body);
         drop(reply.result());
     }
 
     /// What becomes of a client: `200`, or the reason of the refusal.
-    async fn outcome(&self, identity: &tests::Identity) -> String {
+    pub(crate) async fn outcome(&self, identity: &tests::Identity) -> String {
         let client = self.gateway.client("api.example.test").identity(identity);
         match client.get("/x").await {
             Ok(answer) => answer.status.to_string(),

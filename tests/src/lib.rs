@@ -20,6 +20,7 @@ pub mod network;
 pub mod origin;
 pub mod pki;
 pub mod raw;
+pub mod server;
 pub mod tool;
 pub mod wait;
 

@@ -3,15 +3,16 @@
 
 use std::path::PathBuf;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, State as Extracted};
 use axum::response::Response;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::query::{As, Json, Raw};
-use super::{Shared, envelope};
-use crate::control::{ChangeError, Control, CrlPatch, CrlStatus, Moment, Uuid};
+use super::{Shared, State, envelope};
+use crate::control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
+use crate::inquire::FetchOutcome;
 use crate::limits::CRL_FILE_BYTES_MAX;
 use crate::tls::CrlPolicy;
 
@@ -24,6 +25,12 @@ pub(super) struct Set {
     /// Absent leaves it, `null` watches no file.
     #[serde(default, deserialize_with = "present")]
     file: Option<Option<PathBuf>>,
+    /// Absent leaves them, `null` or none fetches from nowhere.
+    #[serde(default, deserialize_with = "present")]
+    urls: Option<Option<Vec<String>>>,
+    /// Seconds; absent leaves it, `null` is the default.
+    #[serde(default, deserialize_with = "present")]
+    fetch_every: Option<Option<u32>>,
 }
 
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
@@ -48,7 +55,8 @@ fn shown(crl: &CrlStatus) -> Value {
     })
 }
 
-fn all(control: &Control, id: Uuid) -> Result<Value, ChangeError> {
+fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
+    let control = &state.control;
     let authority = control.uploaded_authority(id)?;
     let lists: Vec<Value> = control
         .crls()
@@ -56,24 +64,41 @@ fn all(control: &Control, id: Uuid) -> Result<Value, ChangeError> {
         .filter(|crl| crl.authority == id)
         .map(shown)
         .collect();
+    let status = state.lists.status();
+    let fetches = authority.crl.urls.iter().map(|url| {
+        let found = status
+            .iter()
+            .find(|one| one.authority == id && one.url == *url);
+        let last = found.and_then(|one| one.last.as_ref());
+        json!({
+            "url": url,
+            "result": last.map(FetchOutcome::as_str),
+            "error": last.and_then(FetchOutcome::why),
+            "good_at": found.and_then(|one| one.good_at).map(Moment::to_second),
+        })
+    });
+    let fetches: Vec<Value> = fetches.collect();
     Ok(json!({
         "id": id,
         "policy": authority.crl.policy,
         "file": authority.crl.file,
+        "urls": authority.crl.urls,
+        "fetch_every": authority.crl.fetch_every_sec,
+        "fetches": fetches,
         "crls": lists,
     }))
 }
 
 pub(super) async fn show(
-    State(context): Shared,
+    Extracted(context): Shared,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
-    Ok(envelope::result(all(&context.state.control, id.parse()?)?))
+    Ok(envelope::result(all(&context.state, id.parse()?)?))
 }
 
 /// The body is a list in DER or PEM, or PEM in JSON.
 pub(super) async fn put(
-    State(context): Shared,
+    Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,
     body: Raw<CRL_FILE_BYTES_MAX>,
@@ -93,7 +118,7 @@ pub(super) async fn put(
 }
 
 pub(super) async fn set(
-    State(context): Shared,
+    Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,
     Json(body): Json<Set>,
@@ -102,15 +127,17 @@ pub(super) async fn set(
     let patch = CrlPatch {
         policy: body.policy,
         file: body.file,
+        urls: body.urls.map(Option::unwrap_or_default),
+        fetch_every_sec: body.fetch_every,
     };
     context
         .run(intent, move |control| control.set_crl(id, patch))
         .await?;
-    Ok(envelope::result(all(&context.state.control, id)?))
+    Ok(envelope::result(all(&context.state, id)?))
 }
 
 pub(super) async fn remove(
-    State(context): Shared,
+    Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
@@ -118,5 +145,20 @@ pub(super) async fn remove(
     context
         .run(intent, move |control| control.remove_crls(id))
         .await?;
-    Ok(envelope::result(all(&context.state.control, id)?))
+    Ok(envelope::result(all(&context.state, id)?))
+}
+
+/// Fetches now what is to be fetched, and says what became of it.
+pub(super) async fn fetch(
+    Extracted(context): Shared,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let id: Uuid = id.parse()?;
+    let authority = context.state.control.uploaded_authority(id)?;
+    if authority.crl.urls.is_empty() {
+        let message = "urls: the CA names no URL to fetch a list from; set `urls` first";
+        return Err(Fault::bad(1411, message).at("/urls"));
+    }
+    context.state.lists.fetch_now(id).await;
+    Ok(envelope::result(all(&context.state, id)?))
 }

@@ -57,6 +57,7 @@ pub(super) async fn metrics(State(context): Shared) -> Response {
         draining: state.fleet.status().draining,
         steering: state.fleet.steering(),
         crls: state.control.crls(),
+        crl_fetches: state.lists.status(),
     };
     let text = metrics::render(&workers, &process);
     ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()

@@ -43,6 +43,7 @@ use self::auth::Rates;
 use self::fault::Fault;
 use crate::config::Live;
 use crate::control::{ChangeError, Control, Id, Intent, Moment};
+use crate::inquire::Lists;
 use crate::limits::EXPIRY_WARNING_INTERVAL;
 use crate::observe::{AccessLog, Fleet};
 use crate::snapshot::Published;
@@ -52,6 +53,8 @@ use crate::snapshot::Published;
 pub struct State {
     /// Zones, hosts, certificates, rules.
     pub control: Arc<Control>,
+    /// Revocation lists that are fetched.
+    pub lists: Arc<Lists>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
@@ -288,6 +291,10 @@ fn of_the_account() -> Router<Arc<Context>> {
                 .put(crls::put)
                 .patch(crls::set)
                 .delete(crls::remove),
+        )
+        .route(
+            "/postern/v1/certificate_authorities/{id}/crls/fetch",
+            post(crls::fetch),
         )
         .route(
             &format!("{uploaded}/{{id}}/associations"),

@@ -1,11 +1,15 @@
 //! `postern crl`: revocation lists of uploaded CAs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use boring::x509::X509;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
+
+use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client::{Client, segment};
 use super::files::read_bytes;
@@ -42,6 +46,21 @@ pub(super) enum Crl {
         /// An absolute path on the gateway's machine, or none
         #[arg(long, value_name = "PATH", value_parser = file)]
         watch: Option<Wish<PathBuf>>,
+        /// An http:// URL to fetch lists from, or none; repeat for several, which replace all
+        #[arg(long, value_name = "URL")]
+        url: Vec<String>,
+        /// As --url, with the distribution points that a certificate of the CA's names (PEM)
+        #[arg(long, value_name = "FILE")]
+        points_of: Vec<PathBuf>,
+        /// Seconds between two fetches at most; 3600 when nothing is said
+        #[arg(long, value_name = "SECONDS")]
+        fetch_every: Option<u32>,
+    },
+    /// Fetch a CA's lists now, and say what became of it
+    Fetch {
+        /// The uploaded CA's id
+        #[arg(value_name = "CA")]
+        ca: String,
     },
     /// Remove all lists of a CA
     Remove {
@@ -77,6 +96,40 @@ fn pem(bytes: Vec<u8>) -> String {
     }
 }
 
+/// Where a certificate says that its revocation would be published: what can be fetched of it.
+fn points(pem: &[u8], file: &Path) -> Result<Vec<String>, CliError> {
+    let shown = file.display();
+    let failed = |why: &str| CliError::Failed(format!("{shown}: {why}"));
+    let certificate =
+        X509::from_pem(pem).map_err(|_not_pem| failed("expected a certificate in PEM"))?;
+    let der = certificate
+        .to_der()
+        .map_err(|_unreadable| failed("the certificate cannot be read"))?;
+    let (_, parsed) = X509Certificate::from_der(&der)
+        .map_err(|_unreadable| failed("the certificate cannot be read"))?;
+    let mut found = Vec::new();
+    for extension in parsed.extensions() {
+        let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() else {
+            continue;
+        };
+        for point in points.iter() {
+            let Some(DistributionPointName::FullName(names)) = &point.distribution_point else {
+                continue;
+            };
+            found.extend(names.iter().filter_map(|name| match name {
+                GeneralName::URI(uri) if uri.starts_with("http://") => Some((*uri).to_owned()),
+                _ => None,
+            }));
+        }
+    }
+    if found.is_empty() {
+        return Err(failed(
+            "the certificate names no http:// distribution point",
+        ));
+    }
+    Ok(found)
+}
+
 impl Crl {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         let path = |ca: &str| format!("{OWN}/certificate_authorities/{}/crls", segment(ca));
@@ -94,7 +147,14 @@ impl Crl {
                 }
                 made
             }
-            Self::Set { ca, policy, watch } => {
+            Self::Set {
+                ca,
+                policy,
+                watch,
+                mut url,
+                points_of,
+                fetch_every,
+            } => {
                 let mut body = Map::new();
                 if let Some(Wish(policy)) = policy {
                     body.insert("policy".into(), json!(policy));
@@ -102,12 +162,23 @@ impl Crl {
                 if let Some(Wish(file)) = watch {
                     body.insert("file".into(), json!(file));
                 }
+                for file in points_of {
+                    url.extend(points(&read_bytes(&file)?, &file)?);
+                }
+                if !url.is_empty() {
+                    url.retain(|url| url != "none");
+                    body.insert("urls".into(), json!(url));
+                }
+                if let Some(seconds) = fetch_every {
+                    body.insert("fetch_every".into(), json!(seconds));
+                }
                 if body.is_empty() {
-                    let why = "say what to change: --policy or --watch";
+                    let why = "say what to change: --policy, --watch, --url, --points-of or --fetch-every";
                     return Err(CliError::Usage(why.into()));
                 }
                 client.patch(&path(&ca), &Value::Object(body))?
             }
+            Self::Fetch { ca } => client.post(&format!("{}/fetch", path(&ca)), &json!({}))?,
             Self::Remove { ca } => client.delete(&path(&ca))?,
         };
         if json {
@@ -128,10 +199,21 @@ impl Crl {
                 text(crl, "next_update"),
             ]);
         }
+        let mut fetched = Table::new(&["URL", "LAST", "GOOD AT", "WHY NOT"]);
+        let fetches = answer.get("fetches").and_then(Value::as_array);
+        for fetch in fetches.into_iter().flatten() {
+            fetched.row([
+                text(fetch, "url"),
+                text(fetch, "result"),
+                text(fetch, "good_at"),
+                text(fetch, "error"),
+            ]);
+        }
         Ok(format!(
-            "policy: {}\nwatched file: {}\n{}",
+            "policy: {}\nwatched file: {}\n{}{}",
             word("policy"),
             word("file"),
+            fetched.text("fetched from nowhere; `postern crl set CA --url URL` names where"),
             table.text("no lists; `postern crl put CA FILE` gives one")
         ))
     }

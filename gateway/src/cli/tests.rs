@@ -59,6 +59,7 @@ impl Gateway {
         let published = Arc::new(Published::default());
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
         let state = admin::State {
+            lists: crate::inquire::Lists::new(control.clone()),
             control,
             published,
             fleet: Arc::new(NoWorkers),

@@ -34,6 +34,7 @@ mod ruleset_versions;
 mod rulesets;
 mod seal;
 mod server_certificates;
+mod source_url;
 mod store;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -69,6 +70,7 @@ pub use self::revocation_lists::{CrlFiles, CrlPatch, CrlRecord, CrlSettings, Crl
 pub use self::ruleset_versions::VersionNote;
 pub use self::rulesets::{NewRule, Position, RulePatch};
 pub use self::seal::{Seal, SealError, Secret};
+pub use self::source_url::SourceUrl;
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
 pub use self::tokens::{NewToken, Scope, Token};
 pub use self::x509::{Subject, X509Error};

@@ -19,10 +19,12 @@ use super::error::{ChangeError, Noun};
 use super::id::Uuid;
 use super::model::{Authority, AuthorityKind, Model};
 use super::moment::Moment;
+use super::source_url::SourceUrl;
 use super::store::Table;
 use super::x509::{self, X509Error};
 use crate::limits::{
-    CLOCK_SKEW, CRL_ALARM, CRL_FILE_BYTES_MAX, CRL_FILE_PATH_BYTES_MAX, CRLS_OF_CA_MAX,
+    CLOCK_SKEW, CRL_ALARM, CRL_FETCH_EVERY_MAX_SEC, CRL_FILE_BYTES_MAX, CRL_FILE_PATH_BYTES_MAX,
+    CRL_URLS_MAX, CRLS_OF_CA_MAX,
 };
 use crate::tls::{Crl, CrlPolicy, CrlSet, is_newer};
 
@@ -36,6 +38,12 @@ pub struct CrlSettings {
     /// A file on the gateway's machine that is watched for newer lists, DER or PEM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// Where lists are fetched from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<SourceUrl>,
+    /// How often at most, in seconds; [`crate::limits::CRL_FETCH_EVERY`] when nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_every_sec: Option<u32>,
 }
 
 /// What is to change of them. `None` leaves as it is, `Some(None)` takes away.
@@ -45,6 +53,10 @@ pub struct CrlPatch {
     pub policy: Option<Option<CrlPolicy>>,
     /// A file that is watched.
     pub file: Option<Option<PathBuf>>,
+    /// Where lists are fetched from; `Some` replaces all.
+    pub urls: Option<Vec<String>>,
+    /// How often at most, in seconds.
+    pub fetch_every_sec: Option<Option<u32>>,
 }
 
 /// The lists of one CA. A delta list and lists of other scopes stand beside the complete one.
@@ -152,6 +164,24 @@ pub(super) fn compiled(model: &Model, id: Uuid) -> Option<Arc<CrlSet>> {
     }))
 }
 
+/// Reads the URLs of a CA, each once.
+fn sources(texts: &[String]) -> Result<Vec<SourceUrl>, ChangeError> {
+    if texts.len() > CRL_URLS_MAX {
+        return Err(ChangeError::Full {
+            what: "URLs of a CA's revocation lists",
+            max: CRL_URLS_MAX,
+        });
+    }
+    let mut urls = Vec::with_capacity(texts.len());
+    for text in texts {
+        let url = SourceUrl::parse(text).map_err(|why| ChangeError::invalid("urls", why))?;
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    Ok(urls)
+}
+
 fn uploaded(model: &Model, id: Uuid) -> Result<Authority, ChangeError> {
     let found = model.authorities.get(&id).map(|found| (**found).clone());
     found
@@ -214,7 +244,8 @@ impl Control {
     /// Changes what is asked of an uploaded CA's lists.
     ///
     /// # Errors
-    /// There is no such CA, or the path of the file is not absolute.
+    /// There is no such CA, the path of the file is not absolute, or a URL is none that is
+    /// fetched from.
     pub fn set_crl(&self, id: Uuid, patch: CrlPatch) -> Result<Arc<Authority>, ChangeError> {
         self.change(|draft| {
             let mut authority = uploaded(&draft.model, id)?;
@@ -230,6 +261,16 @@ impl Control {
                     return Err(ChangeError::invalid("crl_file", why));
                 }
                 authority.crl.file = file;
+            }
+            if let Some(urls) = &patch.urls {
+                authority.crl.urls = sources(urls)?;
+            }
+            if let Some(every) = patch.fetch_every_sec {
+                if every.is_some_and(|every| !(1..=CRL_FETCH_EVERY_MAX_SEC).contains(&every)) {
+                    let why = format!("expected 1 to {CRL_FETCH_EVERY_MAX_SEC} seconds");
+                    return Err(ChangeError::invalid("fetch_every", why));
+                }
+                authority.crl.fetch_every_sec = every;
             }
             draft.put_authority(authority.clone());
             draft.crl_changes(id);

@@ -74,6 +74,7 @@ impl World {
         let tcp = bound.tcp_address().unwrap();
         let state = State {
             control: control.clone(),
+            lists: Lists::new(control.clone()),
             published: published.clone(),
             fleet: Arc::new(NoWorkers),
             live: Arc::new(Live::new(Config::default())),

@@ -22,6 +22,8 @@
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, kind |
+//! | `postern_crl_fetch_total` | ca_id, url, result |
+//! | `postern_crl_fetch_good_timestamp_seconds` | ca_id, url |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 
 use std::fmt;
@@ -38,6 +40,7 @@ use super::tally::{CLASSES, CLIENTS, OUTCOMES};
 use super::usage::Usage;
 use super::{Stage, Steered, SteeringStatus, reasons};
 use crate::control::CrlStatus;
+use crate::inquire::{FetchOutcome, FetchStatus};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -88,6 +91,8 @@ pub struct Process {
     pub steering: SteeringStatus,
     /// Revocation lists of uploaded CAs.
     pub crls: Vec<CrlStatus>,
+    /// Where they are fetched from, and what became of it.
+    pub crl_fetches: Vec<FetchStatus>,
 }
 
 /// All metrics of these workers and this process.
@@ -393,6 +398,7 @@ impl Scrape {
             started,
             steering: _,
             crls,
+            crl_fetches,
         } = &self.process;
         for (name, help, value) in [
             (
@@ -452,6 +458,7 @@ impl Scrape {
                 family.encode_family(&labels)?.encode_gauge(&read(crl))?;
             }
         }
+        fetches(out, crl_fetches)?;
         let help =
             "Lines that the access log lost because its writer was behind or its disk failed";
         counters(
@@ -572,3 +579,35 @@ fn gauge<V: prometheus_client::encoding::EncodeGaugeValue>(
 
 #[cfg(test)]
 mod tests;
+
+/// What became of fetching revocation lists.
+fn fetches(out: &mut DescriptorEncoder<'_>, fetches: &[FetchStatus]) -> fmt::Result {
+    let help = "Attempts to fetch a revocation list";
+    let ids: Vec<String> = fetches
+        .iter()
+        .map(|one| one.authority.to_string())
+        .collect();
+    let counted = fetches.iter().zip(&ids).flat_map(|(one, id)| {
+        let outcomes = FetchOutcome::ALL.into_iter().zip(one.counts);
+        outcomes.map(move |(result, count)| {
+            let labels = [
+                ("ca_id", id.as_str()),
+                ("url", one.url.as_str()),
+                ("result", result),
+            ];
+            (labels, count)
+        })
+    });
+    counters(out, "postern_crl_fetch", help, counted)?;
+    let name = "postern_crl_fetch_good_timestamp_seconds";
+    let help = "When the server of a revocation list last had a good one, since the epoch";
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (one, id) in fetches.iter().zip(&ids) {
+        let Some(good_at) = one.good_at else { continue };
+        let labels = [("ca_id", id.as_str()), ("url", one.url.as_str())];
+        family
+            .encode_family(&labels)?
+            .encode_gauge(&good_at.seconds())?;
+    }
+    Ok(())
+}

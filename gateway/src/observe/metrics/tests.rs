@@ -25,6 +25,7 @@ fn process() -> Process {
             ..SteeringStatus::default()
         },
         crls: Vec::new(),
+        crl_fetches: Vec::new(),
     }
 }
 
