@@ -218,9 +218,10 @@ impl Row {
         })
     }
 
-    /// Whether all but the values is the same.
+    /// Whether all but the values is the same, and as many values are there.
     fn is_like(&self, other: &Self) -> bool {
-        self.field == other.field
+        self.values.len() == other.values.len()
+            && self.field == other.field
             && self.key == other.key
             && self.operator == other.operator
             && self.negated == other.negated
@@ -441,6 +442,33 @@ mod tests {
             .to_expression(),
             Err(FormError::Empty)
         );
+    }
+
+    #[test]
+    fn every_value_of_a_row_counts() {
+        for (field, operator, values) in [
+            ("ssl", Operator::IsTrue, &["x"][..]),
+            ("http.host", Operator::Matches, &["a", "b"]),
+            ("http.host", Operator::Matches, &[]),
+            ("http.host", Operator::Contains, &["a", "b"]),
+            ("http.host", Operator::StartsWith, &[]),
+            ("http.host", Operator::In, &[]),
+            ("cf.edge.server_port", Operator::In, &["80 443"]),
+            ("ip.src", Operator::InList, &["a", "b"]),
+        ] {
+            let row = Row {
+                field: field.into(),
+                key: None,
+                operator,
+                negated: false,
+                values: values.iter().map(|value| (*value).to_owned()).collect(),
+            };
+            let form = Form {
+                groups: vec![Group { rows: vec![row] }],
+            };
+            let expression = form.to_expression();
+            assert!(expression.is_err(), "{form:?}: {expression:?}");
+        }
     }
 
     #[test]
