@@ -5,7 +5,9 @@
 
 use std::sync::Arc;
 
-use super::ast::{Condition, Literal, Part, Relation, Scalar, Set, Test};
+use super::ast::{
+    Argument, Array, Condition, Literal, Part, Quantifier, Relation, Scalar, Set, Test,
+};
 use super::field::Field;
 use super::function::Function;
 use super::parser;
@@ -112,14 +114,14 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
         let fields = fields(condition);
         let reads = |field| fields.contains(&field);
         if blocks
-            && reads(Field::CertVerified)
+            && spares_verified(condition, false)
             && !reads(Field::CertRevoked)
             && !all_revoked_blocked
         {
             say(
                 LintKind::RevokedPasses,
                 "`cert_verified` is true of a revoked certificate as well: this rule lets it pass",
-                Some(change(condition, &revoked_too)),
+                Some(revoked_too(condition, false)).filter(|changed| changed != condition),
             );
         }
         if let Some(meant) = and_instead_of_or(condition).filter(|_| blocks) {
@@ -165,7 +167,7 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
             say(
                 LintKind::NotEqualOfMissing,
                 "`ne` is false when the header, cookie or argument is not there; `not … eq …` is true then",
-                Some(change(condition, &not_equal)),
+                Some(change(condition, &not_equal)).filter(|changed| changed != condition),
             );
         }
         if condition_text_has_capital_header(condition) {
@@ -265,14 +267,43 @@ fn change(condition: &Condition, new: &dyn Fn(&Condition) -> Option<Condition>) 
     }
 }
 
-fn revoked_too(condition: &Condition) -> Option<Condition> {
+/// Whether a verified certificate can be what keeps a client from being blocked: `cert_verified`
+/// under an odd number of `not`s, or where `xor` makes it count both ways.
+fn spares_verified(condition: &Condition, negated: bool) -> bool {
+    let any = |parts: &[Condition], negated| {
+        let mut parts = parts.iter();
+        parts.any(|part| spares_verified(part, negated))
+    };
+    match condition {
+        Condition::Truth(_) => negated && *condition == truth(Field::CertVerified),
+        Condition::Not(inner) => spares_verified(inner, !negated),
+        Condition::And(parts) | Condition::Or(parts) => any(parts, negated),
+        Condition::Xor(parts) => any(parts, false) || any(parts, true),
+        _ => false,
+    }
+}
+
+/// The condition with a revoked certificate taken for one that is not verified, wherever being
+/// verified spares the client; what stands under `xor` stays as it is.
+fn revoked_too(condition: &Condition, negated: bool) -> Condition {
     let verified = truth(Field::CertVerified);
     let revoked = truth(Field::CertRevoked);
-    if *condition == Condition::Not(Box::new(verified.clone())) {
-        return Some(Condition::or(vec![condition.clone(), revoked]));
+    let all = |parts: &[Condition]| {
+        let parts = parts.iter();
+        parts.map(|part| revoked_too(part, negated)).collect()
+    };
+    match condition {
+        Condition::Truth(_) if negated && *condition == verified => {
+            Condition::and(vec![verified, Condition::Not(Box::new(revoked))])
+        }
+        Condition::Not(inner) if !negated && **inner == verified => {
+            Condition::or(vec![condition.clone(), revoked])
+        }
+        Condition::Not(inner) => Condition::Not(Box::new(revoked_too(inner, !negated))),
+        Condition::And(parts) => Condition::and(all(parts)),
+        Condition::Or(parts) => Condition::or(all(parts)),
+        other => other.clone(),
     }
-    (*condition == verified)
-        .then(|| Condition::and(vec![verified, Condition::Not(Box::new(revoked))]))
 }
 
 /// `not cert_verified and … and field ne value` with an `or` between the two.
@@ -359,26 +390,64 @@ fn in_lower_case(condition: &Condition) -> Option<Condition> {
     };
     let call = super::ast::Call {
         function: Function::Lower,
-        arguments: vec![super::ast::Argument::Scalar(path.clone())],
+        arguments: vec![Argument::Scalar(path.clone())],
     };
     fits.then(|| Condition::Compare(Scalar::Call(Box::new(call)), test.clone()))
 }
 
+/// `ne` of a header, cookie or argument, whatever functions it went through.
 fn is_not_equal_of_missing(condition: &Condition) -> bool {
-    matches!(
-        condition,
-        Condition::Compare(Scalar::At(..), Test::Order(Relation::NotEqual, _))
-    )
+    match condition {
+        Condition::Compare(value, Test::Order(Relation::NotEqual, _)) => may_be_missing(value),
+        Condition::Quantified(Quantifier::Any, array, inner) => {
+            is_entry(array)
+                && matches!(
+                    **inner,
+                    Condition::Compare(_, Test::Order(Relation::NotEqual, _))
+                )
+        }
+        _ => false,
+    }
 }
 
+fn may_be_missing(value: &Scalar) -> bool {
+    match value {
+        Scalar::At(..) => true,
+        Scalar::Call(call) => call.arguments.iter().any(|argument| match argument {
+            Argument::Scalar(value) => may_be_missing(value),
+            Argument::Array(array) => is_entry(array),
+            _ => false,
+        }),
+        Scalar::Field(_) | Scalar::Element(_) => false,
+    }
+}
+
+/// Whether it is the values of a key that may not be there.
+fn is_entry(array: &Array) -> bool {
+    match array {
+        Array::Entry(..) => true,
+        Array::Each(array, _) => is_entry(array),
+        Array::Field(_) | Array::Call(_) => false,
+    }
+}
+
+/// `not … eq …`, and `not all(… eq …)` for `any(… ne …)`: the same, but true of what is missing.
 fn not_equal(condition: &Condition) -> Option<Condition> {
-    let Condition::Compare(value @ Scalar::At(..), Test::Order(Relation::NotEqual, literal)) =
-        condition
-    else {
-        return None;
+    let equal = |condition: &Condition| match condition {
+        Condition::Compare(value, Test::Order(Relation::NotEqual, literal)) => {
+            let test = Test::Order(Relation::Equal, literal.clone());
+            Some(Condition::Compare(value.clone(), test))
+        }
+        _ => None,
     };
-    let equal = Condition::Compare(value.clone(), Test::Order(Relation::Equal, literal.clone()));
-    Some(Condition::Not(Box::new(equal)))
+    let changed = match condition {
+        _ if !is_not_equal_of_missing(condition) => return None,
+        Condition::Quantified(_, array, inner) => {
+            Condition::Quantified(Quantifier::All, array.clone(), Box::new(equal(inner)?))
+        }
+        other => equal(other)?,
+    };
+    Some(Condition::Not(Box::new(changed)))
 }
 
 /// The first function in it that Cloudflare has for rewriting only
@@ -538,6 +607,32 @@ mod tests {
             Some("not http.request.headers[\"x\"][0] eq \"a\""),
         );
         check(
+            "lower(http.request.headers[\"x\"][0]) ne \"a\"",
+            &[],
+            LintKind::NotEqualOfMissing,
+            Some("not lower(http.request.headers[\"x\"][0]) eq \"a\""),
+        );
+        check(
+            "ssl and any(http.request.cookies[\"x\"][*] ne \"a\")",
+            &[],
+            LintKind::NotEqualOfMissing,
+            Some("ssl and not all(http.request.cookies[\"x\"][*] eq \"a\")"),
+        );
+        check(
+            "not (ssl and not not cf.tls_client_auth.cert_verified)",
+            &asks,
+            LintKind::RevokedPasses,
+            Some(
+                "not (ssl and not (not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked))",
+            ),
+        );
+        check(
+            "ssl xor cf.tls_client_auth.cert_verified",
+            &asks,
+            LintKind::RevokedPasses,
+            None,
+        );
+        check(
             "any(http.request.headers[\"X-A\"][*] eq \"a\")",
             &[],
             LintKind::CapitalHeader,
@@ -561,6 +656,21 @@ mod tests {
             r#"any(split(http.user_agent, "/", 3)[*] eq "curl")"#,
         ] {
             check(expression, &on, LintKind::RewriteOnlyFunction, None);
+        }
+    }
+
+    #[test]
+    fn a_rule_that_blocks_verified_clients_blocks_revoked_ones() {
+        // Correcting it with `and not cert_revoked` would let them pass.
+        for expression in [
+            "cf.tls_client_auth.cert_verified and ssl",
+            "not (not cf.tls_client_auth.cert_verified or ssl)",
+        ] {
+            let found = lint(&[block("r", expression)], &[], false);
+            let wrong = found
+                .iter()
+                .find(|lint| lint.kind == LintKind::RevokedPasses);
+            assert_eq!(wrong, None, "{expression}");
         }
     }
 
