@@ -457,6 +457,12 @@ pub const EXPRESSION_NESTING_MAX: usize = 128;
 pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
 /// Bytes of a regular expression's lazy automaton; it is rebuilt when they are used up.
 pub const REGEX_CACHE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of a regular expression's table of states; one that needs more is worked out while it
+/// runs, in memory of the thread. Ordinary ones take 1 to 10 KiB.
+pub const REGEX_TABLE_BYTES_MAX: usize = 48 * 1024;
+/// Regular expressions without a table that one thread keeps memory for; all is given back when
+/// there are more. Each takes some 10 KiB, at most `REGEX_CACHE_BYTES_MAX` and a little.
+pub const REGEX_CACHES_MAX: usize = 1024;
 /// Nesting of one regular expression; a deeper one is refused.
 pub const REGEX_NESTING_MAX: u32 = 100;
 /// Texts of which a regular expression needs one: keys of the automaton that sieves values for it.

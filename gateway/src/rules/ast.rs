@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::field::{Field, Lifetime};
 use super::function::Function;
 use super::list::List;
+use super::pattern::Pattern;
 use super::types::{Kind, Type};
 use super::wildcard::Wildcard;
 
@@ -238,29 +239,6 @@ impl Eq for ListReference {}
 impl Hash for ListReference {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
-    }
-}
-
-/// A regular expression, compiled; equal when its text is.
-#[derive(Debug, Clone)]
-pub(crate) struct Pattern {
-    /// As it is given to the regex crate.
-    pub(crate) source: Box<str>,
-    /// On bytes, without Unicode unless `(?u)` asks for it.
-    pub(crate) regex: regex::bytes::Regex,
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
-    }
-}
-
-impl Eq for Pattern {}
-
-impl Hash for Pattern {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
     }
 }
 

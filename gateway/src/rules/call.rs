@@ -15,6 +15,7 @@ use super::ast::{Argument, Call};
 use super::function::Function;
 use super::json;
 use super::literal::mask;
+use super::pattern::Pattern;
 use super::read::{Facts, Visit, show};
 use super::value::{Scratch, Value};
 use crate::limits;
@@ -125,7 +126,7 @@ pub(super) fn value<'a>(
         (Function::LookupJsonString, path) => json::string(source, path, scratch),
         (Function::LookupJsonInteger, path) => json::integer(source, path, scratch),
         (Function::RegexReplace, [Argument::Pattern(pattern), Argument::Bytes(replacement)]) => {
-            regex_replace(source, &pattern.regex, replacement, scratch)
+            regex_replace(source, pattern, replacement, scratch)
         }
         (
             Function::WildcardReplace,
@@ -447,7 +448,7 @@ fn decode_base64<'a>(source: Value<'_>, scratch: &mut Scratch) -> Value<'a> {
 
 fn regex_replace<'a>(
     source: Value<'a>,
-    regex: &regex::bytes::Regex,
+    pattern: &Pattern,
     replacement: &[u8],
     scratch: &mut Scratch,
 ) -> Value<'a> {
@@ -455,17 +456,13 @@ fn regex_replace<'a>(
         return Value::Missing;
     };
     let length = bytes.len();
-    let Some(captures) = regex.captures(bytes) else {
-        return source;
-    };
     let mut groups = [None; limits::REPLACEMENT_GROUPS];
-    for (slot, group) in groups.iter_mut().zip(captures.iter()) {
-        *slot = group.map(|group| (group.start(), group.end()));
+    if !pattern.groups(bytes, &mut groups) {
+        return source;
     }
     let Some((start, end)) = groups.first().copied().flatten() else {
         return source;
     };
-    drop(captures);
     let begun = scratch.begin();
     scratch.add(part(source, 0, start));
     replace(

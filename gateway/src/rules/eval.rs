@@ -187,7 +187,7 @@ impl Test {
         match self {
             Self::Order(relation, Literal::Bytes(literal)) => relation.holds(bytes.cmp(literal)),
             Self::Contains(part) => memchr::memmem::find(bytes, part).is_some(),
-            Self::Matches(pattern) => pattern.regex.is_match(bytes),
+            Self::Matches(pattern) => pattern.is_match(bytes),
             Self::Wildcard(wildcard) => wildcard.matches(bytes),
             Self::In(Set::Bytes(items)) => items.iter().any(|item| **item == *bytes),
             Self::Listed(list) => list

@@ -3,8 +3,9 @@
 //! Follows <https://developers.cloudflare.com/ruleset-engine/rules-language/functions/>. `any` and
 //! `all` are quantifiers and belong to the parser; what functions do is in `call`.
 
-use super::ast::{Argument, Array, Call, Pattern, Scalar};
+use super::ast::{Argument, Array, Call, Scalar};
 use super::error::{Problem, Span};
+use super::pattern::{Pattern, Wanted};
 use super::types::{Kind, Type};
 use super::wildcard::Wildcard;
 use crate::limits;
@@ -72,6 +73,20 @@ impl Function {
             Self::Split => Type::Array(Kind::String),
             _ => Type::Single(Kind::String),
         }
+    }
+}
+
+/// Why a name that Cloudflare knows is not a function here.
+pub(crate) fn absence(name: &str) -> Option<&'static str> {
+    match name {
+        "uuidv4" | "remove_query_args" => {
+            Some("Cloudflare has it for rewriting requests, not for deciding on them")
+        }
+        "bit_slice" => Some("Cloudflare has it for packets; rules here judge requests"),
+        "is_timed_hmac_valid_v0" => {
+            Some("rules keep no secrets here; let the origin check such tokens")
+        }
+        _ => None,
     }
 }
 
@@ -270,7 +285,8 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
                     "use `\\x` inside a raw string",
                 )
             })?;
-            take.taken.push(Argument::Pattern(pattern(source, at)?));
+            let pattern = Pattern::new(source, at, Wanted::Groups)?;
+            take.taken.push(Argument::Pattern(pattern));
             replacement(&mut take)?;
         }
         Function::RemoveBytes => {
@@ -439,34 +455,4 @@ fn replacement(take: &mut Taking) -> Result<(), Problem> {
     }
     take.taken.push(Argument::Bytes(text));
     Ok(())
-}
-
-/// Compiles a regular expression with the language's settings.
-pub(crate) fn pattern(source: &str, span: Span) -> Result<Pattern, Problem> {
-    let built = regex::bytes::RegexBuilder::new(source)
-        .unicode(false)
-        .size_limit(limits::REGEX_PROGRAM_BYTES_MAX)
-        .dfa_size_limit(limits::REGEX_CACHE_BYTES_MAX)
-        .nest_limit(limits::REGEX_NESTING_MAX)
-        .build();
-    match built {
-        Ok(regex) => Ok(Pattern {
-            source: source.into(),
-            regex,
-        }),
-        Err(regex::Error::CompiledTooBig(_)) => Err(Problem::new(
-            span,
-            "this regular expression is too large",
-            "use fewer or smaller repetitions",
-        )),
-        Err(error) => {
-            let text = error.to_string();
-            let why = text
-                .lines()
-                .last()
-                .unwrap_or_default()
-                .trim_start_matches("error: ");
-            Err(Problem::new(span, "this is not a regular expression", why))
-        }
-    }
 }

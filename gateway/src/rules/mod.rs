@@ -29,6 +29,7 @@ mod literal;
 mod operand;
 pub mod oracle;
 mod parser;
+mod pattern;
 mod print;
 mod program;
 mod read;

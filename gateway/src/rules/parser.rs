@@ -409,6 +409,10 @@ impl<'t> Parser<'t> {
             return Problem::new(span, format!("the field `{name}` does not exist here"), why);
         }
         let called = self.peek().0 == Token::Symbol(Symbol::Open);
+        if let Some(why) = super::function::absence(name).filter(|_| called) {
+            let message = format!("the function `{name}` does not exist here");
+            return Problem::new(span, message, why);
+        }
         let functions = Function::ALL.iter().map(|f| f.name()).chain(["any", "all"]);
         let fields = super::field::Field::ALL.iter().map(|field| field.name());
         let near = if called {

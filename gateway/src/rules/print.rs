@@ -6,9 +6,9 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::ast::{
-    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Pattern, Quantifier, Scalar,
-    Set, Test,
+    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Quantifier, Scalar, Set, Test,
 };
+use super::pattern::Pattern;
 use super::wildcard::Wildcard;
 
 impl Condition {

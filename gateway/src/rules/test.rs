@@ -2,12 +2,12 @@
 
 use super::ast::{ListReference, Literal, Relation, Scalar, Set, Test};
 use super::error::{Problem, Span, nearest};
-use super::function;
 use super::lexer::{Symbol, Token};
 use super::list::is_list_name;
 use super::literal::{self, NotALiteral};
 use super::operand::is_ordered;
 use super::parser::Parser;
+use super::pattern::{Pattern, Wanted};
 use super::types::Kind;
 use super::wildcard::Wildcard;
 use crate::limits;
@@ -201,7 +201,7 @@ impl Parser<'_> {
             _ => return Err(self.unexpected("expected a regular expression in double quotes")),
         };
         self.advance();
-        function::pattern(&source, span).map(Test::Matches)
+        Pattern::new(&source, span, Wanted::Match).map(Test::Matches)
     }
 
     fn set_or_list(&mut self, kind: Kind) -> Result<Test, Problem> {

@@ -96,6 +96,8 @@ fn extract(kind: ExtractKind, hir: &Hir) -> Option<Texts> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::error::Span;
+    use crate::rules::pattern::{Pattern, Wanted};
 
     #[test]
     fn texts_of_patterns() {
@@ -162,10 +164,7 @@ mod tests {
             "[a-z]+wp-login[a-z]+",
             "(?:fo*o|qu)",
         ] {
-            let regex = regex::bytes::RegexBuilder::new(source)
-                .unicode(false)
-                .build()
-                .unwrap();
+            let regex = Pattern::new(source, Span::default(), Wanted::Match).unwrap();
             let Some(texts) = required(source) else {
                 continue;
             };

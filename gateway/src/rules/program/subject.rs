@@ -6,11 +6,12 @@ use super::normal::Literal;
 use super::required::required;
 use crate::limits;
 use crate::rules::ast::{
-    Argument, Array, Call, Condition, IpItem, Literal as Constant, Pattern, Quantifier, Relation,
-    Scalar, Set, Test,
+    Argument, Array, Call, Condition, IpItem, Literal as Constant, Quantifier, Relation, Scalar,
+    Set, Test,
 };
 use crate::rules::field::{Field, Lifetime};
 use crate::rules::function::Function;
+use crate::rules::pattern::Pattern;
 use crate::rules::types::Kind;
 use crate::rules::wildcard::Wildcard;
 

@@ -200,9 +200,31 @@ fn where_wirefilter_and_the_documents_differ() {
         ),
         ("there is no bitwise `&`", "cf.edge.server_port & 1", false),
         (
+            "there is no `bitwise_and`",
+            "cf.edge.server_port bitwise_and 1",
+            false,
+        ),
+        (
+            "`\\x2e` is an escape, wirefilter's octal `\\056` is none",
+            r#"http.host contains "\056""#,
+            false,
+        ),
+        ("`\\x2e` is an escape", r#"http.host contains "\x2e""#, true),
+        ("strings have an order", r#"http.host lt "b""#, true),
+        (
+            "functions are Cloudflare's, not the host's: `len` is there",
+            "len(http.host) gt 3",
+            true,
+        ),
+        (
             "`any` and `all` take one array only",
             r#"any(http.request.headers.names[*] eq "a" and http.request.headers.values[*] eq "b")"#,
             false,
+        ),
+        (
+            "functions that Cloudflare keeps for rewriting work in rules as well (and are linted)",
+            r#"to_string(cf.edge.server_port) eq "443""#,
+            true,
         ),
     ] {
         assert_eq!(

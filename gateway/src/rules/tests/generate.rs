@@ -10,8 +10,9 @@ use crate::rules::ast::{
 };
 use crate::rules::error::Span;
 use crate::rules::field::Field;
-use crate::rules::function::{self, Function};
+use crate::rules::function::Function;
 use crate::rules::parser;
+use crate::rules::pattern::{Pattern, Wanted};
 use crate::rules::types::Kind;
 use crate::rules::wildcard::Wildcard;
 
@@ -136,7 +137,7 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
             2 => vec(bytes(), 1..4).prop_map(|items| Test::In(Set::Bytes(items))),
             2 => bytes().prop_map(Test::Contains),
             1 => select(PATTERNS)
-                .prop_map(|source| Test::Matches(function::pattern(source, Span::default()).unwrap())),
+                .prop_map(|source| Test::Matches(Pattern::new(source, Span::default(), Wanted::Match).unwrap())),
             1 => (select(WILDCARDS), any::<bool>())
                 .prop_map(|(source, strict)| Test::Wildcard(Wildcard::new(source.as_bytes(), strict).unwrap())),
         ]

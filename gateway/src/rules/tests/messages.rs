@@ -201,6 +201,15 @@ const REFUSED: &[(&str, usize, &str)] = &[
     ("http.request.body.size gt 5", 1, "never reads bodies"),
     ("ssl # comment", 5, "no comments"),
     ("ip.src in $Office", 11, "a-z, 0-9 and `_`"),
+    ("NOT ssl", 1, "did you mean `not`?"),
+    ("http.host EQ \"a\"", 11, "did you mean `eq`?"),
+    ("http.host eq \"\\056\"", 15, "unknown escape"),
+    ("uuidv4(http.host) eq \"a\"", 1, "does not exist here"),
+    (
+        "is_timed_hmac_valid_v0(\"k\", http.request.uri, 10, http.request.timestamp.sec)",
+        1,
+        "does not exist here",
+    ),
 ];
 
 #[test]
