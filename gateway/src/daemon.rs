@@ -24,6 +24,7 @@ use crate::admin;
 use crate::config::{Config, Live, Loaded, Sources};
 use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
+use crate::hostname::HostName;
 use crate::inquire::Lists;
 use crate::io::{RingError, probe};
 use crate::limits::{
@@ -91,7 +92,17 @@ pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
         ..Options::default()
     };
     let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
+    look_for_default_host(loaded.config.default_host.as_ref(), &published);
     serve(loaded.config, Some(loaded.sources), control, published)
+}
+
+/// Warns when `host.default` names nobody: it may be added later, and until then clients without
+/// SNI are refused.
+fn look_for_default_host(wanted: Option<&HostName>, published: &Published) {
+    let Some(host) = wanted else { return };
+    if published.swap().load().default_host.is_none() {
+        tracing::warn!(%host, "host.default names a host that is not there: clients without SNI are refused until it is");
+    }
 }
 
 /// Takes as many open files as the system allows: the soft limit is often a thousand, for the sake
@@ -358,9 +369,10 @@ fn reload(shared: &Shared, sources: Option<&Sources>, control: &Control) {
             for key in shared.live.reload(&loaded.config) {
                 tracing::warn!(key, "this key changed and takes effect at the next start");
             }
-            if let Err(error) = control.set_default_host(loaded.config.default_host) {
+            if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
                 tracing::error!(%error, "host.default stays as it was");
             }
+            look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
             tracing::info!(
                 files = loaded.files.len(),
                 "the configuration was read again"

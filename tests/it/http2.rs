@@ -77,6 +77,28 @@ async fn bodies_of_many_streams_arrive_whole() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_of_unknown_length_arrives_whatever_the_method() {
+    let origin = Origin::echo();
+    let gateway = gateway(&origin);
+    let http2 = gateway.client("api.example.test").http2().await.unwrap();
+    for method in ["GET", "POST", "OPTIONS"] {
+        let (sender, stream) = fed();
+        let mut request = http2.request("/mirror", stream);
+        *request.method_mut() = method.parse().unwrap();
+        let answer = tokio::spawn({
+            let http2 = http2.clone();
+            async move { http2.send(request).await.unwrap() }
+        });
+        sender
+            .send(Frame::data(Bytes::from_static(b"hello")))
+            .await
+            .unwrap();
+        drop(sender);
+        assert_eq!(answer.await.unwrap().text(), "hello", "{method}");
+    }
+}
+
 /// The same call over every pair of protocols towards the origin.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_streaming_call_goes_both_ways_at_once() {

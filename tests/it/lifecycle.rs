@@ -128,6 +128,9 @@ async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
         "{told}"
     );
     assert!(told.contains("postern.conf:"), "{told}");
+    gateway.configure(&[("host.default", "api.example.tset")]);
+    gateway.signal("HUP");
+    said("names a host that is not there");
     gateway.configure(&[("workers", "1")]);
     gateway.signal("HUP");
     said("next start");

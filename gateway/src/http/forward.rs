@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -149,6 +150,7 @@ async fn send(
     match sender {
         Sender::Http1(mut lease) => {
             *request.version_mut() = Version::HTTP_11;
+            frame(&mut request);
             // A copy of the head is for the case that the origin closes while the request is on
             // its way. That happens to connections that lay idle, not to busy ones.
             let risky = lease.idle.is_some_and(|idle| idle >= STALE_AFTER);
@@ -191,6 +193,15 @@ async fn send(
                 }),
             }
         }
+    }
+}
+
+/// Says that a body of unknown length follows: hyper takes some methods, GET among them, to have
+/// none unless the head says otherwise (RFC 9110 §9.3.1 lets them have one).
+fn frame(request: &mut Request<RequestBody>) {
+    if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 
