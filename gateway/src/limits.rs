@@ -468,6 +468,9 @@ pub const REGEX_NESTING_MAX: u32 = 100;
 /// Texts of which a regular expression needs one: keys of the automaton that sieves values for it.
 /// An expression that needs one of more is judged alone.
 pub const REGEX_TEXTS_MAX: usize = 64;
+/// Arrays and objects of a JSON text that `lookup_json_*` reads, one in the other; a deeper text is
+/// a missing value. What `serde_json` reads, and far from what a thread's stack can take.
+pub const JSON_NESTING_MAX: usize = 127;
 /// `*` in one wildcard pattern: each costs a scan of the value. More are refused.
 pub const WILDCARD_STARS_MAX: usize = 16;
 /// `${n}` in the replacement of `regex_replace` and `wildcard_replace`. Cloudflare's limit.

@@ -1,8 +1,7 @@
 //! What functions do.
 //!
 //! A function of a missing value is missing. Results are ranges of their argument where they can
-//! be, else made in the scratch. Nothing is allocated, except by `regex_replace` with references
-//! and by `lookup_json_*` where the document has escapes.
+//! be, else made in the scratch. Nothing is allocated once the scratch has grown.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;

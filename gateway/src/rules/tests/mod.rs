@@ -1,5 +1,6 @@
 //! Tests of the whole language: text in, decision out.
 
+mod allocation;
 mod conformance;
 mod generate;
 mod geo;
