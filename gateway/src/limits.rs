@@ -319,6 +319,9 @@ pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DOCTOR_ORIGIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes of a PEM, CSR or CRL file given on the command line. Larger is refused unread.
 pub const CLI_FILE_BYTES_MAX: u64 = 16 * MIB;
+/// How deep a document of `postern apply` nests: its own form needs 8, action parameters a few
+/// more. One that nests deeper is refused before the reader's stack grows.
+pub const DOCUMENT_DEPTH_MAX: usize = 64;
 
 // --- Control plane ----------------------------------------------------------------------------
 

@@ -100,8 +100,13 @@ impl From<SettingError> for Fault {
 impl From<ChangeError> for Fault {
     fn from(error: ChangeError) -> Self {
         use StatusCode as S;
+        let error = match error {
+            ChangeError::At { pointer, error } => return Self::from(*error).at(pointer),
+            other => other,
+        };
         let message = error.to_string();
         let (status, code) = match &error {
+            ChangeError::At { .. } => (S::BAD_REQUEST, 1004),
             ChangeError::NotFound { noun, .. } => (S::NOT_FOUND, missing(*noun)),
             ChangeError::Exists {
                 noun: Noun::Zone, ..

@@ -10,6 +10,7 @@ mod auth;
 mod authorities;
 mod client_certificates;
 mod crls;
+mod documents;
 mod envelope;
 mod expressions;
 mod fault;
@@ -254,6 +255,13 @@ fn router(context: Arc<Context>) -> Router {
             axum::routing::delete(tokens::delete),
         )
         .route("/postern/v1/audit", get(audit::list))
+        .route("/postern/v1/export", get(documents::export))
+        .route(
+            "/postern/v1/export/private_keys",
+            post(documents::export_private_keys),
+        )
+        .route("/postern/v1/apply", post(documents::apply))
+        .route("/postern/v1/backup", post(documents::backup))
         .route("/postern/v1/status", get(health::status))
         .route("/postern/v1/steering", get(health::steering))
         .route("/postern/v1/steering/trace", get(health::trace))

@@ -47,6 +47,8 @@ pub enum ClientError {
         status: u16,
         /// Its messages, one a line.
         message: String,
+        /// JSON pointer to what the first is about.
+        pointer: Option<String>,
     },
     /// No runtime for the one request.
     #[error("cannot start: {0}")]
@@ -203,9 +205,11 @@ impl Client {
             } else {
                 messages.join("\n")
             };
+            let pointer = answer.pointer("/errors/0/source/pointer");
             return Err(ClientError::Refused {
                 status: status.as_u16(),
                 message,
+                pointer: pointer.and_then(Value::as_str).map(str::to_owned),
             });
         }
         Ok(answer)

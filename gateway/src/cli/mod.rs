@@ -10,6 +10,7 @@ mod client;
 mod crl;
 mod demo;
 mod doctor;
+mod document;
 mod echo;
 mod files;
 mod host;
@@ -20,9 +21,11 @@ mod rule;
 mod ruleset;
 mod status;
 mod steer;
+mod store;
 mod sysctl;
 mod table;
 mod token;
+mod yaml;
 mod zone;
 
 use std::io::{IsTerminal, Write};
@@ -108,6 +111,11 @@ enum Command {
     Token(token::Token),
     /// Read and tune configuration keys of a running gateway
     Sysctl(sysctl::Sysctl),
+    Export(document::Export),
+    Apply(document::Apply),
+    /// The store's file: check it, copy it while the gateway runs, put a copy back
+    #[command(subcommand)]
+    Store(store::Store),
     /// What a running gateway says of itself
     Status,
     /// Whether a host has all that mutual TLS needs, and how to mend what it lacks
@@ -201,6 +209,9 @@ impl Command {
             Self::Rule(rule) => rule.run(&client()?, json),
             Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
+            Self::Export(export) => export.run(&client()?, json),
+            Self::Apply(apply) => apply.run(&client()?, json),
+            Self::Store(store) => store.run(client, json),
             Self::Status => status::status(&client()?, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),
             Self::Steer(steer) => steer.run(&client()?, json),

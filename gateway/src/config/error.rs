@@ -141,7 +141,7 @@ impl fmt::Display for ConfigErrors {
 }
 
 /// The candidate nearest to `word`, when it is near enough to be a misspelling of it.
-pub(super) fn suggest<'a>(
+pub(crate) fn suggest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

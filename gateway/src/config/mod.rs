@@ -15,6 +15,7 @@ mod reader;
 mod syntax;
 mod value;
 
+pub(crate) use error::suggest;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::Sources;
 pub use keys::{Change, KEYS, Key, Kind, key};

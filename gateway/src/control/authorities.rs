@@ -202,6 +202,23 @@ impl Control {
             .ok_or_else(|| ChangeError::not_found(Noun::Authority, id))
     }
 
+    /// Gives an uploaded CA another name.
+    ///
+    /// # Errors
+    /// There is none, or the name is too long.
+    pub(super) fn rename_authority(&self, id: Uuid, name: &str) -> Result<(), ChangeError> {
+        if name.len() > DESCRIPTION_BYTES_MAX {
+            let why = format!("it has more than {DESCRIPTION_BYTES_MAX} bytes");
+            return Err(ChangeError::invalid("name", why));
+        }
+        self.change(|draft| {
+            let mut authority = (*self.uploaded_authority(id)?).clone();
+            authority.name = name.into();
+            draft.put_authority(authority);
+            Ok(())
+        })
+    }
+
     /// Removes an uploaded CA.
     ///
     /// # Errors

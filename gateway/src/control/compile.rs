@@ -300,6 +300,19 @@ fn compiled(
     })
 }
 
+/// Whether a zone's rules compile by themselves, so that the one at fault can be named.
+pub(super) fn check_rules(model: &Model, zone: Id) -> Result<(), ChangeError> {
+    let lists =
+        lists::compile(model).map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
+    match model
+        .rulesets
+        .get(&(zone, Phase::HttpRequestFirewallCustom))
+    {
+        Some(ruleset) => Ok(compiled(ruleset, &lists, None).map(drop)?),
+        None => Ok(()),
+    }
+}
+
 /// The rules of a ruleset in their compiled form.
 fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Vec<Arc<Rule>>, ChangeError> {
     let Some(last) = last else {

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Control;
 use super::audit::{AuditEntry, Intent, Note, redacted};
+use super::batch::Collected;
 use super::certificate_index::IndexChange;
 use super::difference::Difference;
 use super::error::Noun;
@@ -105,6 +106,36 @@ impl<'c> Draft<'c> {
             index: self.index,
             data_path: self.data_path,
         })
+    }
+
+    /// Hands over to a batch what this step of it did, and the model that it leads to.
+    pub(super) fn set_aside(self, to: &mut Collected) -> Model {
+        to.writes.extend(self.writes);
+        to.index.extend(self.index);
+        to.notes_omitted += self.notes_omitted;
+        for note in self.notes {
+            if to.notes.len() < AUDIT_NOTES_MAX {
+                to.notes.push(note);
+            } else {
+                to.notes_omitted += 1;
+            }
+        }
+        to.data_path |= self.data_path;
+        to.trust_moved |= self.trust_moved;
+        self.model
+    }
+
+    /// Takes over what a batch did, and the model that it led to.
+    pub(super) fn absorb(&mut self, model: &Model, from: Collected) {
+        let revision = self.model.revision;
+        self.model = model.clone();
+        self.model.revision = revision;
+        self.writes.extend(from.writes);
+        self.index.extend(from.index);
+        self.notes.extend(from.notes);
+        self.notes_omitted += from.notes_omitted;
+        self.data_path |= from.data_path;
+        self.trust_moved |= from.trust_moved;
     }
 
     pub(super) fn store(&self) -> &'c dyn Store {

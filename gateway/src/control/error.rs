@@ -74,6 +74,14 @@ impl std::fmt::Display for Noun {
 /// Why a change was refused. Whatever it is, nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
+    /// A part of a document is refused.
+    #[error("{error}")]
+    At {
+        /// JSON pointer (RFC 6901) to the part.
+        pointer: String,
+        /// Why.
+        error: Box<ChangeError>,
+    },
     /// No such thing.
     #[error("there is no {noun} `{key}`")]
     NotFound {
@@ -150,6 +158,17 @@ impl From<CompileError> for ChangeError {
 }
 
 impl ChangeError {
+    /// The same, about this part of a document. What is already more exact stays so.
+    pub(crate) fn at(self, pointer: impl Into<String>) -> Self {
+        match self {
+            Self::At { .. } => self,
+            error => Self::At {
+                pointer: pointer.into(),
+                error: Box::new(error),
+            },
+        }
+    }
+
     pub(crate) fn not_found(noun: Noun, key: impl ToString) -> Self {
         Self::NotFound {
             noun,

@@ -11,6 +11,7 @@
 mod addresses;
 mod audit;
 mod authorities;
+mod batch;
 mod certificate_index;
 mod chain;
 mod client_certificates;
@@ -18,6 +19,7 @@ mod compile;
 mod crl;
 mod details;
 mod difference;
+mod document;
 mod draft;
 mod error;
 mod expiry;
@@ -41,6 +43,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod verify;
 mod x509;
 mod zones;
 
@@ -56,6 +59,7 @@ pub use self::client_certificates::{
 };
 pub use self::compile::CompileError;
 pub use self::details::Details;
+pub use self::document::{Applied, ApplyOptions, Document, DocumentChange};
 pub use self::error::{ChangeError, Noun, OpenError};
 pub use self::hosts::{HostPatch, NewHost};
 pub use self::id::{Id, IdError, Uuid};
@@ -73,8 +77,10 @@ pub use self::seal::{Seal, SealError, Secret};
 pub use self::source_url::SourceUrl;
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
 pub use self::tokens::{NewToken, Scope, Token};
+pub use self::verify::{RestoreError, Verified, restore, verify};
 pub use self::x509::{Subject, X509Error};
 
+use self::batch::Batch;
 use self::certificate_index::Index;
 use self::compile::{Parts, compile};
 use self::draft::Draft;
@@ -104,14 +110,16 @@ struct Writer {
 
 /// The control plane of one gateway.
 pub struct Control {
-    store: Box<dyn Store>,
-    seal: Seal,
+    store: Arc<dyn Store>,
+    seal: Arc<Seal>,
     model: ArcSwap<Model>,
-    index: RwLock<Index>,
+    index: Arc<RwLock<Index>>,
     published: Arc<Published>,
     writer: Mutex<Writer>,
     /// Whether rules can know where an address is; only lints ask.
     has_geo: AtomicBool,
+    /// Only in a shadow: gathers what its operations do instead of committing it.
+    batch: Option<Batch>,
 }
 
 impl Control {
@@ -154,10 +162,10 @@ impl Control {
         let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
         published.publish(snapshot);
         let control = Arc::new(Self {
-            store,
-            seal,
+            store: store.into(),
+            seal: Arc::new(seal),
             model: ArcSwap::from_pointee(model),
-            index: RwLock::new(index),
+            index: Arc::new(RwLock::new(index)),
             published,
             writer: Mutex::new(Writer {
                 parts,
@@ -166,6 +174,7 @@ impl Control {
                 stale: false,
             }),
             has_geo: AtomicBool::new(false),
+            batch: None,
         });
         control.warn_of_expiry(Moment::now());
         Ok(control)
@@ -239,6 +248,9 @@ impl Control {
         &self,
         work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
+        if let Some(batch) = &self.batch {
+            return batch.step(self, work);
+        }
         let mut writer = self.lock();
         if writer.stale {
             self.reload(&mut writer)?;

@@ -7,9 +7,10 @@
 
 mod redb;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use self::redb::RedbStore;
+pub(super) use self::redb::sync_directory;
 
 /// The tables. A table's place in [`Table::ALL`] may change, its name may not: it is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,6 +144,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read, or `visit` says so.
     fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
+
+    /// Writes a store equal to this one, as it is at one moment, to a new file at `to`. Changes go
+    /// on meanwhile and are not in it.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the file not be written; there is none then.
+    fn backup(&self, to: &Path) -> Result<(), StoreError>;
 }
 
 /// Why the store cannot be opened, each with what to do about it.

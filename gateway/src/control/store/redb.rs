@@ -3,12 +3,13 @@
 //! Owns how the file is created (whole or not at all, mode 0600), opened, and opened again after
 //! the disk refused a write. Does not know what the records mean.
 
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Once, PoisonError, RwLock};
 
 use redb::{
     Builder, CommitError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable,
@@ -67,7 +68,7 @@ impl RedbStore {
             .create(directory)
             .map_err(unusable)?;
         if !path.try_exists().map_err(unusable)? {
-            create(path, directory)?;
+            create(path)?;
         }
         let database = open_existing(path)?;
         let store = Self {
@@ -76,6 +77,37 @@ impl RedbStore {
         };
         if store.check_format()? < FORMAT {
             store.upgrade()?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the store at `path` if there is one, and reads all of it: every page against its
+    /// checksum, and every record.
+    ///
+    /// # Errors
+    /// See [`StoreOpenError`].
+    pub fn check(path: &Path) -> Result<Self, StoreOpenError> {
+        let corrupt = |why: String| StoreOpenError::Corrupt {
+            path: path.to_owned(),
+            why,
+        };
+        let mut database = open_existing(path)?;
+        // `false` says that a crash had left something to tidy, which is done now.
+        let checked = quietly(|| database.check_integrity())
+            .map_err(|panic| corrupt(panic.unwrap_or_else(contradicts)))?;
+        checked.map_err(|error| opened(path, error))?;
+        let store = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+        };
+        store.check_format()?;
+        for table in Table::ALL {
+            let read = quietly(|| store.scan(table, b"", &mut |_, _| Ok(())));
+            let read = read.map_err(|panic| corrupt(panic.unwrap_or_else(contradicts)))?;
+            // A store of an older format has no table for what it did not know.
+            if let (Err(error), true) = (read, table != Table::Crls) {
+                return Err(corrupt(error.to_string()));
+            }
         }
         Ok(store)
     }
@@ -152,7 +184,7 @@ impl RedbStore {
 
 /// Makes an empty store whose file appears under its name only when it is complete: a crash in
 /// between leaves nothing that a later start would trip over.
-fn create(path: &Path, directory: &Path) -> Result<(), StoreOpenError> {
+fn create(path: &Path) -> Result<(), StoreOpenError> {
     let failed = |why| StoreOpenError::File {
         path: path.to_owned(),
         why,
@@ -194,9 +226,7 @@ fn create(path: &Path, directory: &Path) -> Result<(), StoreOpenError> {
         Err(error) => return Err(failed(error)),
     }
     fs::remove_file(&draft).map_err(failed)?;
-    fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(failed)
+    sync_directory(path).map_err(failed)
 }
 
 fn open_existing(path: &Path) -> Result<Database, StoreOpenError> {
@@ -224,22 +254,55 @@ fn open_existing(path: &Path) -> Result<Database, StoreOpenError> {
         });
     }
     // redb checks what it reads, yet a page that lies about itself can still trip an assertion.
-    let attempt = catch_unwind(AssertUnwindSafe(|| {
+    let attempt = quietly(|| {
         Builder::new()
             .set_cache_size(STORE_CACHE_BYTES)
             .create_file(file)
-    }));
+    });
     match attempt {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(error)) => Err(opened(path, error)),
-        Err(_) => {
-            let why = "its structure contradicts itself".into();
-            Err(StoreOpenError::Corrupt {
-                path: path.to_owned(),
-                why,
-            })
-        }
+        Err(panic) => Err(StoreOpenError::Corrupt {
+            path: path.to_owned(),
+            why: panic.unwrap_or_else(contradicts),
+        }),
     }
+}
+
+fn contradicts() -> String {
+    "its structure contradicts itself".into()
+}
+
+thread_local! {
+    /// What this thread panicked with while nobody was to be told of it.
+    static HUSHED: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; a panic in it becomes an error with its words, and is not printed: the words for
+/// people are ours. Panics of other threads are told as ever.
+fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, Option<String>> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let hushed = HUSHED.try_with(|hushed| match hushed.try_borrow_mut() {
+                Ok(mut hushed) if hushed.is_some() => {
+                    let words = panic.payload_as_str().unwrap_or_default();
+                    let words: String = words.chars().take(200).collect();
+                    *hushed = Some((!words.is_empty()).then_some(words));
+                    true
+                }
+                _ => false,
+            });
+            if hushed != Ok(true) {
+                told(panic);
+            }
+        }));
+    });
+    HUSHED.set(Some(None));
+    let done = catch_unwind(AssertUnwindSafe(work));
+    let words = HUSHED.take().flatten();
+    done.map_err(|_payload| words.map(|words| format!("{} ({words})", contradicts())))
 }
 
 fn opened(path: &Path, error: DatabaseError) -> StoreOpenError {
@@ -298,6 +361,59 @@ impl From<CommitError> for Attempt {
             other => Self::Failed(StoreError::Io(other.to_string())),
         }
     }
+}
+
+/// Writes all that one moment of `database` holds to a new file, durably, in one transaction.
+fn copy(database: &Database, to: &Path) -> Result<(), Attempt> {
+    let io =
+        |error: io::Error| Attempt::Failed(StoreError::Io(format!("{}: {error}", to.display())));
+    let failed =
+        |error: redb::Error| Attempt::Failed(StoreError::Io(format!("{}: {error}", to.display())));
+    let from = database.begin_read()?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(io)?;
+    let copied = (|| -> Result<(), Attempt> {
+        let copy = Builder::new()
+            .set_cache_size(STORE_CACHE_BYTES)
+            .create_file(file)
+            .map_err(|error| failed(error.into()))?;
+        let mut transaction = copy.begin_write().map_err(|error| failed(error.into()))?;
+        // Whoever opens it first has not to walk through all of it.
+        transaction.set_quick_repair(true);
+        for table in Table::ALL {
+            let source = from.open_table(definition(table))?;
+            let mut target = transaction
+                .open_table(definition(table))
+                .map_err(|error| failed(error.into()))?;
+            for entry in source.iter()? {
+                let (key, value) = entry?;
+                let put = target.insert(key.value(), value.value());
+                drop(put.map_err(|error| failed(error.into()))?);
+            }
+        }
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        drop(copy);
+        sync_directory(to).map_err(io)
+    })();
+    if copied.is_err() {
+        // Half a backup is worse than none.
+        drop(fs::remove_file(to));
+    }
+    copied
+}
+
+/// Makes what is in the directory of `path` survive a loss of power.
+pub(in crate::control) fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::File::open(directory)?.sync_all()
 }
 
 fn number(bytes: &[u8]) -> Option<u64> {
@@ -368,7 +484,7 @@ impl Store for RedbStore {
         // A visitor has effects, so a scan is not tried twice: it reads from a handle that a
         // harmless look-up has shown to work.
         self.revision()?;
-        let visit = std::cell::RefCell::new(visit);
+        let visit = RefCell::new(visit);
         self.run(|database| {
             let table = database.begin_read()?.open_table(definition(table))?;
             for entry in table.range(prefix..)? {
@@ -380,6 +496,10 @@ impl Store for RedbStore {
             }
             Ok(())
         })
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.run(|database| copy(database, to))
     }
 }
 

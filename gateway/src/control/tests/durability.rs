@@ -158,6 +158,10 @@ impl Store for Refusing {
     fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         self.store.scan(table, prefix, visit)
     }
+
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.store.backup(to)
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::snapshot::MtlsMode;
 
 mod authorities;
 mod changes;
+mod documents;
 mod durability;
 mod many_rules;
 mod rules;

@@ -1,0 +1,421 @@
+//! The configuration as a document: what is exported is what is applied.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn document(value: Value) -> Document {
+    serde_json::from_value(value).unwrap()
+}
+
+fn apply(control: &Control, value: &Value) -> Result<Applied, ChangeError> {
+    control.apply(&document(value.clone()), ApplyOptions::default())
+}
+
+fn told(applied: &Applied) -> Vec<String> {
+    let changes = applied.changes.iter();
+    changes
+        .map(|one| format!("{} {} {}", one.action, one.noun, one.key))
+        .collect()
+}
+
+/// The certificate of a CA that is not of this gateway, and its fingerprint.
+fn foreign(name: &str) -> String {
+    let (certificate, _) = x509::make_authority(name, "O", 30, Moment::now()).unwrap();
+    x509::to_pem(&certificate).unwrap()
+}
+
+/// One of everything.
+fn full(world: &World) -> Arc<Zone> {
+    let control = world.control();
+    let zone = world.served(MtlsMode::Require);
+    let ca = control.upload_authority("partner", &foreign("P")).unwrap();
+    control.upload_authority("twin", &foreign("T1")).unwrap();
+    let twin = control.upload_authority("twin", &foreign("T2")).unwrap();
+    let patch = CrlPatch {
+        policy: Some(Some(crate::tls::CrlPolicy::Soft)),
+        file: Some(Some("/tmp/x.crl".into())),
+    };
+    control.set_crl(ca.id, patch).unwrap();
+    let set = |ca: &Authority, names: &[&str]| {
+        let names = names.iter().map(|text| name(text)).collect();
+        control
+            .set_associations(zone.id, AuthoritySet::Uploaded(ca.id), names)
+            .unwrap();
+    };
+    set(&ca, &["api.example.test", "later.example.test"]);
+    set(&twin, &["api.example.test"]);
+    control
+        .create_host(zone.id, host("plain.example.test", MtlsMode::Off))
+        .unwrap();
+    let list = control
+        .create_list("office", ListKind::Ip, "where we sit")
+        .unwrap();
+    let items = vec![("10.0.0.0/8".to_owned(), "in".to_owned())];
+    control
+        .change_items(list.id, ItemsChange::Replace(items))
+        .unwrap();
+    control
+        .add_rule(zone.id, rule("ip.src in $office"), None)
+        .unwrap();
+    let named = NewRule {
+        reference: Some("mine".into()),
+        enabled: false,
+        ..rule("ssl")
+    };
+    control.add_rule(zone.id, named, None).unwrap();
+    // A twin of the first.
+    control
+        .add_rule(zone.id, rule("ip.src in $office"), None)
+        .unwrap();
+    control.create_zone("other.test").unwrap();
+    zone
+}
+
+#[test]
+fn an_export_applied_changes_nothing_and_makes_an_equal_gateway() {
+    let world = World::new();
+    full(&world);
+    let exported = world.control().export(false).unwrap();
+    let text = serde_json::to_string(&exported).unwrap();
+    assert!(!text.contains("PRIVATE KEY"), "{text}");
+    let before = world.picture();
+    let applied = world.control().apply(
+        &exported,
+        ApplyOptions {
+            prune: true,
+            revision: None,
+        },
+    );
+    let applied = applied.unwrap();
+    assert_eq!((told(&applied), applied.kept), (vec![], vec![]));
+    assert_eq!(world.picture(), before, "not even the revision moved");
+
+    // Without its key a server certificate can only be one that is there.
+    let fresh = World::new();
+    let empty = fresh.picture();
+    let error = fresh
+        .control()
+        .apply(&exported, ApplyOptions::default())
+        .unwrap_err();
+    let ChangeError::At { pointer, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        pointer.starts_with("/zones/") && pointer.ends_with("/server_certificates/0"),
+        "{pointer}"
+    );
+    assert_eq!(fresh.picture(), empty, "nothing is half done");
+
+    let whole = world.control().export(true).unwrap();
+    let applied = fresh
+        .control()
+        .apply(&whole, ApplyOptions::default())
+        .unwrap();
+    assert_eq!(fresh.control().export(true).unwrap(), whole);
+    assert_eq!(
+        fresh.control().model().revision,
+        applied.revision + 1,
+        "one change"
+    );
+    let (entries, _) = fresh.control().audit(0, 1).unwrap();
+    assert!(
+        entries[0].changes.len() > 10,
+        "{:?}",
+        entries[0].changes.len()
+    );
+    let audited = format!("{entries:?}");
+    assert!(!audited.contains("PRIVATE KEY"));
+    let again = fresh
+        .control()
+        .apply(&whole, ApplyOptions::default())
+        .unwrap();
+    assert_eq!(told(&again), Vec::<String>::new());
+    assert_eq!(again.revision, applied.revision + 1);
+
+    // And it is all there after a start, with a CA that issues.
+    let mut fresh = fresh;
+    fresh.reopen();
+    assert_eq!(fresh.control().export(true).unwrap(), whole);
+    let zone = fresh.control().zone("example.test").unwrap();
+    let issued = fresh.control().issue_certificate(zone.id, &csr("d"), 1);
+    assert!(issued.is_ok(), "{issued:?}");
+}
+
+#[test]
+fn only_what_differs_is_told_and_done() {
+    let world = World::new();
+    let zone = full(&world);
+    let control = world.control();
+    let rules = control
+        .entrypoint(zone.id, Phase::HttpRequestFirewallCustom)
+        .unwrap();
+    let mut value = serde_json::to_value(control.export(false).unwrap()).unwrap();
+    let zone = &mut value["zones"][0];
+    assert_eq!(zone["name"], "example.test");
+    zone["hosts"][0]["mtls"] = json!("request");
+    zone["hosts"][1]["origin"]["url"] = json!("http://127.0.0.1:9999");
+    zone["rules"][2]["action"] = json!("log");
+    value["lists"][0]["items"] = json!([{"value": "192.0.2.0/24"}]);
+    value["authorities"][0]["crl"] = Value::Null;
+    let tried = control.with_intent(
+        Intent {
+            dry_run: true,
+            ..Intent::default()
+        },
+        |control| apply(control, &value),
+    );
+    let expected = [
+        "change list office",
+        "change CA partner",
+        "change host api.example.test",
+        "change host plain.example.test",
+        "remove rule 3",
+        "create rule 3",
+    ];
+    let short = |applied: &Applied| -> Vec<String> {
+        let cut = |text: &String| match text.split_once("partner ") {
+            Some((head, _)) => format!("{head}partner"),
+            None => text.clone(),
+        };
+        told(applied).iter().map(cut).collect()
+    };
+    let revision = control.model().revision;
+    assert_eq!(short(&tried.unwrap()), expected);
+    assert_eq!(control.model().revision, revision, "only tried");
+    let done = apply(control, &value).unwrap();
+    assert_eq!(short(&done), expected);
+    assert_eq!(done.changes[2].before, Some(json!({"mtls": "require"})));
+    assert_eq!(done.changes[2].after, Some(json!({"mtls": "request"})));
+    let after = control.entrypoint(rules.zone, rules.phase).unwrap();
+    assert_eq!(
+        after.rules[0].id, rules.rules[0].id,
+        "the twins are told apart"
+    );
+    assert_eq!(after.rules[1].id, rules.rules[1].id);
+    assert_eq!(told(&apply(control, &value).unwrap()), Vec::<String>::new());
+    let stale = ApplyOptions {
+        revision: Some(revision),
+        prune: false,
+    };
+    let error = control
+        .apply(&document(value), stale)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("changed meanwhile"), "{error}");
+}
+
+#[test]
+fn what_is_not_named_stays_unless_it_is_to_be_pruned() {
+    let world = World::new();
+    full(&world);
+    let control = world.control();
+    let value = json!({"postern": 1, "lists": [], "authorities": [], "zones": [{
+        "name": "example.test", "rules": [], "associations": [],
+        "hosts": [{"name": "plain.example.test", "origin": {"url": "http://127.0.0.1:9000"}}],
+    }]});
+    let error = apply(control, &value).unwrap_err().to_string();
+    assert!(
+        error.contains("api.example.test requires client certificates"),
+        "{error}"
+    );
+    let mut value = value;
+    value["zones"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("associations");
+    let applied = apply(control, &value).unwrap();
+    assert_eq!(
+        told(&applied),
+        ["remove rule 1", "remove rule 2", "remove rule 3"]
+    );
+    for kept in [
+        "host api.example.test",
+        "zone other.test",
+        "CA partner",
+        "list office",
+    ] {
+        assert!(
+            applied.kept.iter().any(|one| one == kept),
+            "{kept}: {:?}",
+            applied.kept
+        );
+    }
+    value["zones"][0]["associations"] = json!([]);
+    let prune = ApplyOptions {
+        prune: true,
+        revision: None,
+    };
+    let applied = control.apply(&document(value.clone()), prune).unwrap();
+    assert_eq!(applied.kept, Vec::<String>::new());
+    let model = control.model();
+    assert_eq!(
+        (model.zones.len(), model.hosts.len(), model.lists.len()),
+        (1, 1, 0)
+    );
+    assert!(export_is_stable(control));
+}
+
+fn export_is_stable(control: &Control) -> bool {
+    let exported = control.export(false).unwrap();
+    let prune = ApplyOptions {
+        prune: true,
+        revision: None,
+    };
+    control.apply(&exported, prune).unwrap().changes.is_empty()
+}
+
+#[test]
+fn refusals_name_their_place_and_change_nothing() {
+    let world = World::new();
+    full(&world);
+    let control = world.control();
+    let before = world.picture();
+    let zone = |fields: Value| {
+        let mut zone = json!({"name": "new.test"});
+        zone.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        json!({"postern": 1, "lists": [{"name": "fresh", "kind": "ip"}], "zones": [zone]})
+    };
+    let host = |fields: Value| {
+        let mut host = json!({"name": "a.new.test", "origin": {"url": "http://127.0.0.1:1"}});
+        host.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        zone(json!({"hosts": [host]}))
+    };
+    for (value, place, why) in [
+        (json!({"postern": 2}), "/postern", "version 1"),
+        (zone(json!({"name": "*.x"})), "/zones/0/name", "wildcard"),
+        (
+            host(json!({"name": "b.other.test"})),
+            "/zones/0/hosts/0/name",
+            "does not belong",
+        ),
+        (
+            host(json!({"origin": {"url": "ftp://x"}})),
+            "/zones/0/hosts/0/origin",
+            "ftp",
+        ),
+        (
+            host(json!({"certificate": "ab"})),
+            "/zones/0/hosts/0/certificate",
+            "no server certificate",
+        ),
+        (
+            zone(json!({"rules": [
+                {"expression": "ssl", "action": "block"},
+                {"expression": "ip.src in $nowhere", "action": "block"}]})),
+            "/zones/0/rules/1/expression",
+            "nowhere",
+        ),
+        (
+            zone(json!({"associations": [{"authority": "nobody", "hosts": []}]})),
+            "/zones/0/associations/0/authority",
+            "no CA `nobody`",
+        ),
+        (
+            zone(json!({"associations": [{"authority": "twin", "hosts": []}]})),
+            "/zones/0/associations/0/authority",
+            "several CAs",
+        ),
+        (
+            zone(
+                json!({"associations": [{"authority": "managed", "hosts": ["a.new.test"]}],
+                "hosts": [{"name": "a.new.test", "mtls": "off", "origin": {"url": "http://127.0.0.1:1"}}]}),
+            ),
+            "/zones/0/hosts/0/mtls",
+            "`off`",
+        ),
+        (
+            json!({"postern": 1, "lists": [{"name": "office", "kind": "asn"}]}),
+            "/lists/0/kind",
+            "another kind",
+        ),
+        (
+            json!({"postern": 1, "lists": [{"name": "a", "kind": "ip"}, {"name": "a", "kind": "ip"}]}),
+            "/lists/1/name",
+            "twice",
+        ),
+        (
+            json!({"postern": 1, "authorities": [{"name": "x", "certificate": "nonsense"}]}),
+            "/authorities/0/certificate",
+            "no certificate",
+        ),
+        (
+            json!({"postern": 1, "zones": [{"name": "example.test",
+                "managed_authorities": [{"certificate": foreign("M")}]}]}),
+            "/zones/0/managed_authorities",
+            "other managed CAs",
+        ),
+        (
+            json!({"postern": 1, "zones": [{"name": "new.test",
+                "managed_authorities": [{"certificate": foreign("M")}]}]}),
+            "/zones/0/managed_authorities/0/key",
+            "needs its key",
+        ),
+    ] {
+        let error = apply(control, &value).unwrap_err();
+        let ChangeError::At { pointer, error } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(pointer, place, "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+        assert_eq!(world.picture(), before);
+    }
+}
+
+#[test]
+fn a_backup_of_a_running_store_is_whole_and_can_be_put_back() {
+    let mut world = World::new();
+    let zone = full(&world);
+    let copy = world.directory.path().join("copy.redb");
+    let issued = world
+        .control()
+        .issue_certificate(zone.id, &csr("d"), 1)
+        .unwrap();
+    let (revision, size) = world.control().backup(&copy).unwrap();
+    assert_eq!(revision, world.control().model().revision);
+    assert!(size > 0);
+    assert!(
+        world.control().backup(&copy).is_err(),
+        "never over anything"
+    );
+    world
+        .control()
+        .revoke_certificate(zone.id, issued.id)
+        .unwrap();
+    let path = world.path();
+    assert!(matches!(verify(&path), Err(StoreOpenError::InUse { .. })));
+    let busy = restore(&copy, &path, true);
+    assert!(
+        matches!(busy, Err(RestoreError::Store(StoreOpenError::InUse { .. }))),
+        "{busy:?}"
+    );
+    world.control = None;
+    let now = verify(&path).unwrap();
+    assert_eq!((now.revision, now.certificates), (revision + 1, 1));
+    assert!(matches!(
+        restore(&copy, &path, false),
+        Err(RestoreError::Exists { .. })
+    ));
+    let damaged = world.directory.path().join("damaged.redb");
+    let mut bytes = std::fs::read(&copy).unwrap();
+    let half = bytes.len() / 2;
+    bytes.truncate(half);
+    std::fs::write(&damaged, &bytes).unwrap();
+    assert!(restore(&damaged, &path, true).is_err());
+    assert_eq!(verify(&path).unwrap(), now, "what was there is as it was");
+    let restored = restore(&copy, &path, true).unwrap();
+    assert_eq!(restored.revision, revision);
+    assert_eq!(
+        verify(&path.with_file_name("store.redb.replaced")).unwrap(),
+        now
+    );
+    world.reopen();
+    let found = world.control().certificate(zone.id, issued.id).unwrap();
+    assert_eq!(found.status, Status::Active);
+    let names: Vec<_> = std::fs::read_dir(world.directory.path()).unwrap().collect();
+    assert_eq!(names.len(), 5, "no draft stays: {names:?}");
+}
