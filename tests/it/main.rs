@@ -8,6 +8,8 @@
 
 mod cli;
 mod doctor;
+mod documents;
+mod durability;
 mod handshake;
 mod headers;
 mod http1;

@@ -97,6 +97,13 @@ const NEEDS: &[Need] = &[
         packages: &["iproute2"],
     },
     Need {
+        what: "strace",
+        why: "kills the gateway at chosen system calls in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("strace").is_some(),
+        packages: &["strace"],
+    },
+    Need {
         what: "python3 with venv",
         why: "runs the gRPC client and server and Cloudflare's SDK in the tests",
         purpose: Purpose::Test,

@@ -91,7 +91,7 @@ impl Apply {
             let (line, column) = (wrong.place.line, wrong.place.column);
             CliError::Failed(format!("{name}:{line}:{column}: {}", wrong.why))
         })?;
-        let directory = self.file.parent().unwrap_or(Path::new(""));
+        let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
         resolve(&mut marked, directory, &name)?;
         let path = format!("{OWN}/apply?prune={}", self.prune);
         let explain = |error| explained(error, &marked, &name);

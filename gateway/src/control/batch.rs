@@ -132,7 +132,8 @@ impl Batch {
 
 impl Control {
     /// Runs `work`, whose operations see each other's effects, and makes all of them one change.
-    /// An error of any, or a snapshot that does not compile, leaves everything as it was.
+    /// An error of any, or a snapshot that does not compile, leaves everything as it was. Client
+    /// certificates are not for batches: they are numbered by an index that moves only afterwards.
     ///
     /// # Errors
     /// Whatever `work` answers, and what [`Control::change`] refuses.

@@ -80,7 +80,7 @@ pub enum ChangeError {
         /// JSON pointer (RFC 6901) to the part.
         pointer: String,
         /// Why.
-        error: Box<ChangeError>,
+        error: Box<Self>,
     },
     /// No such thing.
     #[error("there is no {noun} `{key}`")]

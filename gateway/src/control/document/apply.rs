@@ -10,7 +10,7 @@ use std::sync::Arc;
 use boring::pkey::PKey;
 use serde::Serialize;
 
-use super::export::{self, MANAGED, fingerprints, labels};
+use super::export::{self, MANAGED, fingerprints};
 use super::summary::{DocumentChange, changes};
 use super::{
     AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument, VERSION,
@@ -54,16 +54,16 @@ pub struct Applied {
 }
 
 /// A change in the making, step by step.
-struct Apply<'c> {
-    control: &'c Control,
-    prune: bool,
-    kept: Vec<String>,
+pub(super) struct Apply<'c> {
+    pub(super) control: &'c Control,
+    pub(super) prune: bool,
+    pub(super) kept: Vec<String>,
 }
 
-type Step<T = ()> = Result<T, ChangeError>;
+pub(super) type Step<T = ()> = Result<T, ChangeError>;
 
 /// One more part of a JSON pointer.
-fn at(base: &str, part: impl std::fmt::Display) -> String {
+pub(super) fn at(base: &str, part: impl std::fmt::Display) -> String {
     format!("{base}/{part}")
 }
 
@@ -88,12 +88,8 @@ fn distinct<'t>(names: impl Iterator<Item = (String, &'t str)>, noun: &str) -> S
 }
 
 impl Apply<'_> {
-    fn model(&self) -> Arc<Model> {
+    pub(super) fn model(&self) -> Arc<Model> {
         self.control.model()
-    }
-
-    fn keep(&mut self, what: String) {
-        self.kept.push(what);
     }
 
     fn list(&mut self, list: &ListDocument, pointer: &str) -> Step {
@@ -163,11 +159,15 @@ impl Apply<'_> {
         let settings = CrlSettings {
             policy: crl.policy,
             file: crl.file,
+            urls: crl.urls,
+            fetch_every_sec: crl.fetch_every,
         };
         if known.crl != settings {
             let patch = CrlPatch {
                 policy: Some(settings.policy),
                 file: Some(settings.file),
+                urls: Some(settings.urls.into_iter().map(String::from).collect()),
+                fetch_every_sec: Some(settings.fetch_every_sec),
             };
             self.control
                 .set_crl(id, patch)
@@ -559,100 +559,6 @@ impl Apply<'_> {
             }
             other => other.at(pointer),
         })
-    }
-
-    /// Hosts and server certificates of a zone that its sections do not name.
-    fn prune_zone(&mut self, zone: &Zone, wanted: &ZoneDocument, pointer: &str) -> Step {
-        let model = self.model();
-        if let Some(hosts) = &wanted.hosts {
-            let named: BTreeSet<String> = hosts
-                .iter()
-                .map(|host| host.name.to_ascii_lowercase())
-                .collect();
-            for host in model.hosts_of(zone.id) {
-                if named.contains(host.name.as_str()) {
-                    continue;
-                }
-                if self.prune {
-                    let gone = self.control.delete_host(&host.name);
-                    gone.map_err(|error| error.at(at(pointer, "hosts")))?;
-                } else {
-                    self.keep(format!("host {}", host.name));
-                }
-            }
-        }
-        if let Some(certificates) = &wanted.server_certificates {
-            let mut named = BTreeSet::new();
-            for one in certificates {
-                named.extend(fingerprints(&one.certificate)?);
-            }
-            for one in model.server_certificates.values() {
-                if one.zone != zone.id || named.contains(&one.fingerprint_sha256) {
-                    continue;
-                }
-                if self.prune {
-                    let gone = self.control.delete_server_certificate(zone.id, one.id);
-                    gone.map_err(|error| error.at(at(pointer, "server_certificates")))?;
-                } else {
-                    self.keep(format!(
-                        "server certificate {} of {}",
-                        one.fingerprint_sha256, zone.name
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Zones, CAs and lists that the document does not name.
-    fn prune(&mut self, document: &Document, authorities: &[Uuid]) -> Step {
-        let model = self.model();
-        if let Some(zones) = &document.zones {
-            let named: BTreeSet<String> = zones
-                .iter()
-                .map(|zone| zone.name.to_ascii_lowercase())
-                .collect();
-            for zone in model.zones.values() {
-                if named.contains(zone.name.as_str()) {
-                    continue;
-                }
-                if self.prune {
-                    let gone = self.control.delete_zone(zone.id);
-                    gone.map_err(|error| error.at("/zones"))?;
-                } else {
-                    self.keep(format!("zone {}", zone.name));
-                }
-            }
-        }
-        if document.authorities.is_some() {
-            let labels = labels(&model)?;
-            for ca in export::uploaded(&model) {
-                if authorities.contains(&ca.id) {
-                    continue;
-                }
-                if self.prune {
-                    let gone = self.control.delete_authority(ca.id);
-                    gone.map_err(|error| error.at("/authorities"))?;
-                } else {
-                    let label = labels.get(&ca.id).map_or("", String::as_str);
-                    self.keep(format!("CA {label}"));
-                }
-            }
-        }
-        if let Some(lists) = &document.lists {
-            for list in model.lists.values() {
-                if lists.iter().any(|named| named.name == list.name) {
-                    continue;
-                }
-                if self.prune {
-                    let gone = self.control.delete_list(list.id);
-                    gone.map_err(|error| error.at("/lists"))?;
-                } else {
-                    self.keep(format!("list {}", list.name));
-                }
-            }
-        }
-        Ok(())
     }
 
     fn run(&mut self, document: &Document) -> Step {

@@ -67,6 +67,8 @@ pub(super) fn crl(settings: &CrlSettings) -> Option<CrlDocument> {
     let document = CrlDocument {
         policy: settings.policy,
         file: settings.file.clone(),
+        urls: settings.urls.clone(),
+        fetch_every: settings.fetch_every_sec,
     };
     (document != CrlDocument::default()).then_some(document)
 }

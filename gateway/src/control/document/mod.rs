@@ -9,6 +9,7 @@
 
 mod apply;
 mod export;
+mod prune;
 mod summary;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use super::lists::ListKind;
 use super::model::OriginSpec;
+use super::source_url::SourceUrl;
 use crate::client_settings::{CertificateHeaders, ClientSettings, OnRevoked};
 use crate::snapshot::MtlsMode;
 use crate::tls::CrlPolicy;
@@ -97,6 +99,12 @@ pub struct CrlDocument {
     /// A file on the gateway's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<PathBuf>,
+    /// Where lists are fetched from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<SourceUrl>,
+    /// How often at most, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_every: Option<u32>,
 }
 
 /// A zone.

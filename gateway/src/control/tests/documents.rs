@@ -35,6 +35,8 @@ fn full(world: &World) -> Arc<Zone> {
     let patch = CrlPatch {
         policy: Some(Some(crate::tls::CrlPolicy::Soft)),
         file: Some(Some("/tmp/x.crl".into())),
+        urls: Some(vec!["http://ca.example.test/x.crl".into()]),
+        fetch_every_sec: Some(Some(3600)),
     };
     control.set_crl(ca.id, patch).unwrap();
     let set = |ca: &Authority, names: &[&str]| {
