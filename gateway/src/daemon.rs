@@ -25,7 +25,7 @@ use crate::config::{Config, Live, Loaded, Sources};
 use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
 use crate::hostname::HostName;
-use crate::inquire::Lists;
+use crate::inquire::{Lists, Questions, Responders};
 use crate::io::{RingError, probe};
 use crate::limits::{
     BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL,
@@ -157,6 +157,7 @@ pub fn serve(
     let live = Arc::new(Live::new(config));
     let inboxes =
         Inboxes::new(workers).map_err(|error| StartError::System("the workers' inboxes", error))?;
+    let questions = Arc::new(Questions::default());
     let shared = Arc::new(Shared {
         acceptor: Acceptor::new()?,
         published: published.clone(),
@@ -167,13 +168,16 @@ pub fn serve(
         owned,
         placed,
         inboxes,
+        questions: questions.clone(),
     });
+    let responders = Responders::new(control.clone(), questions);
     let team = Arc::new(Team::start(&shared, listeners, helm.clone()));
     let steered = published.clone();
     let lists = Lists::new(control.clone());
     let state = admin::State {
         control: control.clone(),
         lists: lists.clone(),
+        responders: responders.clone(),
         published,
         fleet: team.clone(),
         live: live.clone(),
@@ -196,7 +200,12 @@ pub fn serve(
         for address in &listen {
             tracing::info!(%address, workers, "listening");
         }
-        let upkeep = tokio::spawn(upkeep::run(shared.clone(), control.clone(), lists));
+        let upkeep = tokio::spawn(upkeep::run(
+            shared.clone(),
+            control.clone(),
+            lists,
+            responders,
+        ));
         let mut signals = Signals::new()?;
         let ended = wait(
             &mut signals,

@@ -253,6 +253,33 @@ pub const CRL_OVERDUE_RETRY: Duration = Duration::from_secs(60);
 pub const CRL_RETRY_MIN: Duration = Duration::from_secs(5);
 /// Longest time between two attempts after failures.
 pub const CRL_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
+/// OCSP answers that are kept for one CA's certificates, some 100 bytes each. Beyond it the one that
+/// ends first is forgotten, and asked for again when its certificate comes again.
+pub const OCSP_ANSWERS_MAX: usize = 65_536;
+/// Questions of workers that nobody has taken up yet. A further one is lost: its client is judged
+/// without an answer.
+pub const OCSP_QUESTIONS_MAX: usize = 4_096;
+/// Certificates that are asked about or wait for it; a further one's client is judged without.
+pub const OCSP_UNDER_WAY_MAX: usize = 4_096;
+/// Responders that are asked at the same time: each is one connection.
+pub const OCSP_AT_ONCE: usize = 64;
+/// For asking one responder once, from the look-up of its name to the last byte.
+pub const OCSP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a handshake waits for an answer, by policy `hard`: a little longer than asking takes,
+/// and well within `timeout.handshake`.
+pub const OCSP_WAIT: Duration = Duration::from_millis(2500);
+/// Bytes of an answer: a signature, four certificates, one status. A larger one is refused.
+pub const OCSP_BYTES_MAX: u64 = 64 * 1024;
+/// Certificates in an answer that are looked at for its signer.
+pub const OCSP_SIGNERS_MAX: usize = 4;
+/// How long an answer without nextUpdate holds after its thisUpdate.
+pub const OCSP_UNDATED: Duration = Duration::from_secs(5 * 60);
+/// A certificate in use is asked about this often at least, however long its answer holds.
+pub const OCSP_AGAIN: Duration = Duration::from_secs(3600);
+/// How long nobody is asked about a certificate again after there was no answer.
+pub const OCSP_RETRY: Duration = Duration::from_secs(10);
+/// One line at most in this time for each CA whose responder does not answer.
+pub const OCSP_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Distribution points that are read out of a certificate; a list that is bound to a further one
 /// does not speak for it.
 pub const DISTRIBUTION_POINTS_MAX: usize = 8;

@@ -9,13 +9,23 @@ use std::time::{Instant, SystemTime};
 use tokio::time::MissedTickBehavior;
 
 use crate::control::{Control, CrlFiles, Moment};
-use crate::inquire::Lists;
+use crate::inquire::{Lists, Responders};
 use crate::limits::{CRL_ALARM_INTERVAL, CRL_FILE_LOOK, TICKET_LOOK};
 use crate::worker::Shared;
 
 /// Does all of it until it is dropped.
-pub(crate) async fn run(shared: Arc<Shared>, control: Arc<Control>, lists: Arc<Lists>) {
-    tokio::join!(rotate_tickets(shared), watch_lists(control), lists.run());
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    lists: Arc<Lists>,
+    responders: Arc<Responders>,
+) {
+    tokio::join!(
+        rotate_tickets(shared),
+        watch_lists(control),
+        lists.run(),
+        responders.run(),
+    );
 }
 
 async fn rotate_tickets(shared: Arc<Shared>) {

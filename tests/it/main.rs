@@ -19,6 +19,7 @@ mod lifecycle;
 mod list_fetching;
 mod names;
 mod observe;
+mod ocsp;
 mod origins;
 mod paths;
 mod places;

@@ -41,6 +41,7 @@ fn ours(case: &Case) -> (bool, Reason) {
         der: anchor.to_der().unwrap(),
         revoked: Arc::default(),
         lists: lists.clone(),
+        responder: None,
     });
     let Ok(trust) = Trust::build(anchors.collect()) else {
         return (false, Reason::NotACa);

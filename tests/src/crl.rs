@@ -182,7 +182,9 @@ fn extension(object: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
     element(0x30, &parts.concat())
 }
 
-fn integer(bytes: &[u8]) -> Vec<u8> {
+/// An INTEGER of these big-endian bytes, never negative.
+#[must_use]
+pub fn integer(bytes: &[u8]) -> Vec<u8> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
     let mut digits = bytes[zeros..].to_vec();
     if digits.first().is_none_or(|first| first & 0x80 != 0) {
@@ -191,7 +193,9 @@ fn integer(bytes: &[u8]) -> Vec<u8> {
     element(2, &digits)
 }
 
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+/// Tag, length, content.
+#[must_use]
+pub fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let size = content.len();
     if size < 0x80 {
@@ -208,18 +212,27 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// UTCTime, so many seconds from now.
 fn time(offset: i64) -> Vec<u8> {
+    element(0x17, &digits(offset).as_bytes()[2..])
+}
+
+/// GeneralizedTime, so many seconds from now.
+#[must_use]
+pub fn generalized(offset: i64) -> Vec<u8> {
+    element(0x18, digits(offset).as_bytes())
+}
+
+/// `YYYYMMDDHHMMSSZ`.
+fn digits(offset: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let at = i64::try_from(now.as_secs()).unwrap() + offset;
     let (days, seconds) = (at.div_euclid(DAY), at.rem_euclid(DAY));
     let (year, month, day) = date(days);
-    let text = format!(
-        "{:02}{month:02}{day:02}{:02}{:02}{:02}Z",
-        year % 100,
+    format!(
+        "{year:04}{month:02}{day:02}{:02}{:02}{:02}Z",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60
-    );
-    element(0x17, text.as_bytes())
+    )
 }
 
 /// Year, month and day of a day since 1970 (Howard Hinnant's `civil_from_days`).

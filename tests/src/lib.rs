@@ -17,6 +17,7 @@ pub mod client;
 pub mod crl;
 pub mod gateway;
 pub mod network;
+pub mod ocsp;
 pub mod origin;
 pub mod pki;
 pub mod raw;

@@ -56,6 +56,8 @@ pub struct Spec {
     pub client_auth: bool,
     /// serverAuth in extendedKeyUsage.
     pub server_auth: bool,
+    /// OCSPSigning in extendedKeyUsage.
+    pub ocsp_signing: bool,
     /// DNS names.
     pub dns: Vec<String>,
     /// IP addresses.
@@ -80,6 +82,7 @@ impl Spec {
             may_sign: true,
             client_auth: true,
             server_auth: false,
+            ocsp_signing: false,
             dns: Vec::new(),
             ip: Vec::new(),
             constraints: None,
@@ -340,13 +343,16 @@ fn extensions(spec: &Spec) -> Vec<X509Extension> {
         usage.key_encipherment();
     }
     all.push(usage.build().unwrap());
-    if spec.client_auth || spec.server_auth {
+    if spec.client_auth || spec.server_auth || spec.ocsp_signing {
         let mut purposes = ExtendedKeyUsage::new();
         if spec.client_auth {
             purposes.client_auth();
         }
         if spec.server_auth {
             purposes.server_auth();
+        }
+        if spec.ocsp_signing {
+            purposes.other("OCSPSigning");
         }
         all.push(purposes.build().unwrap());
     }

@@ -119,13 +119,26 @@ fn read_request(stream: &mut TcpStream) -> String {
         .unwrap();
     let mut bytes = Vec::new();
     let mut piece = [0; 4096];
-    while !bytes.windows(4).any(|four| four == b"\r\n\r\n") {
+    // All of it, or closing would cost the client its answer.
+    while !is_whole(&bytes) {
         match stream.read(&mut piece) {
             Ok(count @ 1..) => bytes.extend_from_slice(&piece[..count]),
             _ => break,
         }
     }
     String::from_utf8_lossy(&bytes).to_lowercase()
+}
+
+fn is_whole(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.map_or(0, |length| length.trim().parse().unwrap());
+    bytes.len() >= end + 4 + length
 }
 
 fn serve(stream: &mut TcpStream, request: &str, etag: &str, body: &[u8]) -> std::io::Result<()> {

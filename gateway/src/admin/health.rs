@@ -58,6 +58,7 @@ pub(super) async fn metrics(State(context): Shared) -> Response {
         steering: state.fleet.steering(),
         crls: state.control.crls(),
         crl_fetches: state.lists.status(),
+        ocsp: state.responders.counts(),
     };
     let text = metrics::render(&workers, &process);
     ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()

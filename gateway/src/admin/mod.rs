@@ -18,6 +18,7 @@ mod health;
 mod hosts;
 mod listener;
 mod lists;
+mod ocsp;
 mod query;
 mod rule_body;
 mod rulesets;
@@ -44,7 +45,7 @@ use self::auth::Rates;
 use self::fault::Fault;
 use crate::config::Live;
 use crate::control::{ChangeError, Control, Id, Intent, Moment};
-use crate::inquire::Lists;
+use crate::inquire::{Lists, Responders};
 use crate::limits::EXPIRY_WARNING_INTERVAL;
 use crate::observe::{AccessLog, Fleet};
 use crate::snapshot::Published;
@@ -56,6 +57,8 @@ pub struct State {
     pub control: Arc<Control>,
     /// Revocation lists that are fetched.
     pub lists: Arc<Lists>,
+    /// Responders that are asked about clients.
+    pub responders: Arc<Responders>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
@@ -299,6 +302,10 @@ fn of_the_account() -> Router<Arc<Context>> {
                 .put(crls::put)
                 .patch(crls::set)
                 .delete(crls::remove),
+        )
+        .route(
+            "/postern/v1/certificate_authorities/{id}/ocsp",
+            get(ocsp::show).patch(ocsp::set),
         )
         .route(
             "/postern/v1/certificate_authorities/{id}/crls/fetch",

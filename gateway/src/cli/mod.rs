@@ -17,6 +17,7 @@ mod host;
 mod man;
 mod mtls;
 mod names;
+mod ocsp;
 mod rule;
 mod ruleset;
 mod status;
@@ -103,6 +104,9 @@ enum Command {
     /// Revocation lists of uploaded CAs
     #[command(subcommand)]
     Crl(crl::Crl),
+    /// Ask responders about the client certificates of uploaded CAs (OCSP)
+    #[command(subcommand)]
+    Ocsp(ocsp::Ocsp),
     /// Rules of a zone, in the order in which they are tried
     #[command(subcommand)]
     Rule(rule::Rule),
@@ -206,6 +210,7 @@ impl Command {
             Self::Host(host) => host.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
             Self::Crl(crl) => crl.run(&client()?, json),
+            Self::Ocsp(ocsp) => ocsp.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
             Self::Token(token) => token.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),

@@ -60,6 +60,7 @@ impl Gateway {
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
         let state = admin::State {
             lists: crate::inquire::Lists::new(control.clone()),
+            responders: crate::inquire::Responders::new(control.clone(), Arc::default()),
             control,
             published,
             fleet: Arc::new(NoWorkers),

@@ -102,9 +102,24 @@ async fn shake_hands(
         .map_err(|_no_memory| Stop::Handshake(Refusal::Protocol))?;
     let mut stream = TlsStream::resume(socket, session, read);
     let deadline = tokio::time::Instant::from_std(accepted + tunables.handshake_timeout);
-    let outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
+    let mut outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
+    // A client that cannot be judged without its CA's responder waits, and nobody else does.
+    if let Ok(Ok(finished)) = outcome
+        && let Some(question) = acceptor.must_ask(stream.session())
+    {
+        let left = deadline.duration_since(tokio::time::Instant::now());
+        worker.shared.questions.wait(question, left).await;
+        if !finished {
+            outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
+        }
+    }
     let established = match outcome {
-        Ok(Ok(())) => acceptor.establish(stream.session()),
+        Ok(Ok(true)) => acceptor.establish(stream.session()),
+        // Nobody is let in half way.
+        Ok(Ok(false)) => {
+            let detail = "the client could not be judged".into();
+            Err(acceptor.failure(stream.session(), detail))
+        }
         Ok(Err(detail)) => Err(acceptor.failure(stream.session(), detail)),
         Err(_) => {
             let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
@@ -115,6 +130,9 @@ async fn shake_hands(
     };
     match established {
         Ok(established) => {
+            if let Some(question) = established.judgement.question() {
+                worker.shared.questions.ask(question);
+            }
             let first_received = stream.activity().first_received.take();
             record_handshake(
                 worker,
@@ -277,7 +295,7 @@ impl Connection {
     ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
         let snapshot = self.worker.shared.published.swap().load();
         let judged = self.judged.borrow().clone();
-        let holds = now_sec <= judged.judgement.good_until_sec;
+        let holds = now_sec <= judged.judgement.look_again_sec();
         // A client that was found to be no good while its connection is being closed is not served
         // because nothing has changed since.
         let refused = judged.host.refuses(&judged.facts.client.verdict);
@@ -297,6 +315,9 @@ impl Connection {
         let mut judgement = judged.judgement.clone();
         if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
             judgement = judge_again(&judgement, &self.chain, &host.trust, now_sec);
+            if let Some(question) = judgement.question() {
+                self.worker.shared.questions.ask(question);
+            }
             if host.site.mtls == MtlsMode::Off {
                 facts.client = Arc::new(ClientAuth::none());
             } else if judgement.verdict != facts.client.verdict
@@ -334,7 +355,7 @@ impl Connection {
         match self.judgement(now_sec()) {
             Ok((judged, _)) if judged.host.site.mtls == MtlsMode::Off => Ok(i64::MAX),
             Ok((judged, _)) if judged.facts.client.verdict.is_good() => {
-                Ok(judged.judgement.good_until_sec)
+                Ok(judged.judgement.look_again_sec())
             }
             Ok((judged, _)) => Err(judged.facts.client.verdict.reason),
             Err(Outdated(Some(judged))) => {
@@ -360,7 +381,7 @@ impl Connection {
             return;
         };
         let clients = &self.worker.clients;
-        clients.enter(self, *leaf, judgement.good_until_sec);
+        clients.enter(self, *leaf, judgement.look_again_sec());
         // Trust may have moved between the handshake and now, when nobody looked at us.
         if self.worker.shared.published.swap().load().trust_epoch != judged.trust_epoch {
             self.look_at_once();

@@ -138,6 +138,7 @@ pub(super) fn make_managed(
         certificate: x509::to_pem(&certificate)?,
         created_on: draft.now,
         crl: super::CrlSettings::default(),
+        ocsp: None,
         kind: AuthorityKind::Managed { zone, key },
     };
     draft.put_authority(authority.clone());
@@ -183,6 +184,7 @@ impl Control {
                 created_on: draft.now,
                 not_after,
                 crl: super::CrlSettings::default(),
+                ocsp: None,
                 kind: AuthorityKind::Uploaded,
             };
             draft.put_authority(authority.clone());

@@ -18,6 +18,7 @@ use super::id::{Id, Uuid};
 use super::lists;
 use super::lookup::Lookup;
 use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
+use super::ocsp::{self, OcspSettings};
 use super::revocation_lists;
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError};
@@ -25,7 +26,9 @@ use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
 use crate::rules::{ListError, Lists, Program, Rule, RuleError};
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
-use crate::tls::{Anchor, OriginTls, OriginTlsError, Site, SiteError, SiteSpec, Trust, TrustError};
+use crate::tls::{
+    Anchor, OriginTls, OriginTlsError, Responder, Site, SiteError, SiteSpec, Trust, TrustError,
+};
 
 /// Why a model cannot become a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -97,10 +100,40 @@ pub(crate) struct Parts {
     rulesets: HashMap<Id, Compiled>,
     trusts: HashMap<TrustKey, Arc<Trust>>,
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
+    /// With what they were made of: a responder's answers stay while its URL does.
+    responders: HashMap<Uuid, (OcspSettings, Arc<Responder>)>,
     origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
 }
 
 impl Parts {
+    /// Nothing but what responders have answered.
+    pub(crate) fn with_responders_of(other: &Self) -> Self {
+        Self {
+            responders: other.responders.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes over, or makes, the responder of every CA that has one.
+    fn responders(&mut self, model: &Model, last: &Self) {
+        for authority in model.authorities.values() {
+            let Some(settings) = &authority.ocsp else {
+                continue;
+            };
+            let known = last.responders.get(&authority.id);
+            let responder = match known {
+                Some((same, responder)) if same == settings => responder.clone(),
+                // Another policy is no reason to ask everything again, another responder is.
+                Some((old, responder)) if old.url == settings.url => {
+                    ocsp::compiled(authority.id, settings, responder.answers.clone())
+                }
+                _ => ocsp::compiled(authority.id, settings, Arc::default()),
+            };
+            self.responders
+                .insert(authority.id, (settings.clone(), responder));
+        }
+    }
+
     /// Programs that others have replaced.
     pub(crate) fn programs_not_in(&self, newer: &Self) -> Vec<Arc<Program>> {
         let replaced = self.rulesets.iter().filter(|(id, old)| {
@@ -132,6 +165,7 @@ pub(crate) fn compile(
         no_rules: last.no_rules.clone(),
         ..Parts::default()
     };
+    parts.responders(model, last);
     let mut hosts = Vec::with_capacity(model.hosts.len());
     let same_lists = last.lists.0 == model.lists_revision;
     parts.lists = if same_lists {
@@ -265,12 +299,14 @@ fn trust(
             .map(|r| r.serials.clone())
             .unwrap_or_default();
         let lists = revocation_lists::compiled(model, *id);
+        let responder = parts.responders.get(id).map(|(_, found)| found.clone());
         for certificate in bundle {
             set.push(Anchor {
                 id: id.to_string().into(),
                 der: certificate.to_der().map_err(|_not_der| unreadable())?,
                 revoked: revoked.clone(),
                 lists: lists.clone(),
+                responder: responder.clone(),
             });
         }
     }

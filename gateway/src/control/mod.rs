@@ -31,6 +31,7 @@ mod lookup;
 mod model;
 mod moment;
 mod mtls_rule;
+mod ocsp;
 mod revocation_lists;
 mod ruleset_versions;
 mod rulesets;
@@ -70,6 +71,7 @@ pub use self::model::{
 };
 pub use self::moment::Moment;
 pub use self::mtls_rule::MtlsRule;
+pub use self::ocsp::{OcspPatch, OcspSettings};
 pub use self::revocation_lists::{CrlFiles, CrlPatch, CrlRecord, CrlSettings, CrlStatus};
 pub use self::ruleset_versions::VersionNote;
 pub use self::rulesets::{NewRule, Position, RulePatch};
@@ -216,7 +218,8 @@ impl Control {
         let (model, index) = load::load(self.store.as_ref())?;
         if model.revision != self.model.load().revision {
             let host = writer.default_host.as_ref();
-            let (snapshot, parts) = compile(&model, host, &self.seal, &Parts::default())?;
+            let fresh = Parts::with_responders_of(&writer.parts);
+            let (snapshot, parts) = compile(&model, host, &self.seal, &fresh)?;
             self.publish(writer, snapshot, parts);
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
             self.model.store(Arc::new(model));

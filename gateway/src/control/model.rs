@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::id::{Id, Uuid};
 use super::lists::ListRecord;
 use super::moment::Moment;
+use super::ocsp::OcspSettings;
 use super::revocation_lists::{CrlRecord, CrlSettings};
 use super::seal::Sealed;
 use super::tokens::Token;
@@ -157,6 +158,9 @@ pub struct Authority {
     /// What is asked of its revocation lists.
     #[serde(default, skip_serializing_if = "is_default")]
     pub crl: CrlSettings,
+    /// Whom to ask about its clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<OcspSettings>,
     /// What it is for.
     #[serde(flatten)]
     pub kind: AuthorityKind,

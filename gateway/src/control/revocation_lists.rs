@@ -182,7 +182,7 @@ fn sources(texts: &[String]) -> Result<Vec<SourceUrl>, ChangeError> {
     Ok(urls)
 }
 
-fn uploaded(model: &Model, id: Uuid) -> Result<Authority, ChangeError> {
+pub(super) fn uploaded(model: &Model, id: Uuid) -> Result<Authority, ChangeError> {
     let found = model.authorities.get(&id).map(|found| (**found).clone());
     found
         .filter(|found| matches!(found.kind, AuthorityKind::Uploaded))
@@ -420,7 +420,7 @@ impl Draft<'_> {
     }
 
     /// What is compiled of a CA's lists is no longer current.
-    fn crl_changes(&mut self, id: Uuid) {
+    pub(super) fn crl_changes(&mut self, id: Uuid) {
         self.trust_moves();
         let revision = self.model.revision;
         let crls = Arc::make_mut(&mut self.model.crls);

@@ -227,6 +227,7 @@ impl Control {
                 certificate: x509::to_pem(&certificate)?,
                 created_on: draft.now,
                 crl: super::CrlSettings::default(),
+                ocsp: None,
                 kind: AuthorityKind::Development { key },
             };
             draft.put_authority(authority.clone());

@@ -4,14 +4,20 @@
 //! |---|---|
 //! | `http` | one bounded question to a server |
 //! | `lists` | when which revocation list is fetched, and what became of it |
+//! | `questions` | what workers want to know of a client, handed over without a lock |
+//! | `ocsp` | responders asked for them |
 //!
 //! Whom to ask is the administrator's to say ([`crate::control::SourceUrl`]); what is believed is
 //! [`crate::tls`]'s.
 
 mod http;
 mod lists;
+mod ocsp;
+mod questions;
 
 pub use self::lists::{FetchOutcome, FetchStatus, Lists};
+pub use self::ocsp::{OcspCounts, Responders};
+pub use self::questions::Questions;
 
 /// A part of one, from 0 to just below 1, that differs between gateways that began together.
 fn chance() -> f64 {

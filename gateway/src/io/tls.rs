@@ -70,12 +70,13 @@ impl TlsStream {
         self.activity.clone()
     }
 
-    /// Makes the handshake.
+    /// Makes the handshake. `false`: it has stopped before its end because the client cannot be
+    /// judged yet ([`Session::waits`]); call again to go on.
     ///
     /// # Errors
     /// It has failed, in BoringSSL's words or the socket's; empty when the peer just closed. The
     /// alert that says why has been sent, as far as the peer took it.
-    pub async fn handshake(&mut self) -> Result<(), String> {
+    pub async fn handshake(&mut self) -> Result<bool, String> {
         std::future::poll_fn(|cx| self.poll_handshake(cx)).await
     }
 
@@ -166,13 +167,14 @@ impl TlsStream {
         drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), String>> {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, String>> {
         loop {
             let progress = self.session.handshake();
             let sent = self.poll_send(cx);
             match progress {
                 // What is left to send goes with the first write, or on its own.
-                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(true) => return Poll::Ready(Ok(true)),
+                Ok(false) if self.session.waits() => return Poll::Ready(Ok(false)),
                 Ok(false) => {
                     ready!(self.poll_fill(cx)).map_err(|error| error.to_string())?;
                 }

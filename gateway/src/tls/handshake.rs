@@ -18,6 +18,7 @@ use boring::x509::X509;
 use foreign_types::ForeignTypeRef;
 
 use super::identity::ClientAuth;
+use super::ocsp::OcspQuestion;
 use super::presented;
 use super::session::Session;
 use super::site::server_context;
@@ -76,6 +77,8 @@ struct State {
     leaf: Option<Box<[u8]>>,
     judgement: Option<Judgement>,
     tickets: Arc<TicketKeys>,
+    /// Somebody could not be judged without an answer, and has waited for it.
+    has_waited: bool,
 }
 
 /// Why a handshake did not succeed, as far as it got.
@@ -226,9 +229,38 @@ impl Acceptor {
                 leaf: None,
                 judgement: None,
                 tickets: self.tickets.clone(),
+                has_waited: false,
             },
         );
         Session::accept(ssl)
+    }
+
+    /// What must be asked before a client can be judged: of a handshake that has stopped for it
+    /// ([`Session::waits`]), or of a resumed session before [`Acceptor::establish`]. Once for each
+    /// connection; after it the judge takes what there is.
+    #[must_use]
+    pub fn must_ask(&self, session: &mut Session) -> Option<OcspQuestion> {
+        let chain = session
+            .ssl()
+            .session_reused()
+            .then(|| chain_of(session.ssl()));
+        let state = session.ssl_mut().ex_data_mut(self.state)?;
+        if state.has_waited {
+            return None;
+        }
+        if let (None, Some(chain), Some(host)) = (&state.judgement, chain, &state.host)
+            && host.site.mtls != MtlsMode::Off
+        {
+            state.judgement = Some(judge(&chain, &host.trust, state.now_sec));
+        }
+        let question = state
+            .judgement
+            .as_ref()
+            .filter(|found| found.waits())?
+            .question();
+        state.has_waited = true;
+        state.judgement = None;
+        question
     }
 
     /// What a finished handshake made of the connection: judges the chain, whether it was sent
@@ -399,6 +431,11 @@ fn host_takes_over(
         };
         let judgement = judge(&chain, &host.trust, state.now_sec);
         state.leaf = None;
+        if judgement.waits() && !state.has_waited {
+            // The handshake stops here until whoever drives it has asked.
+            state.judgement = Some(judgement);
+            return Err(SslVerifyError::Retry);
+        }
         let verdict = judgement.verdict;
         let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
         state.judgement = Some(judgement);

@@ -11,6 +11,7 @@
 //! | `trust`, `verify` | CA sets, and the judge |
 //! | `crl` | revocation lists: read, checked, kept small |
 //! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
+//! | `ocsp` | questions about certificates, and the answers that were believed |
 //! | `path` | what the judge remembers of paths that it has verified |
 //! | `verdict`, `identity` | what was found, and the client as rules and logs see it |
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
@@ -19,6 +20,7 @@
 mod crl;
 mod handshake;
 mod identity;
+mod ocsp;
 mod origin;
 mod path;
 mod presented;
@@ -36,6 +38,7 @@ mod tests;
 pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
 pub use identity::ClientAuth;
+pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder, Said};
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use path::forget_paths;
 pub use session::Session;

@@ -18,6 +18,7 @@ use super::wire::Wire;
 pub struct Session {
     stream: SslStream<Wire>,
     role: Role,
+    waits: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ impl Session {
         Ok(Self {
             stream: SslStream::new(ssl, Wire::default())?,
             role: Role::Server,
+            waits: false,
         })
     }
 
@@ -49,15 +51,18 @@ impl Session {
         Ok(Self {
             stream: SslStream::new(ssl, Wire::default())?,
             role: Role::Client,
+            waits: false,
         })
     }
 
-    /// Goes on with the handshake as far as the wire allows. `Ok(false)`: more ciphertext needed.
+    /// Goes on with the handshake as far as the wire allows. `Ok(false)`: more ciphertext needed, or
+    /// an answer when [`Self::waits`].
     /// Whatever the outcome, the wire may hold bytes to send.
     ///
     /// # Errors
     /// The handshake has failed, in BoringSSL's words; empty when the peer just closed.
     pub fn handshake(&mut self) -> Result<bool, String> {
+        self.waits = false;
         loop {
             let outcome = match self.role {
                 Role::Server => self.stream.accept(),
@@ -67,10 +72,20 @@ impl Session {
                 Ok(()) => return Ok(true),
                 Err(error) if again(&error) => {}
                 Err(error) if starved(&error) => return Ok(false),
+                Err(error) if error.code() == ErrorCode::WANT_CERTIFICATE_VERIFY => {
+                    self.waits = true;
+                    return Ok(false);
+                }
                 Err(error) if closed(&error) => return Err(String::new()),
                 Err(error) => return Err(error.to_string()),
             }
         }
+    }
+
+    /// Whether the handshake has stopped because the client cannot be judged yet.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Reads plaintext. `None`: more ciphertext needed; `Some(0)`: the peer has closed.

@@ -14,8 +14,10 @@ use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
+use super::ocsp::{Responder, Said};
 use super::path::Path;
 use super::verdict::Reason;
+use crate::limits::OCSP_RETRY;
 
 /// The UUID of a CA, managed or uploaded.
 pub type CaId = Arc<str>;
@@ -32,6 +34,8 @@ pub struct Anchor {
     /// Its revocation lists, and what is done when they are wanting; `None` when nobody asked for
     /// any.
     pub lists: Option<Arc<CrlSet>>,
+    /// Whom to ask about its clients; `None` asks nobody.
+    pub responder: Option<Arc<Responder>>,
 }
 
 /// Why a CA set cannot be used.
@@ -73,6 +77,15 @@ pub(super) struct CompiledAnchor {
     pub(super) fingerprint: [u8; 32],
     pub(super) revoked: Arc<HashSet<Box<[u8]>>>,
     pub(super) lists: Option<Arc<CrlSet>>,
+    pub(super) responder: Option<Arc<Responder>>,
+}
+
+/// A responder that should be asked.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) responder: Arc<Responder>,
+    /// Without its answer the client is refused.
+    pub(super) waits: bool,
 }
 
 /// What revocations make of a path.
@@ -81,7 +94,57 @@ pub(super) struct Standing {
     pub(super) reason: Option<Reason>,
     /// The last second, since the epoch, at which that holds without another look.
     pub(super) until_sec: i64,
+    /// When to look again all the same: an answer should be renewed, or is expected.
+    pub(super) look_again_sec: i64,
+    /// Whom to ask.
+    pub(super) ask: Option<Ask>,
 }
+
+impl Standing {
+    /// What a responder has said of a leaf, and whether to ask it.
+    fn responder(&mut self, responder: &Arc<Responder>, leaf: &[u8; 32], now_sec: i64) {
+        let hard = responder.policy == CrlPolicy::Hard;
+        let known = responder.answers.find(leaf);
+        let holds = known.filter(|known| now_sec <= known.until_sec);
+        let revoked = known.is_some_and(|known| known.said == Said::Revoked);
+        let wanting = match (holds, known) {
+            // Revoked stays revoked until a newer answer says otherwise.
+            _ if revoked => None,
+            (Some(known), _) => match known.said {
+                Said::Good | Said::Revoked => None,
+                Said::Unknown => Some(Reason::OcspUnknown),
+                Said::Failed(reason) => Some(reason),
+            },
+            (None, Some(known)) if known.said == Said::Good => Some(Reason::OcspExpired),
+            (None, _) => Some(Reason::OcspMissing),
+        };
+        let asks =
+            known.is_none_or(|known| now_sec >= known.again_sec || !(revoked || holds.is_some()));
+        self.look_again_sec = match known {
+            Some(known) if !asks => known.again_sec,
+            // The answer is under way.
+            _ if wanting.is_some() => now_sec.saturating_add(1),
+            _ => now_sec.saturating_add(OCSP_RETRY_SEC),
+        };
+        if asks {
+            self.ask = Some(Ask {
+                responder: responder.clone(),
+                waits: hard && !revoked && holds.is_none(),
+            });
+        }
+        if revoked {
+            self.reason = Some(Reason::Revoked);
+        } else if hard {
+            if let Some(known) = holds {
+                self.until_sec = self.until_sec.min(known.until_sec);
+            }
+            self.reason = self.reason.or(wanting);
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_wrap, reason = "seconds")]
+const OCSP_RETRY_SEC: i64 = OCSP_RETRY.as_secs() as i64;
 
 /// A compiled CA set with its revocations.
 pub struct Trust {
@@ -117,6 +180,7 @@ impl Trust {
                 x509,
                 revoked: anchor.revoked,
                 lists: anchor.lists,
+                responder: anchor.responder,
             });
         }
         // The id is part of it: the same certificate under another id is told to rules as another.
@@ -168,6 +232,8 @@ impl Trust {
         let mut standing = Standing {
             reason: None,
             until_sec: i64::MAX,
+            look_again_sec: i64::MAX,
+            ask: None,
         };
         let top = self.anchors.iter().find(|anchor| anchor.id == path.anchor);
         for link in &path.links {
@@ -199,6 +265,12 @@ impl Trust {
             if lists.policy == CrlPolicy::Hard && standing.reason.is_none() {
                 standing.reason = Some(wanting);
             }
+        }
+        // Of the client itself a responder is asked; its issuers are the lists' business.
+        let issuer = path.links.first().map(|link| self.compiled(&link.issuer));
+        let responder = issuer.and_then(|issuer| issuer.or(top)?.responder.as_ref());
+        if let Some(responder) = responder {
+            standing.responder(responder, &path.leaf, now_sec);
         }
         standing
     }

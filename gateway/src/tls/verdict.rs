@@ -49,6 +49,16 @@ pub enum Reason {
     CrlExpired,
     /// The same, and the list's thisUpdate has not come.
     CrlNotYetValid,
+    /// The CA's policy asks for a responder's word, and none has come in time.
+    OcspMissing,
+    /// The same, and the responder cannot be reached or gives no answer.
+    OcspUnreachable,
+    /// The same, and its answer is not to be believed.
+    OcspInvalid,
+    /// The same, and its answer's nextUpdate has passed.
+    OcspExpired,
+    /// The same, and it does not know the certificate.
+    OcspUnknown,
     /// Whatever else BoringSSL reports.
     Other,
 }
@@ -77,6 +87,11 @@ impl Reason {
             Self::CrlMissing => "crl_missing",
             Self::CrlExpired => "crl_expired",
             Self::CrlNotYetValid => "crl_not_yet_valid",
+            Self::OcspMissing => "ocsp_missing",
+            Self::OcspUnreachable => "ocsp_unreachable",
+            Self::OcspInvalid => "ocsp_invalid",
+            Self::OcspExpired => "ocsp_expired",
+            Self::OcspUnknown => "ocsp_unknown",
             Self::Other => "other",
         }
     }

@@ -13,8 +13,9 @@ use boring::stack::Stack;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
 use foreign_types::ForeignTypeRef;
 
+use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
-use super::trust::{CaId, Trust};
+use super::trust::{Ask, CaId, Trust};
 use super::verdict::{Reason, Verdict};
 use crate::limits::{CHAIN_BYTES_CEILING, CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
 
@@ -27,6 +28,9 @@ pub struct Judgement {
     pub good_until_sec: i64,
     /// What it rests on, when a path was found.
     path: Option<Arc<Path>>,
+    /// The last second before it should be made again although it holds.
+    look_again_sec: i64,
+    ask: Option<Ask>,
 }
 
 impl Judgement {
@@ -35,6 +39,8 @@ impl Judgement {
         verdict: Verdict::NONE,
         good_until_sec: i64::MAX,
         path: None,
+        look_again_sec: i64::MAX,
+        ask: None,
     };
 
     /// A certificate was sent, and is no good.
@@ -49,7 +55,34 @@ impl Judgement {
             verdict,
             good_until_sec: i64::MAX,
             path: None,
+            look_again_sec: i64::MAX,
+            ask: None,
         }
+    }
+
+    /// The last second, since the epoch, before it is to be made again: it no longer holds then, or
+    /// somebody is to be asked.
+    #[must_use]
+    pub fn look_again_sec(&self) -> i64 {
+        self.good_until_sec.min(self.look_again_sec)
+    }
+
+    /// What a responder should be asked for this judgement's sake.
+    #[must_use]
+    pub fn question(&self) -> Option<OcspQuestion> {
+        let (ask, path) = (self.ask.as_ref()?, self.path.as_ref()?);
+        Some(OcspQuestion {
+            responder: ask.responder.clone(),
+            leaf: path.leaf,
+            serial: path.links.first()?.serial.clone(),
+            issuer: path.issuer.clone(),
+        })
+    }
+
+    /// Whether the answer to [`Self::question`] decides.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.ask.as_ref().is_some_and(|ask| ask.waits) && !self.verdict.revoked
     }
 
     /// The anchor that the chain ends in, when verified.
@@ -129,6 +162,8 @@ fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
         },
         good_until_sec: standing.until_sec.min(path.not_after_sec),
         path: Some(path),
+        look_again_sec: standing.look_again_sec,
+        ask: standing.ask,
     }
 }
 

@@ -32,6 +32,7 @@ use crate::connection::{self, Clients, Stop};
 use crate::geo::Geo;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
+use crate::inquire::Questions;
 use crate::io::{self, Accepted, Ear, Listener, Socket};
 use crate::limits::{
     ACCEPT_COMPLAINT_INTERVAL, ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, GIVE_BACK_AFTER,
@@ -66,6 +67,8 @@ pub struct Shared {
     pub placed: Placed,
     /// Connections between workers.
     pub inboxes: Inboxes,
+    /// What responders are to be asked about clients.
+    pub questions: Arc<Questions>,
 }
 
 /// A worker, as its own connections see it.

@@ -31,6 +31,7 @@ fn team_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Team {
         owned,
         placed: Placed::default(),
         inboxes: Inboxes::new(count).unwrap(),
+        questions: Arc::default(),
     });
     let listeners = Listeners::bind(count, addresses).unwrap();
     let config = Config {

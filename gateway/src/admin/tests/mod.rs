@@ -75,6 +75,7 @@ impl World {
         let state = State {
             control: control.clone(),
             lists: Lists::new(control.clone()),
+            responders: Responders::new(control.clone(), Arc::default()),
             published: published.clone(),
             fleet: Arc::new(NoWorkers),
             live: Arc::new(Live::new(Config::default())),

@@ -28,7 +28,9 @@ use crate::control::moment::Moment;
 use crate::control::server_certificates::purpose;
 use crate::control::x509::{self, Signer, X509Error};
 use crate::control::zones::authority_purpose;
-use crate::control::{Control, CrlPatch, CrlSettings, HostPatch, ItemsChange, NewHost, NewRule};
+use crate::control::{
+    Control, CrlPatch, CrlSettings, HostPatch, ItemsChange, NewHost, NewRule, OcspPatch,
+};
 use crate::hostname::HostName;
 use crate::limits::MANAGED_AUTHORITIES_MAX;
 use crate::snapshot::MtlsMode;
@@ -173,6 +175,17 @@ impl Apply<'_> {
                 .set_crl(id, patch)
                 .map_err(|error| error.at(at(pointer, "crl")))?;
         }
+        if known.ocsp != wanted.ocsp {
+            let ocsp = wanted.ocsp.as_ref();
+            let patch = OcspPatch {
+                url: Some(ocsp.map(|ocsp| ocsp.url.to_string())),
+                policy: ocsp.map(|ocsp| ocsp.policy),
+                nonce: ocsp.map(|ocsp| ocsp.nonce),
+            };
+            self.control
+                .set_ocsp(id, &patch)
+                .map_err(|error| error.at(at(pointer, "ocsp")))?;
+        }
         Ok(id)
     }
 
@@ -276,6 +289,7 @@ impl Apply<'_> {
                     },
                     not_after: details.not_after,
                     crl: CrlSettings::default(),
+                    ocsp: None,
                     kind: AuthorityKind::Managed {
                         zone: zone.id,
                         key: draft.seal().seal(&authority_purpose(id), text.reveal())?,

@@ -191,6 +191,7 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
         name: ca.name.clone(),
         certificate: ca.certificate.clone(),
         crl: crl(&ca.crl),
+        ocsp: ca.ocsp.clone(),
     });
     let labels = labels(model)?;
     let mut zones = Vec::new();

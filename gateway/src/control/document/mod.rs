@@ -87,6 +87,9 @@ pub struct AuthorityDocument {
     /// What is asked of its revocation lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crl: Option<CrlDocument>,
+    /// Whom to ask about its clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<super::OcspSettings>,
 }
 
 /// What is asked of a CA's revocation lists.

@@ -24,6 +24,7 @@
 //! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, kind |
 //! | `postern_crl_fetch_total` | ca_id, url, result |
 //! | `postern_crl_fetch_good_timestamp_seconds` | ca_id, url |
+//! | `postern_ocsp_answers_total` | ca_id, answer |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 
 use std::fmt;
@@ -40,7 +41,7 @@ use super::tally::{CLASSES, CLIENTS, OUTCOMES};
 use super::usage::Usage;
 use super::{Stage, Steered, SteeringStatus, reasons};
 use crate::control::CrlStatus;
-use crate::inquire::{FetchOutcome, FetchStatus};
+use crate::inquire::{FetchOutcome, FetchStatus, OcspCounts};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -93,6 +94,8 @@ pub struct Process {
     pub crls: Vec<CrlStatus>,
     /// Where they are fetched from, and what became of it.
     pub crl_fetches: Vec<FetchStatus>,
+    /// What responders have answered.
+    pub ocsp: OcspCounts,
 }
 
 /// All metrics of these workers and this process.
@@ -399,6 +402,7 @@ impl Scrape {
             steering: _,
             crls,
             crl_fetches,
+            ocsp,
         } = &self.process;
         for (name, help, value) in [
             (
@@ -459,6 +463,11 @@ impl Scrape {
             }
         }
         fetches(out, crl_fetches)?;
+        let answers = ocsp
+            .iter()
+            .map(|((id, answer), count)| ([("ca_id", id.as_str()), ("answer", *answer)], *count));
+        let help = "What OCSP responders have answered about client certificates";
+        counters(out, "postern_ocsp_answers", help, answers)?;
         let help =
             "Lines that the access log lost because its writer was behind or its disk failed";
         counters(

@@ -26,6 +26,7 @@ fn process() -> Process {
         },
         crls: Vec::new(),
         crl_fetches: Vec::new(),
+        ocsp: [(("ca".to_owned(), "good"), 3)].into(),
     }
 }
 

@@ -6,35 +6,35 @@
 use super::CrlError;
 
 /// Tags of the universal class, and `[0]`.
-pub(super) mod tag {
-    pub(in super::super) const BOOLEAN: u8 = 0x01;
-    pub(in super::super) const INTEGER: u8 = 0x02;
-    pub(in super::super) const BIT_STRING: u8 = 0x03;
-    pub(in super::super) const OCTET_STRING: u8 = 0x04;
-    pub(in super::super) const OBJECT: u8 = 0x06;
-    pub(in super::super) const ENUMERATED: u8 = 0x0a;
-    pub(in super::super) const SEQUENCE: u8 = 0x30;
-    pub(in super::super) const CONTEXT_0: u8 = 0xa0;
-    pub(super) const UTC_TIME: u8 = 0x17;
-    pub(super) const GENERALIZED_TIME: u8 = 0x18;
+pub(in crate::tls) mod tag {
+    pub(in crate::tls) const BOOLEAN: u8 = 0x01;
+    pub(in crate::tls) const INTEGER: u8 = 0x02;
+    pub(in crate::tls) const BIT_STRING: u8 = 0x03;
+    pub(in crate::tls) const OCTET_STRING: u8 = 0x04;
+    pub(in crate::tls) const OBJECT: u8 = 0x06;
+    pub(in crate::tls) const ENUMERATED: u8 = 0x0a;
+    pub(in crate::tls) const SEQUENCE: u8 = 0x30;
+    pub(in crate::tls) const CONTEXT_0: u8 = 0xa0;
+    pub(in crate::tls) const UTC_TIME: u8 = 0x17;
+    pub(in crate::tls) const GENERALIZED_TIME: u8 = 0x18;
 }
 
 /// Reads elements one after the other.
-pub(super) struct Reader<'d> {
+pub(in crate::tls) struct Reader<'d> {
     rest: &'d [u8],
 }
 
 impl<'d> Reader<'d> {
-    pub(super) fn new(bytes: &'d [u8]) -> Self {
+    pub(in crate::tls) fn new(bytes: &'d [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::tls) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }
 
     /// Nothing may be left.
-    pub(super) fn end(&self, why: &'static str) -> Result<(), CrlError> {
+    pub(in crate::tls) fn end(&self, why: &'static str) -> Result<(), CrlError> {
         if self.is_empty() {
             Ok(())
         } else {
@@ -43,18 +43,22 @@ impl<'d> Reader<'d> {
     }
 
     /// The next element, whatever it is: its tag and content.
-    pub(super) fn any(&mut self) -> Result<(u8, &'d [u8]), CrlError> {
+    pub(in crate::tls) fn any(&mut self) -> Result<(u8, &'d [u8]), CrlError> {
         let (tag, _, content) = self.element()?;
         Ok((tag, content))
     }
 
     /// The content of the next element, which must have this tag.
-    pub(super) fn expect(&mut self, tag: u8, why: &'static str) -> Result<&'d [u8], CrlError> {
+    pub(in crate::tls) fn expect(
+        &mut self,
+        tag: u8,
+        why: &'static str,
+    ) -> Result<&'d [u8], CrlError> {
         self.whole(tag, why).map(|(_, content)| content)
     }
 
     /// The next element, which must have this tag: all of it, and its content.
-    pub(super) fn whole(
+    pub(in crate::tls) fn whole(
         &mut self,
         tag: u8,
         why: &'static str,
@@ -66,7 +70,7 @@ impl<'d> Reader<'d> {
     }
 
     /// The content of the next element if it has this tag.
-    pub(super) fn optional(&mut self, tag: u8) -> Result<Option<&'d [u8]>, CrlError> {
+    pub(in crate::tls) fn optional(&mut self, tag: u8) -> Result<Option<&'d [u8]>, CrlError> {
         if self.rest.first() == Some(&tag) {
             self.any().map(|(_, content)| Some(content))
         } else {
@@ -75,7 +79,7 @@ impl<'d> Reader<'d> {
     }
 
     /// The next element if it is a time, in seconds since the epoch.
-    pub(super) fn time(&mut self) -> Result<Option<i64>, CrlError> {
+    pub(in crate::tls) fn time(&mut self) -> Result<Option<i64>, CrlError> {
         match self.rest.first() {
             Some(&tag @ (tag::UTC_TIME | tag::GENERALIZED_TIME)) => {
                 let content = self.expect(tag, "a time")?;
@@ -113,7 +117,7 @@ impl<'d> Reader<'d> {
 }
 
 /// An INTEGER's digits without leading zeros.
-pub(super) fn unsigned(content: &[u8]) -> &[u8] {
+pub(in crate::tls) fn unsigned(content: &[u8]) -> &[u8] {
     let zeros = content.iter().take_while(|byte| **byte == 0).count();
     content.get(zeros..).unwrap_or_default()
 }

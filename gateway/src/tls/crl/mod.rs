@@ -6,7 +6,7 @@
 //! lists, lists for some reasons only and lists of attribute certificates are refused: each would
 //! make "not on the list" mean less than it says. Never reads a clock: the time is an argument.
 
-mod der;
+pub(super) mod der;
 mod serials;
 
 use boring::hash::MessageDigest;
@@ -289,7 +289,7 @@ struct Extensions {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Algorithm {
+pub(super) enum Algorithm {
     Ecdsa(u16),
     Rsa(u16),
     Ed25519,
@@ -297,7 +297,7 @@ enum Algorithm {
 
 impl Algorithm {
     /// Reads an AlgorithmIdentifier.
-    fn read(content: &[u8]) -> Result<Self, CrlError> {
+    pub(super) fn read(content: &[u8]) -> Result<Self, CrlError> {
         let mut reader = Reader::new(content);
         let object = reader.expect(tag::OBJECT, "algorithm")?;
         match object {
@@ -312,7 +312,7 @@ impl Algorithm {
         }
     }
 
-    fn verifies(
+    pub(super) fn verifies(
         self,
         key: &PKeyRef<Public>,
         signed: &[u8],
@@ -444,7 +444,7 @@ impl<'d> Parsed<'d> {
 }
 
 /// Calls `each` with object, criticality and value of every extension.
-fn extensions<'d>(
+pub(super) fn extensions<'d>(
     content: &'d [u8],
     mut each: impl FnMut(&'d [u8], bool, &'d [u8]) -> Result<(), CrlError>,
 ) -> Result<(), CrlError> {

@@ -66,6 +66,7 @@ impl World {
                 der,
                 revoked: Arc::new(revoked),
                 lists: None,
+                responder: None,
             };
             Arc::new(Trust::build(vec![anchor]).unwrap())
         };

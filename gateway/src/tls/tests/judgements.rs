@@ -31,6 +31,7 @@ fn trust(anchors: &[(&Identity, &[u32])]) -> Trust {
                     .collect::<HashSet<_>>(),
             ),
             lists: None,
+            responder: None,
         });
     Trust::build(anchors.collect()).unwrap()
 }
@@ -299,6 +300,7 @@ fn a_ca_that_cannot_sign_is_refused() {
             der: identity.x509.to_der().unwrap(),
             revoked: Arc::default(),
             lists: None,
+            responder: None,
         };
         let error = Trust::build(vec![anchor]).unwrap_err();
         assert!(matches!(error, TrustError::CannotSign { .. }), "{error}");
@@ -309,6 +311,7 @@ fn a_ca_that_cannot_sign_is_refused() {
         der: vec![0x30, 3, 1, 2],
         revoked: Arc::default(),
         lists: None,
+        responder: None,
     };
     assert!(matches!(
         Trust::build(vec![garbage]),
