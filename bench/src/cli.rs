@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{compare, idle, load, machine};
+use crate::{compare, idle, load, machine, store};
 
 /// Puts load on Postern, on its peers, or on any URL, and says what it cost.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Idle(idle::Arguments),
     /// Put load on a URL
     Load(load::Arguments),
+    /// A large store: start, list, issue
+    Store(store::Arguments),
     /// The part of `idle` that runs in a process of its own
     #[command(hide = true)]
     SessionMemory(idle::SessionArguments),
@@ -65,6 +67,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Compare(arguments) => Box::pin(compare::run(arguments)).await,
         Command::Idle(arguments) => Box::pin(idle::run(arguments)).await,
         Command::Load(arguments) => Box::pin(load::run(arguments)).await,
+        Command::Store(arguments) => store::run(&arguments),
         Command::SessionMemory(arguments) => idle::session_memory(&arguments),
     }
 }

@@ -9,6 +9,7 @@
 //! | `client` | the client: TLS, HTTP/1.1 and HTTP/2, closed loop and open loop |
 //! | `peers` | the proxies: their configuration, their processes |
 //! | `world` | what they stand on: an origin, certificates, a directory |
+//! | `store` | what the control plane does with 100,000 certificates and 10,000 rules |
 //! | `machine` | CPUs, descriptors, CPU time and memory of processes |
 //! | `report` | text, JSON, plot |
 //!
@@ -25,4 +26,5 @@ pub mod load;
 pub mod machine;
 pub mod peers;
 pub mod report;
+pub mod store;
 pub mod world;
