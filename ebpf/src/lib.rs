@@ -13,13 +13,14 @@
 pub mod cursor;
 pub mod hello;
 pub mod packet;
+pub mod reply;
 
 use packet::Family;
 
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
@@ -68,6 +69,15 @@ pub const MAP_BLOCKS: &str = "POSTERN_BLOCKS";
 
 /// Ring buffer of [`Traced`].
 pub const MAP_TRACE: &str = "POSTERN_TRACE";
+
+/// Array of one [`Answering`].
+pub const MAP_ANSWERING: &str = "POSTERN_ANSWERING";
+
+/// Hash of this machine's addresses, as in [`packet::Flow`]: only SYNs to these are answered in the program.
+pub const MAP_ADDRESSES: &str = "POSTERN_ADDRESSES";
+
+/// Elements of [`MAP_ADDRESSES`]. SYNs to addresses beyond it are answered by the stack.
+pub const ADDRESSES_MAX: u32 = 1_024;
 
 /// Elements of [`MAP_PORTS`]: all ports there are.
 pub const PORTS_MAX: u32 = 1 << 16;
@@ -250,6 +260,28 @@ pub const fn spend(whole_at: u64, now: u64, cost: u64, burst: u64) -> Option<u64
     }
     Some(whole_at + cost)
 }
+
+/// How SYNs are answered in the program. All zeros leave them to the stack.
+///
+/// The stack, which reads the cookie, works some of this out again: it must come to the same.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Answering {
+    /// 1: SYNs are answered; 0: they pass.
+    pub on: u32,
+    /// Options that the stack lets be used: [`Self::wanted`].
+    pub options: u32,
+    /// Our window scale, 0 to 14.
+    pub window_scale: u32,
+    /// Our first window in bytes, at most 65,535.
+    pub window: u32,
+    /// Our maximum segment size for IPv4.
+    pub mss_ipv4: u32,
+    /// Our maximum segment size for IPv6.
+    pub mss_ipv6: u32,
+}
+
+const _: () = assert!(size_of::<Answering>() == 24);
 
 /// What stands behind the prefix length in a key of [`MAP_BLOCKS`].
 #[repr(C)]
@@ -450,9 +482,11 @@ pub struct Counters {
     pub source_budget: u64,
     /// ClientHellos dropped because the zone blocks the client's address.
     pub blocked: u64,
+    /// SYNs answered in the program.
+    pub answered: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == 16 * 8);
+const _: () = assert!(size_of::<Counters>() == 17 * 8);
 
 impl Counters {
     /// The sum of two counts.
@@ -475,6 +509,7 @@ impl Counters {
             host_budget: self.host_budget.wrapping_add(other.host_budget),
             source_budget: self.source_budget.wrapping_add(other.source_budget),
             blocked: self.blocked.wrapping_add(other.blocked),
+            answered: self.answered.wrapping_add(other.answered),
         }
     }
 }
@@ -494,6 +529,8 @@ mod pod {
     unsafe impl aya::Pod for super::Owners {}
     // SAFETY: the same: `repr(C)`, four `u64` and six `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Door {}
+    // SAFETY: the same: `repr(C)`, six `u32`, and its size is their sum.
+    unsafe impl aya::Pod for super::Answering {}
     // SAFETY: the same: `repr(C)`, five `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::BlockKey {}
     // SAFETY: the same: `repr(C)`, five `u32`, and its size is their sum.

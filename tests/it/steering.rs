@@ -332,3 +332,51 @@ fn the_kernel_turns_away_what_it_is_told_to_and_tells_of_it() {
     assert_eq!(waiting.join().unwrap(), 403);
     drop(origin);
 }
+
+/// Real clients, their kernel's whole TCP and all, whose SYNs the program answers.
+#[test]
+fn syns_answered_in_xdp_become_connections() {
+    let Some(network) = Network::new("steering::synproxy") else {
+        return;
+    };
+    // A veth end takes what its peer's program sends back only when it runs a program itself.
+    let receiving = network.client.run(|| {
+        let mut receiving = gateway::steer::load().unwrap();
+        receiving.attach("outside").unwrap();
+        receiving
+    });
+    let timestamps = || {
+        let text = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_timestamps");
+        text.unwrap().trim().to_owned()
+    };
+    let before = network.server.run(timestamps);
+    let (origin, gateway) = network.server.run(|| {
+        let origin = Origin::echo();
+        let setup = setup(&origin, WORKERS).listen(&[SERVER_IPV4, SERVER_IPV6]);
+        let setup = setup.set("steer.mode", "kernel");
+        (origin, setup.set("steer.synproxy", "on").start())
+    });
+    assert_eq!(network.server.run(timestamps), "2");
+    let status = steering(&gateway);
+    assert_eq!(status["synproxy"], "on", "{status}");
+    let owners = owners(&gateway);
+    let addresses = gateway.listen.clone();
+    let shared = Arc::new(gateway);
+    for (round, stamps) in [("with", "1"), ("without", "0")] {
+        let (there, to) = (shared.clone(), addresses.clone());
+        network.client.block_on(move || async move {
+            std::fs::write("/proc/sys/net/ipv4/tcp_timestamps", stamps).unwrap();
+            visit(&there, &to, round, CLASSICAL).await;
+        });
+        let shares = shares(&shared, &owners, 2, round);
+        assert_eq!(shares, HashMap::from([("kernel".to_owned(), HOSTS * 2)]));
+    }
+    let counted = steering(&shared)["kernel"]["syn_answered"]
+        .as_u64()
+        .unwrap();
+    assert!(counted >= (HOSTS * 4) as u64, "{counted}");
+    let mut gateway = Arc::into_inner(shared).unwrap();
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    assert_eq!(network.server.run(timestamps), before);
+    drop((origin, receiving));
+}

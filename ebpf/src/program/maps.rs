@@ -5,10 +5,11 @@ use aya_ebpf::{
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap},
 };
 use ebpf::cursor::WINDOW_SIZE;
+use ebpf::reply::REPLY_WORDS;
 use ebpf::{
-    BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey, Counters, Door, HELD_MAX,
-    HOSTS_MAX, LISTENERS_MAX, LISTENS_MAX, Listening, NOTES_MAX, Owners, PLACED_MAX, PORTS_MAX,
-    TRACE_SIZE,
+    ADDRESSES_MAX, Answering, BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey,
+    Counters, Door, HELD_MAX, HOSTS_MAX, LISTENERS_MAX, LISTENS_MAX, Listening, NOTES_MAX, Owners,
+    PLACED_MAX, PORTS_MAX, TRACE_SIZE,
 };
 
 /// [`ebpf::MAP_COUNTERS`].
@@ -68,6 +69,20 @@ pub(super) static POSTERN_BLOCKS: LpmTrie<BlockKey, u32> =
 /// [`ebpf::MAP_TRACE`].
 #[map]
 pub(super) static POSTERN_TRACE: RingBuf = RingBuf::with_byte_size(TRACE_SIZE, 0);
+
+/// [`ebpf::MAP_ANSWERING`].
+#[map]
+pub(super) static POSTERN_ANSWERING: Array<Answering> = Array::with_max_entries(1, 0);
+
+/// [`ebpf::MAP_ADDRESSES`].
+#[map]
+pub(super) static POSTERN_ADDRESSES: HashMap<[u32; 4], u32> =
+    HashMap::with_max_entries(ADDRESSES_MAX, 0);
+
+/// Where the answer to a SYN is put together.
+#[map]
+pub(super) static POSTERN_REPLY: PerCpuArray<[u32; REPLY_WORDS]> =
+    PerCpuArray::with_max_entries(1, 0);
 
 /// Where a frame is copied to. Too large for the stack, and only one frame at a time is on a CPU.
 #[map]

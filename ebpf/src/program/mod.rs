@@ -9,6 +9,7 @@
     reason = "kernel memory comes as raw pointers, and the kernel finds programs by symbol and section"
 )]
 
+mod answer;
 mod door;
 mod maps;
 mod place;

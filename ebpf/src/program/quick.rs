@@ -4,6 +4,7 @@
 //! extension headers, TCP. Answers only that a segment is nothing to us; whatever is not plainly so goes the long way,
 //! which copies the frame and reads it with the parser that both sides share.
 
+use super::answer;
 use super::maps::{POSTERN_HELD, POSTERN_PORTS};
 use aya_ebpf::programs::XdpContext;
 use ebpf::packet::{ACK, FIN, Flow, RST, SYN, mapped};
@@ -103,9 +104,9 @@ fn is_data(
     if POSTERN_PORTS.get(port).is_none_or(|listen| *listen == 0) {
         return true;
     }
-    // Whatever begins or ends a connection passes on the long way as well.
+    // Whatever begins or ends a connection passes on the long way as well, but for a SYN that is answered here.
     if flags & (SYN | FIN | RST | ACK) != ACK {
-        return true;
+        return flags & (SYN | FIN | RST | ACK) != SYN || !answer::is_on();
     }
     if header < TCP_SIZE || size <= header {
         return false;

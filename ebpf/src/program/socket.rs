@@ -6,7 +6,9 @@ use aya_ebpf::bindings::{
     bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1,
     bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
 };
-use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use aya_ebpf::helpers::generated::{
+    bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie,
+};
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::WINDOW_SIZE;
 use ebpf::listening_index;
@@ -40,17 +42,7 @@ pub(super) fn standing(
     segment: &Segment,
     listen: u32,
 ) -> Standing {
-    let (mut tuple, tuple_size) = tuple(&segment.flow, segment.family);
-    // SAFETY: the helper asks for the program's context and a tuple of the family that the size names.
-    let socket = unsafe {
-        bpf_skc_lookup_tcp(
-            context.as_ptr(),
-            &raw mut tuple,
-            tuple_size,
-            NAMESPACE_CURRENT,
-            0,
-        )
-    };
+    let socket = lookup(context, segment);
     if socket.is_null() {
         return Standing::Connected;
     }
@@ -68,6 +60,66 @@ pub(super) fn standing(
     standing
 }
 
+/// The cookie that answers a SYN to one of our listeners; none when it belongs to a socket of its own (TIME_WAIT, say),
+/// or the kernel would not give one. `tcp_size`: 20 to 83 bytes of header with options, a range the verifier sees.
+#[inline(always)]
+pub(super) fn cookie(
+    context: &XdpContext,
+    memory: *const [u8; WINDOW_SIZE],
+    segment: &Segment,
+    listen: u32,
+    tcp_size: u32,
+) -> Option<u32> {
+    let socket = lookup(context, segment);
+    if socket.is_null() {
+        return None;
+    }
+    // SAFETY: not null, so it is a socket that we hold a reference to until it is released below.
+    let state = unsafe { (*socket).state };
+    let (ip, ip_size, tcp) = headers(memory, segment);
+    let cookie = if state != STATE_LISTEN || !ours(segment, listen) {
+        -1
+    } else {
+        // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them; the helper only
+        // reads, and itself checks that the size is the one that the header says.
+        unsafe { bpf_tcp_gen_syncookie(socket.cast(), ip.cast(), ip_size, tcp.cast(), tcp_size) }
+    };
+    // SAFETY: the reference taken above, given back once.
+    unsafe { bpf_sk_release(socket.cast()) };
+    // The cookie, and above it the MSS that it stands for.
+    (cookie > 0).then_some(cookie as u32)
+}
+
+/// The socket that segments of this connection belong to, with a reference: its own, or a listener, or null.
+#[inline(always)]
+fn lookup(context: &XdpContext, segment: &Segment) -> *mut bpf_sock {
+    let (mut tuple, tuple_size) = tuple(&segment.flow, segment.family);
+    // SAFETY: the helper asks for the program's context and a tuple of the family that the size names.
+    unsafe {
+        bpf_skc_lookup_tcp(
+            context.as_ptr(),
+            &raw mut tuple,
+            tuple_size,
+            NAMESPACE_CURRENT,
+            0,
+        )
+    }
+}
+
+/// Where IP and TCP header are, and the size of the first.
+#[inline(always)]
+fn headers(memory: *const [u8; WINDOW_SIZE], segment: &Segment) -> (*mut u8, u32, *mut u8) {
+    let ip_size = match segment.family {
+        Family::V4 => IPV4_SIZE,
+        Family::V6 => IPV6_SIZE,
+    };
+    let memory: *const u8 = memory.cast();
+    // Headers lie in the window's first half. The masks show it to the verifier, which lost the offsets' bounds.
+    let ip = memory.wrapping_add(segment.ip_at & (WINDOW_SIZE / 2 - 1));
+    let tcp = memory.wrapping_add(segment.tcp_at & (WINDOW_SIZE / 2 - 1));
+    (ip.cast_mut(), ip_size, tcp.cast_mut())
+}
+
 /// Whether the listener is one of ours: another program may have the same port on another address.
 #[inline(always)]
 fn ours(segment: &Segment, listen: u32) -> bool {
@@ -82,24 +134,11 @@ fn cookie_is_ours(
     memory: *const [u8; WINDOW_SIZE],
     segment: &Segment,
 ) -> bool {
-    let ip_size = match segment.family {
-        Family::V4 => IPV4_SIZE,
-        Family::V6 => IPV6_SIZE,
-    };
-    let memory: *const u8 = memory.cast();
-    // Headers lie in the window's first half. The masks show it to the verifier, which lost the offsets' bounds.
-    let ip = memory.wrapping_add(segment.ip_at & (WINDOW_SIZE / 2 - 1));
-    let tcp = memory.wrapping_add(segment.tcp_at & (WINDOW_SIZE / 2 - 1));
+    let (ip, ip_size, tcp) = headers(memory, segment);
     // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them; the helper only
     // reads. Options need not be shown: the cookie is made of the fixed headers.
     let result = unsafe {
-        bpf_tcp_check_syncookie(
-            listener.cast(),
-            ip.cast_mut().cast(),
-            ip_size,
-            tcp.cast_mut().cast(),
-            TCP_SIZE,
-        )
+        bpf_tcp_check_syncookie(listener.cast(), ip.cast(), ip_size, tcp.cast(), TCP_SIZE)
     };
     result == 0
 }

@@ -20,7 +20,7 @@ use super::maps::{
     counters, forgotten,
 };
 use super::socket::{self, Standing};
-use super::{door, quick};
+use super::{answer, door, quick};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
@@ -61,7 +61,21 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     ])?;
     let port = u16::from_be(segment.flow.destination_port_be);
     let listen = *POSTERN_PORTS.get(u32::from(port))?;
-    if listen == 0 || segment.flags & (SYN | FIN | RST | ACK) != ACK {
+    if listen == 0 {
+        return None;
+    }
+    let flags = segment.flags & (SYN | FIN | RST | ACK);
+    if flags == SYN {
+        return answer::syn(
+            context,
+            frame_size,
+            counters,
+            &headers,
+            &segment,
+            listen - 1,
+        );
+    }
+    if flags != ACK {
         return None;
     }
     let held = Held::of(&segment);

@@ -174,7 +174,15 @@ several TLS records; a SYN that reuses a port in TIME_WAIT, which gets no cookie
 the program, loopback among them. The counters \fBsplit\fR and \fBpostern_connections_handed_over_total\fR show how often.
 A second segment that happens to begin like a TLS record, before its connection has a socket, counts as \fBbad_cookie\fR.
 .PP
-Two\-segment hellos are not put together in the kernel, and SYNs are answered by the kernel's own cookies only.
+Two\-segment hellos are not put together in the kernel.
+.PP
+With \fBsteer.synproxy\fR the XDP program answers SYNs, with the kernel's cookies and the options that the stack would answer
+with. It needs native XDP on each interface and no VLAN above one; otherwise the stack answers, and \fBpostern steer
+status\fR says why. While it works, net.ipv4.tcp_timestamps is 2 unless it is 0: timestamps then tell how long the machine has
+been up. Firewall rules and connection tracking do not see these SYNs (net.netfilter.nf_conntrack_tcp_loose must be 1), ECN is
+not negotiated, and the answer leaves by the interface and to the neighbour that the SYN came from. Addresses, MTU and
+buffer sizes are read at the start: SYNs to an address that came later are answered by the stack; after changing
+net.ipv4.tcp_rmem, tcp_sack, tcp_window_scaling or tcp_timestamps, or taking an address away, restart.
 .SH SEE ALSO
 postern(1), postern\-steer(1), sysctl.conf(5)
 ";

@@ -127,6 +127,7 @@ fn page(status: &Value) -> String {
         ("interfaces", interfaces.join(", ")),
         ("ports", joined("ports")),
         ("changes", joined("changes")),
+        ("synproxy", text(status, "synproxy")),
         ("moves", text(status, "moves")),
     ]);
     if let Some(kernel) = status.get("kernel").and_then(Value::as_object) {

@@ -364,6 +364,15 @@ pub static KEYS: &[Key] = &[
             SteerInterfaces::Named(names) => names.join(", "),
         },
     },
+    Key {
+        name: "steer.synproxy",
+        kind: Kind::Switch,
+        default: "off",
+        change: Change::Restart,
+        doc: "Whether, while the kernel steers, its XDP program answers SYNs instead of the stack; holds net.ipv4.tcp_timestamps at 2, and firewall rules do not see such SYNs. See STEERING.",
+        set: |config, text| value::switch(text).map(|value| config.steer_synproxy = value),
+        show: |config| value::show_switch(config.steer_synproxy),
+    },
     switch!(
         "steer.balance",
         steer_balance,

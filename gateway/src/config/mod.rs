@@ -59,6 +59,8 @@ pub struct Config {
     pub steer_mode: SteerMode,
     /// Where the kernel steers.
     pub steer_interfaces: SteerInterfaces,
+    /// Whether the kernel program answers SYNs.
+    pub steer_synproxy: bool,
     /// Workers of hosts, by `host/NAME/workers`.
     pub pins: Pins,
     /// What can be changed while the gateway runs.
@@ -240,6 +242,7 @@ impl Default for Config {
             geoip_database: None,
             geoip_asn_database: None,
             steer_mode: SteerMode::default(),
+            steer_synproxy: false,
             steer_interfaces: SteerInterfaces::default(),
             pins: Pins::new(),
             tunables: Tunables::default(),

@@ -108,6 +108,8 @@ pub struct SteeringStatus {
     pub ports: Vec<u16>,
     /// What the programs have counted, when they run.
     pub kernel: Option<Counters>,
+    /// Whether the program answers SYNs, `on` or `off: REASON`; `None` when it was not asked to.
+    pub synproxy: Option<String>,
     /// Hosts that got other owners while they had some.
     pub moves: u64,
     /// Every host, in the order of their names.
@@ -147,6 +149,7 @@ impl SteeringStatus {
             "ports": self.ports,
             "changes": self.changes(),
             "kernel": kernel,
+            "synproxy": self.synproxy,
             "moves": self.moves,
             "hosts": hosts,
         })
@@ -157,11 +160,15 @@ impl SteeringStatus {
         if self.interfaces.is_empty() {
             return Vec::new();
         }
-        vec![
+        let mut changes = vec![
             "net.ipv4.tcp_syncookies = 2",
             "an XDP program on each interface",
             "a socket lookup program in the network namespace",
-        ]
+        ];
+        if self.synproxy.as_deref() == Some("on") {
+            changes.insert(1, "net.ipv4.tcp_timestamps = 2 (unless 0)");
+        }
+        changes
     }
 }
 
@@ -182,6 +189,7 @@ pub fn reasons(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)>
         ("held", counters.held),
         ("overtaken", counters.overtaken),
         ("homeless", counters.homeless),
+        ("syn_answered", counters.answered),
     ]
     .into_iter()
 }

@@ -1,21 +1,28 @@
-//! `net.ipv4.tcp_syncookies`, held at 2 while steering works.
+//! The sysctls that steering depends on, held while it works.
 //!
-//! With 2 the kernel answers every SYN with a cookie and keeps nothing (it governs IPv6 too, whatever its name
-//! says); only so is there no socket yet when the ClientHello arrives. With any other value the gateway works
-//! as well, unsteered: a crash that leaves the 2 behind does no harm, as cookies are always accepted. What was
-//! there before is kept in a file all the while, so that the next start puts it back ([`recover`]).
+//! With `net.ipv4.tcp_syncookies` at 2 the kernel answers every SYN with a cookie and keeps nothing (it governs IPv6 too,
+//! whatever its name says); only so is there no socket yet when the ClientHello arrives. Where the program answers SYNs
+//! itself, `net.ipv4.tcp_timestamps` is 2 as well: what a cookie cannot hold is in a timestamp, and with 1 the kernel adds
+//! an offset to it that only it knows. With any other value the gateway works as well, unsteered: a crash that leaves the
+//! 2 behind does no harm, as cookies are always accepted. What was there before is kept in a file all the while, so that
+//! the next start puts it back ([`recover`]).
 
 use super::Unavailable;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-const PATH: &str = "/proc/sys/net/ipv4/tcp_syncookies";
-const ALWAYS: &str = "2";
+const COOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
+const TIMESTAMPS: &str = "/proc/sys/net/ipv4/tcp_timestamps";
+/// What both are held at.
+const HELD: &str = "2";
+/// No timestamps at all: a choice that is respected.
+const NEVER: &str = "0";
 
-/// Holds the setting. Dropping it puts back what was there.
+/// Holds the settings. Dropping it puts back what was there.
 #[derive(Debug)]
 pub struct Cookies {
-    before: String,
+    /// Path and former value of what was changed.
+    changed: Vec<(&'static str, String)>,
     state: Option<PathBuf>,
 }
 
@@ -25,40 +32,54 @@ impl Cookies {
     /// # Errors
     /// [`Unavailable::Cookies`].
     pub fn always() -> Result<Self, Unavailable> {
-        Self::hold(None)
+        Self::hold(None, &[COOKIES])
     }
 
-    /// The same, with a file that remembers what was there in case this process cannot put it back.
+    /// The same, with a file that remembers what was there in case this process cannot put it back. `answering`: the
+    /// program makes timestamps as well.
     ///
     /// # Errors
     /// [`Unavailable::Cookies`].
-    pub fn always_with(state: &Path) -> Result<Self, Unavailable> {
-        Self::hold(Some(state))
+    pub fn always_with(state: &Path, answering: bool) -> Result<Self, Unavailable> {
+        let paths: &[&'static str] = if answering {
+            &[COOKIES, TIMESTAMPS]
+        } else {
+            &[COOKIES]
+        };
+        Self::hold(Some(state), paths)
     }
 
-    fn hold(state: Option<&Path>) -> Result<Self, Unavailable> {
-        let set = || -> io::Result<Self> {
-            let before = fs::read_to_string(PATH)?.trim().to_owned();
-            let mut held = Self {
-                before,
-                state: None,
-            };
-            if held.before != ALWAYS {
-                // The file first: a crash between the two leaves a file that says what is there anyway.
-                held.state = state
-                    .filter(|state| remember(state, &held.before))
-                    .map(Path::to_owned);
-                fs::write(PATH, ALWAYS)?;
-            }
-            Ok(held)
+    fn hold(state: Option<&Path>, paths: &[&'static str]) -> Result<Self, Unavailable> {
+        let mut held = Self {
+            changed: Vec::new(),
+            state: None,
         };
-        set().map_err(|reason| Unavailable::Cookies { path: PATH, reason })
+        for path in paths {
+            let failed = |reason: io::Error| Unavailable::Cookies { path, reason };
+            let before = fs::read_to_string(path).map_err(failed)?.trim().to_owned();
+            let stays = before == HELD || *path == TIMESTAMPS && before == NEVER;
+            if !stays {
+                held.changed.push((path, before));
+            }
+        }
+        // The file first: a crash between the two leaves a file that says what is there anyway.
+        if !held.changed.is_empty() {
+            held.state = state
+                .filter(|state| remember(state, &held.changed))
+                .map(Path::to_owned);
+        }
+        for (path, _) in &held.changed {
+            fs::write(path, HELD).map_err(|reason| Unavailable::Cookies { path, reason })?;
+        }
+        Ok(held)
     }
 }
 
 impl Drop for Cookies {
     fn drop(&mut self) {
-        put_back(&self.before);
+        for (path, before) in &self.changed {
+            put_back(path, before);
+        }
         if let Some(state) = &self.state {
             // Were it to stay, the next start would find that there is nothing to do.
             drop(fs::remove_file(state));
@@ -72,35 +93,43 @@ pub fn recover(state: &Path) {
     let Ok(text) = fs::read_to_string(state) else {
         return;
     };
-    if let Some((before, place)) = text.split_once('\n')
-        && place.trim() == here()
-    {
-        tracing::info!(
-            path = PATH,
-            value = before,
-            "put back what an earlier run had changed"
-        );
-        put_back(before);
+    let mut lines = text.lines();
+    if lines.next() == Some(here().as_str()) {
+        for (path, before) in lines.filter_map(|line| line.split_once(' ')) {
+            // Only what a run of ours can have changed.
+            if [COOKIES, TIMESTAMPS].contains(&path) {
+                tracing::info!(
+                    path,
+                    value = before,
+                    "put back what an earlier run had changed"
+                );
+                put_back(path, before);
+            }
+        }
     }
     drop(fs::remove_file(state));
 }
 
 /// Writes the value unless somebody chose another one meanwhile.
-fn put_back(before: &str) {
-    let ours = fs::read_to_string(PATH).is_ok_and(|now| now.trim() == ALWAYS);
+fn put_back(path: &str, before: &str) {
+    let ours = fs::read_to_string(path).is_ok_and(|now| now.trim() == HELD);
     if ours
-        && before != ALWAYS
-        && let Err(error) = fs::write(PATH, before)
+        && before != HELD
+        && let Err(error) = fs::write(path, before)
     {
-        tracing::warn!(path = PATH, value = %before, %error, "the sysctl could not be put back");
+        tracing::warn!(path, value = %before, %error, "the sysctl could not be put back");
     }
 }
 
-fn remember(state: &Path, before: &str) -> bool {
-    match fs::write(state, format!("{before}\n{}\n", here())) {
+fn remember(state: &Path, changed: &[(&'static str, String)]) -> bool {
+    let lines = changed
+        .iter()
+        .map(|(path, before)| format!("{path} {before}\n"));
+    let text = std::iter::once(format!("{}\n", here())).chain(lines);
+    match fs::write(state, text.collect::<String>()) {
         Ok(()) => true,
         Err(error) => {
-            tracing::warn!(path = %state.display(), %error, "a crash would leave net.ipv4.tcp_syncookies at 2");
+            tracing::warn!(path = %state.display(), %error, "a crash would leave sysctls of steering at 2");
             false
         }
     }

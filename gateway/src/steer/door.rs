@@ -113,6 +113,26 @@ impl Steering {
     }
 }
 
+impl Steering {
+    /// As [`Self::try_frame`], once, with the frame as the program leaves it.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn try_answer(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>), Unavailable> {
+        let mut left = vec![0; 2_048];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut left),
+            repeat: 1,
+            ..TestRunOptions::new()
+        };
+        let result = xdp(&mut self.kernel)?.test_run(options);
+        let result = result.map_err(EbpfError::from)?;
+        left.truncate(result.data_size_out as usize);
+        Ok((result.return_value, left))
+    }
+}
+
 fn map<'k>(kernel: &'k mut Ebpf, name: &str) -> Result<&'k mut aya::maps::Map, Unavailable> {
     let map = kernel.map_mut(name).ok_or(MapError::ElementNotFound);
     Ok(map.map_err(EbpfError::from)?)

@@ -12,7 +12,7 @@ use ebpf::Counters;
 
 use super::cookies::Cookies;
 use super::tables::family;
-use super::{Attached, Listen, Placed, Steering, Unavailable, interfaces, load};
+use super::{Attached, Listen, Placed, Steering, Unavailable, answering, interfaces, load};
 use crate::config::SteerInterfaces;
 use crate::hostname::HostName;
 
@@ -24,10 +24,13 @@ pub struct Engaged {
     _cookies: Cookies,
     attached: Vec<(String, Attached)>,
     ports: Vec<u16>,
+    /// Why SYNs are answered by the stack; empty when the program does. `None` when it was not asked.
+    synproxy: Option<String>,
 }
 
 /// Loads and attaches the programs for the listeners of all workers: `listeners[worker]` are its sockets, one for
-/// each of `addresses`. `state` is the file of [`Cookies::always_with`].
+/// each of `addresses`. `synproxy`: SYNs are answered by the program where it can. `state` is the file of
+/// [`Cookies::always_with`].
 ///
 /// # Errors
 /// See [`Unavailable`].
@@ -35,6 +38,7 @@ pub fn engage(
     listeners: &[Vec<OwnedFd>],
     addresses: &[SocketAddr],
     wanted: &SteerInterfaces,
+    synproxy: bool,
     state: &Path,
 ) -> Result<Engaged, Unavailable> {
     let ports = ports(addresses)?;
@@ -64,12 +68,21 @@ pub fn engage(
         }
         attached.push((interface, place));
     }
-    let cookies = Cookies::always_with(state)?;
+    let synproxy = synproxy.then(|| answering::obstacle(&attached).unwrap_or_default());
+    let answers = synproxy.as_deref() == Some("");
+    let cookies = Cookies::always_with(state, answers)?;
+    if answers {
+        let addresses = interfaces::addresses();
+        steering.answer(answering::answering(&attached), &addresses)?;
+    } else if let Some(reason) = &synproxy {
+        tracing::warn!(reason, "SYNs are answered by the kernel's stack");
+    }
     Ok(Engaged {
         steering,
         _cookies: cookies,
         attached,
         ports,
+        synproxy,
     })
 }
 
@@ -142,6 +155,12 @@ impl Engaged {
     #[must_use]
     pub fn attached(&self) -> &[(String, Attached)] {
         &self.attached
+    }
+
+    /// Why the stack answers SYNs although it was not to; empty when the program does, `None` when nobody asked for it.
+    #[must_use]
+    pub fn synproxy(&self) -> Option<&str> {
+        self.synproxy.as_deref()
     }
 
     /// The steered ports.

@@ -6,7 +6,6 @@
 //! decides then.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +18,7 @@ use super::door::{Block, door};
 use super::engage::{Engaged, engage};
 use super::ownership::ends;
 use super::{Owned, Ownership, Placed, Unavailable, cookies};
-use crate::config::{Config, Pins, SteerInterfaces, SteerMode, Tunables};
+use crate::config::{Config, Pins, SteerMode, Tunables};
 use crate::hostname::HostName;
 use crate::observe::{HostLoad, SteeredHost, SteeringStatus, TracedConnection};
 use crate::rules::Network;
@@ -88,15 +87,13 @@ impl Helm {
             }
             SteerMode::Handoff => ("handoff", None, None),
             SteerMode::Kernel => {
-                let kernel = begin(listeners, &config.listen, &config.steer_interfaces, &state)?;
+                let kernel = begin(listeners, config, &state)?;
                 ("kernel", None, Some(kernel))
             }
-            SteerMode::Auto => {
-                match begin(listeners, &config.listen, &config.steer_interfaces, &state) {
-                    Ok(kernel) => ("kernel", None, Some(kernel)),
-                    Err(reason) => ("handoff", Some(reason.to_string()), None),
-                }
-            }
+            SteerMode::Auto => match begin(listeners, config, &state) {
+                Ok(kernel) => ("kernel", None, Some(kernel)),
+                Err(reason) => ("handoff", Some(reason.to_string()), None),
+            },
         };
         let (kernel, placed) = kernel.unzip();
         announce(mode, reason.as_deref(), kernel.as_ref());
@@ -321,6 +318,13 @@ impl Helm {
                 .collect(),
             ports: kernel.map(Engaged::ports).unwrap_or_default().to_vec(),
             kernel: kernel.and_then(|kernel| kernel.counters().ok()),
+            synproxy: kernel.and_then(Engaged::synproxy).map(|obstacle| {
+                if obstacle.is_empty() {
+                    "on".into()
+                } else {
+                    format!("off: {obstacle}")
+                }
+            }),
             moves: course.moves,
             hosts: course
                 .assignment
@@ -397,11 +401,16 @@ impl Course {
 
 fn begin(
     listeners: &[Vec<OwnedFd>],
-    addresses: &[SocketAddr],
-    interfaces: &SteerInterfaces,
+    config: &Config,
     state: &Path,
 ) -> Result<(Engaged, Placed), Unavailable> {
-    let kernel = engage(listeners, addresses, interfaces, state)?;
+    let kernel = engage(
+        listeners,
+        &config.listen,
+        &config.steer_interfaces,
+        config.steer_synproxy,
+        state,
+    )?;
     let placed = kernel.placed()?;
     Ok((kernel, placed))
 }

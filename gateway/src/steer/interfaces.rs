@@ -112,6 +112,34 @@ fn links() -> Links {
     found
 }
 
+/// The addresses that this machine answers to, loopback's left out.
+pub(super) fn addresses() -> Vec<IpAddr> {
+    let here = links().addresses.into_iter().map(|local| local.address);
+    here.filter(|address| !address.is_loopback()).collect()
+}
+
+/// Bytes of the largest packet that the interface sends (netdevice(7)).
+#[expect(
+    unsafe_code,
+    reason = "an ioctl for which no crate of ours has a safe call"
+)]
+pub(super) fn mtu(interface: &str) -> Option<u32> {
+    use std::os::fd::AsRawFd as _;
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
+    // SAFETY: zeros are an empty name and a request about nothing.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays zero.
+    let (_, name) = request.ifr_name.split_last_mut()?;
+    for (place, byte) in name.iter_mut().zip(interface.bytes()) {
+        *place = libc::c_char::from_ne_bytes([byte]);
+    }
+    // SAFETY: the request is about an interface by name, and gets a number written into it.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+    // SAFETY: the kernel has written this one of the union's fields, and any bytes are a number.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    (result == 0).then(|| u32::try_from(mtu).ok())?
+}
+
 /// What an entry of the list is about.
 enum End {
     Link(u16),

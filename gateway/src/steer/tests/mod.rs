@@ -3,6 +3,7 @@
 //!
 //! Without the object or the privileges these say `skipped:` and why, on the terminal, past the capture.
 
+mod answers;
 mod frames;
 mod hello;
 mod network;
