@@ -16,7 +16,9 @@ use std::sync::atomic::AtomicUsize;
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -86,6 +88,7 @@ pub enum Ended {
 /// # Errors
 /// See [`StartError`].
 pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
+    keep_keys_out_of_core_dumps();
     let published = Arc::new(Published::default());
     let options = Options {
         default_host: loaded.config.default_host.clone(),
@@ -102,6 +105,16 @@ fn look_for_default_host(wanted: Option<&HostName>, published: &Published) {
     let Some(host) = wanted else { return };
     if published.swap().load().default_host.is_none() {
         tracing::warn!(%host, "host.default names a host that is not there: clients without SNI are refused until it is");
+    }
+}
+
+/// Makes the kernel write no core dump of this process: keys of hosts and CAs are in its memory.
+fn keep_keys_out_of_core_dumps() {
+    if let Err(why) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(
+            "core dumps could not be switched off ({why}): one would hold private keys; set \
+             LimitCORE=0 for the service (`ulimit -c 0` in a shell)"
+        );
     }
 }
 

@@ -358,6 +358,11 @@ pub const STORE_CACHE_BYTES: usize = 16 << 20;
 /// How far back a certificate's validity begins, so that a client whose clock is slow by no more
 /// than this accepts it at once.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Bytes of the password of a PKCS#12 file, least and most: below the least it is guessed offline.
+pub const PKCS12_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
+/// Rounds of PBKDF2 for each of a PKCS#12 file's keys; ten times OpenSSL's default and still
+/// milliseconds, because whoever has the file can try passwords without being seen.
+pub const PKCS12_ROUNDS: u32 = 20_000;
 /// Days that a CA made here is valid: longer than two generations of the longest leaves.
 pub const AUTHORITY_DAYS: u32 = 20 * 365;
 /// Days that a development server certificate is valid: what browsers accept at most.

@@ -6,6 +6,7 @@
     reason = "this is a test binary: a panic is a failed test, with its place"
 )]
 
+mod authorities;
 mod cli;
 mod doctor;
 mod documents;

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{As, Json, Parameters};
+use super::query::{As, Json, MaybeJson, Parameters};
 use super::{Shared, envelope, zones};
-use crate::control::{Authority, AuthorityKind, AuthoritySet, Details, Id, Moment, Uuid};
+use crate::control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Id, Moment, Uuid};
 
 #[derive(Deserialize)]
 pub(super) struct Upload {
@@ -23,6 +23,18 @@ pub(super) struct Upload {
     name: Option<String>,
     #[serde(default)]
     private_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Roll {
+    #[serde(default)]
+    key_type: Option<String>,
+}
+
+/// What kind of key a managed CA shall have.
+pub(super) fn key_kind(text: &str) -> Result<CaKey, Fault> {
+    CaKey::parse(text).map_err(|why| Fault::body(format!("key_type: {why}")).at("/key_type"))
 }
 
 fn shown(authority: &Authority) -> Value {
@@ -50,6 +62,7 @@ fn shown_managed(authority: &Authority, issues: bool) -> Value {
         "name": authority.name,
         "certificate": authority.certificate,
         "issues": issues,
+        "key_type": authority.key_kind().map(CaKey::as_str),
         "created_on": authority.created_on.to_string(),
         "expires_on": Moment::from_seconds(authority.not_after).to_second(),
     })
@@ -160,10 +173,13 @@ pub(super) async fn roll(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
+    MaybeJson(body): MaybeJson<Roll>,
 ) -> Result<Response, Fault> {
     let zone = zones::find(&context.state.control.model(), &zone)?;
+    let asked = body.and_then(|body| body.key_type);
+    let kind = asked.as_deref().map(key_kind).transpose()?;
     let made = context
-        .run(intent, move |control| control.roll_authority(zone))
+        .run(intent, move |control| control.roll_authority(zone, kind))
         .await?;
     Ok(envelope::result(shown_managed(&made, true)))
 }

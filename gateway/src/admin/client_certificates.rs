@@ -3,13 +3,18 @@
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::query::{As, Json, MaybeJson, Parameters};
 use super::{Shared, envelope, zones};
-use crate::control::{CertificateQuery, ClientCertificate, FindBy, Moment, Status, Subject, Uuid};
+use crate::control::{
+    CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
+    check_password,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Issue {
@@ -38,6 +43,9 @@ pub(super) struct Create {
     #[serde(default)]
     country: String,
     validity_days: u32,
+    /// Asks for a PKCS#12 file with this password beside the PEM texts.
+    #[serde(default)]
+    pkcs12_password: Option<String>,
 }
 
 fn shown(certificate: &ClientCertificate) -> Value {
@@ -98,14 +106,25 @@ pub(super) async fn create(
         country: body.country,
     };
     let days = body.validity_days;
-    let fresh = context
+    let password = body
+        .pkcs12_password
+        .map(String::into_bytes)
+        .map(Secret::new);
+    let (fresh, pkcs12) = context
         .run(intent, move |control| {
-            control.create_certificate(zone, &subject, days)
+            // Looked at first: the key of a certificate that is made is shown only once.
+            password.as_ref().map(check_password).transpose()?;
+            let fresh = control.create_certificate(zone, &subject, days)?;
+            let pkcs12 = password.map(|password| control.pkcs12(&fresh, &password));
+            Ok((fresh, pkcs12.transpose()?))
         })
         .await?;
     let mut answer = shown(&fresh.certificate);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("private_key".into(), fresh.private_key.reveal_text().into());
+        if let Some(file) = pkcs12 {
+            answer.insert("pkcs12".into(), STANDARD.encode(file.reveal()).into());
+        }
     }
     Ok(envelope::result(answer))
 }

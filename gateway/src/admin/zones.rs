@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::authorities::key_kind;
 use super::envelope;
 use super::fault::Fault;
 use super::query::{As, Json, Parameters};
@@ -19,6 +20,9 @@ pub(super) struct Create {
     account: Option<Account>,
     #[serde(default, rename = "type")]
     kind: Option<String>,
+    /// Of the managed CA; not a field of Cloudflare's.
+    #[serde(default)]
+    key_type: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,8 +118,12 @@ pub(super) async fn create(
         let message = format!("type: `{}` is not offered; `full` is", kind.escape_debug());
         return Err(Fault::bad(1004, message).at("/type"));
     }
+    let key = body.key_type.as_deref().map(key_kind).transpose()?;
+    let key = key.unwrap_or_default();
     let zone = context
-        .run(intent, move |control| control.create_zone(&body.name))
+        .run(intent, move |control| {
+            control.create_zone_with(&body.name, key)
+        })
         .await?;
     Ok(envelope::result(shown(
         &context.state.control.model(),

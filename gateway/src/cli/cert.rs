@@ -1,12 +1,13 @@
 //! `postern cert`: client certificates of a zone's managed CA.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::cert_files::{Password, Targets};
 use super::client::{Client, segment};
-use super::files::{PRIVATE, PUBLIC, read_text, write_new};
+use super::files::{PUBLIC, read_text, write_new};
 use super::names::{ZoneRef, str_of, text};
 use super::table::{Table, list};
 use super::{CliError, Output, json_text};
@@ -27,6 +28,13 @@ pub(super) enum Cert {
         /// Write NAME.pem and NAME.key (mode 0600) into this directory instead of printing
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Also write NAME.p12 (mode 0600), which browsers and phones import, under a password
+        /// that is made and printed unless --p12-password names one
+        #[arg(long, requires = "out")]
+        p12: bool,
+        /// The file whose first line is the password of NAME.p12, `-` for standard input
+        #[arg(long, value_name = "FILE", requires = "p12")]
+        p12_password: Option<PathBuf>,
     },
     /// Sign a certificate request; its key stays where it is
     Sign {
@@ -108,24 +116,33 @@ impl Cert {
                 cn,
                 days,
                 out,
+                p12,
+                p12_password,
             } => {
                 // Looked at first: a key that cannot be written would be lost.
-                let files = out.map(|directory| targets(&directory, &cn)).transpose()?;
+                let files = out
+                    .map(|directory| Targets::of(&directory, &cn))
+                    .transpose()?;
+                let password = match (p12, p12_password) {
+                    (false, _) => None,
+                    (true, None) => Some(Password::random()?),
+                    (true, Some(file)) => Some(Password::read(&file)?),
+                };
                 let zone = ZoneRef::find(client, &zone.zone)?;
-                let body = json!({ "common_name": cn, "validity_days": days.days });
-                let made = client.post(&zone.own("client_certificates"), &body)?;
+                let mut body = json!({ "common_name": cn, "validity_days": days.days });
+                if let (Some(password), Some(body)) = (&password, body.as_object_mut()) {
+                    body.insert("pkcs12_password".into(), password.text.as_str().into());
+                }
+                let mut made = client.post(&zone.own("client_certificates"), &body)?;
                 match files {
-                    _ if json => Ok(json_text(&made)),
-                    Some((pem, key)) => {
-                        write_new(&key, str_of(&made, "private_key"), PRIVATE)?;
-                        write_new(&pem, str_of(&made, "certificate"), PUBLIC)?;
-                        Ok(format!(
-                            "wrote {} and {}\n{}",
-                            pem.display(),
-                            key.display(),
-                            details(&made)
-                        ))
+                    _ if json => {
+                        let made_up = password.filter(|password| password.made);
+                        if let (Some(password), Some(made)) = (made_up, made.as_object_mut()) {
+                            made.insert("pkcs12_password".into(), password.text.into());
+                        }
+                        Ok(json_text(&made))
                     }
+                    Some(files) => Ok(files.write(&made, password.as_ref())? + &details(&made)),
                     None => Ok(format!(
                         "{}{}",
                         text(&made, "certificate"),
@@ -265,45 +282,6 @@ fn pick<'v>(all: &'v [Value], wanted: &str) -> Result<&'v Value, CliError> {
     }
 }
 
-/// Where certificate and key go; neither may be there yet.
-fn targets(directory: &Path, cn: &str) -> Result<(PathBuf, PathBuf), CliError> {
-    let name: String = cn
-        .chars()
-        .map(|c| {
-            if c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let name = name.trim_start_matches('.');
-    if name.is_empty() {
-        return Err(CliError::Usage(format!(
-            "`{cn}` makes no file name; leave --out away and redirect the output"
-        )));
-    }
-    if !directory.is_dir() {
-        return Err(CliError::Failed(format!(
-            "{} is not a directory",
-            directory.display()
-        )));
-    }
-    let (pem, key) = (
-        directory.join(format!("{name}.pem")),
-        directory.join(format!("{name}.key")),
-    );
-    for path in [&pem, &key] {
-        if path.exists() {
-            return Err(CliError::Failed(format!(
-                "{} is there already; move it away first",
-                path.display()
-            )));
-        }
-    }
-    Ok((pem, key))
-}
-
 fn details(one: &Value) -> String {
     let authority = one
         .get("certificate_authority")
@@ -336,15 +314,5 @@ mod tests {
         for wanted in ["aaaa", "bbb", "", "nothing"] {
             assert!(pick(&all, wanted).is_err(), "{wanted}");
         }
-    }
-
-    #[test]
-    fn file_names_stay_in_their_directory() {
-        let directory = std::env::temp_dir();
-        let (pem, key) = targets(&directory, "../etc/passwd x").unwrap();
-        assert_eq!(pem, directory.join("_etc_passwd_x.pem"));
-        assert_eq!(key, directory.join("_etc_passwd_x.key"));
-        assert!(targets(&directory, "..").is_err());
-        assert!(targets(Path::new("/nowhere/at/all"), "x").is_err());
     }
 }

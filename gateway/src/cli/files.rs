@@ -48,7 +48,11 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 /// Writes a new file; one that is there already is kept and is an error.
-pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CliError> {
+pub(super) fn write_new(
+    path: &Path,
+    contents: impl AsRef<[u8]>,
+    mode: u32,
+) -> Result<(), CliError> {
     let mut options = OpenOptions::new();
     let written = options
         .write(true)
@@ -56,7 +60,7 @@ pub(super) fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), CliErr
         .mode(mode)
         .open(path)
         .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
+            file.write_all(contents.as_ref())?;
             file.sync_all()
         });
     written.map_err(|why| {

@@ -4,7 +4,9 @@
 //! configuration is wrong (EX_CONFIG of sysexits.h, for which systemd does not restart). Commands
 //! that change a gateway speak to its admin API; none of them opens the store of a running one.
 
+mod ca;
 mod cert;
+mod cert_files;
 mod check;
 mod client;
 mod crl;
@@ -101,6 +103,9 @@ enum Command {
     /// Client certificates of a zone's managed CA
     #[command(subcommand)]
     Cert(cert::Cert),
+    /// CAs of client certificates: a zone's own ones and their rollover, and uploaded ones
+    #[command(subcommand)]
+    Ca(ca::Ca),
     /// Revocation lists of uploaded CAs
     #[command(subcommand)]
     Crl(crl::Crl),
@@ -209,6 +214,7 @@ impl Command {
             Self::Zone(zone) => zone.run(&client()?, json),
             Self::Host(host) => host.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
+            Self::Ca(ca) => ca.run(&client()?, json),
             Self::Crl(crl) => crl.run(&client()?, json),
             Self::Ocsp(ocsp) => ocsp.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),

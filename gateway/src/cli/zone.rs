@@ -3,6 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::ca::CaKey;
 use super::client::Client;
 use super::names::{CLOUDFLARE, OWN, ZoneRef, text};
 use super::table::{Table, list};
@@ -15,6 +16,9 @@ pub(super) enum Zone {
         /// The domain whose hosts it owns
         #[arg(value_name = "NAME")]
         name: String,
+        /// The key of its managed CA
+        #[arg(long, value_enum, default_value_t = CaKey::EcdsaP256)]
+        ca_key: CaKey,
     },
     /// List all zones
     List,
@@ -47,10 +51,10 @@ pub(super) enum Zone {
 impl Zone {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         match self {
-            Self::Create { name } => {
+            Self::Create { name, ca_key } => {
                 let zone = client.post(
                     &format!("{CLOUDFLARE}/zones"),
-                    &json!({ "name": name, "type": "full" }),
+                    &json!({ "name": name, "type": "full", "key_type": ca_key.name() }),
                 )?;
                 Ok(if json {
                     json_text(&zone)

@@ -9,6 +9,7 @@ use boring::hash::MessageDigest;
 use boring::x509::X509;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::ca_key::CaKey;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
@@ -107,11 +108,32 @@ fn twin(model: &Model, new: &[X509]) -> Option<Uuid> {
         .next()
 }
 
+/// The CA made here that has the key of one of `new`. Copies of it would be believed under an id
+/// of their own, so that a certificate that was revoked, or whose CA was retired, came back in.
+fn made_here(model: &Model, new: &[X509]) -> Option<Arc<Authority>> {
+    // The key and not the certificate: another certificate for the same key is as good a way in.
+    let keys: Vec<Vec<u8>> = new.iter().filter_map(key_of).collect();
+    let ours = |ca: &&Arc<Authority>| !matches!(ca.kind, AuthorityKind::Uploaded);
+    let same = |ca: &&Arc<Authority>| {
+        let certificate = X509::from_pem(ca.certificate.as_bytes());
+        let key = certificate.ok().as_ref().and_then(key_of);
+        key.is_some_and(|key| keys.contains(&key))
+    };
+    let found = model.authorities.values().filter(ours).find(same);
+    found.cloned()
+}
+
+/// The public key of a certificate in DER.
+fn key_of(certificate: &X509) -> Option<Vec<u8>> {
+    certificate.public_key().ok()?.public_key_to_der().ok()
+}
+
 /// Makes a managed CA for a zone; the newest one issues.
 pub(super) fn make_managed(
     draft: &mut Draft<'_>,
     zone: Id,
     zone_name: &str,
+    kind: CaKey,
 ) -> Result<Authority, ChangeError> {
     // Names differ, so that tools that look only at names do not take one for the other.
     let place = draft.model.managed(zone).len() + 1;
@@ -127,7 +149,7 @@ pub(super) fn make_managed(
         format!("Postern CA {id}")
     };
     let (certificate, key) =
-        x509::make_authority(&common_name, "Postern", AUTHORITY_DAYS, draft.now)?;
+        x509::make_authority(&common_name, "Postern", kind, AUTHORITY_DAYS, draft.now)?;
     let key = draft
         .seal()
         .seal(&authority_purpose(id), x509::key_pem(&key)?.reveal())?;
@@ -143,6 +165,15 @@ pub(super) fn make_managed(
     };
     draft.put_authority(authority.clone());
     Ok(authority)
+}
+
+impl Authority {
+    /// The kind of its key, when it is one that a managed CA may have.
+    #[must_use]
+    pub fn key_kind(&self) -> Option<CaKey> {
+        let certificate = X509::from_pem(self.certificate.as_bytes()).ok()?;
+        CaKey::of(&*certificate.public_key().ok()?)
+    }
 }
 
 impl Control {
@@ -170,6 +201,13 @@ impl Control {
                     what: "uploaded CAs",
                     max: AUTHORITIES_MAX,
                 });
+            }
+            if let Some(ours) = made_here(&draft.model, &certificates) {
+                return refused(format!(
+                    "it has the key of `{}`, which was made here and is believed without an upload; \
+                     a copy would let in what was revoked. Associate hosts with the managed CA instead",
+                    ours.name.escape_debug()
+                ));
             }
             if let Some(id) = twin(&draft.model, &certificates) {
                 return Err(ChangeError::Exists {
@@ -253,12 +291,16 @@ impl Control {
         })
     }
 
-    /// Makes another managed CA for a zone. It issues from now on; the older ones are believed
-    /// until they are retired.
+    /// Makes another managed CA for a zone, with a key of the newest one's kind unless another
+    /// is asked for. It issues from now on; the older ones are believed until they are retired.
     ///
     /// # Errors
     /// There is no such zone, or it has too many already.
-    pub fn roll_authority(&self, zone: Id) -> Result<Arc<Authority>, ChangeError> {
+    pub fn roll_authority(
+        &self,
+        zone: Id,
+        kind: Option<CaKey>,
+    ) -> Result<Arc<Authority>, ChangeError> {
         self.change(|draft| {
             let found = draft.model.zones.get(&zone).cloned();
             let found = found.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))?;
@@ -269,7 +311,15 @@ impl Control {
                     max,
                 });
             }
-            make_managed(draft, zone, found.name.as_str()).map(Arc::new)
+            let kind = kind.or_else(|| {
+                draft
+                    .model
+                    .managed(zone)
+                    .first()
+                    .and_then(|ca| ca.key_kind())
+            });
+            let name = found.name.as_str();
+            make_managed(draft, zone, name, kind.unwrap_or_default()).map(Arc::new)
         })
     }
 

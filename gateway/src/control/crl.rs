@@ -3,9 +3,7 @@
 //! boring has no safe face for making CRLs, and the structure is small: this is less code than
 //! calling BoringSSL's C functions would be, and none of it unsafe.
 
-use boring::hash::MessageDigest;
-use boring::sign::Signer as Signature;
-
+use super::ca_key::kind_of;
 use super::moment::Moment;
 use super::x509::{Signer, X509Error};
 
@@ -13,6 +11,7 @@ const SEQUENCE: u8 = 0x30;
 const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
+const NULL: u8 = 0x05;
 const OBJECT: u8 = 0x06;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
@@ -21,8 +20,6 @@ const CONTEXT_0: u8 = 0xa0;
 /// `[0]`, primitive: `keyIdentifier` of an authority key identifier.
 const CONTEXT_0_PRIMITIVE: u8 = 0x80;
 
-/// 1.2.840.10045.4.3.2, ecdsa-with-SHA256 (RFC 5758 §3.2); its parameters are absent.
-const ECDSA_WITH_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
 /// 2.5.29.35, authorityKeyIdentifier.
 const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 /// 2.5.29.20, cRLNumber.
@@ -95,7 +92,13 @@ pub(super) fn sign(
     now: Moment,
     days: u32,
 ) -> Result<Vec<u8>, X509Error> {
-    let algorithm = sequence(&[element(OBJECT, ECDSA_WITH_SHA256)]);
+    let kind = kind_of(&signer.key)?;
+    let (object, null) = kind.signature_object();
+    let mut algorithm = vec![element(OBJECT, object)];
+    if null {
+        algorithm.push(element(NULL, &[]));
+    }
+    let algorithm = sequence(&algorithm);
     let next = Moment::from_seconds(now.seconds() + i64::from(days) * 86_400);
     let mut parts = vec![
         // v2
@@ -121,10 +124,8 @@ pub(super) fn sign(
     extensions.push(extension(CRL_NUMBER, &integer(&number.to_be_bytes())));
     parts.push(element(CONTEXT_0, &sequence(&extensions)));
     let list = sequence(&parts);
-    let mut signature = Signature::new(MessageDigest::sha256(), &signer.key)?;
-    signature.update(&list)?;
     // No unused bits in the last byte.
-    let bits = [&[0], signature.sign_to_vec()?.as_slice()].concat();
+    let bits = [&[0], kind.sign(&signer.key, &list)?.as_slice()].concat();
     Ok(sequence(&[list, algorithm, element(BIT_STRING, &bits)]))
 }
 

@@ -12,6 +12,7 @@ mod addresses;
 mod audit;
 mod authorities;
 mod batch;
+mod ca_key;
 mod certificate_index;
 mod chain;
 mod client_certificates;
@@ -32,6 +33,7 @@ mod model;
 mod moment;
 mod mtls_rule;
 mod ocsp;
+mod pkcs12;
 mod revocation_lists;
 mod ruleset_versions;
 mod rulesets;
@@ -55,6 +57,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 
 pub use self::audit::{AuditEntry, Intent, Note};
+pub use self::ca_key::CaKey;
 pub use self::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,
 };
@@ -72,6 +75,7 @@ pub use self::model::{
 pub use self::moment::Moment;
 pub use self::mtls_rule::MtlsRule;
 pub use self::ocsp::{OcspPatch, OcspSettings};
+pub use self::pkcs12::check_password;
 pub use self::revocation_lists::{CrlFiles, CrlPatch, CrlRecord, CrlSettings, CrlStatus};
 pub use self::ruleset_versions::VersionNote;
 pub use self::rulesets::{NewRule, Position, RulePatch};

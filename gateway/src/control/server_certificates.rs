@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ca_key::CaKey;
 use super::chain::ServerChain;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
@@ -215,7 +216,7 @@ impl Control {
             }
             let name = "Postern development CA";
             let (certificate, key) =
-                x509::make_authority(name, "Postern", AUTHORITY_DAYS, draft.now)?;
+                x509::make_authority(name, "Postern", CaKey::default(), AUTHORITY_DAYS, draft.now)?;
             let id = Uuid::random();
             let key = draft
                 .seal()

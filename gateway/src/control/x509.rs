@@ -8,7 +8,6 @@ use boring::asn1::Asn1Time;
 use boring::bn::BigNum;
 use boring::ec::{EcGroup, EcKey};
 use boring::error::ErrorStack;
-use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::{HasPublic, Id as KeyId, PKey, PKeyRef, Private, Public};
 use boring::x509::extension::{
@@ -17,6 +16,7 @@ use boring::x509::extension::{
 };
 use boring::x509::{X509, X509Name, X509NameRef, X509Req};
 
+use super::ca_key::{CaKey, sign_certificate};
 use super::details::seconds;
 pub(crate) use super::details::{Details, hex, to_pem};
 use super::moment::Moment;
@@ -143,10 +143,11 @@ fn name(entries: &[(Nid, &str)]) -> Result<X509Name, X509Error> {
 pub(crate) fn make_authority(
     common_name: &str,
     organization: &str,
+    kind: CaKey,
     days: u32,
     now: Moment,
 ) -> Result<(X509, PKey<Private>), X509Error> {
-    let key = generate_key()?;
+    let key = kind.generate()?;
     let name = name(&[
         (Nid::COMMONNAME, common_name),
         (Nid::ORGANIZATIONNAME, organization),
@@ -177,7 +178,7 @@ pub(crate) fn make_authority(
     builder.append_extension(usage.as_ref())?;
     let ski = SubjectKeyIdentifier::new().build(&builder.x509v3_context(None, None))?;
     builder.append_extension(ski.as_ref())?;
-    builder.sign(&key, MessageDigest::sha256())?;
+    sign_certificate(&mut builder, &key)?;
     Ok((builder.build(), key))
 }
 
@@ -430,12 +431,7 @@ impl Signer {
             let san = san.build(&builder.x509v3_context(Some(&self.certificate), None))?;
             builder.append_extension(san.as_ref())?;
         }
-        // Ed25519 signs the message itself, without a digest before it (RFC 8410 §3).
-        let digest = match self.key.id() {
-            KeyId::ED25519 => return Err(X509Error::Key("an Ed25519 CA cannot sign here".into())),
-            _ => MessageDigest::sha256(),
-        };
-        builder.sign(&self.key, digest)?;
+        sign_certificate(&mut builder, &self.key)?;
         Ok(builder.build())
     }
 }

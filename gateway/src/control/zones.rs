@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Control;
 use super::authorities::make_managed;
+use super::ca_key::CaKey;
 use super::certificate_index::IndexChange;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
@@ -34,11 +35,19 @@ impl Control {
             .ok_or_else(|| ChangeError::not_found(Noun::Zone, key))
     }
 
-    /// Makes a zone and its managed CA.
+    /// Makes a zone and its managed CA, with an ECDSA P-256 key.
     ///
     /// # Errors
     /// The name is not a host name, or taken.
     pub fn create_zone(&self, name: &str) -> Result<Arc<Zone>, ChangeError> {
+        self.create_zone_with(name, CaKey::default())
+    }
+
+    /// As [`Control::create_zone`], with a key of this kind.
+    ///
+    /// # Errors
+    /// The name is not a host name, or taken.
+    pub fn create_zone_with(&self, name: &str, kind: CaKey) -> Result<Arc<Zone>, ChangeError> {
         let name =
             HostName::parse(name).map_err(|why| ChangeError::invalid("name", why.to_string()))?;
         if name.is_wildcard() {
@@ -65,7 +74,7 @@ impl Control {
                 created_on: now,
                 modified_on: now,
             };
-            make_managed(draft, zone.id, zone.name.as_str())?;
+            make_managed(draft, zone.id, zone.name.as_str(), kind)?;
             draft.put_zone(zone.clone());
             Ok(Arc::new(zone))
         })

@@ -158,7 +158,7 @@ fn a_managed_ca_is_replaced_without_a_gap() {
     let zone = world.served(MtlsMode::Request);
     let control = world.control();
     let old = control.issue_certificate(zone.id, &csr("old"), 1).unwrap();
-    let next = control.roll_authority(zone.id).unwrap();
+    let next = control.roll_authority(zone.id, None).unwrap();
     let new = control.issue_certificate(zone.id, &csr("new"), 1).unwrap();
     assert_eq!((new.authority, old.authority != next.id), (next.id, true));
     let host = control.host(&name("api.example.test")).unwrap();
@@ -184,10 +184,10 @@ fn a_managed_ca_is_replaced_without_a_gap() {
         Status::Revoked
     );
     for _ in control.model().managed(zone.id).len()..crate::limits::MANAGED_AUTHORITIES_MAX {
-        control.roll_authority(zone.id).unwrap();
+        control.roll_authority(zone.id, None).unwrap();
     }
     assert!(matches!(
-        control.roll_authority(zone.id),
+        control.roll_authority(zone.id, None),
         Err(ChangeError::Full { .. })
     ));
 }
@@ -254,6 +254,91 @@ fn openssl_agrees_with_the_revocation_list() {
         }
     }
     assert!(control.revocation_list(zone.id, Uuid::random()).is_err());
+}
+
+#[test]
+fn every_kind_of_key_signs() {
+    let world = World::new();
+    let control = world.control();
+    for kind in CaKey::ALL {
+        let what = kind.as_str();
+        let zone = control
+            .create_zone_with(&format!("{what}.test"), kind)
+            .unwrap();
+        let (authority, signer) = control.signer(zone.id).unwrap();
+        assert_eq!(authority.key_kind(), Some(kind));
+        let requested = control.issue_certificate(zone.id, &csr("r"), 1).unwrap();
+        let fresh = control
+            .create_certificate(zone.id, &Subject::named("f"), 1)
+            .unwrap();
+        for made in [&requested, &fresh.certificate] {
+            let leaf = X509::from_pem(made.certificate.as_bytes()).unwrap();
+            assert!(leaf.verify(&signer.key).unwrap(), "{what}");
+        }
+        control.revoke_certificate(zone.id, requested.id).unwrap();
+        let list = control.revocation_list(zone.id, authority.id).unwrap();
+        let (ca, crl) = (
+            world.directory.path().join("ca.pem"),
+            world.directory.path().join("list.crl"),
+        );
+        std::fs::write(&ca, &authority.certificate).unwrap();
+        std::fs::write(&crl, list).unwrap();
+        let output = Command::new("openssl")
+            .args(["crl", "-inform", "DER", "-noout", "-CAfile"])
+            .args([&ca, std::path::Path::new("-in"), &crl])
+            .output();
+        match output {
+            Ok(output) => {
+                let verdict = String::from_utf8_lossy(&output.stderr);
+                assert!(verdict.contains("verify OK"), "{what}: {verdict}");
+            }
+            Err(_) => eprintln!("skipped: openssl is not installed"),
+        }
+        let next = control.roll_authority(zone.id, None).unwrap();
+        assert_eq!(next.key_kind(), Some(kind), "the kind stays");
+        let other = control
+            .roll_authority(zone.id, Some(CaKey::EcdsaP256))
+            .unwrap();
+        assert_eq!(other.key_kind(), Some(CaKey::EcdsaP256));
+    }
+}
+
+#[test]
+fn a_copy_of_a_ca_made_here_is_refused() {
+    let world = World::new();
+    let zone = world.served(MtlsMode::Request);
+    let control = world.control();
+    let (authority, signer) = control.signer(zone.id).unwrap();
+    // Another certificate for the same key would be as good a way around a revocation.
+    let mut again = X509::builder().unwrap();
+    again.set_version(2).unwrap();
+    again.set_pubkey(&signer.key).unwrap();
+    again
+        .set_subject_name(signer.certificate.subject_name())
+        .unwrap();
+    again
+        .set_issuer_name(signer.certificate.subject_name())
+        .unwrap();
+    again
+        .set_not_before(signer.certificate.not_before())
+        .unwrap();
+    again.set_not_after(signer.certificate.not_after()).unwrap();
+    let ca = boring::x509::extension::BasicConstraints::new()
+        .ca()
+        .build()
+        .unwrap();
+    again.append_extension(&ca).unwrap();
+    again.sign(&signer.key, MessageDigest::sha256()).unwrap();
+    let again = x509::to_pem(&again.build()).unwrap();
+    let development = control.development_authority().unwrap();
+    for (what, pem) in [
+        ("itself", authority.certificate.clone()),
+        ("its key", again),
+        ("the development CA", development.certificate.clone()),
+    ] {
+        let error = control.upload_authority("copy", &pem).unwrap_err();
+        assert!(error.to_string().contains("made here"), "{what}: {error}");
+    }
 }
 
 #[test]

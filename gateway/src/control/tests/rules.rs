@@ -11,7 +11,7 @@ fn uploaded_chains() {
     let names = [name("api.example.test")];
     let now = Moment::now();
     let (leaf, key) = signer.issue_server(&names, 90, now).unwrap();
-    let (stranger, _) = x509::make_authority("Stranger", "x", 10, now).unwrap();
+    let (stranger, _) = x509::make_authority("Stranger", "x", CaKey::default(), 10, now).unwrap();
     let pem = |certificate: &X509| x509::to_pem(certificate).unwrap();
     let key_pem = x509::key_pem(&key).unwrap();
     let key_text = key_pem.reveal_text();

@@ -1,0 +1,204 @@
+//! `postern ca`: CAs of client certificates. A zone's own ones and their rollover, and the ones
+//! that users bring.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::client::{Client, segment};
+use super::files::read_text;
+use super::names::{CLOUDFLARE, ZoneRef, by_id, text};
+use super::table::Table;
+use super::{CliError, Output, json_text};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Ca {
+    /// List a zone's own CAs, the issuing one first; without a zone the uploaded ones
+    List {
+        /// The zone, by name or id
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+    },
+    /// Make a new CA beside a zone's old one
+    ///
+    /// The new one issues from now on. The old one is believed until `postern ca retire`, so that
+    /// its clients have time to get certificates of the new one.
+    Roll {
+        /// The zone, by name or id
+        #[arg(long, value_name = "ZONE")]
+        zone: String,
+        /// The new CA's key; the old one's kind when it is not said
+        #[arg(long, value_enum)]
+        ca_key: Option<CaKey>,
+    },
+    /// Retire an old CA of a zone: what it issued is refused from now on
+    Retire {
+        /// The zone, by name or id
+        #[arg(long, value_name = "ZONE")]
+        zone: String,
+        /// Its id, or the beginning of it
+        #[arg(value_name = "CA")]
+        ca: String,
+        /// Do it without further question
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take over a CA, or a bundle of them; nobody believes it before hosts are associated with it
+    Upload {
+        /// What people call it
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        /// The certificates in PEM, `-` for standard input
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Remove an uploaded CA that no host is associated with
+    Delete {
+        /// Its id, or the beginning of it
+        #[arg(value_name = "CA")]
+        ca: String,
+    },
+    /// Set the hosts that believe a CA, instead of those that did; without hosts, none
+    Associate {
+        /// The zone of the hosts, by name or id
+        #[arg(long, value_name = "ZONE")]
+        zone: String,
+        /// An uploaded CA's id, or the beginning of it; the zone's own CAs when it is not said
+        #[arg(long, value_name = "CA")]
+        ca: Option<String>,
+        /// Host names
+        #[arg(value_name = "HOST")]
+        hosts: Vec<String>,
+    },
+}
+
+/// What key a managed CA has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CaKey {
+    #[value(name = "ecdsa-p256")]
+    EcdsaP256,
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+    Ed25519,
+}
+
+impl CaKey {
+    /// As the API writes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::Rsa2048 => "rsa-2048",
+            Self::Ed25519 => "ed25519",
+        }
+    }
+}
+
+impl Ca {
+    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+        let (answer, told) = match self {
+            Self::List { zone } => return list(client, zone.as_deref(), json),
+            Self::Roll { zone, ca_key } => {
+                let zone = ZoneRef::find(client, &zone)?;
+                let body =
+                    ca_key.map_or_else(|| json!({}), |key| json!({ "key_type": key.name() }));
+                let made = client.post(&zone.own("authorities"), &body)?;
+                let told = format!(
+                    "made the CA {} ({}); it issues from now on. Certificates of the older ones are \
+                     believed until `postern ca retire`\n",
+                    text(&made, "id"),
+                    text(&made, "name")
+                );
+                (made, told)
+            }
+            Self::Retire { zone, ca, yes } => {
+                let zone = ZoneRef::find(client, &zone)?;
+                let all = client.get(&zone.own("authorities"))?;
+                let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
+                let found = by_id(all, &ca, "CA", "postern ca list --zone ZONE")?;
+                let (id, name) = (text(found, "id"), text(found, "name"));
+                if !yes {
+                    return Err(CliError::Usage(format!(
+                        "every certificate that `{name}` issued is refused from then on; say --yes to do it"
+                    )));
+                }
+                let answer = client.delete(&zone.own(&format!("authorities/{id}")))?;
+                (answer, format!("retired the CA {id} ({name})\n"))
+            }
+            Self::Upload { name, file } => {
+                let pem = read_text(&file)?;
+                let body = json!({ "ca": true, "certificates": pem, "name": name });
+                let made = client.post(&uploaded(client)?, &body)?;
+                let told = format!(
+                    "took over the CA {}; `postern ca associate --ca` makes hosts believe it\n",
+                    text(&made, "id")
+                );
+                (made, told)
+            }
+            Self::Delete { ca } => {
+                let path = uploaded(client)?;
+                let id = uploaded_id(client, &path, &ca)?;
+                let answer = client.delete(&format!("{path}/{id}"))?;
+                (answer, format!("removed the CA {id}\n"))
+            }
+            Self::Associate { zone, ca, hosts } => {
+                let zone = ZoneRef::find(client, &zone)?;
+                let mut body = json!({ "hostnames": hosts });
+                if let (Some(ca), Some(body)) = (ca, body.as_object_mut()) {
+                    let id = uploaded_id(client, &uploaded(client)?, &ca)?;
+                    body.insert("mtls_certificate_id".into(), id.into());
+                }
+                let path = zone.path("certificate_authorities/hostname_associations");
+                let answer = client.put(&path, &body)?;
+                let told = match hosts.as_slice() {
+                    [] => "no host believes it now\n".into(),
+                    hosts => format!("believed by {}\n", hosts.join(", ")),
+                };
+                (answer, told)
+            }
+        };
+        Ok(if json { json_text(&answer) } else { told })
+    }
+}
+
+/// The path of uploaded CAs: they belong to the one account.
+fn uploaded(client: &Client) -> Result<String, CliError> {
+    let accounts = client.get(&format!("{CLOUDFLARE}/accounts"))?;
+    let account = accounts
+        .get(0)
+        .map(|one| text(one, "id"))
+        .unwrap_or_default();
+    Ok(format!(
+        "{CLOUDFLARE}/accounts/{}/mtls_certificates",
+        segment(&account)
+    ))
+}
+
+fn uploaded_id(client: &Client, path: &str, wanted: &str) -> Result<String, CliError> {
+    let all = client.all(path)?;
+    by_id(&all, wanted, "uploaded CA", "postern ca list").map(|found| text(found, "id"))
+}
+
+fn list(client: &Client, zone: Option<&str>, json: bool) -> Output {
+    let all = match zone {
+        Some(zone) => {
+            let answer = client.get(&ZoneRef::find(client, zone)?.own("authorities"))?;
+            answer.as_array().cloned().unwrap_or_default()
+        }
+        None => client.all(&uploaded(client)?)?,
+    };
+    if json {
+        return Ok(json_text(&Value::Array(all)));
+    }
+    let mut table = Table::new(&["ID", "NAME", "KEY", "ISSUES", "EXPIRES"]);
+    for one in &all {
+        table.row([
+            text(one, "id"),
+            text(one, "name"),
+            text(one, "key_type"),
+            text(one, "issues"),
+            text(one, "expires_on"),
+        ]);
+    }
+    Ok(table.text("no uploaded CAs; `postern ca upload FILE` takes one over"))
+}

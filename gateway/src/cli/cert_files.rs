@@ -1,0 +1,125 @@
+//! The files that `postern cert create` writes: certificate, key, and both in PKCS#12.
+//!
+//! Owns their names, and the password of the PKCS#12 file. Does not make certificates.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::Value;
+
+use super::CliError;
+use super::files::{PRIVATE, PUBLIC, read_text, write_new};
+use super::names::str_of;
+
+/// Where certificate and key go; none of them may be there yet.
+pub(super) struct Targets {
+    pem: PathBuf,
+    key: PathBuf,
+    p12: PathBuf,
+}
+
+impl Targets {
+    /// The files for a common name in this directory.
+    pub(super) fn of(directory: &Path, cn: &str) -> Result<Self, CliError> {
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+        let name: String = cn.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+        let name = name.trim_start_matches('.');
+        if name.is_empty() {
+            return Err(CliError::Usage(format!(
+                "`{cn}` makes no file name; leave --out away and redirect the output"
+            )));
+        }
+        let shown = directory.display();
+        if !directory.is_dir() {
+            return Err(CliError::Failed(format!("{shown} is not a directory")));
+        }
+        let at = |end: &str| directory.join(format!("{name}.{end}"));
+        let targets = Self {
+            pem: at("pem"),
+            key: at("key"),
+            p12: at("p12"),
+        };
+        for path in [&targets.pem, &targets.key, &targets.p12] {
+            if path.exists() {
+                let path = path.display();
+                return Err(CliError::Failed(format!(
+                    "{path} is there already; move it away first"
+                )));
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Writes what the gateway made, and says what was written.
+    pub(super) fn write(
+        &self,
+        made: &Value,
+        password: Option<&Password>,
+    ) -> Result<String, CliError> {
+        write_new(&self.key, str_of(made, "private_key"), PRIVATE)?;
+        write_new(&self.pem, str_of(made, "certificate"), PUBLIC)?;
+        let mut told = format!("wrote {} and {}\n", self.pem.display(), self.key.display());
+        let Some(password) = password else {
+            return Ok(told);
+        };
+        let file = STANDARD.decode(str_of(made, "pkcs12")).unwrap_or_default();
+        if file.is_empty() {
+            let why = "the gateway sent no PKCS#12 file; is it of another version?";
+            return Err(CliError::Failed(why.into()));
+        }
+        write_new(&self.p12, file, PRIVATE)?;
+        told += &format!("wrote {}\n", self.p12.display());
+        if password.made {
+            told += &format!("its password, shown only now: {}\n", password.text);
+        }
+        Ok(told)
+    }
+}
+
+/// The password of a PKCS#12 file.
+pub(super) struct Password {
+    pub(super) text: String,
+    /// Whether it was made here, so that nobody knows it yet.
+    pub(super) made: bool,
+}
+
+impl Password {
+    /// One of 120 random bits.
+    pub(super) fn random() -> Result<Self, CliError> {
+        let mut bytes = [0; 15];
+        boring::rand::rand_bytes(&mut bytes)
+            .map_err(|why| CliError::Failed(format!("no random numbers: {why}")))?;
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        Ok(Self { text, made: true })
+    }
+
+    /// The first line of a file.
+    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
+        let text = read_text(path)?.lines().next().unwrap_or("").to_owned();
+        Ok(Self { text, made: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_stay_in_their_directory() {
+        let directory = std::env::temp_dir();
+        let files = Targets::of(&directory, "../etc/passwd x").unwrap();
+        assert_eq!(files.pem, directory.join("_etc_passwd_x.pem"));
+        assert_eq!(files.key, directory.join("_etc_passwd_x.key"));
+        assert_eq!(files.p12, directory.join("_etc_passwd_x.p12"));
+        assert!(Targets::of(&directory, "..").is_err());
+        assert!(Targets::of(Path::new("/nowhere/at/all"), "x").is_err());
+    }
+
+    #[test]
+    fn passwords_differ() {
+        let (one, other) = (Password::random().unwrap(), Password::random().unwrap());
+        assert_eq!(one.text.len(), 20);
+        assert_ne!(one.text, other.text);
+    }
+}
