@@ -285,7 +285,7 @@ fn every_kind_of_key_signs() {
         std::fs::write(&crl, list).unwrap();
         let output = Command::new("openssl")
             .args(["crl", "-inform", "DER", "-noout", "-CAfile"])
-            .args([&ca, std::path::Path::new("-in"), &crl])
+            .args([&ca, Path::new("-in"), &crl])
             .output();
         match output {
             Ok(output) => {

@@ -21,7 +21,8 @@ fn told(applied: &Applied) -> Vec<String> {
 
 /// The certificate of a CA that is not of this gateway, and its fingerprint.
 fn foreign(name: &str) -> String {
-    let (certificate, _) = x509::make_authority(name, "O", 30, Moment::now()).unwrap();
+    let (certificate, _) =
+        x509::make_authority(name, "O", CaKey::default(), 30, Moment::now()).unwrap();
     x509::to_pem(&certificate).unwrap()
 }
 
