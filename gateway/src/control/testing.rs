@@ -3,6 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::id::Id;
+use super::{CaKey, Moment, x509};
+
+/// The certificate of a CA that this gateway has not made.
+pub(crate) fn foreign(name: &str) -> String {
+    let made = x509::make_authority(name, "O", CaKey::default(), 30, Moment::now());
+    let (certificate, _) = made.unwrap();
+    x509::to_pem(&certificate).unwrap()
+}
 
 /// A directory that lives as long as the value.
 pub(crate) struct Directory(PathBuf);

@@ -1,6 +1,7 @@
 //! Certificates of clients, servers and CAs, and the hosts that they are for.
 
 use super::*;
+use crate::control::testing::foreign;
 
 #[tokio::test]
 async fn client_certificates() {
@@ -153,7 +154,11 @@ async fn uploaded_authorities_and_rollover() {
     let account = world.control.model().account;
     let path = format!("/client/v4/accounts/{account}/mtls_certificates");
     let managed = format!("/postern/v1/zones/{zone}/authorities");
-    let pem = world.get(&managed).await[0]["certificate"].clone();
+    // A copy would be believed beside the original, whatever was revoked there.
+    let copy = world.get(&managed).await[0]["certificate"].clone();
+    let body = json!({"ca": true, "certificates": copy, "name": "copy"});
+    assert_eq!(world.call("POST", &path, body).await.status, 400);
+    let pem = foreign("Partner");
     let uploaded = world
         .ok(
             "POST",

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::testing::foreign;
 use super::*;
 
 fn document(value: Value) -> Document {
@@ -17,13 +18,6 @@ fn told(applied: &Applied) -> Vec<String> {
     changes
         .map(|one| format!("{} {} {}", one.action, one.noun, one.key))
         .collect()
-}
-
-/// The certificate of a CA that is not of this gateway, and its fingerprint.
-fn foreign(name: &str) -> String {
-    let (certificate, _) =
-        x509::make_authority(name, "O", CaKey::default(), 30, Moment::now()).unwrap();
-    x509::to_pem(&certificate).unwrap()
 }
 
 /// One of everything.
