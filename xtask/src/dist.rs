@@ -1,11 +1,10 @@
 //! `cargo xtask dist`: one directory with all that is deployed, and an archive of it.
 //!
-//! Built with the `dist` profile (fat LTO), on request with what the compiler learns from the harness's load.
-//! Installing it is left to whoever packages it.
+//! Built with the `dist` profile (fat LTO). Installing it is left to whoever packages it.
 
 use crate::setup::{self, Purpose};
-use crate::{pgo, run, shell};
-use anyhow::{Context as _, Result, bail};
+use crate::{run, shell};
+use anyhow::{Context as _, Result};
 use std::fs;
 use std::process::Command;
 
@@ -17,21 +16,13 @@ const SHELLS: &[(&str, &str)] = &[
 ];
 
 /// Builds, generates, collects.
-pub(crate) fn dist(arguments: &[String]) -> Result<()> {
-    let trained = match arguments {
-        [] => false,
-        [flag] if flag == "--pgo" => true,
-        _ => bail!("`cargo xtask dist` takes `--pgo` and nothing else"),
-    };
+pub(crate) fn dist() -> Result<()> {
     setup::ensure(Purpose::Build)?;
     run::kernel_program();
+    shell::run(shell::cargo().args(["build", "--profile", "dist", "--package", "gateway"]))?;
+
     let built = shell::target().join("dist");
-    let program = if trained {
-        pgo::build()?
-    } else {
-        shell::run(shell::cargo().args(["build", "--profile", "dist", "--package", "gateway"]))?;
-        built.join("postern")
-    };
+    let program = built.join("postern");
     let name = format!(
         "postern-{}-{}-linux",
         env!("CARGO_PKG_VERSION"),

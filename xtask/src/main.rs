@@ -7,7 +7,6 @@ mod apt;
 mod check;
 mod dist;
 mod kernel;
-mod pgo;
 mod run;
 mod setup;
 mod shell;
@@ -24,8 +23,7 @@ Usage: cargo xtask COMMAND [ARGUMENT...]
   setup   find what the build needs and install what is missing
   ebpf    build the kernel program into target/ebpf/
   tidy    the house rules alone
-  dist    an optimised package with man pages and completions, under target/dist/; with --pgo it is built
-          twice, under load in between, and requests cost less
+  dist    an optimised package with man pages and completions, under target/dist/
 ";
 
 fn main() -> ExitCode {
@@ -39,7 +37,7 @@ fn main() -> ExitCode {
         Some("setup") => setup::command(),
         Some("ebpf") => kernel::command(),
         Some("tidy") => tidy::command(),
-        Some("dist") => dist::dist(&rest),
+        Some("dist") => dist::dist(),
         Some("help" | "-h" | "--help") => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;
