@@ -141,7 +141,8 @@ async fn lists_that_are_not_to_be_believed_change_nothing() {
     let mut world = World::new();
     let bad = world.authority.client("bad");
     let revoking = |number| CrlSpec::revoking(number, &[&bad]);
-    assert_eq!(world.put(&revoking(7).sign(&world.authority)).0, 200);
+    let seventh = revoking(7).sign(&world.authority);
+    assert_eq!(world.put(&seventh).0, 200);
     let stranger = Authority::root("Stranger");
     let namesake = Authority::root("Uploaded CA");
     let empty = |number| CrlSpec {
@@ -217,7 +218,7 @@ async fn lists_that_are_not_to_be_believed_change_nothing() {
         assert_eq!(world.outcome(&bad).await, "revoked", "{expected}");
     }
     // The same again is no news, and a restart forgets nothing.
-    assert_eq!(world.put(&revoking(7).sign(&world.authority)).0, 200);
+    assert_eq!(world.put(&seventh).0, 200);
     assert!(world.gateway.stop().success());
     world.gateway.start();
     assert_eq!(world.outcome(&bad).await, "revoked");
