@@ -63,6 +63,11 @@ pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
 pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How long that may take.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a start waits for a listening address that is taken. The rings of a gateway that has
+/// ended hold its sockets until the kernel has taken them apart: milliseconds, more on a busy machine.
+pub const LISTEN_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries for a listening address that is taken.
+pub const LISTEN_RETRY: Duration = Duration::from_millis(10);
 /// How often a stopping worker, and the process above it, looks whether the last connection ended.
 pub const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How long the access-log writer has to write what is queued when the process ends.

@@ -4,8 +4,9 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
-use crate::io;
+use crate::{io, limits};
 
 /// A listening address that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -42,10 +43,14 @@ pub struct Listeners(Vec<Vec<OwnedFd>>);
 impl Listeners {
     /// Opens the sockets of `count` workers.
     ///
+    /// Waits up to [`limits::LISTEN_WAIT`] for a gateway that has just ended: the kernel takes a
+    /// ring apart after its process is gone, and until then the ring's waiting operations hold the
+    /// listening sockets.
+    ///
     /// # Errors
     /// An address cannot be had.
     pub fn bind(count: usize, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
-        bind(count, addresses).map(Self)
+        patiently(limits::LISTEN_WAIT, || bind(count, addresses)).map(Self)
     }
 
     /// The sockets of each worker, in the order of the addresses.
@@ -56,6 +61,25 @@ impl Listeners {
 
     pub(super) fn into_workers(self) -> Vec<Vec<OwnedFd>> {
         self.0
+    }
+}
+
+/// Repeats `attempt` while an address is taken, for up to `wait`.
+pub(super) fn patiently<T>(
+    wait: Duration,
+    mut attempt: impl FnMut() -> Result<T, ListenError>,
+) -> Result<T, ListenError> {
+    let start = Instant::now();
+    loop {
+        match attempt() {
+            Err(error)
+                if error.error.kind() == std::io::ErrorKind::AddrInUse
+                    && start.elapsed() < wait =>
+            {
+                std::thread::sleep(limits::LISTEN_RETRY);
+            }
+            done => return done,
+        }
     }
 }
 

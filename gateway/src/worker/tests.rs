@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::listen::refuse_taken;
+use super::listen::{patiently, refuse_taken};
 use super::*;
 use crate::config::Config;
 use crate::hostname::HostName;
@@ -153,6 +153,27 @@ fn a_taken_address_is_named() {
         error.contains(&address.to_string()) && error.contains("another process"),
         "{error}"
     );
+}
+
+#[test]
+fn a_start_waits_for_the_sockets_of_a_gateway_that_just_ended() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut taken = Some(taken);
+    let mut attempts = 0;
+    patiently(Duration::from_secs(60), || {
+        attempts += 1;
+        if attempts == 3 {
+            taken = None;
+        }
+        refuse_taken(&[address])
+    })
+    .unwrap();
+    assert!(taken.is_none());
+
+    let _taken = std::net::TcpListener::bind(address).unwrap();
+    let error = patiently(Duration::from_millis(30), || refuse_taken(&[address])).unwrap_err();
+    assert_eq!(error.error.kind(), std::io::ErrorKind::AddrInUse);
 }
 
 fn hello(host: &str) -> Vec<u8> {
