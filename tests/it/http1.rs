@@ -305,7 +305,12 @@ async fn websockets_become_tunnels() {
     assert!(raw.rest().await.is_empty());
     let seen = &origin.requests()[0];
     assert_eq!(seen["headers"]["sec-websocket-version"], json!(["13"]));
-    assert_eq!(gateway.request_record("/socket")["status"], 101);
+    let record = gateway.request_record("/socket");
+    assert_eq!(record["status"], 101, "{record}");
+    assert!(record["error"].is_null(), "{record}");
+    // The record is the whole tunnel's, not its opening's.
+    assert_eq!(record["bytes_received"], 100_101, "{record}");
+    assert_eq!(record["bytes_sent"], 22 + 100_101, "{record}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -119,6 +119,46 @@ async fn an_answer_that_is_cut_short_is_cut_short_for_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_stalls_in_the_middle_is_not_waited_for() {
+    let stalls = Origin::raw(|mut stream, _| async move {
+        drop(read_head(&mut stream).await);
+        let half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this";
+        drop(stream.write_all(half).await);
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    // Never silent for as long as it may be, and longer than that altogether.
+    let slow = Origin::raw(|mut stream, _| async move {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n";
+        while read_head(&mut stream).await.is_some() {
+            drop(stream.write_all(head).await);
+            for _ in 0..12 {
+                tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+                drop(stream.write_all(b"x").await);
+            }
+        }
+    });
+    let gateway = Setup::new()
+        .set("timeout.origin_body", "2s")
+        .host("stalls.example.test", "off", &stalls.url())
+        .host("slow.example.test", "off", &slow.url())
+        .start();
+    let client = gateway.client("stalls.example.test");
+    assert!(client.get("/one").await.is_err(), "a part is not the whole");
+    let record = gateway.request_record("/one");
+    assert_eq!(record["error"], "origin_stalled", "{record}");
+    let http2 = client.http2().await.unwrap();
+    assert!(http2.get("/two").await.is_err(), "over HTTP/2");
+    let record = gateway.request_record("/two");
+    assert_eq!(record["error"], "origin_stalled", "{record}");
+
+    let client = gateway.client("slow.example.test");
+    assert_eq!(client.get("/three").await.unwrap().text(), "x".repeat(12));
+    let http2 = client.http2().await.unwrap();
+    assert_eq!(http2.get("/four").await.unwrap().text(), "x".repeat(12));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_are_believed_rather_than_a_length() {
     let origin = Origin::saying(
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n\

@@ -476,6 +476,14 @@ pub static KEYS: &[Key] = &[
         "From the request sent to the head of the origin's response; after it the client gets 504."
     ),
     duration!(
+        "timeout.origin_body",
+        origin_body_timeout,
+        "5m",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long an origin may send nothing in the middle of a response while the client sends nothing either; after it the response is cut."
+    ),
+    duration!(
         "timeout.origin_idle",
         origin_idle_timeout,
         "30s",

@@ -83,6 +83,8 @@ pub struct Tunables {
     pub origin_connect_timeout: Duration,
     /// `timeout.origin_response`
     pub origin_response_timeout: Duration,
+    /// `timeout.origin_body`
+    pub origin_body_timeout: Duration,
     /// `timeout.origin_idle`
     pub origin_idle_timeout: Duration,
     /// `timeout.drain`

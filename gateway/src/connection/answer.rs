@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::exchange::{Account, version_text};
+use super::exchange::{Account, Tunnel, version_text};
 use super::{Connection, Judged, Outdated};
 use crate::http::answer;
 use crate::http::authority;
@@ -72,7 +72,12 @@ pub(super) async fn answer(
     if is_head {
         answer::keep_head(&mut response);
     }
-    response.map(|body| body.watched_by(account))
+    // The account of a request that becomes a tunnel is open for as long as the tunnel.
+    if connection.tunnel.borrow().is_some() {
+        return response;
+    }
+    let patience = connection.tunables.origin_body_timeout;
+    response.map(|body| body.watched_by(account, patience))
 }
 
 async fn respond(
@@ -129,7 +134,7 @@ async fn respond(
     }
     let request = Request::from_parts(parts, RequestBody::new(incoming, account.clone()));
     account.notes.borrow_mut().forwarded = true;
-    let served = forward_to(connection, permit, request, &host, upgrade.is_some()).await;
+    let served = forward_to(account, permit, request, &host, upgrade.is_some()).await;
     match served {
         Ok(served) => Ok(finish(account, served)),
         Err(error) => {
@@ -305,12 +310,13 @@ fn prepare(
 }
 
 async fn forward_to(
-    connection: &Rc<Connection>,
+    account: &Rc<Account>,
     permit: Permit,
     request: Request<RequestBody>,
     host: &Host,
     upgrade: bool,
 ) -> Result<Served, OriginError> {
+    let connection = account.connection();
     let patience = Patience {
         connect: connection.tunables.origin_connect_timeout,
         response: connection.tunables.origin_response_timeout,
@@ -320,8 +326,9 @@ async fn forward_to(
         return forward::forward(permit, request, &host.origin, pool, patience).await;
     }
     let (served, end) = forward::upgrade(permit, request, &host.origin, pool, patience).await?;
-    if end.is_some() {
-        connection.tunnel.replace(end);
+    if let Some(end) = end {
+        let account = account.clone();
+        connection.tunnel.replace(Some(Tunnel { end, account }));
     }
     Ok(served)
 }

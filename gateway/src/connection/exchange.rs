@@ -12,6 +12,7 @@ use http::{Method, StatusCode, Version};
 use super::{Connection, Judged};
 use crate::http::body::{Exchange, Upload};
 use crate::http::request_id::RequestId;
+use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::observe::{HostSlot, RequestRecord, RuleHit, Stage, StageTimes};
 use crate::snapshot::Host;
 
@@ -29,7 +30,16 @@ pub(super) struct Account {
     upload: Cell<Upload>,
     /// Something of the response waits for the client to ask for it.
     offered: Cell<bool>,
+    /// It became a tunnel.
+    tunnel: Cell<bool>,
     closed: Cell<bool>,
+}
+
+/// A request that becomes a tunnel once its 101 is written. Whoever drives the connection takes it
+/// out: an account holds its connection.
+pub(super) struct Tunnel {
+    pub(super) end: OriginEnd,
+    pub(super) account: Rc<Account>,
 }
 
 /// What becomes known while the request is worked on.
@@ -67,9 +77,14 @@ impl Account {
             sent: Cell::new(0),
             upload: Cell::default(),
             offered: Cell::new(false),
+            tunnel: Cell::new(false),
             closed: Cell::new(false),
             connection,
         })
+    }
+
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
     }
 
     /// Milliseconds since the epoch at which the head was complete.
@@ -79,6 +94,15 @@ impl Account {
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The request became a tunnel, which has ended.
+    pub(super) fn tunnelled(&self, traffic: &Traffic, error: &'static str) {
+        self.tunnel.set(true);
+        self.received.set(traffic.up.get());
+        self.sent.set(traffic.down.get());
+        self.notes.borrow_mut().error = error;
+        self.close();
     }
 
     /// Notes how long a stage took, in the account and in the host's histogram.
@@ -98,7 +122,12 @@ impl Account {
             return;
         }
         let total = self.started.elapsed();
-        self.stage(Stage::Total, total);
+        if self.tunnel.get() {
+            // How long people talk says nothing about how fast we are.
+            self.notes.borrow_mut().times.set(Stage::Total, total);
+        } else {
+            self.stage(Stage::Total, total);
+        }
         let notes = self.notes.borrow();
         self.count(&notes);
         if self.connection.worker.shared.access_log.enabled() {
@@ -137,7 +166,7 @@ impl Account {
         stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
         stats.bytes(slot, self.received.get(), self.sent.get());
         // What was refused before it was forwarded is not the origin's fault.
-        if notes.forwarded && !notes.error.is_empty() {
+        if notes.forwarded && !notes.error.is_empty() && !self.tunnel.get() {
             stats.origin_error(slot, notes.error);
         }
     }
@@ -238,6 +267,10 @@ impl Exchange for Account {
 
     fn waits_for_origin(&self) {
         self.offer(false);
+    }
+
+    fn origin_stalled(&self) {
+        self.notes.borrow_mut().error = "origin_stalled";
     }
 
     fn sent(&self, bytes: usize) {

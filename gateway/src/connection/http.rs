@@ -7,19 +7,22 @@
 use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 
 use super::Connection;
 use super::answer::answer;
+use super::exchange::Tunnel;
 use super::stop::Stop;
 use crate::http::LocalExecutor;
-use crate::http::tunnel;
+use crate::http::tunnel::{self, Traffic};
 use crate::io::TlsStream;
 use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, PARK_AFTER};
 
@@ -66,17 +69,8 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
             stream.put_back(parts.read_buf);
             Served::Idle(stream)
         }
-        (Outcome::Stop(Stop::Closed), Some(end)) => {
-            let idle = connection.tunables.idle_timeout;
-            let mut relay = Box::pin(tunnel::relay(stream, parts.read_buf, end, idle));
-            let stop = std::future::poll_fn(|cx| {
-                connection.woken_by(cx.waker());
-                if connection.cut_due().is_some() {
-                    return Poll::Ready(Stop::CertificateLost);
-                }
-                relay.as_mut().poll(cx).map(|_| Stop::Tunnel)
-            });
-            Served::Stopped(stop.await)
+        (Outcome::Stop(Stop::Closed), Some(tunnel)) => {
+            Served::Stopped(pass_through(&connection, stream, parts.read_buf, tunnel).await)
         }
         (Outcome::Stop(stop), _) => {
             if connection.unread.get() {
@@ -85,6 +79,35 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
             Served::Stopped(stop)
         }
     }
+}
+
+/// The connection is a tunnel from here to its end.
+async fn pass_through(
+    connection: &Connection,
+    stream: TlsStream,
+    early: Bytes,
+    Tunnel { end, account }: Tunnel,
+) -> Stop {
+    let idle = connection.tunables.idle_timeout;
+    let traffic = Traffic::default();
+    let mut relay = Box::pin(tunnel::relay(stream, early, end, idle, &traffic));
+    let (stop, error) = std::future::poll_fn(|cx| {
+        connection.woken_by(cx.waker());
+        if connection.cut_due().is_some() {
+            return Poll::Ready((Stop::CertificateLost, "certificate_lost"));
+        }
+        relay.as_mut().poll(cx).map(|end| {
+            let error = match end {
+                Ok(()) => "",
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => "idle_timeout",
+                Err(_) => "tunnel_broken",
+            };
+            (Stop::Tunnel, error)
+        })
+    })
+    .await;
+    account.tunnelled(&traffic, error);
+    stop
 }
 
 /// Serves HTTP/2.

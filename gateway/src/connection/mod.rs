@@ -23,12 +23,12 @@ use boring::x509::X509;
 pub use clients::Clients;
 pub(crate) use clients::watch;
 use clients::{Cut, Fingerprint};
+use exchange::Tunnel;
 use http::Served;
 pub use stop::Stop;
 
 use crate::config::Tunables;
 use crate::http::answer::PLAIN_HTTP;
-use crate::http::tunnel::OriginEnd;
 use crate::io::{Activity, TlsStream};
 use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
@@ -202,7 +202,7 @@ struct Connection {
     waker: RefCell<Option<Waker>>,
     /// A request's body was left unread: closing at once would cost the client its answer.
     unread: Cell<bool>,
-    tunnel: RefCell<Option<OriginEnd>>,
+    tunnel: RefCell<Option<Tunnel>>,
     /// What rules have worked out for this connection.
     rules: ConnectionState,
 }

@@ -1,14 +1,16 @@
 //! Bodies on their way through: frame by frame, never gathered, so that back-pressure reaches
 //! from one side to the other and memory stays bounded whatever their size.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
 use super::headers::clean_trailers;
 use super::upstream::Lease;
@@ -29,6 +31,8 @@ pub trait Exchange {
     fn offered(&self);
     /// Nothing of the response's body is there: the origin has it.
     fn waits_for_origin(&self);
+    /// The origin sent nothing more of the response's body for too long.
+    fn origin_stalled(&self);
     /// Bytes of the response's body went to the client.
     fn sent(&self, bytes: usize);
     /// The response is over: wholly, or because one side went away.
@@ -91,11 +95,10 @@ impl Body for RequestBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        let frame = Pin::new(incoming).poll_frame(cx);
-        if frame.is_pending() {
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
             self.exchange.waits_for_client();
-        }
-        let frame = ready!(frame);
+            return Poll::Pending;
+        };
         if frame.is_none() {
             self.incoming = None;
         }
@@ -129,10 +132,52 @@ impl Drop for RequestBody {
     }
 }
 
+/// Why a response's body broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The origin's connection broke, or what it sent is no body.
+    #[error(transparent)]
+    Broken(#[from] hyper::Error),
+    /// The origin sent nothing more.
+    #[error("the origin stopped in the middle of its response")]
+    Stalled,
+}
+
 /// A response's body on its way to the client, or one of our own.
 pub struct ResponseBody {
     source: Source,
     exchange: Option<Rc<dyn Exchange>>,
+    /// The wait for the origin, if it may not last for ever.
+    wait: Option<Wait>,
+}
+
+/// Waiting for the next piece of an origin's body.
+struct Wait {
+    patience: Duration,
+    /// Since when.
+    since: Option<Instant>,
+    /// Set at the first wait, and put off only when it goes off: most bodies never wait.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Wait {
+    /// Nothing is there: whether that has been so for too long. A request's body that still moves
+    /// is a sign of life, too.
+    fn is_over(&mut self, cx: &mut Context<'_>, exchange: &dyn Exchange) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let patience = self.patience;
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until((since + patience).into())));
+        while alarm.as_mut().poll(cx).is_ready() {
+            let due = exchange.upload().last_progress.max(Some(since));
+            match due.map(|last| last + patience) {
+                Some(due) if due > Instant::now() => alarm.as_mut().reset(due.into()),
+                _ => return true,
+            }
+        }
+        false
+    }
 }
 
 enum Source {
@@ -148,6 +193,7 @@ impl ResponseBody {
         Self {
             source: Source::Ours(content),
             exchange: None,
+            wait: None,
         }
     }
 
@@ -170,14 +216,21 @@ impl ResponseBody {
         Self {
             source: Source::Origin(incoming, lease),
             exchange: None,
+            wait: None,
         }
     }
 
-    /// Reports to `exchange` from now on.
+    /// Reports to `exchange` from now on, and does not wait longer than `patience` for the next
+    /// piece of an origin's body.
     #[must_use]
-    pub fn watched_by(mut self, exchange: Rc<dyn Exchange>) -> Self {
+    pub fn watched_by(mut self, exchange: Rc<dyn Exchange>, patience: Duration) -> Self {
         if !self.is_end_stream() {
             exchange.offered();
+            self.wait = Some(Wait {
+                patience,
+                since: None,
+                alarm: None,
+            });
         }
         self.exchange = Some(exchange);
         self
@@ -186,21 +239,32 @@ impl ResponseBody {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = match &mut this.source {
             Source::Ours(content) => content.take().map(|content| Ok(Frame::data(content))),
             Source::Origin(incoming, lease) => {
-                let frame = Pin::new(&mut *incoming).poll_frame(cx);
-                if let (Poll::Pending, Some(exchange)) = (&frame, &this.exchange) {
+                let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+                    let Some(exchange) = &this.exchange else {
+                        return Poll::Pending;
+                    };
                     exchange.waits_for_origin();
+                    let wait = this.wait.as_mut();
+                    if wait.is_some_and(|wait| wait.is_over(cx, &**exchange)) {
+                        exchange.origin_stalled();
+                        drop(lease.take());
+                        return Poll::Ready(Some(Err(BodyError::Stalled)));
+                    }
+                    return Poll::Pending;
+                };
+                if let Some(wait) = &mut this.wait {
+                    wait.since = None;
                 }
-                let frame = ready!(frame);
                 let over = frame.is_none() || incoming.is_end_stream();
                 match (over, &frame) {
                     // A broken connection is not given back.
@@ -221,7 +285,7 @@ impl Body for ResponseBody {
         if let Some(exchange) = this.exchange.take_if(|_| frame.is_none()) {
             exchange.ended(true);
         }
-        Poll::Ready(frame.map(|frame| frame.map(clean)))
+        Poll::Ready(frame.map(|frame| frame.map(clean).map_err(BodyError::Broken)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What follows a 101: bytes both ways until both sides are done, or nobody says anything.
 
+use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -20,8 +21,23 @@ pub struct OriginEnd {
     pub(super) early: Bytes,
 }
 
-/// Relays until both directions have ended, or `idle` passed without a byte from either side.
-/// Answers the bytes that came from the client and from the origin.
+/// What went through a tunnel so far, bytes.
+#[derive(Default)]
+pub struct Traffic {
+    /// From the client to the origin.
+    pub up: Cell<u64>,
+    /// From the origin to the client.
+    pub down: Cell<u64>,
+}
+
+impl Traffic {
+    fn both(&self) -> (u64, u64) {
+        (self.up.get(), self.down.get())
+    }
+}
+
+/// Relays until both directions have ended, or `idle` passed without a byte from either side, and
+/// counts into `traffic`.
 ///
 /// # Errors
 /// One of the sides broke, or both fell silent ([`io::ErrorKind::TimedOut`]).
@@ -30,19 +46,20 @@ pub async fn relay(
     client_early: Bytes,
     mut origin: OriginEnd,
     idle: Duration,
-) -> io::Result<(u64, u64)> {
-    let mut up = Direction::new(client_early);
-    let mut down = Direction::new(std::mem::take(&mut origin.early));
+    traffic: &Traffic,
+) -> io::Result<()> {
+    let mut up = Direction::new(client_early, &traffic.up);
+    let mut down = Direction::new(std::mem::take(&mut origin.early), &traffic.down);
     let mut last = Instant::now();
     let mut deadline = std::pin::pin!(tokio::time::sleep(idle));
     std::future::poll_fn(|cx| {
-        let before = (up.bytes, down.bytes);
+        let before = traffic.both();
         let one = up.poll(&mut client, &mut origin.stream, cx)?;
         let other = down.poll(&mut origin.stream, &mut client, cx)?;
         if one.is_ready() && other.is_ready() {
-            return Poll::Ready(Ok((up.bytes, down.bytes)));
+            return Poll::Ready(Ok(()));
         }
-        if before != (up.bytes, down.bytes) {
+        if before != traffic.both() {
             last = Instant::now();
         }
         while deadline.as_mut().poll(cx).is_ready() {
@@ -58,11 +75,11 @@ pub async fn relay(
 }
 
 /// One direction of a tunnel.
-struct Direction {
+struct Direction<'a> {
     buffer: Box<[MaybeUninit<u8>]>,
     /// What waits to be written.
     waiting: Bytes,
-    bytes: u64,
+    bytes: &'a Cell<u64>,
     state: State,
 }
 
@@ -74,13 +91,13 @@ enum State {
     Over,
 }
 
-impl Direction {
-    fn new(waiting: Bytes) -> Self {
+impl<'a> Direction<'a> {
+    fn new(waiting: Bytes, bytes: &'a Cell<u64>) -> Self {
         let buffer = vec![MaybeUninit::uninit(); TUNNEL_BUFFER].into_boxed_slice();
         Self {
             buffer,
             waiting,
-            bytes: 0,
+            bytes,
             state: State::Open,
         }
     }
@@ -95,7 +112,7 @@ impl Direction {
             while !self.waiting.is_empty() {
                 let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting))?;
                 drop(self.waiting.split_to(count));
-                self.bytes += count as u64;
+                self.bytes.set(self.bytes.get() + count as u64);
             }
             match self.state {
                 State::Over => return Poll::Ready(Ok(())),
