@@ -18,6 +18,7 @@ mod http2;
 mod input;
 mod lifecycle;
 mod list_fetching;
+mod live;
 mod names;
 mod observe;
 mod ocsp;

@@ -18,7 +18,7 @@ use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
 const RULE: &str = "not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked";
 /// Of each kind.
 const LIVE: usize = 200;
-const KINDS: [&str; 5] = [
+pub(crate) const KINDS: [&str; 5] = [
     "http/1.1 idle",
     "http/2 idle",
     "http/2 stream",
@@ -61,11 +61,8 @@ fn raise_descriptors() {
     assert_eq!(outcome, 0);
 }
 
-fn request(kind: &str) -> Request<tests::client::Body> {
-    let builder = Request::post(match kind {
-        "grpc" => "https://grpc.example.test/mirror",
-        _ => "https://api.example.test/mirror",
-    });
+fn request(kind: &str, host: &str) -> Request<tests::client::Body> {
+    let builder = Request::post(format!("https://{host}/mirror"));
     let builder = match kind {
         "grpc" => builder
             .header("content-type", "application/grpc")
@@ -78,8 +75,13 @@ fn request(kind: &str) -> Request<tests::client::Body> {
         .unwrap()
 }
 
-/// Opens a connection of a kind and sees it working. The task answers when it ended.
-async fn open(kind: &'static str, client: Client) -> tokio::task::JoinHandle<Instant> {
+/// Opens a connection of a kind, asks it for `host` and sees it working. The task answers when it
+/// ended.
+pub(crate) async fn open(
+    kind: &'static str,
+    client: Client,
+    host: &str,
+) -> tokio::task::JoinHandle<Instant> {
     match kind {
         "http/2 idle" => {
             let connection = client.http2().await.unwrap();
@@ -88,7 +90,7 @@ async fn open(kind: &'static str, client: Client) -> tokio::task::JoinHandle<Ins
         }
         "http/2 stream" | "grpc" => {
             let connection = client.http2().await.unwrap();
-            let response = connection.begin(request(kind)).await.unwrap();
+            let response = connection.begin(request(kind, host)).await.unwrap();
             assert_eq!(response.status(), 200);
             let mut body = response.into_body();
             let first = body.frame().await.unwrap().unwrap();
@@ -105,7 +107,7 @@ async fn open(kind: &'static str, client: Client) -> tokio::task::JoinHandle<Ins
                 "websocket" => ("Connection: Upgrade\r\nUpgrade: websocket\r\n", 101),
                 _ => ("", 200),
             };
-            let text = format!("GET /x HTTP/1.1\r\nHost: api.example.test\r\n{extra}\r\n");
+            let text = format!("GET /x HTTP/1.1\r\nHost: {host}\r\n{extra}\r\n");
             raw.write(text).await;
             assert_eq!(raw.message().await.unwrap().status(), expected);
             tokio::spawn(async move {
@@ -176,7 +178,7 @@ impl World {
                 _ => "api.example.test",
             };
             for _ in 0..LIVE {
-                live.push((kind, open(kind, client(host)).await));
+                live.push((kind, open(kind, client(host), host).await));
             }
         }
         let bystander = self.gateway.certificate(ZONE, "bystander").1;

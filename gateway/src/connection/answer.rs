@@ -10,8 +10,9 @@ use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::Connection;
 use super::exchange::{Account, Tunnel, version_text};
-use super::{Connection, Judged, Outdated};
+use super::judged::{Judged, Outdated};
 use crate::http::answer;
 use crate::http::authority;
 use crate::http::body::{RequestBody, ResponseBody};
@@ -93,6 +94,7 @@ async fn respond(
     // A request that gets no further is recorded with its path as it came.
     let note_raw = |_: &Refused| account.notes.borrow_mut().path = parts.uri.path().into();
     let (judged, host) = find_host(connection, account, &parts).inspect_err(note_raw)?;
+    connection.enter_if_good(&judged);
     headers::check(
         &parts.headers,
         parts.version,
@@ -213,7 +215,12 @@ fn find_host(
             None => Some(judged.host.clone()).filter(is_default),
         }
     };
+    let is_other = |host: &Arc<Host>| !Arc::ptr_eq(host, &judged.host);
     let mut notes = account.notes.borrow_mut();
+    if host.as_ref().is_some_and(is_other) {
+        connection.elsewhere.borrow_mut().push(name.clone());
+        notes.elsewhere = true;
+    }
     notes.authority = name;
     notes.judged = Some(judged.clone());
     notes.host.clone_from(&host);

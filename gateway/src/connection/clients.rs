@@ -125,14 +125,24 @@ impl Clients {
         connections.filter_map(Weak::upgrade).collect()
     }
 
+    /// A certificate is about to be looked at. Who enters meanwhile says itself until when.
+    fn is_looked_at(&self, certificate: &Fingerprint) {
+        self.set_until(certificate, |_| i64::MAX);
+    }
+
     /// A certificate was looked at: its connections' judgements hold until then.
     fn holds_until(&self, certificate: &Fingerprint, until: i64) {
+        self.set_until(certificate, |entered| until.min(entered));
+    }
+
+    fn set_until(&self, certificate: &Fingerprint, change: impl FnOnce(i64) -> i64) {
         let mut index = self.index.borrow_mut();
         let Index {
             by_certificate,
             ends,
         } = &mut *index;
         if let Some(entry) = by_certificate.get_mut(certificate) {
+            let until = change(entry.until_sec);
             ends.remove(&(entry.until_sec, *certificate));
             ends.insert((until, *certificate));
             entry.until_sec = until;
@@ -275,6 +285,7 @@ async fn look(worker: &Rc<Worker>, certificates: Vec<Fingerprint>, since: Instan
     let mut looked = 0_usize;
     for certificate in certificates {
         let mut until = i64::MAX;
+        worker.clients.is_looked_at(&certificate);
         for connection in worker.clients.of(&certificate) {
             until = until.min(connection.look_again(&cutting));
             drop(connection);

@@ -52,6 +52,8 @@ pub(super) struct Notes {
     /// Its place in the worker's statistics, once something was counted.
     slot: Option<HostSlot>,
     pub(super) authority: Arc<str>,
+    /// The authority is among [`Connection::elsewhere`].
+    pub(super) elsewhere: bool,
     pub(super) path: Box<str>,
     pub(super) status: StatusCode,
     pub(super) rule: Option<Box<str>>,
@@ -134,6 +136,13 @@ impl Account {
             self.log(&notes);
         }
         self.offer(false);
+        // A tunnel goes on after its request.
+        if notes.elsewhere && notes.status != StatusCode::SWITCHING_PROTOCOLS {
+            let mut open = self.connection.elsewhere.borrow_mut();
+            if let Some(place) = open.iter().position(|name| *name == notes.authority) {
+                open.swap_remove(place);
+            }
+        }
         self.connection.request_ends();
     }
 

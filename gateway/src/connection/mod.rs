@@ -2,12 +2,14 @@
 //!
 //! [`serve`] reads like the life of a connection in the crate's documentation. `answer` is the
 //! life of one request in it, `exchange` its account, `http` drives hyper and watches the clocks,
-//! `clients` ends the connections of certificates that are no longer good.
+//! `judged` is who the client is by now, `clients` ends the connections of certificates that are no
+//! longer good.
 
 mod answer;
 mod clients;
 mod exchange;
 mod http;
+mod judged;
 mod stop;
 
 use std::cell::{Cell, RefCell};
@@ -25,6 +27,7 @@ pub(crate) use clients::watch;
 use clients::{Cut, Fingerprint};
 use exchange::Tunnel;
 use http::Served;
+use judged::Judged;
 pub use stop::Stop;
 
 use crate::config::Tunables;
@@ -34,11 +37,7 @@ use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
 use crate::rules::{ConnectionFacts, ConnectionState};
-use crate::snapshot::{Host, MtlsMode, Snapshot};
-use crate::tls::{
-    AcceptSettings, ClientAuth, Established, HandshakeError, Judgement, Reason, Refusal,
-    judge_again,
-};
+use crate::tls::{AcceptSettings, Established, HandshakeError, Reason, Refusal};
 use crate::worker::{Arrival, Worker};
 
 /// Serves one connection until it stops.
@@ -194,6 +193,8 @@ struct Connection {
     sni: HeaderValue,
     /// No further request is wanted on it.
     retired: Cell<bool>,
+    /// Authorities of open requests (and of the tunnel) that are for other hosts than SNI named.
+    elsewhere: RefCell<Vec<Arc<str>>>,
     /// Its place in the worker's index of good certificates.
     entered: Cell<Option<(Fingerprint, usize)>>,
     /// Its certificate is no longer good.
@@ -211,19 +212,6 @@ struct Connection {
 fn value_of(name: &str) -> HeaderValue {
     HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("invalid"))
 }
-
-/// Who the client is to a host, by the trust of one snapshot.
-struct Judged {
-    generation: u64,
-    trust_epoch: u64,
-    judgement: Judgement,
-    host: Arc<Host>,
-    facts: ConnectionFacts,
-}
-
-/// The host is gone, or asks for something that this connection did not go through.
-/// Carries the judgement that says so, when the host is still there.
-struct Outdated(Option<Rc<Judged>>);
 
 impl Connection {
     fn new(
@@ -269,6 +257,7 @@ impl Connection {
                 .unwrap_or(HeaderValue::from_static("unknown")),
             sni: value_of(&judged.facts.sni),
             retired: Cell::new(false),
+            elsewhere: RefCell::default(),
             entered: Cell::default(),
             cut: RefCell::default(),
             waker: RefCell::default(),
@@ -284,107 +273,6 @@ impl Connection {
             self.sni.clone()
         } else {
             value_of(name)
-        }
-    }
-
-    /// The judgement by the current snapshot. When nothing changed, which is nearly always, this
-    /// is one comparison.
-    fn judgement(
-        &self,
-        now_sec: i64,
-    ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
-        let snapshot = self.worker.shared.published.swap().load();
-        let judged = self.judged.borrow().clone();
-        let holds = now_sec <= judged.judgement.look_again_sec();
-        // A client that was found to be no good while its connection is being closed is not served
-        // because nothing has changed since.
-        let refused = judged.host.refuses(&judged.facts.client.verdict);
-        if judged.generation == snapshot.generation && holds && !refused {
-            return Ok((judged, snapshot));
-        }
-        let host = match &*judged.facts.sni {
-            "" => snapshot.default_host.as_ref(),
-            name => snapshot.host(name),
-        };
-        let host = host.ok_or(Outdated(None))?.clone();
-        if host.lacks_hello(&judged.facts) {
-            return Err(Outdated(None));
-        }
-        let same_policy = host.site.policy == judged.host.site.policy;
-        let mut facts = judged.facts.clone();
-        let mut judgement = judged.judgement.clone();
-        if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
-            judgement = judge_again(&judgement, &self.chain, &host.trust, now_sec);
-            if let Some(question) = judgement.question() {
-                self.worker.shared.questions.ask(question);
-            }
-            if host.site.mtls == MtlsMode::Off {
-                facts.client = Arc::new(ClientAuth::none());
-            } else if judgement.verdict != facts.client.verdict
-                || judgement
-                    .anchor()
-                    .is_some_and(|id| **id != *facts.client.ca_id)
-            {
-                let known = facts.client.verdict.presented;
-                facts.client = Arc::new(if known {
-                    facts.client.judged(&judgement)
-                } else {
-                    ClientAuth::read(&self.chain, &judgement)
-                });
-            }
-        }
-        let judged = Rc::new(Judged {
-            generation: snapshot.generation,
-            trust_epoch: snapshot.trust_epoch,
-            judgement,
-            host,
-            facts,
-        });
-        // A host that now requires what this client was never asked for, or no longer has, is
-        // spoken to on a new connection only.
-        if judged.host.refuses(&judged.facts.client.verdict) {
-            return Err(Outdated(Some(judged)));
-        }
-        self.judged.replace(judged.clone());
-        Ok((judged, snapshot))
-    }
-
-    /// What is wrong by now with a certificate that was good once; otherwise the last second at
-    /// which nothing is.
-    fn lost(&self) -> Result<i64, Reason> {
-        match self.judgement(now_sec()) {
-            Ok((judged, _)) if judged.host.site.mtls == MtlsMode::Off => Ok(i64::MAX),
-            Ok((judged, _)) if judged.facts.client.verdict.is_good() => {
-                Ok(judged.judgement.look_again_sec())
-            }
-            Ok((judged, _)) => Err(judged.facts.client.verdict.reason),
-            Err(Outdated(Some(judged))) => {
-                let reason = judged.facts.client.verdict.reason;
-                self.judged.replace(judged);
-                Err(reason)
-            }
-            // Its next request is told to go elsewhere; of its certificate nothing is known.
-            Err(Outdated(None)) => Ok(i64::MAX),
-        }
-    }
-
-    /// From now on the connection is closed when its certificate is no longer good.
-    fn enter_index(self: &Rc<Self>) {
-        let judged = self.judged.borrow().clone();
-        let judgement = &judged.judgement;
-        let leaf = judgement.leaf().filter(|_| judgement.verdict.is_good());
-        let Some(leaf) = leaf.filter(|_| judged.host.site.mtls != MtlsMode::Off) else {
-            if judgement.verdict.presented && !judgement.verdict.is_good() {
-                let reason = judgement.verdict.reason;
-                record_certificate(&self.worker, &judged, CertificateEvent::Presented, reason);
-            }
-            return;
-        };
-        let clients = &self.worker.clients;
-        clients.enter(self, *leaf, judgement.look_again_sec());
-        // Trust may have moved between the handshake and now, when nobody looked at us.
-        if self.worker.shared.published.swap().load().trust_epoch != judged.trust_epoch {
-            self.look_at_once();
         }
     }
 
@@ -422,14 +310,6 @@ impl Connection {
             self.idle_since.set(Instant::now());
             self.activity.first_received.set(None);
         }
-    }
-}
-
-impl Host {
-    /// The host's rules read the ClientHello, which a connection did not keep because at its
-    /// handshake no rule did.
-    fn lacks_hello(&self, facts: &ConnectionFacts) -> bool {
-        facts.client_hello.is_empty() && self.rules.reads_client_hello()
     }
 }
 

@@ -16,7 +16,7 @@
 //! | `method`, `path`, `http` | the path is the normalised one, as matched and forwarded |
 //! | `status`, `bytes_received`, `bytes_sent` | of the answer; bytes of bodies |
 //! | `tls` | `version`, `cipher`, `sni`, `resumed` |
-//! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `issuer`, `issuer_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
+//! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
 //! | `rule` | `id` and `action` of the rule that decided |
 //! | `logged` | ids of the `log` rules that matched |
 //! | `origin` | where it was forwarded to |
@@ -272,6 +272,7 @@ fn client_cert(line: &mut Object<'_>, client: &ClientAuth) {
     cert.text_if("subject", &client.subject_dn);
     cert.text_if("issuer", &client.issuer_dn);
     cert.text_if("issuer_key_id", &client.issuer_ski);
+    cert.text_if("subject_key_id", &client.ski);
     cert.text_if("serial", &client.serial);
     cert.text_if("fingerprint_sha256", &client.fingerprint_sha256);
     cert.text_if("ca_id", &client.ca_id);

@@ -44,7 +44,7 @@ impl Judgement {
     };
 
     /// A certificate was sent, and is no good.
-    pub(super) fn refused(reason: Reason) -> Self {
+    pub(crate) fn refused(reason: Reason) -> Self {
         let verdict = Verdict {
             presented: true,
             verified: false,
