@@ -392,8 +392,14 @@ fn record_refusal(
     let mut stats = worker.stats.borrow_mut();
     let slot = error.host.as_ref().map(|host| stats.host(&host.name));
     stats.handshake(slot, HandshakeResult::Failed(reason));
-    if let (Some(slot), Some(client)) = (slot, &error.client) {
-        stats.judged(slot, client.verdict.reason);
+    let judged = match (&error.client, error.refusal) {
+        (Some(client), _) => Some(client.verdict.reason),
+        // A client that has none shows none.
+        (None, Refusal::ClientCertificate(reason)) => Some(reason),
+        _ => None,
+    };
+    if let (Some(slot), Some(reason)) = (slot, judged) {
+        stats.judged(slot, reason);
     }
     worker.shared.access_log.handshake_failed(&HandshakeRecord {
         time: SystemTime::now(),
