@@ -252,7 +252,9 @@ fn dn_rfc2253(name: &X509NameRef) -> Box<str> {
         .into()
 }
 
-/// As `X509_NAME_oneline`: `/C=US/O=…`, in the order of the certificate, other bytes as `\xHH`.
+/// As BoringSSL's `X509_NAME_oneline`: `/C=US/O=…`, in the order of the certificate, other bytes as
+/// `\xHH`. A `/` in a value is not escaped there, so that rules which tell people apart should read
+/// the RFC 2253 form.
 fn dn_legacy(name: &X509NameRef) -> Box<str> {
     let mut text = String::new();
     for entry in name.entries() {

@@ -49,18 +49,24 @@ impl Key {
     }
 }
 
-impl Drop for Key {
-    fn drop(&mut self) {
+impl Key {
+    fn wipe(&mut self) {
         for secret in [&mut self.cipher, &mut self.mac] {
             #[expect(
                 unsafe_code,
-                reason = "an ordinary write before a drop is optimised away"
+                reason = "an ordinary write that nobody reads is optimised away"
             )]
             // SAFETY: the pointer and length are those of an array that is borrowed exclusively.
             unsafe {
                 boring_sys::OPENSSL_cleanse(secret.as_mut_ptr().cast(), secret.len());
             }
         }
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        self.wipe();
     }
 }
 
@@ -241,6 +247,21 @@ mod tests {
         let late = start + 3601 + i64::try_from(TICKET_LIFETIME.as_secs()).unwrap();
         assert!(keys.rotate(late, EVERY).unwrap());
         assert!(names(&keys).1.is_none());
+    }
+
+    #[test]
+    fn a_key_is_wiped_when_nobody_uses_it() {
+        let mut key = Key::new(0).unwrap();
+        assert!(key.cipher != [0; 32] && key.mac != [0; 32]);
+        key.wipe();
+        assert!(key.cipher == [0; 32] && key.mac == [0; 32]);
+        // Nobody keeps one that was forgotten: the ring's share is the last.
+        let keys = TicketKeys::new().unwrap();
+        let first = Arc::downgrade(&keys.ring.load().current);
+        assert!(keys.rotate(1_000_000, EVERY).unwrap());
+        assert!(first.upgrade().is_some(), "it still opens tickets");
+        assert!(keys.rotate(1_000_000 + 3600, EVERY).unwrap());
+        assert!(first.upgrade().is_none(), "it is dropped, and so wiped");
     }
 
     #[test]

@@ -34,6 +34,12 @@ fn full(world: &World) -> Arc<Zone> {
         fetch_every_sec: Some(Some(3600)),
     };
     control.set_crl(ca.id, patch).unwrap();
+    let patch = OcspPatch {
+        url: Some(Some("http://ocsp.example.test/".into())),
+        policy: Some(crate::tls::CrlPolicy::Soft),
+        nonce: Some(true),
+    };
+    control.set_ocsp(ca.id, &patch).unwrap();
     let set = |ca: &Authority, names: &[&str]| {
         let names = names.iter().map(|text| name(text)).collect();
         control
@@ -76,6 +82,12 @@ fn an_export_applied_changes_nothing_and_makes_an_equal_gateway() {
     let exported = world.control().export(false).unwrap();
     let text = serde_json::to_string(&exported).unwrap();
     assert!(!text.contains("PRIVATE KEY"), "{text}");
+    // What lists and responders are to be asked is in it, what they have said is not.
+    let partner = &serde_json::to_value(&exported).unwrap()["authorities"][0];
+    assert_eq!(partner["ocsp"]["url"], "http://ocsp.example.test/");
+    assert_eq!(partner["ocsp"]["nonce"], true);
+    assert_eq!(partner["crl"]["policy"], "soft");
+    assert_eq!(partner["crl"]["urls"][0], "http://ca.example.test/x.crl");
     let before = world.picture();
     let applied = world.control().apply(
         &exported,
