@@ -52,7 +52,9 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
         case("revoked", revoked, "revoked", "certificate_revoked"),
         case(
             "expired",
-            ours.issue(&of(&|s| (s.begins, s.ends) = (-2 * DAY, -DAY))),
+            ours.issue(&of(&|s| {
+                (s.begins, s.ends, s.key_ids) = (-2 * DAY, -DAY, true)
+            })),
             "expired",
             "certificate_expired",
         ),
@@ -251,6 +253,24 @@ async fn every_mode_judges_every_certificate() {
                     cert["issuer"].as_str().unwrap().contains("CN="),
                     "{what}: {record}"
                 );
+                let leaf = identity.leaf();
+                let digest = leaf.digest(boring::hash::MessageDigest::sha256()).unwrap();
+                let hex = |bytes: &[u8]| -> String {
+                    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+                };
+                assert_eq!(cert["fingerprint_sha256"], hex(&digest).to_lowercase());
+                for (name, id) in [
+                    ("subject_key_id", leaf.subject_key_id()),
+                    ("issuer_key_id", leaf.authority_key_id()),
+                ] {
+                    let id = id.map(|id| json!(hex(id.as_slice())));
+                    assert_eq!(cert.get(name).cloned(), id, "{what}: {name}");
+                }
+            }
+            // Of each version, at least.
+            for host in ["request.example.test", "require.example.test"] {
+                let counted = gateway.judged(host, case.reason);
+                assert!(counted > u64::from(!twelve), "{what}: {host}: {counted}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the origin and the client are told, and what neither can make the other believe.
 
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http_body_util::BodyExt;
 use serde_json::json;
 use tests::client::body;
 use tests::gateway::ZONE;
@@ -190,6 +191,84 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
         }
     }
     assert!(count > 600, "{count} spellings");
+}
+
+/// Trailers that a client sends with a body.
+struct Trailing(Option<HeaderMap>);
+
+impl http_body::Body for Trailing {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        let trailers = self.0.take();
+        std::task::Poll::Ready(trailers.map(|trailers| Ok(http_body::Frame::trailers(trailers))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_claim_crosses_in_trailers_or_over_http2() {
+    // Over HTTP/2 an origin gets trailers whatever they are called.
+    let origin = Origin::echo_http2();
+    let to = json!({ "url": origin.url(), "protocol": "http2" });
+    let gateway = Setup::new()
+        .host_with("api.example.test", "request", &to)
+        .host_with("open.example.test", "off", &to)
+        .start();
+    let device = gateway.authority(ZONE).client("device");
+    for (host, identity) in [
+        ("api.example.test", None),
+        ("api.example.test", Some(&device)),
+        ("open.example.test", None),
+    ] {
+        let client = gateway.client(host).identity_if(identity);
+        let over_http2 = client.http2().await.unwrap();
+        let mut raw = client.raw().await.unwrap();
+        for claim in CLAIMS {
+            for name in [claim.to_lowercase(), claim.to_lowercase().replace('-', "_")] {
+                // HTTP/1.1: a chunked body with trailers, announced and not.
+                for announced in [format!("Trailer: {name}, x-sum\r\n"), String::new()] {
+                    raw.write(format!(
+                        "POST /x HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\
+                         {announced}\r\n1\r\na\r\n0\r\n{name}: forged\r\n{name}: forged\r\n\
+                         X-Forwarded-For: forged\r\nx-sum: 1\r\n\r\n"
+                    ))
+                    .await;
+                    let answer = raw.message().await.unwrap();
+                    let seen: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+                    let trailers = seen["trailers"].to_string();
+                    assert!(!trailers.contains("forged"), "{name}: {seen}");
+                    assert_eq!(seen["trailers"]["x-sum"], json!(["1"]), "{name}: {seen}");
+                    assert_eq!(seen["body"], "a", "{name}: {seen}");
+                }
+                // HTTP/2: in the head, twice, and in the trailers.
+                let forged = HeaderValue::from_static("forged");
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                let mut trailers = HeaderMap::new();
+                trailers.append(name.clone(), forged.clone());
+                trailers.append("x-forwarded-for", forged.clone());
+                trailers.append("x-sum", HeaderValue::from_static("1"));
+                let mut request = over_http2.request("/y", Trailing(Some(trailers)).boxed());
+                *request.method_mut() = http::Method::POST;
+                request.headers_mut().append(name.clone(), forged.clone());
+                request.headers_mut().append(name.clone(), forged);
+                let seen = over_http2.send(request).await.unwrap().json();
+                assert!(!seen.to_string().contains("forged"), "{name}: {seen}");
+                assert_eq!(seen["trailers"]["x-sum"], json!(["1"]), "{name}: {seen}");
+                let verified = match (host, identity) {
+                    ("open.example.test", _) => json!(null),
+                    (_, identity) => json!([identity.is_some().to_string()]),
+                };
+                assert_eq!(
+                    seen["headers"]["cf-cert-verified"], verified,
+                    "{name}: {seen}"
+                );
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ async fn live(client: &Client, asked: &str) -> Vec<tokio::task::JoinHandle<std::
 async fn all_end(live: Vec<tokio::task::JoinHandle<std::time::Instant>>, what: &str) {
     for (kind, end) in KINDS.iter().zip(live) {
         let waited = tests::wait::within(&format!("{what}: {kind} to end"), end).await;
-        drop(waited.unwrap());
+        waited.unwrap();
     }
 }
 

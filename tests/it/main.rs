@@ -11,6 +11,7 @@ mod cli;
 mod doctor;
 mod documents;
 mod durability;
+mod fields;
 mod handshake;
 mod headers;
 mod http1;

@@ -2,6 +2,8 @@
 //! a watched file.
 
 use gateway::tls::Crl;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 use tests::crl::{CrlSpec, pem};
 use tests::gateway::ZONE;
@@ -66,7 +68,13 @@ impl World {
             Ok(answer) => answer.status.to_string(),
             Err(refused) => {
                 let record = self.gateway.handshake_record(refused.local);
-                record["reason"].as_str().unwrap().to_owned()
+                let reason = record["reason"].as_str().unwrap().to_owned();
+                assert_eq!(record["client_cert"]["reason"], reason, "{record}");
+                let fingerprint = &record["client_cert"]["fingerprint_sha256"];
+                assert!(fingerprint.is_string(), "{record}");
+                let counted = self.gateway.judged("api.example.test", &reason);
+                assert!(counted > 0, "{reason} is counted");
+                reason
             }
         }
     }
@@ -74,7 +82,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_policy_says_what_a_missing_or_old_list_means() {
-    let world = World::new();
+    let mut world = World::new();
     let (good, bad) = (
         world.authority.client("good"),
         world.authority.client("bad"),
@@ -107,11 +115,25 @@ async fn a_policy_says_what_a_missing_or_old_list_means() {
     assert_eq!(world.outcome(&bad).await, "revoked");
     world.policy(Some("soft"));
     assert_eq!(world.outcome(&good).await, "200");
-    let metrics = world.gateway.admin.get("/metrics").body;
-    assert!(
-        metrics.contains("postern_crl_next_update_timestamp_seconds{"),
-        "{metrics}"
-    );
+    // The alarm: in the metrics at once, in the log once an hour and at every start.
+    let due = || {
+        let metrics = world.gateway.admin.get("/metrics").body;
+        let labels = format!("{{ca_id=\"{}\",kind=\"complete\"}} ", world.id);
+        let due = metrics.lines().find_map(|line| {
+            let line = line.strip_prefix("postern_crl_next_update_timestamp_seconds")?;
+            line.strip_prefix(&labels)?.parse::<f64>().ok()
+        });
+        due.unwrap_or_else(|| panic!("{metrics}"))
+    };
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let late = since.as_secs_f64() - due();
+    assert!((late - 86_400.0).abs() < 600.0, "{late} s late");
+    world.gateway.stop();
+    world.gateway.start();
+    tests::wait::until("the alarm in the log", || {
+        let log = world.gateway.stderr();
+        log.contains("its next update is overdue").then_some(())
+    });
     // A delta list takes one off and puts one on.
     assert_eq!(
         world

@@ -365,6 +365,41 @@ fn lists() -> Vec<Case> {
         add(name, vec![complete.sign(&root), delta.sign(&root)]);
     }
     add("that is only a delta", vec![delta(2, 1, None).sign(&root)]);
+    // Partitioned: a certificate names the point of its part.
+    let point = |number| format!("http://crl.test/{number}");
+    let device = root.issue(&Spec {
+        point: Some(point(1)),
+        ..Spec::client("device")
+    });
+    let part = |of, revoked: bool| {
+        let mut spec = if revoked {
+            CrlSpec::revoking(1, &[&device])
+        } else {
+            CrlSpec::default()
+        };
+        spec.point = Some(point(of));
+        spec.sign(&root)
+    };
+    let full = CrlSpec::default().sign(&root);
+    for (name, lists) in [
+        ("of its part", vec![part(1, false)]),
+        ("of its part, revoking it", vec![part(1, true)]),
+        ("of another part", vec![part(2, false)]),
+        ("of another part, revoking it", vec![part(2, true)]),
+        ("of both parts", vec![part(2, false), part(1, false)]),
+        (
+            "of both parts, revoking it",
+            vec![part(2, false), part(1, true)],
+        ),
+        ("of no part", vec![full.clone()]),
+    ] {
+        cases.push(Case {
+            name: format!("list {name}"),
+            anchors: vec![root.certificate.clone()],
+            chain: device.chain.clone(),
+            lists: Some(lists),
+        });
+    }
     cases
 }
 

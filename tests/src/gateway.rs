@@ -404,6 +404,18 @@ impl Gateway {
         })
     }
 
+    /// How many client certificates of a host were judged so, by the metrics.
+    #[must_use]
+    pub fn judged(&self, host: &str, reason: &str) -> u64 {
+        let labels = format!("{{host=\"{host}\",reason=\"{reason}\"}} ");
+        let metrics = self.admin.get("/metrics").body;
+        let of = metrics.lines().filter_map(|line| {
+            let line = line.strip_prefix("postern_client_cert_verify_total")?;
+            line.strip_prefix(&labels)
+        });
+        of.map(|count| count.parse::<u64>().unwrap()).sum()
+    }
+
     /// Resident memory in KiB, from /proc.
     #[must_use]
     pub fn resident_kib(&self) -> u64 {

@@ -12,7 +12,8 @@ use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
 use boring::rsa::Rsa;
 use boring::x509::extension::{
-    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    SubjectKeyIdentifier,
 };
 use boring::x509::{X509, X509Extension, X509Name, X509ReqBuilder};
 
@@ -68,6 +69,10 @@ pub struct Spec {
     pub unknown_critical: bool,
     /// RSA of so many bits instead of P-256.
     pub rsa: Option<u32>,
+    /// Where its revocation would be published: crlDistributionPoints.
+    pub point: Option<String>,
+    /// subjectKeyIdentifier, and the issuer's as authorityKeyIdentifier when it has one.
+    pub key_ids: bool,
 }
 
 impl Spec {
@@ -88,6 +93,8 @@ impl Spec {
             constraints: None,
             unknown_critical: false,
             rsa: None,
+            point: None,
+            key_ids: false,
         }
     }
 
@@ -301,6 +308,19 @@ fn build(spec: &Spec, key: &PKey<Private>, issuer: Option<&Authority>) -> X509 {
     for extension in extensions(spec) {
         builder.append_extension(&extension).unwrap();
     }
+    if spec.key_ids {
+        let authority = issuer.map(|issuer| &*issuer.certificate);
+        let named = authority.is_some_and(|authority| authority.subject_key_id().is_some());
+        let context = builder.x509v3_context(authority, None);
+        let own = SubjectKeyIdentifier::new().build(&context).unwrap();
+        let above = named.then(|| {
+            let mut above = AuthorityKeyIdentifier::new();
+            above.keyid(true).build(&context).unwrap()
+        });
+        for extension in std::iter::once(own).chain(above) {
+            builder.append_extension(&extension).unwrap();
+        }
+    }
     if !(spec.dns.is_empty() && spec.ip.is_empty()) {
         let mut names = SubjectAlternativeName::new();
         for dns in &spec.dns {
@@ -362,6 +382,9 @@ fn extensions(spec: &Spec) -> Vec<X509Extension> {
             "nameConstraints",
             &format!("critical,{constraints}"),
         ));
+    }
+    if let Some(point) = &spec.point {
+        all.push(by_name("crlDistributionPoints", &format!("URI:{point}")));
     }
     if spec.unknown_critical {
         all.push(by_name("1.3.6.1.4.1.55555.1", "critical,DER:0500"));
