@@ -136,8 +136,7 @@ impl Account {
             self.log(&notes);
         }
         self.offer(false);
-        // A tunnel goes on after its request.
-        if notes.elsewhere && notes.status != StatusCode::SWITCHING_PROTOCOLS {
+        if notes.elsewhere {
             let mut open = self.connection.elsewhere.borrow_mut();
             if let Some(place) = open.iter().position(|name| *name == notes.authority) {
                 open.swap_remove(place);

@@ -193,7 +193,7 @@ struct Connection {
     sni: HeaderValue,
     /// No further request is wanted on it.
     retired: Cell<bool>,
-    /// Authorities of open requests (and of the tunnel) that are for other hosts than SNI named.
+    /// Authorities of open requests (a tunnel is one) that are for other hosts than SNI named.
     elsewhere: RefCell<Vec<Arc<str>>>,
     /// Its place in the worker's index of good certificates.
     entered: Cell<Option<(Fingerprint, usize)>>,
