@@ -10,17 +10,19 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
+mod counts;
 pub mod cursor;
 pub mod hello;
 pub mod packet;
 pub mod reply;
 
+pub use counts::{Counters, HostCounts};
 use packet::Family;
 
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
@@ -47,6 +49,9 @@ pub const MAP_LISTENING: &str = "POSTERN_LISTENING";
 
 /// Hash from [`hello::host_key`] to [`Owners`].
 pub const MAP_HOSTS: &str = "POSTERN_HOSTS";
+
+/// Array of [`HostCounts`], at the places that [`Owners::counted_at`] names.
+pub const MAP_HOST_COUNTS: &str = "POSTERN_HOST_COUNTS";
 
 /// Sockets: from [`listener_index`] to the listener.
 pub const MAP_LISTENERS: &str = "POSTERN_LISTENERS";
@@ -84,6 +89,10 @@ pub const PORTS_MAX: u32 = 1 << 16;
 
 /// Hosts that can be steered. A host beyond it is served by whichever worker gets it. About 80 bytes each, when used.
 pub const HOSTS_MAX: u32 = 1 << 16;
+
+/// Elements of [`MAP_HOST_COUNTS`]: one for each host, one for connections without a name, and the first, which counts
+/// for hosts that have none of their own. 1.5 MB.
+pub const HOST_COUNTS_MAX: u32 = HOSTS_MAX + 2;
 
 /// Workers that can be steered to: more than the threads of any machine this is meant for.
 pub const WORKERS_MAX: u32 = 512;
@@ -139,9 +148,11 @@ pub struct Owners {
     pub workers: [u16; OWNERS_MAX],
     /// The zone whose address blocks hold for the host; 0 for none.
     pub zone: u32,
+    /// Where in [`MAP_HOST_COUNTS`] the host's connections are counted; 0 where nobody looks.
+    pub counted_at: u32,
 }
 
-const _: () = assert!(size_of::<Owners>() == 20);
+const _: () = assert!(size_of::<Owners>() == 24);
 
 impl Owners {
     /// These workers, in turn; `None` for none, or for one that no listener can belong to.
@@ -158,6 +169,7 @@ impl Owners {
         known.then_some(Self {
             workers: slots,
             zone: 0,
+            counted_at: 0,
         })
     }
 
@@ -165,6 +177,12 @@ impl Owners {
     #[must_use]
     pub const fn in_zone(self, zone: u32) -> Self {
         Self { zone, ..self }
+    }
+
+    /// The same, counted at this place.
+    #[must_use]
+    pub const fn counted_at(self, counted_at: u32) -> Self {
+        Self { counted_at, ..self }
     }
 
     /// The owner that a connection with this [`packet::Flow::hash`] goes to.
@@ -446,74 +464,6 @@ pub const fn listener_index(worker: u32, listen: u32, family: Family) -> u32 {
 const _: () =
     assert!(listener_index(WORKERS_MAX - 1, LISTENS_MAX - 1, Family::V6) == LISTENERS_MAX - 1);
 
-/// What the programs have seen and done, counted per CPU; the reader adds the CPUs up.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counters {
-    /// Frames that reached the XDP program.
-    pub packets: u64,
-    /// Their bytes, link-layer header included; of a frame in several buffers those of the first.
-    pub bytes: u64,
-    /// Bare ACKs held back for connections that proved their cookie.
-    pub held: u64,
-    /// Segments dropped because they overtook the first one of a held connection; they come again.
-    pub overtaken: u64,
-    /// First segments whose cookie was not ours; passed on.
-    pub cookies_bad: u64,
-    /// ClientHellos whose owner was noted.
-    pub noted: u64,
-    /// ClientHellos that named no host.
-    pub nameless: u64,
-    /// ClientHellos whose name had not arrived, or was spread over records.
-    pub partial: u64,
-    /// First segments that began like a ClientHello and were none.
-    pub foreign: u64,
-    /// ClientHellos for a host that nobody owns.
-    pub unknown: u64,
-    /// Connections given to the listener that was noted.
-    pub placed: u64,
-    /// Connections whose noted listener was gone.
-    pub homeless: u64,
-    /// ClientHellos dropped because nobody owns the host.
-    pub unknown_dropped: u64,
-    /// ClientHellos dropped because the host's budget was used up.
-    pub host_budget: u64,
-    /// ClientHellos dropped because the budget of the client's prefix was used up.
-    pub source_budget: u64,
-    /// ClientHellos dropped because the zone blocks the client's address.
-    pub blocked: u64,
-    /// SYNs answered in the program.
-    pub answered: u64,
-}
-
-const _: () = assert!(size_of::<Counters>() == 17 * 8);
-
-impl Counters {
-    /// The sum of two counts.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            packets: self.packets.wrapping_add(other.packets),
-            bytes: self.bytes.wrapping_add(other.bytes),
-            held: self.held.wrapping_add(other.held),
-            overtaken: self.overtaken.wrapping_add(other.overtaken),
-            cookies_bad: self.cookies_bad.wrapping_add(other.cookies_bad),
-            noted: self.noted.wrapping_add(other.noted),
-            nameless: self.nameless.wrapping_add(other.nameless),
-            partial: self.partial.wrapping_add(other.partial),
-            foreign: self.foreign.wrapping_add(other.foreign),
-            unknown: self.unknown.wrapping_add(other.unknown),
-            placed: self.placed.wrapping_add(other.placed),
-            homeless: self.homeless.wrapping_add(other.homeless),
-            unknown_dropped: self.unknown_dropped.wrapping_add(other.unknown_dropped),
-            host_budget: self.host_budget.wrapping_add(other.host_budget),
-            source_budget: self.source_budget.wrapping_add(other.source_budget),
-            blocked: self.blocked.wrapping_add(other.blocked),
-            answered: self.answered.wrapping_add(other.answered),
-        }
-    }
-}
-
 /// The claims `aya::Pod` asks for, beside the types they are about.
 #[cfg(not(target_arch = "bpf"))]
 mod pod {
@@ -525,7 +475,9 @@ mod pod {
     // SAFETY: `Pod` asks that any bytes of the right size are a valid value and that copying them is sound.
     // `Counters` is `repr(C)`, has only `u64` fields, and its size assertion shows that there is no padding.
     unsafe impl aya::Pod for super::Counters {}
-    // SAFETY: the same: `repr(C)`, eight `u16` and a `u32`, and its size is their sum.
+    // SAFETY: the same: `repr(C)`, three `u64`, and its size is their sum.
+    unsafe impl aya::Pod for super::HostCounts {}
+    // SAFETY: the same: `repr(C)`, eight `u16` and two `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Owners {}
     // SAFETY: the same: `repr(C)`, four `u64` and six `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Door {}

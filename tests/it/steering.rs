@@ -142,6 +142,36 @@ fn the_kernel_brings_connections_to_the_owner_of_their_host() {
         "{metrics}"
     );
 
+    // By host as well, in both places.
+    let status = steering(&shared);
+    let named = |name: &str| {
+        status["hosts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["host"] == *name)
+            .cloned()
+    };
+    let first = named(&host(0)).unwrap();
+    let steered = first["kernel"]["steered"].as_u64().unwrap();
+    let came = &first["connections"];
+    assert!(
+        steered >= 10 && first["kernel"]["seen"] == steered,
+        "{first}"
+    );
+    assert_eq!(
+        came["kernel"].as_u64().unwrap()
+            + came["handoff"].as_u64().unwrap()
+            + came["none"].as_u64().unwrap(),
+        20,
+        "{first}"
+    );
+    let line = format!(
+        "postern_steer_host_segments_total{{host=\"{}\",reason=\"steered\"}} {steered}",
+        host(0)
+    );
+    assert!(shared.admin.get("/metrics").body.contains(&line), "{line}");
+
     // Everything is put back, and nothing is left on the interface.
     gateway = Arc::into_inner(shared).unwrap();
     assert!(network.server.ip("link show inside").contains("xdp"));
@@ -379,4 +409,48 @@ fn syns_answered_in_xdp_become_connections() {
     assert!(gateway.stop().success(), "{}", gateway.stderr());
     assert_eq!(network.server.run(timestamps), before);
     drop((origin, receiving));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_status_can_be_watched_until_the_gateway_goes() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Command, Stdio};
+    let origin = Origin::echo();
+    let mut gateway = setup(&origin, "2").start();
+    drop(owners(&gateway));
+    let mut watcher = Command::new(tests::tool::postern())
+        .arg("--socket")
+        .arg(gateway.file("admin.sock"))
+        .args(["--json", "steer", "status", "--watch", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watcher.stdout.take().unwrap()).lines();
+    let mut line = || -> Option<Value> {
+        let line = lines.next()?.unwrap();
+        Some(serde_json::from_str(&line).unwrap())
+    };
+    let first = line().unwrap();
+    assert_eq!(
+        first["rates"]["hosts"][3]["connections"]["none"], 0.0,
+        "{first}"
+    );
+    visit(&gateway, &[gateway.address], "watched", CLASSICAL).await;
+    // Rounds go on, and one of them has the visits.
+    let mut added = 0.0;
+    while added == 0.0 {
+        let round = line().unwrap();
+        let rates = round["rates"]["hosts"][3]["connections"]
+            .as_object()
+            .unwrap();
+        added = rates.values().map(|rate| rate.as_f64().unwrap()).sum();
+        assert_eq!(round["hosts"].as_array().unwrap().len(), HOSTS, "{round}");
+    }
+    assert!(gateway.stop().success());
+    while line().is_some() {}
+    let ended = watcher.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("the gateway has gone"), "{said}");
 }

@@ -8,8 +8,8 @@ use ebpf::cursor::WINDOW_SIZE;
 use ebpf::reply::REPLY_WORDS;
 use ebpf::{
     ADDRESSES_MAX, Answering, BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey,
-    Counters, Door, HELD_MAX, HOSTS_MAX, LISTENERS_MAX, LISTENS_MAX, Listening, NOTES_MAX, Owners,
-    PLACED_MAX, PORTS_MAX, TRACE_SIZE,
+    Counters, Door, HELD_MAX, HOST_COUNTS_MAX, HOSTS_MAX, HostCounts, LISTENERS_MAX, LISTENS_MAX,
+    Listening, NOTES_MAX, Owners, PLACED_MAX, PORTS_MAX, TRACE_SIZE,
 };
 
 /// [`ebpf::MAP_COUNTERS`].
@@ -32,6 +32,10 @@ pub(super) static POSTERN_PLACED: Array<u64> = Array::with_max_entries(PLACED_MA
 #[map]
 pub(super) static POSTERN_HOSTS: HashMap<u64, Owners> =
     HashMap::with_max_entries(HOSTS_MAX, BPF_F_NO_PREALLOC);
+
+/// [`ebpf::MAP_HOST_COUNTS`].
+#[map]
+static POSTERN_HOST_COUNTS: Array<HostCounts> = Array::with_max_entries(HOST_COUNTS_MAX, 0);
 
 /// [`ebpf::MAP_LISTENERS`].
 #[map]
@@ -106,6 +110,19 @@ pub(super) fn forgotten(numbers: [usize; 4]) -> Option<[usize; 4]> {
     // SAFETY: as above.
     let numbers = unsafe { place.read_volatile() };
     Some(numbers.map(|number| number as usize))
+}
+
+/// Counts one at `place` of the hosts' counts, in the field that is chosen.
+#[inline(always)]
+pub(super) fn count_host(place: u32, field: impl FnOnce(*mut HostCounts) -> *mut u64) {
+    if let Some(counts) = POSTERN_HOST_COUNTS.get_ptr_mut(place) {
+        // The target's core library has no atomic addition; the machine has.
+        // SAFETY: one instruction on an aligned word of an array map's element, which lives as long as the map; everybody
+        // who writes to it while it is in use does so atomically.
+        unsafe {
+            core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) field(counts), in(reg) 1_u64, options(nostack));
+        }
+    }
 }
 
 /// This CPU's counters.

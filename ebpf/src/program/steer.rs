@@ -17,7 +17,7 @@
 
 use super::maps::{
     POSTERN_DOOR, POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW,
-    counters, forgotten,
+    count_host, counters, forgotten,
 };
 use super::socket::{self, Standing};
 use super::{answer, door, quick};
@@ -211,13 +211,25 @@ fn first_data(
     };
     if door::is_blocked(door, owners.zone, &flow) {
         counters.blocked += 1;
+        // SAFETY: the field of a struct that the pointer points to.
+        count_host(owners.counted_at, |counts| unsafe {
+            &raw mut (*counts).blocked
+        });
         return Some(decided(Decided::Blocked, true));
     }
     if !door::host_may(door, keys.exact) {
         counters.host_budget += 1;
+        // SAFETY: as above.
+        count_host(owners.counted_at, |counts| unsafe {
+            &raw mut (*counts).host_budget
+        });
         return Some(decided(Decided::HostBudget, true));
     }
     let worker = owners.workers.get(spread as usize % OWNERS_MAX)?;
+    // SAFETY: as above.
+    count_host(owners.counted_at, |counts| unsafe {
+        &raw mut (*counts).noted
+    });
     Some(Traced {
         worker: u32::from(*worker),
         ..decided(Decided::Steered, false)

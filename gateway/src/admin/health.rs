@@ -140,7 +140,9 @@ fn expiring(context: &super::Context) -> serde_json::Value {
 
 /// Who steers, and who owns what.
 pub(super) async fn steering(State(context): Shared) -> Response {
-    envelope::result(context.state.fleet.steering().json())
+    let fleet = &context.state.fleet;
+    let workers = fleet.collect().await;
+    envelope::result(fleet.steering().with(&workers).json())
 }
 
 /// Decisions of the kernel as they happen: waits up to `milliseconds` for the first, one of `every`.

@@ -24,6 +24,7 @@ mod rule;
 mod ruleset;
 mod status;
 mod steer;
+mod steer_watch;
 mod store;
 mod sysctl;
 mod table;

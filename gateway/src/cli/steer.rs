@@ -9,14 +9,21 @@ use serde_json::Value;
 use super::client::Client;
 use super::names::{OWN, text};
 use super::table::{Table, harmless, list};
-use super::{CliError, Output, json_text};
+use super::{CliError, Output, json_text, steer_watch};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Steer {
     /// Show who steers, what that changed of the system, and who owns which host
     ///
-    /// Worker numbers count from 0. Load is in CPUs: 0.5 is half of what a worker has.
-    Status,
+    /// Worker numbers count from 0. Load is in CPUs: 0.5 is half of what a worker has. STEERED, OVER BUDGET and BLOCKED are
+    /// what the kernel decided about the host's ClientHellos, HANDED OVER are connections that one worker gave to another.
+    Status {
+        /// Show it again every so many seconds (1 when none are named), with what was added a second, until Ctrl-C or the
+        /// gateway's end
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+              value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        watch: Option<u64>,
+    },
     /// Print the kernel's decisions about new connections as they happen
     ///
     /// Ends after COUNT decisions, or with Ctrl-C. Nothing is noted while nobody asks.
@@ -36,12 +43,15 @@ pub(super) enum Steer {
 impl Steer {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         match self {
-            Self::Status => {
+            Self::Status {
+                watch: Some(seconds),
+            } => steer_watch::watch(client, json, Duration::from_secs(seconds)),
+            Self::Status { watch: None } => {
                 let status = client.get(&format!("{OWN}/steering"))?;
                 Ok(if json {
                     json_text(&status)
                 } else {
-                    page(&status)
+                    page(&status, None)
                 })
             }
             Self::Trace {
@@ -110,7 +120,8 @@ fn decision(event: &Value) -> String {
     ))
 }
 
-fn page(status: &Value) -> String {
+/// The status, and with `rates` (see [`steer_watch::rates`]) what was added a second.
+pub(super) fn page(status: &Value, rates: Option<&Value>) -> String {
     let all = |key: &str| {
         let values = status.get(key).and_then(Value::as_array);
         values.cloned().unwrap_or_default()
@@ -131,24 +142,47 @@ fn page(status: &Value) -> String {
         ("moves", text(status, "moves")),
     ]);
     if let Some(kernel) = status.get("kernel").and_then(Value::as_object) {
-        let mut table = Table::new(&["SEGMENTS", "COUNT"]);
+        let heading = rates.map_or("", |_| "A SECOND");
+        let mut table = Table::new(&["SEGMENTS", "COUNT", heading]);
         for (reason, count) in kernel {
-            table.row([reason.clone(), plain(count)]);
+            let rate = rates.and_then(|rates| rates.get("kernel")?.get(reason));
+            let rate = rate.map(plain).unwrap_or_default();
+            table.row([reason.clone(), plain(count), rate]);
         }
         out.push('\n');
         out.push_str(&table.text(""));
     }
     let hosts = all("hosts");
     if !hosts.is_empty() {
-        let mut table = Table::new(&["HOST", "WORKERS", "LOAD", ""]);
-        for host in &hosts {
+        let mut table = Table::new(&[
+            "HOST",
+            "WORKERS",
+            "LOAD",
+            "STEERED",
+            "HANDED OVER",
+            "OVER BUDGET",
+            "BLOCKED",
+            "",
+        ]);
+        let shown = rates.and_then(|rates| rates.get("hosts")?.as_array());
+        for (at, host) in hosts.iter().enumerate() {
             let workers = host.get("workers").and_then(Value::as_array);
             let workers: Vec<String> = workers.into_iter().flatten().map(plain).collect();
             let pinned = host.get("pinned").and_then(Value::as_bool) == Some(true);
+            // While it is watched, what was added a second instead of the sums.
+            let counts = shown.map_or(Some(host), |shown| shown.get(at));
+            let count = |of: &str, word: &str| {
+                let count = counts.and_then(|counts| counts.get(of)?.get(word));
+                count.map_or_else(|| "-".to_owned(), plain)
+            };
             table.row([
                 text(host, "host"),
                 workers.join(","),
                 text(host, "load"),
+                count("kernel", "steered"),
+                count("connections", "handoff"),
+                count("kernel", "host_budget"),
+                count("kernel", "blocked"),
                 if pinned {
                     "pinned".into()
                 } else {
@@ -181,19 +215,35 @@ mod tests {
             "interfaces": [{"name": "eth0", "xdp": "native"}], "ports": [443],
             "changes": ["net.ipv4.tcp_syncookies = 2"],
             "kernel": {"seen": 7, "steered": 6},
-            "hosts": [{"host": "a.example", "workers": [0, 1], "pinned": true, "load": 0.25}],
+            "hosts": [{
+                "host": "a.example", "workers": [0, 1], "pinned": true, "load": 0.25,
+                "kernel": {"seen": 6, "steered": 5, "host_budget": 1, "blocked": 0},
+                "connections": {"kernel": 5, "handoff": 3, "none": 0},
+            }],
         });
         assert_eq!(
-            page(&status),
+            page(&status, None),
             "mode        kernel\nworkers     2\ninterfaces  eth0 (native)\nports       443\n\
              changes     net.ipv4.tcp_syncookies = 2\nmoves       0\n\n\
              SEGMENTS  COUNT\nseen      7\nsteered   6\n\n\
-             HOST       WORKERS  LOAD\na.example  0,1      0.25  pinned\n"
+             HOST       WORKERS  LOAD  STEERED  HANDED OVER  OVER BUDGET  BLOCKED\n\
+             a.example  0,1      0.25  5        3            1            0        pinned\n"
         );
+        let rates = json!({
+            "seconds": 2.0, "kernel": {"seen": 1.5, "steered": 1.0},
+            "hosts": [{"host": "a.example", "kernel": {"steered": 0.5}, "connections": {"handoff": 2.0}}],
+        });
+        let watched = page(&status, Some(&rates));
+        for line in [
+            "SEGMENTS  COUNT  A SECOND\nseen      7      1.5\nsteered   6      1.0\n",
+            "a.example  0,1      0.25  0.5      2.0          -            -        pinned\n",
+        ] {
+            assert!(watched.contains(line), "{watched}");
+        }
         let off =
             json!({ "mode": "off", "reason": "there is one worker", "workers": 1, "hosts": [] });
         assert_eq!(
-            page(&off),
+            page(&off, None),
             "mode     off\nreason   there is one worker\nworkers  1\n"
         );
     }

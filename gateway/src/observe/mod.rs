@@ -21,7 +21,9 @@ use std::time::Duration;
 pub use access_log::{AccessLog, AccessLogError};
 pub use record::{CertificateEvent, CertificateRecord, HandshakeRecord, RequestRecord, RuleHit};
 pub use stats::{HostSlot, WorkerStats};
-pub use steering::{HostLoad, Steered, SteeredHost, SteeringStatus, TracedConnection, reasons};
+pub use steering::{
+    HostLoad, Steered, SteeredHost, SteeringStatus, TracedConnection, host_reasons, reasons,
+};
 
 /// A stretch of a connection's or request's life that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

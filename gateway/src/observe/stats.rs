@@ -205,6 +205,12 @@ impl WorkerStats {
         }
     }
 
+    /// How connections of each host came to this worker, in the order of [`Steered::ALL`].
+    pub fn came(&self) -> impl Iterator<Item = (&HostName, [u64; Steered::ALL.len()])> {
+        let hosts = self.by_name.iter();
+        hosts.filter_map(|(name, slot)| Some((name, self.hosts.get(slot.0)?.steered)))
+    }
+
     /// What each host cost so far: light enough to be asked for every second.
     #[must_use]
     pub fn loads(&self) -> Vec<HostLoad> {

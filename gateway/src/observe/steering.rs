@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use ebpf::{Counters, Decided};
+use ebpf::{Counters, Decided, HostCounts};
 use serde_json::{Value, json};
 
+use super::WorkerStats;
 use crate::hostname::HostName;
 use crate::limits::{COST_HANDSHAKE_FULL, COST_HANDSHAKE_RESUMED, COST_REQUEST};
 
@@ -91,6 +92,11 @@ pub struct SteeredHost {
     pub pinned: bool,
     /// Smoothed, in microseconds of CPU a second.
     pub load: f64,
+    /// What the programs decided about its ClientHellos, when they run.
+    pub kernel: Option<HostCounts>,
+    /// Its connections with a handshake by how they came to their worker, in the order of [`Steered::ALL`]; `None` where
+    /// nobody asked the workers.
+    pub came: Option<[u64; Steered::ALL.len()]>,
 }
 
 /// What the helm says of itself.
@@ -129,11 +135,21 @@ impl SteeringStatus {
             .hosts
             .iter()
             .map(|host| {
+                let object = |counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
+                    Value::Object(
+                        counts
+                            .map(|(word, count)| (word.into(), count.into()))
+                            .collect(),
+                    )
+                };
+                let words = Steered::ALL.map(Steered::as_str).into_iter();
                 json!({
                     "host": host.host.as_str(),
                     "workers": host.workers,
                     "pinned": host.pinned,
                     "load": (host.load / 1e4).round() / 100.0,
+                    "kernel": host.kernel.map(|counts| object(&mut host_reasons(&counts))),
+                    "connections": host.came.map(|came| object(&mut words.zip(came))),
                 })
             })
             .collect();
@@ -153,6 +169,22 @@ impl SteeringStatus {
             "moves": self.moves,
             "hosts": hosts,
         })
+    }
+
+    /// Adds what the workers know.
+    #[must_use]
+    pub fn with(mut self, workers: &[WorkerStats]) -> Self {
+        let mut sums: HashMap<&HostName, [u64; Steered::ALL.len()]> = HashMap::new();
+        for (host, came) in workers.iter().flat_map(WorkerStats::came) {
+            let sum = sums.entry(host).or_default();
+            sum.iter_mut()
+                .zip(came)
+                .for_each(|(sum, more)| *sum += more);
+        }
+        for host in &mut self.hosts {
+            host.came = Some(sums.get(&host.host).copied().unwrap_or_default());
+        }
+        self
     }
 
     /// What steering has changed of the system, until it ends.
@@ -190,6 +222,22 @@ pub fn reasons(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)>
         ("overtaken", counters.overtaken),
         ("homeless", counters.homeless),
         ("syn_answered", counters.answered),
+    ]
+    .into_iter()
+}
+
+/// The same of one host: all that can be told of a ClientHello whose name is read and known.
+pub fn host_reasons(counts: &HostCounts) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+    let HostCounts {
+        noted,
+        host_budget,
+        blocked,
+    } = *counts;
+    [
+        ("seen", noted + host_budget + blocked),
+        ("steered", noted),
+        ("host_budget", host_budget),
+        ("blocked", blocked),
     ]
     .into_iter()
 }

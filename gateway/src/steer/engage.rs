@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use ebpf::Counters;
+use ebpf::{Counters, HostCounts};
 
 use super::cookies::Cookies;
 use super::tables::family;
@@ -149,6 +149,19 @@ impl Engaged {
     /// As [`Steering::counters`].
     pub fn counters(&self) -> Result<Counters, Unavailable> {
         self.steering.counters()
+    }
+
+    /// What was decided about a host's ClientHellos, with those that name nobody when the host answers for them.
+    #[must_use]
+    pub fn counts(&self, host: &HostName, default_host: bool) -> Option<HostCounts> {
+        let mut counts = self.steering.host_counts(host).ok()?;
+        if default_host {
+            let nameless = self.steering.nameless_counts().ok()?;
+            counts.noted += nameless.noted;
+            counts.host_budget += nameless.host_budget;
+            counts.blocked += nameless.blocked;
+        }
+        Some(counts)
     }
 
     /// Where the frame program runs.

@@ -335,6 +335,10 @@ impl Helm {
                     workers: place.workers.clone(),
                     pinned: course.pins.contains_key(host),
                     load: course.loads.get(host).copied().unwrap_or(0.0),
+                    kernel: kernel.and_then(|kernel| {
+                        kernel.counts(host, course.default_host.as_ref() == Some(host))
+                    }),
+                    came: None,
                 })
                 .collect(),
         }

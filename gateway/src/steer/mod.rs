@@ -12,6 +12,7 @@
 mod answering;
 pub mod balance;
 pub mod cookies;
+mod counts;
 pub mod door;
 pub mod engage;
 pub mod hello;
@@ -153,6 +154,8 @@ impl Attached {
 pub struct Steering {
     kernel: Ebpf,
     links: Vec<XdpLinkId>,
+    /// Where hosts are counted.
+    places: counts::Places,
     /// The trace's ring, once somebody has asked for it.
     trace: Option<RingBuf<MapData>>,
 }
@@ -170,6 +173,7 @@ pub fn load() -> Result<Steering, Unavailable> {
     Ok(Steering {
         kernel,
         links: Vec::new(),
+        places: counts::Places::default(),
         trace: None,
     })
 }

@@ -133,7 +133,8 @@ impl Steering {
     }
 
     fn own_key(&mut self, key: u64, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
-        let owners = Owners::of(workers).map(|owners| owners.in_zone(zone));
+        let counted_at = self.counted_at(key)?;
+        let owners = Owners::of(workers).map(|owners| owners.in_zone(zone).counted_at(counted_at));
         let owners = owners.ok_or(Unavailable::TooMany {
             what: "workers",
             max: WORKERS_MAX,
@@ -159,6 +160,7 @@ impl Steering {
     }
 
     fn disown_key(&mut self, key: u64) -> Result<(), Unavailable> {
+        self.places.give_back(key);
         table(&mut self.kernel, MAP_HOSTS, |map| {
             match HashMap::<_, u64, Owners>::try_from(map)?.remove(&key) {
                 Err(error) if !absent(&error) => Err(error),
@@ -176,7 +178,7 @@ pub(super) fn family(address: IpAddr) -> Family {
     }
 }
 
-fn table(
+pub(super) fn table(
     kernel: &mut Ebpf,
     name: &str,
     change: impl FnOnce(&mut aya::maps::Map) -> Result<(), MapError>,

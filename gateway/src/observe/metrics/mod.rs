@@ -18,6 +18,7 @@
 //! | `postern_connections_accepted_total`, `_refused_total`, `_handed_over_total`, `_kept_total` | worker |
 //! | `postern_connections_steered_total` | host, by (`kernel`, `handoff`, `none`) |
 //! | `postern_steer_segments_total` | reason |
+//! | `postern_steer_host_segments_total` | host, reason (`steered`, `host_budget`, `blocked`) |
 //! | `postern_steer_frames_total`, `postern_steer_moves_total`, `postern_steer_mode` | |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
@@ -39,7 +40,7 @@ use super::histogram::StageHistogram;
 use super::stats::{OTHER_NAME, WorkerStats};
 use super::tally::{CLASSES, CLIENTS, OUTCOMES};
 use super::usage::Usage;
-use super::{Stage, Steered, SteeringStatus, reasons};
+use super::{Stage, Steered, SteeringStatus, host_reasons, reasons};
 use crate::control::CrlStatus;
 use crate::inquire::{FetchOutcome, FetchStatus, OcspCounts};
 
@@ -388,7 +389,15 @@ impl Scrape {
         )?;
         let help = "What the kernel programs decided about segments of new connections";
         let decided = reasons(kernel).map(|(reason, count)| ([("reason", reason)], count));
-        counters(out, "postern_steer_segments", help, decided)
+        counters(out, "postern_steer_segments", help, decided)?;
+        let help = "What the kernel programs decided about ClientHellos for a host";
+        let decided = steering.hosts.iter().flat_map(|host| {
+            let reasons = host.kernel.iter().flat_map(host_reasons);
+            // What was seen is the sum of the others.
+            let told = reasons.filter(|(reason, count)| *reason != "seen" && *count > 0);
+            told.map(|(reason, count)| ([("host", host.host.as_str()), ("reason", reason)], count))
+        });
+        counters(out, "postern_steer_host_segments", help, decided)
     }
 
     fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ use crate::hostname::HostName;
 use boring::ssl::ConnectConfiguration;
 use ebpf::hello::{Hello, find};
 use ebpf::packet::{ACK, SYN};
-use ebpf::{Counters, Decided, Door, Traced};
+use ebpf::{Counters, Decided, Door, HostCounts, Traced};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -377,6 +377,24 @@ fn the_door_turns_away_what_it_is_told_to() {
         }
         assert_eq!(verdicts(steering, &good, 1), [XDP_PASS]);
         assert_eq!(steering.counters().unwrap().blocked, 4);
+
+        // All of it was about one host, which is counted for as long as it has owners.
+        let counted = HostCounts {
+            noted: 12,
+            host_budget: 2,
+            blocked: 4,
+        };
+        assert_eq!(steering.host_counts(&host).unwrap(), counted);
+        steering.own(&host, &[1]).unwrap();
+        assert_eq!(steering.host_counts(&host).unwrap(), counted);
+        steering.disown(&host).unwrap();
+        assert_eq!(steering.host_counts(&host).unwrap(), HostCounts::default());
+        steering.own(&host, &[1]).unwrap();
+        assert_eq!(steering.host_counts(&host).unwrap(), HostCounts::default());
+        steering.own_nameless(&[2], 0).unwrap();
+        let nameless = hello(None, classical);
+        assert_eq!(verdicts(steering, &nameless, 2), [XDP_PASS; 2]);
+        assert_eq!(steering.nameless_counts().unwrap().noted, 2);
     });
 }
 
