@@ -102,7 +102,7 @@ fn explained(case: &Case, ours: (bool, Reason), theirs: bool) -> Option<&'static
     }
 }
 
-const LEAVES: [&str; 13] = [
+const LEAVES: [&str; 14] = [
     "good",
     "good RSA",
     "expired",
@@ -116,6 +116,7 @@ const LEAVES: [&str; 13] = [
     "signature broken",
     "outside the names",
     "leaf is a CA",
+    "over SHA-1",
 ];
 
 fn leaf(kind: &str, issuer: &Authority) -> Identity {
@@ -131,6 +132,7 @@ fn leaf(kind: &str, issuer: &Authority) -> Identity {
         "weak RSA" => spec.rsa = Some(1024),
         "outside the names" => spec.dns = vec!["a.bad.test".into()],
         "leaf is a CA" => spec.ca = Some(None),
+        "over SHA-1" => spec.sha1 = true,
         _ => {}
     }
     match kind {
@@ -146,7 +148,7 @@ fn leaf(kind: &str, issuer: &Authority) -> Identity {
     }
 }
 
-const LAYOUTS: [&str; 13] = [
+const LAYOUTS: [&str; 14] = [
     "root",
     "one",
     "two",
@@ -156,6 +158,7 @@ const LAYOUTS: [&str; 13] = [
     "intermediate not yet valid",
     "intermediate is no CA",
     "intermediate may not sign",
+    "intermediate over SHA-1",
     "path length 0 and one more",
     "path length 1 and one more",
     "names permitted",
@@ -184,6 +187,7 @@ fn layout(kind: &str) -> (Authority, Authority) {
         "intermediate not yet valid" => with(&|spec| (spec.begins, spec.ends) = (DAY, 2 * DAY)),
         "intermediate is no CA" => with(&|spec| spec.ca = None),
         "intermediate may not sign" => with(&|spec| spec.may_sign = false),
+        "intermediate over SHA-1" => with(&|spec| spec.sha1 = true),
         "path length 0 and one more" => {
             with(&|spec| spec.ca = Some(Some(0))).intermediate(&Spec::authority("Below"))
         }

@@ -69,6 +69,8 @@ pub struct Spec {
     pub unknown_critical: bool,
     /// RSA of so many bits instead of P-256.
     pub rsa: Option<u32>,
+    /// Signed over SHA-1.
+    pub sha1: bool,
     /// Where its revocation would be published: crlDistributionPoints.
     pub point: Option<String>,
     /// subjectKeyIdentifier, and the issuer's as authorityKeyIdentifier when it has one.
@@ -93,6 +95,7 @@ impl Spec {
             constraints: None,
             unknown_critical: false,
             rsa: None,
+            sha1: false,
             point: None,
             key_ids: false,
         }
@@ -336,7 +339,10 @@ fn build(spec: &Spec, key: &PKey<Private>, issuer: Option<&Authority>) -> X509 {
     builder
         .sign(
             issuer.map_or(key, |issuer| &issuer.key),
-            MessageDigest::sha256(),
+            match spec.sha1 {
+                true => MessageDigest::sha1(),
+                false => MessageDigest::sha256(),
+            },
         )
         .unwrap();
     builder.build()

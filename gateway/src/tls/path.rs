@@ -45,6 +45,8 @@ pub(super) struct Path {
 pub(super) struct Link {
     /// SHA-256 of the issuer's certificate.
     pub(super) issuer: [u8; 32],
+    /// [`name_and_key`] of the issuer's certificate.
+    pub(super) issuer_key: [u8; 32],
     /// Big-endian, without leading zeros.
     pub(super) serial: Box<[u8]>,
     /// Whether it is a CA itself.
@@ -78,6 +80,7 @@ impl Path {
             if let Some(issuer) = issuer {
                 links.push(Link {
                     issuer: sha256(&issuer.to_der()?)?,
+                    issuer_key: name_and_key(issuer)?,
                     serial: certificate.serial_number().to_bn()?.to_vec().into(),
                     is_ca: parsed.is_ca(),
                     distribution_points: distribution_points(&parsed),
@@ -112,6 +115,17 @@ impl Path {
     pub(super) fn is_valid_at(&self, now_sec: i64) -> bool {
         (self.not_before_sec..=self.not_after_sec).contains(&now_sec)
     }
+}
+
+/// SHA-256 over a CA's name and key: its certificates may be several, renewed or signed by several
+/// others, and what it has revoked under one is revoked under all.
+pub(super) fn name_and_key(certificate: &X509Ref) -> Result<[u8; 32], ErrorStack> {
+    let mut digest = Sha256::new();
+    let name = certificate.subject_name().to_der()?;
+    digest.update(&name.len().to_be_bytes());
+    digest.update(&name);
+    digest.update(&certificate.public_key()?.public_key_to_der()?);
+    Ok(digest.finish())
 }
 
 fn distribution_points(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {

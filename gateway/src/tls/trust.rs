@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
 use super::ocsp::{Responder, Said};
-use super::path::Path;
+use super::path::{Link, Path, name_and_key};
 use super::verdict::Reason;
 use crate::limits::OCSP_RETRY;
 
@@ -75,6 +75,8 @@ pub(super) struct CompiledAnchor {
     pub(super) x509: X509,
     /// SHA-256 of the DER.
     pub(super) fingerprint: [u8; 32],
+    /// The same for all certificates of one CA.
+    pub(super) name_and_key: [u8; 32],
     pub(super) revoked: Arc<HashSet<Box<[u8]>>>,
     pub(super) lists: Option<Arc<CrlSet>>,
     pub(super) responder: Option<Arc<Responder>>,
@@ -176,6 +178,7 @@ impl Trust {
             store.add_cert(&x509)?;
             compiled.push(CompiledAnchor {
                 fingerprint: sha256(&anchor.der)?,
+                name_and_key: name_and_key(&x509)?,
                 id: anchor.id,
                 x509,
                 revoked: anchor.revoked,
@@ -238,7 +241,7 @@ impl Trust {
         let top = self.anchors.iter().find(|anchor| anchor.id == path.anchor);
         for link in &path.links {
             let issuer = self.compiled(&link.issuer);
-            if issuer.is_some_and(|issuer| issuer.revoked.contains(&link.serial)) {
+            if self.is_revoked_by_its_issuer(link, now_sec) {
                 standing.reason = Some(Reason::Revoked);
                 return standing;
             }
@@ -273,6 +276,20 @@ impl Trust {
             standing.responder(responder, &path.leaf, now_sec);
         }
         standing
+    }
+
+    /// Whether the CA that signed it has revoked it, by our own records or the lists that were given
+    /// to us for any of its certificates. Which of them is on the path may be the client's choice.
+    fn is_revoked_by_its_issuer(&self, link: &Link, now_sec: i64) -> bool {
+        let same = |anchor: &&CompiledAnchor| anchor.name_and_key == link.issuer_key;
+        self.anchors.iter().filter(same).any(|anchor| {
+            let lists = anchor.lists.as_ref();
+            anchor.revoked.contains(&link.serial)
+                || lists.is_some_and(|lists| {
+                    let finding = lists.find_from(link, &anchor.fingerprint, now_sec);
+                    matches!(finding, Finding::Revoked)
+                })
+        })
     }
 
     pub(super) fn store(&self) -> &X509Store {

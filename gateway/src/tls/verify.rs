@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use boring::nid::Nid;
 use boring::pkey::Id;
 use boring::stack::Stack;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
@@ -15,7 +16,7 @@ use foreign_types::ForeignTypeRef;
 
 use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
-use super::trust::{Ask, CaId, Trust};
+use super::trust::{Ask, CaId, Trust, sha256};
 use super::verdict::{Reason, Verdict};
 use crate::limits::{CHAIN_BYTES_CEILING, CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
 
@@ -210,6 +211,14 @@ fn verify(
         if let Some(weak) = issuers.filter_map(|issuer| weakness(issuer)).next() {
             return Ok(Err(weak));
         }
+        for certificate in &certificates {
+            // What signed an anchor is of no account.
+            if signed_weakly(certificate)
+                && trust.anchor(&sha256(&certificate.to_der()?)?).is_none()
+            {
+                return Ok(Err(Reason::WeakKey));
+            }
+        }
         // A verified path always ends in an anchor; without one nothing is believed.
         Path::of(&certificates, trust)
     })
@@ -249,6 +258,15 @@ fn weakness(certificate: &X509Ref) -> Option<Reason> {
         }
         _ => None,
     }
+}
+
+/// Signed over SHA-1, of which BoringSSL still takes certificates: who finds a collision has a
+/// second certificate with the same signature (RFC 9155; chosen prefixes have been shown).
+fn signed_weakly(certificate: &X509Ref) -> bool {
+    let algorithm = certificate.signature_algorithm().object().nid();
+    let algorithms = algorithm.signature_algorithms();
+    algorithm == Nid::DSAWITHSHA1_2
+        || algorithms.is_some_and(|found| matches!(found.digest, Nid::SHA1 | Nid::MD5))
 }
 
 fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {

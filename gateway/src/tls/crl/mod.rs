@@ -215,10 +215,15 @@ pub(super) enum Finding {
 impl CrlSet {
     /// What is known of a certificate that one of the CA's certificates signed.
     pub(super) fn find(&self, link: &Link, now_sec: i64) -> Finding {
+        self.find_from(link, &link.issuer, now_sec)
+    }
+
+    /// The same by the lists of another certificate of the issuer, whose SHA-256 is given.
+    pub(super) fn find_from(&self, link: &Link, issuer: &[u8; 32], now_sec: i64) -> Finding {
         let of_issuer = || {
             self.lists
                 .iter()
-                .filter(|list| list.issuer == link.issuer && list.scope.covers(link))
+                .filter(|list| list.issuer == *issuer && list.scope.covers(link))
         };
         let mut best = Finding::Missing;
         for complete in of_issuer().filter(|list| list.base.is_none()) {

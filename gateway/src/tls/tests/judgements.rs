@@ -277,6 +277,49 @@ fn an_intermediate_can_be_the_anchor_and_revokes_what_it_signed() {
 }
 
 #[test]
+fn what_a_ca_revoked_is_revoked_by_all_of_its_certificates() {
+    let root = issue(&Wish::ca("root"), None);
+    let middle = issue(&Wish::ca("middle"), Some(&root));
+    // The same name and key once more, as a renewal and as a cross-certificate are.
+    let again = |issuer: Option<&Identity>| {
+        let wish = Wish {
+            serial: 0x77,
+            key: Some(&middle.key),
+            ..Wish::ca("middle")
+        };
+        issue(&wish, issuer)
+    };
+    let (renewed, crossed) = (again(None), again(Some(&root)));
+    let client = issue(&Wish::default(), Some(&middle));
+    for (sent, anchors) in [
+        (
+            vec![&client],
+            trust(&[(&middle, &[0x1234]), (&renewed, &[])]),
+        ),
+        (
+            vec![&client],
+            trust(&[(&renewed, &[]), (&middle, &[0x1234])]),
+        ),
+        (
+            vec![&client],
+            trust(&[(&middle, &[]), (&renewed, &[0x1234])]),
+        ),
+        (
+            vec![&client, &crossed],
+            trust(&[(&root, &[]), (&middle, &[0x1234])]),
+        ),
+    ] {
+        let verdict = judge(&chain(&sent), &anchors, NOW).verdict;
+        assert!(verdict.verified && verdict.revoked, "{verdict:?}");
+    }
+    // A namesake with another key revokes nothing of its.
+    let namesake = issue(&Wish::ca("middle"), None);
+    let anchors = trust(&[(&middle, &[]), (&namesake, &[0x1234])]);
+    let verdict = judge(&chain(&[&client]), &anchors, NOW).verdict;
+    assert!(verdict.is_good(), "{verdict:?}");
+}
+
+#[test]
 fn an_empty_set_believes_nobody() {
     let root = issue(&Wish::ca("root"), None);
     let client = issue(&Wish::default(), Some(&root));

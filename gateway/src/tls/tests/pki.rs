@@ -37,6 +37,8 @@ pub(super) struct Wish<'a> {
     pub(super) dns: &'a [&'a str],
     pub(super) cert_sign: bool,
     pub(super) rsa_bits: Option<u32>,
+    /// This one instead of a new one.
+    pub(super) key: Option<&'a PKey<Private>>,
     pub(super) extension: Option<(&'a str, &'a str)>,
 }
 
@@ -53,6 +55,7 @@ impl Default for Wish<'_> {
             dns: &[],
             cert_sign: true,
             rsa_bits: None,
+            key: None,
             extension: None,
         }
     }
@@ -76,9 +79,10 @@ pub(super) fn ec_key() -> PKey<Private> {
 
 /// Makes what is wished for, signed by `issuer` or by itself.
 pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
-    let key = match wish.rsa_bits {
-        Some(bits) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
-        None => ec_key(),
+    let key = match (wish.key, wish.rsa_bits) {
+        (Some(key), _) => key.clone(),
+        (None, Some(bits)) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
+        (None, None) => ec_key(),
     };
     let mut name = X509Name::builder().unwrap();
     name.append_entry_by_text("C", "US").unwrap();
