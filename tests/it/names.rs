@@ -71,8 +71,20 @@ async fn a_default_host_answers_clients_without_sni_only() {
         .set("host.default", "api.example.test")
         .host("api.example.test", "off", &origin.url())
         .host("strict.example.test", "require", &origin.url())
+        .block(r#"http.host eq "api.example.test" and http.request.uri.path eq "/admin""#)
         .start();
     let client = gateway.client("api.example.test").sni(None);
+    // A rule about the host holds whatever it is called.
+    for host in ["api.example.test", "127.0.0.1", "whatever.invalid"] {
+        let answer = client.clone().host(host).get("/admin").await.unwrap();
+        assert_eq!(answer.status, 403, "{host}");
+    }
+    let mut raw = client.raw().await.unwrap();
+    raw.write("GET /admin HTTP/1.0\r\n\r\n").await;
+    assert_eq!(raw.message().await.unwrap().status(), 403);
+    // Whoever can name it has no reason to call it otherwise.
+    let named = gateway.client("api.example.test").host("whatever.invalid");
+    assert_eq!(named.get("/x").await.unwrap().status, 421);
     // Whoever reached it may call it what it likes, but not by the name of a stricter host.
     for (host, status) in [
         ("api.example.test", 200),

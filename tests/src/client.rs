@@ -458,7 +458,7 @@ impl Http2 {
         self.sender.is_closed()
     }
 
-    /// Waits until the connection has ended. Answers when.
+    /// Waits until the connection has ended, for as long as it takes. Answers when.
     pub async fn end(&self) -> Instant {
         end_of(&self.ended).await.1
     }
@@ -489,16 +489,13 @@ fn drive(connection: impl Future<Output = hyper::Result<()>> + Send + 'static) -
 
 /// Waits for a connection to end.
 async fn end_of(ended: &Ended) -> (String, Instant) {
-    within("the connection to end", async {
-        loop {
-            let notified = ended.1.notified();
-            if let Some(end) = ended.0.lock().unwrap().clone() {
-                return end;
-            }
-            notified.await;
+    loop {
+        let notified = ended.1.notified();
+        if let Some(end) = ended.0.lock().unwrap().clone() {
+            return end;
         }
-    })
-    .await
+        notified.await;
+    }
 }
 
 /// Why a request got no answer: when the connection ended with it, the connection knows better.
@@ -507,7 +504,8 @@ async fn refused(error: &hyper::Error, local: SocketAddr, ended: &Ended) -> Refu
     if first != "closed" {
         return Refused { why: first, local };
     }
-    let why = why(&end_of(ended).await.0);
+    let end = within("the connection to end", end_of(ended)).await;
+    let why = why(&end.0);
     Refused { why, local }
 }
 

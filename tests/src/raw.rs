@@ -104,6 +104,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
         all
     }
 
+    /// Waits until the peer closes, for as long as it takes.
+    pub async fn end(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end like any other here.
+        drop(self.stream.read_to_end(&mut rest).await);
+    }
+
     /// Reads the rest as text.
     pub async fn rest_text(&mut self) -> String {
         String::from_utf8_lossy(&self.rest().await).into_owned()

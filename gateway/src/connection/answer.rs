@@ -193,7 +193,8 @@ fn find_host(
             }
         }
     };
-    let host = if *name == *judged.facts.sni {
+    let mut known_as = name.clone();
+    let host = if *name == *judged.facts.sni && !name.is_empty() {
         Some(judged.host.clone())
     } else {
         let other = snapshot.host(&name);
@@ -211,8 +212,13 @@ fn find_host(
                 Some(other.clone())
             }
             Some(_) => None,
-            // Whoever reached the default host may call it what it likes.
-            None => Some(judged.host.clone()).filter(is_default),
+            // Whoever reached the default host without a name may call it what it likes, but rules
+            // about its name must not be got around by that.
+            None if judged.facts.sni.is_empty() && is_default(&judged.host) => {
+                known_as = judged.host.name.as_str().into();
+                Some(judged.host.clone())
+            }
+            None => None,
         }
     };
     let is_other = |host: &Arc<Host>| !Arc::ptr_eq(host, &judged.host);
@@ -222,6 +228,7 @@ fn find_host(
         notes.elsewhere = true;
     }
     notes.authority = name;
+    notes.known_as = known_as;
     notes.judged = Some(judged.clone());
     notes.host.clone_from(&host);
     drop(notes);
@@ -245,7 +252,7 @@ fn judge_request(
     path: &str,
 ) -> Result<Permit, Response<ResponseBody>> {
     let started = Instant::now();
-    let authority = account.notes.borrow().authority.clone();
+    let authority = account.notes.borrow().known_as.clone();
     let facts = RequestFacts {
         method: parts.method.as_str(),
         version: version_text(parts.version),

@@ -52,6 +52,8 @@ pub(super) struct Notes {
     /// Its place in the worker's statistics, once something was counted.
     slot: Option<HostSlot>,
     pub(super) authority: Arc<str>,
+    /// The authority for rules: of a host that answers for names that nobody has, its own name.
+    pub(super) known_as: Arc<str>,
     /// The authority is among [`Connection::elsewhere`].
     pub(super) elsewhere: bool,
     pub(super) path: Box<str>,
