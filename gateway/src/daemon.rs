@@ -91,8 +91,8 @@ pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
     keep_keys_out_of_core_dumps();
     let published = Arc::new(Published::default());
     let options = Options {
+        key_file: loaded.config.key_file(),
         default_host: loaded.config.default_host.clone(),
-        ..Options::default()
     };
     let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
     look_for_default_host(loaded.config.default_host.as_ref(), &published);
@@ -162,6 +162,7 @@ pub fn serve(
         socket: config.admin_socket.clone(),
         tcp: config.admin_listen,
     };
+    let crl_directory = config.crl_directory.clone();
     let listeners = Listeners::bind(workers, &listen)?;
     let owned = Arc::new(Owned::default());
     let (helm, placed) = Helm::take(&config, listeners.of_workers(), owned.clone())?;
@@ -218,6 +219,7 @@ pub fn serve(
             control.clone(),
             lists,
             responders,
+            crl_directory,
         ));
         let mut signals = Signals::new()?;
         let ended = wait(

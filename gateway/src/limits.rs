@@ -388,6 +388,10 @@ pub const CHAIN_CERTIFICATES_MAX: usize = 10;
 pub const SUBJECT_ENTRIES_MAX: usize = 16;
 /// Bytes of one attribute of a subject; it goes into headers and logs.
 pub const SUBJECT_VALUE_BYTES_MAX: usize = 256;
+/// Names in the subjectAltName of a request; a device has a handful.
+pub const ALT_NAMES_MAX: usize = 32;
+/// Bytes of one of them: the longest host name. They go into rules and headers.
+pub const ALT_NAME_BYTES_MAX: usize = 255;
 /// Zones of one gateway.
 pub const ZONES_MAX: usize = 10_000;
 /// Hosts of one gateway; each has a TLS context of some tens of kilobytes.
@@ -434,10 +438,18 @@ pub const BUNDLE_CERTIFICATES_MAX: usize = 20;
 pub const MANAGED_AUTHORITIES_MAX: usize = 4;
 /// Days until the next revocation list is due; one is made whenever it is asked for.
 pub const CRL_DAYS: u32 = 7;
+/// How long a managed CA's list lies in `crl.directory` before it is written anew although nothing
+/// was revoked: it is never older than a seventh of its life.
+pub const CRL_FILE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// When writing it is tried again after a failure.
+pub const CRL_FILE_RETRY: Duration = Duration::from_secs(10);
+/// Days before its end at which a certificate or a list is warned of, each once; the first is also
+/// how far ahead `postern status` looks.
+pub const EXPIRY_STAGES_DAYS: [u32; 3] = [30, 7, 1];
 /// Days before its end from which on a certificate is warned of.
-pub const EXPIRY_WARNING_DAYS: u32 = 30;
-/// How often it is warned of.
-pub const EXPIRY_WARNING_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+pub const EXPIRY_WARNING_DAYS: u32 = EXPIRY_STAGES_DAYS[0];
+/// How often it is looked for what comes to such a stage.
+pub const EXPIRY_STAGES_LOOK: Duration = Duration::from_secs(60 * 60);
 /// Lists that rules may refer to.
 pub const LISTS_MAX: usize = 100;
 /// Items of one list.

@@ -1,16 +1,18 @@
 //! What has to be done now and then for as long as the process runs: new keys for session tickets,
-//! revocation lists whose files changed or that are due from their URLs, warnings of lists that grow old.
+//! revocation lists whose files changed or that are due from their URLs, warnings of what grows old,
+//! the managed CAs' own lists as files.
 //!
 //! Owns when it is done; how is its owners' business.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use tokio::time::MissedTickBehavior;
 
-use crate::control::{Control, CrlFiles, Moment};
+use crate::control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use crate::inquire::{Lists, Responders};
-use crate::limits::{CRL_ALARM_INTERVAL, CRL_FILE_LOOK, TICKET_LOOK};
+use crate::limits::{CRL_ALARM_INTERVAL, CRL_FILE_LOOK, EXPIRY_STAGES_LOOK, TICKET_LOOK};
 use crate::worker::Shared;
 
 /// Does all of it until it is dropped.
@@ -19,10 +21,13 @@ pub(crate) async fn run(
     control: Arc<Control>,
     lists: Arc<Lists>,
     responders: Arc<Responders>,
+    crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(
         rotate_tickets(shared),
-        watch_lists(control),
+        watch_lists(control.clone()),
+        watch_ends(control.clone()),
+        publish_lists(control, crl_directory),
         lists.run(),
         responders.run(),
     );
@@ -40,6 +45,44 @@ async fn rotate_tickets(shared: Arc<Shared>) {
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "session tickets keep their key"),
         }
+    }
+}
+
+/// Tells of what comes to its end.
+async fn watch_ends(control: Arc<Control>) {
+    let mut told = ToldOfExpiry::default();
+    let mut look = tokio::time::interval(EXPIRY_STAGES_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        control.warn_of_expiry(&mut told, Moment::now());
+    }
+}
+
+/// Writes the managed CAs' lists into `crl.directory`, when there is one.
+async fn publish_lists(control: Arc<Control>, directory: Option<PathBuf>) {
+    let Some(path) = directory else { return };
+    let mut directory = CrlDirectory::new(path.clone());
+    let mut look = tokio::time::interval(CRL_FILE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if !directory.is_due(&control, Moment::now()) {
+            continue;
+        }
+        let of = control.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            directory.publish(&of, Moment::now());
+            directory
+        });
+        directory = match written.await {
+            Ok(directory) => directory,
+            Err(error) => {
+                tracing::error!(%error, "writing revocation lists failed");
+                // All of them are written again.
+                CrlDirectory::new(path.clone())
+            }
+        };
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use boring::ssl::{
-    Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, SslSessionCacheMode,
+    SslSignatureAlgorithm, SslVerifyMode, SslVersion,
 };
 use boring::x509::store::X509StoreBuilder;
 use bytes::Bytes;
@@ -48,6 +48,7 @@ pub struct Client {
     trusted: Authority,
     identity: Option<Identity>,
     groups: Option<String>,
+    signatures: Option<Vec<SslSignatureAlgorithm>>,
     version: Option<SslVersion>,
     tickets: Tickets,
     resume: bool,
@@ -122,6 +123,7 @@ impl Client {
             identity: None,
             version: None,
             groups: None,
+            signatures: None,
             tickets: Tickets::default(),
             resume: false,
         }
@@ -159,6 +161,13 @@ impl Client {
     #[must_use]
     pub fn groups(mut self, groups: &str) -> Self {
         self.groups = Some(groups.into());
+        self
+    }
+
+    /// With these signature algorithms: they decide which certificates a server may show.
+    #[must_use]
+    pub fn signatures(mut self, algorithms: &[SslSignatureAlgorithm]) -> Self {
+        self.signatures = Some(algorithms.to_vec());
         self
     }
 
@@ -326,6 +335,9 @@ impl Client {
             .unwrap();
         if let Some(groups) = &self.groups {
             builder.set_curves_list(groups).unwrap();
+        }
+        if let Some(algorithms) = &self.signatures {
+            builder.set_verify_algorithm_prefs(algorithms).unwrap();
         }
         if let Some(identity) = &self.identity {
             builder.set_certificate(identity.leaf()).unwrap();

@@ -161,7 +161,7 @@ fn invalid(field: &str) -> u32 {
 
 fn certificate(error: &X509Error) -> u32 {
     match error {
-        X509Error::Request(_) => 1405,
+        X509Error::Request(_) | X509Error::AltName(_) | X509Error::WantsCa(_) => 1405,
         X509Error::RequestSignature => 1407,
         X509Error::Key(_) => 1408,
         X509Error::Subject(_) => 1409,

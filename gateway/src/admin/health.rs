@@ -59,6 +59,7 @@ pub(super) async fn metrics(State(context): Shared) -> Response {
         crls: state.control.crls(),
         crl_fetches: state.lists.status(),
         ocsp: state.responders.counts(),
+        expiring: state.control.expiring_by_kind(Moment::now()),
     };
     let text = metrics::render(&workers, &process);
     ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()

@@ -12,7 +12,7 @@ use super::query::{As, Json, Parameters};
 use super::{Shared, envelope, zones};
 use crate::client_settings::{CertificateHeaders, ClientPatch, ClientSettings, OnRevoked};
 use crate::control::{
-    AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, Uuid,
+    AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid,
 };
 use crate::hostname::HostName;
 use crate::snapshot::MtlsMode;
@@ -32,6 +32,8 @@ pub(super) struct Create {
     tell_reason: Option<bool>,
     #[serde(default)]
     certificate_id: Option<Uuid>,
+    #[serde(default)]
+    other_certificate_id: Option<Uuid>,
 }
 
 #[derive(Deserialize)]
@@ -50,6 +52,8 @@ pub(super) struct Update {
     /// Absent leaves it, `null` goes back to the newest that covers the host.
     #[serde(default, deserialize_with = "present")]
     certificate_id: Option<Option<Uuid>>,
+    #[serde(default, deserialize_with = "present")]
+    other_certificate_id: Option<Option<Uuid>>,
 }
 
 fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<Uuid>>, D::Error> {
@@ -66,7 +70,18 @@ pub(super) struct Associate {
 
 fn shown(model: &Model, host: &HostRecord) -> Value {
     let zone = model.zones.get(&host.zone);
-    let presented = model.presented(host);
+    let presented: Vec<Value> = model
+        .presented(host)
+        .iter()
+        .map(|certificate| {
+            json!({
+                "id": certificate.id,
+                "key_type": certificate.key_type.map(ServerKey::as_str),
+                "issuer": certificate.issuer,
+                "expires_on": Moment::from_seconds(certificate.not_after).to_second(),
+            })
+        })
+        .collect();
     let authorities: Vec<Value> = model
         .believed(host)
         .iter()
@@ -82,12 +97,10 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
         "tell_reason": host.client.tell_reason,
         "origin": host.origin,
         "certificate_id": host.certificate,
-        "served": presented.is_some(),
-        "server_certificate": presented.map(|certificate| json!({
-            "id": certificate.id,
-            "issuer": certificate.issuer,
-            "expires_on": Moment::from_seconds(certificate.not_after).to_second(),
-        })),
+        "other_certificate_id": host.other_certificate,
+        "served": !presented.is_empty(),
+        "server_certificate": presented.first(),
+        "server_certificates": presented,
         "certificate_authorities": authorities,
         "created_on": host.created_on.to_string(),
         "modified_on": host.modified_on.to_string(),
@@ -112,6 +125,7 @@ pub(super) async fn create(
         mtls: body.mtls,
         client: client.apply(&ClientSettings::default()),
         certificate: body.certificate_id,
+        other_certificate: body.other_certificate_id,
     };
     let host = context
         .run(intent, move |control| control.create_host(zone, new))
@@ -169,6 +183,7 @@ pub(super) async fn update(
             tell_reason: body.tell_reason,
         },
         certificate: body.certificate_id,
+        other_certificate: body.other_certificate_id,
     };
     let host = context
         .run(intent, move |control| control.update_host(&name, patch))

@@ -44,9 +44,8 @@ pub use self::listener::{Bound, Listen, ServeError};
 use self::auth::Rates;
 use self::fault::Fault;
 use crate::config::Live;
-use crate::control::{ChangeError, Control, Id, Intent, Moment};
+use crate::control::{ChangeError, Control, Id, Intent};
 use crate::inquire::{Lists, Responders};
-use crate::limits::EXPIRY_WARNING_INTERVAL;
 use crate::observe::{AccessLog, Fleet};
 use crate::snapshot::Published;
 
@@ -124,21 +123,11 @@ pub async fn serve(
 
 /// Serves the API on sockets that were bound before, until the future is dropped.
 pub async fn serve_bound(bound: Bound, state: State) {
-    let control = state.control.clone();
     let context = Arc::new(Context {
         state,
         rates: Rates::new(),
     });
-    let warn_daily = async {
-        loop {
-            tokio::time::sleep(EXPIRY_WARNING_INTERVAL).await;
-            control.warn_of_expiry(Moment::now());
-        }
-    };
-    tokio::select! {
-        () = server::run(bound, router(context)) => {}
-        () = warn_daily => {}
-    }
+    server::run(bound, router(context)).await;
 }
 
 fn router(context: Arc<Context>) -> Router {

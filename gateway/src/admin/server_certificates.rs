@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::query::{As, Json, Parameters};
 use super::{Shared, envelope, zones};
-use crate::control::{Moment, ServerCertificate, Uuid};
+use crate::control::{Moment, ServerCertificate, ServerKey, Uuid};
 use crate::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -44,6 +44,7 @@ fn shown(certificate: &ServerCertificate) -> Value {
         "hosts": certificate.names.iter().map(HostName::as_str).collect::<Vec<_>>(),
         "issuer": certificate.issuer,
         "signature": certificate.signature,
+        "key_type": certificate.key_type.map(ServerKey::as_str),
         "status": if certificate.not_after > now { "active" } else { "expired" },
         // The order of the chain is mended, nothing is added or left out.
         "bundle_method": "force",

@@ -172,6 +172,7 @@ impl State {
                         mtls: Some(mtls),
                         client: crate::client_settings::ClientSettings::default(),
                         certificate: None,
+                        other_certificate: None,
                     };
                     control.create_host(zone.id, new)?;
                 }
@@ -219,7 +220,7 @@ impl State {
             + RENEW_BEFORE;
         [API_HOST, OPEN_HOST].iter().any(|name| {
             let host = model.hosts.get(&host_name(name));
-            let presented = host.and_then(|host| model.presented(host));
+            let presented = host.and_then(|host| model.presented(host).first().copied());
             presented.is_none_or(|one| {
                 u64::try_from(one.not_after).is_ok_and(|end| end < soon.as_secs())
             })

@@ -86,12 +86,13 @@ pub(super) struct Settings {
     /// Whether a blocked client is told what is wrong with its certificate
     #[arg(long, value_name = "BOOL")]
     tell_reason: Option<bool>,
-    /// Server certificate chain in PEM, leaf first
+    /// Server certificate chain in PEM, in any order; twice for one with an ECDSA key and one with an
+    /// RSA key side by side (then with --key twice, in the same order)
     #[arg(long, value_name = "FILE", requires = "key")]
-    cert: Option<PathBuf>,
+    cert: Vec<PathBuf>,
     /// Its private key in PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
-    key: Option<PathBuf>,
+    key: Vec<PathBuf>,
     /// Make a server certificate from the development CA (`postern zone ca --development`)
     #[arg(long, conflicts_with = "cert")]
     development_cert: bool,
@@ -149,26 +150,36 @@ impl Settings {
         Ok(body)
     }
 
-    /// Uploads or makes the server certificate when one is wanted. Answers its id.
-    fn certificate(
+    /// Uploads or makes the server certificates when some are wanted, and says so in `body`.
+    fn certificates(
         &self,
         client: &Client,
         zone: &ZoneRef,
         host: &str,
-    ) -> Result<Option<String>, CliError> {
-        let made = match (&self.cert, &self.key) {
-            (Some(cert), Some(key)) => {
-                let body =
-                    json!({ "certificate": read_text(cert)?, "private_key": read_text(key)? });
-                client.post(&zone.path("custom_certificates"), &body)?
-            }
-            _ if self.development_cert => client.post(
-                &zone.own("server_certificates/development"),
-                &json!({ "hosts": [host] }),
-            )?,
-            _ => return Ok(None),
-        };
-        Ok(Some(text(&made, "id")))
+        body: &mut Map<String, Value>,
+    ) -> Result<(), CliError> {
+        let (certs, keys) = (self.cert.len(), self.key.len());
+        if certs != keys || certs > 2 {
+            return Err(CliError::Usage(format!(
+                "{certs} times --cert and {keys} times --key: give each certificate its key, one with an ECDSA key and one with an RSA key at most"
+            )));
+        }
+        let mut ids = Vec::new();
+        for (cert, key) in self.cert.iter().zip(&self.key) {
+            let pair = json!({ "certificate": read_text(cert)?, "private_key": read_text(key)? });
+            let made = client.post(&zone.path("custom_certificates"), &pair)?;
+            ids.push(text(&made, "id"));
+        }
+        if self.development_cert {
+            let path = zone.own("server_certificates/development");
+            let made = client.post(&path, &json!({ "hosts": [host] }))?;
+            ids.push(text(&made, "id"));
+        }
+        if let Some(first) = ids.first() {
+            body.insert("certificate_id".into(), json!(first));
+            body.insert("other_certificate_id".into(), json!(ids.get(1)));
+        }
+        Ok(())
     }
 }
 
@@ -187,9 +198,7 @@ impl Host {
                 }
                 let zone = ZoneRef::find(client, &zone)?;
                 let mut body = settings.body(None)?;
-                if let Some(id) = settings.certificate(client, &zone, &host)? {
-                    body.insert("certificate_id".into(), json!(id));
-                }
+                settings.certificates(client, &zone, &host, &mut body)?;
                 body.insert("name".into(), json!(host));
                 let made = client.post(&zone.own("hosts"), &Value::Object(body))?;
                 Ok(if json {
@@ -233,9 +242,7 @@ impl Host {
                     id: text(&present, "zone_id"),
                     value: Value::Null,
                 };
-                if let Some(id) = settings.certificate(client, &zone, &host)? {
-                    body.insert("certificate_id".into(), json!(id));
-                }
+                settings.certificates(client, &zone, &host, &mut body)?;
                 if body.is_empty() {
                     return Err(CliError::Usage(
                         "nothing to change; `postern host set --help` shows what can be".into(),
@@ -271,14 +278,24 @@ fn origin_url(host: &Value) -> String {
 }
 
 fn certificate(host: &Value) -> String {
-    let Some(presented) = host.get("server_certificate").filter(|one| one.is_object()) else {
+    let presented: Vec<String> = host
+        .get("server_certificates")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .map(|one| {
+            format!(
+                "{} ({}), until {}",
+                text(one, "issuer"),
+                text(one, "key_type"),
+                text(one, "expires_on")
+            )
+        })
+        .collect();
+    if presented.is_empty() {
         return "none: clients are refused".into();
-    };
-    format!(
-        "{}, until {}",
-        text(presented, "issuer"),
-        text(presented, "expires_on")
-    )
+    }
+    presented.join("; ")
 }
 
 fn details(host: &Value) -> String {

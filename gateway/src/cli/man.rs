@@ -90,7 +90,7 @@ fn placeholder(kind: &crate::config::Kind) -> &'static str {
         Kind::Word(_) => "WORD",
         Kind::Addresses | Kind::LoopbackOrOff => "ADDRESS",
         Kind::HostOrNone => "HOST",
-        Kind::Path | Kind::PathOrNone | Kind::Sink => "PATH",
+        Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
         Kind::Interfaces => "NAMES",
     }
 }

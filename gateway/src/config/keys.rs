@@ -5,8 +5,8 @@
 //! all made from it. Does not read files.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
+use super::kind::{Change, Kind};
 use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::hostname::HostName;
@@ -26,98 +26,6 @@ pub struct Key {
     pub doc: &'static str,
     pub(super) set: fn(&mut Config, &str) -> Result<(), ValueError>,
     pub(super) show: fn(&Config) -> String,
-}
-
-/// When a new value of a key takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// At once, by `postern sysctl -w`; and at SIGHUP.
-    Live,
-    /// When SIGHUP has the files read again.
-    Reload,
-    /// At the next start.
-    Restart,
-}
-
-impl Change {
-    /// `live`, `reload` or `restart`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Reload => "reload",
-            Self::Restart => "restart",
-        }
-    }
-}
-
-/// What a value looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `5s`, from the first to the second.
-    Duration(Duration, Duration),
-    /// `64k`, from the first to the second in bytes.
-    Size(u64, u64),
-    /// A whole number, from the first to the second.
-    Count(u64, u64),
-    /// `auto` or a whole number up to this.
-    AutoCount(u64),
-    /// `on` or `off`.
-    Switch,
-    /// One of these.
-    Word(&'static [&'static str]),
-    /// A list of addresses with ports; the key may be repeated.
-    Addresses,
-    /// A loopback address with a port, or `off`.
-    LoopbackOrOff,
-    /// A host name, or `none`.
-    HostOrNone,
-    /// A path.
-    Path,
-    /// A path, or `none`.
-    PathOrNone,
-    /// A path, `stdout`, `stderr` or `off`.
-    Sink,
-    /// `auto` or names of network interfaces.
-    Interfaces,
-}
-
-impl Kind {
-    /// In words, for manuals and messages: `a duration from 50ms to 1d`.
-    #[must_use]
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Duration(min, max) => {
-                format!(
-                    "a duration from {} to {}",
-                    value::show_duration(*min),
-                    value::show_duration(*max)
-                )
-            }
-            Self::Size(min, max) => format!(
-                "a size from {} to {}",
-                value::show_size(*min),
-                value::show_size(*max)
-            ),
-            Self::Count(min, max) => format!("a number from {min} to {max}"),
-            Self::AutoCount(max) => format!("`auto` or a number from 1 to {max}"),
-            Self::Switch => "`on` or `off`".into(),
-            Self::Word(words) => words
-                .iter()
-                .map(|word| format!("`{word}`"))
-                .collect::<Vec<_>>()
-                .join(", "),
-            Self::Addresses => {
-                "addresses with ports, as in `*:443` or `127.0.0.1:8443`; may be repeated".into()
-            }
-            Self::LoopbackOrOff => "a loopback address with a port, or `off`".into(),
-            Self::HostOrNone => "a host name, or `none`".into(),
-            Self::Path => "a path".into(),
-            Self::PathOrNone => "a path, or `none`".into(),
-            Self::Sink => "a path, `stdout`, `stderr` or `off`".into(),
-            Self::Interfaces => "`auto` or names of network interfaces, as in `eth0, eth1`".into(),
-        }
-    }
 }
 
 macro_rules! duration {
@@ -259,6 +167,36 @@ pub static KEYS: &[Key] = &[
         doc: "The file that keeps zones, hosts, certificates, CAs and rules; made when it is missing.",
         set: |config, text| value::path(text).map(|path| config.store_path = path),
         show: |config| config.store_path.display().to_string(),
+    },
+    Key {
+        name: "ca.key_file",
+        kind: Kind::PathOrAuto,
+        default: "auto",
+        change: Change::Restart,
+        doc: "The key that seals the private keys in the store, made at the first start (mode 0600). `auto` takes systemd's credential `ca.key` when there is one, else `ca.key` beside the store.",
+        set: |config, text| {
+            config.ca_key_file = none(text, &["auto", ""], value::path)?;
+            Ok(())
+        },
+        show: |config| {
+            let path = config.ca_key_file.as_ref();
+            path.map_or_else(|| "auto".into(), |path| path.display().to_string())
+        },
+    },
+    Key {
+        name: "crl.directory",
+        kind: Kind::PathOrNone,
+        default: "none",
+        change: Change::Restart,
+        doc: "Where the revocation lists of managed CAs are kept as files for others: `CA-ID.crl` in DER and `ZONE.crl.pem`, renewed when something is revoked and once a day.",
+        set: |config, text| {
+            config.crl_directory = none(text, &["none", ""], value::path)?;
+            Ok(())
+        },
+        show: |config| {
+            let path = config.crl_directory.as_ref();
+            path.map_or_else(|| "none".into(), |path| path.display().to_string())
+        },
     },
     Key {
         name: "admin.socket",

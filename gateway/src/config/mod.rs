@@ -9,6 +9,7 @@ mod files;
 mod keys;
 #[cfg(test)]
 mod keys_tests;
+mod kind;
 mod live;
 mod pin;
 mod reader;
@@ -18,7 +19,8 @@ mod value;
 pub(crate) use error::suggest;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::Sources;
-pub use keys::{Change, KEYS, Key, Kind, key};
+pub use keys::{KEYS, Key, key};
+pub use kind::{Change, Kind};
 pub use live::{Live, Setting, SettingError};
 
 use std::collections::BTreeMap;
@@ -41,6 +43,10 @@ pub struct Config {
     pub workers: usize,
     /// The store's file.
     pub store_path: PathBuf,
+    /// The file with the key that seals the store's private keys, when it is named.
+    pub ca_key_file: Option<PathBuf>,
+    /// Where managed CAs' revocation lists are kept as files.
+    pub crl_directory: Option<PathBuf>,
     /// The admin API's unix socket.
     pub admin_socket: PathBuf,
     /// The admin API's loopback address, when it has one.
@@ -236,6 +242,8 @@ impl Default for Config {
             listen: Vec::new(),
             workers: 1,
             store_path: PathBuf::new(),
+            ca_key_file: None,
+            crl_directory: None,
             admin_socket: PathBuf::new(),
             admin_listen: None,
             access_log: AccessLogTarget::default(),
@@ -258,6 +266,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The file with the key that seals the store's private keys: the one that is named, else the
+    /// credential `ca.key` that systemd passed on (systemd.exec(5), `LoadCredential=`), else `None`,
+    /// which is `ca.key` beside the store.
+    #[must_use]
+    pub fn key_file(&self) -> Option<PathBuf> {
+        self.ca_key_file.clone().or_else(|| {
+            let directory = std::env::var_os("CREDENTIALS_DIRECTORY")?;
+            let credential = Path::new(&directory).join("ca.key");
+            credential.exists().then_some(credential)
+        })
+    }
+
     /// The GeoIP databases, in the order in which they are asked.
     pub fn geoip_databases(&self) -> impl Iterator<Item = &PathBuf> {
         self.geoip_database.iter().chain(&self.geoip_asn_database)
@@ -387,6 +407,7 @@ impl Config {
         }
         let paths = [
             ("store.path", Some(&self.store_path)),
+            ("ca.key_file", self.ca_key_file.as_ref()),
             ("admin.socket", Some(&self.admin_socket)),
             ("log.access", self.access_log.file()),
         ];

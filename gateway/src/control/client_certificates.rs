@@ -16,9 +16,10 @@ use super::error::{ChangeError, Noun};
 use super::id::{ID_BYTES, Id, Uuid};
 use super::load::part;
 use super::model::{Authority, AuthorityKind};
+use super::request::Request;
 use super::seal::Secret;
 use super::store::{StoreError, Table};
-use super::x509::{self, Details, Request, Signer, Subject, X509Error};
+use super::x509::{self, Details, Signer, Subject, X509Error};
 use super::zones::authority_purpose;
 use super::{Control, Moment};
 use crate::limits::{CERTIFICATES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
@@ -187,7 +188,7 @@ fn check_days(days: u32) -> Result<(), ChangeError> {
 }
 
 impl Control {
-    /// Issues for a request (PEM). Of the request only key and subject are used.
+    /// Issues for a request (PEM): for its key, its subject and its alternative names.
     ///
     /// # Errors
     /// The request, its key, its subject or the validity is not acceptable.

@@ -17,17 +17,18 @@ use super::error::ChangeError;
 use super::id::{Id, Uuid};
 use super::lists;
 use super::lookup::Lookup;
-use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset};
+use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate};
 use super::ocsp::{self, OcspSettings};
 use super::revocation_lists;
 use super::rulesets::action_of;
-use super::seal::{Seal, SealError};
+use super::seal::{Seal, SealError, Secret};
 use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
 use crate::rules::{ListError, Lists, Program, Rule, RuleError};
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
 use crate::tls::{
-    Anchor, OriginTls, OriginTlsError, Responder, Site, SiteError, SiteSpec, Trust, TrustError,
+    Anchor, OriginTls, OriginTlsError, Responder, ServerIdentity, Site, SiteError, SiteSpec, Trust,
+    TrustError,
 };
 
 /// Why a model cannot become a snapshot.
@@ -83,8 +84,8 @@ type TrustKey = Vec<(Uuid, u64)>;
 /// Everything a [`Site`] depends on besides the host's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SiteKey {
-    certificate: Uuid,
-    version: u64,
+    /// With their versions, in the order of preference.
+    certificates: Vec<(Uuid, u64)>,
     mtls: MtlsMode,
     revoked: OnRevoked,
     authorities: Vec<Uuid>,
@@ -184,38 +185,25 @@ pub(crate) fn compile(
     }
     let lookup = Lookup::new(model);
     for record in model.hosts.values() {
-        let Some(certificate) = lookup.presented(record) else {
+        let certificates = lookup.presented(record);
+        if certificates.is_empty() {
             continue;
-        };
+        }
         let anchors = anchors(model, &lookup, record);
         let authorities = anchors.iter().map(|(id, _)| *id).collect();
         let trust = trust(model, record, anchors, last, &mut parts)?;
         let key = SiteKey {
-            certificate: certificate.id,
-            version: certificate.version,
+            certificates: certificates
+                .iter()
+                .map(|one| (one.id, one.version))
+                .collect(),
             mtls: record.mtls,
             revoked: record.client.revoked,
             authorities,
         };
         let site = match last.sites.get(&record.name) {
             Some((known, site)) if *known == key => site.clone(),
-            _ => {
-                let purpose = super::server_certificates::purpose(certificate.id);
-                let server_key = seal
-                    .open_sealed(&purpose, &certificate.key)
-                    .map_err(|why| CompileError::Key {
-                        host: record.name.clone(),
-                        why,
-                    })?;
-                Arc::new(Site::build(&SiteSpec {
-                    host: &record.name,
-                    chain_pem: certificate.chain.as_bytes(),
-                    key_pem: server_key.reveal(),
-                    mtls: record.mtls,
-                    revoked: record.client.revoked,
-                    trust: &trust,
-                })?)
-            }
+            _ => Arc::new(site(record, &certificates, seal, &trust)?),
         };
         parts.sites.insert(record.name.clone(), (key, site.clone()));
         let origin = match last.origins.get(&record.name) {
@@ -247,6 +235,38 @@ pub(crate) fn compile(
     }
     let snapshot = Snapshot::new(model.revision, model.trust_epoch, hosts, default_host)?;
     Ok((snapshot, parts))
+}
+
+/// A host's TLS, made anew.
+fn site(
+    record: &HostRecord,
+    certificates: &[&Arc<ServerCertificate>],
+    seal: &Seal,
+    trust: &Arc<Trust>,
+) -> Result<Site, CompileError> {
+    let keys: Vec<Secret> = certificates
+        .iter()
+        .map(|one| seal.open_sealed(&super::server_certificates::purpose(one.id), &one.key))
+        .collect::<Result<_, _>>()
+        .map_err(|why| CompileError::Key {
+            host: record.name.clone(),
+            why,
+        })?;
+    let identities: Vec<ServerIdentity<'_>> = certificates
+        .iter()
+        .zip(&keys)
+        .map(|(one, key)| ServerIdentity {
+            chain_pem: one.chain.as_bytes(),
+            key_pem: key.reveal(),
+        })
+        .collect();
+    Ok(Site::build(&SiteSpec {
+        host: &record.name,
+        certificates: &identities,
+        mtls: record.mtls,
+        revoked: record.client.revoked,
+        trust,
+    })?)
 }
 
 /// The CAs of a host with the revision of their revocations. A host that asks nobody still gets

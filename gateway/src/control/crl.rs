@@ -26,7 +26,7 @@ const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
 
 /// Tag, length (X.690 §8.1.3, the shortest form that DER asks for), content.
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(super) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![tag];
     let size = content.len();
     match u8::try_from(size) {

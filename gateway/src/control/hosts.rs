@@ -12,7 +12,7 @@ use super::compile::origin;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
-use super::model::{AuthoritySet, HostRecord, Model, OriginSpec, Zone};
+use super::model::{AuthoritySet, HostRecord, Model, OriginSpec, ServerKey, Zone};
 use crate::client_settings::{ClientPatch, ClientSettings};
 use crate::hostname::HostName;
 use crate::limits::{ASSOCIATIONS_MAX, HOSTS_MAX};
@@ -30,8 +30,10 @@ pub struct NewHost {
     pub mtls: Option<MtlsMode>,
     /// What it does with client certificates besides asking for them.
     pub client: ClientSettings,
-    /// The server certificate it must use; `None` takes the newest that covers it.
+    /// The server certificate it must use; `None` takes the newest that cover it.
     pub certificate: Option<Uuid>,
+    /// The one beside it, of the other kind of key.
+    pub other_certificate: Option<Uuid>,
 }
 
 /// What is to change of a host. `None` leaves as it is.
@@ -45,6 +47,8 @@ pub struct HostPatch {
     pub client: ClientPatch,
     /// The server certificate it must use; `Some(None)` goes back to the newest that covers it.
     pub certificate: Option<Option<Uuid>>,
+    /// The one beside it, of the other kind of key; goes with the first when that is taken away.
+    pub other_certificate: Option<Option<Uuid>>,
 }
 
 fn zone_of(model: &Model, id: Id) -> Result<&Arc<Zone>, ChangeError> {
@@ -74,7 +78,16 @@ fn check_belongs(zone: &Zone, name: &HostName, field: &'static str) -> Result<()
 
 fn check(model: &Model, host: &HostRecord) -> Result<(), ChangeError> {
     origin(&host.origin).map_err(|why| ChangeError::invalid("origin", why))?;
-    if let Some(id) = host.certificate {
+    if host.certificate.is_none() && host.other_certificate.is_some() {
+        let why = "it stands beside another certificate, which is not named";
+        return Err(ChangeError::invalid("other_certificate", why));
+    }
+    let mut kinds = Vec::new();
+    for (field, id) in [
+        ("certificate", host.certificate),
+        ("other_certificate", host.other_certificate),
+    ] {
+        let Some(id) = id else { continue };
         let certificate = model
             .server_certificates
             .get(&id)
@@ -83,8 +96,16 @@ fn check(model: &Model, host: &HostRecord) -> Result<(), ChangeError> {
         if !certificate.covers(&host.name) {
             let names: Vec<&str> = certificate.names.iter().map(HostName::as_str).collect();
             let why = format!("it is for {}, not for {}", names.join(", "), host.name);
-            return Err(ChangeError::invalid("certificate", why));
+            return Err(ChangeError::invalid(field, why));
         }
+        if kinds.contains(&certificate.key_type) {
+            let why = format!(
+                "both certificates have the same kind of key ({}); a host presents one of ECDSA and one of RSA",
+                certificate.key_type.map_or("", ServerKey::as_str)
+            );
+            return Err(ChangeError::invalid(field, why));
+        }
+        kinds.push(certificate.key_type);
     }
     Ok(())
 }
@@ -170,6 +191,7 @@ impl Control {
                 mtls,
                 client: new.client,
                 certificate: new.certificate,
+                other_certificate: new.other_certificate,
                 created_on: draft.now,
                 modified_on: draft.now,
             };
@@ -197,6 +219,12 @@ impl Control {
             }
             if let Some(certificate) = patch.certificate {
                 host.certificate = certificate;
+                if certificate.is_none() {
+                    host.other_certificate = None;
+                }
+            }
+            if let Some(certificate) = patch.other_certificate {
+                host.other_certificate = certificate;
             }
             if let Some(mtls) = patch.mtls {
                 associate(draft, host.zone, name, mtls);

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::certificate_index::Index;
+use super::chain;
 use super::draft::encode;
 use super::error::OpenError;
 use super::id::{ID_BYTES, Id, Uuid};
@@ -139,12 +140,15 @@ pub(super) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, OpenError
         return Ok(seal);
     };
     let (seal, _) = Seal::open(key_file, false)?;
+    let wrong = || SealError::WrongKey {
+        path: key_file.to_owned(),
+    };
     let sealed: Sealed = decode(Table::Meta, PROOF_KEY, &proof)?;
     let opened = seal
         .open_sealed("proof", &sealed)
-        .map_err(|_other_key| SealError::WrongKey)?;
+        .map_err(|_other_key| wrong())?;
     if opened.reveal() != PROOF {
-        return Err(SealError::WrongKey.into());
+        return Err(wrong().into());
     }
     Ok(seal)
 }
@@ -182,7 +186,15 @@ pub(super) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
             .map(|a| (a.id, Arc::new(a)))
             .collect(),
     );
-    let certificates: Vec<ServerCertificate> = records(store, Table::ServerCertificates)?;
+    let mut certificates: Vec<ServerCertificate> = records(store, Table::ServerCertificates)?;
+    for certificate in &mut certificates {
+        if certificate.key_type.is_none() {
+            let kind = chain::key_type(&certificate.chain);
+            let id = certificate.id;
+            certificate.key_type =
+                Some(kind.map_err(|why| corrupt(Table::ServerCertificates, id.as_bytes(), why))?);
+        }
+    }
     model.server_certificates = Arc::new(
         certificates
             .into_iter()

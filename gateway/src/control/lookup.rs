@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::id::Id;
-use super::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, ServerCertificate};
+use super::model::{
+    Authority, AuthorityKind, AuthoritySet, HostRecord, Model, ServerCertificate, ServerKey,
+};
 
 /// Tables over one model.
 pub(super) struct Lookup<'m> {
     model: &'m Model,
     managed: HashMap<Id, Vec<&'m Arc<Authority>>>,
     sets: HashMap<(Id, &'m str), Vec<AuthoritySet>>,
-    /// The newest certificate that has this very name among its names.
-    certificates: HashMap<(Id, &'m str), &'m Arc<ServerCertificate>>,
+    /// The newest certificate of this kind of key that has this very name among its names.
+    certificates: HashMap<(Id, &'m str, ServerKey), &'m Arc<ServerCertificate>>,
 }
 
 fn newest_first(authorities: &mut [&Arc<Authority>]) {
@@ -37,10 +39,14 @@ impl<'m> Lookup<'m> {
                 sets.entry((*zone, name.as_str())).or_default().push(*set);
             }
         }
-        let mut certificates: HashMap<(Id, &str), &Arc<ServerCertificate>> = HashMap::new();
+        let mut certificates: HashMap<(Id, &str, ServerKey), &Arc<ServerCertificate>> =
+            HashMap::new();
         for certificate in model.server_certificates.values() {
+            let Some(kind) = certificate.key_type else {
+                continue;
+            };
             for name in &certificate.names {
-                let found = certificates.entry((certificate.zone, name.as_str()));
+                let found = certificates.entry((certificate.zone, name.as_str(), kind));
                 let best = found.or_insert(certificate);
                 if (best.modified_on, best.id) < (certificate.modified_on, certificate.id) {
                     *best = certificate;
@@ -82,22 +88,22 @@ impl<'m> Lookup<'m> {
     }
 
     /// As [`Model::presented`].
-    pub(super) fn presented(&self, host: &HostRecord) -> Option<&'m Arc<ServerCertificate>> {
-        if let Some(id) = host.certificate {
-            return self.model.server_certificates.get(&id);
+    pub(super) fn presented(&self, host: &HostRecord) -> Vec<&'m Arc<ServerCertificate>> {
+        if let Some(chosen) = self.model.chosen(host) {
+            return chosen;
         }
         let name = host.name.as_str();
-        let exact = self.certificates.get(&(host.zone, name)).copied();
         let above = name.split_once('.').filter(|_| !host.name.is_wildcard());
-        let wildcard = above.and_then(|(_, parent)| {
-            let wildcard = format!("*.{parent}");
-            self.certificates
-                .get(&(host.zone, wildcard.as_str()))
-                .copied()
-        });
-        exact
+        let wildcard = above.map(|(_, parent)| format!("*.{parent}"));
+        let newest = |kind| {
+            let of = |name: &str| self.certificates.get(&(host.zone, name, kind)).copied();
+            let wildcard = wildcard.as_deref().and_then(of);
+            let found = of(name).into_iter().chain(wildcard);
+            found.max_by_key(|found| (found.modified_on, found.id))
+        };
+        [ServerKey::Elliptic, ServerKey::Rsa]
             .into_iter()
-            .chain(wildcard)
-            .max_by_key(|found| (found.modified_on, found.id))
+            .filter_map(newest)
+            .collect()
     }
 }

@@ -18,6 +18,7 @@ mod chain;
 mod client_certificates;
 mod compile;
 mod crl;
+mod crl_files;
 mod details;
 mod difference;
 mod document;
@@ -34,6 +35,7 @@ mod moment;
 mod mtls_rule;
 mod ocsp;
 mod pkcs12;
+mod request;
 mod revocation_lists;
 mod ruleset_versions;
 mod rulesets;
@@ -62,15 +64,17 @@ pub use self::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,
 };
 pub use self::compile::CompileError;
+pub use self::crl_files::CrlDirectory;
 pub use self::details::Details;
 pub use self::document::{Applied, ApplyOptions, Document, DocumentChange};
 pub use self::error::{ChangeError, Noun, OpenError};
+pub use self::expiry::{Expiring, ExpiryKind, ToldOfExpiry};
 pub use self::hosts::{HostPatch, NewHost};
 pub use self::id::{Id, IdError, Uuid};
 pub use self::lists::{ItemsChange, ListItem, ListKind, ListRecord};
 pub use self::model::{
     Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginSpec, Phase,
-    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, Zone,
+    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, Zone,
 };
 pub use self::moment::Moment;
 pub use self::mtls_rule::MtlsRule;
@@ -167,7 +171,7 @@ impl Control {
         let (model, index) = load::load(store.as_ref())?;
         let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
         published.publish(snapshot);
-        let control = Arc::new(Self {
+        Ok(Arc::new(Self {
             store: store.into(),
             seal: Arc::new(seal),
             model: ArcSwap::from_pointee(model),
@@ -181,9 +185,7 @@ impl Control {
             }),
             has_geo: AtomicBool::new(false),
             batch: None,
-        });
-        control.warn_of_expiry(Moment::now());
-        Ok(control)
+        }))
     }
 
     /// What there is now.

@@ -109,9 +109,13 @@ pub struct HostRecord {
     /// What it does with client certificates besides asking for them.
     #[serde(flatten)]
     pub client: ClientSettings,
-    /// The server certificate that it must use; `None` takes the newest of the zone that covers it.
+    /// The server certificate that it must use; `None` takes the newest of the zone that cover it,
+    /// one of an elliptic-curve key and one of an RSA key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Uuid>,
+    /// The one beside `certificate` that it must use, of the other kind of key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_certificate: Option<Uuid>,
     /// When it was made.
     pub created_on: Moment,
     /// When it was last changed.
@@ -185,6 +189,27 @@ pub enum ServerCertificateSource {
     Development,
 }
 
+/// Whether a server certificate's key is of RSA. A host presents one of each kind at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerKey {
+    /// ECDSA, or Ed25519: smaller and faster, and presented to whoever understands it.
+    Elliptic,
+    /// RSA, for the others.
+    Rsa,
+}
+
+impl ServerKey {
+    /// The stable text for the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Elliptic => "ecdsa",
+            Self::Rsa => "rsa",
+        }
+    }
+}
+
 /// A server certificate with its key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServerCertificate {
@@ -196,6 +221,10 @@ pub struct ServerCertificate {
     pub chain: String,
     /// Its key, sealed.
     pub key: Sealed,
+    /// What key it has. Set whenever it is in memory: records of older versions do not have it,
+    /// and get it when they are read.
+    #[serde(default)]
+    pub key_type: Option<ServerKey>,
     /// The names it is for.
     #[serde(with = "host_texts")]
     pub names: Vec<HostName>,
@@ -425,20 +454,34 @@ impl Model {
             .take_while(move |((of, _), _)| *of == zone)
     }
 
-    /// The server certificate that a host presents: its own choice, or the newest of its zone
-    /// that covers it.
+    /// The server certificates that a host presents, the preferred one first: its own choice, or
+    /// the newest of each kind of key of its zone that covers it.
     #[must_use]
-    pub fn presented(&self, host: &HostRecord) -> Option<&Arc<ServerCertificate>> {
-        match host.certificate {
-            Some(id) => self.server_certificates.get(&id),
-            None => self
-                .server_certificates
-                .values()
-                .filter(|certificate| {
-                    certificate.zone == host.zone && certificate.covers(&host.name)
-                })
-                .max_by_key(|certificate| (certificate.modified_on, certificate.id)),
+    pub fn presented(&self, host: &HostRecord) -> Vec<&Arc<ServerCertificate>> {
+        if let Some(chosen) = self.chosen(host) {
+            return chosen;
         }
+        let newest = |kind| {
+            let covers = |one: &&Arc<ServerCertificate>| {
+                one.zone == host.zone && one.key_type == Some(kind) && one.covers(&host.name)
+            };
+            let found = self.server_certificates.values().filter(covers);
+            found.max_by_key(|one| (one.modified_on, one.id))
+        };
+        [ServerKey::Elliptic, ServerKey::Rsa]
+            .into_iter()
+            .filter_map(newest)
+            .collect()
+    }
+
+    /// Those that a host must use, the preferred one first; `None` when it names none.
+    pub(super) fn chosen(&self, host: &HostRecord) -> Option<Vec<&Arc<ServerCertificate>>> {
+        host.certificate?;
+        let named = [host.certificate, host.other_certificate];
+        let known = |id: Uuid| self.server_certificates.get(&id);
+        let mut found: Vec<_> = named.into_iter().flatten().filter_map(known).collect();
+        found.sort_by_key(|one| one.key_type);
+        Some(found)
     }
 
     /// The ruleset with this id.

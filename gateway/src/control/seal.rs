@@ -3,6 +3,7 @@
 //! Owns the key file and the sealed form. A sealed key is bound to the record that it belongs to,
 //! so that it cannot be moved to another one. Does not know what the keys are for.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -58,8 +59,13 @@ pub enum SealError {
         path: PathBuf,
     },
     /// A key file, of another store.
-    #[error("the key file does not belong to this store: put back the one that was made with it")]
-    WrongKey,
+    #[error(
+        "the key file {path} does not belong to this store: put back the one that was made with it"
+    )]
+    WrongKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// The sealed bytes were changed, or belong to another record.
     #[error("a sealed key cannot be opened: the store was changed by something else")]
     Tampered,
@@ -151,7 +157,7 @@ impl Seal {
         };
         let text = Secret::new(text.into_bytes());
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        if mode & forbidden(path, std::env::var_os("CREDENTIALS_DIRECTORY")) != 0 {
             return Err(SealError::Exposed {
                 path: path.to_owned(),
                 mode,
@@ -269,6 +275,14 @@ impl Seal {
     }
 }
 
+/// The mode bits that a key file must not have. systemd lets a service's user read a credential by
+/// an ACL, whose mask is where the group's bits are: there they say nothing of the group.
+fn forbidden(path: &Path, credentials: Option<OsString>) -> u32 {
+    let directory = credentials.filter(|directory| !directory.is_empty());
+    let is_credential = directory.is_some_and(|directory| path.starts_with(directory));
+    if is_credential { 0o037 } else { 0o077 }
+}
+
 fn unhex(text: &str) -> Option<Secret> {
     if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
         return None;
@@ -348,5 +362,24 @@ mod tests {
             Seal::open(&path, true),
             Err(SealError::Exposed { mode: 0o644, .. })
         ));
+    }
+
+    #[test]
+    fn what_a_credential_may_look_like() {
+        let directory = || Some(OsString::from("/run/credentials/postern.service"));
+        let credential = Path::new("/run/credentials/postern.service/ca.key");
+        for (path, directory, bits) in [
+            (credential, directory(), 0o037),
+            (credential, None, 0o077),
+            (credential, Some(OsString::new()), 0o077),
+            (Path::new("/var/lib/postern/ca.key"), directory(), 0o077),
+            (
+                Path::new("/run/credentials/postern.service2/ca.key"),
+                directory(),
+                0o077,
+            ),
+        ] {
+            assert_eq!(forbidden(path, directory), bits, "{}", path.display());
+        }
     }
 }

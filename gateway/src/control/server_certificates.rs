@@ -10,6 +10,7 @@ use super::id::{Id, Uuid};
 use super::lookup::Lookup;
 use super::model::{
     Authority, AuthorityKind, HostRecord, Model, ServerCertificate, ServerCertificateSource,
+    ServerKey,
 };
 use super::x509::{self, Signer};
 use super::zones::authority_purpose;
@@ -32,26 +33,37 @@ fn find(model: &Model, zone: Id, id: Uuid) -> Result<&Arc<ServerCertificate>, Ch
     found.ok_or_else(|| ChangeError::not_found(Noun::ServerCertificate, id))
 }
 
-/// Every host that had a certificate must still have one, or it would vanish from the network.
+/// Every host that had a certificate must still have one, or it would vanish from the network;
+/// and what a host must use must be there, for it, and of two kinds of keys.
 fn check_covered(before: &Model, after: &Model, id: Uuid) -> Result<(), ChangeError> {
     let (old, new) = (Lookup::new(before), Lookup::new(after));
-    let uses = |host: &&Arc<HostRecord>| old.presented(host).is_some_and(|found| found.id == id);
+    let uses = |host: &&Arc<HostRecord>| old.presented(host).iter().any(|found| found.id == id);
     for host in after.hosts.values().filter(uses) {
-        if new
-            .presented(host)
-            .is_none_or(|found| !found.covers(&host.name))
-        {
-            let by = format!(
+        let left = new.presented(host);
+        let covered = !left.is_empty() && left.iter().all(|found| found.covers(&host.name));
+        let named =
+            usize::from(host.certificate.is_some()) + usize::from(host.other_certificate.is_some());
+        let by = if !covered || left.len() < named {
+            format!(
                 "the host {} would be left without a server certificate; upload another one that covers it first",
                 host.name
-            );
-            let key = id.to_string();
-            return Err(ChangeError::InUse {
-                noun: Noun::ServerCertificate,
-                key,
-                by,
-            });
-        }
+            )
+        } else if let [first, second] = left.as_slice()
+            && first.key_type == second.key_type
+        {
+            format!(
+                "the host {} would have two certificates of the same kind of key ({})",
+                host.name,
+                first.key_type.map_or("", ServerKey::as_str)
+            )
+        } else {
+            continue;
+        };
+        return Err(ChangeError::InUse {
+            noun: Noun::ServerCertificate,
+            key: id.to_string(),
+            by,
+        });
     }
     Ok(())
 }
@@ -68,6 +80,7 @@ fn fill(
         zone,
         chain: chain.chain_pem.clone(),
         key: draft.seal().seal(&purpose(id), chain.key_pem.reveal())?,
+        key_type: Some(chain.key_type),
         names: chain.names.clone(),
         issuer: chain.details.issuer.clone(),
         signature: chain.details.signature.clone(),

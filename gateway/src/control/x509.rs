@@ -9,23 +9,21 @@ use boring::bn::BigNum;
 use boring::ec::{EcGroup, EcKey};
 use boring::error::ErrorStack;
 use boring::nid::Nid;
-use boring::pkey::{HasPublic, Id as KeyId, PKey, PKeyRef, Private, Public};
+use boring::pkey::{HasPublic, Id as KeyId, PKey, PKeyRef, Private};
 use boring::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
 };
-use boring::x509::{X509, X509Name, X509NameRef, X509Req};
+use boring::x509::{X509, X509Extension, X509Name, X509NameRef};
 
 use super::ca_key::{CaKey, sign_certificate};
 use super::details::seconds;
 pub(crate) use super::details::{Details, hex, to_pem};
 use super::moment::Moment;
+use super::request::{Request, check_subject};
 use super::seal::Secret;
 use crate::hostname::HostName;
-use crate::limits::{
-    CLOCK_SKEW, CSR_BYTES_MAX, RSA_BITS_MAX, RSA_BITS_MIN, SUBJECT_ENTRIES_MAX,
-    SUBJECT_VALUE_BYTES_MAX,
-};
+use crate::limits::{CLOCK_SKEW, RSA_BITS_MAX, RSA_BITS_MIN};
 
 pub(super) const DAY_SECONDS: i64 = 24 * 60 * 60;
 
@@ -46,6 +44,14 @@ pub enum X509Error {
     /// The subject is empty, too long, or has characters that no name has.
     #[error("the subject is not accepted: {0}")]
     Subject(String),
+    /// A subjectAltName that no client certificate should have.
+    #[error("the request's subjectAltName is not accepted: {0}")]
+    AltName(String),
+    /// A request for what only a CA may do.
+    #[error(
+        "the request asks for a CA certificate ({0}); clients get certificates that sign nothing: make the request without it"
+    )]
+    WantsCa(&'static str),
     /// The CA ends before the certificate would.
     #[error("the certificate would outlive its CA, which expires on {0}: choose fewer days")]
     OutlivesCa(String),
@@ -105,11 +111,12 @@ pub(crate) fn check_strength<T: HasPublic>(key: &PKeyRef<T>) -> Result<(), X509E
     }
 }
 
-/// A random serial of 128 bits (CA/B Baseline Requirements §7.1 ask for 64).
+/// A serial with 128 random bits and more (CA/B Baseline Requirements §7.1 ask for 64), in 17 of
+/// the 20 bytes that RFC 5280 §4.1.2.2 allows.
 fn serial() -> Result<BigNum, X509Error> {
-    let mut bytes = [0; 16];
+    let mut bytes = [0; 17];
     boring::rand::rand_bytes(&mut bytes)?;
-    // Never zero and never shorter: equal lengths keep listings tidy.
+    // Never negative and never shorter: equal lengths keep listings tidy.
     if let Some(first) = bytes.first_mut() {
         *first |= 0x40;
         *first &= 0x7f;
@@ -182,75 +189,6 @@ pub(crate) fn make_authority(
     Ok((builder.build(), key))
 }
 
-/// A request that was checked: it is signed by its own key, and both key and subject are accepted.
-pub(crate) struct Request {
-    request: X509Req,
-    key: PKey<Public>,
-}
-
-impl Request {
-    /// Reads a PEM request.
-    ///
-    /// # Errors
-    /// See [`X509Error`].
-    pub(crate) fn parse(pem: &str) -> Result<Self, X509Error> {
-        if pem.len() > CSR_BYTES_MAX {
-            return Err(X509Error::Request(format!(
-                "it has more than {CSR_BYTES_MAX} bytes"
-            )));
-        }
-        let request = X509Req::from_pem(pem.trim().as_bytes()).map_err(|_not_a_request| {
-            X509Error::Request(
-                "expected PEM, `-----BEGIN CERTIFICATE REQUEST-----` to `-----END CERTIFICATE REQUEST-----`".into(),
-            )
-        })?;
-        let key = request.public_key().map_err(|_unknown_key| {
-            X509Error::Key("its algorithm is unknown or its bytes are no key".into())
-        })?;
-        check_strength(&key)?;
-        if !request.verify(&key).unwrap_or(false) {
-            return Err(X509Error::RequestSignature);
-        }
-        check_subject(request.subject_name())?;
-        Ok(Self { request, key })
-    }
-
-    /// The request in DER.
-    ///
-    /// # Errors
-    /// BoringSSL refused.
-    pub(crate) fn to_der(&self) -> Result<Vec<u8>, X509Error> {
-        Ok(self.request.to_der()?)
-    }
-}
-
-fn check_subject(subject: &X509NameRef) -> Result<(), X509Error> {
-    let refused = |why: String| Err(X509Error::Subject(why));
-    let mut count = 0;
-    for entry in subject.entries() {
-        count += 1;
-        if count > SUBJECT_ENTRIES_MAX {
-            return refused(format!("it has more than {SUBJECT_ENTRIES_MAX} parts"));
-        }
-        let Ok(text) = entry.data().as_utf8() else {
-            return refused("a part of it is not text".into());
-        };
-        let text: &str = &text;
-        if text.len() > SUBJECT_VALUE_BYTES_MAX {
-            return refused(format!(
-                "a part of it has more than {SUBJECT_VALUE_BYTES_MAX} bytes"
-            ));
-        }
-        if text.chars().any(char::is_control) {
-            return refused("a part of it has control characters".into());
-        }
-    }
-    if count == 0 {
-        return refused("it is empty; give at least a common name (CN)".into());
-    }
-    Ok(())
-}
-
 /// The subject of a certificate whose key is made here. Empty parts are left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -303,7 +241,8 @@ impl Subject {
 
 /// What a leaf is for.
 enum Purpose<'a> {
-    Client,
+    /// With subjectAltName's content in DER.
+    Client(Option<&'a [u8]>),
     Server(&'a [HostName]),
 }
 
@@ -327,7 +266,7 @@ impl Signer {
         })
     }
 
-    /// A client certificate for a checked request. Only the subject is taken from it.
+    /// A client certificate for a checked request: its key, its subject and its alternative names.
     ///
     /// # Errors
     /// See [`X509Error`].
@@ -337,8 +276,8 @@ impl Signer {
         days: u32,
         now: Moment,
     ) -> Result<X509, X509Error> {
-        let subject = request.request.subject_name();
-        self.issue(subject, &request.key, days, now, &Purpose::Client)
+        let purpose = Purpose::Client(request.names.as_deref());
+        self.issue(request.subject(), &request.key, days, now, &purpose)
     }
 
     /// A client certificate for a fresh P-256 key.
@@ -353,7 +292,7 @@ impl Signer {
     ) -> Result<(X509, PKey<Private>), X509Error> {
         let key = generate_key()?;
         let subject = subject.name()?;
-        let certificate = self.issue(&subject, &key, days, now, &Purpose::Client)?;
+        let certificate = self.issue(&subject, &key, days, now, &Purpose::Client(None))?;
         Ok((certificate, key))
     }
 
@@ -409,7 +348,7 @@ impl Signer {
         let usage = KeyUsage::new().critical().digital_signature().build()?;
         builder.append_extension(usage.as_ref())?;
         let eku = match purpose {
-            Purpose::Client => ExtendedKeyUsage::new().client_auth().build()?,
+            Purpose::Client(_) => ExtendedKeyUsage::new().client_auth().build()?,
             Purpose::Server(_) => ExtendedKeyUsage::new().server_auth().build()?,
         };
         builder.append_extension(eku.as_ref())?;
@@ -423,6 +362,11 @@ impl Signer {
         };
         builder.append_extension(ski.as_ref())?;
         builder.append_extension(aki.as_ref())?;
+        if let Purpose::Client(Some(names)) = purpose {
+            let value = format!("DER:{}", hex(names));
+            let san = X509Extension::new(None, None, "subjectAltName", &value)?;
+            builder.append_extension(san.as_ref())?;
+        }
         if let Purpose::Server(names) = purpose {
             let mut san = SubjectAlternativeName::new();
             for name in *names {

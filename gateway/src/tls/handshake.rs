@@ -391,9 +391,10 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
         None => state.snapshot.default_host.as_ref(),
     };
     let host = host.cloned();
+    let now_sec = state.now_sec;
     state.sni = sni;
     let Some(host) = host else { return };
-    if host_takes_over(hello.ssl_mut(), &host, index).is_err() {
+    if host_takes_over(hello.ssl_mut(), &host, index, now_sec).is_err() {
         return;
     }
     let keep = host.rules.reads_client_hello();
@@ -412,8 +413,9 @@ fn host_takes_over(
     ssl: &mut SslRef,
     host: &Arc<Host>,
     index: Index<Ssl, State>,
+    now_sec: i64,
 ) -> Result<(), ErrorStack> {
-    ssl.set_ssl_context(host.site.context())?;
+    ssl.set_ssl_context(host.site.context(now_sec))?;
     let mode = match host.site.mtls {
         MtlsMode::Off => {
             ssl.set_verify(SslVerifyMode::NONE);

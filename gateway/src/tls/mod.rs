@@ -5,7 +5,7 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `site` | one host's context: certificate, key, protocol settings |
+//! | `site`, `credential` | one host's context: certificates, keys, protocol settings |
 //! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
@@ -17,6 +17,7 @@
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
 //! | `origin` | TLS towards origins |
 
+mod credential;
 mod crl;
 mod handshake;
 mod identity;
@@ -42,7 +43,7 @@ pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder,
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use path::forget_paths;
 pub use session::Session;
-pub use site::{Site, SiteError, SiteSpec};
+pub use site::{ServerIdentity, Site, SiteError, SiteSpec};
 pub use ticket::TicketKeys;
 pub use trust::{Anchor, CaId, Trust, TrustError};
 pub use verdict::{Reason, Verdict};

@@ -1,20 +1,26 @@
-//! One host's TLS: certificate, key, protocol settings.
+//! One host's TLS: certificates, keys, protocol settings.
 //!
 //! A [`Site`] is a BoringSSL context that connections switch to once their host is known. What a
 //! switch of context does not carry over (verify mode and callback) is set per connection by
 //! `handshake`; the session-id context is carried over and binds tickets to the host.
+//!
+//! A host may have two certificates, of an elliptic-curve key and of an RSA key: the first one that
+//! the ClientHello's signature algorithms and cipher suites allow is presented (RFC 8446 §4.4.2.2).
+//! One that has expired gives way to the other.
 
 use std::fmt;
 use std::sync::Arc;
 
+use boring::asn1::{Asn1Time, Asn1TimeRef};
 use boring::error::ErrorStack;
-use boring::pkey::PKey;
+use boring::pkey::{PKey, Private};
 use boring::ssl::{
     AlpnError, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
     SslVersion, select_next_proto,
 };
 use boring::x509::X509;
 
+use super::credential;
 use super::trust::{Trust, sha256};
 use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
@@ -32,15 +38,22 @@ const TLS12_CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-
     ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
     ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 
+/// A server certificate with its key.
+#[derive(Clone, Copy)]
+pub struct ServerIdentity<'a> {
+    /// Certificate chain in PEM, leaf first.
+    pub chain_pem: &'a [u8],
+    /// The leaf's private key in PEM (PKCS#8, SEC 1 or PKCS#1).
+    pub key_pem: &'a [u8],
+}
+
 /// What a [`Site`] is built from.
 #[derive(Clone, Copy)]
 pub struct SiteSpec<'a> {
     /// The host, for messages and the session-id context.
     pub host: &'a HostName,
-    /// Certificate chain in PEM, leaf first.
-    pub chain_pem: &'a [u8],
-    /// The leaf's private key in PEM (PKCS#8, SEC 1 or PKCS#1).
-    pub key_pem: &'a [u8],
+    /// One certificate, or two of different kinds of keys; the one that is to be preferred first.
+    pub certificates: &'a [ServerIdentity<'a>],
     /// Whether clients are asked for a certificate.
     pub mtls: MtlsMode,
     /// What becomes of clients whose certificate is revoked.
@@ -97,6 +110,14 @@ pub struct Site {
     /// Hosts with equal policies ask for the same certificates and judge them alike: a
     /// connection to one may carry requests for the other.
     pub policy: [u8; 32],
+    /// In the order in which they are to be used: with all certificates, then with one each.
+    contexts: Vec<Dated>,
+}
+
+/// A context, and when its certificates are valid: seconds since the epoch, both ends included.
+struct Dated {
+    from_sec: i64,
+    until_sec: i64,
     context: SslContext,
 }
 
@@ -124,20 +145,51 @@ impl Site {
             host: spec.host.clone(),
             why,
         };
-        let mut builder = server_context().map_err(failed)?;
-        certify(&mut builder, spec)?;
         let policy = policy(spec).map_err(failed)?;
-        finish(&mut builder, spec, &policy).map_err(failed)?;
+        let pairs: Vec<Pair> = spec
+            .certificates
+            .iter()
+            .map(|identity| Pair::read(spec.host, identity))
+            .collect::<Result<_, _>>()?;
+        let dated = |pairs: &[&Pair]| -> Result<Dated, SiteError> {
+            let mut builder = server_context().map_err(failed)?;
+            certify(&mut builder, spec.host, pairs)?;
+            finish(&mut builder, spec, &policy).map_err(failed)?;
+            Ok(Dated {
+                from_sec: pairs
+                    .iter()
+                    .map(|pair| pair.from_sec)
+                    .max()
+                    .unwrap_or(i64::MIN),
+                until_sec: pairs
+                    .iter()
+                    .map(|pair| pair.until_sec)
+                    .min()
+                    .unwrap_or(i64::MAX),
+                context: builder.build(),
+            })
+        };
+        let mut contexts = vec![dated(&pairs.iter().collect::<Vec<_>>())?];
+        if pairs.len() > 1 {
+            for pair in &pairs {
+                contexts.push(dated(&[pair])?);
+            }
+        }
         Ok(Self {
             mtls: spec.mtls,
             revoked: spec.revoked,
             policy,
-            context: builder.build(),
+            contexts,
         })
     }
 
-    pub(super) fn context(&self) -> &SslContext {
-        &self.context
+    /// What a connection that begins now goes on with.
+    pub(super) fn context(&self, now_sec: i64) -> &SslContext {
+        let valid = |one: &&Dated| (one.from_sec..=one.until_sec).contains(&now_sec);
+        let found = self.contexts.iter().find(valid);
+        // With nothing valid left clients still learn what is wrong: `certificate expired`.
+        let found = found.or_else(|| self.contexts.first());
+        &found.expect("a site is built with a context").context
     }
 }
 
@@ -173,41 +225,85 @@ fn bound_tickets(builder: &mut SslContextBuilder) {
     }
 }
 
-fn certify(builder: &mut SslContextBuilder, spec: &SiteSpec<'_>) -> Result<(), SiteError> {
-    let chain_error = |why: String| SiteError::Chain {
-        host: spec.host.clone(),
-        why,
-    };
-    let key_error = |why: String| SiteError::Key {
-        host: spec.host.clone(),
-        why,
-    };
-    let chain =
-        X509::stack_from_pem(spec.chain_pem).map_err(|error| chain_error(error.to_string()))?;
-    let mut certificates = chain.into_iter();
-    let leaf = certificates
-        .next()
-        .ok_or_else(|| chain_error("no certificate in it".into()))?;
-    let key =
-        PKey::private_key_from_pem(spec.key_pem).map_err(|error| key_error(error.to_string()))?;
-    let public = leaf
-        .public_key()
-        .map_err(|error| chain_error(error.to_string()))?;
-    if !public.public_eq(&key) {
-        return Err(key_error("it does not belong to the certificate".into()));
+/// A chain and its key, read.
+struct Pair {
+    leaf: X509,
+    above: Vec<X509>,
+    key: PKey<Private>,
+    from_sec: i64,
+    until_sec: i64,
+}
+
+impl Pair {
+    fn read(host: &HostName, identity: &ServerIdentity<'_>) -> Result<Self, SiteError> {
+        let chain_error = |why: String| SiteError::Chain {
+            host: host.clone(),
+            why,
+        };
+        let key_error = |why: String| SiteError::Key {
+            host: host.clone(),
+            why,
+        };
+        let chain = X509::stack_from_pem(identity.chain_pem)
+            .map_err(|error| chain_error(error.to_string()))?;
+        let mut certificates = chain.into_iter();
+        let leaf = certificates
+            .next()
+            .ok_or_else(|| chain_error("no certificate in it".into()))?;
+        let key = PKey::private_key_from_pem(identity.key_pem)
+            .map_err(|error| key_error(error.to_string()))?;
+        let public = leaf
+            .public_key()
+            .map_err(|error| chain_error(error.to_string()))?;
+        if !public.public_eq(&key) {
+            return Err(key_error("it does not belong to the certificate".into()));
+        }
+        let seconds = |time| seconds(time).map_err(|error| chain_error(error.to_string()));
+        Ok(Self {
+            from_sec: seconds(leaf.not_before())?,
+            until_sec: seconds(leaf.not_after())?,
+            above: certificates.collect(),
+            leaf,
+            key,
+        })
     }
+}
+
+/// Seconds since the epoch.
+fn seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
+    let passed = Asn1Time::from_unix(0)?.diff(time)?;
+    Ok(i64::from(passed.days) * 86_400 + i64::from(passed.secs))
+}
+
+/// Gives the context its certificates. BoringSSL tries credentials in the order in which they were
+/// added, and the one that the context itself has, the last of `pairs`, after them.
+fn certify(
+    builder: &mut SslContextBuilder,
+    host: &HostName,
+    pairs: &[&Pair],
+) -> Result<(), SiteError> {
     let context = |why| SiteError::Context {
-        host: spec.host.clone(),
+        host: host.clone(),
         why,
     };
-    builder.set_certificate(&leaf).map_err(context)?;
-    for certificate in certificates {
-        builder.add_extra_chain_cert(certificate).map_err(context)?;
+    let Some((last, preferred)) = pairs.split_last() else {
+        let why = "it has no certificate".into();
+        let host = host.clone();
+        return Err(SiteError::Chain { host, why });
+    };
+    for pair in preferred {
+        let chain = std::iter::once(&pair.leaf).chain(&pair.above);
+        let chain = chain.map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
+        credential::add(builder, &chain.map_err(context)?, &pair.key).map_err(context)?;
     }
-    builder.set_private_key(&key).map_err(context)?;
-    builder
-        .check_private_key()
-        .map_err(|error| key_error(error.to_string()))
+    builder.set_certificate(&last.leaf).map_err(context)?;
+    for certificate in &last.above {
+        builder
+            .add_extra_chain_cert(certificate.clone())
+            .map_err(context)?;
+    }
+    builder.set_private_key(&last.key).map_err(context)?;
+    builder.check_private_key().map_err(context)
 }
 
 fn finish(

@@ -447,19 +447,19 @@ impl Apply<'_> {
     fn host(&mut self, zone: Id, wanted: &HostDocument, pointer: &str) -> Step {
         let name = parse_name(&wanted.name, &at(pointer, "name"))?;
         let model = self.model();
-        let certificate = match &wanted.certificate {
-            None => None,
-            Some(print) => {
-                let print = print.to_ascii_lowercase();
-                let found = model
-                    .server_certificates
-                    .values()
-                    .find(|one| one.zone == zone && one.fingerprint_sha256 == print);
-                let missing = || ChangeError::not_found(Noun::ServerCertificate, &print);
-                let found = found.ok_or_else(|| missing().at(at(pointer, "certificate")))?;
-                Some(found.id)
-            }
+        let named = |print: &Option<String>, field| -> Step<Option<Uuid>> {
+            let Some(print) = print else { return Ok(None) };
+            let print = print.to_ascii_lowercase();
+            let found = model
+                .server_certificates
+                .values()
+                .find(|one| one.zone == zone && one.fingerprint_sha256 == print);
+            let missing = || ChangeError::not_found(Noun::ServerCertificate, &print);
+            let found = found.ok_or_else(|| missing().at(at(pointer, field)))?;
+            Ok(Some(found.id))
         };
+        let certificate = named(&wanted.certificate, "certificate")?;
+        let other_certificate = named(&wanted.other_certificate, "other_certificate")?;
         let client = ClientSettings {
             revoked: wanted.revoked,
             certificate_headers: wanted.certificate_headers.clone(),
@@ -479,6 +479,7 @@ impl Apply<'_> {
                 mtls: wanted.mtls,
                 client,
                 certificate,
+                other_certificate,
             };
             return self.control.create_host(zone, new).map(drop).map_err(part);
         };
@@ -500,7 +501,8 @@ impl Apply<'_> {
         let same = known.origin == wanted.origin
             && known.mtls == mtls
             && known.client == client
-            && known.certificate == certificate;
+            && known.certificate == certificate
+            && known.other_certificate == other_certificate;
         if same {
             return Ok(());
         }
@@ -513,6 +515,7 @@ impl Apply<'_> {
                 tell_reason: Some(client.tell_reason),
             },
             certificate: Some(certificate),
+            other_certificate: Some(other_certificate),
         };
         self.control
             .update_host(&name, patch)

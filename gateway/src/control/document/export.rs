@@ -87,9 +87,10 @@ pub(super) fn rule(rule: &RuleRecord) -> RuleDocument {
 }
 
 pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
-    let pinned = host
-        .certificate
-        .and_then(|id| model.server_certificates.get(&id));
+    let print = |id: Option<Uuid>| {
+        let found = model.server_certificates.get(&id?)?;
+        Some(found.fingerprint_sha256.clone())
+    };
     HostDocument {
         name: host.name.to_string(),
         origin: host.origin.clone(),
@@ -97,7 +98,8 @@ pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
         revoked: host.client.revoked,
         certificate_headers: host.client.certificate_headers.clone(),
         tell_reason: host.client.tell_reason,
-        certificate: pinned.map(|found| found.fingerprint_sha256.clone()),
+        certificate: print(host.certificate),
+        other_certificate: print(host.other_certificate),
     }
 }
 

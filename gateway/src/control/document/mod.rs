@@ -186,6 +186,9 @@ pub struct HostDocument {
     /// SHA-256 of the server certificate that it must use; the newest that covers it by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// SHA-256 of the one beside it, of the other kind of key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_certificate: Option<String>,
 }
 
 fn default_headers() -> BTreeSet<CertificateHeaders> {

@@ -610,7 +610,10 @@ fn a_lost_or_foreign_key_file_is_refused() {
     assert!(matches!(open(), OpenError::Seal(SealError::Missing { .. })));
     let elsewhere = World::new();
     std::fs::copy(elsewhere.directory.path().join("ca.key"), &key).unwrap();
-    assert!(matches!(open(), OpenError::Seal(SealError::WrongKey)));
+    assert!(matches!(
+        open(),
+        OpenError::Seal(SealError::WrongKey { .. })
+    ));
     std::fs::write(&key, good).unwrap();
     world.reopen();
 }

@@ -18,6 +18,7 @@ mod authorities;
 mod changes;
 mod documents;
 mod durability;
+mod expiry;
 mod many_rules;
 mod rules;
 
@@ -91,6 +92,7 @@ fn host(text: &str, mtls: MtlsMode) -> NewHost {
         mtls: Some(mtls),
         client: crate::client_settings::ClientSettings::default(),
         certificate: None,
+        other_certificate: None,
     }
 }
 

@@ -26,6 +26,7 @@
 //! | `postern_crl_fetch_total` | ca_id, url, result |
 //! | `postern_crl_fetch_good_timestamp_seconds` | ca_id, url |
 //! | `postern_ocsp_answers_total` | ca_id, answer |
+//! | `postern_expiring` | kind, within |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 
 use std::fmt;
@@ -41,7 +42,7 @@ use super::stats::{OTHER_NAME, WorkerStats};
 use super::tally::{CLASSES, CLIENTS, OUTCOMES};
 use super::usage::Usage;
 use super::{Stage, Steered, SteeringStatus, host_reasons, reasons};
-use crate::control::CrlStatus;
+use crate::control::{CrlStatus, Expiring};
 use crate::inquire::{FetchOutcome, FetchStatus, OcspCounts};
 
 /// The media type of [`render`]'s text.
@@ -97,6 +98,8 @@ pub struct Process {
     pub crl_fetches: Vec<FetchStatus>,
     /// What responders have answered.
     pub ocsp: OcspCounts,
+    /// What ends soon.
+    pub expiring: Vec<Expiring>,
 }
 
 /// All metrics of these workers and this process.
@@ -412,6 +415,7 @@ impl Scrape {
             crls,
             crl_fetches,
             ocsp,
+            expiring,
         } = &self.process;
         for (name, help, value) in [
             (
@@ -472,6 +476,7 @@ impl Scrape {
             }
         }
         fetches(out, crl_fetches)?;
+        ends(out, expiring)?;
         let answers = ocsp
             .iter()
             .map(|((id, answer), count)| ([("ca_id", id.as_str()), ("answer", *answer)], *count));
@@ -597,6 +602,24 @@ fn gauge<V: prometheus_client::encoding::EncodeGaugeValue>(
 
 #[cfg(test)]
 mod tests;
+
+/// What ends soon, and what has ended.
+fn ends(out: &mut DescriptorEncoder<'_>, expiring: &[Expiring]) -> fmt::Result {
+    let help = "Certificates and revocation lists that end within so many days, or have ended";
+    let mut family = out.encode_descriptor("postern_expiring", help, None, MetricType::Gauge)?;
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    for one in expiring {
+        let days = one
+            .within
+            .map(|(days, count)| (format!("{days}d"), number(count)));
+        let expired = ("expired".to_owned(), number(one.expired));
+        for (within, count) in days.iter().chain([&expired]) {
+            let labels = [("kind", one.kind.as_str()), ("within", within.as_str())];
+            family.encode_family(&labels)?.encode_gauge(count)?;
+        }
+    }
+    Ok(())
+}
 
 /// What became of fetching revocation lists.
 fn fetches(out: &mut DescriptorEncoder<'_>, fetches: &[FetchStatus]) -> fmt::Result {

@@ -27,6 +27,11 @@ fn process() -> Process {
         crls: Vec::new(),
         crl_fetches: Vec::new(),
         ocsp: [(("ca".to_owned(), "good"), 3)].into(),
+        expiring: vec![Expiring {
+            kind: crate::control::ExpiryKind::Server,
+            expired: 1,
+            within: [(30, 5), (7, 2), (1, 0)],
+        }],
     }
 }
 

@@ -16,8 +16,8 @@ use crate::hostname::HostName;
 use crate::rules::Program;
 use crate::snapshot::{Host, MtlsMode, Origin, OriginProtocol, Snapshot};
 use crate::tls::{
-    AcceptSettings, Acceptor, Anchor, Established, HandshakeError, Reason, Refusal, Session, Site,
-    SiteSpec, Trust, Wire,
+    AcceptSettings, Acceptor, Anchor, Established, HandshakeError, Reason, Refusal, ServerIdentity,
+    Session, Site, SiteSpec, Trust, Wire,
 };
 
 /// A world of two CAs and hosts in every mode.
@@ -86,8 +86,10 @@ impl World {
         let name = HostName::parse(name).unwrap();
         let site = Site::build(&SiteSpec {
             host: &name,
-            chain_pem: &self.server.x509.to_pem().unwrap(),
-            key_pem: &self.server.key.private_key_to_pem_pkcs8().unwrap(),
+            certificates: &[ServerIdentity {
+                chain_pem: &self.server.x509.to_pem().unwrap(),
+                key_pem: &self.server.key.private_key_to_pem_pkcs8().unwrap(),
+            }],
             mtls,
             revoked: OnRevoked::Rule,
             trust,

@@ -1,0 +1,102 @@
+//! What values of configuration keys look like, in words, and when a new one takes effect.
+//!
+//! Which key has which is in [`super::keys`]; reading them is [`super::value`]'s.
+
+use std::time::Duration;
+
+use super::value;
+
+/// When a new value of a key takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// At once, by `postern sysctl -w`; and at SIGHUP.
+    Live,
+    /// When SIGHUP has the files read again.
+    Reload,
+    /// At the next start.
+    Restart,
+}
+
+impl Change {
+    /// `live`, `reload` or `restart`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Reload => "reload",
+            Self::Restart => "restart",
+        }
+    }
+}
+
+/// What a value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `5s`, from the first to the second.
+    Duration(Duration, Duration),
+    /// `64k`, from the first to the second in bytes.
+    Size(u64, u64),
+    /// A whole number, from the first to the second.
+    Count(u64, u64),
+    /// `auto` or a whole number up to this.
+    AutoCount(u64),
+    /// `on` or `off`.
+    Switch,
+    /// One of these.
+    Word(&'static [&'static str]),
+    /// A list of addresses with ports; the key may be repeated.
+    Addresses,
+    /// A loopback address with a port, or `off`.
+    LoopbackOrOff,
+    /// A host name, or `none`.
+    HostOrNone,
+    /// A path.
+    Path,
+    /// A path, or `none`.
+    PathOrNone,
+    /// A path, or `auto`.
+    PathOrAuto,
+    /// A path, `stdout`, `stderr` or `off`.
+    Sink,
+    /// `auto` or names of network interfaces.
+    Interfaces,
+}
+
+impl Kind {
+    /// In words, for manuals and messages: `a duration from 50ms to 1d`.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Duration(min, max) => {
+                format!(
+                    "a duration from {} to {}",
+                    value::show_duration(*min),
+                    value::show_duration(*max)
+                )
+            }
+            Self::Size(min, max) => format!(
+                "a size from {} to {}",
+                value::show_size(*min),
+                value::show_size(*max)
+            ),
+            Self::Count(min, max) => format!("a number from {min} to {max}"),
+            Self::AutoCount(max) => format!("`auto` or a number from 1 to {max}"),
+            Self::Switch => "`on` or `off`".into(),
+            Self::Word(words) => words
+                .iter()
+                .map(|word| format!("`{word}`"))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Self::Addresses => {
+                "addresses with ports, as in `*:443` or `127.0.0.1:8443`; may be repeated".into()
+            }
+            Self::LoopbackOrOff => "a loopback address with a port, or `off`".into(),
+            Self::HostOrNone => "a host name, or `none`".into(),
+            Self::Path => "a path".into(),
+            Self::PathOrNone => "a path, or `none`".into(),
+            Self::PathOrAuto => "`auto` or a path".into(),
+            Self::Sink => "a path, `stdout`, `stderr` or `off`".into(),
+            Self::Interfaces => "`auto` or names of network interfaces, as in `eth0, eth1`".into(),
+        }
+    }
+}

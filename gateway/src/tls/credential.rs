@@ -1,0 +1,84 @@
+//! A further certificate of a context: BoringSSL's `SSL_CREDENTIAL`.
+//!
+//! Owns the few calls that boring has no safe face for (its builder makes raw public keys only).
+//! Which certificates a host has, and in which order, is decided by [`super::site`].
+
+use std::ptr::{self, NonNull};
+
+use boring::error::ErrorStack;
+use boring::pkey::{PKey, Private};
+use boring::ssl::SslContextBuilder;
+use foreign_types::ForeignType;
+
+/// Frees what it holds when it goes.
+struct Owned<T>(NonNull<T>, unsafe extern "C" fn(*mut T));
+
+impl<T> Owned<T> {
+    fn new(made: *mut T, free: unsafe extern "C" fn(*mut T)) -> Result<Self, ErrorStack> {
+        NonNull::new(made)
+            .map(|made| Self(made, free))
+            .ok_or_else(ErrorStack::get)
+    }
+}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "boring has no type for this")]
+        // SAFETY: `new` was given the function that frees what this owns one reference of, and a
+        // value is dropped once.
+        unsafe {
+            (self.1)(self.0.as_ptr());
+        }
+    }
+}
+
+/// Adds a chain (DER, leaf first) with the leaf's key. Credentials are tried in the order in which
+/// they were added, before the context's own certificate.
+///
+/// # Errors
+/// BoringSSL cannot read the leaf, or the key is not its.
+pub(super) fn add(
+    builder: &mut SslContextBuilder,
+    chain: &[Vec<u8>],
+    key: &PKey<Private>,
+) -> Result<(), ErrorStack> {
+    #[expect(unsafe_code, reason = "boring has no safe call for it")]
+    // SAFETY: it takes nothing; what comes back is null or one reference for the caller.
+    let made = unsafe { boring_sys::SSL_CREDENTIAL_new_x509() };
+    let credential = Owned::new(made, boring_sys::SSL_CREDENTIAL_free)?;
+    let mut buffers = Vec::with_capacity(chain.len());
+    for der in chain {
+        #[expect(unsafe_code, reason = "boring has no safe call for it")]
+        // SAFETY: the bytes are borrowed for the call, which copies them; no pool is allowed.
+        let made =
+            unsafe { boring_sys::CRYPTO_BUFFER_new(der.as_ptr(), der.len(), ptr::null_mut()) };
+        buffers.push(Owned::new(made, boring_sys::CRYPTO_BUFFER_free)?);
+    }
+    let pointers: Vec<_> = buffers.iter().map(|buffer| buffer.0.as_ptr()).collect();
+    #[expect(unsafe_code, reason = "boring has no safe call for it")]
+    // SAFETY: the credential and the buffers are live and owned above, the length is the array's;
+    // BoringSSL takes references of its own.
+    done(unsafe {
+        boring_sys::SSL_CREDENTIAL_set1_cert_chain(
+            credential.0.as_ptr(),
+            pointers.as_ptr(),
+            pointers.len(),
+        )
+    })?;
+    #[expect(unsafe_code, reason = "boring has no safe call for it")]
+    // SAFETY: both are live; BoringSSL takes a reference to the key, and refuses one that is not
+    // the leaf's.
+    done(unsafe {
+        boring_sys::SSL_CREDENTIAL_set1_private_key(credential.0.as_ptr(), key.as_ptr())
+    })?;
+    #[expect(unsafe_code, reason = "boring has its safe call behind a feature")]
+    // SAFETY: both are live, the builder is borrowed exclusively, and a reference is taken.
+    done(unsafe { boring_sys::SSL_CTX_add1_credential(builder.as_ptr(), credential.0.as_ptr()) })
+}
+
+fn done(outcome: std::ffi::c_int) -> Result<(), ErrorStack> {
+    if outcome == 1 {
+        return Ok(());
+    }
+    Err(ErrorStack::get())
+}
