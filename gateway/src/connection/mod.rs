@@ -42,17 +42,38 @@ use crate::worker::{Arrival, Worker};
 
 /// Serves one connection until it stops.
 pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
+    // Boxed, and in functions of their own: a connection is idle most of its life, and whatever
+    // this future ever held would be kept room for.
+    let (connection, mut stream, http2) = match Box::pin(begin(worker, arrival)).await {
+        Ok(begun) => begun,
+        Err(stop) => return stop,
+    };
+    loop {
+        if let Err(stop) = http::wait_for_request(&connection, &mut stream).await {
+            return stop;
+        }
+        if http2 {
+            return Box::pin(http::serve_http2(connection, stream)).await;
+        }
+        match Box::pin(http::serve_http1(connection.clone(), stream)).await {
+            Served::Idle(again) => stream = again,
+            Served::Stopped(stop) => return stop,
+        }
+    }
+}
+
+/// From the first byte to a connection that serves requests, over HTTP/2 or not.
+async fn begin(
+    worker: Rc<Worker>,
+    arrival: Arrival,
+) -> Result<(Rc<Connection>, TlsStream, bool), Stop> {
     let tunables = arc_swap::Guard::into_inner(worker.shared.live.load());
     let socket = &arrival.socket;
     let (Ok(client), Ok(local)) = (socket.peer_address(), socket.local_address()) else {
-        return Stop::Closed;
+        return Err(Stop::Closed);
     };
     let steered = arrival.steered;
-    let shaken = Box::pin(shake_hands(&worker, arrival, client, &tunables)).await;
-    let (mut stream, established) = match shaken {
-        Ok(shaken) => shaken,
-        Err(stop) => return stop,
-    };
+    let (stream, established) = shake_hands(&worker, arrival, client, &tunables).await?;
     let http2 = established.http2;
     let connection = Connection::new(
         worker,
@@ -62,19 +83,7 @@ pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
         &stream,
     );
     connection.enter_index();
-    loop {
-        if let Err(stop) = http::wait_for_request(&connection, &mut stream).await {
-            return stop;
-        }
-        // Boxed, because a connection is idle most of its life and should not keep room for this.
-        if http2 {
-            return Box::pin(http::serve_http2(connection, stream)).await;
-        }
-        match Box::pin(http::serve_http1(connection.clone(), stream)).await {
-            Served::Idle(again) => stream = again,
-            Served::Stopped(stop) => return stop,
-        }
-    }
+    Ok((connection, stream, http2))
 }
 
 /// From the first byte to a client that is known, or a refusal that is recorded.
@@ -415,4 +424,25 @@ fn record_refusal(
         detail: &error.detail,
         elapsed: accepted.elapsed(),
     });
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<A, B, F>(_: impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand idle connections are ten thousand of each of these; what is only needed now and
+    /// then belongs into a box.
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(future_bytes(serve) <= 768, "{}", future_bytes(serve));
+        assert!(
+            size_of::<Connection>() <= 900,
+            "{}",
+            size_of::<Connection>()
+        );
+        assert!(size_of::<Judged>() <= 256, "{}", size_of::<Judged>());
+    }
 }

@@ -61,8 +61,8 @@ pub struct RequestFacts<'a> {
 /// addresses, ClientHello or GeoIP databases are not.
 #[derive(Debug, Default)]
 pub struct ConnectionState {
-    hello: OnceCell<Hello>,
-    place: OnceCell<Place>,
+    hello: OnceCell<Box<Hello>>,
+    place: OnceCell<Box<Place>>,
     /// By the rules that stayed and by those that changed.
     judged: RefCell<[Option<Judged>; 2]>,
 }
@@ -71,7 +71,7 @@ impl ConnectionState {
     /// What the ClientHello says.
     pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
         self.hello
-            .get_or_init(|| Hello::read(&connection.client_hello))
+            .get_or_init(|| Hello::read(&connection.client_hello).into())
     }
 
     /// What is known of the client's address.
@@ -79,7 +79,8 @@ impl ConnectionState {
         self.place.get_or_init(|| {
             let address = connection.source.ip().to_canonical();
             let geo = connection.geo.as_ref();
-            geo.map(|geo| geo.place(address)).unwrap_or_default()
+            let place = geo.map(|geo| geo.place(address));
+            place.unwrap_or_default().into()
         })
     }
 
