@@ -402,3 +402,57 @@ async fn a_key_that_may_not_sign_is_refused_with_its_reason() {
         assert_ne!(record["client_cert"]["serial"], "", "{record}");
     }
 }
+
+/// TLS 1.2 lets a client ask for another handshake on a connection, with another certificate; a
+/// gateway that agrees has requests on it of whom it judged before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_changes_the_certificate_of_a_connection() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .start();
+    let device = gateway.authority(ZONE).client("device");
+    let (chain, key) = (gateway.file("device.pem"), gateway.file("device.key"));
+    std::fs::write(&chain, device.chain_pem()).unwrap();
+    std::fs::write(&key, device.key_pem()).unwrap();
+    let mut command = std::process::Command::new("openssl");
+    command.args(["s_client", "-quiet", "-no_ign_eof", "-tls1_2"]);
+    command.args(["-connect", &gateway.address.to_string()]);
+    command.args(["-servername", "api.example.test"]);
+    command.arg("-cert").arg(&chain).arg("-key").arg(&key);
+    let piped = std::process::Stdio::piped;
+    command.stdin(piped()).stdout(piped()).stderr(piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: api.example.test\r\n\r\n");
+    std::io::Write::write_all(&mut stdin, ask("/first").as_bytes()).unwrap();
+    drop(gateway.request_record("/first"));
+    // A line with this letter alone is a command to it: renegotiate.
+    std::io::Write::write_all(&mut stdin, b"R\n").unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("RENEGOTIATING"), "{said}");
+    assert!(said.contains("no renegotiation"), "{said}");
+    drop(stdin);
+}
+
+/// The version of HTTP is what ALPN agreed on, whatever a client speaks then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_is_spoken_by_agreement_only() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
+    let device = gateway.authority(ZONE).client("device");
+    let client = gateway.client("api.example.test").identity(&device);
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut inside = client.raw().await.unwrap();
+    inside.write(preface).await;
+    let answer = inside.rest().await;
+    assert!(!answer.starts_with(&[0, 0]), "no SETTINGS: {answer:?}");
+    let mut in_clear = tests::raw::tcp(gateway.address).await;
+    in_clear.write(preface).await;
+    let answer = in_clear.rest_text().await;
+    assert!(!answer.contains(" 200 "), "{answer}");
+    assert!(origin.requests().is_empty());
+}
