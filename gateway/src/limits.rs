@@ -289,7 +289,8 @@ pub const OCSP_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// does not speak for it.
 pub const DISTRIBUTION_POINTS_MAX: usize = 8;
 /// How long a request that is already under way may still take once its client's certificate is
-/// no longer good; then its connection is cut. Well below the second within which all are closed.
+/// no longer good; then its connection is cut. Well below the second within which all are closed;
+/// counted from the change, so that a worker that comes late to look still keeps it.
 pub const CUT_GRACE: Duration = Duration::from_millis(250);
 /// Connections that are looked at in one go when trust moves; between two goes the worker serves
 /// others. Each costs some microseconds, a hundred when its CA set changed.

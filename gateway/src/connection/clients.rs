@@ -201,7 +201,7 @@ impl Connection {
         self.cut.replace(Some(Cut {
             cutting: cutting.clone(),
             reason,
-            due: Instant::now() + CUT_GRACE,
+            due: due(cutting.since, Instant::now()),
         }));
         self.retired.set(true);
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -259,14 +259,33 @@ pub(crate) async fn watch(worker: Rc<Worker>) {
                 }
             }
             () = tokio::time::sleep(wait) => {
+                let first = worker.clients.next_end();
                 let ended = worker.clients.ended(now_sec());
-                if !ended.is_empty() {
-                    look(&worker, ended, Instant::now()).await;
+                if let (false, Some(first)) = (ended.is_empty(), first) {
+                    // A clock that was set says nothing of how long ago that was.
+                    let late = since(first).min(EXPIRY_LOOK);
+                    let now = Instant::now();
+                    look(&worker, ended, now.checked_sub(late).unwrap_or(now)).await;
                 }
             }
             () = worker.clients.sooner.notified() => {}
         }
     }
+}
+
+/// When a connection has to be over that is cut `now` for something that happened at `since`: the
+/// later somebody comes to look, the less is left of the grace.
+fn due(since: Instant, now: Instant) -> Instant {
+    (since + CUT_GRACE).max(now + CUT_GRACE / 5)
+}
+
+/// How long ago the second after this one began, by a clock that may be set meanwhile.
+fn since(end_sec: i64) -> Duration {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let end = Duration::from_secs(u64::try_from(end_sec.saturating_add(1)).unwrap_or_default());
+    now.saturating_sub(end)
 }
 
 /// How long to sleep until the second after this one begins, by a clock that may be set meanwhile.
@@ -295,5 +314,19 @@ async fn look(worker: &Rc<Worker>, certificates: Vec<Fingerprint>, since: Instan
             }
         }
         worker.clients.holds_until(&certificate, until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_looked_at_late_has_less_grace() {
+        let now = Instant::now();
+        let ago = |part| now.checked_sub(CUT_GRACE * part / 4).unwrap();
+        assert_eq!(due(now, now), now + CUT_GRACE);
+        assert_eq!(due(ago(2), now), now + CUT_GRACE / 2);
+        assert_eq!(due(ago(9), now), now + CUT_GRACE / 5);
     }
 }
