@@ -12,6 +12,7 @@ mod doctor;
 mod documents;
 mod durability;
 mod fields;
+mod guide;
 mod handshake;
 mod headers;
 mod http1;

@@ -47,6 +47,9 @@ pub struct Arguments {
     /// Starts, pages of each kind and certificates that are measured
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     count: u32,
+    /// Fill the store in this directory and leave it there; a later run uses what it finds
+    #[arg(long, value_name = "DIRECTORY")]
+    keep: Option<PathBuf>,
     /// Postern's binary [default: the one beside this program]
     #[arg(long)]
     postern: Option<PathBuf>,
@@ -192,9 +195,18 @@ fn syncs(directory: &Path, count: u32) -> Result<Vec<Duration>> {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let postern = postern_binary(arguments.postern.clone())?;
     let directory = Directory::make()?;
-    let place = directory.path();
+    let place = arguments.keep.as_deref().unwrap_or(directory.path());
     let begun = Instant::now();
-    let zone = fill(place, arguments)?;
+    let known = place.join("zone");
+    let zone = match std::fs::read_to_string(&known) {
+        Ok(zone) => zone,
+        Err(_not_filled) => {
+            std::fs::create_dir_all(place)?;
+            let zone = fill(place, arguments)?;
+            std::fs::write(&known, &zone)?;
+            zone
+        }
+    };
     let socket = place.join("admin.sock");
     let configuration = format!(
         "listen = 127.0.0.1:0\nworkers = 1\nstore.path = {}\nadmin.socket = {}\nlog.access = off\n",
@@ -217,7 +229,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         starts.push(start(&postern, place)?.1);
     }
     tell("start to ready, after a kill", starts);
-    let (_running, _) = start(&postern, place)?;
+    let (running, _) = start(&postern, place)?;
+    let at_start = resident(&running)?;
     let zone = format!("/client/v4/zones/{zone}");
     let pages = arguments.certificates.div_ceil(50);
     let page = |number: u32| number.wrapping_mul(7919) % pages + 1;
@@ -263,5 +276,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ask(&socket, "GET", &format!("{zone}/rulesets/{id}"), "")
     })?;
     tell("a whole ruleset", found);
+    println!(
+        "resident memory: {at_start} MB after the start, {} MB at the end",
+        resident(&running)?
+    );
     Ok(())
+}
+
+/// Megabytes of memory that the gateway has.
+fn resident(running: &Running) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", running.0.id()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix("kB"))
+        .context("VmRSS in /proc/PID/status")?
+        .trim()
+        .parse()?;
+    Ok(kib * 1024 / 1_000_000)
 }

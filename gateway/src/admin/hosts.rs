@@ -167,6 +167,28 @@ pub(super) async fn show(
     Ok(envelope::result(shown(&control.model(), &host)))
 }
 
+/// What keeps clients without a certificate from a host: the handshake, a rule, or nothing.
+pub(super) async fn enforcement(
+    State(context): Shared,
+    As(intent): As,
+    Path(host): Path<String>,
+) -> Result<Response, Fault> {
+    let name = HostName::parse(&host)?;
+    let mode = context.state.control.host(&name)?.mtls;
+    // With 100,000 rules this takes a while: not on the thread that answers everybody.
+    let rule = context
+        .run(intent, move |control| control.enforcing_rule(&name))
+        .await?;
+    let by = match mode {
+        MtlsMode::Off => None,
+        MtlsMode::Require => Some("handshake"),
+        MtlsMode::Request => rule.is_some().then_some("rule"),
+    };
+    Ok(envelope::result(
+        json!({ "by": by, "rule_id": rule.as_deref() }),
+    ))
+}
+
 pub(super) async fn update(
     State(context): Shared,
     As(intent): As,

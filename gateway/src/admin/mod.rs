@@ -230,6 +230,10 @@ fn router(context: Arc<Context>) -> Router {
         )
         .route("/postern/v1/zones/{zone}/lints", get(expressions::lints))
         .route(
+            "/postern/v1/hosts/{host}/enforcement",
+            get(hosts::enforcement),
+        )
+        .route(
             "/postern/v1/zones/{zone}/mtls_rules",
             post(expressions::create_mtls_rule),
         )

@@ -37,7 +37,7 @@ pub(super) enum Ca {
         /// The zone, by name or id
         #[arg(long, value_name = "ZONE")]
         zone: String,
-        /// Its id, or the beginning of it
+        /// Its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
         /// Do it without further question
@@ -55,7 +55,7 @@ pub(super) enum Ca {
     },
     /// Remove an uploaded CA that no host is associated with
     Delete {
-        /// Its id, or the beginning of it
+        /// Its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
     },
@@ -64,7 +64,7 @@ pub(super) enum Ca {
         /// The zone of the hosts, by name or id
         #[arg(long, value_name = "ZONE")]
         zone: String,
-        /// An uploaded CA's id, or the beginning of it; the zone's own CAs when it is not said
+        /// An uploaded CA's id, the beginning of it, or its name; the zone's own CAs when it is not said
         #[arg(long, value_name = "CA")]
         ca: Option<String>,
         /// Host names

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::{Client, segment};
-use super::names::{CLOUDFLARE, OWN, ZoneRef, str_of, text};
+use super::names::{OWN, ZoneRef, str_of, text};
 use super::table::list;
 use super::{CliError, Output, json_text};
 use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
@@ -23,7 +23,7 @@ pub(super) struct Doctor {
 }
 
 /// What came of one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     /// As it should be.
     Good,
@@ -138,23 +138,30 @@ fn examine(client: &Client, host: &Value) -> Result<Vec<Finding>, CliError> {
         id: text(host, "zone_id"),
         value: Value::Null,
     };
-    let served = match host
-        .pointer("/server_certificate/id")
-        .and_then(Value::as_str)
-    {
-        Some(id) => Some(client.get(&zone.path(&format!("custom_certificates/{id}")))?),
-        None => None,
-    };
+    let mut served = Vec::new();
+    for one in list_of(host, "server_certificates") {
+        let id = str_of(one, "id");
+        served.push(client.get(&zone.path(&format!("custom_certificates/{id}")))?);
+    }
     let active = client.get(&zone.path("client_certificates?status=active&per_page=5"))?;
+    let name = segment(str_of(host, "name"));
+    let enforcement = client.get(&format!("{OWN}/hosts/{name}/enforcement"))?;
     let lints = client.get(&zone.own("lints"))?;
     Ok(vec![
-        server_certificate(host, served.as_ref()),
+        server_certificate(host, &served),
         origin(host),
         authorities(host),
         client_certificate(host, &active),
         mode(host),
-        rule(host, &lints),
+        rule(host, &enforcement, &lints),
     ])
+}
+
+fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
+    of.get(key)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// Whether `names` hold `name` itself, or only a wildcard that covers it.
@@ -172,35 +179,52 @@ fn coverage(names: &[String], name: &str) -> Option<bool> {
     names.iter().any(covers).then_some(false)
 }
 
-fn server_certificate(host: &Value, served: Option<&Value>) -> Finding {
-    const CHECK: &str = "server certificate";
+/// The worst of what is found of the certificates that the host presents.
+fn server_certificate(host: &Value, served: &[Value]) -> Finding {
+    let all = served.iter().map(|one| one_certificate(host, one));
+    all.max_by_key(|finding| finding.state).unwrap_or_else(|| {
+        Finding::new(
+            CERTIFICATE,
+            State::Bad,
+            "none covers the host: clients are refused",
+            new_certificate(host),
+        )
+    })
+}
+
+const CERTIFICATE: &str = "server certificate";
+
+fn new_certificate(host: &Value) -> String {
     let name = str_of(host, "name");
-    let mend = format!("postern host set {name} --cert FILE --key FILE");
-    let Some(served) = served else {
-        let said = "none covers the host: clients are refused";
-        return Finding::new(CHECK, State::Bad, said, mend);
-    };
+    format!("postern host set {name} --cert FILE --key FILE")
+}
+
+fn one_certificate(host: &Value, served: &Value) -> Finding {
+    let name = str_of(host, "name");
+    let mend = new_certificate(host);
     let until = text(served, "expires_on");
+    let kind = text(served, "key_type");
     if str_of(served, "status") == "expired" {
-        return Finding::new(CHECK, State::Bad, format!("it expired on {until}"), mend);
+        let said = format!("the one of {kind} expired on {until}");
+        return Finding::new(CERTIFICATE, State::Bad, said, mend);
     }
-    let names: Vec<String> = served
-        .get("hosts")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    let names: Vec<String> = list_of(served, "hosts")
+        .iter()
         .filter_map(|one| one.as_str().map(str::to_owned))
         .collect();
     match coverage(&names, name) {
-        Some(true) => Finding::good(CHECK, format!("it names the host, until {until}")),
+        Some(true) => Finding::good(
+            CERTIFICATE,
+            format!("it names the host ({kind}, until {until})"),
+        ),
         Some(false) => Finding::new(
-            CHECK,
+            CERTIFICATE,
             State::Doubt,
             format!("only a wildcard covers the host ({})", names.join(", ")),
-            format!("{mend}, with a certificate that names the host"),
+            mend,
         ),
         None => Finding::new(
-            CHECK,
+            CERTIFICATE,
             State::Bad,
             format!("it is for {} and not for the host", names.join(", ")),
             mend,
@@ -316,28 +340,18 @@ fn address_of(bytes: &[u8]) -> Option<String> {
     Some(std::net::Ipv6Addr::from(sixteen).to_string())
 }
 
-fn believed(host: &Value) -> &[Value] {
-    host.get("certificate_authorities")
-        .and_then(Value::as_array)
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-}
-
 fn authorities(host: &Value) -> Finding {
     const CHECK: &str = "CA";
-    let names: Vec<&str> = believed(host).iter().map(|ca| str_of(ca, "name")).collect();
+    let believed = list_of(host, "certificate_authorities");
+    let names: Vec<&str> = believed.iter().map(|ca| str_of(ca, "name")).collect();
     if names.is_empty() {
-        let said = "the host believes no CA: no client certificate can verify";
         // A host that begins to ask for certificates believes its zone's managed CA.
-        let mend = if str_of(host, "mtls") == "off" {
-            format!("postern host set {} --mtls request", str_of(host, "name"))
-        } else {
-            let zone = str_of(host, "zone_id");
-            format!(
-                "PUT {CLOUDFLARE}/zones/{zone}/certificate_authorities/hostname_associations with the host's name"
-            )
-        };
-        return Finding::new(CHECK, State::Bad, said, mend);
+        return Finding::new(
+            CHECK,
+            State::Bad,
+            "the host believes no CA: no client certificate can verify",
+            format!("postern host set {} --mtls request", str_of(host, "name")),
+        );
     }
     Finding::good(CHECK, format!("the host believes {}", names.join(", ")))
 }
@@ -352,7 +366,7 @@ fn client_certificate(host: &Value, active: &Value) -> Finding {
         CHECK,
         State::Doubt,
         "the zone's managed CA has no active one; those of uploaded CAs are not known here",
-        format!("postern cert create --zone {zone} --cn NAME"),
+        format!("postern cert create --zone {zone} --cn device-1 --out ."),
     )
 }
 
@@ -370,41 +384,54 @@ fn mode(host: &Value) -> Finding {
     }
 }
 
-fn rule(host: &Value, lints: &Value) -> Finding {
+fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding {
     const CHECK: &str = "rule";
-    let name = str_of(host, "name");
-    match str_of(host, "mtls") {
-        "require" => {
+    let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
+    if str_of(host, "mtls") == "off" {
+        let said = "without client certificates there is nothing to enforce";
+        let mend = format!("postern host set {name} --mtls request");
+        return Finding::new(CHECK, State::Bad, said, mend);
+    }
+    match str_of(enforcement, "by") {
+        "handshake" => {
             return Finding::good(
                 CHECK,
                 "none is needed: the handshake refuses whoever has none",
             );
         }
-        "off" => {
-            let said = "without client certificates there is nothing to enforce";
-            return Finding::new(CHECK, State::Bad, said, "switch mTLS on first");
+        "rule" => {}
+        _ => {
+            return Finding::new(
+                CHECK,
+                State::Bad,
+                "no enabled rule blocks clients without a certificate: everybody passes",
+                format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked"),
+            );
         }
-        _ => {}
     }
-    let open = lints.as_array().into_iter().flatten().find(|lint| {
-        // The lint's message is about one host, by name.
-        str_of(lint, "kind") == "host_without_rule"
-            && str_of(lint, "message").contains(&format!("the host {name} "))
-    });
-    if open.is_none() {
+    let id = str_of(enforcement, "rule_id");
+    let passes = lints
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|lint| str_of(lint, "kind") == "revoked_passes" && str_of(lint, "rule_id") == id);
+    // With `--revoked close` the handshake refuses whoever is revoked.
+    let Some(lint) = passes.filter(|_| str_of(host, "revoked") != "close") else {
         return Finding::good(
             CHECK,
-            "an enabled rule blocks clients without a certificate",
+            format!("the rule {id} blocks clients without a certificate"),
         );
-    }
+    };
+    let expression = str_of(lint, "suggestion").replace('\'', "'\\''");
+    let mend = match expression.as_str() {
+        "" => format!("postern host set {name} --revoked close"),
+        better => format!("postern rule edit --zone {zone} {id} --expression '{better}'"),
+    };
     Finding::new(
         CHECK,
-        State::Bad,
-        "no enabled rule blocks clients without a certificate: everybody passes",
-        format!(
-            "postern rule mtls --zone {} --hosts {name} --check-revoked",
-            str_of(host, "zone_name")
-        ),
+        State::Doubt,
+        format!("the rule {id} lets revoked certificates pass"),
+        mend,
     )
 }
 
@@ -456,47 +483,52 @@ mod tests {
                 "origin": { "url": "http://127.0.0.1:1" }, "certificate_authorities": cas,
             })
         };
-        let open = json!([{
-            "kind": "host_without_rule",
-            "message": "the host a.test asks for certificates and no rule blocks",
-        }]);
-        let other = json!([{
-            "kind": "host_without_rule",
-            "message": "the host aa.test asks for certificates and no rule blocks",
-        }]);
-        let with = |host: &Value, lints: &Value| {
+        let none = json!({ "by": null, "rule_id": null });
+        let by_rule = json!({ "by": "rule", "rule_id": "r1" });
+        let by_handshake = json!({ "by": "handshake", "rule_id": null });
+        let lints = |rule: &str| {
+            json!([
+                { "kind": "exact_path", "rule_id": "r1" },
+                { "kind": "revoked_passes", "rule_id": rule, "suggestion": "x eq 'y'" },
+            ])
+        };
+        let with = |host: &Value, enforcement: &Value, lints: &Value| {
             states(&[
                 origin(host),
                 authorities(host),
                 mode(host),
-                rule(host, lints),
+                rule(host, enforcement, lints),
             ])
         };
         let ca = json!([{ "name": "test CA" }]);
-        use State::{Bad, Good};
-        assert_eq!(with(&host("request", ca.clone()), &other), [Good; 4]);
-        assert_eq!(
-            with(&host("request", ca.clone()), &open),
-            [Good, Good, Good, Bad]
-        );
-        assert_eq!(with(&host("require", ca.clone()), &open), [Good; 4]);
-        assert_eq!(with(&host("off", json!([])), &other), [Good, Bad, Bad, Bad]);
+        use State::{Bad, Doubt, Good};
+        let asked = host("request", ca.clone());
+        let other = lints("r2");
+        assert_eq!(with(&asked, &by_rule, &other), [Good; 4]);
+        assert_eq!(with(&asked, &none, &other), [Good, Good, Good, Bad]);
+        let found = with(&asked, &by_rule, &lints("r1"));
+        assert_eq!(found, [Good, Good, Good, Doubt]);
+        let mend = rule(&asked, &by_rule, &lints("r1")).mend;
+        assert!(mend.contains(" r1 --expression "), "{mend}");
+        let required = host("require", ca);
+        assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 4]);
+        let off = host("off", json!([]));
+        assert_eq!(with(&off, &none, &other), [Good, Bad, Bad, Bad]);
         let certificate = |status: &str, names: Value| json!({ "status": status, "hosts": names });
-        let asked = host("request", ca);
         for (served, state) in [
             (None, Bad),
             (Some(certificate("active", json!(["a.test"]))), Good),
             (Some(certificate("expired", json!(["a.test"]))), Bad),
-            (Some(certificate("active", json!(["*.test"]))), State::Doubt),
+            (Some(certificate("active", json!(["*.test"]))), Doubt),
             (Some(certificate("active", json!(["b.test"]))), Bad),
         ] {
             assert_eq!(
-                server_certificate(&asked, served.as_ref()).state,
+                server_certificate(&asked, &served.clone().into_iter().collect::<Vec<_>>()).state,
                 state,
                 "{served:?}"
             );
         }
-        assert_eq!(client_certificate(&asked, &json!([])).state, State::Doubt);
+        assert_eq!(client_certificate(&asked, &json!([])).state, Doubt);
         assert_eq!(client_certificate(&asked, &json!([{}])).state, Good);
     }
 }

@@ -68,24 +68,26 @@ impl ZoneRef {
     }
 }
 
-/// The one of `items` that `wanted` means by an id or the beginning of one.
+/// The one of `items` that `wanted` means by its name, its id or the beginning of that.
 pub(super) fn by_id<'v>(
     items: &'v [Value],
     wanted: &str,
     noun: &str,
     list: &str,
 ) -> Result<&'v Value, CliError> {
-    let matches: Vec<&Value> = items
-        .iter()
-        .filter(|item| str_of(item, "id").starts_with(wanted))
-        .collect();
+    let named = |item: &&Value| str_of(item, "name") == wanted;
+    let mut matches: Vec<&Value> = items.iter().filter(named).collect();
+    if matches.is_empty() {
+        let begins = |item: &&Value| str_of(item, "id").starts_with(wanted);
+        matches = items.iter().filter(begins).collect();
+    }
     match matches.as_slice() {
         [one] if !wanted.is_empty() => Ok(one),
         [] => Err(CliError::Failed(format!(
             "there is no {noun} `{wanted}`; `{list}` shows all"
         ))),
         many => Err(CliError::Failed(format!(
-            "`{wanted}` begins the ids of {} {noun}s; write more of it",
+            "`{wanted}` means {} {noun}s; write more of an id",
             many.len()
         ))),
     }

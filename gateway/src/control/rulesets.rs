@@ -18,8 +18,9 @@ use super::id::Id;
 use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::ruleset_versions::forget_versions;
+use crate::hostname::HostName;
 use crate::limits::{DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
-use crate::rules::{Action, ActionError, Lint, LintHost, lint};
+use crate::rules::{Action, ActionError, Lint, LintHost, Rule, enforcing, lint};
 
 /// A rule to be made.
 #[derive(Debug, Clone)]
@@ -480,19 +481,33 @@ impl Control {
                 cas: model.believed(host).len(),
             })
             .collect();
-        let rules = match model
-            .rulesets
-            .get(&(zone, Phase::HttpRequestFirewallCustom))
-        {
-            Some(ruleset) => ruleset
-                .rules
-                .iter()
-                .map(|rule| compiled_form(rule))
-                .collect(),
-            None => Ok(Vec::new()),
-        };
-        Ok(lint(&rules?, &hosts, self.has_geo()))
+        let rules = custom_rules(&model, zone)?;
+        Ok(lint(&rules, &hosts, self.has_geo()))
     }
+
+    /// The rule that keeps clients without a certificate from a host, when there is one.
+    ///
+    /// # Errors
+    /// There is no such host.
+    pub fn enforcing_rule(&self, name: &HostName) -> Result<Option<Arc<str>>, ChangeError> {
+        let model = self.model();
+        let host = self.host(name)?;
+        let rules = custom_rules(&model, host.zone)?;
+        let host = LintHost {
+            name: host.name.clone(),
+            mtls: host.mtls,
+            cas: model.believed(&host).len(),
+        };
+        Ok(enforcing(&rules, &host))
+    }
+}
+
+/// The compiled forms of a zone's custom rules.
+fn custom_rules(model: &Model, zone: Id) -> Result<Vec<Rule>, ChangeError> {
+    let place = (zone, Phase::HttpRequestFirewallCustom);
+    let ruleset = model.rulesets.get(&place);
+    let rules = ruleset.iter().flat_map(|ruleset| &ruleset.rules);
+    rules.map(|rule| compiled_form(rule)).collect()
 }
 
 fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {

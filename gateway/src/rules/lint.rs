@@ -229,7 +229,7 @@ fn truth(field: Field) -> Condition {
     Condition::Truth(Scalar::Field(field))
 }
 
-fn fields(condition: &Condition) -> Vec<Field> {
+pub(super) fn fields(condition: &Condition) -> Vec<Field> {
     let mut fields = Vec::new();
     condition.walk(&mut |part| {
         if let Part::Field(field) = part {
@@ -348,7 +348,7 @@ fn is_other_certificate(condition: &Condition) -> bool {
     }
 }
 
-fn is_certificate(field: Field) -> bool {
+pub(super) fn is_certificate(field: Field) -> bool {
     field.name().contains("tls_client_auth.")
 }
 
@@ -506,7 +506,7 @@ fn names(condition: &Condition, host: &LintHost) -> bool {
 }
 
 /// Whether the condition can be about this host.
-fn applies(condition: &Condition, host: &LintHost) -> bool {
+pub(super) fn applies(condition: &Condition, host: &LintHost) -> bool {
     limited_to(condition).is_none_or(|hosts| hosts.iter().any(|name| covers(host, name)))
 }
 
