@@ -84,6 +84,7 @@ pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
                 mtls: Some(mtls),
                 client: gateway::client_settings::ClientSettings::default(),
                 certificate: None,
+                other_certificate: None,
             },
         )?;
     }
