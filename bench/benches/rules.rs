@@ -226,7 +226,7 @@ fn by_program<'p>(program: &'p Program, case: &Case, state: &ConnectionState) ->
         &mut |_| {},
     ) {
         Decision::Block { rule_id, .. } => Some(rule_id),
-        Decision::Permit(_) => None,
+        Decision::Permit(_) | Decision::TooLarge => None,
     }
 }
 

@@ -524,7 +524,13 @@ pub const REGEX_TEXTS_MAX: usize = 64;
 /// Arrays and objects of a JSON text that `lookup_json_*` reads, one in the other; a deeper text is
 /// a missing value. What `serde_json` reads, and far from what a thread's stack can take.
 pub const JSON_NESTING_MAX: usize = 127;
-/// `*` in one wildcard pattern: each costs a scan of the value. More are refused.
+/// Bytes that one condition of a rule may make and look through in one decision, an element of an
+/// array counted as 16: what functions do to the elements of one array with the whole of another
+/// value grows with the square of the request's head. A request that needs more is answered 431; one
+/// of 64 KiB needs some hundred KiB for any condition that does not do that, and 16 MiB are a few
+/// milliseconds.
+pub const CONDITION_WORK_MAX: usize = 16 << 20;
+/// `*` in one wildcard pattern: what `wildcard_replace` may refer to. More are refused.
 pub const WILDCARD_STARS_MAX: usize = 16;
 /// `${n}` in the replacement of `regex_replace` and `wildcard_replace`. Cloudflare's limit.
 pub const REPLACEMENT_REFERENCES_MAX: usize = 8;
@@ -539,7 +545,20 @@ const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
 /// Terms that one rule's expression is taken apart into; what would make more stays a tree.
 pub const RULE_TERMS_MAX: usize = 32;
 /// Index keys of one comparison: a range of addresses takes up to 254. With more it stays a tree.
-pub const LITERAL_KEYS_MAX: usize = 8192;
+pub const LITERAL_KEYS_MAX: usize = 2048;
+/// Bytes of a text that an index looks for at the front, at the end or inside of values. Of a longer
+/// one it looks for so many and the rest is compared afterwards: all lengths that occur are tried.
+pub const INDEX_TEXT_BYTES_MAX: usize = 256;
+/// Bytes of all texts that an index looks for inside of values; comparisons with further ones stay
+/// trees. Each takes some 60 bytes while the index is built.
+pub const INDEX_CONTAINED_BYTES_MAX: usize = 4 << 20;
+/// Keys of all terms of an index, 20 for each of 100,000 rules; the comparisons of further rules
+/// stay trees. Each takes up to 100 bytes: without a bound a ruleset of 64 MiB could ask for 10 GiB.
+pub const INDEX_ENTRIES_MAX: usize = 2_000_000;
+/// Bytes of all compiled regular expressions of one ruleset: some ten thousand ordinary ones, two
+/// hundred of the largest. With more the ruleset is refused.
+pub const RULESET_REGEX_BYTES_MAX: usize = 64 << 20;
+const _: () = assert!(REGEX_PROGRAM_BYTES_MAX < RULESET_REGEX_BYTES_MAX);
 /// Different values that an index of rules looks up; comparisons of further ones stay trees.
 pub const INDEX_SUBJECTS_MAX: usize = 192;
 /// Different combinations of look-ups; the rules of further ones are found by one look-up each.

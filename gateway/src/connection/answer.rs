@@ -114,12 +114,13 @@ async fn respond(
 
     let permit = match judge_request(connection, account, &judged, &host, &parts, &path) {
         Ok(permit) => permit,
-        Err(blocked) => {
+        Err(NotPermitted::Blocked(answer)) => {
             connection
                 .unread
                 .set(connection.unread.get() || !incoming.is_end_stream());
-            return Ok(blocked);
+            return Ok(answer);
         }
+        Err(NotPermitted::Refused(refused)) => return Err(refused),
     };
 
     let target = target(path, &parts.uri);
@@ -238,7 +239,15 @@ fn find_host(
     }
 }
 
-/// Lets the rules decide. `Err` is the answer of the rule that blocks.
+/// Why a request is not forwarded.
+enum NotPermitted {
+    /// The answer of the rule that blocks it.
+    Blocked(Response<ResponseBody>),
+    /// The rules could not be judged.
+    Refused(Refused),
+}
+
+/// Lets the rules decide.
 #[expect(
     clippy::result_large_err,
     reason = "a blocked request is answered with it at once"
@@ -250,7 +259,7 @@ fn judge_request(
     host: &Host,
     parts: &http::request::Parts,
     path: &str,
-) -> Result<Permit, Response<ResponseBody>> {
+) -> Result<Permit, NotPermitted> {
     let started = Instant::now();
     let authority = account.notes.borrow().known_as.clone();
     let facts = RequestFacts {
@@ -282,11 +291,17 @@ fn judge_request(
             notes.rule = Some(rule_id.into());
             let reason = judged.facts.client.verdict.reason;
             let tells = host.client.tell_reason && reason != Reason::Verified;
-            Err(answer::block(
+            Err(NotPermitted::Blocked(answer::block(
                 response,
                 &account.id.to_header(),
                 tells.then(|| reason.as_str()),
-            ))
+            )))
+        }
+        Decision::TooLarge => {
+            let text =
+                "the request's head is too large for the rules of this host; send less in it";
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            Err(NotPermitted::Refused(Refused::new(status, "rules", text)))
         }
     }
 }

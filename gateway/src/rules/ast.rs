@@ -301,6 +301,8 @@ pub(crate) enum Part<'e> {
     Field(Field),
     /// A function, before what it is given.
     Function(Function),
+    /// A regular expression.
+    Pattern(&'e Pattern),
 }
 
 impl Condition {
@@ -315,7 +317,13 @@ impl Condition {
                     part.walk(visit);
                 }
             }
-            Self::Truth(value) | Self::Compare(value, _) => value.walk(visit),
+            Self::Truth(value) => value.walk(visit),
+            Self::Compare(value, test) => {
+                value.walk(visit);
+                if let Test::Matches(pattern) = test {
+                    visit(Part::Pattern(pattern));
+                }
+            }
             Self::Quantified(_, array, inner) => {
                 array.walk(visit);
                 inner.walk(visit);
@@ -330,6 +338,17 @@ impl Condition {
             reads |= matches!(part, Part::Field(field) if field.is_of_client_hello());
         });
         reads
+    }
+
+    /// Bytes of all its compiled regular expressions.
+    pub(crate) fn pattern_bytes(&self) -> usize {
+        let mut bytes = 0;
+        self.walk(&mut |part| {
+            if let Part::Pattern(pattern) = part {
+                bytes += pattern.bytes();
+            }
+        });
+        bytes
     }
 
     /// [`Lifetime::Connection`] when nothing in it depends on the request.
@@ -377,7 +396,8 @@ impl Call {
             match argument {
                 Argument::Scalar(value) => value.walk(visit),
                 Argument::Array(array) => array.walk(visit),
-                _ => {}
+                Argument::Pattern(pattern) => visit(Part::Pattern(pattern)),
+                Argument::Bytes(_) | Argument::Int(_) | Argument::Wildcard(_) => {}
             }
         }
     }

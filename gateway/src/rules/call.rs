@@ -1,6 +1,6 @@
 //! What functions do.
 //!
-//! A function of a missing value is missing. Results are ranges of their argument where they can
+//! A function of a missing value is missing, except `concat`. Results are ranges of their argument where they can
 //! be, else made in the scratch. Nothing is allocated once the scratch has grown.
 
 use std::net::IpAddr;
@@ -76,6 +76,8 @@ pub(super) fn value<'a>(
     if matches!(source, Value::Missing) {
         return Value::Missing;
     }
+    // Every function looks through what it is given once.
+    scratch.work(scratch.bytes(source).map_or(1, <[u8]>::len));
     match (call.function, rest) {
         (Function::Cidr, [Argument::Int(v4), Argument::Int(v6)]) => cidr(source, *v4, *v6),
         (Function::Cidr6, [Argument::Int(v6)]) => cidr(source, 32, *v6),
@@ -171,24 +173,27 @@ pub(super) fn elements<'a>(
 ) -> bool {
     match (call.function, call.arguments.as_slice()) {
         (Function::Concat, arrays) => {
+            let mut there = false;
             let mut ended = false;
-            arrays.iter().all(|argument| {
-                let Argument::Array(array) = argument else {
-                    return false;
-                };
-                ended
-                    || array.elements(facts, scratch, element, &mut |scratch, value| {
+            for argument in arrays {
+                if let Argument::Array(array) = argument
+                    && !ended
+                {
+                    there |= array.elements(facts, scratch, element, &mut |scratch, value| {
                         let flow = visit(scratch, value);
                         ended = flow.is_break();
                         flow
-                    })
-            })
+                    });
+                }
+            }
+            there
         }
         (Function::Split, [source, Argument::Bytes(separator), Argument::Int(limit)]) => {
             let source = source.value(facts, scratch, element);
             let Some(mut rest) = scratch.bytes(source).map(|bytes| 0..bytes.len()) else {
                 return false;
             };
+            scratch.work(rest.len());
             for _ in 1..*limit {
                 let bytes = scratch
                     .bytes(source)
@@ -267,6 +272,8 @@ fn cidr<'a>(address: Value<'_>, v4: i64, v6: i64) -> Value<'a> {
     u8::try_from(bits).map_or(Value::Missing, |bits| Value::Ip(mask(address, bits)))
 }
 
+/// What is missing is left out, as wirefilter's `concat` does: Cloudflare's documents leave it to
+/// each function. Missing when nothing is left.
 fn concat<'a>(
     call: &'a Call,
     facts: &Facts<'a>,
@@ -274,16 +281,21 @@ fn concat<'a>(
     element: Value<'a>,
 ) -> Value<'a> {
     let begun = scratch.begin();
+    let mut there = false;
     for argument in &call.arguments {
         match argument.value(facts, scratch, element) {
-            Value::Missing => {
-                scratch.abandon(begun);
-                return Value::Missing;
+            Value::Missing => {}
+            value => {
+                there = true;
+                scratch.add(value);
             }
-            value => scratch.add(value),
         }
     }
-    scratch.finish(begun)
+    if there {
+        return scratch.finish(begun);
+    }
+    scratch.abandon(begun);
+    Value::Missing
 }
 
 fn join<'a>(

@@ -14,6 +14,7 @@ use super::value::{Scratch, Value};
 impl Condition {
     /// Whether the facts satisfy it.
     pub(crate) fn holds<'a>(&'a self, facts: &Facts<'a>, scratch: &mut Scratch) -> bool {
+        scratch.begin_condition();
         self.holds_for(facts, scratch, Value::Missing)
     }
 
@@ -146,8 +147,14 @@ impl Array {
             Self::Call(call) => call::elements(call, facts, scratch, element, visit),
             Self::Each(root, call) => {
                 root.elements(facts, scratch, element, &mut |scratch, element| {
+                    let mark = scratch.mark();
                     let value = call::value(call, facts, scratch, element);
-                    visit(scratch, value)
+                    let flow = visit(scratch, value);
+                    // Who has seen enough may keep the element.
+                    if flow.is_continue() {
+                        scratch.forget(mark);
+                    }
+                    flow
                 })
             }
         }

@@ -403,7 +403,7 @@ fn wildcard_replace(take: &mut Taking) -> Result<(), Problem> {
         strict = true;
         flags = Some(Argument::Bytes(given));
     }
-    let wildcard = Wildcard::new(&source, strict).map_err(|why| Problem::new(at, why, ""))?;
+    let wildcard = Wildcard::checked(&source, strict, at)?;
     if let Some(argument) = take.taken.get_mut(slot) {
         *argument = Argument::Wildcard(wildcard);
     }

@@ -236,6 +236,7 @@ impl Made {
             let found = match decision {
                 Decision::Permit(_) => None,
                 Decision::Block { rule_id, .. } => Some(rule_id),
+                Decision::TooLarge => panic!("a small request is judged"),
             };
             assert_eq!((found, &log), (expected, &expected_log), "{rules:?}");
         }

@@ -57,7 +57,7 @@ pub use list::{HostnameList, IpList, List, ListError, Lists, is_list_name};
 pub use program::Program;
 pub use types::{Kind, Type};
 
-use program::Runs;
+use program::{Outcome, Runs};
 use read::Facts;
 
 /// A rule as it is written.
@@ -107,6 +107,9 @@ pub enum Decision<'p> {
         /// What the client gets.
         response: &'p BlockResponse,
     },
+    /// The rules cannot be judged: one of them makes more of this request's head than
+    /// `limits::CONDITION_WORK_MAX` allows. Not to be forwarded.
+    TooLarge,
 }
 
 thread_local! {
@@ -178,8 +181,10 @@ fn judge<'p>(
         // `logged` asked for another decision: rare, correct, and it allocates.
         Err(_) => program::first(program, facts, remembers, &mut Runs::default(), logged),
     });
-    let Some((rule_id, action)) = ended else {
-        return Decision::Permit(Permit(()));
+    let (rule_id, action) = match ended {
+        Outcome::Through => return Decision::Permit(Permit(())),
+        Outcome::Overworked => return Decision::TooLarge,
+        Outcome::Ended(rule_id, action) => (rule_id, action),
     };
     match action {
         Action::Block(response) => Decision::Block { rule_id, response },

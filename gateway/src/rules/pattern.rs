@@ -177,6 +177,14 @@ impl Pattern {
         found.is_some()
     }
 
+    /// Bytes that it takes, compiled.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.machine {
+            Machine::Table(table) => table.memory_usage(),
+            Machine::Lazy(lazy) => lazy.regex.memory_usage(),
+        }
+    }
+
     /// Whether running it needs memory of the thread.
     #[cfg(test)]
     pub(crate) fn is_lazy(&self) -> bool {

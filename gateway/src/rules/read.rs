@@ -26,6 +26,9 @@ pub(crate) struct Facts<'a> {
 /// Told each element of an array; breaks when it has seen enough.
 pub(crate) type Visit<'v, 'a> = &'v mut dyn FnMut(&mut Scratch, Value<'a>) -> ControlFlow<()>;
 
+/// What showing one element counts for, in bytes that could be copied meanwhile.
+const ELEMENT_WORK: usize = 16;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl<'a> Facts<'a> {
@@ -189,12 +192,15 @@ impl<'a> Facts<'a> {
                 )
             }
             Field::Args | Field::RawArgs => {
+                scratch.work(self.request.query.len());
                 let values =
                     arguments(self.request.query).filter(|(name, _)| name.as_bytes() == key);
                 each(scratch, values.map(|(_, value)| text(value)), visit)
             }
             Field::Cookies => {
-                let headers = self.request.headers.get_all(COOKIE).iter();
+                let headers = self.request.headers.get_all(COOKIE);
+                scratch.work(headers.iter().map(|header| header.len()).sum());
+                let headers = headers.iter();
                 let pairs = headers.flat_map(|header| header.as_bytes().split(|b| *b == b';'));
                 let values = pairs.filter_map(|pair| {
                     let pair = pair.trim_ascii();
@@ -229,7 +235,13 @@ fn each<'a>(
     mut values: impl Iterator<Item = Value<'a>>,
     visit: Visit<'_, 'a>,
 ) -> ControlFlow<()> {
-    values.try_for_each(|value| visit(scratch, value))
+    values.try_for_each(|value| {
+        if scratch.work(ELEMENT_WORK) {
+            visit(scratch, value)
+        } else {
+            ControlFlow::Break(())
+        }
+    })
 }
 
 fn uri<'a>(before: &[&str], query: &str, scratch: &mut Scratch) -> Value<'a> {

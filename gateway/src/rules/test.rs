@@ -10,7 +10,6 @@ use super::parser::Parser;
 use super::pattern::{Pattern, Wanted};
 use super::types::Kind;
 use super::wildcard::Wildcard;
-use crate::limits;
 
 enum Operator {
     Order(Relation),
@@ -46,22 +45,7 @@ impl Parser<'_> {
             Operator::Wildcard { strict } if kind == Kind::String => {
                 let at = self.peek().1;
                 let source = self.string_constant()?;
-                let wildcard = Wildcard::new(&source, strict).map_err(|why| {
-                    Problem::new(
-                        at,
-                        why,
-                        "write `\\*` for a star; a raw string, r\"…\", keeps backslashes",
-                    )
-                })?;
-                if wildcard.stars() > limits::WILDCARD_STARS_MAX {
-                    let most = limits::WILDCARD_STARS_MAX;
-                    return Err(Problem::new(
-                        at,
-                        format!("a wildcard pattern has at most {most} `*`"),
-                        "",
-                    ));
-                }
-                Ok(Test::Wildcard(wildcard))
+                Wildcard::checked(&source, strict, at).map(Test::Wildcard)
             }
             Operator::Contains => Err(wrong("contains", "it takes a String")),
             Operator::Matches => Err(wrong("matches", "it takes a String")),

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::limits;
+
 /// One value. `Copy`: it borrows, or says where in the [`Scratch`] its bytes are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Value<'a> {
@@ -23,16 +25,71 @@ pub(crate) enum Value<'a> {
 /// The buffer for bytes that are made while judging.
 ///
 /// Grows to what the rules need and is kept. A mark and [`Scratch::forget`] give back what one
-/// comparison made, so it is bounded by what one comparison can make: its text has at most
-/// `limits::EXPRESSION_CHARACTERS_MAX` characters and each operand at most a request head.
-#[derive(Debug, Default)]
+/// comparison made. What a condition may make and look through is bounded by
+/// `limits::CONDITION_WORK_MAX`: a text as harmless as `concat(args.names[*], query)` squares the
+/// request's head. Beyond that nothing is made any more and the decision is not one.
+#[derive(Debug)]
 pub(crate) struct Scratch {
     made: Vec<u8>,
     /// Results that grow while their parts are still being made: a stack.
     side: Vec<u8>,
+    /// What the condition may still do, in bytes.
+    left: usize,
+    /// A condition of this decision has wanted more.
+    spent: bool,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            made: Vec::new(),
+            side: Vec::new(),
+            left: limits::CONDITION_WORK_MAX,
+            spent: false,
+        }
+    }
 }
 
 impl Scratch {
+    /// A decision begins; nothing made before is needed.
+    pub(crate) fn begin_decision(&mut self) {
+        self.made.clear();
+        self.side.clear();
+        self.spent = false;
+        self.begin_condition();
+    }
+
+    /// A condition begins, which may do as much as any other.
+    pub(crate) fn begin_condition(&mut self) {
+        if !self.spent {
+            self.left = limits::CONDITION_WORK_MAX;
+        }
+    }
+
+    /// Counts bytes that are made or looked through; `false` when they are too many.
+    pub(crate) fn work(&mut self, bytes: usize) -> bool {
+        match self.left.checked_sub(bytes) {
+            Some(left) => self.left = left,
+            None => {
+                self.left = 0;
+                self.spent = true;
+            }
+        }
+        !self.spent
+    }
+
+    /// Whether a condition of this decision has wanted to do too much: what was found since is
+    /// worth nothing.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// Bytes that the condition has counted.
+    #[cfg(test)]
+    pub(crate) fn worked(&self) -> usize {
+        limits::CONDITION_WORK_MAX - self.left
+    }
+
     /// The position of now.
     pub(crate) fn mark(&self) -> usize {
         self.made.len()
@@ -54,20 +111,26 @@ impl Scratch {
 
     /// Appends bytes.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.made.extend_from_slice(bytes);
+        if self.work(bytes.len()) {
+            self.made.extend_from_slice(bytes);
+        }
     }
 
     /// Appends one byte.
     pub(crate) fn push_byte(&mut self, byte: u8) {
-        self.made.push(byte);
+        if self.work(1) {
+            self.made.push(byte);
+        }
     }
 
     /// Appends a value's bytes, wherever they are.
     pub(crate) fn push_value(&mut self, value: Value<'_>) {
         match value {
-            Value::Bytes(bytes) => self.made.extend_from_slice(bytes),
+            Value::Bytes(bytes) => self.push(bytes),
             Value::Made(start, end) if start <= end && end <= self.made.len() => {
-                self.made.extend_from_within(start..end)
+                if self.work(end - start) {
+                    self.made.extend_from_within(start..end);
+                }
             }
             _ => {}
         }
@@ -80,6 +143,7 @@ impl Scratch {
         room: usize,
     ) -> (&'s [u8], &'s mut [u8]) {
         let mark = self.made.len();
+        let room = if self.work(room) { room } else { 0 };
         self.made.resize(mark + room, 0);
         let (before, output) = self.made.split_at_mut(mark);
         let input = match value {
@@ -97,6 +161,10 @@ impl Scratch {
 
     /// Adds a part to the result begun last.
     pub(crate) fn add(&mut self, part: Value<'_>) {
+        let length = self.bytes(part).map_or(0, <[u8]>::len);
+        if !self.work(length) {
+            return;
+        }
         match part {
             Value::Bytes(bytes) => self.side.extend_from_slice(bytes),
             Value::Made(start, end) => self
@@ -114,8 +182,10 @@ impl Scratch {
     /// The result begun at `begun`, as a value.
     pub(crate) fn finish<'a>(&mut self, begun: usize) -> Value<'a> {
         let mark = self.mark();
-        self.made
-            .extend_from_slice(self.side.get(begun..).unwrap_or_default());
+        if self.work(self.side.len().saturating_sub(begun)) {
+            self.made
+                .extend_from_slice(self.side.get(begun..).unwrap_or_default());
+        }
         self.side.truncate(begun);
         self.made(mark)
     }
@@ -134,7 +204,7 @@ impl Scratch {
 
 impl std::fmt::Write for Scratch {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        self.made.extend_from_slice(text.as_bytes());
+        self.push(text.as_bytes());
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::index::{Builder, Local, count};
-use super::{GONE, Input, Part, Program, Role};
+use super::{GONE, Input, Part, Program, Role, Traits};
 use crate::limits;
 use crate::rules::list::Lists;
 use crate::rules::parser;
@@ -61,7 +61,7 @@ impl Program {
                             }
                         })?;
                     known.place = Place::New;
-                    known.hello = condition.reads_client_hello();
+                    known.traits = Traits::of(&condition);
                     if matches!(known.role, Role::Ends | Role::Reports) {
                         if program.changed.positions.len() >= limits::CHANGED_RULES_MAX {
                             return Self::compile_shared(rules, lists);
@@ -94,7 +94,7 @@ impl Program {
                 Place::Base(local) => Some(local),
                 Place::Checked | Place::New => None,
             };
-            program.keep(rule, known.role, base, known.hello);
+            program.keep(rule, known.role, base, known.traits)?;
         }
         Ok(program)
     }
@@ -116,7 +116,7 @@ impl Program {
                 (_, None) => Place::New,
             },
             role: input.role,
-            hello: input.hello,
+            traits: input.traits,
         };
         // Most changes are in one place: what is before and after needs no look-up.
         let front = self
@@ -155,7 +155,7 @@ impl Program {
                 let unknown = || Known {
                     place: Place::New,
                     role: Role::of(rule),
-                    hello: false,
+                    traits: Traits::default(),
                 };
                 input.map_or_else(unknown, state)
             })
@@ -168,8 +168,8 @@ impl Program {
 struct Known {
     place: Place,
     role: Role,
-    /// Whether it reads the ClientHello; of a new one that is still to be found.
-    hello: bool,
+    /// Of a new one still to be found.
+    traits: Traits,
 }
 
 /// Where an earlier program has a rule.
@@ -237,7 +237,7 @@ mod tests {
                 .map(|local| Known {
                     place: Place::Base(local),
                     role: Role::Ends,
-                    hello: false,
+                    traits: Traits::default(),
                 })
                 .collect();
             let kept = ascending(&known);

@@ -89,6 +89,11 @@ impl Index {
         start..end
     }
 
+    /// Keys in it.
+    pub(super) fn keys(&self) -> usize {
+        self.key_starts.len().saturating_sub(1)
+    }
+
     /// An entry by its number.
     pub(super) fn entry(&self, number: u32) -> Option<Entry> {
         self.entries.get(number as usize).copied()
@@ -136,6 +141,10 @@ pub(super) struct Builder {
     keys: Key,
     columns: u32,
     table_of_subject: Vec<u32>,
+    /// Bytes of the texts that are looked for inside of values.
+    contained_bytes: usize,
+    /// Whether a bound was reached: what comes now stays trees, without a look at its keys.
+    full: bool,
 }
 
 /// A literal's place in a term that is being added.
@@ -197,8 +206,21 @@ impl Builder {
 
     /// The literal's column and keys; `None` when it stays residual.
     fn place(&mut self, literal: &Literal) -> Option<(u32, Vec<Key>, bool)> {
+        if self.full {
+            return None;
+        }
         let question = question(literal)?;
         if question.keys.is_empty() {
+            return None;
+        }
+        if question.class == Class::Contains {
+            self.contained_bytes += question.keys.iter().map(|key| key.len()).sum::<usize>();
+        }
+        // Of one term; all terms' keys are counted where they are added.
+        if self.triples.len() + question.keys.len() > limits::INDEX_ENTRIES_MAX
+            || self.contained_bytes > limits::INDEX_CONTAINED_BYTES_MAX
+        {
+            self.full = true;
             return None;
         }
         let lifetime = question.subject.lifetime();

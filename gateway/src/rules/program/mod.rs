@@ -7,6 +7,7 @@
 //! changed and adds a small one for what has.
 
 mod change;
+mod contained;
 mod index;
 mod judged;
 mod normal;
@@ -24,10 +25,12 @@ pub(crate) use judged::Judged;
 pub(crate) use scan::Run;
 
 use self::index::{Builder, Index, Local, count};
+use super::ast::Condition;
 use super::list::Lists;
 use super::parser;
 use super::read::Facts;
 use super::{Action, Rule, RuleError};
+use crate::limits;
 use judged::Live;
 
 /// A zone's rules, compiled.
@@ -42,6 +45,8 @@ pub struct Program {
     changed: Part,
     lists: Lists,
     reads_client_hello: bool,
+    /// Bytes of the compiled regular expressions of all rules that are judged.
+    pattern_bytes: usize,
 }
 
 /// A rule as it was given, and where it went.
@@ -51,8 +56,25 @@ struct Input {
     role: Role,
     /// Its number in [`Program::base`], if it is there.
     base: Option<Local>,
+    traits: Traits,
+}
+
+/// What is to be known of a rule's condition once it is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Traits {
     /// Whether it reads the ClientHello.
     hello: bool,
+    /// Bytes of its compiled regular expressions.
+    pattern_bytes: usize,
+}
+
+impl Traits {
+    fn of(condition: &Condition) -> Self {
+        Self {
+            hello: condition.reads_client_hello(),
+            pattern_bytes: condition.pattern_bytes(),
+        }
+    }
 }
 
 /// What a matching rule means for the evaluation.
@@ -132,7 +154,7 @@ impl Program {
                 program.base.positions.push(position);
                 base = Some(local);
             }
-            program.keep(rule, role, base, condition.reads_client_hello());
+            program.keep(rule, role, base, Traits::of(&condition))?;
         }
         program.base.index = Some(Arc::new(builder.finish()));
         Ok(program)
@@ -177,8 +199,31 @@ impl Program {
         Some(&input.rule)
     }
 
-    fn keep(&mut self, rule: Arc<Rule>, role: Role, base: Option<Local>, hello: bool) {
-        self.reads_client_hello |= hello && role != Role::Off;
+    /// Adds a rule that has been compiled.
+    ///
+    /// # Errors
+    /// The regular expressions are too many.
+    fn keep(
+        &mut self,
+        rule: Arc<Rule>,
+        role: Role,
+        base: Option<Local>,
+        traits: Traits,
+    ) -> Result<(), RuleError> {
+        if matches!(role, Role::Ends | Role::Reports) {
+            self.pattern_bytes += traits.pattern_bytes;
+        }
+        if self.pattern_bytes > limits::RULESET_REGEX_BYTES_MAX {
+            let most = limits::RULESET_REGEX_BYTES_MAX >> 20;
+            return Err(RuleError {
+                index: self.inputs.len(),
+                message: format!(
+                    "the regular expressions of the rules up to this one take more than {most} MiB \
+                     compiled; use fewer or smaller ones, or `contains`, `wildcard` and lists"
+                ),
+            });
+        }
+        self.reads_client_hello |= traits.hello && role != Role::Off;
         if role != Role::Off {
             self.rules.push(count(self.inputs.len()));
         }
@@ -186,8 +231,9 @@ impl Program {
             rule,
             role,
             base,
-            hello,
+            traits,
         });
+        Ok(())
     }
 
     /// Bytes of the sets that decisions combine, for figures.
@@ -217,15 +263,24 @@ impl Runs {
     }
 }
 
-/// What a program says of the facts: the action of the rule that ends the evaluation, with its
-/// id. `logged` is told of the rules that report, in order.
+/// What a program says of the facts.
+pub(super) enum Outcome<'p> {
+    /// No rule ends the evaluation.
+    Through,
+    /// The id and action of the one that does.
+    Ended(&'p str, &'p Action),
+    /// A condition would have had to do more than `limits::CONDITION_WORK_MAX`.
+    Overworked,
+}
+
+/// What a program says of the facts. `logged` is told of the rules that report, in order.
 pub(super) fn first<'p>(
     program: &'p Program,
     facts: &Facts<'_>,
     remembers: bool,
     runs: &mut Runs,
     logged: &mut dyn FnMut(&'p str),
-) -> Option<(&'p str, &'p Action)> {
+) -> Outcome<'p> {
     let Runs {
         base,
         changed,
@@ -258,6 +313,13 @@ pub(super) fn first<'p>(
             part.reporting(index, run, judged.as_ref(), facts, end, reported);
         }
     }
+    let spent = parts
+        .iter()
+        .any(|(part, run, _)| part.index.is_some() && run.scratch.is_spent());
+    if spent {
+        // Nor is anything remembered that was judged on the way.
+        return Outcome::Overworked;
+    }
     if remembers {
         facts.state.keep(judged);
     }
@@ -269,8 +331,10 @@ pub(super) fn first<'p>(
     {
         logged(&rule.id);
     }
-    let rule = program.rule_at(end)?;
-    Some((&rule.id, &rule.action))
+    match program.rule_at(end) {
+        Some(rule) => Outcome::Ended(&rule.id, &rule.action),
+        None => Outcome::Through,
+    }
 }
 
 impl Part {
@@ -364,6 +428,43 @@ impl Part {
                 }
                 ControlFlow::Continue(())
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regular_expressions_of_a_ruleset_are_bounded() {
+        let traits = |text: &str| Traits::of(&parser::parse(text, None).unwrap());
+        assert_eq!(traits("http.host eq \"a\""), Traits::default());
+        let one = traits("(http.user_agent matches \"a+b\" or ssl)");
+        assert!((100..10_000).contains(&one.pattern_bytes), "{one:?}");
+        let replaced = traits("regex_replace(http.host, \"a+b\", \"\") eq \"c\"");
+        assert!(replaced.pattern_bytes > 100, "{replaced:?}");
+
+        let half = Traits {
+            pattern_bytes: limits::RULESET_REGEX_BYTES_MAX / 2 + 1,
+            ..one
+        };
+        let rule = Arc::new(crate::rules::tests::block("r", "true"));
+        let mut program = Program::default();
+        for (role, fits) in [
+            (Role::Off, true),
+            (Role::Ends, true),
+            (Role::Idle, true),
+            (Role::Reports, false),
+        ] {
+            let kept = program.keep(rule.clone(), role, None, half);
+            match kept {
+                Ok(()) => assert!(fits, "{role:?}"),
+                Err(error) => {
+                    assert!(!fits && error.index == 3, "{error:?}");
+                    assert!(error.message.contains("more than 64 MiB"), "{error}");
+                }
+            }
         }
     }
 }

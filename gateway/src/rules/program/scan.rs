@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use super::index::{Column, Entry, Group, Index, Local};
 use super::simd;
-use super::subject::{FALSE, Subject, TRUE};
+use super::subject::{Class, FALSE, Subject, TRUE};
 use super::table::Key;
 use super::vector::{Vector, WORD, words};
 use crate::rules::field::Lifetime;
@@ -43,6 +43,8 @@ pub(crate) struct Run {
 pub(super) struct Slots {
     heads: Vec<Head>,
     links: Vec<Link>,
+    /// By key: when it was last found. Read only where one can be found more than once.
+    found: Vec<u64>,
     /// Bytes of the index that this decision has read, for figures. An addition here and there
     /// costs nothing that could be measured.
     touched: Cell<usize>,
@@ -72,10 +74,19 @@ impl Slots {
         self.touched.set(self.touched.get().saturating_add(bytes));
     }
 
+    /// Attaches the entries of a key.
     fn attach(&mut self, index: &Index, key: Key, epoch: u64) {
         for number in index.entries_of(key) {
             self.attach_entry(index, number, epoch);
         }
+    }
+
+    /// Whether a key is found for the first time in this decision. A value or an array may have it
+    /// thousands of times, and each would be another vector to look into.
+    fn is_new(&mut self, key: Key, epoch: u64) -> bool {
+        self.touch(size_of::<u64>());
+        let stamp = self.found.get_mut(key as usize);
+        stamp.is_some_and(|stamp| std::mem::replace(stamp, epoch) != epoch)
     }
 
     pub(super) fn attach_entry(&mut self, index: &Index, number: u32, epoch: u64) {
@@ -152,9 +163,10 @@ impl Run {
         if self.slots.heads.len() < index.columns {
             self.slots.heads.resize(index.columns, Head::default());
         }
+        grow(&mut self.slots.found, index.keys());
         self.slots.links.clear();
         self.slots.touched.set(0);
-        self.scratch.forget(0);
+        self.scratch.begin_decision();
     }
 
     /// Bytes of the index that the last decision has read.
@@ -188,18 +200,27 @@ impl Run {
             return;
         };
         let slots = &mut self.slots;
+        let repeats = matches!(asked.subject, Subject::Any(_));
         let mut attach = |scratch: &Scratch, value: Value<'_>| {
             // A table costs a cache line or two, and what it compares with the value.
             let length = scratch.bytes(value).map_or(size_of::<u128>(), <[u8]>::len);
             for table in &asked.tables {
                 slots.touch(2 * CACHE_LINE + length);
                 if let Some(table) = index.tables.get(*table as usize) {
-                    table.look_up(value, scratch, &mut |key| slots.attach(index, key, epoch));
+                    let repeats = repeats || table.class == Class::Contains;
+                    table.look_up(value, scratch, &mut |key| {
+                        let new = !repeats || slots.is_new(key, epoch);
+                        if new {
+                            slots.attach(index, key, epoch);
+                        }
+                        new
+                    });
                 }
             }
         };
         let scratch = &mut self.scratch;
         let mark = scratch.mark();
+        scratch.begin_condition();
         match &asked.subject {
             Subject::Scalar(scalar) => {
                 let value = scalar.value(facts, scratch, Value::Missing);

@@ -96,6 +96,7 @@ fn indexed(literal: &Literal) -> Option<Question> {
         }
         _ => return None,
     };
+    shorten(&mut question);
     question.negative = literal.negative != flipped;
     if question.negative && !question.exact {
         return None;
@@ -115,6 +116,28 @@ fn indexed(literal: &Literal) -> Option<Question> {
         }
     }
     Some(question)
+}
+
+/// Cuts the keys that would be looked for byte by byte in every value.
+fn shorten(question: &mut Question) {
+    let most = limits::INDEX_TEXT_BYTES_MAX;
+    let cut = |key: &[u8]| match question.class {
+        Class::Prefix | Class::Contains => key.get(..most).map(Into::into),
+        Class::Suffix => key
+            .len()
+            .checked_sub(most)
+            .and_then(|start| key.get(start..))
+            .map(Into::into),
+        Class::Exact | Class::Block => None,
+    };
+    for key in &mut question.keys {
+        if key.len() > most
+            && let Some(part) = cut(key)
+        {
+            *key = part;
+            question.exact = false;
+        }
+    }
 }
 
 /// What cannot be looked up but is the same for the whole connection is judged once for it.
@@ -205,22 +228,14 @@ fn compare(
         Test::Order(..) => None,
         Test::In(Set::Bytes(items)) => of(Class::Exact, items.clone()),
         Test::In(Set::Ints(items)) => {
-            let keys: Vec<_> = items
-                .iter()
-                .flat_map(|(first, last)| blocks_of_int(*first, *last))
-                .collect();
-            (keys.len() <= limits::LITERAL_KEYS_MAX)
-                .then(|| of(Class::Block, keys))
-                .flatten()
+            let items = items.iter();
+            let keys = few(items.map(|(first, last)| blocks_of_int(*first, *last)))?;
+            of(Class::Block, keys)
         }
         Test::In(Set::Ips(items)) => {
             let bounds = items.iter().copied().map(IpItem::bounds);
-            let keys: Vec<_> = bounds
-                .flat_map(|(first, last)| blocks_of_ip(first, last))
-                .collect();
-            (keys.len() <= limits::LITERAL_KEYS_MAX)
-                .then(|| of(Class::Block, keys))
-                .flatten()
+            let keys = few(bounds.map(|(first, last)| blocks_of_ip(first, last)))?;
+            of(Class::Block, keys)
         }
         Test::Contains(part) if part.is_empty() => of(Class::Prefix, vec![part.clone()]),
         Test::Contains(part) => of(Class::Contains, vec![part.clone()]),
@@ -251,6 +266,18 @@ fn compare(
             ))
         }
     }
+}
+
+/// All keys of the items of a set, unless they are too many.
+fn few(items: impl Iterator<Item = Vec<Box<[u8]>>>) -> Option<Vec<Box<[u8]>>> {
+    let mut keys = Vec::new();
+    for item in items {
+        keys.extend(item);
+        if keys.len() > limits::LITERAL_KEYS_MAX {
+            return None;
+        }
+    }
+    Some(keys)
 }
 
 fn wildcard_question(

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use aho_corasick::AhoCorasick;
 use foldhash::fast::RandomState;
 
+use super::contained::Contained;
 use super::subject::{Class, FALSE, INT, TRUE, block_key, number_of_int, number_of_ip, width};
 use crate::rules::value::{Scratch, Value};
 
@@ -24,8 +24,8 @@ pub(super) struct Table {
     outline: HashMap<u32, u64, RandomState>,
     /// The fewest bytes that an outline has.
     outline_least: usize,
-    automaton: Option<AhoCorasick>,
-    /// The automaton's patterns in its order.
+    contained: Option<Contained>,
+    /// What it finds, in its order.
     patterns: Vec<Key>,
 }
 
@@ -37,7 +37,7 @@ impl Table {
             lengths: Vec::new(),
             outline: HashMap::default(),
             outline_least: 0,
-            automaton: None,
+            contained: None,
             patterns: Vec::new(),
         }
     }
@@ -92,15 +92,22 @@ impl Table {
                 let mut patterns: Vec<_> = self.keys.iter().collect();
                 patterns.sort_unstable_by_key(|(_, number)| **number);
                 self.patterns = patterns.iter().map(|(_, number)| **number).collect();
-                self.automaton = AhoCorasick::new(patterns.iter().map(|(key, _)| key)).ok();
+                let texts: Vec<&[u8]> = patterns.iter().map(|(key, _)| &***key).collect();
+                self.contained = Contained::new(&texts).ok();
             }
         }
         self.lengths.sort_unstable();
         self.lengths.dedup();
     }
 
-    /// Shows the keys that a value has; some may be shown twice.
-    pub(super) fn look_up(&self, value: Value<'_>, scratch: &Scratch, found: &mut dyn FnMut(Key)) {
+    /// Shows the keys that a value has, those that are contained perhaps more than once; `found`
+    /// says whether it sees one for the first time.
+    pub(super) fn look_up(
+        &self,
+        value: Value<'_>,
+        scratch: &Scratch,
+        found: &mut dyn FnMut(Key) -> bool,
+    ) {
         match value {
             Value::Missing => {}
             Value::Bool(value) => self.exact(if value { TRUE } else { FALSE }, found),
@@ -123,13 +130,13 @@ impl Table {
         }
     }
 
-    fn exact(&self, bytes: &[u8], found: &mut dyn FnMut(Key)) {
+    fn exact(&self, bytes: &[u8], found: &mut dyn FnMut(Key) -> bool) {
         if let Some(key) = self.keys.get(bytes) {
             found(*key);
         }
     }
 
-    fn blocks(&self, family: u8, number: u128, found: &mut dyn FnMut(Key)) {
+    fn blocks(&self, family: u8, number: u128, found: &mut dyn FnMut(Key) -> bool) {
         for (of, length) in &self.lengths {
             if *of == family {
                 let length = u8::try_from(*length).unwrap_or_else(|_| width(family));
@@ -138,7 +145,7 @@ impl Table {
         }
     }
 
-    fn ends(&self, bytes: &[u8], found: &mut dyn FnMut(Key)) {
+    fn ends(&self, bytes: &[u8], found: &mut dyn FnMut(Key) -> bool) {
         let mut possible = 0;
         for shown in self.outline_least..=OUTLINE_BYTES.min(bytes.len()) {
             possible |= self
@@ -165,15 +172,11 @@ impl Table {
         }
     }
 
-    fn contained(&self, bytes: &[u8], found: &mut dyn FnMut(Key)) {
-        match &self.automaton {
-            Some(automaton) => {
-                for hit in automaton.find_overlapping_iter(bytes) {
-                    if let Some(key) = self.patterns.get(hit.pattern().as_usize()) {
-                        found(*key);
-                    }
-                }
-            }
+    fn contained(&self, bytes: &[u8], found: &mut dyn FnMut(Key) -> bool) {
+        match &self.contained {
+            Some(contained) => contained.find(bytes, &mut |at| {
+                self.patterns.get(at).is_some_and(|key| found(*key))
+            }),
             None => {
                 for (part, key) in &self.keys {
                     if memchr::memmem::find(bytes, part).is_some() {

@@ -196,8 +196,30 @@ fn arrays_maps_and_missing_values() {
         (r#"http.request.headers["nope"][0] ne "x""#, false),
         (r#"not http.request.headers["nope"][0] eq "x""#, true),
         (r#"lower(http.request.headers["nope"][0]) ne "x""#, false),
+        // `concat` leaves out what is missing, whichever it is.
         (
-            r#"concat(http.request.headers["nope"][0], "x") ne "y""#,
+            r#"concat(http.request.headers["nope"][0], "x") eq "x""#,
+            true,
+        ),
+        (
+            r#"concat(http.host, http.request.headers["nope"][0]) eq "www.example.com""#,
+            true,
+        ),
+        (r#"concat(http.request.headers["nope"][0]) ne "x""#, false),
+        (
+            r#"any(concat(http.request.headers["nope"], http.request.headers["x-n"])[*] eq "40")"#,
+            true,
+        ),
+        (
+            r#"any(concat(http.request.headers["x-n"], http.request.headers["nope"])[*] eq "40")"#,
+            true,
+        ),
+        (
+            r#"len(concat(http.request.headers["x-n"], http.request.headers["nope"])) eq 2"#,
+            true,
+        ),
+        (
+            r#"len(concat(http.request.headers["no"], http.request.headers["nope"])) ge 0"#,
             false,
         ),
         (

@@ -4,6 +4,7 @@ mod allocation;
 mod conformance;
 mod generate;
 mod geo;
+mod hostile;
 mod language;
 mod messages;
 mod program;
@@ -135,6 +136,7 @@ impl World {
         let blocked = match decision {
             Decision::Permit(_) => None,
             Decision::Block { rule_id, .. } => Some(rule_id.to_owned()),
+            Decision::TooLarge => Some("too large".to_owned()),
         };
         (blocked, logged)
     }

@@ -101,6 +101,7 @@ fn compare(
     let blocked = match decision {
         Decision::Permit(_) => None,
         Decision::Block { rule_id, .. } => Some(rule_id),
+        Decision::TooLarge => Some("too large"),
     };
     prop_assert_eq!((blocked, &log), (expected, &expected_log), "with memory");
     Ok(())
