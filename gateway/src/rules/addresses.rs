@@ -26,6 +26,8 @@ pub fn blocked_addresses<'r>(
         match rule.action {
             Action::Skip(_) => break,
             Action::Log => {}
+            // Of many rules few speak of addresses: the others are not read at all.
+            Action::Block(_) if !rule.expression.contains(Field::IpSrc.name()) => {}
             Action::Block(_) => {
                 if let Ok(condition) = parser::parse(&rule.expression, Some(lists)) {
                     let mut ranges = Vec::new();

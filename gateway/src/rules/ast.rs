@@ -301,6 +301,8 @@ pub(crate) enum Part<'e> {
     Field(Field),
     /// A function, before what it is given.
     Function(Function),
+    /// A key of a map, after the map as a field.
+    Entry(Field, &'e [u8]),
     /// A regular expression.
     Pattern(&'e Pattern),
 }
@@ -379,7 +381,11 @@ impl Array {
     /// As [`Condition::walk`].
     pub(crate) fn walk<'e>(&'e self, visit: &mut dyn FnMut(Part<'e>)) {
         match self {
-            Self::Field(field) | Self::Entry(field, _) => visit(Part::Field(*field)),
+            Self::Field(field) => visit(Part::Field(*field)),
+            Self::Entry(field, key) => {
+                visit(Part::Field(*field));
+                visit(Part::Entry(*field, key));
+            }
             Self::Call(call) => call.walk(visit),
             Self::Each(array, call) => {
                 array.walk(visit);

@@ -95,7 +95,8 @@ pub fn decide_as_evaluated(data: &[u8]) {
     }
 }
 
-fn lists() -> Lists {
+/// Lists that rules can name: `$ips`, `$hosts`, `$asns`.
+pub(crate) fn lists() -> Lists {
     let mut lists = Lists::default();
     for (name, list) in [
         ("ips", List::ip(["203.0.113.0/24", "2001:db8::/32"])),

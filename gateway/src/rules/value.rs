@@ -125,14 +125,14 @@ impl Scratch {
 
     /// Appends a value's bytes, wherever they are.
     pub(crate) fn push_value(&mut self, value: Value<'_>) {
-        match value {
-            Value::Bytes(bytes) => self.push(bytes),
-            Value::Made(start, end) if start <= end && end <= self.made.len() => {
-                if self.work(end - start) {
-                    self.made.extend_from_within(start..end);
-                }
-            }
-            _ => {}
+        if let Value::Bytes(bytes) = value {
+            self.push(bytes);
+        } else if let Value::Made(start, end) = value
+            && start <= end
+            && end <= self.made.len()
+            && self.work(end - start)
+        {
+            self.made.extend_from_within(start..end);
         }
     }
 

@@ -6,14 +6,15 @@ use proptest::sample::select;
 
 use super::{Certificate, World};
 use crate::rules::ast::{
-    Argument, Array, Call, Condition, IpItem, Literal, Quantifier, Relation, Scalar, Set, Test,
+    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Part, Quantifier, Relation,
+    Scalar, Set, Test,
 };
 use crate::rules::error::Span;
 use crate::rules::field::Field;
 use crate::rules::function::Function;
 use crate::rules::parser;
 use crate::rules::pattern::{Pattern, Wanted};
-use crate::rules::types::Kind;
+use crate::rules::types::{Kind, Type};
 use crate::rules::wildcard::Wildcard;
 
 /// Values that requests have and expressions speak of.
@@ -32,7 +33,19 @@ const WORDS: &[&str] = &[
     "\\",
     "é",
     "a*",
+    LONG,
+    "example.com",
+    "b.example.com",
+    "YQ==",
+    "{\"a\":\"x\",\"b\":[1,-2]}",
+    "TLSv1.3",
+    "verified",
 ];
+
+/// Longer than what an index looks for.
+const LONG: &str = "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\
+    aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/b";
 const PATTERNS: &[&str] = &[
     "a",
     "^/a",
@@ -63,6 +76,11 @@ const WILDCARDS: &[&str] = &[
 
 fn bytes() -> impl Strategy<Value = Box<[u8]>> {
     prop_oneof![
+        // The front, the end and the middle of the long one.
+        1 => select(vec![
+            &LONG[..280], &LONG[1..], &LONG[20..], &LONG[LONG.len() - 5..], &LONG[3..270], &LONG[..3],
+        ])
+        .prop_map(|part| part.as_bytes().into()),
         8 => select(WORDS).prop_map(|word| word.as_bytes().into()),
         1 => vec(any::<u8>(), 0..4).prop_map(Into::into),
     ]
@@ -75,6 +93,11 @@ fn ip_item() -> impl Strategy<Value = IpItem> {
             "203.0.113.10",
             "2001:db8::9",
             "10.0.0.1",
+            "192.0.2.77",
+            "198.51.100.1",
+            "0.0.0.0",
+            "::",
+            "::ffff:203.0.113.9",
         ])
     };
     let parsed = move || address().prop_map(|text| text.parse().unwrap());
@@ -85,16 +108,22 @@ fn ip_item() -> impl Strategy<Value = IpItem> {
             "0.0.0.0/0",
             "2001:db8::/32",
             "::/0",
-            "203.0.113.9/32"
+            "203.0.113.9/32",
+            "192.0.0.0/3",
+            "::/96",
         ])
         .prop_map(|text| {
             let (address, bits) = text.split_once('/').unwrap();
             IpItem::Network(address.parse().unwrap(), bits.parse().unwrap())
         }),
-        Just(IpItem::Range(
-            "203.0.113.1".parse().unwrap(),
-            "203.0.113.9".parse().unwrap()
-        )),
+        select(vec![
+            ("203.0.113.1", "203.0.113.9"),
+            ("0.0.0.0", "255.255.255.255"),
+            ("203.0.113.10", "255.255.255.255"),
+            ("::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe"),
+            ("2001:db8::", "2001:db8::9"),
+        ])
+        .prop_map(|(first, last)| { IpItem::Range(first.parse().unwrap(), last.parse().unwrap()) }),
     ]
 }
 
@@ -115,18 +144,33 @@ fn relation(kind: Kind) -> impl Strategy<Value = Relation> {
     }
 }
 
+/// `in $name`; the lists are `fuzz::lists`.
+fn listed(name: &str) -> Test {
+    Test::Listed(ListReference {
+        name: name.into(),
+        list: None,
+    })
+}
+
 fn test(kind: Kind) -> BoxedStrategy<Test> {
     match kind {
         Kind::Integer => {
-            let int = || select(vec![0, 1, 2, 443, 444, -1]);
+            let int = || {
+                select(vec![
+                    0, 1, 2, 443, 444, -1, 64_496, 857, 1_679_405_700, i64::MIN, i64::MIN + 1,
+                    i64::MAX - 1, i64::MAX,
+                ])
+            };
             prop_oneof![
-                (relation(kind), int()).prop_map(|(relation, int)| Test::Order(relation, Literal::Int(int))),
-                vec((int(), 0..3_i64).prop_map(|(first, more)| (first, first + more)), 1..4)
+                4 => (relation(kind), int()).prop_map(|(relation, int)| Test::Order(relation, Literal::Int(int))),
+                4 => vec((int(), int()).prop_map(|(a, b)| (a.min(b), a.max(b))), 1..4)
                     .prop_map(|items| Test::In(Set::Ints(items))),
+                1 => Just(listed("asns")),
             ]
             .boxed()
         }
         Kind::Ip | Kind::Boolean => prop_oneof![
+            Just(listed("ips")),
             (relation(Kind::Ip), ip_item())
                 .prop_map(|(relation, item)| Test::Order(relation, Literal::Ip(item.bounds().0))),
             vec(ip_item(), 1..4).prop_map(|items| Test::In(Set::Ips(items))),
@@ -138,6 +182,7 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
             2 => bytes().prop_map(Test::Contains),
             1 => select(PATTERNS)
                 .prop_map(|source| Test::Matches(Pattern::new(source, Span::default(), Wanted::Match).unwrap())),
+            1 => Just(listed("hosts")),
             1 => (select(WILDCARDS), any::<bool>())
                 .prop_map(|(source, strict)| Test::Wildcard(Wildcard::new(source.as_bytes(), strict).unwrap())),
         ]
@@ -145,20 +190,16 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
     }
 }
 
+/// Every field of that type.
+fn fields(of_type: Type) -> Vec<Field> {
+    let fields = Field::ALL.iter().copied();
+    fields.filter(|field| field.of_type() == of_type).collect()
+}
+
 fn array() -> BoxedStrategy<Array> {
     let plain = prop_oneof![
-        select(vec![
-            Field::HeadersNames,
-            Field::HeadersValues,
-            Field::ArgsNames,
-            Field::ArgsValues,
-            Field::SanDns
-        ])
-        .prop_map(Array::Field),
-        (
-            select(vec![Field::Headers, Field::Args, Field::Cookies]),
-            select(vec!["x", "ab", "none"])
-        )
+        select(fields(Type::Array(Kind::String))).prop_map(Array::Field),
+        (select(fields(Type::Map)), select(vec!["x", "ab", "none"]))
             .prop_map(|(map, key)| Array::Entry(map, key.as_bytes().into())),
     ];
     let split = string_field().prop_map(|source| {
@@ -180,9 +221,15 @@ fn array() -> BoxedStrategy<Array> {
             arguments,
         }))
     });
-    let each = simple.clone().prop_map(|root| {
+    let functions = select(vec![
+        Function::Lower,
+        Function::Upper,
+        Function::DecodeBase64,
+        Function::UrlDecode,
+    ]);
+    let each = (simple.clone(), functions).prop_map(|(root, function)| {
         let call = Call {
-            function: Function::Lower,
+            function,
             arguments: vec![Argument::Scalar(Scalar::Element(Kind::String))],
         };
         Array::Each(Box::new(root), Box::new(call))
@@ -191,7 +238,7 @@ fn array() -> BoxedStrategy<Array> {
 }
 
 fn string_field() -> BoxedStrategy<Scalar> {
-    select(vec![
+    let common = select(vec![
         Field::Host,
         Field::Path,
         Field::Method,
@@ -205,9 +252,115 @@ fn string_field() -> BoxedStrategy<Scalar> {
         Field::City,
         Field::Subdivision1,
         Field::PathExtension,
-    ])
-    .prop_map(Scalar::Field)
+    ]);
+    let every = select(fields(Type::Single(Kind::String)));
+    prop_oneof![3 => common, 1 => every]
+        .prop_map(Scalar::Field)
+        .boxed()
+}
+
+/// A string from what is none, or from several.
+fn made() -> BoxedStrategy<Scalar> {
+    let call = |function, arguments| {
+        Scalar::Call(Box::new(Call {
+            function,
+            arguments,
+        }))
+    };
+    let single = [Kind::Integer, Kind::Boolean, Kind::Ip]
+        .map(|kind| fields(Type::Single(kind)))
+        .concat();
+    let separator = prop_oneof![
+        bytes().prop_map(Argument::Bytes),
+        string_field().prop_map(Argument::Scalar),
+    ];
+    let part = prop_oneof![
+        bytes().prop_map(Argument::Bytes),
+        string_field().prop_map(Argument::Scalar),
+        (array(), 0..2_u32)
+            .prop_map(|(array, index)| Argument::Scalar(Scalar::At(Box::new(array), index))),
+    ];
+    prop_oneof![
+        select(single).prop_map(move |field| {
+            call(
+                Function::ToString,
+                vec![Argument::Scalar(Scalar::Field(field))],
+            )
+        }),
+        (array(), separator).prop_map(move |(array, separator)| {
+            call(Function::Join, vec![Argument::Array(array), separator])
+        }),
+        vec(part, 1..4).prop_map(move |parts| call(Function::Concat, parts)),
+        (string_field(), select(PATTERNS)).prop_map(move |(source, pattern)| {
+            let pattern = Pattern::new(pattern, Span::default(), Wanted::Groups).unwrap();
+            let arguments = vec![
+                Argument::Scalar(source),
+                Argument::Pattern(pattern),
+                Argument::Bytes((*b"${0}x${1}").into()),
+            ];
+            call(Function::RegexReplace, arguments)
+        }),
+        (string_field(), select(WILDCARDS), any::<bool>()).prop_map(
+            move |(source, pattern, strict)| {
+                let wildcard = Wildcard::new(pattern.as_bytes(), strict).unwrap();
+                let mut arguments = vec![
+                    Argument::Scalar(source),
+                    Argument::Wildcard(wildcard),
+                    Argument::Bytes((*b"${1}$$${2}").into()),
+                ];
+                arguments.extend(strict.then(|| Argument::Bytes((*b"s").into())));
+                call(Function::WildcardReplace, arguments)
+            }
+        ),
+    ]
     .boxed()
+}
+
+/// An address and what is made of one.
+fn ip(inner: Scalar) -> BoxedStrategy<Scalar> {
+    let network = {
+        let inner = inner.clone();
+        (1..33_i64, 1..129_i64).prop_map(move |(v4, v6)| {
+            let arguments = vec![
+                Argument::Scalar(inner.clone()),
+                Argument::Int(v4),
+                Argument::Int(v6),
+            ];
+            Scalar::Call(Box::new(Call {
+                function: Function::Cidr,
+                arguments,
+            }))
+        })
+    };
+    let other = {
+        let inner = inner.clone();
+        (1..129_i64).prop_map(move |v6| {
+            let arguments = vec![Argument::Scalar(inner.clone()), Argument::Int(v6)];
+            Scalar::Call(Box::new(Call {
+                function: Function::Cidr6,
+                arguments,
+            }))
+        })
+    };
+    prop_oneof![4 => Just(inner), 1 => network, 1 => other].boxed()
+}
+
+/// `lookup_json_integer` of a string.
+fn looked_up(source: BoxedStrategy<Scalar>) -> BoxedStrategy<Scalar> {
+    let path = prop_oneof![
+        Just(vec![Argument::Bytes((*b"b").into()), Argument::Int(0)]),
+        Just(vec![Argument::Bytes((*b"b").into()), Argument::Int(1)]),
+        Just(vec![Argument::Bytes((*b"a").into())]),
+    ];
+    (source, path)
+        .prop_map(|(source, mut path)| {
+            path.insert(0, Argument::Scalar(source));
+            Scalar::Call(Box::new(Call {
+                function: Function::LookupJsonInteger,
+                arguments: path,
+            }))
+        })
+        .boxed()
 }
 
 /// A string from a string, element or field.
@@ -222,9 +375,36 @@ fn transformed(inner: BoxedStrategy<Scalar>) -> BoxedStrategy<Scalar> {
         inner
             .clone()
             .prop_map(move |s| call(Function::Lower, vec![Argument::Scalar(s)])),
-        inner
-            .clone()
-            .prop_map(move |s| call(Function::UrlDecode, vec![Argument::Scalar(s)])),
+        (inner.clone(), select(vec!["", "r", "u", "ur"])).prop_map(move |(s, options)| {
+            let mut arguments = vec![Argument::Scalar(s)];
+            if !options.is_empty() {
+                arguments.push(Argument::Bytes(options.as_bytes().into()));
+            }
+            call(Function::UrlDecode, arguments)
+        }),
+        (
+            inner.clone(),
+            select(vec![
+                Function::Upper,
+                Function::DecodeBase64,
+                Function::LookupJsonString
+            ])
+        )
+            .prop_map(move |(s, function)| {
+                let mut arguments = vec![Argument::Scalar(s)];
+                if function == Function::LookupJsonString {
+                    arguments.push(Argument::Bytes((*b"a").into()));
+                }
+                call(function, arguments)
+            }),
+        (inner.clone(), -4..4_i64, -4..6_i64).prop_map(move |(s, start, end)| call(
+            Function::Substring,
+            vec![
+                Argument::Scalar(s),
+                Argument::Int(start),
+                Argument::Int(end)
+            ]
+        )),
         inner.clone().prop_map(move |s| call(
             Function::Substring,
             vec![Argument::Scalar(s), Argument::Int(-2)]
@@ -251,13 +431,18 @@ fn about(value: BoxedStrategy<Scalar>) -> BoxedStrategy<Condition> {
             arguments,
         }))
     });
-    let starts = (string.clone(), bytes(), any::<bool>()).prop_map(|(value, part, start)| {
+    let number = looked_up(string.clone());
+    let part = prop_oneof![
+        4 => bytes().prop_map(Argument::Bytes),
+        1 => string_field().prop_map(Argument::Scalar),
+    ];
+    let starts = (string.clone(), part, any::<bool>()).prop_map(|(value, part, start)| {
         let function = if start {
             Function::StartsWith
         } else {
             Function::EndsWith
         };
-        let arguments = vec![Argument::Scalar(value), Argument::Bytes(part)];
+        let arguments = vec![Argument::Scalar(value), part];
         Condition::Truth(Scalar::Call(Box::new(Call {
             function,
             arguments,
@@ -265,6 +450,7 @@ fn about(value: BoxedStrategy<Scalar>) -> BoxedStrategy<Condition> {
     });
     prop_oneof![
         4 => (string, test(Kind::String)).prop_map(|(value, test)| Condition::Compare(value, test)),
+        1 => (number, test(Kind::Integer)).prop_map(|(value, test)| Condition::Compare(value, test)),
         1 => (length, test(Kind::Integer)).prop_map(|(value, test)| Condition::Compare(value, test)),
         2 => starts,
     ]
@@ -286,33 +472,41 @@ fn joined(leaf: BoxedStrategy<Condition>, depth: u32) -> BoxedStrategy<Condition
 /// Any expression that the parser could have made.
 pub(crate) fn condition() -> BoxedStrategy<Condition> {
     let at = (array(), 0..3_u32).prop_map(|(array, index)| Scalar::At(Box::new(array), index));
-    let integer = select(vec![
-        Field::Asnum,
-        Field::ServerPort,
-        Field::CertNotAfterSec,
-        Field::TimestampMsec,
-    ])
-    .prop_map(Scalar::Field);
+    let integer = select(fields(Type::Single(Kind::Integer))).prop_map(Scalar::Field);
     let count = array().prop_map(|array| {
         Scalar::Call(Box::new(Call {
             function: Function::Len,
             arguments: vec![Argument::Array(array)],
         }))
     });
-    let boolean = select(vec![
-        Field::Ssl,
-        Field::CertVerified,
-        Field::CertRevoked,
-        Field::HeadersTruncated,
-        Field::InEuropeanUnion,
-    ]);
+    let boolean = prop_oneof![
+        select(vec![Field::CertVerified, Field::CertRevoked]),
+        select(fields(Type::Single(Kind::Boolean))),
+    ];
+    let address = select(fields(Type::Single(Kind::Ip))).prop_map(Scalar::Field);
+    let address = address.prop_flat_map(ip);
+    let sans = {
+        let element = ip(Scalar::Element(Kind::Ip));
+        let one =
+            (element, test(Kind::Ip)).prop_map(|(value, test)| Condition::Compare(value, test));
+        (any::<bool>(), joined(one.boxed(), 2)).prop_map(|(every, inner)| {
+            let quantifier = if every {
+                Quantifier::All
+            } else {
+                Quantifier::Any
+            };
+            Condition::Quantified(quantifier, Array::Field(Field::SanIp), Box::new(inner))
+        })
+    };
     let each = joined(about(Just(Scalar::Element(Kind::String)).boxed()), 2);
     let leaf = prop_oneof![
         6 => about(string_field()),
         2 => about(at.boxed()),
         1 => (integer, test(Kind::Integer)).prop_map(|(value, test)| Condition::Compare(value, test)),
         1 => (count, test(Kind::Integer)).prop_map(|(value, test)| Condition::Compare(value, test)),
-        2 => test(Kind::Ip).prop_map(|test| Condition::Compare(Scalar::Field(Field::IpSrc), test)),
+        2 => (address, test(Kind::Ip)).prop_map(|(value, test)| Condition::Compare(value, test)),
+        1 => sans,
+        2 => about(made()),
         3 => boolean.prop_map(|field| Condition::Truth(Scalar::Field(field))),
         2 => (any::<bool>(), array(), each).prop_map(|(every, array, inner)| {
             // What `[*]` unpacks is never itself unpacked: the parser takes the innermost array.
@@ -322,6 +516,22 @@ pub(crate) fn condition() -> BoxedStrategy<Condition> {
         }),
     ];
     joined(leaf.boxed(), 4)
+        .prop_filter("a function that is used too often", replaces_once)
+        .boxed()
+}
+
+/// `regex_replace` and `wildcard_replace` stand in an expression once.
+fn replaces_once(condition: &Condition) -> bool {
+    let mut counts = [0, 0];
+    condition.walk(&mut |part| {
+        let [regex, wildcard] = &mut counts;
+        match part {
+            Part::Function(Function::RegexReplace) => *regex += 1,
+            Part::Function(Function::WildcardReplace) => *wildcard += 1,
+            _ => {}
+        }
+    });
+    counts.iter().all(|count| *count <= 1)
 }
 
 fn unwrap_each(array: Array, inner: Condition) -> (Array, Condition) {
@@ -335,18 +545,59 @@ fn unwrap_each(array: Array, inner: Condition) -> (Array, Condition) {
 pub(crate) fn world() -> impl Strategy<Value = World> {
     let certificate = select(Certificate::ALL.to_vec());
     let header = (
-        select(vec!["x", "ab", "user-agent", "cookie"]),
-        select(vec!["x", "a", "/a/b", "ab=x; x=a", ""]),
+        select(vec![
+            "x",
+            "ab",
+            "user-agent",
+            "cookie",
+            "accept-language",
+            "referer",
+            "x-forwarded-for",
+        ]),
+        select(vec![
+            "x",
+            "a",
+            "/a/b",
+            "ab=x; x=a",
+            "",
+            "YQ==",
+            "%2561+%u2601",
+            "X",
+            "de, ab;q=0.5, *",
+            "{\"a\":\"x\",\"b\":[1,-2]}",
+            LONG,
+        ]),
     );
     (
         certificate,
-        select(vec!["a.example", "b.example", "x"]),
-        select(vec!["/", "/a", "/a/b", "/A", "/x.ab", "ab", ""]),
-        select(vec!["", "x=ab", "x=a&x=/a&ab", "%61=x"]),
+        select(vec!["a.example", "b.example", "x", "q.b.example.com"]),
+        (
+            select(vec![
+                "/",
+                "/a",
+                "/a/b",
+                "/A",
+                "/x.ab",
+                "ab",
+                "",
+                LONG,
+                &LONG[..281],
+            ]),
+            select(vec!["/", "/%61", "//a/b", "/A.AB"]),
+        ),
+        select(vec![
+            "",
+            "x=ab",
+            "x=a&x=/a&ab",
+            "%61=x",
+            "x=%2F&x=+",
+            "ab=x&ab=x&ab=x",
+        ]),
         select(vec!["GET", "x"]),
         vec(header, 0..4),
         select(vec![
             "203.0.113.9:1",
+            "[::ffff:203.0.113.9]:1",
             "203.0.113.200:1",
             "[2001:db8::9]:1",
             "10.9.9.9:1",
@@ -354,8 +605,9 @@ pub(crate) fn world() -> impl Strategy<Value = World> {
         any::<bool>(),
     )
         .prop_map(
-            |(certificate, host, path, query, method, headers, source, has_geo)| {
+            |(certificate, host, (path, raw), query, method, headers, source, has_geo)| {
                 let mut world = World::new(certificate, host, path);
+                world.raw_path = raw.into();
                 world.query = query.into();
                 world.method = method.into();
                 world.connection.source = source.parse().unwrap();

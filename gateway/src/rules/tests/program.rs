@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index as Pick, select};
 
 use super::generate::{condition, world};
 use super::{Certificate, World, block, rule};
+use crate::rules::fuzz::lists;
 use crate::rules::oracle::Oracle;
 use crate::rules::{
     Action, BlockResponse, ConnectionState, Decision, List, Lists, Program, Rule, Skip, decide_on,
@@ -120,8 +121,8 @@ proptest! {
 
     #[test]
     fn a_program_decides_as_its_rules_say(rules in rules(12), worlds in vec(world(), 10)) {
-        let lists = Lists::default();
-        let program = Program::compile(&rules).unwrap();
+        let lists = lists();
+        let program = Program::compile_with(&rules, &lists).unwrap();
         let oracle = Oracle::compile(&rules, &lists).unwrap();
         // One connection for all of them: what it remembers must notice another certificate.
         let first = worlds[0].connection.clone();
@@ -140,8 +141,8 @@ proptest! {
 
     #[test]
     fn addresses_differ_too(rules in rules(6), world in world()) {
-        let program = Program::compile(&rules).unwrap();
-        let oracle = Oracle::compile(&rules, &Lists::default()).unwrap();
+        let program = Program::compile_with(&rules, &lists()).unwrap();
+        let oracle = Oracle::compile(&rules, &lists()).unwrap();
         compare(&program, &oracle, &world, &ConnectionState::default())?;
     }
 
@@ -157,33 +158,116 @@ proptest! {
     #[test]
     fn a_changed_program_is_as_if_compiled_anew(
         rules in rules(20),
-        changes in vec((0..4_u8, any::<prop::sample::Index>(), any::<prop::sample::Index>(), condition(), action()), 1..8),
+        changes in vec((change(), any::<Pick>(), any::<Pick>(), condition(), action()), 1..12),
         worlds in vec(world(), 5),
     ) {
-        let lists = Lists::default();
-        let mut rules = rules;
-        let mut program = Program::compile(&rules).unwrap();
+        let mut lists = lists();
+        let mut rules = Rule::shared(&rules);
+        let mut program = Program::compile_shared(rules.clone(), &lists).unwrap();
+        // One connection for its life: what it remembers is of programs that are gone.
         let state = ConnectionState::default();
         let first = worlds[0].connection.clone();
-        for (at, (kind, from, to, condition, action)) in changes.into_iter().enumerate() {
+        for (at, (change, from, to, condition, action)) in changes.into_iter().enumerate() {
             let fresh = rule(&format!("n{at}"), &condition.to_string(), action);
-            match kind {
-                _ if rules.is_empty() => rules.push(fresh),
-                0 => { let at = from.index(rules.len()); rules.remove(at); }
-                1 => { let at = from.index(rules.len() + 1); rules.insert(at, fresh); }
-                2 => {
-                    let moved = rules.remove(from.index(rules.len()));
-                    let at = to.index(rules.len() + 1);
-                    rules.insert(at, moved);
-                }
-                _ => { let at = from.index(rules.len()); rules[at].expression = fresh.expression; rules[at].action = fresh.action; }
-            }
-            program = program.recompile(Rule::shared(&rules), &lists).unwrap();
-            let oracle = Oracle::compile(&rules, &lists).unwrap();
-            for world in &worlds {
+            change.apply(&mut rules, &mut lists, &from, &to, fresh);
+            program = program.recompile(rules.clone(), &lists).unwrap();
+            let texts: Vec<Rule> = rules.iter().map(|rule| (**rule).clone()).collect();
+            let oracle = Oracle::compile(&texts, &lists).unwrap();
+            prop_assert_eq!(program.len(), texts.iter().filter(|rule| rule.enabled).count());
+            for (number, world) in worlds.iter().enumerate() {
                 let mut world = world.clone();
+                let client = world.connection.client.clone();
                 world.connection = first.clone();
+                // The judgement of the certificate moves too, now and then.
+                if number % 2 == at % 2 {
+                    world.connection.client = client;
+                }
                 compare(&program, &oracle, &world, &state)?;
+            }
+        }
+    }
+}
+
+/// What an administrator does to a ruleset.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Remove,
+    Insert,
+    Move,
+    /// Many at once, as when a whole ruleset is put.
+    Turn,
+    Expression,
+    Action,
+    Enable,
+    /// Everything read anew: the same rules, but not the very same.
+    Reread,
+    /// The same id twice, which the control plane never lets in.
+    Repeat,
+    List,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    use Change as C;
+    select(vec![
+        C::Remove,
+        C::Insert,
+        C::Move,
+        C::Move,
+        C::Turn,
+        C::Expression,
+        C::Action,
+        C::Enable,
+        C::Enable,
+        C::Reread,
+        C::Repeat,
+        C::List,
+    ])
+}
+
+impl Change {
+    fn apply(
+        self,
+        rules: &mut Vec<Arc<Rule>>,
+        lists: &mut Lists,
+        from: &Pick,
+        to: &Pick,
+        fresh: Rule,
+    ) {
+        if rules.is_empty() {
+            rules.push(fresh.into());
+            return;
+        }
+        let at = from.index(rules.len());
+        let mut changed = (*rules[at]).clone();
+        match self {
+            Self::Remove => drop(rules.remove(at)),
+            Self::Insert => rules.insert(to.index(rules.len() + 1), fresh.into()),
+            Self::Move => {
+                let moved = rules.remove(at);
+                rules.insert(to.index(rules.len() + 1), moved);
+            }
+            Self::Turn => rules.rotate_left(at),
+            Self::Expression => {
+                changed.expression = fresh.expression;
+                rules[at] = changed.into();
+            }
+            Self::Action => {
+                changed.action = fresh.action;
+                rules[at] = changed.into();
+            }
+            Self::Enable => {
+                changed.enabled = !changed.enabled;
+                rules[at] = changed.into();
+            }
+            Self::Reread => {
+                let again = rules.iter().map(|rule| Arc::new((**rule).clone()));
+                *rules = again.collect();
+            }
+            Self::Repeat => rules.insert(to.index(rules.len() + 1), rules[at].clone()),
+            Self::List => {
+                let networks = ["10.0.0.0/8", "203.0.113.0/24", "2001:db8::/32"];
+                let list = List::ip([networks[to.index(3)]]).unwrap();
+                lists.insert("ips", list).unwrap();
             }
         }
     }
