@@ -10,7 +10,7 @@ pub struct Counters {
     pub bytes: u64,
     /// Bare ACKs held back for connections that proved their cookie.
     pub held: u64,
-    /// Segments dropped because they overtook the first one of a held connection; they come again.
+    /// Segments dropped because they overtook the first one of a held connection, and probes of one; they come again.
     pub overtaken: u64,
     /// First segments whose cookie was not ours; passed on.
     pub cookies_bad: u64,

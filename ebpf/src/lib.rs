@@ -22,7 +22,7 @@ use packet::Family;
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
@@ -110,6 +110,10 @@ pub const NOTES_MAX: u32 = PLACED_MAX;
 /// Connections whose bare ACK is remembered as held back until their first data: at 20,000 new connections a
 /// second, three seconds' worth. One that is forgotten merely loses its protection against reordering. 512 KB.
 pub const HELD_MAX: u32 = 1 << 16;
+
+/// How long a bare ACK counts as held back. The kernel believes a cookie for two minutes at most (`MAX_SYNCOOKIE_AGE`);
+/// whoever says nothing for so long is to be told, by the stack's reset, that there is no connection any more.
+pub const HELD_SECONDS_MAX: u32 = 120;
 
 /// Elements of [`MAP_PLACED`]: marks live until the connection is accepted, which takes milliseconds at worst.
 pub const PLACED_MAX: u32 = HELD_MAX;
@@ -374,7 +378,7 @@ impl Decided {
 pub struct Traced {
     /// [`hello::host_key`] of the name, when there is one; else 0.
     pub host: u64,
-    /// The key of the wildcard that covers it.
+    /// The key of the wildcard that covers it; 0 when the name itself was found, or nothing can cover it.
     pub wildcard: u64,
     /// The connection.
     pub flow: packet::Flow,
@@ -442,6 +446,27 @@ pub const fn noted(note: u64, mark: u32) -> Option<u32> {
     } else {
         None
     }
+}
+
+/// That the ACK of the connection with this mark was held back, at a time in seconds of the monotonic clock.
+#[inline(always)]
+#[must_use]
+pub const fn held(mark: u32, second: u32) -> u64 {
+    (mark as u64) << 32 | second as u64
+}
+
+/// Whether [`held`] is about the connection with this mark, however long ago.
+#[inline(always)]
+#[must_use]
+pub const fn is_held(held: u64, mark: u32) -> bool {
+    (held >> 32) as u32 == mark
+}
+
+/// Whether it was held back less than [`HELD_SECONDS_MAX`] before this second.
+#[inline(always)]
+#[must_use]
+pub const fn is_held_still(held: u64, mark: u32, second: u32) -> bool {
+    is_held(held, mark) && second.wrapping_sub((held & 0xffff_ffff) as u32) < HELD_SECONDS_MAX
 }
 
 /// Where in [`MAP_PLACED`] (and among notes) a connection's mark is, and the mark: never 0.
@@ -607,6 +632,28 @@ mod tests {
             None
         );
         assert_eq!(super::noted(0, 1), None);
+    }
+
+    #[test]
+    fn an_ack_is_held_for_its_connection_and_its_time() {
+        let held = super::held(0x8000_0001, 1_000);
+        for (mark, second, wanted) in [
+            (0x8000_0001, 1_000, true),
+            (0x8000_0001, 1_119, true),
+            (0x8000_0001, 1_120, false),
+            (0x8000_0003, 1_000, false),
+            // Another CPU's clock may be behind by a moment: an ACK from the future is held no longer.
+            (0x8000_0001, 999, false),
+        ] {
+            assert_eq!(
+                super::is_held_still(held, mark, second),
+                wanted,
+                "{mark:x} {second}"
+            );
+        }
+        assert!(!super::is_held(0, 1));
+        let late = super::held(1, u32::MAX);
+        assert!(super::is_held_still(late, 1, 5), "the clock began anew");
     }
 
     #[test]

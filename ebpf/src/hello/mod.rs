@@ -27,7 +27,7 @@ const SESSION_ID_SIZE_MAX: usize = 32;
 
 const RECORD_HANDSHAKE: u8 = 22;
 const HANDSHAKE_CLIENT_HELLO: u8 = 1;
-const EXTENSION_SERVER_NAME: u16 = 0;
+const EXTENSION_SERVER_NAME: u32 = 0;
 const NAME_TYPE_HOST: u8 = 0;
 
 /// What the first bytes of a connection say about the host they want.
@@ -75,6 +75,22 @@ impl<C: Cursor + ?Sized> Cursor for Arrived<'_, C> {
             return None;
         }
         self.bytes.u8(at)
+    }
+
+    #[inline(always)]
+    fn be16(&self, at: usize) -> Option<u16> {
+        if at >= self.end || self.end - at < 2 {
+            return None;
+        }
+        self.bytes.be16(at)
+    }
+
+    #[inline(always)]
+    fn be32(&self, at: usize) -> Option<u32> {
+        if at >= self.end || self.end - at < 4 {
+            return None;
+        }
+        self.bytes.be32(at)
     }
 }
 
@@ -126,14 +142,14 @@ fn extension<C: Cursor + ?Sized>(bytes: &C, mut at: usize, end: usize) -> Option
         if at == end {
             return Some(Hello::Nameless);
         }
-        let kind = bytes.be16(at)?;
-        let size = usize::from(bytes.be16(at + 2)?);
+        let head = bytes.be32(at)?;
+        let size = (head & 0xffff) as usize;
         let data = at + 4;
         at = data + size;
         if at > end {
             return Some(Hello::Foreign);
         }
-        if kind == EXTENSION_SERVER_NAME {
+        if head >> 16 == EXTENSION_SERVER_NAME {
             return name(bytes, data, size);
         }
     }
@@ -167,51 +183,78 @@ fn name<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<Hello> 
     })
 }
 
-/// The keys under which a name's owner may be noted.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Keys {
-    /// Of the name itself.
-    pub exact: u64,
-    /// Of the wildcard that covers it: the first label replaced by `*`. Of a name with one label, `exact` again.
-    pub wildcard: u64,
-}
-
-/// The keys of the name that stands at `at`: letters in lower case, a dot at its end left out.
+/// The key of the name that stands at `at`: letters in lower case, a dot at its end left out.
 ///
 /// Two names with one key are possible, and then a connection is born on the wrong worker, which hands it
 /// over: slower, not wrong. `None` when the name is longer than [`NAME_SIZE_MAX`] or not all there.
 #[inline(always)]
-pub fn keys<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<Keys> {
-    if size == 0 || size > NAME_SIZE_MAX {
-        return None;
-    }
-    let last = bytes.u8(at + size - 1)?;
-    let size = size - (ones_if_dot(last) & 1) as usize;
-    let mut exact = KEY_START;
-    let mut below = WILDCARD_START;
-    let mut dotted = 0;
-    for index in 0..NAME_SIZE_MAX {
-        if index >= size {
+pub fn exact_key<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<u64> {
+    let size = undotted(bytes, at, size)?;
+    let mut key = key_start(size);
+    for index in 0..WORDS_MAX {
+        let done = index * WORD_SIZE;
+        if done >= size {
             break;
         }
-        let byte = bytes.u8(at + index)?;
-        dotted |= ones_if_dot(byte);
-        exact = key_step(exact, byte);
-        below = key_step(below, byte) & dotted | below & !dotted;
+        key = key_step(key, bytes.word(at + done, word_size(size - done))?);
     }
-    Some(Keys {
-        exact,
-        wildcard: below & dotted | exact & !dotted,
-    })
+    Some(key)
+}
+
+/// Bytes of the name's first label; `None` when it is empty, or the only one.
+#[inline(always)]
+pub fn first_label<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<usize> {
+    let size = undotted(bytes, at, size)?;
+    for index in 0..WORDS_MAX {
+        let done = index * WORD_SIZE;
+        if done >= size {
+            return None;
+        }
+        let dots = dots(bytes.word(at + done, word_size(size - done))?);
+        if dots != 0 {
+            let label = done + dots.trailing_zeros() as usize / 8;
+            return (label > 0).then_some(label);
+        }
+    }
+    None
+}
+
+/// The key of the wildcard that covers the name: its first label, of `label` bytes ([`first_label`]), replaced by `*`.
+#[inline(always)]
+pub fn wildcard_key<C: Cursor + ?Sized>(
+    bytes: &C,
+    at: usize,
+    size: usize,
+    label: usize,
+) -> Option<u64> {
+    let size = undotted(bytes, at, size)?.checked_sub(label)? + 1;
+    // The label's last byte is where the asterisk would stand.
+    let at = (at + label).checked_sub(1)?;
+    let mut key = key_start(size);
+    for index in 0..WORDS_MAX {
+        let done = index * WORD_SIZE;
+        if done >= size {
+            break;
+        }
+        let word = bytes.word(at + done, word_size(size - done))?;
+        let word = if index == 0 {
+            word & !0xff | b'*' as u64
+        } else {
+            word
+        };
+        key = key_step(key, word);
+    }
+    Some(key)
 }
 
 /// The key under which a host is noted, from its canonical name; a wildcard is written with its `*`.
 #[must_use]
 pub const fn host_key(name: &str) -> u64 {
-    let mut key = KEY_START;
     let mut rest = name.as_bytes();
-    while let [byte, tail @ ..] = rest {
-        key = key_step(key, *byte);
+    let mut key = key_start(rest.len());
+    while !rest.is_empty() {
+        let (word, tail) = rest.split_at(word_size(rest.len()));
+        key = key_step(key, little_endian(word));
         rest = tail;
     }
     key
@@ -220,24 +263,64 @@ pub const fn host_key(name: &str) -> u64 {
 /// The key of the host that answers those who name none: that of the empty name, which no host has.
 pub const NAMELESS_KEY: u64 = host_key("");
 
-/// FNV-1a, 64 bits: one multiplication for a byte, nothing to set up, the same on both sides.
-const KEY_START: u64 = 0xcbf2_9ce4_8422_2325;
-const KEY_PRIME: u64 = 0x0000_0100_0000_01b3;
-const WILDCARD_START: u64 = key_step(KEY_START, b'*');
+const WORD_SIZE: usize = 8;
+const WORDS_MAX: usize = NAME_SIZE_MAX.div_ceil(WORD_SIZE);
 
-/// Adds a byte. The bit that tells upper from lower case is set in every byte: in all the other characters a
-/// host name has (digits, dot, hyphen, asterisk) it is set anyway, but for the underscore, whose neighbour in
-/// this sense is no character at all.
+/// The size of the name without the dot at its end.
 #[inline(always)]
-const fn key_step(key: u64, byte: u8) -> u64 {
-    const LOWER_CASE: u8 = 0x20;
-    (key ^ (byte | LOWER_CASE) as u64).wrapping_mul(KEY_PRIME)
+fn undotted<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<usize> {
+    if size == 0 || size > NAME_SIZE_MAX {
+        return None;
+    }
+    let last = bytes.u8(at + size - 1)?;
+    Some(size - (ones_if_dot(last) & 1) as usize)
+}
+
+/// Bytes of the next word of a name of which so many are left.
+#[inline(always)]
+const fn word_size(left: usize) -> usize {
+    if left < WORD_SIZE { left } else { WORD_SIZE }
+}
+
+/// Up to eight bytes as [`Cursor::word`] reads them.
+const fn little_endian(mut bytes: &[u8]) -> u64 {
+    let mut word = 0;
+    while let [rest @ .., last] = bytes {
+        word = word << 8 | *last as u64;
+        bytes = rest;
+    }
+    word
+}
+
+/// The highest bit of the lowest byte that is a dot, and perhaps bits above it; 0 when none is.
+#[inline(always)]
+const fn dots(word: u64) -> u64 {
+    let zeros = word ^ u64::from_ne_bytes([b'.'; 8]);
+    zeros.wrapping_sub(u64::from_ne_bytes([1; 8])) & !zeros & u64::from_ne_bytes([0x80; 8])
+}
+
+/// Where the key of a name of so many bytes begins: names of different sizes may end in the same word.
+#[inline(always)]
+const fn key_start(size: usize) -> u64 {
+    0xcbf2_9ce4_8422_2325 ^ size as u64
+}
+
+/// Adds up to eight bytes: one step of a multiplicative hash (the multiplier of SplitMix64), the same on both sides.
+///
+/// The bit that tells upper from lower case is set in every byte: in all the other characters a host name has
+/// (digits, dot, hyphen, asterisk) it is set anyway, but for the underscore, whose neighbour in this sense is no
+/// character at all.
+#[inline(always)]
+const fn key_step(key: u64, word: u64) -> u64 {
+    const LOWER_CASE: u64 = u64::from_ne_bytes([0x20; 8]);
+    let product = (key ^ (word | LOWER_CASE)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    product ^ product >> 32
 }
 
 /// All bits, if this is a dot; else none.
 ///
-/// Arithmetic instead of a branch, in the name's loop: after a branch on a byte the verifier knows its value on
-/// one side, follows both sides separately from there on, and gives up after a million steps.
+/// Arithmetic instead of a branch: after a branch on a byte the verifier knows its value on one side, and follows both
+/// sides separately from there on.
 #[inline(always)]
 fn ones_if_dot(byte: u8) -> u64 {
     let difference = opaque(u64::from(byte ^ b'.'));

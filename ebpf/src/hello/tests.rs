@@ -1,7 +1,9 @@
 //! ClientHellos as tables: every way to write one, every way to end one, every byte changed.
 
-use super::{EXTENSIONS_MAX, Hello, NAME_SIZE_MAX, find, host_key, keys};
-use crate::cursor::{Cursor, WINDOW_SIZE, Window};
+use super::{
+    EXTENSIONS_MAX, Hello, NAME_SIZE_MAX, exact_key, find, first_label, host_key, wildcard_key,
+};
+use crate::cursor::{Cursor, Memory, WINDOW_SIZE, Window};
 use proptest::prelude::*;
 
 /// A `server_name` extension with the usual lengths.
@@ -263,15 +265,51 @@ fn an_offset_moves_the_answer_and_nothing_else() {
     );
 }
 
+/// The keys of a whole name: its own, and its wildcard's.
+fn keys<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<(u64, Option<u64>)> {
+    let exact = exact_key(bytes, at, size)?;
+    let label = first_label(bytes, at, size);
+    Some((
+        exact,
+        label.and_then(|label| wildcard_key(bytes, at, size, label)),
+    ))
+}
+
 #[test]
 fn keys_meet_the_hosts_they_belong_to() {
-    let of = |name: &str| keys(name.as_bytes(), 0, name.len()).unwrap();
-    assert_eq!(of("api.example.com").exact, host_key("api.example.com"));
-    assert_eq!(of("api.example.com").wildcard, host_key("*.example.com"));
-    assert_eq!(of("API.Example.COM."), of("api.example.com"));
-    assert_eq!(of("a.b.example.com").wildcard, host_key("*.b.example.com"));
-    assert_eq!(of("localhost").wildcard, host_key("localhost"));
-    assert_ne!(of("api.example.com").exact, of("api.example.org").exact);
+    let long = format!("{}.example.com", "x".repeat(63));
+    for (name, exact, wildcard) in [
+        ("api.example.com", "api.example.com", Some("*.example.com")),
+        ("API.Example.COM.", "api.example.com", Some("*.example.com")),
+        (
+            "a.b.example.com",
+            "a.b.example.com",
+            Some("*.b.example.com"),
+        ),
+        ("x.y", "x.y", Some("*.y")),
+        ("12345678.y", "12345678.y", Some("*.y")),
+        ("1234567.y", "1234567.y", Some("*.y")),
+        (&long, &long, Some("*.example.com")),
+        ("localhost", "localhost", None),
+        ("localhost.", "localhost", None),
+        (".example.com", ".example.com", None),
+    ] {
+        let wanted = (host_key(exact), wildcard.map(host_key));
+        assert_eq!(keys(name.as_bytes(), 0, name.len()), Some(wanted), "{name}");
+        // The kernel reads it out of a window, at any offset.
+        let mut memory = [0xEE; size_of::<Memory>()];
+        for at in [0, 7, WINDOW_SIZE - name.len()] {
+            memory[at..at + name.len()].copy_from_slice(name.as_bytes());
+            let window = Window::new(&memory, at + name.len());
+            assert_eq!(keys(&window, at, name.len()), Some(wanted), "{name} {at}");
+        }
+    }
+    let names = ["api.example.com", "api.example.org", "api.example.co", ""];
+    for (at, one) in names.iter().enumerate() {
+        for other in &names[..at] {
+            assert_ne!(host_key(one), host_key(other));
+        }
+    }
     assert_eq!(keys(&b"abc"[..], 0, 0), None);
     assert_eq!(keys(&b"abc"[..], 0, 4), None);
     assert_eq!(keys(&[b'a'; 300][..], 0, 255), None);
@@ -301,7 +339,7 @@ proptest! {
         if real {
             bytes = [hello(&sni(b"api.example.com")), bytes].concat();
         }
-        let mut memory = [0xEE; WINDOW_SIZE];
+        let mut memory = [0xEE; size_of::<Memory>()];
         memory[..bytes.len()].copy_from_slice(&bytes);
         let window = Window::new(&memory, bytes.len());
         prop_assert_eq!(find(&window, 0, window.len()), find(&bytes[..], 0, bytes.len()));

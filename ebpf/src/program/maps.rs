@@ -4,7 +4,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf, SockMap},
 };
-use ebpf::cursor::WINDOW_SIZE;
+use ebpf::cursor::Memory;
 use ebpf::reply::REPLY_WORDS;
 use ebpf::{
     ADDRESSES_MAX, Answering, BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey,
@@ -46,10 +46,10 @@ pub(super) static POSTERN_LISTENERS: SockMap = SockMap::with_max_entries(LISTENE
 #[map]
 pub(super) static POSTERN_NOTES: Array<u64> = Array::with_max_entries(NOTES_MAX, 0);
 
-/// Fingerprints of connections whose bare ACK was held back, each at the place its flow's hash says; a newer
+/// Connections whose bare ACK was held back, and when ([`ebpf::held`]), each at the place its flow's hash says; a newer
 /// one with the same place displaces it.
 #[map]
-pub(super) static POSTERN_HELD: Array<u32> = Array::with_max_entries(HELD_MAX, 0);
+pub(super) static POSTERN_HELD: Array<u64> = Array::with_max_entries(HELD_MAX, 0);
 
 /// [`ebpf::MAP_DOOR`].
 #[map]
@@ -90,8 +90,7 @@ pub(super) static POSTERN_REPLY: PerCpuArray<[u32; REPLY_WORDS]> =
 
 /// Where a frame is copied to. Too large for the stack, and only one frame at a time is on a CPU.
 #[map]
-pub(super) static POSTERN_WINDOW: PerCpuArray<[u8; WINDOW_SIZE]> =
-    PerCpuArray::with_max_entries(1, 0);
+pub(super) static POSTERN_WINDOW: PerCpuArray<Memory> = PerCpuArray::with_max_entries(1, 0);
 
 /// Where numbers go to be forgotten: see [`forgotten`].
 #[map]

@@ -8,7 +8,7 @@ use super::answer;
 use super::maps::{POSTERN_HELD, POSTERN_PORTS};
 use aya_ebpf::programs::XdpContext;
 use ebpf::packet::{ACK, FIN, Flow, RST, SYN, mapped};
-use ebpf::placed_mark;
+use ebpf::{is_held, placed_mark};
 
 const ETHERNET_SIZE: usize = 14;
 const IPV4_SIZE: usize = 20;
@@ -116,5 +116,7 @@ fn is_data(
         Some(_) => {}
     }
     let (place, mark) = placed_mark(&flow());
-    POSTERN_HELD.get(place) != Some(&mark)
+    POSTERN_HELD
+        .get(place)
+        .is_none_or(|held| !is_held(*held, mark))
 }

@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::{
     bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie, bpf_tcp_gen_syncookie,
 };
 use aya_ebpf::programs::XdpContext;
-use ebpf::cursor::WINDOW_SIZE;
+use ebpf::cursor::{Memory, WINDOW_SIZE};
 use ebpf::listening_index;
 use ebpf::packet::{Family, Flow, Segment};
 
@@ -38,7 +38,7 @@ pub(super) enum Standing {
 #[inline(always)]
 pub(super) fn standing(
     context: &XdpContext,
-    memory: *const [u8; WINDOW_SIZE],
+    memory: *const Memory,
     segment: &Segment,
     listen: u32,
 ) -> Standing {
@@ -65,7 +65,7 @@ pub(super) fn standing(
 #[inline(always)]
 pub(super) fn cookie(
     context: &XdpContext,
-    memory: *const [u8; WINDOW_SIZE],
+    memory: *const Memory,
     segment: &Segment,
     listen: u32,
     tcp_size: u32,
@@ -108,7 +108,7 @@ fn lookup(context: &XdpContext, segment: &Segment) -> *mut bpf_sock {
 
 /// Where IP and TCP header are, and the size of the first.
 #[inline(always)]
-fn headers(memory: *const [u8; WINDOW_SIZE], segment: &Segment) -> (*mut u8, u32, *mut u8) {
+fn headers(memory: *const Memory, segment: &Segment) -> (*mut u8, u32, *mut u8) {
     let ip_size = match segment.family {
         Family::V4 => IPV4_SIZE,
         Family::V6 => IPV6_SIZE,
@@ -129,11 +129,7 @@ fn ours(segment: &Segment, listen: u32) -> bool {
 }
 
 #[inline(always)]
-fn cookie_is_ours(
-    listener: *mut bpf_sock,
-    memory: *const [u8; WINDOW_SIZE],
-    segment: &Segment,
-) -> bool {
+fn cookie_is_ours(listener: *mut bpf_sock, memory: *const Memory, segment: &Segment) -> bool {
     let (ip, ip_size, tcp) = headers(memory, segment);
     // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them; the helper only
     // reads. Options need not be shown: the cookie is made of the fixed headers.

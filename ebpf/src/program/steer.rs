@@ -6,14 +6,15 @@
 //!     no payload                   payload
 //!   socket exists → pass         neither like a hello nor held → pass
 //!   cookie good   → hold         socket exists                 → pass
-//!   else          → pass         cookie good                   → turn away at the door, or note the owner, pass
-//!                                cookie bad: held → drop (it comes again), else pass
+//!   held          → drop         cookie good                   → turn away at the door, or note the owner, pass
+//!   else          → pass         cookie bad: held → drop (it comes again), else pass
 //! ```
 //!
 //! Why hold the ACK: it would make a socket on a worker chosen by chance. The ClientHello carries the same
 //! acknowledgement, so nothing is lost. Why drop a segment of a held connection whose cookie is bad: it is a
 //! later one that overtook the first. On an ordinary listener there would be a socket to queue it; here the
-//! kernel would answer it with a reset.
+//! kernel would answer it with a reset. An ACK of a held connection whose cookie is bad is a keepalive probe, for which the
+//! same is true. Both only for as long as the cookie is believed: after that the reset is what the client has to know.
 
 use super::maps::{
     POSTERN_DOOR, POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW,
@@ -22,12 +23,17 @@ use super::maps::{
 use super::socket::{self, Standing};
 use super::{answer, door, quick};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
+use aya_ebpf::helpers::generated::{
+    bpf_ktime_get_coarse_ns, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+};
 use aya_ebpf::programs::XdpContext;
-use ebpf::cursor::{Cursor as _, WINDOW_SIZE, Window};
-use ebpf::hello::{self, Hello, Keys, NAMELESS_KEY};
+use ebpf::cursor::{Cursor as _, Memory, WINDOW_SIZE, Window};
+use ebpf::hello::{self, Hello, NAMELESS_KEY};
 use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
-use ebpf::{Counters, Decided, Door, OWNERS_MAX, Traced, listener_index, note, placed_mark};
+use ebpf::{
+    Counters, Decided, Door, OWNERS_MAX, Traced, held, is_held, is_held_still, listener_index,
+    note, placed_mark,
+};
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
 const HEADERS_SIZE: usize = 192;
@@ -147,6 +153,10 @@ fn bare_ack(
             counters.held += 1;
             XDP_DROP
         }
+        Standing::Stranger if held.marked() => {
+            counters.overtaken += 1;
+            XDP_DROP
+        }
         Standing::Connected | Standing::Stranger => XDP_PASS,
     }
 }
@@ -155,7 +165,7 @@ fn bare_ack(
 #[inline(always)]
 fn first_data(
     context: &XdpContext,
-    memory: *mut [u8; WINDOW_SIZE],
+    memory: *mut Memory,
     frame_size: usize,
     counters: &mut Counters,
     door: &Door,
@@ -169,17 +179,11 @@ fn first_data(
     }
     let frame = load(context, memory, frame_size, WINDOW_SIZE)?;
     let end = segment.payload_at + segment.payload_size;
-    let keys = match hello::find(&frame, segment.payload_at, end) {
-        Hello::Named { at, size } => {
-            let [at, size, _, _] = forgotten([at, size, 0, 0])?;
-            hello::keys(&frame, at, size)?
-        }
+    let (at, size) = match hello::find(&frame, segment.payload_at, end) {
+        Hello::Named { at, size } => (at, size),
         Hello::Nameless => {
             counters.nameless += 1;
-            Keys {
-                exact: NAMELESS_KEY,
-                wildcard: NAMELESS_KEY,
-            }
+            (0, 0)
         }
         Hello::Partial | Hello::Unusual => {
             counters.partial += 1;
@@ -190,18 +194,42 @@ fn first_data(
             return Some(door::event(flow, Decided::ParseFailure, false));
         }
     };
-    let decided = |decided, dropped| Traced {
-        host: keys.exact,
-        wildcard: keys.wildcard,
-        ..door::event(flow, decided, dropped)
+    let [at, size, _, _] = forgotten([at, size, 0, 0])?;
+    let exact = if size == 0 {
+        NAMELESS_KEY
+    } else {
+        hello::exact_key(&frame, at, size)?
     };
+    // However many words the name had, from here on there is one way.
+    let [exact, at, size, _] = forgotten([exact as usize, at, size, 0])?;
+    let exact = exact as u64;
     // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
     // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
-    let exact = unsafe { POSTERN_HOSTS.get(keys.exact) };
-    // SAFETY: as above.
-    let owners = exact.or_else(|| unsafe { POSTERN_HOSTS.get(keys.wildcard) });
+    let mut owners = unsafe { POSTERN_HOSTS.get(exact) };
+    let mut wildcard = 0;
+    // Most hosts are noted by their whole name; the wildcard's key is only made for the others.
+    if owners.is_none()
+        && size != 0
+        && let Some(label) = hello::first_label(&frame, at, size)
+    {
+        let [label, _, _, _] = forgotten([label, 0, 0, 0])?;
+        let [key, _, _, _] = forgotten([
+            hello::wildcard_key(&frame, at, size, label).unwrap_or(0) as usize,
+            0,
+            0,
+            0,
+        ])?;
+        wildcard = key as u64;
+        // SAFETY: as above.
+        owners = unsafe { POSTERN_HOSTS.get(wildcard) };
+    }
+    let decided = |decided, dropped| Traced {
+        host: exact,
+        wildcard,
+        ..door::event(flow, decided, dropped)
+    };
     let Some(owners) = owners else {
-        if keys.exact == NAMELESS_KEY {
+        if size == 0 {
             return Some(decided(Decided::NoSni, false));
         }
         counters.unknown += 1;
@@ -217,7 +245,7 @@ fn first_data(
         });
         return Some(decided(Decided::Blocked, true));
     }
-    if !door::host_may(door, keys.exact) {
+    if !door::host_may(door, exact) {
         counters.host_budget += 1;
         // SAFETY: as above.
         count_host(owners.counted_at, |counts| unsafe {
@@ -250,31 +278,44 @@ impl Held {
         Self { place, fingerprint }
     }
 
+    /// Whether it was, and not too long ago.
     #[inline(always)]
     fn marked(self) -> bool {
-        POSTERN_HELD.get(self.place) == Some(&self.fingerprint)
+        let held = POSTERN_HELD.get(self.place);
+        held.is_some_and(|held| {
+            is_held(*held, self.fingerprint) && is_held_still(*held, self.fingerprint, second())
+        })
     }
 
     #[inline(always)]
     fn mark(self) {
-        self.set(self.fingerprint);
+        self.set(held(self.fingerprint, second()));
     }
 
     #[inline(always)]
     fn clear(self) {
-        if self.marked() {
+        let held = POSTERN_HELD.get(self.place);
+        if held.is_some_and(|held| is_held(*held, self.fingerprint)) {
             self.set(0);
         }
     }
 
     #[inline(always)]
-    fn set(self, value: u32) {
+    fn set(self, value: u64) {
         if let Some(place) = POSTERN_HELD.get_ptr_mut(self.place) {
             // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole,
             // and of two CPUs' writes either may win.
             unsafe { place.write_volatile(value) };
         }
     }
+}
+
+/// Seconds of the monotonic clock.
+#[inline(always)]
+fn second() -> u32 {
+    const NANOSECONDS: u64 = 1_000_000_000;
+    // SAFETY: the helper takes nothing and reads a clock.
+    (unsafe { bpf_ktime_get_coarse_ns() } / NANOSECONDS) as u32
 }
 
 /// The frame's bytes in all of its buffers.
@@ -289,7 +330,7 @@ fn size(context: &XdpContext) -> usize {
 #[inline(always)]
 fn load(
     context: &XdpContext,
-    memory: *mut [u8; WINDOW_SIZE],
+    memory: *mut Memory,
     frame_size: usize,
     limit: usize,
 ) -> Option<Window<'static>> {

@@ -6,7 +6,7 @@ use super::{client_hello, in_own_network, ip, loaded};
 use aya::maps::Array;
 use aya::programs::{TestRun as _, TestRunOptions};
 use ebpf::packet::{ACK, FIN, RST, SYN, segment};
-use ebpf::{Counters, HELD_MAX};
+use ebpf::{Counters, HELD_SECONDS_MAX, held, placed_mark};
 use std::net::TcpListener;
 
 const XDP_DROP: u32 = 1;
@@ -190,6 +190,27 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
                 overtaken,
             ),
             (
+                "its keepalive probe",
+                ipv4_frame(443, ACK, b""),
+                true,
+                XDP_DROP,
+                overtaken,
+            ),
+            (
+                "its FIN",
+                ipv4_frame(443, FIN | ACK, b""),
+                true,
+                XDP_PASS,
+                nothing,
+            ),
+            (
+                "its RST",
+                ipv4_frame(443, RST, b""),
+                true,
+                XDP_PASS,
+                nothing,
+            ),
+            (
                 "its later data",
                 ipv4_frame(443, ACK, &hello[700..]),
                 true,
@@ -212,14 +233,21 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
             ),
         ];
         for (description, frame, held, verdict, count) in &table {
-            mark(&mut steering, frame, *held);
+            mark(&mut steering, frame, held.then_some(1));
             let mut expected = steering.counters().unwrap();
             expected.packets += 1;
             expected.bytes += frame.len() as u64;
             count(&mut expected);
             assert_eq!(run(&mut steering, frame), *verdict, "{description}");
             assert_eq!(steering.counters().unwrap(), expected, "{description}");
-            mark(&mut steering, frame, false);
+            mark(&mut steering, frame, None);
+        }
+        // Nobody believes the cookie any more: the stack's reset tells the client.
+        for payload in [&hello[..], b""] {
+            let frame = ipv4_frame(443, ACK, payload);
+            mark(&mut steering, &frame, Some(HELD_SECONDS_MAX));
+            assert_eq!(run(&mut steering, &frame), XDP_PASS, "{}", payload.len());
+            mark(&mut steering, &frame, None);
         }
         // Cut anywhere, the frame is passed and nothing but the frame is counted.
         let whole = ipv6_frame(443, ACK, &hello);
@@ -236,13 +264,29 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
     });
 }
 
-/// Notes that the frame's connection had its ACK held back, or that it had not.
-fn mark(steering: &mut Steering, frame: &[u8], held: bool) {
-    let hash = segment(frame, frame.len()).unwrap().flow.hash();
-    let place = u32::try_from(hash & u64::from(HELD_MAX - 1)).unwrap();
-    let fingerprint = u32::try_from(hash >> 32).unwrap() | 1;
+/// Notes that the frame's connection had its ACK held back so many seconds ago, or that it had not.
+fn mark(steering: &mut Steering, frame: &[u8], ago: Option<u32>) {
+    let flow = segment(frame, frame.len()).unwrap().flow;
+    let (place, fingerprint) = placed_mark(&flow);
+    let now = monotonic_second();
+    let value = ago.map_or(0, |ago| held(fingerprint, now.wrapping_sub(ago)));
     let map = steering.kernel.map_mut("POSTERN_HELD").unwrap();
-    let mut map = Array::<_, u32>::try_from(map).unwrap();
-    map.set(place, if held { fingerprint } else { 0 }, 0)
-        .unwrap();
+    let mut map = Array::<_, u64>::try_from(map).unwrap();
+    map.set(place, value, 0).unwrap();
+}
+
+/// The second that the kernel program reads (`bpf_ktime_get_ns`).
+#[expect(
+    unsafe_code,
+    reason = "the clock as a number, which the standard library does not give"
+)]
+fn monotonic_second() -> u32 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a place for the answer, which lives until the call is over.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    assert_eq!(result, 0);
+    u32::try_from(now.tv_sec).unwrap()
 }
