@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tests::network::{SERVER_IPV4, SERVER_IPV6};
+use tests::network::{SERVER_IPV4, SERVER_IPV6, SERVER_SECOND};
 use tests::{Client, Gateway, Network, Origin, Setup};
 
 const HOSTS: usize = 8;
@@ -360,6 +360,89 @@ fn the_kernel_turns_away_what_it_is_told_to_and_tells_of_it() {
     });
     set("steer.drop_blocked", "off");
     assert_eq!(waiting.join().unwrap(), 403);
+    drop(origin);
+}
+
+/// Two wires, two ports, one listener for all addresses: everything is steered, wherever it arrives.
+#[test]
+fn several_interfaces_and_ports_are_steered() {
+    let Some(network) = Network::new("steering::several") else {
+        return;
+    };
+    network.second_wire();
+    let (origin, gateway) = network.server.run(|| {
+        let origin = Origin::echo();
+        let setup = setup(&origin, WORKERS).listen(&["0.0.0.0:443", "0.0.0.0:8443", "[::]:443"]);
+        (origin, setup.set("steer.mode", "auto").start())
+    });
+    let status = steering(&gateway);
+    assert_eq!(status["mode"], "kernel", "{status}");
+    let names: Vec<&Value> = status["interfaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
+    assert_eq!(names, ["inside", "inside2"], "{status}");
+    assert_eq!(status["ports"], serde_json::json!([443, 8443]), "{status}");
+    let owners = owners(&gateway);
+    let addresses: Vec<SocketAddr> = [
+        SERVER_IPV4.to_owned(),
+        SERVER_IPV6.to_owned(),
+        format!("{SERVER_SECOND}:443"),
+        format!("{SERVER_SECOND}:8443"),
+        SERVER_IPV4.replace(":443", ":8443"),
+    ]
+    .iter()
+    .map(|address| address.parse().unwrap())
+    .collect();
+    let count = addresses.len();
+    let shared = Arc::new(gateway);
+    let there = shared.clone();
+    network.client.block_on(move || async move {
+        visit(&there, &addresses, "several", CLASSICAL).await;
+    });
+    let shares = shares(&shared, &owners, count, "several");
+    assert_eq!(shares, HashMap::from([("kernel".into(), HOSTS * count)]));
+    let mut gateway = Arc::into_inner(shared).unwrap();
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    for link in ["link show inside", "link show inside2"] {
+        assert!(!network.server.ip(link).contains("xdp"), "{link}");
+    }
+    drop(origin);
+}
+
+/// Both sysctls, and by a start that steers nothing.
+#[test]
+fn what_a_killed_gateway_changed_is_put_back_by_the_next_start() {
+    let Some(network) = Network::new("steering::killed") else {
+        return;
+    };
+    let sysctls = || {
+        ["tcp_syncookies", "tcp_timestamps"].map(|name| {
+            let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"));
+            text.unwrap().trim().to_owned()
+        })
+    };
+    let before = network.server.run(sysctls);
+    let (origin, mut gateway) = network.server.run(|| {
+        let origin = Origin::echo();
+        let setup = setup(&origin, WORKERS).listen(&[SERVER_IPV4]);
+        let setup = setup.set("steer.mode", "kernel");
+        (origin, setup.set("steer.synproxy", "on").start())
+    });
+    assert_eq!(network.server.run(sysctls), ["2", "2"]);
+    gateway.signal("KILL");
+    assert!(!gateway.wait().success());
+    assert_eq!(network.server.run(sysctls), ["2", "2"], "nobody could");
+    gateway.configure(&[("workers", WORKERS), ("steer.mode", "off")]);
+    let mut gateway = network.server.run(move || {
+        gateway.start();
+        gateway
+    });
+    assert_eq!(network.server.run(sysctls), before);
+    assert!(gateway.stop().success(), "{}", gateway.stderr());
+    assert_eq!(network.server.run(sysctls), before);
     drop(origin);
 }
 

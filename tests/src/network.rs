@@ -27,7 +27,26 @@ pub struct Side {
     jobs: Sender<Job>,
 }
 
+/// The server's IPv4 address on the second wire.
+pub const SERVER_SECOND: &str = "198.51.100.1";
+
 impl Network {
+    /// Joins the sides by a second wire, `inside2` to `outside2`.
+    pub fn second_wire(&self) {
+        let thread = self.client.thread();
+        self.server.run(move || {
+            ip(&format!(
+                "link add inside2 type veth peer name outside2 netns {thread}"
+            ));
+            ip("link set inside2 up");
+            ip("address add 198.51.100.1/24 dev inside2");
+        });
+        self.client.run(|| {
+            ip("link set outside2 up");
+            ip("address add 198.51.100.2/24 dev outside2");
+        });
+    }
+
     /// Both sides, or nothing and a line that says what is missing.
     #[must_use]
     pub fn new(test: &str) -> Option<Self> {
@@ -40,11 +59,7 @@ impl Network {
             server: Side::new(),
             client: Side::new(),
         };
-        let thread = network.client.run(|| {
-            // "1234/task/1240": the last part is this thread.
-            let path = std::fs::read_link("/proc/thread-self").unwrap();
-            path.file_name().unwrap().to_str().unwrap().to_owned()
-        });
+        let thread = network.client.thread();
         network.server.run(move || {
             ip("link set lo up");
             ip(&format!(
@@ -96,6 +111,15 @@ impl Side {
             }
         });
         Self { jobs }
+    }
+
+    /// The thread's number, by which its namespace can be named.
+    fn thread(&self) -> String {
+        self.run(|| {
+            // "1234/task/1240": the last part is this thread.
+            let path = std::fs::read_link("/proc/thread-self").unwrap();
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        })
     }
 
     /// Runs `job` on this side and answers what it answers; its panic is a panic here.

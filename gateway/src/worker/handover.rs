@@ -68,9 +68,14 @@ impl Inboxes {
     /// # Errors
     /// The process is out of descriptors.
     pub fn new(count: usize) -> std::io::Result<Self> {
+        Self::with_room(count, HANDOVER_QUEUE)
+    }
+
+    /// The same, with room for so many connections in each, at least one.
+    pub(super) fn with_room(count: usize, room: usize) -> std::io::Result<Self> {
         let inbox = |_| {
             Ok(Inbox {
-                queue: ArrayQueue::new(HANDOVER_QUEUE),
+                queue: ArrayQueue::new(room),
                 bell: Doorbell::new()?,
                 closed: AtomicBool::new(false),
             })

@@ -133,6 +133,9 @@ enum Message {
     Panic,
     #[cfg(test)]
     Die,
+    /// Do nothing until the other end is dropped.
+    #[cfg(test)]
+    Stall(std::sync::mpsc::Receiver<()>),
 }
 
 /// All workers, from outside.
@@ -334,6 +337,8 @@ async fn run(
                 Some(Message::Panic) => panic!("as the test asked"),
                 #[cfg(test)]
                 Some(Message::Die) => return,
+                #[cfg(test)]
+                Some(Message::Stall(until)) => drop(until.recv()),
                 Some(Message::Drain) | None => {
                     listeners.iter().for_each(|listener| listener.close());
                     take_last(&worker);

@@ -16,6 +16,11 @@ fn team(addresses: &[SocketAddr]) -> Team {
 
 /// Workers that find owners in `table`.
 fn team_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Team {
+    team_with(count, addresses, table, crate::limits::HANDOVER_QUEUE)
+}
+
+/// The same, with room for so many connections in each worker's inbox.
+fn team_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usize) -> Team {
     let owned = Arc::new(Owned::default());
     owned.publish(table);
     let mut config = Config::default();
@@ -30,7 +35,7 @@ fn team_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Team {
         connections: AtomicUsize::new(0),
         owned,
         placed: Placed::default(),
-        inboxes: Inboxes::new(count).unwrap(),
+        inboxes: Inboxes::with_room(count, room).unwrap(),
         questions: Arc::default(),
     });
     let listeners = Listeners::bind(count, addresses).unwrap();
@@ -250,6 +255,54 @@ fn connections_are_served_by_the_owner_of_their_host() {
     for _ in 0..10 {
         is_refused(address, &hello("two.example"), usize::MAX);
     }
+    team.drain();
+    wait_for("the end", || team.has_ended());
+}
+
+#[test]
+fn a_full_inbox_loses_nothing() {
+    const CLIENTS: usize = 60;
+    const ROOM: usize = 2;
+    if let Err(error) = io::probe() {
+        println!("skipped: needs io_uring: {error}");
+        return;
+    }
+    let address = free_address("127.0.0.1");
+    let name = HostName::parse("two.example").unwrap();
+    let owners = ebpf::Owners::of(&[2]).unwrap();
+    let table = Ownership::new([(&name, owners)].into_iter(), None);
+    let team = team_with(3, &[address], table, ROOM);
+    let (stalled, until) = std::sync::mpsc::channel();
+    team.workers[2]
+        .mailbox
+        .send(Message::Stall(until))
+        .ok()
+        .unwrap();
+    wait_for("the owner to stall", || collect(&team).len() == 2);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| std::thread::spawn(move || is_refused(address, &hello("two.example"), usize::MAX)))
+        .collect();
+    // The owner's inbox takes what it has room for. Who came to other workers is served there, while the owner stands still.
+    let mut sum = WorkerStats::new(0);
+    wait_for("the others to serve what they keep", || {
+        let stats = collect(&team);
+        sum = WorkerStats::sum(&stats);
+        let served: u64 = stats.iter().map(WorkerStats::stops_total).sum();
+        sum.handed_over == ROOM as u64 && sum.kept > 0 && served == sum.accepted - ROOM as u64
+    });
+    drop(stalled);
+    for client in clients {
+        client.join().unwrap();
+    }
+    wait_for("all to be served", || {
+        ended(&team).iter().sum::<u64>() == CLIENTS as u64
+    });
+    sum = WorkerStats::sum(&collect(&team));
+    assert_eq!(sum.accepted, CLIENTS as u64);
+    assert!(
+        sum.kept + sum.handed_over < CLIENTS as u64,
+        "some were the owner's own"
+    );
     team.drain();
     wait_for("the end", || team.has_ended());
 }

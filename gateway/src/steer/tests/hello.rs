@@ -5,6 +5,7 @@ use super::super::hello::{Wanted, wanted};
 use super::{Wire, client_hello};
 use boring::ssl::{
     ConnectConfiguration, NameType, SelectCertError, Ssl, SslContext, SslContextBuilder, SslMethod,
+    SslVersion,
 };
 use std::sync::mpsc::{Receiver, channel};
 
@@ -69,7 +70,7 @@ impl Authority {
 /// A client's way of writing a ClientHello.
 type Setup = fn(&mut ConnectConfiguration);
 
-const SETUPS: [(&str, Setup); 4] = [
+const SETUPS: [(&str, Setup); 7] = [
     ("defaults", |_| ()),
     ("permuted", |client| client.set_permute_extensions(true)),
     ("classical groups", |client| {
@@ -79,7 +80,29 @@ const SETUPS: [(&str, Setup); 4] = [
         client.set_curves_list("X25519MLKEM768:X25519").unwrap();
         client.set_alpn_protos(b"\x02h2\x08http/1.1").unwrap();
     }),
+    ("an encrypted ClientHello (GREASE)", encrypted),
+    ("TLS 1.2", |client| {
+        client
+            .set_max_proto_version(Some(SslVersion::TLS1_2))
+            .unwrap()
+    }),
+    ("TLS 1.0", old),
 ];
+
+/// As a browser writes it that does not know whether the server has keys for it.
+pub(super) fn encrypted(client: &mut ConnectConfiguration) {
+    client.set_enable_ech_grease(true);
+}
+
+/// The oldest that there is, with extensions.
+pub(super) fn old(client: &mut ConnectConfiguration) {
+    client
+        .set_min_proto_version(Some(SslVersion::TLS1))
+        .unwrap();
+    client
+        .set_max_proto_version(Some(SslVersion::TLS1))
+        .unwrap();
+}
 
 #[test]
 fn real_hellos_are_read_the_same() {

@@ -8,7 +8,7 @@ use crate::hostname::HostName;
 use boring::ssl::ConnectConfiguration;
 use ebpf::Counters;
 use ebpf::packet::Family;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,6 +159,8 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
                     visit_with(address, &hello("one.example.com"), 1);
                     visit_with(address, b"GET / HTTP/1.1\r\n\r\n", 100);
                     silent(address);
+                    by_bytes(address, &hello("one.example.com"));
+                    probing(address, &hello("one.example.com"));
                 }
             });
             let others = steering.counters().unwrap();
@@ -226,6 +228,38 @@ fn silent(address: &str) {
     let stream = TcpStream::connect(address).unwrap();
     std::thread::sleep(Duration::from_millis(5));
     drop(stream);
+}
+
+/// A client that sends one byte at a time, each in a segment of its own.
+fn by_bytes(address: &str, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_nodelay(true).unwrap();
+    for byte in bytes {
+        stream.write_all(&[*byte]).unwrap();
+    }
+    answered(stream);
+}
+
+/// A client that probes the silent connection before it says anything: its ACK was held back, so there is nobody yet to
+/// answer the probe, and that must not end the connection.
+fn probing(address: &str, bytes: &[u8]) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let second = Duration::from_secs(1);
+    let keepalive = TcpKeepalive::new().with_time(second).with_interval(second);
+    SockRef::from(&stream)
+        .set_tcp_keepalive(&keepalive)
+        .unwrap();
+    std::thread::sleep(second * 5 / 2);
+    stream.write_all(bytes).unwrap();
+    answered(stream);
+}
+
+fn answered(mut stream: TcpStream) {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
 }
 
 /// A worker's part: accept, read to the client's end, answer with its own number.

@@ -4,6 +4,7 @@
 use super::super::cookies::Cookies;
 use super::super::hello::{Wanted, wanted};
 use super::super::{Listen, Steering};
+use super::hello::{encrypted, old};
 use super::{client_hello, in_own_network, ip, loaded};
 use crate::hostname::HostName;
 use boring::ssl::ConnectConfiguration;
@@ -183,6 +184,28 @@ fn the_kernel_reads_what_user_space_reads() {
                     classical(client);
                     client.set_permute_extensions(true);
                 }),
+            ),
+            ("ECH".into(), hello(Some(HOST), encrypted)),
+            ("TLS 1.0".into(), hello(Some(HOST), old)),
+            (
+                "a hello from before extensions".into(),
+                [
+                    &[22, 3, 0, 0, 45, 1, 0, 0, 41, 3, 0][..],
+                    &[7; 32],
+                    &[0, 0, 2, 0, 10, 1, 0],
+                ]
+                .concat(),
+            ),
+            // The first record ends inside the name, and says that the second one began there.
+            (
+                "overlapping records".into(),
+                [
+                    &[22, 3, 1, 0, 100][..],
+                    &good[5..],
+                    &[22, 3, 1, 0, 200],
+                    &good[60..],
+                ]
+                .concat(),
             ),
             (
                 "two records".into(),
