@@ -195,7 +195,10 @@ fn syncs(directory: &Path, count: u32) -> Result<Vec<Duration>> {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let postern = postern_binary(arguments.postern.clone())?;
     let directory = Directory::make()?;
-    let place = arguments.keep.as_deref().unwrap_or(directory.path());
+    let place = arguments
+        .keep
+        .as_deref()
+        .unwrap_or_else(|| directory.path());
     let begun = Instant::now();
     let known = place.join("zone");
     let zone = match std::fs::read_to_string(&known) {

@@ -161,10 +161,21 @@ pub(super) async fn list(
         ("common_name", FindBy::CommonName),
     ]
     .into_iter()
-    .find_map(|(name, by)| Some((by, parameters.text(name)?.to_owned())));
+    .filter_map(|(name, by)| Some((by, parameters.text(name)?.to_owned())))
+    .collect();
+    let now = Moment::now().seconds();
+    let ends = parameters
+        .number("expires_within_days")?
+        .map(|days| {
+            i64::try_from(days)
+                .unwrap_or(i64::MAX)
+                .saturating_mul(86_400)
+        })
+        .map(|span| (now, now.saturating_add(span)));
     let query = CertificateQuery {
         status,
         find,
+        ends,
         offset: page.start,
         limit: page.size,
     };

@@ -129,7 +129,7 @@ impl Parameters {
     }
 
     /// A whole number that is not negative, also written as `2.0`.
-    fn number(&self, name: &str) -> Result<Option<usize>, Fault> {
+    pub(super) fn number(&self, name: &str) -> Result<Option<usize>, Fault> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };

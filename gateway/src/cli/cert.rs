@@ -56,6 +56,21 @@ pub(super) enum Cert {
         /// Only those of this status
         #[arg(long, value_enum, default_value_t = Status::All)]
         status: Status,
+        /// Only those that end within so many days and have not ended
+        #[arg(long, value_name = "DAYS")]
+        expires_within: Option<u32>,
+        /// Only those with this common name, letter case ignored
+        #[arg(long, value_name = "NAME")]
+        cn: Option<String>,
+        /// Only the one with this serial number
+        #[arg(long, value_name = "HEX")]
+        serial: Option<String>,
+        /// Only the one with this SHA-256
+        #[arg(long, value_name = "HEX")]
+        fingerprint: Option<String>,
+        /// Only those with this subject key identifier
+        #[arg(long, value_name = "HEX")]
+        ski: Option<String>,
     },
     /// Show one certificate
     Show {
@@ -169,15 +184,37 @@ impl Cert {
                     None => Ok(text(&made, "certificate")),
                 }
             }
-            Self::List { zone, status } => {
+            Self::List {
+                zone,
+                status,
+                expires_within,
+                cn,
+                serial,
+                fingerprint,
+                ski,
+            } => {
                 let zone = ZoneRef::find(client, &zone.zone)?;
                 let filter = match status {
                     Status::All => "all",
                     Status::Active => "active",
                     Status::Revoked => "revoked",
                 };
-                let all =
-                    client.all(&zone.path(&format!("client_certificates?status={filter}")))?;
+                let mut query = format!("client_certificates?status={filter}");
+                for (name, value) in [
+                    (
+                        "expires_within_days",
+                        expires_within.map(|days| days.to_string()),
+                    ),
+                    ("common_name", cn),
+                    ("serial_number", serial),
+                    ("fingerprint_sha256", fingerprint),
+                    ("ski", ski),
+                ] {
+                    if let Some(value) = value {
+                        query.push_str(&format!("&{name}={}", segment(&value)));
+                    }
+                }
+                let all = client.all(&zone.path(&query))?;
                 if json {
                     return Ok(json_text(&Value::Array(all)));
                 }

@@ -243,7 +243,8 @@ impl State {
             });
             let query = CertificateQuery {
                 status: None,
-                find: Some((FindBy::Fingerprint, fingerprint.unwrap_or_default())),
+                find: vec![(FindBy::Fingerprint, fingerprint.unwrap_or_default())],
+                ends: None,
                 offset: 0,
                 limit: 1,
             };

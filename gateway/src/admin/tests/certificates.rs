@@ -229,3 +229,67 @@ async fn uploaded_authorities_and_rollover() {
         404
     );
 }
+
+#[tokio::test]
+async fn filters_hold_together() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let path = format!("/client/v4/zones/{zone}/client_certificates");
+    let own = format!("/postern/v1/zones/{zone}/client_certificates");
+    let mut made = Vec::new();
+    for (name, days) in [("a", 1), ("a", 20), ("b", 20), ("b", 400)] {
+        let body = json!({"common_name": name, "validity_days": days});
+        made.push(world.ok("POST", &own, body).await);
+    }
+    let text = |place: usize, key: &str| made[place][key].as_str().unwrap().to_owned();
+    world
+        .ok("DELETE", &format!("{path}/{}", text(2, "id")), Value::Null)
+        .await;
+    let serial = text(1, "serial_number").to_uppercase();
+    let ski = text(3, "ski");
+    let print = text(0, "fingerprint_sha256");
+    for (query, expected) in [
+        ("common_name=A".to_owned(), vec![1, 0]),
+        (format!("common_name=a&serial_number={serial}"), vec![1]),
+        (format!("common_name=b&serial_number={serial}"), vec![]),
+        (format!("ski={ski}"), vec![3]),
+        (format!("ski={ski}&status=revoked"), vec![]),
+        (format!("fingerprint_sha256={print}&common_name=a"), vec![0]),
+        ("common_name=b&status=revoked".into(), vec![2]),
+        ("expires_within_days=1".into(), vec![0]),
+        ("expires_within_days=30".into(), vec![2, 1, 0]),
+        ("expires_within_days=30&status=active".into(), vec![1, 0]),
+        (
+            "expires_within_days=30&status=active&common_name=b".into(),
+            vec![],
+        ),
+        (
+            "expires_within_days=500&common_name=b&status=active".into(),
+            vec![3],
+        ),
+        (
+            "expires_within_days=99999999999999".into(),
+            vec![3, 2, 1, 0],
+        ),
+    ] {
+        let answer = world
+            .call("GET", &format!("{path}?{query}"), Value::Null)
+            .await
+            .body;
+        let found: Vec<String> = answer["result"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["id"].as_str().unwrap().to_owned())
+            .collect();
+        let expected: Vec<String> = expected.iter().map(|place| text(*place, "id")).collect();
+        assert_eq!(found, expected, "{query}");
+        assert_eq!(
+            answer["result_info"]["total_count"],
+            expected.len(),
+            "{query}"
+        );
+    }
+    let wrong = format!("{path}?expires_within_days=soon");
+    assert_eq!(world.call("GET", &wrong, Value::Null).await.status, 400);
+}

@@ -1,6 +1,7 @@
 //! Uploaded CAs, the managed CA's rollover and revocation list, and lists.
 
 use super::*;
+use crate::control::testing::{Made, Wish};
 
 /// A CA, or something like one, from the openssl command line.
 fn openssl_certificate(directory: &Directory, extensions: &[&str], days: &str) -> Option<String> {
@@ -57,6 +58,12 @@ fn what_cannot_sign_is_refused() {
     let no_sign =
         openssl_certificate(&world.directory, &[CA, "keyUsage=digitalSignature"], "1").unwrap();
     let good = openssl_certificate(&world.directory, &[CA], "1").unwrap();
+    let now = Moment::now().seconds();
+    let made = |change: &dyn Fn(&mut Wish)| {
+        let mut wish = Wish::authority("made", now);
+        change(&mut wish);
+        Made::new(&wish, None).pem()
+    };
     let picture = world.picture();
     for (what, pem, says) in [
         ("empty", String::new(), "no certificate"),
@@ -71,6 +78,17 @@ fn what_cannot_sign_is_refused() {
         ("a leaf in a bundle", good.clone() + &leaf, "CA:TRUE"),
         ("twice in a bundle", good.clone() + &good, "twice"),
         ("too many", good.repeat(21), "more than"),
+        ("expired", made(&|wish| wish.ends = now - 1), "expired on"),
+        (
+            "a weak key",
+            made(&|wish| wish.rsa = Some(1024)),
+            "RSA of 1024",
+        ),
+        (
+            "one of a bundle expired",
+            good.clone() + &made(&|wish| wish.ends = now - 1),
+            "expired on",
+        ),
         (
             "too long",
             " ".repeat(crate::limits::PEM_BYTES_MAX + 1),

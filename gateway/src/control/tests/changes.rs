@@ -350,13 +350,13 @@ fn the_list_is_filtered_and_paged_from_the_newest() {
         (FindBy::CommonName, "D3".into()),
     ] {
         let query = CertificateQuery {
-            find: Some((by, value)),
+            find: vec![(by, value)],
             ..all.clone()
         };
         assert_eq!(list(query), ("d3".into(), 1), "{by:?}");
     }
     let query = CertificateQuery {
-        find: Some((FindBy::CommonName, "elsewhere".into())),
+        find: vec![(FindBy::CommonName, "elsewhere".into())],
         ..all
     };
     assert_eq!(list(query), (String::new(), 0));
