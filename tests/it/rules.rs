@@ -254,3 +254,24 @@ async fn a_malformed_expression_changes_nothing() {
     );
     assert_eq!(client.get("/y").await.unwrap().status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_rules_would_square_is_refused() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .block(r#"any(concat(http.request.uri.args.names[*], http.request.uri.query)[*] eq "x")"#)
+        .start();
+    let client = gateway.client("api.example.test");
+    let path = |arguments: usize| format!("/?{}", "a&".repeat(arguments));
+    let answer = client.get(&path(200)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    let answer = client.get(&path(10_000)).await.unwrap();
+    assert_eq!(answer.status, 431, "{}", answer.text());
+    assert!(answer.text().contains("send less"), "{}", answer.text());
+    let answer = client.get("/").await.unwrap();
+    assert_eq!(answer.status, 200);
+    let record = gateway.record("the refusal", |line| line["status"] == 431);
+    assert_eq!(record["error"], "rules", "{record}");
+    assert_eq!(origin.requests().len(), 2);
+}
