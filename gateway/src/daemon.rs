@@ -154,8 +154,8 @@ pub fn serve(
 ) -> Result<Ended, StartError> {
     probe()?;
     raise_descriptor_limit(config.tunables.connections_max);
-    let geo = Geo::open(config.geoip_databases())?;
-    control.set_has_geo(geo.is_some());
+    let geo = Geo::open(config.geoip_databases())?.map(Arc::new);
+    control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
     let (workers, listen) = (config.workers, config.listen.clone());
     let listen_admin = admin::Listen {
@@ -176,7 +176,7 @@ pub fn serve(
         acceptor: Acceptor::new()?,
         published: published.clone(),
         live: live.clone(),
-        geo: ArcSwapOption::from_pointee(geo),
+        geo: ArcSwapOption::new(geo),
         access_log: access_log.clone(),
         connections: AtomicUsize::new(0),
         owned,
@@ -388,8 +388,9 @@ fn reload(shared: &Shared, sources: Option<&Sources>, control: &Control) {
             tracing::error!("the configuration stays as it was");
         }
         Ok((loaded, geo)) => {
-            control.set_has_geo(geo.is_some());
-            shared.geo.store(geo.map(Arc::new));
+            let geo = geo.map(Arc::new);
+            control.set_geo(geo.clone());
+            shared.geo.store(geo);
             for key in shared.live.reload(&loaded.config) {
                 tracing::warn!(key, "this key changed and takes effect at the next start");
             }

@@ -327,6 +327,9 @@ pub const ACCESS_LOG_QUEUE_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of one text field in the access log, escapes included; a longer one is cut and ends in
 /// `…`.
 pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 2_048;
+/// Bytes of a line that is read back from an access log: ten full fields and the rules that it
+/// names, many times over. A longer one is not from an access log and is refused.
+pub const ACCESS_LOG_LINE_BYTES_READ: u64 = MIB;
 /// Bytes of a line buffer that is kept for the next line; a larger one goes back to the allocator.
 pub const ACCESS_LOG_LINE_BYTES_KEPT: usize = 8 * 1024;
 /// Emptied line buffers that wait to be used again.
@@ -410,6 +413,22 @@ pub const RULES_MAX: usize = 100_000;
 pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a description or a name.
 pub const DESCRIPTION_BYTES_MAX: usize = 500;
+/// Requests and log lines in one dry run of rules; further ones are for the next.
+pub const TRIAL_REQUESTS_MAX: usize = 10_000;
+/// Requests times rules of one dry run, each up to a microsecond where values are not known: some
+/// seconds. More is refused.
+pub const TRIAL_JUDGEMENTS_MAX: usize = 10_000_000;
+/// Rules that a dry run explains for one request; further ones are left out.
+pub const TRIAL_EXPLAINED_MAX: usize = 64;
+/// Rules that a dry run names when it depends on unknown values which of them acts.
+pub const TRIAL_POSSIBLE_MAX: usize = 16;
+/// Explanations in one dry run's answer, each a few kilobytes; requests beyond it are judged and not
+/// explained, and the answer says so.
+pub const TRIAL_TRACES_MAX: usize = 2_000;
+/// Characters of a text in an explanation; a longer one is cut and ends in `…`.
+pub const TRACE_TEXT_CHARACTERS_MAX: usize = 200;
+/// Elements of an array in an explanation; of further ones only the number is told.
+pub const TRACE_ELEMENTS_MAX: usize = 8;
 /// Bytes of a rule's ref.
 pub const REFERENCE_BYTES_MAX: usize = 64;
 /// Versions kept of each ruleset; older ones are forgotten.

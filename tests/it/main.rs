@@ -33,6 +33,7 @@ mod revocation;
 mod revocation_latency;
 mod revocation_lists;
 mod rules;
+mod rule_test;
 mod sdk;
 mod second_opinion;
 mod server_certificates;

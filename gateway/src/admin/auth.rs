@@ -235,6 +235,8 @@ mod tests {
             ("GET", "/client/v4/zones", Scope::Read, false),
             (
                 "GET",
+        // A dry run changes nothing.
+        (&Method::POST, "rule_tests") => Scope::Read,
                 "/client/v4/zones/Z/client_certificates",
                 Scope::Read,
                 true,
@@ -288,6 +290,8 @@ mod tests {
                 "{method} {path}"
             );
         }
+            ("POST", "/postern/v1/zones/Z/rule_tests", Scope::Read, true),
+            ("POST", "/postern/v1/zones/Z/mtls_rules", Scope::Rules, true),
     }
 
     #[test]

@@ -1,5 +1,4 @@
-//! Help with writing rules, under `/postern/v1`: preview, lints, and the mTLS rule of Cloudflare's
-//! documents.
+//! Help with writing rules, under `/postern/v1`: preview, the form with rows, and lints.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -8,30 +7,46 @@ use serde_json::{Value, json};
 
 use super::fault::Fault;
 use super::query::{As, Json};
-use super::rule_body::PositionBody;
-use super::rulesets::{one_rule, shown_rule};
 use super::{Shared, envelope, zones};
-use crate::control::{MtlsRule, NewRule};
-use crate::hostname::HostName;
 use crate::rules;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Preview {
-    expression: String,
+    #[serde(default)]
+    expression: Option<String>,
+    /// Groups of rows in the place of an expression.
+    #[serde(default)]
+    form: Option<rules::Form>,
 }
 
-/// Checks an expression and changes nothing: how it is read, what it looks at, and what is odd
-/// about it.
+/// The expression of whichever was given.
+fn written(body: Preview) -> Result<String, Fault> {
+    match (body.expression, body.form) {
+        (Some(expression), None) => Ok(expression),
+        (None, Some(form)) => form
+            .to_expression()
+            .map(|expression| expression.to_string())
+            .map_err(|error| Fault::bad(20_127, error.to_string()).at("/form")),
+        _ => {
+            let message = "expression: either it or `form` is expected";
+            Err(Fault::bad(20_000, message).at("/expression"))
+        }
+    }
+}
+
+/// Checks an expression and changes nothing: how it is read, what it looks at, its rows when a
+/// form can show it, and what is odd about it.
 pub(super) async fn preview(
     State(context): Shared,
     Json(body): Json<Preview>,
 ) -> Result<Response, Fault> {
-    let read = rules::check(&body.expression)
+    let expression = written(body)?;
+    let read = rules::check(&expression)
         .map_err(|error| Fault::bad(20_127, error.to_string()).at("/expression"))?;
     let rule = rules::Rule {
         id: "".into(),
-        expression: body.expression.as_str().into(),
+        expression: expression.as_str().into(),
         action: rules::Action::Block(rules::BlockResponse::default()),
         enabled: true,
     };
@@ -45,6 +60,7 @@ pub(super) async fn preview(
     };
     Ok(envelope::result(json!({
         "expression": read.to_string(),
+        "form": rules::Form::from_expression(&read),
         "fields": read.fields(),
         "lifetime": lifetime,
         "lints": lints,
@@ -65,67 +81,11 @@ pub(super) async fn lints(
     Ok(envelope::result(shown))
 }
 
-fn shown_lint(lint: &rules::Lint) -> Value {
+pub(super) fn shown_lint(lint: &rules::Lint) -> Value {
     json!({
         "kind": lint.kind.as_str(),
         "rule_id": lint.rule_id.as_deref(),
         "message": lint.message,
         "suggestion": lint.suggestion,
     })
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct MtlsBody {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    hosts: Vec<String>,
-    #[serde(default)]
-    paths: Vec<String>,
-    #[serde(default)]
-    check_revoked: bool,
-    #[serde(default)]
-    action: Option<String>,
-    #[serde(default)]
-    enabled: Option<bool>,
-    #[serde(default)]
-    position: Option<PositionBody>,
-}
-
-/// "Create a mTLS rule" of Cloudflare's documents: hosts and paths in, a saved rule out. With
-/// `dry_run=true` only the expression is made.
-pub(super) async fn create_mtls_rule(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<MtlsBody>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    if let Some(place) = body.paths.iter().position(|path| !path.starts_with('/')) {
-        let message = "paths: a path begins with `/`";
-        return Err(Fault::bad(20_000, message).at(format!("/paths/{place}")));
-    }
-    let hosts = body.hosts.iter().map(|text| HostName::parse(text));
-    let wanted = MtlsRule {
-        hosts: hosts.collect::<Result<_, _>>()?,
-        paths: body.paths,
-        check_revoked: body.check_revoked,
-    };
-    let position = body.position.map(PositionBody::read).transpose()?;
-    let mut rule = NewRule::block(&wanted.expression());
-    rule.description = body.name.unwrap_or_else(|| "mTLS".into());
-    rule.enabled = body.enabled.unwrap_or(true);
-    rule.action = body.action.unwrap_or(rule.action);
-    let made = context
-        .run(intent, move |control| {
-            control.add_rule(zone, rule, position.as_ref())
-        })
-        .await
-        .map_err(one_rule)?;
-    let mut shown = shown_rule(&made.1);
-    if let Some(shown) = shown.as_object_mut() {
-        shown.insert("ruleset_id".into(), json!(made.0.id));
-    }
-    Ok(envelope::result(shown))
 }

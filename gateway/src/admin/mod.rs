@@ -18,6 +18,7 @@ mod health;
 mod hosts;
 mod listener;
 mod lists;
+mod mtls_rules;
 mod ocsp;
 mod query;
 mod rule_body;
@@ -28,6 +29,7 @@ mod server_certificates;
 mod tests;
 mod tokens;
 mod zones;
+mod trial;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -235,13 +237,24 @@ fn router(context: Arc<Context>) -> Router {
         )
         .route(
             "/postern/v1/zones/{zone}/mtls_rules",
-            post(expressions::create_mtls_rule),
+            get(mtls_rules::list).post(mtls_rules::create),
         )
         .route(
             "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
             post(rulesets::restore),
         )
         .route(
+        .route(
+            "/postern/v1/zones/{zone}/mtls_rules/{rule}",
+            get(mtls_rules::show)
+                .patch(mtls_rules::update)
+                .delete(mtls_rules::delete),
+        )
+        .route(
+            "/postern/v1/zones/{zone}/rulesets/{ruleset}/differences",
+            get(rulesets::differences),
+        )
+        .route("/postern/v1/zones/{zone}/rule_tests", post(trial::run))
             "/postern/v1/expressions/preview",
             post(expressions::preview),
         )

@@ -143,6 +143,12 @@ impl Parameters {
         })
     }
 
+    /// The number of a version.
+    pub(super) fn version(&self, name: &str) -> Result<Option<u32>, Fault> {
+        let number = self.number(name)?.map(u32::try_from).transpose();
+        number.map_err(|_too_large| Fault::parameter(format!("{name}: there is no such version")))
+    }
+
     /// Which part of a list is wanted: `page` and `per_page`, beginning at `offset`, or `limit`
     /// instead of `per_page`.
     pub(super) fn page(&self) -> Result<Page, Fault> {

@@ -6,11 +6,12 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
-use super::query::{As, Json};
+use super::query::{As, Json, Parameters};
 use super::rule_body::{PositionBody, RuleBody, RulesetBody, phase};
 use super::{Shared, envelope, zones};
 use crate::control::{
-    ChangeError, Control, Id, Intent, NewRule, Noun, Phase, RuleRecord, Ruleset, VersionNote,
+    ChangeError, Control, Id, Intent, NewRule, Noun, Phase, RuleDifference, RuleRecord, Ruleset,
+    VersionNote,
 };
 
 pub(super) fn shown_rule(rule: &RuleRecord) -> Value {
@@ -376,4 +377,66 @@ pub(super) async fn restore(
         })
         .await?;
     Ok(envelope::result(shown(&made)))
+}
+
+/// What differs between two versions: `from` the one before, `to` the newest, unless they are said.
+pub(super) async fn differences(
+    State(context): Shared,
+    As(intent): As,
+    Path((zone, ruleset)): Path<(String, String)>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let control = &context.state.control;
+    let zone = zones::find(&control.model(), &zone)?;
+    let current = control.ruleset(zone, ruleset.parse()?)?;
+    let (id, newest) = (current.id, current.version);
+    let to = parameters.version("to")?.unwrap_or(newest);
+    let from = parameters.version("from")?;
+    let from = from.unwrap_or_else(|| to.saturating_sub(1));
+    let found = context
+        .run(intent, move |control| {
+            control.ruleset_differences(zone, id, from, to)
+        })
+        .await?;
+    let texts = [
+        ("name", &found.from.name, &found.to.name),
+        (
+            "description",
+            &found.from.description,
+            &found.to.description,
+        ),
+    ];
+    let mut changed = Map::new();
+    for (field, before, after) in texts {
+        if before != after {
+            changed.insert(field.into(), json!({ "before": before, "after": after }));
+        }
+    }
+    let rules: Vec<Value> = found.rules.iter().map(shown_difference).collect();
+    Ok(envelope::result(json!({
+        "id": id,
+        "from": found.from.version.to_string(),
+        "to": found.to.version.to_string(),
+        "changed": changed,
+        "rules": rules,
+    })))
+}
+
+fn shown_difference(difference: &RuleDifference) -> Value {
+    let kind = match (&difference.before, &difference.after) {
+        (None, _) => "added",
+        (_, None) => "removed",
+        _ if difference.is_changed => "changed",
+        _ => "moved",
+    };
+    let shown = |side: &Option<(usize, std::sync::Arc<RuleRecord>)>| match side {
+        Some((place, rule)) => json!({ "position": place + 1, "rule": shown_rule(rule) }),
+        None => Value::Null,
+    };
+    json!({
+        "kind": kind,
+        "moved": difference.is_moved,
+        "before": shown(&difference.before),
+        "after": shown(&difference.after),
+    })
 }

@@ -21,6 +21,8 @@ mod mtls;
 mod names;
 mod ocsp;
 mod rule;
+mod rule_test;
+mod rule_versions;
 mod ruleset;
 mod status;
 mod steer;

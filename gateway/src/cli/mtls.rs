@@ -1,13 +1,16 @@
-//! `postern rule mtls`: "Create a mTLS rule" of Cloudflare's documents.
+//! `postern rule mtls`: "Create a mTLS rule" of Cloudflare's documents, and the same to edit one.
 //!
-//! Owns the command: hosts and paths in, a saved rule out. The expression is made by the gateway.
+//! Owns the command: hosts and paths in, a saved rule out. The expression is made, and read back,
+//! by the gateway.
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::client::Client;
 use super::names::{ZoneRef, text};
 use super::rule::Action;
+use super::ruleset::{Position, Ruleset};
+use super::table::{harmless, list};
 use super::{Output, json_text};
 
 #[derive(Debug, Args)]
@@ -15,25 +18,42 @@ pub(super) struct MtlsRule {
     /// The zone, by name or id
     #[arg(long, value_name = "ZONE")]
     zone: String,
-    /// For people
-    #[arg(long, value_name = "TEXT", default_value = "mTLS")]
-    name: String,
+    /// Change this rule, and show it when nothing is to change; without it a rule is added
+    #[arg(long, value_name = "RULE")]
+    rule: Option<String>,
+    /// For people [default: mTLS]
+    #[arg(long, value_name = "TEXT")]
+    name: Option<String>,
     /// Only for these hosts, several with commas; without it for all of the zone
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
-    hosts: Vec<String>,
+    hosts: Option<Vec<String>>,
     /// Only for these paths, several with commas; without it for all
     #[arg(long, value_name = "PATHS", value_delimiter = ',')]
-    paths: Vec<String>,
+    paths: Option<Vec<String>>,
+    /// For all hosts of the zone again
+    #[arg(long, requires = "rule", conflicts_with = "hosts")]
+    all_hosts: bool,
+    /// For all paths again
+    #[arg(long, requires = "rule", conflicts_with = "paths")]
+    all_paths: bool,
     /// Block revoked certificates as well
     #[arg(long)]
     check_revoked: bool,
-    /// What happens to clients without a certificate: begin with log, change it to block later
-    #[arg(long, value_enum, default_value_t = Action::Block)]
-    action: Action,
+    /// Take no notice of revocations again
+    #[arg(long, requires = "rule", conflicts_with = "check_revoked")]
+    ignore_revoked: bool,
+    /// What happens to clients without a certificate: begin with log, change it to block later [default: block]
+    #[arg(long, value_enum)]
+    action: Option<Action>,
     /// Save it as a draft, switched off
     #[arg(long)]
     disabled: bool,
-    /// Show the expression and save nothing
+    /// Switch it on
+    #[arg(long, requires = "rule", conflicts_with = "disabled")]
+    enable: bool,
+    #[command(flatten)]
+    position: Position,
+    /// Show the rule and what is odd about it, and save nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -41,30 +61,87 @@ pub(super) struct MtlsRule {
 impl MtlsRule {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         let zone = ZoneRef::find(client, &self.zone)?;
-        let body = self.body();
+        let ruleset = Ruleset::load(client, &zone)?;
+        let body = Value::Object(self.body(ruleset.position(&self.position)?));
         let query = if self.dry_run { "?dry_run=true" } else { "" };
-        let made = client.post(&zone.own(&format!("mtls_rules{query}")), &body)?;
-        Ok(match (json, self.dry_run) {
-            (true, _) => json_text(&made),
-            (false, true) => format!("{}\n", text(&made, "expression")),
-            (false, false) => {
-                format!(
-                    "added {}\n{}\n",
-                    text(&made, "id"),
-                    text(&made, "expression")
-                )
+        let (done, made) = match &self.rule {
+            None => {
+                let made = client.post(&zone.own(&format!("mtls_rules{query}")), &body)?;
+                ("added", made)
             }
+            Some(rule) => {
+                let id = text(ruleset.rule(rule)?, "id");
+                let path = zone.own(&format!("mtls_rules/{id}"));
+                if body.as_object().is_some_and(Map::is_empty) {
+                    ("", client.get(&path)?)
+                } else {
+                    ("changed", client.patch(&format!("{path}{query}"), &body)?)
+                }
+            }
+        };
+        Ok(match json {
+            true => json_text(&made),
+            false if self.dry_run || done.is_empty() => shown(&made),
+            false => format!("{done} {}\n{}", text(&made, "id"), shown(&made)),
         })
     }
 
-    fn body(&self) -> Value {
-        json!({
-            "name": self.name,
-            "hosts": self.hosts,
-            "paths": self.paths,
-            "check_revoked": self.check_revoked,
-            "action": self.action.as_str(),
-            "enabled": !self.disabled,
-        })
+    fn body(&self, position: Option<Value>) -> Map<String, Value> {
+        let mut body = Map::new();
+        let mut put = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(key.into(), value);
+            }
+        };
+        let list = |all: bool, some: &Option<Vec<String>>| match (all, some) {
+            (true, _) => Some(json!([])),
+            (false, some) => some.as_ref().map(|some| json!(some)),
+        };
+        put("name", self.name.as_ref().map(|name| json!(name)));
+        put("hosts", list(self.all_hosts, &self.hosts));
+        put("paths", list(self.all_paths, &self.paths));
+        let said = self.check_revoked || self.ignore_revoked;
+        put("check_revoked", said.then(|| json!(self.check_revoked)));
+        put("action", self.action.map(|action| json!(action.as_str())));
+        let said = self.disabled || self.enable;
+        put("enabled", said.then(|| json!(self.enable)));
+        put("position", position);
+        body
     }
+}
+
+fn shown(rule: &Value) -> String {
+    let joined = |key: &str| {
+        let items = rule.get(key).and_then(Value::as_array);
+        let items = items.into_iter().flatten().filter_map(Value::as_str);
+        items.collect::<Vec<_>>().join(", ")
+    };
+    let all = |text: String| if text.is_empty() { "all".into() } else { text };
+    let flag = |key: &str| match rule.get(key).and_then(Value::as_bool) {
+        Some(true) => "yes".to_owned(),
+        _ => "no".to_owned(),
+    };
+    let mut out = list(&[
+        ("name", text(rule, "name")),
+        ("hosts", all(joined("hosts"))),
+        ("paths", all(joined("paths"))),
+        ("revoked too", flag("check_revoked")),
+        ("action", text(rule, "action")),
+        ("enabled", flag("enabled")),
+        ("position", text(rule, "position")),
+        ("expression", text(rule, "expression")),
+    ]);
+    for lint in rule
+        .get("lints")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        out.push_str(&format!("warning: {}\n", harmless(&text(lint, "message"))));
+        let better = text(lint, "suggestion");
+        if !better.is_empty() {
+            out.push_str(&format!("   help: {}\n", harmless(&better)));
+        }
+    }
+    out
 }

@@ -9,6 +9,8 @@ use super::client::Client;
 use super::files::read_text;
 use super::mtls::MtlsRule;
 use super::names::{OWN, ZoneRef, text};
+use super::rule_test::RuleTest;
+use super::rule_versions::Versions;
 use super::ruleset::{Position, Ruleset, rules_of};
 use super::table::Table;
 use super::{CliError, Output, json_text};
@@ -29,8 +31,8 @@ pub(super) enum Rule {
         #[arg(long)]
         disabled: bool,
     },
-    /// Add a rule that blocks clients without a certificate, from host names and paths
-    Mtls(MtlsRule),
+    /// Add, show or change a rule that blocks clients without a certificate, by hosts and paths
+    Mtls(Box<MtlsRule>),
     /// List a zone's rules in the order in which they are tried
     List {
         #[command(flatten)]
@@ -72,13 +74,17 @@ pub(super) enum Rule {
         #[arg(long, value_name = "EXPRESSION", conflicts_with = "text")]
         expression: Option<String>,
     },
+    #[command(flatten)]
+    Versions(Versions),
+    /// Try rules, saved or drafts, on requests or on an access log, without changing anything
+    Test(Box<RuleTest>),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ZoneArg {
     /// The zone, by name or id
     #[arg(long, value_name = "ZONE")]
-    zone: String,
+    pub(super) zone: String,
 }
 
 #[derive(Debug, Args)]
@@ -214,6 +220,8 @@ impl Rule {
                     format!("removed the rule {}\n", text(&rule, "id"))
                 })
             }
+            Self::Test(test) => test.run(client, json),
+            Self::Versions(versions) => versions.run(client, json),
             Self::Preview { text, expression } => {
                 let expression = match text.or(expression).as_deref() {
                     Some("-") => read_text(Path::new("-"))?,
@@ -236,7 +244,7 @@ impl One {
 }
 
 impl Text {
-    fn read(&self) -> Result<Option<String>, CliError> {
+    pub(super) fn read(&self) -> Result<Option<String>, CliError> {
         match (&self.expression, &self.expression_file) {
             (Some(text), _) => Ok(Some(text.clone())),
             (None, Some(path)) => read_text(path).map(|text| Some(text.trim().to_owned())),
@@ -247,7 +255,7 @@ impl Text {
 
 impl Settings {
     /// What the API takes; a response builds on what the rule has already.
-    fn body(&self, present: Option<&Value>) -> Map<String, Value> {
+    pub(super) fn body(&self, present: Option<&Value>) -> Map<String, Value> {
         let mut body = Map::new();
         if let Some(action) = self.action {
             body.insert("action".into(), json!(action.as_str()));
@@ -287,7 +295,7 @@ fn shown(ruleset: &Value, json: bool) -> Output {
     })
 }
 
-fn rules(all: &[Value]) -> String {
+pub(super) fn rules(all: &[Value]) -> String {
     let mut table = Table::new(&["#", "ID", "ENABLED", "ACTION", "EXPRESSION", "DESCRIPTION"]);
     for (index, rule) in all.iter().enumerate() {
         let enabled = rule.get("enabled").and_then(Value::as_bool).unwrap_or(true);

@@ -49,7 +49,7 @@ impl std::str::FromStr for Place {
 /// A zone's rules as they are now.
 pub(super) struct Ruleset {
     /// `None` before the first rule.
-    id: Option<String>,
+    pub(super) id: Option<String>,
     /// In order.
     pub(super) rules: Vec<Value>,
 }

@@ -160,7 +160,7 @@ impl Control {
                     default_host: None,
                     stale: false,
                 }),
-                has_geo: self.has_geo().into(),
+                geo: self.geo().into(),
                 batch: Some(Batch {
                     overlay,
                     collected: Mutex::default(),

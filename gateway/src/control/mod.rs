@@ -37,6 +37,7 @@ mod ocsp;
 mod pkcs12;
 mod request;
 mod revocation_lists;
+mod ruleset_differences;
 mod ruleset_versions;
 mod rulesets;
 mod seal;
@@ -48,15 +49,15 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod trial;
 mod verify;
 mod x509;
 mod zones;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub use self::audit::{AuditEntry, Intent, Note};
 pub use self::ca_key::CaKey;
@@ -81,12 +82,14 @@ pub use self::mtls_rule::MtlsRule;
 pub use self::ocsp::{OcspPatch, OcspSettings};
 pub use self::pkcs12::check_password;
 pub use self::revocation_lists::{CrlFiles, CrlPatch, CrlRecord, CrlSettings, CrlStatus};
+pub use self::ruleset_differences::{RuleDifference, RulesetDifference};
 pub use self::ruleset_versions::VersionNote;
 pub use self::rulesets::{NewRule, Position, RulePatch};
 pub use self::seal::{Seal, SealError, Secret};
 pub use self::source_url::SourceUrl;
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
 pub use self::tokens::{NewToken, Scope, Token};
+pub use self::trial::{DraftRule, RuleTrial};
 pub use self::verify::{RestoreError, Verified, restore, verify};
 pub use self::x509::{Subject, X509Error};
 
@@ -94,6 +97,7 @@ use self::batch::Batch;
 use self::certificate_index::Index;
 use self::compile::{Parts, compile};
 use self::draft::Draft;
+use crate::geo::Geo;
 use crate::hostname::HostName;
 use crate::rules::Program;
 use crate::snapshot::{Published, Snapshot};
@@ -126,8 +130,8 @@ pub struct Control {
     index: Arc<RwLock<Index>>,
     published: Arc<Published>,
     writer: Mutex<Writer>,
-    /// Whether rules can know where an address is; only lints ask.
-    has_geo: AtomicBool,
+    /// Where addresses are, when rules can know it: for lints and dry runs.
+    geo: ArcSwapOption<Geo>,
     /// Only in a shadow: gathers what its operations do instead of committing it.
     batch: Option<Batch>,
 }
@@ -183,7 +187,7 @@ impl Control {
                 default_host,
                 stale: false,
             }),
-            has_geo: AtomicBool::new(false),
+            geo: ArcSwapOption::empty(),
             batch: None,
         }))
     }
@@ -208,15 +212,21 @@ impl Control {
         Ok(())
     }
 
-    /// Says whether there is a GeoIP database, for lints.
-    pub fn set_has_geo(&self, has_geo: bool) {
-        self.has_geo.store(has_geo, Ordering::Relaxed);
+    /// Gives it the GeoIP databases that the data path has, for lints and dry runs.
+    pub fn set_geo(&self, geo: Option<Arc<Geo>>) {
+        self.geo.store(geo);
+    }
+
+    /// The GeoIP databases.
+    #[must_use]
+    pub fn geo(&self) -> Option<Arc<Geo>> {
+        self.geo.load_full()
     }
 
     /// Whether there is a GeoIP database.
     #[must_use]
     pub fn has_geo(&self) -> bool {
-        self.has_geo.load(Ordering::Relaxed)
+        self.geo.load().is_some()
     }
 
     /// Takes over what the store has.

@@ -473,6 +473,19 @@ impl Control {
         if !model.zones.contains_key(&zone) {
             return Err(ChangeError::not_found(Noun::Zone, zone));
         }
+        self.lints_with(zone, custom_rules(&model, zone))
+    }
+
+    /// What would be odd about a zone if these were its rules.
+    ///
+    /// # Errors
+    /// A rule's action cannot be read.
+    pub fn lints_with(
+        &self,
+        zone: Id,
+        rules: &[Arc<RuleRecord>],
+    ) -> Result<Vec<Lint>, ChangeError> {
+        let model = self.model();
         let hosts: Vec<LintHost> = model
             .hosts_of(zone)
             .map(|host| LintHost {
@@ -481,8 +494,7 @@ impl Control {
                 cas: model.believed(host).len(),
             })
             .collect();
-        let rules = custom_rules(&model, zone)?;
-        Ok(lint(&rules, &hosts, self.has_geo()))
+        Ok(lint(&forms(rules)?, &hosts, self.has_geo()))
     }
 
     /// The rule that keeps clients without a certificate from a host, when there is one.
@@ -492,7 +504,7 @@ impl Control {
     pub fn enforcing_rule(&self, name: &HostName) -> Result<Option<Arc<str>>, ChangeError> {
         let model = self.model();
         let host = self.host(name)?;
-        let rules = custom_rules(&model, host.zone)?;
+        let rules = forms(custom_rules(&model, host.zone))?;
         let host = LintHost {
             name: host.name.clone(),
             mtls: host.mtls,
@@ -502,20 +514,26 @@ impl Control {
     }
 }
 
-/// The compiled forms of a zone's custom rules.
-fn custom_rules(model: &Model, zone: Id) -> Result<Vec<Rule>, ChangeError> {
+/// A zone's custom rules.
+fn custom_rules(model: &Model, zone: Id) -> &[Arc<RuleRecord>] {
     let place = (zone, Phase::HttpRequestFirewallCustom);
     let ruleset = model.rulesets.get(&place);
-    let rules = ruleset.iter().flat_map(|ruleset| &ruleset.rules);
-    rules.map(|rule| compiled_form(rule)).collect()
+    ruleset.map_or(&[], |ruleset| ruleset.rules.as_slice())
 }
+
+fn forms(rules: &[Arc<RuleRecord>]) -> Result<Vec<Rule>, ChangeError> {
+    rules.iter().map(|rule| compiled_form(rule)).collect()
+}
+
+/// What a ruleset is called when nobody has named it.
+pub(super) const DEFAULT_NAME: &str = "default";
 
 fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
     Ruleset {
         id: Id::random(),
         zone,
         phase,
-        name: "default".into(),
+        name: DEFAULT_NAME.into(),
         description: String::new(),
         version: 1,
         last_updated: now,

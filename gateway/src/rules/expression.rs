@@ -61,6 +61,24 @@ impl Expression {
         names
     }
 
+    /// The parts that `and` joins, in order; the whole when there is none.
+    #[must_use]
+    pub fn conjuncts(&self) -> Vec<Self> {
+        match &self.0 {
+            Condition::And(parts) => parts.iter().cloned().map(Self).collect(),
+            _ => vec![self.clone()],
+        }
+    }
+
+    /// The parts that `or` joins, in order; the whole when there is none.
+    #[must_use]
+    pub fn disjuncts(&self) -> Vec<Self> {
+        match &self.0 {
+            Condition::Or(parts) => parts.iter().cloned().map(Self).collect(),
+            _ => vec![self.clone()],
+        }
+    }
+
     /// Whether it is the same for all requests of a connection.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {

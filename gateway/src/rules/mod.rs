@@ -37,6 +37,8 @@ mod read;
 mod test;
 #[cfg(test)]
 mod tests;
+mod trace;
+mod trial;
 mod types;
 mod value;
 mod wildcard;
@@ -55,6 +57,8 @@ pub use field::Lifetime;
 pub use lint::{Lint, LintHost, LintKind, lint};
 pub use list::{HostnameList, IpList, List, ListError, Lists, is_list_name};
 pub use program::Program;
+pub use trace::{Case, FieldSet, Operand, Seen, Trace};
+pub use trial::{Fate, Trial, Tried};
 pub use types::{Kind, Type};
 
 use program::{Outcome, Runs};

@@ -64,6 +64,41 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every one of them.
+    const ALL: [Self; 25] = [
+        Self::NotPresented,
+        Self::Verified,
+        Self::Revoked,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::UnknownCa,
+        Self::SelfSigned,
+        Self::WrongEku,
+        Self::KeyUsage,
+        Self::NameConstraint,
+        Self::PathLength,
+        Self::NotACa,
+        Self::WeakKey,
+        Self::BadSignature,
+        Self::UnknownCriticalExtension,
+        Self::Malformed,
+        Self::CrlMissing,
+        Self::CrlExpired,
+        Self::CrlNotYetValid,
+        Self::OcspMissing,
+        Self::OcspUnreachable,
+        Self::OcspInvalid,
+        Self::OcspExpired,
+        Self::OcspUnknown,
+        Self::Other,
+    ];
+
+    /// The one of this text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == text)
+    }
+
     /// The stable snake_case text.
     #[must_use]
     pub fn as_str(self) -> &'static str {

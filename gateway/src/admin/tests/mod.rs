@@ -41,9 +41,9 @@ impl Fleet for NoWorkers {
     }
 }
 
-struct World {
+pub(in crate::admin) struct World {
     directory: Directory,
-    control: Arc<Control>,
+    pub(in crate::admin) control: Arc<Control>,
     published: Arc<Published>,
     tcp: SocketAddr,
     server: tokio::task::JoinHandle<()>,
@@ -55,14 +55,14 @@ impl Drop for World {
     }
 }
 
-struct Answer {
-    status: u16,
-    body: Value,
-    text: String,
+pub(in crate::admin) struct Answer {
+    pub(in crate::admin) status: u16,
+    pub(in crate::admin) body: Value,
+    pub(in crate::admin) text: String,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(in crate::admin) async fn new() -> Self {
         let directory = Directory::new();
         let published: Arc<Published> = Arc::default();
         let control = Control::open(&directory.path().join("store"), published.clone()).unwrap();
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(in crate::admin) async fn call(&self, method: &str, path: &str, body: Value) -> Answer {
         let body = if body.is_null() {
             String::new()
         } else {
@@ -101,7 +101,7 @@ impl World {
         self.raw(method, path, body.into_bytes(), &[]).await
     }
 
-    async fn raw(
+    pub(in crate::admin) async fn raw(
         &self,
         method: &str,
         path: &str,
@@ -119,13 +119,13 @@ impl World {
         exchange(stream, method, path, Vec::new(), headers).await
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(in crate::admin) async fn get(&self, path: &str) -> Value {
         let answer = self.call("GET", path, Value::Null).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         answer.body["result"].clone()
     }
 
-    async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(in crate::admin) async fn ok(&self, method: &str, path: &str, body: Value) -> Value {
         let answer = self.call(method, path, body).await;
         assert_eq!(answer.status, 200, "{method} {path}: {}", answer.text);
         assert_eq!(answer.body["success"], true);
@@ -133,7 +133,7 @@ impl World {
         answer.body["result"].clone()
     }
 
-    async fn zone(&self) -> String {
+    pub(in crate::admin) async fn zone(&self) -> String {
         let zone = self.ok(
             "POST",
             "/client/v4/zones",

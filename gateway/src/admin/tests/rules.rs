@@ -111,6 +111,238 @@ async fn mtls_rules() {
 }
 
 #[tokio::test]
+async fn mtls_rules_are_read_back_and_edited() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let path = format!("/postern/v1/zones/{zone}/mtls_rules");
+    let rules =
+        format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+    world
+        .ok("PUT", &rules, json!({"rules": [
+            {"action": "block", "expression": "ssl"},
+            {"action": "log", "enabled": false, "description": "by hand",
+             "expression": "http.request.uri.path eq \"/a\" and not cf.tls_client_auth.cert_verified"}]}))
+        .await;
+    let body = json!({"name": "devices", "hosts": ["Api.example.test", "*.dev.example.test"], "paths": ["/admin"],
+        "action": "log", "enabled": false, "position": {"index": 1}});
+    let made = world.ok("POST", &path, body).await;
+    assert_eq!(
+        (
+            &made["name"],
+            &made["hosts"],
+            &made["paths"],
+            &made["check_revoked"],
+            &made["position"]
+        ),
+        (
+            &json!("devices"),
+            &json!(["api.example.test", "*.dev.example.test"]),
+            &json!(["/admin"]),
+            &json!(false),
+            &json!(1)
+        )
+    );
+    let one = format!("{path}/{}", made["id"].as_str().unwrap());
+    let listed = world.get(&path).await;
+    assert_eq!(
+        listed.as_array().unwrap().len(),
+        2,
+        "what is no mTLS rule is not one: {listed:#}"
+    );
+    assert_eq!(
+        (
+            &listed[1]["name"],
+            &listed[1]["position"],
+            &listed[1]["paths"]
+        ),
+        (&json!("by hand"), &json!(3), &json!(["/a"]))
+    );
+    assert_eq!(world.get(&one).await["expression"], made["expression"]);
+    // From a draft that logs to a rule that blocks, revoked clients too.
+    let patch = json!({"check_revoked": true, "paths": [], "enabled": true, "action": "block", "position": {"after": ""}});
+    let tried = world
+        .ok("PATCH", &format!("{one}?dry_run=true"), patch.clone())
+        .await;
+    assert_eq!(world.get(&one).await["check_revoked"], false, "only tried");
+    let changed = world.ok("PATCH", &one, patch).await;
+    assert_eq!(changed["expression"], tried["expression"]);
+    assert_eq!(
+        (
+            &changed["hosts"],
+            &changed["paths"],
+            &changed["check_revoked"],
+            &changed["action"],
+            &changed["position"]
+        ),
+        (
+            &made["hosts"],
+            &json!([]),
+            &json!(true),
+            &json!("block"),
+            &json!(3)
+        )
+    );
+    assert!(changed["lints"].is_array());
+    // What is not touched keeps its text.
+    let by_hand = format!("{path}/{}", listed[1]["id"].as_str().unwrap());
+    let named = world.ok("PATCH", &by_hand, json!({"name": "n"})).await;
+    assert_eq!(named["expression"], listed[1]["expression"]);
+    let lints = world
+        .ok("POST", &path, json!({"hosts": ["api.example.test"]}))
+        .await;
+    let lints: Vec<&Value> = lints["lints"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lint| &lint["kind"])
+        .collect();
+    assert!(lints.contains(&&json!("revoked_passes")), "{lints:?}");
+    let all = world.get(&rules).await;
+    let other = format!(
+        "{path}/{}",
+        all["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|rule| rule["expression"] == "ssl")
+            .unwrap()["id"]
+            .as_str()
+            .unwrap()
+    );
+    for (method, path, body, status) in [
+        ("GET", &other, Value::Null, 400),
+        ("PATCH", &other, json!({"name": "x"}), 400),
+        (
+            "GET",
+            &format!("{path}/{}", "0".repeat(32)),
+            Value::Null,
+            404,
+        ),
+        ("GET", &format!("{path}/x"), Value::Null, 404),
+        ("PATCH", &one, json!({"hosts": ["a b"]}), 400),
+        ("PATCH", &one, json!({"paths": ["a"]}), 400),
+        ("PATCH", &one, json!({"action": "dance"}), 400),
+        ("PATCH", &one, json!({"expression": "ssl"}), 400),
+    ] {
+        let answer = world.call(method, path, body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+    }
+    world.ok("DELETE", &one, Value::Null).await;
+    assert_eq!(world.call("GET", &one, Value::Null).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_form_instead_of_an_expression() {
+    let world = World::new().await;
+    let path = "/postern/v1/expressions/preview";
+    let text =
+        "http.host eq \"a.test\" and not ssl or any(http.request.headers[\"x\"][*] contains \"y\")";
+    let read = world.ok("POST", path, json!({"expression": text})).await;
+    let form = read["form"].clone();
+    assert_eq!(form["groups"].as_array().unwrap().len(), 2, "{form:#}");
+    let back = world.ok("POST", path, json!({"form": form})).await;
+    assert_eq!(back["expression"], read["expression"]);
+    let read = world
+        .ok("POST", path, json!({"expression": "not (ssl and ssl)"}))
+        .await;
+    assert_eq!(read["form"], Value::Null);
+    for body in [
+        json!({}),
+        json!({"form": {"groups": []}}),
+        json!({"form": {"groups": [{"rows": [{"field": "x", "operator": "eq", "values": ["1"]}]}]}}),
+        json!({"form": {"groups": []}, "expression": "ssl"}),
+        json!({"form": 1}),
+    ] {
+        assert_eq!(world.call("POST", path, body).await.status, 400);
+    }
+}
+
+#[tokio::test]
+async fn versions_differ_and_come_back() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let rules =
+        format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+    let rule = |name: &str, enabled: bool| json!({"action": "block", "expression": format!("http.host eq \"{name}\""), "ref": name, "enabled": enabled});
+    let first = world
+        .ok(
+            "PUT",
+            &rules,
+            json!({"rules": [rule("a", true), rule("b", true), rule("c", true)]}),
+        )
+        .await;
+    let body =
+        json!({"name": "shop", "rules": [rule("c", true), rule("a", false), rule("d", true)]});
+    world.ok("PUT", &rules, body).await;
+    let ruleset = first["id"].as_str().unwrap();
+    let own = format!("/postern/v1/zones/{zone}/rulesets/{ruleset}");
+    let found = world.get(&format!("{own}/differences")).await;
+    assert_eq!((&found["from"], &found["to"]), (&json!("1"), &json!("2")));
+    assert_eq!(
+        found["changed"],
+        json!({"name": {"before": "default", "after": "shop"}})
+    );
+    let kinds: Vec<(String, String)> = found["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let side = if one["after"].is_null() {
+                "before"
+            } else {
+                "after"
+            };
+            (
+                one["kind"].as_str().unwrap().into(),
+                one[side]["rule"]["ref"].as_str().unwrap().into(),
+            )
+        })
+        .collect();
+    let moved = |name: &str| {
+        kinds
+            .iter()
+            .any(|(kind, which)| kind == "moved" && which == name)
+    };
+    assert!(kinds.contains(&("removed".into(), "b".into())), "{kinds:?}");
+    assert!(kinds.contains(&("added".into(), "d".into())), "{kinds:?}");
+    assert!(kinds.contains(&("changed".into(), "a".into())), "{kinds:?}");
+    assert!(
+        moved("c")
+            || found["rules"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|one| one["moved"] == true),
+        "{kinds:?}"
+    );
+    let back = world
+        .ok("POST", &format!("{own}/versions/1/restore"), Value::Null)
+        .await;
+    assert_eq!(
+        (&back["version"], &back["name"]),
+        (&json!("3"), &json!("default"))
+    );
+    let found = world.get(&format!("{own}/differences?from=1&to=3")).await;
+    assert_eq!(
+        (&found["rules"], &found["changed"]),
+        (&json!([]), &json!({})),
+        "what is restored says the same"
+    );
+    for (query, status) in [
+        ("from=9", 404),
+        ("to=0", 404),
+        ("from=x", 400),
+        ("from=99999999999", 400),
+        ("from=1&to=1", 200),
+    ] {
+        let answer = world
+            .call("GET", &format!("{own}/differences?{query}"), Value::Null)
+            .await;
+        assert_eq!(answer.status, status, "{query}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn lists() {
     let world = World::new().await;
     let account = world.control.model().account;

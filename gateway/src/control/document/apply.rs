@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::export::{self, MANAGED, fingerprints};
 use super::summary::{DocumentChange, changes};
 use super::{
-    AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument, VERSION,
-    ZoneDocument,
+    AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument,
+    RulesetDocument, VERSION, ZoneDocument,
 };
 use crate::client_settings::{ClientPatch, ClientSettings};
 use crate::control::chain::ServerChain;
@@ -22,9 +22,10 @@ use crate::control::compile::check_rules;
 use crate::control::error::{ChangeError, Noun};
 use crate::control::id::{Id, Uuid};
 use crate::control::model::{
-    Authority, AuthorityKind, AuthoritySet, Model, Phase, RuleRecord, Zone,
+    Authority, AuthorityKind, AuthoritySet, Model, Phase, RuleRecord, Ruleset, Zone,
 };
 use crate::control::moment::Moment;
+use crate::control::rulesets::DEFAULT_NAME;
 use crate::control::server_certificates::purpose;
 use crate::control::x509::{self, Signer, X509Error};
 use crate::control::zones::authority_purpose;
@@ -523,19 +524,40 @@ impl Apply<'_> {
             .map_err(part)
     }
 
-    fn rules(&mut self, zone: Id, wanted: &[RuleDocument], pointer: &str) -> Step {
+    fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str) -> Step {
         let phase = Phase::HttpRequestFirewallCustom;
         let model = self.model();
-        let present = model.rulesets.get(&(zone, phase));
-        let present = present
+        let ruleset = model.rulesets.get(&(zone, phase));
+        let present = ruleset
             .map(|found| found.rules.as_slice())
             .unwrap_or_default();
+        let texts = document.ruleset.clone();
+        let (name, description) = match texts {
+            Some(RulesetDocument { name, description }) => (name, description),
+            None => (None, None),
+        };
+        let new = |wanted: &Option<String>, known: fn(&Ruleset) -> &str, default: &str| {
+            let known = ruleset.map_or(default, |found| known(found));
+            wanted.as_ref().is_some_and(|wanted| wanted != known)
+        };
+        let same_texts = !new(&name, |found| &found.name, DEFAULT_NAME)
+            && !new(&description, |found| &found.description, "");
+        let kept: Vec<RuleDocument>;
+        let (wanted, pointer) = match &document.rules {
+            Some(rules) => (rules.as_slice(), at(pointer, "rules")),
+            None if same_texts => return Ok(()),
+            None => {
+                kept = present.iter().map(|rule| export::rule(rule)).collect();
+                (kept.as_slice(), at(pointer, "ruleset"))
+            }
+        };
+        let pointer = pointer.as_str();
         let same = present.len() == wanted.len()
             && present
                 .iter()
                 .zip(wanted)
                 .all(|(known, wanted)| export::rule(known) == *wanted);
-        if same {
+        if same && same_texts {
             return Ok(());
         }
         // A rule without a name of its own is known again by all that it says.
@@ -568,7 +590,7 @@ impl Apply<'_> {
             });
         }
         self.control
-            .set_entrypoint(zone, phase, None, None, rules)
+            .set_entrypoint(zone, phase, name, description, rules)
             .map_err(|error| error.at(pointer))?;
         check_rules(&self.model(), zone).map_err(|error| match error {
             ChangeError::Expression { index, .. } => {
@@ -624,9 +646,7 @@ impl Apply<'_> {
             if let Some(sets) = &associations {
                 self.associate(zone.id, sets, true, &pointer)?;
             }
-            if let Some(rules) = &wanted.rules {
-                self.rules(zone.id, rules, &at(&pointer, "rules"))?;
-            }
+            self.rules(zone.id, wanted, &pointer)?;
         }
         self.prune(document, &authorities)
     }

@@ -9,13 +9,14 @@ use boring::x509::X509;
 
 use super::{
     AssociationDocument, AuthorityDocument, CrlDocument, Document, HostDocument, ItemDocument,
-    KeyedDocument, ListDocument, RuleDocument, VERSION, ZoneDocument,
+    KeyedDocument, ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
 };
 use crate::control::error::ChangeError;
 use crate::control::id::{Id, Uuid};
 use crate::control::model::{
     Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord,
 };
+use crate::control::rulesets::DEFAULT_NAME;
 use crate::control::seal::Seal;
 use crate::control::server_certificates::purpose;
 use crate::control::x509::{Details, X509Error};
@@ -162,8 +163,8 @@ fn zone(
         });
     }
     associations.sort_by(|a, b| a.authority.cmp(&b.authority));
-    let rules = model.rulesets.get(&(id, Phase::HttpRequestFirewallCustom));
-    let rules = rules
+    let ruleset = model.rulesets.get(&(id, Phase::HttpRequestFirewallCustom));
+    let rules = ruleset
         .map(|found| found.rules.as_slice())
         .unwrap_or_default();
     Ok(ZoneDocument {
@@ -172,6 +173,12 @@ fn zone(
         server_certificates: Some(server_certificates),
         associations: Some(associations),
         hosts: Some(model.hosts_of(id).map(|found| host(model, found)).collect()),
+        ruleset: ruleset
+            .filter(|found| found.name != DEFAULT_NAME || !found.description.is_empty())
+            .map(|found| RulesetDocument {
+                name: Some(found.name.clone()),
+                description: Some(found.description.clone()),
+            }),
         rules: Some(rules.iter().map(|found| rule(found)).collect()),
     })
 }

@@ -15,7 +15,7 @@ use super::Document;
 pub struct DocumentChange {
     /// `create`, `change` or `remove`.
     pub action: &'static str,
-    /// `list`, `CA`, `zone`, `host`, `server certificate`, `association`, `rule`.
+    /// `list`, `CA`, `zone`, `host`, `server certificate`, `association`, `ruleset`, `rule`.
     pub noun: &'static str,
     /// Its zone, of what is in one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +71,9 @@ fn things(document: &Document) -> Things {
         }
         for one in zone.hosts.iter().flatten() {
             found.insert(at(5, "host", &one.name), value(one));
+        }
+        if let Some(ruleset) = &zone.ruleset {
+            found.insert(at(6, "ruleset", "custom rules"), value(ruleset));
         }
     }
     found

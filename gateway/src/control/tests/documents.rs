@@ -215,6 +215,77 @@ fn only_what_differs_is_told_and_done() {
 }
 
 #[test]
+fn a_rulesets_name_goes_along() {
+    let world = World::new();
+    let zone = full(&world);
+    let control = world.control();
+    let phase = Phase::HttpRequestFirewallCustom;
+    let rules = json!([{"expression": "ssl", "action": "block"}]);
+    let named = |ruleset: Value, rules: Option<&Value>| {
+        let mut zone = json!({"name": "example.test", "ruleset": ruleset});
+        if let Some(rules) = rules {
+            zone["rules"] = rules.clone();
+        }
+        json!({"postern": 1, "zones": [zone]})
+    };
+    let texts = || {
+        let found = control.entrypoint(zone.id, phase).unwrap();
+        (
+            found.name.clone(),
+            found.description.clone(),
+            found.rules.len(),
+        )
+    };
+    let both = json!({"name": "shop", "description": "of the shop"});
+    for (value, told_of, expected) in [
+        (
+            named(both.clone(), Some(&rules)),
+            true,
+            ("shop", "of the shop", 1),
+        ),
+        (named(both, Some(&rules)), false, ("shop", "of the shop", 1)),
+        // What is not said stays.
+        (
+            named(json!({"name": "door"}), None),
+            true,
+            ("door", "of the shop", 1),
+        ),
+        (
+            json!({"postern": 1, "zones": [{"name": "example.test", "rules": []}]}),
+            false,
+            ("door", "of the shop", 0),
+        ),
+    ] {
+        let applied = apply(control, &value).unwrap();
+        let named = told(&applied)
+            .iter()
+            .any(|line| line.contains("ruleset custom rules"));
+        assert_eq!(named, told_of, "{value}: {:?}", told(&applied));
+        let (name, description, count) = texts();
+        assert_eq!(
+            (name.as_str(), description.as_str(), count),
+            expected,
+            "{value}"
+        );
+    }
+    let exported = serde_json::to_value(control.export(false).unwrap()).unwrap();
+    let zones = exported["zones"].as_array().unwrap();
+    let exported = zones
+        .iter()
+        .find(|zone| zone["name"] == "example.test")
+        .unwrap();
+    assert_eq!(
+        exported["ruleset"],
+        json!({"name": "door", "description": "of the shop"})
+    );
+    let error = apply(control, &named(json!({"name": "x".repeat(1000)}), None)).unwrap_err();
+    assert!(
+        matches!(&error, ChangeError::At { pointer, .. } if pointer == "/zones/0/ruleset"),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn what_is_not_named_stays_unless_it_is_to_be_pruned() {
     let world = World::new();
     full(&world);

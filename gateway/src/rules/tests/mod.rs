@@ -2,12 +2,12 @@
 
 mod allocation;
 mod conformance;
-mod generate;
+pub(crate) mod generate;
 mod geo;
 mod hostile;
 mod language;
 mod messages;
-mod program;
+pub(crate) mod program;
 
 use std::sync::Arc;
 

@@ -32,7 +32,7 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
-fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
+pub(crate) fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
     let one = (condition(), action(), proptest::bool::weighted(0.9));
     vec(one, 0..most).prop_map(|rules| {
         rules
