@@ -22,7 +22,7 @@ use rustix::process::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use crate::admin;
+use crate::admin::{self, AdminTls};
 use crate::config::{Config, Live, Loaded, Sources};
 use crate::control::{Control, OpenError, Options};
 use crate::geo::{Geo, GeoError};
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The admin API cannot be served.
     #[error(transparent)]
     Admin(#[from] admin::ServeError),
+    /// Its TLS cannot be set up.
+    #[error(transparent)]
+    AdminTls(#[from] admin::AdminTlsError),
     /// BoringSSL cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] boring::error::ErrorStack),
@@ -158,9 +161,14 @@ pub fn serve(
     control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
     let (workers, listen) = (config.workers, config.listen.clone());
+    let admin_tls = match config.admin_tls() {
+        Some((certificate, key)) => Some(AdminTls::load(certificate, key)?),
+        None => None,
+    };
     let listen_admin = admin::Listen {
         socket: config.admin_socket.clone(),
         tcp: config.admin_listen,
+        tls: admin_tls.clone(),
     };
     let crl_directory = config.crl_directory.clone();
     let listeners = Listeners::bind(workers, &listen)?;
@@ -228,6 +236,7 @@ pub fn serve(
             &shared,
             sources.as_ref(),
             &control,
+            admin_tls.as_deref(),
             &access_log,
         )
         .await;
@@ -335,11 +344,12 @@ async fn wait(
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
+    admin_tls: Option<&AdminTls>,
     access_log: &AccessLog,
 ) -> Ended {
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => reload(shared, sources, control),
+            _ = signals.hangup.recv() => reload(shared, sources, control, admin_tls),
             _ = signals.user1.recv() => access_log.reopen(),
             _ = signals.interrupt.recv() => break,
             _ = signals.quit.recv() => break,
@@ -369,7 +379,12 @@ async fn wait(
 }
 
 /// Reads the configuration files again; one error, and everything stays as it is.
-fn reload(shared: &Shared, sources: Option<&Sources>, control: &Control) {
+fn reload(
+    shared: &Shared,
+    sources: Option<&Sources>,
+    control: &Control,
+    admin_tls: Option<&AdminTls>,
+) {
     let Some(sources) = sources else {
         tracing::info!("there are no configuration files to read again");
         return;
@@ -378,7 +393,18 @@ fn reload(shared: &Shared, sources: Option<&Sources>, control: &Control) {
         .map_err(|errors| errors.to_string())
         .and_then(|loaded| {
             let geo = Geo::open(loaded.config.geoip_databases());
-            Ok((loaded, geo.map_err(|error| error.to_string())?))
+            let geo = geo.map_err(|error| error.to_string())?;
+            match (admin_tls, loaded.config.admin_tls()) {
+                (Some(tls), Some((certificate, key))) => tls
+                    .reload(certificate, key)
+                    .map_err(|error| error.to_string())?,
+                (None, None) => {}
+                // The socket is bound as it is: what was safe with TLS is not without.
+                _ => tracing::warn!(
+                    "TLS of the admin API is switched on or off at the next start; until then it stays"
+                ),
+            }
+            Ok((loaded, geo))
         });
     match loaded {
         Err(errors) => {

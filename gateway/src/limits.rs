@@ -490,6 +490,17 @@ pub const TOKEN_DAYS_MAX: u32 = 3650;
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Bytes of a request's body: a ruleset of 100,000 rules has 20 to 50 MiB. More is answered 413.
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a request's head on the admin API; hyper refuses longer ones.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 64 << 10;
+/// For the TLS handshake of a client of the admin API; then its connection is closed.
+pub const ADMIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection of the admin API takes requests: a client that holds one of the few slots
+/// makes room for others.
+pub const ADMIN_CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
+/// For the request that is under way then, its answer included; then the connection is cut.
+pub const ADMIN_CONNECTION_GRACE: Duration = Duration::from_secs(60);
+/// Days before the end of the admin API's certificate from which on a start and SIGHUP warn of it.
+pub const ADMIN_CERTIFICATE_WARNING_DAYS: i64 = 30;
 /// How long a request's head may take to come, and a connection may idle between requests.
 pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a request may take in all, its body included. Then it is answered 504; a change that

@@ -6,6 +6,7 @@
     reason = "this is a test binary: a panic is a failed test, with its place"
 )]
 
+mod admin_tls;
 mod authorities;
 mod cli;
 mod doctor;
@@ -32,8 +33,8 @@ mod resumption;
 mod revocation;
 mod revocation_latency;
 mod revocation_lists;
-mod rules;
 mod rule_test;
+mod rules;
 mod sdk;
 mod second_opinion;
 mod server_certificates;

@@ -1,5 +1,5 @@
 //! Who may do what. Whoever can open the unix socket is an administrator (its mode decides); over
-//! TCP every request needs a token, and must not come from a web page.
+//! TCP every request needs a token, a `Host` that is ours, and must not come from a web page.
 //!
 //! Owns the mapping from a request to the scope it needs, and the bounds on attempts. What a
 //! token may do is decided by [`crate::control`].
@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::Context;
 use super::fault::Fault;
+use super::tls::AdminTls;
 use crate::control::{Id, Scope, Token};
 use crate::limits::{
     TOKEN_FAILURES_PER_SECOND, TOKEN_REQUESTS_BURST, TOKEN_REQUESTS_PER_SECOND, TOKENS_MAX,
@@ -129,8 +130,8 @@ pub(super) async fn admit(
 
 fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
     let headers = request.headers();
-    check_host(headers)?;
-    if headers.contains_key(header::ORIGIN) {
+    check_host(request, context.tls.as_deref())?;
+    if is_of_a_page(headers) {
         let message = "Requests from web pages are not taken here";
         return Err(Fault::new(StatusCode::FORBIDDEN, 10_000, message));
     }
@@ -170,25 +171,43 @@ fn too_many() -> Fault {
     Fault::new(StatusCode::TOO_MANY_REQUESTS, 971, message)
 }
 
-/// A page of another site can make a browser resolve the site's own name to a loopback address
-/// (DNS rebinding): then the `Host` is that name.
-fn check_host(headers: &HeaderMap) -> Result<(), Fault> {
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
-        None => host.split_once(':').map_or(host, |(name, _)| name),
+/// Whether a browser sends it on behalf of a page. It says so with `Origin` wherever a change
+/// could be made (Fetch §3.2), and with `Sec-Fetch-Site` everywhere else but where a person typed
+/// the address.
+fn is_of_a_page(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    headers.contains_key(header::ORIGIN) || sites.any(|site| site != "none")
+}
+
+/// A page of another site can make a browser resolve the site's own name to this address (DNS
+/// rebinding): then the `Host` is that name. So it has to be one that is known to be ours.
+fn check_host(request: &Request, tls: Option<&AdminTls>) -> Result<(), Fault> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|host| host.to_str().ok());
+    // The authority of an absolute target goes before `Host` (RFC 9112 §3.2.2): both count.
+    let target = request
+        .uri()
+        .authority()
+        .map(|authority| authority.as_str());
+    let ours = |host: &str| {
+        let name = match host.strip_prefix('[') {
+            Some(rest) => rest.split_once(']').map_or("", |(name, _)| name),
+            None => host.split_once(':').map_or(host, |(name, _)| name),
+        };
+        name.eq_ignore_ascii_case("localhost")
+            || name
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
+            || tls.is_some_and(|tls| tls.is_called(name))
     };
-    let ours = name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback());
-    if ours {
+    if hosts.next().is_none() && host.is_some_and(ours) && target.is_none_or(ours) {
         return Ok(());
     }
-    let message = "The Host header must be localhost or a loopback address";
+    let message = if tls.is_some() {
+        "The Host header must be localhost, a loopback address or a name of admin.tls_certificate"
+    } else {
+        "The Host header must be localhost or a loopback address"
+    };
     Err(Fault::new(StatusCode::FORBIDDEN, 10_000, message))
 }
 
@@ -216,6 +235,8 @@ fn needed(method: &Method, path: &str) -> (Scope, Option<Id>) {
         (&Method::GET | &Method::HEAD, _) => Scope::Read,
         (_, "client_certificates") => Scope::Certificates,
         (_, "rulesets" | "mtls_rules") => Scope::Rules,
+        // A dry run changes nothing.
+        (&Method::POST, "rule_tests") => Scope::Read,
         _ if path.contains("/rules/lists") => Scope::Rules,
         _ if path.starts_with("/postern/v1/expressions") => Scope::Read,
         _ => Scope::All,
@@ -235,8 +256,6 @@ mod tests {
             ("GET", "/client/v4/zones", Scope::Read, false),
             (
                 "GET",
-        // A dry run changes nothing.
-        (&Method::POST, "rule_tests") => Scope::Read,
                 "/client/v4/zones/Z/client_certificates",
                 Scope::Read,
                 true,
@@ -271,6 +290,8 @@ mod tests {
                 Scope::Rules,
                 false,
             ),
+            ("POST", "/postern/v1/zones/Z/rule_tests", Scope::Read, true),
+            ("POST", "/postern/v1/zones/Z/mtls_rules", Scope::Rules, true),
             ("DELETE", "/client/v4/zones/Z", Scope::All, true),
             ("POST", "/client/v4/zones", Scope::All, false),
             (
@@ -290,8 +311,32 @@ mod tests {
                 "{method} {path}"
             );
         }
-            ("POST", "/postern/v1/zones/Z/rule_tests", Scope::Read, true),
-            ("POST", "/postern/v1/zones/Z/mtls_rules", Scope::Rules, true),
+    }
+
+    fn request(target: &str, hosts: &[&str]) -> Request {
+        let mut request = Request::new(axum::body::Body::empty());
+        *request.uri_mut() = target.parse().unwrap();
+        for host in hosts {
+            let host = host.parse().unwrap();
+            request.headers_mut().append(header::HOST, host);
+        }
+        request
+    }
+
+    #[test]
+    fn pages_are_known() {
+        for (name, value, page) in [
+            ("origin", "null", true),
+            ("origin", "https://localhost", true),
+            ("sec-fetch-site", "cross-site", true),
+            ("sec-fetch-site", "same-origin", true),
+            ("sec-fetch-site", "none", false),
+            ("accept", "*/*", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            assert_eq!(is_of_a_page(&headers), page, "{name}: {value}");
+        }
     }
 
     #[test]
@@ -309,10 +354,20 @@ mod tests {
             ("[::1", false),
             ("10.0.0.1", false),
         ] {
-            let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
-            assert_eq!(check_host(&headers).is_ok(), ours, "{host}");
+            let request = request("/", &[host]);
+            assert_eq!(check_host(&request, None).is_ok(), ours, "{host}");
         }
-        assert!(check_host(&HeaderMap::new()).is_err());
+        for (target, hosts) in [
+            ("/", &[][..]),
+            ("/", &["localhost", "localhost"]),
+            ("/", &["localhost", "example.com"]),
+            ("http://example.com/", &["localhost"]),
+        ] {
+            let request = request(target, hosts);
+            assert!(check_host(&request, None).is_err(), "{target} {hosts:?}");
+        }
+        let both = request("http://localhost:1/", &["127.0.0.1"]);
+        assert!(check_host(&both, None).is_ok());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The sockets of the admin API: a unix socket for people on this machine, and a loopback address
-//! for clients with a token.
+//! The sockets of the admin API: a unix socket for people on this machine, and an address for
+//! clients with a token, of this machine unless it speaks TLS.
 //!
 //! Owns how a unix socket is taken over from a dead process and never from a living one. Does not
 //! know what is served.
@@ -9,16 +9,21 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::tls::AdminTls;
 
 /// Where the admin API listens.
 #[derive(Debug, Clone)]
 pub struct Listen {
     /// Unix socket, mode 0660.
     pub socket: PathBuf,
-    /// Loopback address for clients with a token.
+    /// Address for clients with a token.
     pub tcp: Option<SocketAddr>,
+    /// TLS of that address; without it, it must be a loopback address.
+    pub tls: Option<Arc<AdminTls>>,
 }
 
 /// Why the admin API cannot be served.
@@ -68,7 +73,7 @@ pub enum ServeError {
     },
     /// Tokens would cross the network in clear.
     #[error(
-        "the admin address {0} is not a loopback address: tokens would cross the network in clear"
+        "the admin address {0} is not a loopback address: without `admin.tls_certificate` tokens would cross the network in clear"
     )]
     NotLoopback(SocketAddr),
 }
@@ -77,6 +82,7 @@ pub enum ServeError {
 pub struct Bound {
     pub(super) unix: UnixListener,
     pub(super) tcp: Option<TcpListener>,
+    pub(super) tls: Option<Arc<AdminTls>>,
     file: SocketFile,
 }
 
@@ -113,7 +119,7 @@ impl Bound {
         let (unix, file) = bind_unix(&listen.socket).await?;
         let tcp = match listen.tcp {
             None => None,
-            Some(address) if !address.ip().is_loopback() => {
+            Some(address) if listen.tls.is_none() && !address.ip().is_loopback() => {
                 return Err(ServeError::NotLoopback(address));
             }
             Some(address) => {
@@ -121,10 +127,16 @@ impl Bound {
                 Some(bound.map_err(|why| ServeError::Address { address, why })?)
             }
         };
-        Ok(Self { unix, tcp, file })
+        let tls = listen.tls.clone();
+        Ok(Self {
+            unix,
+            tcp,
+            tls,
+            file,
+        })
     }
 
-    /// The loopback address that is served, with the port that the kernel chose for port 0.
+    /// The address that is served, with the port that the kernel chose for port 0.
     #[must_use]
     pub fn tcp_address(&self) -> Option<SocketAddr> {
         self.tcp.as_ref()?.local_addr().ok()
@@ -216,6 +228,7 @@ mod tests {
         Listen {
             socket: directory.path().join("run/admin.sock"),
             tcp: None,
+            tls: None,
         }
     }
 

@@ -27,9 +27,10 @@ mod server;
 mod server_certificates;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod tokens;
-mod zones;
 mod trial;
+mod zones;
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,6 +43,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 
 pub use self::listener::{Bound, Listen, ServeError};
+pub use self::tls::{AdminTls, AdminTlsError};
 
 use self::auth::Rates;
 use self::fault::Fault;
@@ -76,6 +78,8 @@ pub struct State {
 struct Context {
     state: State,
     rates: Rates,
+    /// What the TCP listener is called, when it speaks TLS.
+    tls: Option<Arc<AdminTls>>,
 }
 
 type Shared = axum::extract::State<Arc<Context>>;
@@ -128,8 +132,9 @@ pub async fn serve_bound(bound: Bound, state: State) {
     let context = Arc::new(Context {
         state,
         rates: Rates::new(),
+        tls: bound.tls.clone(),
     });
-    server::run(bound, router(context)).await;
+    server::run(bound, router(context), server::Patience::default()).await;
 }
 
 fn router(context: Arc<Context>) -> Router {
@@ -240,11 +245,6 @@ fn router(context: Arc<Context>) -> Router {
             get(mtls_rules::list).post(mtls_rules::create),
         )
         .route(
-            "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
-            post(rulesets::restore),
-        )
-        .route(
-        .route(
             "/postern/v1/zones/{zone}/mtls_rules/{rule}",
             get(mtls_rules::show)
                 .patch(mtls_rules::update)
@@ -255,6 +255,11 @@ fn router(context: Arc<Context>) -> Router {
             get(rulesets::differences),
         )
         .route("/postern/v1/zones/{zone}/rule_tests", post(trial::run))
+        .route(
+            "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
+            post(rulesets::restore),
+        )
+        .route(
             "/postern/v1/expressions/preview",
             post(expressions::preview),
         )

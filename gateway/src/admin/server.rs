@@ -1,6 +1,7 @@
 //! Connections of the admin API: accepted, bounded in number and time, served by hyper.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,15 +21,46 @@ use tokio::task::JoinSet;
 use super::auth::Peer;
 use super::fault::Fault;
 use super::listener::Bound;
-use crate::limits::{ADMIN_CONNECTIONS_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_REQUEST_TIMEOUT};
+use super::tls::AdminTls;
+use crate::limits::{
+    ADMIN_CONNECTION_GRACE, ADMIN_CONNECTION_LIFETIME, ADMIN_CONNECTIONS_MAX,
+    ADMIN_HANDSHAKE_TIMEOUT, ADMIN_HEAD_BYTES_MAX, ADMIN_HEADER_TIMEOUT, ADMIN_REQUEST_TIMEOUT,
+};
 
 /// How long to wait after `accept` failed: mostly for want of file descriptors, which does not
 /// pass by asking again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a client may take, whatever it does.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For a TLS handshake.
+    handshake: Duration,
+    /// For a request's head, and for the next request to begin.
+    header: Duration,
+    /// For a request's body and the answer to be made.
+    request: Duration,
+    /// For the connection; then it takes no more requests.
+    lifetime: Duration,
+    /// For what is under way then: a client that does not read its answer is left.
+    grace: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: ADMIN_HANDSHAKE_TIMEOUT,
+            header: ADMIN_HEADER_TIMEOUT,
+            request: ADMIN_REQUEST_TIMEOUT,
+            lifetime: ADMIN_CONNECTION_LIFETIME,
+            grace: ADMIN_CONNECTION_GRACE,
+        }
+    }
+}
+
 /// Serves until dropped; connections end with it. Each listener has slots of its own: clients
 /// over TCP cannot lock out whoever comes over the unix socket to stop them.
-pub(super) async fn run(bound: Bound, router: Router) {
+pub(super) async fn run(bound: Bound, router: Router, patience: Patience) {
     let mut connections = JoinSet::new();
     let (unix_slots, tcp_slots) = (slots(), slots());
     loop {
@@ -48,14 +80,16 @@ pub(super) async fn run(bound: Bound, router: Router) {
             (slot, accepted) = unix => match (slot, accepted) {
                 (Ok(slot), Ok((stream, _))) => {
                     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                    connections.spawn(connection(stream, Peer::Unix { uid }, router.clone(), slot));
+                    let served = connection(stream, Peer::Unix { uid }, router.clone(), patience);
+                    connections.spawn(with_slot(slot, served));
                 }
                 (_, Err(error)) => failed(&error).await,
                 (Err(_closed), _) => return,
             },
             (slot, accepted) = tcp => match (slot, accepted) {
                 (Ok(slot), Ok((stream, _))) => {
-                    connections.spawn(connection(stream, Peer::Tcp, router.clone(), slot));
+                    let served = over_tcp(stream, bound.tls.clone(), router.clone(), patience);
+                    connections.spawn(with_slot(slot, served));
                 }
                 (_, Err(error)) => failed(&error).await,
                 (Err(_closed), _) => return,
@@ -74,19 +108,40 @@ async fn failed(error: &std::io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
+async fn with_slot(_slot: OwnedSemaphorePermit, served: impl Future<Output = ()>) {
+    served.await;
+}
+
+async fn over_tcp(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    tls: Option<Arc<AdminTls>>,
+    router: Router,
+    patience: Patience,
+) {
+    let Some(tls) = tls else {
+        return connection(stream, Peer::Tcp, router, patience).await;
+    };
+    let acceptor = tls.acceptor();
+    let handshake = tokio_boring::accept(&acceptor, stream);
+    match tokio::time::timeout(patience.handshake, handshake).await {
+        Ok(Ok(stream)) => connection(stream, Peer::Tcp, router, patience).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake with the admin API failed"),
+        Err(_elapsed) => tracing::debug!("a handshake with the admin API took too long"),
+    }
+}
+
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
     router: Router,
-    _slot: OwnedSemaphorePermit,
+    patience: Patience,
 ) {
     let inner = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
         let answer = hyper::service::Service::call(&inner, request.map(Body::new));
         async move {
-            let response: Response = match tokio::time::timeout(ADMIN_REQUEST_TIMEOUT, answer).await
-            {
+            let response: Response = match tokio::time::timeout(patience.request, answer).await {
                 Ok(Ok(response)) => response,
                 Ok(Err(never)) => match never {},
                 Err(_elapsed) => {
@@ -99,10 +154,93 @@ async fn connection(
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(ADMIN_HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
+        .header_read_timeout(patience.header)
+        .max_buf_size(ADMIN_HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut served = pin!(served);
+    let ended = tokio::select! {
+        ended = served.as_mut() => ended,
+        () = tokio::time::sleep(patience.lifetime) => {
+            served.as_mut().graceful_shutdown();
+            match tokio::time::timeout(patience.grace, served).await {
+                Ok(ended) => ended,
+                Err(_elapsed) => {
+                    tracing::debug!("an admin connection was cut: its client did not come to an end");
+                    return;
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    /// Serves one client that behaves as it is told; ends when the server is done with it. Time
+    /// passes by itself as soon as everybody waits for it.
+    async fn serve(client: impl AsyncFnOnce(&mut DuplexStream)) {
+        let (mut theirs, ours) = duplex(1024);
+        let app = Router::new()
+            .route("/large", axum::routing::get(async || "x".repeat(1 << 20)))
+            .route("/body", axum::routing::post(async |body: String| body));
+        let served = tokio::spawn(connection(ours, Peer::Tcp, app, Patience::default()));
+        client(&mut theirs).await;
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clients_that_do_not_go_on_are_left() {
+        let request = |text: &'static str| {
+            async move |stream: &mut DuplexStream| stream.write_all(text.as_bytes()).await.unwrap()
+        };
+        // Nothing at all, half a head, half a body, an answer that nobody reads.
+        serve(async |_| {}).await;
+        serve(request("GET /large HTTP/1.1\r\nhost: a\r\n")).await;
+        serve(request(
+            "POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nx",
+        ))
+        .await;
+        serve(request("GET /large HTTP/1.1\r\nhost: a\r\n\r\n")).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_connection_ends_too() {
+        let mut answers = 0;
+        serve(async |stream| {
+            let text = "POST /body HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx";
+            let mut buffer = [0; 1024];
+            while stream.write_all(text.as_bytes()).await.is_ok() {
+                match stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => answers += 1,
+                }
+                tokio::time::sleep(Duration::from_secs(10)).await;
+            }
+        })
+        .await;
+        let most = (ADMIN_CONNECTION_LIFETIME.as_secs() + ADMIN_CONNECTION_GRACE.as_secs()) / 10;
+        assert!((10..=most).contains(&answers), "{answers}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn garbage_ends_at_once() {
+        for text in [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+            b"GET\r\n\r\n".to_vec(),
+            vec![b'x'; ADMIN_HEAD_BYTES_MAX * 2],
+        ] {
+            serve(async |stream| {
+                // It may end before everything is written.
+                drop(stream.write_all(&text).await);
+                let mut answer = Vec::new();
+                drop(stream.read_to_end(&mut answer).await);
+            })
+            .await;
+        }
     }
 }

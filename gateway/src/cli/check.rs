@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::{CliError, Output};
+use crate::admin::AdminTls;
 use crate::config::{Config, Sources};
 use crate::control::{Control, OpenError, Options, StoreOpenError};
 use crate::geo::Geo;
 use crate::snapshot::Published;
 
-/// Checks the configuration files and the databases they name, and that the store opens and
+/// Checks the configuration files, the databases and certificates they name, and that the store opens and
 /// compiles.
 pub(super) fn check(sources: &Sources) -> Output {
     let loaded = Config::load(sources)?;
@@ -28,6 +29,10 @@ pub(super) fn check(sources: &Sources) -> Output {
         .map_err(|error| CliError::Failed(error.to_string()))?;
     for path in loaded.config.geoip_databases() {
         out.push_str(&format!("{}: good\n", path.display()));
+    }
+    if let Some((certificate, key)) = loaded.config.admin_tls() {
+        AdminTls::load(certificate, key).map_err(|error| CliError::Failed(error.to_string()))?;
+        out.push_str(&format!("{}: good\n", certificate.display()));
     }
     out.push_str(&store(&loaded.config)?);
     Ok(out)

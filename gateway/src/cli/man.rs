@@ -88,7 +88,7 @@ fn placeholder(kind: &crate::config::Kind) -> &'static str {
         Kind::Count(..) | Kind::AutoCount(_) => "NUMBER",
         Kind::Switch => "on|off",
         Kind::Word(_) => "WORD",
-        Kind::Addresses | Kind::LoopbackOrOff => "ADDRESS",
+        Kind::Addresses | Kind::AddressOrOff => "ADDRESS",
         Kind::HostOrNone => "HOST",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
         Kind::Interfaces => "NAMES",

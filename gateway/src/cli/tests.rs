@@ -74,6 +74,7 @@ impl Gateway {
         let listen = admin::Listen {
             socket: directory.join("s"),
             tcp: None,
+            tls: None,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)

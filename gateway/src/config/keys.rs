@@ -4,8 +4,6 @@
 //! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are
 //! all made from it. Does not read files.
 
-use std::net::SocketAddr;
-
 use super::kind::{Change, Kind};
 use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
@@ -209,12 +207,12 @@ pub static KEYS: &[Key] = &[
     },
     Key {
         name: "admin.listen",
-        kind: Kind::LoopbackOrOff,
+        kind: Kind::AddressOrOff,
         default: "off",
         change: Change::Restart,
-        doc: "Loopback address of the admin API for clients with a token, or `off`.",
+        doc: "Address of the admin API for clients with a token, or `off`. Without `admin.tls_certificate` it must be a loopback address.",
         set: |config, text| {
-            config.admin_listen = none(text, &["off", ""], loopback)?;
+            config.admin_listen = none(text, &["off", ""], value::address)?;
             Ok(())
         },
         show: |config| {
@@ -223,6 +221,16 @@ pub static KEYS: &[Key] = &[
                 .map_or_else(|| "off".into(), |address| address.to_string())
         },
     },
+    path_or_none!(
+        "admin.tls_certificate",
+        admin_tls_certificate,
+        "Certificate of `admin.listen`, PEM with its chain, leaf first: it speaks TLS then. Read at a start and at SIGHUP; requests must be to localhost or to a name or address in it."
+    ),
+    path_or_none!(
+        "admin.tls_key",
+        admin_tls_key,
+        "The private key of `admin.tls_certificate`, PEM. Read with it."
+    ),
     Key {
         name: "log.level",
         kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
@@ -601,22 +609,5 @@ fn none<T>(
         Ok(None)
     } else {
         read(text).map(Some)
-    }
-}
-
-/// The admin API is for this machine only: its tokens would cross the network in clear.
-fn loopback(text: &str) -> Result<SocketAddr, ValueError> {
-    let address = value::address(text)?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err(ValueError::whole(
-            text,
-            format!("`{}` is not a loopback address", address.ip()),
-        )
-        .help(format!(
-            "write `127.0.0.1:{}`; from other machines use an SSH tunnel",
-            address.port()
-        )))
     }
 }

@@ -59,19 +59,23 @@ fn interfaces_are_names_as_the_kernel_allows_them() {
 }
 
 #[test]
-fn the_admin_api_stays_on_this_machine() {
-    for (text, good) in [
-        ("127.0.0.1:1", true),
-        ("[::1]:1", true),
-        ("off", true),
-        ("0.0.0.0:1", false),
-        ("10.0.0.1:1", false),
+fn the_admin_api_leaves_this_machine_with_tls_only() {
+    let tls = "admin.tls_certificate = /c.pem\nadmin.tls_key = /k.pem\n";
+    for (address, more, good) in [
+        ("127.0.0.1:1", "", true),
+        ("[::1]:1", "", true),
+        ("off", "", true),
+        ("0.0.0.0:1", "", false),
+        ("10.0.0.1:1", "", false),
+        ("10.0.0.1:1", tls, true),
+        ("[::]:1", tls, true),
+        ("127.0.0.1:1", tls, true),
+        ("127.0.0.1:1", "admin.tls_certificate = /c.pem\n", false),
+        ("127.0.0.1:1", "admin.tls_key = /k.pem\n", false),
+        ("10.0.0.1:1", "admin.tls_key = /k.pem\n", false),
     ] {
-        let key = key("admin.listen").unwrap();
-        assert_eq!(
-            (key.set)(&mut Config::default(), text).is_ok(),
-            good,
-            "{text}"
-        );
+        let text = format!("admin.listen = {address}\n{more}");
+        let read = Config::parse("postern.conf".as_ref(), &text);
+        assert_eq!(read.is_ok(), good, "{text}{read:?}");
     }
 }

@@ -46,8 +46,8 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// A list of addresses with ports; the key may be repeated.
     Addresses,
-    /// A loopback address with a port, or `off`.
-    LoopbackOrOff,
+    /// An address with a port, or `off`.
+    AddressOrOff,
     /// A host name, or `none`.
     HostOrNone,
     /// A path.
@@ -90,7 +90,7 @@ impl Kind {
             Self::Addresses => {
                 "addresses with ports, as in `*:443` or `127.0.0.1:8443`; may be repeated".into()
             }
-            Self::LoopbackOrOff => "a loopback address with a port, or `off`".into(),
+            Self::AddressOrOff => "an address with a port, or `off`".into(),
             Self::HostOrNone => "a host name, or `none`".into(),
             Self::Path => "a path".into(),
             Self::PathOrNone => "a path, or `none`".into(),

@@ -171,6 +171,10 @@ impl Live {
         current
             .geoip_asn_database
             .clone_from(&config.geoip_asn_database);
+        current
+            .admin_tls_certificate
+            .clone_from(&config.admin_tls_certificate);
+        current.admin_tls_key.clone_from(&config.admin_tls_key);
         current.pins.clone_from(&config.pins);
         self.tunables.store(Arc::new(config.tunables));
         differ

@@ -51,6 +51,10 @@ pub struct Config {
     pub admin_socket: PathBuf,
     /// The admin API's loopback address, when it has one.
     pub admin_listen: Option<SocketAddr>,
+    /// Certificate of that address, when it speaks TLS.
+    pub admin_tls_certificate: Option<PathBuf>,
+    /// Its key.
+    pub admin_tls_key: Option<PathBuf>,
     /// Where the access log goes.
     pub access_log: AccessLogTarget,
     /// How much the gateway tells of itself.
@@ -246,6 +250,8 @@ impl Default for Config {
             crl_directory: None,
             admin_socket: PathBuf::new(),
             admin_listen: None,
+            admin_tls_certificate: None,
+            admin_tls_key: None,
             access_log: AccessLogTarget::default(),
             log_level: LogLevel::default(),
             default_host: None,
@@ -363,6 +369,13 @@ impl Config {
         }
     }
 
+    /// Certificate and key of the admin API over TCP, when it speaks TLS.
+    #[must_use]
+    pub fn admin_tls(&self) -> Option<(&Path, &Path)> {
+        let certificate = self.admin_tls_certificate.as_deref()?;
+        Some((certificate, self.admin_tls_key.as_deref()?))
+    }
+
     /// What is wrong between keys that are each right: the key to blame, what, and what to do.
     fn conflicts(&self) -> Vec<(&'static str, String, String)> {
         let mut found = Vec::new();
@@ -390,7 +403,25 @@ impl Config {
                 format!("raise it to {} or more, or lower `workers`", self.workers),
             ));
         }
+        if self.admin_tls_certificate.is_some() != self.admin_tls_key.is_some() {
+            let (there, missing) = match &self.admin_tls_key {
+                None => ("admin.tls_certificate", "admin.tls_key"),
+                Some(_) => ("admin.tls_key", "admin.tls_certificate"),
+            };
+            found.push((
+                there,
+                format!("`{there}` is there without `{missing}`"),
+                format!("say both, or neither: set `{missing}` too"),
+            ));
+        }
         if let Some(admin) = self.admin_listen {
+            if self.admin_tls().is_none() && !admin.ip().is_loopback() {
+                found.push((
+                    "admin.listen",
+                    format!("`{}` is not a loopback address: tokens would cross the network in clear", admin.ip()),
+                    format!("set `admin.tls_certificate` and `admin.tls_key`, or write `127.0.0.1:{}` and use an SSH tunnel", admin.port()),
+                ));
+            }
             let taken = self.listen.iter().find(|address| {
                 address.port() == admin.port()
                     && admin.port() != 0

@@ -69,6 +69,7 @@ impl World {
         let listen = Listen {
             socket: directory.path().join("admin.sock"),
             tcp: Some("127.0.0.1:0".parse().unwrap()),
+            tls: None,
         };
         let bound = Bound::bind(&listen).await.unwrap();
         let tcp = bound.tcp_address().unwrap();

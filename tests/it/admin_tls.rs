@@ -1,0 +1,193 @@
+//! The admin API over TCP with TLS: who gets in, under which names, and a certificate that changes.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use boring::ssl::{SslConnector, SslMethod, SslVersion};
+use boring::x509::X509;
+use tests::pki::{Authority, Identity};
+use tests::{Gateway, Setup};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn free_address() -> SocketAddr {
+    // Free when it was looked for; the gateway says so if somebody was faster.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap()
+}
+
+fn write(gateway: &Gateway, identity: &Identity) {
+    fs::write(gateway.file("admin.pem"), identity.chain_pem()).unwrap();
+    fs::write(gateway.file("admin.key"), identity.key_pem()).unwrap();
+}
+
+/// A gateway whose admin API has this certificate, and its address.
+fn start(identity: &Identity) -> (Gateway, SocketAddr) {
+    let address = free_address();
+    let mut gateway = Setup::new().start();
+    write(&gateway, identity);
+    gateway.stop();
+    let (certificate, key) = (gateway.file("admin.pem"), gateway.file("admin.key"));
+    gateway.configure(&[
+        ("admin.listen", &address.to_string()),
+        ("admin.tls_certificate", &certificate.display().to_string()),
+        ("admin.tls_key", &key.display().to_string()),
+    ]);
+    gateway.start();
+    (gateway, address)
+}
+
+/// One request over TLS; the answer's text, or why there is none.
+fn ask(
+    address: SocketAddr,
+    trusted: &Authority,
+    version: SslVersion,
+    head: &str,
+) -> Result<String, String> {
+    let mut connector = SslConnector::builder(SslMethod::tls()).unwrap();
+    let ca = X509::from_pem(trusted.pem().as_bytes()).unwrap();
+    connector.cert_store_mut().add_cert(ca).unwrap();
+    connector.set_min_proto_version(None).unwrap();
+    connector.set_max_proto_version(Some(version)).unwrap();
+    let stream = TcpStream::connect(address).map_err(|why| why.to_string())?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let stream = connector.build().connect("admin.example.test", stream);
+    let mut stream = stream.map_err(|why| format!("handshake: {why}"))?;
+    let text = format!("{head}\r\nconnection: close\r\n\r\n");
+    stream
+        .write_all(text.as_bytes())
+        .map_err(|why| why.to_string())?;
+    let mut answer = Vec::new();
+    // A peer that ends without an alert has said what it had to say.
+    drop(stream.read_to_end(&mut answer));
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or(answer)
+}
+
+#[test]
+fn only_by_its_names_and_with_a_token() {
+    let authority = Authority::root("Admin CA");
+    let (gateway, address) =
+        start(&authority.server(&["admin.example.test", "*.ops.example.test", "192.0.2.7"]));
+    let token = gateway.cli(&["token", "create", "t", "--scope", "read", "--json"]);
+    let token = token.json()["value"].as_str().unwrap().to_owned();
+    let zones = "GET /client/v4/zones HTTP/1.1";
+    let with = |host: &str, more: &str| {
+        let head = format!("{zones}\r\nhost: {host}\r\nauthorization: Bearer {token}{more}");
+        ask(address, &authority, SslVersion::TLS1_3, &head).unwrap()
+    };
+    for (host, more, expected) in [
+        ("admin.example.test", "", "200"),
+        ("Admin.Example.Test.:8480", "", "200"),
+        ("a.ops.example.test", "", "200"),
+        ("192.0.2.7:8480", "", "200"),
+        ("localhost", "", "200"),
+        ("127.0.0.1:1", "", "200"),
+        ("a.b.ops.example.test", "", "403"),
+        ("rebound.example.org", "", "403"),
+        ("192.0.2.8", "", "403"),
+        ("admin.example.test", "\r\nhost: admin.example.test", "403"),
+        (
+            "admin.example.test",
+            "\r\norigin: https://admin.example.test",
+            "403",
+        ),
+        (
+            "admin.example.test",
+            "\r\nsec-fetch-site: cross-site",
+            "403",
+        ),
+    ] {
+        let answer = with(host, more);
+        assert_eq!(status(&answer), expected, "{host} {more}: {answer}");
+        assert!(answer.contains("\"success\":"), "{answer}");
+    }
+    let nobody = format!("{zones}\r\nhost: localhost");
+    let answer = ask(address, &authority, SslVersion::TLS1_2, &nobody).unwrap();
+    assert_eq!(status(&answer), "401", "{answer}");
+    let old = ask(address, &authority, SslVersion::TLS1_1, &nobody);
+    assert!(
+        old.as_ref().is_err_and(|why| why.starts_with("handshake")),
+        "{old:?}"
+    );
+
+    // Without TLS, and with nonsense, a client hears nothing, and others are served meanwhile.
+    let mut idle: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    for text in [
+        &b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"[..],
+        &[0x16, 3, 1, 0xff, 0xff, 1],
+        &[0; 4096],
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(text).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut answer = Vec::new();
+        drop(stream.read_to_end(&mut answer));
+        assert!(!answer.starts_with(b"HTTP/"), "{answer:?}");
+    }
+    assert_eq!(status(&with("localhost", "")), "200");
+    for stream in &mut idle {
+        drop(stream.write_all(b"x"));
+    }
+    assert_eq!(status(&with("localhost", "")), "200");
+    assert!(
+        !gateway.stderr().contains("panicked"),
+        "{}",
+        gateway.stderr()
+    );
+}
+
+#[test]
+fn a_certificate_is_read_again() {
+    let (first, second) = (Authority::root("First"), Authority::root("Second"));
+    let (gateway, address) = start(&first.server(&["admin.example.test"]));
+    let live = |authority: &Authority| {
+        let head = "GET /livez HTTP/1.1\r\nhost: admin.example.test";
+        ask(address, authority, SslVersion::TLS1_3, head)
+            .is_ok_and(|answer| status(&answer) == "200")
+    };
+    assert!(live(&first) && !live(&second));
+    write(&gateway, &second.server(&["admin.example.test"]));
+    assert!(live(&first), "not before it is told to");
+    gateway.signal("HUP");
+    tests::wait::until("the new certificate", || live(&second).then_some(()));
+    assert!(!live(&first));
+    // What cannot be used changes nothing.
+    let other = second.server(&["admin.example.test"]);
+    fs::write(gateway.file("admin.key"), other.key_pem()).unwrap();
+    gateway.signal("HUP");
+    tests::wait::until("a complaint", || {
+        let log = gateway.stderr();
+        (log.contains("does not belong to the first certificate")
+            && log.contains("stays as it was"))
+        .then_some(())
+    });
+    assert!(live(&second));
+    let conf = gateway.file("postern.conf");
+    let conf = conf.display().to_string();
+    let message = gateway.cli(&["check", "--config", &conf]).failed(1);
+    assert!(message.contains("admin.tls_key"), "{message}");
+}
+
+#[test]
+fn the_network_needs_tls() {
+    let mut gateway = Setup::new().start();
+    gateway.stop();
+    gateway.configure(&[("admin.listen", "0.0.0.0:0")]);
+    let conf = gateway.file("postern.conf");
+    let conf = conf.display().to_string();
+    let message = gateway.cli(&["check", "--config", &conf]).failed(78);
+    assert!(
+        message.contains("tokens would cross the network in clear")
+            && message.contains("admin.tls_certificate"),
+        "{message}"
+    );
+}
