@@ -479,6 +479,9 @@ pub const LIST_ITEMS_MAX: usize = 10_000;
 pub const AUDIT_NOTES_MAX: usize = 1_000;
 /// Changes that the audit log keeps; the oldest are forgotten first.
 pub const AUDIT_REVISIONS_MAX: u64 = 1_000_000;
+/// Entries of the audit log that one search looks at, some microseconds each; it says where to go
+/// on.
+pub const AUDIT_SEARCHED_MAX: usize = 50_000;
 /// Tokens of the admin API.
 pub const TOKENS_MAX: usize = 1_000;
 /// Longest life of a token in days.

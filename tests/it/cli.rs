@@ -275,6 +275,51 @@ async fn rules() {
 }
 
 #[test]
+fn who_changed_what() {
+    let gateway = Setup::new()
+        .host("api.example.test", "off", "http://127.0.0.1:9")
+        .block("ssl")
+        .start();
+    drop(
+        gateway
+            .cli(&["rule", "edit", "--zone", ZONE, "#1", "--disable"])
+            .ok(),
+    );
+    let shown = gateway
+        .cli(&["audit", "--noun", "rule", "--limit", "1", "--details"])
+        .ok();
+    assert!(
+        shown.contains("unix uid ") && shown.contains("enabled: true -> false"),
+        "{shown}"
+    );
+    let all = gateway.cli(&["audit", "--json"]).json();
+    let all = all.as_array().unwrap();
+    assert!(all.len() > 3, "{all:?}");
+    let revisions: Vec<u64> = all
+        .iter()
+        .map(|entry| entry["revision"].as_u64().unwrap())
+        .collect();
+    assert!(revisions.is_sorted_by(|a, b| a > b), "{revisions:?}");
+    assert_eq!(
+        gateway
+            .cli(&["audit", "--until", "2020-01-01T00:00:00Z"])
+            .ok(),
+        "no change fits\n"
+    );
+    let host = gateway
+        .cli(&["audit", "--key", "api.example.test", "--noun", "host"])
+        .ok();
+    assert!(host.contains("+ host api.example.test"), "{host}");
+    assert!(
+        gateway
+            .cli(&["audit", "--since", "today"])
+            .failed(1)
+            .contains("RFC 3339")
+    );
+    drop(gateway.cli(&["audit", "--limit", "0"]).failed(2));
+}
+
+#[test]
 fn keys_of_a_running_gateway() {
     let gateway = Setup::new().set("timeout.idle", "75s").start();
     let sysctl = |arguments: &[&str]| {

@@ -4,11 +4,12 @@ Nothing is patched: only the base URL and the token are not Cloudflare's.
 """
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 
 import cloudflare
-from cloudflare import Cloudflare
+from cloudflare import Cloudflare, DefaultHttpxClient
 
 base_url, token, directory = sys.argv[1:4]
 
@@ -18,7 +19,22 @@ def read(name):
         return file.read()
 
 
-client = Cloudflare(base_url=base_url, api_token=token, max_retries=0, timeout=30)
+made = set()
+
+
+def note(request):
+    """Remembers a call by its method and the shape of its path."""
+    path = request.url.path.removeprefix('/client/v4')
+    path = re.sub(r'/[0-9a-f]{8}-[0-9a-f-]{27}(?=/|$)', '/{id}', path)
+    path = re.sub(r'/([0-9a-f]{32}|[0-9]+)(?=/|$)', '/{id}', path)
+    made.add(request.method + ' ' + re.sub(r'/phases/[a-z_]+', '/phases/{phase}', path))
+
+
+# The SDK's own HTTP client; it only tells what it sends.
+client = Cloudflare(
+    base_url=base_url, api_token=token, max_retries=0, timeout=30,
+    http_client=DefaultHttpxClient(event_hooks={'request': [note]}),
+)
 
 
 def refused(expected, call, *arguments, **named):
@@ -157,13 +173,18 @@ refused(400, rules.create, ruleset.id, zone_id=zone.id, action='no action', expr
 refused(400, rules.create, ruleset.id, zone_id=zone.id, action='block', expression='true',
         action_parameters={'response': {'status_code': 200, 'content_type': 'text/html', 'content': ''}})
 refused(404, rules.delete, '0' * 32, ruleset_id=ruleset.id, zone_id=zone.id)
-refused(400, client.rulesets.phases.get, 'no_phase', zone_id=zone.id)
+for other in ('no_phase', 'http_ratelimit', 'http_request_late_transform'):
+    message = refused(400, client.rulesets.phases.get, other, zone_id=zone.id)
+    assert 'http_request_firewall_custom' in message, message
 now = got(client.rulesets.get(ruleset.id, zone_id=zone.id))
 assert order(now) == ['uno', 'two'] and now.version == left.version, now
 versions = [got(one).version for one in client.rulesets.versions.list(ruleset.id, zone_id=zone.id)]
 assert now.version in versions and len(versions) == 7, versions
 assert order(client.rulesets.versions.get('1', ruleset_id=ruleset.id, zone_id=zone.id)) == ['one']
 refused(404, client.rulesets.versions.get, '99', ruleset_id=ruleset.id, zone_id=zone.id)
+of_phase = client.rulesets.phases.versions
+assert [got(one).version for one in of_phase.list(phase, zone_id=zone.id)] == versions
+assert order(of_phase.get('1', ruleset_phase=phase, zone_id=zone.id)) == ['one']
 assert order(client.rulesets.phases.get(phase, zone_id=zone.id)) == ['uno', 'two']
 entry = got(client.rulesets.phases.update(
     phase, zone_id=zone.id, rules=[{'action': 'block', 'expression': mtls, 'description': 'only'}]))
@@ -197,6 +218,31 @@ refused(400, lists.create, account_id=account, kind='redirect', name='r')
 assert lists.delete(offices.id, account_id=account).id == offices.id
 refused(404, lists.get, offices.id, account_id=account)
 
+for kind, body, value in (
+        ('hostname', {'hostname': {'url_hostname': '*.Example.com'}}, lambda item: item.hostname.url_hostname),
+        ('asn', {'asn': 64496}, lambda item: item.asn)):
+    made_list = lists.create(account_id=account, kind=kind, name='of_' + kind)
+    lists.items.create(made_list.id, account_id=account, body=[body])
+    found = [value(item) for item in lists.items.list(made_list.id, account_id=account)]
+    assert found in (['*.example.com'], [64496]), found
+    refused(400, lists.items.create, made_list.id, account_id=account, body=[{'ip': '192.0.2.1'}])
+    lists.delete(made_list.id, account_id=account)
+
+# What the managed CA is believed for can be cleared.
+assert associations.update(zone_id=zone.id, hostnames=[]).hostnames == []
+assert associations.get(zone_id=zone.id).hostnames == []
+
+# Pages beyond the end are empty and say how much there is; odd ones are refused.
+for page in (2, 3, 10 ** 12):
+    beyond = certificates.list(zone_id=zone.id, page=page, per_page=50)
+    assert beyond.result == [] and beyond.result_info.total_count == 7, beyond
+beyond = certificates.list(zone_id=zone.id, limit=5, offset=100)
+assert beyond.result == [], beyond
+huge = certificates.list(zone_id=zone.id, per_page=10 ** 9)
+assert len(huge.result) == 7 and huge.result_info.per_page <= 1000, huge
+for odd in ({'page': 0}, {'page': -1}, {'per_page': 0}, {'per_page': -5}, {'limit': 0}, {'offset': -1}, {'page': 1.5}):
+    refused(400, certificates.list, zone_id=zone.id, **odd)
+
 # Credentials.
 refused(401, Cloudflare(base_url=base_url, api_token='wrong', max_retries=0).zones.get, zone_id=zone.id)
 email = Cloudflare(base_url=base_url, api_email='me@sdk.test', api_key=token, max_retries=0)
@@ -204,4 +250,35 @@ assert email.zones.get(zone_id=zone.id).id == zone.id
 
 assert client.zones.delete(zone_id=zone.id).id == zone.id
 refused(404, client.zones.get, zone_id=zone.id)
+
+# Every call of the resources that Postern has.
+lists_path = '/accounts/{id}/rules/lists'
+expected = {
+    'GET /zones', 'POST /zones', 'GET /zones/{id}', 'DELETE /zones/{id}',
+    'POST /zones/{id}/client_certificates', 'GET /zones/{id}/client_certificates',
+    'GET /zones/{id}/client_certificates/{id}', 'DELETE /zones/{id}/client_certificates/{id}',
+    'PATCH /zones/{id}/client_certificates/{id}',
+    'GET /zones/{id}/certificate_authorities/hostname_associations',
+    'PUT /zones/{id}/certificate_authorities/hostname_associations',
+    'POST /accounts/{id}/mtls_certificates', 'GET /accounts/{id}/mtls_certificates',
+    'GET /accounts/{id}/mtls_certificates/{id}', 'DELETE /accounts/{id}/mtls_certificates/{id}',
+    'GET /accounts/{id}/mtls_certificates/{id}/associations',
+    'POST /zones/{id}/custom_certificates', 'GET /zones/{id}/custom_certificates',
+    'GET /zones/{id}/custom_certificates/{id}', 'PATCH /zones/{id}/custom_certificates/{id}',
+    'DELETE /zones/{id}/custom_certificates/{id}',
+    'GET /zones/{id}/rulesets', 'POST /zones/{id}/rulesets', 'GET /zones/{id}/rulesets/{id}',
+    'PUT /zones/{id}/rulesets/{id}', 'DELETE /zones/{id}/rulesets/{id}',
+    'GET /zones/{id}/rulesets/phases/{phase}/entrypoint', 'PUT /zones/{id}/rulesets/phases/{phase}/entrypoint',
+    'GET /zones/{id}/rulesets/phases/{phase}/entrypoint/versions',
+    'GET /zones/{id}/rulesets/phases/{phase}/entrypoint/versions/{id}',
+    'POST /zones/{id}/rulesets/{id}/rules', 'PATCH /zones/{id}/rulesets/{id}/rules/{id}',
+    'DELETE /zones/{id}/rulesets/{id}/rules/{id}',
+    'GET /zones/{id}/rulesets/{id}/versions', 'GET /zones/{id}/rulesets/{id}/versions/{id}',
+    'GET ' + lists_path, 'POST ' + lists_path, 'GET ' + lists_path + '/{id}', 'PUT ' + lists_path + '/{id}',
+    'DELETE ' + lists_path + '/{id}', 'GET ' + lists_path + '/{id}/items', 'POST ' + lists_path + '/{id}/items',
+    'PUT ' + lists_path + '/{id}/items', 'DELETE ' + lists_path + '/{id}/items',
+    'GET ' + lists_path + '/{id}/items/{id}', 'GET ' + lists_path + '/bulk_operations/{id}',
+}
+assert expected <= made, expected - made
+assert made <= expected | {'GET /accounts', 'GET /zones/no-id'}, made - expected
 print('all good')

@@ -365,6 +365,11 @@ async fn wrap(request: Request, next: Next) -> Response {
     if !fails || response.extensions().get::<envelope::Enveloped>().is_some() {
         return response;
     }
+    if status == StatusCode::BAD_REQUEST {
+        // The only one that the framework makes by itself.
+        let message = "The path cannot be read: percent-encoded UTF-8 is expected";
+        return Fault::parameter(message).into_response();
+    }
     let reason = status.canonical_reason().unwrap_or("the request failed");
     Fault::new(status, 1000, reason).into_response()
 }

@@ -24,6 +24,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
+        let kind = content_type(&request);
         let bytes = bytes(request.into_body()).await?;
         if bytes.is_empty() {
             return Err(Fault::body(
@@ -32,7 +33,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         }
         serde_json::from_slice(&bytes)
             .map(Json)
-            .map_err(|error| Fault::body(format!("Malformed JSON in request body: {error}")))
+            .map_err(|error| malformed(&error, &kind))
     }
 }
 
@@ -43,14 +44,37 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MaybeJson<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
+        let kind = content_type(&request);
         let bytes = bytes(request.into_body()).await?;
         if bytes.is_empty() {
             return Ok(Self(None));
         }
         serde_json::from_slice(&bytes)
             .map(|value| Self(Some(value)))
-            .map_err(|error| Fault::body(format!("Malformed JSON in request body: {error}")))
+            .map_err(|error| malformed(&error, &kind))
     }
+}
+
+/// What a request says its body is, when that is not JSON.
+fn content_type(request: &Request) -> String {
+    let said = request.headers().get(http::header::CONTENT_TYPE);
+    let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
+    let kind = said.split(';').next().unwrap_or_default().trim();
+    if kind.ends_with("json") {
+        return String::new();
+    }
+    kind.chars().take(64).collect()
+}
+
+fn malformed(error: &serde_json::Error, kind: &str) -> Fault {
+    let mut message = format!("Malformed JSON in request body: {error}");
+    if !kind.is_empty() {
+        message.push_str(&format!(
+            "; it came as `{}`, application/json is expected",
+            kind.escape_debug()
+        ));
+    }
+    Fault::body(message)
 }
 
 /// A body of up to `MAX` bytes, whatever it is.

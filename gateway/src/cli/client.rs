@@ -132,6 +132,18 @@ impl Client {
         matches!(self.runtime.block_on(exchange), Ok(Ok((StatusCode::OK, _))))
     }
 
+    /// A part of a list, and the cursor of the next one.
+    pub(super) fn page(&self, path: &str) -> Result<(Vec<Value>, Option<String>), ClientError> {
+        let answer = self.answer(&Method::GET, path, None)?;
+        let next = answer.pointer("/result_info/cursors/after");
+        let next = next.and_then(Value::as_str).filter(|next| !next.is_empty());
+        let next = next.map(str::to_owned);
+        match result(answer) {
+            Value::Array(items) => Ok((items, next)),
+            _ => Err(self.unreadable("a list was expected")),
+        }
+    }
+
     /// All pages of a list.
     pub(super) fn all(&self, path: &str) -> Result<Vec<Value>, ClientError> {
         let mut found = Vec::new();

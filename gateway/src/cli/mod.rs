@@ -4,6 +4,7 @@
 //! configuration is wrong (EX_CONFIG of sysexits.h, for which systemd does not restart). Commands
 //! that change a gateway speak to its admin API; none of them opens the store of a running one.
 
+mod audit;
 mod ca;
 mod cert;
 mod cert_files;
@@ -121,6 +122,8 @@ enum Command {
     /// Tokens for clients that reach the admin API over TCP
     #[command(subcommand)]
     Token(token::Token),
+    /// Who changed what, and when: newest first
+    Audit(audit::Audit),
     /// Read and tune configuration keys of a running gateway
     Sysctl(sysctl::Sysctl),
     Export(document::Export),
@@ -222,6 +225,7 @@ impl Command {
             Self::Ocsp(ocsp) => ocsp.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
             Self::Token(token) => token.run(&client()?, json),
+            Self::Audit(audit) => audit.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
             Self::Export(export) => export.run(&client()?, json),
             Self::Apply(apply) => apply.run(&client()?, json),

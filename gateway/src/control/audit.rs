@@ -14,7 +14,7 @@ use super::error::ChangeError;
 use super::load;
 use super::moment::Moment;
 use super::store::Table;
-use crate::limits::AUDIT_REVISIONS_MAX;
+use crate::limits::{AUDIT_REVISIONS_MAX, AUDIT_SEARCHED_MAX};
 
 /// With what intent changes are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +79,52 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
+/// Which entries are wanted; everything that is said has to fit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Part of who did it.
+    pub actor: Option<String>,
+    /// The kind of thing that changed, or part of it.
+    pub noun: Option<String>,
+    /// Part of which one it was.
+    pub key: Option<String>,
+    /// Not before this.
+    pub since: Option<Moment>,
+    /// Not after this.
+    pub until: Option<Moment>,
+    /// Only revisions below this: where another look ended.
+    pub before: Option<u64>,
+    /// How many entries at most.
+    pub limit: usize,
+}
+
+/// A part of the log.
+#[derive(Debug, Clone, Default)]
+pub struct AuditPage {
+    /// Newest first.
+    pub entries: Vec<AuditEntry>,
+    /// What [`AuditQuery::before`] has to be to go on; `None` at the end of the log.
+    pub next: Option<u64>,
+}
+
+impl AuditQuery {
+    fn wants(&self, entry: &AuditEntry) -> bool {
+        let has = |part: &Option<String>, text: &str| {
+            part.as_ref()
+                .is_none_or(|part| text.contains(part.as_str()))
+        };
+        let changes = self.noun.is_none() && self.key.is_none()
+            || entry
+                .changes
+                .iter()
+                .any(|note| has(&self.noun, &note.noun) && has(&self.key, &note.key));
+        has(&self.actor, &entry.actor)
+            && changes
+            && self.since.is_none_or(|since| entry.at >= since)
+            && self.until.is_none_or(|until| entry.at <= until)
+    }
+}
+
 /// A record as the log keeps it.
 pub(super) fn redacted(record: &(impl Serialize + ?Sized)) -> Option<Value> {
     let mut value = serde_json::to_value(record).ok()?;
@@ -105,6 +151,39 @@ impl Control {
         }
         let _restore = Restore(CURRENT.replace(intent));
         work(self)
+    }
+
+    /// The newest entries that answer a query. Looks at a bounded number of entries, so that a
+    /// page may be short, or empty, and the log not at its end.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn find_audit(&self, query: &AuditQuery) -> Result<AuditPage, ChangeError> {
+        let last = self.model().revision;
+        let first = last.saturating_sub(AUDIT_REVISIONS_MAX);
+        let newest = query
+            .before
+            .map_or(last, |before| before.saturating_sub(1).min(last));
+        let mut page = AuditPage::default();
+        for (seen, revision) in (first + 1..=newest).rev().enumerate() {
+            if page.entries.len() >= query.limit || seen >= AUDIT_SEARCHED_MAX {
+                page.next = Some(revision + 1);
+                break;
+            }
+            let key = revision.to_be_bytes();
+            let Some(value) = self.store.value(Table::Audit, &key)? else {
+                continue;
+            };
+            let entry: AuditEntry = load::decode(Table::Audit, &key, &value)?;
+            // Revisions are in the order of time.
+            if query.since.is_some_and(|since| entry.at < since) {
+                break;
+            }
+            if query.wants(&entry) {
+                page.entries.push(entry);
+            }
+        }
+        Ok(page)
     }
 
     /// A part of the log, newest first, and how many entries there are at most.

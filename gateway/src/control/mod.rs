@@ -59,7 +59,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-pub use self::audit::{AuditEntry, Intent, Note};
+pub use self::audit::{AuditEntry, AuditPage, AuditQuery, Intent, Note};
 pub use self::ca_key::CaKey;
 pub use self::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,

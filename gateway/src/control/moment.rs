@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Microseconds since the epoch, UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -26,6 +27,21 @@ impl Moment {
     #[must_use]
     pub fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000))
+    }
+
+    /// Reads RFC 3339: `2022-11-22T17:32:30Z`, with or without parts of a second.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let read = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+        i64::try_from(read.unix_timestamp_nanos() / 1000)
+            .ok()
+            .map(Self)
+    }
+
+    /// Whole milliseconds since the epoch.
+    #[must_use]
+    pub fn milliseconds(self) -> i64 {
+        self.0.div_euclid(1000)
     }
 
     /// Whole seconds since the epoch.
@@ -81,5 +97,19 @@ mod tests {
         assert_eq!(Moment(-1).to_string(), "1969-12-31T23:59:59.999999Z");
         assert_eq!(Moment(i64::MAX).to_second(), Moment(i64::MAX).to_second());
         assert_eq!(Moment(-1).seconds(), -1);
+        for (text, micros) in [
+            ("2022-11-22T17:32:30Z", Some(1_669_138_350_000_000)),
+            (
+                "2022-11-22T18:32:30.467938+01:00",
+                Some(1_669_138_350_467_938),
+            ),
+            ("1969-12-31T23:59:59.999999Z", Some(-1)),
+            ("2022-11-22", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(Moment::parse(text), micros.map(Moment), "{text}");
+        }
+        assert_eq!(Moment(1_999).milliseconds(), 1);
     }
 }

@@ -166,6 +166,7 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::draft::Draft;
     use crate::control::testing::Directory;
 
     #[test]
@@ -196,6 +197,20 @@ mod tests {
             (Scope::Certificates, Some(Id::random()), false),
         ] {
             assert_eq!(token.allows(scope, place), allowed, "{scope:?} {place:?}");
+        }
+        // One second ago is over; nobody has to remove it.
+        for (left, is_living) in [(60, true), (-1, false)] {
+            let ended = Token {
+                expires: Moment::now().seconds() + left,
+                ..(*token).clone()
+            };
+            let put = |draft: &mut Draft<'_>| {
+                draft.put_token(Arc::new(ended));
+                Ok(())
+            };
+            control.change(put).unwrap();
+            let found = control.token(secret.reveal_text());
+            assert_eq!(found.is_some(), is_living, "{left}");
         }
         control.delete_token(token.id).unwrap();
         assert_eq!(control.token(secret.reveal_text()), None);

@@ -150,6 +150,157 @@ async fn who_changed_what() {
 }
 
 #[tokio::test]
+async fn the_log_knows_who_by_token_and_is_only_added_to() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let new = NewToken {
+        name: "ci".into(),
+        scopes: [Scope::Certificates].into(),
+        zones: [zone.parse().unwrap()].into(),
+        days: 1,
+    };
+    let (token, secret) = world.control.create_token(new).unwrap();
+    let authorization = format!("Bearer {}", secret.reveal_text());
+    let path = format!("/client/v4/zones/{zone}/client_certificates");
+    let body = json!({"csr": csr("by-token"), "validity_days": 1}).to_string();
+    let stream = TcpStream::connect(world.tcp).await.unwrap();
+    let headers = [("authorization", authorization.as_str())];
+    let issued = exchange(stream, "POST", &path, body.into_bytes(), &headers).await;
+    assert_eq!(issued.status, 200, "{}", issued.text);
+    let by_token = format!("token {} (ci)", token.id);
+    let log = world.get("/postern/v1/audit").await;
+    assert_eq!(log[0]["actor"], by_token);
+    assert!(!log.to_string().contains(secret.reveal_text()));
+    let id = issued.body["result"]["id"].as_str().unwrap();
+    // A dry run and a refusal leave no entry, and nothing removes one.
+    let revision = log[0]["revision"].clone();
+    world
+        .call("DELETE", &format!("{path}/{id}?dry_run=true"), Value::Null)
+        .await;
+    world
+        .call("POST", &path, json!({"csr": "x", "validity_days": 1}))
+        .await;
+    for method in ["DELETE", "PUT", "PATCH", "POST"] {
+        for path in [
+            "/postern/v1/audit",
+            &format!("/postern/v1/audit/{revision}"),
+        ] {
+            let status = world.call(method, path, json!([])).await.status;
+            assert!(matches!(status, 404 | 405), "{method} {path}: {status}");
+        }
+    }
+    assert_eq!(
+        world.get("/postern/v1/audit").await[0]["revision"],
+        revision
+    );
+    world
+        .ok("DELETE", &format!("{path}/{id}"), Value::Null)
+        .await;
+    let all = world
+        .get("/postern/v1/audit")
+        .await
+        .as_array()
+        .unwrap()
+        .len();
+    let now = crate::control::Moment::now().to_string();
+    let list = async |query: String| {
+        let answer = world
+            .call("GET", &format!("/postern/v1/audit?{query}"), Value::Null)
+            .await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+        answer.body
+    };
+    for (query, count) in [
+        ("actor=(ci)".to_owned(), 1),
+        ("actor=unix".to_owned(), 2),
+        ("noun=client%20certificate".to_owned(), 2),
+        (format!("key={id}"), 2),
+        (format!("key={id}&actor=unix"), 1),
+        (format!("key={id}&noun=token"), 0),
+        ("noun=token".to_owned(), 1),
+        (format!("until={now}"), all),
+        (format!("since={now}"), 0),
+        ("since=2020-01-01T00:00:00Z".to_owned(), all),
+        ("until=2020-01-01T00:00:00Z".to_owned(), 0),
+    ] {
+        let found = list(query.clone()).await;
+        assert_eq!(
+            found["result"].as_array().unwrap().len(),
+            count,
+            "{query}: {found:#}"
+        );
+    }
+    // Pages by cursor: every entry once.
+    let (mut seen, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let found = list(format!(
+            "since=2020-01-01T00:00:00Z&per_page=2&cursor={cursor}"
+        ))
+        .await;
+        seen.extend(
+            found["result"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|entry| entry["revision"].as_u64().unwrap()),
+        );
+        cursor = found["result_info"]["cursors"]["after"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), all);
+    assert!(seen.is_sorted_by(|a, b| a > b), "{seen:?}");
+    for query in [
+        "since=yesterday",
+        "cursor=x",
+        "actor=a&page=2",
+        "until=",
+        "per_page=0",
+    ] {
+        let status = world
+            .call("GET", &format!("/postern/v1/audit?{query}"), Value::Null)
+            .await
+            .status;
+        assert_eq!(status, if query == "until=" { 200 } else { 400 }, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_asks_too_often_is_slowed_down() {
+    let world = World::new().await;
+    let new = |name: &str| NewToken {
+        name: name.into(),
+        scopes: [Scope::Read].into(),
+        zones: [].into(),
+        days: 1,
+    };
+    let busy = world.control.create_token(new("busy")).unwrap().1;
+    let other = world.control.create_token(new("other")).unwrap().1;
+    let ask = async |secret: &str| {
+        let authorization = format!("Bearer {secret}");
+        let headers = [("authorization", authorization.as_str())];
+        world.over_tcp("GET", "/client/v4/zones", &headers).await
+    };
+    let mut slowed = false;
+    // It refills meanwhile, however slow the machine is, so this ends at the first refusal.
+    for _ in 0..100_000 {
+        let answer = ask(busy.reveal_text()).await;
+        if answer.status == 429 {
+            assert_eq!(answer.body["errors"][0]["code"], 971, "{}", answer.text);
+            slowed = true;
+            break;
+        }
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert!(slowed);
+    assert_eq!(ask(other.reveal_text()).await.status, 200, "others are not");
+}
+
+#[tokio::test]
 async fn how_it_is() {
     let world = World::new().await;
     let status = world.get("/postern/v1/status").await;

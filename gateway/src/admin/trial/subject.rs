@@ -476,13 +476,10 @@ impl Subject {
 
 /// Milliseconds since the epoch of a text as RFC 3339 has it.
 pub(super) fn time_msec(text: &str) -> Option<i64> {
-    use time::OffsetDateTime;
-    use time::format_description::well_known::Rfc3339;
-    let read = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-    i64::try_from(read.unix_timestamp_nanos() / 1_000_000).ok()
+    Moment::parse(text).map(Moment::milliseconds)
 }
 
 /// The present, in the same unit.
 pub(super) fn now_msec() -> i64 {
-    Moment::now().seconds().saturating_mul(1000)
+    Moment::now().milliseconds()
 }

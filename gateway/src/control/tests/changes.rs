@@ -355,6 +355,24 @@ fn the_list_is_filtered_and_paged_from_the_newest() {
         };
         assert_eq!(list(query), ("d3".into(), 1), "{by:?}");
     }
+    // Several filters together: all of them have to fit.
+    for (name, status, expected) in [
+        ("d3", None, ("d3", 1)),
+        ("d3", Some(Status::Active), ("d3", 1)),
+        ("d3", Some(Status::Revoked), ("", 0)),
+        ("d4", None, ("", 0)),
+    ] {
+        let query = CertificateQuery {
+            find: vec![
+                (FindBy::Serial, d3.serial_hex.clone()),
+                (FindBy::CommonName, name.into()),
+            ],
+            status,
+            ..all.clone()
+        };
+        let (names, total) = list(query);
+        assert_eq!((names.as_str(), total), expected, "{name} {status:?}");
+    }
     let query = CertificateQuery {
         find: vec![(FindBy::CommonName, "elsewhere".into())],
         ..all
