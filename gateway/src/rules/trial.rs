@@ -37,6 +37,9 @@ pub enum Fate {
         /// Place of the rule.
         by: usize,
     },
+    /// It is refused: a rule makes more of its head than is allowed
+    /// ([`Decision::TooLarge`]).
+    TooLarge,
     /// It depends on what is not known.
     Open {
         /// Places of the rules that may end the evaluation, in order, the one included that does
@@ -108,7 +111,7 @@ impl Trial {
     pub fn run(&mut self, case: &Case<'_>) -> Tried {
         let (decided, mut logged) = self.decide(case);
         let uncertain = self.uncertain(case);
-        if uncertain.is_empty() {
+        if uncertain.is_empty() || decided == Fate::TooLarge {
             return Tried {
                 fate: decided,
                 logged,
@@ -175,6 +178,7 @@ impl Trial {
         let blocked = match decision {
             Decision::Permit(_) => None,
             Decision::Block { rule_id, .. } => by_id.get(rule_id).copied(),
+            Decision::TooLarge => return (Fate::TooLarge, logged),
         };
         let fate = match blocked {
             Some(by) => Fate::Blocked { by },
@@ -343,6 +347,7 @@ mod tests {
                 match tried.fate {
                     Fate::Blocked { by } => proptest::prop_assert_eq!(blocked, Some(by)),
                     Fate::Permitted { .. } => proptest::prop_assert_eq!(blocked, None),
+                    Fate::TooLarge => panic!("a small request is judged"),
                     Fate::Open { possible, or_none } => {
                         proptest::prop_assert!(!unknown.is_empty());
                         let is_skip = |place: &usize| matches!(rules[*place].action, Action::Skip(_));

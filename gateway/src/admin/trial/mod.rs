@@ -255,6 +255,12 @@ fn try_one(
                     by = Some(*rule);
                     put("status", json!(status_of(trial, *rule)));
                 }
+                Fate::TooLarge => {
+                    outcome = "refuse";
+                    put("status", json!(431));
+                    put("reason", json!("rules"));
+                    notes.push("the request's head is too large for the rules".to_owned());
+                }
                 Fate::Open { possible, or_none } => {
                     outcome = "unknown";
                     places.extend(possible);
