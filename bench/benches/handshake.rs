@@ -2,14 +2,15 @@
 //!
 //! Only the server's part is timed; the client's goes on in between. The sums are of BoringSSL's
 //! own primitives, measured in the same run: what is above them is records, tickets, parsing,
-//! callbacks, allocation, and the judgement of the chain.
+//! callbacks, allocation, and the judgement of the chain. `cargo bench -p bench --bench handshake --
+//! figures` puts both beside a server that is BoringSSL and nothing else, in turns, in CPU time.
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use bench::client::{Belief, Identity, Shaken, Tls, TlsSettings, shake_hands};
+use bench::client::{Belief, Identity, Plain, Shaken, Tls, TlsSettings, shake_hands, thread_time};
 use bench::world::{Directory, OPEN_HOST, REQUIRE_HOST, Store, seed};
 use boring::derive::Deriver;
 use boring::ec::{EcGroup, EcKey};
@@ -17,7 +18,7 @@ use boring::ecdsa::EcdsaSig;
 use boring::mlkem::{Algorithm, MlKemPrivateKey, MlKemPublicKey};
 use boring::nid::Nid;
 use boring::pkey::{Id, PKey, Private};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group};
 use gateway::control::Control;
 use gateway::snapshot::{Published, Snapshot};
 use gateway::tls::{AcceptSettings, Acceptor, forget_paths};
@@ -156,6 +157,22 @@ impl Primitives {
     }
 }
 
+impl Primitives {
+    /// CPU time of so many sums.
+    fn time(&self, groups: &str, signed: usize, verified: usize, count: u64) -> Duration {
+        let begun = thread_time();
+        for _ in 0..count {
+            self.exchange().expect("X25519");
+            if groups == "X25519MLKEM768" {
+                self.encapsulate().expect("ML-KEM");
+            }
+            (0..signed).for_each(|_| self.sign().expect("ECDSA signs"));
+            (0..verified).for_each(|_| self.verify().expect("ECDSA verifies"));
+        }
+        thread_time() - begun
+    }
+}
+
 /// The group of ordinary clients, and the hybrid one of browsers (post-quantum).
 const EXCHANGES: [&str; 2] = ["X25519", "X25519MLKEM768"];
 
@@ -204,18 +221,7 @@ fn primitives(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("BoringSSL's part, {groups}"));
         for (name, signed, verified) in sums {
             group.bench_function(name, |bencher| {
-                bencher.iter_custom(|count| {
-                    let begun = Instant::now();
-                    for _ in 0..count {
-                        primitives.exchange().expect("X25519");
-                        if groups == "X25519MLKEM768" {
-                            primitives.encapsulate().expect("ML-KEM");
-                        }
-                        (0..signed).for_each(|_| primitives.sign().expect("ECDSA signs"));
-                        (0..verified).for_each(|_| primitives.verify().expect("ECDSA verifies"));
-                    }
-                    begun.elapsed()
-                });
+                bencher.iter_custom(|count| primitives.time(groups, signed, verified, count));
             });
         }
         group.finish();
@@ -227,4 +233,112 @@ criterion_group! {
     config = Criterion::default().measurement_time(Duration::from_secs(4)).sample_size(40);
     targets = primitives, handshakes
 }
-criterion_main!(benches);
+
+/// Rounds of figures, and handshakes of a kind in each.
+const ROUNDS: usize = 15;
+const HANDSHAKES: u64 = 60;
+
+/// One kind of handshake: the operations in it, and how it is made.
+struct Kind {
+    name: &'static str,
+    certificate: bool,
+    resume: bool,
+    forget: bool,
+    signed: usize,
+    verified: usize,
+}
+
+const KINDS: [Kind; 5] = [
+    Kind::of("full", false, (false, false), (1, 0)),
+    Kind::of("full mTLS, chain remembered", true, (false, false), (1, 1)),
+    Kind::of("full mTLS, chain new", true, (false, true), (1, 2)),
+    Kind::of("resumed", false, (true, false), (0, 0)),
+    Kind::of("resumed mTLS", true, (true, false), (0, 0)),
+];
+
+impl Kind {
+    const fn of(
+        name: &'static str,
+        certificate: bool,
+        (resume, forget): (bool, bool),
+        (signed, verified): (usize, usize),
+    ) -> Self {
+        Self {
+            name,
+            certificate,
+            resume,
+            forget,
+            signed,
+            verified,
+        }
+    }
+}
+
+/// Microseconds of CPU for one of them, least and median of rounds.
+fn least_and_median(mut rounds: Vec<Duration>) -> (f64, f64) {
+    rounds.sort_unstable();
+    let each = |time: Option<&Duration>| {
+        let whole = time.copied().unwrap_or_default().as_secs_f64();
+        whole * 1e6 / f64::from(u32::try_from(HANDSHAKES).unwrap_or(u32::MAX))
+    };
+    (each(rounds.first()), each(rounds.get(rounds.len() / 2)))
+}
+
+/// Prints sum, BoringSSL alone and Postern, measured in turns.
+fn figures() -> Result<()> {
+    let ground = Ground::make()?;
+    let primitives = Primitives::make()?;
+    println!("CPU µs of the server for a handshake: least (median) of {ROUNDS} rounds");
+    for groups in EXCHANGES {
+        println!("\n{groups:42} sum         BoringSSL     Postern     sum of it  BoringSSL of it");
+        for kind in &KINDS {
+            let (ours, theirs) = (
+                ground.client(kind.certificate, groups)?,
+                ground.client(kind.certificate, groups)?,
+            );
+            let store = &ground.store;
+            let clients = kind.certificate.then_some(&*store.client_authority);
+            let plain = Plain::new(&store.server_chain, &store.server_key, clients, groups)?;
+            plain.shake_hands(&theirs, false)?;
+            let mut first = ground.shake(&ours, false)?;
+            first
+                .client
+                .exchange(&mut first.server, b"request", b"answer")?;
+            let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+            for _ in 0..ROUNDS {
+                let (signed, verified) = (kind.signed, kind.verified);
+                rounds[0].push(primitives.time(groups, signed, verified, HANDSHAKES));
+                let mut time = Duration::ZERO;
+                for _ in 0..HANDSHAKES {
+                    let (took, resumed) = plain.shake_hands(&theirs, kind.resume)?;
+                    assert_eq!(resumed, kind.resume, "resumed or not, as asked");
+                    time += took;
+                }
+                rounds[1].push(time);
+                rounds[2].push(ground.server_time(&ours, kind.resume, kind.forget, HANDSHAKES));
+            }
+            let [sum, plain, postern] = rounds.map(least_and_median);
+            println!(
+                "{:38} {:6.1} ({:6.1}) {:6.1} ({:6.1}) {:6.1} ({:6.1})   {:3.0} %   {:3.0} %",
+                kind.name,
+                sum.0,
+                sum.1,
+                plain.0,
+                plain.1,
+                postern.0,
+                postern.1,
+                100.0 * sum.0 / postern.0,
+                100.0 * plain.0 / postern.0
+            );
+        }
+    }
+    Ok(())
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "figures") {
+        return figures().expect("handshakes in memory succeed");
+    }
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+}

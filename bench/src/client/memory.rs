@@ -3,7 +3,7 @@
 //! What a handshake costs and what a connection weighs, without sockets, rings or HTTP.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use boring::ssl::{ErrorCode, SslStream};
@@ -29,8 +29,19 @@ pub struct Shaken {
     pub server: Session,
     /// What the server made of it.
     pub established: Established,
-    /// What the server's part took: connection made, handshake, judgement.
+    /// CPU time of the server's part: connection made, handshake, judgement.
     pub server_time: Duration,
+}
+
+/// CPU time of this thread, which other load on the machine does not count into.
+#[must_use]
+pub fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let (seconds, rest) = (time.tv_sec, time.tv_nsec);
+    Duration::new(
+        u64::try_from(seconds).unwrap_or_default(),
+        u32::try_from(rest).unwrap_or_default(),
+    )
 }
 
 /// Shakes hands with a new connection of `acceptor`, and has it judged as the gateway does.
@@ -47,24 +58,24 @@ pub fn shake_hands(
     let mut client = MemoryClient {
         stream: SslStream::new(client.start(resume)?, Wire::default())?,
     };
-    let begun = Instant::now();
+    let begun = thread_time();
     let mut server = acceptor.accept(snapshot.clone(), settings)?;
-    let mut server_time = begun.elapsed();
+    let mut server_time = thread_time() - begun;
     for _ in 0..TURNS_MAX {
         let ready = client.go_on()?;
         client.deliver(&mut server);
-        let begun = Instant::now();
+        let begun = thread_time();
         let done = server
             .handshake()
             .map_err(|error| anyhow!("the server: {error}"))?;
-        server_time += begun.elapsed();
+        server_time += thread_time() - begun;
         client.take(&mut server);
         if ready && done {
-            let begun = Instant::now();
+            let begun = thread_time();
             let established = acceptor
                 .establish(&mut server)
                 .map_err(|error| anyhow!("{}", error.detail))?;
-            server_time += begun.elapsed();
+            server_time += thread_time() - begun;
             return Ok(Shaken {
                 client,
                 server,

@@ -7,13 +7,15 @@ mod http1;
 mod http2;
 mod memory;
 mod pace;
+mod plain;
 mod tally;
 mod tls;
 mod wire;
 
 pub use drive::{Kind, Pace, Work, run};
 pub use http1::{Answer, Connection};
-pub use memory::{MemoryClient, Shaken, shake_hands};
+pub use memory::{MemoryClient, Shaken, shake_hands, thread_time};
+pub use plain::Plain;
 pub use tally::{Curve, Latency, Outcome, Window};
 pub use tls::{Belief, Identity, Tls, TlsSettings};
 

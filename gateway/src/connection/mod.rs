@@ -243,7 +243,7 @@ impl Connection {
                 tls_cipher: established.cipher,
                 client_hello: established.hello.into(),
                 geo: worker.shared.geo.load_full(),
-                client: Arc::new(established.client),
+                client: established.client,
             },
         });
         Rc::new(Self {

@@ -145,7 +145,7 @@ pub struct Established {
     /// What the judge found of it.
     pub judgement: Judgement,
     /// The same for rules, logs and origins.
-    pub client: ClientAuth,
+    pub client: Arc<ClientAuth>,
     /// From a ticket.
     pub resumed: bool,
     /// HTTP/2 was agreed on.
@@ -295,7 +295,7 @@ impl Acceptor {
             session.send_alert(alert_of(reason).1);
             return Err(self.failure(session, "the resumed session is no longer believed".into()));
         }
-        let client = ClientAuth::read(&chain, &judgement);
+        let client = judgement.client(&chain);
         let (snapshot, sni) = (state.snapshot.clone(), state.sni.take());
         let hello = std::mem::take(&mut state.hello);
         let ssl = session.ssl();

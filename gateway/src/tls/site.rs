@@ -24,7 +24,7 @@ use super::credential;
 use super::trust::{Trust, sha256};
 use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
-use crate::limits::TICKET_LIFETIME;
+use crate::limits::{TICKET_LIFETIME, TICKETS_PER_HANDSHAKE};
 use crate::snapshot::MtlsMode;
 
 /// ALPN, most wanted first.
@@ -217,6 +217,14 @@ fn bound_tickets(builder: &mut SslContextBuilder) {
     // SAFETY: `SSL_CTX_set_timeout` wants a live context; the builder owns one.
     unsafe {
         boring_sys::SSL_CTX_set_timeout(builder.as_ptr(), seconds);
+    }
+    #[expect(
+        unsafe_code,
+        reason = "boring has no safe call for the number of tickets"
+    )]
+    // SAFETY: as above.
+    unsafe {
+        boring_sys::SSL_CTX_set_num_tickets(builder.as_ptr(), TICKETS_PER_HANDSHAKE);
     }
     #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
     // SAFETY: as above, for sessions of TLS 1.3.

@@ -14,6 +14,7 @@ use boring::stack::Stack;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
 use foreign_types::ForeignTypeRef;
 
+use super::identity::ClientAuth;
 use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
 use super::trust::{Ask, CaId, Trust, sha256};
@@ -98,6 +99,22 @@ impl Judgement {
     pub fn issuer(&self) -> Option<&X509Ref> {
         let path = self.path.as_ref().filter(|_| self.verdict.verified);
         path.map(|path| &*path.issuer)
+    }
+
+    /// The chain that this was found of, for rules, logs and origins. What is remembered of a path
+    /// is not read again: its key covers every byte of the chain.
+    #[must_use]
+    pub fn client(&self, chain: &[X509]) -> Arc<ClientAuth> {
+        let Some(path) = &self.path else {
+            return Arc::new(ClientAuth::read(chain, self));
+        };
+        let read = || Arc::new(ClientAuth::read(chain, self));
+        let told = path.told.get_or_init(read);
+        if told.verdict == self.verdict {
+            told.clone()
+        } else {
+            Arc::new(told.judged(self))
+        }
     }
 
     /// SHA-256 of the leaf, when a path was found.
