@@ -26,6 +26,7 @@ use crate::observe::WorkerStats;
 mod access;
 mod certificates;
 mod input;
+mod routes;
 mod rules;
 
 /// Workers that there are none of.
