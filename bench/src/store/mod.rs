@@ -279,6 +279,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         ask(&socket, "GET", &format!("{zone}/rulesets/{id}"), "")
     })?;
     tell("a whole ruleset", found);
+    let rules = ruleset.pointer("/result/rules").and_then(Value::as_array);
+    let rules = rules.context("the ruleset's rules")?;
+    let changed = times(count, |number| {
+        let rule = &rules[number as usize % rules.len()];
+        let rule = rule["id"].as_str().context("a rule's id")?;
+        // A path that no rule has had: what is compiled is not what was compiled before.
+        let expression = format!("starts_with(http.request.uri.path, \"/changed/{number}/\")");
+        ask(
+            &socket,
+            "PATCH",
+            &format!("{zone}/rulesets/{id}/rules/{rule}"),
+            &json!({ "action": "block", "expression": expression }).to_string(),
+        )
+    })?;
+    // The answer is the whole ruleset, as Cloudflare's is; workers have the rule before it begins.
+    tell("change one rule, the ruleset answered", changed);
     println!(
         "resident memory: {at_start} MB after the start, {} MB at the end",
         resident(&running)?
