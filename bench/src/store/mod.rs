@@ -282,8 +282,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let rules = ruleset.pointer("/result/rules").and_then(Value::as_array);
     let rules = rules.context("the ruleset's rules")?;
     let changed = times(count, |number| {
-        let rule = &rules[number as usize % rules.len()];
-        let rule = rule["id"].as_str().context("a rule's id")?;
+        let rule = rules.get(number as usize % rules.len().max(1));
+        let rule = rule.and_then(|rule| rule.get("id")?.as_str());
+        let rule = rule.context("a rule's id")?;
         // A path that no rule has had: what is compiled is not what was compiled before.
         let expression = format!("starts_with(http.request.uri.path, \"/changed/{number}/\")");
         ask(
