@@ -1,7 +1,7 @@
 //! Whether some rule of a zone keeps clients without a certificate from a host.
 //!
 //! Owns the question that `postern doctor` and others ask of one host. Suspicions about rules are
-//! told by [`super::lint`].
+//! told by [`super::lint()`].
 
 use std::sync::Arc;
 
