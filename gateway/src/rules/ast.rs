@@ -342,6 +342,15 @@ impl Condition {
         reads
     }
 
+    /// Whether any part of it looks something up in a list.
+    pub(crate) fn refers_to_lists(&self) -> bool {
+        let mut refers = false;
+        self.walk(&mut |part| {
+            refers |= matches!(part, Part::Condition(Self::Compare(_, Test::Listed(_))));
+        });
+        refers
+    }
+
     /// Bytes of all its compiled regular expressions.
     pub(crate) fn pattern_bytes(&self) -> usize {
         let mut bytes = 0;

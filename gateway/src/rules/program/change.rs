@@ -1,5 +1,5 @@
 //! Compiling again after a change: the index stays for all rules that stayed, and what has changed
-//! gets a small index of its own beside it.
+//! gets a small index of its own beside it, until [`Renewal`] has made one of everything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 use super::index::{Builder, Local, count};
+use super::renewal::Renewal;
 use super::{GONE, Input, Part, Program, Role, Traits};
 use crate::limits;
 use crate::rules::list::Lists;
@@ -17,19 +18,22 @@ impl Program {
     /// Compiles rules as [`Program::compile_shared`] does, reusing what `self` has of them.
     ///
     /// Rules are recognised by being the very same, or by id, expression, and whether their action
-    /// ends the evaluation. After more than `limits::CHANGED_RULES_MAX` changes, or a change of
-    /// lists, everything is compiled anew.
+    /// ends the evaluation; when lists have changed, rules that refer to one count as changed. After
+    /// `limits::CHANGED_RULES_RENEW` changes everything is compiled anew on a thread of its own, for
+    /// a later change to go on from; what changes more than `limits::CHANGED_RULES_MAX` rules at
+    /// once, or comes when so many have changed and that thread is not done, does it itself.
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.
     pub fn recompile(&self, rules: Vec<Arc<Rule>>, lists: &Lists) -> Result<Self, RuleError> {
+        let renewed = self.renewal.as_ref().and_then(Renewal::finished);
+        if let Some(renewed) = renewed {
+            return renewed.recompile(rules, lists);
+        }
         let Some(index) = &self.base.index else {
             return Self::compile_shared(rules, lists);
         };
-        if !self.lists.is_same(lists) {
-            return Self::compile_shared(rules, lists);
-        }
-        let mut known = self.recognise(&rules);
+        let mut known = self.recognise(&rules, self.lists.is_same(lists));
         let kept = ascending(&known);
         let mut program = Self {
             base: Part {
@@ -80,15 +84,16 @@ impl Program {
         if !program.changed.positions.is_empty() {
             program.changed.index = Some(Arc::new(builder.finish()));
         }
-        let gone = program
-            .base
-            .positions
-            .iter()
-            .filter(|position| **position == GONE)
-            .count();
-        if gone > limits::CHANGED_RULES_MAX {
+        let changes = program.changes();
+        if changes > limits::CHANGED_RULES_MAX {
             return Self::compile_shared(rules, lists);
         }
+        program.renewal = match &self.renewal {
+            None if changes >= limits::CHANGED_RULES_RENEW => {
+                Renewal::begin(rules.clone(), lists.clone())
+            }
+            running => running.clone(),
+        };
         for (rule, known) in rules.into_iter().zip(known) {
             let base = match known.place {
                 Place::Base(local) => Some(local),
@@ -99,8 +104,30 @@ impl Program {
         Ok(program)
     }
 
-    /// What is known of each rule.
-    fn recognise(&self, rules: &[Arc<Rule>]) -> Vec<Known> {
+    /// Has everything compiled anew beside it, and waits for that.
+    #[cfg(test)]
+    pub(crate) fn renew(&mut self) {
+        let rules = self.inputs.iter().map(|input| input.rule.clone()).collect();
+        self.renewal = Renewal::begin(rules, self.lists.clone());
+        self.await_renewal();
+    }
+
+    /// Waits for the program that is being compiled beside it; whether there is one.
+    #[cfg(test)]
+    pub(crate) fn await_renewal(&self) -> bool {
+        self.renewal.as_ref().map(Renewal::wait).is_some()
+    }
+
+    /// Changes that its index does not know of: what it has too much or too little.
+    fn changes(&self) -> usize {
+        let gone = self.base.positions.iter();
+        let gone = gone.filter(|position| **position == GONE).count();
+        gone.max(self.changed.positions.len())
+    }
+
+    /// What is known of each rule; nothing of those that refer to a list, unless the lists are the
+    /// same.
+    fn recognise(&self, rules: &[Arc<Rule>], same_lists: bool) -> Vec<Known> {
         // Nothing of a rule is read that is the very same: of many, most are.
         let same = |input: &Input, rule: &Arc<Rule>| {
             Arc::ptr_eq(&input.rule, rule)
@@ -110,6 +137,7 @@ impl Program {
         };
         let state = |input: &Input| Known {
             place: match (input.role, input.base) {
+                _ if input.traits.lists && !same_lists => Place::New,
                 (Role::Off | Role::Idle, _) => Place::Checked,
                 (_, Some(local)) => Place::Base(local),
                 // In the small index, which is made again.

@@ -4,13 +4,14 @@
 //! `normal` takes conditions apart into terms, `subject` turns their literals into questions,
 //! `table` answers questions with keys, `vector` holds the sets of terms that keys stand for,
 //! `index` puts them together, `scan` asks. [`Program::recompile`] keeps the index of what has not
-//! changed and adds a small one for what has.
+//! changed and adds a small one for what has; `renewal` makes one of everything when that has grown.
 
 mod change;
 mod contained;
 mod index;
 mod judged;
 mod normal;
+mod renewal;
 mod required;
 mod scan;
 mod simd;
@@ -32,6 +33,7 @@ use super::read::Facts;
 use super::{Action, Rule, RuleError};
 use crate::limits;
 use judged::Live;
+use renewal::Renewal;
 
 /// A zone's rules, compiled.
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub struct Program {
     base: Part,
     changed: Part,
     lists: Lists,
+    /// The same from nothing, once much has changed.
+    renewal: Option<Renewal>,
     reads_client_hello: bool,
     /// Bytes of the compiled regular expressions of all rules that are judged.
     pattern_bytes: usize,
@@ -64,6 +68,8 @@ struct Input {
 struct Traits {
     /// Whether it reads the ClientHello.
     hello: bool,
+    /// Whether it refers to a list.
+    lists: bool,
     /// Bytes of its compiled regular expressions.
     pattern_bytes: usize,
 }
@@ -72,6 +78,7 @@ impl Traits {
     fn of(condition: &Condition) -> Self {
         Self {
             hello: condition.reads_client_hello(),
+            lists: condition.refers_to_lists(),
             pattern_bytes: condition.pattern_bytes(),
         }
     }

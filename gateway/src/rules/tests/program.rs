@@ -169,6 +169,9 @@ proptest! {
         let first = worlds[0].connection.clone();
         for (at, (change, from, to, condition, action)) in changes.into_iter().enumerate() {
             let fresh = rule(&format!("n{at}"), &condition.to_string(), action);
+            if let Change::Renew = change {
+                program.renew();
+            }
             change.apply(&mut rules, &mut lists, &from, &to, fresh);
             program = program.recompile(rules.clone(), &lists).unwrap();
             let texts: Vec<Rule> = rules.iter().map(|rule| (**rule).clone()).collect();
@@ -204,6 +207,8 @@ enum Change {
     /// The same id twice, which the control plane never lets in.
     Repeat,
     List,
+    /// Before another one: what was compiled beside the program is there.
+    Renew,
 }
 
 fn change() -> impl Strategy<Value = Change> {
@@ -221,6 +226,7 @@ fn change() -> impl Strategy<Value = Change> {
         C::Reread,
         C::Repeat,
         C::List,
+        C::Renew,
     ])
 }
 
@@ -263,6 +269,7 @@ impl Change {
                 let again = rules.iter().map(|rule| Arc::new((**rule).clone()));
                 *rules = again.collect();
             }
+            Self::Renew => rules[at] = fresh.into(),
             Self::Repeat => rules.insert(to.index(rules.len() + 1), rules[at].clone()),
             Self::List => {
                 let networks = ["10.0.0.0/8", "203.0.113.0/24", "2001:db8::/32"];
@@ -301,18 +308,18 @@ fn more_forms_than_groups() {
     );
 }
 
+fn office(address: &str) -> Lists {
+    let mut lists = Lists::default();
+    let list = List::ip([address]).unwrap();
+    lists.insert("office", list).unwrap();
+    lists
+}
+
 #[test]
 fn a_change_of_lists_is_noticed() {
     let rules = [block("r", "ip.src in $office")];
-    let lists = |address| {
-        let mut lists = Lists::default();
-        lists
-            .insert("office", List::ip([address]).unwrap())
-            .unwrap();
-        lists
-    };
     let world = World::new(Certificate::None, "a.example", "/");
-    let before = lists("203.0.113.9");
+    let before = office("203.0.113.9");
     let program = Program::compile_with(&rules, &before).unwrap();
     assert!(world.decide(&program).0.is_some());
     let state = ConnectionState::default();
@@ -325,7 +332,7 @@ fn a_change_of_lists_is_noticed() {
     };
     assert!(decide(&program));
     let program = program
-        .recompile(Rule::shared(&rules), &lists("203.0.113.10"))
+        .recompile(Rule::shared(&rules), &office("203.0.113.10"))
         .unwrap();
     assert!(world.decide(&program).0.is_none() && !decide(&program));
 }
@@ -403,44 +410,87 @@ fn a_rule_that_does_not_parse_is_named_on_recompiling() {
     assert_eq!(error.index, 1);
 }
 
+fn by_path(count: usize) -> Vec<Arc<Rule>> {
+    let rule = |n| {
+        block(
+            &format!("r{n}"),
+            &format!("http.request.uri.path eq \"/{n}\""),
+        )
+    };
+    (0..count).map(rule).map(Arc::new).collect()
+}
+
+fn first(program: &Program, path: &str) -> Option<String> {
+    World::new(Certificate::None, "a.example", path)
+        .decide(program)
+        .0
+}
+
 #[test]
-fn changes_add_up_until_everything_is_compiled_anew() {
-    let mut rules: Vec<Rule> = (0..3000)
-        .map(|n| {
-            block(
-                &format!("r{n}"),
-                &format!("http.request.uri.path eq \"/{n}\""),
+fn one_change_after_the_other_never_compiles_everything_itself() {
+    let mut rules = by_path(3_000);
+    let mut program = Program::compile_shared(rules.clone(), &Lists::default()).unwrap();
+    let mut renewals = 0;
+    // By fifties, to be done soon; what is asked of the program holds after each.
+    for n in 0..40_usize {
+        for at in n * 50..(n + 1) * 50 {
+            rules[at] = block(
+                &format!("r{at}"),
+                &format!("http.request.uri.path eq \"/new{at}\""),
             )
-        })
-        .collect();
-    let mut program = Program::compile(&rules).unwrap();
-    for n in 0..2100_usize {
-        if n % 300 != 0 {
-            rules[n] = block(
-                &format!("r{n}"),
-                &format!("http.request.uri.path eq \"/new{n}\""),
-            );
-            continue;
+            .into();
         }
-        program = program
-            .recompile(Rule::shared(&rules), &Lists::default())
-            .unwrap();
-        for (path, expected) in [
-            ("/2999".to_owned(), Some("r2999")),
-            (format!("/{}", n + 1), Some(rules[n + 1].id.as_ref())),
-        ] {
-            let world = World::new(Certificate::None, "a.example", &path);
-            assert_eq!(world.decide(&program).0.as_deref(), expected, "{n}");
+        let before = &program;
+        let next = before.recompile(rules.clone(), &Lists::default()).unwrap();
+        if !next.shares_index_with(before) {
+            assert!(before.await_renewal(), "all was compiled by change {n}");
+            renewals += 1;
         }
-        if n > 0 {
-            assert_eq!(
-                World::new(Certificate::None, "a.example", "/1")
-                    .decide(&program)
-                    .0,
-                None
-            );
-            let world = World::new(Certificate::None, "a.example", "/new1");
-            assert_eq!(world.decide(&program).0.as_deref(), Some("r1"));
+        program = next;
+        let last = n * 50 + 49;
+        assert_eq!(first(&program, "/2999").as_deref(), Some("r2999"));
+        assert_eq!(first(&program, &format!("/{last}")), None);
+        for at in [0, last, last + 1] {
+            let path = if at > last {
+                format!("/{at}")
+            } else {
+                format!("/new{at}")
+            };
+            assert_eq!(first(&program, &path), Some(format!("r{at}")), "{n}");
         }
+        program.await_renewal();
     }
+    // 512 changes are reached by the eleventh fifty, and the twelfth goes on from the new index.
+    assert_eq!(renewals, 3);
+}
+
+#[test]
+fn many_changes_at_once_are_compiled_at_once() {
+    let mut rules = by_path(3_000);
+    let program = Program::compile_shared(rules.clone(), &Lists::default()).unwrap();
+    rules.truncate(1_900);
+    let program = program.recompile(rules, &Lists::default()).unwrap();
+    assert!(!program.await_renewal(), "nothing is left to be compiled");
+    assert_eq!(first(&program, "/1899").as_deref(), Some("r1899"));
+    assert_eq!(first(&program, "/1900"), None);
+}
+
+#[test]
+fn other_lists_leave_the_rules_that_name_none() {
+    let mut rules = by_path(2_000);
+    rules.push(block("listed", "ip.src in $office").into());
+    let mut off = block("off", "ip.src in $office");
+    off.enabled = false;
+    rules.push(off.into());
+    let program = Program::compile_shared(rules.clone(), &office("198.51.100.7")).unwrap();
+    assert_eq!(first(&program, "/x"), None);
+    let changed = program
+        .recompile(rules.clone(), &office("203.0.113.0/24"))
+        .unwrap();
+    assert!(changed.shares_index_with(&program));
+    assert_eq!(first(&changed, "/x").as_deref(), Some("listed"));
+    // A list that is gone is missed by rules that are off, too.
+    rules.remove(2_000);
+    let error = changed.recompile(rules, &Lists::default()).unwrap_err();
+    assert_eq!(error.index, 2_000);
 }
