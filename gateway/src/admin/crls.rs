@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use axum::extract::{Path, State as Extracted};
 use axum::response::Response;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{As, Json, Raw};
+use super::query::{As, Json, Raw, present};
 use super::{Shared, State, envelope};
 use crate::control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
 use crate::inquire::FetchOutcome;
@@ -31,10 +31,6 @@ pub(super) struct Set {
     /// Seconds; absent leaves it, `null` is the default.
     #[serde(default, deserialize_with = "present")]
     fetch_every: Option<Option<u32>>,
-}
-
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(d).map(Some)
 }
 
 /// A list in JSON, for clients that speak nothing else.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::extract::{Path, State};
 use axum::response::Response;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
-use super::query::{As, Json, Parameters};
+use super::query::{As, Json, Parameters, present};
 use super::{Shared, envelope, zones};
 use crate::client_settings::{CertificateHeaders, ClientPatch, ClientSettings, OnRevoked};
 use crate::control::{
@@ -54,10 +54,6 @@ pub(super) struct Update {
     certificate_id: Option<Option<Uuid>>,
     #[serde(default, deserialize_with = "present")]
     other_certificate_id: Option<Option<Uuid>>,
-}
-
-fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<Uuid>>, D::Error> {
-    Option::deserialize(d).map(Some)
 }
 
 #[derive(Deserialize)]

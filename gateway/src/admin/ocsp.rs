@@ -3,11 +3,11 @@
 
 use axum::extract::{Path, State as Extracted};
 use axum::response::Response;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
-use super::query::{As, Json};
+use super::query::{As, Json, present};
 use super::{Shared, State, envelope};
 use crate::control::{ChangeError, OcspPatch, Uuid};
 use crate::tls::CrlPolicy;
@@ -22,10 +22,6 @@ pub(super) struct Set {
     policy: Option<CrlPolicy>,
     #[serde(default)]
     nonce: Option<bool>,
-}
-
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(d).map(Some)
 }
 
 fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {

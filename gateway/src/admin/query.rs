@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::auth::Actor;
 use super::fault::Fault;
@@ -35,6 +36,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             .map(Json)
             .map_err(|error| malformed(&error, &kind))
     }
+}
+
+/// A member of a body that was given, `null` too: for `Option<Option<T>>`, where absent leaves
+/// things as they are and `null` takes them away.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    given: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(given).map(Some)
 }
 
 /// A JSON body that may be missing.

@@ -4,16 +4,13 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use boring::x509::X509;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
-
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client::{Client, segment};
-use super::files::read_bytes;
-use super::names::{OWN, text};
+use super::files::{Certificate, read_bytes};
+use super::names::{OWN, text, text_or_none};
 use super::table::Table;
 use super::{CliError, Output, json_text};
 use crate::tls::CrlPolicy;
@@ -97,18 +94,10 @@ fn pem(bytes: Vec<u8>) -> String {
 }
 
 /// Where a certificate says that its revocation would be published: what can be fetched of it.
-fn points(pem: &[u8], file: &Path) -> Result<Vec<String>, CliError> {
-    let shown = file.display();
-    let failed = |why: &str| CliError::Failed(format!("{shown}: {why}"));
-    let certificate =
-        X509::from_pem(pem).map_err(|_not_pem| failed("expected a certificate in PEM"))?;
-    let der = certificate
-        .to_der()
-        .map_err(|_unreadable| failed("the certificate cannot be read"))?;
-    let (_, parsed) = X509Certificate::from_der(&der)
-        .map_err(|_unreadable| failed("the certificate cannot be read"))?;
+fn points(file: &Path) -> Result<Vec<String>, CliError> {
+    let certificate = Certificate::read(file)?;
     let mut found = Vec::new();
-    for extension in parsed.extensions() {
+    for extension in certificate.parsed()?.extensions() {
         let ParsedExtension::CRLDistributionPoints(points) = extension.parsed_extension() else {
             continue;
         };
@@ -123,9 +112,7 @@ fn points(pem: &[u8], file: &Path) -> Result<Vec<String>, CliError> {
         }
     }
     if found.is_empty() {
-        return Err(failed(
-            "the certificate names no http:// distribution point",
-        ));
+        return Err(certificate.lacks("names no http:// distribution point"));
     }
     Ok(found)
 }
@@ -163,7 +150,7 @@ impl Crl {
                     body.insert("file".into(), json!(file));
                 }
                 for file in points_of {
-                    url.extend(points(&read_bytes(&file)?, &file)?);
+                    url.extend(points(&file)?);
                 }
                 if !url.is_empty() {
                     url.retain(|url| url != "none");
@@ -184,10 +171,7 @@ impl Crl {
         if json {
             return Ok(json_text(&answer));
         }
-        let word = |key| match answer.get(key) {
-            None | Some(Value::Null) => "none".to_owned(),
-            Some(_) => text(&answer, key),
-        };
+        let word = |key| text_or_none(&answer, key);
         let mut table = Table::new(&["NUMBER", "DELTA", "ENTRIES", "MADE", "DUE"]);
         let lists = answer.get("crls").and_then(Value::as_array);
         for crl in lists.into_iter().flatten() {

@@ -8,6 +8,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use boring::x509::X509;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::CliError;
 use crate::limits;
 
@@ -45,6 +48,36 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
         )));
     }
     Ok(bytes)
+}
+
+/// A certificate in a file, to look into.
+pub(super) struct Certificate<'f> {
+    file: &'f Path,
+    der: Vec<u8>,
+}
+
+impl<'f> Certificate<'f> {
+    /// Reads PEM, of several certificates the first.
+    pub(super) fn read(file: &'f Path) -> Result<Self, CliError> {
+        let found = X509::from_pem(&read_bytes(file)?).and_then(|found| found.to_der());
+        let shown = file.display();
+        let der = found.map_err(|_not_pem| {
+            CliError::Failed(format!("{shown}: expected a certificate in PEM"))
+        })?;
+        Ok(Self { file, der })
+    }
+
+    /// What is in it.
+    pub(super) fn parsed(&self) -> Result<X509Certificate<'_>, CliError> {
+        X509Certificate::from_der(&self.der)
+            .map(|(_, parsed)| parsed)
+            .map_err(|_unreadable| self.lacks("cannot be read"))
+    }
+
+    /// What is wrong with it, after "the certificate".
+    pub(super) fn lacks(&self, what: &str) -> CliError {
+        CliError::Failed(format!("{}: the certificate {what}", self.file.display()))
+    }
 }
 
 /// Writes a new file; one that is there already is kept and is an error.

@@ -17,6 +17,14 @@ pub(super) fn text(value: &Value, key: &str) -> String {
     }
 }
 
+/// As [`text`], with `none` where there is nothing.
+pub(super) fn text_or_none(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        None | Some(Value::Null) => "none".to_owned(),
+        Some(_) => text(value, key),
+    }
+}
+
 /// A field of an object as borrowed text; empty when it is not there.
 pub(super) fn str_of<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()

@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use boring::x509::X509;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::client::{Client, segment};
-use super::files::read_bytes;
-use super::names::{OWN, text};
+use super::files::Certificate;
+use super::names::{OWN, text_or_none};
 use super::table::Table;
 use super::{CliError, Output, json_text};
 use crate::tls::CrlPolicy;
@@ -44,17 +42,9 @@ pub(super) enum Ocsp {
 }
 
 /// The responder that a certificate names (RFC 5280 §4.2.2.1).
-fn responder(pem: &[u8], file: &Path) -> Result<String, CliError> {
-    let shown = file.display();
-    let failed = |why: &str| CliError::Failed(format!("{shown}: {why}"));
-    let certificate =
-        X509::from_pem(pem).map_err(|_not_pem| failed("expected a certificate in PEM"))?;
-    let der = certificate
-        .to_der()
-        .map_err(|_unreadable| failed("the certificate cannot be read"))?;
-    let (_, parsed) = X509Certificate::from_der(&der)
-        .map_err(|_unreadable| failed("the certificate cannot be read"))?;
-    for extension in parsed.extensions() {
+fn responder(file: &Path) -> Result<String, CliError> {
+    let certificate = Certificate::read(file)?;
+    for extension in certificate.parsed()?.extensions() {
         let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else {
             continue;
         };
@@ -68,7 +58,7 @@ fn responder(pem: &[u8], file: &Path) -> Result<String, CliError> {
             }
         }
     }
-    Err(failed("the certificate names no OCSP responder"))
+    Err(certificate.lacks("names no OCSP responder"))
 }
 
 impl Ocsp {
@@ -85,7 +75,7 @@ impl Ocsp {
             } => {
                 let mut body = Map::new();
                 let url = match responder_of {
-                    Some(file) => Some(responder(&read_bytes(&file)?, &file)?),
+                    Some(file) => Some(responder(&file)?),
                     None => url,
                 };
                 if let Some(url) = url {
@@ -108,10 +98,7 @@ impl Ocsp {
         if json {
             return Ok(json_text(&answer));
         }
-        let word = |key| match answer.get(key) {
-            None | Some(Value::Null) => "none".to_owned(),
-            Some(_) => text(&answer, key),
-        };
+        let word = |key| text_or_none(&answer, key);
         let mut table = Table::new(&["ANSWER", "COUNT"]);
         let answers = answer.get("answers").and_then(Value::as_object);
         for (word, count) in answers.into_iter().flatten() {

@@ -274,17 +274,7 @@ impl Control {
         rules: Vec<NewRule>,
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
-            if !draft.model.zones.contains_key(&zone) {
-                return Err(ChangeError::not_found(Noun::Zone, zone));
-            }
-            let old = draft.model.rulesets.get(&(zone, phase)).cloned();
-            let mut new = match &old {
-                Some(old) => Ruleset {
-                    version: old.version + 1,
-                    ..(**old).clone()
-                },
-                None => empty(zone, phase, draft.now),
-            };
+            let (old, mut new) = next(draft, zone, phase)?;
             let texts = [(&name, "name"), (&description, "description")];
             for (text, field) in texts {
                 if text
@@ -367,17 +357,7 @@ impl Control {
     ) -> Result<(Arc<Ruleset>, Arc<RuleRecord>), ChangeError> {
         let phase = Phase::HttpRequestFirewallCustom;
         self.change(|draft| {
-            if !draft.model.zones.contains_key(&zone) {
-                return Err(ChangeError::not_found(Noun::Zone, zone));
-            }
-            let old = draft.model.rulesets.get(&(zone, phase)).cloned();
-            let mut new = match &old {
-                Some(old) => Ruleset {
-                    version: old.version + 1,
-                    ..(**old).clone()
-                },
-                None => empty(zone, phase, draft.now),
-            };
+            let (old, mut new) = next(draft, zone, phase)?;
             let record = Arc::new(rule.record(None, draft.now));
             insert(&mut new.rules, record.clone(), position)?;
             Ok((put(draft, old.as_deref(), new)?, record))
@@ -455,10 +435,7 @@ impl Control {
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
             let old = find(&draft.model, zone, ruleset)?.clone();
-            let mut new = Ruleset {
-                version: old.version + 1,
-                ..(*old).clone()
-            };
+            let mut new = successor(&old);
             work(&mut new.rules, draft.now)?;
             put(draft, Some(&old), new)
         })
@@ -527,6 +504,30 @@ fn forms(rules: &[Arc<RuleRecord>]) -> Result<Vec<Rule>, ChangeError> {
 
 /// What a ruleset is called when nobody has named it.
 pub(super) const DEFAULT_NAME: &str = "default";
+
+/// The ruleset of a phase, if there is one, and what comes after it, without a change yet.
+fn next(
+    draft: &Draft<'_>,
+    zone: Id,
+    phase: Phase,
+) -> Result<(Option<Arc<Ruleset>>, Ruleset), ChangeError> {
+    if !draft.model.zones.contains_key(&zone) {
+        return Err(ChangeError::not_found(Noun::Zone, zone));
+    }
+    let old = draft.model.rulesets.get(&(zone, phase)).cloned();
+    let new = match &old {
+        Some(old) => successor(old),
+        None => empty(zone, phase, draft.now),
+    };
+    Ok((old, new))
+}
+
+fn successor(old: &Ruleset) -> Ruleset {
+    Ruleset {
+        version: old.version + 1,
+        ..old.clone()
+    }
+}
 
 fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
     Ruleset {
