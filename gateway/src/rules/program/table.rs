@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
+use super::block::{INT, block_key, number_of_int, number_of_ip, width};
 use super::contained::Contained;
-use super::subject::{Class, FALSE, INT, TRUE, block_key, number_of_int, number_of_ip, width};
+use super::subject::{Class, FALSE, TRUE};
 use crate::rules::value::{Scratch, Value};
 
 /// A key's number, unique in its index.

@@ -1,0 +1,194 @@
+//! Asking a program what it says of a request: both of its indexes, and which rule comes first.
+
+use std::ops::ControlFlow;
+
+use super::index::{Group, Index, Local, count};
+use super::judged::{Judged, Live};
+use super::scan::Run;
+use super::{GONE, Part, Program};
+use crate::rules::Action;
+use crate::rules::read::Facts;
+
+/// What one thread keeps between decisions.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    base: Run,
+    changed: Run,
+    reported: Vec<u32>,
+}
+
+impl Runs {
+    /// Bytes of the indexes that the last decision has read.
+    pub(crate) fn touched(&self) -> usize {
+        self.base.touched() + self.changed.touched()
+    }
+}
+
+/// What a program says of the facts.
+pub(in crate::rules) enum Outcome<'p> {
+    /// No rule ends the evaluation.
+    Through,
+    /// The id and action of the one that does.
+    Ended(&'p str, &'p Action),
+    /// A condition would have had to do more than `limits::CONDITION_WORK_MAX`.
+    Overworked,
+}
+
+/// What a program says of the facts. `logged` is told of the rules that report, in order.
+pub(in crate::rules) fn first<'p>(
+    program: &'p Program,
+    facts: &Facts<'_>,
+    remembers: bool,
+    runs: &mut Runs,
+    logged: &mut dyn FnMut(&'p str),
+) -> Outcome<'p> {
+    let Runs {
+        base,
+        changed,
+        reported,
+    } = runs;
+    reported.clear();
+    let mut end = GONE;
+    let judged = if remembers {
+        facts.state.judged()
+    } else {
+        Default::default()
+    };
+    let mut judged = judged;
+    let [judged_base, judged_changed] = &mut judged;
+    let mut parts = [
+        (&program.base, base, judged_base),
+        (&program.changed, changed, judged_changed),
+    ];
+    for (part, run, judged) in &mut parts {
+        if let Some(index) = &part.index {
+            run.begin(index);
+            if remembers {
+                Judged::refresh(judged, index, run, facts);
+            }
+            end = part.ending(index, run, judged.as_ref(), facts, end);
+        }
+    }
+    for (part, run, judged) in &mut parts {
+        if let Some(index) = &part.index {
+            part.reporting(index, run, judged.as_ref(), facts, end, reported);
+        }
+    }
+    let spent = parts
+        .iter()
+        .any(|(part, run, _)| part.index.is_some() && run.scratch.is_spent());
+    if spent {
+        // Nor is anything remembered that was judged on the way.
+        return Outcome::Overworked;
+    }
+    if remembers {
+        facts.state.keep(judged);
+    }
+    reported.sort_unstable();
+    reported.dedup();
+    for rule in reported
+        .iter()
+        .filter_map(|position| program.rule_at(*position))
+    {
+        logged(&rule.id);
+    }
+    match program.rule_at(end) {
+        Some(rule) => Outcome::Ended(&rule.id, &rule.action),
+        None => Outcome::Through,
+    }
+}
+
+impl Part {
+    /// The groups that can match, with what the connection has in common.
+    fn groups<'i>(
+        index: &'i Index,
+        judged: Option<&'i Judged>,
+        reports: bool,
+    ) -> impl Iterator<Item = (&'i Group, Option<&'i [u32]>)> {
+        let live = judged
+            .map(|judged| judged.live.iter())
+            .into_iter()
+            .flatten()
+            .filter_map(|live: &Live| {
+                let group = index.groups.get(live.group as usize)?;
+                Some((group, live.combined.as_deref()))
+            });
+        let all = judged
+            .is_none()
+            .then(|| index.groups.iter().map(|group| (group, None)))
+            .into_iter()
+            .flatten();
+        live.chain(all)
+            .filter(move |(group, _)| group.reports == reports)
+    }
+
+    /// The local number from which positions are at or beyond `end`.
+    fn bound(&self, end: u32) -> Local {
+        if end == GONE {
+            return Local::MAX;
+        }
+        // Those that are gone stand for nothing: the first one that is there and beyond decides.
+        let beyond = self
+            .positions
+            .iter()
+            .position(|position| *position != GONE && *position >= end);
+        beyond.map_or(Local::MAX, count)
+    }
+
+    /// The first position below `end` whose rule ends the evaluation; else `end`.
+    fn ending<'a>(
+        &self,
+        index: &'a Index,
+        run: &mut Run,
+        judged: Option<&Judged>,
+        facts: &Facts<'a>,
+        end: u32,
+    ) -> u32 {
+        let mut end = end;
+        let mut bound = self.bound(end);
+        for (group, combined) in Self::groups(index, judged, false) {
+            // Groups are sorted by their first rule.
+            if group.rules.first().is_none_or(|first| *first >= bound) {
+                break;
+            }
+            run.scan(
+                index,
+                group,
+                combined,
+                facts,
+                bound,
+                &mut |local| match self.positions.get(local as usize) {
+                    Some(position) if *position != GONE => {
+                        end = *position;
+                        bound = local;
+                        ControlFlow::Break(())
+                    }
+                    _ => ControlFlow::Continue(()),
+                },
+            );
+        }
+        end
+    }
+
+    /// Positions below `end` whose rules report.
+    fn reporting<'a>(
+        &self,
+        index: &'a Index,
+        run: &mut Run,
+        judged: Option<&Judged>,
+        facts: &Facts<'a>,
+        end: u32,
+        reported: &mut Vec<u32>,
+    ) {
+        for (group, combined) in Self::groups(index, judged, true) {
+            run.scan(index, group, combined, facts, Local::MAX, &mut |local| {
+                match self.positions.get(local as usize) {
+                    Some(position) if *position < end => reported.push(*position),
+                    Some(position) if *position != GONE => return ControlFlow::Break(()),
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            });
+        }
+    }
+}
