@@ -433,12 +433,9 @@ fn one_change_after_the_other_never_compiles_everything_itself() {
     let mut renewals = 0;
     // By fifties, to be done soon; what is asked of the program holds after each.
     for n in 0..40_usize {
-        for at in n * 50..(n + 1) * 50 {
-            rules[at] = block(
-                &format!("r{at}"),
-                &format!("http.request.uri.path eq \"/new{at}\""),
-            )
-            .into();
+        for (at, rule) in rules.iter_mut().enumerate().skip(n * 50).take(50) {
+            let text = format!("http.request.uri.path eq \"/new{at}\"");
+            *rule = block(&format!("r{at}"), &text).into();
         }
         let before = &program;
         let next = before.recompile(rules.clone(), &Lists::default()).unwrap();
