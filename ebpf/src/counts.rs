@@ -38,9 +38,11 @@ pub struct Counters {
     pub blocked: u64,
     /// SYNs answered in the program.
     pub answered: u64,
+    /// Of the ClientHellos whose name had not arrived: those whose owner was noted when it had.
+    pub joined: u64,
 }
 
-const _: () = assert!(size_of::<Counters>() == 17 * 8);
+const _: () = assert!(size_of::<Counters>() == 18 * 8);
 
 /// What was decided about ClientHellos for one host. All CPUs add to the same words.
 #[repr(C)]
@@ -78,6 +80,7 @@ impl Counters {
             source_budget: self.source_budget.wrapping_add(other.source_budget),
             blocked: self.blocked.wrapping_add(other.blocked),
             answered: self.answered.wrapping_add(other.answered),
+            joined: self.joined.wrapping_add(other.joined),
         }
     }
 }

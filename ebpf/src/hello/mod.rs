@@ -51,10 +51,39 @@ pub enum Hello {
     Foreign,
 }
 
+/// Extensions that are still to be looked at, the first of which begins at `at`; perhaps beyond the bytes that are here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Extensions {
+    /// Offset of the next one.
+    pub at: usize,
+    /// Offset of the last one's end.
+    pub end: usize,
+}
+
 /// Searches the TLS stream that begins at `at` and of which the bytes up to `end` have arrived.
 #[inline(always)]
 pub fn find<C: Cursor + ?Sized>(bytes: &C, at: usize, end: usize) -> Hello {
-    search(&Arrived { bytes, end }, at).unwrap_or(Hello::Partial)
+    match start(bytes, at, end) {
+        Ok(mut extensions) => walk(bytes, &mut extensions, end),
+        Err(answer) => answer,
+    }
+}
+
+/// Finds the extensions of the ClientHello that begins at `at`, of which the bytes up to `end` have arrived.
+///
+/// # Errors
+/// The answer, when it does not depend on extensions; never [`Hello::Named`].
+#[inline(always)]
+pub fn start<C: Cursor + ?Sized>(bytes: &C, at: usize, end: usize) -> Result<Extensions, Hello> {
+    search(&Arrived { bytes, end }, at).unwrap_or(Err(Hello::Partial))
+}
+
+/// Walks the extensions until the server name; the bytes up to `end` have arrived.
+///
+/// After [`Hello::Partial`] `extensions` says where to go on when more have.
+#[inline(always)]
+pub fn walk<C: Cursor + ?Sized>(bytes: &C, extensions: &mut Extensions, end: usize) -> Hello {
+    extension(&Arrived { bytes, end }, extensions).unwrap_or(Hello::Partial)
 }
 
 /// The bytes of the stream that have arrived.
@@ -96,64 +125,73 @@ impl<C: Cursor + ?Sized> Cursor for Arrived<'_, C> {
 
 /// `None` when the bytes that have arrived are used up before there is an answer.
 #[inline(always)]
-fn search<C: Cursor + ?Sized>(bytes: &Arrived<'_, C>, at: usize) -> Option<Hello> {
+fn search<C: Cursor + ?Sized>(
+    bytes: &Arrived<'_, C>,
+    at: usize,
+) -> Option<Result<Extensions, Hello>> {
     if bytes.u8(at)? != RECORD_HANDSHAKE || bytes.u8(at + 1)? != 3 {
-        return Some(Hello::Foreign);
+        return Some(Err(Hello::Foreign));
     }
     let record_size = usize::from(bytes.be16(at + 3)?);
     let message = at + RECORD_HEADER_SIZE;
     let record_end = message + record_size;
     if record_size == 0 || bytes.u8(message)? != HANDSHAKE_CLIENT_HELLO {
-        return Some(Hello::Foreign);
+        return Some(Err(Hello::Foreign));
     }
     if record_size < HANDSHAKE_HEADER_SIZE {
-        return Some(Hello::Unusual);
+        return Some(Err(Hello::Unusual));
     }
     let body = message + HANDSHAKE_HEADER_SIZE;
     // At most 24 bits: none of the sums below comes near the end of a usize.
     let body_end = body + bytes.be24(message + 1)? as usize;
     if body_end > record_end {
-        return Some(Hello::Unusual);
+        return Some(Err(Hello::Unusual));
     }
 
     let session = body + VERSION_AND_RANDOM_SIZE;
     let session_size = usize::from(bytes.u8(session)?);
     if session_size > SESSION_ID_SIZE_MAX {
-        return Some(Hello::Foreign);
+        return Some(Err(Hello::Foreign));
     }
     let ciphers = session + 1 + session_size;
     let compressions = ciphers + 2 + usize::from(bytes.be16(ciphers)?);
     let extensions = compressions + 1 + usize::from(bytes.u8(compressions)?);
     // A hello from before extensions existed ends here.
     if extensions == body_end {
-        return Some(Hello::Nameless);
+        return Some(Err(Hello::Nameless));
     }
     let extensions_end = extensions + 2 + usize::from(bytes.be16(extensions)?);
     if extensions_end != body_end {
-        return Some(Hello::Foreign);
+        return Some(Err(Hello::Foreign));
     }
-    extension(bytes, extensions + 2, extensions_end)
+    Some(Ok(Extensions {
+        at: extensions + 2,
+        end: extensions_end,
+    }))
 }
 
-/// Walks the extensions from `at` to `end` until the server name.
+/// `None` as above.
 #[inline(always)]
-fn extension<C: Cursor + ?Sized>(bytes: &C, mut at: usize, end: usize) -> Option<Hello> {
+fn extension<C: Cursor + ?Sized>(bytes: &C, extensions: &mut Extensions) -> Option<Hello> {
+    let end = extensions.end;
     for _ in 0..EXTENSIONS_MAX {
+        let at = extensions.at;
         if at == end {
             return Some(Hello::Nameless);
         }
         let head = bytes.be32(at)?;
         let size = (head & 0xffff) as usize;
         let data = at + 4;
-        at = data + size;
-        if at > end {
+        let next = data + size;
+        if next > end {
             return Some(Hello::Foreign);
         }
         if head >> 16 == EXTENSION_SERVER_NAME {
             return name(bytes, data, size);
         }
+        extensions.at = next;
     }
-    Some(if at == end {
+    Some(if extensions.at == end {
         Hello::Nameless
     } else {
         Hello::Unusual

@@ -1,7 +1,8 @@
 //! ClientHellos as tables: every way to write one, every way to end one, every byte changed.
 
 use super::{
-    EXTENSIONS_MAX, Hello, NAME_SIZE_MAX, exact_key, find, first_label, host_key, wildcard_key,
+    EXTENSIONS_MAX, Hello, NAME_SIZE_MAX, exact_key, find, first_label, host_key, start, walk,
+    wildcard_key,
 };
 use crate::cursor::{Cursor, Memory, WINDOW_SIZE, Window};
 use proptest::prelude::*;
@@ -249,6 +250,34 @@ fn every_prefix_waits_until_the_name_is_there() {
             expected,
             "{end} bytes have arrived"
         );
+    }
+}
+
+#[test]
+fn a_walk_goes_on_where_it_stopped() {
+    let bytes = hello(
+        &[
+            extension(43, &[2, 3, 4]),
+            extension(51, &[7; 90]),
+            sni(b"api.example.com"),
+            extension(16, &[0, 0]),
+        ]
+        .concat(),
+    );
+    let whole = find(&bytes[..], 0, bytes.len());
+    for cut in 0..bytes.len() {
+        let Ok(mut extensions) = start(&bytes[..], 0, cut) else {
+            continue;
+        };
+        // Byte by byte from there on.
+        let mut answer = Hello::Partial;
+        for end in cut..=bytes.len() {
+            answer = walk(&bytes[..], &mut extensions, end);
+            if answer != Hello::Partial {
+                break;
+            }
+        }
+        assert_eq!(answer, whole, "cut at {cut}");
     }
 }
 

@@ -9,7 +9,7 @@ use ebpf::reply::REPLY_WORDS;
 use ebpf::{
     ADDRESSES_MAX, Answering, BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey,
     Counters, Door, HELD_MAX, HOST_COUNTS_MAX, HOSTS_MAX, HostCounts, LISTENERS_MAX, LISTENS_MAX,
-    Listening, NOTES_MAX, Owners, PLACED_MAX, PORTS_MAX, TRACE_SIZE,
+    Listening, NOTES_MAX, Owners, PARTS_MAX, PLACED_MAX, PORTS_MAX, Part, TRACE_SIZE,
 };
 
 /// [`ebpf::MAP_COUNTERS`].
@@ -50,6 +50,10 @@ pub(super) static POSTERN_NOTES: Array<u64> = Array::with_max_entries(NOTES_MAX,
 /// one with the same place displaces it.
 #[map]
 pub(super) static POSTERN_HELD: Array<u64> = Array::with_max_entries(HELD_MAX, 0);
+
+/// ClientHellos of which a part has gone by ([`ebpf::Part`]), each at the place its flow's hash says.
+#[map]
+pub(super) static POSTERN_PARTS: Array<Part> = Array::with_max_entries(PARTS_MAX, 0);
 
 /// [`ebpf::MAP_DOOR`].
 #[map]

@@ -17,8 +17,8 @@
 //! same is true. Both only for as long as the cookie is believed: after that the reset is what the client has to know.
 
 use super::maps::{
-    POSTERN_DOOR, POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW,
-    count_host, counters, forgotten,
+    POSTERN_DOOR, POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PARTS, POSTERN_PORTS,
+    POSTERN_WINDOW, count_host, counters, forgotten,
 };
 use super::socket::{self, Standing};
 use super::{answer, door, quick};
@@ -28,11 +28,11 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::{Cursor as _, Memory, WINDOW_SIZE, Window};
-use ebpf::hello::{self, Hello, NAMELESS_KEY};
+use ebpf::hello::{self, Extensions, Hello, NAMELESS_KEY};
 use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
 use ebpf::{
-    Counters, Decided, Door, OWNERS_MAX, Traced, held, is_held, is_held_still, listener_index,
-    note, placed_mark,
+    Counters, Decided, Door, OWNERS_MAX, PART_TAIL_SIZE, PARTS_MAX, Traced, begun, held, is_begun,
+    is_held, is_held_still, listener_index, note, placed_mark,
 };
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
@@ -96,45 +96,59 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
         ));
     }
     let like_hello = headers.u8(segment.payload_at) == Some(RECORD_HANDSHAKE);
-    if !like_hello && !held.marked() {
+    if !like_hello && !held.marked() && !held.begun() {
         return None;
     }
-    match socket::standing(context, memory, &segment, listen - 1) {
-        Standing::Connected => None,
+    let sequence = u32::from_be(headers.raw32(segment.tcp_at + 4)?);
+    let resumed = match socket::standing(context, memory, &segment, listen - 1) {
+        Standing::Connected => {
+            held.clear();
+            return None;
+        }
         Standing::Stranger if held.marked() => {
             counters.overtaken += 1;
-            Some(XDP_DROP)
+            return Some(XDP_DROP);
         }
+        Standing::Stranger if held.begun() => true,
         Standing::Stranger => {
             counters.cookies_bad += 1;
             if let Some(door) = POSTERN_DOOR.get(0) {
                 door::trace(door, door::event(segment.flow, Decided::BadCookie, false));
             }
-            None
+            return None;
         }
-        Standing::Proven => {
-            let door = POSTERN_DOOR.get(0)?;
-            let event = first_data(
-                context, memory, frame_size, counters, door, &segment, held.place,
-            )?;
-            door::trace(door, event);
-            if event.dropped != 0 {
-                // It comes again, and until then nothing of its connection may reach the stack.
-                held.mark();
-                return Some(XDP_DROP);
-            }
-            held.clear();
-            if event.decided == Decided::Steered as u32 {
-                let index = listener_index(event.worker, listen - 1, segment.family);
-                if let Some(slot) = POSTERN_NOTES.get_ptr_mut(held.place) {
-                    // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
-                    unsafe { slot.write_volatile(note(held.fingerprint, index)) };
-                    counters.noted += 1;
-                }
-            }
-            Some(XDP_PASS)
+        Standing::Proven => false,
+    };
+    let door = POSTERN_DOOR.get(0)?;
+    let data = Data {
+        context,
+        memory,
+        frame_size,
+        segment: &segment,
+        sequence,
+        held,
+    };
+    let event = data.decide(counters, door, resumed)?;
+    door::trace(door, event);
+    if event.dropped != 0 {
+        // It comes again, and until then nothing of its connection may reach the stack.
+        held.mark();
+        return Some(XDP_DROP);
+    }
+    let steered = event.decided == Decided::Steered as u32;
+    if event.decided != Decided::Split as u32 {
+        held.clear();
+    }
+    if let Some(slot) = POSTERN_NOTES.get_ptr_mut(held.place) {
+        let index = listener_index(event.worker, listen - 1, segment.family);
+        let value = note(held.fingerprint, index);
+        if steered {
+            // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
+            unsafe { slot.write_volatile(value) };
+            counters.noted += 1;
         }
     }
+    Some(XDP_PASS)
 }
 
 #[inline(always)]
@@ -161,107 +175,221 @@ fn bare_ack(
     }
 }
 
-/// Decides about the first data of a connection that has proven its address; counts the decision.
-#[inline(always)]
-fn first_data(
-    context: &XdpContext,
+/// Data of a connection that has no socket.
+struct Data<'a> {
+    context: &'a XdpContext,
+    /// Holds the frame's headers.
     memory: *mut Memory,
     frame_size: usize,
-    counters: &mut Counters,
-    door: &Door,
-    segment: &Segment,
-    spread: u32,
-) -> Option<Traced> {
-    let flow = segment.flow;
-    if !door::source_may(door, &flow, segment.family) {
-        counters.source_budget += 1;
-        return Some(door::event(flow, Decided::SourceBudget, true));
-    }
-    let frame = load(context, memory, frame_size, WINDOW_SIZE)?;
-    let end = segment.payload_at + segment.payload_size;
-    let (at, size) = match hello::find(&frame, segment.payload_at, end) {
-        Hello::Named { at, size } => (at, size),
-        Hello::Nameless => {
-            counters.nameless += 1;
-            (0, 0)
+    segment: &'a Segment,
+    /// TCP's number of its first byte.
+    sequence: u32,
+    held: Held,
+}
+
+impl Data<'_> {
+    /// Decides about the first data of a connection that has proven its address; counts the decision. `resumed`: about the
+    /// next data after a part of a ClientHello, which has gone by: nothing is turned away any more, and `None` is no news.
+    #[inline(always)]
+    fn decide(&self, counters: &mut Counters, door: &Door, resumed: bool) -> Option<Traced> {
+        let flow = self.segment.flow;
+        let payload_end = self.segment.payload_at + self.segment.payload_size;
+        let (extensions, size, end) = if resumed {
+            let (extensions, size) = self.resume()?;
+            (extensions, size, PART_TAIL_SIZE + self.segment.payload_size)
+        } else {
+            if !door::source_may(door, &flow, self.segment.family) {
+                counters.source_budget += 1;
+                return Some(door::event(flow, Decided::SourceBudget, true));
+            }
+            let frame = load(self.context, self.memory, self.frame_size, WINDOW_SIZE)?;
+            match hello::start(&frame, self.segment.payload_at, payload_end) {
+                Ok(extensions) => (extensions, frame.len(), payload_end),
+                Err(Hello::Nameless) => (Extensions { at: 0, end: 0 }, frame.len(), payload_end),
+                Err(Hello::Foreign) => {
+                    counters.foreign += 1;
+                    return Some(door::event(flow, Decided::ParseFailure, false));
+                }
+                Err(_) => {
+                    counters.partial += 1;
+                    self.held.clear();
+                    return Some(door::event(flow, Decided::Split, false));
+                }
+            }
+        };
+        // From here on there is one way.
+        let [at, list_end, size, end] = forgotten([extensions.at, extensions.end, size, end])?;
+        let [resumed, _, _, _] = forgotten([usize::from(resumed), 0, 0, 0])?;
+        let resumed = resumed != 0;
+        let mut extensions = Extensions { at, end: list_end };
+        // SAFETY: the window is a map's element: it stays, and it is ours until the program ends.
+        let frame = Window::new(unsafe { &*self.memory }, size);
+        let (at, size) = match hello::walk(&frame, &mut extensions, end) {
+            Hello::Named { at, size } => (at, size),
+            Hello::Nameless => {
+                counters.nameless += u64::from(!resumed);
+                (0, 0)
+            }
+            Hello::Foreign => {
+                if resumed {
+                    return None;
+                }
+                counters.foreign += 1;
+                return Some(door::event(flow, Decided::ParseFailure, false));
+            }
+            partial @ (Hello::Partial | Hello::Unusual) => {
+                let kept = partial == Hello::Partial && self.keep(extensions, end);
+                if kept {
+                    self.held.begin();
+                } else {
+                    self.held.clear();
+                }
+                if resumed {
+                    return None;
+                }
+                counters.partial += 1;
+                return Some(door::event(flow, Decided::Split, false));
+            }
+        };
+        let [at, size, _, _] = forgotten([at, size, 0, 0])?;
+        let exact = if size == 0 {
+            NAMELESS_KEY
+        } else {
+            hello::exact_key(&frame, at, size)?
+        };
+        // However many words the name had, from here on there is one way.
+        let [exact, at, size, _] = forgotten([exact as usize, at, size, 0])?;
+        let exact = exact as u64;
+        // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
+        // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
+        let mut owners = unsafe { POSTERN_HOSTS.get(exact) };
+        let mut wildcard = 0;
+        // Most hosts are noted by their whole name; the wildcard's key is only made for the others.
+        if owners.is_none()
+            && size != 0
+            && let Some(label) = hello::first_label(&frame, at, size)
+        {
+            let [label, _, _, _] = forgotten([label, 0, 0, 0])?;
+            let [key, _, _, _] = forgotten([
+                hello::wildcard_key(&frame, at, size, label).unwrap_or(0) as usize,
+                0,
+                0,
+                0,
+            ])?;
+            wildcard = key as u64;
+            // SAFETY: as above.
+            owners = unsafe { POSTERN_HOSTS.get(wildcard) };
         }
-        Hello::Partial | Hello::Unusual => {
-            counters.partial += 1;
-            return Some(door::event(flow, Decided::Split, false));
+        let decided = |decided, dropped| Traced {
+            host: exact,
+            wildcard,
+            ..door::event(flow, decided, dropped)
+        };
+        let Some(owners) = owners else {
+            if resumed {
+                return None;
+            }
+            if size == 0 {
+                return Some(decided(Decided::NoSni, false));
+            }
+            counters.unknown += 1;
+            let dropped = door.unknown_dropped != 0;
+            counters.unknown_dropped += u64::from(dropped);
+            return Some(decided(Decided::Unknown, dropped));
+        };
+        if !resumed && door::is_blocked(door, owners.zone, &flow) {
+            counters.blocked += 1;
+            // SAFETY: the field of a struct that the pointer points to.
+            count_host(owners.counted_at, |counts| unsafe {
+                &raw mut (*counts).blocked
+            });
+            return Some(decided(Decided::Blocked, true));
         }
-        Hello::Foreign => {
-            counters.foreign += 1;
-            return Some(door::event(flow, Decided::ParseFailure, false));
+        if !resumed && !door::host_may(door, exact) {
+            counters.host_budget += 1;
+            // SAFETY: as above.
+            count_host(owners.counted_at, |counts| unsafe {
+                &raw mut (*counts).host_budget
+            });
+            return Some(decided(Decided::HostBudget, true));
         }
-    };
-    let [at, size, _, _] = forgotten([at, size, 0, 0])?;
-    let exact = if size == 0 {
-        NAMELESS_KEY
-    } else {
-        hello::exact_key(&frame, at, size)?
-    };
-    // However many words the name had, from here on there is one way.
-    let [exact, at, size, _] = forgotten([exact as usize, at, size, 0])?;
-    let exact = exact as u64;
-    // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
-    // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
-    let mut owners = unsafe { POSTERN_HOSTS.get(exact) };
-    let mut wildcard = 0;
-    // Most hosts are noted by their whole name; the wildcard's key is only made for the others.
-    if owners.is_none()
-        && size != 0
-        && let Some(label) = hello::first_label(&frame, at, size)
-    {
-        let [label, _, _, _] = forgotten([label, 0, 0, 0])?;
-        let [key, _, _, _] = forgotten([
-            hello::wildcard_key(&frame, at, size, label).unwrap_or(0) as usize,
-            0,
-            0,
-            0,
-        ])?;
-        wildcard = key as u64;
+        counters.joined += u64::from(resumed);
+        let worker = owners.workers.get(self.held.place as usize % OWNERS_MAX)?;
         // SAFETY: as above.
-        owners = unsafe { POSTERN_HOSTS.get(wildcard) };
+        count_host(owners.counted_at, |counts| unsafe {
+            &raw mut (*counts).noted
+        });
+        Some(Traced {
+            worker: u32::from(*worker),
+            ..decided(Decided::Steered, false)
+        })
     }
-    let decided = |decided, dropped| Traced {
-        host: exact,
-        wildcard,
-        ..door::event(flow, decided, dropped)
-    };
-    let Some(owners) = owners else {
+
+    /// Puts the tail of what has gone by and this segment behind it into the window; answers the extensions that are left,
+    /// and how many bytes there are.
+    #[inline(always)]
+    fn resume(&self) -> Option<(Extensions, usize)> {
+        const ROOM: usize = WINDOW_SIZE - PART_TAIL_SIZE;
+        let part = POSTERN_PARTS.get(self.held.place % PARTS_MAX)?;
+        if part.mark != self.held.fingerprint || part.sequence != self.sequence {
+            return None;
+        }
+        let memory: *mut u8 = self.memory.cast();
+        for (index, word) in part.tail.iter().enumerate() {
+            let place = memory.wrapping_add(index * size_of::<u64>()).cast::<u64>();
+            // SAFETY: the window, an element of a map's and so aligned, is longer than a tail.
+            unsafe { place.write_volatile(*word) };
+        }
+        let size = if self.segment.payload_size > ROOM {
+            ROOM
+        } else {
+            self.segment.payload_size
+        };
+        let at = self.segment.payload_at as u32;
+        let payload = memory.wrapping_add(PART_TAIL_SIZE);
         if size == 0 {
-            return Some(decided(Decided::NoSni, false));
+            return None;
         }
-        counters.unknown += 1;
-        let dropped = door.unknown_dropped != 0;
-        counters.unknown_dropped += u64::from(dropped);
-        return Some(decided(Decided::Unknown, dropped));
-    };
-    if door::is_blocked(door, owners.zone, &flow) {
-        counters.blocked += 1;
-        // SAFETY: the field of a struct that the pointer points to.
-        count_host(owners.counted_at, |counts| unsafe {
-            &raw mut (*counts).blocked
-        });
-        return Some(decided(Decided::Blocked, true));
+        // SAFETY: behind the tail the window has room for as much.
+        let result =
+            unsafe { bpf_xdp_load_bytes(self.context.ctx, at, payload.cast(), size as u32) };
+        let extensions = Extensions {
+            at: part.at as usize,
+            end: part.end as usize,
+        };
+        (result == 0).then_some((extensions, PART_TAIL_SIZE + size))
     }
-    if !door::host_may(door, exact) {
-        counters.host_budget += 1;
-        // SAFETY: as above.
-        count_host(owners.counted_at, |counts| unsafe {
-            &raw mut (*counts).host_budget
-        });
-        return Some(decided(Decided::HostBudget, true));
+
+    /// Keeps what the connection's next segment needs to be understood; `false` if that cannot be.
+    ///
+    /// `end` is where this segment's payload ends, counted as `extensions` are.
+    #[inline(always)]
+    fn keep(&self, extensions: Extensions, end: usize) -> bool {
+        let payload_end = self.segment.payload_at + self.segment.payload_size;
+        let lies_back = end.saturating_sub(extensions.at);
+        if lies_back > PART_TAIL_SIZE
+            || lies_back > self.segment.payload_size
+            || payload_end < PART_TAIL_SIZE
+        {
+            return false;
+        }
+        let Some(part) = POSTERN_PARTS.get_ptr_mut(self.held.place % PARTS_MAX) else {
+            return false;
+        };
+        // SAFETY: an element of an array map lives as long as the map. Two CPUs that write to it at once leave a
+        // mixture, whose mark is one of the two: at worst a wrong owner is noted, who hands the connection over.
+        let part = unsafe { &mut *part };
+        part.mark = self.held.fingerprint;
+        part.sequence = self.sequence.wrapping_add(self.segment.payload_size as u32);
+        part.at = (extensions.at + PART_TAIL_SIZE).wrapping_sub(end) as u32;
+        part.end = (extensions.end + PART_TAIL_SIZE).wrapping_sub(end) as u32;
+        let at = (payload_end - PART_TAIL_SIZE) as u32;
+        let tail: *mut u8 = part.tail.as_mut_ptr().cast();
+        // SAFETY: the tail has as many bytes.
+        let result =
+            unsafe { bpf_xdp_load_bytes(self.context.ctx, at, tail.cast(), PART_TAIL_SIZE as u32) };
+        result == 0
     }
-    let worker = owners.workers.get(spread as usize % OWNERS_MAX)?;
-    // SAFETY: as above.
-    count_host(owners.counted_at, |counts| unsafe {
-        &raw mut (*counts).noted
-    });
-    Some(Traced {
-        worker: u32::from(*worker),
-        ..decided(Decided::Steered, false)
-    })
 }
 
 /// The mark that says a connection's bare ACK was held back.
@@ -287,9 +415,21 @@ impl Held {
         })
     }
 
+    /// Whether a part of the ClientHello was let through.
+    #[inline(always)]
+    fn begun(self) -> bool {
+        let held = POSTERN_HELD.get(self.place);
+        held.is_some_and(|held| is_begun(*held, self.fingerprint))
+    }
+
     #[inline(always)]
     fn mark(self) {
         self.set(held(self.fingerprint, second()));
+    }
+
+    #[inline(always)]
+    fn begin(self) {
+        self.set(begun(self.fingerprint));
     }
 
     #[inline(always)]

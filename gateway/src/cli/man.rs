@@ -177,17 +177,24 @@ program would bring them unsteered. A bridge runs it in the generic hook, at som
 clients come by one interface only, name it in \fBsteer.interfaces\fR; loopback is never chosen by itself.
 .PP
 What the kernel does not steer, workers hand over to each other: a ClientHello of two segments (post\-quantum groups)
-whose server name is in the second, as in about three of ten of BoringSSL's with permuted extensions; one spread over
+whose server name is in the second, unless that one arrives in the same receive batch; one spread over
 several TLS records; a SYN that reuses a port in TIME_WAIT, which gets no cookie; whatever comes over an interface without
-the program, loopback among them. The counters \fBsplit\fR and \fBpostern_connections_handed_over_total\fR show how often.
-A second segment that happens to begin like a TLS record, before its connection has a socket, counts as \fBbad_cookie\fR.
+the program, loopback among them. \fBpostern_connections_handed_over_total\fR shows how often; of hellos of several segments,
+the counter \fBsplit\fR less \fBjoined\fR. Behind a server name that was read at once, a segment that happens to begin like
+a TLS record, before its connection has a socket, counts as \fBbad_cookie\fR.
 .PP
-Two\-segment hellos are not put together in the kernel. Chromium 156 names the host in the first segment of Ethernet's size in
-56 of 100 of its hellos; curl and openssl with OpenSSL 3.0 send one segment. \fBpostern steer trace\fR shows such a
-decision as \fBsplit\fR, the access log says handoff under steered, and \fBpostern steer status\fR HANDED OVER by host.
+Chromium 156 names the host in the first segment of Ethernet's size in 56 of 100 of its hellos, BoringSSL with permuted
+extensions in about seven of ten; curl and openssl with OpenSSL 3.0 send one segment. For the others it depends on how the
+interface receives. Segments that come one by one are steered where GRO is on (\fBethtool \-K\fR \fINAME\fR \fBgro on\fR) and
+/sys/class/net/\fINAME\fR/gro_flush_timeout, in nanoseconds, lets a full segment wait for the next one that long: also one of any
+other connection that is not the end of a burst. Postern leaves both as they are. \fBpostern steer trace\fR shows such a hello
+as \fBsplit\fR and, when it was put together, once more as \fBsteered\fR; of one that was not, the access log says handoff under
+steered, and \fBpostern steer status\fR HANDED OVER by host. Connections that have begun so are not turned away by
+\fBsteer.drop_unknown\fR and its like.
 .PP
 With \fBsteer.synproxy\fR the XDP program answers SYNs, with the kernel's cookies and the options that the stack would answer
-with. In a flood of SYNs it costs little more than half of what the stack's cookies cost. It needs native XDP on each interface and no VLAN above one; otherwise the stack answers, and \fBpostern steer
+with. In a flood of SYNs it costs little more than half of what the stack's cookies cost. It needs native XDP on each
+interface and no VLAN above one; otherwise the stack answers, and \fBpostern steer
 status\fR says why. While it works, net.ipv4.tcp_timestamps is 2 unless it is 0: timestamps then tell how long the machine has
 been up. Firewall rules and connection tracking do not see these SYNs (net.netfilter.nf_conntrack_tcp_loose must be 1), ECN is
 not negotiated, and the answer leaves by the interface and to the neighbour that the SYN came from. Addresses, MTU and

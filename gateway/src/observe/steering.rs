@@ -216,6 +216,7 @@ pub fn reasons(counters: &Counters) -> impl Iterator<Item = (&'static str, u64)>
         ("source_budget", counters.source_budget),
         ("blocked", counters.blocked),
         ("split", counters.partial),
+        ("joined", counters.joined),
         ("parse_failure", counters.foreign),
         ("bad_cookie", counters.cookies_bad),
         ("held", counters.held),
@@ -253,9 +254,13 @@ fn seen(counters: &Counters) -> u64 {
         host_budget,
         source_budget,
         blocked,
+        joined,
         ..
     } = *counters;
-    noted + nameless + partial + foreign + unknown + host_budget + source_budget + blocked
+    let decided =
+        noted + nameless + partial + foreign + unknown + host_budget + source_budget + blocked;
+    // Those were split, and then noted.
+    decided - joined
 }
 
 /// One decision of the kernel programs, in names.

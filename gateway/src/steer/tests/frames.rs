@@ -6,7 +6,7 @@ use super::{client_hello, in_own_network, ip, loaded};
 use aya::maps::Array;
 use aya::programs::{TestRun as _, TestRunOptions};
 use ebpf::packet::{ACK, FIN, RST, SYN, segment};
-use ebpf::{Counters, HELD_SECONDS_MAX, held, placed_mark};
+use ebpf::{Counters, HELD_SECONDS_MAX, begun, held, placed_mark};
 use std::net::TcpListener;
 
 const XDP_DROP: u32 = 1;
@@ -242,6 +242,20 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
             assert_eq!(steering.counters().unwrap(), expected, "{description}");
             mark(&mut steering, frame, None);
         }
+        // A part of the hello was let through: the others follow it, whatever they are.
+        for payload in [&hello[..], &hello[700..], b""] {
+            let frame = ipv4_frame(443, ACK, payload);
+            let (place, fingerprint) = mark_of(&frame);
+            set_mark(&mut steering, place, begun(fingerprint));
+            let before = steering.counters().unwrap();
+            assert_eq!(run(&mut steering, &frame), XDP_PASS, "{}", payload.len());
+            let after = steering.counters().unwrap();
+            assert_eq!(
+                (after.overtaken, after.cookies_bad, after.joined),
+                (before.overtaken, before.cookies_bad, 0)
+            );
+            set_mark(&mut steering, place, 0);
+        }
         // Nobody believes the cookie any more: the stack's reset tells the client.
         for payload in [&hello[..], b""] {
             let frame = ipv4_frame(443, ACK, payload);
@@ -266,10 +280,17 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
 
 /// Notes that the frame's connection had its ACK held back so many seconds ago, or that it had not.
 fn mark(steering: &mut Steering, frame: &[u8], ago: Option<u32>) {
-    let flow = segment(frame, frame.len()).unwrap().flow;
-    let (place, fingerprint) = placed_mark(&flow);
+    let (place, fingerprint) = mark_of(frame);
     let now = monotonic_second();
     let value = ago.map_or(0, |ago| held(fingerprint, now.wrapping_sub(ago)));
+    set_mark(steering, place, value);
+}
+
+fn mark_of(frame: &[u8]) -> (u32, u32) {
+    placed_mark(&segment(frame, frame.len()).unwrap().flow)
+}
+
+fn set_mark(steering: &mut Steering, place: u32, value: u64) {
     let map = steering.kernel.map_mut("POSTERN_HELD").unwrap();
     let mut map = Array::<_, u64>::try_from(map).unwrap();
     map.set(place, value, 0).unwrap();

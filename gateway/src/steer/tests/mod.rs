@@ -8,6 +8,7 @@ mod frames;
 mod hello;
 mod network;
 mod proven;
+mod segments;
 
 use super::{Steering, Unavailable, load, missing_capabilities};
 use boring::ssl::{ConnectConfiguration, SslConnector, SslMethod};

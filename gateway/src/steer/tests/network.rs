@@ -2,7 +2,7 @@
 
 use super::super::Listen;
 use super::super::cookies::Cookies;
-use super::super::{Attached, Unavailable, load};
+use super::super::{Attached, Steering, Unavailable, load};
 use super::{client_hello, in_own_network, ip, loaded, own_network};
 use crate::hostname::HostName;
 use boring::ssl::ConnectConfiguration;
@@ -11,12 +11,13 @@ use ebpf::packet::Family;
 use socket2::{Domain, SockRef, Socket, TcpKeepalive, Type};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-const SERVER_IPV4: &str = "192.0.2.1:443";
-const SERVER_IPV6: &str = "[2001:db8::1]:443";
+pub(super) const SERVER_IPV4: &str = "192.0.2.1:443";
+pub(super) const SERVER_IPV6: &str = "[2001:db8::1]:443";
 const WORKERS: u16 = 4;
 
 #[test]
@@ -90,50 +91,62 @@ fn the_cookie_setting_is_put_back() {
     });
 }
 
+/// Two networks, the client's and that of a listener a worker, which `steering` steers to.
+pub(super) fn with_workers(steering: &mut Steering, body: impl FnOnce(&mut Steering, &Client)) {
+    let _cookies = Cookies::always().unwrap();
+    let client = client_network();
+    ip("address add 192.0.2.1/24 dev inside");
+    ip("address add 2001:db8::1/64 dev inside nodad");
+    assert_eq!(steering.attach("inside").unwrap(), Attached::Native);
+    steering.attach_lookup().unwrap();
+
+    let listen = Listen::new(0).unwrap();
+    steering.port(443, listen).unwrap();
+    let mut listeners = Vec::new();
+    for worker in 0..WORKERS {
+        for (family, address) in [(Family::V4, SERVER_IPV4), (Family::V6, SERVER_IPV6)] {
+            let listener = listener(address.parse().unwrap());
+            steering
+                .listener(worker, listen, family, &listener)
+                .unwrap();
+            let address: SocketAddr = address.parse().unwrap();
+            steering.listening(listen, address.ip()).unwrap();
+            listeners.push((worker, listener));
+        }
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (worker, listener) in &listeners {
+            scope.spawn(|| serve(*worker, listener, &done));
+        }
+        // The workers end whatever happens.
+        let outcome = catch_unwind(AssertUnwindSafe(|| body(steering, &client)));
+        done.store(true, Ordering::Relaxed);
+        if let Err(panic) = outcome {
+            resume_unwind(panic);
+        }
+    });
+}
+
 #[test]
 fn connections_are_born_on_the_worker_that_owns_their_host() {
     in_own_network("steer::network", || {
         let Some(mut steering) = loaded("steer::network") else {
             return;
         };
-        let _cookies = Cookies::always().unwrap();
-        let client = client_network();
-        ip("address add 192.0.2.1/24 dev inside");
-        ip("address add 2001:db8::1/64 dev inside nodad");
-        assert_eq!(steering.attach("inside").unwrap(), Attached::Native);
-        steering.attach_lookup().unwrap();
-
-        let listen = Listen::new(0).unwrap();
-        steering.port(443, listen).unwrap();
-        let mut listeners = Vec::new();
-        for worker in 0..WORKERS {
-            for (family, address) in [(Family::V4, SERVER_IPV4), (Family::V6, SERVER_IPV6)] {
-                let listener = listener(address.parse().unwrap());
+        with_workers(&mut steering, |steering, client| {
+            for (host, workers) in [
+                ("one.example.com", &[1][..]),
+                ("two.example.com", &[2]),
+                ("*.example.org", &[3]),
+                ("spread.example.com", &[0, 2]),
+            ] {
                 steering
-                    .listener(worker, listen, family, &listener)
+                    .own(&HostName::parse(host).unwrap(), workers)
                     .unwrap();
-                let address: SocketAddr = address.parse().unwrap();
-                steering.listening(listen, address.ip()).unwrap();
-                listeners.push((worker, listener));
-            }
-        }
-        let own = |steering: &mut super::Steering, host: &str, workers: &[u16]| {
-            steering
-                .own(&HostName::parse(host).unwrap(), workers)
-                .unwrap();
-        };
-        own(&mut steering, "one.example.com", &[1]);
-        own(&mut steering, "two.example.com", &[2]);
-        own(&mut steering, "*.example.org", &[3]);
-        own(&mut steering, "spread.example.com", &[0, 2]);
-
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for (worker, listener) in &listeners {
-                scope.spawn(|| serve(*worker, listener, &done));
             }
             let start = steering.counters().unwrap();
-            let outcome = client.run(|| {
+            client.run(|| {
                 for address in [SERVER_IPV4, SERVER_IPV6] {
                     for _ in 0..20 {
                         assert_eq!(visit(address, "one.example.com"), 1);
@@ -144,14 +157,12 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
                 }
             });
             let steered = steering.counters().unwrap();
-            done.store(outcome.is_err(), Ordering::Relaxed);
-            outcome.unwrap();
             assert_eq!(moved(start, steered, |c| c.noted), 160, "{steered:?}");
             assert_eq!(moved(start, steered, |c| c.placed), 160, "{steered:?}");
             assert!(moved(start, steered, |c| c.held) >= 150, "{steered:?}");
 
             // What the kernel cannot decide is served all the same, by anybody.
-            let outcome = client.run(|| {
+            client.run(|| {
                 for address in [SERVER_IPV4, SERVER_IPV6] {
                     visit(address, "unknown.example.net");
                     visit(address, "two.labels.example.org");
@@ -164,8 +175,6 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
                 }
             });
             let others = steering.counters().unwrap();
-            done.store(true, Ordering::Relaxed);
-            outcome.unwrap();
             assert_eq!(moved(steered, others, |c| c.unknown), 4, "{others:?}");
             assert!(moved(steered, others, |c| c.partial) >= 2, "{others:?}");
             assert_eq!(moved(steered, others, |c| c.homeless), 0, "{others:?}");
@@ -173,7 +182,7 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
     });
 }
 
-fn moved(before: Counters, after: Counters, field: impl Fn(Counters) -> u64) -> u64 {
+pub(super) fn moved(before: Counters, after: Counters, field: impl Fn(Counters) -> u64) -> u64 {
     field(after) - field(before)
 }
 
@@ -204,7 +213,7 @@ fn visit(address: &str, host: &str) -> u16 {
 }
 
 /// Sends `bytes`, the first `piece` of them by themselves, and gives the worker that answered.
-fn visit_with(address: &str, bytes: &[u8], piece: usize) -> u16 {
+pub(super) fn visit_with(address: &str, bytes: &[u8], piece: usize) -> u16 {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_nodelay(true).unwrap();
     stream
@@ -308,16 +317,18 @@ fn eventually(mut condition: impl FnMut() -> bool) {
 }
 
 /// The other side of the wire: a thread in a namespace of its own that runs what it is given.
-struct Client {
+pub(super) struct Client {
     jobs: std::sync::mpsc::Sender<fn()>,
     outcomes: std::sync::mpsc::Receiver<std::thread::Result<()>>,
 }
 
 impl Client {
-    /// Runs `job` on the client's side.
-    fn run(&self, job: fn()) -> std::thread::Result<()> {
+    /// Runs `job` on the client's side. A panic in it is a panic here.
+    pub(super) fn run(&self, job: fn()) {
         self.jobs.send(job).unwrap();
-        self.outcomes.recv().unwrap()
+        if let Err(panic) = self.outcomes.recv().unwrap() {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -334,7 +345,7 @@ fn client_network() -> Client {
             .send(path.file_name().unwrap().to_str().unwrap().to_owned())
             .unwrap();
         for job in inbox {
-            outbox.send(std::panic::catch_unwind(job)).unwrap();
+            outbox.send(catch_unwind(job)).unwrap();
         }
     });
     let thread = started.recv().unwrap();
@@ -343,12 +354,10 @@ fn client_network() -> Client {
     ));
     ip("link set inside up");
     let client = Client { jobs, outcomes };
-    client
-        .run(|| {
-            ip("link set outside up");
-            ip("address add 192.0.2.2/24 dev outside");
-            ip("address add 2001:db8::2/64 dev outside nodad");
-        })
-        .unwrap();
+    client.run(|| {
+        ip("link set outside up");
+        ip("address add 192.0.2.2/24 dev outside");
+        ip("address add 2001:db8::2/64 dev outside nodad");
+    });
     client
 }

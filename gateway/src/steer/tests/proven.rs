@@ -2,7 +2,6 @@
 //! in them, what it turns away, what it tells. A raw socket gets a real cookie of this kernel's, so no network is needed.
 
 use super::super::cookies::Cookies;
-use super::super::hello::{Wanted, wanted};
 use super::super::{Listen, Steering};
 use super::hello::{encrypted, old};
 use super::{client_hello, in_own_network, ip, loaded};
@@ -23,14 +22,14 @@ const SERVER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SEQUENCE: u32 = 1_000;
 
 /// A client whose SYN was answered with a cookie, and that has said nothing since.
-struct Client {
+pub(super) struct Client {
     port: u16,
     cookie: u32,
 }
 
 impl Client {
     /// Sends a SYN from `port` to port 443 and keeps the cookie.
-    fn connects(port: u16) -> Self {
+    pub(super) fn connects(port: u16) -> Self {
         let raw = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::TCP)).unwrap();
         raw.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         raw.bind(&SocketAddr::from((CLIENT, 0)).into()).unwrap();
@@ -62,7 +61,12 @@ impl Client {
     }
 
     /// The frame that brings its first data.
-    fn says(&self, payload: &[u8]) -> Vec<u8> {
+    pub(super) fn says(&self, payload: &[u8]) -> Vec<u8> {
+        self.says_after(0, payload)
+    }
+
+    /// The frame that brings its data after so many bytes.
+    pub(super) fn says_after(&self, before: usize, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![2; 12];
         frame.extend([0x08, 0, 0x45, 0]);
         let size = u16::try_from(40 + payload.len()).unwrap();
@@ -75,7 +79,7 @@ impl Client {
         frame.extend(tcp(
             self.port,
             443,
-            SEQUENCE,
+            SEQUENCE + u32::try_from(before).unwrap(),
             acknowledged,
             ACK,
             payload,
@@ -119,7 +123,7 @@ fn tcp(
 }
 
 /// The loaded program with a listener on port 443 that nobody accepts from, in a network of its own.
-fn with_listener(test: &'static str, body: impl FnOnce(&mut Steering) + Send + 'static) {
+pub(super) fn with_listener(test: &'static str, body: impl FnOnce(&mut Steering) + Send + 'static) {
     in_own_network(test, move || {
         let Some(mut steering) = loaded(test) else {
             return;
@@ -419,23 +423,6 @@ fn the_door_turns_away_what_it_is_told_to() {
         assert_eq!(verdicts(steering, &nameless, 2), [XDP_PASS; 2]);
         assert_eq!(steering.nameless_counts().unwrap().noted, 2);
     });
-}
-
-/// Who is wanted is known from the same bytes on both sides, whatever order BoringSSL chose.
-#[test]
-fn permuted_hellos_of_two_segments_name_the_host_in_one_of_them() {
-    let mut first = 0;
-    for _ in 0..200 {
-        let bytes = hello(Some("api.example.com"), |client| {
-            client.set_curves_list("X25519MLKEM768:X25519").unwrap();
-            client.set_permute_extensions(true);
-        });
-        assert!(matches!(wanted(&bytes), Wanted::Host(_)));
-        first += usize::from(matches!(wanted(&bytes[..1448]), Wanted::Host(_)));
-    }
-    // Which is what the kernel steers of them; the rest is handed over.
-    println!("names in the first segment: {first} of 200");
-    assert!((1..200).contains(&first), "{first}");
 }
 
 /// Not an assertion: figures for those who read them.
