@@ -14,10 +14,15 @@ mod counts;
 pub mod cursor;
 pub mod hello;
 pub mod packet;
+mod pending;
 pub mod reply;
 
 pub use counts::{Counters, HostCounts};
 use packet::Family;
+pub use pending::{
+    HELD_SECONDS_MAX, PART_TAIL_SIZE, PARTS_MAX, Part, begun, held, is_begun, is_held,
+    is_held_still, note, noted,
+};
 
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
@@ -110,20 +115,6 @@ pub const NOTES_MAX: u32 = PLACED_MAX;
 /// Connections whose bare ACK is remembered as held back until their first data: at 20,000 new connections a
 /// second, three seconds' worth. One that is forgotten merely loses its protection against reordering. 512 KB.
 pub const HELD_MAX: u32 = 1 << 16;
-
-/// ClientHellos whose next segment is waited for, which comes within microseconds or too late. Two at the same place
-/// displace each other, and the first connection is handed over instead. 290 KB.
-pub const PARTS_MAX: u32 = 1_024;
-
-/// Bytes kept of a segment: a whole `server_name` extension but for its last byte, whatever the name, and some.
-pub const PART_TAIL_SIZE: usize = 264;
-
-/// How long a bare ACK counts as held back. The kernel believes a cookie for two minutes at most (`MAX_SYNCOOKIE_AGE`);
-/// whoever says nothing for so long is to be told, by the stack's reset, that there is no connection any more.
-pub const HELD_SECONDS_MAX: u32 = 120;
-
-/// Set beside the second of [`held`] once the first data has been let through.
-const HELD_BEGUN: u32 = 1 << 31;
 
 /// Elements of [`MAP_PLACED`]: marks live until the connection is accepted, which takes milliseconds at worst.
 pub const PLACED_MAX: u32 = HELD_MAX;
@@ -440,85 +431,6 @@ pub const fn listening_index(listen: u32, family: Family) -> u32 {
     listen * 2 + family.number()
 }
 
-/// A note: whose it is, and the listener. Never 0.
-#[inline(always)]
-#[must_use]
-pub const fn note(mark: u32, listener: u32) -> u64 {
-    (mark as u64) << 32 | listener as u64
-}
-
-/// The listener that a note names, if it is this connection's.
-#[inline(always)]
-#[must_use]
-pub const fn noted(note: u64, mark: u32) -> Option<u32> {
-    if (note >> 32) as u32 == mark {
-        Some((note & 0xffff_ffff) as u32)
-    } else {
-        None
-    }
-}
-
-/// That the ACK of the connection with this mark was held back, at a time in seconds of the monotonic clock.
-#[inline(always)]
-#[must_use]
-pub const fn held(mark: u32, second: u32) -> u64 {
-    (mark as u64) << 32 | (second & !HELD_BEGUN) as u64
-}
-
-/// That a part of the connection's ClientHello was let through: nothing of it is kept from the stack any more.
-#[inline(always)]
-#[must_use]
-pub const fn begun(mark: u32) -> u64 {
-    (mark as u64) << 32 | HELD_BEGUN as u64
-}
-
-/// Whether [`held`] or [`begun`] is about the connection with this mark, however long ago.
-#[inline(always)]
-#[must_use]
-pub const fn is_held(held: u64, mark: u32) -> bool {
-    (held >> 32) as u32 == mark
-}
-
-/// Whether it is about this connection, and [`begun`].
-#[inline(always)]
-#[must_use]
-pub const fn is_begun(held: u64, mark: u32) -> bool {
-    is_held(held, mark) && (held & 0xffff_ffff) as u32 & HELD_BEGUN != 0
-}
-
-/// Whether it was held back less than [`HELD_SECONDS_MAX`] before this second, and nothing was let through since.
-#[inline(always)]
-#[must_use]
-pub const fn is_held_still(held: u64, mark: u32, second: u32) -> bool {
-    let since = (held & 0xffff_ffff) as u32;
-    is_held(held, mark)
-        && since & HELD_BEGUN == 0
-        && (second & !HELD_BEGUN).wrapping_sub(since) & !HELD_BEGUN < HELD_SECONDS_MAX
-}
-
-/// A ClientHello of which a part has gone by: where to go on with the connection's next segment.
-///
-/// Offsets are counted in the tail with the next segment's payload behind it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Part {
-    /// The connection's [`placed_mark`]; 0 for none.
-    pub mark: u32,
-    /// TCP's number of the byte that comes next.
-    pub sequence: u32,
-    /// [`hello::Extensions::at`].
-    pub at: u32,
-    /// [`hello::Extensions::end`].
-    pub end: u32,
-    /// The last bytes that have gone by.
-    pub tail: [u64; PART_TAIL_SIZE / 8],
-}
-
-const _: () = assert!(size_of::<Part>() == 16 + PART_TAIL_SIZE);
-// A tail that is longer would always hold what is needed, one byte of the name missing.
-const _: () =
-    assert!(PART_TAIL_SIZE >= 4 + 5 + hello::NAME_SIZE_MAX && PART_TAIL_SIZE.is_multiple_of(8));
-
 /// Where in [`MAP_PLACED`] (and among notes) a connection's mark is, and the mark: never 0.
 #[inline(always)]
 #[must_use]
@@ -668,47 +580,6 @@ mod tests {
     fn decisions_stand_at_their_numbers() {
         for (number, decided) in (0..).zip(super::Decided::ALL) {
             assert_eq!(decided as u32, number);
-        }
-    }
-
-    #[test]
-    fn a_note_is_its_connections_only() {
-        assert_eq!(
-            super::noted(super::note(0x8000_0001, 77), 0x8000_0001),
-            Some(77)
-        );
-        assert_eq!(
-            super::noted(super::note(0x8000_0001, 77), 0x8000_0003),
-            None
-        );
-        assert_eq!(super::noted(0, 1), None);
-    }
-
-    #[test]
-    fn an_ack_is_held_for_its_connection_and_its_time() {
-        let held = super::held(0x8000_0001, 1_000);
-        for (mark, second, wanted) in [
-            (0x8000_0001, 1_000, true),
-            (0x8000_0001, 1_119, true),
-            (0x8000_0001, 1_120, false),
-            (0x8000_0003, 1_000, false),
-            // Another CPU's clock may be behind by a moment: an ACK from the future is held no longer.
-            (0x8000_0001, 999, false),
-        ] {
-            assert_eq!(
-                super::is_held_still(held, mark, second),
-                wanted,
-                "{mark:x} {second}"
-            );
-        }
-        assert!(!super::is_held(0, 1));
-        let late = super::held(1, u32::MAX);
-        assert!(super::is_held_still(late, 1, 5), "the clock began anew");
-        let begun = super::begun(0x8000_0001);
-        assert!(super::is_held(begun, 0x8000_0001) && super::is_begun(begun, 0x8000_0001));
-        assert!(!super::is_begun(begun, 3) && !super::is_begun(held, 0x8000_0001));
-        for second in [0, 1_000, u32::MAX] {
-            assert!(!super::is_held_still(begun, 0x8000_0001, second));
         }
     }
 

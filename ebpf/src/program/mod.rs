@@ -10,7 +10,9 @@
 )]
 
 mod answer;
+mod data;
 mod door;
+mod held;
 mod maps;
 mod place;
 mod quick;

@@ -7,7 +7,8 @@
 //!   socket exists → pass         neither like a hello nor held → pass
 //!   cookie good   → hold         socket exists                 → pass
 //!   held          → drop         cookie good                   → turn away at the door, or note the owner, pass
-//!   else          → pass         cookie bad: held → drop (it comes again), else pass
+//!   else          → pass         cookie bad: held → drop (it comes again), else pass;
+//!                                            begun → go on with the ClientHello where the last segment ended, pass
 //! ```
 //!
 //! Why hold the ACK: it would make a socket on a worker chosen by chance. The ClientHello carries the same
@@ -15,25 +16,23 @@
 //! later one that overtook the first. On an ordinary listener there would be a socket to queue it; here the
 //! kernel would answer it with a reset. An ACK of a held connection whose cookie is bad is a keepalive probe, for which the
 //! same is true. Both only for as long as the cookie is believed: after that the reset is what the client has to know.
+//!
+//! A ClientHello whose name has not arrived has begun: it is passed, and remembered. The stack gets frames at the end of a
+//! receive batch, and the next segment is mostly in it: then the note stands before the listener is looked for.
 
+use super::data::Data;
+use super::held::Held;
 use super::maps::{
-    POSTERN_DOOR, POSTERN_HELD, POSTERN_HOSTS, POSTERN_NOTES, POSTERN_PARTS, POSTERN_PORTS,
-    POSTERN_WINDOW, count_host, counters, forgotten,
+    POSTERN_DOOR, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW, counters, forgotten,
 };
 use super::socket::{self, Standing};
 use super::{answer, door, quick};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
-use aya_ebpf::helpers::generated::{
-    bpf_ktime_get_coarse_ns, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-};
+use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
-use ebpf::cursor::{Cursor as _, Memory, WINDOW_SIZE, Window};
-use ebpf::hello::{self, Extensions, Hello, NAMELESS_KEY};
+use ebpf::cursor::{Cursor as _, Memory, Window};
 use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
-use ebpf::{
-    Counters, Decided, Door, OWNERS_MAX, PART_TAIL_SIZE, PARTS_MAX, Traced, begun, held, is_begun,
-    is_held, is_held_still, listener_index, note, placed_mark,
-};
+use ebpf::{Counters, Decided, listener_index, note};
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
 const HEADERS_SIZE: usize = 192;
@@ -175,289 +174,6 @@ fn bare_ack(
     }
 }
 
-/// Data of a connection that has no socket.
-struct Data<'a> {
-    context: &'a XdpContext,
-    /// Holds the frame's headers.
-    memory: *mut Memory,
-    frame_size: usize,
-    segment: &'a Segment,
-    /// TCP's number of its first byte.
-    sequence: u32,
-    held: Held,
-}
-
-impl Data<'_> {
-    /// Decides about the first data of a connection that has proven its address; counts the decision. `resumed`: about the
-    /// next data after a part of a ClientHello, which has gone by: nothing is turned away any more, and `None` is no news.
-    #[inline(always)]
-    fn decide(&self, counters: &mut Counters, door: &Door, resumed: bool) -> Option<Traced> {
-        let flow = self.segment.flow;
-        let payload_end = self.segment.payload_at + self.segment.payload_size;
-        let (extensions, size, end) = if resumed {
-            let (extensions, size) = self.resume()?;
-            (extensions, size, PART_TAIL_SIZE + self.segment.payload_size)
-        } else {
-            if !door::source_may(door, &flow, self.segment.family) {
-                counters.source_budget += 1;
-                return Some(door::event(flow, Decided::SourceBudget, true));
-            }
-            let frame = load(self.context, self.memory, self.frame_size, WINDOW_SIZE)?;
-            match hello::start(&frame, self.segment.payload_at, payload_end) {
-                Ok(extensions) => (extensions, frame.len(), payload_end),
-                Err(Hello::Nameless) => (Extensions { at: 0, end: 0 }, frame.len(), payload_end),
-                Err(Hello::Foreign) => {
-                    counters.foreign += 1;
-                    return Some(door::event(flow, Decided::ParseFailure, false));
-                }
-                Err(_) => {
-                    counters.partial += 1;
-                    self.held.clear();
-                    return Some(door::event(flow, Decided::Split, false));
-                }
-            }
-        };
-        // From here on there is one way.
-        let [at, list_end, size, end] = forgotten([extensions.at, extensions.end, size, end])?;
-        let [resumed, _, _, _] = forgotten([usize::from(resumed), 0, 0, 0])?;
-        let resumed = resumed != 0;
-        let mut extensions = Extensions { at, end: list_end };
-        // SAFETY: the window is a map's element: it stays, and it is ours until the program ends.
-        let frame = Window::new(unsafe { &*self.memory }, size);
-        let (at, size) = match hello::walk(&frame, &mut extensions, end) {
-            Hello::Named { at, size } => (at, size),
-            Hello::Nameless => {
-                counters.nameless += u64::from(!resumed);
-                (0, 0)
-            }
-            Hello::Foreign => {
-                if resumed {
-                    return None;
-                }
-                counters.foreign += 1;
-                return Some(door::event(flow, Decided::ParseFailure, false));
-            }
-            partial @ (Hello::Partial | Hello::Unusual) => {
-                let kept = partial == Hello::Partial && self.keep(extensions, end);
-                if kept {
-                    self.held.begin();
-                } else {
-                    self.held.clear();
-                }
-                if resumed {
-                    return None;
-                }
-                counters.partial += 1;
-                return Some(door::event(flow, Decided::Split, false));
-            }
-        };
-        let [at, size, _, _] = forgotten([at, size, 0, 0])?;
-        let exact = if size == 0 {
-            NAMELESS_KEY
-        } else {
-            hello::exact_key(&frame, at, size)?
-        };
-        // However many words the name had, from here on there is one way.
-        let [exact, at, size, _] = forgotten([exact as usize, at, size, 0])?;
-        let exact = exact as u64;
-        // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
-        // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
-        let mut owners = unsafe { POSTERN_HOSTS.get(exact) };
-        let mut wildcard = 0;
-        // Most hosts are noted by their whole name; the wildcard's key is only made for the others.
-        if owners.is_none()
-            && size != 0
-            && let Some(label) = hello::first_label(&frame, at, size)
-        {
-            let [label, _, _, _] = forgotten([label, 0, 0, 0])?;
-            let [key, _, _, _] = forgotten([
-                hello::wildcard_key(&frame, at, size, label).unwrap_or(0) as usize,
-                0,
-                0,
-                0,
-            ])?;
-            wildcard = key as u64;
-            // SAFETY: as above.
-            owners = unsafe { POSTERN_HOSTS.get(wildcard) };
-        }
-        let decided = |decided, dropped| Traced {
-            host: exact,
-            wildcard,
-            ..door::event(flow, decided, dropped)
-        };
-        let Some(owners) = owners else {
-            if resumed {
-                return None;
-            }
-            if size == 0 {
-                return Some(decided(Decided::NoSni, false));
-            }
-            counters.unknown += 1;
-            let dropped = door.unknown_dropped != 0;
-            counters.unknown_dropped += u64::from(dropped);
-            return Some(decided(Decided::Unknown, dropped));
-        };
-        if !resumed && door::is_blocked(door, owners.zone, &flow) {
-            counters.blocked += 1;
-            // SAFETY: the field of a struct that the pointer points to.
-            count_host(owners.counted_at, |counts| unsafe {
-                &raw mut (*counts).blocked
-            });
-            return Some(decided(Decided::Blocked, true));
-        }
-        if !resumed && !door::host_may(door, exact) {
-            counters.host_budget += 1;
-            // SAFETY: as above.
-            count_host(owners.counted_at, |counts| unsafe {
-                &raw mut (*counts).host_budget
-            });
-            return Some(decided(Decided::HostBudget, true));
-        }
-        counters.joined += u64::from(resumed);
-        let worker = owners.workers.get(self.held.place as usize % OWNERS_MAX)?;
-        // SAFETY: as above.
-        count_host(owners.counted_at, |counts| unsafe {
-            &raw mut (*counts).noted
-        });
-        Some(Traced {
-            worker: u32::from(*worker),
-            ..decided(Decided::Steered, false)
-        })
-    }
-
-    /// Puts the tail of what has gone by and this segment behind it into the window; answers the extensions that are left,
-    /// and how many bytes there are.
-    #[inline(always)]
-    fn resume(&self) -> Option<(Extensions, usize)> {
-        const ROOM: usize = WINDOW_SIZE - PART_TAIL_SIZE;
-        let part = POSTERN_PARTS.get(self.held.place % PARTS_MAX)?;
-        if part.mark != self.held.fingerprint || part.sequence != self.sequence {
-            return None;
-        }
-        let memory: *mut u8 = self.memory.cast();
-        for (index, word) in part.tail.iter().enumerate() {
-            let place = memory.wrapping_add(index * size_of::<u64>()).cast::<u64>();
-            // SAFETY: the window, an element of a map's and so aligned, is longer than a tail.
-            unsafe { place.write_volatile(*word) };
-        }
-        let size = if self.segment.payload_size > ROOM {
-            ROOM
-        } else {
-            self.segment.payload_size
-        };
-        let at = self.segment.payload_at as u32;
-        let payload = memory.wrapping_add(PART_TAIL_SIZE);
-        if size == 0 {
-            return None;
-        }
-        // SAFETY: behind the tail the window has room for as much.
-        let result =
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, at, payload.cast(), size as u32) };
-        let extensions = Extensions {
-            at: part.at as usize,
-            end: part.end as usize,
-        };
-        (result == 0).then_some((extensions, PART_TAIL_SIZE + size))
-    }
-
-    /// Keeps what the connection's next segment needs to be understood; `false` if that cannot be.
-    ///
-    /// `end` is where this segment's payload ends, counted as `extensions` are.
-    #[inline(always)]
-    fn keep(&self, extensions: Extensions, end: usize) -> bool {
-        let payload_end = self.segment.payload_at + self.segment.payload_size;
-        let lies_back = end.saturating_sub(extensions.at);
-        if lies_back > PART_TAIL_SIZE
-            || lies_back > self.segment.payload_size
-            || payload_end < PART_TAIL_SIZE
-        {
-            return false;
-        }
-        let Some(part) = POSTERN_PARTS.get_ptr_mut(self.held.place % PARTS_MAX) else {
-            return false;
-        };
-        // SAFETY: an element of an array map lives as long as the map. Two CPUs that write to it at once leave a
-        // mixture, whose mark is one of the two: at worst a wrong owner is noted, who hands the connection over.
-        let part = unsafe { &mut *part };
-        part.mark = self.held.fingerprint;
-        part.sequence = self.sequence.wrapping_add(self.segment.payload_size as u32);
-        part.at = (extensions.at + PART_TAIL_SIZE).wrapping_sub(end) as u32;
-        part.end = (extensions.end + PART_TAIL_SIZE).wrapping_sub(end) as u32;
-        let at = (payload_end - PART_TAIL_SIZE) as u32;
-        let tail: *mut u8 = part.tail.as_mut_ptr().cast();
-        // SAFETY: the tail has as many bytes.
-        let result =
-            unsafe { bpf_xdp_load_bytes(self.context.ctx, at, tail.cast(), PART_TAIL_SIZE as u32) };
-        result == 0
-    }
-}
-
-/// The mark that says a connection's bare ACK was held back.
-#[derive(Clone, Copy)]
-struct Held {
-    place: u32,
-    fingerprint: u32,
-}
-
-impl Held {
-    #[inline(always)]
-    fn of(segment: &Segment) -> Self {
-        let (place, fingerprint) = placed_mark(&segment.flow);
-        Self { place, fingerprint }
-    }
-
-    /// Whether it was, and not too long ago.
-    #[inline(always)]
-    fn marked(self) -> bool {
-        let held = POSTERN_HELD.get(self.place);
-        held.is_some_and(|held| {
-            is_held(*held, self.fingerprint) && is_held_still(*held, self.fingerprint, second())
-        })
-    }
-
-    /// Whether a part of the ClientHello was let through.
-    #[inline(always)]
-    fn begun(self) -> bool {
-        let held = POSTERN_HELD.get(self.place);
-        held.is_some_and(|held| is_begun(*held, self.fingerprint))
-    }
-
-    #[inline(always)]
-    fn mark(self) {
-        self.set(held(self.fingerprint, second()));
-    }
-
-    #[inline(always)]
-    fn begin(self) {
-        self.set(begun(self.fingerprint));
-    }
-
-    #[inline(always)]
-    fn clear(self) {
-        let held = POSTERN_HELD.get(self.place);
-        if held.is_some_and(|held| is_held(*held, self.fingerprint)) {
-            self.set(0);
-        }
-    }
-
-    #[inline(always)]
-    fn set(self, value: u64) {
-        if let Some(place) = POSTERN_HELD.get_ptr_mut(self.place) {
-            // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole,
-            // and of two CPUs' writes either may win.
-            unsafe { place.write_volatile(value) };
-        }
-    }
-}
-
-/// Seconds of the monotonic clock.
-#[inline(always)]
-fn second() -> u32 {
-    const NANOSECONDS: u64 = 1_000_000_000;
-    // SAFETY: the helper takes nothing and reads a clock.
-    (unsafe { bpf_ktime_get_coarse_ns() } / NANOSECONDS) as u32
-}
-
 /// The frame's bytes in all of its buffers.
 #[inline(always)]
 fn size(context: &XdpContext) -> usize {
@@ -468,7 +184,7 @@ fn size(context: &XdpContext) -> usize {
 
 /// Copies the frame's first bytes, at most `limit`, into `memory`.
 #[inline(always)]
-fn load(
+pub(super) fn load(
     context: &XdpContext,
     memory: *mut Memory,
     frame_size: usize,
