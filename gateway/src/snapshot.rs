@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -122,6 +123,16 @@ impl Host {
             MtlsMode::Require => !verdict.is_good(),
         }
     }
+
+    /// Whether there is no verdict that it refuses.
+    #[must_use]
+    pub fn lets_everybody_in(&self) -> bool {
+        match self.site.mtls {
+            MtlsMode::Off => true,
+            MtlsMode::Request => self.site.revoked == OnRevoked::Rule,
+            MtlsMode::Require => false,
+        }
+    }
 }
 
 impl fmt::Debug for Host {
@@ -143,6 +154,8 @@ pub struct Snapshot {
     pub hosts: Vec<Arc<Host>>,
     /// Answers handshakes that name no host; without it they are refused.
     pub default_host: Option<Arc<Host>>,
+    /// Over names and trust policies of all hosts, and which of them is the default.
+    policies: u64,
     exact: HashMap<Box<str>, Arc<Host>>,
     /// Keyed by the parent: `example.com` for `*.example.com`.
     wildcard: HashMap<Box<str>, Arc<Host>>,
@@ -171,6 +184,12 @@ impl Snapshot {
         };
         let mut hosts = hosts;
         hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut policies = DefaultHasher::new();
+        default_host.map(HostName::as_str).hash(&mut policies);
+        for host in &hosts {
+            (host.name.as_str(), host.site.policy).hash(&mut policies);
+        }
+        snapshot.policies = policies.finish();
         for (index, mut host) in hosts.into_iter().enumerate() {
             host.index = index;
             let host = Arc::new(host);
@@ -187,6 +206,13 @@ impl Snapshot {
             snapshot.hosts.push(host);
         }
         Ok(snapshot)
+    }
+
+    /// What live connections were let in by. While it is the same nobody has to be looked at again;
+    /// hosts that come, go, or ask for something else change it, whatever the trust epoch says.
+    #[must_use]
+    pub fn admission(&self) -> (u64, u64) {
+        (self.trust_epoch, self.policies)
     }
 
     /// The host that answers for a canonical (lower-case, no trailing dot) name: the exact one

@@ -1,10 +1,10 @@
 //! Live connections whose certificate is lost in a roundabout way: it became good only after the
 //! handshake, the stream is for another host than SNI named, the host itself is gone or closed to
-//! further requests.
+//! further requests; and those of clients without a good one, whose host comes to ask for it.
 
 use serde_json::{Value, json};
 use tests::gateway::ZONE;
-use tests::{Authority, Client, Gateway, Origin, Setup};
+use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
 
 use crate::revocation_latency::open;
 
@@ -137,4 +137,151 @@ async fn a_host_that_takes_no_more_requests_still_loses_the_revoked() {
     let path = "/postern/v1/hosts/api.example.test";
     drop(gateway.admin.call("DELETE", path, &Value::Null).result());
     all_end(open, "the host is gone").await;
+}
+
+/// Somebody who was let in without a good certificate, and the change after which that would not
+/// happen any more.
+struct TurnedAway<'t> {
+    what: &'t str,
+    sni: &'t str,
+    /// The host that its requests are for.
+    asked: &'t str,
+    identity: Option<&'t Identity>,
+    change: Value,
+    back: Value,
+    reason: &'t str,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_would_not_be_let_in_any_more_is_closed() {
+    let origin = Origin::echo();
+    let hosts = ["api.example.test", "off.example.test", "open.example.test"];
+    let gateway = Setup::new()
+        .host(hosts[0], "request", &origin.url())
+        .host(hosts[1], "off", &origin.url())
+        .host(hosts[2], "off", &origin.url())
+        .start();
+    let stranger = Authority::root("Stranger").client("stranger");
+    let device = gateway.authority(ZONE).client("device");
+    let (id, revoked) = gateway.certificate(ZONE, "revoked");
+    gateway.revoke(ZONE, &id);
+    let mtls = |mode| json!({ "mtls": mode });
+    let (require, request, off) = (mtls("require"), mtls("request"), mtls("off"));
+    let case =
+        |what, (sni, asked), identity, (change, back): (&Value, &Value), reason| TurnedAway {
+            what,
+            sni,
+            asked,
+            identity,
+            change: change.clone(),
+            back: back.clone(),
+            reason,
+        };
+    let api = (hosts[0], hosts[0]);
+    let (close, rule) = (json!({ "revoked": "close" }), json!({ "revoked": "rule" }));
+    let cases = [
+        case(
+            "no certificate, request to require",
+            api,
+            None,
+            (&require, &request),
+            "not_presented",
+        ),
+        case(
+            "a certificate of nobody's, request to require",
+            api,
+            Some(&stranger),
+            (&require, &request),
+            "unknown_ca",
+        ),
+        case(
+            "a certificate that was revoked before, rule to close",
+            api,
+            Some(&revoked),
+            (&close, &rule),
+            "revoked",
+        ),
+        case(
+            "never asked, off to require",
+            (hosts[1], hosts[1]),
+            None,
+            (&require, &off),
+            "not_presented",
+        ),
+        case(
+            "never asked, open for a host that goes to require",
+            (hosts[1], hosts[2]),
+            None,
+            (&require, &off),
+            "not_presented",
+        ),
+    ];
+    for TurnedAway {
+        what,
+        sni,
+        asked,
+        identity,
+        change,
+        back,
+        reason,
+    } in cases
+    {
+        // Who is good, and who is at another host, notices nothing.
+        let good = gateway.client(hosts[0]).identity(&device);
+        let mut bystanders = live(&good, hosts[0]).await;
+        let elsewhere = if sni == hosts[0] { hosts[1] } else { hosts[0] };
+        bystanders.extend(live(&gateway.client(elsewhere), elsewhere).await);
+        let still = good.http2().await.unwrap();
+        let client = gateway.client(sni).identity_if(identity);
+        let mut turned_away = live(&client, asked).await;
+        if sni != asked {
+            // What is idle has nothing open for the other host.
+            turned_away.pop().unwrap().abort();
+        }
+        gateway.change_host(asked, &change);
+        all_end(turned_away, what).await;
+        let closed = gateway.record(what, |line| {
+            line["event"] == "closed" && line["reason"] == reason && line["host"] == asked
+        });
+        assert_eq!(closed["client_cert"]["reason"], reason, "{closed}");
+        assert_eq!(still.get("/still").await.unwrap().status, 200, "{what}");
+        for bystander in bystanders {
+            assert!(!bystander.is_finished(), "{what}");
+            bystander.abort();
+        }
+        gateway.change_host(asked, &back);
+    }
+    // A host that is gone lets nobody in; its name may be the next one's, who asks for more.
+    let open = live(&gateway.client(hosts[1]), hosts[1]).await;
+    let path = format!("/postern/v1/hosts/{}", hosts[1]);
+    drop(gateway.admin.call("DELETE", &path, &Value::Null).result());
+    all_end(open, "the host is gone").await;
+}
+
+/// Nothing of what a host asks has changed for these: an ordinary change leaves them alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_still_let_in_stays() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "request", &origin.url())
+        .host("off.example.test", "off", &origin.url())
+        .start();
+    let stranger = Authority::root("Stranger").client("stranger");
+    let mut open = Vec::new();
+    for client in [
+        gateway.client("api.example.test"),
+        gateway.client("api.example.test").identity(&stranger),
+    ] {
+        open.extend(live(&client, "api.example.test").await);
+    }
+    open.extend(live(&gateway.client("off.example.test"), "off.example.test").await);
+    let (id, device) = gateway.certificate(ZONE, "device");
+    let certified = gateway.client("api.example.test").identity(&device);
+    let certified = live(&certified, "api.example.test").await;
+    gateway.change_host("off.example.test", &json!({ "mtls": "request" }));
+    gateway.change_host("api.example.test", &json!({ "tell_reason": true }));
+    gateway.revoke(ZONE, &id);
+    all_end(certified, "revoked").await;
+    assert!(open.iter().all(|one| !one.is_finished()));
+    open.into_iter().for_each(|one| one.abort());
 }

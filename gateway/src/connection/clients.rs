@@ -1,9 +1,9 @@
-//! Live connections by client certificate, and the end of those whose certificate is no longer
-//! good.
+//! Live connections by client certificate, and the end of those whose client is no longer let in.
 //!
 //! Owns the index of one worker, and the task that looks at it: when trust moves (a revocation, a
-//! CA removed, a revocation list changed) every certificate is looked at again, and when one ends
-//! its connections are. Does not judge, and does not close: a connection that is cut closes itself
+//! CA removed, a revocation list changed) or what a host asks of its clients does, every certificate
+//! is looked at again, and whoever showed no good one after them; when a certificate ends its
+//! connections are. Does not judge, and does not close: a connection that is cut closes itself
 //! (`http`), politely at first, by force [`CUT_GRACE`] later.
 
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::{Connection, now_sec};
+use super::{Connection, now_sec, since_epoch};
 use crate::limits::{CONNECTIONS_IN_A_ROW, CUT_GRACE, EXPIRY_LOOK};
 use crate::observe::{CertificateEvent, Stage};
 use crate::tls::Reason;
@@ -22,7 +22,11 @@ use crate::worker::Worker;
 /// SHA-256 of a certificate.
 pub(super) type Fingerprint = [u8; 32];
 
-/// The live connections of one worker whose client showed a good certificate.
+/// What connections are found by: the good certificate that their client showed. All others, whose
+/// clients showed none or no good one, are found together.
+pub(super) type Shown = Option<Fingerprint>;
+
+/// The live connections of one worker.
 #[derive(Default)]
 pub struct Clients {
     index: RefCell<Index>,
@@ -32,9 +36,9 @@ pub struct Clients {
 
 #[derive(Default)]
 struct Index {
-    by_certificate: HashMap<Fingerprint, Entry, foldhash::fast::RandomState>,
+    by_certificate: HashMap<Shown, Entry, foldhash::fast::RandomState>,
     /// When to look at which certificate again, seconds since the epoch.
-    ends: BTreeSet<(i64, Fingerprint)>,
+    ends: BTreeSet<(i64, Shown)>,
 }
 
 struct Entry {
@@ -43,110 +47,118 @@ struct Entry {
     connections: Vec<Weak<Connection>>,
 }
 
-impl Clients {
-    /// Takes a connection into the index. It leaves when it is dropped.
-    pub(super) fn enter(&self, connection: &Rc<Connection>, certificate: Fingerprint, until: i64) {
-        let mut index = self.index.borrow_mut();
-        let Index {
-            by_certificate,
-            ends,
-        } = &mut *index;
-        let first = ends.first().map_or(i64::MAX, |(end, _)| *end);
-        let entry = by_certificate.entry(certificate).or_insert_with(|| {
-            ends.insert((until, certificate));
+impl Index {
+    /// Answers the place among the connections of this certificate, and whether it ends sooner than
+    /// any other.
+    fn enter(
+        &mut self,
+        shown: Shown,
+        until_sec: i64,
+        connection: Weak<Connection>,
+    ) -> (usize, bool) {
+        let first = self.next_end().unwrap_or(i64::MAX);
+        let ends = &mut self.ends;
+        let entry = self.by_certificate.entry(shown).or_insert_with(|| {
+            ends.insert((until_sec, shown));
             Entry {
-                until_sec: until,
+                until_sec,
                 connections: Vec::with_capacity(1),
             }
         });
-        connection
-            .entered
-            .set(Some((certificate, entry.connections.len())));
-        entry.connections.push(Rc::downgrade(connection));
-        if until < entry.until_sec {
-            ends.remove(&(entry.until_sec, certificate));
-            ends.insert((until, certificate));
-            entry.until_sec = until;
+        let place = entry.connections.len();
+        entry.connections.push(connection);
+        if until_sec < entry.until_sec {
+            ends.remove(&(entry.until_sec, shown));
+            ends.insert((until_sec, shown));
+            entry.until_sec = until_sec;
         }
-        drop(index);
-        if until < first {
+        (place, until_sec < first)
+    }
+
+    /// Answers who has taken the empty place.
+    fn leave(&mut self, shown: &Shown, place: usize) -> Option<Weak<Connection>> {
+        let entry = self.by_certificate.get_mut(shown)?;
+        if place < entry.connections.len() {
+            entry.connections.swap_remove(place);
+        }
+        let moved = entry.connections.get(place).cloned();
+        if entry.connections.is_empty() {
+            let end = (entry.until_sec, *shown);
+            self.by_certificate.remove(shown);
+            self.ends.remove(&end);
+        }
+        moved
+    }
+
+    /// Everything that there is, certificates before those who have none: theirs is the hurry.
+    fn all(&self) -> Vec<Shown> {
+        let mut all: Vec<Shown> = self.by_certificate.keys().copied().collect();
+        all.sort_unstable_by_key(Option::is_none);
+        all
+    }
+
+    /// The certificates whose judgement no longer holds.
+    fn ended(&self, now_sec: i64) -> Vec<Shown> {
+        let ended = self.ends.iter().take_while(|(end, _)| *end < now_sec);
+        ended.map(|(_, shown)| *shown).collect()
+    }
+
+    fn next_end(&self) -> Option<i64> {
+        self.ends.first().map(|(end, _)| *end)
+    }
+
+    /// A certificate is about to be looked at. Who enters meanwhile says itself until when.
+    fn is_looked_at(&mut self, shown: &Shown) {
+        self.set_until(shown, |_| i64::MAX);
+    }
+
+    /// A certificate was looked at: its connections' judgements hold until then.
+    fn holds_until(&mut self, shown: &Shown, until_sec: i64) {
+        self.set_until(shown, |entered| until_sec.min(entered));
+    }
+
+    fn set_until(&mut self, shown: &Shown, change: impl FnOnce(i64) -> i64) {
+        if let Some(entry) = self.by_certificate.get_mut(shown) {
+            let until_sec = change(entry.until_sec);
+            self.ends.remove(&(entry.until_sec, *shown));
+            self.ends.insert((until_sec, *shown));
+            entry.until_sec = until_sec;
+        }
+    }
+}
+
+impl Clients {
+    /// Takes a connection into the index. It leaves when it is dropped.
+    pub(super) fn enter(&self, connection: &Rc<Connection>, shown: Shown, until_sec: i64) {
+        let weak = Rc::downgrade(connection);
+        let (place, sooner) = self.index.borrow_mut().enter(shown, until_sec, weak);
+        connection.entered.set(Some((shown, place)));
+        if sooner {
             self.sooner.notify_one();
         }
     }
 
     /// Takes a connection out of the index.
     pub(super) fn leave(&self, connection: &Connection) {
-        let Some((certificate, place)) = connection.entered.take() else {
+        let Some((shown, place)) = connection.entered.take() else {
             return;
         };
-        let mut index = self.index.borrow_mut();
-        let Some(entry) = index.by_certificate.get_mut(&certificate) else {
-            return;
-        };
-        if place < entry.connections.len() {
-            entry.connections.swap_remove(place);
+        let moved = self.index.borrow_mut().leave(&shown, place);
+        // It is alive, or it would have left itself.
+        if let Some(moved) = moved.and_then(|moved| moved.upgrade()) {
+            moved.entered.set(Some((shown, place)));
         }
-        // The last one has taken the empty place. It is alive, or it would have left itself.
-        if let Some(moved) = entry.connections.get(place).and_then(Weak::upgrade) {
-            moved.entered.set(Some((certificate, place)));
-        }
-        if entry.connections.is_empty() {
-            let end = (entry.until_sec, certificate);
-            index.by_certificate.remove(&certificate);
-            index.ends.remove(&end);
-        }
-    }
-
-    /// How many certificates have a live connection.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.index.borrow().by_certificate.len()
-    }
-
-    fn all(&self) -> Vec<Fingerprint> {
-        self.index.borrow().by_certificate.keys().copied().collect()
-    }
-
-    /// The certificates whose judgement no longer holds.
-    fn ended(&self, now_sec: i64) -> Vec<Fingerprint> {
-        let index = self.index.borrow();
-        let ended = index.ends.iter().take_while(|(end, _)| *end < now_sec);
-        ended.map(|(_, certificate)| *certificate).collect()
     }
 
     fn next_end(&self) -> Option<i64> {
-        self.index.borrow().ends.first().map(|(end, _)| *end)
+        self.index.borrow().next_end()
     }
 
-    fn of(&self, certificate: &Fingerprint) -> Vec<Rc<Connection>> {
+    fn of(&self, shown: &Shown) -> Vec<Rc<Connection>> {
         let index = self.index.borrow();
-        let entry = index.by_certificate.get(certificate);
+        let entry = index.by_certificate.get(shown);
         let connections = entry.into_iter().flat_map(|entry| &entry.connections);
         connections.filter_map(Weak::upgrade).collect()
-    }
-
-    /// A certificate is about to be looked at. Who enters meanwhile says itself until when.
-    fn is_looked_at(&self, certificate: &Fingerprint) {
-        self.set_until(certificate, |_| i64::MAX);
-    }
-
-    /// A certificate was looked at: its connections' judgements hold until then.
-    fn holds_until(&self, certificate: &Fingerprint, until: i64) {
-        self.set_until(certificate, |entered| until.min(entered));
-    }
-
-    fn set_until(&self, certificate: &Fingerprint, change: impl FnOnce(i64) -> i64) {
-        let mut index = self.index.borrow_mut();
-        let Index {
-            by_certificate,
-            ends,
-        } = &mut *index;
-        if let Some(entry) = by_certificate.get_mut(certificate) {
-            let until = change(entry.until_sec);
-            ends.remove(&(entry.until_sec, *certificate));
-            ends.insert((until, *certificate));
-            entry.until_sec = until;
-        }
     }
 }
 
@@ -209,9 +221,14 @@ impl Connection {
         }
     }
 
-    /// Looks whether the client's certificate is still good, and cuts the connection if not.
+    /// Looks whether the client's certificate is still good, or whether it is let in without one,
+    /// and cuts the connection if not. Answers until when that holds.
     fn look_again(&self, cutting: &Rc<Cutting>) -> i64 {
-        match self.lost() {
+        let found = match self.entered.get() {
+            Some((None, _)) => self.turned_away().map_or(Ok(i64::MAX), Err),
+            _ => self.lost(),
+        };
+        match found {
             Ok(until) => until,
             Err(reason) => {
                 self.cut(reason, cutting);
@@ -245,25 +262,27 @@ impl Drop for Connection {
 pub(crate) async fn watch(worker: Rc<Worker>) {
     let published = &worker.shared.published;
     let mut publications = published.listen();
-    let mut epoch = published.load().trust_epoch;
+    let mut before = published.load().admission();
     loop {
-        let wait = worker.clients.next_end().map_or(EXPIRY_LOOK, until_after);
+        let next = worker.clients.next_end();
+        let wait = next.map_or(EXPIRY_LOOK, |end| until_after(end, since_epoch()));
         tokio::select! {
             since = publications.recv() => {
                 let Some(since) = since else { return };
                 // Several changes in a row are one look, as old as the first of them.
                 while publications.try_recv().is_ok() {}
-                let now = worker.shared.published.load().trust_epoch;
-                if std::mem::replace(&mut epoch, now) != now {
-                    look(&worker, worker.clients.all(), since).await;
+                let now = worker.shared.published.load().admission();
+                if std::mem::replace(&mut before, now) != now {
+                    let all = worker.clients.index.borrow().all();
+                    look(&worker, all, since).await;
                 }
             }
             () = tokio::time::sleep(wait) => {
                 let first = worker.clients.next_end();
-                let ended = worker.clients.ended(now_sec());
+                let ended = worker.clients.index.borrow().ended(now_sec());
                 if let (false, Some(first)) = (ended.is_empty(), first) {
                     // A clock that was set says nothing of how long ago that was.
-                    let late = since(first).min(EXPIRY_LOOK);
+                    let late = since(first, since_epoch()).min(EXPIRY_LOOK);
                     let now = Instant::now();
                     look(&worker, ended, now.checked_sub(late).unwrap_or(now)).await;
                 }
@@ -280,32 +299,29 @@ fn due(since: Instant, now: Instant) -> Instant {
 }
 
 /// How long ago the second after this one began, by a clock that may be set meanwhile.
-fn since(end_sec: i64) -> Duration {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let end = Duration::from_secs(u64::try_from(end_sec.saturating_add(1)).unwrap_or_default());
-    now.saturating_sub(end)
+fn since(end_sec: i64, now: Duration) -> Duration {
+    now.saturating_sub(begin_after(end_sec))
 }
 
 /// How long to sleep until the second after this one begins, by a clock that may be set meanwhile.
-fn until_after(end_sec: i64) -> Duration {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let end = Duration::from_secs(u64::try_from(end_sec.saturating_add(1)).unwrap_or_default());
-    end.saturating_sub(now).min(EXPIRY_LOOK)
+fn until_after(end_sec: i64, now: Duration) -> Duration {
+    begin_after(end_sec).saturating_sub(now).min(EXPIRY_LOOK)
+}
+
+/// The begin of the second after this one, since the epoch.
+fn begin_after(end_sec: i64) -> Duration {
+    Duration::from_secs(u64::try_from(end_sec.saturating_add(1)).unwrap_or_default())
 }
 
 /// Looks at certificates and cuts the connections of those that are no longer good, letting others
 /// run in between.
-async fn look(worker: &Rc<Worker>, certificates: Vec<Fingerprint>, since: Instant) {
+async fn look(worker: &Rc<Worker>, certificates: Vec<Shown>, since: Instant) {
     let cutting = Cutting::new(worker, since);
     let mut looked = 0_usize;
-    for certificate in certificates {
+    for shown in certificates {
         let mut until = i64::MAX;
-        worker.clients.is_looked_at(&certificate);
-        for connection in worker.clients.of(&certificate) {
+        worker.clients.index.borrow_mut().is_looked_at(&shown);
+        for connection in worker.clients.of(&shown) {
             until = until.min(connection.look_again(&cutting));
             drop(connection);
             looked += 1;
@@ -313,7 +329,8 @@ async fn look(worker: &Rc<Worker>, certificates: Vec<Fingerprint>, since: Instan
                 tokio::task::yield_now().await;
             }
         }
-        worker.clients.holds_until(&certificate, until);
+        let mut index = worker.clients.index.borrow_mut();
+        index.holds_until(&shown, until);
     }
 }
 
@@ -328,5 +345,79 @@ mod tests {
         assert_eq!(due(now, now), now + CUT_GRACE);
         assert_eq!(due(ago(2), now), now + CUT_GRACE / 2);
         assert_eq!(due(ago(9), now), now + CUT_GRACE / 5);
+    }
+
+    const ONE: Shown = Some([1; 32]);
+    const OTHER: Shown = Some([2; 32]);
+
+    #[test]
+    fn a_certificate_is_looked_at_when_its_last_second_is_over() {
+        let mut index = Index::default();
+        index.enter(ONE, 100, Weak::new());
+        assert!(index.ended(100).is_empty(), "its last second counts");
+        assert_eq!(index.ended(101), [ONE]);
+        let at = |milliseconds| Duration::from_millis(milliseconds);
+        assert_eq!(until_after(100, at(100_250)), at(750));
+        assert_eq!(until_after(100, at(101_000)), at(0));
+        assert_eq!(until_after(100, at(105_000)), at(0));
+        assert_eq!(until_after(i64::MAX, at(105_000)), EXPIRY_LOOK);
+        assert_eq!(since(100, at(100_999)), at(0));
+        assert_eq!(since(100, at(101_400)), at(400));
+    }
+
+    /// The end of one certificate is waited for when another comes that ends sooner, or that has
+    /// ended since its handshake began.
+    #[test]
+    fn who_ends_sooner_is_heard() {
+        let mut index = Index::default();
+        assert_eq!(index.enter(ONE, 100, Weak::new()), (0, true));
+        assert_eq!(index.enter(OTHER, 100, Weak::new()), (0, false));
+        assert_eq!(index.enter(OTHER, 90, Weak::new()), (1, true));
+        assert_eq!(index.enter(OTHER, 95, Weak::new()), (2, false));
+        assert_eq!(index.next_end(), Some(90));
+        assert_eq!(
+            index.ended(91),
+            [OTHER],
+            "by the soonest of its connections"
+        );
+    }
+
+    /// A look lets others run in between: what they say must not be overwritten by what was found
+    /// before, or their certificate would end with nobody looking.
+    #[test]
+    fn who_enters_while_its_certificate_is_looked_at_is_not_forgotten() {
+        let mut index = Index::default();
+        index.enter(ONE, 100, Weak::new());
+        for (entered, found, expected) in [(150, 200, 150), (300, 200, 200), (150, i64::MAX, 150)] {
+            index.is_looked_at(&ONE);
+            assert!(index.ended(101).is_empty(), "it is under way");
+            let (place, sooner) = index.enter(ONE, entered, Weak::new());
+            assert!(sooner, "whoever waits has to know");
+            index.holds_until(&ONE, found);
+            assert_eq!(index.next_end(), Some(expected));
+            index.leave(&ONE, place);
+        }
+        index.is_looked_at(&ONE);
+        index.holds_until(&ONE, 400);
+        assert_eq!(index.next_end(), Some(400), "nobody came");
+        // Its last connection goes while it is looked at.
+        index.is_looked_at(&ONE);
+        index.leave(&ONE, 0);
+        index.holds_until(&ONE, 400);
+        assert!(index.next_end().is_none() && index.all().is_empty());
+    }
+
+    #[test]
+    fn who_showed_none_comes_last_and_never_ends() {
+        let mut index = Index::default();
+        index.enter(None, i64::MAX, Weak::new());
+        index.enter(ONE, 100, Weak::new());
+        index.enter(None, i64::MAX, Weak::new());
+        index.enter(OTHER, 200, Weak::new());
+        assert_eq!(index.all().last(), Some(&None));
+        assert_eq!(index.ended(1_000), [ONE, OTHER]);
+        assert!(index.leave(&None, 0).is_some(), "the second took its place");
+        assert!(index.leave(&None, 0).is_none());
+        assert_eq!(index.all().len(), 2);
     }
 }

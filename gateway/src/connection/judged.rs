@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::clients::Shown;
 use super::{Connection, now_sec, record_certificate};
 use crate::observe::CertificateEvent;
 use crate::rules::ConnectionFacts;
@@ -118,17 +119,49 @@ impl Connection {
                 None => return Err(self.loses(&Judgement::refused(Reason::UnknownCa))),
             },
         };
-        if judged.host.site.mtls == MtlsMode::Off {
-            return Ok(i64::MAX);
-        }
+        // A host that no longer asks says nothing of the certificate; those elsewhere may.
+        let asks = judged.host.site.mtls != MtlsMode::Off;
         let verdict = judged.facts.client.verdict;
-        if !verdict.is_good() {
+        if asks && !verdict.is_good() {
             self.judged.replace(judged);
             return Err(verdict.reason);
         }
         let elsewhere = self.judged_elsewhere(&judged, &snapshot, now_sec);
         let elsewhere = elsewhere.map_err(|found| self.loses(&found))?;
-        Ok(judged.judgement.look_again_sec().min(elsewhere))
+        let own = if asks {
+            judged.judgement.look_again_sec()
+        } else {
+            i64::MAX
+        };
+        Ok(own.min(elsewhere))
+    }
+
+    /// Why a client that rests on no certificate is no longer let in, if it is not: its host, or
+    /// one that a request is open for, has come to ask for more than it has shown, or is gone.
+    pub(super) fn turned_away(&self) -> Option<Reason> {
+        let now_sec = now_sec();
+        let snapshot = self.worker.shared.published.load();
+        let before = self.judged.borrow().clone();
+        let elsewhere = self.elsewhere.borrow();
+        let others = elsewhere.iter().map(|name| snapshot.host(name));
+        for host in std::iter::once(own_host(&snapshot, &before)).chain(others) {
+            let Some(host) = host else {
+                return Some(before.facts.client.verdict.reason);
+            };
+            // Most hosts let everybody in, or are as they were. A chain without a path stays one
+            // while the CA set is the same; clients that nobody believes can make many of them.
+            let same = host.site.policy == before.host.site.policy;
+            if host.lets_everybody_in() || same && before.judgement.leaf().is_none() {
+                continue;
+            }
+            let found = self.judged_by(host, &snapshot, now_sec);
+            let verdict = found.facts.client.verdict;
+            if host.refuses(&verdict) {
+                self.judged.replace(found);
+                return Some(verdict.reason);
+            }
+        }
+        None
     }
 
     /// Until when the certificate is good for the requests that are open for other hosts, which
@@ -171,20 +204,26 @@ impl Connection {
         judgement.verdict.reason
     }
 
-    /// From now on the connection is closed when its certificate is no longer good.
+    /// From now on the connection is closed when its certificate is no longer good, or when it
+    /// would not be let in without one.
     pub(super) fn enter_index(self: &Rc<Self>) {
         let judged = self.judged.borrow().clone();
+        if self.enter_if_good(&judged) {
+            return;
+        }
+        self.enter(&judged, None, i64::MAX);
         let verdict = judged.judgement.verdict;
-        if !self.enter_if_good(&judged) && verdict.presented && !verdict.is_good() {
+        if verdict.presented && !verdict.is_good() {
             let event = CertificateEvent::Presented;
             record_certificate(&self.worker, &judged, event, verdict.reason);
         }
     }
 
-    /// Enters the index when the certificate is good, which it may have become only after the
-    /// handshake: it was restored, or a list that was missing has come. Answers whether it is there.
+    /// Enters the index by its certificate when that is good, which it may have become only after
+    /// the handshake: it was restored, or a list that was missing has come. Answers whether it is
+    /// there.
     pub(super) fn enter_if_good(self: &Rc<Self>, judged: &Judged) -> bool {
-        if self.entered.get().is_some() {
+        if let Some((Some(_), _)) = self.entered.get() {
             return true;
         }
         let judgement = &judged.judgement;
@@ -192,13 +231,18 @@ impl Connection {
         let Some(leaf) = leaf.filter(|_| judged.host.site.mtls != MtlsMode::Off) else {
             return false;
         };
+        self.enter(judged, Some(*leaf), judgement.look_again_sec());
+        true
+    }
+
+    fn enter(self: &Rc<Self>, judged: &Judged, shown: Shown, until_sec: i64) {
         let clients = &self.worker.clients;
-        clients.enter(self, *leaf, judgement.look_again_sec());
-        // Trust may have moved between the handshake and now, when nobody looked at us.
-        if self.worker.shared.published.swap().load().trust_epoch != judged.trust_epoch {
+        clients.leave(self);
+        clients.enter(self, shown, until_sec);
+        // Something may have changed between the handshake and now, when nobody looked at us.
+        if self.worker.shared.published.swap().load().generation != judged.generation {
             self.look_at_once();
         }
-        true
     }
 }
 

@@ -24,7 +24,7 @@ use boring::x509::X509;
 
 pub use clients::Clients;
 pub(crate) use clients::watch;
-use clients::{Cut, Fingerprint};
+use clients::{Cut, Shown};
 use exchange::Tunnel;
 use http::Served;
 use judged::Judged;
@@ -204,9 +204,9 @@ struct Connection {
     retired: Cell<bool>,
     /// Authorities of open requests (a tunnel is one) that are for other hosts than SNI named.
     elsewhere: RefCell<Vec<Arc<str>>>,
-    /// Its place in the worker's index of good certificates.
-    entered: Cell<Option<(Fingerprint, usize)>>,
-    /// Its certificate is no longer good.
+    /// Its place in the worker's index of clients.
+    entered: Cell<Option<(Shown, usize)>>,
+    /// Its certificate is no longer good, or it is not let in without one.
     cut: RefCell<Option<Cut>>,
     /// Wakes whoever drives it.
     waker: RefCell<Option<Waker>>,
@@ -322,12 +322,15 @@ impl Connection {
     }
 }
 
+/// The time, since the epoch.
+fn since_epoch() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
 /// Seconds since the epoch.
 fn now_sec() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)
 }
 
 fn record_handshake(
