@@ -1,9 +1,11 @@
-//! What a handshake costs the server, beside the sum of the asymmetric operations in it.
+//! What a handshake costs the server, beside the sum of the cryptography in it.
 //!
 //! Only the server's part is timed; the client's goes on in between. The sums are of BoringSSL's
-//! own primitives, measured in the same run: what is above them is records, tickets, parsing,
-//! callbacks, allocation, and the judgement of the chain. `cargo bench -p bench --bench handshake --
-//! figures` puts both beside a server that is BoringSSL and nothing else, in turns, in CPU time.
+//! own primitives, measured in the same run: the asymmetric ones, and with them what else of
+//! cryptography TLS 1.3 prescribes ([`Rest`]). What is above them is messages read and written,
+//! sessions, callbacks, allocation, and the judgement of the chain. `cargo bench -p bench --bench
+//! handshake -- figures` puts both beside a server that is BoringSSL and nothing else, in turns, in
+//! CPU time, and says what each further ticket costs.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -47,6 +49,7 @@ impl Ground {
         let settings = AcceptSettings {
             now_sec: i64::try_from(now)?,
             chain_bytes_max: 16 * 1024,
+            tickets: 1,
         };
         Ok(Self {
             _directory: directory,
@@ -162,15 +165,147 @@ impl Primitives {
     fn time(&self, groups: &str, signed: usize, verified: usize, count: u64) -> Duration {
         let begun = thread_time();
         for _ in 0..count {
-            self.exchange().expect("X25519");
-            if groups == "X25519MLKEM768" {
-                self.encapsulate().expect("ML-KEM");
-            }
-            (0..signed).for_each(|_| self.sign().expect("ECDSA signs"));
-            (0..verified).for_each(|_| self.verify().expect("ECDSA verifies"));
+            self.once(groups, signed, verified);
         }
         thread_time() - begun
     }
+
+    fn once(&self, groups: &str, signed: usize, verified: usize) {
+        self.exchange().expect("X25519");
+        if groups == "X25519MLKEM768" {
+            self.encapsulate().expect("ML-KEM");
+        }
+        (0..signed).for_each(|_| self.sign().expect("ECDSA signs"));
+        (0..verified).for_each(|_| self.verify().expect("ECDSA verifies"));
+    }
+}
+
+/// The symmetric cryptography that a server's handshake with TLS_AES_128_GCM_SHA256 and one ticket
+/// cannot do without (RFC 8446 §7.1, §4.4.3, §4.6.1), and the reading of certificates. Sizes are
+/// those of the messages in this bench.
+struct Rest {
+    /// Three extractions, eight secrets, a key and an IV for each of four directions and times, two
+    /// `finished` keys and their two MACs, the ticket's key; for a resumed one also the binder's
+    /// secret, key and MAC.
+    hmacs: usize,
+    /// Bytes of all messages of the handshake, which the transcript's hash goes over.
+    transcript: usize,
+    /// Bytes that are encrypted, in two records.
+    sent: usize,
+    /// Bytes that are decrypted, in one record.
+    received: usize,
+    /// Bytes of session in the ticket that is made, and in the one that is opened when resuming.
+    ticket: usize,
+    resumed: bool,
+    /// Certificates that are parsed: the client's whole chain when it is new.
+    parsed: usize,
+}
+
+/// Hashes that were drawn while one secret after the other is derived: the transcript so far.
+const TRANSCRIPT_HASHES: usize = 8;
+
+impl Rest {
+    fn of(kind: &Kind, groups: &str) -> Self {
+        // A ClientHello and a ServerHello, without their key shares the smaller ones.
+        let hellos = if groups == "X25519MLKEM768" {
+            2_700
+        } else {
+            400
+        };
+        let ours = if kind.resume { 100 } else { 700 };
+        let theirs = match (kind.certificate, kind.resume) {
+            (true, false) => 700,
+            _ => 60,
+        };
+        let ticket = if kind.certificate { 750 } else { 150 };
+        Self {
+            hmacs: if kind.resume { 27 } else { 24 },
+            transcript: hellos + ours + theirs,
+            sent: ours + ticket + 100,
+            received: theirs,
+            ticket,
+            resumed: kind.resume,
+            parsed: usize::from(kind.verified == 2),
+        }
+    }
+
+    /// Does all of it once.
+    fn once(&self, client: &[u8]) -> Result<()> {
+        let bytes = vec![0x5a; self.transcript.max(self.sent)];
+        for _ in 0..self.hmacs {
+            black_box(hmac(&DIGEST, bytes.get(..64).unwrap_or_default()));
+        }
+        let mut transcript = boring::sha::Sha256::new();
+        transcript.update(bytes.get(..self.transcript).unwrap_or_default());
+        for _ in 0..TRANSCRIPT_HASHES {
+            black_box(transcript.clone().finish());
+        }
+        // Each record's key, and that of the application's data for the other direction.
+        let key = [7; 16];
+        let half = self.sent / 2;
+        for part in [half, self.sent - half, self.received] {
+            let mut tag = [0; 16];
+            let part = bytes.get(..part).unwrap_or_default();
+            let cipher = boring::symm::Cipher::aes_128_gcm();
+            black_box(boring::symm::encrypt_aead(
+                cipher,
+                &key,
+                Some(&[7; 12]),
+                &[],
+                part,
+                &mut tag,
+            )?);
+        }
+        for _ in 0..=usize::from(self.resumed) {
+            let mut tag = [0; 16];
+            let part = bytes.get(..self.ticket).unwrap_or_default();
+            let cipher = boring::symm::Cipher::aes_256_gcm();
+            let key = [7; 32];
+            black_box(boring::symm::encrypt_aead(
+                cipher,
+                &key,
+                Some(&[7; 12]),
+                &[],
+                part,
+                &mut tag,
+            )?);
+        }
+        for _ in 0..self.parsed {
+            black_box(boring::x509::X509::from_der(client)?);
+        }
+        Ok(())
+    }
+}
+
+fn hmac(key: &[u8], data: &[u8]) -> [u8; 32] {
+    let mut mac = [0; 32];
+    #[expect(
+        unsafe_code,
+        reason = "boring has HMACs behind a signer only, which costs more"
+    )]
+    // SAFETY: it takes nothing, and answers a table that lives as long as the program.
+    let sha256 = unsafe { boring_sys::EVP_sha256() };
+    #[expect(
+        unsafe_code,
+        reason = "boring has HMACs behind a signer only, which costs more"
+    )]
+    // SAFETY: pointers and lengths are those of slices; the result's is of SHA-256's length.
+    let done = unsafe {
+        boring_sys::HMAC(
+            sha256,
+            key.as_ptr().cast(),
+            key.len(),
+            data.as_ptr(),
+            data.len(),
+            mac.as_mut_ptr(),
+            std::ptr::null_mut(),
+        )
+    };
+    assert!(
+        !done.is_null(),
+        "an HMAC needs nothing that there might not be"
+    );
+    mac
 }
 
 /// The group of ordinary clients, and the hybrid one of browsers (post-quantum).
@@ -284,53 +419,102 @@ fn least_and_median(mut rounds: Vec<Duration>) -> (f64, f64) {
     (each(rounds.first()), each(rounds.get(rounds.len() / 2)))
 }
 
-/// Prints sum, BoringSSL alone and Postern, measured in turns.
+/// A client and a server that have met, so that there is a ticket.
+struct Pair<'g> {
+    ground: &'g Ground,
+    kind: &'g Kind,
+    client: Tls,
+}
+
+impl<'g> Pair<'g> {
+    fn make(ground: &'g Ground, kind: &'g Kind, groups: &str) -> Result<Self> {
+        let client = ground.client(kind.certificate, groups)?;
+        let mut first = ground.shake(&client, false)?;
+        first
+            .client
+            .exchange(&mut first.server, b"request", b"answer")?;
+        Ok(Self {
+            ground,
+            kind,
+            client,
+        })
+    }
+
+    fn time(&self) -> Duration {
+        let Kind { resume, forget, .. } = *self.kind;
+        self.ground
+            .server_time(&self.client, resume, forget, HANDSHAKES)
+    }
+}
+
+/// Prints sums, BoringSSL alone and Postern, measured in turns.
 fn figures() -> Result<()> {
-    let ground = Ground::make()?;
+    let mut ground = Ground::make()?;
     let primitives = Primitives::make()?;
+    let pem = std::fs::read(&ground.store.client_chain)?;
+    let client = boring::x509::X509::from_pem(&pem)?.to_der()?;
     println!("CPU µs of the server for a handshake: least (median) of {ROUNDS} rounds");
     for groups in EXCHANGES {
-        println!("\n{groups:42} sum         BoringSSL     Postern     sum of it  BoringSSL of it");
+        println!(
+            "\n{groups:32} asymmetric, all crypto     BoringSSL       Postern         of it: asym., all, BoringSSL"
+        );
         for kind in &KINDS {
-            let (ours, theirs) = (
-                ground.client(kind.certificate, groups)?,
-                ground.client(kind.certificate, groups)?,
-            );
+            let ours = Pair::make(&ground, kind, groups)?;
+            let theirs = ground.client(kind.certificate, groups)?;
             let store = &ground.store;
             let clients = kind.certificate.then_some(&*store.client_authority);
-            let plain = Plain::new(&store.server_chain, &store.server_key, clients, groups)?;
+            let (chain, key) = (&store.server_chain, &store.server_key);
+            let plain = Plain::new(chain, key, clients, groups, 1)?;
             plain.shake_hands(&theirs, false)?;
-            let mut first = ground.shake(&ours, false)?;
-            first
-                .client
-                .exchange(&mut first.server, b"request", b"answer")?;
-            let mut rounds = [Vec::new(), Vec::new(), Vec::new()];
+            let rest = Rest::of(kind, groups);
+            let mut rounds = [const { Vec::new() }; 4];
             for _ in 0..ROUNDS {
                 let (signed, verified) = (kind.signed, kind.verified);
                 rounds[0].push(primitives.time(groups, signed, verified, HANDSHAKES));
+                let begun = thread_time();
+                for _ in 0..HANDSHAKES {
+                    primitives.once(groups, signed, verified);
+                    rest.once(&client)?;
+                }
+                rounds[1].push(thread_time() - begun);
                 let mut time = Duration::ZERO;
                 for _ in 0..HANDSHAKES {
                     let (took, resumed) = plain.shake_hands(&theirs, kind.resume)?;
                     assert_eq!(resumed, kind.resume, "resumed or not, as asked");
                     time += took;
                 }
-                rounds[1].push(time);
-                rounds[2].push(ground.server_time(&ours, kind.resume, kind.forget, HANDSHAKES));
+                rounds[2].push(time);
+                rounds[3].push(ours.time());
             }
-            let [sum, plain, postern] = rounds.map(least_and_median);
+            let [asymmetric, all, plain, postern] = rounds.map(least_and_median);
+            let of_it = |one: (f64, f64)| 100.0 * one.0 / postern.0;
             println!(
-                "{:38} {:6.1} ({:6.1}) {:6.1} ({:6.1}) {:6.1} ({:6.1})   {:3.0} %   {:3.0} %",
+                "{:32} {:7.1} {:7.1} ({:6.1}) {:6.1} ({:6.1}) {:6.1} ({:6.1})   {:3.0} % {:3.0} % {:3.0} %",
                 kind.name,
-                sum.0,
-                sum.1,
+                asymmetric.0,
+                all.0,
+                all.1,
                 plain.0,
                 plain.1,
                 postern.0,
                 postern.1,
-                100.0 * sum.0 / postern.0,
-                100.0 * plain.0 / postern.0
+                of_it(asymmetric),
+                of_it(all),
+                of_it(plain),
             );
         }
+    }
+    println!("\n{:32}      0      1      2      4", "tickets, X25519");
+    for kind in KINDS.iter().filter(|kind| !kind.forget && !kind.resume) {
+        let mut rounds = [const { Vec::new() }; 4];
+        for _ in 0..ROUNDS {
+            for (times, tickets) in rounds.iter_mut().zip([0, 1, 2, 4]) {
+                ground.settings.tickets = tickets;
+                times.push(Pair::make(&ground, kind, EXCHANGES[0])?.time());
+            }
+        }
+        let [none, one, two, four] = rounds.map(|times| least_and_median(times).0);
+        println!("{:32} {none:6.1} {one:6.1} {two:6.1} {four:6.1}", kind.name);
     }
     Ok(())
 }

@@ -209,10 +209,13 @@ pub const GEOIP_RECORDS_TRIED: usize = 10_000;
 /// Longest life of a session ticket: what RFC 8446 §4.6.1 allows is a week, but a chain of resumed
 /// sessions is as old as its first one. A certificate that ends sooner ends its tickets with it.
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
-/// Tickets that a client of TLS 1.3 gets with each handshake, full or resumed. BoringSSL would give
-/// two, and each is a twelfth of a resumed handshake; whoever opens several connections at once
-/// shakes hands in full on all but one of them, once.
-pub const TICKETS_PER_HANDSHAKE: usize = 1;
+/// Most `trust.tickets`: who opens more connections at once than it has tickets shakes hands in full
+/// on the others, once, and each ticket costs every handshake its making and a kilobyte.
+pub const TICKETS_MAX: usize = 4;
+/// Largest session ticket. A session holds the client's whole chain; BoringSSL takes no ClientHello
+/// larger than 16 KiB, so that a larger ticket would never come back, and one beyond 64 KiB has no
+/// form (RFC 8446 §4.6.1). Whoever has such a chain shakes hands in full each time.
+pub const TICKET_BYTES_MAX: usize = 14 * 1024;
 /// How often somebody looks whether session tickets need a new key.
 pub const TICKET_LOOK: Duration = Duration::from_secs(15);
 /// Shortest `trust.ticket_rotation`: two rotations within the life of a ticket already make it

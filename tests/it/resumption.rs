@@ -294,3 +294,26 @@ async fn a_ticket_is_good_at_every_worker_and_worth_nothing_after_a_restart_else
     let thief = other.client("api.example.test").resuming(&tickets);
     assert!(thief.get("/x").await.is_err());
 }
+
+/// Clients use a ticket once (RFC 8446 §C.4): whoever opens several connections at once needs several.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_are_as_many_tickets_as_the_configuration_says() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .start();
+    let device = gateway.authority(ZONE).client("device");
+    let client = || gateway.client("api.example.test").identity(&device).tls13();
+    let first = client();
+    let tickets = ticket(&first).await;
+    assert_eq!(tickets.count(), 2, "nothing was configured");
+    for count in ["4", "1", "0"] {
+        let set = format!("trust.tickets={count}");
+        drop(gateway.cli(&["sysctl", "-w", &set]).ok());
+        let fresh = client();
+        assert_eq!(fresh.get("/x").await.unwrap().status, 200);
+        assert_eq!(fresh.tickets().count().to_string(), count);
+        let connection = client().resuming(&tickets.last()).http1().await.unwrap();
+        assert_eq!(connection.resumed, count != "0", "{count}");
+    }
+}

@@ -1,15 +1,15 @@
 //! A server that is BoringSSL and nothing else, for comparison: what a handshake costs before any
 //! of the gateway's own work.
 //!
-//! The same versions, groups, certificate and number of tickets; the client's chain is verified by
-//! BoringSSL itself, and nobody looks at the result.
+//! The same versions, groups, certificate and number of tickets, and no building of its own chain;
+//! the client's chain is verified by BoringSSL itself, and nobody looks at the result.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use boring::ssl::{
-    ErrorCode, Ssl, SslContext, SslFiletype, SslMethod, SslSessionCacheMode, SslStream,
+    ErrorCode, Ssl, SslContext, SslFiletype, SslMethod, SslMode, SslSessionCacheMode, SslStream,
     SslVerifyMode, SslVersion,
 };
 use boring::x509::X509;
@@ -30,7 +30,13 @@ impl Plain {
     ///
     /// # Errors
     /// A file is not there, or BoringSSL does not take what is in it.
-    pub fn new(chain: &Path, key: &Path, clients: Option<&Path>, groups: &str) -> Result<Self> {
+    pub fn new(
+        chain: &Path,
+        key: &Path,
+        clients: Option<&Path>,
+        groups: &str,
+        tickets: usize,
+    ) -> Result<Self> {
         let mut builder = SslContext::builder(SslMethod::tls())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
@@ -38,6 +44,7 @@ impl Plain {
         builder.set_certificate_chain_file(chain)?;
         builder.set_private_key_file(key, SslFiletype::PEM)?;
         builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+        builder.set_mode(SslMode::NO_AUTO_CHAIN);
         builder.set_session_id_context(b"plain")?;
         if let Some(clients) = clients {
             let authority = X509::from_pem(&std::fs::read(clients)?)?;
@@ -53,7 +60,7 @@ impl Plain {
         )]
         // SAFETY: the call wants a live context; the builder owns one.
         unsafe {
-            boring_sys::SSL_CTX_set_num_tickets(builder.as_ptr(), 1);
+            boring_sys::SSL_CTX_set_num_tickets(builder.as_ptr(), tickets);
         }
         Ok(Self(builder.build()))
     }

@@ -21,6 +21,9 @@ use crate::world::{GROUPS, World};
 
 /// Bytes of certificates that a client may send: Postern's default.
 pub(crate) const CHAIN_BYTES: usize = 16 * 1024;
+
+/// Tickets that a client gets; `trust.tickets` by default.
+pub(crate) const TICKETS: usize = 2;
 /// As long as the requests and answers of `bench idle`, more or less.
 const REQUEST: &[u8] = &[b'q'; 120];
 const ANSWER: &[u8] = &[b'a'; 200];
@@ -90,6 +93,7 @@ pub fn session_memory(arguments: &SessionArguments) -> Result<()> {
     let settings = AcceptSettings {
         now_sec: i64::try_from(now)?,
         chain_bytes_max: CHAIN_BYTES,
+        tickets: TICKETS,
     };
     let mut sessions = Vec::new();
     let mut weights = Vec::new();

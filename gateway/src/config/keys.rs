@@ -533,6 +533,17 @@ pub static KEYS: &[Key] = &[
         limits::CHAIN_BYTES_CEILING,
         "Bytes of a client's certificate chain; a larger one ends the handshake."
     ),
+    number!(
+        "trust.tickets",
+        Count,
+        count,
+        plain,
+        tickets,
+        "2",
+        0,
+        limits::TICKETS_MAX as u64,
+        "Session tickets that a TLS 1.3 client gets with a full handshake, to open as many connections with at once; a resumed one gives one. 0 turns resumption off in all versions."
+    ),
     duration!(
         "trust.ticket_rotation",
         ticket_rotation,

@@ -115,6 +115,8 @@ pub struct Tunables {
     pub origin_idle_max: usize,
     /// `trust.chain_bytes`
     pub chain_bytes_max: usize,
+    /// `trust.tickets`: of a full handshake; 0 turns resumption off.
+    pub tickets: usize,
     /// `trust.ticket_rotation`
     pub ticket_rotation: Duration,
     /// `forward.x_forwarded`

@@ -86,11 +86,11 @@ impl Connection {
                     .is_some_and(|id| **id != *facts.client.ca_id)
             {
                 let known = facts.client.verdict.presented;
-                facts.client = Arc::new(if known {
-                    facts.client.judged(&judgement)
+                facts.client = if known {
+                    Arc::new(facts.client.judged(&judgement))
                 } else {
-                    ClientAuth::read(&self.chain, &judgement)
-                });
+                    judgement.client(&self.chain)
+                };
             }
         }
         Rc::new(Judged {

@@ -20,7 +20,6 @@ use std::task::Waker;
 use std::time::{Duration, Instant, SystemTime};
 
 use ::http::HeaderValue;
-use boring::x509::X509;
 
 pub use clients::Clients;
 pub(crate) use clients::watch;
@@ -37,7 +36,7 @@ use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
 use crate::rules::{ConnectionFacts, ConnectionState};
-use crate::tls::{AcceptSettings, Established, HandshakeError, Reason, Refusal};
+use crate::tls::{AcceptSettings, Chain, Established, HandshakeError, Reason, Refusal};
 use crate::worker::{Arrival, Worker};
 
 /// Serves one connection until it stops.
@@ -104,6 +103,7 @@ async fn shake_hands(
     let settings = AcceptSettings {
         now_sec: now_sec(),
         chain_bytes_max: tunables.chain_bytes_max,
+        tickets: tunables.tickets,
     };
     let session = acceptor
         .accept(worker.shared.published.load(), settings)
@@ -177,7 +177,7 @@ struct Connection {
     resumed: bool,
     steered: Steered,
     /// The client's chain, to be judged again when trust changes.
-    chain: Vec<X509>,
+    chain: Chain,
     /// The first judgement.
     established: Rc<Judged>,
     /// The judgement of now.

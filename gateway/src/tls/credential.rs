@@ -1,14 +1,16 @@
-//! A further certificate of a context: BoringSSL's `SSL_CREDENTIAL`.
+//! A certificate of a context, with its chain and key: BoringSSL's `SSL_CREDENTIAL`.
 //!
 //! Owns the few calls that boring has no safe face for (its builder makes raw public keys only).
 //! Which certificates a host has, and in which order, is decided by [`super::site`].
 
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 
 use boring::error::ErrorStack;
 use boring::pkey::{PKey, Private};
 use boring::ssl::SslContextBuilder;
 use foreign_types::ForeignType;
+
+use super::chain::Buffer;
 
 /// Frees what it holds when it goes.
 struct Owned<T>(NonNull<T>, unsafe extern "C" fn(*mut T));
@@ -33,7 +35,7 @@ impl<T> Drop for Owned<T> {
 }
 
 /// Adds a chain (DER, leaf first) with the leaf's key. Credentials are tried in the order in which
-/// they were added, before the context's own certificate.
+/// they were added.
 ///
 /// # Errors
 /// BoringSSL cannot read the leaf, or the key is not its.
@@ -46,15 +48,9 @@ pub(super) fn add(
     // SAFETY: it takes nothing; what comes back is null or one reference for the caller.
     let made = unsafe { boring_sys::SSL_CREDENTIAL_new_x509() };
     let credential = Owned::new(made, boring_sys::SSL_CREDENTIAL_free)?;
-    let mut buffers = Vec::with_capacity(chain.len());
-    for der in chain {
-        #[expect(unsafe_code, reason = "boring has no safe call for it")]
-        // SAFETY: the bytes are borrowed for the call, which copies them; no pool is allowed.
-        let made =
-            unsafe { boring_sys::CRYPTO_BUFFER_new(der.as_ptr(), der.len(), ptr::null_mut()) };
-        buffers.push(Owned::new(made, boring_sys::CRYPTO_BUFFER_free)?);
-    }
-    let pointers: Vec<_> = buffers.iter().map(|buffer| buffer.0.as_ptr()).collect();
+    let buffers = chain.iter().map(|der| Buffer::copy(der));
+    let buffers = buffers.collect::<Result<Vec<_>, _>>()?;
+    let pointers: Vec<_> = buffers.iter().map(Buffer::as_ptr).collect();
     #[expect(unsafe_code, reason = "boring has no safe call for it")]
     // SAFETY: the credential and the buffers are live and owned above, the length is the array's;
     // BoringSSL takes references of its own.

@@ -6,17 +6,18 @@
 //! BoringSSL server never verifies a client again on resumption. So the chain is judged after
 //! every handshake, resumed ones too ([`Acceptor::establish`]). Does no I/O and reads no clock.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{
-    ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslRef, SslVerifyError,
-    SslVerifyMode,
+    ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslOptions, SslRef, SslVerifyMode,
 };
-use boring::x509::X509;
+use boring_sys::ssl_verify_result_t;
 use foreign_types::ForeignTypeRef;
 
+use super::chain::Chain;
 use super::identity::ClientAuth;
 use super::ocsp::OcspQuestion;
 use super::presented;
@@ -26,14 +27,15 @@ use super::ticket::TicketKeys;
 use super::verdict::Reason;
 use super::verify::{Judgement, judge};
 use crate::hostname::NAME_BYTES_MAX;
-use crate::limits::TICKET_LIFETIME;
+use crate::limits::{TICKET_LIFETIME, TICKETS_MAX};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 
 /// Where all server connections start. One for all workers, so that a ticket from one is good at
-/// every other. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
+/// every other; and in it a context for each number of tickets. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
 /// BoringSSL's default (RFC 8446 §8: what arrives in it may be a replay).
 pub struct Acceptor {
-    context: SslContext,
+    /// By how many tickets they give.
+    contexts: [SslContext; TICKETS_MAX + 1],
     tickets: Arc<TicketKeys>,
     state: Index<Ssl, State>,
 }
@@ -45,6 +47,9 @@ pub struct AcceptSettings {
     pub now_sec: i64,
     /// Bytes of certificates that the client may send.
     pub chain_bytes_max: usize,
+    /// Tickets that it gets with a full handshake, [`TICKETS_MAX`] at the most; with 0 nothing is
+    /// resumed.
+    pub tickets: usize,
 }
 
 /// Where a connection's [`State`] is kept: one place for the whole process, because BoringSSL's
@@ -55,6 +60,14 @@ static STATE: OnceLock<Index<Ssl, State>> = OnceLock::new();
 pub(super) fn ticket_keys(ssl: &SslRef) -> Option<&TicketKeys> {
     let state = ssl.ex_data(*STATE.get()?)?;
     Some(&state.tickets)
+}
+
+/// Whether a connection is to have the ticket that is about to be made. Whoever has shown one gets
+/// one for it, so that a client has as many as a full handshake gave it.
+pub(super) fn has_ticket_due(ssl: &SslRef) -> bool {
+    let state = STATE.get().and_then(|index| ssl.ex_data(*index));
+    let first = state.is_some_and(|state| !state.has_ticket.swap(true, Ordering::Relaxed));
+    first || !ssl.session_reused()
 }
 
 /// Keeps the leaf that BoringSSL is about to look at, for the record of a refusal.
@@ -77,6 +90,9 @@ struct State {
     leaf: Option<Box<[u8]>>,
     judgement: Option<Judgement>,
     tickets: Arc<TicketKeys>,
+    /// A ticket was made for it. Atomic only because the compiler cannot know that one thread at a
+    /// time has a connection.
+    has_ticket: AtomicBool,
     /// Somebody could not be judged without an answer, and has waited for it.
     has_waited: bool,
 }
@@ -141,7 +157,7 @@ pub struct Established {
     /// Canonical SNI, `None` for the default host's nameless clients.
     pub sni: Option<Box<str>>,
     /// The client's chain, leaf first; empty without a certificate.
-    pub chain: Vec<X509>,
+    pub chain: Chain,
     /// What the judge found of it.
     pub judgement: Judgement,
     /// The same for rules, logs and origins.
@@ -159,7 +175,7 @@ pub struct Established {
 }
 
 impl Acceptor {
-    /// Builds the context that all connections start on.
+    /// Builds the contexts that all connections start on.
     ///
     /// # Errors
     /// BoringSSL would not take the settings.
@@ -172,31 +188,15 @@ impl Acceptor {
                 *STATE.get_or_init(|| made)
             }
         };
-        let mut builder = server_context()?;
-        let tickets = Arc::new(TicketKeys::new()?);
-        super::ticket::install(&mut builder);
-        builder.set_select_certificate_callback(move |hello| {
-            choose_host(hello, state);
-            // An unknown name is refused one step later, where BoringSSL lets us say which alert.
-            Ok(())
-        });
-        builder.set_servername_callback(move |ssl, alert| {
-            let Some(state) = ssl.ex_data(state) else {
-                return Err(SniError::ALERT_FATAL);
-            };
-            if state.host.is_some() {
-                return Ok(());
-            }
-            // RFC 8446 §9.2 and RFC 6066 §3.
-            *alert = match state.sni {
-                None => SslAlert::MISSING_EXTENSION,
-                Some(_) => SslAlert::UNRECOGNIZED_NAME,
-            };
-            Err(SniError::ALERT_FATAL)
-        });
+        let mut contexts = Vec::with_capacity(TICKETS_MAX + 1);
+        for tickets in 0..=TICKETS_MAX {
+            contexts.push(starting_context(state, tickets)?);
+        }
         Ok(Self {
-            context: builder.build(),
-            tickets,
+            contexts: contexts
+                .try_into()
+                .expect("so many contexts as there are numbers of tickets"),
+            tickets: Arc::new(TicketKeys::new()?),
             state,
         })
     }
@@ -216,7 +216,9 @@ impl Acceptor {
         snapshot: Arc<Snapshot>,
         settings: AcceptSettings,
     ) -> Result<Session, ErrorStack> {
-        let mut ssl = Ssl::new(&self.context)?;
+        let [.., most] = &self.contexts;
+        let context = self.contexts.get(settings.tickets).unwrap_or(most);
+        let mut ssl = Ssl::new(context)?;
         bound_chain(&mut ssl, settings.chain_bytes_max);
         ssl.set_ex_data(
             self.state,
@@ -229,6 +231,7 @@ impl Acceptor {
                 leaf: None,
                 judgement: None,
                 tickets: self.tickets.clone(),
+                has_ticket: AtomicBool::new(false),
                 has_waited: false,
             },
         );
@@ -243,7 +246,7 @@ impl Acceptor {
         let chain = session
             .ssl()
             .session_reused()
-            .then(|| chain_of(session.ssl()));
+            .then(|| Chain::of(session.ssl()));
         let state = session.ssl_mut().ex_data_mut(self.state)?;
         if state.has_waited {
             return None;
@@ -271,7 +274,7 @@ impl Acceptor {
     /// alert that says so is waiting to be sent.
     pub fn establish(&self, session: &mut Session) -> Result<Established, Box<HandshakeError>> {
         let resumed = session.ssl().session_reused();
-        let chain = chain_of(session.ssl());
+        let chain = Chain::of(session.ssl());
         let Some(state) = session.ssl_mut().ex_data_mut(self.state) else {
             return Err(self.failure(session, "the connection lost its state".into()));
         };
@@ -285,14 +288,14 @@ impl Acceptor {
             None => judge(&chain, &host.trust, state.now_sec),
         };
         let chain = if host.site.mtls == MtlsMode::Off {
-            Vec::new()
+            Chain::default()
         } else {
             chain
         };
         if host.refuses(&judgement.verdict) {
             let reason = judgement.verdict.reason;
             state.judgement = Some(judgement);
-            session.send_alert(alert_of(reason).1);
+            session.send_alert(alert_of(reason));
             return Err(self.failure(session, "the resumed session is no longer believed".into()));
         }
         let client = judgement.client(&chain);
@@ -333,12 +336,13 @@ impl Acceptor {
         if let Some(reason) = boring_refused(state, &error.detail) {
             let chain = match &state.leaf {
                 Some(leaf) => Vec::from_iter(presented::parse(leaf)),
-                None => chain_of(session.ssl()),
+                None => Chain::of(session.ssl()).parse(),
             };
             error.client = Some(ClientAuth::read(&chain, &Judgement::refused(reason)));
             error.refusal = Refusal::ClientCertificate(reason);
         } else if let Some(judgement) = &state.judgement {
-            error.client = Some(ClientAuth::read(&chain_of(session.ssl()), judgement));
+            let chain = Chain::of(session.ssl()).parse();
+            error.client = Some(ClientAuth::read(&chain, judgement));
             let refuses = |host: &Arc<Host>| host.refuses(&judgement.verdict);
             if state.host.as_ref().is_some_and(refuses) {
                 error.refusal = Refusal::ClientCertificate(judgement.verdict.reason);
@@ -380,6 +384,43 @@ fn boring_refused(state: &State, words: &str) -> Option<Reason> {
     known.map(|(_, reason)| *reason).or_else(unread)
 }
 
+/// What connections start on that get so many tickets.
+fn starting_context(state: Index<Ssl, State>, tickets: usize) -> Result<SslContext, ErrorStack> {
+    let mut builder = server_context()?;
+    super::ticket::install(&mut builder);
+    if tickets == 0 {
+        builder.set_options(SslOptions::NO_TICKET);
+    }
+    #[expect(
+        unsafe_code,
+        reason = "boring has no safe call for the number of tickets"
+    )]
+    // SAFETY: `SSL_CTX_set_num_tickets` wants a live context; the builder owns one.
+    unsafe {
+        boring_sys::SSL_CTX_set_num_tickets(builder.as_ptr(), tickets);
+    }
+    builder.set_select_certificate_callback(move |hello| {
+        choose_host(hello, state);
+        // An unknown name is refused one step later, where BoringSSL lets us say which alert.
+        Ok(())
+    });
+    builder.set_servername_callback(move |ssl, alert| {
+        let Some(state) = ssl.ex_data(state) else {
+            return Err(SniError::ALERT_FATAL);
+        };
+        if state.host.is_some() {
+            return Ok(());
+        }
+        // RFC 8446 §9.2 and RFC 6066 §3.
+        *alert = match state.sni {
+            None => SslAlert::MISSING_EXTENSION,
+            Some(_) => SslAlert::UNRECOGNIZED_NAME,
+        };
+        Err(SniError::ALERT_FATAL)
+    });
+    Ok(builder.build())
+}
+
 /// The ClientHello callback: finds the host and makes this connection its.
 fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
@@ -394,7 +435,7 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     let now_sec = state.now_sec;
     state.sni = sni;
     let Some(host) = host else { return };
-    if host_takes_over(hello.ssl_mut(), &host, index, now_sec).is_err() {
+    if host_takes_over(hello.ssl_mut(), &host, now_sec).is_err() {
         return;
     }
     let keep = host.rules.reads_client_hello();
@@ -409,46 +450,80 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     }
 }
 
-fn host_takes_over(
-    ssl: &mut SslRef,
-    host: &Arc<Host>,
-    index: Index<Ssl, State>,
-    now_sec: i64,
-) -> Result<(), ErrorStack> {
+fn host_takes_over(ssl: &mut SslRef, host: &Host, now_sec: i64) -> Result<(), ErrorStack> {
     ssl.set_ssl_context(host.site.context(now_sec))?;
     let mode = match host.site.mtls {
-        MtlsMode::Off => {
-            ssl.set_verify(SslVerifyMode::NONE);
-            return Ok(());
-        }
+        MtlsMode::Off => SslVerifyMode::NONE,
         MtlsMode::Request => SslVerifyMode::PEER,
         MtlsMode::Require => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
     };
-    presented::watch(ssl);
-    let host = host.clone();
-    ssl.set_custom_verify_callback(mode, move |ssl| {
-        let chain = chain_of(ssl);
-        let Some(state) = ssl.ex_data_mut(index) else {
-            return Err(SslVerifyError::Invalid(SslAlert::INTERNAL_ERROR));
-        };
-        let judgement = judge(&chain, &host.trust, state.now_sec);
-        state.leaf = None;
-        if judgement.waits() && !state.has_waited {
-            // The handshake stops here until whoever drives it has asked.
-            state.judgement = Some(judgement);
-            return Err(SslVerifyError::Retry);
-        }
-        let verdict = judgement.verdict;
-        let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
-        state.judgement = Some(judgement);
-        if host.refuses(&verdict) {
-            return Err(SslVerifyError::Invalid(alert_of(verdict.reason).0));
-        }
-        // No ticket outlives what it stands for; the judge would say no anyway.
-        shorten_session(ssl, left_sec);
-        Ok(())
-    });
+    if host.site.mtls != MtlsMode::Off {
+        presented::watch(ssl);
+    }
+    #[expect(
+        unsafe_code,
+        reason = "boring's safe call is for contexts that make X509 objects"
+    )]
+    // SAFETY: the reference is a live connection, and the callback is a function of the type asked
+    // for that lives as long as the program.
+    unsafe {
+        boring_sys::SSL_set_custom_verify(ssl.as_ptr(), mode.bits(), Some(verify_client));
+    }
     Ok(())
+}
+
+/// BoringSSL's question whether the client may go on with the certificates that it has sent.
+#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
+unsafe extern "C" fn verify_client(
+    ssl: *mut boring_sys::SSL,
+    alert: *mut u8,
+) -> ssl_verify_result_t {
+    // SAFETY: BoringSSL passes the connection that it works on, which outlives the call; what is
+    // reached through it here is our own state, of which nothing else is borrowed meanwhile.
+    let ssl = unsafe { SslRef::from_ptr_mut(ssl) };
+    match let_in(ssl) {
+        LetIn::Yes => ssl_verify_result_t::ssl_verify_ok,
+        // The handshake stops here until whoever drives it has asked.
+        LetIn::NotYet => ssl_verify_result_t::ssl_verify_retry,
+        LetIn::No(why) => {
+            // SAFETY: `ssl.h` promises a place for the alert that is sent.
+            unsafe { alert.write(why) };
+            ssl_verify_result_t::ssl_verify_invalid
+        }
+    }
+}
+
+/// The answer to it.
+enum LetIn {
+    Yes,
+    NotYet,
+    /// With this alert.
+    No(u8),
+}
+
+fn let_in(ssl: &mut SslRef) -> LetIn {
+    let chain = Chain::of(ssl);
+    let Some(state) = STATE.get().and_then(|index| ssl.ex_data_mut(*index)) else {
+        return LetIn::No(INTERNAL_ERROR);
+    };
+    let Some(host) = state.host.clone() else {
+        return LetIn::No(INTERNAL_ERROR);
+    };
+    let judgement = judge(&chain, &host.trust, state.now_sec);
+    state.leaf = None;
+    if judgement.waits() && !state.has_waited {
+        state.judgement = Some(judgement);
+        return LetIn::NotYet;
+    }
+    let verdict = judgement.verdict;
+    let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
+    state.judgement = Some(judgement);
+    if host.refuses(&verdict) {
+        return LetIn::No(alert_of(verdict.reason));
+    }
+    // No ticket outlives what it stands for; the judge would say no anyway.
+    shorten_session(ssl, left_sec);
+    LetIn::Yes
 }
 
 /// Bounds the life of the session that is being made, and of those resumed from it.
@@ -486,26 +561,24 @@ fn canonical(name: &str) -> Option<Box<str>> {
     (!name.is_empty() && name.len() <= NAME_BYTES_MAX).then(|| name.to_ascii_lowercase().into())
 }
 
-/// The chain as sent, leaf first. On a server BoringSSL keeps the leaf apart from the rest.
-fn chain_of(ssl: &SslRef) -> Vec<X509> {
-    let leaf = ssl.peer_certificate();
-    let rest = ssl
-        .peer_cert_chain()
-        .into_iter()
-        .flatten()
-        .map(ToOwned::to_owned);
-    leaf.into_iter().chain(rest).collect()
-}
+/// RFC 8446 §6.2.
+const INTERNAL_ERROR: u8 = 80;
 
-/// RFC 8446 §6.2: for boring's callbacks, and as the byte on the wire.
-fn alert_of(reason: Reason) -> (SslAlert, u8) {
+/// RFC 8446 §6.2.
+fn alert_of(reason: Reason) -> u8 {
     match reason {
-        Reason::NotPresented => (SslAlert::CERTIFICATE_REQUIRED, 116),
-        Reason::Expired | Reason::NotYetValid => (SslAlert::CERTIFICATE_EXPIRED, 45),
-        Reason::Revoked => (SslAlert::CERTIFICATE_REVOKED, 44),
-        Reason::UnknownCa | Reason::SelfSigned => (SslAlert::UNKNOWN_CA, 48),
-        Reason::WrongEku | Reason::KeyUsage => (SslAlert::UNSUPPORTED_CERTIFICATE, 43),
-        _ => (SslAlert::BAD_CERTIFICATE, 42),
+        // certificate_required
+        Reason::NotPresented => 116,
+        // certificate_expired
+        Reason::Expired | Reason::NotYetValid => 45,
+        // certificate_revoked
+        Reason::Revoked => 44,
+        // unknown_ca
+        Reason::UnknownCa | Reason::SelfSigned => 48,
+        // unsupported_certificate
+        Reason::WrongEku | Reason::KeyUsage => 43,
+        // bad_certificate
+        _ => 42,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `site`, `credential` | one host's context: certificates, keys, protocol settings |
+//! | `chain` | certificates as the bytes that were sent |
 //! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
@@ -17,6 +18,7 @@
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
 //! | `origin` | TLS towards origins |
 
+mod chain;
 mod credential;
 mod crl;
 mod handshake;
@@ -36,6 +38,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use chain::Chain;
 pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
 pub use identity::ClientAuth;

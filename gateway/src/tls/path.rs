@@ -17,6 +17,7 @@ use boring::x509::{X509, X509Ref};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::chain::Chain;
 use super::identity::ClientAuth;
 use super::trust::{CaId, Trust, sha256};
 use super::verdict::Reason;
@@ -153,15 +154,14 @@ fn distribution_points(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {
 }
 
 /// What a path is remembered by: the CA set and every byte that was presented.
-pub(super) fn key(chain: &[X509], trust: &Trust) -> Result<[u8; 32], ErrorStack> {
+pub(super) fn key(chain: &Chain, trust: &Trust) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update(trust.digest());
-    for certificate in chain {
-        let der = certificate.to_der()?;
+    for der in chain.ders() {
         digest.update(&der.len().to_be_bytes());
-        digest.update(&der);
+        digest.update(der);
     }
-    Ok(digest.finish())
+    digest.finish()
 }
 
 /// Paths by key, oldest first in the queue.

@@ -20,11 +20,11 @@ use boring::ssl::{
 };
 use boring::x509::X509;
 
-use super::credential;
 use super::trust::{Trust, sha256};
+use super::{chain, credential};
 use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
-use crate::limits::{TICKET_LIFETIME, TICKETS_PER_HANDSHAKE};
+use crate::limits::TICKET_LIFETIME;
 use crate::snapshot::MtlsMode;
 
 /// ALPN, most wanted first.
@@ -195,7 +195,14 @@ impl Site {
 
 /// What every server context has, the one that connections start with included.
 pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
-    let mut builder = SslContextBuilder::new(SslMethod::tls())?;
+    #[expect(
+        unsafe_code,
+        reason = "boring wants it said that nobody asks for X509 objects"
+    )]
+    // SAFETY: connections of these contexts are asked for their certificates by `chain` alone, in
+    // bytes; nobody makes BoringSSL verify a chain of theirs or hands it an X509.
+    let method = unsafe { SslMethod::tls_with_buffer() };
+    let mut builder = SslContextBuilder::new(method)?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
     builder.set_curves_list(GROUPS)?;
@@ -217,14 +224,6 @@ fn bound_tickets(builder: &mut SslContextBuilder) {
     // SAFETY: `SSL_CTX_set_timeout` wants a live context; the builder owns one.
     unsafe {
         boring_sys::SSL_CTX_set_timeout(builder.as_ptr(), seconds);
-    }
-    #[expect(
-        unsafe_code,
-        reason = "boring has no safe call for the number of tickets"
-    )]
-    // SAFETY: as above.
-    unsafe {
-        boring_sys::SSL_CTX_set_num_tickets(builder.as_ptr(), TICKETS_PER_HANDSHAKE);
     }
     #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
     // SAFETY: as above, for sessions of TLS 1.3.
@@ -283,8 +282,7 @@ fn seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
     Ok(i64::from(passed.days) * 86_400 + i64::from(passed.secs))
 }
 
-/// Gives the context its certificates. BoringSSL tries credentials in the order in which they were
-/// added, and the one that the context itself has, the last of `pairs`, after them.
+/// Gives the context its certificates, which BoringSSL tries in this order.
 fn certify(
     builder: &mut SslContextBuilder,
     host: &HostName,
@@ -294,24 +292,17 @@ fn certify(
         host: host.clone(),
         why,
     };
-    let Some((last, preferred)) = pairs.split_last() else {
+    if pairs.is_empty() {
         let why = "it has no certificate".into();
         let host = host.clone();
         return Err(SiteError::Chain { host, why });
-    };
-    for pair in preferred {
+    }
+    for pair in pairs {
         let chain = std::iter::once(&pair.leaf).chain(&pair.above);
         let chain = chain.map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
         credential::add(builder, &chain.map_err(context)?, &pair.key).map_err(context)?;
     }
-    builder.set_certificate(&last.leaf).map_err(context)?;
-    for certificate in &last.above {
-        builder
-            .add_extra_chain_cert(certificate.clone())
-            .map_err(context)?;
-    }
-    builder.set_private_key(&last.key).map_err(context)?;
-    builder.check_private_key().map_err(context)
+    Ok(())
 }
 
 fn finish(
@@ -324,9 +315,7 @@ fn finish(
     binding.extend_from_slice(spec.host.as_str().as_bytes());
     builder.set_session_id_context(&sha256(&binding)?)?;
     if spec.mtls != MtlsMode::Off {
-        for issuer in spec.trust.issuers() {
-            builder.add_client_ca(issuer)?;
-        }
+        chain::name_issuers(builder, spec.trust.issuers())?;
     }
     Ok(())
 }

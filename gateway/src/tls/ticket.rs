@@ -1,35 +1,46 @@
 //! The keys that session tickets are sealed with: ours, the same for all workers, in memory only.
 //!
 //! A new key is made every so often; the one before it still opens tickets, but makes none, until
-//! no ticket of its time can be alive. Keys are wiped when they are dropped. Tickets are sealed as
-//! RFC 5077 §4 recommends: AES-256-CBC, then HMAC-SHA-256 over everything, by BoringSSL. Does not
-//! read a clock: whoever rotates says what time it is.
+//! no ticket of its time can be alive. Keys are wiped when they are dropped. Does not read a clock:
+//! whoever rotates says what time it is.
+//!
+//! A ticket is sealed with XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): nonces of 192 bits may be
+//! drawn at random for as many tickets as a key will ever see, which those of AES-GCM may not.
+//!
+//! ```text
+//! name of the key (16) | nonce (24) | the session, sealed, and its tag (16); the name is bound to it
+//! ```
 
 use std::ffi::c_int;
+use std::mem::MaybeUninit;
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use boring::error::ErrorStack;
-use boring::hash::MessageDigest;
-use boring::hmac::HmacCtxRef;
 use boring::rand::rand_bytes;
 use boring::ssl::{SslContextBuilder, SslRef};
-use boring::symm::{Cipher, CipherCtxRef};
+use boring_sys::ssl_ticket_aead_result_t as Outcome;
 use foreign_types::ForeignTypeRef;
 
-use super::handshake::ticket_keys;
-use crate::limits::TICKET_LIFETIME;
+use super::handshake::{has_ticket_due, ticket_keys};
+use crate::limits::{TICKET_BYTES_MAX, TICKET_LIFETIME};
 
-/// Bytes of a CBC block, and so of the initialisation vector.
-const BLOCK: usize = 16;
+/// Bytes of a key's name.
+const NAME: usize = 16;
+
+/// Bytes of a nonce.
+const NONCE: usize = 24;
+
+/// Bytes of a tag.
+const TAG: usize = 16;
 
 /// One generation of keys.
 struct Key {
     /// What tickets of it begin with.
-    name: [u8; 16],
-    cipher: [u8; 32],
-    mac: [u8; 32],
+    name: [u8; NAME],
+    secret: [u8; 32],
     /// When it was made, seconds since the epoch.
     made_sec: i64,
 }
@@ -37,30 +48,45 @@ struct Key {
 impl Key {
     fn new(now_sec: i64) -> Result<Self, ErrorStack> {
         let mut key = Self {
-            name: [0; 16],
-            cipher: [0; 32],
-            mac: [0; 32],
+            name: [0; NAME],
+            secret: [0; 32],
             made_sec: now_sec,
         };
         rand_bytes(&mut key.name)?;
-        rand_bytes(&mut key.cipher)?;
-        rand_bytes(&mut key.mac)?;
+        rand_bytes(&mut key.secret)?;
         Ok(key)
     }
 }
 
 impl Key {
     fn wipe(&mut self) {
-        for secret in [&mut self.cipher, &mut self.mac] {
-            #[expect(
-                unsafe_code,
-                reason = "an ordinary write that nobody reads is optimised away"
-            )]
-            // SAFETY: the pointer and length are those of an array that is borrowed exclusively.
-            unsafe {
-                boring_sys::OPENSSL_cleanse(secret.as_mut_ptr().cast(), secret.len());
-            }
+        #[expect(
+            unsafe_code,
+            reason = "an ordinary write that nobody reads is optimised away"
+        )]
+        // SAFETY: the pointer and length are those of an array that is borrowed exclusively.
+        unsafe {
+            boring_sys::OPENSSL_cleanse(self.secret.as_mut_ptr().cast(), self.secret.len());
         }
+    }
+
+    /// Seals `session` into a ticket.
+    fn seal(&self, session: &[u8], ticket: &mut [u8]) -> Option<usize> {
+        let (name, rest) = ticket.split_first_chunk_mut::<NAME>()?;
+        let (nonce, sealed) = rest.split_first_chunk_mut::<NONCE>()?;
+        *name = self.name;
+        rand_bytes(nonce).ok()?;
+        let aead = Aead::new(&self.secret)?;
+        let bound = (&*nonce, &self.name);
+        let length = aead.run(boring_sys::EVP_AEAD_CTX_seal, bound, session, sealed)?;
+        Some(NAME + NONCE + length)
+    }
+
+    /// Opens what follows the key's name in a ticket.
+    fn open(&self, rest: &[u8], session: &mut [u8]) -> Option<usize> {
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let bound = (nonce, &self.name);
+        Aead::new(&self.secret)?.run(boring_sys::EVP_AEAD_CTX_open, bound, sealed, session)
     }
 }
 
@@ -125,91 +151,200 @@ impl TicketKeys {
         Ok(true)
     }
 
-    fn seal(
-        &self,
-        name: &mut [u8; 16],
-        iv: &mut [u8; BLOCK],
-        cipher: &mut CipherCtxRef,
-        mac: &mut HmacCtxRef,
-    ) -> Result<c_int, ErrorStack> {
-        let ring = self.ring.load();
-        let key = &ring.current;
-        *name = key.name;
-        rand_bytes(iv)?;
-        cipher.init_encrypt(&Cipher::aes_256_cbc(), &key.cipher, iv)?;
-        mac.init(&key.mac, &MessageDigest::sha256())?;
-        Ok(1)
+    /// A ticket for `session`, as long as `ticket` at the most.
+    fn seal(&self, session: &[u8], ticket: &mut [u8]) -> Option<usize> {
+        self.ring.load().current.seal(session, ticket)
     }
 
-    fn open(
-        &self,
-        name: &[u8; 16],
-        iv: &[u8; BLOCK],
-        cipher: &mut CipherCtxRef,
-        mac: &mut HmacCtxRef,
-    ) -> Result<c_int, ErrorStack> {
+    /// What is in a ticket; `None` when it is of another gateway, too old, or not whole.
+    fn open(&self, ticket: &[u8], session: &mut [u8]) -> Option<usize> {
+        let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let ring = self.ring.load();
-        let (key, result) = if ring.current.name == *name {
-            (&ring.current, 1)
-        } else {
-            match &ring.previous {
-                Some(key) if key.name == *name => (key, 2),
-                // Of another gateway, or too old: a full handshake.
-                _ => return Ok(0),
-            }
-        };
-        mac.init(&key.mac, &MessageDigest::sha256())?;
-        cipher.init_decrypt(&Cipher::aes_256_cbc(), &key.cipher, iv)?;
-        Ok(result)
+        let keys = std::iter::once(&ring.current).chain(&ring.previous);
+        let key = keys.into_iter().find(|key| key.name == *name)?;
+        key.open(rest, session)
     }
 }
+
+/// Sealing and opening have one shape: context, result with its length and room, nonce, input, and
+/// what is bound to it.
+type Operation = unsafe extern "C" fn(
+    *const boring_sys::EVP_AEAD_CTX,
+    *mut u8,
+    *mut usize,
+    usize,
+    *const u8,
+    usize,
+    *const u8,
+    usize,
+    *const u8,
+    usize,
+) -> c_int;
+
+/// The cipher with a key, for one ticket.
+struct Aead(boring_sys::EVP_AEAD_CTX);
+
+impl Aead {
+    fn new(secret: &[u8; 32]) -> Option<Self> {
+        let mut made = MaybeUninit::uninit();
+        #[expect(unsafe_code, reason = "boring has no safe call for it")]
+        // SAFETY: it takes nothing, and answers a table that lives as long as the program.
+        let cipher = unsafe { boring_sys::EVP_aead_xchacha20_poly1305() };
+        #[expect(unsafe_code, reason = "boring has no safe call for it")]
+        // SAFETY: the place is one for a context, the key is read for the call and of this length.
+        let done = unsafe {
+            boring_sys::EVP_AEAD_CTX_init(
+                made.as_mut_ptr(),
+                cipher,
+                secret.as_ptr(),
+                secret.len(),
+                TAG,
+                ptr::null_mut(),
+            )
+        };
+        if done != 1 {
+            forget_errors();
+            return None;
+        }
+        #[expect(unsafe_code, reason = "boring has no type for it")]
+        // SAFETY: it was initialised just now. A context of this cipher holds its key in itself,
+        // no pointer into itself, so that it may be moved.
+        Some(Self(unsafe { made.assume_init() }))
+    }
+
+    /// Seals or opens.
+    fn run(
+        &self,
+        operation: Operation,
+        (nonce, bound): (&[u8; NONCE], &[u8; NAME]),
+        from: &[u8],
+        to: &mut [u8],
+    ) -> Option<usize> {
+        let mut length = 0;
+        #[expect(unsafe_code, reason = "boring has no safe call for it")]
+        // SAFETY: a live context; pointers and lengths are those of slices, of which `to` is
+        // borrowed exclusively.
+        let done = unsafe {
+            operation(
+                &raw const self.0,
+                to.as_mut_ptr(),
+                &raw mut length,
+                to.len(),
+                nonce.as_ptr(),
+                nonce.len(),
+                from.as_ptr(),
+                from.len(),
+                bound.as_ptr(),
+                bound.len(),
+            )
+        };
+        if done != 1 {
+            forget_errors();
+        }
+        (done == 1).then_some(length)
+    }
+}
+
+impl Drop for Aead {
+    fn drop(&mut self) {
+        #[expect(unsafe_code, reason = "boring has no type for it")]
+        // SAFETY: it was initialised, and is dropped once.
+        unsafe {
+            boring_sys::EVP_AEAD_CTX_cleanup(&raw mut self.0);
+        }
+        #[expect(
+            unsafe_code,
+            reason = "an ordinary write that nobody reads is optimised away"
+        )]
+        // SAFETY: the place of a context that nobody uses again; the key was copied into it.
+        unsafe {
+            boring_sys::OPENSSL_cleanse((&raw mut self.0).cast(), size_of_val(&self.0));
+        }
+    }
+}
+
+/// A ticket that does not open is no error of the connection: nobody is to find one.
+fn forget_errors() {
+    drop(ErrorStack::get());
+}
+
+/// How tickets are made and read, for all contexts.
+static METHOD: boring_sys::SSL_TICKET_AEAD_METHOD = boring_sys::SSL_TICKET_AEAD_METHOD {
+    max_overhead: Some(overhead),
+    seal: Some(seal),
+    open: Some(open),
+};
 
 /// Makes a context ask for the keys of each connection's [`super::handshake`] state. Only the
-/// context that connections start on is asked, whichever they switch to; boring's own callback
-/// would look at the one they switched to.
+/// context that connections start on is asked, whichever they switch to.
 pub(super) fn install(builder: &mut SslContextBuilder) {
-    #[expect(
-        unsafe_code,
-        reason = "boring's safe call breaks once contexts are switched"
-    )]
-    // SAFETY: the builder owns a live context, and the callback is a function of the type asked
-    // for that lives as long as the program.
+    #[expect(unsafe_code, reason = "boring has no safe call for it")]
+    // SAFETY: the builder owns a live context, and the method lives as long as the program.
     unsafe {
-        boring_sys::SSL_CTX_set_tlsext_ticket_key_cb(builder.as_ptr(), Some(callback));
+        boring_sys::SSL_CTX_set_ticket_aead_method(builder.as_ptr(), &raw const METHOD);
     }
 }
 
-/// BoringSSL's question: 1 goes on, 2 goes on and makes a new ticket, 0 makes a full handshake
-/// instead, below it is an error.
 #[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
-unsafe extern "C" fn callback(
+unsafe extern "C" fn overhead(_: *mut boring_sys::SSL) -> usize {
+    NAME + NONCE + TAG
+}
+
+#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
+unsafe extern "C" fn seal(
     ssl: *mut boring_sys::SSL,
-    name: *mut u8,
-    iv: *mut u8,
-    cipher: *mut boring_sys::EVP_CIPHER_CTX,
-    mac: *mut boring_sys::HMAC_CTX,
-    encrypt: c_int,
+    ticket: *mut u8,
+    ticket_length: *mut usize,
+    room: usize,
+    session: *const u8,
+    session_length: usize,
 ) -> c_int {
     // SAFETY: BoringSSL passes the connection that it works on, which outlives the call.
     let ssl = unsafe { SslRef::from_ptr(ssl) };
-    // SAFETY: `ssl.h` promises 16 bytes of name, to be written or to be read; they are
-    // initialised in both cases as far as `u8` asks for it, being part of BoringSSL's own buffer.
-    let name = unsafe { &mut *name.cast::<[u8; 16]>() };
-    // SAFETY: as above; EVP_MAX_IV_LENGTH is 16.
-    let iv = unsafe { &mut *iv.cast::<[u8; BLOCK]>() };
-    // SAFETY: a live context that nobody else uses during the call.
-    let cipher = unsafe { CipherCtxRef::from_ptr_mut(cipher) };
-    // SAFETY: a live context that nobody else uses during the call.
-    let mac = unsafe { HmacCtxRef::from_ptr_mut(mac) };
-    let Some(keys) = ticket_keys(ssl) else {
-        return -1;
-    };
-    let outcome = if encrypt == 1 {
-        keys.seal(name, iv, cipher, mac)
+    // SAFETY: `ssl.h` promises so many bytes of session; they are not those of the ticket, which
+    // `ssl_encrypt_ticket` reserves apart.
+    let session = unsafe { std::slice::from_raw_parts(session, session_length) };
+    // SAFETY: `ssl.h` promises so much room, and `u8` is as good as written for who only writes.
+    let ticket = unsafe { std::slice::from_raw_parts_mut(ticket, room) };
+    let length = if session_length > TICKET_BYTES_MAX || !has_ticket_due(ssl) {
+        // No ticket, which is no error.
+        Some(0)
     } else {
-        keys.open(name, iv, cipher, mac)
+        ticket_keys(ssl).and_then(|keys| keys.seal(session, ticket))
     };
-    outcome.unwrap_or(-1)
+    let Some(length) = length else { return 0 };
+    // SAFETY: `ssl.h` promises a place for it.
+    unsafe { ticket_length.write(length) };
+    1
+}
+
+#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
+unsafe extern "C" fn open(
+    ssl: *mut boring_sys::SSL,
+    session: *mut u8,
+    session_length: *mut usize,
+    room: usize,
+    ticket: *const u8,
+    ticket_length: usize,
+) -> Outcome {
+    if ticket_length == 0 || room == 0 {
+        return Outcome::ssl_ticket_aead_ignore_ticket;
+    }
+    // SAFETY: BoringSSL passes the connection that it works on, which outlives the call.
+    let ssl = unsafe { SslRef::from_ptr(ssl) };
+    // SAFETY: `ssl.h` promises so many bytes of ticket; they are not those of the session, which
+    // `ssl_decrypt_ticket_with_method` allocates.
+    let ticket = unsafe { std::slice::from_raw_parts(ticket, ticket_length) };
+    // SAFETY: `ssl.h` promises so much room, and `u8` is as good as written for who only writes.
+    let session = unsafe { std::slice::from_raw_parts_mut(session, room) };
+    let opened = ticket_keys(ssl).and_then(|keys| keys.open(ticket, session));
+    // Whatever is wrong with it: a full handshake.
+    let Some(length) = opened else {
+        return Outcome::ssl_ticket_aead_ignore_ticket;
+    };
+    // SAFETY: `ssl.h` promises a place for it.
+    unsafe { session_length.write(length) };
+    Outcome::ssl_ticket_aead_success
 }
 
 #[cfg(test)]
@@ -252,9 +387,9 @@ mod tests {
     #[test]
     fn a_key_is_wiped_when_nobody_uses_it() {
         let mut key = Key::new(0).unwrap();
-        assert!(key.cipher != [0; 32] && key.mac != [0; 32]);
+        assert!(key.secret != [0; 32]);
         key.wipe();
-        assert!(key.cipher == [0; 32] && key.mac == [0; 32]);
+        assert!(key.secret == [0; 32]);
         // Nobody keeps one that was forgotten: the ring's share is the last.
         let keys = TicketKeys::new().unwrap();
         let first = Arc::downgrade(&keys.ring.load().current);
@@ -274,5 +409,40 @@ mod tests {
         assert!(names(&keys).1.is_some());
         assert!(!keys.rotate(1_000_001 + life, every).unwrap());
         assert!(names(&keys).1.is_none());
+    }
+
+    #[test]
+    fn a_ticket_opens_whole_and_with_its_key_only() {
+        let keys = TicketKeys::new().unwrap();
+        let session = b"who it was, and what was agreed on";
+        let mut ticket = [0; 200];
+        let length = keys.seal(session, &mut ticket).unwrap();
+        assert_eq!(length, NAME + NONCE + session.len() + TAG);
+        let ticket = &ticket[..length];
+        let mut opened = [0; 200];
+        assert_eq!(keys.open(ticket, &mut opened), Some(session.len()));
+        assert_eq!(&opened[..session.len()], session);
+        for length in 0..ticket.len() {
+            assert_eq!(keys.open(&ticket[..length], &mut opened), None, "{length}");
+        }
+        for index in 0..ticket.len() {
+            let mut bent = ticket.to_vec();
+            bent[index] ^= 1;
+            assert_eq!(keys.open(&bent, &mut opened), None, "byte {index}");
+        }
+        assert_eq!(keys.open(&[ticket, &[0]].concat(), &mut opened), None);
+        assert_eq!(keys.open(ticket, &mut [0; 8]), None, "no room");
+        let others = TicketKeys::new().unwrap();
+        assert_eq!(others.open(ticket, &mut opened), None);
+        // Another gateway that has the name has not the key.
+        let (mut stolen, mut name) = (Key::new(0).unwrap(), [0; NAME]);
+        name.copy_from_slice(&ticket[..NAME]);
+        stolen.name = name;
+        assert_eq!(stolen.open(&ticket[NAME..], &mut opened), None);
+        // No two are alike, and one that has no room is none.
+        let mut again = [0; 200];
+        assert_eq!(keys.seal(session, &mut again), Some(length));
+        assert_ne!(&again[..length], ticket);
+        assert_eq!(keys.seal(session, &mut again[..length - 1]), None);
     }
 }

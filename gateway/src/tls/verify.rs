@@ -14,6 +14,7 @@ use boring::stack::Stack;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
 use foreign_types::ForeignTypeRef;
 
+use super::chain::Chain;
 use super::identity::ClientAuth;
 use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
@@ -104,11 +105,11 @@ impl Judgement {
     /// The chain that this was found of, for rules, logs and origins. What is remembered of a path
     /// is not read again: its key covers every byte of the chain.
     #[must_use]
-    pub fn client(&self, chain: &[X509]) -> Arc<ClientAuth> {
+    pub fn client(&self, chain: &Chain) -> Arc<ClientAuth> {
+        let read = || Arc::new(ClientAuth::read(&chain.parse(), self));
         let Some(path) = &self.path else {
-            return Arc::new(ClientAuth::read(chain, self));
+            return read();
         };
-        let read = || Arc::new(ClientAuth::read(chain, self));
         let told = path.told.get_or_init(read);
         if told.verdict == self.verdict {
             told.clone()
@@ -126,19 +127,23 @@ impl Judgement {
 
 /// Judges a chain, leaf first, at `now_sec` seconds since the epoch.
 #[must_use]
-pub fn judge(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
-    // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
-    let key = path::key(chain, trust).ok().filter(|_| !chain.is_empty());
-    let known = key.and_then(|key| path::recall(&key));
+pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
+    if chain.is_empty() {
+        return Judgement::NONE;
+    }
+    let key = path::key(chain, trust);
+    let known = path::recall(&key);
     if let Some(path) = known.filter(|path| path.is_valid_at(now_sec)) {
         return stand(path, trust, now_sec);
     }
-    match find_path(chain, trust, now_sec) {
+    let certificates = chain.parse();
+    if certificates.len() < chain.len() {
+        return Judgement::refused(Reason::Malformed);
+    }
+    match find_path(&certificates, trust, now_sec) {
         Err(judgement) => judgement,
         Ok(path) => {
-            if let Some(key) = key {
-                path::remember(key, path.clone());
-            }
+            path::remember(key, path.clone());
             stand(path, trust, now_sec)
         }
     }
@@ -156,7 +161,7 @@ pub fn judge_afresh(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
 /// As [`judge`] of a chain that was judged before: while the CA set is the same and every
 /// certificate valid, a path stays a path, and only revocations have to be looked at.
 #[must_use]
-pub fn judge_again(before: &Judgement, chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+pub fn judge_again(before: &Judgement, chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
     match &before.path {
         Some(path) if path.trust == *trust.digest() && path.is_valid_at(now_sec) => {
             stand(path.clone(), trust, now_sec)
@@ -189,6 +194,7 @@ fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, J
     let Some((leaf, sent)) = chain.split_first() else {
         return Err(Judgement::NONE);
     };
+    // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
     match verify(leaf, sent, trust, now_sec) {
         Ok(Ok(path)) => Ok(Arc::new(path)),
         Ok(Err(reason)) => Err(Judgement::refused(reason)),

@@ -23,6 +23,8 @@ use crate::tls::{
 /// A world of two CAs and hosts in every mode.
 pub(super) struct World {
     pub(super) acceptor: Acceptor,
+    /// That a client gets.
+    pub(super) tickets: usize,
     server: Identity,
     pub(super) ca: Identity,
     other_ca: Identity,
@@ -43,6 +45,7 @@ impl World {
         let client = issue(&Wish::default(), Some(&ca));
         Self {
             acceptor: Acceptor::new().unwrap(),
+            tickets: 2,
             server: issue(
                 &Wish {
                     dns: &NAMES,
@@ -129,8 +132,10 @@ pub(super) struct Client<'a> {
 pub(super) struct Outcome {
     pub(super) server: Result<Established, Box<HandshakeError>>,
     client: Result<(), String>,
-    /// A session to resume with.
+    /// A session to resume with, the last one.
     pub(super) session: Option<SslSession>,
+    /// How many there were.
+    pub(super) sessions: usize,
     /// Names of CAs that the client was shown.
     shown: usize,
     /// The alert that the server sent in clear.
@@ -156,9 +161,9 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>
         builder.set_certificate(&identity.x509).unwrap();
         builder.set_private_key(&identity.key).unwrap();
     }
-    let kept = Arc::new(Mutex::new(None));
+    let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();
-    builder.set_new_session_callback(move |_, session| *keep.lock().unwrap() = Some(session));
+    builder.set_new_session_callback(move |_, session| keep.lock().unwrap().push(session));
     let connector = builder.build();
     let mut configuration = connector.configure().unwrap().verify_hostname(false);
     configuration.set_use_server_name_indication(client.sni.is_some());
@@ -176,6 +181,7 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>
     let settings = AcceptSettings {
         now_sec: NOW,
         chain_bytes_max: 32 * 1024,
+        tickets: world.tickets,
     };
     let mut ours = world.acceptor.accept(snapshot.clone(), settings).unwrap();
 
@@ -216,11 +222,13 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>
         }
     }
     let shown = shown.load(Ordering::Relaxed);
-    let session = kept.lock().unwrap().take();
+    let mut kept = std::mem::take(&mut *kept.lock().unwrap());
+    let sessions = kept.len();
     Outcome {
         server: server_outcome.unwrap(),
         client: client_outcome,
-        session,
+        session: kept.pop(),
+        sessions,
         shown,
         alert,
     }
@@ -521,6 +529,7 @@ fn every_prefix_and_every_flipped_byte_of_a_hello_is_survived() {
     let settings = AcceptSettings {
         now_sec: NOW,
         chain_bytes_max: 32 * 1024,
+        tickets: 2,
     };
     let feed = |bytes: Vec<u8>, end: bool| {
         let mut session: Session = world.acceptor.accept(snapshot.clone(), settings).unwrap();

@@ -7,8 +7,16 @@ use boring::x509::X509;
 
 use super::pki::{Identity, NOW, Wish, issue};
 use crate::tls::{
-    Anchor, ClientAuth, Reason, Trust, TrustError, forget_paths, judge, judge_afresh, judge_again,
+    Anchor, Chain, ClientAuth, Judgement, Reason, Trust, TrustError, forget_paths, judge_afresh,
 };
+
+fn judge(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+    crate::tls::judge(&Chain::of_x509(chain).unwrap(), trust, now_sec)
+}
+
+fn judge_again(before: &Judgement, chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+    crate::tls::judge_again(before, &Chain::of_x509(chain).unwrap(), trust, now_sec)
+}
 
 fn trust(anchors: &[(&Identity, &[u32])]) -> Trust {
     let anchors = anchors

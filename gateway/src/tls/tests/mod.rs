@@ -2,5 +2,5 @@
 
 mod handshakes;
 mod judgements;
-mod pki;
+pub(in crate::tls) mod pki;
 mod tickets;

@@ -14,32 +14,32 @@ use boring::x509::extension::{
 use boring::x509::{X509, X509Builder, X509Extension, X509Name};
 
 /// The time of judgement in all tests: 2026-01-01.
-pub(super) const NOW: i64 = 1_767_225_600;
+pub(in crate::tls) const NOW: i64 = 1_767_225_600;
 const DAY: i64 = 86_400;
 
 /// A certificate with its key.
-pub(super) struct Identity {
-    pub(super) x509: X509,
-    pub(super) key: PKey<Private>,
+pub(in crate::tls) struct Identity {
+    pub(in crate::tls) x509: X509,
+    pub(in crate::tls) key: PKey<Private>,
 }
 
 /// What a certificate is to be.
 #[derive(Clone)]
-pub(super) struct Wish<'a> {
-    pub(super) name: &'a str,
-    pub(super) serial: u32,
-    pub(super) ca: Option<Option<u32>>,
-    pub(super) client_auth: Option<bool>,
-    pub(super) from_days: i64,
-    pub(super) to_days: i64,
+pub(in crate::tls) struct Wish<'a> {
+    pub(in crate::tls) name: &'a str,
+    pub(in crate::tls) serial: u32,
+    pub(in crate::tls) ca: Option<Option<u32>>,
+    pub(in crate::tls) client_auth: Option<bool>,
+    pub(in crate::tls) from_days: i64,
+    pub(in crate::tls) to_days: i64,
     /// Seconds more.
-    pub(super) to_sec: i64,
-    pub(super) dns: &'a [&'a str],
-    pub(super) cert_sign: bool,
-    pub(super) rsa_bits: Option<u32>,
+    pub(in crate::tls) to_sec: i64,
+    pub(in crate::tls) dns: &'a [&'a str],
+    pub(in crate::tls) cert_sign: bool,
+    pub(in crate::tls) rsa_bits: Option<u32>,
     /// This one instead of a new one.
-    pub(super) key: Option<&'a PKey<Private>>,
-    pub(super) extension: Option<(&'a str, &'a str)>,
+    pub(in crate::tls) key: Option<&'a PKey<Private>>,
+    pub(in crate::tls) extension: Option<(&'a str, &'a str)>,
 }
 
 impl Default for Wish<'_> {
@@ -62,7 +62,7 @@ impl Default for Wish<'_> {
 }
 
 impl Wish<'_> {
-    pub(super) fn ca(name: &str) -> Wish<'_> {
+    pub(in crate::tls) fn ca(name: &str) -> Wish<'_> {
         Wish {
             name,
             ca: Some(None),
@@ -72,13 +72,13 @@ impl Wish<'_> {
     }
 }
 
-pub(super) fn ec_key() -> PKey<Private> {
+pub(in crate::tls) fn ec_key() -> PKey<Private> {
     let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
 /// Makes what is wished for, signed by `issuer` or by itself.
-pub(super) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
+pub(in crate::tls) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     let key = match (wish.key, wish.rsa_bits) {
         (Some(key), _) => key.clone(),
         (None, Some(bits)) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),

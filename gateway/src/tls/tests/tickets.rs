@@ -67,6 +67,80 @@ fn a_ticket_survives_one_rotation_and_no_second() {
 }
 
 #[test]
+fn a_client_gets_as_many_tickets_as_it_is_to_have() {
+    let mut world = World::new();
+    let snapshot = world.snapshot(&[], None);
+    let identity = issue(&Wish::default(), Some(&world.ca));
+    for tls12 in [false, true] {
+        let mut client = Client {
+            sni: Some("require.test"),
+            identity: Some(&identity),
+            session: None,
+            tls12,
+        };
+        world.tickets = 1;
+        let first = shake(&world, &snapshot, &client).session.expect("a ticket");
+        for (tickets, expected) in [(0, 0), (1, 1), (2, 2), (4, 4), (5, 4), (usize::MAX, 4)] {
+            world.tickets = tickets;
+            // A ticket of before is worth nothing where there are none, and else one new one.
+            for (session, resumed, expected) in [
+                (None, false, expected),
+                (Some(&first), tickets > 0, expected.min(1)),
+            ] {
+                client.session = session;
+                let outcome = shake(&world, &snapshot, &client);
+                let what = format!("{tickets}, resumed {resumed}, TLS 1.2: {tls12}");
+                assert_eq!(outcome.server.unwrap().resumed, resumed, "{what}");
+                if !tls12 {
+                    assert_eq!(outcome.sessions, expected, "{what}");
+                } else if tickets == 0 {
+                    // A session without a ticket, which nobody can resume.
+                    let session = outcome.session;
+                    assert!(
+                        session.is_none_or(|session| !has_ticket(&session)),
+                        "{what}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// A client with a chain that no ticket has room for is let in all the same, and gets none.
+#[test]
+fn a_long_chain_fits_no_ticket() {
+    let world = World::new();
+    let snapshot = world.snapshot(&[], None);
+    let long = "a".repeat(200);
+    let long = issue(
+        &Wish {
+            dns: &[long.as_str(); 100],
+            ..Wish::default()
+        },
+        Some(&world.ca),
+    );
+    for tls12 in [false, true] {
+        let client = Client {
+            sni: Some("require.test"),
+            identity: Some(&long),
+            session: None,
+            tls12,
+        };
+        let outcome = shake(&world, &snapshot, &client);
+        assert!(outcome.server.unwrap().client.verdict.verified);
+        assert!(outcome.session.is_none_or(|session| !has_ticket(&session)));
+    }
+}
+
+fn has_ticket(session: &boring::ssl::SslSessionRef) -> bool {
+    use foreign_types::ForeignTypeRef as _;
+    #[expect(unsafe_code, reason = "boring does not tell")]
+    // SAFETY: the session is alive, and only read.
+    let has = unsafe { boring_sys::SSL_SESSION_has_ticket(session.as_ptr()) };
+    has == 1
+}
+
+#[test]
 fn early_data_is_off() {
     let world = World::new();
     let snapshot = world.snapshot(&[], None);
