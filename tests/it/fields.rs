@@ -214,12 +214,8 @@ async fn every_field_says_what_openssl_says() {
         for twelve in [true, false] {
             let client = gateway
                 .client("api.example.test")
-                .identity_if(case.identity.as_ref());
-            let client = if twelve {
-                client.tls12()
-            } else {
-                client.tls13()
-            };
+                .identity_if(case.identity.as_ref())
+                .tls(twelve);
             for resumed in [false, true] {
                 let what = format!("{}, TLS 1.2: {twelve}, resumed: {resumed}", case.name);
                 let path = format!("/{}/{twelve}/{resumed}", case.name);

@@ -163,12 +163,7 @@ async fn every_mode_judges_every_certificate() {
         for (version, twelve) in [("TLSv1.2", true), ("TLSv1.3", false)] {
             let what = format!("{} over {version}", case.name);
             let client = |mode: &str| {
-                let client = gateway.client(&format!("{mode}.example.test"));
-                let client = if twelve {
-                    client.tls12()
-                } else {
-                    client.tls13()
-                };
+                let client = gateway.client(&format!("{mode}.example.test")).tls(twelve);
                 match &case.identity {
                     Some(identity) => client.identity(identity),
                     None => client,

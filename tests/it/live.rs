@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use tests::gateway::ZONE;
-use tests::{Authority, Client, Gateway, Identity, Origin, Setup};
+use tests::{Authority, Client, Identity, Origin, Setup};
 
 use crate::revocation_latency::open;
 
@@ -25,26 +25,6 @@ async fn all_end(live: Vec<tokio::task::JoinHandle<std::time::Instant>>, what: &
         let waited = tests::wait::within(&format!("{what}: {kind} to end"), end).await;
         waited.unwrap();
     }
-}
-
-/// Uploads a CA and answers its id.
-fn upload(gateway: &Gateway, authority: &Authority) -> String {
-    let account = gateway.admin.get("/client/v4/accounts").result();
-    let account = account[0]["id"].as_str().unwrap();
-    let body = json!({ "ca": true, "certificates": authority.pem() });
-    let path = format!("/client/v4/accounts/{account}/mtls_certificates");
-    let made = gateway.admin.call("POST", &path, &body).result();
-    made["id"].as_str().unwrap().to_owned()
-}
-
-/// Says which hosts believe an uploaded CA.
-fn associate(gateway: &Gateway, id: &str, hosts: &[&str]) {
-    let path = format!(
-        "/client/v4/zones/{}/certificate_authorities/hostname_associations",
-        gateway.zone_id(ZONE)
-    );
-    let body = json!({ "hostnames": hosts, "mtls_certificate_id": id });
-    drop(gateway.admin.call("PUT", &path, &body).result());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,21 +62,20 @@ async fn what_is_open_for_another_host_ends_when_that_host_no_longer_believes() 
         .host("other.example.test", "request", &origin.url())
         .start();
     let uploaded = Authority::root("Uploaded CA");
-    let id = upload(&gateway, &uploaded);
+    let id = gateway.upload(&uploaded);
     let both = ["api.example.test", "other.example.test"];
     let device = uploaded.client("device");
     let client = gateway.client("api.example.test").identity(&device);
     let changes: [(&str, &dyn Fn()); 2] = [
         ("the other host no longer believes the CA", &|| {
-            associate(&gateway, &id, &both[..1]);
+            gateway.associate(&id, &both[..1]);
         }),
         ("the other host is gone", &|| {
-            let path = "/postern/v1/hosts/other.example.test";
-            drop(gateway.admin.call("DELETE", path, &Value::Null).result());
+            gateway.remove_host("other.example.test");
         }),
     ];
     for (what, change) in changes {
-        associate(&gateway, &id, &both);
+        gateway.associate(&id, &both);
         let mut elsewhere = live(&client, both[1]).await;
         // What is idle has nothing open for the other host, and goes on.
         elsewhere.pop().unwrap().abort();
@@ -134,8 +113,7 @@ async fn a_host_that_takes_no_more_requests_still_loses_the_revoked() {
     let (_, device) = gateway.certificate(ZONE, "another");
     let client = gateway.client("api.example.test").identity(&device);
     let open = live(&client, "api.example.test").await;
-    let path = "/postern/v1/hosts/api.example.test";
-    drop(gateway.admin.call("DELETE", path, &Value::Null).result());
+    gateway.remove_host("api.example.test");
     all_end(open, "the host is gone").await;
 }
 
@@ -253,8 +231,7 @@ async fn who_would_not_be_let_in_any_more_is_closed() {
     }
     // A host that is gone lets nobody in; its name may be the next one's, who asks for more.
     let open = live(&gateway.client(hosts[1]), hosts[1]).await;
-    let path = format!("/postern/v1/hosts/{}", hosts[1]);
-    drop(gateway.admin.call("DELETE", &path, &Value::Null).result());
+    gateway.remove_host(hosts[1]);
     all_end(open, "the host is gone").await;
 }
 

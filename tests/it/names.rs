@@ -32,12 +32,8 @@ async fn sni_picks_the_host_or_nobody() {
             let client = gateway
                 .client("api.example.test")
                 .sni(sni)
-                .host(sni.unwrap_or("api.example.test"));
-            let client = if twelve {
-                client.tls12()
-            } else {
-                client.tls13()
-            };
+                .host(sni.unwrap_or("api.example.test"))
+                .tls(twelve);
             let what = format!("SNI {sni:?}, TLS 1.2: {twelve}");
             let path = format!("/{}/{twelve}", sni.unwrap_or_default());
             match (client.get(&path).await, expected) {

@@ -90,12 +90,10 @@ async fn a_ticket_of_one_host_is_worth_nothing_at_another() {
             let what = format!("a ticket of {from} at {to} over {version}");
             let tickets = ticket(&first).await;
             // The thief has the ticket, but no certificate.
-            let thief = gateway.client(to).resuming(&tickets);
-            let thief = if version == "TLSv1.2" {
-                thief.tls12()
-            } else {
-                thief.tls13()
-            };
+            let thief = gateway
+                .client(to)
+                .resuming(&tickets)
+                .tls(version == "TLSv1.2");
             let path = format!("/stolen/{index}/{version}");
             match thief.http1().await {
                 Err(refused) => assert!(
@@ -170,12 +168,7 @@ async fn a_revoked_certificate_does_not_come_back_with_a_ticket() {
     for host in ["request.example.test", "require.example.test"] {
         for twelve in [true, false] {
             let (id, device) = gateway.certificate(ZONE, "device");
-            let client = gateway.client(host).identity(&device);
-            let client = if twelve {
-                client.tls12()
-            } else {
-                client.tls13()
-            };
+            let client = gateway.client(host).identity(&device).tls(twelve);
             let tickets = ticket(&client).await;
             gateway.revoke(ZONE, &id);
             let what = format!("{host}, TLS 1.2: {twelve}");
@@ -258,16 +251,7 @@ async fn a_ticket_does_not_outlive_the_host_or_its_ca() {
     // A host that is gone is unknown, whatever ticket is shown.
     let client = gateway.client("second.example.test").identity(&device);
     let tickets = ticket(&client).await;
-    drop(
-        gateway
-            .admin
-            .call(
-                "DELETE",
-                "/postern/v1/hosts/second.example.test",
-                &json!(null),
-            )
-            .result(),
-    );
+    gateway.remove_host("second.example.test");
     let refused = client.resuming(&tickets).get("/gone").await.unwrap_err();
     assert_eq!(refused.why, "unrecognized_name");
 }

@@ -18,12 +18,8 @@ async fn a_live_connection_is_closed_and_rules_decide_on_the_next() {
     let (_, other) = gateway.certificate(ZONE, "other");
     for twelve in [true, false] {
         let of = |identity| {
-            let client = gateway.client("api.example.test").identity(identity);
-            if twelve {
-                client.tls12()
-            } else {
-                client.tls13()
-            }
+            let client = gateway.client("api.example.test");
+            client.identity(identity).tls(twelve)
         };
         let client = of(&device);
         let mut bystander = of(&other).http1().await.unwrap();
@@ -190,12 +186,7 @@ async fn a_host_that_changes_its_mode_asks_again() {
             .await
             .is_err()
     );
-    drop(
-        gateway
-            .admin
-            .call("DELETE", "/postern/v1/hosts/api.example.test", &json!(null))
-            .result(),
-    );
+    gateway.remove_host("api.example.test");
     assert_eq!(
         client.get("/gone").await.unwrap_err().why,
         "unrecognized_name"

@@ -215,14 +215,7 @@ impl World {
             .block(RULE)
             .start();
         let uploaded = Authority::root("Uploaded CA");
-        let account = gateway.admin.get("/client/v4/accounts").result()[0]["id"]
-            .as_str()
-            .unwrap()
-            .to_owned();
-        let body = json!({ "ca": true, "certificates": uploaded.pem(), "name": "uploaded" });
-        let path = format!("/client/v4/accounts/{account}/mtls_certificates");
-        let made = gateway.admin.call("POST", &path, &body).result();
-        let uploaded_id = made["id"].as_str().unwrap().to_owned();
+        let uploaded_id = gateway.upload(&uploaded);
         let world = Self {
             origins,
             gateway,
@@ -235,12 +228,7 @@ impl World {
 
     /// Which hosts believe the uploaded CA.
     fn associate(&self, hosts: &[&str]) {
-        let path = format!(
-            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
-            self.gateway.zone_id(ZONE)
-        );
-        let body = json!({ "hostnames": hosts, "mtls_certificate_id": self.uploaded_id });
-        drop(self.gateway.admin.call("PUT", &path, &body).result());
+        self.gateway.associate(&self.uploaded_id, hosts);
     }
 
     /// Opens live connections, changes trust, and prints how long everything took.

@@ -6,7 +6,6 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tests::crl::{CrlSpec, pem};
-use tests::gateway::ZONE;
 use tests::pki::DAY;
 use tests::{Authority, Gateway, Origin, Setup};
 
@@ -25,18 +24,8 @@ impl World {
             .host("api.example.test", "require", &origin.url())
             .start();
         let authority = Authority::root("Uploaded CA");
-        let account = gateway.admin.get("/client/v4/accounts").result();
-        let account = account[0]["id"].as_str().unwrap();
-        let body = json!({ "ca": true, "certificates": authority.pem() });
-        let path = format!("/client/v4/accounts/{account}/mtls_certificates");
-        let id = gateway.admin.call("POST", &path, &body).result();
-        let id = id["id"].as_str().unwrap().to_owned();
-        let path = format!(
-            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
-            gateway.zone_id(ZONE)
-        );
-        let body = json!({ "hostnames": ["api.example.test"], "mtls_certificate_id": id });
-        drop(gateway.admin.call("PUT", &path, &body).result());
+        let id = gateway.upload(&authority);
+        gateway.associate(&id, &["api.example.test"]);
         Self {
             _origin: origin,
             gateway,

@@ -134,12 +134,8 @@ impl World<'_> {
             Who::Device => Some(&self.device),
             Who::Stranger => Some(&self.stranger),
         };
-        let client = self.gateway.client(HOSTS[sni].0).identity_if(identity);
-        if twelve {
-            client.tls12()
-        } else {
-            client.tls13()
-        }
+        let client = self.gateway.client(HOSTS[sni].0);
+        client.identity_if(identity).tls(twelve)
     }
 }
 

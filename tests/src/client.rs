@@ -185,6 +185,12 @@ impl Client {
         self
     }
 
+    /// TLS 1.2 only, or 1.3 only.
+    #[must_use]
+    pub fn tls(self, twelve: bool) -> Self {
+        if twelve { self.tls12() } else { self.tls13() }
+    }
+
     /// Shows the last session of `tickets`.
     #[must_use]
     pub fn resuming(mut self, tickets: &Tickets) -> Self {

@@ -357,6 +357,33 @@ impl Gateway {
         );
     }
 
+    /// Removes a host.
+    pub fn remove_host(&self, name: &str) {
+        let path = format!("/postern/v1/hosts/{name}");
+        drop(self.admin.call("DELETE", &path, &Value::Null).result());
+    }
+
+    /// Uploads a CA. Answers its id.
+    #[must_use]
+    pub fn upload(&self, authority: &Authority) -> String {
+        let account = self.admin.get("/client/v4/accounts").result();
+        let account = account[0]["id"].as_str().unwrap();
+        let body = json!({ "ca": true, "certificates": authority.pem(), "name": "uploaded" });
+        let path = format!("/client/v4/accounts/{account}/mtls_certificates");
+        let made = self.admin.call("POST", &path, &body).result();
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Says which hosts of the first zone believe an uploaded CA.
+    pub fn associate(&self, id: &str, hosts: &[&str]) {
+        let path = format!(
+            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
+            self.zone_id(ZONE)
+        );
+        let body = json!({ "hostnames": hosts, "mtls_certificate_id": id });
+        drop(self.admin.call("PUT", &path, &body).result());
+    }
+
     /// Gives a zone a server certificate for these names, the newest of the zone.
     pub fn serve_as(&self, zone: &str, names: &[&str]) {
         let server = self.servers.server(names);
