@@ -35,6 +35,7 @@ use crate::limits::{
 };
 use crate::memory;
 use crate::observe::{AccessLog, AccessLogError, HostLoad};
+use crate::phases::Buckets;
 use crate::snapshot::Published;
 use crate::steer::helm::Helm;
 use crate::steer::{self, Owned};
@@ -191,6 +192,7 @@ pub fn serve(
         placed,
         inboxes,
         questions: questions.clone(),
+        buckets: Buckets::default(),
     });
     let responders = Responders::new(control.clone(), questions);
     let team = Arc::new(Team::start(&shared, listeners, helm.clone()));

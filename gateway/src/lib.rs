@@ -21,6 +21,7 @@ pub mod limits;
 pub mod connection;
 pub mod http;
 pub mod io;
+pub mod phases;
 pub mod rules;
 pub mod steer;
 pub mod tls;

@@ -614,3 +614,24 @@ pub const CHANGED_RULES_MAX: usize = 1024;
 /// `CHANGED_RULES_MAX`, so that changes one by one have the other half to go on meanwhile. A change
 /// takes tens of milliseconds there, and compiling 100,000 rules less than two seconds.
 pub const CHANGED_RULES_RENEW: usize = 512;
+/// Rules of a zone in a phase other than custom rules: all of them are asked for every request.
+pub const PHASE_RULES_MAX: usize = 1_000;
+/// Shortest time that requests are counted over, in seconds, as Cloudflare's.
+pub const RATE_PERIOD_MIN_SEC: u64 = 10;
+/// Longest time that requests are counted over, in seconds, as Cloudflare's.
+pub const RATE_PERIOD_MAX_SEC: u64 = 3_600;
+/// Requests that may come in one period: from one to the next is ten microseconds at least.
+pub const RATE_REQUESTS_MAX: u64 = 1_000_000;
+/// Longest time that who passed a rate limit is kept out, in seconds: a day, as Cloudflare's.
+pub const RATE_PENALTY_MAX_SEC: u64 = 86_400;
+/// What one rate limit can tell requests apart by.
+pub const RATE_CHARACTERISTICS_MAX: usize = 8;
+/// Rates that are counted at once, of the whole gateway: 24 bytes each, 1.5 MiB. With more, those
+/// that would be forgotten first are forgotten sooner.
+pub const RATE_BUCKETS: usize = 65_536;
+/// Places that a rate may have: more make forgetting fairer and looking slower.
+pub const RATE_BUCKETS_WAYS: usize = 8;
+/// Headers that one rule changes, as Cloudflare's.
+pub const TRANSFORM_HEADERS_MAX: usize = 30;
+/// Bytes of a header's value that a rule makes; what is longer is left out.
+pub const TRANSFORM_VALUE_BYTES_MAX: usize = 4_096;

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::client_settings::{ClientSettings, OnRevoked};
 use crate::hostname::HostName;
+use crate::phases::{RateLimits, Transforms};
 use crate::rules::Program;
 use crate::tls::{OriginTls, Site, Trust, Verdict};
 
@@ -109,11 +110,25 @@ pub struct Host {
     pub client: ClientSettings,
     /// The zone's rules.
     pub rules: Arc<Program>,
+    /// The zone's rate limits, where there are any.
+    pub rate_limits: Option<Arc<RateLimits>>,
+    /// The zone's changes to headers, where there are any.
+    pub transforms: Option<Arc<Transforms>>,
     /// Where its permitted requests go.
     pub origin: Arc<Origin>,
 }
 
 impl Host {
+    /// Whether any of its rules reads the ClientHello, so that connections have to keep it.
+    #[must_use]
+    pub fn reads_client_hello(&self) -> bool {
+        let limits = self.rate_limits.as_ref();
+        let transforms = self.transforms.as_ref();
+        self.rules.reads_client_hello()
+            || limits.is_some_and(|limits| limits.reads_client_hello())
+            || transforms.is_some_and(|transforms| transforms.reads_client_hello())
+    }
+
     /// Whether a client with this verdict is not served at all.
     #[must_use]
     pub fn refuses(&self, verdict: &Verdict) -> bool {

@@ -28,6 +28,7 @@ mod observe;
 mod ocsp;
 mod origins;
 mod paths;
+mod phases;
 mod places;
 mod resumption;
 mod revocation;

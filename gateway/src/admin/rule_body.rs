@@ -1,12 +1,13 @@
 //! Rules and rulesets as they come in requests.
 //!
-//! A field that Postern does not know is refused: a rule with a condition left out (such as
-//! `ratelimit`) would mean something else than what was written.
+//! A field that Postern does not know is refused: a rule with a condition left out would mean
+//! something else than what was written.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::fault::Fault;
+use super::query::present;
 use crate::control::{Id, NewRule, Phase, Position, RulePatch};
 
 /// A rule as it comes. What only answers have is taken too, so that an answer can be sent back.
@@ -17,8 +18,10 @@ pub(super) struct RuleBody {
     pub(super) id: Option<Id>,
     #[serde(default)]
     action: Option<String>,
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "present")]
     action_parameters: Option<Option<Value>>,
+    #[serde(default, deserialize_with = "present")]
+    ratelimit: Option<Option<Value>>,
     #[serde(default)]
     expression: Option<String>,
     #[serde(default)]
@@ -43,11 +46,6 @@ pub(super) struct RuleBody {
 #[serde(deny_unknown_fields)]
 struct Logging {
     enabled: bool,
-}
-
-/// Tells `null` from absent.
-fn said<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<Value>>, D::Error> {
-    Option::deserialize(d).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -113,6 +111,7 @@ impl RuleBody {
             expression: self.expression.ok_or_else(|| missing("expression"))?,
             action: self.action.ok_or_else(|| missing("action"))?,
             action_parameters: self.action_parameters.flatten(),
+            ratelimit: self.ratelimit.flatten(),
             logging: self.logging.map(|logging| logging.enabled),
             description: self.description.unwrap_or_default(),
             enabled: self.enabled.unwrap_or(true),
@@ -125,6 +124,7 @@ impl RuleBody {
             expression: self.expression,
             action: self.action,
             action_parameters: self.action_parameters,
+            ratelimit: self.ratelimit,
             logging: self.logging.map(|logging| logging.enabled),
             description: self.description,
             enabled: self.enabled,

@@ -29,6 +29,9 @@ pub(super) fn shown_rule(rule: &RuleRecord) -> Value {
         if let Some(parameters) = &rule.action_parameters {
             shown.insert("action_parameters".into(), parameters.clone());
         }
+        if let Some(ratelimit) = &rule.ratelimit {
+            shown.insert("ratelimit".into(), ratelimit.clone());
+        }
         if let Some(enabled) = rule.logging {
             shown.insert("logging".into(), json!({ "enabled": enabled }));
         }
@@ -179,6 +182,7 @@ fn kept(control: &Control, zone: Id, phase: Phase) -> Vec<NewRule> {
         expression: rule.expression.clone(),
         action: rule.action.clone(),
         action_parameters: rule.action_parameters.clone(),
+        ratelimit: rule.ratelimit.clone(),
         logging: rule.logging,
         description: rule.description.clone(),
         enabled: rule.enabled,

@@ -195,14 +195,8 @@ impl State {
         match control.entrypoint(zone.id, Phase::HttpRequestFirewallCustom) {
             Err(ChangeError::NotFound { .. }) => {
                 let rule = NewRule {
-                    id: None,
-                    expression: RULE.into(),
-                    action: "block".into(),
-                    action_parameters: None,
-                    logging: None,
                     description: "/admin is for clients with a valid certificate".into(),
-                    enabled: true,
-                    reference: None,
+                    ..NewRule::block(RULE)
                 };
                 control.add_rule(zone.id, rule, None)?;
             }

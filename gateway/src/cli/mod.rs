@@ -22,6 +22,7 @@ mod mtls;
 mod names;
 mod ocsp;
 mod rule;
+mod rule_phases;
 mod rule_test;
 mod rule_versions;
 mod ruleset;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::client::Client;
 use super::names::{ZoneRef, text};
 use super::rule::Action;
+use super::rule_phases::Phase;
 use super::ruleset::{Position, Ruleset};
 use super::table::{harmless, list};
 use super::{Output, json_text};
@@ -61,7 +62,7 @@ pub(super) struct MtlsRule {
 impl MtlsRule {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         let zone = ZoneRef::find(client, &self.zone)?;
-        let ruleset = Ruleset::load(client, &zone)?;
+        let ruleset = Ruleset::load(client, &zone, Phase::Custom)?;
         let body = Value::Object(self.body(ruleset.position(&self.position)?));
         let query = if self.dry_run { "?dry_run=true" } else { "" };
         let (done, made) = match &self.rule {

@@ -9,6 +9,7 @@ use super::client::Client;
 use super::files::read_text;
 use super::mtls::MtlsRule;
 use super::names::{OWN, ZoneRef, text};
+use super::rule_phases::{self, Phase, PhaseSettings};
 use super::rule_test::RuleTest;
 use super::rule_versions::Versions;
 use super::ruleset::{Position, Ruleset, rules_of};
@@ -26,6 +27,8 @@ pub(super) enum Rule {
         #[command(flatten)]
         settings: Settings,
         #[command(flatten)]
+        phase: PhaseSettings,
+        #[command(flatten)]
         position: Position,
         /// Add it switched off
         #[arg(long)]
@@ -36,16 +39,20 @@ pub(super) enum Rule {
     /// List a zone's rules in the order in which they are tried
     List {
         #[command(flatten)]
-        zone: ZoneArg,
+        rules: RulesArg,
     },
     /// Change a rule
     Edit {
         #[command(flatten)]
-        one: One,
+        zone: ZoneArg,
+        #[command(flatten)]
+        one: RuleArg,
         #[command(flatten)]
         text: Text,
         #[command(flatten)]
         settings: Settings,
+        #[command(flatten)]
+        phase: PhaseSettings,
         /// Switch it on
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
@@ -88,12 +95,27 @@ pub(super) struct ZoneArg {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct One {
+pub(super) struct RulesArg {
     #[command(flatten)]
-    zone: ZoneArg,
+    pub(super) zone: ZoneArg,
+    /// Which of its rules
+    #[arg(long, value_enum, value_name = "PHASE", default_value_t)]
+    pub(super) phase: Phase,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RuleArg {
     /// The rule: its id, the beginning of it, or `#2` for its place in the list
     #[arg(value_name = "RULE")]
     rule: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct One {
+    #[command(flatten)]
+    rules: RulesArg,
+    #[command(flatten)]
+    one: RuleArg,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +171,7 @@ impl Rule {
                 zone,
                 text,
                 settings,
+                phase,
                 position,
                 disabled,
             } => {
@@ -158,8 +181,9 @@ impl Rule {
                     ));
                 };
                 let zone = ZoneRef::find(client, &zone.zone)?;
-                let ruleset = Ruleset::load(client, &zone)?;
+                let ruleset = Ruleset::load(client, &zone, phase.phase()?)?;
                 let mut body = settings.body(None);
+                body.extend(phase.body(None)?);
                 body.entry("action").or_insert_with(|| json!("block"));
                 body.insert("expression".into(), json!(expression));
                 body.insert("enabled".into(), json!(!disabled));
@@ -167,9 +191,9 @@ impl Rule {
                 shown(&made, json)
             }
             Self::Mtls(mtls) => mtls.run(client, json),
-            Self::List { zone } => {
-                let zone = ZoneRef::find(client, &zone.zone)?;
-                let ruleset = Ruleset::load(client, &zone)?;
+            Self::List { rules: wanted } => {
+                let zone = ZoneRef::find(client, &wanted.zone.zone)?;
+                let ruleset = Ruleset::load(client, &zone, wanted.phase)?;
                 Ok(if json {
                     json_text(&Value::Array(ruleset.rules))
                 } else {
@@ -177,14 +201,17 @@ impl Rule {
                 })
             }
             Self::Edit {
+                zone,
                 one,
                 text,
                 settings,
+                phase,
                 enable,
                 disable,
             } => {
-                let (zone, ruleset, rule) = one.find(client)?;
+                let (zone, ruleset, rule) = one.find(client, &zone, phase.phase()?)?;
                 let mut body = settings.body(Some(&rule));
+                body.extend(phase.body(Some(&rule))?);
                 if let Some(expression) = text.read()? {
                     body.insert("expression".into(), json!(expression));
                 }
@@ -236,8 +263,19 @@ impl Rule {
 
 impl One {
     fn find(&self, client: &Client) -> Result<(ZoneRef, Ruleset, Value), CliError> {
-        let zone = ZoneRef::find(client, &self.zone.zone)?;
-        let ruleset = Ruleset::load(client, &zone)?;
+        self.one.find(client, &self.rules.zone, self.rules.phase)
+    }
+}
+
+impl RuleArg {
+    fn find(
+        &self,
+        client: &Client,
+        zone: &ZoneArg,
+        phase: Phase,
+    ) -> Result<(ZoneRef, Ruleset, Value), CliError> {
+        let zone = ZoneRef::find(client, &zone.zone)?;
+        let ruleset = Ruleset::load(client, &zone, phase)?;
         let rule = ruleset.rule(&self.rule)?.clone();
         Ok((zone, ruleset, rule))
     }
@@ -299,11 +337,16 @@ pub(super) fn rules(all: &[Value]) -> String {
     let mut table = Table::new(&["#", "ID", "ENABLED", "ACTION", "EXPRESSION", "DESCRIPTION"]);
     for (index, rule) in all.iter().enumerate() {
         let enabled = rule.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        let mut what = text(rule, "action");
+        let more = rule_phases::shown(rule);
+        if !more.is_empty() {
+            what = format!("{what}: {more}");
+        }
         table.row([
             (index + 1).to_string(),
             text(rule, "id"),
             if enabled { "yes".into() } else { "no".into() },
-            text(rule, "action"),
+            what,
             text(rule, "expression"),
             text(rule, "description"),
         ]);

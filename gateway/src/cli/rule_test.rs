@@ -14,6 +14,7 @@ use super::client::{Client, ClientError};
 use super::files::read_text;
 use super::names::{ZoneRef, str_of, text};
 use super::rule::{Settings, Text, ZoneArg};
+use super::rule_phases::Phase;
 use super::ruleset::{Position, Ruleset};
 use super::table::{harmless, harmless_lines};
 use super::{CliError, Output, json_text, yaml};
@@ -109,7 +110,7 @@ struct Draft {
 impl RuleTest {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         let zone = ZoneRef::find(client, &self.zone.zone)?;
-        let ruleset = Ruleset::load(client, &zone)?;
+        let ruleset = Ruleset::load(client, &zone, Phase::Custom)?;
         let mut requests = Vec::new();
         if let Some(url) = &self.url {
             requests.push(self.request(url)?);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::client::Client;
 use super::names::{OWN, ZoneRef, str_of, text};
-use super::rule::{ZoneArg, rules};
+use super::rule::{RulesArg, rules};
 use super::ruleset::{Ruleset, rules_of};
 use super::table::{Table, harmless};
 use super::{CliError, Output, json_text};
@@ -24,7 +24,7 @@ pub(super) enum Versions {
 #[derive(Debug, Args)]
 pub(super) struct Which {
     #[command(flatten)]
-    zone: ZoneArg,
+    rules: RulesArg,
     /// Show the rules of this version
     #[arg(value_name = "VERSION")]
     version: Option<u32>,
@@ -33,7 +33,7 @@ pub(super) struct Which {
 #[derive(Debug, Args)]
 pub(super) struct Diff {
     #[command(flatten)]
-    zone: ZoneArg,
+    rules: RulesArg,
     /// The older version; by default the one before the other
     #[arg(value_name = "FROM")]
     from: Option<u32>,
@@ -45,7 +45,7 @@ pub(super) struct Diff {
 #[derive(Debug, Args)]
 pub(super) struct Restore {
     #[command(flatten)]
-    zone: ZoneArg,
+    rules: RulesArg,
     /// The version whose rules are put back
     #[arg(value_name = "VERSION")]
     version: u32,
@@ -55,9 +55,9 @@ pub(super) struct Restore {
 }
 
 /// The zone and the id of its ruleset.
-fn find(client: &Client, zone: &ZoneArg) -> Result<(ZoneRef, String), CliError> {
-    let zone = ZoneRef::find(client, &zone.zone)?;
-    match Ruleset::load(client, &zone)?.id {
+fn find(client: &Client, rules: &RulesArg) -> Result<(ZoneRef, String), CliError> {
+    let zone = ZoneRef::find(client, &rules.zone.zone)?;
+    match Ruleset::load(client, &zone, rules.phase)?.id {
         Some(id) => Ok((zone, id)),
         None => Err(CliError::Failed(
             "the zone has no rules yet, and so no versions of them".into(),
@@ -84,7 +84,7 @@ impl Versions {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         match self {
             Self::List(which) => {
-                let (zone, id) = find(client, &which.zone)?;
+                let (zone, id) = find(client, &which.rules)?;
                 let path = zone.path(&format!("rulesets/{id}/versions"));
                 let found = match which.version {
                     None => client.get(&path)?,
@@ -97,7 +97,7 @@ impl Versions {
                 })
             }
             Self::Diff(diff) => {
-                let (zone, id) = find(client, &diff.zone)?;
+                let (zone, id) = find(client, &diff.rules)?;
                 let found = differences(client, &zone, &id, diff.from, diff.to)?;
                 Ok(if json {
                     json_text(&found)
@@ -106,7 +106,7 @@ impl Versions {
                 })
             }
             Self::Restore(restore) => {
-                let (zone, id) = find(client, &restore.zone)?;
+                let (zone, id) = find(client, &restore.rules)?;
                 let newest = client.get(&zone.path(&format!("rulesets/{id}")))?;
                 let now: Option<u32> = text(&newest, "version").parse().ok();
                 let change = differences(client, &zone, &id, now, Some(restore.version))?;

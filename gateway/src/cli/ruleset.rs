@@ -8,9 +8,7 @@ use serde_json::{Map, Value, json};
 use super::CliError;
 use super::client::Client;
 use super::names::{ZoneRef, by_id, text};
-
-/// Where custom rules run.
-const PHASE: &str = "http_request_firewall_custom";
+use super::rule_phases::Phase;
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -46,8 +44,9 @@ impl std::str::FromStr for Place {
     }
 }
 
-/// A zone's rules as they are now.
+/// A zone's rules of one phase as they are now.
 pub(super) struct Ruleset {
+    phase: Phase,
     /// `None` before the first rule.
     pub(super) id: Option<String>,
     /// In order.
@@ -55,13 +54,15 @@ pub(super) struct Ruleset {
 }
 
 impl Ruleset {
-    pub(super) fn load(client: &Client, zone: &ZoneRef) -> Result<Self, CliError> {
-        match client.get(&entrypoint(zone)) {
+    pub(super) fn load(client: &Client, zone: &ZoneRef, phase: Phase) -> Result<Self, CliError> {
+        match client.get(&entrypoint(zone, phase)) {
             Ok(ruleset) => Ok(Self {
+                phase,
                 id: Some(text(&ruleset, "id")),
                 rules: rules_of(&ruleset),
             }),
             Err(error) if error.is_not_found() => Ok(Self {
+                phase,
                 id: None,
                 rules: Vec::new(),
             }),
@@ -87,7 +88,7 @@ impl Ruleset {
                     &Value::Object(rule),
                 )?)
             }
-            None => Ok(client.put(&entrypoint(zone), &json!({ "rules": [rule] }))?),
+            None => Ok(client.put(&entrypoint(zone, self.phase), &json!({ "rules": [rule] }))?),
         }
     }
 
@@ -142,8 +143,8 @@ impl Ruleset {
     }
 }
 
-fn entrypoint(zone: &ZoneRef) -> String {
-    zone.path(&format!("rulesets/phases/{PHASE}/entrypoint"))
+fn entrypoint(zone: &ZoneRef, phase: Phase) -> String {
+    zone.path(&format!("rulesets/phases/{}/entrypoint", phase.as_str()))
 }
 
 pub(super) fn rules_of(ruleset: &Value) -> Vec<Value> {
@@ -161,6 +162,7 @@ mod tests {
     fn ruleset() -> Ruleset {
         let rule = |id: &str| json!({"id": id, "enabled": id != "c0", "action": "block", "expression": "ssl", "description": ""});
         Ruleset {
+            phase: Phase::Custom,
             id: Some("s".into()),
             rules: ["a0", "a1", "c0"].map(rule).into(),
         }

@@ -20,7 +20,8 @@ use crate::http::forward::{self, Patience, Served};
 use crate::http::headers::{self, Told, for_client, for_origin};
 use crate::http::{OriginError, path};
 use crate::observe::Stage;
-use crate::rules::{Decision, Permit, RequestFacts, decide_on};
+use crate::phases::{Change, Limited, Subject};
+use crate::rules::{Decision, Overworked, Permit, RequestFacts, decide_on};
 use crate::snapshot::{Host, MtlsMode};
 use crate::tls::Reason;
 
@@ -112,8 +113,9 @@ async fn respond(
     }
     account.notes.borrow_mut().path = (&*path).into();
 
-    let permit = match judge_request(connection, account, &judged, &host, &parts, &path) {
-        Ok(permit) => permit,
+    let judgement = judge_request(connection, account, &judged, &host, &parts, &path);
+    let Permitted { permit, changes } = match judgement {
+        Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
             connection
                 .unread
@@ -128,6 +130,10 @@ async fn respond(
         target.map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
     let upgrade = wanted_upgrade(&parts);
     prepare(connection, account, &judged, &host, &mut parts);
+    // After what is removed and set for all: nothing that the client says takes ours away.
+    for change in changes {
+        change.apply(&mut parts.headers);
+    }
     if let Some(upgrade) = &upgrade {
         parts.headers.insert(header::UPGRADE, upgrade.clone());
         parts.headers.insert(
@@ -239,6 +245,13 @@ fn find_host(
     }
 }
 
+/// What is forwarded.
+struct Permitted {
+    permit: Permit,
+    /// What rules change of its headers.
+    changes: Vec<Change>,
+}
+
 /// Why a request is not forwarded.
 #[expect(
     clippy::large_enum_variant,
@@ -263,7 +276,7 @@ fn judge_request(
     host: &Host,
     parts: &http::request::Parts,
     path: &str,
-) -> Result<Permit, NotPermitted> {
+) -> Result<Permitted, NotPermitted> {
     let started = Instant::now();
     let authority = account.notes.borrow().known_as.clone();
     let facts = RequestFacts {
@@ -286,13 +299,17 @@ fn judge_request(
         &facts,
         &mut log,
     );
-    account.stage(Stage::Rules, started.elapsed());
-    let mut notes = account.notes.borrow_mut();
-    notes.logged = logged;
-    match decision {
-        Decision::Permit(permit) => Ok(permit),
+    let subject = Subject {
+        connection: &judged.facts,
+        state: &connection.rules,
+        request: &facts,
+    };
+    let judgement = match decision {
+        Decision::Permit(permit) => pass_phases(
+            connection, account, host, permit, subject, started, &mut log,
+        ),
         Decision::Block { rule_id, response } => {
-            notes.rule = Some(rule_id.into());
+            account.notes.borrow_mut().rule = Some(rule_id.into());
             let reason = judged.facts.client.verdict.reason;
             let tells = host.client.tell_reason && reason != Reason::Verified;
             Err(NotPermitted::Blocked(answer::block(
@@ -301,13 +318,61 @@ fn judge_request(
                 tells.then(|| reason.as_str()),
             )))
         }
-        Decision::TooLarge => {
-            let text =
-                "the request's head is too large for the rules of this host; send less in it";
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            Err(NotPermitted::Refused(Refused::new(status, "rules", text)))
+        Decision::TooLarge => Err(too_large()),
+    };
+    account.stage(Stage::Rules, started.elapsed());
+    account.notes.borrow_mut().logged = logged;
+    judgement
+}
+
+fn too_large() -> NotPermitted {
+    let text = "the request's head is too large for the rules of this host; send less in it";
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    NotPermitted::Refused(Refused::new(status, "rules", text))
+}
+
+/// Lets the phases after the custom rules have their say: rate limits, then header rules.
+#[expect(
+    clippy::result_large_err,
+    reason = "a blocked request is answered with it at once"
+)]
+fn pass_phases(
+    connection: &Connection,
+    account: &Account,
+    host: &Host,
+    permit: Permit,
+    subject: Subject<'_>,
+    now: Instant,
+    log: &mut dyn FnMut(&str),
+) -> Result<Permitted, NotPermitted> {
+    let permit = match &host.rate_limits {
+        None => permit,
+        Some(limits) => {
+            let buckets = &connection.worker.shared.buckets;
+            match limits.judge(permit, subject, buckets, now, &mut |rule| log(rule)) {
+                Limited::Permit(permit) => permit,
+                Limited::TooLarge => return Err(too_large()),
+                Limited::Block {
+                    rule_id,
+                    response,
+                    retry_after,
+                } => {
+                    account.notes.borrow_mut().rule = Some(rule_id.into());
+                    let mut blocked = answer::block(response, &account.id.to_header(), None);
+                    let after = header::HeaderValue::from(retry_after);
+                    blocked.headers_mut().insert(header::RETRY_AFTER, after);
+                    return Err(NotPermitted::Blocked(blocked));
+                }
+            }
         }
-    }
+    };
+    let changes = match &host.transforms {
+        None => Vec::new(),
+        Some(transforms) => transforms
+            .changes(subject)
+            .map_err(|Overworked| too_large())?,
+    };
+    Ok(Permitted { permit, changes })
 }
 
 /// Makes the client's head the origin's.

@@ -250,6 +250,6 @@ impl Host {
     /// The host's rules read the ClientHello, which a connection did not keep because at its
     /// handshake no rule did.
     pub(super) fn lacks_hello(&self, facts: &ConnectionFacts) -> bool {
-        facts.client_hello.is_empty() && self.rules.reads_client_hello()
+        facts.client_hello.is_empty() && self.reads_client_hello()
     }
 }

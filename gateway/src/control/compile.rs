@@ -19,11 +19,13 @@ use super::lists;
 use super::lookup::Lookup;
 use super::model::{HostRecord, Model, OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate};
 use super::ocsp::{self, OcspSettings};
+use super::phases;
 use super::revocation_lists;
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError, Secret};
 use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
+use crate::phases::{RateLimits, Transforms};
 use crate::rules::{ListError, Lists, Program, Rule, RuleError};
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
 use crate::tls::{
@@ -99,6 +101,8 @@ pub(crate) struct Parts {
     /// With the revision that they were compiled from.
     lists: (u64, Arc<Lists>),
     rulesets: HashMap<Id, Compiled>,
+    rate_limits: HashMap<Id, (Arc<Ruleset>, Arc<RateLimits>)>,
+    transforms: HashMap<Id, (Arc<Ruleset>, Arc<Transforms>)>,
     trusts: HashMap<TrustKey, Arc<Trust>>,
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
     /// With what they were made of: a responder's answers stay while its URL does.
@@ -177,11 +181,33 @@ pub(crate) fn compile(
     // Rules are compiled for every zone, with hosts or without: a rule that does not compile
     // must be refused when it is written, not when the first host comes.
     for ruleset in model.rulesets.values() {
-        let compiled = match last.rulesets.get(&ruleset.id) {
-            Some(known) if same_lists && known.source.version == ruleset.version => known.clone(),
-            known => compiled(ruleset, &parts.lists.1, known)?,
-        };
-        parts.rulesets.insert(ruleset.id, compiled);
+        let same = |source: &Ruleset| same_lists && source.version == ruleset.version;
+        let (id, lists) = (ruleset.id, &*parts.lists.1);
+        match ruleset.phase {
+            Phase::HttpRequestFirewallCustom => {
+                let compiled = match last.rulesets.get(&id) {
+                    Some(known) if same(&known.source) => known.clone(),
+                    known => compiled(ruleset, lists, known)?,
+                };
+                parts.rulesets.insert(id, compiled);
+            }
+            // An empty one costs requests nothing.
+            _ if ruleset.rules.is_empty() => {}
+            Phase::HttpRatelimit => {
+                let compiled = match last.rate_limits.get(&id) {
+                    Some((source, known)) if same(source) => known.clone(),
+                    _ => Arc::new(phases::rate_limits(ruleset, lists)?),
+                };
+                parts.rate_limits.insert(id, (ruleset.clone(), compiled));
+            }
+            Phase::HttpRequestLateTransform => {
+                let compiled = match last.transforms.get(&id) {
+                    Some((source, known)) if same(source) => known.clone(),
+                    _ => Arc::new(phases::transforms(ruleset, lists)?),
+                };
+                parts.transforms.insert(id, (ruleset.clone(), compiled));
+            }
+        }
     }
     let lookup = Lookup::new(model);
     for record in model.hosts.values() {
@@ -216,12 +242,22 @@ pub(crate) fn compile(
         parts
             .origins
             .insert(record.name.clone(), (record.origin.clone(), origin.clone()));
-        let rules = model
-            .rulesets
-            .get(&(record.zone, Phase::HttpRequestFirewallCustom))
-            .and_then(|ruleset| parts.rulesets.get(&ruleset.id))
+        let ruleset = |phase| {
+            model
+                .rulesets
+                .get(&(record.zone, phase))
+                .map(|found| found.id)
+        };
+        let rules = ruleset(Phase::HttpRequestFirewallCustom)
+            .and_then(|id| parts.rulesets.get(&id))
             .map_or(&parts.no_rules, |compiled| &compiled.program)
             .clone();
+        let rate_limits = ruleset(Phase::HttpRatelimit)
+            .and_then(|id| parts.rate_limits.get(&id))
+            .map(|(_, compiled)| compiled.clone());
+        let transforms = ruleset(Phase::HttpRequestLateTransform)
+            .and_then(|id| parts.transforms.get(&id))
+            .map(|(_, compiled)| compiled.clone());
         hosts.push(Host {
             name: record.name.clone(),
             index: 0,
@@ -230,6 +266,8 @@ pub(crate) fn compile(
             trust,
             client: record.client.clone(),
             rules,
+            rate_limits,
+            transforms,
             origin,
         });
     }
@@ -356,17 +394,19 @@ fn compiled(
     })
 }
 
-/// Whether a zone's rules compile by themselves, so that the one at fault can be named.
-pub(super) fn check_rules(model: &Model, zone: Id) -> Result<(), ChangeError> {
+/// Whether a zone's rules of a phase compile by themselves, so that the one at fault can be named.
+pub(super) fn check_rules(model: &Model, zone: Id, phase: Phase) -> Result<(), ChangeError> {
     let lists =
         lists::compile(model).map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
-    match model
-        .rulesets
-        .get(&(zone, Phase::HttpRequestFirewallCustom))
-    {
-        Some(ruleset) => Ok(compiled(ruleset, &lists, None).map(drop)?),
-        None => Ok(()),
+    let Some(ruleset) = model.rulesets.get(&(zone, phase)) else {
+        return Ok(());
+    };
+    match phase {
+        Phase::HttpRequestFirewallCustom => compiled(ruleset, &lists, None).map(drop)?,
+        Phase::HttpRatelimit => phases::rate_limits(ruleset, &lists).map(drop)?,
+        Phase::HttpRequestLateTransform => phases::transforms(ruleset, &lists).map(drop)?,
     }
+    Ok(())
 }
 
 /// The rules of a ruleset in their compiled form.

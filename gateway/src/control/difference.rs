@@ -47,6 +47,7 @@ mod tests {
             expression: String::new(),
             action: String::new(),
             action_parameters: None,
+            ratelimit: None,
             logging: None,
             description: String::new(),
             enabled: true,

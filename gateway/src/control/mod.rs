@@ -34,6 +34,7 @@ mod model;
 mod moment;
 mod mtls_rule;
 mod ocsp;
+mod phases;
 mod pkcs12;
 mod request;
 mod revocation_lists;

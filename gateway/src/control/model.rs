@@ -267,17 +267,27 @@ impl ServerCertificate {
 pub enum Phase {
     /// Custom rules that may block.
     HttpRequestFirewallCustom,
+    /// How many requests may come.
+    HttpRatelimit,
+    /// Headers on the way to the origin.
+    HttpRequestLateTransform,
 }
 
 impl Phase {
     /// All there are.
-    pub const ALL: [Self; 1] = [Self::HttpRequestFirewallCustom];
+    pub const ALL: [Self; 3] = [
+        Self::HttpRequestFirewallCustom,
+        Self::HttpRatelimit,
+        Self::HttpRequestLateTransform,
+    ];
 
     /// As Cloudflare writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HttpRequestFirewallCustom => "http_request_firewall_custom",
+            Self::HttpRatelimit => "http_ratelimit",
+            Self::HttpRequestLateTransform => "http_request_late_transform",
         }
     }
 
@@ -302,6 +312,10 @@ pub struct RuleRecord {
     /// How, in the API's own shape; checked by [`crate::rules`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action_parameters: Option<serde_json::Value>,
+    /// What a rule of [`Phase::HttpRatelimit`] limits, in the API's own shape; checked by
+    /// [`crate::phases`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratelimit: Option<serde_json::Value>,
     /// `logging.enabled`, when it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<bool>,

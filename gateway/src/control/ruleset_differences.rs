@@ -155,6 +155,7 @@ mod tests {
             expression: letter.to_string(),
             action: "block".into(),
             action_parameters: None,
+            ratelimit: None,
             logging: None,
             description: String::new(),
             enabled: true,

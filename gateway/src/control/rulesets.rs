@@ -17,9 +17,12 @@ use super::error::{ChangeError, Noun};
 use super::id::Id;
 use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
+use super::phases;
 use super::ruleset_versions::forget_versions;
 use crate::hostname::HostName;
-use crate::limits::{DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
+use crate::limits::{
+    DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX,
+};
 use crate::rules::{Action, ActionError, Lint, LintHost, Rule, enforcing, lint};
 
 /// A rule to be made.
@@ -33,6 +36,8 @@ pub struct NewRule {
     pub action: String,
     /// How, in the API's own shape.
     pub action_parameters: Option<Value>,
+    /// What it limits, in the phase `http_ratelimit`, in the API's own shape.
+    pub ratelimit: Option<Value>,
     /// `logging.enabled`, when it was said.
     pub logging: Option<bool>,
     /// For people.
@@ -52,6 +57,8 @@ pub struct RulePatch {
     pub action: Option<String>,
     /// How; `Some(None)` is the action's default.
     pub action_parameters: Option<Option<Value>>,
+    /// What it limits.
+    pub ratelimit: Option<Option<Value>>,
     /// `logging.enabled`.
     pub logging: Option<bool>,
     /// For people.
@@ -73,7 +80,7 @@ pub enum Position {
     Index(usize),
 }
 
-fn check_rule(rule: &RuleRecord) -> Result<(), ChangeError> {
+fn check_rule(phase: Phase, rule: &RuleRecord) -> Result<(), ChangeError> {
     let invalid = |field, why: String| Err(ChangeError::invalid(field, why));
     if rule.expression.len() > EXPRESSION_BYTES_MAX {
         return invalid(
@@ -93,7 +100,7 @@ fn check_rule(rule: &RuleRecord) -> Result<(), ChangeError> {
             format!("it must have 1 to {REFERENCE_BYTES_MAX} bytes"),
         );
     }
-    action_of(rule).map(drop)
+    phases::check(phase, rule)
 }
 
 /// The action in its compiled form.
@@ -112,12 +119,18 @@ pub(super) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
 }
 
 /// Checks every rule that is not in `old` by itself, and all of them together.
-fn check_rules(old: &[Arc<RuleRecord>], rules: &[Arc<RuleRecord>]) -> Result<(), ChangeError> {
-    if rules.len() > RULES_MAX {
-        return Err(ChangeError::Full {
-            what: "rules of a ruleset",
-            max: RULES_MAX,
-        });
+fn check_rules(
+    phase: Phase,
+    old: &[Arc<RuleRecord>],
+    rules: &[Arc<RuleRecord>],
+) -> Result<(), ChangeError> {
+    let max = match phase {
+        Phase::HttpRequestFirewallCustom => RULES_MAX,
+        Phase::HttpRatelimit | Phase::HttpRequestLateTransform => PHASE_RULES_MAX,
+    };
+    if rules.len() > max {
+        let what = "rules of a ruleset";
+        return Err(ChangeError::Full { what, max });
     }
     let Difference {
         old: removed,
@@ -131,7 +144,7 @@ fn check_rules(old: &[Arc<RuleRecord>], rules: &[Arc<RuleRecord>]) -> Result<(),
         Err(ChangeError::invalid("ref", why))
     };
     for rule in rules.get(difference.clone()).unwrap_or_default() {
-        check_rule(rule)?;
+        check_rule(phase, rule)?;
         if !references.insert(rule.reference.as_str()) {
             return twice(rule);
         }
@@ -162,6 +175,7 @@ impl NewRule {
             expression: expression.into(),
             action: "block".into(),
             action_parameters: None,
+            ratelimit: None,
             logging: None,
             description: String::new(),
             enabled: true,
@@ -178,6 +192,7 @@ impl NewRule {
             expression: self.expression,
             action: self.action,
             action_parameters: self.action_parameters,
+            ratelimit: self.ratelimit,
             logging: self.logging,
             description: self.description,
             enabled: self.enabled,
@@ -230,7 +245,7 @@ pub(super) fn put(
     mut new: Ruleset,
 ) -> Result<Arc<Ruleset>, ChangeError> {
     let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
-    check_rules(old_rules, &new.rules)?;
+    check_rules(new.phase, old_rules, &new.rules)?;
     new.last_updated = draft.now;
     let new = draft.put_ruleset(new, old);
     forget_versions(draft, &new)?;
@@ -390,6 +405,7 @@ impl Control {
                 new.action_parameters = None;
             }
             new.action_parameters = patch.action_parameters.unwrap_or(new.action_parameters);
+            new.ratelimit = patch.ratelimit.unwrap_or(new.ratelimit);
             new.logging = patch.logging.or(new.logging);
             if new != *old {
                 new.version += 1;

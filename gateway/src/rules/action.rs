@@ -66,8 +66,18 @@ pub enum ActionError {
     },
 }
 
+impl Skip {
+    /// Whether requests that match are not counted nor limited.
+    #[must_use]
+    pub fn rate_limits(&self) -> bool {
+        self.phases.iter().any(|phase| &**phase == RATE_LIMITS)
+    }
+}
+
+const RATE_LIMITS: &str = "http_ratelimit";
+
 const PHASES: &[&str] = &[
-    "http_ratelimit",
+    RATE_LIMITS,
     "http_request_sbfm",
     "http_request_firewall_managed",
 ];

@@ -12,6 +12,7 @@ mod addresses;
 mod ast;
 mod builder;
 mod call;
+mod computed;
 mod enforced;
 mod error;
 mod eval;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 pub use action::{Action, ActionError, BlockResponse, Skip};
 pub use addresses::{Network, blocked_addresses};
 pub use builder::{Form, FormError, Group, Operator, Row};
+pub use computed::{Computed, Overworked};
 pub use enforced::enforcing;
 pub use error::ParseError;
 pub use expression::{Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions};
@@ -97,7 +99,17 @@ pub struct RuleError {
 
 /// Without this value nothing is forwarded. Only [`decide`] makes one, it is used once.
 #[derive(Debug)]
-pub struct Permit(());
+pub struct Permit {
+    skips_rate_limits: bool,
+}
+
+impl Permit {
+    /// Whether a `skip` rule leaves the phase `http_ratelimit` out for this request.
+    #[must_use]
+    pub fn skips_rate_limits(&self) -> bool {
+        self.skips_rate_limits
+    }
+}
 
 /// What the rules say of one request.
 #[derive(Debug)]
@@ -164,6 +176,30 @@ pub fn decide_on<'p>(
     )
 }
 
+/// Shows the ids of all `log` rules that match a request, in order: for rulesets whose rules do
+/// more than a decision can say. Rules beside the zone's own are seldom many, and nothing is kept
+/// of them between requests.
+///
+/// # Errors
+/// The rules cannot be judged, as [`Decision::TooLarge`].
+pub fn matching<'p>(
+    program: &'p Program,
+    connection: &ConnectionFacts,
+    state: &ConnectionState,
+    request: &RequestFacts<'_>,
+    found: &mut dyn FnMut(&'p str),
+) -> Result<(), Overworked> {
+    let facts = Facts {
+        connection,
+        request,
+        state,
+    };
+    match judge(program, &facts, false, found) {
+        Decision::TooLarge => Err(Overworked),
+        Decision::Permit(_) | Decision::Block { .. } => Ok(()),
+    }
+}
+
 /// Bytes of compiled rules that the last decision on this thread has read, for figures: entries,
 /// vectors, groups and what look-ups touch, as counted on the way; trees that were walked are not.
 #[must_use]
@@ -177,27 +213,44 @@ fn judge<'p>(
     remembers: bool,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
+    let permit = |skips_rate_limits| Decision::Permit(Permit { skips_rate_limits });
     if program.is_empty() {
-        return Decision::Permit(Permit(()));
+        return permit(false);
     }
-    let ended = RUNS.with(|runs| match runs.try_borrow_mut() {
-        Ok(mut runs) => program::first(program, facts, remembers, &mut runs, logged),
-        // `logged` asked for another decision: rare, correct, and it allocates.
-        Err(_) => program::first(program, facts, remembers, &mut Runs::default(), logged),
-    });
-    let (rule_id, action) = match ended {
-        Outcome::Through => return Decision::Permit(Permit(())),
-        Outcome::Overworked => return Decision::TooLarge,
-        Outcome::Ended(rule_id, action) => (rule_id, action),
-    };
-    match action {
-        Action::Block(response) => Decision::Block { rule_id, response },
+    let mut skips = false;
+    let mut reported = |rule: &'p Rule| match &rule.action {
         Action::Skip(skip) => {
+            skips |= skip.rate_limits();
             if skip.logging {
-                logged(rule_id);
+                logged(&rule.id);
             }
-            Decision::Permit(Permit(()))
         }
-        Action::Log => Decision::Permit(Permit(())),
+        Action::Block(_) | Action::Log => logged(&rule.id),
+    };
+    let ended = RUNS.with(|runs| match runs.try_borrow_mut() {
+        Ok(mut runs) => program::first(program, facts, remembers, &mut runs, &mut reported),
+        // `logged` asked for another decision: rare, correct, and it allocates.
+        Err(_) => program::first(
+            program,
+            facts,
+            remembers,
+            &mut Runs::default(),
+            &mut reported,
+        ),
+    });
+    let rule = match ended {
+        Outcome::Through => return permit(skips),
+        Outcome::Overworked => return Decision::TooLarge,
+        Outcome::Ended(rule) => rule,
+    };
+    match &rule.action {
+        Action::Block(response) => Decision::Block {
+            rule_id: &rule.id,
+            response,
+        },
+        Action::Skip(_) | Action::Log => {
+            reported(rule);
+            permit(skips)
+        }
     }
 }

@@ -36,6 +36,12 @@ pub(super) struct Parser<'t> {
 
 /// Parses and type-checks an expression.
 pub(crate) fn parse(text: &str, lists: Option<&Lists>) -> Result<Condition, ParseError> {
+    bounded(text)?;
+    parse_any_length(text, lists)
+}
+
+/// Refuses what is too long.
+fn bounded(text: &str) -> Result<(), ParseError> {
     let count = text.chars().count();
     if count > limits::EXPRESSION_CHARACTERS_MAX {
         let start = text
@@ -50,27 +56,62 @@ pub(crate) fn parse(text: &str, lists: Option<&Lists>) -> Result<Condition, Pars
         );
         return Err(ParseError::new(text, problem));
     }
-    parse_any_length(text, lists)
+    Ok(())
 }
 
 /// As [`parse`], for text that was printed rather than written.
 pub(crate) fn parse_any_length(text: &str, lists: Option<&Lists>) -> Result<Condition, ParseError> {
-    let mut parser = Parser {
-        text,
-        tokens: tokens(text),
-        at: 0,
-        depth: 0,
-        lists,
-        each: None,
-        constant: None,
-        replaced: [None; 2],
-    };
-    parser
+    Parser::new(text, lists)
         .whole()
         .map_err(|problem| ParseError::new(text, problem))
 }
 
+/// Parses what could stand left of a comparison, and nothing else: with its place in the text.
+pub(super) fn parse_operand(text: &str) -> Result<(OperandValue, Span), ParseError> {
+    bounded(text)?;
+    Parser::new(text, None)
+        .only_operand()
+        .map_err(|problem| ParseError::new(text, problem))
+}
+
 impl<'t> Parser<'t> {
+    fn new(text: &'t str, lists: Option<&'t Lists>) -> Self {
+        Self {
+            text,
+            tokens: tokens(text),
+            at: 0,
+            depth: 0,
+            lists,
+            each: None,
+            constant: None,
+            replaced: [None; 2],
+        }
+    }
+
+    fn only_operand(&mut self) -> Result<(OperandValue, Span), Problem> {
+        match self.peek() {
+            (Token::Word, _) => {}
+            (Token::End, span) => return Err(Problem::new(span, "the expression is empty", "")),
+            (_, span) => {
+                let hint = "for a fixed text, give it as the value and not as an expression";
+                return Err(Problem::new(span, "expected a field or a function", hint));
+            }
+        }
+        let operand = self.operand()?;
+        if operand.root.is_some() {
+            let message = "`[*]` gives each element, one value is expected";
+            return Err(Problem::new(operand.span, message, "`[0]` is the first"));
+        }
+        match self.peek() {
+            (Token::End, _) => Ok((operand.value, operand.span)),
+            (_, span) => Err(Problem::new(
+                span,
+                "unrecognised input",
+                "expected the end: this is a value, not a condition",
+            )),
+        }
+    }
+
     fn whole(&mut self) -> Result<Condition, Problem> {
         if matches!(self.peek().0, Token::End) {
             return Err(Problem::new(

@@ -438,7 +438,7 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     if host_takes_over(hello.ssl_mut(), &host, now_sec).is_err() {
         return;
     }
-    let keep = host.rules.reads_client_hello();
+    let keep = host.reads_client_hello();
     let bytes = if keep {
         hello.as_bytes().to_vec()
     } else {

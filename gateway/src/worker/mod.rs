@@ -42,6 +42,7 @@ use crate::memory;
 use crate::observe::{
     AccessLog, Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats,
 };
+use crate::phases::Buckets;
 use crate::snapshot::Published;
 use crate::steer::helm::Helm;
 use crate::steer::{Owned, Placed};
@@ -69,6 +70,8 @@ pub struct Shared {
     pub inboxes: Inboxes,
     /// What responders are to be asked about clients.
     pub questions: Arc<Questions>,
+    /// How many requests have come, for rate limits.
+    pub buckets: Buckets,
 }
 
 /// A worker, as its own connections see it.

@@ -524,14 +524,17 @@ impl Apply<'_> {
             .map_err(part)
     }
 
-    fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str) -> Step {
-        let phase = Phase::HttpRequestFirewallCustom;
+    fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str, phase: Phase) -> Step {
         let model = self.model();
         let ruleset = model.rulesets.get(&(zone, phase));
         let present = ruleset
             .map(|found| found.rules.as_slice())
             .unwrap_or_default();
-        let texts = document.ruleset.clone();
+        // Names are for what people write by hand.
+        let texts = match phase {
+            Phase::HttpRequestFirewallCustom => document.ruleset.clone(),
+            Phase::HttpRatelimit | Phase::HttpRequestLateTransform => None,
+        };
         let (name, description) = match texts {
             Some(RulesetDocument { name, description }) => (name, description),
             None => (None, None),
@@ -543,10 +546,10 @@ impl Apply<'_> {
         let same_texts = !new(&name, |found| &found.name, DEFAULT_NAME)
             && !new(&description, |found| &found.description, "");
         let kept: Vec<RuleDocument>;
-        let (wanted, pointer) = match &document.rules {
-            Some(rules) => (rules.as_slice(), at(pointer, "rules")),
-            None if same_texts => return Ok(()),
-            None => {
+        let (wanted, pointer) = match document.rules_of(phase) {
+            (Some(rules), section) => (rules, at(pointer, section)),
+            (None, _) if same_texts => return Ok(()),
+            (None, _) => {
                 kept = present.iter().map(|rule| export::rule(rule)).collect();
                 (kept.as_slice(), at(pointer, "ruleset"))
             }
@@ -580,6 +583,7 @@ impl Apply<'_> {
                 expression: rule.expression.clone(),
                 action: rule.action.clone(),
                 action_parameters: rule.action_parameters.clone(),
+                ratelimit: rule.ratelimit.clone(),
                 logging: rule.logging,
                 description: rule.description.clone(),
                 enabled: rule.enabled,
@@ -592,7 +596,7 @@ impl Apply<'_> {
         self.control
             .set_entrypoint(zone, phase, name, description, rules)
             .map_err(|error| error.at(pointer))?;
-        check_rules(&self.model(), zone).map_err(|error| match error {
+        check_rules(&self.model(), zone, phase).map_err(|error| match error {
             ChangeError::Expression { index, .. } => {
                 error.at(format!("{pointer}/{index}/expression"))
             }
@@ -646,7 +650,9 @@ impl Apply<'_> {
             if let Some(sets) = &associations {
                 self.associate(zone.id, sets, true, &pointer)?;
             }
-            self.rules(zone.id, wanted, &pointer)?;
+            for phase in Phase::ALL {
+                self.rules(zone.id, wanted, &pointer, phase)?;
+            }
         }
         self.prune(document, &authorities)
     }

@@ -82,6 +82,7 @@ pub(super) fn rule(rule: &RuleRecord) -> RuleDocument {
         expression: rule.expression.clone(),
         action: rule.action.clone(),
         action_parameters: rule.action_parameters.clone(),
+        ratelimit: rule.ratelimit.clone(),
         logging: rule.logging,
         enabled: rule.enabled,
     }
@@ -164,9 +165,13 @@ fn zone(
     }
     associations.sort_by(|a, b| a.authority.cmp(&b.authority));
     let ruleset = model.rulesets.get(&(id, Phase::HttpRequestFirewallCustom));
-    let rules = ruleset
-        .map(|found| found.rules.as_slice())
-        .unwrap_or_default();
+    let rules = |phase| {
+        let found = model.rulesets.get(&(id, phase));
+        let rules = found
+            .map(|found| found.rules.as_slice())
+            .unwrap_or_default();
+        Some(rules.iter().map(|found| rule(found)).collect())
+    };
     Ok(ZoneDocument {
         name: name.to_owned(),
         managed_authorities: managed,
@@ -179,7 +184,9 @@ fn zone(
                 name: Some(found.name.clone()),
                 description: Some(found.description.clone()),
             }),
-        rules: Some(rules.iter().map(|found| rule(found)).collect()),
+        rules: rules(Phase::HttpRequestFirewallCustom),
+        rate_limits: rules(Phase::HttpRatelimit),
+        transforms: rules(Phase::HttpRequestLateTransform),
     })
 }
 

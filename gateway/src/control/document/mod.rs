@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lists::ListKind;
-use super::model::OriginSpec;
+use super::model::{OriginSpec, Phase};
 use super::source_url::SourceUrl;
 use crate::client_settings::{CertificateHeaders, ClientSettings, OnRevoked};
 use crate::snapshot::MtlsMode;
@@ -134,6 +134,24 @@ pub struct ZoneDocument {
     /// Its custom rules in order; all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Vec<RuleDocument>>,
+    /// Its rate limits in order (`http_ratelimit`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limits: Option<Vec<RuleDocument>>,
+    /// Its header rules in order (`http_request_late_transform`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transforms: Option<Vec<RuleDocument>>,
+}
+
+impl ZoneDocument {
+    /// The rules of a phase, and what their section is called.
+    pub(crate) fn rules_of(&self, phase: Phase) -> (Option<&[RuleDocument]>, &'static str) {
+        let (rules, section) = match phase {
+            Phase::HttpRequestFirewallCustom => (&self.rules, "rules"),
+            Phase::HttpRatelimit => (&self.rate_limits, "rate_limits"),
+            Phase::HttpRequestLateTransform => (&self.transforms, "transforms"),
+        };
+        (rules.as_deref(), section)
+    }
 }
 
 /// A certificate with its key.
@@ -235,6 +253,9 @@ pub struct RuleDocument {
     /// How.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action_parameters: Option<Value>,
+    /// What a rate limit limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratelimit: Option<Value>,
     /// `logging.enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<bool>,

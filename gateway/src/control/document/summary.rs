@@ -9,13 +9,15 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::Document;
+use crate::control::model::Phase;
 
 /// What becomes of one thing.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct DocumentChange {
     /// `create`, `change` or `remove`.
     pub action: &'static str,
-    /// `list`, `CA`, `zone`, `host`, `server certificate`, `association`, `ruleset`, `rule`.
+    /// `list`, `CA`, `zone`, `host`, `server certificate`, `association`, `ruleset`, `rule`,
+    /// `rate limit`, `header rule`.
     pub noun: &'static str,
     /// Its zone, of what is in one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,11 +99,17 @@ fn fields(before: &Value, after: &Value) -> (Value, Value) {
     (only(old, new), only(new, old))
 }
 
-fn rules(before: &Document, after: &Document, out: &mut Vec<DocumentChange>) {
+fn rules(before: &Document, after: &Document, phase: Phase, out: &mut Vec<DocumentChange>) {
+    let noun = match phase {
+        Phase::HttpRequestFirewallCustom => "rule",
+        Phase::HttpRatelimit => "rate limit",
+        Phase::HttpRequestLateTransform => "header rule",
+    };
     let of = |document: &Document| -> BTreeMap<String, Vec<Value>> {
         let zones = document.zones.iter().flatten();
         let rules = zones.map(|zone| {
-            let rules = zone.rules.iter().flatten().map(value).collect();
+            let (rules, _) = zone.rules_of(phase);
+            let rules = rules.into_iter().flatten().map(value).collect();
             (zone.name.clone(), rules)
         });
         rules.collect()
@@ -120,7 +128,7 @@ fn rules(before: &Document, after: &Document, out: &mut Vec<DocumentChange>) {
         let mut tell = |action, place: usize, before: Option<&Value>, after: Option<&Value>| {
             out.push(DocumentChange {
                 action,
-                noun: "rule",
+                noun,
                 zone: Some(name.clone()),
                 key: (place + 1).to_string(),
                 before: before.cloned(),
@@ -174,6 +182,8 @@ pub(super) fn changes(before: &Document, after: &Document) -> Vec<DocumentChange
             },
         )
         .collect();
-    rules(before, after, &mut changes);
+    for phase in Phase::ALL {
+        rules(before, after, phase, &mut changes);
+    }
     changes
 }

@@ -6,7 +6,7 @@ use super::index::{Group, Index, Local, count};
 use super::judged::{Judged, Live};
 use super::scan::Run;
 use super::{GONE, Part, Program};
-use crate::rules::Action;
+use crate::rules::Rule;
 use crate::rules::read::Facts;
 
 /// What one thread keeps between decisions.
@@ -28,19 +28,19 @@ impl Runs {
 pub(in crate::rules) enum Outcome<'p> {
     /// No rule ends the evaluation.
     Through,
-    /// The id and action of the one that does.
-    Ended(&'p str, &'p Action),
+    /// The one that does.
+    Ended(&'p Rule),
     /// A condition would have had to do more than `limits::CONDITION_WORK_MAX`.
     Overworked,
 }
 
-/// What a program says of the facts. `logged` is told of the rules that report, in order.
+/// What a program says of the facts. `reported_rule` is told of the rules that report, in order.
 pub(in crate::rules) fn first<'p>(
     program: &'p Program,
     facts: &Facts<'_>,
     remembers: bool,
     runs: &mut Runs,
-    logged: &mut dyn FnMut(&'p str),
+    reported_rule: &mut dyn FnMut(&'p Rule),
 ) -> Outcome<'p> {
     let Runs {
         base,
@@ -90,10 +90,10 @@ pub(in crate::rules) fn first<'p>(
         .iter()
         .filter_map(|position| program.rule_at(*position))
     {
-        logged(&rule.id);
+        reported_rule(rule);
     }
     match program.rule_at(end) {
-        Some(rule) => Outcome::Ended(&rule.id, &rule.action),
+        Some(rule) => Outcome::Ended(rule),
         None => Outcome::Through,
     }
 }

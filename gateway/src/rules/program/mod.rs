@@ -104,7 +104,7 @@ impl Role {
         match &rule.action {
             _ if !rule.enabled => Self::Off,
             action if action.is_terminating() => Self::Ends,
-            Action::Skip(skip) if !skip.logging => Self::Idle,
+            Action::Skip(skip) if !skip.logging && !skip.rate_limits() => Self::Idle,
             _ => Self::Reports,
         }
     }

@@ -115,6 +115,8 @@ impl World {
             trust: trust.clone(),
             client: ClientSettings::default(),
             rules: Arc::new(Program::default()),
+            rate_limits: None,
+            transforms: None,
             origin: Arc::new(origin),
         }
     }

@@ -1,0 +1,268 @@
+//! How often something has happened, for all workers: leaky buckets in one table without locks.
+//!
+//! A bucket is a moment: when it will be empty again. That is the generic cell rate algorithm
+//! (ITU-T I.371), exact with one compare-and-swap. A bucket that is empty says the same as none, so
+//! that its place can be given to another; when no place is free, the bucket that would be empty
+//! first goes.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::limits::{RATE_BUCKETS, RATE_BUCKETS_WAYS};
+
+/// How much may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate {
+    /// From one to the next, were they evenly spread, in microseconds; at least 1.
+    pub(super) interval: u64,
+    /// How much earlier than that they may come, in microseconds.
+    pub(super) tolerance: u64,
+    /// For how long nothing is within the rate once it was passed, in microseconds.
+    pub(super) penalty: u64,
+}
+
+/// Whether something is within its rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hit {
+    Within,
+    Beyond {
+        /// When it would be worth a try.
+        retry_after: Duration,
+    },
+}
+
+/// The table. Its memory is taken when the first bucket is needed.
+#[derive(Debug)]
+pub struct Buckets {
+    /// Secret, so that nobody can choose whom to share a bucket with.
+    hasher: RandomState,
+    started: Instant,
+    places: OnceLock<Box<[Place]>>,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    /// 0 when nobody has it.
+    key: AtomicU64,
+    /// When the bucket will be empty, in microseconds since the start.
+    empty_at: AtomicU64,
+    /// Until when its rate counts as passed, the same.
+    penalty_until: AtomicU64,
+}
+
+impl Place {
+    /// When it will say nothing any more.
+    fn free_at(&self) -> u64 {
+        let penalty = self.penalty_until.load(Ordering::Relaxed);
+        self.empty_at.load(Ordering::Relaxed).max(penalty)
+    }
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            started: Instant::now(),
+            places: OnceLock::new(),
+        }
+    }
+}
+
+impl Buckets {
+    /// Asks whether something is within its rate at this moment, and counts it if `counts`. What is
+    /// beyond is not counted.
+    pub(super) fn ask(&self, what: &[u8], rate: Rate, counts: bool, moment: Instant) -> Hit {
+        let now = micros(moment.saturating_duration_since(self.started));
+        let key = self.hasher.hash_one(what).max(1);
+        let place = if counts {
+            Some(self.place_for(key, now))
+        } else {
+            self.places_of(key)
+                .iter()
+                .find(|place| place.key.load(Ordering::Acquire) == key)
+        };
+        place.map_or(Hit::Within, |place| place.ask(rate, counts, now))
+    }
+
+    fn places_of(&self, key: u64) -> &[Place] {
+        let places = self
+            .places
+            .get_or_init(|| (0..RATE_BUCKETS).map(|_| Place::default()).collect());
+        let sets = (RATE_BUCKETS / RATE_BUCKETS_WAYS) as u64;
+        // Below the number of sets, which is a `usize`.
+        let first = usize::try_from(key % sets).unwrap_or_default() * RATE_BUCKETS_WAYS;
+        places
+            .get(first..first + RATE_BUCKETS_WAYS)
+            .unwrap_or_default()
+    }
+
+    /// The bucket's place, taken from another one if need be.
+    fn place_for(&self, key: u64, now: u64) -> &Place {
+        static NOWHERE: Place = Place {
+            key: AtomicU64::new(0),
+            empty_at: AtomicU64::new(0),
+            penalty_until: AtomicU64::new(0),
+        };
+        let places = self.places_of(key);
+        let mut last = &NOWHERE;
+        // Others may take a place at the same time; each time one of them has got on.
+        for _attempt in 0..=RATE_BUCKETS_WAYS {
+            let known = |place: &&Place| place.key.load(Ordering::Acquire) == key;
+            if let Some(place) = places.iter().find(known) {
+                return place;
+            }
+            let Some(place) = places.iter().min_by_key(|place| place.free_at().max(now)) else {
+                return last;
+            };
+            last = place;
+            let old = place.key.load(Ordering::Acquire);
+            // Before the key: nobody may find the new bucket with what was in the old one.
+            place.empty_at.store(0, Ordering::Relaxed);
+            place.penalty_until.store(0, Ordering::Relaxed);
+            let taken = place
+                .key
+                .compare_exchange(old, key, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() {
+                return place;
+            }
+        }
+        // Shared with another one: it counts too much rather than too little.
+        last
+    }
+}
+
+impl Place {
+    fn ask(&self, rate: Rate, counts: bool, now: u64) -> Hit {
+        let beyond = |until: u64| Hit::Beyond {
+            retry_after: Duration::from_micros(until.saturating_sub(now)),
+        };
+        let penalty_until = self.penalty_until.load(Ordering::Relaxed);
+        if penalty_until > now {
+            return beyond(penalty_until);
+        }
+        let mut empty_at = self.empty_at.load(Ordering::Relaxed);
+        loop {
+            let from = empty_at.max(now);
+            if from - now > rate.tolerance {
+                if rate.penalty == 0 {
+                    return beyond(from - rate.tolerance);
+                }
+                let until = now.saturating_add(rate.penalty);
+                if counts {
+                    self.penalty_until.store(until, Ordering::Relaxed);
+                }
+                return beyond(until);
+            }
+            if !counts {
+                return Hit::Within;
+            }
+            let next = from.saturating_add(rate.interval);
+            let swapped = self.empty_at.compare_exchange_weak(
+                empty_at,
+                next,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match swapped {
+                Ok(_) => return Hit::Within,
+                Err(found) => empty_at = found,
+            }
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    // Half a million years.
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many in ten seconds.
+    fn rate(count: u64, penalty_sec: u64) -> Rate {
+        let interval = 10_000_000 / count;
+        Rate {
+            interval,
+            tolerance: 10_000_000 - interval,
+            penalty: penalty_sec * 1_000_000,
+        }
+    }
+
+    fn is_within(hit: Hit) -> bool {
+        hit == Hit::Within
+    }
+
+    #[test]
+    fn so_many_at_once_and_then_evenly() {
+        let buckets = Buckets::default();
+        let at = |ms: u64| buckets.started + Duration::from_millis(ms);
+        let ask = |ms| is_within(buckets.ask(b"a", rate(5, 0), true, at(ms)));
+        for _ in 0..5 {
+            assert!(ask(100));
+        }
+        assert!(
+            !ask(100) && !ask(2_000),
+            "the sixth before a fifth has gone"
+        );
+        assert!(ask(2_100) && !ask(2_200), "one more every two seconds");
+        // Empty again: as if nothing had been.
+        for _ in 0..5 {
+            assert!(ask(60_000));
+        }
+        assert!(!ask(60_000));
+        assert!(is_within(buckets.ask(b"b", rate(5, 0), true, at(60_000))));
+        let told = buckets.ask(b"a", rate(5, 0), true, at(61_000));
+        let retry_after = Duration::from_secs(1);
+        assert_eq!(told, Hit::Beyond { retry_after });
+    }
+
+    #[test]
+    fn who_passed_it_waits_the_penalty_out() {
+        let buckets = Buckets::default();
+        let at = |ms: u64| buckets.started + Duration::from_millis(ms);
+        let ask = |ms, counts| is_within(buckets.ask(b"a", rate(2, 60), counts, at(ms)));
+        assert!(ask(1, false), "nothing was counted");
+        assert!(ask(1, true) && ask(1, true));
+        assert!(!ask(2, false), "a third would be beyond");
+        assert!(ask(9_999, true), "asking was no passing");
+        assert!(ask(10_001, true) && !ask(10_001, true));
+        assert!(!ask(70_000, true) && ask(70_002, true));
+    }
+
+    #[test]
+    fn a_full_table_keeps_those_who_ask_most() {
+        let buckets = Buckets::default();
+        let now = buckets.started + Duration::from_secs(1);
+        let slow = rate(10, 0);
+        for _ in 0..10 {
+            assert!(is_within(buckets.ask(b"heavy", slow, true, now)));
+        }
+        for other in 0..4 * RATE_BUCKETS as u64 {
+            buckets.ask(&other.to_le_bytes(), slow, true, now);
+        }
+        assert!(!is_within(buckets.ask(b"heavy", slow, true, now)));
+    }
+
+    #[test]
+    fn workers_together_let_no_more_through() {
+        let buckets = Buckets::default();
+        let now = buckets.started + Duration::from_secs(1);
+        let passed = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        if is_within(buckets.ask(b"one", rate(100, 0), true, now)) {
+                            passed.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(passed.into_inner(), 100);
+    }
+}

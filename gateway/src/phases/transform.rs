@@ -1,0 +1,231 @@
+//! `http_request_late_transform`: headers that the origin gets, set, added or removed by rules.
+//!
+//! <https://developers.cloudflare.com/rules/transform/request-header-modification/>. All rules that
+//! match act, in order, and all of them read the request as it came. What the gateway itself says,
+//! of certificates above all, and what frames the message is not theirs to change.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::{Asked, Fault, PhaseRule, Subject};
+use crate::http::headers::{is_ours, is_same_to_cgi};
+use crate::limits::{TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
+use crate::rules::{Computed, Lists, Overworked, RuleError};
+
+/// What one rule does to the headers.
+#[derive(Debug, Clone)]
+pub struct Transform(Vec<Step>);
+
+#[derive(Debug, Clone)]
+struct Step {
+    name: HeaderName,
+    operation: Operation,
+}
+
+#[derive(Debug, Clone)]
+enum Operation {
+    Set(Source),
+    Add(Source),
+    Remove,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Fixed(HeaderValue),
+    Computed(Computed),
+}
+
+/// A zone's header rules.
+#[derive(Debug)]
+pub struct Transforms {
+    asked: Asked<Transform>,
+    reads_client_hello: bool,
+}
+
+/// One change to the headers of one request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    name: HeaderName,
+    /// Whether what is there stays.
+    adds: bool,
+    value: Option<HeaderValue>,
+}
+
+impl Transform {
+    /// Reads what the API takes as `action` and `action_parameters`.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn from_api(action: &str, parameters: Option<&Value>) -> Result<Self, Fault> {
+        if action != "rewrite" {
+            let why = format!(
+                "`{}` is not offered in this phase; `rewrite` is",
+                action.escape_debug()
+            );
+            return Err(Fault::new("action", why));
+        }
+        let none = Value::Null;
+        let parameters = parameters.unwrap_or(&none);
+        for name in parameters
+            .as_object()
+            .into_iter()
+            .flat_map(|all| all.keys())
+        {
+            if name != "headers" {
+                let path = format!("action_parameters.{}", name.escape_debug());
+                return Err(Fault::new(path, "only `headers` can be rewritten here"));
+            }
+        }
+        let headers = parameters.get("headers").and_then(Value::as_object);
+        let Some(headers) = headers.filter(|headers| !headers.is_empty()) else {
+            let why = "expected an object such as {\"x-client\": {\"operation\": \"set\", \
+                       \"expression\": \"cf.tls_client_auth.cert_subject_dn\"}}";
+            return Err(Fault::new("action_parameters.headers", why));
+        };
+        if headers.len() > TRANSFORM_HEADERS_MAX {
+            let why = format!(
+                "{} headers, {TRANSFORM_HEADERS_MAX} are allowed",
+                headers.len()
+            );
+            return Err(Fault::new("action_parameters.headers", why));
+        }
+        let steps = headers.iter().map(|(name, what)| step(name, what));
+        steps.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+fn step(name: &str, what: &Value) -> Result<Step, Fault> {
+    let path = format!("action_parameters.headers.{}", name.escape_debug());
+    let wrong = |why: &str| Fault::new(path.as_str(), why);
+    let header = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_not_a_name| wrong("it is not the name of a header"))?;
+    if is_ours(&header) {
+        return Err(wrong(
+            "the gateway sets or removes this header itself; choose another name",
+        ));
+    }
+    for member in what.as_object().into_iter().flat_map(|all| all.keys()) {
+        if !matches!(member.as_str(), "operation" | "value" | "expression") {
+            return Err(wrong("known are `operation`, `value` and `expression`"));
+        }
+    }
+    let source = match (what.get("value"), what.get("expression")) {
+        (Some(Value::String(text)), None) => {
+            let value = (text.len() <= TRANSFORM_VALUE_BYTES_MAX)
+                .then(|| HeaderValue::from_str(text).ok())
+                .flatten();
+            Some(Source::Fixed(value.ok_or_else(|| {
+                wrong("`value` is too long, or has characters that no header can have")
+            })?))
+        }
+        (None, Some(Value::String(text))) => {
+            let computed = Computed::text(text)
+                .map_err(|why| Fault::new(format!("{path}.expression"), why.to_string()))?;
+            Some(Source::Computed(computed))
+        }
+        (None, None) => None,
+        _ => return Err(wrong("give either `value` or `expression`, as a string")),
+    };
+    let operation = match (what.get("operation").and_then(Value::as_str), source) {
+        (Some("set"), Some(source)) => Operation::Set(source),
+        (Some("add"), Some(source)) => Operation::Add(source),
+        (Some("remove"), None) => Operation::Remove,
+        (Some("remove"), Some(_)) => return Err(wrong("`remove` takes no value")),
+        (Some("set" | "add"), None) => {
+            return Err(wrong("give a `value`, or an `expression` that makes one"));
+        }
+        _ => return Err(wrong("`operation` is `set`, `add` or `remove`")),
+    };
+    Ok(Step {
+        name: header,
+        operation,
+    })
+}
+
+impl Step {
+    /// What it comes to for one request. A value that cannot be a header is none.
+    fn change(&self, subject: Subject<'_>) -> Result<Option<Change>, Overworked> {
+        let (adds, source) = match &self.operation {
+            Operation::Set(source) => (false, Some(source)),
+            Operation::Add(source) => (true, Some(source)),
+            Operation::Remove => (false, None),
+        };
+        let value = match source {
+            None => None,
+            Some(Source::Fixed(value)) => Some(value.clone()),
+            Some(Source::Computed(computed)) => {
+                let mut bytes = Vec::new();
+                let Subject {
+                    connection,
+                    state,
+                    request,
+                } = subject;
+                let there = computed.write(connection, state, request, &mut bytes)?;
+                let fits = there && !bytes.is_empty() && bytes.len() <= TRANSFORM_VALUE_BYTES_MAX;
+                fits.then(|| HeaderValue::from_bytes(&bytes).ok()).flatten()
+            }
+        };
+        let name = self.name.clone();
+        Ok((value.is_some() || !adds).then_some(Change { name, adds, value }))
+    }
+
+    fn reads_client_hello(&self) -> bool {
+        match &self.operation {
+            Operation::Set(Source::Computed(computed))
+            | Operation::Add(Source::Computed(computed)) => computed.reads_client_hello(),
+            _ => false,
+        }
+    }
+}
+
+impl Transforms {
+    /// Compiles a zone's header rules, in order.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check.
+    pub fn compile(rules: Vec<PhaseRule<Transform>>, lists: &Lists) -> Result<Self, RuleError> {
+        let steps = rules.iter().flat_map(|rule| &rule.does.0);
+        let steps_read_hello = steps.into_iter().any(Step::reads_client_hello);
+        let asked = Asked::compile(rules, lists)?;
+        Ok(Self {
+            reads_client_hello: steps_read_hello || asked.program.reads_client_hello(),
+            asked,
+        })
+    }
+
+    /// Whether connections have to keep the ClientHello for it.
+    #[must_use]
+    pub fn reads_client_hello(&self) -> bool {
+        self.reads_client_hello
+    }
+
+    /// What changes for one request, in order.
+    ///
+    /// # Errors
+    /// It cannot be told: the request is not to be forwarded.
+    pub fn changes(&self, subject: Subject<'_>) -> Result<Vec<Change>, Overworked> {
+        let mut changes = Vec::new();
+        for (_, rule) in self.asked.matching(subject)? {
+            for step in &rule.0 {
+                changes.extend(step.change(subject)?);
+            }
+        }
+        Ok(changes)
+    }
+}
+
+impl Change {
+    /// Makes it.
+    pub fn apply(self, headers: &mut HeaderMap) {
+        if !self.adds {
+            let same = |name: &&HeaderName| is_same_to_cgi(name, &self.name);
+            let gone: Vec<HeaderName> = headers.keys().filter(same).cloned().collect();
+            for name in gone {
+                headers.remove(name);
+            }
+        }
+        if let Some(value) = self.value {
+            headers.append(self.name, value);
+        }
+    }
+}
