@@ -633,5 +633,9 @@ pub const RATE_BUCKETS: usize = 65_536;
 pub const RATE_BUCKETS_WAYS: usize = 8;
 /// Headers that one rule changes, as Cloudflare's.
 pub const TRANSFORM_HEADERS_MAX: usize = 30;
+/// Bytes that a zone's rules may add to one request's headers, names and an entry's own weight
+/// included: a client's long URL must not come out a thousand times. A request that would get more
+/// is refused.
+pub const TRANSFORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a header's value that a rule makes; what is longer is left out.
 pub const TRANSFORM_VALUE_BYTES_MAX: usize = 4_096;

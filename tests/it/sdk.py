@@ -173,7 +173,7 @@ refused(400, rules.create, ruleset.id, zone_id=zone.id, action='no action', expr
 refused(400, rules.create, ruleset.id, zone_id=zone.id, action='block', expression='true',
         action_parameters={'response': {'status_code': 200, 'content_type': 'text/html', 'content': ''}})
 refused(404, rules.delete, '0' * 32, ruleset_id=ruleset.id, zone_id=zone.id)
-for other in ('no_phase', 'http_ratelimit', 'http_request_late_transform'):
+for other in ('no_phase',):
     message = refused(400, client.rulesets.phases.get, other, zone_id=zone.id)
     assert 'http_request_firewall_custom' in message, message
 now = got(client.rulesets.get(ruleset.id, zone_id=zone.id))
@@ -195,6 +195,33 @@ assert not replaced.rules, replaced
 assert ruleset.id in [got(one).id for one in client.rulesets.list(zone_id=zone.id)]
 client.rulesets.delete(ruleset.id, zone_id=zone.id)
 refused(404, client.rulesets.get, ruleset.id, zone_id=zone.id)
+
+# The phases beside it.
+limit = {'characteristics': ['cf.colo.id', 'ip.src'], 'period': 60, 'requests_per_period': 100,
+         'mitigation_timeout': 600}
+refused(404, client.rulesets.phases.get, 'http_ratelimit', zone_id=zone.id)
+limits = got(client.rulesets.phases.update('http_ratelimit', zone_id=zone.id, rules=[
+    {'action': 'block', 'expression': 'http.request.uri.path eq "/login"', 'ratelimit': limit}]))
+assert got(limits.rules[0]).ratelimit.requests_per_period == 100, limits
+limited = got(limits.rules[0]).id
+slower = got(rules.edit(limited, ruleset_id=limits.id, zone_id=zone.id, action='block',
+                        expression='true', ratelimit={**limit, 'requests_per_period': 10}))
+assert got(slower.rules[0]).ratelimit.requests_per_period == 10, slower
+for wrong in ({**limit, 'period': 5}, {**limit, 'characteristics': ['ip.scr']}, {**limit, 'score_per_period': 1}):
+    refused(400, rules.edit, limited, ruleset_id=limits.id, zone_id=zone.id, action='block',
+            expression='true', ratelimit=wrong)
+headers = {'x-client': {'operation': 'set', 'expression': 'cf.tls_client_auth.cert_subject_dn'},
+           'x-secret': {'operation': 'remove'}}
+changed = got(client.rulesets.create(
+    zone_id=zone.id, kind='zone', name='headers', phase='http_request_late_transform',
+    rules=[{'action': 'rewrite', 'expression': 'true', 'action_parameters': {'headers': headers}}]))
+assert changed.phase == 'http_request_late_transform', changed
+refused(400, rules.create, changed.id, zone_id=zone.id, action='rewrite', expression='true',
+        action_parameters={'headers': {'cf-client-cert-sha256': {'operation': 'set', 'value': 'x'}}})
+refused(400, rules.create, changed.id, zone_id=zone.id, action='rewrite', expression='true',
+        action_parameters={'uri': {'path': {'value': '/'}}})
+client.rulesets.delete(limits.id, zone_id=zone.id)
+client.rulesets.delete(changed.id, zone_id=zone.id)
 
 # Lists.
 lists = client.rules.lists

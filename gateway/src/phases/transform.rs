@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Asked, Fault, PhaseRule, Subject};
 use crate::http::headers::{is_ours, is_same_to_cgi};
-use crate::limits::{TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
+use crate::limits::{TRANSFORM_BYTES_MAX, TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
 use crate::rules::{Computed, Lists, Overworked, RuleError};
 
 /// What one rule does to the headers.
@@ -205,9 +205,14 @@ impl Transforms {
     /// It cannot be told: the request is not to be forwarded.
     pub fn changes(&self, subject: Subject<'_>) -> Result<Vec<Change>, Overworked> {
         let mut changes = Vec::new();
+        let mut left = TRANSFORM_BYTES_MAX;
         for (_, rule) in self.asked.matching(subject)? {
             for step in &rule.0 {
-                changes.extend(step.change(subject)?);
+                let Some(change) = step.change(subject)? else {
+                    continue;
+                };
+                left = left.checked_sub(change.weight()).ok_or(Overworked)?;
+                changes.push(change);
             }
         }
         Ok(changes)
@@ -215,6 +220,12 @@ impl Transforms {
 }
 
 impl Change {
+    /// Bytes that it can add, as HTTP/2 counts them (RFC 9113 §6.5.2).
+    fn weight(&self) -> usize {
+        let length = |value: &HeaderValue| self.name.as_str().len() + value.len() + 32;
+        self.value.as_ref().map_or(0, length)
+    }
+
     /// Makes it.
     pub fn apply(self, headers: &mut HeaderMap) {
         if !self.adds {
@@ -225,7 +236,118 @@ impl Change {
             }
         }
         if let Some(value) = self.value {
-            headers.append(self.name, value);
+            // Full only far beyond what `TRANSFORM_BYTES_MAX` and `limit.header_count` allow.
+            if let Err(full) = headers.try_append(self.name, value) {
+                tracing::warn!(%full, "a header rule's header was left out");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::rules::ConnectionState;
+    use crate::rules::tests::{Certificate, World};
+
+    fn compiled(headers: &Value, expression: &str) -> Transforms {
+        let parameters = json!({ "headers": headers });
+        let does = Transform::from_api("rewrite", Some(&parameters)).unwrap();
+        let rule = PhaseRule {
+            id: Arc::from("t"),
+            expression: expression.into(),
+            enabled: true,
+            does,
+        };
+        Transforms::compile(vec![rule], &Lists::default()).unwrap()
+    }
+
+    fn changed(transforms: &Transforms, world: &World) -> Vec<(String, String)> {
+        let request = world.request();
+        let state = ConnectionState::default();
+        let subject = Subject {
+            connection: &world.connection,
+            state: &state,
+            request: &request,
+        };
+        let mut headers = world.headers.clone();
+        for change in transforms.changes(subject).unwrap() {
+            change.apply(&mut headers);
+        }
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let mut all: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_long_url_does_not_come_out_many_times() {
+        let long = format!("/{}", "x".repeat(4_000));
+        let changes = |path: &str| {
+            let world = World::new(Certificate::None, "api.example.test", path);
+            let names = (0..30).map(|n| {
+                let step = json!({ "operation": "set", "expression": "http.request.uri.path" });
+                (format!("x-{n}"), step)
+            });
+            let transforms = compiled(&Value::Object(names.collect()), "true");
+            let request = world.request();
+            let state = ConnectionState::default();
+            let subject = Subject {
+                connection: &world.connection,
+                state: &state,
+                request: &request,
+            };
+            transforms.changes(subject).map(|changes| changes.len())
+        };
+        assert_eq!(changes("/short"), Ok(30));
+        assert_eq!(changes(&long), Err(Overworked));
+    }
+
+    #[test]
+    fn headers_are_set_added_and_removed() {
+        let world = World::new(Certificate::None, "api.example.test", "/p")
+            .header("x-a", "1")
+            .header("x_a", "2")
+            .header("x-b", "%0d%0aevil: 1");
+        let b = ("x-b", "%0d%0aevil: 1");
+        for (headers, expected) in [
+            (
+                json!({ "x-a": { "operation": "set", "value": "n" } }),
+                vec![("x-a", "n"), b],
+            ),
+            (
+                json!({ "x-a": { "operation": "add", "expression": "http.host" } }),
+                vec![("x-a", "1"), ("x-a", "api.example.test"), b, ("x_a", "2")],
+            ),
+            (json!({ "X-A": { "operation": "remove" } }), vec![b]),
+            // What there is no value for is not left to the client.
+            (
+                json!({ "x-a": { "operation": "set", "expression": "http.request.headers[\"q\"][0]" } }),
+                vec![b],
+            ),
+            // No header can have a line break.
+            (
+                json!({ "x-a": { "operation": "set",
+                    "expression": "url_decode(http.request.headers[\"x-b\"][0])" } }),
+                vec![b],
+            ),
+        ] {
+            let expected: Vec<_> = expected
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            assert_eq!(
+                changed(&compiled(&headers, "true"), &world),
+                expected,
+                "{headers}"
+            );
         }
     }
 }

@@ -37,7 +37,7 @@ mod program;
 mod read;
 mod test;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod trace;
 mod trial;
 mod types;

@@ -71,8 +71,64 @@ fn full(world: &World) -> Arc<Zone> {
     control
         .add_rule(zone.id, rule("ip.src in $office"), None)
         .unwrap();
+    let limit = json!({
+        "characteristics": ["ip.src"], "period": 60, "requests_per_period": 100,
+    });
+    let limit = NewRule {
+        ratelimit: Some(limit),
+        ..rule("ip.src in $office")
+    };
+    let headers = json!({ "headers": { "x-secret": { "operation": "remove" } } });
+    let header = NewRule {
+        action: "rewrite".into(),
+        action_parameters: Some(headers),
+        ..rule("true")
+    };
+    for (phase, one) in [
+        (Phase::HttpRatelimit, limit),
+        (Phase::HttpRequestLateTransform, header),
+    ] {
+        control
+            .set_entrypoint(zone.id, phase, None, None, vec![one])
+            .unwrap();
+    }
     control.create_zone("other.test").unwrap();
     zone
+}
+
+#[test]
+fn rules_of_every_phase_are_told_and_checked() {
+    let world = World::new();
+    full(&world);
+    let control = world.control();
+    let zone = |section: &str, rules: Value| json!({ "postern": 1, "zones": [{ "name": "example.test", section: rules }] });
+    let exported = serde_json::to_value(control.export(false).unwrap()).unwrap();
+    let mut limit = exported["zones"][0]["rate_limits"][0].clone();
+    limit["ratelimit"]["period"] = json!(10);
+    let dry = control.apply(
+        &document(zone("rate_limits", json!([limit.clone()]))),
+        ApplyOptions::default(),
+    );
+    assert_eq!(told(&dry.unwrap()), ["remove rate limit 1", "create rate limit 1"]);
+    let applied = apply(control, &zone("transforms", json!([]))).unwrap();
+    assert_eq!(told(&applied), ["remove header rule 1"]);
+    limit["ratelimit"]["period"] = json!(1);
+    for (section, rule, place) in [
+        ("rate_limits", limit.clone(), "/zones/0/rate_limits"),
+        ("rules", limit, "/zones/0/rules"),
+        (
+            "transforms",
+            json!({ "action": "rewrite", "expression": "tru",
+                    "action_parameters": { "headers": { "x-a": { "operation": "remove" } } } }),
+            "/zones/0/transforms/0/expression",
+        ),
+    ] {
+        let error = apply(control, &zone(section, json!([rule]))).unwrap_err();
+        let ChangeError::At { pointer, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(pointer, place);
+    }
 }
 
 #[test]
@@ -322,6 +378,8 @@ fn what_is_not_named_stays_unless_it_is_to_be_pruned() {
         );
     }
     value["zones"][0]["associations"] = json!([]);
+    // It still names the list.
+    value["zones"][0]["rate_limits"] = json!([]);
     let prune = ApplyOptions {
         prune: true,
         revision: None,
