@@ -16,8 +16,11 @@ pub const PART_TAIL_SIZE: usize = 264;
 /// whoever says nothing for so long is to be told, by the stack's reset, that there is no connection any more.
 pub const HELD_SECONDS_MAX: u32 = 120;
 
-/// Set beside the second of [`held`] once the first data has been let through.
-const HELD_BEGUN: u32 = 1 << 31;
+/// Set in [`held`] once the first data has been let through.
+const HELD_BEGUN: u64 = 1 << 31;
+
+/// Bits of a second that are kept: nine hours' worth.
+const HELD_SECOND_BITS: u32 = 15;
 
 /// A note: whose it is, and the listener. Never 0.
 #[inline(always)]
@@ -38,17 +41,24 @@ pub const fn noted(note: u64, mark: u32) -> Option<u32> {
 }
 
 /// That the ACK of the connection with this mark was held back, at a time in seconds of the monotonic clock.
+///
+/// `sequence` is TCP's number of the byte that comes next, of which the lower half is kept.
+///
+/// ```text
+///  | mark 32 | begun 1 | second 15 | sequence 16 |
+/// ```
 #[inline(always)]
 #[must_use]
-pub const fn held(mark: u32, second: u32) -> u64 {
-    (mark as u64) << 32 | (second & !HELD_BEGUN) as u64
+pub const fn held(mark: u32, second: u32, sequence: u32) -> u64 {
+    let second = second & ((1 << HELD_SECOND_BITS) - 1);
+    (mark as u64) << 32 | (second << 16) as u64 | (sequence & 0xffff) as u64
 }
 
 /// That a part of the connection's ClientHello was let through: nothing of it is kept from the stack any more.
 #[inline(always)]
 #[must_use]
 pub const fn begun(mark: u32) -> u64 {
-    (mark as u64) << 32 | HELD_BEGUN as u64
+    (mark as u64) << 32 | HELD_BEGUN
 }
 
 /// Whether [`held`] or [`begun`] is about the connection with this mark, however long ago.
@@ -62,17 +72,24 @@ pub const fn is_held(held: u64, mark: u32) -> bool {
 #[inline(always)]
 #[must_use]
 pub const fn is_begun(held: u64, mark: u32) -> bool {
-    is_held(held, mark) && (held & 0xffff_ffff) as u32 & HELD_BEGUN != 0
+    is_held(held, mark) && held & HELD_BEGUN != 0
 }
 
 /// Whether it was held back less than [`HELD_SECONDS_MAX`] before this second, and nothing was let through since.
 #[inline(always)]
 #[must_use]
 pub const fn is_held_still(held: u64, mark: u32, second: u32) -> bool {
-    let since = (held & 0xffff_ffff) as u32;
+    let since = (held >> 16 & 0xffff) as u32;
     is_held(held, mark)
-        && since & HELD_BEGUN == 0
-        && (second & !HELD_BEGUN).wrapping_sub(since) & !HELD_BEGUN < HELD_SECONDS_MAX
+        && held & HELD_BEGUN == 0
+        && second.wrapping_sub(since) & ((1 << HELD_SECOND_BITS) - 1) < HELD_SECONDS_MAX
+}
+
+/// Whether a segment begins at the byte that comes next, as far as that is kept.
+#[inline(always)]
+#[must_use]
+pub const fn is_next(held: u64, sequence: u32) -> bool {
+    held & 0xffff == (sequence & 0xffff) as u64
 }
 
 /// A ClientHello of which a part has gone by: where to go on with the connection's next segment.
@@ -115,14 +132,15 @@ mod tests {
 
     #[test]
     fn an_ack_is_held_for_its_connection_and_its_time() {
-        let held = super::held(0x8000_0001, 1_000);
+        const MARK: u32 = 0x8000_0001;
+        let held = super::held(MARK, 1_000, 0x1234_ffff);
         for (mark, second, wanted) in [
-            (0x8000_0001, 1_000, true),
-            (0x8000_0001, 1_119, true),
-            (0x8000_0001, 1_120, false),
+            (MARK, 1_000, true),
+            (MARK, 1_119, true),
+            (MARK, 1_120, false),
             (0x8000_0003, 1_000, false),
             // Another CPU's clock may be behind by a moment: an ACK from the future is held no longer.
-            (0x8000_0001, 999, false),
+            (MARK, 999, false),
         ] {
             assert_eq!(
                 super::is_held_still(held, mark, second),
@@ -131,13 +149,16 @@ mod tests {
             );
         }
         assert!(!super::is_held(0, 1));
-        let late = super::held(1, u32::MAX);
+        let late = super::held(1, u32::MAX, 0);
         assert!(super::is_held_still(late, 1, 5), "the clock began anew");
-        let begun = super::begun(0x8000_0001);
-        assert!(super::is_held(begun, 0x8000_0001) && super::is_begun(begun, 0x8000_0001));
-        assert!(!super::is_begun(begun, 3) && !super::is_begun(held, 0x8000_0001));
+        assert!(super::is_next(held, 0x1234_ffff) && !super::is_next(held, 0x1235_0000));
+        assert!(!super::is_next(held, 0x1234_fffe));
+
+        let begun = super::begun(MARK);
+        assert!(super::is_held(begun, MARK) && super::is_begun(begun, MARK));
+        assert!(!super::is_begun(begun, 3) && !super::is_begun(held, MARK));
         for second in [0, 1_000, u32::MAX] {
-            assert!(!super::is_held_still(begun, 0x8000_0001, second));
+            assert!(!super::is_held_still(begun, MARK, second));
         }
     }
 }

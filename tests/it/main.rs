@@ -40,5 +40,6 @@ mod sdk;
 mod second_opinion;
 mod server_certificates;
 mod steering;
+mod steering_wire;
 mod ticket_matrix;
 mod tools;

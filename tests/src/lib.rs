@@ -24,6 +24,7 @@ pub mod raw;
 pub mod server;
 pub mod tool;
 pub mod wait;
+pub mod wire;
 
 pub use client::{Answer, Client, Refused};
 pub use gateway::{Gateway, Setup};

@@ -3,7 +3,7 @@
 use super::maps::POSTERN_HELD;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
 use ebpf::packet::Segment;
-use ebpf::{begun, held, is_begun, is_held, is_held_still, placed_mark};
+use ebpf::{begun, held, is_begun, is_held, is_held_still, is_next, placed_mark};
 
 /// The mark that says a connection's bare ACK was held back.
 #[derive(Clone, Copy)]
@@ -37,9 +37,16 @@ impl Held {
         held.is_some_and(|held| is_begun(*held, self.fingerprint))
     }
 
+    /// Whether a segment begins where the held ACK said that the first byte would.
     #[inline(always)]
-    pub(super) fn mark(self) {
-        self.set(held(self.fingerprint, second()));
+    pub(super) fn is_next(self, sequence: u32) -> bool {
+        let held = POSTERN_HELD.get(self.place);
+        held.is_some_and(|held| is_next(*held, sequence))
+    }
+
+    #[inline(always)]
+    pub(super) fn mark(self, sequence: u32) {
+        self.set(held(self.fingerprint, second(), sequence));
     }
 
     #[inline(always)]

@@ -104,16 +104,20 @@ fn is_data(
     if POSTERN_PORTS.get(port).is_none_or(|listen| *listen == 0) {
         return true;
     }
-    // Whatever begins or ends a connection passes on the long way as well, but for a SYN that is answered here.
-    if flags & (SYN | FIN | RST | ACK) != ACK {
-        return flags & (SYN | FIN | RST | ACK) != SYN || !answer::is_on();
+    // Whatever begins or ends a connection passes on the long way as well, but for a SYN that is answered here, and a FIN that
+    // overtook the first data.
+    let flags = flags & (SYN | FIN | RST | ACK);
+    if flags & !FIN != ACK {
+        return flags != SYN || !answer::is_on();
     }
-    if header < TCP_SIZE || size <= header {
-        return false;
-    }
-    match first() {
-        None | Some(RECORD_HANDSHAKE) => return false,
-        Some(_) => {}
+    if flags == ACK {
+        if header < TCP_SIZE || size <= header {
+            return false;
+        }
+        match first() {
+            None | Some(RECORD_HANDSHAKE) => return false,
+            Some(_) => {}
+        }
     }
     let (place, mark) = placed_mark(&flow());
     POSTERN_HELD

@@ -13,9 +13,11 @@
 //!
 //! Why hold the ACK: it would make a socket on a worker chosen by chance. The ClientHello carries the same
 //! acknowledgement, so nothing is lost. Why drop a segment of a held connection whose cookie is bad: it is a
-//! later one that overtook the first. On an ordinary listener there would be a socket to queue it; here the
+//! later one, or the FIN, that overtook the first. On an ordinary listener there would be a socket to queue it; here the
 //! kernel would answer it with a reset. An ACK of a held connection whose cookie is bad is a keepalive probe, for which the
-//! same is true. Both only for as long as the cookie is believed: after that the reset is what the client has to know.
+//! same is true. A cookie is also good for the numbers next to its own, because its lowest bits tell the MSS: data that does
+//! not begin where the held ACK said, and is no ClientHello, is such a probe's byte, or overtook the first one. All this only
+//! for as long as the cookie is believed: after that the reset is what the client has to know.
 //!
 //! A ClientHello whose name has not arrived has begun: it is passed, and remembered. The stack gets frames at the end of a
 //! receive batch, and the next segment is mostly in it: then the note stands before the listener is looked for.
@@ -31,7 +33,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::{Cursor as _, Memory, Window};
-use ebpf::packet::{self, ACK, FIN, RST, SYN, Segment};
+use ebpf::packet::{self, ACK, FIN, RST, SYN};
 use ebpf::{Counters, Decided, listener_index, note};
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
@@ -80,31 +82,41 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
             listen - 1,
         );
     }
-    if flags != ACK {
+    if flags & !FIN != ACK {
         return None;
     }
     let held = Held::of(&segment);
-    if segment.payload_size == 0 {
-        return Some(bare_ack(
-            context,
-            counters,
-            &headers,
-            &segment,
-            listen - 1,
-            held,
-        ));
-    }
+    let sequence = u32::from_be(headers.raw32(segment.tcp_at + 4)?);
     let like_hello = headers.u8(segment.payload_at) == Some(RECORD_HANDSHAKE);
-    if !like_hello && !held.marked() && !held.begun() {
+    let marked = held.marked();
+    let plain = flags == ACK && (segment.payload_size == 0 || like_hello || held.begun());
+    if !plain && !marked {
         return None;
     }
-    let sequence = u32::from_be(headers.raw32(segment.tcp_at + 4)?);
-    let resumed = match socket::standing(context, memory, &segment, listen - 1) {
+    let [flags, like_hello, marked, _] = forgotten([
+        usize::from(flags),
+        usize::from(like_hello),
+        usize::from(marked),
+        0,
+    ])?;
+    let (like_hello, marked) = (like_hello != 0, marked != 0);
+    let standing = socket::standing(context, memory, &segment, listen - 1);
+    if flags != usize::from(ACK) {
+        if matches!(standing, Standing::Stranger) {
+            counters.overtaken += 1;
+            return Some(XDP_DROP);
+        }
+        return None;
+    }
+    if segment.payload_size == 0 {
+        return Some(bare_ack(counters, standing, held, sequence, marked));
+    }
+    let resumed = match standing {
         Standing::Connected => {
             held.clear();
             return None;
         }
-        Standing::Stranger if held.marked() => {
+        Standing::Stranger if marked => {
             counters.overtaken += 1;
             return Some(XDP_DROP);
         }
@@ -115,6 +127,10 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
                 door::trace(door, door::event(segment.flow, Decided::BadCookie, false));
             }
             return None;
+        }
+        Standing::Proven if !like_hello && marked && !held.is_next(sequence) => {
+            counters.overtaken += 1;
+            return Some(XDP_DROP);
         }
         Standing::Proven => false,
     };
@@ -131,7 +147,7 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     door::trace(door, event);
     if event.dropped != 0 {
         // It comes again, and until then nothing of its connection may reach the stack.
-        held.mark();
+        held.mark(sequence);
         return Some(XDP_DROP);
     }
     let steered = event.decided == Decided::Steered as u32;
@@ -152,25 +168,24 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
 
 #[inline(always)]
 fn bare_ack(
-    context: &XdpContext,
     counters: &mut Counters,
-    headers: &Window<'_>,
-    segment: &Segment,
-    listen: u32,
+    standing: Standing,
     held: Held,
+    sequence: u32,
+    marked: bool,
 ) -> u32 {
-    let memory = headers.memory();
-    match socket::standing(context, memory, segment, listen) {
-        Standing::Proven => {
-            held.mark();
+    let probe = marked && held.is_next(sequence.wrapping_add(1));
+    match standing {
+        Standing::Proven if !probe => {
+            held.mark(sequence);
             counters.held += 1;
             XDP_DROP
         }
-        Standing::Stranger if held.marked() => {
+        Standing::Proven | Standing::Stranger if marked => {
             counters.overtaken += 1;
             XDP_DROP
         }
-        Standing::Connected | Standing::Stranger => XDP_PASS,
+        Standing::Connected | Standing::Proven | Standing::Stranger => XDP_PASS,
     }
 }
 

@@ -69,7 +69,7 @@ fn the_verifier_takes_the_programs_with_room_to_spare() {
             .unwrap()
             .verified_instruction_count()
             .unwrap();
-
+        println!("{name}: {steps} steps of the verifier");
         assert!(steps <= VERIFIED_MAX, "{name}: {steps} steps");
     }
 }
@@ -200,8 +200,8 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
                 "its FIN",
                 ipv4_frame(443, FIN | ACK, b""),
                 true,
-                XDP_PASS,
-                nothing,
+                XDP_DROP,
+                overtaken,
             ),
             (
                 "its RST",
@@ -282,7 +282,7 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
 fn mark(steering: &mut Steering, frame: &[u8], ago: Option<u32>) {
     let (place, fingerprint) = mark_of(frame);
     let now = monotonic_second();
-    let value = ago.map_or(0, |ago| held(fingerprint, now.wrapping_sub(ago)));
+    let value = ago.map_or(0, |ago| held(fingerprint, now.wrapping_sub(ago), 1));
     set_mark(steering, place, value);
 }
 
