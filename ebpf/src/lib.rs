@@ -21,13 +21,13 @@ pub use counts::{Counters, HostCounts};
 use packet::Family;
 pub use pending::{
     HELD_SECONDS_MAX, PART_TAIL_SIZE, PARTS_MAX, Part, begun, held, is_begun, is_held,
-    is_held_still, is_next, note, noted,
+    is_held_still, is_next, is_noted_elsewhere, note, noted,
 };
 
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";

@@ -3,7 +3,7 @@
 //!
 //! Only the values; the maps they lie in, at the place of [`crate::placed_mark`], are the programs' own.
 
-use crate::hello;
+use crate::{LISTENERS_MAX, hello};
 
 /// ClientHellos whose next segment is waited for, which comes within microseconds or too late. Two at the same place
 /// displace each other, and the first connection is handed over instead. 290 KB.
@@ -22,22 +22,35 @@ const HELD_BEGUN: u64 = 1 << 31;
 /// Bits of a second that are kept: nine hours' worth.
 const HELD_SECOND_BITS: u32 = 15;
 
-/// A note: whose it is, and the listener. Never 0.
+/// A note: whose it is, the lower half of the number of the first byte that it was read in, and the listener. Never 0.
+///
+/// ```text
+///  | mark 32 | sequence 16 | listener 16 |
+/// ```
 #[inline(always)]
 #[must_use]
-pub const fn note(mark: u32, listener: u32) -> u64 {
-    (mark as u64) << 32 | listener as u64
+pub const fn note(mark: u32, sequence: u32, listener: u32) -> u64 {
+    (mark as u64) << 32 | ((sequence & 0xffff) << 16) as u64 | (listener & 0xffff) as u64
 }
+
+const _: () = assert!(LISTENERS_MAX <= 1 << 16);
 
 /// The listener that a note names, if it is this connection's.
 #[inline(always)]
 #[must_use]
 pub const fn noted(note: u64, mark: u32) -> Option<u32> {
     if (note >> 32) as u32 == mark {
-        Some((note & 0xffff_ffff) as u32)
+        Some((note & 0xffff) as u32)
     } else {
         None
     }
+}
+
+/// Whether the note is this connection's and was read in another segment than the one with this number.
+#[inline(always)]
+#[must_use]
+pub const fn is_noted_elsewhere(note: u64, mark: u32, sequence: u32) -> bool {
+    (note >> 32) as u32 == mark && note >> 16 & 0xffff != (sequence & 0xffff) as u64
 }
 
 /// That the ACK of the connection with this mark was held back, at a time in seconds of the monotonic clock.
@@ -119,15 +132,15 @@ const _: () =
 mod tests {
     #[test]
     fn a_note_is_its_connections_only() {
-        assert_eq!(
-            super::noted(super::note(0x8000_0001, 77), 0x8000_0001),
-            Some(77)
-        );
-        assert_eq!(
-            super::noted(super::note(0x8000_0001, 77), 0x8000_0003),
-            None
-        );
+        const MARK: u32 = 0x8000_0001;
+        let note = super::note(MARK, 0xabcd_1234, 8_191);
+        assert_eq!(super::noted(note, MARK), Some(8_191));
+        assert_eq!(super::noted(note, 0x8000_0003), None);
         assert_eq!(super::noted(0, 1), None);
+        assert!(!super::is_noted_elsewhere(note, MARK, 0xabcd_1234));
+        assert!(super::is_noted_elsewhere(note, MARK, 0xabcd_1235));
+        assert!(!super::is_noted_elsewhere(note, 3, 0xabcd_1235));
+        assert!(!super::is_noted_elsewhere(0, 1, 5));
     }
 
     #[test]

@@ -34,7 +34,7 @@ use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::{Cursor as _, Memory, Window};
 use ebpf::packet::{self, ACK, FIN, RST, SYN};
-use ebpf::{Counters, Decided, listener_index, note};
+use ebpf::{Counters, Decided, is_noted_elsewhere, listener_index, note};
 
 /// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
 const HEADERS_SIZE: usize = 192;
@@ -93,12 +93,19 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     if !plain && !marked {
         return None;
     }
-    let [flags, like_hello, marked, _] = forgotten([
+    // The kernel would ask for the noted listener for our question as well, and the note, which is used once, would be gone
+    // before its segment reaches the stack.
+    let noted = POSTERN_NOTES.get(held.place).copied().unwrap_or(0);
+    let noted = !marked && is_noted_elsewhere(noted, held.fingerprint, sequence);
+    let [flags, like_hello, marked, noted] = forgotten([
         usize::from(flags),
         usize::from(like_hello),
         usize::from(marked),
-        0,
+        usize::from(noted),
     ])?;
+    if noted != 0 {
+        return None;
+    }
     let (like_hello, marked) = (like_hello != 0, marked != 0);
     let standing = socket::standing(context, memory, &segment, listen - 1);
     if flags != usize::from(ACK) {
@@ -156,7 +163,7 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     }
     if let Some(slot) = POSTERN_NOTES.get_ptr_mut(held.place) {
         let index = listener_index(event.worker, listen - 1, segment.family);
-        let value = note(held.fingerprint, index);
+        let value = note(held.fingerprint, sequence, index);
         if steered {
             // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
             unsafe { slot.write_volatile(value) };

@@ -180,8 +180,7 @@ What the kernel does not steer, workers hand over to each other: a ClientHello o
 whose server name is in the second, unless that one arrives in the same receive batch; one spread over
 several TLS records; a SYN that reuses a port in TIME_WAIT, which gets no cookie; whatever comes over an interface without
 the program, loopback among them. \fBpostern_connections_handed_over_total\fR shows how often; of hellos of several segments,
-the counter \fBsplit\fR less \fBjoined\fR. Behind a server name that was read at once, a segment that happens to begin like
-a TLS record, before its connection has a socket, counts as \fBbad_cookie\fR.
+the counter \fBsplit\fR less \fBjoined\fR.
 .PP
 Chromium 156 names the host in the first segment of Ethernet's size in 56 of 100 of its hellos, BoringSSL with permuted
 extensions in about seven of ten; curl and openssl with OpenSSL 3.0 send one segment. For the others it depends on how the
