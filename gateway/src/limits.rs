@@ -629,6 +629,9 @@ pub const RATE_CHARACTERISTICS_MAX: usize = 8;
 /// Rates that are counted at once, of the whole gateway: 24 bytes each, 1.5 MiB. With more, those
 /// that would be forgotten first are forgotten sooner.
 pub const RATE_BUCKETS: usize = 65_536;
+/// Keys that one request can have for one rate limit: a header or cookie that comes several times
+/// counts for each of its values. A request with more is refused.
+pub const RATE_KEYS_MAX: usize = 16;
 /// Places that a rate may have: more make forgetting fairer and looking slower.
 pub const RATE_BUCKETS_WAYS: usize = 8;
 /// Headers that one rule changes, as Cloudflare's.
@@ -637,5 +640,6 @@ pub const TRANSFORM_HEADERS_MAX: usize = 30;
 /// included: a client's long URL must not come out a thousand times. A request that would get more
 /// is refused.
 pub const TRANSFORM_BYTES_MAX: usize = 64 * 1024;
-/// Bytes of a header's value that a rule makes; what is longer is left out.
-pub const TRANSFORM_VALUE_BYTES_MAX: usize = 4_096;
+/// Bytes of a header's value that a rule makes; what is longer is left out. As long as what is told
+/// of a certificate's chain by RFC 9440.
+pub const TRANSFORM_VALUE_BYTES_MAX: usize = CHAIN_RFC9440_BYTES_MAX;

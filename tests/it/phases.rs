@@ -20,6 +20,10 @@ fn rule(gateway: &Gateway, verb: &str, arguments: &[&str]) -> tests::tool::Outco
     gateway.cli(&all)
 }
 
+fn rule_ok(gateway: &Gateway, verb: &str, arguments: &[&str]) {
+    drop(rule(gateway, verb, arguments).ok());
+}
+
 /// What the origin sees of a request with these headers.
 async fn headers_at_origin(client: &Client, host: &str, headers: &[(&str, &str)]) -> Value {
     let mut request = Request::get("/").header("host", host);
@@ -40,7 +44,7 @@ async fn requests_beyond_a_rate_are_turned_away_one_certificate_at_a_time() {
         r#"http.host eq "api.example.test" and starts_with(http.request.uri.path, "/limited")"#;
     let limit = ["--requests", "3", "--period", "3600", "--by", by];
     let add = [&["--expression", limited][..], &limit].concat();
-    drop(rule(&gateway, "add", &add).ok());
+    rule_ok(&gateway, "add", &add);
     let (_, first) = gateway.certificate(ZONE, "first");
     let (_, second) = gateway.certificate(ZONE, "second");
     for (who, identity) in [("first", &first), ("second", &second)] {
@@ -65,10 +69,36 @@ async fn requests_beyond_a_rate_are_turned_away_one_certificate_at_a_time() {
     let after: u64 = refused.header("retry-after").parse().unwrap();
     assert!((1..=1200).contains(&after), "{after}");
     let line = gateway.record("the refusal", |line| line["status"] == 429);
-    assert_eq!(line["rule"]["action"], "block", "{line}");
+    assert_eq!(line["rule"]["action"], "rate_limit", "{line}");
     // The other host of the zone is not meant.
     let other = gateway.client("other.example.test").identity(&first);
     assert_eq!(other.get("/limited/a").await.unwrap().status, 200);
+
+    // Saying more does not make somebody else.
+    let by = [
+        "--expression",
+        "http.request.uri.path eq \"/key\"",
+        "--requests",
+        "2",
+        "--period",
+        "3600",
+        "--by",
+        "http.request.headers[\"x-key\"]",
+    ];
+    rule_ok(&gateway, "add", &by);
+    let open = client.http2().await.unwrap();
+    let mut statuses = Vec::new();
+    for more in 0..3 {
+        let mut request = open.request("/key", body(""));
+        let headers = request.headers_mut();
+        headers.append("x-key", "mine".parse().unwrap());
+        headers.append("x-key", more.to_string().parse().unwrap());
+        statuses.push(open.send(request).await.unwrap().status);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+    // What an older version of a rule has punished, a newer one has not.
+    rule_ok(&gateway, "edit", &["#2", "--timeout", "60"]);
+    assert_eq!(open.get("/key").await.unwrap().status, 200);
 
     // A custom rule can leave the phase out, and blocks before anything is counted.
     let ruleset = gateway.admin.call(
@@ -92,7 +122,7 @@ async fn requests_beyond_a_rate_are_turned_away_one_certificate_at_a_time() {
         "{listed}"
     );
     let edit = ["#1", "--requests", "1", "--action", "log"];
-    drop(rule(&gateway, "edit", &edit).ok());
+    rule_ok(&gateway, "edit", &edit);
     for _ in 0..3 {
         assert_eq!(client.get("/limited/log").await.unwrap().status, 200);
     }
@@ -101,7 +131,7 @@ async fn requests_beyond_a_rate_are_turned_away_one_certificate_at_a_time() {
             && line["logged"].as_array().is_some_and(|all| !all.is_empty())
     });
     assert_eq!(line["status"], 200, "{line}");
-    drop(rule(&gateway, "delete", &["--phase", "ratelimit", "#1"]).ok());
+    rule_ok(&gateway, "delete", &["--phase", "ratelimit", "#1"]);
     assert_eq!(client.get("/limited/a").await.unwrap().status, 200);
 }
 
@@ -122,7 +152,7 @@ async fn only_what_is_counted_counts() {
         "--count",
         counted,
     ];
-    drop(rule(&gateway, "add", &arguments).ok());
+    rule_ok(&gateway, "add", &arguments);
     let client = gateway.client("api.example.test");
     let open = client.http2().await.unwrap();
     let ask = async |path: &str, counts: bool| {
@@ -160,7 +190,7 @@ async fn headers_are_changed_on_the_way_and_never_by_the_client() {
         "--remove",
         "x-secret",
     ];
-    drop(rule(&gateway, "add", &arguments).ok());
+    rule_ok(&gateway, "add", &arguments);
     let (_, device) = gateway.certificate(ZONE, "device");
     let client = gateway.client("api.example.test").identity(&device);
     let lies = [
@@ -187,8 +217,33 @@ async fn headers_are_changed_on_the_way_and_never_by_the_client() {
     let seen = headers_at_origin(&other, "other.example.test", &[("x-secret", "s")]).await;
     assert_eq!(seen["x-secret"], json!(["s"]));
 
+    // Nor in trailers.
+    let mut raw = client.raw().await.unwrap();
+    raw.write(
+        "POST / HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked\r\n\
+         Trailer: x-client, x_client, x-other\r\n\r\n1\r\na\r\n0\r\n\
+         x-client: CN=admin\r\nx_client: CN=admin\r\nx-other: stays\r\n\r\n",
+    )
+    .await;
+    let answer = raw.message().await.unwrap();
+    let seen: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(seen["trailers"], json!({ "x-other": ["stays"] }), "{seen}");
+
+    // A name is one, however it is written, and stays the rule's when it is edited.
+    rule_ok(
+        &gateway,
+        "edit",
+        &["#1", "--set-text", "X-Client=none", "--remove", "X-Fixed"],
+    );
+    let seen = headers_at_origin(&client, "api.example.test", &[]).await;
+    assert_eq!(
+        (&seen["x-client"], &seen["x-fixed"]),
+        (&json!(["none"]), &Value::Null)
+    );
+
     // What the gateway says itself no rule can say.
     for name in [
+        "Cf-Cert-Verified",
         "cf-client-cert-sha256",
         "Client_Cert",
         "x-forwarded-for",

@@ -306,8 +306,7 @@ impl Settings {
                 .and_then(|rule| rule.pointer("/action_parameters/response")?.as_object())
                 .cloned();
             let mut response = before.unwrap_or_else(|| {
-                let defaults =
-                    json!({ "status_code": 403, "content_type": "text/plain", "content": "" });
+                let defaults = json!({ "content_type": "text/plain", "content": "" });
                 defaults.as_object().cloned().unwrap_or_default()
             });
             if let Some(status) = self.status {

@@ -119,10 +119,13 @@ impl PhaseSettings {
             body.insert("ratelimit".into(), limit.into());
         }
         if self.changes_headers() {
-            let mut headers = before("/action_parameters/headers");
+            let headers = before("/action_parameters/headers").into_iter();
+            let mut headers: Map<String, Value> = headers
+                .map(|(name, change)| (name.to_lowercase(), change))
+                .collect();
             let halves = |text: &str| match text.split_once('=') {
                 Some((name, value)) if !name.is_empty() => {
-                    Ok((name.trim().to_owned(), value.trim().to_owned()))
+                    Ok((name.trim().to_lowercase(), value.trim().to_owned()))
                 }
                 _ => Err(CliError::Usage(format!("`{text}` is not NAME=VALUE"))),
             };
@@ -136,7 +139,8 @@ impl PhaseSettings {
                 headers.insert(name, json!({ "operation": "set", "value": value }));
             }
             for name in &self.remove {
-                headers.insert(name.clone(), json!({ "operation": "remove" }));
+                let change = json!({ "operation": "remove" });
+                headers.insert(name.trim().to_lowercase(), change);
             }
             body.insert("action".into(), json!("rewrite"));
             body.insert("action_parameters".into(), json!({ "headers": headers }));
@@ -230,7 +234,7 @@ mod tests {
         let headers = Value::Object(headers.body(None).unwrap());
         assert_eq!(
             shown(&headers),
-            "set X-A=http.host; set x-b=\"c\"; remove x-c"
+            "set x-a=http.host; set x-b=\"c\"; remove x-c"
         );
         assert!(settings("--set x-a").body(None).is_err());
     }

@@ -131,6 +131,11 @@ async fn respond(
     let upgrade = wanted_upgrade(&parts);
     prepare(connection, account, &judged, &host, &mut parts);
     // After what is removed and set for all: nothing that the client says takes ours away.
+    let replaced = changes
+        .iter()
+        .filter_map(Change::replaces)
+        .cloned()
+        .collect();
     for change in changes {
         change.apply(&mut parts.headers);
     }
@@ -141,7 +146,10 @@ async fn respond(
             header::HeaderValue::from_static("upgrade"),
         );
     }
-    let request = Request::from_parts(parts, RequestBody::new(incoming, account.clone()));
+    let request = Request::from_parts(
+        parts,
+        RequestBody::new(incoming, account.clone()).hiding(replaced),
+    );
     account.notes.borrow_mut().forwarded = true;
     let served = forward_to(account, permit, request, &host, upgrade.is_some()).await;
     match served {
@@ -357,7 +365,10 @@ fn pass_phases(
                     response,
                     retry_after,
                 } => {
-                    account.notes.borrow_mut().rule = Some(rule_id.into());
+                    let mut notes = account.notes.borrow_mut();
+                    notes.rule = Some(rule_id.into());
+                    notes.limited = true;
+                    drop(notes);
                     let mut blocked = answer::block(response, &account.id.to_header(), None);
                     let after = header::HeaderValue::from(retry_after);
                     blocked.headers_mut().insert(header::RETRY_AFTER, after);

@@ -59,6 +59,8 @@ pub(super) struct Notes {
     pub(super) path: Box<str>,
     pub(super) status: StatusCode,
     pub(super) rule: Option<Box<str>>,
+    /// It is a rate limit.
+    pub(super) limited: bool,
     pub(super) logged: Vec<Box<str>>,
     pub(super) forwarded: bool,
     pub(super) error: &'static str,
@@ -211,7 +213,7 @@ impl Account {
                 client_auth: &judged.facts.client,
                 rule: notes.rule.as_deref().map(|id| RuleHit {
                     id,
-                    action: "block",
+                    action: if notes.limited { "rate_limit" } else { "block" },
                 }),
                 logged: &logged,
                 origin: if notes.forwarded {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Control;
 use super::compile::compiled_form;
 use super::lists;
+use super::model::Phase;
 use crate::rules::{self, Network, Rule};
 
 impl Control {
@@ -16,7 +17,11 @@ impl Control {
             return BTreeMap::new();
         };
         let mut found = BTreeMap::new();
-        for ((zone, _), ruleset) in model.rulesets.iter() {
+        for ((zone, phase), ruleset) in model.rulesets.iter() {
+            // Rules of other phases that match do not block everything.
+            if *phase != Phase::HttpRequestFirewallCustom {
+                continue;
+            }
             // A rule that could not be read would have been refused; here it ends the search.
             let rules: Vec<Rule> = ruleset
                 .rules

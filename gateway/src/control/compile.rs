@@ -139,6 +139,13 @@ impl Parts {
         }
     }
 
+    /// Has programs compiled anew that have changed much; see [`Program::renew_if_due`].
+    pub(crate) fn renew_if_due(&self) {
+        for compiled in self.rulesets.values() {
+            compiled.program.renew_if_due();
+        }
+    }
+
     /// Programs that others have replaced.
     pub(crate) fn programs_not_in(&self, newer: &Self) -> Vec<Arc<Program>> {
         let replaced = self.rulesets.iter().filter(|(id, old)| {

@@ -91,7 +91,12 @@ impl ListRecord {
     pub fn references(&self, model: &Model) -> usize {
         let rules = model.rulesets.values().flat_map(|ruleset| &ruleset.rules);
         rules
-            .filter(|rule| names(&rule.expression, &self.name))
+            .filter(|rule| {
+                let limit = rule.ratelimit.as_ref();
+                let counted = limit.and_then(|limit| limit.get("counting_expression")?.as_str());
+                names(&rule.expression, &self.name)
+                    || counted.is_some_and(|text| names(text, &self.name))
+            })
             .count()
     }
 }

@@ -250,6 +250,7 @@ impl Control {
         let old = std::mem::replace(&mut writer.parts, parts);
         writer.retired.extend(old.programs_not_in(&writer.parts));
         drop(old);
+        writer.parts.renew_if_due();
         writer
             .retired
             .retain(|program| Arc::strong_count(program) > 1);

@@ -8,11 +8,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::headers::clean_trailers;
+use super::headers::{clean_trailers, remove_like};
 use super::upstream::Lease;
 
 /// Whoever keeps account of a request is told here what its bodies did.
@@ -54,6 +55,8 @@ pub struct Upload {
 pub struct RequestBody {
     incoming: Option<Incoming>,
     exchange: Rc<dyn Exchange>,
+    /// What the client may not say in trailers either.
+    hidden: Box<[HeaderName]>,
 }
 
 impl RequestBody {
@@ -61,7 +64,18 @@ impl RequestBody {
     #[must_use]
     pub fn new(incoming: Incoming, exchange: Rc<dyn Exchange>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
-        Self { incoming, exchange }
+        Self {
+            incoming,
+            exchange,
+            hidden: Box::default(),
+        }
+    }
+
+    /// Takes these out of the trailers, in every spelling: rules have said them in the head.
+    #[must_use]
+    pub fn hiding(mut self, hidden: Box<[HeaderName]>) -> Self {
+        self.hidden = hidden;
+        self
     }
 
     /// Whether there is nothing in it, so that the request can be sent a second time.
@@ -80,6 +94,7 @@ impl RequestBody {
         Self {
             incoming: None,
             exchange: self.exchange.clone(),
+            hidden: Box::default(),
         }
     }
 }
@@ -110,7 +125,8 @@ impl Body for RequestBody {
             Some(Err(_)) => self.exchange.request_broken(),
             None => {}
         }
-        Poll::Ready(frame.map(|frame| frame.map(clean)))
+        let hidden = &self.hidden;
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean(frame, hidden))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -285,7 +301,11 @@ impl Body for ResponseBody {
         if let Some(exchange) = this.exchange.take_if(|_| frame.is_none()) {
             exchange.ended(true);
         }
-        Poll::Ready(frame.map(|frame| frame.map(clean).map_err(BodyError::Broken)))
+        Poll::Ready(frame.map(|frame| {
+            frame
+                .map(|frame| clean(frame, &[]))
+                .map_err(BodyError::Broken)
+        }))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -314,10 +334,13 @@ impl Drop for ResponseBody {
     }
 }
 
-fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+fn clean(frame: Frame<Bytes>, hidden: &[HeaderName]) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             clean_trailers(&mut trailers);
+            for name in hidden {
+                remove_like(&mut trailers, name);
+            }
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

@@ -236,26 +236,15 @@ fn starts_like(name: &str, prefix: &str) -> bool {
             .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
 }
 
-/// Whether a header is the gateway's alone: what belongs to one connection, what frames or routes
-/// the message, and what is said of clients and their certificates.
+/// Whether a header is the gateway's alone: it belongs to one connection, frames or routes the
+/// message, or is set or removed by [`for_origin`].
 #[must_use]
 pub fn is_ours(name: &HeaderName) -> bool {
-    let is_reserved = || {
-        let name = name.as_str();
-        matches!(
-            name,
-            "host"
-                | "content-length"
-                | "trailer"
-                | "via"
-                | "x-request-id"
-                | "x-real-ip"
-                | "true-client-ip"
-        ) || starts_like(name, "cf-")
-            || starts_like(name, "x-cf-")
-            || starts_like(name, "x-forwarded-")
-    };
-    is_hop_by_hop(name) || is_claim(name) || is_disguise(name) || is_replaced(name) || is_reserved()
+    let is_set = matches!(
+        name.as_str(),
+        "host" | "content-length" | "trailer" | "via" | "x-request-id"
+    );
+    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name) || is_replaced(name)
 }
 
 /// Whether CGI and its heirs take two names for one: dashes and underscores are the same to them.
@@ -264,6 +253,15 @@ pub fn is_same_to_cgi(one: &HeaderName, other: &HeaderName) -> bool {
     let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
     let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
     one.map(plain).eq(other.map(plain))
+}
+
+/// Removes a header in every spelling that some origin takes for it.
+pub fn remove_like(headers: &mut HeaderMap, name: &HeaderName) {
+    let same = |other: &&HeaderName| is_same_to_cgi(other, name);
+    let gone: Vec<HeaderName> = headers.keys().filter(same).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
 }
 
 /// Whether the gateway speaks here and the client does not.

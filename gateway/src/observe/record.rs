@@ -17,7 +17,7 @@
 //! | `status`, `bytes_received`, `bytes_sent` | of the answer; bytes of bodies |
 //! | `tls` | `version`, `cipher`, `sni`, `resumed` |
 //! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
-//! | `rule` | `id` and `action` of the rule that decided |
+//! | `rule` | `id` of the rule that decided, and its `action`: `block`, or `rate_limit` for a rate limit that was passed |
 //! | `logged` | ids of the `log` rules that matched |
 //! | `origin` | where it was forwarded to |
 //! | `seconds` | times of stages, by [`Stage::as_str`] |

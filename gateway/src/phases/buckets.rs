@@ -1,7 +1,7 @@
 //! How often something has happened, for all workers: leaky buckets in one table without locks.
 //!
 //! A bucket is a moment: when it will be empty again. That is the generic cell rate algorithm
-//! (ITU-T I.371), exact with one compare-and-swap. A bucket that is empty says the same as none, so
+//! (ITU-T I.371), one compare-and-swap for what is counted. A bucket that is empty says the same as none, so
 //! that its place can be given to another; when no place is free, the bucket that would be empty
 //! first goes.
 
@@ -15,11 +15,11 @@ use crate::limits::{RATE_BUCKETS, RATE_BUCKETS_WAYS};
 /// How much may come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
-    /// From one to the next, were they evenly spread, in microseconds; at least 1.
+    /// From one to the next, were they evenly spread, in nanoseconds.
     pub(super) interval: u64,
-    /// How much earlier than that they may come, in microseconds.
+    /// How much earlier than that they may come, in nanoseconds.
     pub(super) tolerance: u64,
-    /// For how long nothing is within the rate once it was passed, in microseconds.
+    /// For how long nothing is within the rate once it was passed, in nanoseconds.
     pub(super) penalty: u64,
 }
 
@@ -42,11 +42,19 @@ pub struct Buckets {
     places: OnceLock<Box<[Place]>>,
 }
 
+/// The key of a place that nobody has.
+const NOBODY: u64 = 0;
+/// The key of a place that is being given to another one.
+const BUSY: u64 = u64::MAX;
+/// Looks at a set of places while others are giving its places away. A thread that was taken off
+/// its processor in the middle of that is not waited for longer.
+const LOOKS: usize = 10_000;
+
 #[derive(Debug, Default)]
 struct Place {
-    /// 0 when nobody has it.
+    /// Whose it is.
     key: AtomicU64,
-    /// When the bucket will be empty, in microseconds since the start.
+    /// When the bucket will be empty, in nanoseconds since the start.
     empty_at: AtomicU64,
     /// Until when its rate counts as passed, the same.
     penalty_until: AtomicU64,
@@ -74,8 +82,8 @@ impl Buckets {
     /// Asks whether something is within its rate at this moment, and counts it if `counts`. What is
     /// beyond is not counted.
     pub(super) fn ask(&self, what: &[u8], rate: Rate, counts: bool, moment: Instant) -> Hit {
-        let now = micros(moment.saturating_duration_since(self.started));
-        let key = self.hasher.hash_one(what).max(1);
+        let now = nanos(moment.saturating_duration_since(self.started));
+        let key = self.hasher.hash_one(what).clamp(NOBODY + 1, BUSY - 1);
         let place = if counts {
             Some(self.place_for(key, now))
         } else {
@@ -83,7 +91,7 @@ impl Buckets {
                 .iter()
                 .find(|place| place.key.load(Ordering::Acquire) == key)
         };
-        place.map_or(Hit::Within, |place| place.ask(rate, counts, now))
+        place.map_or(Hit::Within, |place| place.ask(key, rate, counts, now))
     }
 
     fn places_of(&self, key: u64) -> &[Place] {
@@ -101,32 +109,63 @@ impl Buckets {
     /// The bucket's place, taken from another one if need be.
     fn place_for(&self, key: u64, now: u64) -> &Place {
         static NOWHERE: Place = Place {
-            key: AtomicU64::new(0),
+            key: AtomicU64::new(NOBODY),
             empty_at: AtomicU64::new(0),
             penalty_until: AtomicU64::new(0),
         };
         let places = self.places_of(key);
+        let keys = || places.iter().map(|place| place.key.load(Ordering::SeqCst));
+        let known = || keys().position(|other| other == key);
         let mut last = &NOWHERE;
-        // Others may take a place at the same time; each time one of them has got on.
-        for _attempt in 0..=RATE_BUCKETS_WAYS {
-            let known = |place: &&Place| place.key.load(Ordering::Acquire) == key;
-            if let Some(place) = places.iter().find(known) {
+        for _look in 0..LOOKS {
+            if let Some(place) = known().and_then(|at| places.get(at)) {
                 return place;
             }
-            let Some(place) = places.iter().min_by_key(|place| place.free_at().max(now)) else {
+            let ends = |place: &Place| place.free_at().max(now);
+            let Some((at, place)) = places.iter().enumerate().min_by_key(|(_, one)| ends(one))
+            else {
                 return last;
             };
             last = place;
-            let old = place.key.load(Ordering::Acquire);
-            // Before the key: nobody may find the new bucket with what was in the old one.
-            place.empty_at.store(0, Ordering::Relaxed);
-            place.penalty_until.store(0, Ordering::Relaxed);
-            let taken = place
-                .key
-                .compare_exchange(old, key, Ordering::AcqRel, Ordering::Acquire);
-            if taken.is_ok() {
+            let ended = ends(place);
+            let old = place.key.load(Ordering::SeqCst);
+            // Somebody has made room for the same key since, or may be about to.
+            if old == key {
                 return place;
             }
+            if keys().any(|other| other == BUSY) {
+                std::hint::spin_loop();
+                continue;
+            }
+            let swapped = place
+                .key
+                .compare_exchange(old, BUSY, Ordering::SeqCst, Ordering::SeqCst);
+            if swapped.is_err() {
+                continue;
+            }
+            // Of several that are busy at once, the one with the first place waits for the others,
+            // and they give way to it: each has said so before it looks for the others.
+            let is_busy = |range: &[Place]| {
+                range
+                    .iter()
+                    .any(|other| other.key.load(Ordering::SeqCst) == BUSY)
+            };
+            let before = places.get(..at).unwrap_or_default();
+            let after = places.get(at + 1..).unwrap_or_default();
+            let mut looks = LOOKS;
+            while !is_busy(before) && is_busy(after) && looks > 0 {
+                std::hint::spin_loop();
+                looks -= 1;
+            }
+            let gives_way = is_busy(before) || is_busy(after);
+            if gives_way || known().is_some() || ends(place) != ended {
+                place.key.store(old, Ordering::SeqCst);
+                continue;
+            }
+            place.empty_at.store(0, Ordering::Relaxed);
+            place.penalty_until.store(0, Ordering::Relaxed);
+            place.key.store(key, Ordering::SeqCst);
+            return place;
         }
         // Shared with another one: it counts too much rather than too little.
         last
@@ -134,9 +173,9 @@ impl Buckets {
 }
 
 impl Place {
-    fn ask(&self, rate: Rate, counts: bool, now: u64) -> Hit {
+    fn ask(&self, key: u64, rate: Rate, counts: bool, now: u64) -> Hit {
         let beyond = |until: u64| Hit::Beyond {
-            retry_after: Duration::from_micros(until.saturating_sub(now)),
+            retry_after: Duration::from_nanos(until.saturating_sub(now)),
         };
         let penalty_until = self.penalty_until.load(Ordering::Relaxed);
         if penalty_until > now {
@@ -146,14 +185,16 @@ impl Place {
         loop {
             let from = empty_at.max(now);
             if from - now > rate.tolerance {
-                if rate.penalty == 0 {
-                    return beyond(from - rate.tolerance);
+                let next = from - rate.tolerance;
+                if rate.penalty == 0 || !counts {
+                    return beyond(next);
                 }
                 let until = now.saturating_add(rate.penalty);
-                if counts {
+                // Unless the place is another's by now.
+                if self.key.load(Ordering::SeqCst) == key {
                     self.penalty_until.store(until, Ordering::Relaxed);
                 }
-                return beyond(until);
+                return beyond(until.max(next));
             }
             if !counts {
                 return Hit::Within;
@@ -173,9 +214,9 @@ impl Place {
     }
 }
 
-fn micros(time: Duration) -> u64 {
-    // Half a million years.
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+fn nanos(time: Duration) -> u64 {
+    // Five hundred years.
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -184,11 +225,11 @@ mod tests {
 
     /// So many in ten seconds.
     fn rate(count: u64, penalty_sec: u64) -> Rate {
-        let interval = 10_000_000 / count;
+        let interval = 10_000_000_000 / count;
         Rate {
             interval,
-            tolerance: 10_000_000 - interval,
-            penalty: penalty_sec * 1_000_000,
+            tolerance: 10_000_000_000 - interval,
+            penalty: penalty_sec * 1_000_000_000,
         }
     }
 
@@ -231,6 +272,15 @@ mod tests {
         assert!(ask(9_999, true), "asking was no passing");
         assert!(ask(10_001, true) && !ask(10_001, true));
         assert!(!ask(70_000, true) && ask(70_002, true));
+        // Whoever is told to come again is not told too early.
+        let short = Rate {
+            penalty: 1,
+            ..rate(2, 0)
+        };
+        let hit = |ms| buckets.ask(b"short", short, true, at(ms));
+        assert!(is_within(hit(1)) && is_within(hit(1)));
+        let retry_after = Duration::from_secs(5);
+        assert_eq!(hit(1), Hit::Beyond { retry_after });
     }
 
     #[test]
@@ -249,20 +299,32 @@ mod tests {
 
     #[test]
     fn workers_together_let_no_more_through() {
+        const ROUNDS: usize = 3_000;
         let buckets = Buckets::default();
         let now = buckets.started + Duration::from_secs(1);
-        let passed = AtomicU64::new(0);
+        let passed: Vec<AtomicU64> = (0..ROUNDS).map(|_| AtomicU64::new(0)).collect();
+        // Every key is new to all of them at the same time.
+        let barrier = std::sync::Barrier::new(4);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..500 {
-                        if is_within(buckets.ask(b"one", rate(100, 0), true, now)) {
-                            passed.fetch_add(1, Ordering::Relaxed);
+                    for (round, passed) in passed.iter().enumerate() {
+                        barrier.wait();
+                        for _ in 0..20 {
+                            let key = round.to_le_bytes();
+                            if is_within(buckets.ask(&key, rate(10, 0), true, now)) {
+                                passed.fetch_add(1, Ordering::Relaxed);
+                            }
                         }
                     }
                 });
             }
         });
-        assert_eq!(passed.into_inner(), 100);
+        let wrong: Vec<u64> = passed
+            .into_iter()
+            .map(AtomicU64::into_inner)
+            .filter(|passed| *passed != 10)
+            .collect();
+        assert!(wrong.is_empty(), "{wrong:?}");
     }
 }

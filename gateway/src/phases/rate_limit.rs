@@ -4,19 +4,22 @@
 //! <https://developers.cloudflare.com/waf/rate-limiting-rules/parameters/>. Counted for the whole
 //! gateway, of which there is one: `cf.colo.id` is taken and says nothing.
 
+use std::collections::HashSet;
+use std::hash::{Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::buckets::{Buckets, Hit, Rate};
 use super::{Asked, Fault, PhaseRule, Subject, matching};
 use crate::limits::{
-    BLOCK_DEFAULT_CONTENT_TYPE, RATE_CHARACTERISTICS_MAX, RATE_PENALTY_MAX_SEC,
+    BLOCK_DEFAULT_CONTENT_TYPE, RATE_CHARACTERISTICS_MAX, RATE_KEYS_MAX, RATE_PENALTY_MAX_SEC,
     RATE_PERIOD_MAX_SEC, RATE_PERIOD_MIN_SEC, RATE_REQUESTS_MAX,
 };
 use crate::rules::{
-    Action, BlockResponse, Computed, Lists, Overworked, Permit, Program, Rule, RuleError,
+    Action, ActionError, BlockResponse, Computed, Lists, Overworked, Permit, Program, Rule,
+    RuleError,
 };
 
 /// What one rule limits, and what becomes of what is beyond.
@@ -25,6 +28,9 @@ pub struct RateLimit {
     /// What tells requests apart; none counts all together.
     keys: Vec<Computed>,
     rate: Rate,
+    /// Moves with everything that the rule limits: what an older version counted or punished is
+    /// nothing to this one.
+    identity: u64,
     /// What is counted, when that is not what the rule matches.
     counting: Option<Arc<str>>,
     /// `None` reports and lets it through.
@@ -69,7 +75,8 @@ impl RateLimit {
         limit: Option<&Value>,
     ) -> Result<Self, Fault> {
         let response = match action {
-            "log" => None,
+            "log" if parameters.is_none_or(is_nothing) => None,
+            "log" => return Err(Fault::new("action_parameters", "`log` has none")),
             "block" => Some(response(parameters)?),
             other => {
                 let why = format!(
@@ -109,51 +116,99 @@ impl RateLimit {
                 return Err(Fault::new("ratelimit.counting_expression", why));
             }
         };
-        let period = period * 1_000_000;
+        let period = period * 1_000_000_000;
         let interval = period / requests;
         Ok(Self {
             keys: keys(limit.get("characteristics"))?,
             rate: Rate {
                 interval,
                 tolerance: period - interval,
-                penalty: penalty * 1_000_000,
+                penalty: penalty * 1_000_000_000,
             },
+            identity: identity(limit),
             counting,
             response,
         })
     }
 
-    /// Whom a request counts for, by this rule.
-    fn key(&self, id: &str, subject: Subject<'_>) -> Result<Vec<u8>, Overworked> {
-        let Rate {
-            interval,
-            tolerance,
-            ..
-        } = self.rate;
-        // With the rate, so that nobody carries what an older one of the rule let through.
-        let mut key = id.as_bytes().to_vec();
-        key.extend_from_slice(&interval.to_le_bytes());
-        key.extend_from_slice(&tolerance.to_le_bytes());
+    /// Whom a request counts for, by this rule: more than one where it says something twice.
+    fn keys(&self, id: &str, subject: Subject<'_>) -> Result<Vec<Vec<u8>>, Overworked> {
+        let mut keys = vec![[id.as_bytes(), &self.identity.to_le_bytes()].concat()];
         for part in &self.keys {
-            part.write_key(subject.connection, subject.state, subject.request, &mut key)?;
+            let Subject {
+                connection,
+                state,
+                request,
+            } = subject;
+            let parts = part.keys(connection, state, request)?;
+            if keys.len() * parts.len() > RATE_KEYS_MAX {
+                return Err(Overworked);
+            }
+            let with =
+                |part: &Vec<u8>, key: &Vec<u8>| [key, &part.len().to_le_bytes()[..], part].concat();
+            let all = parts.iter();
+            keys = all
+                .flat_map(|part| keys.iter().map(move |key| with(part, key)))
+                .collect();
         }
-        Ok(key)
+        Ok(keys)
+    }
+
+    /// Counts a request, for everybody that it counts for; beyond when it is for one of them.
+    fn ask(
+        &self,
+        id: &str,
+        subject: Subject<'_>,
+        buckets: &Buckets,
+        counts: bool,
+        now: Instant,
+    ) -> Result<Hit, Overworked> {
+        let mut all = Hit::Within;
+        for key in self.keys(id, subject)? {
+            let hit = buckets.ask(&key, self.rate, counts, now);
+            all = match (all, hit) {
+                (Hit::Beyond { retry_after: one }, Hit::Beyond { retry_after: other }) => {
+                    Hit::Beyond {
+                        retry_after: one.max(other),
+                    }
+                }
+                (Hit::Within, hit) => hit,
+                (beyond, Hit::Within) => beyond,
+            };
+        }
+        Ok(all)
     }
 }
 
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty)
+}
+
+fn identity(limit: &Map<String, Value>) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    // Its members are in the order of their names.
+    Value::Object(limit.clone()).to_string().hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The answer to what is beyond: 429 (RFC 6585 §4) unless it says another status.
 fn response(parameters: Option<&Value>) -> Result<BlockResponse, Fault> {
-    let says_response = parameters
+    let wrong = |why: ActionError| Fault::new("action_parameters", why.to_string());
+    let Some(said) = parameters
         .and_then(|parameters| parameters.get("response"))
-        .is_some_and(|response| !response.is_null());
-    if !says_response {
-        // RFC 6585 §4, as Cloudflare's default.
+        .filter(|response| !response.is_null())
+    else {
         return BlockResponse::new(429, BLOCK_DEFAULT_CONTENT_TYPE, "too many requests\n")
-            .map_err(|why| Fault::new("action_parameters", why.to_string()));
+            .map_err(wrong);
+    };
+    let mut said = said.clone();
+    if let Some(response) = said.as_object_mut() {
+        response.entry("status_code").or_insert(429.into());
     }
-    match Action::from_api("block", parameters, None) {
+    match Action::from_api("block", Some(&json!({ "response": said })), None) {
         Ok(Action::Block(response)) => Ok(response),
         Ok(_) => Err(Fault::new("action", "expected `block`")),
-        Err(why) => Err(Fault::new("action_parameters", why.to_string())),
+        Err(why) => Err(wrong(why)),
     }
 }
 
@@ -168,7 +223,13 @@ fn only_known(limit: &Map<String, Value>) -> Result<(), Fault> {
         "requests_to_origin",
     ];
     match limit.keys().find(|name| !KNOWN.contains(&name.as_str())) {
-        None => Ok(()),
+        None => match limit.get("requests_to_origin") {
+            None | Some(Value::Null | Value::Bool(_)) => Ok(()),
+            Some(_) => Err(Fault::new(
+                "ratelimit.requests_to_origin",
+                "expected true or false",
+            )),
+        },
         Some(name) => {
             let why = format!("it is not known; {} are", KNOWN.join(", "));
             Err(Fault::new(
@@ -297,19 +358,19 @@ impl RateLimits {
         logged: &mut dyn FnMut(&'p str),
     ) -> Result<Option<Limited<'p>>, Overworked> {
         let matching_rules = self.asked.matching(subject)?;
-        let counted = matching(&self.counting, subject)?;
+        let mut counted: HashSet<&str> = matching(&self.counting, subject)?.into_iter().collect();
+        let matching_rules: Vec<_> = matching_rules
+            .into_iter()
+            .map(|(id, rule)| (id, rule, rule.counting.is_none() || counted.remove(id)))
+            .collect();
         // Those that only count.
-        for id in &counted {
-            if matching_rules.iter().all(|(other, _)| other != id)
-                && let Some(rule) = self.asked.does.get(*id)
-            {
-                buckets.ask(&rule.key(id, subject)?, rule.rate, true, now);
+        for id in counted {
+            if let Some(rule) = self.asked.does.get(id) {
+                rule.ask(id, subject, buckets, true, now)?;
             }
         }
-        for (id, rule) in matching_rules {
-            let counts = rule.counting.is_none() || counted.contains(&id);
-            let hit = buckets.ask(&rule.key(id, subject)?, rule.rate, counts, now);
-            let Hit::Beyond { retry_after } = hit else {
+        for (id, rule, counts) in matching_rules {
+            let Hit::Beyond { retry_after } = rule.ask(id, subject, buckets, counts, now)? else {
                 continue;
             };
             match &rule.response {

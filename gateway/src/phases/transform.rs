@@ -8,7 +8,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{Asked, Fault, PhaseRule, Subject};
-use crate::http::headers::{is_ours, is_same_to_cgi};
+use crate::http::headers::{is_ours, is_same_to_cgi, remove_like};
 use crate::limits::{TRANSFORM_BYTES_MAX, TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
 use crate::rules::{Computed, Lists, Overworked, RuleError};
 
@@ -89,8 +89,18 @@ impl Transform {
             );
             return Err(Fault::new("action_parameters.headers", why));
         }
-        let steps = headers.iter().map(|(name, what)| step(name, what));
-        steps.collect::<Result<_, _>>().map(Self)
+        let mut steps: Vec<Step> = Vec::with_capacity(headers.len());
+        for (name, what) in headers {
+            let step = step(name, what)?;
+            let same = |other: &Step| is_same_to_cgi(&other.name, &step.name);
+            if let Some(other) = steps.iter().find(|other| same(other)) {
+                let path = format!("action_parameters.headers.{}", name.escape_debug());
+                let why = format!("it is there already, as `{}`", other.name);
+                return Err(Fault::new(path, why));
+            }
+            steps.push(step);
+        }
+        Ok(Self(steps))
     }
 }
 
@@ -111,11 +121,11 @@ fn step(name: &str, what: &Value) -> Result<Step, Fault> {
     }
     let source = match (what.get("value"), what.get("expression")) {
         (Some(Value::String(text)), None) => {
-            let value = (text.len() <= TRANSFORM_VALUE_BYTES_MAX)
-                .then(|| HeaderValue::from_str(text).ok())
-                .flatten();
+            let is_plain = trimmed(text.as_bytes()).len() == text.len()
+                && text.len() <= TRANSFORM_VALUE_BYTES_MAX;
+            let value = is_plain.then(|| HeaderValue::from_str(text).ok()).flatten();
             Some(Source::Fixed(value.ok_or_else(|| {
-                wrong("`value` is too long, or has characters that no header can have")
+                wrong("`value` is too long, or has characters or outer spaces that no header can have")
             })?))
         }
         (None, Some(Value::String(text))) => {
@@ -161,8 +171,10 @@ impl Step {
                     request,
                 } = subject;
                 let there = computed.write(connection, state, request, &mut bytes)?;
-                let fits = there && !bytes.is_empty() && bytes.len() <= TRANSFORM_VALUE_BYTES_MAX;
-                fits.then(|| HeaderValue::from_bytes(&bytes).ok()).flatten()
+                // RFC 9113 §8.2.1: white space around a value is none of it.
+                let value = trimmed(&bytes);
+                let fits = there && !value.is_empty() && value.len() <= TRANSFORM_VALUE_BYTES_MAX;
+                fits.then(|| HeaderValue::from_bytes(value).ok()).flatten()
             }
         };
         let name = self.name.clone();
@@ -176,6 +188,14 @@ impl Step {
             _ => false,
         }
     }
+}
+
+/// Without outer spaces and tabs; line breaks stay, for which no header has room.
+fn trimmed(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 impl Transforms {
@@ -226,14 +246,16 @@ impl Change {
         self.value.as_ref().map_or(0, length)
     }
 
+    /// The header that the client may not say, when what it says does not stay.
+    #[must_use]
+    pub fn replaces(&self) -> Option<&HeaderName> {
+        (!self.adds).then_some(&self.name)
+    }
+
     /// Makes it.
     pub fn apply(self, headers: &mut HeaderMap) {
         if !self.adds {
-            let same = |name: &&HeaderName| is_same_to_cgi(name, &self.name);
-            let gone: Vec<HeaderName> = headers.keys().filter(same).cloned().collect();
-            for name in gone {
-                headers.remove(name);
-            }
+            remove_like(headers, &self.name);
         }
         if let Some(value) = self.value {
             // Full only far beyond what `TRANSFORM_BYTES_MAX` and `limit.header_count` allow.

@@ -6,14 +6,16 @@ use std::io::Write as _;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use super::ast::{Array, Condition, Scalar};
-use super::error::{ParseError, Problem};
+use super::ast::{Array, Condition, Part, Scalar};
+use super::error::{ParseError, Problem, Span};
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use super::field::Field;
 use super::operand::OperandValue;
 use super::parser;
 use super::read::Facts;
 use super::types::Kind;
 use super::value::{Scratch, Value};
+use crate::limits;
 
 /// A checked value expression: a field, an element, or what a function makes of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Computed {
             |what: String, hint: &str| ParseError::new(text, Problem::new(span, what, hint));
         match value {
             OperandValue::Scalar(scalar) if scalar.kind() == Kind::String => {
-                Ok(Self(Shape::One(scalar)))
+                Self(Shape::One(scalar)).checked(text, span)
             }
             OperandValue::Scalar(scalar) => Err(wrong(
                 format!("a string is expected, this is {}", scalar.kind()),
@@ -69,8 +71,8 @@ impl Computed {
     pub fn key(text: &str) -> Result<Self, ParseError> {
         let (value, span) = parser::parse_operand(text)?;
         match value {
-            OperandValue::Scalar(scalar) => Ok(Self(Shape::One(scalar))),
-            OperandValue::Array(array) => Ok(Self(Shape::All(array))),
+            OperandValue::Scalar(scalar) => Self(Shape::One(scalar)).checked(text, span),
+            OperandValue::Array(array) => Self(Shape::All(array)).checked(text, span),
             OperandValue::Map(_) => {
                 let problem = Problem::new(
                     span,
@@ -110,57 +112,89 @@ impl Computed {
         })
     }
 
-    /// Appends what tells the value from others, and where it ends. Of an IPv6 address the first
-    /// 64 bits: the rest is the client's to choose.
+    /// What tells the value from others: one key, or of an array one for each different element, so
+    /// that whoever says a header twice counts twice and not as somebody else. Of an IPv6 address
+    /// the first 64 bits: the rest is the client's to choose.
     ///
     /// # Errors
-    /// It would take too much work.
-    pub fn write_key(
+    /// It would take too much work, or there are more than `limits::RATE_KEYS_MAX` elements.
+    pub fn keys(
         &self,
         connection: &ConnectionFacts,
         state: &ConnectionState,
         request: &RequestFacts<'_>,
-        into: &mut Vec<u8>,
-    ) -> Result<(), Overworked> {
+    ) -> Result<Vec<Vec<u8>>, Overworked> {
         let facts = Facts {
             connection,
             request,
             state,
         };
-        let mut count: u32 = 0;
+        let mut keys: Vec<Vec<u8>> = Vec::new();
+        let mut too_many = false;
         self.values(&facts, &mut |scratch, value| {
-            let mut part = |family: u8, bytes: &[u8]| {
-                into.push(family);
-                into.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-                into.extend_from_slice(bytes);
-            };
-            match value {
+            let key = |family: u8, bytes: &[u8]| [&[family], bytes].concat();
+            let key = match value {
                 Value::Missing => return false,
-                Value::Int(number) => part(1, &number.to_le_bytes()),
-                Value::Bool(truth) => part(2, &[u8::from(truth)]),
-                Value::Ip(IpAddr::V4(address)) => part(4, &address.octets()),
+                Value::Int(number) => key(1, &number.to_le_bytes()),
+                Value::Bool(truth) => key(2, &[u8::from(truth)]),
+                Value::Ip(IpAddr::V4(address)) => key(4, &address.octets()),
                 Value::Ip(IpAddr::V6(address)) => {
-                    part(6, address.octets().get(..8).unwrap_or_default());
+                    key(6, address.octets().get(..8).unwrap_or_default())
                 }
                 Value::Bytes(_) | Value::Made(..) => {
-                    part(3, scratch.bytes(value).unwrap_or_default());
+                    key(3, scratch.bytes(value).unwrap_or_default())
+                }
+            };
+            if !keys.contains(&key) {
+                too_many |= keys.len() >= limits::RATE_KEYS_MAX;
+                if !too_many {
+                    keys.push(key);
                 }
             }
-            count += 1;
             true
         })?;
-        into.extend_from_slice(&count.to_le_bytes());
-        Ok(())
+        if too_many {
+            return Err(Overworked);
+        }
+        if keys.is_empty() {
+            // All that have none count together.
+            keys.push(Vec::new());
+        }
+        Ok(keys)
     }
 
     /// Whether it reads the ClientHello, which connections have to keep then.
     #[must_use]
     pub fn reads_client_hello(&self) -> bool {
-        let scalar = match &self.0 {
+        self.condition().reads_client_hello()
+    }
+
+    /// Something to walk.
+    fn condition(&self) -> Condition {
+        Condition::Truth(match &self.0 {
             Shape::One(scalar) => scalar.clone(),
             Shape::All(array) => Scalar::At(Box::new(array.clone()), 0),
-        };
-        Condition::Truth(scalar).reads_client_hello()
+        })
+    }
+
+    /// Refuses header names that no request has: they are in lower case there.
+    fn checked(self, text: &str, span: Span) -> Result<Self, ParseError> {
+        let mut wrong = None;
+        self.condition().walk(&mut |part| {
+            if let Part::Entry(Field::Headers, key) = part
+                && key.iter().any(u8::is_ascii_uppercase)
+            {
+                wrong = Some(String::from_utf8_lossy(key).to_lowercase());
+            }
+        });
+        match wrong {
+            None => Ok(self),
+            Some(lower) => {
+                let message = "names of headers are in lower case: this is never there";
+                let problem = Problem::new(span, message, format!("write \"{lower}\""));
+                Err(ParseError::new(text, problem))
+            }
+        }
     }
 
     /// Shows the value, or each element; whether any was taken.
@@ -245,6 +279,7 @@ mod tests {
             ("http.request.headers", "this is a map"),
             ("http.request.headers.names[*]", "each"),
             ("http.host eq \"a\"", "unrecognised"),
+            ("http.request.headers[\"X-Key\"][0]", "lower case"),
             ("http.hots", "http.host"),
             ("concat(http.host", "`,` or `)`"),
         ] {
@@ -256,27 +291,27 @@ mod tests {
 
     #[test]
     fn keys_tell_values_apart() {
-        let key = |text: &str, world: &World| {
-            let (mut bytes, state) = (Vec::new(), ConnectionState::default());
+        let keys = |text: &str, world: &World| {
+            let state = ConnectionState::default();
             let computed = Computed::key(text).unwrap();
-            computed
-                .write_key(&world.connection, &state, &world.request(), &mut bytes)
-                .unwrap();
-            bytes
+            computed.keys(&world.connection, &state, &world.request())
         };
         let headers = "http.request.headers[\"x-key\"]";
-        let other = World::new(Certificate::Valid, "api.example.test", "/").header("x-key", "k1k2");
-        let none = World::new(Certificate::Valid, "api.example.test", "/");
-        let keys = [
-            key(headers, &world()),
-            key(headers, &other),
-            key(headers, &none),
-        ];
-        assert!(keys[0] != keys[1] && keys[1] != keys[2] && keys[0] != keys[2]);
+        let with = |values: &[&str]| {
+            let world = World::new(Certificate::Valid, "api.example.test", "/");
+            let add = |world: World, value: &&str| world.header("x-key", value);
+            keys(headers, &values.iter().fold(world, add))
+        };
+        assert_eq!(with(&["k1", "k2", "k1"]).unwrap().len(), 2);
+        assert_eq!(with(&["k1", "k2"]).unwrap()[..1], with(&["k1"]).unwrap());
+        assert_eq!(with(&[]).unwrap(), [b""]);
+        let many: Vec<String> = (0..=limits::RATE_KEYS_MAX).map(|n| n.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert_eq!(with(&many), Err(Overworked));
         let from = |address: &str| {
             let mut world = world();
             world.connection.source = format!("[{address}]:1").parse().unwrap();
-            key("ip.src", &world)
+            keys("ip.src", &world).unwrap()
         };
         assert_eq!(from("2001:db8::1"), from("2001:db8::ffff:2"));
         assert_ne!(from("2001:db8::1"), from("2001:db8:0:1::1"));

@@ -109,7 +109,10 @@ fn rules_of_every_phase_are_told_and_checked() {
         &document(zone("rate_limits", json!([limit.clone()]))),
         ApplyOptions::default(),
     );
-    assert_eq!(told(&dry.unwrap()), ["remove rate limit 1", "create rate limit 1"]);
+    assert_eq!(
+        told(&dry.unwrap()),
+        ["remove rate limit 1", "create rate limit 1"]
+    );
     let applied = apply(control, &zone("transforms", json!([]))).unwrap();
     assert_eq!(told(&applied), ["remove header rule 1"]);
     limit["ratelimit"]["period"] = json!(1);

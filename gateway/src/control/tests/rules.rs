@@ -245,3 +245,29 @@ fn an_older_version_comes_back_as_the_newest() {
         shown(&restored)
     );
 }
+
+#[test]
+fn only_custom_rules_block_addresses_at_the_door() {
+    let world = World::new();
+    let zone = world.served(MtlsMode::Off);
+    let control = world.control();
+    control
+        .add_rule(zone.id, rule("ip.src eq 198.51.100.7"), None)
+        .unwrap();
+    let limit = NewRule {
+        ratelimit: Some(serde_json::json!({
+            "characteristics": ["ip.src"], "period": 60, "requests_per_period": 100,
+        })),
+        ..rule("ip.src in {203.0.113.0/24}")
+    };
+    control
+        .set_entrypoint(zone.id, Phase::HttpRatelimit, None, None, vec![limit])
+        .unwrap();
+    let blocked = control.blocked_addresses(10);
+    let networks = &blocked[&zone.id.to_string()];
+    assert_eq!(networks.len(), 1, "{networks:?}");
+    assert!(
+        format!("{networks:?}").contains("198.51.100.7"),
+        "{networks:?}"
+    );
+}

@@ -18,15 +18,15 @@ impl Program {
     /// Compiles rules as [`Program::compile_shared`] does, reusing what `self` has of them.
     ///
     /// Rules are recognised by being the very same, or by id, expression, and whether their action
-    /// ends the evaluation; when lists have changed, rules that refer to one count as changed. After
-    /// `limits::CHANGED_RULES_RENEW` changes everything is compiled anew on a thread of its own, for
-    /// a later change to go on from; what changes more than `limits::CHANGED_RULES_MAX` rules at
-    /// once, or comes when so many have changed and that thread is not done, does it itself.
+    /// ends the evaluation; when lists have changed, rules that refer to one count as changed. Goes on
+    /// from what [`Program::renew_if_due`] has begun, once that is there; what changes more than
+    /// `limits::CHANGED_RULES_MAX` rules at once, or comes when so many have changed and that is not
+    /// there, compiles everything itself.
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.
     pub fn recompile(&self, rules: Vec<Arc<Rule>>, lists: &Lists) -> Result<Self, RuleError> {
-        let renewed = self.renewal.as_ref().and_then(Renewal::finished);
+        let renewed = self.renewal.get().and_then(Renewal::finished);
         if let Some(renewed) = renewed {
             return renewed.recompile(rules, lists);
         }
@@ -88,12 +88,9 @@ impl Program {
         if changes > limits::CHANGED_RULES_MAX {
             return Self::compile_shared(rules, lists);
         }
-        program.renewal = match &self.renewal {
-            None if changes >= limits::CHANGED_RULES_RENEW => {
-                Renewal::begin(rules.clone(), lists.clone())
-            }
-            running => running.clone(),
-        };
+        if let Some(running) = self.renewal.get() {
+            program.renewal = running.clone().into();
+        }
         for (rule, known) in rules.into_iter().zip(known) {
             let base = match known.place {
                 Place::Base(local) => Some(local),
@@ -104,18 +101,34 @@ impl Program {
         Ok(program)
     }
 
+    /// After `limits::CHANGED_RULES_RENEW` changes, begins to compile everything anew on a thread of
+    /// its own, for a later change to go on from. For programs that are used: what comes of a draft's
+    /// thread would go with the draft.
+    pub fn renew_if_due(&self) {
+        if self.renewal.get().is_none() && self.changes() >= limits::CHANGED_RULES_RENEW {
+            self.renew();
+        }
+    }
+
+    fn renew(&self) {
+        let rules = self.inputs.iter().map(|input| input.rule.clone()).collect();
+        if let Some(renewal) = Renewal::begin(rules, self.lists.clone()) {
+            // Whoever came first has begun the same.
+            drop(self.renewal.set(renewal));
+        }
+    }
+
     /// Has everything compiled anew beside it, and waits for that.
     #[cfg(test)]
-    pub(crate) fn renew(&mut self) {
-        let rules = self.inputs.iter().map(|input| input.rule.clone()).collect();
-        self.renewal = Renewal::begin(rules, self.lists.clone());
+    pub(crate) fn renew_now(&self) {
+        self.renew();
         self.await_renewal();
     }
 
     /// Waits for the program that is being compiled beside it; whether there is one.
     #[cfg(test)]
     pub(crate) fn await_renewal(&self) -> bool {
-        self.renewal.as_ref().map(Renewal::wait).is_some()
+        self.renewal.get().map(Renewal::wait).is_some()
     }
 
     /// Changes that its index does not know of: what it has too much or too little.

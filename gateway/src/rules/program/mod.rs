@@ -23,7 +23,7 @@ mod table;
 mod vector;
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub(crate) use ask::Runs;
 pub(super) use ask::{Outcome, first};
@@ -49,7 +49,7 @@ pub struct Program {
     changed: Part,
     lists: Lists,
     /// The same from nothing, once much has changed.
-    renewal: Option<Renewal>,
+    renewal: OnceLock<Renewal>,
     reads_client_hello: bool,
     /// Bytes of the compiled regular expressions of all rules that are judged.
     pattern_bytes: usize,

@@ -170,7 +170,7 @@ proptest! {
         for (at, (change, from, to, condition, action)) in changes.into_iter().enumerate() {
             let fresh = rule(&format!("n{at}"), &condition.to_string(), action);
             if let Change::Renew = change {
-                program.renew();
+                program.renew_now();
             }
             change.apply(&mut rules, &mut lists, &from, &to, fresh);
             program = program.recompile(rules.clone(), &lists).unwrap();
@@ -444,6 +444,8 @@ fn one_change_after_the_other_never_compiles_everything_itself() {
             renewals += 1;
         }
         program = next;
+        // As for a program that is published.
+        program.renew_if_due();
         let last = n * 50 + 49;
         assert_eq!(first(&program, "/2999").as_deref(), Some("r2999"));
         assert_eq!(first(&program, &format!("/{last}")), None);
