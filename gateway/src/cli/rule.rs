@@ -9,7 +9,7 @@ use super::client::Client;
 use super::files::read_text;
 use super::mtls::MtlsRule;
 use super::names::{OWN, ZoneRef, text};
-use super::rule_phases::{self, Phase, PhaseSettings};
+use super::rule_phases::{Phase, PhaseSettings, what};
 use super::rule_test::RuleTest;
 use super::rule_versions::Versions;
 use super::ruleset::{Position, Ruleset, rules_of};
@@ -336,16 +336,11 @@ pub(super) fn rules(all: &[Value]) -> String {
     let mut table = Table::new(&["#", "ID", "ENABLED", "ACTION", "EXPRESSION", "DESCRIPTION"]);
     for (index, rule) in all.iter().enumerate() {
         let enabled = rule.get("enabled").and_then(Value::as_bool).unwrap_or(true);
-        let mut what = text(rule, "action");
-        let more = rule_phases::shown(rule);
-        if !more.is_empty() {
-            what = format!("{what}: {more}");
-        }
         table.row([
             (index + 1).to_string(),
             text(rule, "id"),
             if enabled { "yes".into() } else { "no".into() },
-            what,
+            what(rule),
             text(rule, "expression"),
             text(rule, "description"),
         ]);

@@ -5,6 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::CliError;
+use super::names::text;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub(super) enum Phase {
@@ -149,8 +150,18 @@ impl PhaseSettings {
     }
 }
 
-/// What a rule does besides its action, for a table; empty for most.
-pub(super) fn shown(rule: &Value) -> String {
+/// What a rule does: its action, and what it limits or changes.
+pub(super) fn what(rule: &Value) -> String {
+    let (action, more) = (text(rule, "action"), shown(rule));
+    if more.is_empty() {
+        action
+    } else {
+        format!("{action}: {more}")
+    }
+}
+
+/// What a rule does besides its action; empty for most.
+fn shown(rule: &Value) -> String {
     let number = |name: &str| rule.pointer(&format!("/ratelimit/{name}"))?.as_u64();
     let mut parts = Vec::new();
     if let (Some(requests), Some(period)) = (number("requests_per_period"), number("period")) {

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::names::{OWN, ZoneRef, str_of, text};
 use super::rule::{RulesArg, rules};
+use super::rule_phases::what;
 use super::ruleset::{Ruleset, rules_of};
 use super::table::{Table, harmless};
 use super::{CliError, Output, json_text};
@@ -147,10 +148,11 @@ fn versions(found: &Value) -> String {
 }
 
 /// The fields of a rule that people change.
-const FIELDS: [&str; 7] = [
+const FIELDS: [&str; 8] = [
     "expression",
     "action",
     "action_parameters",
+    "ratelimit",
     "enabled",
     "description",
     "ref",
@@ -183,7 +185,7 @@ fn shown(found: &Value) -> String {
         };
         let record = at(side).get("rule").unwrap_or(&Value::Null);
         let place = |side: &str| text(at(side), "position");
-        let named = format!("{} {}", text(record, "action"), text(record, "expression"));
+        let named = format!("{} {}", what(record), text(record, "expression"));
         match str_of(rule, "kind") {
             "added" => line(format!("+ #{} {named}", place("after"))),
             "removed" => line(format!("- #{} {named}", place("before"))),
