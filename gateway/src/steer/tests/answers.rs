@@ -3,10 +3,9 @@
 
 use super::super::cookies::Cookies;
 use super::super::{Listen, answering};
-use super::{in_own_network, ip, loaded};
+use super::{in_own_network, ip, loaded, received};
 use ebpf::Answering;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -67,18 +66,7 @@ fn stack(tcp: &[u8]) -> Vec<u8> {
     raw.send_to(tcp, &SocketAddr::from((SERVER, 0)).into())
         .unwrap();
     loop {
-        let mut buffer = [MaybeUninit::new(0_u8); 256];
-        let (size, _) = raw.recv_from(&mut buffer).unwrap();
-        let packet: Vec<u8> = buffer[..size]
-            .iter()
-            .map(|byte| {
-                #[expect(unsafe_code, reason = "socket2 receives into uninitialised memory")]
-                // SAFETY: every byte was initialised above.
-                unsafe {
-                    byte.assume_init()
-                }
-            })
-            .collect();
+        let packet = received(&raw);
         if packet[20..22] == 443_u16.to_be_bytes() && packet[33] == 0x12 {
             return packet[20..].to_vec();
         }

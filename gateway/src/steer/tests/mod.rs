@@ -85,6 +85,13 @@ fn ip(arguments: &str) {
     assert!(status.success(), "ip {arguments}");
 }
 
+/// The next packet that a raw socket gets, with its IP header.
+fn received(mut raw: &socket2::Socket) -> Vec<u8> {
+    let mut buffer = [0; 256];
+    let size = raw.read(&mut buffer).unwrap();
+    buffer[..size].to_vec()
+}
+
 /// The first flight of a BoringSSL client: a whole ClientHello.
 pub(crate) fn client_hello(
     name: Option<&str>,

@@ -4,14 +4,13 @@
 use super::super::cookies::Cookies;
 use super::super::{Listen, Steering};
 use super::hello::{encrypted, old};
-use super::{client_hello, in_own_network, ip, loaded};
+use super::{client_hello, in_own_network, ip, loaded, received};
 use crate::hostname::HostName;
 use boring::ssl::ConnectConfiguration;
 use ebpf::hello::{Hello, find};
 use ebpf::packet::{ACK, SYN};
 use ebpf::{Counters, Decided, Door, HostCounts, Traced};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -37,18 +36,7 @@ impl Client {
         let to = SocketAddr::from((SERVER, 0));
         raw.send_to(&syn, &to.into()).unwrap();
         loop {
-            let mut buffer = [MaybeUninit::new(0_u8); 256];
-            let (size, _) = raw.recv_from(&mut buffer).unwrap();
-            let packet: Vec<u8> = buffer[..size]
-                .iter()
-                .map(|byte| {
-                    #[expect(unsafe_code, reason = "socket2 receives into uninitialised memory")]
-                    // SAFETY: every byte was initialised above.
-                    unsafe {
-                        byte.assume_init()
-                    }
-                })
-                .collect();
+            let packet = received(&raw);
             let segment = &packet[20..];
             let ours = segment[0..2] == 443_u16.to_be_bytes()
                 && segment[2..4] == port.to_be_bytes()
