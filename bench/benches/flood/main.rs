@@ -22,7 +22,10 @@ mod sender;
 mod syn;
 mod visitors;
 
+use std::collections::BTreeMap;
+
 use bench::machine::Machine;
+use tests::Network;
 
 /// SYNs a second when nothing else is asked for.
 const RATE: u32 = 60_000;
@@ -42,4 +45,24 @@ fn main() {
     if both || asked("neighbour") {
         neighbour::run();
     }
+}
+
+/// Gives every way its turn in a network of its own, so many times, there and back; nothing without the privileges.
+fn in_turns<T: Default>(
+    ways: &[&'static str],
+    turns: usize,
+    mut turn: impl FnMut(&Network, &'static str, &mut T),
+) -> Option<BTreeMap<&'static str, T>> {
+    let mut sums: BTreeMap<&str, T> = BTreeMap::new();
+    for number in 0..turns {
+        let mut ways = ways.to_vec();
+        if number % 2 == 1 {
+            ways.reverse();
+        }
+        for way in ways {
+            let network = Network::new("bench flood")?;
+            turn(&network, way, sums.entry(way).or_default());
+        }
+    }
+    Some(sums)
 }

@@ -3,7 +3,6 @@
 //! Two workers on two CPUs. The flood's clients are kept on the second CPU with the flooded host's owner, the visitors run on
 //! the first, in both ways: what differs is only whom the kernel gives the flood's connections to.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -13,6 +12,7 @@ use bench::machine::{cpu_time, pin};
 use tests::network::SERVER_IPV4;
 use tests::{Gateway, Network, Origin, Setup};
 
+use crate::in_turns;
 use crate::visitors::{Visits, come};
 
 const WAYS: [&str; 2] = ["off", "kernel"];
@@ -38,19 +38,9 @@ struct Sum {
 
 /// Runs it and prints what it came to.
 pub(crate) fn run() {
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for turn in 0..TURNS {
-        let mut ways = WAYS;
-        if turn % 2 == 1 {
-            ways.reverse();
-        }
-        for way in ways {
-            let Some(network) = Network::new("bench flood") else {
-                return;
-            };
-            turn_of(&network, way, sums.entry(way).or_default());
-        }
-    }
+    let Some(sums) = in_turns(&WAYS, TURNS, turn_of) else {
+        return;
+    };
     println!(
         "\n{VISITORS} visitors a second of a quiet host, {AT_ONCE} handshakes at once with its neighbour, {TURNS} turns of {FLOOD_SECONDS} s"
     );
@@ -64,18 +54,10 @@ pub(crate) fn run() {
     );
     for way in WAYS {
         let Some(sum) = sums.get(way) else { continue };
-        let visits = |visits: &Visits| {
-            format!(
-                "{:6.2}% {:>7} {:>7}",
-                visits.share(),
-                visits.percentile(50),
-                visits.percentile(99)
-            )
-        };
         println!(
             "{way:9} {:>28} {:>28} {:>20.0} {:>24.0}",
-            visits(&sum.quiet),
-            visits(&sum.flooded),
+            sum.quiet.line(),
+            sum.flooded.line(),
             sum.handshakes as f64 / sum.wall.as_secs_f64().max(0.001),
             sum.cpu.as_micros() as f64 / sum.handshakes.max(1) as f64,
         );

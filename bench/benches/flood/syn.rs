@@ -1,6 +1,5 @@
 //! Handshakes of visitors under a flood of SYNs.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +7,9 @@ use bench::machine::cpu_time;
 use tests::network::SERVER_IPV4;
 use tests::{Gateway, Network, Origin, Setup};
 
-use crate::kernel;
 use crate::sender::{Flood, Sent, Victim, Wire};
 use crate::visitors::{Visits, come};
+use crate::{in_turns, kernel};
 
 const WAYS: [&str; 3] = ["off", "kernel", "synproxy"];
 const HOST: &str = "h1.example.test";
@@ -41,19 +40,10 @@ struct Sum {
 pub(crate) fn run(rate: u32) {
     // Counted while this is open, and not a moment longer.
     let _statistics = aya::sys::enable_stats(aya::sys::Stats::RunTime);
-    let mut sums: BTreeMap<&str, Sum> = BTreeMap::new();
-    for turn in 0..TURNS {
-        let mut ways = WAYS;
-        if turn % 2 == 1 {
-            ways.reverse();
-        }
-        for way in ways {
-            let Some(network) = Network::new("bench flood") else {
-                return;
-            };
-            turn_of(&network, way, rate, sums.entry(way).or_default());
-        }
-    }
+    let turn = |network: &Network, way, sum: &mut Sum| turn_of(network, way, rate, sum);
+    let Some(sums) = in_turns(&WAYS, TURNS, turn) else {
+        return;
+    };
     println!(
         "\n{VISITORS} visitors a second, {rate} SYNs a second asked for, {TURNS} turns of {FLOOD_SECONDS} s"
     );
@@ -91,14 +81,6 @@ fn each(time: Duration, count: u64) -> f64 {
 }
 
 fn line(way: &str, sum: &Sum, thrown: f64) {
-    let visits = |visits: &Visits| {
-        format!(
-            "{:6.2}% {:>7} {:>7}",
-            visits.share(),
-            visits.percentile(50),
-            visits.percentile(99)
-        )
-    };
     let visit = |cpu: Duration, visits: &Visits| each(cpu, visits.times.len() as u64) / 1e3;
     let frames = sum.sent.frames;
     let (runs, time) = sum.program;
@@ -106,8 +88,8 @@ fn line(way: &str, sum: &Sum, thrown: f64) {
         "{way:9} {:>8.0} {:>8.2} | {:>23} | {:>23} | {:>9.0} {:>11.0} | {:>14.0} {:>14.0} {:>16.0}",
         frames as f64 / sum.sent.wall.as_secs_f64().max(0.001),
         sum.replies as f64 / frames.max(1) as f64,
-        visits(&sum.quiet),
-        visits(&sum.flooded),
+        sum.quiet.line(),
+        sum.flooded.line(),
         visit(sum.quiet_cpu, &sum.quiet),
         visit(sum.flooded_cpu, &sum.flooded),
         each(sum.softirq, frames),

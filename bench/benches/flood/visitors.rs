@@ -40,6 +40,16 @@ impl Visits {
             |time| format!("{:.1}", time.as_secs_f64() * 1e3),
         )
     }
+
+    /// Share, median and 99th percentile, as tables have them.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{:6.2}% {:>7} {:>7}",
+            self.share(),
+            self.percentile(50),
+            self.percentile(99)
+        )
+    }
 }
 
 /// `rate` visitors of `host` a second for `seconds`: a connection, a full handshake of one segment, a request.
