@@ -67,25 +67,32 @@ impl Path {
         trust: &Trust,
     ) -> Result<Result<Self, Reason>, ErrorStack> {
         let (mut not_before_sec, mut not_after_sec) = (i64::MIN, i64::MAX);
+        let mut ders = Vec::with_capacity(certificates.len());
         let mut fingerprints = Vec::with_capacity(certificates.len());
-        let mut links = Vec::with_capacity(certificates.len());
-        for (certificate, issuer) in certificates
-            .iter()
-            .zip(certificates.iter().skip(1).map(Some).chain([None]))
-        {
+        for certificate in certificates {
             let der = certificate.to_der()?;
             fingerprints.push(sha256(&der)?);
-            let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
+            ders.push(der);
+        }
+        let issuers = certificates.iter().zip(&fingerprints).skip(1).map(Some);
+        let mut links = Vec::with_capacity(certificates.len());
+        for ((certificate, der), issuer) in
+            certificates.iter().zip(&ders).zip(issuers.chain([None]))
+        {
+            let Ok((_, parsed)) = X509Certificate::from_der(der) else {
                 return Ok(Err(Reason::Malformed));
             };
             not_before_sec = not_before_sec.max(parsed.validity().not_before.timestamp());
             // RFC 5280 §4.1.2.5 counts the second of notAfter in, BoringSSL does not: its answer is
             // the one that would be given afresh.
             not_after_sec = not_after_sec.min(parsed.validity().not_after.timestamp() - 1);
-            if let Some(issuer) = issuer {
+            if let Some((issuer, fingerprint)) = issuer {
                 links.push(Link {
-                    issuer: sha256(&issuer.to_der()?)?,
-                    issuer_key: name_and_key(issuer)?,
+                    issuer: *fingerprint,
+                    issuer_key: match trust.name_and_key(fingerprint) {
+                        Some(known) => *known,
+                        None => name_and_key(issuer)?,
+                    },
                     serial: certificate.serial_number().to_bn()?.to_vec().into(),
                     is_ca: parsed.is_ca(),
                     distribution_points: distribution_points(&parsed),

@@ -223,6 +223,12 @@ impl Trust {
         self.compiled(fingerprint).map(|anchor| &anchor.id)
     }
 
+    /// [`name_and_key`] of the anchor with this SHA-256.
+    pub(super) fn name_and_key(&self, fingerprint: &[u8; 32]) -> Option<&[u8; 32]> {
+        self.compiled(fingerprint)
+            .map(|anchor| &anchor.name_and_key)
+    }
+
     fn compiled(&self, fingerprint: &[u8; 32]) -> Option<&CompiledAnchor> {
         self.anchors
             .iter()

@@ -144,7 +144,11 @@ pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
         Err(judgement) => judgement,
         Ok(path) => {
             path::remember(key, path.clone());
-            stand(path, trust, now_sec)
+            let found = stand(path.clone(), trust, now_sec);
+            // Whoever judges a chain for the first time is about to ask, and it is parsed now.
+            let read = || Arc::new(ClientAuth::read(&certificates, &found));
+            path.told.get_or_init(read);
+            found
         }
     }
 }
