@@ -339,6 +339,9 @@ impl Drop for Store {
     }
 }
 
+/// Rules that are changed one after the other: more than are kept beside an index.
+const CHANGES: usize = 1_200;
+
 /// Time from asking for one changed rule until it is durable and published, fsync included.
 fn through_control(count: usize) {
     let store = Store::new();
@@ -357,7 +360,7 @@ fn through_control(count: usize) {
         .expect("generated rules are stored");
     let all = start.elapsed();
     let mut random = Random(9);
-    let mut one: Vec<Duration> = (0..50)
+    let mut one: Vec<Duration> = (0..CHANGES)
         .map(|n| {
             let at = random.below(ruleset.rules.len());
             let Some(rule) = ruleset.rules.get(at) else {
