@@ -288,16 +288,17 @@ mod tests {
         Transforms::compile(vec![rule], &Lists::default()).unwrap()
     }
 
-    fn changed(transforms: &Transforms, world: &World) -> Vec<(String, String)> {
-        let request = world.request();
-        let state = ConnectionState::default();
-        let subject = Subject {
+    fn changes(transforms: &Transforms, world: &World) -> Result<Vec<Change>, Overworked> {
+        transforms.changes(Subject {
             connection: &world.connection,
-            state: &state,
-            request: &request,
-        };
+            state: &ConnectionState::default(),
+            request: &world.request(),
+        })
+    }
+
+    fn changed(transforms: &Transforms, world: &World) -> Vec<(String, String)> {
         let mut headers = world.headers.clone();
-        for change in transforms.changes(subject).unwrap() {
+        for change in changes(transforms, world).unwrap() {
             change.apply(&mut headers);
         }
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
@@ -312,24 +313,17 @@ mod tests {
     #[test]
     fn a_long_url_does_not_come_out_many_times() {
         let long = format!("/{}", "x".repeat(4_000));
-        let changes = |path: &str| {
+        let count = |path: &str| {
             let world = World::new(Certificate::None, "api.example.test", path);
             let names = (0..30).map(|n| {
                 let step = json!({ "operation": "set", "expression": "http.request.uri.path" });
                 (format!("x-{n}"), step)
             });
             let transforms = compiled(&Value::Object(names.collect()), "true");
-            let request = world.request();
-            let state = ConnectionState::default();
-            let subject = Subject {
-                connection: &world.connection,
-                state: &state,
-                request: &request,
-            };
-            transforms.changes(subject).map(|changes| changes.len())
+            changes(&transforms, &world).map(|changes| changes.len())
         };
-        assert_eq!(changes("/short"), Ok(30));
-        assert_eq!(changes(&long), Err(Overworked));
+        assert_eq!(count("/short"), Ok(30));
+        assert_eq!(count(&long), Err(Overworked));
     }
 
     #[test]
