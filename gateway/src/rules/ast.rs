@@ -417,3 +417,47 @@ impl Call {
         }
     }
 }
+
+impl Condition {
+    /// `and`, flattened.
+    pub(crate) fn and(parts: Vec<Self>) -> Self {
+        Self::joined(parts, Self::And, |part| match part {
+            Self::And(inner) => Ok(inner),
+            other => Err(other),
+        })
+    }
+
+    /// `xor`, flattened.
+    pub(crate) fn xor(parts: Vec<Self>) -> Self {
+        Self::joined(parts, Self::Xor, |part| match part {
+            Self::Xor(inner) => Ok(inner),
+            other => Err(other),
+        })
+    }
+
+    /// `or`, flattened.
+    pub(crate) fn or(parts: Vec<Self>) -> Self {
+        Self::joined(parts, Self::Or, |part| match part {
+            Self::Or(inner) => Ok(inner),
+            other => Err(other),
+        })
+    }
+
+    fn joined(
+        mut parts: Vec<Self>,
+        join: fn(Vec<Self>) -> Self,
+        open: fn(Self) -> Result<Vec<Self>, Self>,
+    ) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let mut flat = Vec::with_capacity(parts.len());
+        for part in parts {
+            match open(part) {
+                Ok(inner) => flat.extend(inner),
+                Err(other) => flat.push(other),
+            }
+        }
+        join(flat)
+    }
+}

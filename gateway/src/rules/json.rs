@@ -3,7 +3,7 @@
 //! with escapes. The whole text has to be valid JSON; anything else is a missing value.
 
 use super::ast::Argument;
-use super::call::hex_pair;
+use super::decode::hex_pair;
 use super::value::{Scratch, Value};
 use crate::limits;
 

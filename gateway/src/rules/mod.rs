@@ -2,7 +2,7 @@
 //!
 //! Never does I/O and never reads a clock. Only [`decide`] can make a [`Permit`].
 //!
-//! The way of a rule: text → `lexer` → `parser` (with `operand`, `test`, `literal`; types are
+//! The way of a rule: text → `lexer` → `parser` (with `comparison`, `operand`, `test`, `literal`; types are
 //! checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text. `field`
 //! and `function` are the tables of names, `read` and `call` what stands behind them; `eval` walks
 //! a tree, for what the program cannot look up and, in tests, for everything.
@@ -12,7 +12,9 @@ mod addresses;
 mod ast;
 mod builder;
 mod call;
+mod comparison;
 mod computed;
+mod decode;
 mod enforced;
 mod error;
 mod eval;
@@ -35,6 +37,7 @@ mod pattern;
 mod print;
 mod program;
 mod read;
+mod replace;
 mod test;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -3,13 +3,12 @@
 //! Recursive descent, `not` > `and` > `xor` > `or`, bounded in depth. Types are checked while
 //! parsing, where the spans are. Operands are in `operand`, what follows an operator in `test`.
 
-use super::ast::{Array, Condition, Quantifier, Scalar};
+use super::ast::{Array, Condition, Quantifier};
 use super::error::{ParseError, Problem, Span, nearest};
 use super::function::Function;
 use super::lexer::{Symbol, Token, tokens};
 use super::list::Lists;
 use super::operand::OperandValue;
-use super::types::{Kind, Type};
 use crate::limits;
 
 /// Words that no field can have.
@@ -27,7 +26,7 @@ pub(super) struct Parser<'t> {
     /// `None` when lists are not known and not checked.
     pub(super) lists: Option<&'t Lists>,
     /// Inside `any(…)` or `all(…)`: the array that `[*]` unpacks, once it is known.
-    each: Option<Option<Array>>,
+    pub(super) each: Option<Option<Array>>,
     /// Where a `true` or `false` was.
     constant: Option<Span>,
     /// `regex_replace` and `wildcard_replace` are allowed once.
@@ -344,106 +343,6 @@ impl<'t> Parser<'t> {
         Ok(Condition::Quantified(quantifier, root, Box::new(condition)))
     }
 
-    fn comparison(&mut self) -> Result<Condition, Problem> {
-        let operand = self.operand()?;
-        let span = operand.span;
-        let (value, root) = match operand.value {
-            OperandValue::Scalar(value) => (value, operand.root),
-            // `any(starts_with(array[*], "x"))`: already an array of Booleans.
-            OperandValue::Array(Array::Each(root, call))
-                if self.each.is_some() && call.result() == Type::Single(Kind::Boolean) =>
-            {
-                (Scalar::Call(call), Some(*root))
-            }
-            OperandValue::Array(array) => {
-                let message = format!("operators do not take {}", Type::Array(array.kind()));
-                let hint = match self.each {
-                    Some(_) => "add `[*]` to compare each element",
-                    None => "take one element with `[0]`, or `any(…[*] …)` or `all(…[*] …)`",
-                };
-                return Err(Problem::new(span, message, hint));
-            }
-            OperandValue::Map(field) => {
-                let message = format!("operators do not take {}", Type::Map);
-                let hint = format!(
-                    "take the values of a key: `any({}[\"key\"][*] …)`",
-                    field.name()
-                );
-                return Err(Problem::new(span, message, hint));
-            }
-        };
-        self.bind(root, span)?;
-        if value.kind() == Kind::Boolean {
-            self.no_operator()?;
-            return Ok(Condition::Truth(value));
-        }
-        let test = self.test(&value, span)?;
-        Ok(Condition::Compare(value, test))
-    }
-
-    /// A Boolean stands on its own; says so when an operator follows.
-    fn no_operator(&self) -> Result<(), Problem> {
-        let (token, span) = self.peek();
-        let operator = match token {
-            Token::Symbol(
-                Symbol::Equal
-                | Symbol::NotEqual
-                | Symbol::Less
-                | Symbol::LessOrEqual
-                | Symbol::Greater
-                | Symbol::GreaterOrEqual
-                | Symbol::Tilde,
-            ) => true,
-            Token::Word => {
-                let word = self.slice(span);
-                KEYWORDS.contains(&word) && !matches!(word, "and" | "or" | "xor" | "not")
-            }
-            _ => false,
-        };
-        if operator {
-            let hint = "a Boolean stands on its own: `ssl`, `not ssl`";
-            return Err(Problem::new(span, "a Boolean is not compared", hint));
-        }
-        Ok(())
-    }
-
-    /// Ties `[*]` to the quantifier around it.
-    fn bind(&mut self, root: Option<Array>, span: Span) -> Result<(), Problem> {
-        match (&mut self.each, root) {
-            (None, None) => Ok(()),
-            (None, Some(_)) => {
-                let hint = "write `any(…)` or `all(…)` around the comparison";
-                Err(Problem::new(
-                    span,
-                    "`[*]` stands only inside `any` or `all`",
-                    hint,
-                ))
-            }
-            (Some(_), None) => {
-                let hint = "move the comparison out of it, or unpack an array with `[*]`";
-                Err(Problem::new(
-                    span,
-                    "inside `any` and `all` every comparison is of `[*]`",
-                    hint,
-                ))
-            }
-            (Some(each), Some(root)) => match each {
-                Some(known) if *known != root => {
-                    let message = "all `[*]` inside one `any` or `all` must be of the same array";
-                    Err(Problem::new(
-                        span,
-                        message,
-                        format!("the first is `{known}`"),
-                    ))
-                }
-                _ => {
-                    *each = Some(root);
-                    Ok(())
-                }
-            },
-        }
-    }
-
     /// A problem about a name that is neither field nor function.
     pub(super) fn unknown(&self, name: &str, span: Span) -> Problem {
         if let Some(why) = super::field::absence(name) {
@@ -472,49 +371,5 @@ impl<'t> Parser<'t> {
             "unknown identifier"
         };
         Problem::new(span, format!("{what} `{name}`"), hint)
-    }
-}
-
-impl Condition {
-    /// `and`, flattened.
-    pub(crate) fn and(parts: Vec<Self>) -> Self {
-        Self::joined(parts, Self::And, |part| match part {
-            Self::And(inner) => Ok(inner),
-            other => Err(other),
-        })
-    }
-
-    /// `xor`, flattened.
-    pub(crate) fn xor(parts: Vec<Self>) -> Self {
-        Self::joined(parts, Self::Xor, |part| match part {
-            Self::Xor(inner) => Ok(inner),
-            other => Err(other),
-        })
-    }
-
-    /// `or`, flattened.
-    pub(crate) fn or(parts: Vec<Self>) -> Self {
-        Self::joined(parts, Self::Or, |part| match part {
-            Self::Or(inner) => Ok(inner),
-            other => Err(other),
-        })
-    }
-
-    fn joined(
-        mut parts: Vec<Self>,
-        join: fn(Vec<Self>) -> Self,
-        open: fn(Self) -> Result<Vec<Self>, Self>,
-    ) -> Self {
-        if parts.len() == 1 {
-            return parts.remove(0);
-        }
-        let mut flat = Vec::with_capacity(parts.len());
-        for part in parts {
-            match open(part) {
-                Ok(inner) => flat.extend(inner),
-                Err(other) => flat.push(other),
-            }
-        }
-        join(flat)
     }
 }

@@ -283,7 +283,7 @@ fn decodes_to(encoded: &[u8], key: &[u8]) -> bool {
     let mut rest = encoded;
     while let Some((byte, after)) = rest.split_first() {
         rest = after;
-        let decoded = match (byte, super::call::hex_pair(after)) {
+        let decoded = match (byte, super::decode::hex_pair(after)) {
             (b'%', Some(decoded)) => {
                 rest = after.get(2..).unwrap_or_default();
                 decoded
