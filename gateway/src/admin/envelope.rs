@@ -12,14 +12,24 @@ use super::query::Page;
 #[derive(Clone, Copy)]
 pub(super) struct Enveloped;
 
+/// What a result is in.
+#[derive(Serialize)]
+struct Envelope<T> {
+    success: bool,
+    errors: [Value; 0],
+    messages: [Value; 0],
+    result: T,
+}
+
 /// A result.
 pub(super) fn result(value: impl Serialize) -> Response {
-    finish(
-        StatusCode::OK,
-        json!({
-            "success": true, "errors": [], "messages": [], "result": value,
-        }),
-    )
+    let envelope = Envelope {
+        success: true,
+        errors: [],
+        messages: [],
+        result: value,
+    };
+    finish(StatusCode::OK, envelope)
 }
 
 /// A page of a list with `total` items in all.
@@ -73,7 +83,7 @@ pub(super) fn failure(
     )
 }
 
-fn finish(status: StatusCode, body: Value) -> Response {
+fn finish(status: StatusCode, body: impl Serialize) -> Response {
     let mut response = (status, Json(body)).into_response();
     response.extensions_mut().insert(Enveloped);
     response

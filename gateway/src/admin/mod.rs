@@ -22,6 +22,7 @@ mod mtls_rules;
 mod ocsp;
 mod query;
 mod rule_body;
+mod ruleset_views;
 mod rulesets;
 mod server;
 mod server_certificates;

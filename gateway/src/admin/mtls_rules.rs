@@ -15,7 +15,8 @@ use super::expressions::shown_lint;
 use super::fault::Fault;
 use super::query::{As, Json, Parameters};
 use super::rule_body::PositionBody;
-use super::rulesets::{one_rule, shown_rule};
+use super::ruleset_views::ShownRule;
+use super::rulesets::one_rule;
 use super::{Context, Shared, envelope, zones};
 use crate::control::{
     ChangeError, Control, Id, Model, MtlsRule, NewRule, Noun, Phase, RulePatch, RuleRecord, Ruleset,
@@ -71,7 +72,7 @@ fn entrypoint(model: &Model, zone: Id) -> Option<&Arc<Ruleset>> {
 
 /// A rule of the form, with its place, counted from 1.
 fn shown(ruleset: &Ruleset, place: usize, rule: &RuleRecord, mtls: &MtlsRule) -> Value {
-    let mut shown = shown_rule(rule);
+    let mut shown = json!(ShownRule::from(rule));
     if let Some(shown) = shown.as_object_mut() {
         let hosts: Vec<&str> = mtls.hosts.iter().map(HostName::as_str).collect();
         shown.insert("ruleset_id".into(), json!(ruleset.id));

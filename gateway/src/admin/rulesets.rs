@@ -8,67 +8,16 @@ use serde_json::{Map, Value, json};
 use super::fault::Fault;
 use super::query::{As, Json, Parameters};
 use super::rule_body::{PositionBody, RuleBody, RulesetBody, phase};
+use super::ruleset_views::{ShownHead, ShownRule, ShownRuleset};
 use super::{Shared, envelope, zones};
 use crate::control::{
     ChangeError, Control, Id, Intent, NewRule, Noun, Phase, RuleDifference, RuleRecord, Ruleset,
     VersionNote,
 };
 
-pub(super) fn shown_rule(rule: &RuleRecord) -> Value {
-    let mut shown = json!({
-        "id": rule.id,
-        "version": rule.version.to_string(),
-        "action": rule.action,
-        "expression": rule.expression,
-        "description": rule.description,
-        "enabled": rule.enabled,
-        "ref": rule.reference,
-        "last_updated": rule.last_updated.to_string(),
-    });
-    if let Some(shown) = shown.as_object_mut() {
-        if let Some(parameters) = &rule.action_parameters {
-            shown.insert("action_parameters".into(), parameters.clone());
-        }
-        if let Some(ratelimit) = &rule.ratelimit {
-            shown.insert("ratelimit".into(), ratelimit.clone());
-        }
-        if let Some(enabled) = rule.logging {
-            shown.insert("logging".into(), json!({ "enabled": enabled }));
-        }
-    }
-    shown
-}
-
-fn head(ruleset: &Ruleset) -> Map<String, Value> {
-    let head = json!({
-        "id": ruleset.id,
-        "name": ruleset.name,
-        "description": ruleset.description,
-        "kind": "zone",
-        "phase": ruleset.phase,
-        "version": ruleset.version.to_string(),
-        "last_updated": ruleset.last_updated.to_string(),
-    });
-    head.as_object().cloned().unwrap_or_default()
-}
-
-fn shown(ruleset: &Ruleset) -> Value {
-    let mut shown = head(ruleset);
-    let rules: Vec<Value> = ruleset.rules.iter().map(|rule| shown_rule(rule)).collect();
-    shown.insert("rules".into(), rules.into());
-    shown.into()
-}
-
-fn shown_versions(ruleset: &Ruleset, notes: &[VersionNote]) -> Value {
-    let shown = |note: &VersionNote| {
-        let mut shown = head(ruleset);
-        shown.insert("name".into(), note.name.as_str().into());
-        shown.insert("description".into(), note.description.as_str().into());
-        shown.insert("version".into(), note.version.to_string().into());
-        shown.insert("last_updated".into(), note.last_updated.to_string().into());
-        Value::from(shown)
-    };
-    notes.iter().map(shown).collect::<Vec<_>>().into()
+fn shown_versions(ruleset: &Ruleset, notes: &[VersionNote]) -> Response {
+    let heads = notes.iter().map(|note| ShownHead::then(ruleset, note));
+    envelope::result(heads.collect::<Vec<_>>())
 }
 
 /// Says it as Cloudflare does.
@@ -95,8 +44,8 @@ pub(super) async fn list(
         .rulesets
         .values()
         .filter(|ruleset| ruleset.zone == zone);
-    let heads: Vec<Value> = of_zone.map(|ruleset| Value::from(head(ruleset))).collect();
-    Ok(envelope::result(heads))
+    let heads = of_zone.map(|ruleset| ShownHead::from(&**ruleset));
+    Ok(envelope::result(heads.collect::<Vec<_>>()))
 }
 
 pub(super) async fn create(
@@ -124,7 +73,7 @@ pub(super) async fn create(
             control.set_entrypoint(zone, wanted, body.name, body.description, rules)
         })
         .await?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 pub(super) async fn show(
@@ -133,9 +82,8 @@ pub(super) async fn show(
 ) -> Result<Response, Fault> {
     let control = &context.state.control;
     let zone = zones::find(&control.model(), &zone)?;
-    Ok(envelope::result(shown(
-        &*control.ruleset(zone, ruleset.parse()?)?,
-    )))
+    let found = control.ruleset(zone, ruleset.parse()?)?;
+    Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
 pub(super) async fn replace(
@@ -168,7 +116,7 @@ async fn set(
             control.set_entrypoint(zone, phase, body.name, body.description, rules)
         })
         .await?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 /// The rules as they are, for an update that does not mention them.
@@ -212,9 +160,8 @@ pub(super) async fn entrypoint(
     let zone = zones::find(&control.model(), &zone)?;
     let phase = phase(&name)?;
     let found = control.entrypoint(zone, phase).map_err(Fault::from);
-    Ok(envelope::result(shown(
-        &*found.map_err(no_entrypoint(phase))?,
-    )))
+    let found = found.map_err(no_entrypoint(phase))?;
+    Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
 pub(super) async fn set_entrypoint(
@@ -243,7 +190,7 @@ pub(super) async fn create_rule(
         })
         .await
         .map_err(one_rule)?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 pub(super) async fn update_rule(
@@ -265,7 +212,7 @@ pub(super) async fn update_rule(
         })
         .await
         .map_err(one_rule)?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 /// The request has one rule, whatever its place in the ruleset.
@@ -293,7 +240,7 @@ pub(super) async fn delete_rule(
             control.delete_rule(zone, ruleset, rule)
         })
         .await?;
-    Ok(envelope::result(shown(&left)))
+    Ok(envelope::result(ShownRuleset::from(&*left)))
 }
 
 pub(super) async fn versions(
@@ -308,7 +255,7 @@ pub(super) async fn versions(
     let notes = context
         .run(intent, move |control| control.ruleset_versions(zone, id))
         .await?;
-    Ok(envelope::result(shown_versions(&current, &notes)))
+    Ok(shown_versions(&current, &notes))
 }
 
 pub(super) async fn version(
@@ -332,7 +279,7 @@ pub(super) async fn entrypoint_versions(
     let notes = context
         .run(intent, move |control| control.ruleset_versions(zone, id))
         .await?;
-    Ok(envelope::result(shown_versions(&current, &notes)))
+    Ok(shown_versions(&current, &notes))
 }
 
 pub(super) async fn entrypoint_version(
@@ -361,7 +308,7 @@ async fn show_version(
             control.ruleset_version(zone, ruleset, version)
         })
         .await?;
-    Ok(envelope::result(shown(&found)))
+    Ok(envelope::result(ShownRuleset::from(&found)))
 }
 
 /// Puts the rules of an older version back.
@@ -380,7 +327,7 @@ pub(super) async fn restore(
             control.restore_version(zone, ruleset, version)
         })
         .await?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 /// What differs between two versions: `from` the one before, `to` the newest, unless they are said.
@@ -434,7 +381,7 @@ fn shown_difference(difference: &RuleDifference) -> Value {
         _ => "moved",
     };
     let shown = |side: &Option<(usize, std::sync::Arc<RuleRecord>)>| match side {
-        Some((place, rule)) => json!({ "position": place + 1, "rule": shown_rule(rule) }),
+        Some((place, rule)) => json!({ "position": place + 1, "rule": ShownRule::from(&**rule) }),
         None => Value::Null,
     };
     json!({
