@@ -440,10 +440,12 @@ pub const TRACE_ELEMENTS_MAX: usize = 8;
 pub const REFERENCE_BYTES_MAX: usize = 64;
 /// Versions kept of each ruleset; older ones are forgotten.
 pub const RULESET_VERSIONS_MAX: u32 = 100;
-/// Every so many versions of a ruleset the store has the whole order of its rules, in between what
-/// changed: a change of one rule among 100,000 is then written in bytes, not megabytes. So many
-/// versions at most are kept longer than they are shown.
-pub const RULESET_VERSIONS_BLOCK: u32 = 32;
+/// Rules on a page of a ruleset's order, 20 bytes each: a change of one rule among 100,000 is then
+/// written in kilobytes, not megabytes, and names some hundred pages.
+pub const ORDER_PAGE_RULES_MAX: usize = 512;
+/// Where a page would have fewer rules, it is joined with its neighbour, so that many small changes
+/// do not leave many small pages.
+pub const ORDER_PAGE_RULES_MIN: usize = 128;
 /// Bytes of the answer to a blocked request, as Cloudflare has it.
 pub const BLOCK_CONTENT_BYTES_MAX: usize = 2 << 10;
 /// Content types of the answer to a blocked request, as Cloudflare has them.

@@ -3,7 +3,7 @@
 //! Owns the pairing of the two, so that no operation can change one and forget the other. Does
 //! not validate: the operations do.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,20 +12,17 @@ use super::Control;
 use super::audit::{AuditEntry, Intent, Note, redacted};
 use super::batch::Collected;
 use super::certificate_index::IndexChange;
-use super::difference::Difference;
 use super::error::Noun;
 use super::id::{ID_BYTES, Id, Uuid};
 use super::lists::ListRecord;
 use super::load::{self, TRUST_EPOCH_KEY};
-use super::model::{
-    Authority, AuthoritySet, HostRecord, Model, Phase, RuleRecord, Ruleset, ServerCertificate, Zone,
-};
+use super::model::{Authority, AuthoritySet, HostRecord, Model, ServerCertificate, Zone};
 use super::moment::Moment;
 use super::seal::Seal;
 use super::store::{Store, StoreError, Table, Write};
 use super::tokens::Token;
 use crate::hostname::HostName;
-use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX, RULESET_VERSIONS_BLOCK};
+use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX};
 
 /// What a finished draft asks for.
 pub(super) struct Done {
@@ -45,7 +42,7 @@ pub(super) struct Draft<'c> {
     pub(super) now: Moment,
     writes: Vec<Write>,
     index: Vec<IndexChange>,
-    data_path: bool,
+    pub(super) data_path: bool,
     trust_moved: bool,
     notes: Vec<Note>,
     /// Notes beyond `AUDIT_NOTES_MAX`.
@@ -311,84 +308,6 @@ impl<'c> Draft<'c> {
             self.write(Table::ServerCertificates, id.as_bytes().to_vec(), None);
             self.note(Noun::ServerCertificate, id, Some(&*certificate), None);
         }
-    }
-
-    /// Stores a new version of a ruleset: its head, what changed in the order of its rules, and
-    /// those rules whose version the store does not have yet.
-    pub(super) fn put_ruleset(&mut self, ruleset: Ruleset, old: Option<&Ruleset>) -> Arc<Ruleset> {
-        self.data_path = true;
-        // First, so that a long list of rules does not crowd it out.
-        self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
-        let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
-        let difference = Difference::between(old_rules, &ruleset.rules);
-        let removed = old_rules.get(difference.old.clone()).unwrap_or_default();
-        let added = ruleset
-            .rules
-            .get(difference.new.clone())
-            .unwrap_or_default();
-        let before: HashMap<Id, &Arc<RuleRecord>> =
-            removed.iter().map(|rule| (rule.id, rule)).collect();
-        let mut gone = before.clone();
-        for rule in added {
-            gone.remove(&rule.id);
-            let old = before.get(&rule.id).copied();
-            if old.is_none_or(|old| old.version != rule.version) {
-                let key = load::rule_key(ruleset.id, rule.id, rule.version);
-                self.write(Table::Rules, key, Some(encode(&**rule)));
-                self.note(Noun::Rule, rule.id, old.map(|old| &**old), Some(&**rule));
-            }
-        }
-        for rule in gone.into_values() {
-            self.note(Noun::Rule, rule.id, Some(&**rule), None);
-        }
-        let order = |rules: &[Arc<RuleRecord>]| -> Vec<(Id, u32)> {
-            rules.iter().map(|rule| (rule.id, rule.version)).collect()
-        };
-        let is_whole = old.is_none_or(|old| old.version + 1 != ruleset.version)
-            || ruleset.version.is_multiple_of(RULESET_VERSIONS_BLOCK);
-        let (rules, change) = if is_whole {
-            (Some(order(&ruleset.rules)), None)
-        } else {
-            let change = load::OrderChange {
-                start: difference.old.start,
-                removed: removed.len(),
-                added: order(added),
-            };
-            (None, Some(change))
-        };
-        let record = load::VersionRecord {
-            last_updated: ruleset.last_updated,
-            name: ruleset.name.clone(),
-            description: ruleset.description.clone(),
-            rules,
-            change,
-        };
-        let key = load::version_key(ruleset.id, ruleset.version);
-        self.write(Table::RulesetVersions, key, Some(encode(&record)));
-        self.write(
-            Table::Rulesets,
-            ruleset.id.as_bytes().to_vec(),
-            Some(encode(&ruleset)),
-        );
-        let place = (ruleset.zone, ruleset.phase);
-        let ruleset = Arc::new(ruleset);
-        Arc::make_mut(&mut self.model.rulesets).insert(place, ruleset.clone());
-        ruleset
-    }
-
-    /// Removes a ruleset with all its versions.
-    pub(super) fn remove_ruleset(&mut self, zone: Id, phase: Phase) -> Result<(), StoreError> {
-        let Some(ruleset) = Arc::make_mut(&mut self.model.rulesets).remove(&(zone, phase)) else {
-            return Ok(());
-        };
-        self.data_path = true;
-        for rule in &ruleset.rules {
-            self.note(Noun::Rule, rule.id, Some(&**rule), None);
-        }
-        self.note(Noun::Ruleset, ruleset.id, Some(&*ruleset), None);
-        self.write(Table::Rulesets, ruleset.id.as_bytes().to_vec(), None);
-        self.remove_all(Table::RulesetVersions, ruleset.id.as_bytes())?;
-        self.remove_all(Table::Rules, ruleset.id.as_bytes())
     }
 
     pub(super) fn put_token(&mut self, token: Arc<Token>) {

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::certificate_index::Index;
 use super::chain;
@@ -20,7 +19,8 @@ use super::model::{
     Authority, AuthoritySet, HostRecord, Model, Revoked, RuleRecord, Ruleset, ServerCertificate,
     Zone,
 };
-use super::moment::Moment;
+use super::old_orders;
+use super::order;
 use super::revocation_lists::{self, CrlRecord};
 use super::seal::{Seal, SealError, Sealed};
 use super::store::{Store, StoreError, Table, Write};
@@ -32,49 +32,12 @@ const ACCOUNT_KEY: &[u8] = b"account";
 const PROOF_KEY: &[u8] = b"seal_proof";
 const PROOF: &[u8] = b"postern";
 
-/// One version of a ruleset: which rules in which order.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct VersionRecord {
-    pub(super) last_updated: Moment,
-    pub(super) name: String,
-    pub(super) description: String,
-    /// The whole order.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) rules: Option<Vec<(Id, u32)>>,
-    /// Otherwise: what is different from the version before it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) change: Option<OrderChange>,
-}
-
-/// The head of a [`VersionRecord`].
-#[derive(Debug, Deserialize)]
-pub(super) struct VersionHead {
-    pub(super) last_updated: Moment,
-    pub(super) name: String,
-    pub(super) description: String,
-}
-
-/// How the order of one version comes from the one before it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct OrderChange {
-    /// From this place on …
-    pub(super) start: usize,
-    /// … so many are taken out …
-    pub(super) removed: usize,
-    /// … and these put in.
-    pub(super) added: Vec<(Id, u32)>,
-}
-
 pub(super) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
     let authority = match set {
         AuthoritySet::Managed => [0; ID_BYTES],
         AuthoritySet::Uploaded(id) => *id.as_bytes(),
     };
     [zone.as_bytes().as_slice(), &authority].concat()
-}
-
-pub(super) fn version_key(ruleset: Id, version: u32) -> Vec<u8> {
-    [ruleset.as_bytes().as_slice(), &version.to_be_bytes()].concat()
 }
 
 pub(super) fn rule_key(ruleset: Id, rule: Id, version: u32) -> Vec<u8> {
@@ -90,7 +53,7 @@ pub(super) fn revoked_key(authority: Uuid, serial: &[u8]) -> Vec<u8> {
     [authority.as_bytes().as_slice(), serial].concat()
 }
 
-fn corrupt(table: Table, key: &[u8], why: impl std::fmt::Display) -> StoreError {
+pub(super) fn corrupt(table: Table, key: &[u8], why: impl std::fmt::Display) -> StoreError {
     let key = super::x509::hex(key);
     StoreError::Corrupt(format!(
         "the record {key} of {} cannot be read: {why}",
@@ -135,6 +98,7 @@ pub(super) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, OpenError
                 put(PROOF_KEY, encode(&proof)),
                 put(ACCOUNT_KEY, encode(&Id::random())),
                 put(TRUST_EPOCH_KEY, 1_u64.to_be_bytes().to_vec()),
+                put(old_orders::DONE_KEY, old_orders::DONE.to_vec()),
             ],
         )?;
         return Ok(seal);
@@ -260,55 +224,14 @@ fn rulesets(store: &dyn Store) -> Result<Rulesets, StoreError> {
     Ok(found)
 }
 
-/// One version's record and the order of its rules.
-pub(super) fn order(
-    store: &dyn Store,
-    ruleset: Id,
-    version: u32,
-) -> Result<(VersionRecord, Vec<(Id, u32)>), StoreError> {
-    let table = Table::RulesetVersions;
-    let record = |version: u32| -> Result<(Vec<u8>, VersionRecord), StoreError> {
-        let key = version_key(ruleset, version);
-        let value = store.value(table, &key)?;
-        let value = value.ok_or_else(|| corrupt(table, &key, "it is missing"))?;
-        let record = decode(table, &key, &value)?;
-        Ok((key, record))
-    };
-    let (key, mut wanted) = record(version)?;
-    let mut changes = Vec::new();
-    let mut rules = wanted.rules.take();
-    let mut change = wanted.change.take().map(|change| (key, change));
-    let mut at = version;
-    let mut order = loop {
-        match (rules, change) {
-            (Some(rules), _) => break rules,
-            (None, Some(found)) => changes.push(found),
-            (None, None) => {
-                let key = version_key(ruleset, at);
-                return Err(corrupt(table, &key, "it names no rules"));
-            }
-        }
-        at = at.saturating_sub(1);
-        let (key, earlier) = record(at)?;
-        rules = earlier.rules;
-        change = earlier.change.map(|change| (key, change));
-    };
-    for (key, change) in changes.into_iter().rev() {
-        let end = change.start.checked_add(change.removed);
-        let end = end.filter(|end| *end <= order.len());
-        let end = end.ok_or_else(|| corrupt(table, &key, "it changes what is not there"))?;
-        order.splice(change.start..end, change.added);
-    }
-    Ok((wanted, order))
-}
-
 /// One version of a ruleset with its rules.
 pub(super) fn version(
     store: &dyn Store,
     ruleset: Id,
     version: u32,
-) -> Result<(VersionRecord, Vec<Arc<RuleRecord>>), StoreError> {
-    let (record, order) = order(store, ruleset, version)?;
+) -> Result<(order::VersionRecord, Vec<Arc<RuleRecord>>), StoreError> {
+    let record = order::record(store, ruleset, version)?;
+    let order = order::rules(store, ruleset, &record)?;
     let wanted: HashSet<(Id, u32)> = order.iter().copied().collect();
     let mut contents: HashMap<(Id, u32), Arc<RuleRecord>> = HashMap::with_capacity(wanted.len());
     let table = Table::Rules;

@@ -34,6 +34,8 @@ mod model;
 mod moment;
 mod mtls_rule;
 mod ocsp;
+mod old_orders;
+mod order;
 mod phases;
 mod pkcs12;
 mod request;
@@ -173,6 +175,7 @@ impl Control {
         published: Arc<Published>,
     ) -> Result<Arc<Self>, OpenError> {
         let seal = load::seal(store.as_ref(), key_file)?;
+        old_orders::bring_to_pages(store.as_ref())?;
         let (model, index) = load::load(store.as_ref())?;
         let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
         published.publish(snapshot);

@@ -1,19 +1,21 @@
-//! The versions that every change of a ruleset leaves behind: listed, read, put back, forgotten
-//! when they are too many.
+//! The versions that every change of a ruleset leaves behind: made, listed, read, put back,
+//! forgotten when they are too many. What they share is the business of [`super::order`].
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Control;
-use super::draft::Draft;
+use super::difference::{self, Difference};
+use super::draft::{Draft, encode};
 use super::error::{ChangeError, Noun};
 use super::id::Id;
 use super::load;
-use super::model::{RuleRecord, Ruleset};
+use super::model::{Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
+use super::order::{self, Entry, Page, VersionRecord};
 use super::rulesets::{find, put};
-use super::store::Table;
-use crate::limits::{RULESET_VERSIONS_BLOCK, RULESET_VERSIONS_MAX};
+use super::store::{StoreError, Table};
+use crate::limits::RULESET_VERSIONS_MAX;
 
 /// A version of a ruleset, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,40 +35,132 @@ fn forgotten(newest: u32) -> u32 {
     newest.saturating_sub(RULESET_VERSIONS_MAX)
 }
 
-/// Removes versions that are no longer kept. They go a block at a time, because within a block
-/// each leans on the one before it. A rule's version goes with the last ruleset version that has it.
-pub(super) fn forget_versions(draft: &mut Draft<'_>, new: &Ruleset) -> Result<(), ChangeError> {
-    let last = forgotten(new.version);
-    // A block ends before a multiple of its length, where the next one begins with a whole order.
-    if last == 0 || !(last + 1).is_multiple_of(RULESET_VERSIONS_BLOCK) {
-        return Ok(());
+impl Draft<'_> {
+    /// Stores a new version of a ruleset: its head, the pages of its order that are new, and those
+    /// rules whose version the store does not have yet.
+    pub(super) fn put_ruleset(
+        &mut self,
+        ruleset: Ruleset,
+        old: Option<&Ruleset>,
+    ) -> Result<Arc<Ruleset>, StoreError> {
+        self.data_path = true;
+        // First, so that a long list of rules does not crowd it out.
+        self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
+        let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
+        self.put_rules(ruleset.id, old_rules, &ruleset.rules);
+        let old_pages = match old {
+            Some(old) => order::record(self.store(), old.id, old.version)?.pages,
+            None => Vec::new(),
+        };
+        let paged = order::paged(
+            ruleset.version,
+            &old_pages,
+            old_rules,
+            &ruleset.rules,
+            |rule| (rule.id, rule.version),
+            difference::same,
+        );
+        for (page, places) in paged.made {
+            let rules = ruleset.rules.get(places).unwrap_or_default();
+            let entries = rules.iter().map(|rule| (rule.id, rule.version));
+            let bytes = order::encoded(entries);
+            self.write(Table::RulesetPages, page.key(ruleset.id), Some(bytes));
+        }
+        let record = VersionRecord {
+            last_updated: ruleset.last_updated,
+            name: ruleset.name.clone(),
+            description: ruleset.description.clone(),
+            pages: paged.pages,
+        };
+        let key = order::version_key(ruleset.id, ruleset.version);
+        self.write(Table::RulesetVersions, key, Some(encode(&record)));
+        self.write(
+            Table::Rulesets,
+            ruleset.id.as_bytes().to_vec(),
+            Some(encode(&ruleset)),
+        );
+        let place = (ruleset.zone, ruleset.phase);
+        let ruleset = Arc::new(ruleset);
+        Arc::make_mut(&mut self.model.rulesets).insert(place, ruleset.clone());
+        Ok(ruleset)
     }
-    let (_, kept) = load::order(draft.store(), new.id, last + 1)?;
-    let kept: HashSet<(Id, u32)> = kept.into_iter().collect();
-    let table = Table::RulesetVersions;
-    let mut removed = Vec::new();
-    let mut gone: HashSet<(Id, u32)> = HashSet::new();
-    draft
-        .store()
-        .scan(table, new.id.as_bytes(), &mut |key, value| {
-            if key > load::version_key(new.id, last).as_slice() {
-                return Ok(());
+
+    /// Stores the versions of rules that are new, and notes what became of which.
+    fn put_rules(&mut self, ruleset: Id, old: &[Arc<RuleRecord>], new: &[Arc<RuleRecord>]) {
+        let difference = Difference::between(old, new);
+        let removed = old.get(difference.old).unwrap_or_default();
+        let added = new.get(difference.new).unwrap_or_default();
+        let before: HashMap<Id, &Arc<RuleRecord>> =
+            removed.iter().map(|rule| (rule.id, rule)).collect();
+        let mut gone = before.clone();
+        for rule in added {
+            gone.remove(&rule.id);
+            let old = before.get(&rule.id).copied();
+            if old.is_none_or(|old| old.version != rule.version) {
+                let key = load::rule_key(ruleset, rule.id, rule.version);
+                self.write(Table::Rules, key, Some(encode(&**rule)));
+                self.note(Noun::Rule, rule.id, old.map(|old| &**old), Some(&**rule));
             }
-            let record: load::VersionRecord = load::decode(table, key, value)?;
-            let rules = record.rules.into_iter().flatten();
-            let added = record.change.into_iter().flat_map(|change| change.added);
-            // What is in no later order never comes back: a rule restored gets a new version.
-            gone.extend(rules.chain(added).filter(|rule| !kept.contains(rule)));
-            removed.push(key.to_vec());
+        }
+        for rule in gone.into_values() {
+            self.note(Noun::Rule, rule.id, Some(&**rule), None);
+        }
+    }
+
+    /// Removes the versions that are no longer kept, with the pages and the rules that only they
+    /// have: what the next version does not have never comes back, because a rule restored gets a
+    /// version of its own.
+    pub(super) fn forget_versions(&mut self, new: &Ruleset) -> Result<(), StoreError> {
+        let newest = forgotten(new.version);
+        if newest == 0 {
+            return Ok(());
+        }
+        let (store, table) = (self.store(), Table::RulesetVersions);
+        // Those to be forgotten, one as a rule, and the one after them.
+        let mut records: Vec<(Vec<u8>, VersionRecord)> = Vec::new();
+        let last = order::version_key(new.id, newest);
+        store.scan(table, new.id.as_bytes(), &mut |key, value| {
+            if records.last().is_none_or(|(before, _)| *before <= last) {
+                records.push((key.to_vec(), load::decode(table, key, value)?));
+            }
             Ok(())
         })?;
-    for key in removed {
-        draft.write(table, key, None);
+        for ((key, old), (_, next)) in records.iter().zip(records.iter().skip(1)) {
+            self.write(table, key.clone(), None);
+            let only = |these: &[Page], those: &[Page]| -> Result<Vec<_>, StoreError> {
+                let those: HashSet<&Page> = those.iter().collect();
+                let only = these.iter().filter(|page| !those.contains(page));
+                only.map(|page| Ok((*page, page.read(store, new.id)?)))
+                    .collect()
+            };
+            let fresh = only(&next.pages, &old.pages)?;
+            let kept: HashSet<Entry> = fresh.into_iter().flat_map(|(_, rules)| rules).collect();
+            for (page, rules) in only(&old.pages, &next.pages)? {
+                self.write(Table::RulesetPages, page.key(new.id), None);
+                for (rule, version) in rules.into_iter().filter(|rule| !kept.contains(rule)) {
+                    let key = load::rule_key(new.id, rule, version);
+                    self.write(Table::Rules, key, None);
+                }
+            }
+        }
+        Ok(())
     }
-    for (rule, version) in gone {
-        draft.write(Table::Rules, load::rule_key(new.id, rule, version), None);
+
+    /// Removes a ruleset with all its versions.
+    pub(super) fn remove_ruleset(&mut self, zone: Id, phase: Phase) -> Result<(), StoreError> {
+        let Some(ruleset) = Arc::make_mut(&mut self.model.rulesets).remove(&(zone, phase)) else {
+            return Ok(());
+        };
+        self.data_path = true;
+        for rule in &ruleset.rules {
+            self.note(Noun::Rule, rule.id, Some(&**rule), None);
+        }
+        self.note(Noun::Ruleset, ruleset.id, Some(&*ruleset), None);
+        self.write(Table::Rulesets, ruleset.id.as_bytes().to_vec(), None);
+        self.remove_all(Table::RulesetVersions, ruleset.id.as_bytes())?;
+        self.remove_all(Table::RulesetPages, ruleset.id.as_bytes())?;
+        self.remove_all(Table::Rules, ruleset.id.as_bytes())
     }
-    Ok(())
 }
 
 impl Control {
@@ -85,7 +179,7 @@ impl Control {
                 if version.is_none() {
                     return Ok(());
                 }
-                let record: load::VersionHead = load::decode(table, key, value)?;
+                let record: order::VersionHead = load::decode(table, key, value)?;
                 notes.extend(version.map(|version| VersionNote {
                     version,
                     last_updated: record.last_updated,
@@ -163,7 +257,7 @@ impl Control {
         version: u32,
     ) -> Result<Ruleset, ChangeError> {
         let current = self.ruleset(zone, ruleset)?;
-        let key = load::version_key(ruleset, version);
+        let key = order::version_key(ruleset, version);
         let is_forgotten = version <= forgotten(current.version);
         if is_forgotten || self.store.value(Table::RulesetVersions, &key)?.is_none() {
             return Err(ChangeError::not_found(Noun::RulesetVersion, version));

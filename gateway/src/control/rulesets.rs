@@ -18,7 +18,6 @@ use super::id::Id;
 use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::phases;
-use super::ruleset_versions::forget_versions;
 use crate::hostname::HostName;
 use crate::limits::{
     DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX,
@@ -247,8 +246,8 @@ pub(super) fn put(
     let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
     check_rules(new.phase, old_rules, &new.rules)?;
     new.last_updated = draft.now;
-    let new = draft.put_ruleset(new, old);
-    forget_versions(draft, &new)?;
+    let new = draft.put_ruleset(new, old)?;
+    draft.forget_versions(&new)?;
     Ok(new)
 }
 

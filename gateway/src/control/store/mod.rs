@@ -39,8 +39,11 @@ pub enum Table {
     Revoked,
     /// Ruleset id → ruleset without its rules.
     Rulesets,
-    /// Ruleset id, version → the order of its rules and their versions.
+    /// Ruleset id, version → its name then, and the pages of its order.
     RulesetVersions,
+    /// Ruleset id, version that wrote it, number → some hundred rules in their order, by id and
+    /// version.
+    RulesetPages,
     /// Ruleset id, rule id, rule version → rule.
     Rules,
     /// Revision, ordinal → who changed what.
@@ -55,7 +58,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, as a backend creates them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Zones,
         Self::Hosts,
@@ -69,6 +72,7 @@ impl Table {
         Self::Revoked,
         Self::Rulesets,
         Self::RulesetVersions,
+        Self::RulesetPages,
         Self::Rules,
         Self::Audit,
         Self::Tokens,
@@ -93,6 +97,7 @@ impl Table {
             Self::Revoked => "revoked",
             Self::Rulesets => "rulesets",
             Self::RulesetVersions => "ruleset_versions",
+            Self::RulesetPages => "ruleset_pages",
             Self::Rules => "rules",
             Self::Audit => "audit",
             Self::Tokens => "tokens",

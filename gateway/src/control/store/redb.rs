@@ -23,9 +23,11 @@ use crate::limits::STORE_CACHE_BYTES;
 /// Raised whenever a table is added: an older Postern must not run on without what it does not
 /// know of, such as revocation lists.
 ///
-/// 1: the first. 2: [`Table::Crls`].
-const FORMAT: u64 = 2;
+/// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`].
+const FORMAT: u64 = 3;
 const FORMAT_KEY: &[u8] = b"format";
+/// The tables that came with a later format than the first.
+const YOUNGER_TABLES: [Table; 2] = [Table::Crls, Table::RulesetPages];
 const REVISION_KEY: &[u8] = b"revision";
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -105,7 +107,7 @@ impl RedbStore {
             let read = quietly(|| store.scan(table, b"", &mut |_, _| Ok(())));
             let read = read.map_err(|panic| corrupt(panic.unwrap_or_else(contradicts)))?;
             // A store of an older format has no table for what it did not know.
-            if let (Err(error), true) = (read, table != Table::Crls) {
+            if let (Err(error), true) = (read, !YOUNGER_TABLES.contains(&table)) {
                 return Err(corrupt(error.to_string()));
             }
         }
@@ -117,7 +119,9 @@ impl RedbStore {
         let upgraded = self.run(|database| {
             let transaction = database.begin_write()?;
             // Only what is new: any other table that is missing is damage.
-            transaction.open_table(definition(Table::Crls))?;
+            for table in YOUNGER_TABLES {
+                transaction.open_table(definition(table))?;
+            }
             transaction
                 .open_table(definition(Table::Meta))?
                 .insert(FORMAT_KEY, FORMAT.to_be_bytes().as_slice())?;
@@ -562,7 +566,9 @@ mod tests {
         store.commit(0, &[write(b"a", Some(b"1"))]).unwrap();
         let as_the_first = |database: &Database| {
             let transaction = database.begin_write()?;
-            transaction.delete_table(definition(Table::Crls))?;
+            for table in YOUNGER_TABLES {
+                transaction.delete_table(definition(table))?;
+            }
             transaction
                 .open_table(definition(Table::Meta))?
                 .insert(FORMAT_KEY, 1_u64.to_be_bytes().as_slice())?;
@@ -570,11 +576,15 @@ mod tests {
             Ok(())
         };
         store.run(as_the_first).unwrap();
-        assert!(store.value(Table::Crls, b"").is_err());
+        for table in YOUNGER_TABLES {
+            assert!(store.value(table, b"").is_err());
+        }
         drop(store);
         for round in 1..=2 {
             let store = RedbStore::open(&path).unwrap();
-            assert_eq!(store.value(Table::Crls, b"").unwrap(), None, "{round}");
+            for table in YOUNGER_TABLES {
+                assert_eq!(store.value(table, b"").unwrap(), None, "{round}");
+            }
             assert_eq!(keys(&store, b""), [b"a".to_vec()], "{round}");
             assert_eq!(store.check_format().unwrap(), FORMAT, "{round}");
         }

@@ -1,6 +1,7 @@
 //! Many rules: a change follows what changed, in the program and in the store, and what comes of
 //! it is as if everything had been made anew.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::HeaderMap;
@@ -9,7 +10,8 @@ use proptest::prelude::*;
 use proptest::sample::Index as Pick;
 
 use super::*;
-use crate::limits::{AUDIT_NOTES_MAX, RULESET_VERSIONS_BLOCK, RULESET_VERSIONS_MAX};
+use crate::control::order::{self, Page};
+use crate::limits::AUDIT_NOTES_MAX;
 use crate::rules::{
     ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, Rule, decide_on,
 };
@@ -18,7 +20,7 @@ use crate::tls::ClientAuth;
 const HOST: &str = "api.example.test";
 
 /// The rule that a path of this number meets.
-fn text(number: usize) -> String {
+pub(super) fn text(number: usize) -> String {
     format!("http.request.uri.path eq \"/{number}\"")
 }
 
@@ -27,7 +29,7 @@ impl World {
         self.published.load().host(HOST).unwrap().rules.clone()
     }
 
-    fn filled(&self, count: usize) -> (Arc<Zone>, Arc<Ruleset>) {
+    pub(super) fn filled(&self, count: usize) -> (Arc<Zone>, Arc<Ruleset>) {
         let zone = self.served(MtlsMode::Request);
         let rules = (0..count).map(|number| rule(&text(number))).collect();
         let phase = Phase::HttpRequestFirewallCustom;
@@ -109,10 +111,13 @@ fn one_changed_rule_leaves_the_rest_compiled() {
         blocked(&after, "/1999"),
         Some(changed.rules[1_999].id.to_string())
     );
-    let key = load::version_key(ruleset.id, changed.version);
-    let record = control.store.value(Table::RulesetVersions, &key).unwrap();
-    let bytes = record.unwrap().len();
-    assert!(bytes < 1_000, "{bytes} bytes for one change");
+    let pages = |version| {
+        let record = order::record(control.store.as_ref(), ruleset.id, version).unwrap();
+        HashSet::<Page>::from_iter(record.pages)
+    };
+    let (before, after) = (pages(ruleset.version), pages(changed.version));
+    assert_eq!((before.len(), after.len()), (4, 4));
+    assert_eq!(after.difference(&before).count(), 1, "pages written");
     let (entries, _) = control.audit(0, 2).unwrap();
     assert_eq!((entries[0].changes.len(), entries[0].omitted), (2, 0));
     assert_eq!(
@@ -178,91 +183,6 @@ fn a_long_expression_is_refused_with_the_limit_in_the_message() {
             assert!(why.contains(expected), "{length}: {why}");
         }
     }
-}
-
-/// Numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
-
-#[test]
-fn every_kept_version_can_be_read_whatever_it_leans_on() {
-    let mut world = World::new();
-    let (zone, ruleset) = world.filled(6);
-    let mut random = Random(3);
-    let order = |ruleset: &Ruleset| -> Vec<(Id, u32)> {
-        ruleset.rules.iter().map(|r| (r.id, r.version)).collect()
-    };
-    // By version; there is no version 0.
-    let mut history = vec![Vec::new(), order(&ruleset)];
-    let newest = RULESET_VERSIONS_MAX + 2 * RULESET_VERSIONS_BLOCK;
-    while history.len() <= newest as usize {
-        let control = world.control();
-        let now = control.ruleset(zone.id, ruleset.id).unwrap();
-        let count = now.rules.len();
-        let one = now.rules[random.below(count)].id;
-        let made = match random.below(4) {
-            0 if count < 12 => {
-                let at = Position::Index(random.below(count) + 1);
-                let new = rule(&text(history.len()));
-                control.create_rule(zone.id, ruleset.id, new, Some(&at))
-            }
-            1 if count > 3 => control.delete_rule(zone.id, ruleset.id, one),
-            2 => {
-                let at = Position::Index(random.below(count) + 1);
-                control.update_rule(zone.id, ruleset.id, one, RulePatch::default(), Some(&at))
-            }
-            _ => {
-                let patch = RulePatch {
-                    expression: Some(text(1_000 + history.len())),
-                    ..RulePatch::default()
-                };
-                control.update_rule(zone.id, ruleset.id, one, patch, None)
-            }
-        };
-        history.push(order(&made.unwrap()));
-    }
-    let check = |world: &World| {
-        let control = world.control();
-        let versions = control.ruleset_versions(zone.id, ruleset.id).unwrap();
-        assert_eq!(versions.len(), RULESET_VERSIONS_MAX as usize);
-        for note in &versions {
-            let found = control.ruleset_version(zone.id, ruleset.id, note.version);
-            let expected = &history[note.version as usize];
-            assert_eq!(order(&found.unwrap()), *expected, "{}", note.version);
-        }
-        let oldest = versions.last().unwrap().version;
-        let forgotten = control.ruleset_version(zone.id, ruleset.id, oldest - 1);
-        assert!(forgotten.is_err());
-    };
-    check(&world);
-    let mut stored = 0;
-    world
-        .control()
-        .store
-        .scan(
-            Table::RulesetVersions,
-            ruleset.id.as_bytes(),
-            &mut |_, _| {
-                stored += 1;
-                Ok(())
-            },
-        )
-        .unwrap();
-    let most = RULESET_VERSIONS_MAX + RULESET_VERSIONS_BLOCK;
-    assert!(stored <= most, "{stored} records of versions");
-    world.reopen();
-    check(&world);
-    let now = world.control().ruleset(zone.id, ruleset.id).unwrap();
-    assert_eq!(order(&now), *history.last().unwrap());
 }
 
 proptest! {

@@ -21,6 +21,7 @@ mod durability;
 mod expiry;
 mod many_rules;
 mod rules;
+mod ruleset_versions;
 
 struct World {
     directory: Directory,
