@@ -31,12 +31,14 @@ pub mod client_settings;
 pub mod geo;
 pub mod hostname;
 pub mod memory;
+pub mod sequence;
 pub mod snapshot;
 
 pub mod admin;
 pub mod cli;
 pub mod control;
 pub mod daemon;
+mod difference;
 pub mod inquire;
 pub mod observe;
 mod upkeep;

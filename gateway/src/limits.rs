@@ -440,6 +440,11 @@ pub const TRACE_ELEMENTS_MAX: usize = 8;
 pub const REFERENCE_BYTES_MAX: usize = 64;
 /// Versions kept of each ruleset; older ones are forgotten.
 pub const RULESET_VERSIONS_MAX: u32 = 100;
+/// How far to look, where two orders of rules differ, for where they are the same again: a square
+/// of so many comparisons at each such place.
+pub const DIFFERENCE_LOOK_AHEAD: usize = 8;
+/// Elements of a stretch that copies of a long list share: what is copied where a change is.
+pub const SEQUENCE_STRETCH_MAX: usize = 512;
 /// Rules on a page of a ruleset's order, 20 bytes each: a change of one rule among 100,000 is then
 /// written in kilobytes, not megabytes, and names some hundred pages.
 pub const ORDER_PAGE_RULES_MAX: usize = 512;

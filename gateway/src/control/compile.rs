@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::sync::Arc;
 
 use boring::hash::{MessageDigest, hash};
@@ -27,6 +26,7 @@ use crate::client_settings::OnRevoked;
 use crate::hostname::HostName;
 use crate::phases::{RateLimits, Transforms};
 use crate::rules::{ListError, Lists, Program, Rule, RuleError};
+use crate::sequence::Sequence;
 use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
 use crate::tls::{
     Anchor, OriginTls, OriginTlsError, Responder, ServerIdentity, Site, SiteError, SiteSpec, Trust,
@@ -417,29 +417,29 @@ pub(super) fn check_rules(model: &Model, zone: Id, phase: Phase) -> Result<(), C
 }
 
 /// The rules of a ruleset in their compiled form.
-fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Vec<Arc<Rule>>, ChangeError> {
+fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Sequence<Arc<Rule>>, ChangeError> {
+    let form = |record: &Arc<RuleRecord>| compiled_form(record).map(Arc::new);
     let Some(last) = last else {
-        let forms = ruleset.rules.iter().map(|rule| compiled_form(rule));
-        return forms.map(|form| form.map(Arc::new)).collect();
+        return ruleset.rules.iter().map(form).collect();
     };
-    let Difference { old, new } = Difference::between(&last.source.rules, &ruleset.rules);
-    let count = last.source.rules.len();
-    let part = |places: Range<usize>| last.program.rules_in(places);
-    let sources = last.source.rules.get(old.clone()).unwrap_or_default();
-    let known: HashMap<Id, (&Arc<RuleRecord>, &Arc<Rule>)> = sources
-        .iter()
-        .zip(part(old.clone()))
+    let Difference { hunks, out, new } = Difference::between(&last.source.rules, &ruleset.rules);
+    let mut rules = last.program.rules().clone();
+    let places = hunks.iter().flat_map(|hunk| hunk.old.clone());
+    let known: HashMap<Id, (&Arc<RuleRecord>, Arc<Rule>)> = out
+        .into_iter()
+        .zip(places.filter_map(|place| rules.get(place).cloned()))
         .map(|(source, rule)| (source.id, (source, rule)))
         .collect();
-    let mut rules = Vec::with_capacity(ruleset.rules.len());
-    rules.extend(part(0..old.start).cloned());
-    for record in ruleset.rules.get(new).unwrap_or_default() {
-        rules.push(match known.get(&record.id) {
-            Some((source, rule)) if difference::same(source, record) => (*rule).clone(),
-            _ => Arc::new(compiled_form(record)?),
-        });
+    let forms = new.into_iter().map(|record| match known.get(&record.id) {
+        Some((source, rule)) if difference::same(source, record) => Ok(rule.clone()),
+        _ => form(record),
+    });
+    let mut forms = forms.collect::<Result<Vec<_>, ChangeError>>()?;
+    // From the end, so that places before stay what they are.
+    for hunk in hunks.into_iter().rev() {
+        let new = forms.split_off(forms.len() - hunk.new.len());
+        rules.replace(hunk.old, new);
     }
-    rules.extend(part(old.end..count).cloned());
     Ok(rules)
 }
 

@@ -218,7 +218,7 @@ fn rulesets(store: &dyn Store) -> Result<Rulesets, StoreError> {
     let mut found = BTreeMap::new();
     let heads: Vec<Ruleset> = records(store, Table::Rulesets)?;
     for mut ruleset in heads {
-        ruleset.rules = version(store, ruleset.id, ruleset.version)?.1;
+        ruleset.rules = version(store, ruleset.id, ruleset.version)?.1.into();
         found.insert((ruleset.zone, ruleset.phase), Arc::new(ruleset));
     }
     Ok(found)

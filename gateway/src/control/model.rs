@@ -19,6 +19,7 @@ use super::seal::Sealed;
 use super::tokens::Token;
 use crate::client_settings::ClientSettings;
 use crate::hostname::HostName;
+use crate::sequence::Sequence;
 use crate::snapshot::{MtlsMode, OriginProtocol};
 
 /// Host names in records, as text.
@@ -349,7 +350,7 @@ pub struct Ruleset {
     pub last_updated: Moment,
     /// In order of evaluation. Kept in tables of their own.
     #[serde(skip)]
-    pub rules: Vec<Arc<RuleRecord>>,
+    pub rules: Sequence<Arc<RuleRecord>>,
 }
 
 /// The revoked serials of one CA.

@@ -9,6 +9,7 @@ use super::difference::Difference;
 use super::error::ChangeError;
 use super::id::Id;
 use super::model::{RuleRecord, Ruleset};
+use crate::sequence::Sequence;
 
 /// A rule that is not the same in both versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,18 +74,24 @@ fn in_order(places: &[usize]) -> Vec<bool> {
 }
 
 /// Compares two orders of rules.
-fn compare(old: &[Arc<RuleRecord>], new: &[Arc<RuleRecord>]) -> Vec<RuleDifference> {
-    let middle = Difference::between(old, new);
-    let part = |rules: &[Arc<RuleRecord>], range: std::ops::Range<usize>| {
-        let first = range.start;
-        let rules = rules.get(range).unwrap_or_default().iter().cloned();
+fn compare(
+    old: &Sequence<Arc<RuleRecord>>,
+    new: &Sequence<Arc<RuleRecord>>,
+) -> Vec<RuleDifference> {
+    // One stretch from where they first differ to where they last do: what has moved within it is
+    // found below.
+    let hunks = Difference::between(old, new).hunks;
+    let Some((first, last)) = hunks.first().zip(hunks.last()) else {
+        return Vec::new();
+    };
+    let part = |rules: &Sequence<Arc<RuleRecord>>, start: usize, end: usize| {
+        let rules = rules.iter().enumerate().skip(start).take(end - start);
         rules
-            .enumerate()
-            .map(|(n, rule)| (first + n, rule))
+            .map(|(place, rule)| (place, rule.clone()))
             .collect::<Vec<_>>()
     };
-    let old = part(old, middle.old);
-    let new = part(new, middle.new);
+    let old = part(old, first.old.start, last.old.end);
+    let new = part(new, first.new.start, last.new.end);
     let mut known: HashMap<Id, (usize, Arc<RuleRecord>)> =
         old.iter().map(|one| (one.1.id, one.clone())).collect();
     let present: std::collections::HashSet<Id> = new.iter().map(|(_, rule)| rule.id).collect();
@@ -148,7 +155,7 @@ mod tests {
     use crate::control::Moment;
 
     /// `a` and `A` are two contents of one rule.
-    fn order(text: &str, version: u32) -> Vec<Arc<RuleRecord>> {
+    fn order(text: &str, version: u32) -> Sequence<Arc<RuleRecord>> {
         let record = |letter: char| RuleRecord {
             id: Id::from_bytes([u8::try_from(letter.to_ascii_lowercase()).unwrap(); 16]),
             version: version + u32::from(letter.is_ascii_uppercase()),

@@ -16,6 +16,7 @@ use super::order::{self, Entry, Page, VersionRecord};
 use super::rulesets::{find, put};
 use super::store::{StoreError, Table};
 use crate::limits::RULESET_VERSIONS_MAX;
+use crate::sequence::Sequence;
 
 /// A version of a ruleset, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,22 +47,24 @@ impl Draft<'_> {
         self.data_path = true;
         // First, so that a long list of rules does not crowd it out.
         self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
-        let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
+        let nothing = Sequence::default();
+        let old_rules = old.map_or(&nothing, |old| &old.rules);
         self.put_rules(ruleset.id, old_rules, &ruleset.rules);
         let old_pages = match old {
             Some(old) => order::record(self.store(), old.id, old.version)?.pages,
             None => Vec::new(),
         };
+        let rules = ruleset.rules.references();
         let paged = order::paged(
             ruleset.version,
             &old_pages,
-            old_rules,
-            &ruleset.rules,
+            &old_rules.references(),
+            &rules,
             |rule| (rule.id, rule.version),
-            difference::same,
+            |one, other| difference::same(one, other),
         );
         for (page, places) in paged.made {
-            let rules = ruleset.rules.get(places).unwrap_or_default();
+            let rules = rules.get(places).unwrap_or_default();
             let entries = rules.iter().map(|rule| (rule.id, rule.version));
             let bytes = order::encoded(entries);
             self.write(Table::RulesetPages, page.key(ruleset.id), Some(bytes));
@@ -86,14 +89,17 @@ impl Draft<'_> {
     }
 
     /// Stores the versions of rules that are new, and notes what became of which.
-    fn put_rules(&mut self, ruleset: Id, old: &[Arc<RuleRecord>], new: &[Arc<RuleRecord>]) {
-        let difference = Difference::between(old, new);
-        let removed = old.get(difference.old).unwrap_or_default();
-        let added = new.get(difference.new).unwrap_or_default();
+    fn put_rules(
+        &mut self,
+        ruleset: Id,
+        old: &Sequence<Arc<RuleRecord>>,
+        new: &Sequence<Arc<RuleRecord>>,
+    ) {
+        let Difference { out, new, .. } = Difference::between(old, new);
         let before: HashMap<Id, &Arc<RuleRecord>> =
-            removed.iter().map(|rule| (rule.id, rule)).collect();
+            out.into_iter().map(|rule| (rule.id, rule)).collect();
         let mut gone = before.clone();
-        for rule in added {
+        for rule in new {
             gone.remove(&rule.id);
             let old = before.get(&rule.id).copied();
             if old.is_none_or(|old| old.version != rule.version) {
@@ -239,7 +245,7 @@ impl Control {
                 version: old.version + 1,
                 name: then.name,
                 description: then.description,
-                rules,
+                rules: rules.into(),
                 ..(*old).clone()
             };
             put(draft, Some(&old), new)
@@ -268,7 +274,7 @@ impl Control {
             last_updated: record.last_updated,
             name: record.name,
             description: record.description,
-            rules,
+            rules: rules.into(),
             ..(*current).clone()
         })
     }

@@ -23,6 +23,7 @@ use crate::limits::{
     DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX,
 };
 use crate::rules::{Action, ActionError, Lint, LintHost, Rule, enforcing, lint};
+use crate::sequence::Sequence;
 
 /// A rule to be made.
 #[derive(Debug, Clone)]
@@ -120,8 +121,8 @@ pub(super) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
 /// Checks every rule that is not in `old` by itself, and all of them together.
 fn check_rules(
     phase: Phase,
-    old: &[Arc<RuleRecord>],
-    rules: &[Arc<RuleRecord>],
+    old: &Sequence<Arc<RuleRecord>>,
+    rules: &Sequence<Arc<RuleRecord>>,
 ) -> Result<(), ChangeError> {
     let max = match phase {
         Phase::HttpRequestFirewallCustom => RULES_MAX,
@@ -131,18 +132,14 @@ fn check_rules(
         let what = "rules of a ruleset";
         return Err(ChangeError::Full { what, max });
     }
-    let Difference {
-        old: removed,
-        new: difference,
-    } = Difference::between(old, rules);
-    let removed = old.get(removed).unwrap_or_default().iter();
-    let removed: HashSet<&str> = removed.map(|rule| rule.reference.as_str()).collect();
-    let mut references = HashSet::with_capacity(difference.len());
+    let Difference { hunks, out, new } = Difference::between(old, rules);
+    let removed: HashSet<&str> = out.iter().map(|rule| rule.reference.as_str()).collect();
+    let mut references = HashSet::with_capacity(new.len());
     let twice = |rule: &RuleRecord| {
         let why = format!("`{}` is used by two rules", rule.reference.escape_debug());
         Err(ChangeError::invalid("ref", why))
     };
-    for rule in rules.get(difference.clone()).unwrap_or_default() {
+    for rule in new {
         check_rule(phase, rule)?;
         if !references.insert(rule.reference.as_str()) {
             return twice(rule);
@@ -153,12 +150,11 @@ fn check_rules(
     if references.is_empty() {
         return Ok(());
     }
-    let (before, after) = (
-        rules.get(..difference.start).unwrap_or_default(),
-        rules.get(difference.end..).unwrap_or_default(),
-    );
-    for rule in before.iter().chain(after) {
-        if references.contains(rule.reference.as_str()) {
+    let mut hunks = hunks.into_iter().map(|hunk| hunk.new).peekable();
+    for (place, rule) in rules.iter().enumerate() {
+        while hunks.next_if(|hunk| hunk.end <= place).is_some() {}
+        let is_new = hunks.peek().is_some_and(|hunk| hunk.contains(&place));
+        if !is_new && references.contains(rule.reference.as_str()) {
             return twice(rule);
         }
     }
@@ -208,13 +204,13 @@ impl NewRule {
     }
 }
 
-fn position(rules: &[Arc<RuleRecord>], id: Id) -> Result<usize, ChangeError> {
+fn position(rules: &Sequence<Arc<RuleRecord>>, id: Id) -> Result<usize, ChangeError> {
     let place = rules.iter().position(|rule| rule.id == id);
     place.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))
 }
 
 fn insert(
-    rules: &mut Vec<Arc<RuleRecord>>,
+    rules: &mut Sequence<Arc<RuleRecord>>,
     rule: Arc<RuleRecord>,
     at: Option<&Position>,
 ) -> Result<(), ChangeError> {
@@ -243,7 +239,8 @@ pub(super) fn put(
     old: Option<&Ruleset>,
     mut new: Ruleset,
 ) -> Result<Arc<Ruleset>, ChangeError> {
-    let old_rules = old.map(|old| old.rules.as_slice()).unwrap_or_default();
+    let nothing = Sequence::default();
+    let old_rules = old.map_or(&nothing, |old| &old.rules);
     check_rules(new.phase, old_rules, &new.rules)?;
     new.last_updated = draft.now;
     let new = draft.put_ruleset(new, old)?;
@@ -302,6 +299,7 @@ impl Control {
             new.name = name.unwrap_or(new.name);
             new.description = description.unwrap_or(new.description);
             let present = std::mem::take(&mut new.rules);
+            let mut set = Vec::with_capacity(rules.len());
             let by_id: HashMap<Id, &Arc<RuleRecord>> =
                 present.iter().map(|rule| (rule.id, rule)).collect();
             let by_reference: HashMap<&str, &Arc<RuleRecord>> = present
@@ -324,10 +322,11 @@ impl Control {
                         "two of them have the same id",
                     ));
                 }
-                new.rules.push(Arc::new(
+                set.push(Arc::new(
                     rule.record(known.map(|known| &**known), draft.now),
                 ));
             }
+            new.rules = set.into();
             put(draft, old.as_deref(), new)
         })
     }
@@ -392,7 +391,7 @@ impl Control {
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.edit(zone, ruleset, |rules, now| {
             let place = position(rules, rule)?;
-            let old = rules.remove(place);
+            let old = rules[place].clone();
             let mut new = (*old).clone();
             new.expression = patch.expression.unwrap_or(new.expression);
             new.description = patch.description.unwrap_or(new.description);
@@ -412,16 +411,15 @@ impl Control {
             }
             match at {
                 // Beside itself is where it is.
-                Some(Position::Before(Some(id)) | Position::After(Some(id))) if *id == rule => {
-                    rules.insert(place, Arc::new(new));
-                    Ok(())
+                Some(Position::Before(Some(id)) | Position::After(Some(id))) if *id == rule => {}
+                Some(at) => {
+                    drop(rules.remove(place));
+                    return insert(rules, Arc::new(new), Some(at));
                 }
-                Some(at) => insert(rules, Arc::new(new), Some(at)),
-                None => {
-                    rules.insert(place, Arc::new(new));
-                    Ok(())
-                }
+                None => {}
             }
+            rules.replace(place..place + 1, [Arc::new(new)]);
+            Ok(())
         })
     }
 
@@ -437,7 +435,7 @@ impl Control {
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.edit(zone, ruleset, |rules, _| {
             let place = position(rules, rule)?;
-            rules.remove(place);
+            drop(rules.remove(place));
             Ok(())
         })
     }
@@ -446,7 +444,7 @@ impl Control {
         &self,
         zone: Id,
         ruleset: Id,
-        work: impl FnOnce(&mut Vec<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError>,
+        work: impl FnOnce(&mut Sequence<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError>,
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
             let old = find(&draft.model, zone, ruleset)?.clone();
@@ -465,17 +463,17 @@ impl Control {
         if !model.zones.contains_key(&zone) {
             return Err(ChangeError::not_found(Noun::Zone, zone));
         }
-        self.lints_with(zone, custom_rules(&model, zone))
+        self.lints_with(zone, custom_rules(&model, zone).into_iter().flatten())
     }
 
     /// What would be odd about a zone if these were its rules.
     ///
     /// # Errors
     /// A rule's action cannot be read.
-    pub fn lints_with(
+    pub fn lints_with<'r>(
         &self,
         zone: Id,
-        rules: &[Arc<RuleRecord>],
+        rules: impl IntoIterator<Item = &'r Arc<RuleRecord>>,
     ) -> Result<Vec<Lint>, ChangeError> {
         let model = self.model();
         let hosts: Vec<LintHost> = model
@@ -496,7 +494,7 @@ impl Control {
     pub fn enforcing_rule(&self, name: &HostName) -> Result<Option<Arc<str>>, ChangeError> {
         let model = self.model();
         let host = self.host(name)?;
-        let rules = forms(custom_rules(&model, host.zone))?;
+        let rules = forms(custom_rules(&model, host.zone).into_iter().flatten())?;
         let host = LintHost {
             name: host.name.clone(),
             mtls: host.mtls,
@@ -507,14 +505,15 @@ impl Control {
 }
 
 /// A zone's custom rules.
-fn custom_rules(model: &Model, zone: Id) -> &[Arc<RuleRecord>] {
+fn custom_rules(model: &Model, zone: Id) -> Option<&Sequence<Arc<RuleRecord>>> {
     let place = (zone, Phase::HttpRequestFirewallCustom);
-    let ruleset = model.rulesets.get(&place);
-    ruleset.map_or(&[], |ruleset| ruleset.rules.as_slice())
+    model.rulesets.get(&place).map(|ruleset| &ruleset.rules)
 }
 
-fn forms(rules: &[Arc<RuleRecord>]) -> Result<Vec<Rule>, ChangeError> {
-    rules.iter().map(|rule| compiled_form(rule)).collect()
+fn forms<'r>(
+    rules: impl IntoIterator<Item = &'r Arc<RuleRecord>>,
+) -> Result<Vec<Rule>, ChangeError> {
+    rules.into_iter().map(|rule| compiled_form(rule)).collect()
 }
 
 /// What a ruleset is called when nobody has named it.
@@ -553,6 +552,6 @@ fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
         description: String::new(),
         version: 1,
         last_updated: now,
-        rules: Vec::new(),
+        rules: Sequence::default(),
     }
 }

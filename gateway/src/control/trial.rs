@@ -14,6 +14,7 @@ use super::lists;
 use super::model::{Phase, RuleRecord, Ruleset};
 use super::rulesets::{NewRule, Position, RulePatch};
 use crate::rules::Trial;
+use crate::sequence::Sequence;
 
 /// A rule, or a change of one, that is not saved.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub enum DraftRule {
 #[derive(Debug)]
 pub struct RuleTrial {
     /// The rules as records, in the same order.
-    pub rules: Vec<Arc<RuleRecord>>,
+    pub rules: Sequence<Arc<RuleRecord>>,
     /// The version that is stored; 0 when the zone has no rules.
     pub version: u32,
     /// Place of the draft.
@@ -57,12 +58,12 @@ impl Control {
                 (Some(tried.0), Some(tried.1))
             }
         };
-        let rules = ruleset.map_or_else(Vec::new, |ruleset| ruleset.rules.clone());
+        let rules = ruleset.map_or_else(Sequence::default, |ruleset| ruleset.rules.clone());
         let place = changed.and_then(|id| rules.iter().position(|rule| rule.id == id));
         let forms = rules
             .iter()
             .map(|rule| compiled_form(rule).map(Arc::new))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let lists =
             lists::compile(&model).map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
         let trial = Trial::new(forms, lists)

@@ -34,6 +34,7 @@ use crate::control::{
 };
 use crate::hostname::HostName;
 use crate::limits::MANAGED_AUTHORITIES_MAX;
+use crate::sequence::Sequence;
 use crate::snapshot::MtlsMode;
 
 /// How a document is applied.
@@ -527,9 +528,8 @@ impl Apply<'_> {
     fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str, phase: Phase) -> Step {
         let model = self.model();
         let ruleset = model.rulesets.get(&(zone, phase));
-        let present = ruleset
-            .map(|found| found.rules.as_slice())
-            .unwrap_or_default();
+        let nothing = Sequence::default();
+        let present = ruleset.map_or(&nothing, |found| &found.rules);
         // Names are for what people write by hand.
         let texts = match phase {
             Phase::HttpRequestFirewallCustom => document.ruleset.clone(),

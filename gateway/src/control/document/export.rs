@@ -167,10 +167,8 @@ fn zone(
     let ruleset = model.rulesets.get(&(id, Phase::HttpRequestFirewallCustom));
     let rules = |phase| {
         let found = model.rulesets.get(&(id, phase));
-        let rules = found
-            .map(|found| found.rules.as_slice())
-            .unwrap_or_default();
-        Some(rules.iter().map(|found| rule(found)).collect())
+        let rules = found.into_iter().flat_map(|found| &found.rules);
+        Some(rules.map(|found| rule(found)).collect())
     };
     Ok(ZoneDocument {
         name: name.to_owned(),

@@ -10,6 +10,7 @@ use crate::control::id::ID_BYTES;
 use crate::control::store::{Table, Write};
 use crate::control::{load, old_orders, order};
 use crate::limits::RULESET_VERSIONS_MAX;
+use crate::sequence::Sequence;
 
 /// Numbers that are the same in every run.
 struct Random(u64);
@@ -152,7 +153,7 @@ fn a_store_from_before_pages_is_brought_to_them() {
         };
         made.unwrap();
     }
-    let orders = |control: &Control| -> Vec<Vec<Arc<RuleRecord>>> {
+    let orders = |control: &Control| -> Vec<Sequence<Arc<RuleRecord>>> {
         let notes = control.ruleset_versions(zone.id, ruleset).unwrap();
         let rules = |version| control.ruleset_version(zone.id, ruleset, version).unwrap();
         notes.iter().map(|note| rules(note.version).rules).collect()
@@ -161,22 +162,23 @@ fn a_store_from_before_pages_is_brought_to_them() {
     // As it was: every so many orders whole, between them what changed.
     let mut writes = Vec::new();
     for (version, rules) in (1..).zip(before.iter().rev()) {
-        let names = |rules: &[Arc<RuleRecord>]| -> Vec<(Id, u32)> {
-            rules.iter().map(|rule| (rule.id, rule.version)).collect()
-        };
+        let name = |rule: &Arc<RuleRecord>| (rule.id, rule.version);
         let key = order::version_key(ruleset, version);
         let value = control.store.value(Table::RulesetVersions, &key).unwrap();
         let mut record: serde_json::Value = serde_json::from_slice(&value.unwrap()).unwrap();
         let record_of = record.as_object_mut().unwrap();
         record_of.remove("pages");
         if version % 4 == 1 {
-            record_of.insert("rules".into(), serde_json::json!(names(rules)));
+            record_of.insert(
+                "rules".into(),
+                serde_json::json!(rules.iter().map(name).collect::<Vec<_>>()),
+            );
         } else {
             let earlier = &before[before.len() + 1 - version as usize];
             let found = Difference::between(earlier, rules);
             let change = serde_json::json!({
-                "start": found.old.start, "removed": found.old.len(),
-                "added": names(&rules[found.new]),
+                "start": found.hunks[0].old.start, "removed": found.out.len(),
+                "added": found.new.into_iter().map(name).collect::<Vec<_>>(),
             });
             record_of.insert("change".into(), change);
         }

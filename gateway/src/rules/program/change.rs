@@ -9,10 +9,12 @@ use foldhash::fast::RandomState;
 use super::index::{Builder, Local, count};
 use super::renewal::Renewal;
 use super::{GONE, Input, Part, Program, Role, Traits};
+use crate::difference::hunks;
 use crate::limits;
 use crate::rules::list::Lists;
 use crate::rules::parser;
 use crate::rules::{Rule, RuleError};
+use crate::sequence::Sequence;
 
 impl Program {
     /// Compiles rules as [`Program::compile_shared`] does, reusing what `self` has of them.
@@ -25,7 +27,12 @@ impl Program {
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.
-    pub fn recompile(&self, rules: Vec<Arc<Rule>>, lists: &Lists) -> Result<Self, RuleError> {
+    pub fn recompile(
+        &self,
+        rules: impl Into<Sequence<Arc<Rule>>>,
+        lists: &Lists,
+    ) -> Result<Self, RuleError> {
+        let rules = rules.into();
         let renewed = self.renewal.get().and_then(Renewal::finished);
         if let Some(renewed) = renewed {
             return renewed.recompile(rules, lists);
@@ -41,6 +48,7 @@ impl Program {
                 positions: vec![GONE; self.base.positions.len()],
             },
             lists: lists.clone(),
+            given: rules.clone(),
             inputs: Vec::with_capacity(rules.len()),
             rules: Vec::with_capacity(rules.len()),
             ..Self::default()
@@ -91,12 +99,12 @@ impl Program {
         if let Some(running) = self.renewal.get() {
             program.renewal = running.clone().into();
         }
-        for (rule, known) in rules.into_iter().zip(known) {
+        for known in known {
             let base = match known.place {
                 Place::Base(local) => Some(local),
                 Place::Checked | Place::New => None,
             };
-            program.keep(rule, known.role, base, known.traits)?;
+            program.keep(known.role, base, known.traits)?;
         }
         Ok(program)
     }
@@ -111,8 +119,7 @@ impl Program {
     }
 
     fn renew(&self) {
-        let rules = self.inputs.iter().map(|input| input.rule.clone()).collect();
-        if let Some(renewal) = Renewal::begin(rules, self.lists.clone()) {
+        if let Some(renewal) = Renewal::begin(self.given.clone(), self.lists.clone()) {
             // Whoever came first has begun the same.
             drop(self.renewal.set(renewal));
         }
@@ -140,13 +147,13 @@ impl Program {
 
     /// What is known of each rule; nothing of those that refer to a list, unless the lists are the
     /// same.
-    fn recognise(&self, rules: &[Arc<Rule>], same_lists: bool) -> Vec<Known> {
+    fn recognise(&self, rules: &Sequence<Arc<Rule>>, same_lists: bool) -> Vec<Known> {
         // Nothing of a rule is read that is the very same: of many, most are.
-        let same = |input: &Input, rule: &Arc<Rule>| {
-            Arc::ptr_eq(&input.rule, rule)
-                || (input.role == Role::of(rule)
-                    && input.rule.id == rule.id
-                    && input.rule.expression == rule.expression)
+        let same = |one: &Arc<Rule>, other: &Arc<Rule>| {
+            Arc::ptr_eq(one, other)
+                || (Role::of(one) == Role::of(other)
+                    && one.id == other.id
+                    && one.expression == other.expression)
         };
         let state = |input: &Input| Known {
             place: match (input.role, input.base) {
@@ -159,48 +166,37 @@ impl Program {
             role: input.role,
             traits: input.traits,
         };
-        // Most changes are in one place: what is before and after needs no look-up.
-        let front = self
-            .inputs
-            .iter()
-            .zip(rules)
-            .take_while(|(input, rule)| same(input, rule))
-            .count();
-        let most = self.inputs.len().min(rules.len()) - front;
-        let pairs = self.inputs.iter().rev().zip(rules.iter().rev()).take(most);
-        let back = pairs.take_while(|(input, rule)| same(input, rule)).count();
-        let middle = self
-            .inputs
-            .get(front..self.inputs.len() - back)
-            .unwrap_or_default();
-        let by_id: HashMap<&str, &Input, RandomState> = middle
-            .iter()
-            .map(|input| (&*input.rule.id, input))
+        let (old, new) = (self.given.references(), rules.references());
+        let hunks = hunks(&old, &new, |one, other| same(one, other));
+        let out = hunks.iter().flat_map(|hunk| {
+            let rules = old.get(hunk.old.clone()).unwrap_or_default();
+            let inputs = self.inputs.get(hunk.old.clone()).unwrap_or_default();
+            rules.iter().zip(inputs)
+        });
+        let by_id: HashMap<&str, (&Arc<Rule>, &Input), RandomState> = out
+            .map(|(rule, input)| (&*rule.id, (*rule, input)))
             .collect();
-        let tail = rules.len() - back;
-        let old_tail = self.inputs.len() - back;
-        rules
-            .iter()
-            .enumerate()
-            .map(|(at, rule)| {
-                let input = if at < front {
-                    self.inputs.get(at)
-                } else if at >= tail {
-                    self.inputs.get(old_tail + (at - tail))
-                } else {
-                    by_id
-                        .get(&*rule.id)
-                        .copied()
-                        .filter(|input| same(input, rule))
-                };
+        let mut known = Vec::with_capacity(new.len());
+        // Places in the old order up to which all is known.
+        let mut at = 0;
+        for hunk in hunks {
+            let stayed = self.inputs.get(at..hunk.old.start).unwrap_or_default();
+            known.extend(stayed.iter().map(state));
+            let moved = new.get(hunk.new).unwrap_or_default().iter().map(|rule| {
+                let found = by_id.get(&*rule.id).filter(|(old, _)| same(old, rule));
                 let unknown = || Known {
                     place: Place::New,
                     role: Role::of(rule),
                     traits: Traits::default(),
                 };
-                input.map_or_else(unknown, state)
-            })
-            .collect()
+                found.map_or_else(unknown, |(_, input)| state(input))
+            });
+            known.extend(moved);
+            at = hunk.old.end;
+        }
+        let stayed = self.inputs.get(at..).unwrap_or_default();
+        known.extend(stayed.iter().map(state));
+        known
     }
 }
 

@@ -22,7 +22,6 @@ mod subject;
 mod table;
 mod vector;
 
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 pub(crate) use ask::Runs;
@@ -35,12 +34,15 @@ use super::list::Lists;
 use super::parser;
 use super::{Action, Rule, RuleError};
 use crate::limits;
+use crate::sequence::Sequence;
 use renewal::Renewal;
 
 /// A zone's rules, compiled.
 #[derive(Debug, Default)]
 pub struct Program {
     /// All rules given, disabled ones too, to tell later what has changed.
+    given: Sequence<Arc<Rule>>,
+    /// Where each of them went.
     inputs: Vec<Input>,
     /// Enabled rules in order, as places in `inputs`. What indexes answer is turned into positions
     /// in this list.
@@ -55,10 +57,9 @@ pub struct Program {
     pattern_bytes: usize,
 }
 
-/// A rule as it was given, and where it went.
-#[derive(Debug)]
+/// Where a rule went.
+#[derive(Debug, Clone, Copy)]
 struct Input {
-    rule: Arc<Rule>,
     role: Role,
     /// Its number in [`Program::base`], if it is there.
     base: Option<Local>,
@@ -142,19 +143,26 @@ impl Program {
     ///
     /// # Errors
     /// The first rule that does not parse or type-check, disabled ones too.
-    pub fn compile_shared(rules: Vec<Arc<Rule>>, lists: &Lists) -> Result<Self, RuleError> {
+    pub fn compile_shared(
+        rules: impl Into<Sequence<Arc<Rule>>>,
+        lists: &Lists,
+    ) -> Result<Self, RuleError> {
+        let rules = rules.into();
         let mut program = Self {
+            given: rules.clone(),
+            inputs: Vec::with_capacity(rules.len()),
+            rules: Vec::with_capacity(rules.len()),
             lists: lists.clone(),
             ..Self::default()
         };
         let mut builder = Builder::default();
-        for (index, rule) in rules.into_iter().enumerate() {
+        for (index, rule) in rules.iter().enumerate() {
             let condition =
                 parser::parse(&rule.expression, Some(lists)).map_err(|error| RuleError {
                     index,
                     message: error.to_string(),
                 })?;
-            let role = Role::of(&rule);
+            let role = Role::of(rule);
             let position = count(program.rules.len());
             let mut base = None;
             if matches!(role, Role::Ends | Role::Reports) {
@@ -163,7 +171,7 @@ impl Program {
                 program.base.positions.push(position);
                 base = Some(local);
             }
-            program.keep(rule, role, base, Traits::of(&condition))?;
+            program.keep(role, base, Traits::of(&condition))?;
         }
         program.base.index = Some(Arc::new(builder.finish()));
         Ok(program)
@@ -196,29 +204,21 @@ impl Program {
         }
     }
 
-    /// Rules as they were given, from one place to another.
-    pub(crate) fn rules_in(&self, places: Range<usize>) -> impl Iterator<Item = &Arc<Rule>> {
-        let inputs = self.inputs.get(places).unwrap_or_default();
-        inputs.iter().map(|input| &input.rule)
+    /// The rules as they were given.
+    pub(crate) fn rules(&self) -> &Sequence<Arc<Rule>> {
+        &self.given
     }
 
     fn rule_at(&self, position: u32) -> Option<&Rule> {
         let place = self.rules.get(position as usize)?;
-        let input = self.inputs.get(*place as usize)?;
-        Some(&input.rule)
+        self.given.get(*place as usize).map(|rule| &**rule)
     }
 
-    /// Adds a rule that has been compiled.
+    /// Adds what is known of the next of the given rules, which has been compiled.
     ///
     /// # Errors
     /// The regular expressions are too many.
-    fn keep(
-        &mut self,
-        rule: Arc<Rule>,
-        role: Role,
-        base: Option<Local>,
-        traits: Traits,
-    ) -> Result<(), RuleError> {
+    fn keep(&mut self, role: Role, base: Option<Local>, traits: Traits) -> Result<(), RuleError> {
         if matches!(role, Role::Ends | Role::Reports) {
             self.pattern_bytes += traits.pattern_bytes;
         }
@@ -236,12 +236,7 @@ impl Program {
         if role != Role::Off {
             self.rules.push(count(self.inputs.len()));
         }
-        self.inputs.push(Input {
-            rule,
-            role,
-            base,
-            traits,
-        });
+        self.inputs.push(Input { role, base, traits });
         Ok(())
     }
 
@@ -274,7 +269,6 @@ mod tests {
             pattern_bytes: limits::RULESET_REGEX_BYTES_MAX / 2 + 1,
             ..one
         };
-        let rule = Arc::new(crate::rules::tests::block("r", "true"));
         let mut program = Program::default();
         for (role, fits) in [
             (Role::Off, true),
@@ -282,7 +276,7 @@ mod tests {
             (Role::Idle, true),
             (Role::Reports, false),
         ] {
-            let kept = program.keep(rule.clone(), role, None, half);
+            let kept = program.keep(role, None, half);
             match kept {
                 Ok(()) => assert!(fits, "{role:?}"),
                 Err(error) => {

@@ -8,6 +8,7 @@ use std::thread;
 use super::Program;
 use crate::rules::Rule;
 use crate::rules::list::Lists;
+use crate::sequence::Sequence;
 
 /// A program that is being compiled from nothing, of the rules as they were when it was begun.
 ///
@@ -18,7 +19,7 @@ pub(super) struct Renewal(Arc<OnceLock<Program>>);
 
 impl Renewal {
     /// Begins it; `None` when the system gives no thread.
-    pub(super) fn begin(rules: Vec<Arc<Rule>>, lists: Lists) -> Option<Self> {
+    pub(super) fn begin(rules: Sequence<Arc<Rule>>, lists: Lists) -> Option<Self> {
         let renewal = Self(Arc::default());
         let result = Arc::downgrade(&renewal.0);
         thread::Builder::new()
