@@ -614,6 +614,12 @@ pub const INDEX_GROUPS_MAX: usize = 128;
 pub const CONNECTION_TERMS_MAX: usize = 256;
 /// Lints that are told of a zone's rules: a person mends these first. The rest is left out.
 pub const LINTS_MAX: usize = 10_000;
+/// Comparisons of parts after which a lint gives up finding out whether one condition follows from
+/// another: it judges as if it did not.
+pub const IMPLICATION_STEPS_MAX: usize = 10_000;
+/// Times that the lints of a zone may judge one rule for one host: seconds. Of hosts beyond that
+/// nothing is told. A rule that says the same of all hosts is judged once.
+pub const LINT_JUDGEMENTS_MAX: usize = 1_000_000;
 /// Changed rules that are kept beside the index they changed; with more, all are compiled anew
 /// before the change is seen.
 pub const CHANGED_RULES_MAX: usize = 1024;

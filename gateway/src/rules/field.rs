@@ -175,6 +175,11 @@ impl Field {
         )
     }
 
+    /// Whether this is about the client's certificate.
+    pub(crate) fn is_of_client_certificate(self) -> bool {
+        self.name().contains("tls_client_auth.")
+    }
+
     /// Whether this needs a GeoIP database.
     pub(crate) fn is_geographic(self) -> bool {
         self != Self::IpSrc

@@ -38,6 +38,7 @@ mod print;
 mod program;
 mod read;
 mod replace;
+mod suppose;
 mod test;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -138,7 +138,7 @@ impl Expression {
     /// Whether it holds; `None` when that depends on what is not known.
     #[must_use]
     pub fn holds(&self, case: &Case<'_>) -> Option<bool> {
-        truth(&self.0, &facts(case), case.unknown, &mut Scratch::default())
+        holds(&self.0, case)
     }
 
     /// Every part with its values. All parts are looked at, those too that a decision skips
@@ -147,6 +147,16 @@ impl Expression {
     pub fn trace(&self, case: &Case<'_>) -> Trace {
         trace(&self.0, &facts(case), case.unknown, &mut Scratch::default())
     }
+}
+
+/// As [`Expression::holds`].
+pub(super) fn holds(condition: &Condition, case: &Case<'_>) -> Option<bool> {
+    truth(
+        condition,
+        &facts(case),
+        case.unknown,
+        &mut Scratch::default(),
+    )
 }
 
 fn facts<'a>(case: &Case<'a>) -> Facts<'a> {

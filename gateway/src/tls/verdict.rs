@@ -65,7 +65,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every one of them.
-    const ALL: [Self; 25] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::NotPresented,
         Self::Verified,
         Self::Revoked,
