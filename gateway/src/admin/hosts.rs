@@ -15,6 +15,7 @@ use crate::control::{
     AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid,
 };
 use crate::hostname::HostName;
+use crate::rules::Enforcement;
 use crate::snapshot::MtlsMode;
 
 #[derive(Deserialize)]
@@ -163,7 +164,8 @@ pub(super) async fn show(
     Ok(envelope::result(shown(&control.model(), &host)))
 }
 
-/// What keeps clients without a certificate from a host: the handshake, a rule, or nothing.
+/// What keeps clients without a certificate from a host: the handshake, a rule, a rule for some of
+/// their requests only, or nothing; and the `skip` rule that is in the way of it.
 pub(super) async fn enforcement(
     State(context): Shared,
     As(intent): As,
@@ -172,17 +174,24 @@ pub(super) async fn enforcement(
     let name = HostName::parse(&host)?;
     let mode = context.state.control.host(&name)?.mtls;
     // With 100,000 rules this takes a while: not on the thread that answers everybody.
-    let rule = context
-        .run(intent, move |control| control.enforcing_rule(&name))
+    let found = context
+        .run(intent, move |control| control.enforcement(&name))
         .await?;
+    let (by, rule, skip) = match found {
+        Enforcement::Nothing { skip } => (None, None, skip),
+        Enforcement::Partly { rule, skip } => (Some("rule_partly"), Some(rule), skip),
+        Enforcement::Fully { rule } => (Some("rule"), Some(rule), None),
+    };
     let by = match mode {
         MtlsMode::Off => None,
         MtlsMode::Require => Some("handshake"),
-        MtlsMode::Request => rule.is_some().then_some("rule"),
+        MtlsMode::Request => by,
     };
-    Ok(envelope::result(
-        json!({ "by": by, "rule_id": rule.as_deref() }),
-    ))
+    Ok(envelope::result(json!({
+        "by": by,
+        "rule_id": rule.as_deref(),
+        "skip_id": skip.as_deref(),
+    })))
 }
 
 pub(super) async fn update(

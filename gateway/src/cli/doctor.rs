@@ -392,47 +392,85 @@ fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding {
         let mend = format!("postern host set {name} --mtls request");
         return Finding::new(CHECK, State::Bad, said, mend);
     }
-    match str_of(enforcement, "by") {
+    let (id, skip) = (
+        str_of(enforcement, "rule_id"),
+        str_of(enforcement, "skip_id"),
+    );
+    let without_skip = || format!("postern rule edit --zone {zone} {skip} --disable");
+    let partly = match str_of(enforcement, "by") {
         "handshake" => {
             return Finding::good(
                 CHECK,
                 "none is needed: the handshake refuses whoever has none",
             );
         }
-        "rule" => {}
-        _ => {
+        "rule" => false,
+        "rule_partly" => true,
+        _ if skip.is_empty() => {
             return Finding::new(
                 CHECK,
                 State::Bad,
-                "no enabled rule blocks clients without a certificate: everybody passes",
+                "no enabled rule blocks clients without a certificate that verifies: everybody can pass",
                 format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked"),
             );
         }
+        _ => {
+            let said = format!("the rule {skip} lets everybody around those that come after it");
+            return Finding::new(CHECK, State::Bad, said, without_skip());
+        }
+    };
+    if let Some(finding) = trap(CHECK, host, id, lints) {
+        return finding;
     }
-    let id = str_of(enforcement, "rule_id");
-    let passes = lints
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|lint| str_of(lint, "kind") == "revoked_passes" && str_of(lint, "rule_id") == id);
-    // With `--revoked close` the handshake refuses whoever is revoked.
-    let Some(lint) = passes.filter(|_| str_of(host, "revoked") != "close") else {
+    if !partly {
         return Finding::good(
             CHECK,
             format!("the rule {id} blocks clients without a certificate"),
         );
+    }
+    if skip.is_empty() {
+        let said =
+            format!("the rule {id} blocks clients without a certificate for some requests only");
+        let mend = format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked");
+        return Finding::new(CHECK, State::Doubt, said, mend);
+    }
+    let said = format!(
+        "the rule {id} blocks clients without a certificate for some requests only: \
+         the rule {skip} lets others around it"
+    );
+    Finding::new(CHECK, State::Doubt, said, without_skip())
+}
+
+/// What is told of the rule that blocks clients without a certificate, the worst first.
+fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Finding> {
+    let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
+    let all = lints.as_array().map(Vec::as_slice).unwrap_or_default();
+    let told = |kind: &str| {
+        let mut all = all.iter();
+        all.find(|lint| str_of(lint, "kind") == kind && str_of(lint, "rule_id") == id)
     };
+    let revoked = || {
+        // With `--revoked close` the handshake refuses whoever is revoked.
+        let lint = told("revoked_passes").filter(|_| str_of(host, "revoked") != "close")?;
+        Some((lint, "lets revoked certificates pass"))
+    };
+    let (lint, said) = told("and_instead_of_or")
+        .map(|lint| (lint, "lets every certificate that verifies pass"))
+        .or_else(|| {
+            told("unverified_passes")
+                .map(|lint| (lint, "lets certificates pass that nobody signed"))
+        })
+        .or_else(revoked)?;
     let expression = str_of(lint, "suggestion").replace('\'', "'\\''");
     let mend = match expression.as_str() {
-        "" => format!("postern host set {name} --revoked close"),
+        "" if str_of(lint, "kind") == "revoked_passes" => {
+            format!("postern host set {name} --revoked close")
+        }
+        "" => format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked"),
         better => format!("postern rule edit --zone {zone} {id} --expression '{better}'"),
     };
-    Finding::new(
-        CHECK,
-        State::Doubt,
-        format!("the rule {id} lets revoked certificates pass"),
-        mend,
-    )
+    let said = format!("the rule {id} {said}");
+    Some(Finding::new(check, State::Doubt, said, mend))
 }
 
 #[cfg(test)]
@@ -510,6 +548,34 @@ mod tests {
         assert_eq!(found, [Good, Good, Good, Doubt]);
         let mend = rule(&asked, &by_rule, &lints("r1")).mend;
         assert!(mend.contains(" r1 --expression "), "{mend}");
+        // Where only some requests are blocked, and where a rule that skips is in the way.
+        for (enforcement, state, mend) in [
+            (
+                json!({ "by": "rule_partly", "rule_id": "r1" }),
+                Doubt,
+                "rule mtls",
+            ),
+            (
+                json!({ "by": "rule_partly", "rule_id": "r1", "skip_id": "s1" }),
+                Doubt,
+                "rule edit --zone test s1 --disable",
+            ),
+            (
+                json!({ "by": null, "skip_id": "s1" }),
+                Bad,
+                "rule edit --zone test s1 --disable",
+            ),
+        ] {
+            let found = rule(&asked, &enforcement, &other);
+            assert_eq!(found.state, state, "{enforcement}");
+            assert!(found.mend.contains(mend), "{enforcement}: {}", found.mend);
+        }
+        for kind in ["and_instead_of_or", "unverified_passes"] {
+            let lints = json!([{ "kind": kind, "rule_id": "r1", "suggestion": "x" }]);
+            let found = rule(&asked, &by_rule, &lints);
+            assert_eq!(found.state, Doubt, "{kind}");
+            assert!(found.mend.ends_with("r1 --expression 'x'"), "{kind}");
+        }
         let required = host("require", ca);
         assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 4]);
         let off = host("off", json!([]));

@@ -15,6 +15,7 @@ use super::difference::Difference;
 use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::Id;
+use super::lists;
 use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::phases;
@@ -22,7 +23,9 @@ use crate::hostname::HostName;
 use crate::limits::{
     DESCRIPTION_BYTES_MAX, EXPRESSION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX,
 };
-use crate::rules::{Action, ActionError, Lint, LintHost, Rule, enforcing, lint};
+use crate::rules::{
+    Action, ActionError, Enforcement, Lint, LintHost, Lists, Rule, enforcement, lint,
+};
 use crate::sequence::Sequence;
 
 /// A rule to be made.
@@ -487,20 +490,26 @@ impl Control {
         Ok(lint(&forms(rules)?, &hosts, self.has_geo()))
     }
 
-    /// The rule that keeps clients without a certificate from a host, when there is one.
+    /// What keeps clients without a certificate that verifies from a host, of its zone's rules.
     ///
     /// # Errors
     /// There is no such host.
-    pub fn enforcing_rule(&self, name: &HostName) -> Result<Option<Arc<str>>, ChangeError> {
+    pub fn enforcement(&self, name: &HostName) -> Result<Enforcement, ChangeError> {
         let model = self.model();
         let host = self.host(name)?;
         let rules = forms(custom_rules(&model, host.zone).into_iter().flatten())?;
-        let host = LintHost {
-            name: host.name.clone(),
-            mtls: host.mtls,
-            cas: model.believed(&host).len(),
-        };
-        Ok(enforcing(&rules, &host))
+        let lists = lists_of(&model, &rules);
+        Ok(enforcement(&rules, &lists, &host.name))
+    }
+}
+
+/// The lists that rules may name; none of them when they name none.
+fn lists_of(model: &Model, rules: &[Rule]) -> Lists {
+    if rules.iter().any(|rule| rule.expression.contains('$')) {
+        // One that could not be read would have been refused; without it nothing is vouched for.
+        lists::compile(model).unwrap_or_default()
+    } else {
+        Lists::default()
     }
 }
 

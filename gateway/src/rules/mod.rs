@@ -55,7 +55,7 @@ pub use action::{Action, ActionError, BlockResponse, Skip};
 pub use addresses::{Network, blocked_addresses};
 pub use builder::{Form, FormError, Group, Operator, Row};
 pub use computed::{Computed, Overworked};
-pub use enforced::enforcing;
+pub use enforced::{Enforcement, enforcement};
 pub use error::ParseError;
 pub use expression::{Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions};
 pub use facts::{ConnectionFacts, ConnectionState, RequestFacts};

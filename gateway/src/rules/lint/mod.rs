@@ -11,9 +11,7 @@ mod values;
 
 use std::sync::Arc;
 
-pub(super) use self::trust::{applies, is_certificate};
-
-use self::trust::names;
+use self::trust::{applies, is_certificate, names};
 use super::ast::{Condition, Part, Scalar};
 use super::field::Field;
 use super::{Action, Rule, parser};

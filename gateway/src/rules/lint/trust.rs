@@ -86,7 +86,7 @@ fn is_other_certificate(condition: &Condition) -> bool {
     }
 }
 
-pub(in crate::rules) fn is_certificate(field: Field) -> bool {
+pub(super) fn is_certificate(field: Field) -> bool {
     field.name().contains("tls_client_auth.")
 }
 
@@ -130,7 +130,7 @@ pub(super) fn names(condition: &Condition, host: &LintHost) -> bool {
 }
 
 /// Whether the condition can be about this host.
-pub(in crate::rules) fn applies(condition: &Condition, host: &LintHost) -> bool {
+pub(super) fn applies(condition: &Condition, host: &LintHost) -> bool {
     limited_to(condition).is_none_or(|hosts| hosts.iter().any(|name| covers(host, name)))
 }
 
