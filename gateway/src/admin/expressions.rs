@@ -50,7 +50,8 @@ pub(super) async fn preview(
         action: rules::Action::Block(rules::BlockResponse::default()),
         enabled: true,
     };
-    let lints: Vec<Value> = rules::lint(&[rule], &[], context.state.control.has_geo())
+    let has_geo = context.state.control.has_geo();
+    let lints: Vec<Value> = rules::lint(&[rule], &[], &rules::Lists::default(), has_geo)
         .iter()
         .map(shown_lint)
         .collect();

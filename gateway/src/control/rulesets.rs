@@ -487,7 +487,9 @@ impl Control {
                 cas: model.believed(host).len(),
             })
             .collect();
-        Ok(lint(&forms(rules)?, &hosts, self.has_geo()))
+        let rules = forms(rules)?;
+        let lists = lists_of(&model, &rules);
+        Ok(lint(&rules, &hosts, &lists, self.has_geo()))
     }
 
     /// What keeps clients without a certificate that verifies from a host, of its zone's rules.

@@ -65,7 +65,7 @@ pub fn compile(data: &[u8]) {
         Ok(_) => assert!(good),
         Err(error) => assert!(!good && error.index < rules.len()),
     }
-    let _lints = lint(&rules, &[], false);
+    let _lints = lint(&rules, &[], &lists, false);
 }
 
 /// Compiler and evaluator: the program decides as the plain evaluator does, with and without

@@ -424,3 +424,59 @@ async fn lists() {
     );
     world.ok("DELETE", &one, Value::Null).await;
 }
+
+#[tokio::test]
+async fn what_protects_a_host() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let account = world.control.model().account;
+    let lists = format!("/client/v4/accounts/{account}/rules/lists");
+    let list = json!({"name": "ours", "kind": "hostname"});
+    let list = world.ok("POST", &lists, list).await;
+    let items = format!("{lists}/{}/items", list["id"].as_str().unwrap());
+    let ours = json!([{"hostname": {"url_hostname": "api.example.test"}}]);
+    world.ok("PUT", &items, ours).await;
+    let origin = json!({"url": "http://127.0.0.1:9000"});
+    let host = json!({"name": "api.example.test", "origin": origin, "mtls": "request"});
+    let hosts = format!("/postern/v1/zones/{zone}/hosts");
+    world.ok("POST", &hosts, host).await;
+    let rules =
+        format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+    let good = "(not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked)";
+    let all = json!({"action": "block", "expression": good});
+    let listed = json!({"action": "block", "expression": format!("http.host in $ours and {good}")});
+    let some = json!({"action": "block",
+        "expression": format!("http.request.uri.path eq \"/a\" and {good}")});
+    let skip = |expression: &str| {
+        json!({"action": "skip", "action_parameters": {"ruleset": "current"},
+            "expression": expression})
+    };
+    for (written, by, rule, skip) in [
+        (vec![], None, None, None),
+        (vec![all.clone()], Some("rule"), Some(0), None),
+        (vec![listed], Some("rule"), Some(0), None),
+        (vec![some], Some("rule_partly"), Some(0), None),
+        (
+            vec![skip("http.request.method eq \"GET\""), all.clone()],
+            Some("rule_partly"),
+            Some(1),
+            Some(0),
+        ),
+        (vec![skip("ssl"), all], None, None, Some(0)),
+    ] {
+        let made = world.ok("PUT", &rules, json!({"rules": written})).await;
+        let id = |place: Option<usize>| match place {
+            Some(place) => made["rules"][place]["id"].clone(),
+            None => Value::Null,
+        };
+        let found = world
+            .get("/postern/v1/hosts/api.example.test/enforcement")
+            .await;
+        let expected = json!({"by": by, "rule_id": id(rule), "skip_id": id(skip)});
+        assert_eq!(found, expected, "{written:?}");
+        let lints = world.get(&format!("/postern/v1/zones/{zone}/lints")).await;
+        let mut lints = lints.as_array().unwrap().iter();
+        let told = lints.any(|lint| lint["kind"] == "host_without_rule");
+        assert_eq!(told, by.is_none(), "{written:?}");
+    }
+}

@@ -3,109 +3,37 @@
 //!
 //! Judges rules and the hosts they stand in front of; changes nothing and refuses nothing.
 
+mod hosts;
+mod kind;
+mod parts;
 mod paths;
 #[cfg(test)]
 mod tests;
 mod trust;
 mod values;
 
-use std::sync::Arc;
+pub(super) use self::parts::fields;
 
-use self::trust::{applies, is_certificate, names};
-use super::ast::{Condition, Part, Scalar};
+pub use self::hosts::LintHost;
+pub use self::kind::{Lint, LintKind};
+
+use self::hosts::Hosts;
+use self::parts::truth;
+use super::ast::Condition;
 use super::field::Field;
-use super::{Action, Rule, parser};
-use crate::hostname::HostName;
+use super::{Action, Lists, Rule, enforced};
 use crate::limits;
-use crate::snapshot::MtlsMode;
-
-/// What a lint has to know of a host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LintHost {
-    /// Its name.
-    pub name: HostName,
-    /// Whether it asks for certificates.
-    pub mtls: MtlsMode,
-    /// CAs whose clients it believes.
-    pub cas: usize,
-}
-
-/// Which trap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum LintKind {
-    /// A rule tests `cert_verified` and not `cert_revoked`: a revoked certificate passes.
-    RevokedPasses,
-    /// Several CAs are believed and no rule says which one.
-    NoIssuerPin,
-    /// `not cert_verified and … ne …` blocks only clients that are not verified.
-    AndInsteadOfOr,
-    /// A path is compared exactly; an origin may see `/ADMIN` or `/admin/` as the same.
-    ExactPath,
-    /// The path as it was sent is compared; what is forwarded is another one.
-    RawPath,
-    /// A rule on certificates for a host that never asks for one.
-    HostWithoutMtls,
-    /// A host that asks for certificates and no rule that looks at them.
-    HostWithoutRule,
-    /// `ne` of a value that may be missing is false when it is missing.
-    NotEqualOfMissing,
-    /// A header's name with capitals is never found.
-    CapitalHeader,
-    /// A host's name with capitals is never met.
-    CapitalHost,
-    /// A function that Cloudflare keeps for rewriting, in a filter.
-    RewriteOnlyFunction,
-    /// Country, AS number and the like have no value without a GeoIP database.
-    NoGeoDatabase,
-}
-
-impl LintKind {
-    /// Its stable name.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::RevokedPasses => "revoked_passes",
-            Self::NoIssuerPin => "no_issuer_pin",
-            Self::AndInsteadOfOr => "and_instead_of_or",
-            Self::ExactPath => "exact_path",
-            Self::RawPath => "raw_path",
-            Self::HostWithoutMtls => "host_without_mtls",
-            Self::HostWithoutRule => "host_without_rule",
-            Self::NotEqualOfMissing => "not_equal_of_missing",
-            Self::CapitalHeader => "capital_header",
-            Self::CapitalHost => "capital_host",
-            Self::RewriteOnlyFunction => "rewrite_only_function",
-            Self::NoGeoDatabase => "no_geo_database",
-        }
-    }
-}
-
-/// One suspicion.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lint {
-    /// Which trap.
-    pub kind: LintKind,
-    /// The rule; `None` when it is about a host.
-    pub rule_id: Option<Arc<str>>,
-    /// What happens and why it may not be what is meant.
-    pub message: String,
-    /// The corrected expression.
-    pub suggestion: Option<String>,
-}
 
 /// Looks at enabled rules and the hosts of their zone; `has_geo`: there is a GeoIP database.
 /// Rules that do not parse are passed over. At most `limits::LINTS_MAX` are told.
 #[must_use]
-pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
+pub fn lint(rules: &[Rule], hosts: &[LintHost], lists: &Lists, has_geo: bool) -> Vec<Lint> {
     let parsed: Vec<(&Rule, Condition)> = rules
         .iter()
         .filter(|rule| rule.enabled)
-        .filter_map(|rule| {
-            parser::parse(&rule.expression, None)
-                .ok()
-                .map(|condition| (rule, condition))
-        })
+        .filter_map(|rule| enforced::read(rule, lists).map(|condition| (rule, condition)))
         .collect();
+    let mut hosts = Hosts::new(hosts, &parsed);
     let mut found = Vec::new();
     // Where revoked certificates are stopped whatever they ask for. A rule that skips the rest has
     // to come after it.
@@ -113,103 +41,206 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
         matches!(rule.action, Action::Block(_)) && *condition == truth(Field::CertRevoked)
     });
     for (at, (rule, condition)) in parsed.iter().enumerate() {
-        let mut say = |kind, message: &str, suggestion: Option<Condition>| {
-            found.push(Lint {
-                kind,
-                rule_id: Some(rule.id.clone()),
-                message: message.to_owned(),
-                suggestion: suggestion.map(|condition| condition.to_string()),
-            });
+        if found.len() >= limits::LINTS_MAX {
+            break;
+        }
+        let looked_at = LookedAt {
+            rule,
+            condition,
+            fields: fields(condition),
+            blocks: matches!(rule.action, Action::Block(_)),
+            permits: matches!(&rule.action, Action::Skip(skip) if skip.current_ruleset),
         };
-        let blocks = matches!(rule.action, Action::Block(_));
-        let permits = matches!(&rule.action, Action::Skip(skip) if skip.current_ruleset);
-        let fields = fields(condition);
-        let reads = |field| fields.contains(&field);
         let revoked_are_blocked = match all_revoked_blocked {
-            Some(before) => blocks || before < at,
+            Some(before) => looked_at.blocks || before < at,
             None => false,
         };
-        if (blocks || permits)
-            && trust::spares_verified(condition, permits)
-            && !reads(Field::CertRevoked)
+        looked_at.trust(revoked_are_blocked, &mut hosts, &mut found);
+        looked_at.paths(&mut found);
+        looked_at.hosts(&mut hosts, &mut found);
+        looked_at.values(has_geo, &mut found);
+    }
+    hosts.without_rule(&mut found);
+    found.truncate(limits::LINTS_MAX);
+    found
+}
+
+/// One rule, and what several lints ask of it.
+struct LookedAt<'r> {
+    rule: &'r Rule,
+    condition: &'r Condition,
+    fields: Vec<Field>,
+    blocks: bool,
+    /// It skips the other rules.
+    permits: bool,
+}
+
+impl LookedAt<'_> {
+    fn say(
+        &self,
+        found: &mut Vec<Lint>,
+        kind: LintKind,
+        message: &str,
+        suggestion: Option<Condition>,
+    ) {
+        found.push(Lint {
+            kind,
+            rule_id: Some(self.rule.id.clone()),
+            message: message.to_owned(),
+            suggestion: suggestion
+                .filter(|changed| changed != self.condition)
+                .map(|condition| condition.to_string()),
+        });
+    }
+
+    fn reads(&self, field: Field) -> bool {
+        self.fields.contains(&field)
+    }
+
+    fn reads_certificate(&self) -> bool {
+        let mut fields = self.fields.iter();
+        fields.any(|field| field.is_of_client_certificate())
+    }
+
+    fn trust(&self, revoked_are_blocked: bool, hosts: &mut Hosts<'_>, found: &mut Vec<Lint>) {
+        let condition = self.condition;
+        if !(self.blocks || self.permits) || !self.reads_certificate() {
+            return;
+        }
+        let meant = trust::and_instead_of_or(condition).filter(|_| self.blocks);
+        // What is meant with `or` stops revoked ones too: half of it would hide the rest.
+        if meant.is_none()
+            && trust::spares_verified(condition, self.permits)
+            && !self.reads(Field::CertRevoked)
             && !revoked_are_blocked
         {
-            say(
+            self.say(
+                found,
                 LintKind::RevokedPasses,
                 "`cert_verified` is true of a revoked certificate as well: this rule lets it pass",
-                Some(trust::revoked_too(condition, permits)).filter(|changed| changed != condition),
+                Some(trust::revoked_too(condition, self.permits)),
             );
         }
-        if let Some(meant) = trust::and_instead_of_or(condition).filter(|_| blocks) {
-            say(
+        if meant.is_some() {
+            self.say(
+                found,
                 LintKind::AndInsteadOfOr,
                 "`and` blocks only clients that are not verified; a verified one with another certificate passes",
-                Some(meant),
+                meant,
+            );
+        } else if trust::spares_unverified(condition, self.permits)
+            && !hosts.stop_unverified(condition)
+        {
+            self.say(
+                found,
+                LintKind::UnverifiedPasses,
+                "anybody can write this into a certificate of their own: only `cert_verified` says that a CA that is \
+                 believed has signed it, and this rule lets such a certificate pass without it",
+                Some(trust::verified_too(condition, self.permits)),
             );
         }
-        let trusting = blocks
-            && reads(Field::CertVerified)
-            && !fields.iter().any(|field| trust::pins_issuer(*field));
-        let several = |host: &LintHost| host.cas > 1 && applies(condition, host);
-        if trusting && hosts.iter().any(several) {
-            say(
+        let trusting = self.blocks
+            && self.reads(Field::CertVerified)
+            && !self.fields.iter().any(|field| trust::pins_issuer(*field));
+        if trusting && hosts.some_believe_several(condition) {
+            self.say(
+                found,
                 LintKind::NoIssuerPin,
                 "the host believes several CAs and any of them satisfies this rule; \
                  compare `cf.tls_client_auth.cert_issuer_ski` or `postern.tls_client_auth.ca_id` as well",
                 None,
             );
         }
-        if blocks && paths::is_caught_by_exact_path(condition, false) {
-            say(
+    }
+
+    fn paths(&self, found: &mut Vec<Lint>) {
+        let condition = self.condition;
+        if self.blocks && paths::is_caught_by_exact_path(condition) {
+            self.say(
+                found,
                 LintKind::ExactPath,
                 "the path is compared byte for byte, once percent-encoding, dot segments and double slashes are \
                  resolved (`raw.http.request.uri.path` has it as sent); an origin that ignores case or a \
                  trailing slash answers `/ADMIN` and `/admin/` too",
-                Some(paths::in_every_spelling(condition, false))
-                    .filter(|changed| changed != condition),
+                Some(paths::in_every_spelling(condition)),
             );
         }
-        if (blocks || permits) && paths::reads_raw_path(condition) {
-            say(
-                LintKind::RawPath,
-                "this is the path as it was sent: `/%61dmin`, `//admin` and `/x/../admin` are not `/admin` here, but \
-                 `/admin` is what the origin is asked for; compare what is forwarded",
-                Some(paths::of_normalised_path(condition)),
+        if !(self.blocks || self.permits) {
+            return;
+        }
+        if paths::is_avoided_by_query(condition, self.permits) {
+            self.say(
+                found,
+                LintKind::PathWithQuery,
+                "this is the path together with the query: `/admin?x` is not `/admin` here; \
+                 `http.request.uri.path` is the path alone",
+                Some(paths::of_path_alone(condition, self.permits)),
             );
         }
-        let on_certificates = fields.iter().any(|field| is_certificate(*field));
-        for host in hosts.iter().filter(|_| on_certificates) {
-            if host.mtls == MtlsMode::Off && names(condition, host) {
-                say(
-                    LintKind::HostWithoutMtls,
-                    &format!(
-                        "the host {0} never asks for a certificate: for it, every client has none; \
-                         `postern host set {0} --mtls request` makes it ask",
-                        host.name
-                    ),
-                    None,
+        if paths::reads_raw_path(condition) {
+            let better = paths::of_normalised_path(condition, self.permits);
+            let message = match better {
+                Some(_) => {
+                    "this is the path as it was sent: `/%61dmin`, `//admin` and `/x/../admin` are not `/admin` \
+                     here, but `/admin` is what the origin is asked for; compare what is forwarded"
+                }
+                None => {
+                    "this is the path as it was sent; what the origin is asked for has percent-encoding, dot segments \
+                     and double slashes resolved, and what this looks for may never be in it"
+                }
+            };
+            self.say(found, LintKind::RawPath, message, better);
+        }
+    }
+
+    fn hosts(&self, hosts: &mut Hosts<'_>, found: &mut Vec<Lint>) {
+        if self.reads_certificate() {
+            for host in hosts.named_and_off(self.condition) {
+                let message = format!(
+                    "the host {0} never asks for a certificate: for it, every client has none; \
+                     `postern host set {0} --mtls request` makes it ask",
+                    host.name
                 );
+                self.say(found, LintKind::HostWithoutMtls, &message, None);
             }
         }
-        if has(condition, &|part| values::is_not_equal_of_missing(part)) {
-            say(
+        let better = || Some(values::with_canonical_hosts(self.condition));
+        if values::has_capital_host(self.condition) {
+            self.say(
+                found,
+                LintKind::CapitalHost,
+                "`http.host` is always in small letters: this name is never met",
+                better(),
+            );
+        }
+        if values::has_final_dot_host(self.condition) {
+            self.say(
+                found,
+                LintKind::FinalDotHost,
+                "`http.host` never has a dot at its end: this name is never met",
+                better(),
+            );
+        }
+    }
+
+    fn values(&self, has_geo: bool, found: &mut Vec<Lint>) {
+        let condition = self.condition;
+        let skips = matches!(self.rule.action, Action::Skip(_));
+        if (self.blocks || skips) && values::opens_for_missing(condition, skips) {
+            self.say(
+                found,
                 LintKind::NotEqualOfMissing,
-                "`ne` is false when the header, cookie or argument is not there; `not … eq …` is true then",
-                Some(change(condition, &values::not_equal)).filter(|changed| changed != condition),
+                "`ne` is false when there is no value: a header, cookie or argument that was not sent, a country \
+                 that is not known; `not … eq …` is true then",
+                Some(values::closed_for_missing(condition, skips)),
             );
         }
         if values::has_capital_header(condition) {
-            say(
+            self.say(
+                found,
                 LintKind::CapitalHeader,
                 "names in `http.request.headers` are in lower case: this one is never found",
                 None,
-            );
-        }
-        if values::has_capital_host(condition) {
-            say(
-                LintKind::CapitalHost,
-                "`http.host` is always in small letters: this name is never met",
-                Some(values::hosts_in_small_letters(condition)),
             );
         }
         if let Some(function) = values::rewrite_only(condition) {
@@ -218,86 +249,16 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
                  be moved there",
                 function.name()
             );
-            say(LintKind::RewriteOnlyFunction, &message, None);
+            self.say(found, LintKind::RewriteOnlyFunction, &message, None);
         }
-        if !has_geo && fields.iter().any(|field| field.is_geographic()) {
-            say(
+        if !has_geo && self.fields.iter().any(|field| field.is_geographic()) {
+            self.say(
+                found,
                 LintKind::NoGeoDatabase,
                 "without a GeoIP database (`geoip.database`, `geoip.asn_database`) this value is missing and \
                  comparisons are false",
                 None,
             );
         }
-    }
-    // Of many rules few look at certificates.
-    let enforcing: Vec<&Condition> = parsed
-        .iter()
-        .filter(|(rule, _)| matches!(rule.action, Action::Block(_)))
-        .map(|(_, condition)| condition)
-        .filter(|condition| fields(condition).iter().any(|f| is_certificate(*f)))
-        .collect();
-    for host in hosts {
-        let enforced = enforcing.iter().any(|condition| applies(condition, host));
-        if host.mtls == MtlsMode::Request && !enforced {
-            found.push(Lint {
-                kind: LintKind::HostWithoutRule,
-                rule_id: None,
-                message: format!(
-                    "the host {} asks for certificates and no rule blocks clients without one: everybody passes",
-                    host.name
-                ),
-                suggestion: Some(format!(
-                    "http.host eq \"{}\" and (not {} or {})",
-                    host.name,
-                    Field::CertVerified.name(),
-                    Field::CertRevoked.name()
-                ))
-                .filter(|_| !host.name.is_wildcard()),
-            });
-        }
-    }
-    found.truncate(limits::LINTS_MAX);
-    found
-}
-
-fn truth(field: Field) -> Condition {
-    Condition::Truth(Scalar::Field(field))
-}
-
-pub(super) fn fields(condition: &Condition) -> Vec<Field> {
-    let mut fields = Vec::new();
-    condition.walk(&mut |part| {
-        if let Part::Field(field) = part {
-            fields.push(field);
-        }
-    });
-    fields
-}
-
-fn has(condition: &Condition, test: &dyn Fn(&Condition) -> bool) -> bool {
-    let mut found = false;
-    condition.walk(&mut |part| {
-        if let Part::Condition(condition) = part {
-            found |= test(condition);
-        }
-    });
-    found
-}
-
-/// The condition with every part for which `new` has a replacement replaced, outer before inner.
-fn change(condition: &Condition, new: &dyn Fn(&Condition) -> Option<Condition>) -> Condition {
-    if let Some(changed) = new(condition) {
-        return changed;
-    }
-    let all = |parts: &[Condition]| parts.iter().map(|part| change(part, new)).collect();
-    match condition {
-        Condition::Not(inner) => Condition::Not(Box::new(change(inner, new))),
-        Condition::And(parts) => Condition::and(all(parts)),
-        Condition::Xor(parts) => Condition::xor(all(parts)),
-        Condition::Or(parts) => Condition::or(all(parts)),
-        Condition::Quantified(quantifier, array, inner) => {
-            Condition::Quantified(*quantifier, array.clone(), Box::new(change(inner, new)))
-        }
-        other => other.clone(),
     }
 }

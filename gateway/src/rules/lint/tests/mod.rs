@@ -1,9 +1,32 @@
 //! Each trap, what is said of it, and what is not one.
 
+mod certificates;
+mod paths;
+mod polarity;
+
 use super::*;
-use crate::rules::Skip;
+use crate::hostname::HostName;
 use crate::rules::tests::block;
 use crate::rules::tests::rule;
+use crate::rules::{Skip, parser};
+use crate::snapshot::MtlsMode;
+
+fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
+    super::lint(rules, hosts, &Lists::default(), has_geo)
+}
+
+fn kinds(rules: &[Rule], hosts: &[LintHost]) -> Vec<LintKind> {
+    let found = lint(rules, hosts, true);
+    found.into_iter().map(|lint| lint.kind).collect()
+}
+
+fn skip(id: &str, expression: &str) -> Rule {
+    let skip = Skip {
+        current_ruleset: true,
+        ..Skip::default()
+    };
+    rule(id, expression, Action::Skip(skip))
+}
 
 fn host(name: &str, mtls: MtlsMode, cas: usize) -> LintHost {
     LintHost {
@@ -54,7 +77,8 @@ fn each_trap() {
         &asks,
         LintKind::AndInsteadOfOr,
         Some(
-            "not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_fingerprint_sha256 ne \"00\"",
+            "not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked or \
+             cf.tls_client_auth.cert_fingerprint_sha256 ne \"00\"",
         ),
     );
     check(
@@ -182,73 +206,7 @@ fn nothing_to_say() {
 }
 
 #[test]
-fn the_path_as_it_was_sent() {
-    for (expression, suggestion) in [
-        (
-            "raw.http.request.uri.path eq \"/admin\"",
-            "http.request.uri.path eq \"/admin\"",
-        ),
-        (
-            "ssl and not starts_with(lower(raw.http.request.uri), \"/public\")",
-            "ssl and not starts_with(lower(http.request.uri), \"/public\")",
-        ),
-        (
-            "any(concat(http.request.headers[\"x\"][*], raw.http.request.full_uri)[*] eq \"a\")",
-            "any(concat(http.request.headers[\"x\"][*], http.request.full_uri)[*] eq \"a\")",
-        ),
-        (
-            "any(split(raw.http.request.uri.path, \"/\", 3)[*] eq \"a\") and raw.http.request.uri.query eq \"b\"",
-            "any(split(http.request.uri.path, \"/\", 3)[*] eq \"a\") and raw.http.request.uri.query eq \"b\"",
-        ),
-    ] {
-        check(expression, &[], LintKind::RawPath, Some(suggestion));
-    }
-    // The query is forwarded as it was sent.
-    let found = lint(
-        &[block("r", "raw.http.request.uri.query eq \"a\"")],
-        &[],
-        false,
-    );
-    assert_eq!(found, []);
-}
-
-#[test]
-fn an_exact_path_is_a_trap_only_where_it_catches() {
-    let traps = |expression: &str| {
-        let found = lint(&[block("r", expression)], &[], false);
-        found.iter().any(|lint| lint.kind == LintKind::ExactPath)
-    };
-    for (expression, is_trap) in [
-        ("http.request.uri.path eq \"/a\"", true),
-        ("not http.request.uri.path ne \"/a\"", true),
-        ("ssl xor http.request.uri.path eq \"/a\"", true),
-        // Another spelling is blocked all the more.
-        ("not http.request.uri.path in {\"/health\"}", false),
-        ("http.request.uri.path ne \"/health\"", false),
-        ("not (ssl and http.request.uri.path eq \"/health\")", false),
-        ("starts_with(http.request.uri.path, \"/a\")", false),
-    ] {
-        assert_eq!(traps(expression), is_trap, "{expression}");
-    }
-    check(
-        "ssl and (http.request.uri.path in {\"/a/\" \"/\" \"/b\"} or not http.request.uri.path eq \"/c\")",
-        &[],
-        LintKind::ExactPath,
-        Some(
-            "ssl and (lower(http.request.uri.path) in {\"/a\" \"/a/\" \"/\" \"/b\" \"/b/\"} or not http.request.uri.path eq \"/c\")",
-        ),
-    );
-}
-
-#[test]
 fn a_rule_that_permits_verified_clients_permits_revoked_ones() {
-    let skip = |expression: &str| {
-        let skip = Skip {
-            current_ruleset: true,
-            ..Skip::default()
-        };
-        rule("s", expression, Action::Skip(skip))
-    };
     let suggestion = |rules: &[Rule]| {
         let found = lint(rules, &[], false);
         let found = found
@@ -256,7 +214,7 @@ fn a_rule_that_permits_verified_clients_permits_revoked_ones() {
             .find(|lint| lint.kind == LintKind::RevokedPasses);
         found.map(|lint| lint.suggestion.unwrap_or_default())
     };
-    let trap = skip("ssl and cf.tls_client_auth.cert_verified");
+    let trap = skip("s", "ssl and cf.tls_client_auth.cert_verified");
     assert_eq!(
         suggestion(std::slice::from_ref(&trap)).as_deref(),
         Some("ssl and cf.tls_client_auth.cert_verified and not cf.tls_client_auth.cert_revoked")
@@ -265,19 +223,54 @@ fn a_rule_that_permits_verified_clients_permits_revoked_ones() {
     assert_eq!(suggestion(&[revoked.clone(), trap.clone()]), None);
     assert!(suggestion(&[trap, revoked]).is_some(), "it comes too late");
     assert_eq!(
-        suggestion(&[skip("not cf.tls_client_auth.cert_verified")]),
+        suggestion(&[skip("s", "not cf.tls_client_auth.cert_verified")]),
         None
     );
 }
 
 #[test]
 fn names_with_capitals() {
-    check(
-        "http.host in {\"A.example\" \"b.example\"} or http.host contains \"EX\"",
-        &[],
-        LintKind::CapitalHost,
-        Some("http.host in {\"a.example\" \"b.example\"} or http.host contains \"ex\""),
-    );
+    for (kind, expression, suggestion) in [
+        (
+            LintKind::CapitalHost,
+            "http.host in {\"A.example\" \"b.example\"} or http.host contains \"EX\"",
+            "http.host in {\"a.example\" \"b.example\"} or http.host contains \"ex\"",
+        ),
+        (
+            LintKind::CapitalHost,
+            "starts_with(http.host, \"API.\") and not ends_with(http.host, \".TEST\")",
+            "starts_with(http.host, \"api.\") and not ends_with(http.host, \".test\")",
+        ),
+        (
+            LintKind::CapitalHost,
+            "http.host strict wildcard \"API.*\" or lower(http.host) ne \"A.test\"",
+            "http.host strict wildcard \"api.*\" or lower(http.host) ne \"a.test\"",
+        ),
+        (
+            LintKind::FinalDotHost,
+            "http.host eq \"api.example.test.\"",
+            "http.host eq \"api.example.test\"",
+        ),
+        (
+            LintKind::FinalDotHost,
+            "http.host in {\"a.test.\" \"b.test\"} or ends_with(http.host, \".test.\") or http.host wildcard \"*.A.\"",
+            "http.host in {\"a.test\" \"b.test\"} or ends_with(http.host, \".test\") or http.host wildcard \"*.A\"",
+        ),
+        (
+            LintKind::FinalDotHost,
+            "http.host eq \"A.test.\"",
+            "http.host eq \"a.test\"",
+        ),
+    ] {
+        check(expression, &[], kind, Some(suggestion));
+    }
+    for expression in [
+        "starts_with(http.host, \"api.\") or http.host contains \"a.\"",
+        "http.host wildcard \"A*\"",
+        "upper(http.host) eq \"A.TEST\"",
+    ] {
+        assert_eq!(kinds(&[block("r", expression)], &[]), [], "{expression}");
+    }
     // A value with such a text is no name.
     let text = "http.user_agent eq \"http.request.headers[\\\"X\\\"]\"";
     assert_eq!(lint(&[block("r", text)], &[], false), []);
