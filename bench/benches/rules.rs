@@ -210,6 +210,7 @@ impl Case {
             path: &self.path,
             raw_path: &self.path,
             query: self.query,
+            authority: None,
             headers: &self.headers,
             received_msec: 1_700_000_000_000,
             ray_id: "8f00b204e9800998",

@@ -286,14 +286,15 @@ fn judge_request(
     path: &str,
 ) -> Result<Permitted, NotPermitted> {
     let started = Instant::now();
-    let authority = account.notes.borrow().known_as.clone();
+    let known_as = account.notes.borrow().known_as.clone();
     let facts = RequestFacts {
         method: parts.method.as_str(),
         version: version_text(parts.version),
-        host: &authority,
+        host: &known_as,
         path,
         raw_path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
+        authority: authority::instead_of_host(parts),
         headers: &parts.headers,
         received_msec: account.time_msec(),
         ray_id: account.id.as_str(),

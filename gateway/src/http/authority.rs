@@ -43,6 +43,14 @@ pub fn is_plainly(parts: &Parts, name: &str) -> bool {
     }
 }
 
+/// What a request without `Host` says in its target or `:authority` instead, as it was sent. Where
+/// it has both, [`of`] has seen that they agree.
+#[must_use]
+pub fn instead_of_host(parts: &Parts) -> Option<&str> {
+    let target = parts.uri.authority().map(http::uri::Authority::as_str);
+    target.filter(|_| !parts.headers.contains_key(HOST))
+}
+
 /// The authority of a request: lower case, without port and trailing dot. Addresses stay as they
 /// are, in brackets when IPv6.
 ///
@@ -131,6 +139,23 @@ mod tests {
         check("https://a.test/x", &[], Ok("a.test"));
         check("https://a.test/x", &["a.test"], Ok("a.test"));
         check("https://a.test:1/x", &["A.TEST"], Ok("a.test"));
+    }
+
+    #[test]
+    fn what_stands_for_a_missing_host() {
+        for (uri, host, expected) in [
+            ("/", None, None),
+            ("/", Some("a.test"), None),
+            ("https://A.test:8443/", None, Some("A.test:8443")),
+            ("https://a.test/", Some("A.test"), None),
+        ] {
+            let mut request = Request::builder().uri(uri);
+            if let Some(host) = host {
+                request = request.header(HOST, host);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(instead_of_host(&parts), expected, "{uri} {host:?}");
+        }
     }
 
     #[test]

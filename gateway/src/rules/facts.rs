@@ -48,6 +48,9 @@ pub struct RequestFacts<'a> {
     /// Without `?`; empty when there is none.
     pub query: &'a str,
     /// All headers; values are bytes.
+    /// HTTP/2's `:authority` as it was sent, where there is no `Host`: rules read it as that, so
+    /// that none of them is got around by another version of the protocol.
+    pub authority: Option<&'a str>,
     pub headers: &'a HeaderMap,
     /// When the head was complete, milliseconds since the epoch.
     pub received_msec: i64,

@@ -213,6 +213,7 @@ impl Made {
             query: word(4),
             headers: &self.headers,
             received_msec: 1_700_000_000_123,
+            authority: None,
             ray_id: "8f00b204e9800998",
         }
     }

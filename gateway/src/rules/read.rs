@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 
-use http::header::{ACCEPT_LANGUAGE, COOKIE, HeaderName, REFERER, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderName, REFERER, USER_AGENT};
 
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::field::Field;
@@ -120,22 +120,18 @@ impl<'a> Facts<'a> {
     ) -> ControlFlow<()> {
         let client = &self.connection.client;
         match field {
-            Field::HeadersNames => each(
-                scratch,
-                self.request
-                    .headers
-                    .iter()
-                    .map(|(name, _)| text(name.as_str())),
-                visit,
-            ),
-            Field::HeadersValues => each(
-                scratch,
-                self.request
-                    .headers
-                    .iter()
-                    .map(|(_, value)| Value::Bytes(value.as_bytes())),
-                visit,
-            ),
+            Field::HeadersNames => {
+                let host = self.request.authority.map(|_| text(HOST.as_str()));
+                let headers = self.request.headers.iter();
+                let names = headers.map(|(name, _)| text(name.as_str()));
+                each(scratch, host.into_iter().chain(names), visit)
+            }
+            Field::HeadersValues => {
+                let host = self.request.authority.map(text);
+                let headers = self.request.headers.iter();
+                let values = headers.map(|(_, value)| Value::Bytes(value.as_bytes()));
+                each(scratch, host.into_iter().chain(values), visit)
+            }
             Field::ArgsNames | Field::RawArgsNames => each(
                 scratch,
                 arguments(self.request.query).map(|(name, _)| text(name)),
@@ -184,12 +180,10 @@ impl<'a> Facts<'a> {
                 if name.bytes().any(|b| b.is_ascii_uppercase()) {
                     return ControlFlow::Continue(());
                 }
+                let host = self.request.authority.filter(|_| name == HOST.as_str());
                 let values = self.request.headers.get_all(name).iter();
-                each(
-                    scratch,
-                    values.map(|value| Value::Bytes(value.as_bytes())),
-                    visit,
-                )
+                let values = values.map(|value| Value::Bytes(value.as_bytes()));
+                each(scratch, host.map(text).into_iter().chain(values), visit)
             }
             Field::Args | Field::RawArgs => {
                 scratch.work(self.request.query.len());

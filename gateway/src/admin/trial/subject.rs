@@ -58,6 +58,8 @@ pub(super) struct Subject {
     method: String,
     version: &'static str,
     host: Arc<str>,
+    /// HTTP/2's, where there is no `Host`.
+    authority: Option<String>,
     path: String,
     raw_path: String,
     query: String,
@@ -256,9 +258,11 @@ impl Asked {
         let had_host = parts.headers.insert(header::HOST, host_header);
         let name =
             authority::of(&parts).map_err(|why| refused(400, "authority", why.to_string()))?;
-        // HTTP/2 says it in `:authority`, and rules see no header.
+        // HTTP/2 says it in `:authority`.
+        let mut instead_of_host = None;
         if self.version == Version::HTTP_2 && had_host.is_none() {
             parts.headers.remove(header::HOST);
+            instead_of_host = Some(self.authority.clone());
         }
         let host = self.host(world, &name, notes)?;
         let (client, unknown) = self.client(host, notes)?;
@@ -311,6 +315,7 @@ impl Asked {
             method: self.method,
             version: version_text(self.version),
             host: name,
+            authority: instead_of_host,
             path,
             raw_path,
             query: parts.uri.query().unwrap_or_default().into(),
@@ -457,6 +462,7 @@ impl Subject {
             path: &self.path,
             raw_path: &self.raw_path,
             query: &self.query,
+            authority: self.authority.as_deref(),
             headers: &self.headers,
             received_msec: self.received_msec,
             ray_id: &self.ray_id,

@@ -71,6 +71,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
         path,
         raw_path: path,
         query: "",
+        authority: None,
         headers: &headers,
         received_msec: 1_700_000_000_000,
         ray_id: "8f00b204e9800998",

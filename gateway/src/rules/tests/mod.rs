@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) raw_path: String,
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
+    pub(crate) authority: Option<String>,
     pub(crate) received_msec: i64,
 }
 
@@ -101,6 +102,7 @@ impl World {
             raw_path: path.into(),
             query: query.into(),
             headers: HeaderMap::new(),
+            authority: None,
             received_msec: 1_484_063_137_857,
         }
     }
@@ -121,6 +123,7 @@ impl World {
             raw_path: &self.raw_path,
             query: &self.query,
             headers: &self.headers,
+            authority: self.authority.as_deref(),
             received_msec: self.received_msec,
             ray_id: "8f00b204e9800998",
         }
@@ -273,4 +276,28 @@ fn lists() {
         check("ip.src in $office").is_ok(),
         "checking alone does not know lists"
     );
+}
+
+#[test]
+fn the_host_header_of_http2_is_its_authority() {
+    let mut world = World::new(Certificate::None, "a.example", "/").header("x", "y");
+    let expressions = [
+        r#"any(http.request.headers["host"][*] contains "example")"#,
+        r#"http.request.headers["host"][0] eq "A.example:8443""#,
+        r#"http.request.headers.names[0] eq "host""#,
+        r#"any(http.request.headers.values[*] eq "A.example:8443")"#,
+        "len(http.request.headers.names) eq 2",
+    ];
+    for expression in expressions {
+        assert!(!world.holds(expression), "{expression}");
+    }
+    world.authority = Some("A.example:8443".into());
+    for expression in expressions {
+        assert!(world.holds(expression), "{expression}");
+        let oracle = oracle::Oracle::compile(&[block("a", expression)], &Lists::default()).unwrap();
+        let request = world.request();
+        let found = oracle.decide(&world.connection, &request, &mut |_| {});
+        assert_eq!(found, Some("a"), "{expression}");
+    }
+    assert!(!world.holds(r#"any(http.request.headers["Host"][*] contains "example")"#));
 }
