@@ -46,7 +46,7 @@ pub(crate) fn int_range(text: &str) -> Result<(i64, i64), NotALiteral> {
     Ok((first, last))
 }
 
-/// An address, a network in CIDR notation or `first..last`.
+/// An address, a network in CIDR notation or `first..last`, as [`ip`] reads addresses.
 pub(crate) fn ip_item(text: &str) -> Result<IpItem, NotALiteral> {
     if let Some((first, last)) = text.split_once("..") {
         let (first, last) = (ip(first)?, ip(last)?);
@@ -64,7 +64,7 @@ pub(crate) fn ip_item(text: &str) -> Result<IpItem, NotALiteral> {
     let Some((address, bits)) = text.split_once('/') else {
         return ip(text).map(IpItem::Address);
     };
-    let address = ip(address)?;
+    let address = any_ip(address)?;
     let most = if address.is_ipv4() { 32 } else { 128 };
     let plain =
         bits.bytes().all(|b| b.is_ascii_digit()) && (bits.len() == 1 || !bits.starts_with('0'));
@@ -82,11 +82,27 @@ pub(crate) fn ip_item(text: &str) -> Result<IpItem, NotALiteral> {
             format!("write `{network}/{bits}`"),
         ));
     }
-    Ok(IpItem::Network(address, bits))
+    Ok(
+        match (address.to_canonical(), bits.checked_sub(MAPPED_BITS)) {
+            (mapped @ IpAddr::V4(_), Some(bits)) if address.is_ipv6() => {
+                IpItem::Network(mapped, bits)
+            }
+            _ => IpItem::Network(address, bits),
+        },
+    )
 }
 
-/// One address.
+/// Bits before the IPv4 address in an IPv6 address that stands for one (RFC 4291 §2.5.5.2).
+const MAPPED_BITS: u8 = 96;
+
+/// One address; an IPv6 address that stands for an IPv4 address is that one, as the addresses of
+/// clients are: it would be equal to none of them.
 pub(crate) fn ip(text: &str) -> Result<IpAddr, NotALiteral> {
+    any_ip(text).map(|address| address.to_canonical())
+}
+
+/// One address as it is written.
+fn any_ip(text: &str) -> Result<IpAddr, NotALiteral> {
     text.parse()
         .map_err(|_invalid| NotALiteral("expected an IP address", String::new()))
 }
@@ -229,6 +245,37 @@ mod tests {
                 .parse::<IpAddr>()
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn addresses_that_stand_for_others() {
+        for (text, same) in [
+            ("::ffff:127.0.0.1", "127.0.0.1"),
+            ("::ffff:7f00:1", "127.0.0.1"),
+            ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
+            ("::ffff:127.0.0.1/128", "127.0.0.1/32"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:10.0.0.1..::ffff:10.0.0.9", "10.0.0.1..10.0.0.9"),
+            ("::ffff:10.0.0.1..10.0.0.9", "10.0.0.1..10.0.0.9"),
+        ] {
+            assert_eq!(ip_item(text), ip_item(same), "{text}");
+        }
+        // More than IPv4, and what has bits after its prefix, stay what they are.
+        for text in [
+            "::/95",
+            "::ffff:0:0/95",
+            "::ffff:127.0.0.1/104",
+            "::1..::ffff:1.2.3.4",
+        ] {
+            let item = ip_item(text);
+            assert!(
+                !matches!(
+                    item,
+                    Ok(IpItem::Network(IpAddr::V4(_), _) | IpItem::Range(..))
+                ),
+                "{text}: {item:?}"
+            );
+        }
     }
 
     #[test]

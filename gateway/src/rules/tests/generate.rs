@@ -97,7 +97,8 @@ fn ip_item() -> impl Strategy<Value = IpItem> {
             "198.51.100.1",
             "0.0.0.0",
             "::",
-            "::ffff:203.0.113.9",
+            // Almost one that stands for an IPv4 address.
+            "::fffe:203.0.113.9",
         ])
     };
     let parsed = move || address().prop_map(|text| text.parse().unwrap());

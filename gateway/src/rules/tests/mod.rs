@@ -260,6 +260,24 @@ fn lists() {
     }
     for (expression, why) in [
         ("ip.src in $offce", "did you mean `$office`?"),
+    // What stands for an IPv4 address is that one, in a list and in an expression.
+    let mapped = List::ip(["::ffff:203.0.113.0/120", "::ffff:198.51.100.1"]).unwrap();
+    lists.insert("mapped", mapped).unwrap();
+    for expression in [
+        "ip.src in $mapped",
+        "ip.src eq ::ffff:203.0.113.9",
+        "ip.src in {::ffff:203.0.0.0/104}",
+        "cidr(ip.src, 24, 64) eq ::ffff:203.0.113.0",
+    ] {
+        let program = Program::compile_with(&[block("a", expression)], &lists).unwrap();
+        assert!(world.decide(&program).0.is_some(), "{expression}");
+        let read = check_with(expression, &lists).unwrap();
+        assert_eq!(
+            check_with(&read.to_string(), &lists),
+            Ok(read),
+            "{expression}"
+        );
+    }
         ("ip.src in $ours", "it takes String"),
         ("ip.src in $cf.open_proxies", "a-z, 0-9 and `_`"),
     ] {
