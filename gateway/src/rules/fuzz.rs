@@ -44,6 +44,8 @@ pub fn parse(data: &[u8]) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(expression) => {
             let printed = expression.to_string();
+            let again = super::parser::parse_any_length(&printed, None);
+            assert_eq!(again.as_ref(), Ok(&expression.0), "{printed}");
             if printed.chars().count() <= limits::EXPRESSION_CHARACTERS_MAX {
                 assert_eq!(check(&printed).as_ref(), Ok(&expression), "{printed}");
             }

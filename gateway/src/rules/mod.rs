@@ -32,6 +32,7 @@ mod list;
 mod literal;
 mod operand;
 pub mod oracle;
+mod parentheses;
 mod parser;
 mod pattern;
 mod print;

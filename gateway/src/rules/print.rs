@@ -1,5 +1,6 @@
 //! The canonical text of an expression: English operators, single spaces, the fewest parentheses
-//! except around an `and` inside an `or`, which people misread without them.
+//! except around an `and` inside an `or`, which people misread without them; where those are too
+//! many for the parser, without them.
 //!
 //! Parsing what is printed gives the same expression again.
 
@@ -8,80 +9,43 @@ use std::fmt::{self, Display, Formatter, Write};
 use super::ast::{
     Argument, Array, Call, Condition, IpItem, ListReference, Literal, Quantifier, Scalar, Set, Test,
 };
+use super::parentheses::Style;
 use super::pattern::Pattern;
 use super::wildcard::Wildcard;
 
-impl Condition {
-    /// Binding strength: what is weaker than its surroundings gets parentheses.
-    fn strength(&self) -> u8 {
-        match self {
-            Self::Or(_) => 0,
-            Self::Xor(_) => 1,
-            Self::And(_) => 2,
-            _ => 3,
-        }
-    }
+/// A condition with these parentheses.
+pub(super) struct Styled<'c>(pub(super) &'c Condition, pub(super) Style);
 
-    fn print_in(&self, f: &mut Formatter<'_>, parenthesised: bool) -> fmt::Result {
-        if parenthesised {
-            write!(f, "({self})")
-        } else {
-            write!(f, "{self}")
-        }
+impl Display for Styled<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        unpacked::condition(f, self.0, None, self.1)
     }
 }
 
 impl Display for Condition {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let joined = |f: &mut Formatter<'_>, parts: &[Self], operator: &str| {
-            for (index, part) in parts.iter().enumerate() {
-                if index > 0 {
-                    write!(f, " {operator} ")?;
-                }
-                part.print_in(f, part.strength() < 3)?;
-            }
-            Ok(())
-        };
-        match self {
-            Self::Constant(value) => write!(f, "{value}"),
-            Self::Not(inner) => {
-                f.write_str("not ")?;
-                inner.print_in(f, inner.strength() < 3)
-            }
-            Self::And(parts) => joined(f, parts, "and"),
-            Self::Xor(parts) => joined(f, parts, "xor"),
-            Self::Or(parts) => joined(f, parts, "or"),
-            Self::Truth(value) => write!(f, "{value}"),
-            Self::Compare(value, test) => write!(f, "{value} {test}"),
-            Self::Quantified(quantifier, array, inner) => {
-                let name = match quantifier {
-                    Quantifier::Any => "any",
-                    Quantifier::All => "all",
-                };
-                write!(f, "{name}(")?;
-                unpacked::condition(f, inner, array)?;
-                f.write_char(')')
-            }
-        }
+        write!(f, "{}", Styled(self, Style::of(self)))
     }
 }
 
-/// Printing where [`Scalar::Element`] stands for `array[*]`.
+/// Printing where [`Scalar::Element`] stands for `array[*]`, if there is one.
 mod unpacked {
     use super::*;
 
     pub(super) fn condition(
         f: &mut Formatter<'_>,
         condition: &Condition,
-        root: &Array,
+        root: Option<&Array>,
+        style: Style,
     ) -> fmt::Result {
+        let strength = condition.strength();
         let part = |f: &mut Formatter<'_>, part: &Condition| {
-            if part.strength() < 3 {
+            if style.encloses(part, strength) {
                 f.write_char('(')?;
-                self::condition(f, part, root)?;
+                self::condition(f, part, root, style)?;
                 f.write_char(')')
             } else {
-                self::condition(f, part, root)
+                self::condition(f, part, root, style)
             }
         };
         let joined = |f: &mut Formatter<'_>, parts: &[Condition], operator: &str| {
@@ -93,7 +57,12 @@ mod unpacked {
             }
             Ok(())
         };
+        let value = |f: &mut Formatter<'_>, value: &Scalar| match root {
+            Some(root) => scalar(f, value, root),
+            None => write!(f, "{value}"),
+        };
         match condition {
+            Condition::Constant(value) => write!(f, "{value}"),
             Condition::Not(inner) => {
                 f.write_str("not ")?;
                 part(f, inner)
@@ -101,12 +70,20 @@ mod unpacked {
             Condition::And(parts) => joined(f, parts, "and"),
             Condition::Xor(parts) => joined(f, parts, "xor"),
             Condition::Or(parts) => joined(f, parts, "or"),
-            Condition::Truth(value) => scalar(f, value, root),
-            Condition::Compare(value, test) => {
-                scalar(f, value, root)?;
+            Condition::Truth(truth) => value(f, truth),
+            Condition::Compare(left, test) => {
+                value(f, left)?;
                 write!(f, " {test}")
             }
-            Condition::Constant(_) | Condition::Quantified(..) => write!(f, "{condition}"),
+            Condition::Quantified(quantifier, array, inner) => {
+                let name = match quantifier {
+                    Quantifier::Any => "any",
+                    Quantifier::All => "all",
+                };
+                write!(f, "{name}(")?;
+                self::condition(f, inner, Some(array), style)?;
+                f.write_char(')')
+            }
         }
     }
 
@@ -269,26 +246,31 @@ impl Display for Wildcard {
 
 impl Display for Pattern {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.source.contains(['"', '\\']) && raw_hashes(&self.source).is_some() {
-            return raw(f, &self.source);
-        }
-        // Quoted: every other backslash escape is the regular expression's own.
-        f.write_char('"')?;
-        let mut characters = self.source.chars();
-        while let Some(character) = characters.next() {
-            match character {
-                '"' => f.write_str("\\\"")?,
-                '\\' => {
-                    f.write_char('\\')?;
-                    if let Some(escaped) = characters.next() {
-                        f.write_char(escaped)?;
-                    }
-                }
-                other => f.write_char(other)?,
-            }
-        }
-        f.write_char('"')
+        regex(f, &self.source)
     }
+}
+
+/// A regular expression, raw where that keeps it readable.
+pub(super) fn regex(f: &mut Formatter<'_>, source: &str) -> fmt::Result {
+    if source.contains(['"', '\\']) && raw_hashes(source).is_some() {
+        return raw(f, source);
+    }
+    // Quoted: every other backslash escape is the regular expression's own.
+    f.write_char('"')?;
+    let mut characters = source.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => f.write_str("\\\"")?,
+            '\\' => {
+                f.write_char('\\')?;
+                if let Some(escaped) = characters.next() {
+                    f.write_char(escaped)?;
+                }
+            }
+            other => f.write_char(other)?,
+        }
+    }
+    f.write_char('"')
 }
 
 /// The `#` that a raw string around this text needs, if 255 are enough.
