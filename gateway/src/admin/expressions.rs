@@ -1,6 +1,7 @@
 //! Help with writing rules, under `/postern/v1`: preview, the form with rows, and lints.
 
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::query::{As, Json};
 use super::{Shared, envelope, zones};
+use crate::limits::EXPRESSION_BYTES_MAX;
 use crate::rules;
 
 #[derive(Deserialize)]
@@ -23,6 +25,11 @@ pub(super) struct Preview {
 /// The expression of whichever was given.
 fn written(body: Preview) -> Result<String, Fault> {
     match (body.expression, body.form) {
+        // Not even looked through: what is wrong with it would be told with all of it.
+        (Some(expression), None) if expression.len() > EXPRESSION_BYTES_MAX => {
+            let message = format!("expression: it has more than {EXPRESSION_BYTES_MAX} bytes");
+            Err(Fault::bad(20_127, message).at("/expression"))
+        }
         (Some(expression), None) => Ok(expression),
         (None, Some(form)) => form
             .to_expression()
@@ -41,6 +48,17 @@ pub(super) async fn preview(
     State(context): Shared,
     Json(body): Json<Preview>,
 ) -> Result<Response, Fault> {
+    let has_geo = context.state.control.has_geo();
+    // Large regular expressions take long to compile: others are not to wait for it.
+    let looked_at = tokio::task::spawn_blocking(move || look_at(body, has_geo)).await;
+    let shown = looked_at.unwrap_or_else(|_panicked| {
+        let message = "The expression could not be read. The log has the reason";
+        Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message))
+    });
+    Ok(envelope::result(shown?))
+}
+
+fn look_at(body: Preview, has_geo: bool) -> Result<Value, Fault> {
     let expression = written(body)?;
     let read = rules::check(&expression)
         .map_err(|error| Fault::bad(20_127, error.to_string()).at("/expression"))?;
@@ -50,7 +68,6 @@ pub(super) async fn preview(
         action: rules::Action::Block(rules::BlockResponse::default()),
         enabled: true,
     };
-    let has_geo = context.state.control.has_geo();
     let lints: Vec<Value> = rules::lint(&[rule], &[], &rules::Lists::default(), has_geo)
         .iter()
         .map(shown_lint)
@@ -59,13 +76,16 @@ pub(super) async fn preview(
         rules::Lifetime::Connection => "connection",
         rules::Lifetime::Request => "request",
     };
-    Ok(envelope::result(json!({
-        "expression": read.to_string(),
+    // What is written shorter than it is printed may be refused when it is printed.
+    let canonical = read.to_string();
+    let is_accepted = rules::check(&canonical).is_ok();
+    Ok(json!({
+        "expression": if is_accepted { canonical } else { expression },
         "form": rules::Form::from_expression(&read),
         "fields": read.fields(),
         "lifetime": lifetime,
         "lints": lints,
-    })))
+    }))
 }
 
 /// What is odd about a zone's rules and hosts.

@@ -4,8 +4,6 @@
 //! What the form cannot show without loss is for the editor only: [`Form::from_expression`]
 //! converts back and compares before it answers.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
 
 use super::ast::{Argument, Array, Condition, Literal, Quantifier, Relation, Scalar, Set, Test};
@@ -15,6 +13,7 @@ use super::field::Field;
 use super::function::Function;
 use super::parser;
 use super::types::{Kind, Type};
+use crate::limits;
 
 /// Groups joined by `or`, rows joined by `and`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +75,9 @@ pub enum FormError {
     /// A group or the form has nothing in it.
     #[error("a form has at least one group, and a group at least one row")]
     Empty,
+    /// It is longer than an expression may be, whatever it says.
+    #[error("the form is longer than an expression may be; use a list, or several rules")]
+    TooLong,
     /// A row names no field.
     #[error("group {group}, row {row}: there is no field `{field}`")]
     Field {
@@ -123,6 +125,12 @@ impl Form {
     /// # Errors
     /// The first row that is none.
     pub fn to_expression(&self) -> Result<Expression, FormError> {
+        // Before anything of it is read: what is too long takes long to read as well.
+        let rows = self.groups.iter().flat_map(|group| &group.rows);
+        let bytes = rows.fold(0_usize, |sum, row| sum.saturating_add(row.bytes()));
+        if bytes > limits::EXPRESSION_BYTES_MAX {
+            return Err(FormError::TooLong);
+        }
         let mut groups = Vec::new();
         for (group, one) in (1..).zip(&self.groups) {
             let mut rows = Vec::new();
@@ -218,6 +226,13 @@ impl Row {
         })
     }
 
+    /// Bytes that it takes in an expression, at least.
+    fn bytes(&self) -> usize {
+        let key = self.key.as_ref().map_or(0, String::len);
+        let values = self.values.iter().map(|value| value.len() + 1);
+        self.field.len() + key + values.sum::<usize>() + 1
+    }
+
     /// Whether all but the values is the same, and as many values are there.
     fn is_like(&self, other: &Self) -> bool {
         self.values.len() == other.values.len()
@@ -297,7 +312,7 @@ impl Row {
             Operator::Gt => format!("{subject} gt {value}"),
             Operator::Ge => format!("{subject} ge {value}"),
             Operator::Contains => format!("{subject} contains {value}"),
-            Operator::Matches => format!("{subject} matches {}", raw(&plain)),
+            Operator::Matches => format!("{subject} matches {}", regex(&plain)),
             Operator::Wildcard => format!("{subject} wildcard {value}"),
             Operator::StrictWildcard => format!("{subject} strict wildcard {value}"),
             Operator::StartsWith => format!("starts_with({subject}, {value})"),
@@ -329,15 +344,14 @@ fn quoted(text: &str) -> String {
     Quoted(text).to_string()
 }
 
-fn raw(text: &str) -> String {
-    let mut hashes = String::new();
-    while text.contains(&format!("\"{hashes}")) {
-        hashes.push('#');
+fn regex(source: &str) -> String {
+    struct Regex<'t>(&'t str);
+    impl std::fmt::Display for Regex<'_> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            super::print::regex(f, self.0)
+        }
     }
-    let mut raw = String::new();
-    // Writing to a String cannot fail.
-    let _written = write!(raw, "r{hashes}\"{text}\"{hashes}");
-    raw
+    Regex(source).to_string()
 }
 
 #[cfg(test)]
@@ -442,6 +456,32 @@ mod tests {
             .to_expression(),
             Err(FormError::Empty)
         );
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_unread() {
+        let row = |value: String| Row {
+            field: "http.host".into(),
+            key: None,
+            operator: Operator::Matches,
+            negated: false,
+            values: vec![value],
+        };
+        let form = |rows: Vec<Row>| Form {
+            groups: vec![Group { rows }],
+        };
+        let hashes = |count| format!("\"{}", "#".repeat(count));
+        for long in [
+            form(vec![row(hashes(50_000))]),
+            form(vec![row("a{999}".into()); 10_000]),
+        ] {
+            assert_eq!(long.to_expression(), Err(FormError::TooLong));
+        }
+        // More `#` than a raw string can have: it is quoted.
+        for count in [3, 300] {
+            let read = form(vec![row(hashes(count))]).to_expression().unwrap();
+            assert_eq!(check(&read.to_string()), Ok(read), "{count}");
+        }
     }
 
     #[test]

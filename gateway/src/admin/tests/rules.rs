@@ -246,7 +246,17 @@ async fn a_form_instead_of_an_expression() {
         .ok("POST", path, json!({"expression": "not (ssl and ssl)"}))
         .await;
     assert_eq!(read["form"], Value::Null);
+    // What is offered is accepted, though it is longer when it is printed.
+    let long = ["ssl"; 600].join("&&");
+    let read = world.ok("POST", path, json!({"expression": long})).await;
+    assert_eq!(read["expression"], json!(long));
+    let matches = |value: String| {
+        let row = json!({"field": "http.host", "operator": "matches", "values": [value]});
+        json!({"form": {"groups": [{"rows": [row]}]}})
+    };
     for body in [
+        matches(format!("\"{}", "#".repeat(50_000))),
+        json!({"expression": " ".repeat(1 << 20)}),
         json!({}),
         json!({"form": {"groups": []}}),
         json!({"form": {"groups": [{"rows": [{"field": "x", "operator": "eq", "values": ["1"]}]}]}}),
