@@ -207,6 +207,10 @@ pub(crate) fn absence(name: &str) -> Option<&'static str> {
             "rules judge a request before the origin has answered",
         ),
         (
+            "cf.timings.client_tcp_rtt_msec",
+            "Postern does not ask the kernel for round-trip times",
+        ),
+        (
             "cf.timings.",
             "nothing has been timed yet when rules judge a request",
         ),
