@@ -19,7 +19,7 @@ use criterion::{BenchmarkId, Criterion};
 use gateway::control::{Control, NewRule, Phase, Position, RulePatch};
 use gateway::rules::oracle::Oracle;
 use gateway::rules::{
-    Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
+    Action, Allowance, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
     RequestFacts, Rule, decide_on, touched_bytes,
 };
 use gateway::snapshot::Published;
@@ -214,6 +214,7 @@ impl Case {
             headers: &self.headers,
             received_msec: 1_700_000_000_000,
             ray_id: "8f00b204e9800998",
+            allowance: Allowance::default(),
         }
     }
 }

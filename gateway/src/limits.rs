@@ -555,14 +555,19 @@ pub const EXPRESSION_CHARACTERS_MAX: usize = 4096;
 pub const EXPRESSION_NESTING_MAX: usize = 128;
 /// Bytes of one compiled regular expression; a larger one is refused. Ordinary ones take 10 KiB.
 pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
-/// Bytes of a regular expression's lazy automaton; it is rebuilt when they are used up.
-pub const REGEX_CACHE_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of the states of a regular expression's lazy automaton; what needs more for one value is
+/// followed through the expression itself. To work them out takes milliseconds.
+pub const REGEX_CACHE_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a regular expression's table of states; one that needs more is worked out while it
 /// runs, in memory of the thread. Ordinary ones take 1 to 10 KiB.
 pub const REGEX_TABLE_BYTES_MAX: usize = 48 * 1024;
 /// Regular expressions without a table that one thread keeps memory for; all is given back when
 /// there are more. Each takes some 10 KiB, at most `REGEX_CACHE_BYTES_MAX` and a little.
 pub const REGEX_CACHES_MAX: usize = 1024;
+/// Bytes that one thread keeps for regular expressions without a table; all is given back when they
+/// are more. Enough for hundreds that are ordinary.
+pub const REGEX_CACHES_BYTES_MAX: usize = 16 << 20;
+const _: () = assert!(REGEX_CACHE_BYTES_MAX * 8 <= REGEX_CACHES_BYTES_MAX);
 /// Nesting of one regular expression; a deeper one is refused.
 pub const REGEX_NESTING_MAX: u32 = 100;
 /// Texts of which a regular expression needs one: keys of the automaton that sieves values for it.
@@ -571,18 +576,31 @@ pub const REGEX_TEXTS_MAX: usize = 64;
 /// Arrays and objects of a JSON text that `lookup_json_*` reads, one in the other; a deeper text is
 /// a missing value. What `serde_json` reads, and far from what a thread's stack can take.
 pub const JSON_NESTING_MAX: usize = 127;
-/// Bytes that one condition of a rule may make and look through in one decision, an element of an
-/// array counted as 16: what functions do to the elements of one array with the whole of another
-/// value grows with the square of the request's head. A request that needs more is answered 431; one
-/// of 64 KiB needs some hundred KiB for any condition that does not do that, and 16 MiB are a few
-/// milliseconds.
+/// Work of one condition of a rule in one decision, in units of about a nanosecond on a slow core:
+/// a byte that is made or looked through is one, an element of an array 64. What functions do to
+/// the elements of one array with the whole of another value grows with the square of the
+/// request's head, and what some regular expressions do with its product with their size. A request
+/// that needs more is answered 431; one of 64 KiB needs some millions for any condition that does
+/// not do that, an ordinary one some hundred.
 pub const CONDITION_WORK_MAX: usize = 16 << 20;
+/// Work of all rules for one request, those of its phases and the values that they make included, in
+/// the same units: some 70 milliseconds on a slow core, which all other requests of its worker wait
+/// for. A request that needs more is answered 431. An
+/// ordinary one is judged by 100,000 rules for some ten thousand, and for 20 million where no index
+/// helps and each of them reads 200 bytes.
+pub const DECISION_WORK_MAX: usize = 64 << 20;
+/// Bytes of the buffers for values that are made, and of those for results that grow, that a thread
+/// keeps from one decision to the next: what the largest heads need. What needed more is given back.
+pub const SCRATCH_BYTES_KEPT: usize = 256 << 10;
+/// Arguments, and cookies, that a thread keeps memory for, 32 bytes each, and bytes of one's name.
+pub const SCRATCH_PAIRS_KEPT: usize = 1024;
 /// `*` in one wildcard pattern: what `wildcard_replace` may refer to. More are refused.
 pub const WILDCARD_STARS_MAX: usize = 16;
 /// `${n}` in the replacement of `regex_replace` and `wildcard_replace`. Cloudflare's limit.
 pub const REPLACEMENT_REFERENCES_MAX: usize = 8;
 /// Groups that a replacement can refer to: `${0}` to `${99}`.
 pub const REPLACEMENT_GROUPS: usize = 100;
+const _: () = assert!(CONDITION_WORK_MAX < DECISION_WORK_MAX);
 const _: () = assert!(EXPRESSION_CHARACTERS_MAX * 4 <= EXPRESSION_BYTES_MAX);
 const _: () = assert!(ADMIN_BODY_BYTES_MAX < CLI_ANSWER_BYTES_MAX);
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);

@@ -14,6 +14,7 @@ use super::literal::mask;
 use super::read::{Facts, Visit, show};
 use super::replace::{regex_replace, replace};
 use super::value::{Scratch, Value};
+use super::work;
 use crate::limits;
 
 impl Argument {
@@ -65,8 +66,10 @@ pub(super) fn value<'a>(
     if matches!(source, Value::Missing) {
         return Value::Missing;
     }
-    // Every function looks through what it is given once.
-    scratch.work(scratch.bytes(source).map_or(1, <[u8]>::len));
+    let length = scratch.bytes(source).map_or(1, <[u8]>::len);
+    if !scratch.work(cost(call.function, rest, length)) {
+        return Value::Missing;
+    }
     match (call.function, rest) {
         (Function::Cidr, [Argument::Int(v4), Argument::Int(v6)]) => cidr(source, *v4, *v6),
         (Function::Cidr6, [Argument::Int(v6)]) => cidr(source, 32, *v6),
@@ -90,7 +93,15 @@ pub(super) fn value<'a>(
         (Function::RemoveBytes, [Argument::Bytes(bytes)]) => {
             let mark = scratch.mark();
             scratch.push_value(source);
-            retain(scratch.since(mark), mark, |byte| !bytes.contains(&byte));
+            let mut removed = [false; 256];
+            for byte in bytes {
+                if let Some(slot) = removed.get_mut(usize::from(*byte)) {
+                    *slot = true;
+                }
+            }
+            retain(scratch.since(mark), mark, |byte| {
+                !removed.get(usize::from(byte)).copied().unwrap_or_default()
+            });
             scratch.made(mark)
         }
         (Function::Substring, [Argument::Int(start), rest @ ..]) => {
@@ -152,6 +163,20 @@ pub(super) fn value<'a>(
     }
 }
 
+/// What a function does besides what it makes, with a first argument of that length. What a regular
+/// expression does it counts itself.
+fn cost(function: Function, rest: &[Argument], length: usize) -> usize {
+    match (function, rest) {
+        (Function::UrlDecode | Function::DecodeBase64, _)
+        | (Function::LookupJsonString | Function::LookupJsonInteger, _) => {
+            length * work::DECODED_BYTE
+        }
+        (Function::WildcardReplace, _) => length * work::WILDCARD_BYTE,
+        (Function::RemoveBytes, [Argument::Bytes(bytes)]) => bytes.len() + length,
+        _ => length,
+    }
+}
+
 /// Shows the elements of a function that gives an array; `false` when it is missing.
 pub(super) fn elements<'a>(
     call: &'a Call,
@@ -195,6 +220,9 @@ pub(super) fn elements<'a>(
                     return true;
                 }
                 rest.start += found + separator.len();
+                if !scratch.work(work::ELEMENT) {
+                    return true;
+                }
             }
             let _ended = visit(scratch, part(source, rest.start, rest.end));
             true

@@ -28,7 +28,8 @@ enum Shape {
     All(Array),
 }
 
-/// The expression makes more of the request's head than `limits::CONDITION_WORK_MAX` allows.
+/// The expression makes more of the request's head than `limits::CONDITION_WORK_MAX` allows, or with
+/// others of the same request more than `limits::DECISION_WORK_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overworked;
 
@@ -208,6 +209,7 @@ impl Computed {
             let mut scratch = scratch.try_borrow_mut().map_err(|_in_use| Overworked)?;
             let scratch = &mut *scratch;
             scratch.begin_decision();
+            scratch.leave_work(facts.request.allowance.left());
             let mut taken = false;
             match &self.0 {
                 Shape::One(scalar) => {
@@ -221,6 +223,7 @@ impl Computed {
                     });
                 }
             }
+            facts.request.allowance.leave(scratch.work_left());
             if scratch.is_spent() {
                 return Err(Overworked);
             }
@@ -268,6 +271,22 @@ mod tests {
         ] {
             assert_eq!(written(text).as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn the_values_of_one_request_are_bounded_together() {
+        let mut world = world();
+        world.query = "a%41".repeat(10_000);
+        let computed = Computed::text("url_decode(http.request.uri.query)").unwrap();
+        let (state, request) = (ConnectionState::default(), world.request());
+        let write = || {
+            let mut bytes = Vec::new();
+            let written = computed.write(&world.connection, &state, &request, &mut bytes);
+            written.map(|_| bytes.len())
+        };
+        let done = (0..1_000).take_while(|_| write() == Ok(20_000)).count();
+        assert!((100..1_000).contains(&done), "{done}");
+        assert_eq!(write(), Err(Overworked));
     }
 
     #[test]

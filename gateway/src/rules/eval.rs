@@ -10,6 +10,8 @@ use super::call;
 use super::read::{Facts, Visit};
 use super::types::Type;
 use super::value::{Scratch, Value};
+use super::work;
+use crate::hostname::NAME_BYTES_MAX;
 
 impl Condition {
     /// Whether the facts satisfy it.
@@ -24,6 +26,9 @@ impl Condition {
         scratch: &mut Scratch,
         element: Value<'a>,
     ) -> bool {
+        if !scratch.work(work::CONDITION) {
+            return false;
+        }
         match self {
             Self::Constant(value) => *value,
             Self::Not(inner) => !inner.holds_for(facts, scratch, element),
@@ -163,7 +168,11 @@ impl Array {
 
 impl Test {
     /// Whether the value passes; a missing value passes no test, `ne` neither.
-    pub(crate) fn holds(&self, value: Value<'_>, scratch: &Scratch) -> bool {
+    pub(crate) fn holds(&self, value: Value<'_>, scratch: &mut Scratch) -> bool {
+        let length = scratch.bytes(value).map_or(0, <[u8]>::len);
+        if !scratch.work(self.cost(length)) {
+            return false;
+        }
         match (self, value) {
             (_, Value::Missing) => false,
             (Self::Order(relation, Literal::Int(literal)), Value::Int(value)) => {
@@ -184,17 +193,36 @@ impl Test {
             (Self::Listed(list), Value::Int(value)) => {
                 list.list.as_ref().is_some_and(|list| list.has_int(value))
             }
+            (Self::Matches(pattern), _) => scratch
+                .reading(value)
+                .is_some_and(|(bytes, work)| pattern.is_match(bytes, work)),
             _ => scratch
                 .bytes(value)
                 .is_some_and(|bytes| self.holds_bytes(bytes)),
         }
     }
 
+    /// What comparing a value of that length costs; what a regular expression does it counts itself.
+    fn cost(&self, length: usize) -> usize {
+        match self {
+            Self::Order(_, Literal::Bytes(literal)) => literal.len().min(length),
+            Self::Order(..) | Self::Matches(_) => 0,
+            Self::Contains(_) => length,
+            Self::Wildcard(_) => length * work::WILDCARD_BYTE,
+            Self::In(Set::Bytes(items)) => items.len() * work::ITEM,
+            Self::In(Set::Ints(items)) => items.len() * work::ITEM,
+            Self::In(Set::Ips(items)) => items.len() * work::ITEM,
+            Self::Listed(_) => work::LOOK_UP + length.min(NAME_BYTES_MAX) * work::LISTED_BYTE,
+        }
+    }
+
     fn holds_bytes(&self, bytes: &[u8]) -> bool {
         match self {
             Self::Order(relation, Literal::Bytes(literal)) => relation.holds(bytes.cmp(literal)),
-            Self::Contains(part) => memchr::memmem::find(bytes, part).is_some(),
-            Self::Matches(pattern) => pattern.is_match(bytes),
+            // Looking for a text begins with reading that, however short the value is.
+            Self::Contains(part) => {
+                part.len() <= bytes.len() && memchr::memmem::find(bytes, part).is_some()
+            }
             Self::Wildcard(wildcard) => wildcard.matches(bytes),
             Self::In(Set::Bytes(items)) => items.iter().any(|item| **item == *bytes),
             Self::Listed(list) => list

@@ -8,6 +8,7 @@ use http::HeaderMap;
 
 use super::hello::Hello;
 use super::program::Judged;
+use super::work::Allowance;
 use crate::geo::{Geo, Place};
 use crate::tls::ClientAuth;
 
@@ -47,15 +48,17 @@ pub struct RequestFacts<'a> {
     pub raw_path: &'a str,
     /// Without `?`; empty when there is none.
     pub query: &'a str,
-    /// All headers; values are bytes.
     /// HTTP/2's `:authority` as it was sent, where there is no `Host`: rules read it as that, so
     /// that none of them is got around by another version of the protocol.
     pub authority: Option<&'a str>,
+    /// All headers; values are bytes.
     pub headers: &'a HeaderMap,
     /// When the head was complete, milliseconds since the epoch.
     pub received_msec: i64,
     /// The request id.
     pub ray_id: &'a str,
+    /// What rules may still do with it.
+    pub allowance: Allowance,
 }
 
 /// What is worked out once per connection and kept beside its [`ConnectionFacts`].

@@ -17,7 +17,7 @@ use super::{
     Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, check, decide,
     decide_on,
 };
-use super::{Form, List, Program, RequestFacts, Rule, Skip, lexer, lint};
+use super::{Allowance, Form, List, Program, RequestFacts, Rule, Skip, lexer, lint};
 use crate::limits;
 use crate::tls::{ClientAuth, Reason, Verdict};
 
@@ -213,10 +213,11 @@ impl Made {
             path: word(3),
             raw_path: word(3),
             query: word(4),
+            authority: None,
             headers: &self.headers,
             received_msec: 1_700_000_000_123,
-            authority: None,
             ray_id: "8f00b204e9800998",
+            allowance: Allowance::default(),
         }
     }
 

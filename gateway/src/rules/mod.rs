@@ -5,7 +5,8 @@
 //! The way of a rule: text → `lexer` → `parser` (with `comparison`, `operand`, `test`, `literal`; types are
 //! checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text. `field`
 //! and `function` are the tables of names, `read` and `call` what stands behind them; `eval` walks
-//! a tree, for what the program cannot look up and, in tests, for everything.
+//! a tree, for what the program cannot look up and, in tests, for everything. `work` counts what
+//! that costs, and ends it.
 
 mod action;
 mod addresses;
@@ -26,12 +27,14 @@ mod function;
 pub mod fuzz;
 mod hello;
 mod json;
+mod lazy;
 mod lexer;
 mod lint;
 mod list;
 mod literal;
 mod operand;
 pub mod oracle;
+mod pairs;
 mod parentheses;
 mod parser;
 mod pattern;
@@ -48,6 +51,7 @@ mod trial;
 mod types;
 mod value;
 mod wildcard;
+mod work;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -67,6 +71,7 @@ pub use program::Program;
 pub use trace::{Case, FieldSet, Operand, Seen, Trace};
 pub use trial::{Fate, Trial, Tried};
 pub use types::{Kind, Type};
+pub use work::Allowance;
 
 use program::{Outcome, Runs};
 use read::Facts;
@@ -129,7 +134,8 @@ pub enum Decision<'p> {
         response: &'p BlockResponse,
     },
     /// The rules cannot be judged: one of them makes more of this request's head than
-    /// `limits::CONDITION_WORK_MAX` allows. Not to be forwarded.
+    /// `limits::CONDITION_WORK_MAX` allows, or all together more than
+    /// `limits::DECISION_WORK_MAX`. Not to be forwarded.
     TooLarge,
 }
 
@@ -210,6 +216,12 @@ pub fn matching<'p>(
 #[must_use]
 pub fn touched_bytes() -> usize {
     RUNS.with(|runs| runs.try_borrow().map_or(0, |runs| runs.touched()))
+}
+
+/// What the last decision on this thread has cost, of the rules that have not changed.
+#[cfg(test)]
+pub(crate) fn worked() -> usize {
+    RUNS.with(|runs| runs.try_borrow().map_or(0, |runs| runs.worked()))
 }
 
 fn judge<'p>(

@@ -8,7 +8,7 @@ use super::ast::Condition;
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::read::Facts;
 use super::value::Scratch;
-use super::{Action, Lists, Rule, RuleError, parser};
+use super::{Action, Lists, Overworked, Rule, RuleError, parser};
 
 /// Enabled rules with their conditions.
 #[derive(Debug, Default)]
@@ -38,13 +38,27 @@ impl Oracle {
         Ok(oracle)
     }
 
-    /// The blocking rule's id; tells `logged` what is reported on the way.
+    /// The blocking rule's id; tells `logged` what is reported on the way. For requests that are
+    /// not too much work.
     pub fn decide(
         &self,
         connection: &ConnectionFacts,
         request: &RequestFacts<'_>,
         logged: &mut dyn FnMut(&str),
     ) -> Option<&str> {
+        self.judge(connection, request, logged).unwrap_or_default()
+    }
+
+    /// As [`Self::decide`].
+    ///
+    /// # Errors
+    /// It is too much work, counted as for a program.
+    pub fn judge(
+        &self,
+        connection: &ConnectionFacts,
+        request: &RequestFacts<'_>,
+        logged: &mut dyn FnMut(&str),
+    ) -> Result<Option<&str>, Overworked> {
         let state = ConnectionState::default();
         let facts = Facts {
             connection,
@@ -53,22 +67,26 @@ impl Oracle {
         };
         let mut scratch = Scratch::default();
         for (id, condition, action) in &self.rules {
-            if !condition.holds(&facts, &mut scratch) {
+            let holds = condition.holds(&facts, &mut scratch);
+            if scratch.is_spent() {
+                return Err(Overworked);
+            }
+            if !holds {
                 continue;
             }
             match action {
-                Action::Block(_) => return Some(id),
+                Action::Block(_) => return Ok(Some(id)),
                 Action::Log => logged(id),
                 Action::Skip(skip) => {
                     if skip.logging {
                         logged(id);
                     }
                     if skip.current_ruleset {
-                        return None;
+                        return Ok(None);
                     }
                 }
             }
         }
-        None
+        Ok(None)
     }
 }

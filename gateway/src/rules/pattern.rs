@@ -1,25 +1,24 @@
 //! Regular expressions: compiled once, run without a lock and without memory that is asked for.
 //!
 //! Nearly every expression becomes a table of states that needs no memory of its own to run. What
-//! does not fit (`(?u)`, large repetitions) and what has to know its groups runs with memory that
-//! the thread keeps for it; the pool that `regex::Regex` would take it from has a mutex for all
-//! threads but one. The language of patterns is the regex crate's, without Unicode unless `(?u)`
-//! asks for it: values are bytes.
+//! does not fit (`(?u)`, large repetitions) is in `lazy`, and what has to know its groups runs in
+//! memory that the thread keeps for it as well; the pool that `regex::Regex` would take it from has
+//! a mutex for all threads but one. The language of patterns is the regex crate's, without Unicode
+//! unless `(?u)` asks for it: values are bytes.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use regex_automata::dfa::{Automaton, StartKind, dense};
-use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::util::primitives::NonMaxUsize;
 use regex_automata::{Input, meta};
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::Hir;
 
 use super::error::{Problem, Span};
+use super::lazy::{self, End, Lazy};
+use super::work::{self, Work};
 use crate::limits;
 
 /// A regular expression, compiled; equal when its text is.
@@ -28,21 +27,26 @@ pub(crate) struct Pattern {
     /// As it is given to the regex crate.
     pub(crate) source: Box<str>,
     machine: Machine,
+    groups: Option<Arc<Groups>>,
 }
 
+/// What tells whether there is a match, and where it ends.
 #[derive(Debug, Clone)]
 enum Machine {
     /// All states; searching reads it and nothing else.
     Table(Arc<dense::DFA<Vec<u32>>>),
     /// States are made while searching, in memory of the thread.
-    Lazy(Lazy),
+    Lazy(Arc<Lazy>),
 }
 
-#[derive(Debug, Clone)]
-struct Lazy {
-    /// Of this process: what a thread keeps the memory under.
+/// What tells where the groups of a match are.
+#[derive(Debug)]
+struct Groups {
+    /// See [`lazy::number`].
     number: u64,
     regex: meta::Regex,
+    /// States of the expression, each of which may be looked at for each byte.
+    states: usize,
 }
 
 /// What is to be known of a match.
@@ -68,46 +72,6 @@ impl Hash for Pattern {
     }
 }
 
-thread_local! {
-    /// What lazy machines have worked out on this thread.
-    static CACHES: RefCell<HashMap<u64, meta::Cache, foldhash::fast::FixedState>> = RefCell::default();
-}
-
-impl Lazy {
-    fn new(hir: &Hir, captures: WhichCaptures) -> Option<Self> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let config = meta::Config::new()
-            .utf8_empty(false)
-            .which_captures(captures)
-            .nfa_size_limit(Some(limits::REGEX_PROGRAM_BYTES_MAX))
-            .onepass_size_limit(Some(limits::REGEX_PROGRAM_BYTES_MAX))
-            .hybrid_cache_capacity(limits::REGEX_CACHE_BYTES_MAX)
-            .dfa(false);
-        let regex = meta::Builder::new()
-            .configure(config)
-            .build_from_hir(hir)
-            .ok()?;
-        Some(Self {
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-            regex,
-        })
-    }
-
-    /// Runs `search` with this thread's memory for the expression.
-    fn with_cache<T>(&self, search: impl FnOnce(&meta::Regex, &mut meta::Cache) -> T) -> T {
-        CACHES.with_borrow_mut(|caches| {
-            // Of rules that are gone, mostly: nobody says when they go.
-            if caches.len() >= limits::REGEX_CACHES_MAX && !caches.contains_key(&self.number) {
-                caches.clear();
-            }
-            let cache = caches
-                .entry(self.number)
-                .or_insert_with(|| self.regex.create_cache());
-            search(&self.regex, cache)
-        })
-    }
-}
-
 impl Pattern {
     /// Compiles a regular expression.
     ///
@@ -126,48 +90,74 @@ impl Pattern {
                 let why = why.trim_start_matches("error: ");
                 Problem::new(span, "this is not a regular expression", why)
             })?;
-        let machine = match wanted {
-            Wanted::Match => Machine::matching(&hir),
-            Wanted::Groups => Lazy::new(&hir, WhichCaptures::All).map(Machine::Lazy),
-        };
-        let machine = machine.ok_or_else(|| {
+        let too_large = || {
             let hint = "use fewer or smaller repetitions";
             Problem::new(span, "this regular expression is too large", hint)
-        })?;
+        };
+        let program = program(&hir).ok_or_else(too_large)?;
+        let groups = match wanted {
+            Wanted::Match => None,
+            Wanted::Groups => {
+                let states = program.states().len();
+                Some(Groups::new(&hir, states).ok_or_else(too_large)?.into())
+            }
+        };
         Ok(Self {
             source: source.into(),
-            machine,
+            machine: Machine::new(program),
+            groups,
         })
     }
 
-    /// Whether any part of the value matches. In time proportional to the value.
-    pub(crate) fn is_match(&self, value: &[u8]) -> bool {
-        let input = Input::new(value).earliest(true);
+    /// Whether any part of the value matches. Counts what that takes: what reading the value does
+    /// for nearly every expression.
+    pub(crate) fn is_match(&self, value: &[u8], work: &mut Work) -> bool {
+        self.find(value, true, work).is_some()
+    }
+
+    fn find(&self, value: &[u8], earliest: bool, work: &mut Work) -> Option<End> {
+        if !work.count(value.len()) {
+            return None;
+        }
         match &self.machine {
-            // It gives up only where it was told to, and `Machine::matching` tells it nowhere.
-            Machine::Table(table) => table
-                .try_search_fwd(&input)
-                .is_ok_and(|found| found.is_some()),
-            Machine::Lazy(lazy) => {
-                lazy.with_cache(|regex, cache| regex.search_half_with(cache, &input).is_some())
+            Machine::Table(table) => {
+                let input = Input::new(value).earliest(earliest);
+                // It gives up only where it was told to, and `Machine::new` tells it nowhere.
+                let found = table.try_search_fwd(&input).ok().flatten();
+                found.map(|half| End::At(half.offset()))
             }
+            Machine::Lazy(lazy) => lazy.find(value, earliest, work),
         }
     }
 
-    /// Where the first match and its groups are; `false` when there is none. Needs
-    /// [`Wanted::Groups`].
+    /// Where the first match and its groups are; `false` when there is none, or that is too much
+    /// work. Needs [`Wanted::Groups`].
     pub(crate) fn groups(
         &self,
         value: &[u8],
+        work: &mut Work,
         groups: &mut [Option<(usize, usize)>; limits::REPLACEMENT_GROUPS],
     ) -> bool {
-        let Machine::Lazy(lazy) = &self.machine else {
+        let Some(machine) = &self.groups else {
             return false;
         };
+        let end = match self.find(value, false, work) {
+            Some(End::At(end)) => end,
+            Some(End::Somewhere) => value.len(),
+            None => return false,
+        };
+        if !work.count(end * machine.states * 2 * work::STATE) {
+            return false;
+        }
         let mut slots = [None::<NonMaxUsize>; 2 * limits::REPLACEMENT_GROUPS];
-        let input = Input::new(value);
-        let found =
-            lazy.with_cache(|regex, cache| regex.search_slots_with(cache, &input, &mut slots));
+        // What follows the match does not change it, and is not searched again.
+        let input = Input::new(value).span(0..end);
+        let found = lazy::with_memory(machine.number, |memory| {
+            let cache = memory
+                .groups
+                .get_or_insert_with(|| machine.regex.create_cache());
+            machine.regex.search_slots_with(cache, &input, &mut slots)
+        });
         for (group, slots) in groups.iter_mut().zip(slots.chunks(2)) {
             *group = match slots {
                 [Some(start), Some(end)] => Some((start.get(), end.get())),
@@ -179,30 +169,34 @@ impl Pattern {
 
     /// Bytes that it takes, compiled.
     pub(crate) fn bytes(&self) -> usize {
-        match &self.machine {
-            Machine::Table(table) => table.memory_usage(),
-            Machine::Lazy(lazy) => lazy.regex.memory_usage(),
-        }
+        let groups = self.groups.as_ref();
+        groups.map_or(0, |groups| groups.regex.memory_usage())
+            + match &self.machine {
+                Machine::Table(table) => table.memory_usage(),
+                Machine::Lazy(lazy) => lazy.bytes(),
+            }
     }
 
-    /// Whether running it needs memory of the thread.
-    #[cfg(test)]
+    /// Whether running it needs memory of the thread, and may take longer than reading the value.
     pub(crate) fn is_lazy(&self) -> bool {
         matches!(self.machine, Machine::Lazy(_))
     }
 }
 
+/// The states of an expression; `None` when they are too large.
+fn program(hir: &Hir) -> Option<NFA> {
+    let config = thompson::Config::new()
+        .utf8(false)
+        .which_captures(WhichCaptures::None)
+        .nfa_size_limit(Some(limits::REGEX_PROGRAM_BYTES_MAX));
+    thompson::Compiler::new()
+        .configure(config)
+        .build_from_hir(hir)
+        .ok()
+}
+
 impl Machine {
-    /// What tells whether there is a match; `None` when it is too large.
-    fn matching(hir: &Hir) -> Option<Self> {
-        let config = thompson::Config::new()
-            .utf8(false)
-            .which_captures(WhichCaptures::None)
-            .nfa_size_limit(Some(limits::REGEX_PROGRAM_BYTES_MAX));
-        let program = thompson::Compiler::new()
-            .configure(config)
-            .build_from_hir(hir)
-            .ok()?;
+    fn new(program: NFA) -> Self {
         let config = dense::Config::new()
             .start_kind(StartKind::Unanchored)
             .dfa_size_limit(Some(limits::REGEX_TABLE_BYTES_MAX))
@@ -211,9 +205,32 @@ impl Machine {
             .configure(config)
             .build_from_nfa(&program);
         match table {
-            Ok(table) => Some(Self::Table(Arc::new(table))),
-            Err(_) => Lazy::new(hir, WhichCaptures::Implicit).map(Self::Lazy),
+            Ok(table) => Self::Table(Arc::new(table)),
+            Err(_) => Self::Lazy(Arc::new(Lazy::new(program))),
         }
+    }
+}
+
+impl Groups {
+    /// `None` when it is too large.
+    fn new(hir: &Hir, states: usize) -> Option<Self> {
+        let config = meta::Config::new()
+            .utf8_empty(false)
+            .which_captures(WhichCaptures::All)
+            .nfa_size_limit(Some(limits::REGEX_PROGRAM_BYTES_MAX))
+            .onepass_size_limit(Some(limits::REGEX_PROGRAM_BYTES_MAX))
+            // Whether there is a match is known when it is asked where the groups are.
+            .hybrid(false)
+            .dfa(false);
+        let regex = meta::Builder::new()
+            .configure(config)
+            .build_from_hir(hir)
+            .ok()?;
+        Some(Self {
+            number: lazy::number(),
+            regex,
+            states,
+        })
     }
 }
 
@@ -250,7 +267,7 @@ mod tests {
             ("(a|b)*abb", b"babaabb", true),
         ] {
             for wanted in [Wanted::Match, Wanted::Groups] {
-                let found = pattern(source, wanted).is_match(value);
+                let found = pattern(source, wanted).is_match(value, &mut Work::default());
                 assert_eq!(found, expected, "{source} {wanted:?} {value:?}");
             }
         }
@@ -290,19 +307,35 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_forgets_before_it_keeps_too_much() {
-        let lazy = pattern("[ab]*a[ab]{20}", Wanted::Match);
-        let Machine::Lazy(first) = &lazy.machine else {
-            panic!("it does not fit into a table");
-        };
-        for number in 0..=limits::REGEX_CACHES_MAX as u64 {
-            let again = Lazy {
-                number: u64::MAX - number,
-                regex: first.regex.clone(),
-            };
-            again.with_cache(|_, _| ());
+    fn groups_are_where_the_whole_value_has_them() {
+        for (source, value, expected) in [
+            (
+                "(a+)(b)?",
+                &b"xxaabz"[..],
+                &[Some((2, 5)), Some((2, 4)), Some((4, 5))][..],
+            ),
+            ("a+?", b"xaaa", &[Some((1, 2))]),
+            (r"a\b", b"ab a-", &[Some((3, 4))]),
+            ("(?m)(b)$", b"ab\nb", &[Some((1, 2)), Some((1, 2))]),
+            ("a|ab", b"ab", &[Some((0, 1))]),
+            (
+                "([ab]*a[ab]{20})c?",
+                b"xabbbbbbbbbbbbbbbbbbbbcd",
+                &[Some((1, 23)), Some((1, 22))],
+            ),
+            (
+                r"(?u)\b(\w+)\b",
+                "- \u{e9}t\u{e9} x".as_bytes(),
+                &[Some((2, 7)), Some((2, 7))],
+            ),
+        ] {
+            let mut groups = [None; limits::REPLACEMENT_GROUPS];
+            let pattern = pattern(source, Wanted::Groups);
+            assert!(
+                pattern.groups(value, &mut Work::default(), &mut groups),
+                "{source}"
+            );
+            assert_eq!(groups.get(..expected.len()), Some(expected), "{source}");
         }
-        assert!(CACHES.with_borrow(HashMap::len) <= limits::REGEX_CACHES_MAX);
-        assert!(lazy.is_match(b"abbbbbbbbbbbbbbbbbbbbb"));
     }
 }

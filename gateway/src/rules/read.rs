@@ -11,7 +11,9 @@ use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderName, REFERER, USER_AGEN
 
 use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::field::Field;
+use super::pairs::decoded;
 use super::value::{Scratch, Value};
+use super::work;
 use crate::geo::Place;
 use crate::tls::ClientAuth;
 
@@ -25,9 +27,6 @@ pub(crate) struct Facts<'a> {
 
 /// Told each element of an array; breaks when it has seen enough.
 pub(crate) type Visit<'v, 'a> = &'v mut dyn FnMut(&mut Scratch, Value<'a>) -> ControlFlow<()>;
-
-/// What showing one element counts for, in bytes that could be copied meanwhile.
-const ELEMENT_WORK: usize = 16;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -119,6 +118,17 @@ impl<'a> Facts<'a> {
         visit: Visit<'_, 'a>,
     ) -> ControlFlow<()> {
         let client = &self.connection.client;
+        // Where elements are looked for in a text, all of it may be passed over.
+        scratch.work(match field {
+            Field::ArgsNames | Field::RawArgsNames | Field::ArgsValues | Field::RawArgsValues => {
+                self.request.query.len()
+            }
+            Field::AcceptedLanguages => {
+                let headers = self.request.headers.get_all(ACCEPT_LANGUAGE).iter();
+                headers.map(|header| header.len()).sum::<usize>() * work::DECODED_BYTE
+            }
+            _ => 0,
+        });
         match field {
             Field::HeadersNames => {
                 let host = self.request.authority.map(|_| text(HOST.as_str()));
@@ -180,29 +190,51 @@ impl<'a> Facts<'a> {
                 if name.bytes().any(|b| b.is_ascii_uppercase()) {
                     return ControlFlow::Continue(());
                 }
+                scratch.work(work::LOOK_UP + key.len());
                 let host = self.request.authority.filter(|_| name == HOST.as_str());
                 let values = self.request.headers.get_all(name).iter();
                 let values = values.map(|value| Value::Bytes(value.as_bytes()));
                 each(scratch, host.map(text).into_iter().chain(values), visit)
             }
             Field::Args | Field::RawArgs => {
-                scratch.work(self.request.query.len());
-                let values =
-                    arguments(self.request.query).filter(|(name, _)| name.as_bytes() == key);
-                each(scratch, values.map(|(_, value)| text(value)), visit)
+                let query = self.request.query;
+                let cost = scratch.arguments.read_query(query);
+                scratch.work(cost + work::LOOK_UP);
+                let query = query.as_bytes();
+                let (first, hash) = scratch.arguments.first(key);
+                for place in first.. {
+                    let Some(pair) = scratch.arguments.get(place, hash) else {
+                        break;
+                    };
+                    if !scratch.work(work::ELEMENT) {
+                        return ControlFlow::Break(());
+                    }
+                    if pair.name(query) == key {
+                        visit(scratch, Value::Bytes(pair.value(query)))?;
+                    }
+                }
+                ControlFlow::Continue(())
             }
             Field::Cookies => {
-                let headers = self.request.headers.get_all(COOKIE);
-                scratch.work(headers.iter().map(|header| header.len()).sum());
-                let headers = headers.iter();
-                let pairs = headers.flat_map(|header| header.as_bytes().split(|b| *b == b';'));
-                let values = pairs.filter_map(|pair| {
-                    let pair = pair.trim_ascii();
-                    let equals = pair.iter().position(|b| *b == b'=')?;
-                    let (name, value) = (pair.get(..equals)?, pair.get(equals + 1..)?);
-                    decodes_to(name, key).then_some(Value::Bytes(value))
-                });
-                each(scratch, values, visit)
+                let headers = self.request.headers;
+                let cost = scratch.cookies.read_cookies(headers);
+                scratch.work(cost + work::LOOK_UP);
+                let (first, hash) = scratch.cookies.first(key);
+                for place in first.. {
+                    let Some(pair) = scratch.cookies.get(place, hash) else {
+                        break;
+                    };
+                    // HTTP/2 may send each cookie in a header of its own: they are walked to.
+                    if !scratch.work(work::ELEMENT + pair.text as usize) {
+                        return ControlFlow::Break(());
+                    }
+                    let text = headers.get_all(COOKIE).iter().nth(pair.text as usize);
+                    let text = text.map_or(&b""[..], |header| header.as_bytes());
+                    if decoded(pair.name(text)).eq(key.iter().copied()) {
+                        visit(scratch, Value::Bytes(pair.value(text)))?;
+                    }
+                }
+                ControlFlow::Continue(())
             }
             _ => ControlFlow::Continue(()),
         }
@@ -230,7 +262,7 @@ fn each<'a>(
     visit: Visit<'_, 'a>,
 ) -> ControlFlow<()> {
     values.try_for_each(|value| {
-        if scratch.work(ELEMENT_WORK) {
+        if scratch.work(work::ELEMENT) {
             visit(scratch, value)
         } else {
             ControlFlow::Break(())
@@ -253,6 +285,7 @@ fn uri<'a>(before: &[&str], query: &str, scratch: &mut Scratch) -> Value<'a> {
 /// What follows the last dot of the last segment, in lower case; a leading dot is no extension.
 fn extension<'a>(path: &str, scratch: &mut Scratch) -> Value<'a> {
     let mark = scratch.mark();
+    scratch.work(path.len());
     let segment = path.rsplit('/').next().unwrap_or_default();
     if let Some((stem, extension)) = segment.rsplit_once('.')
         && !stem.is_empty()
@@ -269,26 +302,6 @@ fn extension<'a>(path: &str, scratch: &mut Scratch) -> Value<'a> {
 fn arguments(query: &str) -> impl Iterator<Item = (&str, &str)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-}
-
-/// Whether a percent-encoded name means `key`.
-fn decodes_to(encoded: &[u8], key: &[u8]) -> bool {
-    let mut key = key.iter();
-    let mut rest = encoded;
-    while let Some((byte, after)) = rest.split_first() {
-        rest = after;
-        let decoded = match (byte, super::decode::hex_pair(after)) {
-            (b'%', Some(decoded)) => {
-                rest = after.get(2..).unwrap_or_default();
-                decoded
-            }
-            _ => *byte,
-        };
-        if key.next() != Some(&decoded) {
-            return false;
-        }
-    }
-    key.next().is_none()
 }
 
 /// Without a database, or where it does not know: missing.

@@ -11,12 +11,12 @@ pub(super) fn regex_replace<'a>(
     replacement: &[u8],
     scratch: &mut Scratch,
 ) -> Value<'a> {
-    let Some(bytes) = scratch.bytes(source) else {
+    let Some((bytes, work)) = scratch.reading(source) else {
         return Value::Missing;
     };
     let length = bytes.len();
     let mut groups = [None; limits::REPLACEMENT_GROUPS];
-    if !pattern.groups(bytes, &mut groups) {
+    if !pattern.groups(bytes, work, &mut groups) {
         return source;
     }
     let Some((start, end)) = groups.first().copied().flatten() else {

@@ -188,6 +188,8 @@ fn truth<'a>(
         | Condition::Compare(..)
         | Condition::Quantified(..) => {
             let known = !FieldSet::of(condition).meets(unknown);
+            // Each is judged as if alone: what all of them cost together bounds decisions only.
+            scratch.begin_decision();
             known.then(|| condition.holds(facts, scratch))
         }
     }
@@ -256,6 +258,7 @@ fn operands<'a>(
     unknown: FieldSet,
     scratch: &mut Scratch,
 ) -> Vec<Operand> {
+    scratch.begin_decision();
     let mut found = Vec::new();
     let mut add = |text: String, value: Seen| {
         let text = cut(&text);

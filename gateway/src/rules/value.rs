@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use super::pairs::Pairs;
+use super::work::Work;
 use crate::limits;
 
 /// One value. `Copy`: it borrows, or says where in the [`Scratch`] its bytes are.
@@ -24,70 +26,82 @@ pub(crate) enum Value<'a> {
 
 /// The buffer for bytes that are made while judging.
 ///
-/// Grows to what the rules need and is kept. A mark and [`Scratch::forget`] give back what one
-/// comparison made. What a condition may make and look through is bounded by
-/// `limits::CONDITION_WORK_MAX`: a text as harmless as `concat(args.names[*], query)` squares the
-/// request's head. Beyond that nothing is made any more and the decision is not one.
-#[derive(Debug)]
+/// Grows to what the rules need and is kept, up to `limits::SCRATCH_BYTES_KEPT`. A mark and
+/// [`Scratch::forget`] give back what one comparison made. What a condition and a decision may make
+/// and look through is bounded (see `work`): a text as harmless as `concat(args.names[*], query)`
+/// squares the request's head. Beyond that nothing is made any more and the decision is not one.
+#[derive(Debug, Default)]
 pub(crate) struct Scratch {
     made: Vec<u8>,
     /// Results that grow while their parts are still being made: a stack.
     side: Vec<u8>,
-    /// What the condition may still do, in bytes.
-    left: usize,
-    /// A condition of this decision has wanted more.
-    spent: bool,
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self {
-            made: Vec::new(),
-            side: Vec::new(),
-            left: limits::CONDITION_WORK_MAX,
-            spent: false,
-        }
-    }
+    work: Work,
+    /// The query's arguments by name.
+    pub(super) arguments: Pairs,
+    /// The cookies by name.
+    pub(super) cookies: Pairs,
 }
 
 impl Scratch {
     /// A decision begins; nothing made before is needed.
     pub(crate) fn begin_decision(&mut self) {
-        self.made.clear();
-        self.side.clear();
-        self.spent = false;
-        self.begin_condition();
+        for made in [&mut self.made, &mut self.side] {
+            made.clear();
+            // What one hostile request made grow is not kept for all that follow.
+            made.shrink_to(limits::SCRATCH_BYTES_KEPT);
+        }
+        for pairs in [&mut self.arguments, &mut self.cookies] {
+            pairs.forget(limits::SCRATCH_PAIRS_KEPT);
+        }
+        self.work = Work::default();
     }
 
     /// A condition begins, which may do as much as any other.
     pub(crate) fn begin_condition(&mut self) {
-        if !self.spent {
-            self.left = limits::CONDITION_WORK_MAX;
-        }
+        self.work.begin_condition();
     }
 
-    /// Counts bytes that are made or looked through; `false` when they are too many.
-    pub(crate) fn work(&mut self, bytes: usize) -> bool {
-        match self.left.checked_sub(bytes) {
-            Some(left) => self.left = left,
-            None => {
-                self.left = 0;
-                self.spent = true;
-            }
-        }
-        !self.spent
+    /// Counts what is done, see [`super::work`]; `false` when it is too much.
+    pub(crate) fn work(&mut self, units: usize) -> bool {
+        self.work.count(units)
     }
 
-    /// Whether a condition of this decision has wanted to do too much: what was found since is
-    /// worth nothing.
+    /// Whether a condition of this decision, or all together, have wanted to do too much: what was
+    /// found since is worth nothing.
     pub(crate) fn is_spent(&self) -> bool {
-        self.spent
+        self.work.is_spent()
     }
 
-    /// Bytes that the condition has counted.
+    /// What the decision may still do.
+    pub(crate) fn work_left(&self) -> usize {
+        self.work.left()
+    }
+
+    /// The decision goes on here with what is left of it elsewhere.
+    pub(crate) fn leave_work(&mut self, left: usize) {
+        self.work.leave(left);
+    }
+
+    /// What the condition has done.
     #[cfg(test)]
     pub(crate) fn worked(&self) -> usize {
-        limits::CONDITION_WORK_MAX - self.left
+        self.work.of_condition()
+    }
+
+    /// Bytes that it keeps.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.made.capacity() + self.side.capacity()
+    }
+
+    /// A string's bytes, and what counts the looking through them.
+    pub(super) fn reading<'v>(&'v mut self, value: Value<'v>) -> Option<(&'v [u8], &'v mut Work)> {
+        let bytes = match value {
+            Value::Bytes(bytes) => bytes,
+            Value::Made(start, end) => self.made.get(start..end)?,
+            _ => return None,
+        };
+        Some((bytes, &mut self.work))
     }
 
     /// The position of now.

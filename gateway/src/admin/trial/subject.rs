@@ -16,7 +16,7 @@ use crate::control::{Control, Moment};
 use crate::hostname::HostName;
 use crate::http::{authority, headers, path};
 use crate::limits::PEM_BYTES_MAX;
-use crate::rules::{Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts};
+use crate::rules::{Allowance, Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 use crate::tls::{ClientAuth, Reason, Verdict, judge_afresh};
 
@@ -466,6 +466,7 @@ impl Subject {
             headers: &self.headers,
             received_msec: self.received_msec,
             ray_id: &self.ray_id,
+            allowance: Allowance::default(),
         }
     }
 

@@ -13,7 +13,7 @@ use super::*;
 use crate::control::order::{self, Page};
 use crate::limits::AUDIT_NOTES_MAX;
 use crate::rules::{
-    ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, Rule, decide_on,
+    Allowance, ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, Rule, decide_on,
 };
 use crate::tls::ClientAuth;
 
@@ -75,6 +75,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
         headers: &headers,
         received_msec: 1_700_000_000_000,
         ray_id: "8f00b204e9800998",
+        allowance: Allowance::default(),
     };
     let mut log = String::new();
     let decision = decide_on(program, &connection, state, &request, &mut |id| {

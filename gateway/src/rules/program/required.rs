@@ -98,6 +98,7 @@ mod tests {
     use super::*;
     use crate::rules::error::Span;
     use crate::rules::pattern::{Pattern, Wanted};
+    use crate::rules::work::Work;
 
     #[test]
     fn texts_of_patterns() {
@@ -170,7 +171,7 @@ mod tests {
             };
             for value in values
                 .iter()
-                .filter(|value| regex.is_match(value.as_bytes()))
+                .filter(|value| regex.is_match(value.as_bytes(), &mut Work::default()))
             {
                 let found = texts
                     .iter()

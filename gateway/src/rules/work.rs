@@ -1,0 +1,122 @@
+//! What judging costs, counted: a peer chooses what rules look at, so every condition and every
+//! decision has an end.
+//!
+//! One unit is what a slow core does in about a nanosecond. Counted is what is really done, at the
+//! rate of the worst input that was measured; the bounds are in `limits`. Once either is passed
+//! nothing further is done, and the decision is none.
+
+use std::cell::Cell;
+
+use crate::limits;
+
+/// Finding an array's next element and looking at it.
+pub(super) const ELEMENT: usize = 64;
+/// Finding a key in a map.
+pub(super) const LOOK_UP: usize = 64;
+/// One condition, whatever it reads.
+pub(super) const CONDITION: usize = 16;
+/// An item of a set that a value is compared with.
+pub(super) const ITEM: usize = 4;
+/// A byte of what is decoded: URLs, base64, JSON.
+pub(super) const DECODED_BYTE: usize = 8;
+/// A byte of what a wildcard pattern is looked for in.
+pub(super) const WILDCARD_BYTE: usize = 4;
+/// A byte of what an automaton of many texts goes through.
+pub(super) const CONTAINED_BYTE: usize = 4;
+/// A byte of a name that is looked for in a list of host names, once for each of its labels.
+pub(super) const LISTED_BYTE: usize = 32;
+/// A byte of a lazy automaton's states while they are worked out.
+pub(super) const MADE_STATE_BYTE: usize = 16;
+/// A state of a regular expression that is looked at for one byte of a value.
+pub(super) const STATE: usize = 8;
+
+/// What rules may still do with one request: those of all phases, and what is worked out of it to be
+/// put into headers or counted by, together.
+#[derive(Debug, Clone)]
+pub struct Allowance(Cell<usize>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Cell::new(limits::DECISION_WORK_MAX))
+    }
+}
+
+impl Allowance {
+    /// What is left.
+    pub(super) fn left(&self) -> usize {
+        self.0.get()
+    }
+
+    /// So much is left now.
+    pub(super) fn leave(&self, left: usize) {
+        self.0.set(left);
+    }
+}
+
+/// What may still be done.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// By the condition.
+    condition: usize,
+    /// By the decision.
+    decision: usize,
+    /// One of them has wanted more.
+    spent: bool,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            condition: limits::CONDITION_WORK_MAX,
+            decision: limits::DECISION_WORK_MAX,
+            spent: false,
+        }
+    }
+}
+
+impl Work {
+    /// A condition begins, which may do as much as any other.
+    pub(super) fn begin_condition(&mut self) {
+        if !self.spent {
+            self.condition = limits::CONDITION_WORK_MAX;
+        }
+    }
+
+    /// Counts what is about to be done, or was; `false` when it is too much.
+    pub(super) fn count(&mut self, units: usize) -> bool {
+        let left = (
+            self.condition.checked_sub(units),
+            self.decision.checked_sub(units),
+        );
+        if let (Some(condition), Some(decision)) = left {
+            self.condition = condition;
+            self.decision = decision;
+        } else {
+            self.condition = 0;
+            self.decision = 0;
+            self.spent = true;
+        }
+        !self.spent
+    }
+
+    /// Whether too much was wanted: what was found since is worth nothing.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent
+    }
+
+    /// What the decision may still do.
+    pub(super) fn left(&self) -> usize {
+        self.decision
+    }
+
+    /// The decision may do so much and no more: the rest of what another part of it had.
+    pub(super) fn leave(&mut self, left: usize) {
+        self.decision = left;
+    }
+
+    /// What the condition has done.
+    #[cfg(test)]
+    pub(super) fn of_condition(&self) -> usize {
+        limits::CONDITION_WORK_MAX - self.condition
+    }
+}
