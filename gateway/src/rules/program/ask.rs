@@ -22,6 +22,12 @@ impl Runs {
     pub(crate) fn touched(&self) -> usize {
         self.base.touched() + self.changed.touched()
     }
+
+    /// What the last decision has cost until the rules that have not changed were judged.
+    #[cfg(test)]
+    pub(crate) fn worked(&self) -> usize {
+        crate::limits::DECISION_WORK_MAX - self.base.scratch.work_left()
+    }
 }
 
 /// What a program says of the facts.
@@ -30,7 +36,8 @@ pub(in crate::rules) enum Outcome<'p> {
     Through,
     /// The one that does.
     Ended(&'p Rule),
-    /// A condition would have had to do more than `limits::CONDITION_WORK_MAX`.
+    /// A condition would have had to do more than `limits::CONDITION_WORK_MAX`, or all of them more
+    /// than `limits::DECISION_WORK_MAX`.
     Overworked,
 }
 
@@ -49,6 +56,8 @@ pub(in crate::rules) fn first<'p>(
     } = runs;
     reported.clear();
     let mut end = GONE;
+    // What rules of other phases have done to the same request counts as well.
+    let allowance = &facts.request.allowance;
     let judged = if remembers {
         facts.state.judged()
     } else {
@@ -63,23 +72,27 @@ pub(in crate::rules) fn first<'p>(
     for (part, run, judged) in &mut parts {
         if let Some(index) = &part.index {
             run.begin(index);
+            run.scratch.leave_work(allowance.left());
             if remembers {
                 Judged::refresh(judged, index, run, facts);
             }
             end = part.ending(index, run, judged.as_ref(), facts, end);
+            allowance.leave(run.scratch.work_left());
+            if run.scratch.is_spent() {
+                // Nor is anything remembered that was judged on the way.
+                return Outcome::Overworked;
+            }
         }
     }
     for (part, run, judged) in &mut parts {
         if let Some(index) = &part.index {
+            run.scratch.leave_work(allowance.left());
             part.reporting(index, run, judged.as_ref(), facts, end, reported);
+            allowance.leave(run.scratch.work_left());
+            if run.scratch.is_spent() {
+                return Outcome::Overworked;
+            }
         }
-    }
-    let spent = parts
-        .iter()
-        .any(|(part, run, _)| part.index.is_some() && run.scratch.is_spent());
-    if spent {
-        // Nor is anything remembered that was judged on the way.
-        return Outcome::Overworked;
     }
     if remembers {
         facts.state.keep(judged);
@@ -128,11 +141,22 @@ impl Part {
             return Local::MAX;
         }
         // Those that are gone stand for nothing: the first one that is there and beyond decides.
-        let beyond = self
-            .positions
-            .iter()
-            .position(|position| *position != GONE && *position >= end);
-        beyond.map_or(Local::MAX, count)
+        let (mut low, mut high) = (0, self.positions.len());
+        let mut found = Local::MAX;
+        while low < high {
+            let middle = low.midpoint(high);
+            let there = self.positions.get(middle..high).unwrap_or_default();
+            let there = there.iter().zip(middle..).find(|(one, _)| **one != GONE);
+            match there {
+                Some((position, at)) if *position < end => low = at + 1,
+                Some((_, at)) => {
+                    found = count(at);
+                    high = middle;
+                }
+                None => high = middle,
+            }
+        }
+        found
     }
 
     /// The first position below `end` whose rule ends the evaluation; else `end`.
@@ -170,7 +194,8 @@ impl Part {
         end
     }
 
-    /// Positions below `end` whose rules report.
+    /// Positions below `end` whose rules report. Of those beyond nothing is judged: what they would
+    /// cost is not spent.
     fn reporting<'a>(
         &self,
         index: &'a Index,
@@ -180,8 +205,16 @@ impl Part {
         end: u32,
         reported: &mut Vec<u32>,
     ) {
-        for (group, combined) in Self::groups(index, judged, true) {
-            run.scan(index, group, combined, facts, Local::MAX, &mut |local| {
+        let mut groups = Self::groups(index, judged, true).peekable();
+        if groups.peek().is_none() {
+            return;
+        }
+        let bound = self.bound(end);
+        for (group, combined) in groups {
+            if group.rules.first().is_none_or(|first| *first >= bound) {
+                break;
+            }
+            run.scan(index, group, combined, facts, bound, &mut |local| {
                 match self.positions.get(local as usize) {
                     Some(position) if *position < end => reported.push(*position),
                     Some(position) if *position != GONE => return ControlFlow::Break(()),

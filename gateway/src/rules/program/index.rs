@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use foldhash::fast::RandomState;
 
+use super::costly::is_costly;
 use super::normal::{Literal, terms};
 use super::subject::{Class, Subject, question};
 use super::table::{Key, Table};
@@ -36,7 +37,14 @@ pub(super) struct Index {
     /// Ascending by first rule, those that end the evaluation before those that report.
     pub(super) groups: Vec<Group>,
     pub(super) columns: usize,
-    pub(super) atoms: Vec<Condition>,
+    pub(super) atoms: Vec<Atom>,
+}
+
+/// A condition that is judged by walking its tree.
+#[derive(Debug)]
+pub(super) struct Atom {
+    pub(super) condition: Condition,
+    pub(super) is_costly: bool,
 }
 
 /// A subject and its tables.
@@ -44,6 +52,7 @@ pub(super) struct Index {
 pub(super) struct Asked {
     pub(super) subject: Subject,
     pub(super) lifetime: Lifetime,
+    is_costly: bool,
     pub(super) tables: Vec<u32>,
 }
 
@@ -59,12 +68,14 @@ pub(super) struct Entry {
 pub(super) struct Group {
     /// Whether its rules report and do not end the evaluation.
     pub(super) reports: bool,
+    /// Whether some of its terms ask what may cost more than all others.
+    is_costly: bool,
     /// By term: its rule, ascending; a rule may have several terms.
     pub(super) rules: Vec<Local>,
     pub(super) columns: Vec<Column>,
     /// By term: where its residual literals start; empty when no term has any.
     residual_starts: Vec<u32>,
-    /// Twice the atom's number, one more when it must not hold.
+    /// Twice the atom's number, one more when it must not hold; of a term the costly ones last.
     residual: Vec<u32>,
 }
 
@@ -77,6 +88,8 @@ pub(super) struct Column {
     /// The terms in the key's vectors are those that do not hold.
     pub(super) negative: bool,
     pub(super) lifetime: Lifetime,
+    /// Its subject is looked up only when some term satisfies all that are not.
+    pub(super) is_costly: bool,
     class: Class,
 }
 
@@ -155,6 +168,9 @@ struct Placed {
     exact: bool,
 }
 
+/// A residual literal: whether it is costly, and as [`Group::residual`] has it.
+type Residue = (bool, u32);
+
 impl Builder {
     /// Adds a rule; rules come in their order.
     pub(super) fn add(&mut self, rule: Local, reports: bool, condition: &Condition) {
@@ -180,22 +196,24 @@ impl Builder {
                 let atom = self.atom(one.literal.clone());
                 residual.push(atom);
             }
+            residual.sort_by_key(|(is_costly, _)| *is_costly);
             self.append(group, rule, &placed, &residual);
         }
     }
 
-    fn append(&mut self, group: u32, rule: Local, placed: &[Placed], residual: &[u32]) {
+    fn append(&mut self, group: u32, rule: Local, placed: &[Placed], residual: &[Residue]) {
         let Some(group) = self.group_list.get_mut(group as usize) else {
             return;
         };
         let term = count(group.rules.len());
         group.rules.push(rule);
+        group.is_costly |= residual.iter().any(|(is_costly, _)| *is_costly);
         if !residual.is_empty() && group.residual_starts.is_empty() {
             // The terms before this one have none.
             group.residual_starts.resize(group.rules.len(), 0);
         }
         if !group.residual_starts.is_empty() {
-            group.residual.extend_from_slice(residual);
+            group.residual.extend(residual.iter().map(|(_, atom)| atom));
             group.residual_starts.push(count(group.residual.len()));
         }
         for (one, column) in placed.iter().zip(&group.columns) {
@@ -232,6 +250,8 @@ impl Builder {
                 self.asked.push(Asked {
                     subject: question.subject.clone(),
                     lifetime,
+                    // What is the same for a connection is looked up with it.
+                    is_costly: lifetime == Lifetime::Request && question.subject.is_costly(),
                     tables: Vec::new(),
                 });
                 self.subjects.insert(question.subject, number);
@@ -267,15 +287,21 @@ impl Builder {
         Some((spec, keys, question.exact))
     }
 
-    /// The number of a residual literal.
-    fn atom(&mut self, literal: Literal) -> u32 {
+    /// A residual literal.
+    fn atom(&mut self, literal: Literal) -> Residue {
+        let is_costly = is_costly(&literal.condition);
         let next = count(self.atoms.len());
         let atom = *self.atoms.entry(literal.condition).or_insert(next);
-        atom * 2 + u32::from(literal.negative)
+        (is_costly, atom * 2 + u32::from(literal.negative))
     }
 
     /// The group of a term. When there are too many groups, only the most telling column is kept.
-    fn group(&mut self, reports: bool, placed: &mut Vec<Placed>, residual: &mut Vec<u32>) -> u32 {
+    fn group(
+        &mut self,
+        reports: bool,
+        placed: &mut Vec<Placed>,
+        residual: &mut Vec<Residue>,
+    ) -> u32 {
         let signature = |placed: &[Placed]| {
             (
                 reports,
@@ -309,6 +335,7 @@ impl Builder {
         let number = count(self.group_list.len());
         let mut group = Group {
             reports,
+            is_costly: placed.iter().any(|one| self.asks_costly(one.spec)),
             ..Group::default()
         };
         for one in placed.iter() {
@@ -326,15 +353,14 @@ impl Builder {
                 .built
                 .get(table as usize)
                 .map_or(Class::Exact, |table| table.class);
-            let lifetime = self
-                .asked
-                .get(subject as usize)
-                .map_or(Lifetime::Request, |asked| asked.lifetime);
+            let asked = self.asked.get(subject as usize);
+            let lifetime = asked.map_or(Lifetime::Request, |asked| asked.lifetime);
             group.columns.push(Column {
                 slot: self.columns,
                 subject,
                 negative,
                 lifetime,
+                is_costly: asked.is_some_and(|asked| asked.is_costly),
                 class,
             });
             self.columns += 1;
@@ -342,6 +368,14 @@ impl Builder {
         self.groups.insert(signature(placed), number);
         self.group_list.push(group);
         number
+    }
+
+    /// Whether the subject of a column is costly.
+    fn asks_costly(&self, spec: u32) -> bool {
+        let table = self.spec_list.get(spec as usize);
+        let subject = table.and_then(|(table, _)| self.table_of_subject.get(*table as usize));
+        let asked = subject.and_then(|subject| self.asked.get(*subject as usize));
+        asked.is_some_and(|asked| asked.is_costly)
     }
 
     /// The index of all rules added.
@@ -391,17 +425,20 @@ impl Builder {
             group.residual.shrink_to_fit();
             group.residual_starts.shrink_to_fit();
             // What is looked up once per connection, or is a plain look-up, comes first: a group
-            // is given up at the first column that nothing satisfies.
+            // is given up at the first column that nothing satisfies. What may cost more than all
+            // the others comes last.
             group.columns.sort_by_key(|column| {
                 (
+                    column.is_costly,
                     column.negative,
                     column.lifetime == Lifetime::Request,
                     column.class,
                 )
             });
         }
+        // Of the terms of one rule those first that cost little: one that holds is enough.
         self.group_list
-            .sort_by_key(|group| (group.reports, group.rules.first().copied()));
+            .sort_by_key(|group| (group.reports, group.rules.first().copied(), group.is_costly));
         let mut atoms: Vec<_> = self.atoms.into_iter().collect();
         atoms.sort_unstable_by_key(|(_, number)| *number);
         Index {
@@ -413,7 +450,13 @@ impl Builder {
             arena,
             groups: self.group_list,
             columns: self.columns as usize,
-            atoms: atoms.into_iter().map(|(condition, _)| condition).collect(),
+            atoms: atoms
+                .into_iter()
+                .map(|(condition, _)| Atom {
+                    is_costly: is_costly(&condition),
+                    condition,
+                })
+                .collect(),
         }
     }
 }

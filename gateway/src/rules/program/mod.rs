@@ -3,13 +3,17 @@
 //!
 //! `normal` takes conditions apart into terms, `subject` turns their literals into questions,
 //! `table` answers questions with keys, `vector` holds the sets of terms that keys stand for,
-//! `index` puts them together, `scan` asks one index and `ask` the program. [`Program::recompile`] keeps the index of what has not
-//! changed and adds a small one for what has; `renewal` makes one of everything when that has grown.
+//! `index` puts them together, `scan` asks one index and `ask` the program. What `costly` says may
+//! cost much is asked last, and `guard` sees to it that something asks for it. [`Program::recompile`]
+//! keeps the index of what has not changed and adds a small one for what has; `renewal` makes one
+//! of everything when that has grown.
 
 mod ask;
 mod block;
 mod change;
 mod contained;
+mod costly;
+mod guard;
 mod index;
 mod judged;
 mod normal;

@@ -15,6 +15,7 @@ use super::vector::{Vector, WORD, words};
 use crate::rules::field::Lifetime;
 use crate::rules::read::Facts;
 use crate::rules::value::{Scratch, Value};
+use crate::rules::work;
 
 /// Words that are combined before their bits are looked at: they stay in the first-level cache,
 /// and a match near the front ends the work.
@@ -28,13 +29,13 @@ const CACHE_LINE: usize = 64;
 pub(crate) struct Run {
     pub(super) scratch: Scratch,
     /// Moves with every decision: what bears an older stamp is not there.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// By subject: when it was looked up.
     looked_up: Vec<u64>,
     pub(super) slots: Slots,
     /// By atom: twice the epoch, one more when it holds.
     memo: Vec<u64>,
-    candidates: Vec<u32>,
+    pub(super) candidates: Vec<u32>,
 }
 
 impl Run {
@@ -84,12 +85,19 @@ impl Run {
         };
         let slots = &mut self.slots;
         let repeats = matches!(asked.subject, Subject::Any(_));
-        let mut attach = |scratch: &Scratch, value: Value<'_>| {
+        let mut attach = |scratch: &mut Scratch, value: Value<'_>| {
             // A table costs a cache line or two, and what it compares with the value.
             let length = scratch.bytes(value).map_or(size_of::<u128>(), <[u8]>::len);
             for table in &asked.tables {
                 slots.touch(2 * CACHE_LINE + length);
                 if let Some(table) = index.tables.get(*table as usize) {
+                    let byte = match table.class {
+                        Class::Contains => work::CONTAINED_BYTE,
+                        _ => 1,
+                    };
+                    if !scratch.work(work::CONDITION + length * byte) {
+                        return;
+                    }
                     let repeats = repeats || table.class == Class::Contains;
                     table.look_up(value, scratch, &mut |key| {
                         let new = !repeats || slots.is_new(key, epoch);
@@ -150,8 +158,18 @@ impl Run {
         self.slots.touch(size_of::<Group>() + columns);
         let open = |column: &&Column| combined.is_none() || column.lifetime == Lifetime::Request;
         let mut driver: Option<Head> = None;
+        let mut is_guarded = group.columns.iter().any(|column| column.is_costly);
         for column in group.columns.iter().filter(open) {
+            if is_guarded && column.is_costly {
+                if !self.can_match(index, group, combined, driver, facts, bound) {
+                    return;
+                }
+                is_guarded = false;
+            }
             self.look_up(index, column.subject, facts);
+            if self.scratch.is_spent() {
+                return;
+            }
             if column.negative {
                 continue;
             }
@@ -197,7 +215,14 @@ impl Run {
         self.candidates = candidates;
     }
 
-    fn collect(&self, index: &Index, vector: Vector, group: &Group, into: &mut Vec<u32>) {
+    /// Adds the terms of a vector.
+    pub(super) fn collect(
+        &self,
+        index: &Index,
+        vector: Vector,
+        group: &Group,
+        into: &mut Vec<u32>,
+    ) {
         self.slots.touch(if vector.is_dense {
             words(group.rules.len()) * size_of::<u64>()
         } else {
@@ -209,11 +234,8 @@ impl Run {
         }
         let bits = index.arena.part(vector, 0, words(group.rules.len()));
         for (at, word) in bits.iter().enumerate() {
-            let mut left = *word;
-            while left != 0 {
-                into.push(super::index::count(at * WORD) + left.trailing_zeros());
-                left &= left - 1;
-            }
+            let first = super::index::count(at * WORD);
+            into.extend(set_bits(*word).map(|bit| first + bit));
         }
     }
 
@@ -248,6 +270,9 @@ impl Run {
                 head.is_some_and(|head| self.slots.has(index, head, *term)) != column.negative
             });
             if fits && self.residual_holds(index, group, *term, facts) && visit(rule).is_break() {
+                return;
+            }
+            if self.scratch.is_spent() {
                 return;
             }
         }
@@ -312,10 +337,8 @@ impl Run {
                 }
             }
             for (at, word) in left.iter().enumerate() {
-                let mut word = *word;
-                while word != 0 {
-                    let term = super::index::count((first + at) * WORD) + word.trailing_zeros();
-                    word &= word - 1;
+                for bit in set_bits(*word) {
+                    let term = super::index::count((first + at) * WORD) + bit;
                     // Also where the last word has bits beyond the last term.
                     let rule = group
                         .rules
@@ -324,6 +347,9 @@ impl Run {
                         .filter(|rule| *rule < bound);
                     let Some(rule) = rule else { return };
                     if self.residual_holds(index, group, term, facts) && visit(rule).is_break() {
+                        return;
+                    }
+                    if self.scratch.is_spent() {
                         return;
                     }
                 }
@@ -338,21 +364,28 @@ impl Run {
         term: u32,
         facts: &Facts<'a>,
     ) -> bool {
-        group.residual(term).iter().all(|literal| {
-            let (atom, negative) = ((literal / 2) as usize, literal % 2 == 1);
-            let Some(memo) = self.memo.get_mut(atom) else {
-                return false;
-            };
-            self.slots.touch(size_of::<u32>() + size_of::<u64>());
-            if *memo / 2 != self.epoch {
-                let holds = index
-                    .atoms
-                    .get(atom)
-                    .is_some_and(|atom| atom.holds(facts, &mut self.scratch));
-                *memo = self.epoch * 2 + u64::from(holds);
-            }
-            (*memo % 2 == 1) != negative
-        })
+        let mut residual = group.residual(term).iter();
+        residual.all(|literal| self.literal_holds(index, *literal, facts))
+    }
+
+    /// Whether a residual literal holds; its atom is judged once.
+    pub(super) fn literal_holds<'a>(
+        &mut self,
+        index: &'a Index,
+        literal: u32,
+        facts: &Facts<'a>,
+    ) -> bool {
+        let (atom, negative) = ((literal / 2) as usize, literal % 2 == 1);
+        let Some(memo) = self.memo.get_mut(atom) else {
+            return false;
+        };
+        self.slots.touch(size_of::<u32>() + size_of::<u64>());
+        if *memo / 2 != self.epoch {
+            let atom = index.atoms.get(atom);
+            let holds = atom.is_some_and(|atom| atom.condition.holds(facts, &mut self.scratch));
+            *memo = self.epoch * 2 + u64::from(holds);
+        }
+        (*memo % 2 == 1) != negative
     }
 
     /// What the columns of the connection have in common, when that is at most `most` terms.
@@ -384,4 +417,13 @@ impl Run {
         });
         Some(terms)
     }
+}
+
+/// The places of a word's bits, ascending.
+fn set_bits(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros())?;
+        word &= word - 1;
+        Some(bit)
+    })
 }

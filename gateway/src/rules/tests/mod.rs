@@ -1,6 +1,7 @@
 //! Tests of the whole language: text in, decision out.
 
 mod allocation;
+mod bounds;
 mod conformance;
 pub(crate) mod generate;
 mod geo;
@@ -25,8 +26,8 @@ pub(crate) struct World {
     pub(crate) path: String,
     pub(crate) raw_path: String,
     pub(crate) query: String,
-    pub(crate) headers: HeaderMap,
     pub(crate) authority: Option<String>,
+    pub(crate) headers: HeaderMap,
     pub(crate) received_msec: i64,
 }
 
@@ -101,8 +102,8 @@ impl World {
             path: path.into(),
             raw_path: path.into(),
             query: query.into(),
-            headers: HeaderMap::new(),
             authority: None,
+            headers: HeaderMap::new(),
             received_msec: 1_484_063_137_857,
         }
     }
@@ -122,10 +123,11 @@ impl World {
             path: &self.path,
             raw_path: &self.raw_path,
             query: &self.query,
-            headers: &self.headers,
             authority: self.authority.as_deref(),
+            headers: &self.headers,
             received_msec: self.received_msec,
             ray_id: "8f00b204e9800998",
+            allowance: Allowance::default(),
         }
     }
 
@@ -258,8 +260,6 @@ fn lists() {
         let program = Program::compile_with(&[block("a", expression)], &lists).unwrap();
         assert_eq!(world.decide(&program).0.is_some(), expected, "{expression}");
     }
-    for (expression, why) in [
-        ("ip.src in $offce", "did you mean `$office`?"),
     // What stands for an IPv4 address is that one, in a list and in an expression.
     let mapped = List::ip(["::ffff:203.0.113.0/120", "::ffff:198.51.100.1"]).unwrap();
     lists.insert("mapped", mapped).unwrap();
@@ -278,6 +278,8 @@ fn lists() {
             "{expression}"
         );
     }
+    for (expression, why) in [
+        ("ip.src in $offce", "did you mean `$office`?"),
         ("ip.src in $ours", "it takes String"),
         ("ip.src in $cf.open_proxies", "a-z, 0-9 and `_`"),
     ] {
