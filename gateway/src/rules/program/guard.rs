@@ -52,9 +52,9 @@ impl Run {
         bound: Local,
     ) -> bool {
         let rule = group.rules.get(term as usize);
-        let columns = group.columns.iter().filter(|column| {
-            !column.is_costly && !(is_known && column.lifetime == Lifetime::Connection)
-        });
+        let is_given = |lifetime| is_known && lifetime == Lifetime::Connection;
+        let columns = group.columns.iter();
+        let columns = columns.filter(|column| !column.is_costly && !is_given(column.lifetime));
         rule.is_some_and(|rule| *rule < bound)
             && columns.copied().all(|column| {
                 let head = self.slots.head(column, self.epoch);
