@@ -577,17 +577,16 @@ pub const REGEX_TEXTS_MAX: usize = 64;
 /// a missing value. What `serde_json` reads, and far from what a thread's stack can take.
 pub const JSON_NESTING_MAX: usize = 127;
 /// Work of one condition of a rule in one decision, in units of about a nanosecond on a slow core:
-/// a byte that is made or looked through is one, an element of an array 64. What functions do to
+/// a byte that is made or looked through is one, an element of an array 128. What functions do to
 /// the elements of one array with the whole of another value grows with the square of the
 /// request's head, and what some regular expressions do with its product with their size. A request
-/// that needs more is answered 431; one of 64 KiB needs some millions for any condition that does
+/// that needs more is answered 431; one of 64 KiB needs up to 8 million for any condition that does
 /// not do that, an ordinary one some hundred.
 pub const CONDITION_WORK_MAX: usize = 16 << 20;
 /// Work of all rules for one request, those of its phases and the values that they make included, in
-/// the same units: some 70 milliseconds on a slow core, which all other requests of its worker wait
-/// for. A request that needs more is answered 431. An
-/// ordinary one is judged by 100,000 rules for some ten thousand, and for 20 million where no index
-/// helps and each of them reads 200 bytes.
+/// the same units: at most some 70 milliseconds on a slow core, which all other requests of its
+/// worker wait for. A request that needs more is answered 431. An ordinary one is judged by 100,000
+/// rules for some ten thousand, and for 20 million where no index helps and each reads 200 bytes.
 pub const DECISION_WORK_MAX: usize = 64 << 20;
 /// Bytes of the buffers for values that are made, and of those for results that grow, that a thread
 /// keeps from one decision to the next: what the largest heads need. What needed more is given back.

@@ -167,10 +167,8 @@ pub(super) fn value<'a>(
 /// expression does it counts itself.
 fn cost(function: Function, rest: &[Argument], length: usize) -> usize {
     match (function, rest) {
-        (Function::UrlDecode | Function::DecodeBase64, _)
-        | (Function::LookupJsonString | Function::LookupJsonInteger, _) => {
-            length * work::DECODED_BYTE
-        }
+        (Function::UrlDecode | Function::DecodeBase64, _) => length * work::DECODED_BYTE,
+        (Function::LookupJsonString | Function::LookupJsonInteger, _) => length * work::JSON_BYTE,
         (Function::WildcardReplace, _) => length * work::WILDCARD_BYTE,
         (Function::RemoveBytes, [Argument::Bytes(bytes)]) => bytes.len() + length,
         _ => length,

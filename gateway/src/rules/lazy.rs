@@ -182,8 +182,12 @@ impl Followed {
 
     /// Whether any part of the value matches; `false` as well when that is too much work.
     fn matches(&mut self, program: &NFA, value: &[u8], work: &mut Work) -> bool {
+        let states = program.states().len();
+        if !work.count(states) {
+            return false;
+        }
         self.seen.clear();
-        self.seen.resize(program.states().len(), usize::MAX);
+        self.seen.resize(states, usize::MAX);
         self.now.clear();
         self.stack.push(program.start_unanchored());
         for (at, byte) in value.iter().map(Some).chain([None]).enumerate() {

@@ -116,7 +116,7 @@ impl Pattern {
     }
 
     fn find(&self, value: &[u8], earliest: bool, work: &mut Work) -> Option<End> {
-        if !work.count(value.len()) {
+        if !work.count(value.len() * work::PATTERN_BYTE) {
             return None;
         }
         match &self.machine {

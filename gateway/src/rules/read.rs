@@ -206,7 +206,7 @@ impl<'a> Facts<'a> {
                     let Some(pair) = scratch.arguments.get(place, hash) else {
                         break;
                     };
-                    if !scratch.work(work::ELEMENT) {
+                    if !scratch.work(work::VALUE) {
                         return ControlFlow::Break(());
                     }
                     if pair.name(query) == key {
@@ -225,7 +225,7 @@ impl<'a> Facts<'a> {
                         break;
                     };
                     // HTTP/2 may send each cookie in a header of its own: they are walked to.
-                    if !scratch.work(work::ELEMENT + pair.text as usize) {
+                    if !scratch.work(work::VALUE + pair.text as usize) {
                         return ControlFlow::Break(());
                     }
                     let text = headers.get_all(COOKIE).iter().nth(pair.text as usize);

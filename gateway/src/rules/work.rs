@@ -10,15 +10,21 @@ use std::cell::Cell;
 use crate::limits;
 
 /// Finding an array's next element and looking at it.
-pub(super) const ELEMENT: usize = 64;
+pub(super) const ELEMENT: usize = 128;
+/// Going to the next value of a map's key.
+pub(super) const VALUE: usize = 32;
 /// Finding a key in a map.
 pub(super) const LOOK_UP: usize = 64;
 /// One condition, whatever it reads.
 pub(super) const CONDITION: usize = 16;
 /// An item of a set that a value is compared with.
 pub(super) const ITEM: usize = 4;
-/// A byte of what is decoded: URLs, base64, JSON.
-pub(super) const DECODED_BYTE: usize = 8;
+/// A byte of what is decoded: URLs, base64, the names of cookies.
+pub(super) const DECODED_BYTE: usize = 16;
+/// A byte of a JSON text.
+pub(super) const JSON_BYTE: usize = 24;
+/// A byte that a regular expression reads in a table.
+pub(super) const PATTERN_BYTE: usize = 2;
 /// A byte of what a wildcard pattern is looked for in.
 pub(super) const WILDCARD_BYTE: usize = 4;
 /// A byte of what an automaton of many texts goes through.

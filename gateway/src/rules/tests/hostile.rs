@@ -94,7 +94,7 @@ fn what_follows_the_head_is_done() {
     ] {
         let (done, too_much) = work(&world, expression);
         assert!(
-            !too_much && done < limits::CONDITION_WORK_MAX / 4,
+            !too_much && done < limits::CONDITION_WORK_MAX / 2,
             "{expression}: {done}"
         );
     }
