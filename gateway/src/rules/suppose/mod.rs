@@ -14,6 +14,7 @@ use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
 use super::field::Field;
 use super::function::Function;
 use super::trace::{self, Case, FieldSet};
+use super::work::Allowance;
 use crate::hostname::HostName;
 use crate::limits::IMPLICATION_STEPS_MAX;
 use crate::tls::{ClientAuth, Reason, Verdict};
@@ -160,6 +161,8 @@ impl Client {
             headers: &NO_HEADERS,
             received_msec: 0,
             ray_id: "",
+            authority: None,
+            allowance: Allowance::default(),
         };
         let state = ConnectionState::default();
         let mut answers = known.connections.iter().map(|connection| {
