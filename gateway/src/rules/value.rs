@@ -62,12 +62,14 @@ impl Scratch {
     }
 
     /// Counts what is done, see [`super::work`]; `false` when it is too much.
+    #[inline]
     pub(crate) fn work(&mut self, units: usize) -> bool {
         self.work.count(units)
     }
 
     /// Whether a condition of this decision, or all together, have wanted to do too much: what was
     /// found since is worth nothing.
+    #[inline]
     pub(crate) fn is_spent(&self) -> bool {
         self.work.is_spent()
     }

@@ -64,8 +64,8 @@ impl Allowance {
 pub(crate) struct Work {
     /// By the condition.
     condition: usize,
-    /// By the decision.
-    decision: usize,
+    /// By the decision once the condition has done all that it may: one subtraction counts both.
+    beyond: usize,
     /// One of them has wanted more.
     spent: bool,
 }
@@ -74,7 +74,7 @@ impl Default for Work {
     fn default() -> Self {
         Self {
             condition: limits::CONDITION_WORK_MAX,
-            decision: limits::DECISION_WORK_MAX,
+            beyond: limits::DECISION_WORK_MAX - limits::CONDITION_WORK_MAX,
             spent: false,
         }
     }
@@ -83,44 +83,42 @@ impl Default for Work {
 impl Work {
     /// A condition begins, which may do as much as any other.
     pub(super) fn begin_condition(&mut self) {
-        if !self.spent {
-            self.condition = limits::CONDITION_WORK_MAX;
-        }
+        self.leave(self.left());
     }
 
     /// Counts what is about to be done, or was; `false` when it is too much.
+    #[inline]
     pub(super) fn count(&mut self, units: usize) -> bool {
-        let left = (
-            self.condition.checked_sub(units),
-            self.decision.checked_sub(units),
-        );
-        if let (Some(condition), Some(decision)) = left {
-            self.condition = condition;
-            self.decision = decision;
-        } else {
-            self.condition = 0;
-            self.decision = 0;
-            self.spent = true;
+        match self.condition.checked_sub(units) {
+            Some(left) => self.condition = left,
+            None => {
+                self.condition = 0;
+                self.beyond = 0;
+                self.spent = true;
+            }
         }
         !self.spent
     }
 
     /// Whether too much was wanted: what was found since is worth nothing.
+    #[inline]
     pub(super) fn is_spent(&self) -> bool {
         self.spent
     }
 
     /// What the decision may still do.
     pub(super) fn left(&self) -> usize {
-        self.decision
+        self.condition + self.beyond
     }
 
-    /// The decision may do so much and no more: the rest of what another part of it had.
+    /// The decision may do so much and no more: the rest of what another part of it had. A condition
+    /// begins.
     pub(super) fn leave(&mut self, left: usize) {
-        self.decision = left;
+        self.condition = left.min(limits::CONDITION_WORK_MAX);
+        self.beyond = left - self.condition;
     }
 
-    /// What the condition has done.
+    /// What the condition has done, of which it could have done all.
     #[cfg(test)]
     pub(super) fn of_condition(&self) -> usize {
         limits::CONDITION_WORK_MAX - self.condition
