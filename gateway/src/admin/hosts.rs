@@ -177,10 +177,17 @@ pub(super) async fn enforcement(
     let found = context
         .run(intent, move |control| control.enforcement(&name))
         .await?;
+    let revoked_pass = matches!(
+        found,
+        Enforcement::Fully {
+            revoked_pass: true,
+            ..
+        }
+    );
     let (by, rule, skip) = match found {
         Enforcement::Nothing { skip } => (None, None, skip),
         Enforcement::Partly { rule, skip } => (Some("rule_partly"), Some(rule), skip),
-        Enforcement::Fully { rule } => (Some("rule"), Some(rule), None),
+        Enforcement::Fully { rule, .. } => (Some("rule"), Some(rule), None),
     };
     let by = match mode {
         MtlsMode::Off => None,
@@ -191,6 +198,7 @@ pub(super) async fn enforcement(
         "by": by,
         "rule_id": rule.as_deref(),
         "skip_id": skip.as_deref(),
+        "revoked_pass": mode == MtlsMode::Request && revoked_pass,
     })))
 }
 

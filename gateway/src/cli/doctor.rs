@@ -422,6 +422,16 @@ fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding {
     if let Some(finding) = trap(CHECK, host, id, lints) {
         return finding;
     }
+    // With `--revoked close` the handshake refuses whoever is revoked.
+    let revoked_pass = enforcement["revoked_pass"] == true && str_of(host, "revoked") != "close";
+    if !partly && revoked_pass {
+        let said = format!(
+            "the rule {id} blocks clients without a certificate, but revoked certificates pass, \
+             for some requests at least"
+        );
+        let mend = format!("postern host set {name} --revoked close");
+        return Finding::new(CHECK, State::Doubt, said, mend);
+    }
     if !partly {
         return Finding::good(
             CHECK,
@@ -561,6 +571,11 @@ mod tests {
                 "rule edit --zone test s1 --disable",
             ),
             (
+                json!({ "by": "rule", "rule_id": "r1", "revoked_pass": true }),
+                Doubt,
+                "host set a.test --revoked close",
+            ),
+            (
                 json!({ "by": null, "skip_id": "s1" }),
                 Bad,
                 "rule edit --zone test s1 --disable",
@@ -576,6 +591,10 @@ mod tests {
             assert_eq!(found.state, Doubt, "{kind}");
             assert!(found.mend.ends_with("r1 --expression 'x'"), "{kind}");
         }
+        let mut closed = asked.clone();
+        closed["revoked"] = json!("close");
+        let passes = json!({ "by": "rule", "rule_id": "r1", "revoked_pass": true });
+        assert_eq!(rule(&closed, &passes, &other).state, Good);
         let required = host("require", ca);
         assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 4]);
         let off = host("off", json!([]));

@@ -457,6 +457,8 @@ async fn what_protects_a_host() {
     let listed = json!({"action": "block", "expression": format!("http.host in $ours and {good}")});
     let some = json!({"action": "block",
         "expression": format!("http.request.uri.path eq \"/a\" and {good}")});
+    let verified = json!({"action": "block",
+        "expression": "not cf.tls_client_auth.cert_verified"});
     let skip = |expression: &str| {
         json!({"action": "skip", "action_parameters": {"ruleset": "current"},
             "expression": expression})
@@ -465,6 +467,7 @@ async fn what_protects_a_host() {
         (vec![], None, None, None),
         (vec![all.clone()], Some("rule"), Some(0), None),
         (vec![listed], Some("rule"), Some(0), None),
+        (vec![verified.clone()], Some("rule"), Some(0), None),
         (vec![some], Some("rule_partly"), Some(0), None),
         (
             vec![skip("http.request.method eq \"GET\""), all.clone()],
@@ -482,7 +485,9 @@ async fn what_protects_a_host() {
         let found = world
             .get("/postern/v1/hosts/api.example.test/enforcement")
             .await;
-        let expected = json!({"by": by, "rule_id": id(rule), "skip_id": id(skip)});
+        let revoked_pass = written.first() == Some(&verified);
+        let expected = json!({"by": by, "rule_id": id(rule), "skip_id": id(skip),
+            "revoked_pass": revoked_pass});
         assert_eq!(found, expected, "{written:?}");
         let lints = world.get(&format!("/postern/v1/zones/{zone}/lints")).await;
         let mut lints = lints.as_array().unwrap().iter();

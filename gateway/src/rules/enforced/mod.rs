@@ -35,6 +35,9 @@ pub enum Enforcement {
     Fully {
         /// The rule.
         rule: Arc<str>,
+        /// Whether a certificate that verifies and is revoked gets around the rules, if for some
+        /// requests only.
+        revoked_pass: bool,
     },
 }
 
@@ -60,11 +63,11 @@ pub(super) fn read(rule: &Rule, lists: &Lists) -> Option<Condition> {
         .ok()
 }
 
-/// Whether a condition holds for a client without a certificate, and for one whose does not
-/// verify; `None` when that depends on the request.
-type Holds = [Option<bool>; 2];
+/// Whether a condition holds for each of [`CLIENTS`]; `None` when that depends on the request.
+type Holds = [Option<bool>; 3];
 
-const CLIENTS: [Client; 2] = [Client::Bare, Client::Unverified];
+/// A client without a certificate, one whose does not verify, one whose is revoked.
+const CLIENTS: [Client; 3] = [Client::Bare, Client::Unverified, Client::Revoked];
 
 /// A rule that may end the evaluation.
 struct Step<'r> {
@@ -78,17 +81,24 @@ struct Step<'r> {
 impl Step<'_> {
     fn holds_at(&self, host: Option<&HostName>) -> Holds {
         let left = CLIENTS.map(|client| client.left_of(self.condition, host));
+        let mut holds = left.each_ref().map(|left| match left {
+            Condition::Constant(holds) => Some(*holds),
+            _ => None,
+        });
         if !self.skips {
             // A rule that does the same to a good certificate is not about certificates.
             let good = Client::Verified.left_of(self.condition, host);
-            if left.iter().all(|left| suppose::implies(left, &good)) {
-                return [Some(false); 2];
+            let is_same = left.each_ref().map(|left| suppose::implies(left, &good));
+            let [bare, unverified, revoked] = &mut holds;
+            let [same_bare, same_unverified, same_revoked] = is_same;
+            if same_bare && same_unverified {
+                (*bare, *unverified) = (Some(false), Some(false));
+            }
+            if same_revoked {
+                *revoked = Some(false);
             }
         }
-        left.map(|left| match left {
-            Condition::Constant(holds) => Some(holds),
-            _ => None,
-        })
+        holds
     }
 }
 
@@ -132,7 +142,7 @@ impl<'r> Enforcers<'r> {
                 if !read.contains(&Field::Host) {
                     let holds = step.holds_at(None);
                     // Of rules that do the same to everybody everywhere the first is enough.
-                    if holds == [Some(false); 2] || !seen.insert((skips, holds)) {
+                    if holds == [Some(false); 3] || !seen.insert((skips, holds)) {
                         continue;
                     }
                     step.holds = Some(holds);
@@ -166,16 +176,23 @@ impl<'r> Enforcers<'r> {
             }
         }
         // Whoever has no certificate can make one: what keeps fewer out is what counts.
-        let [bare, unverified] = walks.map(Walk::outcome);
+        let [bare, unverified, revoked] = walks.map(Walk::outcome);
         let rank = |outcome: &Enforcement| match outcome {
             Enforcement::Nothing { .. } => 0,
             Enforcement::Partly { .. } => 1,
             Enforcement::Fully { .. } => 2,
         };
-        Some(if rank(&unverified) < rank(&bare) {
+        let least = if rank(&unverified) < rank(&bare) {
             unverified
         } else {
             bare
+        };
+        Some(match least {
+            Enforcement::Fully { rule, .. } => Enforcement::Fully {
+                rule,
+                revoked_pass: rank(&revoked) < 2,
+            },
+            less => less,
         })
     }
 
@@ -239,7 +256,10 @@ impl Walk {
     fn outcome(self) -> Enforcement {
         let lets_all_around = self.ended && self.blocked.is_none();
         match (self.blocked, self.may_be_blocked, self.skip) {
-            (Some(rule), _, None) => Enforcement::Fully { rule },
+            (Some(rule), _, None) => Enforcement::Fully {
+                rule,
+                revoked_pass: false,
+            },
             (Some(rule), _, skip) => Enforcement::Partly { rule, skip },
             (None, Some(rule), skip) => Enforcement::Partly {
                 rule,

@@ -23,7 +23,11 @@ fn found(rules: &[Rule], host: &str) -> String {
     match enforcement(rules, &Lists::default(), &host) {
         Enforcement::Nothing { skip } => format!("none{}", name(skip)),
         Enforcement::Partly { rule, skip } => format!("some {rule}{}", name(skip)),
-        Enforcement::Fully { rule } => format!("all {rule}"),
+        Enforcement::Fully {
+            rule,
+            revoked_pass: false,
+        } => format!("all {rule}"),
+        Enforcement::Fully { rule, .. } => format!("all {rule}, not revoked"),
     }
 }
 
@@ -32,7 +36,7 @@ fn one_rule() {
     let verified = "cf.tls_client_auth.cert_verified";
     for (expression, host, expected) in [
         (GOOD.to_owned(), HOST, "all r"),
-        (format!("not {verified}"), HOST, "all r"),
+        (format!("not {verified}"), HOST, "all r, not revoked"),
         (format!("http.host eq \"{HOST}\" and {GOOD}"), HOST, "all r"),
         (
             format!("http.host eq \"{HOST}\" and {GOOD}"),
@@ -72,12 +76,19 @@ fn one_rule() {
         (
             "postern.tls_client_auth.ca_id ne \"1\"".into(),
             HOST,
-            "all r",
+            "all r, not revoked",
         ),
         (
             format!("not ({verified} and cf.tls_client_auth.cert_issuer_ski eq \"A5\")"),
             HOST,
-            "all r",
+            "all r, not revoked",
+        ),
+        (
+            format!(
+                "not {verified} or (cf.tls_client_auth.cert_revoked and http.request.uri.path eq \"/a\")"
+            ),
+            HOST,
+            "all r, not revoked",
         ),
         (
             format!("ssl and {GOOD} or http.request.uri.path eq \"/x\""),
@@ -223,7 +234,7 @@ fn several_rules() {
                 skip("s", "cf.tls_client_auth.cert_verified"),
                 block("r", GOOD),
             ],
-            "all r",
+            "all r, not revoked",
         ),
         (
             vec![skip("s", "http.host eq \"other.test\""), block("r", GOOD)],
@@ -254,7 +265,22 @@ fn several_rules() {
                     &format!("{presented} and not cf.tls_client_auth.cert_verified"),
                 ),
             ],
+            "all a, not revoked",
+        ),
+        (
+            vec![
+                block("a", "not cf.tls_client_auth.cert_verified"),
+                block("b", "cf.tls_client_auth.cert_revoked"),
+            ],
             "all a",
+        ),
+        (
+            vec![
+                block("a", "not cf.tls_client_auth.cert_verified"),
+                skip("s", "http.request.method eq \"GET\""),
+                block("b", "cf.tls_client_auth.cert_revoked"),
+            ],
+            "all a, not revoked",
         ),
         (
             vec![
@@ -293,7 +319,13 @@ fn lists_of_hosts() {
         .unwrap();
     let host = HostName::parse(HOST).unwrap();
     for (list, expected) in [
-        ("ours", Enforcement::Fully { rule: "r".into() }),
+        (
+            "ours",
+            Enforcement::Fully {
+                rule: "r".into(),
+                revoked_pass: false,
+            },
+        ),
         ("others", Enforcement::Nothing { skip: None }),
     ] {
         let rules = [block("r", &format!("http.host in ${list} and {GOOD}"))];

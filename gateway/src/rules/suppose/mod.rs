@@ -28,6 +28,8 @@ pub(super) enum Client {
     Unverified,
     /// Its certificate verifies and is not revoked.
     Verified,
+    /// Its certificate verifies and is revoked.
+    Revoked,
     /// Nothing is known of its certificate.
     Anyone,
 }
@@ -47,11 +49,12 @@ impl Known {
         let (presented, verified) = match client {
             Client::Bare | Client::Anyone => (false, false),
             Client::Unverified => (true, false),
-            Client::Verified => (true, true),
+            Client::Verified | Client::Revoked => (true, true),
         };
         let is_reason = |reason: &Reason| match client {
             Client::Bare | Client::Anyone => *reason == Reason::NotPresented,
             Client::Verified => *reason == Reason::Verified,
+            Client::Revoked => *reason == Reason::Revoked,
             Client::Unverified => !matches!(
                 reason,
                 Reason::NotPresented | Reason::Verified | Reason::Revoked
@@ -69,7 +72,7 @@ impl Known {
                 verdict: Verdict {
                     presented,
                     verified,
-                    revoked: false,
+                    revoked: client == Client::Revoked,
                     reason,
                 },
                 ..ClientAuth::none()
@@ -105,11 +108,13 @@ impl Client {
         static BARE: LazyLock<Known> = LazyLock::new(|| Known::new(Client::Bare));
         static UNVERIFIED: LazyLock<Known> = LazyLock::new(|| Known::new(Client::Unverified));
         static VERIFIED: LazyLock<Known> = LazyLock::new(|| Known::new(Client::Verified));
+        static REVOKED: LazyLock<Known> = LazyLock::new(|| Known::new(Client::Revoked));
         static ANYONE: LazyLock<Known> = LazyLock::new(|| Known::new(Client::Anyone));
         match self {
             Self::Bare => &BARE,
             Self::Unverified => &UNVERIFIED,
             Self::Verified => &VERIFIED,
+            Self::Revoked => &REVOKED,
             Self::Anyone => &ANYONE,
         }
     }
