@@ -40,6 +40,11 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], lists: &Lists, has_geo: bool) ->
     let all_revoked_blocked = parsed.iter().position(|(rule, condition)| {
         matches!(rule.action, Action::Block(_)) && *condition == truth(Field::CertRevoked)
     });
+    let before = parsed.get(..all_revoked_blocked.unwrap_or_default());
+    let is_skipped = before.unwrap_or_default().iter().any(|(rule, condition)| {
+        matches!(&rule.action, Action::Skip(skip) if skip.current_ruleset)
+            && !fields(condition).contains(&Field::CertRevoked)
+    });
     for (at, (rule, condition)) in parsed.iter().enumerate() {
         if found.len() >= limits::LINTS_MAX {
             break;
@@ -52,7 +57,7 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], lists: &Lists, has_geo: bool) ->
             permits: matches!(&rule.action, Action::Skip(skip) if skip.current_ruleset),
         };
         let revoked_are_blocked = match all_revoked_blocked {
-            Some(before) => looked_at.blocks || before < at,
+            Some(before) => (looked_at.blocks && !is_skipped) || before < at,
             None => false,
         };
         looked_at.trust(revoked_are_blocked, &mut hosts, &mut found);

@@ -88,6 +88,11 @@ pub(super) fn of_path_alone(condition: &Condition, negated: bool) -> Condition {
 
 /// What `http.request.uri` is compared with, of the path alone.
 fn without_query(part: &Condition, negated: bool) -> Option<Condition> {
+    // What ends in something that only queries have is meant of them.
+    let of_query: &[u8] = match part {
+        Condition::Truth(_) => b"?=&",
+        _ => b"?",
+    };
     let of_end = match part {
         Condition::Compare(value, test) => is_uri(value) && is_exact(test, negated),
         Condition::Truth(Scalar::Call(call)) => {
@@ -99,7 +104,11 @@ fn without_query(part: &Condition, negated: bool) -> Option<Condition> {
         _ => false,
     };
     let path = |field| (field == Field::Uri).then_some(Field::Path);
-    (of_end && !speaks_of(part, &|text| text.contains(&b'?'))).then(|| with_fields(part, &path))
+    (of_end
+        && !speaks_of(part, &|text| {
+            text.iter().any(|byte| of_query.contains(byte))
+        }))
+    .then(|| with_fields(part, &path))
 }
 
 /// `http.request.uri`, in small letters or not.

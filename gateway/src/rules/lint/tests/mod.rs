@@ -203,6 +203,19 @@ fn nothing_to_say() {
         ),
     ];
     assert_eq!(lint(&pair, &hosts, false), []);
+    // Unless one before it lets some around it.
+    let [revoked, block_of_host] = pair;
+    for (between, told) in [
+        ("http.request.method eq \"GET\"", 1),
+        ("ssl and not cf.tls_client_auth.cert_revoked", 0),
+    ] {
+        let rules = [block_of_host.clone(), skip("s", between), revoked.clone()];
+        let found = lint(&rules, &hosts, false);
+        let passes = found
+            .iter()
+            .filter(|lint| lint.kind == LintKind::RevokedPasses);
+        assert_eq!(passes.count(), told, "{between}: {found:?}");
+    }
 }
 
 #[test]

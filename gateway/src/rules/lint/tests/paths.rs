@@ -115,6 +115,8 @@ fn a_path_with_its_query() {
         "not http.request.uri eq \"/public\"",
         "starts_with(http.request.uri, \"/admin\")",
         "http.request.uri contains \"x\"",
+        "ends_with(http.request.uri, \"token=abc\")",
+        "ends_with(http.request.uri, \"&debug\")",
         "http.request.full_uri eq \"https://a.test/?x\"",
     ] {
         assert_eq!(kinds(&[block("r", expression)], &[]), [], "{expression}");
