@@ -268,7 +268,13 @@ impl Control {
         if is_forgotten || self.store.value(Table::RulesetVersions, &key)?.is_none() {
             return Err(ChangeError::not_found(Noun::RulesetVersion, version));
         }
-        let (record, rules) = load::version(self.store.as_ref(), ruleset, version)?;
+        let (record, rules) = match load::version(self.store.as_ref(), ruleset, version) {
+            // Forgotten while it was read, with what only it had.
+            Err(_) if self.store.value(Table::RulesetVersions, &key)?.is_none() => {
+                return Err(ChangeError::not_found(Noun::RulesetVersion, version));
+            }
+            read => read?,
+        };
         Ok(Ruleset {
             version,
             last_updated: record.last_updated,

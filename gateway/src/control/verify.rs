@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::load;
+use super::old_orders;
 use super::store::{RedbStore, Store, StoreOpenError, sync_directory};
 
 /// What a store that is whole has.
@@ -63,9 +64,10 @@ pub fn verify(path: &Path) -> Result<Verified, StoreOpenError> {
         why,
     };
     drop(RedbStore::check(path)?);
-    // Opening brings an older format up to date, as a start would.
+    // An older format is brought up to date, as a start would.
     let store = RedbStore::open(path)?;
-    let (model, index) = load::load(&store).map_err(|error| corrupt(error.to_string()))?;
+    let read = old_orders::bring_to_pages(&store).and_then(|()| load::load(&store));
+    let (model, index) = read.map_err(|error| corrupt(error.to_string()))?;
     let revision = store
         .revision()
         .map_err(|error| corrupt(error.to_string()))?;

@@ -8,7 +8,7 @@ use crate::control::difference::Difference;
 use crate::control::draft::encode;
 use crate::control::id::ID_BYTES;
 use crate::control::store::{Table, Write};
-use crate::control::{load, old_orders, order};
+use crate::control::{load, old_orders, order, verify};
 use crate::limits::RULESET_VERSIONS_MAX;
 use crate::sequence::Sequence;
 
@@ -194,6 +194,11 @@ fn a_store_from_before_pages_is_brought_to_them() {
     let revision = control.store.revision().unwrap();
     let writes: Vec<Write> = writes.collect();
     control.store.commit(revision, &writes).unwrap();
+    world.control = None;
+    let path = world.path();
+    let copy = path.with_extension("copy");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(verify(&copy).unwrap().rules, before[0].len(), "a backup");
     for round in 0..2 {
         world.reopen();
         let control = world.control();
