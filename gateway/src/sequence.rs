@@ -15,7 +15,6 @@ use crate::limits::SEQUENCE_STRETCH_MAX;
 /// Elements in order.
 pub struct Sequence<T> {
     stretches: Vec<Stretch<T>>,
-    len: usize,
 }
 
 struct Stretch<T> {
@@ -29,13 +28,13 @@ impl<T> Sequence<T> {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.stretches.last().map_or(0, Stretch::end)
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.stretches.is_empty()
     }
 
     /// In order.
@@ -61,13 +60,23 @@ impl<T> Sequence<T> {
     /// The last element.
     #[must_use]
     pub fn last(&self) -> Option<&T> {
-        self.get(self.len.checked_sub(1)?)
+        self.get(self.len().checked_sub(1)?)
+    }
+
+    /// How many stretches the other one has of these.
+    #[cfg(test)]
+    pub(crate) fn shared_with(&self, other: &Self) -> usize {
+        let is_theirs = |one: &&Stretch<T>| {
+            let mut theirs = other.stretches.iter();
+            theirs.any(|it| Arc::ptr_eq(&it.elements, &one.elements))
+        };
+        self.stretches.iter().filter(is_theirs).count()
     }
 
     /// All of them by reference, for what wants a slice.
     #[must_use]
     pub fn references(&self) -> Vec<&T> {
-        let mut all = Vec::with_capacity(self.len);
+        let mut all = Vec::with_capacity(self.len());
         for stretch in &self.stretches {
             all.extend(stretch.elements.iter());
         }
@@ -79,7 +88,7 @@ impl<T: Clone> Sequence<T> {
     /// Puts `new` where the elements of `places` are, or adds it there when there are none.
     /// Places beyond the end are the end.
     pub fn replace(&mut self, places: Range<usize>, new: impl IntoIterator<Item = T>) {
-        let end = places.end.min(self.len);
+        let end = places.end.min(self.len());
         let start = places.start.min(end);
         let new: Vec<T> = new.into_iter().collect();
         // The stretches that are touched. The one that ends where the change begins is among them,
@@ -124,7 +133,6 @@ impl<T: Clone> Sequence<T> {
             stretch.start = at;
             at += stretch.elements.len();
         }
-        self.len = at;
     }
 
     /// Adds an element before the one at `place`.
@@ -207,7 +215,6 @@ impl<T> Default for Sequence<T> {
     fn default() -> Self {
         Self {
             stretches: Vec::new(),
-            len: 0,
         }
     }
 }
@@ -220,7 +227,6 @@ impl<T> Clone for Sequence<T> {
         });
         Self {
             stretches: stretches.collect(),
-            len: self.len,
         }
     }
 }
@@ -228,7 +234,6 @@ impl<T> Clone for Sequence<T> {
 impl<T> From<Vec<T>> for Sequence<T> {
     fn from(elements: Vec<T>) -> Self {
         Self {
-            len: elements.len(),
             stretches: divided(0, elements),
         }
     }
@@ -248,7 +253,7 @@ impl<T: fmt::Debug> fmt::Debug for Sequence<T> {
 
 impl<T: PartialEq> PartialEq for Sequence<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.len == other.len && self.iter().eq(other.iter())
+        self.len() == other.len() && self.iter().eq(other.iter())
     }
 }
 
@@ -277,16 +282,6 @@ mod tests {
     #[test]
     fn a_changed_copy_shares_what_is_the_same() {
         let whole: Sequence<usize> = (0..100_000).collect();
-        let shared = |other: &Sequence<usize>| {
-            let ours = whole.stretches.iter();
-            let same = |one: &&Stretch<usize>| {
-                let theirs = other.stretches.iter();
-                theirs
-                    .clone()
-                    .any(|it| Arc::ptr_eq(&it.elements, &one.elements))
-            };
-            ours.filter(same).count()
-        };
         let all = whole.stretches.len();
         for (places, new) in [
             (0..0, 1),
@@ -296,7 +291,7 @@ mod tests {
         ] {
             let mut copy = whole.clone();
             copy.replace(places.clone(), vec![7; new]);
-            assert!(shared(&copy) + 2 >= all, "{places:?}");
+            assert!(whole.shared_with(&copy) + 2 >= all, "{places:?}");
             assert_eq!(copy.len(), 100_000 - places.len() + new);
         }
         let mut one_by_one = Sequence::default();
