@@ -165,7 +165,8 @@ pub(super) async fn show(
 }
 
 /// What keeps clients without a certificate from a host: the handshake, a rule, a rule for some of
-/// their requests only, or nothing; and the `skip` rule that is in the way of it.
+/// their requests only, or nothing; the `skip` rule that is in the way of it; and whether whoever
+/// has a revoked one gets around the rule.
 pub(super) async fn enforcement(
     State(context): Shared,
     As(intent): As,
