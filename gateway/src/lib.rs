@@ -41,4 +41,6 @@ pub mod daemon;
 mod difference;
 pub mod inquire;
 pub mod observe;
+#[cfg(test)]
+mod testing;
 mod upkeep;

@@ -252,18 +252,7 @@ impl Made {
 mod tests {
     use std::path::Path;
 
-    /// Numbers that are the same in every run.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: usize) -> usize {
-            self.0 = self
-                .0
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from(self.0 >> 33).unwrap() % bound.max(1)
-        }
-    }
+    use crate::testing::Random;
 
     /// What expressions are made of.
     const PIECES: &[&str] = &[

@@ -254,6 +254,7 @@ mod tests {
     use regex_automata::util::syntax;
 
     use super::*;
+    use crate::testing::Random;
 
     fn program(pattern: &str) -> NFA {
         let config = Config::new()
@@ -299,13 +300,7 @@ mod tests {
     fn a_value_that_needs_too_many_states_is_counted_and_given_up() {
         let lazy = Lazy::new(program("a[ab]{2000}[c-z]"));
         // No two places alike.
-        let mut number = 1_u32;
-        let value: Vec<u8> = std::iter::repeat_with(|| {
-            number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            b"ab"[(number >> 31) as usize]
-        })
-        .take(60_000)
-        .collect();
+        let value = Random(1).bytes(b"ab", 60_000);
         let mut work = Work::default();
         assert_eq!(lazy.find(&value, true, &mut work), None);
         assert!(work.is_spent());

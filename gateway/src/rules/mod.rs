@@ -2,11 +2,11 @@
 //!
 //! Never does I/O and never reads a clock. Only [`decide`] can make a [`Permit`].
 //!
-//! The way of a rule: text → `lexer` → `parser` (with `comparison`, `operand`, `test`, `literal`; types are
-//! checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text. `field`
-//! and `function` are the tables of names, `read` and `call` what stands behind them; `eval` walks
-//! a tree, for what the program cannot look up and, in tests, for everything. `work` counts what
-//! that costs, and ends it.
+//! The way of a rule: text → `lexer` → `parser` (with `comparison`, `operand`, `test`, `literal`;
+//! types are checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text.
+//! `field` and `function` are the tables of names, `read` and `call` what stands behind them; `eval`
+//! walks a tree, for what the program cannot look up and, in tests, for everything. `work` counts
+//! what that costs, and ends it.
 
 mod action;
 mod addresses;

@@ -1,29 +1,18 @@
 //! Versions of rulesets: each that is kept can be read, and what none of them needs is not stored.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use super::many_rules::text;
 use super::*;
 use crate::control::difference::Difference;
 use crate::control::draft::encode;
 use crate::control::id::ID_BYTES;
-use crate::control::store::{Table, Write};
+use crate::control::store::{RedbStore, Store, StoreError, Table, Visit, Write};
 use crate::control::{load, old_orders, order, verify};
 use crate::limits::RULESET_VERSIONS_MAX;
 use crate::sequence::Sequence;
-
-/// Numbers that are the same in every run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % bound
-    }
-}
+use crate::testing::Random;
 
 /// What a table has of a ruleset: the keys after the ruleset's own.
 fn stored(control: &Control, table: Table, ruleset: Id) -> BTreeSet<Vec<u8>> {
@@ -125,6 +114,73 @@ fn kept_versions(rules: usize) {
     for table in [Table::Rules, Table::RulesetVersions, Table::RulesetPages] {
         assert_eq!(stored(control, table, ruleset.id).len(), 0, "{table:?}");
     }
+}
+
+/// A store that is written to while a version is read, before the last that is read: the rules.
+struct Overtaken {
+    store: RedbStore,
+    by: Arc<Mutex<Vec<Write>>>,
+}
+
+impl Store for Overtaken {
+    fn revision(&self) -> Result<u64, StoreError> {
+        self.store.revision()
+    }
+
+    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.store.commit(expected, writes)
+    }
+
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.value(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        let writes = std::mem::take(&mut *self.by.lock().unwrap());
+        if !writes.is_empty() {
+            self.store.commit(self.store.revision()?, &writes)?;
+        }
+        self.store.scan(table, prefix, visit)
+    }
+
+    fn backup(&self, to: &std::path::Path) -> Result<(), StoreError> {
+        self.store.backup(to)
+    }
+}
+
+#[test]
+fn a_version_that_is_forgotten_while_it_is_read_is_not_there() {
+    let read_while = |its_record_goes: bool| {
+        let directory = Directory::new();
+        let by: Arc<Mutex<Vec<Write>>> = Arc::default();
+        let store = Overtaken {
+            store: RedbStore::open(&directory.path().join("store.redb")).unwrap(),
+            by: by.clone(),
+        };
+        let key_file = directory.path().join("ca.key");
+        let control = Control::start(Box::new(store), &key_file, None, Arc::default()).unwrap();
+        let zone = control.create_zone("example.test").unwrap();
+        let (ruleset, first) = control.add_rule(zone.id, rule("ssl"), None).unwrap();
+        let read = || control.ruleset_version(zone.id, ruleset.id, 1);
+        assert_eq!(read().unwrap().rules.len(), 1);
+        let content = load::rule_key(ruleset.id, first.id, 1);
+        let record = order::version_key(ruleset.id, 1);
+        let mut gone = vec![(Table::Rules, content)];
+        gone.extend(its_record_goes.then_some((Table::RulesetVersions, record)));
+        let gone = gone.into_iter().map(|(table, key)| Write {
+            table,
+            key,
+            value: None,
+        });
+        *by.lock().unwrap() = gone.collect();
+        read().unwrap_err()
+    };
+    // What only it had goes in the same transaction as its record.
+    let error = read_while(true);
+    assert!(matches!(error, ChangeError::NotFound { .. }), "{error}");
+    // A rule that is gone while its version is not is damage.
+    let error = read_while(false);
+    assert!(matches!(error, ChangeError::Store(_)), "{error}");
 }
 
 #[test]

@@ -4,56 +4,34 @@
 use super::{Certificate, World, block, rule};
 use crate::limits;
 use crate::rules::oracle::Oracle;
-use crate::rules::value::Scratch;
 use crate::rules::{
     Action, ConnectionState, Decision, Facts, Lists, Program, Rule, Skip, decide_on, parser, worked,
 };
+use crate::testing::Random;
 
 /// What squares the request's head.
 const SQUARES: &str =
     r#"any(concat(http.request.uri.args.names[*], http.request.uri.query)[*] eq "x")"#;
 
-fn with_query(query: String) -> World {
-    let mut world = World::new(Certificate::None, "a.example", "/");
-    world.query = query;
-    world
-}
-
-/// Bytes in which nothing repeats, of those given.
 fn noise(of: &[u8], length: usize) -> Vec<u8> {
-    let mut number = 1_u64;
-    std::iter::repeat_with(|| {
-        number = number
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        of[usize::try_from(number >> 33).unwrap() % of.len()]
-    })
-    .take(length)
-    .collect()
+    Random(1).bytes(of, length)
 }
 
 /// What a condition does on a request; `None` when it is too much.
 fn work(world: &World, expression: &str) -> Option<usize> {
-    let condition = parser::parse(expression, None).unwrap();
-    let request = world.request();
-    let facts = Facts {
-        connection: &world.connection,
-        request: &request,
-        state: &ConnectionState::default(),
-    };
-    let mut scratch = Scratch::default();
-    condition.holds(&facts, &mut scratch);
+    let scratch = world.scratch_of(expression);
     (!scratch.is_spent()).then(|| scratch.worked())
 }
 
 #[test]
 fn what_peers_can_make_costly_is_refused() {
-    let query = |of: &[u8], length| with_query(String::from_utf8(noise(of, length)).unwrap());
+    let query =
+        |of: &[u8], length| World::with_query(String::from_utf8(noise(of, length)).unwrap());
     let header = |of: &[u8]| {
         World::new(Certificate::None, "a.example", "/").header("x-a", noise(of, 60_000))
     };
     let removed: String = (0..3_900).map(|n| ["x", "y", "z"][n % 3]).collect();
-    let arguments = || with_query("a&".repeat(15_000));
+    let arguments = || World::with_query("a&".repeat(15_000));
     let matches =
         |pattern: &str| format!("any(http.request.headers[\"x-a\"][*] matches \"{pattern}\")");
     let starts =
@@ -130,7 +108,7 @@ fn what_weighs_little_is_done() {
     // A set to remove is read once for each value, not for each byte.
     let removed = "xyz".repeat(1_000);
     let expression = format!("remove_bytes(http.request.uri.query, \"{removed}\") eq \"\"");
-    let done = work(&with_query("a".repeat(60_000)), &expression);
+    let done = work(&World::with_query("a".repeat(60_000)), &expression);
     assert!(done.is_some_and(|done| done < 200_000), "{done:?}");
 }
 
@@ -148,7 +126,7 @@ fn blocks(texts: impl Iterator<Item = String>) -> Vec<Rule> {
 
 #[test]
 fn a_decision_is_bounded_and_not_only_its_conditions() {
-    let world = with_query("a&".repeat(30_000));
+    let world = World::with_query("a&".repeat(30_000));
     let rules = |count| {
         let part = |n| format!("any(substring(http.request.uri.args.names[*], {n})[*] eq \"x\")");
         blocks((0..count).map(part))
@@ -177,7 +155,7 @@ fn keys_of_maps_are_looked_up_in_what_was_read_once() {
     let keys = |map: &str| {
         blocks((0..1_000).map(|n| format!("any(http.request.{map}[\"k{n}\"][*] eq \"x\")")))
     };
-    let query = with_query("a&".repeat(15_000));
+    let query = World::with_query("a&".repeat(15_000));
     let cookies =
         World::new(Certificate::None, "a.example", "/").header("cookie", "a=b; ".repeat(12_000));
     for (map, world) in [("uri.args", query), ("cookies", cookies)] {
@@ -187,9 +165,9 @@ fn keys_of_maps_are_looked_up_in_what_was_read_once() {
     }
     let each =
         r#"any(ends_with(http.request.uri.args.names[*], http.request.uri.args["zz"][0])[*])"#;
-    assert!(work(&with_query("a&".repeat(30_000)), each).is_some());
+    assert!(work(&World::with_query("a&".repeat(30_000)), each).is_some());
     // What is there is found, by either of two parts of a program.
-    let world = with_query("a=1&k7=y&k999=x&k7=x".to_owned());
+    let world = World::with_query("a=1&k7=y&k999=x&k7=x".to_owned());
     let mut rules = Rule::shared(&keys("uri.args"));
     let program = Program::compile_shared(rules.clone(), &Lists::default()).unwrap();
     assert_eq!(world.decide(&program).0.as_deref(), Some("r7"));
@@ -289,7 +267,7 @@ fn nothing_after_the_rule_that_ends_it_is_judged() {
         });
         rule("skip", text, action)
     };
-    let world = with_query("a&".repeat(12_000));
+    let world = World::with_query("a&".repeat(12_000));
     let log = |id: &str, text: &str| rule(id, text, Action::Log);
     let tree = format!("not ({SQUARES} xor ssl)");
     for costly in [SQUARES, &format!("ssl and {SQUARES}"), &tree] {
@@ -318,7 +296,7 @@ fn nothing_after_the_rule_that_ends_it_is_judged() {
 
 #[test]
 fn what_guards_a_costly_question_is_asked_first() {
-    let world = with_query("a&".repeat(12_000));
+    let world = World::with_query("a&".repeat(12_000));
     for guard in [
         "len(http.request.uri.query) lt 1000",
         "http.request.uri.path contains \"zzz\"",
@@ -354,20 +332,9 @@ fn what_guards_a_costly_question_is_asked_first() {
 
 #[test]
 fn what_one_request_made_grow_is_given_back() {
-    let world = with_query("a&".repeat(1_500));
-    let condition = parser::parse(
-        "len(join(http.request.uri.args.names, http.request.uri.query)) gt 5",
-        None,
-    )
-    .unwrap();
-    let request = world.request();
-    let facts = Facts {
-        connection: &world.connection,
-        request: &request,
-        state: &ConnectionState::default(),
-    };
-    let mut scratch = Scratch::default();
-    condition.holds(&facts, &mut scratch);
+    let world = World::with_query("a&".repeat(1_500));
+    let expression = "len(join(http.request.uri.args.names, http.request.uri.query)) gt 5";
+    let mut scratch = world.scratch_of(expression);
     assert!(scratch.kept() > 4 * limits::SCRATCH_BYTES_KEPT);
     scratch.begin_decision();
     assert!(scratch.kept() <= 2 * limits::SCRATCH_BYTES_KEPT);

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use super::{Certificate, World, block, rule};
 use crate::limits;
-use crate::rules::value::Scratch;
 use crate::rules::{
     Action, ConnectionState, Decision, Facts, Lists, Program, Rule, decide_on, parser,
     touched_bytes,
@@ -15,27 +14,13 @@ const TARGET_BYTES_MAX: usize = 65_534;
 
 /// What a condition does on a request, and whether it was too much.
 fn work(world: &World, expression: &str) -> (usize, bool) {
-    let condition = parser::parse(expression, None).unwrap();
-    let request = world.request();
-    let facts = Facts {
-        connection: &world.connection,
-        request: &request,
-        state: &ConnectionState::default(),
-    };
-    let mut scratch = Scratch::default();
-    condition.holds(&facts, &mut scratch);
+    let scratch = world.scratch_of(expression);
     (scratch.worked(), scratch.is_spent())
-}
-
-fn with_query(query: String) -> World {
-    let mut world = World::new(Certificate::None, "a.example", "/");
-    world.query = query;
-    world
 }
 
 /// Many arguments: as many elements as half the bytes.
 fn arguments(bytes: usize) -> World {
-    with_query("a&".repeat(bytes / 2))
+    World::with_query("a&".repeat(bytes / 2))
 }
 
 #[test]
@@ -104,7 +89,7 @@ fn what_follows_the_head_is_done() {
         longest.push_str(", http.request.uri");
     }
     longest.push_str(")) gt 5");
-    let eighth = with_query("x".repeat(TARGET_BYTES_MAX / 8));
+    let eighth = World::with_query("x".repeat(TARGET_BYTES_MAX / 8));
     assert!(!work(&eighth, &longest).1);
 }
 
@@ -132,8 +117,8 @@ fn a_text_that_a_value_repeats_is_found_once() {
     let program = program((0..3_000).map(|n| {
         format!("http.request.uri.query contains \"a\" and http.request.uri.path eq \"/{n}\"")
     }));
-    let once = touched(&program, &with_query("xa".to_owned()));
-    let often = touched(&program, &with_query("a".repeat(TARGET_BYTES_MAX)));
+    let once = touched(&program, &World::with_query("xa".to_owned()));
+    let often = touched(&program, &World::with_query("a".repeat(TARGET_BYTES_MAX)));
     // The value is read, and each place is looked at; no vector is looked into again.
     let value = TARGET_BYTES_MAX * (1 + size_of::<u64>());
     assert!(often <= once + value, "{once} {often}");
@@ -146,7 +131,7 @@ fn an_element_that_an_array_repeats_is_found_once() {
             "any(http.request.uri.args.names[*] eq \"a\") and http.request.uri.path eq \"/{n}\""
         )
     }));
-    let once = touched(&program, &with_query("a".to_owned()));
+    let once = touched(&program, &World::with_query("a".to_owned()));
     let (elements, world) = (TARGET_BYTES_MAX / 2, arguments(TARGET_BYTES_MAX));
     let often = touched(&program, &world);
     assert!(often <= once + elements * 160, "{once} {often}");
@@ -167,7 +152,7 @@ fn nested_texts_cost_what_they_weigh() {
             )
         }));
         let value = "a".repeat(TARGET_BYTES_MAX);
-        let read = touched(&program, &with_query(value.clone()));
+        let read = touched(&program, &World::with_query(value.clone()));
         assert!(read < 12 * value.len(), "{form}: {read}");
     }
 }

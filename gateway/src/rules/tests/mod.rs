@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::value::Scratch;
 use super::*;
 use crate::tls::{ClientAuth, Reason, Verdict};
 
@@ -108,6 +109,13 @@ impl World {
         }
     }
 
+    /// A request for `/` with this query, of a client without a certificate.
+    pub(crate) fn with_query(query: String) -> Self {
+        let mut world = Self::new(Certificate::None, "a.example", "/");
+        world.query = query;
+        world
+    }
+
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
         self.headers
@@ -129,6 +137,19 @@ impl World {
             ray_id: "8f00b204e9800998",
             allowance: Allowance::default(),
         }
+    }
+
+    /// What judging a condition alone leaves behind.
+    fn scratch_of(&self, expression: &str) -> Scratch {
+        let condition = parser::parse(expression, None).unwrap();
+        let facts = Facts {
+            connection: &self.connection,
+            request: &self.request(),
+            state: &ConnectionState::default(),
+        };
+        let mut scratch = Scratch::default();
+        condition.holds(&facts, &mut scratch);
+        scratch
     }
 
     /// The id of the blocking rule, and what was logged.
