@@ -143,7 +143,7 @@ impl Store for Overtaken {
         self.store.scan(table, prefix, visit)
     }
 
-    fn backup(&self, to: &std::path::Path) -> Result<(), StoreError> {
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.store.backup(to)
     }
 }

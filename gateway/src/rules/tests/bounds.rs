@@ -5,7 +5,7 @@ use super::{Certificate, World, block, rule};
 use crate::limits;
 use crate::rules::oracle::Oracle;
 use crate::rules::{
-    Action, ConnectionState, Decision, Facts, Lists, Program, Rule, Skip, decide_on, parser, worked,
+    Action, ConnectionState, Decision, Lists, Program, Rule, Skip, decide_on, worked,
 };
 use crate::testing::Random;
 

@@ -5,8 +5,7 @@ use std::fmt::Write;
 use super::{Certificate, World, block, rule};
 use crate::limits;
 use crate::rules::{
-    Action, ConnectionState, Decision, Facts, Lists, Program, Rule, decide_on, parser,
-    touched_bytes,
+    Action, ConnectionState, Decision, Lists, Program, Rule, decide_on, touched_bytes,
 };
 
 /// Bytes of a request's target at most, as the library that reads it has it.
