@@ -5,8 +5,11 @@
 //! to agree. Sets: `realistic` looks like a zone's rules (most about one host), `dense` has few
 //! distinct constants, so that every column of the index is satisfied by a large part of the rules
 //! and the bit vectors have to do the work. `control` changes one rule of a stored ruleset until it
-//! is published. Bytes are those of the index that a decision reads, as it counts them itself; their
-//! ratio is to the time in which this machine reads so many from memory in a row.
+//! is published; `hostile` sends what is made to cost more than it weighs. Bytes are those of the
+//! index that a decision reads, as it counts them itself; their ratio is to the time in which this
+//! machine reads so many from memory in a row.
+
+mod hostile;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Write as _;
@@ -154,12 +157,12 @@ struct Case {
     connection: ConnectionFacts,
     host: String,
     path: String,
-    query: &'static str,
+    query: String,
     headers: HeaderMap,
 }
 
 impl Case {
-    fn new(host: &str, path: &str, query: &'static str) -> Self {
+    fn new(host: &str, path: &str, query: &str) -> Self {
         let mut client = ClientAuth::none();
         client.verdict = Verdict {
             presented: true,
@@ -197,7 +200,7 @@ impl Case {
             },
             host: host.to_owned(),
             path: path.to_owned(),
-            query,
+            query: query.to_owned(),
             headers,
         }
     }
@@ -209,7 +212,7 @@ impl Case {
             host: &self.host,
             path: &self.path,
             raw_path: &self.path,
-            query: self.query,
+            query: &self.query,
             authority: None,
             headers: &self.headers,
             received_msec: 1_700_000_000_000,
@@ -472,6 +475,7 @@ fn figures(sizes: &[usize]) {
     println!(
         "\nset | rules | compile (CPU time) | per rule | memory | per rule | vectors | recompile\n{table}"
     );
+    hostile::figures();
     for count in sizes {
         through_control(*count);
     }
