@@ -1,5 +1,7 @@
 //! What rules do to requests, and when a change of them takes effect.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::gateway::ZONE;
 use tests::{Gateway, Identity, Origin, Setup};
@@ -274,4 +276,30 @@ async fn a_head_that_rules_would_square_is_refused() {
     let record = gateway.record("the refusal", |line| line["status"] == 431);
     assert_eq!(record["error"], "rules", "{record}");
     assert_eq!(origin.requests().len(), 2);
+}
+
+/// A client that has nothing to send acknowledges late (RFC 1122 §4.2.3.2, Linux: after 40 ms), and
+/// the kernel's smoothed time follows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_sees_how_long_a_round_trip_takes_by_now() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    let set = "x-round-trip=to_string(cf.timings.client_tcp_rtt_msec)";
+    let add = ["rule", "add", "--zone", ZONE, "--expression", "true"];
+    drop(gateway.cli(&[&add[..], &["--set", set]].concat()).ok());
+    let mut connection = gateway.client("api.example.test").http1().await.unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        let answer = connection.get("/").await.unwrap();
+        let told = answer.json()["headers"]["x-round-trip"][0].clone();
+        let msec: u64 = told.as_str().unwrap().parse().unwrap();
+        seen.push(msec);
+        if msec >= 5 && msec != seen[0] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    panic!("it stays as it was: {seen:?}");
 }

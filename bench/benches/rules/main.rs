@@ -23,7 +23,7 @@ use gateway::control::{Control, NewRule, Phase, Position, RulePatch};
 use gateway::rules::oracle::Oracle;
 use gateway::rules::{
     Action, Allowance, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
-    RequestFacts, Rule, decide_on, touched_bytes,
+    RequestFacts, RoundTrip, Rule, decide_on, touched_bytes,
 };
 use gateway::snapshot::Published;
 use gateway::tls::{ClientAuth, Reason, Verdict};
@@ -218,6 +218,7 @@ impl Case {
             received_msec: 1_700_000_000_000,
             ray_id: "8f00b204e9800998",
             allowance: Allowance::default(),
+            round_trip: RoundTrip::default(),
         }
     }
 }

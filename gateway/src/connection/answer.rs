@@ -21,7 +21,7 @@ use crate::http::headers::{self, Told, for_client, for_origin};
 use crate::http::{OriginError, path};
 use crate::observe::Stage;
 use crate::phases::{Change, Limited, Subject};
-use crate::rules::{Allowance, Decision, Overworked, Permit, RequestFacts, decide_on};
+use crate::rules::{Allowance, Decision, Overworked, Permit, RequestFacts, RoundTrip, decide_on};
 use crate::snapshot::{Host, MtlsMode};
 use crate::tls::Reason;
 
@@ -299,6 +299,7 @@ fn judge_request(
         received_msec: account.time_msec(),
         ray_id: account.id.as_str(),
         allowance: Allowance::default(),
+        round_trip: RoundTrip::of(&connection.tcp),
     };
     let mut logged = Vec::new();
     let mut log = |rule: &str| logged.push(Box::from(rule));

@@ -31,11 +31,11 @@ pub use stop::Stop;
 
 use crate::config::Tunables;
 use crate::http::answer::PLAIN_HTTP;
-use crate::io::{Activity, TlsStream};
+use crate::io::{Activity, TcpInfo, TlsStream};
 use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
-use crate::rules::{ConnectionFacts, ConnectionState};
+use crate::rules::{ConnectionFacts, ConnectionState, Timed};
 use crate::tls::{AcceptSettings, Chain, Established, HandshakeError, Reason, Refusal};
 use crate::worker::{Arrival, Worker};
 
@@ -183,6 +183,7 @@ struct Connection {
     /// The judgement of now.
     judged: RefCell<Rc<Judged>>,
     activity: Rc<Activity>,
+    tcp: TcpInfo,
     requests_open: Cell<usize>,
     requests_total: Cell<usize>,
     idle_since: Cell<Instant>,
@@ -215,6 +216,12 @@ struct Connection {
     tunnel: RefCell<Option<Tunnel>>,
     /// What rules have worked out for this connection.
     rules: ConnectionState,
+}
+
+impl Timed for TcpInfo {
+    fn round_trip(&self) -> Option<Duration> {
+        Self::round_trip(self)
+    }
 }
 
 /// What came out of our own parsers is visible ASCII; anything else names no host of anybody's.
@@ -255,6 +262,7 @@ impl Connection {
             established: judged.clone(),
             judged: RefCell::new(judged.clone()),
             activity: stream.activity(),
+            tcp: stream.info(),
             requests_open: Cell::new(0),
             requests_total: Cell::new(0),
             idle_since: Cell::new(Instant::now()),

@@ -19,5 +19,5 @@ pub use listener::{Accepted, Listener, bind};
 pub use plain::PlainStream;
 pub use pump::Activity;
 pub use ring::{RingError, probe, run};
-pub use socket::Socket;
+pub use socket::{Socket, TcpInfo};
 pub use tls::TlsStream;

@@ -4,8 +4,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
@@ -83,6 +84,11 @@ impl Socket {
         }
     }
 
+    /// What the kernel knows of it, to be asked later.
+    pub(super) fn info(&self) -> TcpInfo {
+        TcpInfo(Rc::downgrade(&self.0))
+    }
+
     /// Ends both directions; every operation on the socket completes.
     pub fn shut_down(&self) {
         // `ENOTCONN` means that there is nothing left to end.
@@ -118,6 +124,43 @@ impl Drop for Socket {
     }
 }
 
+/// What the kernel knows of a connected socket for as long as that is there; keeps it from nothing.
+#[derive(Debug)]
+pub struct TcpInfo(Weak<OwnedFd>);
+
+impl TcpInfo {
+    /// The smoothed round-trip time (`tcpi_rtt` of tcp(7), RFC 6298 §2). `None` before the peer has
+    /// acknowledged anything that was sent once, and after the socket's end.
+    #[must_use]
+    pub fn round_trip(&self) -> Option<Duration> {
+        let socket = self.0.upgrade()?;
+        let micros = tcp_info(&socket)?.tcpi_rtt;
+        (micros > 0).then(|| Duration::from_micros(micros.into()))
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "a socket option for which no crate of ours has a safe call"
+)]
+fn tcp_info(socket: &OwnedFd) -> Option<libc::tcp_info> {
+    // SAFETY: plain integers, of which any bytes are a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut length = libc::socklen_t::try_from(size_of_val(&info)).ok()?;
+    // SAFETY: the kernel writes at most `length` bytes to `info`, which has so many, and to
+    // `length`; both outlive the call, and it keeps neither.
+    let outcome = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut length,
+        )
+    };
+    (outcome == 0).then_some(info)
+}
+
 /// How the kernel finds out that a silent peer is gone.
 pub(super) fn keepalive() -> TcpKeepalive {
     TcpKeepalive::new()
@@ -130,4 +173,32 @@ fn address_of(address: SockAddr) -> io::Result<SocketAddr> {
     address
         .as_socket()
         .ok_or_else(|| io::Error::other("not an internet address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn a_round_trip_is_known_for_as_long_as_the_socket_is_there() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut served, _) = listener.accept().unwrap();
+        served.write_all(b"a").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        client.write_all(b"b").unwrap();
+        served.read_exact(&mut [0]).unwrap();
+        let socket = Socket::new(served.into());
+        let info = socket.info();
+        assert!(info.round_trip().unwrap() > Duration::ZERO);
+        assert_eq!(Rc::strong_count(&socket.0), 1, "it keeps nothing open");
+        drop(socket);
+        assert_eq!(info.round_trip(), None);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0, "it was closed");
+        let listening = TcpInfo(Rc::downgrade(&Rc::new(listener.into())));
+        assert_eq!(listening.round_trip(), None);
+    }
 }

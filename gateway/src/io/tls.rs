@@ -12,7 +12,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
-use super::socket::Socket;
+use super::socket::{Socket, TcpInfo};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
 use crate::tls::Session;
 
@@ -68,6 +68,12 @@ impl TlsStream {
     #[must_use]
     pub fn activity(&self) -> Rc<Activity> {
         self.activity.clone()
+    }
+
+    /// What the kernel knows of the connection.
+    #[must_use]
+    pub fn info(&self) -> TcpInfo {
+        self.socket.info()
     }
 
     /// Makes the handshake. `false`: it has stopped before its end because the client cannot be

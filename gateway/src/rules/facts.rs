@@ -1,8 +1,10 @@
 //! What rules are judged on: plain data that the connection fills in.
 
 use std::cell::{OnceCell, RefCell};
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
@@ -59,6 +61,40 @@ pub struct RequestFacts<'a> {
     pub ray_id: &'a str,
     /// What rules may still do with it.
     pub allowance: Allowance,
+    /// How long a segment to the client and its acknowledgement take.
+    pub round_trip: RoundTrip<'a>,
+}
+
+/// Who knows how long a segment to the client and its acknowledgement take.
+pub trait Timed: fmt::Debug {
+    /// The time, smoothed. `None` as long as nobody knows.
+    fn round_trip(&self) -> Option<Duration>;
+}
+
+/// The time that a segment to the client and its acknowledgement take: asked for by the first rule
+/// that wants it, and then the same for all of them. Zero where it is not known.
+#[derive(Debug, Clone, Default)]
+pub struct RoundTrip<'a> {
+    by: Option<&'a dyn Timed>,
+    known: OnceCell<Duration>,
+}
+
+impl<'a> RoundTrip<'a> {
+    /// As somebody knows it.
+    #[must_use]
+    pub fn of(by: &'a dyn Timed) -> Self {
+        Self {
+            by: Some(by),
+            known: OnceCell::new(),
+        }
+    }
+
+    /// Whole milliseconds.
+    pub(super) fn msec(&self) -> i64 {
+        let ask = || self.by.and_then(Timed::round_trip).unwrap_or_default();
+        let time = self.known.get_or_init(ask).as_millis();
+        i64::try_from(time).unwrap_or(i64::MAX)
+    }
 }
 
 /// What is worked out once per connection and kept beside its [`ConnectionFacts`].

@@ -17,7 +17,7 @@ use super::{
     Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, check, decide,
     decide_on,
 };
-use super::{Allowance, Form, List, Program, RequestFacts, Rule, Skip, lexer, lint};
+use super::{Allowance, Form, List, Program, RequestFacts, RoundTrip, Rule, Skip, lexer, lint};
 use crate::limits;
 use crate::tls::{ClientAuth, Reason, Verdict};
 
@@ -218,6 +218,7 @@ impl Made {
             received_msec: 1_700_000_000_123,
             ray_id: "8f00b204e9800998",
             allowance: Allowance::default(),
+            round_trip: RoundTrip::default(),
         }
     }
 

@@ -63,7 +63,7 @@ pub use computed::{Computed, Overworked};
 pub use enforced::{Enforcement, enforcement};
 pub use error::ParseError;
 pub use expression::{Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions};
-pub use facts::{ConnectionFacts, ConnectionState, RequestFacts};
+pub use facts::{ConnectionFacts, ConnectionState, RequestFacts, RoundTrip, Timed};
 pub use field::Lifetime;
 pub use lint::{Lint, LintHost, LintKind, lint};
 pub use list::{HostnameList, IpList, List, ListError, Lists, is_list_name};

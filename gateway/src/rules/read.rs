@@ -65,6 +65,7 @@ impl<'a> Facts<'a> {
             Field::Cookie => self.header(&COOKIE, b"; ", scratch),
             Field::XForwardedFor => self.header(&X_FORWARDED_FOR, b", ", scratch),
             Field::RayId => text(request.ray_id),
+            Field::ClientTcpRtt => Value::Int(request.round_trip.msec()),
             _ => self.connection_value(field),
         }
     }
@@ -78,6 +79,7 @@ impl<'a> Facts<'a> {
             Field::ServerPort => Value::Int(connection.local.port().into()),
             // Postern listens for TLS over TCP only.
             Field::Ssl | Field::ClientTcp => Value::Bool(true),
+            Field::ClientQuicRtt => Value::Int(0),
             Field::TlsVersion => text(connection.tls_version),
             Field::TlsCipher => text(connection.tls_cipher),
             Field::ClientHelloLength => Value::Int(hello().length),

@@ -16,7 +16,9 @@ use crate::control::{Control, Moment};
 use crate::hostname::HostName;
 use crate::http::{authority, headers, path};
 use crate::limits::PEM_BYTES_MAX;
-use crate::rules::{Allowance, Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts};
+use crate::rules::{
+    Allowance, Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip,
+};
 use crate::snapshot::{Host, MtlsMode, Snapshot};
 use crate::tls::{ClientAuth, Reason, Verdict, judge_afresh};
 
@@ -281,10 +283,11 @@ impl Asked {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut unknown = unknown.and(self.unknown).and(
             fields(&[
-                // Nobody keeps ClientHellos.
+                // Nobody keeps ClientHellos, or what the kernel knew of a connection.
                 "cf.tls_client",
                 "cf.tls_ciphers_sha1",
                 "cf.bot_management",
+                "cf.timings.client_tcp_rtt_msec",
             ])
             .without(fields(&["cf.tls_client_auth"])),
         );
@@ -467,6 +470,7 @@ impl Subject {
             received_msec: self.received_msec,
             ray_id: &self.ray_id,
             allowance: Allowance::default(),
+            round_trip: RoundTrip::default(),
         }
     }
 

@@ -13,7 +13,8 @@ use super::*;
 use crate::control::order::{self, Page};
 use crate::limits::AUDIT_NOTES_MAX;
 use crate::rules::{
-    Allowance, ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, Rule, decide_on,
+    Allowance, ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, RoundTrip, Rule,
+    decide_on,
 };
 use crate::tls::ClientAuth;
 
@@ -76,6 +77,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
         received_msec: 1_700_000_000_000,
         ray_id: "8f00b204e9800998",
         allowance: Allowance::default(),
+        round_trip: RoundTrip::default(),
     };
     let mut log = String::new();
     let decision = decide_on(program, &connection, state, &request, &mut |id| {

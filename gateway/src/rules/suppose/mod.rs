@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use http::HeaderMap;
 
 use super::ast::{Argument, Condition, Literal, Part, Relation, Scalar, Set, Test};
-use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use super::facts::{ConnectionFacts, ConnectionState, RequestFacts, RoundTrip};
 use super::field::Field;
 use super::function::Function;
 use super::trace::{self, Case, FieldSet};
@@ -80,7 +80,7 @@ impl Known {
         };
         let is_known = |field: Field| match field {
             // Postern listens for TLS over TCP only, and truncates no headers.
-            Field::Ssl | Field::ClientTcp | Field::HeadersTruncated => true,
+            Field::Ssl | Field::ClientTcp | Field::ClientQuicRtt | Field::HeadersTruncated => true,
             Field::CertPresented | Field::CertVerified | Field::CertRevoked | Field::CertReason => {
                 client != Client::Anyone
             }
@@ -168,6 +168,7 @@ impl Client {
             ray_id: "",
             authority: None,
             allowance: Allowance::default(),
+            round_trip: RoundTrip::default(),
         };
         let state = ConnectionState::default();
         let mut answers = known.connections.iter().map(|connection| {

@@ -1,7 +1,7 @@
 //! Operators, literals, indexes, functions and missing values, by tables.
 
-use super::{Certificate, World};
-use crate::rules::check;
+use super::{Certificate, World, block, rule};
+use crate::rules::{Action, Program, check};
 
 fn world() -> World {
     World::new(
@@ -305,6 +305,12 @@ fn request_fields() {
             true,
         ),
     ]);
+    // "For TCP connections, the value is 0", and whole milliseconds of the other one.
+    check_all(&[
+        ("cf.timings.client_tcp_rtt_msec eq 20", true),
+        ("cf.timings.client_tcp_rtt_msec gt 20", false),
+        ("cf.timings.client_quic_rtt_msec eq 0", true),
+    ]);
     for (path, extension) in [
         ("/foo", ""),
         ("/foo.mp3", "mp3"),
@@ -329,6 +335,34 @@ fn request_fields() {
         mapped.holds("ip.src in {192.0.2.0/24}"),
         "an IPv4 client of a dual-stack socket"
     );
+}
+
+/// The kernel is asked by the first rule that wants to know, and says the same to all of them.
+#[test]
+fn a_round_trip_is_asked_for_once_and_only_when_a_rule_wants_it() {
+    let mut world = World::new(Certificate::None, "a.example", "/");
+    let beside = block(
+        "a",
+        "http.host eq \"b.example\" and http.request.method eq \"PUT\"",
+    );
+    let program = Program::compile(&[beside]);
+    world.decide(&program.unwrap());
+    assert_eq!(world.tcp.asked.get(), 0);
+    let slow = "cf.timings.client_tcp_rtt_msec";
+    let rules = [
+        rule("a", &format!("{slow} gt 10"), Action::Log),
+        rule("b", &format!("len(to_string({slow})) eq 2"), Action::Log),
+        block(
+            "c",
+            &format!("{slow} in {{15..25}} and to_string({slow}) eq \"20\""),
+        ),
+    ];
+    let program = Program::compile(&rules);
+    let (blocked, logged) = world.decide(&program.unwrap());
+    assert_eq!((blocked.as_deref(), logged.len()), (Some("c"), 2));
+    assert_eq!(world.tcp.asked.get(), 1);
+    world.tcp.round_trip = None;
+    assert!(world.holds(&format!("{slow} eq 0")), "not known");
 }
 
 #[test]

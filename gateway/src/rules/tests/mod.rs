@@ -10,7 +10,9 @@ mod language;
 mod messages;
 pub(crate) mod program;
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -30,6 +32,21 @@ pub(crate) struct World {
     pub(crate) authority: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) received_msec: i64,
+    pub(crate) tcp: Kernel,
+}
+
+/// Says how long a round trip takes, and counts who asks.
+#[derive(Debug, Clone)]
+pub(crate) struct Kernel {
+    pub(crate) round_trip: Option<Duration>,
+    pub(crate) asked: Cell<usize>,
+}
+
+impl Timed for Kernel {
+    fn round_trip(&self) -> Option<Duration> {
+        self.asked.set(self.asked.get() + 1);
+        self.round_trip
+    }
 }
 
 /// What verification found, in the order of Cloudflare's truth table.
@@ -106,6 +123,10 @@ impl World {
             authority: None,
             headers: HeaderMap::new(),
             received_msec: 1_484_063_137_857,
+            tcp: Kernel {
+                round_trip: Some(Duration::from_micros(20_900)),
+                asked: Cell::new(0),
+            },
         }
     }
 
@@ -136,6 +157,7 @@ impl World {
             received_msec: self.received_msec,
             ray_id: "8f00b204e9800998",
             allowance: Allowance::default(),
+            round_trip: RoundTrip::of(&self.tcp),
         }
     }
 
