@@ -209,7 +209,15 @@ pub(crate) fn absence(name: &str) -> Option<&'static str> {
             "rules judge a request before the origin has answered",
         ),
         (
-            "cf.timings.",
+            "cf.timings.edge_",
+            "nothing has been timed yet when rules judge a request",
+        ),
+        (
+            "cf.timings.origin_",
+            "nothing has been timed yet when rules judge a request",
+        ),
+        (
+            "cf.timings.worker_",
             "nothing has been timed yet when rules judge a request",
         ),
         ("http.request.jwt.", "Postern does not read JSON Web Tokens"),

@@ -26,6 +26,16 @@ const REFUSED: &[(&str, usize, &str)] = &[
         10,
         "did you mean `http.host`?",
     ),
+    (
+        "cf.timings.client_tcp_rtt gt 200",
+        1,
+        "did you mean `cf.timings.client_tcp_rtt_msec`?",
+    ),
+    (
+        "cf.timings.edge_msec gt 200",
+        1,
+        "nothing has been timed yet",
+    ),
     ("zebra", 1, "expected a field or a function"),
     ("lowr(http.host) eq \"a\"", 1, "did you mean `lower`?"),
     ("http.host(\"a\")", 1, "is a field, not a function"),
