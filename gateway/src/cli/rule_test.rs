@@ -32,8 +32,9 @@ A file of requests is a list in YAML or JSON:
     source: 192.0.2.1
     certificate: valid        # none, invalid, valid, revoked, PEM, or {state: valid, serial: 0A1B}
     expect: permit            # permit, block, refuse, unknown, or a rule's id or ref
-What is not said of a certificate, the address, TLS and the ClientHello is unknown; the query, headers and most
-of a certificate are unknown of a line of the access log. An outcome that depends on them is told as unknown.
+What is not said of a certificate, the address, TLS, the round-trip time (round_trip_msec: 20) and the ClientHello
+is unknown; the query, headers, round-trip time and most of a certificate are unknown of a line of the access log. An
+outcome that depends on them is told as unknown.
 Exit code 1: something was not as expected, or with --same, not as recorded.")]
 pub(super) struct RuleTest {
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! What rules are judged on: plain data that the connection fills in.
+//! What rules are judged on: plain data that the connection fills in, and whom to ask for what is
+//! seldom wanted.
 
 use std::cell::{OnceCell, RefCell};
 use std::fmt;
@@ -86,6 +87,15 @@ impl<'a> RoundTrip<'a> {
         Self {
             by: Some(by),
             known: OnceCell::new(),
+        }
+    }
+
+    /// As it is known already.
+    #[must_use]
+    pub fn known(time: Duration) -> Self {
+        Self {
+            by: None,
+            known: time.into(),
         }
     }
 

@@ -110,6 +110,7 @@ pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
         local: None,
         tls_version: text("/tls/version").map(str::to_owned),
         tls_cipher: text("/tls/cipher").map(str::to_owned),
+        round_trip: None,
         request_id: text("/request_id").map(str::to_owned),
         time_msec: time,
         certificate,

@@ -4,6 +4,7 @@
 //! certificate, `GET`, `/`, HTTP/1.1, now.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::http::Version;
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub(super) struct RequestBody {
     tls_version: Option<String>,
     #[serde(default)]
     tls_cipher: Option<String>,
+    #[serde(default)]
+    round_trip_msec: Option<u32>,
     #[serde(default)]
     time: Option<String>,
     #[serde(default)]
@@ -136,6 +139,9 @@ impl RequestBody {
             local: address(self.server, "server")?,
             tls_version: self.tls_version,
             tls_cipher: self.tls_cipher,
+            round_trip: self
+                .round_trip_msec
+                .map(|msec| Duration::from_millis(msec.into())),
             request_id: None,
             time_msec,
             certificate: certificate(self.certificate)?,

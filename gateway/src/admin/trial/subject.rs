@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use boring::x509::X509;
@@ -45,6 +46,7 @@ pub(super) struct Asked {
     pub(super) local: Option<SocketAddr>,
     pub(super) tls_version: Option<String>,
     pub(super) tls_cipher: Option<String>,
+    pub(super) round_trip: Option<Duration>,
     pub(super) request_id: Option<String>,
     pub(super) time_msec: i64,
     pub(super) certificate: Certificate,
@@ -68,6 +70,7 @@ pub(super) struct Subject {
     headers: HeaderMap,
     received_msec: i64,
     ray_id: String,
+    round_trip: Duration,
     unknown: FieldSet,
 }
 
@@ -283,11 +286,10 @@ impl Asked {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut unknown = unknown.and(self.unknown).and(
             fields(&[
-                // Nobody keeps ClientHellos, or what the kernel knew of a connection.
+                // Nobody keeps ClientHellos.
                 "cf.tls_client",
                 "cf.tls_ciphers_sha1",
                 "cf.bot_management",
-                "cf.timings.client_tcp_rtt_msec",
             ])
             .without(fields(&["cf.tls_client_auth"])),
         );
@@ -297,6 +299,10 @@ impl Asked {
             (tls_version.is_none(), &["cf.tls_version"]),
             (tls_cipher.is_none(), &["cf.tls_cipher"]),
             (self.request_id.is_none(), &["cf.ray_id"]),
+            (
+                self.round_trip.is_none(),
+                &["cf.timings.client_tcp_rtt_msec"],
+            ),
         ];
         for (is_missing, names) in missing {
             if is_missing {
@@ -325,6 +331,7 @@ impl Asked {
             headers: parts.headers,
             received_msec: self.time_msec,
             ray_id: self.request_id.unwrap_or_default(),
+            round_trip: self.round_trip.unwrap_or_default(),
             unknown,
         })
     }
@@ -470,7 +477,7 @@ impl Subject {
             received_msec: self.received_msec,
             ray_id: &self.ray_id,
             allowance: Allowance::default(),
-            round_trip: RoundTrip::default(),
+            round_trip: RoundTrip::known(self.round_trip),
         }
     }
 

@@ -263,6 +263,15 @@ async fn what_is_unknown_is_said() {
     );
     assert_eq!(tested[1]["outcome"], "block");
     assert_eq!(tested[2]["outcome"], "permit");
+    // What the kernel would know has to be said.
+    let slow = "cf.timings.client_tcp_rtt_msec";
+    let draft = json!({"action": "block", "expression": format!("{slow} gt 200")});
+    let after = |msec| json!({"url": "https://api.example.test/", "round_trip_msec": msec});
+    let requests = json!([after(None), after(Some(200)), after(Some(201))]);
+    let found = test(&world, &zone, json!({"requests": requests, "draft": draft})).await;
+    let outcomes = [0, 1, 2].map(|at| found["tested"][at]["outcome"].as_str().unwrap());
+    assert_eq!(outcomes, ["unknown", "permit", "block"]);
+    assert_eq!(found["tested"][0]["unknown"], json!([slow]));
 }
 
 #[tokio::test]
