@@ -183,6 +183,7 @@ struct Connection {
     /// The judgement of now.
     judged: RefCell<Rc<Judged>>,
     activity: Rc<Activity>,
+    /// For rules that ask how far away the client is.
     tcp: TcpInfo,
     requests_open: Cell<usize>,
     requests_total: Cell<usize>,

@@ -1,6 +1,7 @@
 //! Rules: Cloudflare's expression language, and the decision on every request.
 //!
-//! Does no I/O of its own (what [`Timed`] answers is its caller's) and never reads a clock. Only [`decide`] can make a [`Permit`].
+//! Does no I/O of its own (who is [`Timed`] may) and never reads a clock. Only [`decide`] can make a
+//! [`Permit`].
 //!
 //! The way of a rule: text → `lexer` → `parser` (with `comparison`, `operand`, `test`, `literal`;
 //! types are checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text.
