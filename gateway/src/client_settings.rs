@@ -9,6 +9,57 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+/// Whether a host asks clients for certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MtlsMode {
+    /// No certificate is asked for.
+    Off,
+    /// A certificate is asked for; the handshake succeeds whatever the verdict, rules decide.
+    #[default]
+    Request,
+    /// The handshake fails without a certificate that verifies.
+    Require,
+}
+
+impl fmt::Display for MtlsMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Off => "off",
+            Self::Request => "request",
+            Self::Require => "require",
+        })
+    }
+}
+
+impl FromStr for MtlsMode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "off" => Ok(Self::Off),
+            "request" => Ok(Self::Request),
+            "require" => Ok(Self::Require),
+            _ => Err(format!(
+                "`{text}` is not an mTLS mode: off, request or require"
+            )),
+        }
+    }
+}
+
+/// The HTTP version spoken to an origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OriginProtocol {
+    /// Over `https://` what the origin picks by ALPN, over `http://` HTTP/1.1.
+    #[default]
+    Auto,
+    /// Always HTTP/1.1.
+    Http1,
+    /// Always HTTP/2; over `http://` with prior knowledge (RFC 9113 §3.3).
+    Http2,
+}
+
 /// What becomes of clients whose certificate is revoked, on hosts that do not require one. Live
 /// connections of such a certificate are closed either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -7,105 +7,27 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::client_settings::{ClientSettings, OnRevoked};
+use crate::client_settings::ClientSettings;
 use crate::hostname::HostName;
+use crate::http::origin::Origin;
 use crate::phases::{RateLimits, Transforms};
-use crate::rules::Program;
-use crate::tls::{OriginTls, Site, Trust, Verdict};
-
-/// Whether a host asks clients for certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MtlsMode {
-    /// No certificate is asked for.
-    Off,
-    /// A certificate is asked for; the handshake succeeds whatever the verdict, rules decide.
-    #[default]
-    Request,
-    /// The handshake fails without a certificate that verifies.
-    Require,
-}
-
-impl fmt::Display for MtlsMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Off => "off",
-            Self::Request => "request",
-            Self::Require => "require",
-        })
-    }
-}
-
-impl FromStr for MtlsMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "off" => Ok(Self::Off),
-            "request" => Ok(Self::Request),
-            "require" => Ok(Self::Require),
-            _ => Err(format!(
-                "`{text}` is not an mTLS mode: off, request or require"
-            )),
-        }
-    }
-}
-
-/// The HTTP version spoken to an origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OriginProtocol {
-    /// Over `https://` what the origin picks by ALPN, over `http://` HTTP/1.1.
-    #[default]
-    Auto,
-    /// Always HTTP/1.1.
-    Http1,
-    /// Always HTTP/2; over `http://` with prior knowledge (RFC 9113 §3.3).
-    Http2,
-}
-
-/// Where permitted requests of a host go.
-#[derive(Debug)]
-pub struct Origin {
-    /// Identifies equal origins: the key of a worker's pool.
-    pub key: u64,
-    /// As configured: `http://127.0.0.1:9000`.
-    pub url: Box<str>,
-    /// Name or address to connect to, without brackets.
-    pub host: Box<str>,
-    /// TCP port to connect to.
-    pub port: u16,
-    /// Addresses to try in order; empty when `host` has to be resolved at connect time.
-    pub addresses: Vec<SocketAddr>,
-    /// HTTP version to speak.
-    pub protocol: OriginProtocol,
-    /// How to speak TLS to it, `None` for `http://`.
-    pub tls: Option<OriginTls>,
-    /// Replaces the `Host` that the client sent; `None` passes the client's on.
-    pub host_header: Option<http::HeaderValue>,
-}
+use crate::rules::{ConnectionFacts, Program};
+use crate::tls::{Endpoint, Endpoints, Site, Trust, Verdict};
 
 /// One SNI name, compiled.
 pub struct Host {
-    /// Its name, exact or wildcard.
-    pub name: HostName,
+    /// What handshakes need of it: name, certificates, mTLS mode, CA set.
+    pub endpoint: Arc<Endpoint>,
     /// Position in [`Snapshot::hosts`] of the generation it belongs to; not stable across them.
     pub index: usize,
     /// The zone's 32 hex characters.
     pub zone_id: Box<str>,
-    /// Server certificate, key, TLS settings, mTLS mode.
-    pub site: Arc<Site>,
-    /// What client certificates are judged by.
-    pub trust: Arc<Trust>,
     /// What it does with client certificates besides asking for them.
     pub client: ClientSettings,
     /// The zone's rules.
@@ -119,41 +41,48 @@ pub struct Host {
 }
 
 impl Host {
-    /// Whether any of its rules reads the ClientHello, so that connections have to keep it.
+    /// Its name, exact or wildcard.
     #[must_use]
-    pub fn reads_client_hello(&self) -> bool {
-        let limits = self.rate_limits.as_ref();
-        let transforms = self.transforms.as_ref();
-        self.rules.reads_client_hello()
-            || limits.is_some_and(|limits| limits.reads_client_hello())
-            || transforms.is_some_and(|transforms| transforms.reads_client_hello())
+    pub fn name(&self) -> &HostName {
+        &self.endpoint.name
+    }
+
+    /// Its server certificate, TLS settings and mTLS mode.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.endpoint.site
+    }
+
+    /// What client certificates are judged by.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.endpoint.trust
     }
 
     /// Whether a client with this verdict is not served at all.
     #[must_use]
     pub fn refuses(&self, verdict: &Verdict) -> bool {
-        match self.site.mtls {
-            MtlsMode::Off => false,
-            MtlsMode::Request => verdict.revoked && self.site.revoked == OnRevoked::Close,
-            MtlsMode::Require => !verdict.is_good(),
-        }
+        self.endpoint.refuses(verdict)
     }
 
     /// Whether there is no verdict that it refuses.
     #[must_use]
     pub fn lets_everybody_in(&self) -> bool {
-        match self.site.mtls {
-            MtlsMode::Off => true,
-            MtlsMode::Request => self.site.revoked == OnRevoked::Rule,
-            MtlsMode::Require => false,
-        }
+        self.endpoint.lets_everybody_in()
+    }
+
+    /// Its rules read the ClientHello, which a connection did not keep because at its handshake no
+    /// rule did.
+    #[must_use]
+    pub fn lacks_hello(&self, facts: &ConnectionFacts) -> bool {
+        facts.client_hello.is_empty() && self.endpoint.keeps_hello
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Host")
-            .field("name", &self.name)
+            .field("name", self.name())
             .finish_non_exhaustive()
     }
 }
@@ -198,24 +127,24 @@ impl Snapshot {
             ..Self::default()
         };
         let mut hosts = hosts;
-        hosts.sort_by(|a, b| a.name.cmp(&b.name));
+        hosts.sort_by(|a, b| a.name().cmp(b.name()));
         let mut policies = DefaultHasher::new();
         default_host.map(HostName::as_str).hash(&mut policies);
         for host in &hosts {
-            (host.name.as_str(), host.site.policy).hash(&mut policies);
+            (host.name().as_str(), host.site().policy).hash(&mut policies);
         }
         snapshot.policies = policies.finish();
         for (index, mut host) in hosts.into_iter().enumerate() {
             host.index = index;
             let host = Arc::new(host);
-            let (table, key) = match host.name.wildcard_parent() {
+            let (table, key) = match host.name().wildcard_parent() {
                 Some(parent) => (&mut snapshot.wildcard, parent),
-                None => (&mut snapshot.exact, host.name.as_str()),
+                None => (&mut snapshot.exact, host.name().as_str()),
             };
             if table.insert(key.into(), host.clone()).is_some() {
-                return Err(DuplicateHost(host.name.clone()));
+                return Err(DuplicateHost(host.name().clone()));
             }
-            if default_host == Some(&host.name) {
+            if default_host == Some(host.name()) {
                 snapshot.default_host = Some(host.clone());
             }
             snapshot.hosts.push(host);
@@ -241,6 +170,21 @@ impl Snapshot {
                 .flatten()
         })
     }
+
+    /// The host of a connection: by its SNI, or the default one for a client that sent none.
+    #[must_use]
+    pub fn host_of(&self, sni: Option<&str>) -> Option<&Arc<Host>> {
+        match sni {
+            Some(name) => self.host(name),
+            None => self.default_host.as_ref(),
+        }
+    }
+}
+
+impl Endpoints for Snapshot {
+    fn find(&self, sni: Option<&str>) -> Option<Arc<Endpoint>> {
+        self.host_of(sni).map(|host| host.endpoint.clone())
+    }
 }
 
 /// The one place where the current snapshot is found; readers take no lock.
@@ -252,7 +196,7 @@ pub struct Published {
 }
 
 impl Published {
-    /// The snapshot of now. Workers keep an [`arc_swap::Cache`] over [`Self::swap`] instead.
+    /// The snapshot of now, held for as long as it is needed.
     #[must_use]
     pub fn load(&self) -> Arc<Snapshot> {
         self.current.load_full()
@@ -281,7 +225,7 @@ impl Published {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cell itself, for [`arc_swap::Cache`].
+    /// The cell itself, for workers that look at it once a request.
     #[must_use]
     pub fn swap(&self) -> &ArcSwap<Snapshot> {
         &self.current

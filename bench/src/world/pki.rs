@@ -21,7 +21,8 @@ use boring::x509::extension::{
 use boring::x509::{X509, X509NameBuilder};
 use gateway::control::{Control, NewHost, NewRule, OriginSpec, Subject};
 use gateway::hostname::HostName;
-use gateway::snapshot::{MtlsMode, Published};
+use gateway::client_settings::MtlsMode;
+use gateway::snapshot::Published;
 
 use super::{OPEN_HOST, REQUEST_HOST, REQUIRE_HOST, ZONE};
 

@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use super::fault::Fault;
 use super::query::{As, Json, Parameters, present};
 use super::{Shared, envelope, zones};
-use crate::client_settings::{CertificateHeaders, ClientPatch, ClientSettings, OnRevoked};
+use crate::client_settings::{
+    CertificateHeaders, ClientPatch, ClientSettings, MtlsMode, OnRevoked,
+};
 use crate::control::{
     AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid,
 };
 use crate::hostname::HostName;
 use crate::rules::Enforcement;
-use crate::snapshot::MtlsMode;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

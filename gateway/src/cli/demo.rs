@@ -26,7 +26,8 @@ use crate::control::{
 };
 use crate::daemon;
 use crate::hostname::HostName;
-use crate::snapshot::{MtlsMode, Published};
+use crate::client_settings::MtlsMode;
+use crate::snapshot::Published;
 
 /// The zone of the demo, under a top-level domain that never exists (RFC 6761 §6.2).
 const ZONE: &str = "example.test";

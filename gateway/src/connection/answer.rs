@@ -22,7 +22,8 @@ use crate::http::{OriginError, path};
 use crate::observe::Stage;
 use crate::phases::{Change, Limited, Subject};
 use crate::rules::{Allowance, Decision, Overworked, Permit, RequestFacts, RoundTrip, decide_on};
-use crate::snapshot::{Host, MtlsMode};
+use crate::client_settings::MtlsMode;
+use crate::snapshot::Host;
 use crate::tls::Reason;
 
 /// Why a request is answered by us.
@@ -158,7 +159,7 @@ async fn respond(
             // What a client breaks off is no fault of the origin, and clients write no log here.
             if error.status().is_server_error() {
                 tracing::warn!(
-                    host = %host.name, origin = %host.origin.url, reason = error.reason(), %error,
+                    host = %host.name(), origin = %host.origin.url, reason = error.reason(), %error,
                     request_id = account.id.as_str(), "the origin did not answer"
                 );
             }
@@ -221,7 +222,7 @@ fn find_host(
         };
         match other {
             Some(other)
-                if other.site.policy == judged.host.site.policy
+                if other.site().policy == judged.host.site().policy
                     && !other.lacks_hello(&judged.facts) =>
             {
                 Some(other.clone())
@@ -230,7 +231,7 @@ fn find_host(
             // Whoever reached the default host without a name may call it what it likes, but rules
             // about its name must not be got around by that.
             None if judged.facts.sni.is_empty() && is_default(&judged.host) => {
-                known_as = judged.host.name.as_str().into();
+                known_as = judged.host.name().as_str().into();
                 Some(judged.host.clone())
             }
             None => None,
@@ -406,7 +407,7 @@ fn prepare(
         host: &notes.authority,
         host_value: &authority,
         request_id: &id,
-        certificate: (host.site.mtls != MtlsMode::Off)
+        certificate: (host.site().mtls != MtlsMode::Off)
             .then_some((&*judged.facts.client, &host.client.certificate_headers)),
         x_forwarded: connection.tunables.x_forwarded,
         forwarded: connection.tunables.forwarded,

@@ -250,7 +250,7 @@ impl Drop for Connection {
         let Some(cut) = self.cut.take() else { return };
         let judged = self.judged.get_mut();
         let mut stats = self.worker.stats.borrow_mut();
-        let slot = stats.host(&judged.host.name);
+        let slot = stats.host(judged.host.name());
         stats.record(slot, Stage::CertificateLost, cut.cutting.since.elapsed());
         stats.judged(slot, cut.reason);
         drop(stats);

@@ -118,7 +118,7 @@ impl Account {
         let Notes { host, slot, .. } = &mut *notes;
         if let Some(host) = host {
             let mut stats = self.connection.worker.stats.borrow_mut();
-            let slot = *slot.get_or_insert_with(|| stats.host(&host.name));
+            let slot = *slot.get_or_insert_with(|| stats.host(host.name()));
             stats.record(slot, stage, time);
         }
     }
@@ -173,7 +173,7 @@ impl Account {
             .as_ref()
             .unwrap_or(&self.connection.established);
         let host = notes.host.as_ref().unwrap_or(&judged.host);
-        let slot = notes.slot.unwrap_or_else(|| stats.host(&host.name));
+        let slot = notes.slot.unwrap_or_else(|| stats.host(host.name()));
         let verdict = judged.facts.client.verdict;
         stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
         stats.bytes(slot, self.received.get(), self.sent.get());
@@ -198,7 +198,7 @@ impl Account {
                 time: self.time,
                 request_id: self.id.as_str(),
                 client: judged.facts.source,
-                host: host.name.as_str(),
+                host: host.name().as_str(),
                 authority: &notes.authority,
                 method: self.method.as_str(),
                 path: &notes.path,

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::clients::Shown;
 use super::{Connection, now_sec, record_certificate};
+use crate::client_settings::MtlsMode;
 use crate::observe::CertificateEvent;
 use crate::rules::ConnectionFacts;
-use crate::snapshot::{Host, MtlsMode, Snapshot};
+use crate::snapshot::{Host, Snapshot};
 use crate::tls::{ClientAuth, Judgement, Reason, judge_again};
 
 /// Who the client is to a host, by the trust of one snapshot.
@@ -25,10 +26,8 @@ pub(super) struct Judged {
 
 /// The host that SNI named, as a snapshot knows it.
 fn own_host<'s>(snapshot: &'s Snapshot, judged: &Judged) -> Option<&'s Arc<Host>> {
-    match &*judged.facts.sni {
-        "" => snapshot.default_host.as_ref(),
-        name => snapshot.host(name),
-    }
+    let sni = &*judged.facts.sni;
+    snapshot.host_of((!sni.is_empty()).then_some(sni))
 }
 
 /// The host is gone, or asks for something that this connection did not go through.
@@ -70,15 +69,15 @@ impl Connection {
     fn judged_by(&self, host: &Arc<Host>, snapshot: &Snapshot, now_sec: i64) -> Rc<Judged> {
         let judged = self.judged.borrow().clone();
         let holds = now_sec <= judged.judgement.look_again_sec();
-        let same_policy = host.site.policy == judged.host.site.policy;
+        let same_policy = host.site().policy == judged.host.site().policy;
         let mut facts = judged.facts.clone();
         let mut judgement = judged.judgement.clone();
         if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
-            judgement = judge_again(&judgement, &self.chain, &host.trust, now_sec);
+            judgement = judge_again(&judgement, &self.chain, host.trust(), now_sec);
             if let Some(question) = judgement.question() {
                 self.worker.shared.questions.ask(question);
             }
-            if host.site.mtls == MtlsMode::Off {
+            if host.site().mtls == MtlsMode::Off {
                 facts.client = Arc::new(ClientAuth::none());
             } else if judgement.verdict != facts.client.verdict
                 || judgement
@@ -120,7 +119,7 @@ impl Connection {
             },
         };
         // A host that no longer asks says nothing of the certificate; those elsewhere may.
-        let asks = judged.host.site.mtls != MtlsMode::Off;
+        let asks = judged.host.site().mtls != MtlsMode::Off;
         let verdict = judged.facts.client.verdict;
         if asks && !verdict.is_good() {
             self.judged.replace(judged);
@@ -150,7 +149,7 @@ impl Connection {
             };
             // Most hosts let everybody in, or are as they were. A chain without a path stays one
             // while the CA set is the same; clients that nobody believes can make many of them.
-            let same = host.site.policy == before.host.site.policy;
+            let same = host.site().policy == before.host.site().policy;
             if host.lets_everybody_in() || same && before.judgement.leaf().is_none() {
                 continue;
             }
@@ -177,10 +176,10 @@ impl Connection {
             let Some(host) = snapshot.host(name) else {
                 return Err(Judgement::refused(Reason::UnknownCa));
             };
-            if host.site.policy == judged.host.site.policy || host.site.mtls == MtlsMode::Off {
+            if host.site().policy == judged.host.site().policy || host.site().mtls == MtlsMode::Off {
                 continue;
             }
-            let found = judge_again(&judged.judgement, &self.chain, &host.trust, now_sec);
+            let found = judge_again(&judged.judgement, &self.chain, host.trust(), now_sec);
             if !found.verdict.is_good() {
                 return Err(found);
             }
@@ -228,7 +227,7 @@ impl Connection {
         }
         let judgement = &judged.judgement;
         let leaf = judgement.leaf().filter(|_| judgement.verdict.is_good());
-        let Some(leaf) = leaf.filter(|_| judged.host.site.mtls != MtlsMode::Off) else {
+        let Some(leaf) = leaf.filter(|_| judged.host.site().mtls != MtlsMode::Off) else {
             return false;
         };
         self.enter(judged, Some(*leaf), judgement.look_again_sec());
@@ -243,13 +242,5 @@ impl Connection {
         if self.worker.shared.published.swap().load().generation != judged.generation {
             self.look_at_once();
         }
-    }
-}
-
-impl Host {
-    /// The host's rules read the ClientHello, which a connection did not keep because at its
-    /// handshake no rule did.
-    pub(super) fn lacks_hello(&self, facts: &ConnectionFacts) -> bool {
-        facts.client_hello.is_empty() && self.reads_client_hello()
     }
 }

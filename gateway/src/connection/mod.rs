@@ -36,6 +36,7 @@ use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
 use crate::rules::{ConnectionFacts, ConnectionState, Timed};
+use crate::snapshot::{Host, Snapshot};
 use crate::tls::{AcceptSettings, Chain, Established, HandshakeError, Reason, Refusal};
 use crate::worker::{Arrival, Worker};
 
@@ -72,17 +73,23 @@ async fn begin(
         return Err(Stop::Closed);
     };
     let steered = arrival.steered;
-    let (stream, established) = shake_hands(&worker, arrival, client, &tunables).await?;
+    let (stream, established, found) = shake_hands(&worker, arrival, client, &tunables).await?;
     let http2 = established.http2;
     let connection = Connection::new(
         worker,
         tunables,
         (client, local, steered),
-        established,
+        (established, found),
         &stream,
     );
     connection.enter_index();
     Ok((connection, stream, http2))
+}
+
+/// The host of a handshake, and the snapshot that it was found in.
+struct Found {
+    snapshot: Arc<Snapshot>,
+    host: Arc<Host>,
 }
 
 /// From the first byte to a client that is known, or a refusal that is recorded.
@@ -91,7 +98,7 @@ async fn shake_hands(
     arrival: Arrival,
     client: SocketAddr,
     tunables: &Tunables,
-) -> Result<(TlsStream, Established), Stop> {
+) -> Result<(TlsStream, Established, Found), Stop> {
     let Arrival {
         socket,
         accepted,
@@ -105,8 +112,9 @@ async fn shake_hands(
         chain_bytes_max: tunables.chain_bytes_max,
         tickets: tunables.tickets,
     };
+    let snapshot = worker.shared.published.load();
     let session = acceptor
-        .accept(worker.shared.published.load(), settings)
+        .accept(snapshot.clone(), settings)
         .map_err(|_no_memory| Stop::Handshake(Refusal::Protocol))?;
     let mut stream = TlsStream::resume(socket, session, read);
     let deadline = tokio::time::Instant::from_std(accepted + tunables.handshake_timeout);
@@ -136,8 +144,15 @@ async fn shake_hands(
             return Err(Stop::HandshakeTimeout);
         }
     };
-    match established {
-        Ok(established) => {
+    // The snapshot is the one that the handshake asked, so that it answers the same again.
+    let found = established.and_then(|established| {
+        match snapshot.host_of(established.sni.as_deref()).cloned() {
+            Some(host) => Ok((established, Found { snapshot, host })),
+            None => Err(acceptor.failure(stream.session(), "the host was lost".into())),
+        }
+    });
+    match found {
+        Ok((established, found)) => {
             if let Some(question) = established.judgement.question() {
                 worker.shared.questions.ask(question);
             }
@@ -149,7 +164,7 @@ async fn shake_hands(
                 waited,
                 first_received,
             );
-            Ok((stream, established))
+            Ok((stream, established, found))
         }
         Err(error) => {
             let stop = Stop::Handshake(error.refusal);
@@ -235,14 +250,14 @@ impl Connection {
         worker: Rc<Worker>,
         tunables: Arc<Tunables>,
         (source, local, steered): (SocketAddr, SocketAddr, Steered),
-        established: Established,
+        (established, found): (Established, Found),
         stream: &TlsStream,
     ) -> Rc<Self> {
         let judged = Rc::new(Judged {
-            generation: established.snapshot.generation,
-            trust_epoch: established.snapshot.trust_epoch,
+            generation: found.snapshot.generation,
+            trust_epoch: found.snapshot.trust_epoch,
             judgement: established.judgement,
-            host: established.host,
+            host: found.host,
             facts: ConnectionFacts {
                 source,
                 local,
@@ -391,7 +406,7 @@ fn record_certificate(worker: &Worker, judged: &Judged, event: CertificateEvent,
     worker.shared.access_log.certificate(&CertificateRecord {
         time: SystemTime::now(),
         client: judged.facts.source,
-        host: judged.host.name.as_str(),
+        host: judged.host.name().as_str(),
         sni: &judged.facts.sni,
         client_auth: &judged.facts.client,
         event,

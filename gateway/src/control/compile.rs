@@ -22,12 +22,13 @@ use super::phases;
 use super::revocation_lists;
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError, Secret};
-use crate::client_settings::OnRevoked;
+use crate::client_settings::{MtlsMode, OnRevoked};
 use crate::hostname::HostName;
 use crate::phases::{RateLimits, Transforms};
 use crate::rules::{ListError, Lists, Program, Rule, RuleError};
 use crate::sequence::Sequence;
-use crate::snapshot::{DuplicateHost, Host, MtlsMode, Origin, Snapshot};
+use crate::http::origin::Origin;
+use crate::snapshot::{DuplicateHost, Host, Snapshot};
 use crate::tls::{
     Anchor, OriginTls, OriginTlsError, Responder, ServerIdentity, Site, SiteError, SiteSpec, Trust,
     TrustError,
@@ -266,11 +267,16 @@ pub(crate) fn compile(
             .and_then(|id| parts.transforms.get(&id))
             .map(|(_, compiled)| compiled.clone());
         hosts.push(Host {
-            name: record.name.clone(),
+            endpoint: Arc::new(Endpoint {
+                name: record.name.clone(),
+                site,
+                trust,
+                keeps_hello: rules.reads_client_hello()
+                    || rate_limits.as_ref().is_some_and(|all| all.reads_client_hello())
+                    || transforms.as_ref().is_some_and(|all| all.reads_client_hello()),
+            }),
             index: 0,
             zone_id: record.zone.to_string().into(),
-            site,
-            trust,
             client: record.client.clone(),
             rules,
             rate_limits,

@@ -13,10 +13,9 @@ use super::draft::Draft;
 use super::error::{ChangeError, Noun};
 use super::id::{Id, Uuid};
 use super::model::{AuthoritySet, HostRecord, Model, OriginSpec, ServerKey, Zone};
-use crate::client_settings::{ClientPatch, ClientSettings};
+use crate::client_settings::{ClientPatch, ClientSettings, MtlsMode};
 use crate::hostname::HostName;
 use crate::limits::{ASSOCIATIONS_MAX, HOSTS_MAX};
-use crate::snapshot::MtlsMode;
 
 /// A host to be made.
 #[derive(Debug, Clone)]

@@ -17,10 +17,9 @@ use super::ocsp::OcspSettings;
 use super::revocation_lists::{CrlRecord, CrlSettings};
 use super::seal::Sealed;
 use super::tokens::Token;
-use crate::client_settings::ClientSettings;
+use crate::client_settings::{ClientSettings, MtlsMode, OriginProtocol};
 use crate::hostname::HostName;
 use crate::sequence::Sequence;
-use crate::snapshot::{MtlsMode, OriginProtocol};
 
 /// Host names in records, as text.
 pub(crate) mod host_text {

@@ -14,7 +14,8 @@ use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::io::{PlainStream, Socket, TlsStream};
-use crate::snapshot::{Origin, OriginProtocol};
+use crate::client_settings::OriginProtocol;
+use crate::http::origin::Origin;
 use crate::tls::{Alpn, Session};
 
 /// Why an origin did not answer.

@@ -21,7 +21,7 @@ use super::tunnel::OriginEnd;
 use super::upstream::{Lease, Pool, Sender};
 use crate::limits::STALE_AFTER;
 use crate::rules::Permit;
-use crate::snapshot::Origin;
+use crate::http::origin::Origin;
 
 /// How long origins may take.
 #[derive(Debug, Clone, Copy)]

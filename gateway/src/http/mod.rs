@@ -8,6 +8,7 @@
 //! | `authority` | which host a request is for |
 //! | `path` | the one normalised path that is matched and forwarded |
 //! | `headers` | hop-by-hop removal, certificate headers, what the origin is told |
+//! | `origin` | where permitted requests go |
 //! | `answer` | the answers that Postern gives itself |
 //! | `body` | bodies on their way through |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
@@ -22,6 +23,7 @@ mod certificate;
 mod connect;
 pub mod forward;
 pub mod headers;
+pub mod origin;
 pub mod path;
 pub mod request_id;
 pub mod tunnel;

@@ -14,7 +14,7 @@ use hyper::client::conn::{http1, http2};
 use super::body::RequestBody;
 use super::connect::{LocalExecutor, OriginError, OriginStream, connect};
 use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
-use crate::snapshot::Origin;
+use crate::http::origin::Origin;
 
 /// A worker's origin connections.
 #[derive(Debug, Default)]

@@ -126,18 +126,18 @@ impl Helm {
         course.hosts = snapshot
             .hosts
             .iter()
-            .map(|host| host.name.clone())
+            .map(|host| host.name().clone())
             .collect();
         let before = std::mem::take(&mut course.zones);
         for host in &snapshot.hosts {
             let zone = course.zone_number(&host.zone_id);
-            course.zones.insert(host.name.clone(), zone);
-            if before.get(&host.name).is_some_and(|before| *before != zone) {
+            course.zones.insert(host.name().clone(), zone);
+            if before.get(host.name()).is_some_and(|before| *before != zone) {
                 // To be written anew, with its new zone's number.
-                course.assignment.0.remove(&host.name);
+                course.assignment.0.remove(host.name());
             }
         }
-        course.default_host = snapshot.default_host.as_ref().map(|host| host.name.clone());
+        course.default_host = snapshot.default_host.as_ref().map(|host| host.name().clone());
         self.apply(&mut course, alive, Occasion::Change);
     }
 

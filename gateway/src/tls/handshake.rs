@@ -1,7 +1,7 @@
 //! The handshake: from the first byte of a connection to its host and its client.
 //!
 //! Every connection starts on one shared context, the [`Acceptor`]'s. Its ClientHello callback is
-//! the authority on SNI: it finds the host in the connection's snapshot and sets everything that
+//! the authority on SNI: it finds the host among the connection's [`Endpoints`] and sets everything that
 //! depends on it, because `SSL_set_SSL_CTX` carries neither verify mode nor callback over and a
 //! BoringSSL server never verifies a client again on resumption. So the chain is judged after
 //! every handshake, resumed ones too ([`Acceptor::establish`]). Does no I/O and reads no clock.
@@ -18,6 +18,7 @@ use boring_sys::ssl_verify_result_t;
 use foreign_types::ForeignTypeRef;
 
 use super::chain::Chain;
+use super::endpoint::{Endpoint, Endpoints};
 use super::identity::ClientAuth;
 use super::ocsp::OcspQuestion;
 use super::presented;
@@ -28,7 +29,7 @@ use super::verdict::Reason;
 use super::verify::{Judgement, judge};
 use crate::hostname::NAME_BYTES_MAX;
 use crate::limits::{TICKET_LIFETIME, TICKETS_MAX};
-use crate::snapshot::{Host, MtlsMode, Snapshot};
+use crate::client_settings::MtlsMode;
 
 /// Where all server connections start. One for all workers, so that a ticket from one is good at
 /// every other; and in it a context for each number of tickets. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
@@ -80,11 +81,11 @@ pub(super) fn keep_leaf(ssl: &mut SslRef, leaf: &[u8]) {
 
 /// What travels with a connection through BoringSSL's callbacks.
 struct State {
-    snapshot: Arc<Snapshot>,
+    endpoints: Arc<dyn Endpoints>,
     now_sec: i64,
     /// Canonical; `None` without the extension.
     sni: Option<Box<str>>,
-    host: Option<Arc<Host>>,
+    host: Option<Arc<Endpoint>>,
     hello: Vec<u8>,
     /// The client's leaf as it was sent, until it is judged.
     leaf: Option<Box<[u8]>>,
@@ -105,7 +106,7 @@ pub struct HandshakeError {
     /// What the ClientHello asked for.
     pub sni: Option<Box<str>>,
     /// The host that was found for it.
-    pub host: Option<Arc<Host>>,
+    pub host: Option<Arc<Endpoint>>,
     /// The certificate, when one was sent.
     pub client: Option<ClientAuth>,
     /// BoringSSL's own words.
@@ -151,9 +152,7 @@ impl Refusal {
 #[derive(Debug)]
 pub struct Established {
     /// The host that SNI named.
-    pub host: Arc<Host>,
-    /// The snapshot that it was found in.
-    pub snapshot: Arc<Snapshot>,
+    pub host: Arc<Endpoint>,
     /// Canonical SNI, `None` for the default host's nameless clients.
     pub sni: Option<Box<str>>,
     /// The client's chain, leaf first; empty without a certificate.
@@ -213,7 +212,7 @@ impl Acceptor {
     /// BoringSSL has no memory for it.
     pub fn accept(
         &self,
-        snapshot: Arc<Snapshot>,
+        endpoints: Arc<dyn Endpoints>,
         settings: AcceptSettings,
     ) -> Result<Session, ErrorStack> {
         let [.., most] = &self.contexts;
@@ -223,7 +222,7 @@ impl Acceptor {
         ssl.set_ex_data(
             self.state,
             State {
-                snapshot,
+                endpoints,
                 now_sec: settings.now_sec,
                 sni: None,
                 host: None,
@@ -299,12 +298,11 @@ impl Acceptor {
             return Err(self.failure(session, "the resumed session is no longer believed".into()));
         }
         let client = judgement.client(&chain);
-        let (snapshot, sni) = (state.snapshot.clone(), state.sni.take());
+        let sni = state.sni.take();
         let hello = std::mem::take(&mut state.hello);
         let ssl = session.ssl();
         Ok(Established {
             host,
-            snapshot,
             sni,
             chain,
             judgement,
@@ -343,7 +341,7 @@ impl Acceptor {
         } else if let Some(judgement) = &state.judgement {
             let chain = Chain::of(session.ssl()).parse();
             error.client = Some(ClientAuth::read(&chain, judgement));
-            let refuses = |host: &Arc<Host>| host.refuses(&judgement.verdict);
+            let refuses = |host: &Arc<Endpoint>| host.refuses(&judgement.verdict);
             if state.host.as_ref().is_some_and(refuses) {
                 error.refusal = Refusal::ClientCertificate(judgement.verdict.reason);
             }
@@ -427,18 +425,14 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     let Some(state) = hello.ssl_mut().ex_data_mut(index) else {
         return;
     };
-    let host = match &sni {
-        Some(name) => state.snapshot.host(name),
-        None => state.snapshot.default_host.as_ref(),
-    };
-    let host = host.cloned();
+    let host = state.endpoints.find(sni.as_deref());
     let now_sec = state.now_sec;
     state.sni = sni;
     let Some(host) = host else { return };
     if host_takes_over(hello.ssl_mut(), &host, now_sec).is_err() {
         return;
     }
-    let keep = host.reads_client_hello();
+    let keep = host.keeps_hello;
     let bytes = if keep {
         hello.as_bytes().to_vec()
     } else {
@@ -450,7 +444,7 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     }
 }
 
-fn host_takes_over(ssl: &mut SslRef, host: &Host, now_sec: i64) -> Result<(), ErrorStack> {
+fn host_takes_over(ssl: &mut SslRef, host: &Endpoint, now_sec: i64) -> Result<(), ErrorStack> {
     ssl.set_ssl_context(host.site.context(now_sec))?;
     let mode = match host.site.mtls {
         MtlsMode::Off => SslVerifyMode::NONE,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `site`, `credential` | one host's context: certificates, keys, protocol settings |
 //! | `chain` | certificates as the bytes that were sent |
+//! | `endpoint` | what a handshake needs of a host |
 //! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
@@ -21,6 +22,7 @@
 mod chain;
 mod credential;
 mod crl;
+mod endpoint;
 mod handshake;
 mod identity;
 mod ocsp;
@@ -40,6 +42,7 @@ mod tests;
 
 pub use chain::Chain;
 pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
+pub use endpoint::{Endpoint, Endpoints};
 pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
 pub use identity::ClientAuth;
 pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder, Said};

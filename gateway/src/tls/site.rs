@@ -22,10 +22,9 @@ use boring::x509::X509;
 
 use super::trust::{Trust, sha256};
 use super::{chain, credential};
-use crate::client_settings::OnRevoked;
+use crate::client_settings::{MtlsMode, OnRevoked};
 use crate::hostname::HostName;
 use crate::limits::TICKET_LIFETIME;
-use crate::snapshot::MtlsMode;
 
 /// ALPN, most wanted first.
 const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";

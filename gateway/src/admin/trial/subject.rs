@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, h
 use boring::x509::X509;
 use serde_json::{Value, json};
 
-use crate::client_settings::OnRevoked;
+use crate::client_settings::{MtlsMode, OnRevoked};
 use crate::control::{Control, Moment};
 use crate::hostname::HostName;
 use crate::http::{authority, headers, path};
@@ -20,7 +20,7 @@ use crate::limits::PEM_BYTES_MAX;
 use crate::rules::{
     Allowance, Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip,
 };
-use crate::snapshot::{Host, MtlsMode, Snapshot};
+use crate::snapshot::{Host, Snapshot};
 use crate::tls::{ClientAuth, Reason, Verdict, judge_afresh};
 
 /// A client's certificate as far as it is known.
@@ -364,7 +364,7 @@ impl Asked {
             if *host.zone_id == *world.zone {
                 return Ok(Some(&**host));
             }
-            let why = format!("the host {} belongs to another zone", host.name);
+            let why = format!("the host {} belongs to another zone", host.name());
             return Err(Refused::Unjudged(why));
         }
         let model = world.control.model();
@@ -383,7 +383,7 @@ impl Asked {
         host: Option<&Host>,
         notes: &mut Vec<String>,
     ) -> Result<(ClientAuth, FieldSet), Refused> {
-        let asks = host.is_none_or(|host| host.site.mtls != MtlsMode::Off);
+        let asks = host.is_none_or(|host| host.site().mtls != MtlsMode::Off);
         let (client, unknown) = match &self.certificate {
             _ if !asks => {
                 if self.certificate.is_presented() {
@@ -403,9 +403,9 @@ impl Asked {
             return Ok((client, unknown));
         };
         let could_refuse =
-            host.site.mtls == MtlsMode::Require || host.site.revoked == OnRevoked::Close;
+            host.site().mtls == MtlsMode::Require || host.site().revoked == OnRevoked::Close;
         if could_refuse && unknown.meets(flags) {
-            let why = format!("whether {} takes the client is not known", host.name);
+            let why = format!("whether {} takes the client is not known", host.name());
             return Err(Refused::Unjudged(why));
         }
         if host.refuses(&client.verdict) {
@@ -414,7 +414,7 @@ impl Asked {
                 reason: client.verdict.reason.as_str(),
                 why: format!(
                     "the host {} refuses the handshake ({}), no rule is asked",
-                    host.name, client.verdict.reason
+                    host.name(), client.verdict.reason
                 ),
             });
         }
@@ -432,7 +432,7 @@ impl Asked {
             let why = "without its host nobody can judge the certificate";
             return Err(Refused::Unjudged(why.into()));
         };
-        let judgement = judge_afresh(chain, &host.trust, self.time_msec.div_euclid(1000));
+        let judgement = judge_afresh(chain, host.trust(), self.time_msec.div_euclid(1000));
         let mut client = ClientAuth::read(chain, &judgement);
         if let Some(said) = said {
             client.verdict = said;

@@ -16,7 +16,7 @@ use super::{
     AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument,
     RulesetDocument, VERSION, ZoneDocument,
 };
-use crate::client_settings::{ClientPatch, ClientSettings};
+use crate::client_settings::{ClientPatch, ClientSettings, MtlsMode};
 use crate::control::chain::ServerChain;
 use crate::control::compile::check_rules;
 use crate::control::error::{ChangeError, Noun};
@@ -35,7 +35,6 @@ use crate::control::{
 use crate::hostname::HostName;
 use crate::limits::MANAGED_AUTHORITIES_MAX;
 use crate::sequence::Sequence;
-use crate::snapshot::MtlsMode;
 
 /// How a document is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -21,8 +21,7 @@ use serde_json::Value;
 use super::lists::ListKind;
 use super::model::{OriginSpec, Phase};
 use super::source_url::SourceUrl;
-use crate::client_settings::{CertificateHeaders, ClientSettings, OnRevoked};
-use crate::snapshot::MtlsMode;
+use crate::client_settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked};
 use crate::tls::CrlPolicy;
 
 pub use self::apply::{Applied, ApplyOptions};

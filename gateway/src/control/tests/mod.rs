@@ -12,7 +12,7 @@ use boring::x509::{X509, X509Name, X509Req};
 
 use super::testing::Directory;
 use super::*;
-use crate::snapshot::MtlsMode;
+use crate::client_settings::MtlsMode;
 
 mod authorities;
 mod changes;

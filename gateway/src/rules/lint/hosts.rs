@@ -14,7 +14,7 @@ use crate::rules::ast::Condition;
 use crate::rules::enforced::{Enforcement, Enforcers, covers, limited_to};
 use crate::rules::field::Field;
 use crate::rules::suppose::Client;
-use crate::snapshot::MtlsMode;
+use crate::client_settings::MtlsMode;
 
 /// What a lint has to know of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,12 +11,10 @@ use boring::ssl::{
 };
 
 use super::pki::{Identity, NOW, Wish, issue};
-use crate::client_settings::{ClientSettings, OnRevoked};
+use crate::client_settings::{MtlsMode, OnRevoked};
 use crate::hostname::HostName;
-use crate::rules::Program;
-use crate::snapshot::{Host, MtlsMode, Origin, OriginProtocol, Snapshot};
 use crate::tls::{
-    AcceptSettings, Acceptor, Anchor, Established, HandshakeError, Reason, Refusal, ServerIdentity,
+    AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, HandshakeError, Reason, Refusal, ServerIdentity,
     Session, Site, SiteSpec, Trust, Wire,
 };
 
@@ -60,7 +58,7 @@ impl World {
         }
     }
 
-    pub(super) fn snapshot(&self, revoked: &[u8], default_host: Option<&str>) -> Arc<Snapshot> {
+    pub(super) fn snapshot(&self, revoked: &[u8], default_host: Option<&str>) -> Arc<Hosts> {
         let set = |ca: &Identity| {
             let revoked: HashSet<Box<[u8]>> = [Box::from(revoked)].into();
             let der = ca.x509.to_der().unwrap();
@@ -81,11 +79,15 @@ impl World {
             self.host("other.test", MtlsMode::Require, &set(&self.other_ca)),
             self.host("*.wild.test", MtlsMode::Off, &nobody),
         ];
-        let default = default_host.map(|name| HostName::parse(name).unwrap());
-        Arc::new(Snapshot::new(1, 1, hosts, default.as_ref()).unwrap())
+        let all: Vec<Arc<Endpoint>> = hosts.into_iter().map(Arc::new).collect();
+        let default = default_host.and_then(|name| {
+            let found = all.iter().find(|host| host.name.as_str() == name);
+            found.cloned()
+        });
+        Arc::new(Hosts { all, default })
     }
 
-    fn host(&self, name: &str, mtls: MtlsMode, trust: &Arc<Trust>) -> Host {
+    fn host(&self, name: &str, mtls: MtlsMode, trust: &Arc<Trust>) -> Endpoint {
         let name = HostName::parse(name).unwrap();
         let site = Site::build(&SiteSpec {
             host: &name,
@@ -97,28 +99,32 @@ impl World {
             revoked: OnRevoked::Rule,
             trust,
         });
-        let origin = Origin {
-            key: 0,
-            url: "http://127.0.0.1:1".into(),
-            host: "127.0.0.1".into(),
-            port: 1,
-            addresses: Vec::new(),
-            protocol: OriginProtocol::Auto,
-            tls: None,
-            host_header: None,
-        };
-        Host {
+        Endpoint {
             name,
-            index: 0,
-            zone_id: "".into(),
             site: site.unwrap().into(),
             trust: trust.clone(),
-            client: ClientSettings::default(),
-            rules: Arc::new(Program::default()),
-            rate_limits: None,
-            transforms: None,
-            origin: Arc::new(origin),
+            keeps_hello: false,
         }
+    }
+}
+
+/// A few hosts by name.
+pub(super) struct Hosts {
+    all: Vec<Arc<Endpoint>>,
+    default: Option<Arc<Endpoint>>,
+}
+
+impl Endpoints for Hosts {
+    fn find(&self, sni: Option<&str>) -> Option<Arc<Endpoint>> {
+        let Some(sni) = sni else {
+            return self.default.clone();
+        };
+        let exact = |host: &&Arc<Endpoint>| host.name.as_str() == sni;
+        let wildcard = |host: &&Arc<Endpoint>| {
+            host.name.wildcard_parent() == sni.split_once('.').map(|(_, parent)| parent)
+        };
+        let found = self.all.iter().find(exact);
+        found.or_else(|| self.all.iter().find(wildcard)).cloned()
     }
 }
 
@@ -145,7 +151,7 @@ pub(super) struct Outcome {
 }
 
 /// Runs a handshake and one byte from the client, and collects what came of it on both sides.
-pub(super) fn shake(world: &World, snapshot: &Arc<Snapshot>, client: &Client<'_>) -> Outcome {
+pub(super) fn shake(world: &World, snapshot: &Arc<Hosts>, client: &Client<'_>) -> Outcome {
     let mut builder = SslConnector::builder(SslMethod::tls()).unwrap();
     let shown = Arc::new(AtomicUsize::new(0));
     let seen = shown.clone();

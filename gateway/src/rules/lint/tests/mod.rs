@@ -9,7 +9,7 @@ use crate::hostname::HostName;
 use crate::rules::tests::block;
 use crate::rules::tests::rule;
 use crate::rules::{Skip, parser};
-use crate::snapshot::MtlsMode;
+use crate::client_settings::MtlsMode;
 
 fn lint(rules: &[Rule], hosts: &[LintHost], has_geo: bool) -> Vec<Lint> {
     super::lint(rules, hosts, &Lists::default(), has_geo)
