@@ -20,10 +20,10 @@ use boring::ecdsa::EcdsaSig;
 use boring::mlkem::{Algorithm, MlKemPrivateKey, MlKemPublicKey};
 use boring::nid::Nid;
 use boring::pkey::{Id, PKey, Private};
+use control::Control;
 use criterion::{Criterion, criterion_group};
-use gateway::control::Control;
-use gateway::snapshot::{Published, Snapshot};
-use gateway::tls::{AcceptSettings, Acceptor, forget_paths};
+use snapshot::{Published, Snapshot};
+use tls::{AcceptSettings, Acceptor, forget_paths};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -4,14 +4,14 @@ use std::hint::black_box;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use config::AccessLogTarget;
 use criterion::{Criterion, criterion_group, criterion_main};
-use gateway::client_settings::ClientSettings;
-use gateway::config::AccessLogTarget;
-use gateway::http::headers::{Told, for_origin};
-use gateway::http::path::normalise;
-use gateway::observe::{AccessLog, RequestRecord, Stage, StageTimes, Steered};
-use gateway::tls::ClientAuth;
+use datapath::observe::{AccessLog, RequestRecord, Stage, StageTimes, Steered};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use snapshot::http::headers::{Told, for_origin};
+use snapshot::http::path::normalise;
+use vocabulary::client_auth::ClientAuth;
+use vocabulary::settings::ClientSettings;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

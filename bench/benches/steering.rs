@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use bench::machine::{Machine, cpu_time};
 use bench::peers::Child;
-use gateway::steer::{Listen, load};
+use datapath::steer::{Listen, load};
 use tests::network::SERVER_IPV4;
 use tests::pki::Authority;
 use tests::{Client, Network, Origin, Setup};

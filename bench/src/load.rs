@@ -18,7 +18,8 @@ use crate::client::{
 };
 use crate::compare::seconds;
 use crate::machine::Machine;
-use crate::report::{self, text::duration};
+use crate::report;
+use crate::report::text::duration;
 
 /// Key exchange groups offered, as browsers do.
 const GROUPS: &str = "X25519MLKEM768:X25519:P-256:P-384";

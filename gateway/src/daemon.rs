@@ -7,8 +7,8 @@
 //! | HUP | the configuration files are read again; one error, and everything stays as it is |
 //! | USR1 | the access log is opened again |
 //!
-//! Owns no decision of its own: what is started with what is [`crate::config`]'s and
-//! [`crate::control`]'s to say.
+//! Owns no decision of its own: what is started with what is [`config`]'s and
+//! [`control`]'s to say.
 
 use std::io;
 use std::sync::Arc;
@@ -22,26 +22,28 @@ use rustix::process::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
-use crate::admin::{self, AdminTls};
-use crate::config::{Config, Live, Loaded, Sources};
-use crate::control::{Control, OpenError, Options};
-use crate::geo::{Geo, GeoError};
-use crate::hostname::HostName;
-use crate::inquire::{Lists, Questions, Responders};
-use crate::io::{RingError, probe};
 use crate::limits::{
-    BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, DRAIN_POLL, LOG_FLUSH_TIMEOUT, STEER_POLL,
-    STEER_ROUND, STEER_SILENT_ROUNDS,
+    BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND,
+    STEER_SILENT_ROUNDS,
 };
-use crate::memory;
-use crate::observe::{AccessLog, AccessLogError, HostLoad};
-use crate::phases::Buckets;
-use crate::snapshot::Published;
-use crate::steer::helm::Helm;
-use crate::steer::{self, Owned};
-use crate::tls::Acceptor;
-use crate::upkeep;
-use crate::worker::{Inboxes, ListenError, Listeners, Shared, Team};
+use crate::maintenance;
+use admin::{self, AdminTls};
+use config::{Config, Live, Loaded, Sources};
+use control::{Control, OpenError, Options};
+use datapath::io::{RingError, probe};
+use datapath::limits::DRAIN_POLL;
+use datapath::memory;
+use datapath::observe::{AccessLog, AccessLogError, HostLoad};
+use datapath::steer::helm::Helm;
+use datapath::steer::{self, Owned};
+use datapath::worker::{Inboxes, ListenError, Listeners, Shared, Team};
+use fetch::{Lists, Responders};
+use rules::geo::{Geo, GeoError};
+use snapshot::Published;
+use snapshot::phases::Buckets;
+use snapshot::questions::Questions;
+use tls::Acceptor;
+use vocabulary::hostname::HostName;
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +226,7 @@ pub fn serve(
         for address in &listen {
             tracing::info!(%address, workers, "listening");
         }
-        let upkeep = tokio::spawn(upkeep::run(
+        let maintenance = tokio::spawn(maintenance::run(
             shared.clone(),
             control.clone(),
             lists,
@@ -243,7 +245,7 @@ pub fn serve(
         )
         .await;
         admin.abort();
-        upkeep.abort();
+        maintenance.abort();
         Ok::<_, StartError>(ended)
     })?;
     access_log.finish(LOG_FLUSH_TIMEOUT);

@@ -3,12 +3,12 @@
 
 use std::process::{Child, Command, Stdio};
 
-use gateway::tls::{CrlPolicy, OcspQuestion, Responder};
 use serde_json::{Value, json};
 use tests::ocsp::{OcspSpec, Status};
 use tests::pki::{DAY, Spec};
 use tests::server::{CaServer, Manner};
 use tests::{Authority, Identity};
+use tls::{CrlPolicy, OcspQuestion, Responder};
 
 use crate::revocation_lists::World;
 

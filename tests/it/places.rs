@@ -1,12 +1,8 @@
 //! GeoIP databases: read at a start and at SIGHUP, and refused when they are none.
 
+use rules::testing::database::File;
 use serde_json::json;
 use tests::{Origin, Setup};
-
-#[path = "../../gateway/src/geo/testing.rs"]
-mod database;
-
-use database::File;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_are_read_at_a_start_and_at_sighup() {

@@ -1,8 +1,8 @@
 //! Revocation lists of uploaded CAs: taken in, refused, forgotten, by the API, the command line and
 //! a watched file.
 
-use gateway::tls::Crl;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tls::Crl;
 
 use serde_json::{Value, json};
 use tests::crl::{CrlSpec, pem};

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use boring::x509::X509;
-use gateway::tls::{Anchor, Crl, CrlPolicy, CrlSet, Reason, Trust, judge_afresh};
 use tests::crl::{CrlSpec, pem};
 use tests::pki::{DAY, Spec};
 use tests::{Authority, Identity};
+use tls::{Anchor, Crl, CrlPolicy, CrlSet, Trust, judge_afresh};
+use vocabulary::verdict::Reason;
 
 /// One question for both.
 struct Case {

@@ -461,7 +461,7 @@ fn syns_answered_in_xdp_become_connections() {
     };
     // A veth end takes what its peer's program sends back only when it runs a program itself.
     let receiving = network.client.run(|| {
-        let mut receiving = gateway::steer::load().unwrap();
+        let mut receiving = datapath::steer::load().unwrap();
         receiving.attach("outside").unwrap();
         receiving
     });

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Instant;
 
-use gateway::control::{AuthorityKind, Control, Seal};
-use gateway::snapshot::Published;
+use control::{AuthorityKind, Control, Seal};
 use serde_json::{Value, json};
+use snapshot::Published;
 
 use crate::admin::Admin;
 use crate::client::Client;

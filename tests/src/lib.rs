@@ -19,7 +19,7 @@ pub mod gateway;
 pub mod network;
 pub mod ocsp;
 pub mod origin;
-pub mod pki;
+pub use fixtures::pki;
 pub mod raw;
 pub mod server;
 pub mod tool;

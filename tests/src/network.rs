@@ -81,7 +81,7 @@ impl Network {
 
 /// What keeps this machine from running such tests.
 fn missing() -> Option<String> {
-    if let Err(reason) = gateway::steer::load() {
+    if let Err(reason) = datapath::steer::load() {
         return Some(format!("needs CAP_BPF: {reason}"));
     }
     if !crate::tool::has("ip") {

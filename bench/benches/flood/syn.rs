@@ -102,7 +102,7 @@ fn line(way: &str, sum: &Sum, thrown: f64) {
 fn turn_of(network: &Network, way: &'static str, rate: u32, sum: &mut Sum) {
     // The same for every way: a veth end takes what its peer's program sends back only when it runs a program itself.
     let receiving = network.client.run(|| {
-        let mut receiving = gateway::steer::load().unwrap();
+        let mut receiving = datapath::steer::load().unwrap();
         receiving.attach("outside").unwrap();
         receiving
     });

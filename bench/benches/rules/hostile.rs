@@ -4,8 +4,8 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use gateway::rules::{ConnectionState, Decision, Lists, Program, Rule, decide_on};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use rules::{ConnectionState, Decision, Lists, Program, Rule, decide_on};
 
 use super::{Case, Random, block, cpu_time, rule};
 

@@ -18,16 +18,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use control::{Control, NewRule, Phase, Position, RulePatch};
 use criterion::{BenchmarkId, Criterion};
-use gateway::control::{Control, NewRule, Phase, Position, RulePatch};
-use gateway::rules::oracle::Oracle;
-use gateway::rules::{
+use http::{HeaderMap, HeaderValue};
+use rules::testing::oracle::Oracle;
+use rules::{
     Action, Allowance, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, Program,
     RequestFacts, RoundTrip, Rule, decide_on, touched_bytes,
 };
-use gateway::snapshot::Published;
-use gateway::tls::{ClientAuth, Reason, Verdict};
-use http::{HeaderMap, HeaderValue};
+use snapshot::Published;
+use vocabulary::client_auth::ClientAuth;
+use vocabulary::verdict::{Reason, Verdict};
 
 /// Counts what is allocated, to show that deciding allocates nothing and what a program takes.
 struct Counting;

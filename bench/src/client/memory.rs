@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 use boring::ssl::{ErrorCode, SslStream};
-use gateway::snapshot::Snapshot;
-use gateway::tls::{AcceptSettings, Acceptor, Established, Session};
+use snapshot::Snapshot;
+use tls::{AcceptSettings, Acceptor, Established, Session};
 
 use super::tls::Tls;
 use super::wire::Wire;

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use gateway::control::Control;
-use gateway::snapshot::Published;
-use gateway::tls::{AcceptSettings, Acceptor};
+use control::Control;
+use snapshot::Published;
+use tls::{AcceptSettings, Acceptor};
 
 use super::{Mode, Weight};
 use crate::client::{Belief, Identity, Tls, TlsSettings, shake_hands};

@@ -2,7 +2,7 @@
 //!
 //! A fresh Postern for each mTLS mode; connections are opened, have a request each, and stay.
 //! Beside it, in a process of its own with the same allocator, `floor` makes as many handshakes
-//! with nothing but `gateway::tls` and keeps the sessions: what BoringSSL itself needs. Memory is
+//! with nothing but `tls` and keeps the sessions: what BoringSSL itself needs. Memory is
 //! user space only; socket buffers are the kernel's and the same for every proxy.
 
 mod floor;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use gateway::control::{RedbStore, Store, StoreError, Table, Visit, Write};
+use control::{RedbStore, Store, StoreError, Table, Visit, Write};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 

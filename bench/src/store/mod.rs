@@ -23,9 +23,9 @@ use boring::nid::Nid;
 use boring::pkey::PKey;
 use boring::x509::{X509Name, X509Req};
 use clap::Args;
-use gateway::control::{Control, NewRule, Phase};
-use gateway::snapshot::Published;
+use control::{Control, NewRule, Phase};
 use serde_json::{Value, json};
+use snapshot::Published;
 
 use self::memory::Memory;
 use crate::machine::Machine;

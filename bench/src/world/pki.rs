@@ -19,10 +19,10 @@ use boring::x509::extension::{
     BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
 };
 use boring::x509::{X509, X509NameBuilder};
-use gateway::control::{Control, NewHost, NewRule, OriginSpec, Subject};
-use gateway::hostname::HostName;
-use gateway::client_settings::MtlsMode;
-use gateway::snapshot::Published;
+use control::{Control, NewHost, NewRule, OriginSpec, Subject};
+use snapshot::Published;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::MtlsMode;
 
 use super::{OPEN_HOST, REQUEST_HOST, REQUIRE_HOST, ZONE};
 
@@ -83,7 +83,7 @@ pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
                 name,
                 origin,
                 mtls: Some(mtls),
-                client: gateway::client_settings::ClientSettings::default(),
+                client: vocabulary::settings::ClientSettings::default(),
                 certificate: None,
                 other_certificate: None,
             },

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use super::{CliError, Output};
-use crate::admin::AdminTls;
-use crate::config::{Config, Sources};
-use crate::control::{Control, OpenError, Options, StoreOpenError};
-use crate::geo::Geo;
-use crate::snapshot::Published;
+use admin::AdminTls;
+use config::{Config, Sources};
+use control::{Control, OpenError, Options, StoreOpenError};
+use rules::geo::Geo;
+use snapshot::Published;
 
 /// Checks the configuration files, the databases and certificates they name, and that the store opens and
 /// compiles.

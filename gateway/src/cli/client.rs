@@ -11,8 +11,8 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-use crate::config::Config;
 use crate::limits;
+use config::Config;
 
 /// Why there is no good answer.
 #[derive(Debug, thiserror::Error)]

@@ -13,7 +13,7 @@ use super::files::{Certificate, read_bytes};
 use super::names::{OWN, text, text_or_none};
 use super::table::Table;
 use super::{CliError, Output, json_text};
-use crate::tls::CrlPolicy;
+use tls::CrlPolicy;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Crl {

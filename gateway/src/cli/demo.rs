@@ -19,15 +19,15 @@ use clap::Args;
 use super::client::Client;
 use super::files::{PRIVATE, PUBLIC, write_new};
 use super::{CliError, Output, echo};
-use crate::config::{AccessLogTarget, Config, LogLevel};
-use crate::control::{
+use crate::daemon;
+use config::{AccessLogTarget, Config, LogLevel};
+use control::{
     CertificateQuery, ChangeError, Control, FindBy, HostPatch, Id, NewHost, NewRule, OriginSpec,
     Phase, Subject,
 };
-use crate::daemon;
-use crate::hostname::HostName;
-use crate::client_settings::MtlsMode;
-use crate::snapshot::Published;
+use snapshot::Published;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::MtlsMode;
 
 /// The zone of the demo, under a top-level domain that never exists (RFC 6761 §6.2).
 const ZONE: &str = "example.test";
@@ -171,7 +171,7 @@ impl State {
                         name: name.clone(),
                         origin: origin.spec(),
                         mtls: Some(mtls),
-                        client: crate::client_settings::ClientSettings::default(),
+                        client: vocabulary::settings::ClientSettings::default(),
                         certificate: None,
                         other_certificate: None,
                     };

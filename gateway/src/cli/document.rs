@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn files_take_the_place_of_their_names() {
-        let directory = crate::control::testing::Directory::new();
+        let directory = fixtures::Directory::new();
         std::fs::write(directory.path().join("ca.pem"), "PEM\n").unwrap();
         let read = |text: &str| {
             let mut marked = yaml::read(text).unwrap();

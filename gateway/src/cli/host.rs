@@ -11,7 +11,7 @@ use super::files::read_text;
 use super::names::{OWN, ZoneRef, str_of, text};
 use super::table::{Table, list};
 use super::{CliError, Output, json_text};
-use crate::client_settings::{CertificateHeaders, MtlsMode, OnRevoked};
+use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Host {

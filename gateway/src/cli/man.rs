@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::{Cli, CliError, Output};
-use crate::config::{Change, KEYS};
+use config::{Change, KEYS};
 
 /// Write the manual pages into a directory
 #[derive(Debug, Args)]
@@ -80,8 +80,8 @@ fn postern_conf() -> String {
     page
 }
 
-fn placeholder(kind: &crate::config::Kind) -> &'static str {
-    use crate::config::Kind;
+fn placeholder(kind: &config::Kind) -> &'static str {
+    use config::Kind;
     match kind {
         Kind::Duration(..) => "DURATION",
         Kind::Size(..) => "SIZE",

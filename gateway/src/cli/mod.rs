@@ -42,9 +42,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, ConfigErrors, Loaded, LogLevel, Sources};
 use crate::daemon;
 use client::Client;
+use config::{Config, ConfigErrors, Loaded, LogLevel, Sources};
 
 pub use client::ClientError;
 

@@ -11,7 +11,7 @@ use super::files::Certificate;
 use super::names::{OWN, text_or_none};
 use super::table::Table;
 use super::{CliError, Output, json_text};
-use crate::tls::CrlPolicy;
+use tls::CrlPolicy;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ocsp {

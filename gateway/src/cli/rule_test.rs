@@ -18,7 +18,8 @@ use super::rule_phases::Phase;
 use super::ruleset::{Position, Ruleset};
 use super::table::{harmless, harmless_lines};
 use super::{CliError, Output, json_text, yaml};
-use crate::limits::{ACCESS_LOG_LINE_BYTES_READ, TRIAL_REQUESTS_MAX};
+use crate::limits::ACCESS_LOG_LINE_BYTES_READ;
+use admin::limits::TRIAL_REQUESTS_MAX;
 
 /// Requests of a log that are shown one by one.
 const SHOWN_RECORDS: usize = 20;

@@ -11,8 +11,8 @@ use serde_json::json;
 use super::client::{Client, ClientError};
 use super::names::{OWN, text};
 use super::{CliError, ConfigFile, Output, json_text};
-use crate::config::Config;
-use crate::control::{self, Verified};
+use config::Config;
+use control::{self, Verified};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {

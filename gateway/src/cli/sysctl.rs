@@ -9,7 +9,7 @@ use super::client::{Client, segment};
 use super::names::{OWN, str_of, text};
 use super::table::harmless;
 use super::{CliError, Output, json_text};
-use crate::config::{Change, Config, Sources};
+use config::{Change, Config, Sources};
 
 /// Read and tune configuration keys of a running gateway
 ///

@@ -11,11 +11,11 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::*;
-use crate::admin;
-use crate::config::Live;
-use crate::control::Control;
-use crate::observe::{AccessLog, Fleet, FleetStatus, SteeringStatus, WorkerStats};
-use crate::snapshot::Published;
+use admin;
+use config::Live;
+use control::Control;
+use datapath::observe::{AccessLog, Fleet, FleetStatus, SteeringStatus, WorkerStats};
+use snapshot::Published;
 
 struct NoWorkers;
 
@@ -59,8 +59,8 @@ impl Gateway {
         let published = Arc::new(Published::default());
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
         let state = admin::State {
-            lists: crate::inquire::Lists::new(control.clone()),
-            responders: crate::inquire::Responders::new(control.clone(), Arc::default()),
+            lists: fetch::Lists::new(control.clone()),
+            responders: fetch::Responders::new(control.clone(), Arc::default()),
             control,
             published,
             fleet: Arc::new(NoWorkers),

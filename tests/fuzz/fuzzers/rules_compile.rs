@@ -1,4 +1,4 @@
-//! See `gateway::rules::fuzz::compile`.
+//! See `rules::testing::fuzz::compile`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gateway::rules::fuzz::compile(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rules::testing::fuzz::compile(data));

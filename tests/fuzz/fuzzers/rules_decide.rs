@@ -1,4 +1,4 @@
-//! See `gateway::rules::fuzz::decide_as_evaluated`.
+//! See `rules::testing::fuzz::decide_as_evaluated`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gateway::rules::fuzz::decide_as_evaluated(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rules::testing::fuzz::decide_as_evaluated(data));

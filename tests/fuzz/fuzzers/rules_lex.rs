@@ -1,4 +1,4 @@
-//! See `gateway::rules::fuzz::lex`.
+//! See `rules::testing::fuzz::lex`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gateway::rules::fuzz::lex(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rules::testing::fuzz::lex(data));

@@ -1,4 +1,4 @@
-//! See `gateway::rules::fuzz::parse`.
+//! See `rules::testing::fuzz::parse`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| gateway::rules::fuzz::parse(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rules::testing::fuzz::parse(data));

@@ -1,0 +1,212 @@
+//! `/client/v4/accounts/{account}/mtls_certificates`: CAs that users bring; under `/postern/v1` the
+//! managed CAs of a zone, their rollover and their revocation lists.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use boring::x509::X509;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::query::{As, Json, MaybeJson, Parameters};
+use super::{Shared, envelope, zones};
+use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Id, Moment, Uuid};
+
+#[derive(Deserialize)]
+pub(super) struct Upload {
+    ca: bool,
+    certificates: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    private_key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Roll {
+    #[serde(default)]
+    key_type: Option<String>,
+}
+
+/// What kind of key a managed CA shall have.
+pub(super) fn key_kind(text: &str) -> Result<CaKey, Fault> {
+    CaKey::parse(text).map_err(|why| Fault::body(format!("key_type: {why}")).at("/key_type"))
+}
+
+fn shown(authority: &Authority) -> Value {
+    let first = X509::from_pem(authority.certificate.as_bytes()).ok();
+    let details = first.and_then(|certificate| Details::of(&certificate).ok());
+    let of = |read: fn(&Details) -> &String| details.as_ref().map(|found| read(found).clone());
+    json!({
+        "id": authority.id,
+        "ca": true,
+        "certificates": authority.certificate,
+        "expires_on": Moment::from_seconds(authority.not_after).to_second(),
+        "issuer": of(|found| &found.issuer),
+        "name": authority.name,
+        "serial_number": of(|found| &found.serial_hex),
+        "signature": of(|found| &found.signature),
+        "type": "custom",
+        "uploaded_on": authority.created_on.to_string(),
+        "updated_at": authority.created_on.to_string(),
+    })
+}
+
+fn shown_managed(authority: &Authority, issues: bool) -> Value {
+    json!({
+        "id": authority.id,
+        "name": authority.name,
+        "certificate": authority.certificate,
+        "issues": issues,
+        "key_type": authority.key_kind().map(CaKey::as_str),
+        "created_on": authority.created_on.to_string(),
+        "expires_on": Moment::from_seconds(authority.not_after).to_second(),
+    })
+}
+
+pub(super) async fn upload(
+    State(context): Shared,
+    As(intent): As,
+    Path(account): Path<String>,
+    Json(body): Json<Upload>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    if !body.ca {
+        let message = "ca: only CA certificates are taken here; server certificates go to custom_certificates";
+        return Err(Fault::bad(1411, message).at("/ca"));
+    }
+    if body.private_key.is_some() {
+        let message = "private_key: a CA's key is not needed and is not taken; keep it where it is";
+        return Err(Fault::bad(1411, message).at("/private_key"));
+    }
+    let name = body.name.unwrap_or_default();
+    let made = context
+        .run(intent, move |control| {
+            control.upload_authority(&name, &body.certificates)
+        })
+        .await?;
+    Ok(envelope::result(shown(&made)))
+}
+
+pub(super) async fn list(
+    State(context): Shared,
+    Path(account): Path<String>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let page = parameters.page()?;
+    let model = context.state.control.model();
+    let mut found: Vec<&Arc<Authority>> = model
+        .authorities
+        .values()
+        .filter(|authority| matches!(authority.kind, AuthorityKind::Uploaded))
+        .collect();
+    found.sort_by_key(|authority| std::cmp::Reverse((authority.created_on, authority.id)));
+    let items = page.of(found.iter().map(|authority| shown(authority)));
+    Ok(envelope::list(items, &page, found.len()))
+}
+
+pub(super) async fn show(
+    State(context): Shared,
+    Path((account, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let found = context.state.control.uploaded_authority(id.parse()?)?;
+    Ok(envelope::result(shown(&found)))
+}
+
+pub(super) async fn delete(
+    State(context): Shared,
+    As(intent): As,
+    Path((account, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let id: Uuid = id.parse()?;
+    let gone = context
+        .run(intent, move |control| control.delete_authority(id))
+        .await?;
+    Ok(envelope::result(shown(&gone)))
+}
+
+/// Which host names believe an uploaded CA.
+pub(super) async fn associations(
+    State(context): Shared,
+    Path((account, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let control = &context.state.control;
+    let id = control.uploaded_authority(id.parse()?)?.id;
+    let model = control.model();
+    let names = model
+        .associations
+        .iter()
+        .filter(|((_, set), _)| *set == AuthoritySet::Uploaded(id))
+        .flat_map(|((zone, _), names)| names.iter().map(move |name| (zone, name)));
+    let items: Vec<Value> = names
+        .map(
+            |(zone, name)| json!({ "service": name.as_str(), "status": "active", "zone_id": zone }),
+        )
+        .collect();
+    Ok(envelope::result(items))
+}
+
+/// The managed CAs of a zone, the issuing one first.
+pub(super) async fn managed(
+    State(context): Shared,
+    Path(zone): Path<String>,
+) -> Result<Response, Fault> {
+    let model = context.state.control.model();
+    let zone = zones::find(&model, &zone)?;
+    let managed = model.managed(zone);
+    let items = managed.iter().enumerate();
+    let items: Vec<Value> = items
+        .map(|(place, authority)| shown_managed(authority, place == 0))
+        .collect();
+    Ok(envelope::result(items))
+}
+
+pub(super) async fn roll(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+    MaybeJson(body): MaybeJson<Roll>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let asked = body.and_then(|body| body.key_type);
+    let kind = asked.as_deref().map(key_kind).transpose()?;
+    let made = context
+        .run(intent, move |control| control.roll_authority(zone, kind))
+        .await?;
+    Ok(envelope::result(shown_managed(&made, true)))
+}
+
+pub(super) async fn retire(
+    State(context): Shared,
+    As(intent): As,
+    Path((zone, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    let zone: Id = zones::find(&context.state.control.model(), &zone)?;
+    let id: Uuid = id.parse()?;
+    context
+        .run(intent, move |control| control.retire_authority(zone, id))
+        .await?;
+    Ok(envelope::result(json!({ "id": id })))
+}
+
+/// The signed revocation list of a managed CA (RFC 2585 §4.2 names the media type).
+pub(super) async fn revocation_list(
+    State(context): Shared,
+    As(intent): As,
+    Path((zone, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let id: Uuid = id.parse()?;
+    let list = context
+        .run(intent, move |control| control.revocation_list(zone, id))
+        .await?;
+    Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], list).into_response())
+}

@@ -1,0 +1,160 @@
+//! `/postern/v1/certificate_authorities/{id}/crls`: the revocation lists of an uploaded CA, which
+//! Cloudflare has no resource for.
+
+use std::path::PathBuf;
+
+use axum::extract::{Path, State as Extracted};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::query::{As, Json, Raw, present};
+use super::{Shared, State, envelope};
+use control::limits::CRL_FILE_BYTES_MAX;
+use control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
+use fetch::FetchOutcome;
+use tls::CrlPolicy;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Set {
+    /// Absent leaves it, `null` asks for no list.
+    #[serde(default, deserialize_with = "present")]
+    policy: Option<Option<CrlPolicy>>,
+    /// Absent leaves it, `null` watches no file.
+    #[serde(default, deserialize_with = "present")]
+    file: Option<Option<PathBuf>>,
+    /// Absent leaves them, `null` or none fetches from nowhere.
+    #[serde(default, deserialize_with = "present")]
+    urls: Option<Option<Vec<String>>>,
+    /// Seconds; absent leaves it, `null` is the default.
+    #[serde(default, deserialize_with = "present")]
+    fetch_every: Option<Option<u32>>,
+}
+
+/// A list in JSON, for clients that speak nothing else.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wrapped {
+    /// PEM.
+    crl: String,
+}
+
+fn shown(crl: &CrlStatus) -> Value {
+    json!({
+        "number": crl.number,
+        "delta": crl.delta,
+        "this_update": Moment::from_seconds(crl.this_update).to_second(),
+        "next_update": Moment::from_seconds(crl.next_update).to_second(),
+        "entries": crl.entries,
+    })
+}
+
+fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
+    let control = &state.control;
+    let authority = control.uploaded_authority(id)?;
+    let lists: Vec<Value> = control
+        .crls()
+        .iter()
+        .filter(|crl| crl.authority == id)
+        .map(shown)
+        .collect();
+    let status = state.lists.status();
+    let fetches = authority.crl.urls.iter().map(|url| {
+        let found = status
+            .iter()
+            .find(|one| one.authority == id && one.url == *url);
+        let last = found.and_then(|one| one.last.as_ref());
+        json!({
+            "url": url,
+            "result": last.map(FetchOutcome::as_str),
+            "error": last.and_then(FetchOutcome::why),
+            "good_at": found.and_then(|one| one.good_at).map(Moment::to_second),
+        })
+    });
+    let fetches: Vec<Value> = fetches.collect();
+    Ok(json!({
+        "id": id,
+        "policy": authority.crl.policy,
+        "file": authority.crl.file,
+        "urls": authority.crl.urls,
+        "fetch_every": authority.crl.fetch_every_sec,
+        "fetches": fetches,
+        "crls": lists,
+    }))
+}
+
+pub(super) async fn show(
+    Extracted(context): Shared,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    Ok(envelope::result(all(&context.state, id.parse()?)?))
+}
+
+/// The body is a list in DER or PEM, or PEM in JSON.
+pub(super) async fn put(
+    Extracted(context): Shared,
+    As(intent): As,
+    Path(id): Path<String>,
+    body: Raw<CRL_FILE_BYTES_MAX>,
+) -> Result<Response, Fault> {
+    let id: Uuid = id.parse()?;
+    let bytes = if body.0.first() == Some(&b'{') {
+        let wrapped: Wrapped = serde_json::from_slice(&body.0)
+            .map_err(|error| Fault::body(format!("Malformed JSON in request body: {error}")))?;
+        wrapped.crl.into_bytes()
+    } else {
+        body.0.to_vec()
+    };
+    let crl = context
+        .run(intent, move |control| control.put_crl(id, &bytes))
+        .await?;
+    Ok(envelope::result(shown(&crl)))
+}
+
+pub(super) async fn set(
+    Extracted(context): Shared,
+    As(intent): As,
+    Path(id): Path<String>,
+    Json(body): Json<Set>,
+) -> Result<Response, Fault> {
+    let id: Uuid = id.parse()?;
+    let patch = CrlPatch {
+        policy: body.policy,
+        file: body.file,
+        urls: body.urls.map(Option::unwrap_or_default),
+        fetch_every_sec: body.fetch_every,
+    };
+    context
+        .run(intent, move |control| control.set_crl(id, patch))
+        .await?;
+    Ok(envelope::result(all(&context.state, id)?))
+}
+
+pub(super) async fn remove(
+    Extracted(context): Shared,
+    As(intent): As,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let id: Uuid = id.parse()?;
+    context
+        .run(intent, move |control| control.remove_crls(id))
+        .await?;
+    Ok(envelope::result(all(&context.state, id)?))
+}
+
+/// Fetches now what is to be fetched, and says what became of it.
+pub(super) async fn fetch(
+    Extracted(context): Shared,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let id: Uuid = id.parse()?;
+    let authority = context.state.control.uploaded_authority(id)?;
+    if authority.crl.urls.is_empty() {
+        let message = "urls: the CA names no URL to fetch a list from; set `urls` first";
+        return Err(Fault::bad(1411, message).at("/urls"));
+    }
+    context.state.lists.fetch_now(id).await;
+    Ok(envelope::result(all(&context.state, id)?))
+}

@@ -1,0 +1,182 @@
+//! `/postern/v1/export` and `/postern/v1/apply`: the configuration as one document; and
+//! `/postern/v1/backup`.
+//!
+//! Owns the words for a document that is not understood, and that private keys leave only by a
+//! call that needs the widest scope. Reads no YAML: documents are JSON here.
+
+use std::path::PathBuf;
+
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::auth::Peer;
+use super::fault::Fault;
+use super::query::{As, Json, Parameters};
+use super::{Shared, envelope};
+use config::suggest;
+use control::{ApplyOptions, Document};
+
+/// A JSON pointer from a path as `serde_path_to_error` keeps it.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut out = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => out.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                out.push('/');
+                out.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    out
+}
+
+/// The words of serde, as people would say them, with what was probably meant.
+fn words(message: &str) -> String {
+    // serde_json adds a place in the JSON, which is not the file that people wrote.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let Some(rest) = message.strip_prefix("unknown field `") else {
+        return message.to_owned();
+    };
+    let mut quoted = rest.split('`');
+    let key = quoted.next().unwrap_or_default().to_owned();
+    let known: Vec<&str> = quoted.skip(1).step_by(2).collect();
+    let hint = match suggest(&key, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    };
+    format!("unknown key `{}`; {hint}", key.escape_debug())
+}
+
+/// Reads a document, or says what is wrong with it and where.
+fn read(value: Value) -> Result<Document, Fault> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let pointer = pointer(error.path());
+        Fault::bad(1004, words(&error.inner().to_string())).at(pointer)
+    })
+}
+
+pub(super) async fn apply(
+    State(context): Shared,
+    As(intent): As,
+    parameters: Parameters,
+    Json(body): Json<Value>,
+) -> Result<Response, Fault> {
+    let prune = match parameters.text("prune") {
+        None | Some("false" | "0") => false,
+        Some("true" | "1") => true,
+        Some(_) => return Err(Fault::parameter("prune: `true` or `false` is expected")),
+    };
+    let revision = match parameters.text("revision").map(str::parse) {
+        None => None,
+        Some(Ok(revision)) => Some(revision),
+        Some(Err(_)) => return Err(Fault::parameter("revision: a whole number is expected")),
+    };
+    let options = ApplyOptions { prune, revision };
+    let document = read(body)?;
+    let applied = context
+        .run(intent, move |control| control.apply(&document, options))
+        .await?;
+    Ok(envelope::result(applied))
+}
+
+pub(super) async fn export(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
+    let document = context.run(intent, |control| control.export(false)).await?;
+    Ok(envelope::result(document))
+}
+
+pub(super) async fn export_private_keys(
+    State(context): Shared,
+    As(intent): As,
+) -> Result<Response, Fault> {
+    let actor = intent.actor.clone();
+    let document = context.run(intent, |control| control.export(true)).await?;
+    tracing::warn!(%actor, "private keys of CAs and server certificates were exported");
+    Ok(envelope::result(document))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Backup {
+    /// An absolute path on the gateway's machine, where nothing is yet.
+    path: PathBuf,
+}
+
+pub(super) async fn backup(State(context): Shared, request: Request) -> Result<Response, Fault> {
+    // The file is written with the gateway's rights: a token must not choose where.
+    if !matches!(request.extensions().get(), Some(Peer::Unix { .. })) {
+        let message = "A backup is made over the unix socket only";
+        return Err(Fault::new(StatusCode::FORBIDDEN, 9109, message));
+    }
+    let (mut parts, body) = request.into_parts();
+    let As(intent) = As::from_request_parts(&mut parts, &()).await?;
+    let request = Request::from_parts(parts, body);
+    let Json(wanted): Json<Backup> = Json::from_request(request, &()).await?;
+    if !wanted.path.is_absolute() {
+        return Err(Fault::bad(1004, "path: an absolute path is expected").at("/path"));
+    }
+    let actor = intent.actor.clone();
+    let path = wanted.path.clone();
+    let (revision, size) = context
+        .run(intent, move |control| control.backup(&path))
+        .await?;
+    tracing::info!(%actor, path = %wanted.path.display(), revision, "made a backup");
+    Ok(envelope::result(serde_json::json!({
+        "path": wanted.path,
+        "revision": revision,
+        "size": size,
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_wrong_and_where() {
+        for (document, place, message) in [
+            (
+                json!({"postern": 1, "zones": [{"name": "a.test", "hots": []}]}),
+                "/zones/0/hots",
+                "unknown key `hots`; did you mean `hosts`?",
+            ),
+            (
+                json!({"postern": 1, "zone": []}),
+                "/zone",
+                "unknown key `zone`; did you mean `zones`?",
+            ),
+            (
+                json!({"postern": 1, "xyzzy": []}),
+                "/xyzzy",
+                "unknown key `xyzzy`; known here: postern, lists, authorities, zones",
+            ),
+            (
+                json!({"postern": 1, "zones": [{"name": 7}]}),
+                "/zones/0/name",
+                "invalid type: integer `7`, expected a string",
+            ),
+            (
+                json!({"postern": 1, "zones": [{"name": "a.test", "hosts": [
+                    {"name": "h.a.test", "origin": {"url": "x", "protocl": "http2"}}]}]}),
+                "/zones/0/hosts/0/origin/protocl",
+                "unknown key `protocl`; did you mean `protocol`?",
+            ),
+            (
+                json!({"postern": 1, "lists": [{"kind": "ip"}]}),
+                "/lists/0",
+                "missing field `name`",
+            ),
+            (json!({}), "", "missing field `postern`"),
+        ] {
+            let fault = read(document).unwrap_err();
+            assert_eq!(fault.message, message);
+            assert_eq!(fault.pointer.as_deref(), Some(place), "{message}");
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Hosts under `/postern/v1`, and Cloudflare's host-name associations.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::query::{As, Json, Parameters, present};
+use super::{Shared, envelope, zones};
+use control::{
+    AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid,
+};
+use rules::Enforcement;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::{CertificateHeaders, ClientPatch, ClientSettings, MtlsMode, OnRevoked};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Create {
+    name: String,
+    origin: OriginSpec,
+    #[serde(default)]
+    mtls: Option<MtlsMode>,
+    #[serde(default)]
+    revoked: Option<OnRevoked>,
+    #[serde(default)]
+    certificate_headers: Option<BTreeSet<CertificateHeaders>>,
+    #[serde(default)]
+    tell_reason: Option<bool>,
+    #[serde(default)]
+    certificate_id: Option<Uuid>,
+    #[serde(default)]
+    other_certificate_id: Option<Uuid>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Update {
+    #[serde(default)]
+    origin: Option<OriginSpec>,
+    #[serde(default)]
+    mtls: Option<MtlsMode>,
+    #[serde(default)]
+    revoked: Option<OnRevoked>,
+    #[serde(default)]
+    certificate_headers: Option<BTreeSet<CertificateHeaders>>,
+    #[serde(default)]
+    tell_reason: Option<bool>,
+    /// Absent leaves it, `null` goes back to the newest that covers the host.
+    #[serde(default, deserialize_with = "present")]
+    certificate_id: Option<Option<Uuid>>,
+    #[serde(default, deserialize_with = "present")]
+    other_certificate_id: Option<Option<Uuid>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Associate {
+    #[serde(default)]
+    hostnames: Vec<String>,
+    #[serde(default)]
+    mtls_certificate_id: Option<Uuid>,
+}
+
+fn shown(model: &Model, host: &HostRecord) -> Value {
+    let zone = model.zones.get(&host.zone);
+    let presented: Vec<Value> = model
+        .presented(host)
+        .iter()
+        .map(|certificate| {
+            json!({
+                "id": certificate.id,
+                "key_type": certificate.key_type.map(ServerKey::as_str),
+                "issuer": certificate.issuer,
+                "expires_on": Moment::from_seconds(certificate.not_after).to_second(),
+            })
+        })
+        .collect();
+    let authorities: Vec<Value> = model
+        .believed(host)
+        .iter()
+        .map(|ca| json!({ "id": ca.id, "name": ca.name }))
+        .collect();
+    json!({
+        "name": host.name.as_str(),
+        "zone_id": host.zone,
+        "zone_name": zone.map(|zone| zone.name.as_str()),
+        "mtls": host.mtls,
+        "revoked": host.client.revoked,
+        "certificate_headers": host.client.certificate_headers,
+        "tell_reason": host.client.tell_reason,
+        "origin": host.origin,
+        "certificate_id": host.certificate,
+        "other_certificate_id": host.other_certificate,
+        "served": !presented.is_empty(),
+        "server_certificate": presented.first(),
+        "server_certificates": presented,
+        "certificate_authorities": authorities,
+        "created_on": host.created_on.to_string(),
+        "modified_on": host.modified_on.to_string(),
+    })
+}
+
+pub(super) async fn create(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+    Json(body): Json<Create>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let client = ClientPatch {
+        revoked: body.revoked,
+        certificate_headers: body.certificate_headers,
+        tell_reason: body.tell_reason,
+    };
+    let new = NewHost {
+        name: HostName::parse(&body.name)?,
+        origin: body.origin,
+        mtls: body.mtls,
+        client: client.apply(&ClientSettings::default()),
+        certificate: body.certificate_id,
+        other_certificate: body.other_certificate_id,
+    };
+    let host = context
+        .run(intent, move |control| control.create_host(zone, new))
+        .await?;
+    Ok(envelope::result(shown(
+        &context.state.control.model(),
+        &host,
+    )))
+}
+
+pub(super) async fn list(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let page = parameters.page()?;
+    let model = context.state.control.model();
+    let items = page.of(model.hosts.values().map(|host| shown(&model, host)));
+    Ok(envelope::list(items, &page, model.hosts.len()))
+}
+
+pub(super) async fn list_of(
+    State(context): Shared,
+    Path(zone): Path<String>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let page = parameters.page()?;
+    let model = context.state.control.model();
+    let zone = zones::find(&model, &zone)?;
+    let items = page.of(model.hosts_of(zone).map(|host| shown(&model, host)));
+    Ok(envelope::list(items, &page, model.hosts_of(zone).count()))
+}
+
+pub(super) async fn show(
+    State(context): Shared,
+    Path(host): Path<String>,
+) -> Result<Response, Fault> {
+    let control = &context.state.control;
+    let host = control.host(&HostName::parse(&host)?)?;
+    Ok(envelope::result(shown(&control.model(), &host)))
+}
+
+/// What keeps clients without a certificate from a host: the handshake, a rule, a rule for some of
+/// their requests only, or nothing; the `skip` rule that is in the way of it; and whether whoever
+/// has a revoked one gets around the rule.
+pub(super) async fn enforcement(
+    State(context): Shared,
+    As(intent): As,
+    Path(host): Path<String>,
+) -> Result<Response, Fault> {
+    let name = HostName::parse(&host)?;
+    let mode = context.state.control.host(&name)?.mtls;
+    // With 100,000 rules this takes a while: not on the thread that answers everybody.
+    let found = context
+        .run(intent, move |control| control.enforcement(&name))
+        .await?;
+    let revoked_pass = matches!(
+        found,
+        Enforcement::Fully {
+            revoked_pass: true,
+            ..
+        }
+    );
+    let (by, rule, skip) = match found {
+        Enforcement::Nothing { skip } => (None, None, skip),
+        Enforcement::Partly { rule, skip } => (Some("rule_partly"), Some(rule), skip),
+        Enforcement::Fully { rule, .. } => (Some("rule"), Some(rule), None),
+    };
+    let by = match mode {
+        MtlsMode::Off => None,
+        MtlsMode::Require => Some("handshake"),
+        MtlsMode::Request => by,
+    };
+    Ok(envelope::result(json!({
+        "by": by,
+        "rule_id": rule.as_deref(),
+        "skip_id": skip.as_deref(),
+        "revoked_pass": mode == MtlsMode::Request && revoked_pass,
+    })))
+}
+
+pub(super) async fn update(
+    State(context): Shared,
+    As(intent): As,
+    Path(host): Path<String>,
+    Json(body): Json<Update>,
+) -> Result<Response, Fault> {
+    let name = HostName::parse(&host)?;
+    let patch = HostPatch {
+        origin: body.origin,
+        mtls: body.mtls,
+        client: ClientPatch {
+            revoked: body.revoked,
+            certificate_headers: body.certificate_headers,
+            tell_reason: body.tell_reason,
+        },
+        certificate: body.certificate_id,
+        other_certificate: body.other_certificate_id,
+    };
+    let host = context
+        .run(intent, move |control| control.update_host(&name, patch))
+        .await?;
+    Ok(envelope::result(shown(
+        &context.state.control.model(),
+        &host,
+    )))
+}
+
+pub(super) async fn delete(
+    State(context): Shared,
+    As(intent): As,
+    Path(host): Path<String>,
+) -> Result<Response, Fault> {
+    let name = HostName::parse(&host)?;
+    let answer = json!({ "name": name.as_str() });
+    context
+        .run(intent, move |control| control.delete_host(&name))
+        .await?;
+    Ok(envelope::result(answer))
+}
+
+fn set_of(id: Option<Uuid>) -> AuthoritySet {
+    id.map_or(AuthoritySet::Managed, AuthoritySet::Uploaded)
+}
+
+fn names(names: &BTreeSet<HostName>) -> Value {
+    json!({ "hostnames": names.iter().map(HostName::as_str).collect::<Vec<_>>() })
+}
+
+pub(super) async fn associations(
+    State(context): Shared,
+    Path(zone): Path<String>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let control = &context.state.control;
+    let zone = zones::find(&control.model(), &zone)?;
+    let id = parameters
+        .text("mtls_certificate_id")
+        .map(str::parse)
+        .transpose()?;
+    Ok(envelope::result(names(
+        &*control.associations(zone, set_of(id))?,
+    )))
+}
+
+pub(super) async fn associate(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+    Json(body): Json<Associate>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let wanted: BTreeSet<HostName> = body
+        .hostnames
+        .iter()
+        .enumerate()
+        .map(|(place, text)| {
+            HostName::parse(text).map_err(|why| Fault::from(why).at(format!("/hostnames/{place}")))
+        })
+        .collect::<Result<_, _>>()?;
+    let set = set_of(body.mtls_certificate_id);
+    let set = context
+        .run(intent, move |control| {
+            control.set_associations(zone, set, wanted)
+        })
+        .await?;
+    Ok(envelope::result(names(&set)))
+}

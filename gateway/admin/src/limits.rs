@@ -1,0 +1,57 @@
+//! Bounds of this crate: value, unit, reason, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
+//! anything: the code that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+
+use control::limits::EXPIRY_STAGES_DAYS;
+/// Decisions in one answer about traces.
+pub const TRACE_EVENTS_MAX: usize = 10_000;
+/// How long one question for traces may wait.
+pub const TRACE_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Requests and log lines in one dry run of rules; further ones are for the next.
+pub const TRIAL_REQUESTS_MAX: usize = 10_000;
+/// Requests times rules of one dry run, each up to a microsecond where values are not known: some
+/// seconds. More is refused.
+pub const TRIAL_JUDGEMENTS_MAX: usize = 10_000_000;
+/// Rules that a dry run explains for one request; further ones are left out.
+pub const TRIAL_EXPLAINED_MAX: usize = 64;
+/// Explanations in one dry run's answer, each a few kilobytes; requests beyond it are judged and not
+/// explained, and the answer says so.
+pub const TRIAL_TRACES_MAX: usize = 2_000;
+/// Days before its end from which on a certificate is warned of.
+pub const EXPIRY_WARNING_DAYS: u32 = EXPIRY_STAGES_DAYS[0];
+/// Connections to each listener of the admin API at once; further ones wait in its queue.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Bytes of a request's body: a ruleset of 100,000 rules has 20 to 50 MiB. More is answered 413.
+pub const ADMIN_BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a request's head on the admin API; hyper refuses longer ones.
+pub const ADMIN_HEAD_BYTES_MAX: usize = 64 << 10;
+/// For the TLS handshake of a client of the admin API; then its connection is closed.
+pub const ADMIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection of the admin API takes requests: a client that holds one of the few slots
+/// makes room for others.
+pub const ADMIN_CONNECTION_LIFETIME: Duration = Duration::from_secs(300);
+/// For the request that is under way then, its answer included; then the connection is cut.
+pub const ADMIN_CONNECTION_GRACE: Duration = Duration::from_secs(60);
+/// Days before the end of the admin API's certificate from which on a start and SIGHUP warn of it.
+pub const ADMIN_CERTIFICATE_WARNING_DAYS: i64 = 30;
+/// How long a request's head may take to come, and a connection may idle between requests.
+pub const ADMIN_HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request may take in all, its body included. Then it is answered 504; a change that
+/// had begun is still finished.
+pub const ADMIN_REQUEST_TIMEOUT: Duration = Duration::from_secs(25);
+/// Items of a list's page when the client names no number.
+pub const PER_PAGE_DEFAULT: usize = 20;
+/// Items of a list's page at most; more asked for gives so many.
+pub const PER_PAGE_MAX: usize = 1_000;
+/// Requests with one token in a burst; beyond it [`TOKEN_REQUESTS_PER_SECOND`] go on.
+pub const TOKEN_REQUESTS_BURST: u32 = 400;
+/// Requests a second with one token; more are answered 429.
+pub const TOKEN_REQUESTS_PER_SECOND: u32 = 200;
+/// Failed authentications a second of everybody together; beyond it they are answered 429 without
+/// a look at the token.
+pub const TOKEN_FAILURES_PER_SECOND: u32 = 10;
+
+const _: () = assert!(PER_PAGE_DEFAULT <= PER_PAGE_MAX);

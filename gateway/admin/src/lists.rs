@@ -1,0 +1,329 @@
+//! `/client/v4/accounts/{account}/rules/lists`: what rules refer to as `$name`.
+//!
+//! Cloudflare changes items in the background and answers with an operation's id; here the change
+//! is in effect when it is answered, and every operation is found completed.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::query::{As, Json, Parameters};
+use super::{Shared, envelope};
+use control::{Id, Intent, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
+use vocabulary::hostname::HostName;
+
+#[derive(Deserialize)]
+pub(super) struct Create {
+    name: String,
+    kind: String,
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Describe {
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Item {
+    #[serde(default)]
+    ip: Option<String>,
+    #[serde(default)]
+    hostname: Option<Hostname>,
+    #[serde(default)]
+    asn: Option<u32>,
+    #[serde(default)]
+    comment: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hostname {
+    url_hostname: String,
+    #[serde(default)]
+    exclude_exact_hostname: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Remove {
+    items: Vec<ItemId>,
+}
+
+#[derive(Deserialize)]
+struct ItemId {
+    id: Id,
+}
+
+fn shown(model: &Model, list: &ListRecord) -> Value {
+    json!({
+        "id": list.id,
+        "name": list.name,
+        "kind": list.kind,
+        "description": list.description,
+        "num_items": list.items.len(),
+        "num_referencing_filters": list.references(model),
+        "created_on": list.created_on.to_string(),
+        "modified_on": list.modified_on.to_string(),
+    })
+}
+
+fn shown_item(list: &ListRecord, item: &ListItem) -> Value {
+    let (field, value) = match list.kind {
+        ListKind::Ip => ("ip", json!(item.value)),
+        ListKind::Hostname => ("hostname", json!({ "url_hostname": item.value })),
+        ListKind::Asn => ("asn", json!(item.value.parse::<u32>().unwrap_or_default())),
+    };
+    let mut shown = json!({
+        "id": item.id,
+        "comment": item.comment,
+        "created_on": item.created_on.to_string(),
+        "modified_on": item.created_on.to_string(),
+    });
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert(field.into(), value);
+    }
+    shown
+}
+
+fn kind(text: &str) -> Result<ListKind, Fault> {
+    match text {
+        "ip" => Ok(ListKind::Ip),
+        "hostname" => Ok(ListKind::Hostname),
+        "asn" => Ok(ListKind::Asn),
+        _ => {
+            let text: String = text.chars().take(32).collect();
+            let message = format!(
+                "kind: `{}` is not offered; ip, hostname and asn are",
+                text.escape_debug()
+            );
+            Err(Fault::bad(10_001, message).at("/kind"))
+        }
+    }
+}
+
+/// The items' values in their canonical text, with comments.
+fn values(of: ListKind, items: Vec<Item>) -> Result<Vec<(String, String)>, Fault> {
+    let value = |place: usize, item: Item| {
+        let comment = item.comment.unwrap_or_default();
+        let value = match (of, item.ip, item.hostname, item.asn) {
+            (ListKind::Ip, Some(ip), None, None) => ip,
+            (ListKind::Asn, None, None, Some(asn)) => asn.to_string(),
+            (ListKind::Hostname, None, Some(name), None) => {
+                // A wildcard of a list covers what is below it, not the name itself.
+                if name.exclude_exact_hostname == Some(false) && name.url_hostname.starts_with("*.")
+                {
+                    let message = "hostname.exclude_exact_hostname: add the name itself as an item of its own";
+                    return Err(Fault::bad(10_001, message).at(format!("/{place}/hostname")));
+                }
+                HostName::parse(&name.url_hostname)
+                    .map_err(|why| Fault::from(why).at(format!("/{place}/hostname")))?
+                    .to_string()
+            }
+            _ => {
+                let message = match of {
+                    ListKind::Ip => "an item of this list has `ip` and nothing else but `comment`",
+                    ListKind::Asn => {
+                        "an item of this list has `asn` and nothing else but `comment`"
+                    }
+                    ListKind::Hostname => {
+                        "an item of this list has `hostname` and nothing else but `comment`"
+                    }
+                };
+                return Err(Fault::bad(10_001, message).at(format!("/{place}")));
+            }
+        };
+        Ok((value, comment))
+    };
+    items
+        .into_iter()
+        .enumerate()
+        .map(|(place, item)| value(place, item))
+        .collect()
+}
+
+pub(super) async fn list(
+    State(context): Shared,
+    Path(account): Path<String>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let model = context.state.control.model();
+    let mut lists: Vec<_> = model.lists.values().collect();
+    lists.sort_by(|a, b| a.name.cmp(&b.name));
+    let shown: Vec<Value> = lists.iter().map(|list| shown(&model, list)).collect();
+    Ok(envelope::result(shown))
+}
+
+pub(super) async fn create(
+    State(context): Shared,
+    As(intent): As,
+    Path(account): Path<String>,
+    Json(body): Json<Create>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let of = kind(&body.kind)?;
+    let made = context
+        .run(intent, move |control| {
+            control.create_list(&body.name, of, &body.description)
+        })
+        .await?;
+    Ok(envelope::result(shown(
+        &context.state.control.model(),
+        &made,
+    )))
+}
+
+pub(super) async fn show(
+    State(context): Shared,
+    Path((account, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let control = &context.state.control;
+    let found = control.list(id.parse()?)?;
+    Ok(envelope::result(shown(&control.model(), &found)))
+}
+
+pub(super) async fn describe(
+    State(context): Shared,
+    As(intent): As,
+    Path((account, id)): Path<(String, String)>,
+    Json(body): Json<Describe>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let id: Id = id.parse()?;
+    let made = context
+        .run(intent, move |control| {
+            control.describe_list(id, &body.description)
+        })
+        .await?;
+    Ok(envelope::result(shown(
+        &context.state.control.model(),
+        &made,
+    )))
+}
+
+pub(super) async fn delete(
+    State(context): Shared,
+    As(intent): As,
+    Path((account, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let id: Id = id.parse()?;
+    context
+        .run(intent, move |control| control.delete_list(id))
+        .await?;
+    Ok(envelope::result(json!({ "id": id })))
+}
+
+/// Pages by cursor: the place of the first item of the next page.
+pub(super) async fn items(
+    State(context): Shared,
+    Path((account, id)): Path<(String, String)>,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let list = context.state.control.list(id.parse()?)?;
+    let start = match parameters.text("cursor") {
+        None => 0,
+        Some(cursor) => cursor
+            .parse()
+            .map_err(|_not_ours| Fault::parameter("cursor: it is none that was given out"))?,
+    };
+    let size = parameters.page()?.size;
+    let wanted = parameters.text("search").map(str::to_ascii_lowercase);
+    let matches = |item: &&ListItem| {
+        wanted.as_ref().is_none_or(|text| {
+            item.value.contains(text.as_str()) || item.comment.to_ascii_lowercase().contains(text)
+        })
+    };
+    let shown: Vec<Value> = list
+        .items
+        .iter()
+        .filter(matches)
+        .skip(start)
+        .take(size)
+        .map(|item| shown_item(&list, item))
+        .collect();
+    let total = list.items.iter().filter(matches).count();
+    let next = start.saturating_add(shown.len());
+    let after = (next < total).then(|| next.to_string());
+    Ok(envelope::cursor_list(shown, after.as_deref()))
+}
+
+pub(super) async fn item(
+    State(context): Shared,
+    Path((account, id, item)): Path<(String, String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let list: Arc<ListRecord> = context.state.control.list(id.parse()?)?;
+    let item: Id = item.parse()?;
+    let found = list.items.iter().find(|found| found.id == item);
+    let found = found.ok_or_else(|| Fault::no_route("that item"))?;
+    Ok(envelope::result(shown_item(&list, found)))
+}
+
+pub(super) async fn append(
+    State(context): Shared,
+    As(intent): As,
+    Path((account, id)): Path<(String, String)>,
+    Json(body): Json<Vec<Item>>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let id: Id = id.parse()?;
+    let items = values(context.state.control.list(id)?.kind, body)?;
+    change(&context, intent, id, ItemsChange::Append(items)).await
+}
+
+pub(super) async fn replace(
+    State(context): Shared,
+    As(intent): As,
+    Path((account, id)): Path<(String, String)>,
+    Json(body): Json<Vec<Item>>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let id: Id = id.parse()?;
+    let items = values(context.state.control.list(id)?.kind, body)?;
+    change(&context, intent, id, ItemsChange::Replace(items)).await
+}
+
+pub(super) async fn remove(
+    State(context): Shared,
+    As(intent): As,
+    Path((account, id)): Path<(String, String)>,
+    Json(body): Json<Remove>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let ids = body.items.into_iter().map(|item| item.id).collect();
+    change(&context, intent, id.parse()?, ItemsChange::Remove(ids)).await
+}
+
+async fn change(
+    context: &super::Context,
+    intent: Intent,
+    id: Id,
+    change: ItemsChange,
+) -> Result<Response, Fault> {
+    context
+        .run(intent, move |control| control.change_items(id, change))
+        .await?;
+    Ok(envelope::result(json!({ "operation_id": Id::random() })))
+}
+
+/// Whatever operation was answered is completed.
+pub(super) async fn operation(
+    State(context): Shared,
+    Path((account, id)): Path<(String, String)>,
+) -> Result<Response, Fault> {
+    context.account(&account)?;
+    let id: Id = id.parse()?;
+    let completed = Moment::now().to_string();
+    Ok(envelope::result(
+        json!({ "id": id, "status": "completed", "completed": completed }),
+    ))
+}

@@ -1,0 +1,169 @@
+//! The text is OpenMetrics, and it says what was counted.
+
+use super::*;
+use datapath::observe::HandshakeResult;
+use std::collections::HashMap;
+use vocabulary::hostname::HostName;
+use vocabulary::verdict::{Reason, Verdict};
+
+fn process() -> Process {
+    Process {
+        started: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        generation: 7,
+        trust_epoch: 3,
+        hosts: 1,
+        access_log_dropped: 2,
+        draining: false,
+        steering: SteeringStatus {
+            mode: "kernel",
+            kernel: Some(ebpf::Counters {
+                placed: 9,
+                cookies_bad: 1,
+                ..ebpf::Counters::default()
+            }),
+            moves: 5,
+            ..SteeringStatus::default()
+        },
+        crls: Vec::new(),
+        crl_fetches: Vec::new(),
+        ocsp: [(("ca".to_owned(), "good"), 3)].into(),
+        expiring: vec![Expiring {
+            kind: control::ExpiryKind::Server,
+            expired: 1,
+            within: [(30, 5), (7, 2), (1, 0)],
+        }],
+    }
+}
+
+fn busy() -> WorkerStats {
+    let mut stats = WorkerStats::new(1);
+    let host = stats.host(&HostName::parse("api.example.com").unwrap());
+    stats.record(host, Stage::Total, Duration::from_millis(3));
+    stats.record(host, Stage::Total, Duration::from_secs(45));
+    stats.record(host, Stage::Rules, Duration::from_nanos(700));
+    stats.request(host, 403, Verdict::NONE, true);
+    stats.handshake(Some(host), HandshakeResult::Resumed);
+    stats.handshake(None, HandshakeResult::Failed("unknown_host"));
+    stats.judged(host, Reason::Expired);
+    stats.rule("ab\"\\\ncd", true);
+    stats.stop("closed");
+    stats.origin_error(host, "connect_refused");
+    stats.bytes(host, 5, 6);
+    stats.connections_open = 4;
+    stats.steered(host, Steered::Handoff);
+    stats
+}
+
+/// Every sample line as (name with labels, value); panics on anything that is no OpenMetrics.
+fn parse(text: &str) -> HashMap<String, f64> {
+    assert!(text.ends_with("# EOF\n"));
+    let mut families = std::collections::HashSet::new();
+    let mut family = String::new();
+    let mut samples = HashMap::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            family = rest.split(' ').next().unwrap().to_owned();
+            assert!(families.insert(family.clone()), "{family} is there twice");
+        } else if !line.starts_with('#') {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            assert!(name.starts_with(&family), "{line} is not of {family}");
+            let labels = name.find('{').map_or("", |at| &name[at..]);
+            assert!(labels.is_empty() || labels.ends_with('}'), "{line}");
+            assert!(
+                samples
+                    .insert(name.to_owned(), value.parse::<f64>().unwrap())
+                    .is_none(),
+                "{name} is there twice"
+            );
+        }
+    }
+    samples
+}
+
+#[test]
+fn all_families_and_what_they_count() {
+    let samples = parse(&render(&[busy(), WorkerStats::new(0)], &process()));
+    for (name, value) in [
+        (
+            "postern_request_duration_seconds_count{host=\"api.example.com\"}",
+            2.0,
+        ),
+        (
+            "postern_request_duration_seconds_bucket{le=\"0.0025\",host=\"api.example.com\"}",
+            0.0,
+        ),
+        (
+            "postern_request_duration_seconds_bucket{le=\"0.005\",host=\"api.example.com\"}",
+            1.0,
+        ),
+        (
+            "postern_request_duration_seconds_bucket{le=\"30.0\",host=\"api.example.com\"}",
+            1.0,
+        ),
+        (
+            "postern_request_duration_seconds_bucket{le=\"+Inf\",host=\"api.example.com\"}",
+            2.0,
+        ),
+        (
+            "postern_request_duration_seconds_sum{host=\"api.example.com\"}",
+            45.003,
+        ),
+        (
+            "postern_stage_duration_seconds_count{host=\"api.example.com\",stage=\"rules\"}",
+            1.0,
+        ),
+        (
+            "postern_stage_duration_seconds_bucket{le=\"0.000001\",host=\"api.example.com\",stage=\"rules\"}",
+            1.0,
+        ),
+        (
+            "postern_requests_total{host=\"api.example.com\",status_class=\"4xx\",outcome=\"blocked\",client=\"anonymous\"}",
+            1.0,
+        ),
+        (
+            "postern_received_bytes_total{host=\"api.example.com\"}",
+            5.0,
+        ),
+        ("postern_sent_bytes_total{host=\"api.example.com\"}", 6.0),
+        (
+            "postern_tls_handshakes_total{host=\"api.example.com\",result=\"resumed\"}",
+            1.0,
+        ),
+        (
+            "postern_tls_handshakes_total{host=\"\",result=\"unknown_host\"}",
+            1.0,
+        ),
+        (
+            "postern_client_cert_verify_total{host=\"api.example.com\",reason=\"expired\"}",
+            1.0,
+        ),
+        (
+            "postern_origin_errors_total{host=\"api.example.com\",reason=\"connect_refused\"}",
+            1.0,
+        ),
+        (
+            "postern_rule_matches_total{rule_id=\"ab\\\"\\\\\\ncd\",action=\"block\"}",
+            1.0,
+        ),
+        ("postern_connection_stops_total{stop=\"closed\"}", 1.0),
+        ("postern_connections_open{worker=\"1\"}", 4.0),
+        ("postern_connections_open{worker=\"0\"}", 0.0),
+        ("postern_snapshot_generation", 7.0),
+        ("postern_trust_epoch", 3.0),
+        ("postern_hosts", 1.0),
+        ("postern_workers", 2.0),
+        ("postern_access_log_dropped_total", 2.0),
+        ("postern_build_info{version=\"0.1.0\"}", 1.0),
+        ("process_start_time_seconds", 1_700_000_000.0),
+    ] {
+        assert_eq!(samples.get(name), Some(&value), "{name} in {samples:#?}");
+    }
+    assert!(samples["process_resident_memory_bytes"] > 0.0);
+    assert!(samples["process_open_fds"] > 0.0);
+    assert!(samples.contains_key("process_cpu_seconds_total"));
+}
+
+#[test]
+fn nothing_counted_is_valid_too() {
+    assert!(parse(&render(&[], &process())).contains_key("postern_workers"));
+}

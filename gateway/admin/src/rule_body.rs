@@ -1,0 +1,172 @@
+//! Rules and rulesets as they come in requests.
+//!
+//! A field that Postern does not know is refused: a rule with a condition left out would mean
+//! something else than what was written.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::fault::Fault;
+use super::query::present;
+use control::{Id, NewRule, Phase, Position, RulePatch};
+
+/// A rule as it comes. What only answers have is taken too, so that an answer can be sent back.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RuleBody {
+    #[serde(default)]
+    pub(super) id: Option<Id>,
+    #[serde(default)]
+    action: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    action_parameters: Option<Option<Value>>,
+    #[serde(default, deserialize_with = "present")]
+    ratelimit: Option<Option<Value>>,
+    #[serde(default)]
+    expression: Option<String>,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    enabled: Option<bool>,
+    #[serde(default, rename = "ref")]
+    reference: Option<String>,
+    #[serde(default)]
+    logging: Option<Logging>,
+    #[serde(default)]
+    pub(super) position: Option<PositionBody>,
+    #[serde(default, rename = "version")]
+    _version: Option<String>,
+    #[serde(default, rename = "last_updated")]
+    _last_updated: Option<String>,
+    #[serde(default, rename = "categories")]
+    _categories: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Logging {
+    enabled: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PositionBody {
+    #[serde(default)]
+    before: Option<String>,
+    #[serde(default)]
+    after: Option<String>,
+    #[serde(default)]
+    index: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RulesetBody {
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) description: Option<String>,
+    #[serde(default)]
+    kind: Option<String>,
+    #[serde(default)]
+    pub(super) phase: Option<String>,
+    #[serde(default)]
+    pub(super) rules: Option<Vec<RuleBody>>,
+    #[serde(default, rename = "id")]
+    _id: Option<String>,
+    #[serde(default, rename = "version")]
+    _version: Option<String>,
+    #[serde(default, rename = "last_updated")]
+    _last_updated: Option<String>,
+}
+
+impl PositionBody {
+    pub(super) fn read(self) -> Result<Position, Fault> {
+        let place = |text: &str| -> Result<Option<Id>, Fault> {
+            Ok(if text.is_empty() {
+                None
+            } else {
+                Some(text.parse::<Id>()?)
+            })
+        };
+        match (self.before.as_deref(), self.after.as_deref(), self.index) {
+            (Some(before), None, None) => Ok(Position::Before(place(before)?)),
+            (None, Some(after), None) => Ok(Position::After(place(after)?)),
+            (None, None, Some(index)) => Ok(Position::Index(index)),
+            _ => {
+                let message = "position: exactly one of before, after, index is expected";
+                Err(Fault::bad(20_000, message).at("/position"))
+            }
+        }
+    }
+}
+
+impl RuleBody {
+    pub(super) fn new_rule(self, place: &str) -> Result<NewRule, Fault> {
+        let missing = |field: &str| {
+            Fault::bad(20_000, format!("{field}: it is required")).at(format!("{place}/{field}"))
+        };
+        Ok(NewRule {
+            id: self.id,
+            expression: self.expression.ok_or_else(|| missing("expression"))?,
+            action: self.action.ok_or_else(|| missing("action"))?,
+            action_parameters: self.action_parameters.flatten(),
+            ratelimit: self.ratelimit.flatten(),
+            logging: self.logging.map(|logging| logging.enabled),
+            description: self.description.unwrap_or_default(),
+            enabled: self.enabled.unwrap_or(true),
+            reference: self.reference,
+        })
+    }
+
+    pub(super) fn patch(self) -> RulePatch {
+        RulePatch {
+            expression: self.expression,
+            action: self.action,
+            action_parameters: self.action_parameters,
+            ratelimit: self.ratelimit,
+            logging: self.logging.map(|logging| logging.enabled),
+            description: self.description,
+            enabled: self.enabled,
+            reference: self.reference,
+        }
+    }
+}
+
+impl RulesetBody {
+    /// Kind and phase must be what Postern has, if they are said.
+    pub(super) fn check(&self, expected: Option<Phase>) -> Result<(), Fault> {
+        if let Some(kind) = self.kind.as_deref().filter(|kind| *kind != "zone") {
+            let message = format!("kind: `{}` is not offered; `zone` is", kind.escape_debug());
+            return Err(Fault::bad(20_000, message).at("/kind"));
+        }
+        if let (Some(said), Some(expected)) = (&self.phase, expected)
+            && phase(said)? != expected
+        {
+            let message = format!("phase: it cannot be changed, it is {}", expected.as_str());
+            return Err(Fault::bad(20_000, message).at("/phase"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn rules(rules: Vec<RuleBody>) -> Result<Vec<NewRule>, Fault> {
+        rules
+            .into_iter()
+            .enumerate()
+            .map(|(place, rule)| rule.new_rule(&format!("/rules/{place}")))
+            .collect()
+    }
+}
+
+pub(super) fn phase(text: &str) -> Result<Phase, Fault> {
+    Phase::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
+        let text: String = text.chars().take(64).collect();
+        let message = format!(
+            "the phase `{}` is not known; {} is",
+            text.escape_debug(),
+            known.join(", ")
+        );
+        Fault::bad(20_000, message)
+    })
+}

@@ -1,0 +1,87 @@
+//! Tokens of the API itself, under `/postern/v1/tokens`.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::fault::Fault;
+use super::query::{As, Json, Parameters};
+use super::{Shared, envelope};
+use control::{Id, Moment, NewToken, Scope, Token};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Create {
+    name: String,
+    scopes: BTreeSet<Scope>,
+    #[serde(default)]
+    zones: BTreeSet<Id>,
+    days: u32,
+}
+
+fn shown(token: &Token) -> Value {
+    let living = token.expires > Moment::now().seconds();
+    json!({
+        "id": token.id,
+        "name": token.name,
+        "scopes": token.scopes,
+        "zones": token.zones,
+        "status": if living { "active" } else { "expired" },
+        "created_on": token.created_on.to_string(),
+        "expires_on": Moment::from_seconds(token.expires).to_second(),
+    })
+}
+
+pub(super) async fn create(
+    State(context): Shared,
+    As(intent): As,
+    Json(body): Json<Create>,
+) -> Result<Response, Fault> {
+    let Create {
+        name,
+        scopes,
+        zones,
+        days,
+    } = body;
+    let new = NewToken {
+        name,
+        scopes,
+        zones,
+        days,
+    };
+    let (token, secret) = context
+        .run(intent, move |control| control.create_token(new))
+        .await?;
+    let mut answer = shown(&token);
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("value".into(), secret.reveal_text().into());
+    }
+    Ok(envelope::result(answer))
+}
+
+pub(super) async fn list(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let page = parameters.page()?;
+    let model = context.state.control.model();
+    let mut tokens: Vec<_> = model.tokens.values().collect();
+    tokens.sort_by_key(|token| (token.created_on, token.id));
+    let items = page.of(tokens.iter().map(|token| shown(token)));
+    Ok(envelope::list(items, &page, tokens.len()))
+}
+
+pub(super) async fn delete(
+    State(context): Shared,
+    As(intent): As,
+    Path(id): Path<String>,
+) -> Result<Response, Fault> {
+    let id: Id = id.parse()?;
+    context
+        .run(intent, move |control| control.delete_token(id))
+        .await?;
+    Ok(envelope::result(json!({ "id": id })))
+}

@@ -1,0 +1,385 @@
+//! `/postern/v1/zones/{zone}/rule_tests`: a dry run of a zone's rules, with a draft or without,
+//! against requests that were written by hand or recorded.
+//!
+//! Owns the shape of the answer. Nothing is changed and nothing is sent anywhere; the rules judge
+//! as on the data path ([`rules::Trial`]).
+
+mod record;
+mod request;
+mod subject;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use self::record::Recorded;
+use self::request::RequestBody;
+use self::subject::{Asked, Refused, World};
+use super::fault::Fault;
+use super::query::{As, Json};
+use super::rule_body::{PositionBody, RuleBody};
+use super::{Shared, envelope, zones};
+use crate::limits::{
+    TRIAL_EXPLAINED_MAX, TRIAL_JUDGEMENTS_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
+};
+use control::{DraftRule, RuleTrial};
+use rules::{Action, Case, Fate, Seen, Trace};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Body {
+    /// Requests written by hand.
+    #[serde(default)]
+    requests: Vec<Value>,
+    /// Lines of the access log.
+    #[serde(default)]
+    records: Vec<String>,
+    /// A rule that is not saved; with the `id` of one that is, a change of it.
+    #[serde(default)]
+    draft: Option<RuleBody>,
+    /// Ids of rules to explain besides those that act; `all` for every one.
+    #[serde(default)]
+    explain: Vec<String>,
+}
+
+/// One request to try, and what somebody expects of it.
+struct Entry {
+    asked: Result<Asked, Refused>,
+    expect: Option<String>,
+    recorded: Option<Recorded>,
+}
+
+/// What a dry run has found so far, in numbers.
+#[derive(Default)]
+struct Summary {
+    outcomes: Map<String, Value>,
+    unmet: usize,
+    differ: usize,
+    unexplained: usize,
+    traces: usize,
+}
+
+/// Tries rules out and changes nothing.
+pub(super) async fn run(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+    Json(mut body): Json<Body>,
+) -> Result<Response, Fault> {
+    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let draft = body.draft.take().map(draft).transpose()?;
+    let count = body.requests.len().saturating_add(body.records.len());
+    if count > TRIAL_REQUESTS_MAX {
+        let message =
+            format!("{count} requests are more than {TRIAL_REQUESTS_MAX}; try fewer at a time");
+        return Err(Fault::bad(1489, message).at("/requests"));
+    }
+    let entries = entries(body.requests, body.records)?;
+    let explain = body.explain;
+    let snapshot = context.state.published.load();
+    let header_count_max = context.state.live.load().header_count_max;
+    let found = context
+        .run(intent, move |control| {
+            let mut trial = control.trial(zone, draft)?;
+            let world = World {
+                control,
+                snapshot: &snapshot,
+                zone: zone.to_string(),
+                header_count_max,
+            };
+            Ok(try_all(&mut trial, &world, entries, &explain))
+        })
+        .await
+        .map_err(of_the_draft)?;
+    Ok(envelope::result(found?))
+}
+
+fn draft(mut body: RuleBody) -> Result<DraftRule, Fault> {
+    let position = body.position.take().map(PositionBody::read).transpose()?;
+    Ok(match body.id {
+        Some(id) => DraftRule::Changed(id, body.patch(), position),
+        None => DraftRule::Added(body.new_rule("/draft")?, position),
+    })
+}
+
+/// Only the draft is new: what the rules are refused for is in it.
+fn of_the_draft(fault: Fault) -> Fault {
+    match fault
+        .pointer
+        .as_deref()
+        .and_then(|at| at.rsplit('/').next())
+    {
+        Some(field)
+            if !fault
+                .pointer
+                .as_deref()
+                .is_some_and(|at| at.starts_with("/draft")) =>
+        {
+            let pointer = format!("/draft/{field}");
+            fault.at(pointer)
+        }
+        _ => fault,
+    }
+}
+
+fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fault> {
+    let mut entries = Vec::with_capacity(requests.len() + records.len());
+    for (place, request) in requests.into_iter().enumerate() {
+        let body: RequestBody = serde_json::from_value(request)
+            .map_err(|why| Fault::body(why.to_string()).at(format!("/requests/{place}")))?;
+        let expect = body.expect.clone();
+        let asked = body.read().map_err(|(field, why)| {
+            Fault::bad(1004, format!("{field}: {why}")).at(format!("/requests/{place}/{field}"))
+        })?;
+        entries.push(Entry {
+            asked: Ok(asked),
+            expect,
+            recorded: None,
+        });
+    }
+    for line in records {
+        let (asked, recorded) = match record::read(&line) {
+            Ok((asked, recorded)) => (Ok(asked), Some(recorded)),
+            Err(refused) => (Err(refused), None),
+        };
+        entries.push(Entry {
+            asked,
+            expect: None,
+            recorded,
+        });
+    }
+    Ok(entries)
+}
+
+fn try_all(
+    trial: &mut RuleTrial,
+    world: &World<'_>,
+    entries: Vec<Entry>,
+    explain: &[String],
+) -> Result<Value, Fault> {
+    let work = entries.len().saturating_mul(trial.rules.len());
+    if work > TRIAL_JUDGEMENTS_MAX {
+        let message = format!(
+            "{} requests by {} rules are more than a dry run judges ({TRIAL_JUDGEMENTS_MAX}); try fewer requests at a time",
+            entries.len(),
+            trial.rules.len()
+        );
+        return Err(Fault::bad(1489, message).at("/requests"));
+    }
+    let mut wanted = BTreeSet::new();
+    for (place, id) in explain.iter().enumerate() {
+        if id == "all" {
+            wanted.extend(0..trial.rules.len());
+            continue;
+        }
+        let found = trial
+            .rules
+            .iter()
+            .position(|rule| rule.id.to_string() == *id);
+        let Some(found) = found else {
+            let id: String = id.chars().take(64).collect();
+            let message = format!("explain: there is no rule `{}`", id.escape_debug());
+            return Err(Fault::bad(10_003, message).at(format!("/explain/{place}")));
+        };
+        wanted.insert(found);
+    }
+    let mut summary = Summary::default();
+    let tested: Vec<Value> = entries
+        .into_iter()
+        .map(|entry| try_one(trial, world, entry, &wanted, &mut summary))
+        .collect();
+    Ok(json!({
+        "ruleset_version": trial.version.to_string(),
+        "rules": trial.rules.len(),
+        "draft": trial.draft.map(|place| rule_at(trial, place)),
+        "tested": tested,
+        "summary": {
+            "requests": tested.len(),
+            "outcomes": summary.outcomes,
+            "expectations_unmet": summary.unmet,
+            "different_from_record": summary.differ,
+            "unexplained": summary.unexplained,
+        },
+    }))
+}
+
+fn try_one(
+    trial: &mut RuleTrial,
+    world: &World<'_>,
+    entry: Entry,
+    wanted: &BTreeSet<usize>,
+    summary: &mut Summary,
+) -> Value {
+    let mut shown = Map::new();
+    let mut put = |key: &str, value: Value| shown.insert(key.into(), value);
+    let (mut outcome, mut by) = ("not_judged", None);
+    let mut notes = Vec::new();
+    let arrived = entry.asked.and_then(|asked| {
+        put("name", json!(asked.name));
+        put("request", asked.shown());
+        let (said, arrived) = asked.arrive(world);
+        notes = said;
+        arrived
+    });
+    match arrived {
+        Err(Refused::Unjudged(why)) => notes.push(why),
+        Err(Refused::Gateway {
+            status,
+            reason,
+            why,
+        }) => {
+            outcome = "refuse";
+            put("status", json!(status));
+            put("reason", json!(reason));
+            notes.push(why);
+        }
+        Ok(subject) => {
+            let request = subject.facts();
+            let case = subject.case(&request);
+            let tried = trial.trial.run(&case);
+            let mut places = wanted.clone();
+            places.extend(&tried.logged);
+            places.extend(&tried.maybe_logged);
+            match &tried.fate {
+                Fate::Permitted { by: skip } => {
+                    outcome = "permit";
+                    by = *skip;
+                }
+                Fate::Blocked { by: rule } => {
+                    outcome = "block";
+                    by = Some(*rule);
+                    put("status", json!(status_of(trial, *rule)));
+                }
+                Fate::TooLarge => {
+                    outcome = "refuse";
+                    put("status", json!(431));
+                    put("reason", json!("rules"));
+                    notes.push("the request's head is too large for the rules".to_owned());
+                }
+                Fate::Open { possible, or_none } => {
+                    outcome = "unknown";
+                    places.extend(possible);
+                    put("possible", brief(trial, possible));
+                    put("or_permitted_by_none", json!(or_none));
+                    let unknown = trial.trial.unknown_of(&case);
+                    let names: Vec<&str> = unknown.common(unknown).collect();
+                    put("unknown", json!(names));
+                }
+            }
+            places.extend(by);
+            put(
+                "rule",
+                by.map_or(Value::Null, |place| rule_at(trial, place)),
+            );
+            put("logged", brief(trial, &tried.logged));
+            put("maybe_logged", brief(trial, &tried.maybe_logged));
+            put("rules", explained(trial, &places, &case, summary));
+        }
+    }
+    put("outcome", json!(outcome));
+    put("notes", json!(notes));
+    let count = summary.outcomes.entry(outcome).or_insert_with(|| json!(0));
+    *count = json!(count.as_u64().unwrap_or(0) + 1);
+    let id = by
+        .and_then(|place| trial.rules.get(place))
+        .filter(|_| outcome == "block");
+    if let Some(recorded) = entry.recorded {
+        let differs = match outcome {
+            "permit" => Some(recorded.blocked_by.is_some()),
+            "block" => Some(recorded.blocked_by != id.map(|rule| rule.id.to_string())),
+            "refuse" => Some(true),
+            _ => None,
+        };
+        summary.differ += usize::from(differs == Some(true));
+        put("recorded", recorded.shown());
+        put("differs", json!(differs));
+    }
+    if let Some(expect) = entry.expect {
+        let is_rule =
+            id.is_some_and(|rule| rule.id.to_string() == expect || rule.reference == expect);
+        let met = expect == outcome || is_rule;
+        summary.unmet += usize::from(!met);
+        put("expected", json!(expect));
+        put("met", json!(met));
+    }
+    shown.into()
+}
+
+fn status_of(trial: &RuleTrial, place: usize) -> Option<u16> {
+    match &trial.trial.rules().get(place)?.action {
+        Action::Block(response) => Some(response.status),
+        _ => None,
+    }
+}
+
+/// A rule without its expression. Places are counted from 1, as positions are.
+fn rule_at(trial: &RuleTrial, place: usize) -> Value {
+    let Some(rule) = trial.rules.get(place) else {
+        return Value::Null;
+    };
+    json!({
+        "id": rule.id,
+        "ref": rule.reference,
+        "position": place + 1,
+        "description": rule.description,
+        "action": rule.action,
+        "enabled": rule.enabled,
+        "draft": trial.draft == Some(place),
+    })
+}
+
+fn brief(trial: &RuleTrial, places: &[usize]) -> Value {
+    places.iter().map(|place| rule_at(trial, *place)).collect()
+}
+
+fn explained(
+    trial: &mut RuleTrial,
+    places: &BTreeSet<usize>,
+    case: &Case<'_>,
+    summary: &mut Summary,
+) -> Value {
+    let left = TRIAL_TRACES_MAX.saturating_sub(summary.traces);
+    let most = left.min(TRIAL_EXPLAINED_MAX);
+    summary.unexplained += usize::from(places.len() > most);
+    let mut shown = Vec::new();
+    for place in places.iter().copied().take(most) {
+        let Some(trace) = trial.trial.explain(place, case) else {
+            continue;
+        };
+        summary.traces += 1;
+        let mut rule = rule_at(trial, place);
+        if let Some(rule) = rule.as_object_mut() {
+            rule.insert("holds".into(), json!(trace.holds));
+            rule.insert("trace".into(), shown_trace(&trace));
+        }
+        shown.push(rule);
+    }
+    shown.into()
+}
+
+fn shown_trace(trace: &Trace) -> Value {
+    let values = trace.operands.iter().map(|operand| {
+        let (value, known) = match &operand.value {
+            Seen::Unknown => (Value::Null, "unknown"),
+            Seen::Missing => (Value::Null, "missing"),
+            Seen::Value(text) => (json!(text), "known"),
+        };
+        json!({ "of": operand.text, "is": known, "value": value })
+    });
+    let mut shown = json!({ "expression": trace.text, "holds": trace.holds });
+    if let Some(fields) = shown.as_object_mut() {
+        if !trace.operands.is_empty() {
+            fields.insert("values".into(), values.collect());
+        }
+        if !trace.parts.is_empty() {
+            let parts = trace.parts.iter().map(shown_trace).collect();
+            fields.insert("parts".into(), parts);
+        }
+    }
+    shown
+}

@@ -1,0 +1,164 @@
+//! `/client/v4/zones`, and the one account.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::authorities::key_kind;
+use super::envelope;
+use super::fault::Fault;
+use super::query::{As, Json, Parameters};
+use control::{Id, Model, Zone};
+
+#[derive(Deserialize)]
+pub(super) struct Create {
+    name: String,
+    #[serde(default)]
+    account: Option<Account>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    /// Of the managed CA; not a field of Cloudflare's.
+    #[serde(default)]
+    key_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Account {
+    #[serde(default)]
+    id: Option<String>,
+}
+
+fn shown(model: &Model, zone: &Zone) -> Value {
+    json!({
+        "id": zone.id,
+        "name": zone.name.as_str(),
+        "status": "active",
+        "paused": false,
+        "type": "full",
+        "development_mode": 0,
+        "name_servers": [],
+        "original_name_servers": [],
+        "created_on": zone.created_on.to_string(),
+        "activated_on": zone.created_on.to_string(),
+        "modified_on": zone.modified_on.to_string(),
+        "account": { "id": model.account, "name": "postern" },
+        "owner": { "id": model.account, "type": "user", "name": "postern" },
+        "plan": { "id": "self-hosted", "name": "Self-hosted", "price": 0, "is_subscribed": true },
+        "meta": { "step": 0, "phishing_detected": false },
+        "permissions": [],
+    })
+}
+
+/// The id of a zone that exists.
+pub(super) fn find(model: &Model, id: &str) -> Result<Id, Fault> {
+    let id: Id = id.parse()?;
+    if model.zones.contains_key(&id) {
+        return Ok(id);
+    }
+    let message = format!("Invalid zone identifier: there is no zone `{id}`");
+    Err(Fault::new(StatusCode::NOT_FOUND, 1001, message))
+}
+
+pub(super) async fn list(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let page = parameters.page()?;
+    let model = context.state.control.model();
+    // Cloudflare's filter may carry an operator in front: `contains:shop`.
+    let filter = parameters.text("name").map(str::to_ascii_lowercase);
+    let named = |zone: &&std::sync::Arc<Zone>| {
+        let Some(filter) = &filter else { return true };
+        let name = zone.name.as_str();
+        match filter.split_once(':') {
+            None => name == filter,
+            Some((operator, text)) => match operator.trim_end_matches("_case_sensitive") {
+                "equal" => name == text,
+                "not_equal" => name != text,
+                "starts_with" => name.starts_with(text),
+                "ends_with" => name.ends_with(text),
+                "contains" => name.contains(text),
+                _ => false,
+            },
+        }
+    };
+    let account = parameters
+        .text("account.id")
+        .or_else(|| parameters.text("account[id]"));
+    let mine = account.is_none_or(|id| id == model.account.to_string());
+    let active = parameters
+        .text("status")
+        .is_none_or(|status| status == "active");
+    let mut zones: Vec<_> = model
+        .zones
+        .values()
+        .filter(|_| mine && active)
+        .filter(named)
+        .collect();
+    zones.sort_by(|a, b| a.name.cmp(&b.name));
+    if parameters.text("direction") == Some("desc") {
+        zones.reverse();
+    }
+    let items = page.of(zones.iter().map(|zone| shown(&model, zone)));
+    Ok(envelope::list(items, &page, zones.len()))
+}
+
+pub(super) async fn create(
+    State(context): Shared,
+    As(intent): As,
+    Json(body): Json<Create>,
+) -> Result<Response, Fault> {
+    if let Some(id) = body.account.and_then(|account| account.id) {
+        context.account(&id)?;
+    }
+    if let Some(kind) = body.kind.filter(|kind| kind != "full") {
+        let message = format!("type: `{}` is not offered; `full` is", kind.escape_debug());
+        return Err(Fault::bad(1004, message).at("/type"));
+    }
+    let key = body.key_type.as_deref().map(key_kind).transpose()?;
+    let key = key.unwrap_or_default();
+    let zone = context
+        .run(intent, move |control| {
+            control.create_zone_with(&body.name, key)
+        })
+        .await?;
+    Ok(envelope::result(shown(
+        &context.state.control.model(),
+        &zone,
+    )))
+}
+
+pub(super) async fn show(
+    State(context): Shared,
+    Path(zone): Path<String>,
+) -> Result<Response, Fault> {
+    let model = context.state.control.model();
+    let id = find(&model, &zone)?;
+    let zone = model.zones.get(&id).ok_or_else(|| Fault::no_route(&zone))?;
+    Ok(envelope::result(shown(&model, zone)))
+}
+
+pub(super) async fn delete(
+    State(context): Shared,
+    As(intent): As,
+    Path(zone): Path<String>,
+) -> Result<Response, Fault> {
+    let id = find(&context.state.control.model(), &zone)?;
+    context
+        .run(intent, move |control| control.delete_zone(id))
+        .await?;
+    Ok(envelope::result(json!({ "id": id })))
+}
+
+pub(super) async fn accounts(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let page = parameters.page()?;
+    let model = context.state.control.model();
+    let account = json!({ "id": model.account, "name": "postern", "type": "standard" });
+    Ok(envelope::list(page.of(std::iter::once(account)), &page, 1))
+}

@@ -1,0 +1,624 @@
+//! The one table of configuration keys: name, kind, default, range, when a change takes effect, one line
+//! of explanation.
+//!
+//! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are
+//! all made from it. Does not read files.
+
+use super::kind::{Change, Kind};
+use super::value::{self, ValueError};
+use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
+use crate::limits;
+use vocabulary::hostname::HostName;
+
+/// One configuration key.
+pub struct Key {
+    /// In dotted form: `timeout.idle`.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub kind: Kind,
+    /// What holds when no file sets it.
+    pub default: &'static str,
+    /// When a new value takes effect.
+    pub change: Change,
+    /// One line for people.
+    pub doc: &'static str,
+    pub(super) set: fn(&mut Config, &str) -> Result<(), ValueError>,
+    pub(super) show: fn(&Config) -> String,
+}
+
+macro_rules! duration {
+    ($name:literal, $field:ident, $default:literal, $min:expr, $max:expr, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::Duration($min, $max),
+            default: $default,
+            change: Change::Live,
+            doc: $doc,
+            set: |config, text| {
+                value::duration(text, $min, $max).map(|value| config.tunables.$field = value)
+            },
+            show: |config| value::show_duration(config.tunables.$field),
+        }
+    };
+}
+
+macro_rules! path_or_none {
+    ($name:literal, $field:ident, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::PathOrNone,
+            default: "none",
+            change: Change::Reload,
+            doc: $doc,
+            set: |config, text| {
+                config.$field = none(text, &["none", ""], value::path)?;
+                Ok(())
+            },
+            show: |config| {
+                let path = config.$field.as_ref();
+                path.map_or_else(|| "none".into(), |path| path.display().to_string())
+            },
+        }
+    };
+}
+
+macro_rules! number {
+    ($name:literal, $kind:ident, $reader:ident, $show:expr, $field:ident, $default:literal, $min:expr, $max:expr, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::$kind($min, $max),
+            default: $default,
+            change: Change::Live,
+            doc: $doc,
+            set: |config, text| {
+                let value = value::$reader(text, $min, $max)?;
+                // The range fits: every maximum in the table is far below 2^32.
+                config.tunables.$field = usize::try_from(value).unwrap_or(usize::MAX);
+                Ok(())
+            },
+            show: |config| $show(config.tunables.$field as u64),
+        }
+    };
+}
+
+macro_rules! switch {
+    ($name:literal, $field:ident, $default:literal, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::Switch,
+            default: $default,
+            change: Change::Live,
+            doc: $doc,
+            set: |config, text| value::switch(text).map(|value| config.tunables.$field = value),
+            show: |config| value::show_switch(config.tunables.$field),
+        }
+    };
+}
+
+const STEER_MODES: &[(&str, SteerMode)] = &[
+    ("auto", SteerMode::Auto),
+    ("kernel", SteerMode::Kernel),
+    ("handoff", SteerMode::Handoff),
+    ("off", SteerMode::Off),
+];
+
+const LOG_LEVELS: &[(&str, LogLevel)] = &[
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+
+/// Every key, in the order of the manual.
+pub static KEYS: &[Key] = &[
+    Key {
+        name: "listen",
+        kind: Kind::Addresses,
+        default: "*:443",
+        change: Change::Restart,
+        doc: "Where clients connect; every worker listens on every address. A file that sets it replaces what earlier files set.",
+        set: |config, text| {
+            for address in value::addresses(text)? {
+                if config.listen.contains(&address) {
+                    return Err(ValueError::whole(
+                        text,
+                        format!("`{address}` is there twice"),
+                    ));
+                }
+                config.listen.push(address);
+            }
+            if config.listen.len() > limits::LISTEN_ADDRESSES_MAX {
+                let most = limits::LISTEN_ADDRESSES_MAX;
+                return Err(ValueError::whole(
+                    text,
+                    format!("more than {most} addresses"),
+                ));
+            }
+            Ok(())
+        },
+        show: |config| value::show_addresses(&config.listen),
+    },
+    Key {
+        name: "workers",
+        kind: Kind::AutoCount(limits::WORKERS_MAX as u64),
+        default: "auto",
+        change: Change::Restart,
+        doc: "Threads that serve connections, each with its own ring; `auto` is one for each CPU that the process may use.",
+        set: |config, text| {
+            config.workers = if text.eq_ignore_ascii_case("auto") {
+                let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+                cpus.min(limits::WORKERS_MAX)
+            } else {
+                let count = value::count(text, 1, limits::WORKERS_MAX as u64)?;
+                usize::try_from(count).unwrap_or(limits::WORKERS_MAX)
+            };
+            Ok(())
+        },
+        show: |config| config.workers.to_string(),
+    },
+    Key {
+        name: "store.path",
+        kind: Kind::Path,
+        default: "/var/lib/postern/store.redb",
+        change: Change::Restart,
+        doc: "The file that keeps zones, hosts, certificates, CAs and rules; made when it is missing.",
+        set: |config, text| value::path(text).map(|path| config.store_path = path),
+        show: |config| config.store_path.display().to_string(),
+    },
+    Key {
+        name: "ca.key_file",
+        kind: Kind::PathOrAuto,
+        default: "auto",
+        change: Change::Restart,
+        doc: "The key that seals the private keys in the store, made at the first start (mode 0600). `auto` takes systemd's credential `ca.key` when there is one, else `ca.key` beside the store.",
+        set: |config, text| {
+            config.ca_key_file = none(text, &["auto", ""], value::path)?;
+            Ok(())
+        },
+        show: |config| {
+            let path = config.ca_key_file.as_ref();
+            path.map_or_else(|| "auto".into(), |path| path.display().to_string())
+        },
+    },
+    Key {
+        name: "crl.directory",
+        kind: Kind::PathOrNone,
+        default: "none",
+        change: Change::Restart,
+        doc: "Where the revocation lists of managed CAs are kept as files for others: `CA-ID.crl` in DER and `ZONE.crl.pem`, renewed when something is revoked and once a day.",
+        set: |config, text| {
+            config.crl_directory = none(text, &["none", ""], value::path)?;
+            Ok(())
+        },
+        show: |config| {
+            let path = config.crl_directory.as_ref();
+            path.map_or_else(|| "none".into(), |path| path.display().to_string())
+        },
+    },
+    Key {
+        name: "admin.socket",
+        kind: Kind::Path,
+        default: "/run/postern/admin.sock",
+        change: Change::Restart,
+        doc: "Unix socket of the admin API (mode 0660), which the commands use.",
+        set: |config, text| value::path(text).map(|path| config.admin_socket = path),
+        show: |config| config.admin_socket.display().to_string(),
+    },
+    Key {
+        name: "admin.listen",
+        kind: Kind::AddressOrOff,
+        default: "off",
+        change: Change::Restart,
+        doc: "Address of the admin API for clients with a token, or `off`. Without `admin.tls_certificate` it must be a loopback address.",
+        set: |config, text| {
+            config.admin_listen = none(text, &["off", ""], value::address)?;
+            Ok(())
+        },
+        show: |config| {
+            config
+                .admin_listen
+                .map_or_else(|| "off".into(), |address| address.to_string())
+        },
+    },
+    path_or_none!(
+        "admin.tls_certificate",
+        admin_tls_certificate,
+        "Certificate of `admin.listen`, PEM with its chain, leaf first: it speaks TLS then. Read at a start and at SIGHUP; requests must be to localhost or to a name or address in it."
+    ),
+    path_or_none!(
+        "admin.tls_key",
+        admin_tls_key,
+        "The private key of `admin.tls_certificate`, PEM. Read with it."
+    ),
+    Key {
+        name: "log.level",
+        kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
+        default: "info",
+        change: Change::Restart,
+        doc: "How much the gateway tells of itself on standard error.",
+        set: |config, text| value::word(text, LOG_LEVELS).map(|level| config.log_level = level),
+        show: |config| value::show_word(&config.log_level, LOG_LEVELS),
+    },
+    Key {
+        name: "log.access",
+        kind: Kind::Sink,
+        default: "stdout",
+        change: Change::Restart,
+        doc: "Where the access log goes: one JSON object for each request and each failed handshake.",
+        set: |config, text| {
+            config.access_log = match text {
+                "off" => AccessLogTarget::Off,
+                "stdout" => AccessLogTarget::Stdout,
+                "stderr" => AccessLogTarget::Stderr,
+                _ => AccessLogTarget::File(value::path(text)?),
+            };
+            Ok(())
+        },
+        show: |config| config.access_log.to_string(),
+    },
+    Key {
+        name: "host.default",
+        kind: Kind::HostOrNone,
+        default: "none",
+        change: Change::Reload,
+        doc: "The host that answers clients that send no SNI; with `none` they are refused.",
+        set: |config, text| {
+            config.default_host = none(text, &["none", ""], |text| {
+                HostName::parse(text).map_err(|error| ValueError::whole(text, error.to_string()))
+            })?;
+            Ok(())
+        },
+        show: |config| {
+            config
+                .default_host
+                .as_ref()
+                .map_or_else(|| "none".into(), ToString::to_string)
+        },
+    },
+    path_or_none!(
+        "geoip.database",
+        geoip_database,
+        "Countries, regions and cities of client addresses for rules, in MaxMind's format (.mmdb)."
+    ),
+    path_or_none!(
+        "geoip.asn_database",
+        geoip_asn_database,
+        "AS numbers of client addresses for rules, in MaxMind's format (.mmdb)."
+    ),
+    Key {
+        name: "steer.mode",
+        kind: Kind::Word(&["auto", "kernel", "handoff", "off"]),
+        default: "auto",
+        change: Change::Restart,
+        doc: "Who brings a connection to the worker that owns its host: `kernel` (fails without eBPF), `handoff` between workers, `off` (any worker serves), `auto` (the kernel where it can).",
+        set: |config, text| value::word(text, STEER_MODES).map(|mode| config.steer_mode = mode),
+        show: |config| value::show_word(&config.steer_mode, STEER_MODES),
+    },
+    Key {
+        name: "steer.interfaces",
+        kind: Kind::Interfaces,
+        default: "auto",
+        change: Change::Restart,
+        doc: "Network interfaces on which the kernel steers; `auto` is those that have an address that is listened on, loopback never.",
+        set: |config, text| {
+            config.steer_interfaces = interfaces(text)?;
+            Ok(())
+        },
+        show: |config| match &config.steer_interfaces {
+            SteerInterfaces::Auto => "auto".into(),
+            SteerInterfaces::Named(names) => names.join(", "),
+        },
+    },
+    Key {
+        name: "steer.synproxy",
+        kind: Kind::Switch,
+        default: "off",
+        change: Change::Restart,
+        doc: "Whether, while the kernel steers, its XDP program answers SYNs instead of the stack; holds net.ipv4.tcp_timestamps at 2, and firewall rules do not see such SYNs. See STEERING.",
+        set: |config, text| value::switch(text).map(|value| config.steer_synproxy = value),
+        show: |config| value::show_switch(config.steer_synproxy),
+    },
+    switch!(
+        "steer.balance",
+        steer_balance,
+        "on",
+        "Whether hosts move between workers, and busy ones get several, as their load asks for; new connections only."
+    ),
+    switch!(
+        "steer.drop_unknown",
+        steer_drop_unknown,
+        "off",
+        "Whether the kernel drops connections for hosts that are not here, instead of letting them be refused with an alert."
+    ),
+    switch!(
+        "steer.drop_blocked",
+        steer_drop_blocked,
+        "off",
+        "Whether the kernel drops connections from addresses that rules on `ip.src` alone block, instead of letting them be answered; such connections are in no access log."
+    ),
+    number!(
+        "steer.host_rate",
+        Count,
+        count,
+        plain,
+        steer_host_rate,
+        "0",
+        0,
+        limits::STEER_RATE_CEILING,
+        "New connections a second that the kernel lets through to each host, with bursts of a second; 0 for all. More wait for their client's TCP to try again."
+    ),
+    number!(
+        "steer.source_rate",
+        Count,
+        count,
+        plain,
+        steer_source_rate,
+        "0",
+        0,
+        limits::STEER_RATE_CEILING,
+        "The same for clients whose addresses share a prefix; 0 for all."
+    ),
+    number!(
+        "steer.source_ipv4_bits",
+        Count,
+        count,
+        plain,
+        steer_source_ipv4_bits,
+        "32",
+        8,
+        32,
+        "Bits of an IPv4 address that make the prefix of `steer.source_rate`."
+    ),
+    number!(
+        "steer.source_ipv6_bits",
+        Count,
+        count,
+        plain,
+        steer_source_ipv6_bits,
+        "64",
+        16,
+        64,
+        "Bits of an IPv6 address that make the prefix of `steer.source_rate`."
+    ),
+    duration!(
+        "timeout.handshake",
+        handshake_timeout,
+        "10s",
+        limits::TIMEOUT_MIN,
+        limits::PATIENCE_MAX,
+        "From the accepted connection to the finished TLS handshake."
+    ),
+    duration!(
+        "timeout.header",
+        header_timeout,
+        "15s",
+        limits::TIMEOUT_MIN,
+        limits::PATIENCE_MAX,
+        "From the first byte of a request to the end of its headers."
+    ),
+    duration!(
+        "timeout.idle",
+        idle_timeout,
+        "75s",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long a client connection may stay without a request."
+    ),
+    duration!(
+        "timeout.origin_connect",
+        origin_connect_timeout,
+        "5s",
+        limits::TIMEOUT_MIN,
+        limits::PATIENCE_MAX,
+        "To connect to an origin, its TLS handshake included; after it the client gets 504."
+    ),
+    duration!(
+        "timeout.origin_response",
+        origin_response_timeout,
+        "1m",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "From the request sent to the head of the origin's response; after it the client gets 504."
+    ),
+    duration!(
+        "timeout.origin_body",
+        origin_body_timeout,
+        "5m",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long an origin may send nothing in the middle of a response while the client sends nothing either; after it the response is cut."
+    ),
+    duration!(
+        "timeout.origin_idle",
+        origin_idle_timeout,
+        "30s",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long an unused origin connection is kept for the next request."
+    ),
+    duration!(
+        "timeout.drain",
+        drain_timeout,
+        "30s",
+        limits::TIMEOUT_MIN,
+        limits::TIMEOUT_MAX,
+        "How long running requests may take to finish after SIGTERM."
+    ),
+    number!(
+        "limit.connections",
+        Count,
+        count,
+        plain,
+        connections_max,
+        "20000",
+        1,
+        limits::CONNECTIONS_CEILING,
+        "Client connections of the whole gateway; each worker takes an even share, more are closed at once."
+    ),
+    number!(
+        "limit.header_bytes",
+        Size,
+        size,
+        value::show_size,
+        header_bytes_max,
+        "64k",
+        limits::HEADER_BYTES_FLOOR,
+        limits::HEADER_BYTES_CEILING,
+        "Bytes of a request's line and headers; a larger request gets 431."
+    ),
+    number!(
+        "limit.header_count",
+        Count,
+        count,
+        plain,
+        header_count_max,
+        "100",
+        limits::HEADER_COUNT_FLOOR,
+        limits::HEADER_COUNT_CEILING,
+        "Headers of a request; a request with more gets 431."
+    ),
+    number!(
+        "limit.requests",
+        Count,
+        count,
+        plain,
+        connection_requests_max,
+        "100000",
+        1,
+        1_000_000_000,
+        "Requests of one client connection; after them it is closed in good order."
+    ),
+    number!(
+        "limit.h2_streams",
+        Count,
+        count,
+        plain,
+        h2_streams_max,
+        "100",
+        1,
+        limits::H2_STREAMS_CEILING,
+        "Concurrent streams of an HTTP/2 connection; more are refused."
+    ),
+    number!(
+        "limit.h2_resets",
+        Count,
+        count,
+        plain,
+        h2_resets_max,
+        "50",
+        1,
+        limits::H2_RESETS_CEILING,
+        "Streams of an HTTP/2 connection that may be reset before anybody worked on them; more end the connection."
+    ),
+    number!(
+        "limit.origin_idle",
+        Count,
+        count,
+        plain,
+        origin_idle_max,
+        "128",
+        0,
+        65_536,
+        "Unused connections to one origin that a worker keeps."
+    ),
+    number!(
+        "trust.chain_bytes",
+        Size,
+        size,
+        value::show_size,
+        chain_bytes_max,
+        "32k",
+        vocabulary::limits::CHAIN_BYTES_FLOOR,
+        vocabulary::limits::CHAIN_BYTES_CEILING,
+        "Bytes of a client's certificate chain; a larger one ends the handshake."
+    ),
+    number!(
+        "trust.tickets",
+        Count,
+        count,
+        plain,
+        tickets,
+        "2",
+        0,
+        vocabulary::limits::TICKETS_MAX as u64,
+        "Session tickets that a TLS 1.3 client gets with a full handshake, to open as many connections with at once; a resumed one gives one. 0 turns resumption off in all versions."
+    ),
+    duration!(
+        "trust.ticket_rotation",
+        ticket_rotation,
+        "12h",
+        limits::TICKET_ROTATION_MIN,
+        limits::TICKET_ROTATION_MAX,
+        "How often session tickets get a new key; the one before still opens tickets while they live."
+    ),
+    switch!(
+        "forward.x_forwarded",
+        x_forwarded,
+        "on",
+        "Whether origins get X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host."
+    ),
+    switch!(
+        "forward.forwarded",
+        forwarded,
+        "off",
+        "Whether origins get the Forwarded header (RFC 7239)."
+    ),
+];
+
+/// The key of a name in dotted form.
+#[must_use]
+pub fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+fn plain(value: u64) -> String {
+    value.to_string()
+}
+
+/// Names as the kernel allows them (`dev_valid_name`): 15 bytes, no slash, no blank.
+fn interfaces(text: &str) -> Result<SteerInterfaces, ValueError> {
+    if text == "auto" {
+        return Ok(SteerInterfaces::Auto);
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in text
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        let valid = name.len() <= 15
+            && !matches!(name, "." | "..")
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+        if !valid {
+            let message = format!("`{name}` is no name of a network interface");
+            return Err(ValueError::whole(text, message).help("`ip link` lists those there are"));
+        }
+        if names.iter().any(|other| other == name) {
+            return Err(ValueError::whole(text, format!("`{name}` is there twice")));
+        }
+        names.push(name.into());
+    }
+    if names.is_empty() || names.len() > limits::STEER_INTERFACES_MAX {
+        let most = limits::STEER_INTERFACES_MAX;
+        return Err(
+            ValueError::whole(text, format!("from 1 to {most} interfaces are expected"))
+                .help("write `auto` for those that have the addresses that are listened on"),
+        );
+    }
+    Ok(SteerInterfaces::Named(names))
+}
+
+fn none<T>(
+    text: &str,
+    words: &[&str],
+    read: impl FnOnce(&str) -> Result<T, ValueError>,
+) -> Result<Option<T>, ValueError> {
+    if words.contains(&text) {
+        Ok(None)
+    } else {
+        read(text).map(Some)
+    }
+}

@@ -1,0 +1,61 @@
+//! Bounds of this crate: value, unit, reason, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
+//! anything: the code that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+
+use vocabulary::limits::{KIB, MIB};
+/// Workers. Each is a pinned thread with a ring and listeners of its own; beyond the cores of the
+/// largest machines there is nothing to gain. A larger `workers` is refused.
+pub const WORKERS_MAX: usize = 512;
+/// Client connections of the whole gateway that may be configured (`limit.connections`): the
+/// common `fs.nr_open` of Linux. Beyond the configured number new connections are closed at once.
+pub const CONNECTIONS_CEILING: u64 = 1_048_576;
+/// Largest `steer.host_rate` and `steer.source_rate`: a new connection every microsecond.
+pub const STEER_RATE_CEILING: u64 = 1_000_000;
+/// Workers that `host/NAME/workers` may name: as many as a host can have.
+pub const PINNED_WORKERS_MAX: usize = ebpf::OWNERS_MAX;
+/// Interfaces in `steer.interfaces`. More are refused.
+pub const STEER_INTERFACES_MAX: usize = 64;
+/// Bytes of one configuration file. A complete file with every key and its description has about
+/// 8 KiB; more than this is a wrong file (a log, a core). It is refused unread.
+pub const CONFIG_FILE_BYTES_MAX: u64 = MIB;
+/// Drop-in files in one directory; a directory with more is not a drop-in directory. Refused.
+pub const CONFIG_FILES_MAX: usize = 1_000;
+/// Errors reported of one load; a person mends these first. The rest is only counted.
+pub const CONFIG_ERRORS_MAX: usize = 100;
+/// Addresses in `listen`: each costs a socket per worker. More are refused.
+pub const LISTEN_ADDRESSES_MAX: usize = 64;
+/// Shortest timeout: below it a busy machine times out healthy peers. Less is refused.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
+/// Longest handshake or header timeout: a peer that needs longer is not a peer. More is refused.
+pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest idle, origin and drain timeout: one day, as long as a streaming call may stay silent.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Smallest `limit.header_bytes`: hyper's own floor for its HTTP/1 buffer.
+pub const HEADER_BYTES_FLOOR: u64 = 8 * KIB;
+/// Largest `limit.header_bytes`: each connection may hold so much before anybody has been
+/// authorised. More is refused.
+pub const HEADER_BYTES_CEILING: u64 = MIB;
+/// Smallest `limit.header_count`: what an ordinary browser sends.
+pub const HEADER_COUNT_FLOOR: u64 = 16;
+/// Largest `limit.header_count`: rules look at headers one by one. More is refused.
+pub const HEADER_COUNT_CEILING: u64 = 1_000;
+/// Bytes that a header costs at least (`a:\r\n`): with it the two header limits must agree.
+pub const HEADER_BYTES_MIN: u64 = 4;
+/// Largest `limit.h2_streams`: each may hold a request and an origin connection. More is refused.
+pub const H2_STREAMS_CEILING: u64 = 10_000;
+/// Largest `limit.h2_resets`: resets of streams nobody has worked on yet, per connection
+/// (CVE-2023-44487, CVE-2025-8671). More is refused.
+pub const H2_RESETS_CEILING: u64 = 10_000;
+/// Shortest `trust.ticket_rotation`: two rotations within the life of a ticket already make it
+/// worthless.
+pub const TICKET_ROTATION_MIN: Duration = Duration::from_secs(60);
+/// Longest `trust.ticket_rotation`: a key that leaks opens every session sealed with it.
+pub const TICKET_ROTATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+const _: () = assert!(TIMEOUT_MIN.as_nanos() < PATIENCE_MAX.as_nanos());
+const _: () = assert!(PATIENCE_MAX.as_nanos() < TIMEOUT_MAX.as_nanos());
+const _: () = assert!(HEADER_COUNT_FLOOR * HEADER_BYTES_MIN < HEADER_BYTES_FLOOR);
+const _: () = assert!(HEADER_COUNT_CEILING * HEADER_BYTES_MIN < HEADER_BYTES_CEILING);

@@ -1,0 +1,289 @@
+//! What a running gateway is told to change.
+//!
+//! Owns the current values: workers read the live ones without a lock, `postern sysctl` reads and
+//! sets any key by name, SIGHUP brings a whole new configuration. Does not read files.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use serde::Serialize;
+
+use super::error::suggest;
+use super::syntax::KeyName;
+use super::{Change, Config, KEYS, Key, Pins, Tunables, key};
+
+/// The current configuration of the process.
+#[derive(Debug)]
+pub struct Live {
+    tunables: ArcSwap<Tunables>,
+    /// What `sysctl` shows; taken by administrators only, never by a worker.
+    config: Mutex<Config>,
+}
+
+/// One key with its value, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// `timeout.idle`
+    pub key: &'static str,
+    /// `75s`
+    pub value: String,
+    /// What holds when no file sets it.
+    pub default: &'static str,
+    /// Whether it can be set while the gateway runs.
+    pub live: bool,
+    /// When a new value takes effect: `live`, `reload` (SIGHUP) or `restart`.
+    pub change: &'static str,
+    /// What values it takes, in words.
+    pub kind: String,
+    /// One line for people.
+    pub description: &'static str,
+}
+
+/// Why a key cannot be read or set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// No such key.
+    #[error("unknown key `{key}`{}", did_you_mean(*suggestion))]
+    Unknown {
+        /// What was asked for.
+        key: String,
+        /// What was probably meant.
+        suggestion: Option<&'static str>,
+    },
+    /// It comes from the files only, at a start or at SIGHUP.
+    #[error("`{key}` {}", from_files(*change))]
+    NeedsRestart {
+        /// The key.
+        key: &'static str,
+        /// When a new value takes effect.
+        change: Change,
+    },
+    /// Not a value of its kind, out of its range, or against another key.
+    #[error("`{key}`: {message}{}", also(help.as_deref()))]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        message: String,
+        /// What to write instead.
+        help: Option<String>,
+    },
+}
+
+fn did_you_mean(suggestion: Option<&str>) -> String {
+    suggestion.map_or_else(
+        || "; `postern sysctl -a` names all keys".into(),
+        |near| format!("; did you mean `{near}`?"),
+    )
+}
+
+fn from_files(change: Change) -> &'static str {
+    match change {
+        Change::Live | Change::Reload => {
+            "comes from the files: set it in postern.conf and send SIGHUP"
+        }
+        Change::Restart => "needs a restart: set it in postern.conf and restart the gateway",
+    }
+}
+
+fn also(help: Option<&str>) -> String {
+    help.map_or_else(String::new, |help| format!("; {help}"))
+}
+
+impl Live {
+    /// Starts with what was loaded.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            tunables: ArcSwap::from_pointee(config.tunables),
+            config: Mutex::new(config),
+        }
+    }
+
+    /// The live values of now.
+    #[must_use]
+    pub fn load(&self) -> Guard<Arc<Tunables>> {
+        self.tunables.load()
+    }
+
+    /// The cell itself, for [`arc_swap::Cache`].
+    #[must_use]
+    pub fn swap(&self) -> &ArcSwap<Tunables> {
+        &self.tunables
+    }
+
+    /// Every key, in the order of the manual.
+    #[must_use]
+    pub fn all(&self) -> Vec<Setting> {
+        let config = self.lock();
+        KEYS.iter().map(|key| setting(key, &config)).collect()
+    }
+
+    /// One key, in dotted or slashed form.
+    ///
+    /// # Errors
+    /// There is no such key.
+    pub fn get(&self, name: &str) -> Result<Setting, SettingError> {
+        find(name).map(|key| setting(key, &self.lock()))
+    }
+
+    /// Sets one key and answers how it is now. It holds until the next start or SIGHUP.
+    ///
+    /// # Errors
+    /// See [`SettingError`]; then nothing changes.
+    pub fn set(&self, name: &str, value: &str) -> Result<Setting, SettingError> {
+        let key = find(name)?;
+        if key.change != Change::Live {
+            return Err(SettingError::NeedsRestart {
+                key: key.name,
+                change: key.change,
+            });
+        }
+        let mut current = self.lock();
+        let mut config = current.clone();
+        (key.set)(&mut config, value.trim()).map_err(|error| SettingError::Value {
+            key: key.name,
+            message: error.message,
+            help: error.help,
+        })?;
+        if let Some((_, message, help)) = config.conflicts().into_iter().next() {
+            return Err(SettingError::Value {
+                key: key.name,
+                message,
+                help: Some(help),
+            });
+        }
+        self.tunables.store(Arc::new(config.tunables));
+        *current = config;
+        Ok(setting(key, &current))
+    }
+
+    /// Takes what SIGHUP may change of a configuration that was read again. Answers the keys that
+    /// differ but need a restart: they stay as they are.
+    pub fn reload(&self, config: &Config) -> Vec<&'static str> {
+        let mut current = self.lock();
+        let restart = KEYS.iter().filter(|key| key.change == Change::Restart);
+        let differ = restart.filter(|key| (key.show)(&current) != (key.show)(config));
+        let differ = differ.map(|key| key.name).collect();
+        current.tunables = config.tunables;
+        current.default_host.clone_from(&config.default_host);
+        current.geoip_database.clone_from(&config.geoip_database);
+        current
+            .geoip_asn_database
+            .clone_from(&config.geoip_asn_database);
+        current
+            .admin_tls_certificate
+            .clone_from(&config.admin_tls_certificate);
+        current.admin_tls_key.clone_from(&config.admin_tls_key);
+        current.pins.clone_from(&config.pins);
+        self.tunables.store(Arc::new(config.tunables));
+        differ
+    }
+
+    /// Workers of hosts by configuration.
+    #[must_use]
+    pub fn pins(&self) -> Pins {
+        self.lock().pins.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Config> {
+        // A panic elsewhere cannot leave half a configuration: it is replaced whole.
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn setting(key: &Key, config: &Config) -> Setting {
+    Setting {
+        key: key.name,
+        value: (key.show)(config),
+        default: key.default,
+        live: key.change == Change::Live,
+        change: key.change.as_str(),
+        kind: key.kind.describe(),
+        description: key.doc,
+    }
+}
+
+fn find(name: &str) -> Result<&'static Key, SettingError> {
+    let dotted = KeyName::parse(name.trim()).dotted();
+    dotted
+        .as_deref()
+        .and_then(key)
+        .ok_or_else(|| SettingError::Unknown {
+            key: name.into(),
+            suggestion: suggest(
+                dotted.as_deref().unwrap_or(name),
+                KEYS.iter().map(|key| key.name),
+            ),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use vocabulary::hostname::HostName;
+
+    #[test]
+    fn live_keys_change_at_once_and_others_do_not() {
+        let live = Live::new(Config::default());
+        assert_eq!(live.set("timeout.idle", "5s").unwrap().value, "5s");
+        assert_eq!(live.load().idle_timeout, Duration::from_secs(5));
+        assert_eq!(live.get("timeout/idle").unwrap().value, "5s");
+        assert_eq!(
+            live.set("workers", "2"),
+            Err(SettingError::NeedsRestart {
+                key: "workers",
+                change: Change::Restart
+            })
+        );
+        let unknown = live.set("timeout.idel", "5s").unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "unknown key `timeout.idel`; did you mean `timeout.idle`?"
+        );
+        let range = live.set("timeout.idle", "9d").unwrap_err();
+        assert_eq!(
+            range.to_string(),
+            "`timeout.idle`: `9d` is out of range; allowed are 50ms to 1d"
+        );
+        assert!(matches!(
+            live.set("limit.connections", "x"),
+            Err(SettingError::Value { .. })
+        ));
+        assert_eq!(live.load().idle_timeout, Duration::from_secs(5));
+        assert_eq!(live.all().len(), KEYS.len());
+    }
+
+    #[test]
+    fn a_value_against_another_key_is_refused() {
+        let live = Live::new(Config {
+            workers: 8,
+            ..Config::default()
+        });
+        assert!(live.set("limit.connections", "7").is_err());
+        assert!(live.set("limit.connections", "8").is_ok());
+    }
+
+    #[test]
+    fn reload_takes_live_keys_and_names_the_others() {
+        let live = Live::new(Config::default());
+        let mut config = Config::default();
+        config.tunables.idle_timeout = Duration::from_secs(1);
+        config.store_path = "/elsewhere".into();
+        config.default_host = HostName::parse("a.example").ok();
+        assert_eq!(live.reload(&config), ["store.path"]);
+        assert_eq!(live.load().idle_timeout, Duration::from_secs(1));
+        assert_eq!(live.get("host.default").unwrap().value, "a.example");
+        assert!(
+            live.set("host.default", "none")
+                .unwrap_err()
+                .to_string()
+                .contains("SIGHUP")
+        );
+        assert_eq!(
+            live.get("store.path").unwrap().value,
+            Config::default().store_path.display().to_string()
+        );
+    }
+}

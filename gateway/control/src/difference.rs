@@ -1,0 +1,47 @@
+//! Where two orders of rules differ.
+
+use std::sync::Arc;
+
+use super::model::RuleRecord;
+pub(super) use chunked_list::difference::Hunk;
+use chunked_list::difference::hunks;
+use chunked_list::sequence::Sequence;
+
+/// Whether it is the very same version of the very same rule.
+pub(super) fn same(one: &Arc<RuleRecord>, other: &Arc<RuleRecord>) -> bool {
+    Arc::ptr_eq(one, other) || (one.id == other.id && one.version == other.version)
+}
+
+/// What is different, and the rules that are.
+pub(super) struct Difference<'r> {
+    pub(super) hunks: Vec<Hunk>,
+    /// That are out, in order.
+    pub(super) out: Vec<&'r Arc<RuleRecord>>,
+    /// That are in, in order.
+    pub(super) new: Vec<&'r Arc<RuleRecord>>,
+}
+
+impl<'r> Difference<'r> {
+    pub(super) fn between(
+        old: &'r Sequence<Arc<RuleRecord>>,
+        new: &'r Sequence<Arc<RuleRecord>>,
+    ) -> Self {
+        let (old, new) = (old.references(), new.references());
+        let hunks = hunks(&old, &new, |one, other| same(one, other));
+        let mut found = Self {
+            hunks: Vec::new(),
+            out: Vec::new(),
+            new: Vec::new(),
+        };
+        for hunk in &hunks {
+            found
+                .out
+                .extend(old.get(hunk.old.clone()).unwrap_or_default());
+            found
+                .new
+                .extend(new.get(hunk.new.clone()).unwrap_or_default());
+        }
+        found.hunks = hunks;
+        found
+    }
+}

@@ -1,0 +1,690 @@
+//! Making a gateway what a document says, by the same operations that people use, as one change.
+//!
+//! Owns the order of the steps, and that each does something only where something differs: what is
+//! as it should be is not touched, so that a second time changes nothing. Every refusal names the
+//! place in the document.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use boring::pkey::PKey;
+use serde::Serialize;
+
+use super::export::{self, MANAGED, fingerprints};
+use super::summary::{DocumentChange, changes};
+use super::{
+    AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument,
+    RulesetDocument, VERSION, ZoneDocument,
+};
+use crate::chain::ServerChain;
+use crate::compile::check_rules;
+use crate::error::{ChangeError, Noun};
+use crate::id::{Id, Uuid};
+use crate::limits::MANAGED_AUTHORITIES_MAX;
+use crate::model::{
+    Authority, AuthorityKind, AuthoritySet, Model, Phase, RuleRecord, Ruleset, Zone,
+};
+use crate::moment::Moment;
+use crate::rulesets::DEFAULT_NAME;
+use crate::server_certificates::purpose;
+use crate::x509::{self, Signer, X509Error};
+use crate::zones::authority_purpose;
+use crate::{Control, CrlPatch, CrlSettings, HostPatch, ItemsChange, NewHost, NewRule, OcspPatch};
+use chunked_list::sequence::Sequence;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
+
+/// How a document is applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ApplyOptions {
+    /// Remove what a section that is there does not name.
+    pub prune: bool,
+    /// Refuse when the gateway is at another revision: what was looked at is what is changed.
+    pub revision: Option<u64>,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Applied {
+    /// What differs afterwards.
+    pub changes: Vec<DocumentChange>,
+    /// What is there, not in the document, and left alone.
+    pub kept: Vec<String>,
+    /// The revision that the document was compared with.
+    pub revision: u64,
+}
+
+/// A change in the making, step by step.
+pub(super) struct Apply<'c> {
+    pub(super) control: &'c Control,
+    pub(super) prune: bool,
+    pub(super) kept: Vec<String>,
+}
+
+pub(super) type Step<T = ()> = Result<T, ChangeError>;
+
+/// One more part of a JSON pointer.
+pub(super) fn at(base: &str, part: impl std::fmt::Display) -> String {
+    format!("{base}/{part}")
+}
+
+fn parse_name(text: &str, pointer: &str) -> Step<HostName> {
+    let invalid = |why: String| ChangeError::invalid("name", why).at(pointer);
+    HostName::parse(text).map_err(|why| invalid(why.to_string()))
+}
+
+/// Refuses a thing that a document names twice.
+fn distinct<'t>(names: impl Iterator<Item = (String, &'t str)>, noun: &str) -> Step {
+    let mut seen = BTreeSet::new();
+    for (pointer, name) in names {
+        if !seen.insert(name.to_ascii_lowercase()) {
+            let why = format!(
+                "the {noun} `{}` is in the document twice",
+                name.escape_debug()
+            );
+            return Err(ChangeError::invalid("name", why).at(pointer));
+        }
+    }
+    Ok(())
+}
+
+impl Apply<'_> {
+    pub(super) fn model(&self) -> Arc<Model> {
+        self.control.model()
+    }
+
+    fn list(&mut self, list: &ListDocument, pointer: &str) -> Step {
+        let found = self
+            .model()
+            .lists
+            .values()
+            .find(|one| one.name == list.name)
+            .cloned();
+        let known = match found {
+            Some(known) if known.kind != list.kind => {
+                let why = "a list cannot become one of another kind; give it another name";
+                return Err(ChangeError::invalid("kind", why).at(at(pointer, "kind")));
+            }
+            Some(known) => known,
+            None => self
+                .control
+                .create_list(&list.name, list.kind, &list.description)
+                .map_err(|error| error.at(at(pointer, "name")))?,
+        };
+        if known.description != list.description {
+            self.control
+                .describe_list(known.id, &list.description)
+                .map_err(|error| error.at(at(pointer, "description")))?;
+        }
+        if export::items(&known) != list.items {
+            distinct(
+                list.items
+                    .iter()
+                    .enumerate()
+                    .map(|(place, item)| (format!("{pointer}/items/{place}/value"), &*item.value)),
+                "item",
+            )?;
+            let items = list
+                .items
+                .iter()
+                .map(|item| (item.value.clone(), item.comment.clone()));
+            self.control
+                .change_items(known.id, ItemsChange::Replace(items.collect()))
+                .map_err(|error| error.at(at(pointer, "items")))?;
+        }
+        Ok(())
+    }
+
+    fn authority(&mut self, wanted: &AuthorityDocument, pointer: &str) -> Step<Uuid> {
+        let place = at(pointer, "certificate");
+        let prints = fingerprints(&wanted.certificate)
+            .map_err(|error| ChangeError::from(error).at(&place))?;
+        let model = self.model();
+        let known = export::uploaded(&model).into_iter().find(|ca| {
+            !prints.is_empty() && fingerprints(&ca.certificate).is_ok_and(|of| of == prints)
+        });
+        let known = match known {
+            Some(known) => Arc::new(known.clone()),
+            None => self
+                .control
+                .upload_authority(&wanted.name, &wanted.certificate)
+                .map_err(|error| error.at(&place))?,
+        };
+        let id = known.id;
+        if known.name != wanted.name {
+            self.control
+                .rename_authority(id, &wanted.name)
+                .map_err(|error| error.at(at(pointer, "name")))?;
+        }
+        let crl = wanted.crl.clone().unwrap_or_default();
+        let settings = CrlSettings {
+            policy: crl.policy,
+            file: crl.file,
+            urls: crl.urls,
+            fetch_every_sec: crl.fetch_every,
+        };
+        if known.crl != settings {
+            let patch = CrlPatch {
+                policy: Some(settings.policy),
+                file: Some(settings.file),
+                urls: Some(settings.urls.into_iter().map(String::from).collect()),
+                fetch_every_sec: Some(settings.fetch_every_sec),
+            };
+            self.control
+                .set_crl(id, patch)
+                .map_err(|error| error.at(at(pointer, "crl")))?;
+        }
+        if known.ocsp != wanted.ocsp {
+            let ocsp = wanted.ocsp.as_ref();
+            let patch = OcspPatch {
+                url: Some(ocsp.map(|ocsp| ocsp.url.to_string())),
+                policy: ocsp.map(|ocsp| ocsp.policy),
+                nonce: ocsp.map(|ocsp| ocsp.nonce),
+            };
+            self.control
+                .set_ocsp(id, &patch)
+                .map_err(|error| error.at(at(pointer, "ocsp")))?;
+        }
+        Ok(id)
+    }
+
+    fn zone(&mut self, wanted: &ZoneDocument, pointer: &str) -> Step<Arc<Zone>> {
+        let name = parse_name(&wanted.name, &at(pointer, "name"))?;
+        let found = self.model().zone_named(name.as_str()).cloned();
+        let (zone, is_new) = match found {
+            Some(zone) => (zone, false),
+            None => {
+                let made = self.control.create_zone(name.as_str());
+                (made.map_err(|error| error.at(at(pointer, "name")))?, true)
+            }
+        };
+        if let Some(managed) = &wanted.managed_authorities {
+            let pointer = at(pointer, "managed_authorities");
+            self.managed(&zone, managed, is_new, &pointer)?;
+        }
+        for (place, one) in wanted.server_certificates.iter().flatten().enumerate() {
+            let pointer = format!("{pointer}/server_certificates/{place}");
+            self.server_certificate(zone.id, one, &pointer)?;
+        }
+        Ok(zone)
+    }
+
+    /// Managed CAs come into a zone that is made by the document. Elsewhere they are only compared:
+    /// certificates were issued under the ones that are there.
+    fn managed(
+        &mut self,
+        zone: &Zone,
+        wanted: &[KeyedDocument],
+        is_new: bool,
+        pointer: &str,
+    ) -> Step {
+        let model = self.model();
+        let present = model.managed(zone.id);
+        let mut prints = Vec::new();
+        for (place, one) in wanted.iter().enumerate() {
+            let found = fingerprints(&one.certificate)
+                .map_err(|error| ChangeError::from(error).at(at(pointer, place)))?;
+            prints.push(found);
+        }
+        let same = present.len() == prints.len()
+            && present.iter().zip(&prints).all(|(ca, wanted)| {
+                fingerprints(&ca.certificate).is_ok_and(|found| found == *wanted)
+            });
+        if same || wanted.is_empty() {
+            return Ok(());
+        }
+        if !is_new {
+            let why = format!(
+                "the zone {} is there with other managed CAs, under which certificates were issued; leave this section out, or restore a backup",
+                zone.name
+            );
+            return Err(ChangeError::invalid("managed_authorities", why).at(pointer));
+        }
+        if wanted.len() > MANAGED_AUTHORITIES_MAX {
+            let max = MANAGED_AUTHORITIES_MAX;
+            let full = ChangeError::Full {
+                what: "managed CAs of a zone",
+                max,
+            };
+            return Err(full.at(pointer));
+        }
+        let made: Vec<Uuid> = present.iter().map(|ca| ca.id).collect();
+        self.control.change(|draft| {
+            for id in &made {
+                draft.remove_authority(*id)?;
+            }
+            // Newest first in the document, and the newest issues.
+            for (place, one) in wanted.iter().enumerate().rev() {
+                let pointer = at(pointer, place);
+                let refuse = |why: &str| ChangeError::invalid("key", why).at(at(&pointer, "key"));
+                let key = one.key.as_deref();
+                let key = key.ok_or_else(|| {
+                    refuse("a managed CA needs its key; export with --private-keys")
+                })?;
+                let key = PKey::private_key_from_pem(key.as_bytes())
+                    .map_err(|_unreadable| refuse("it cannot be read; expected PEM of PKCS#8"))?;
+                let text = x509::key_pem(&key)?;
+                let signer = Signer::open(one.certificate.as_bytes(), &text);
+                signer.map_err(|error| ChangeError::from(error).at(&pointer))?;
+                let certificate = boring::x509::X509::from_pem(one.certificate.as_bytes())
+                    .map_err(X509Error::from)?;
+                let belongs = certificate
+                    .public_key()
+                    .is_ok_and(|public| public.public_eq(&key));
+                if !belongs {
+                    return Err(refuse("it is not the key of this certificate"));
+                }
+                let details = x509::Details::of(&certificate)?;
+                let id = Uuid::random();
+                let age = i64::try_from(place).unwrap_or_default();
+                draft.put_authority(Authority {
+                    id,
+                    name: details.common_name.clone(),
+                    certificate: x509::to_pem(&certificate)?,
+                    created_on: if age == 0 {
+                        draft.now
+                    } else {
+                        Moment::from_seconds(draft.now.seconds() - age)
+                    },
+                    not_after: details.not_after,
+                    crl: CrlSettings::default(),
+                    ocsp: None,
+                    kind: AuthorityKind::Managed {
+                        zone: zone.id,
+                        key: draft.seal().seal(&authority_purpose(id), text.reveal())?,
+                    },
+                });
+            }
+            Ok(())
+        })
+    }
+
+    fn server_certificate(&mut self, zone: Id, wanted: &KeyedDocument, pointer: &str) -> Step {
+        let place = at(pointer, "certificate");
+        let prints = fingerprints(&wanted.certificate)
+            .map_err(|error| ChangeError::from(error).at(&place))?;
+        let model = self.model();
+        let known = model
+            .server_certificates
+            .values()
+            .find(|one| one.zone == zone && prints.contains(&one.fingerprint_sha256));
+        if known.is_some_and(|one| fingerprints(&one.chain).is_ok_and(|of| of == prints)) {
+            return Ok(());
+        }
+        let key = match (&wanted.key, known) {
+            (Some(key), _) => key.clone(),
+            (None, Some(known)) => {
+                let key = self
+                    .control
+                    .seal
+                    .open_sealed(&purpose(known.id), &known.key)?;
+                key.reveal_text().to_owned()
+            }
+            (None, None) => {
+                let why = "the gateway does not have this certificate, so its private key is needed: `key` or `key_file`";
+                return Err(ChangeError::invalid("key", why).at(pointer));
+            }
+        };
+        let refused = |error: ChangeError| error.at(&place);
+        match known {
+            None => self
+                .control
+                .upload_server_certificate(zone, &wanted.certificate, &key)
+                .map(drop)
+                .map_err(refused),
+            Some(known) => {
+                let chain = ServerChain::parse(&wanted.certificate, &key, Moment::now())
+                    .map_err(|error| refused(error.into()))?;
+                if chain.chain_pem == known.chain {
+                    return Ok(());
+                }
+                self.control
+                    .replace_server_certificate(zone, known.id, &wanted.certificate, &key)
+                    .map(drop)
+                    .map_err(refused)
+            }
+        }
+    }
+
+    /// The CA that an association means.
+    fn resolve(&self, label: &str, pointer: &str) -> Step<AuthoritySet> {
+        if label == MANAGED {
+            return Ok(AuthoritySet::Managed);
+        }
+        let model = self.model();
+        let all = export::uploaded(&model);
+        let named: Vec<&&Authority> = all.iter().filter(|ca| ca.name == label).collect();
+        if let [one] = named.as_slice() {
+            return Ok(AuthoritySet::Uploaded(one.id));
+        }
+        let wanted = label.to_ascii_lowercase();
+        let by_print = all
+            .iter()
+            .find(|ca| fingerprints(&ca.certificate).is_ok_and(|of| of.first() == Some(&wanted)));
+        if let Some(one) = by_print {
+            return Ok(AuthoritySet::Uploaded(one.id));
+        }
+        let error = if named.is_empty() {
+            ChangeError::not_found(Noun::Authority, label)
+        } else {
+            let why = format!(
+                "several CAs are called `{label}`; write the SHA-256 of its first certificate"
+            );
+            ChangeError::invalid("authority", why)
+        };
+        Err(error.at(pointer))
+    }
+
+    /// Which hosts are to believe which CAs. Hosts that ask for certificates without naming a CA
+    /// believe the managed ones, as they do everywhere else.
+    fn wanted_associations(
+        &self,
+        wanted: &ZoneDocument,
+        pointer: &str,
+    ) -> Step<Option<HashMap<AuthoritySet, BTreeSet<HostName>>>> {
+        let Some(sections) = &wanted.associations else {
+            return Ok(None);
+        };
+        let mut sets: HashMap<AuthoritySet, BTreeSet<HostName>> = HashMap::new();
+        for (place, one) in sections.iter().enumerate() {
+            let pointer = format!("{pointer}/associations/{place}");
+            let set = self.resolve(&one.authority, &at(&pointer, "authority"))?;
+            let mut names = BTreeSet::new();
+            for (place, name) in one.hosts.iter().enumerate() {
+                names.insert(parse_name(name, &format!("{pointer}/hosts/{place}"))?);
+            }
+            if sets.insert(set, names).is_some() {
+                let why = "this CA has an association above already";
+                return Err(ChangeError::invalid("authority", why).at(at(&pointer, "authority")));
+            }
+        }
+        for (place, host) in wanted.hosts.iter().flatten().enumerate() {
+            let pointer = format!("{pointer}/hosts/{place}");
+            let name = parse_name(&host.name, &at(&pointer, "name"))?;
+            let believes = sets.values().any(|names| names.contains(&name));
+            match host.mtls {
+                Some(MtlsMode::Off) if believes => {
+                    let why = "the host is `off`, yet `associations` gives it a CA; take one of the two out";
+                    return Err(ChangeError::invalid("mtls", why).at(at(&pointer, "mtls")));
+                }
+                Some(MtlsMode::Request | MtlsMode::Require) if !believes => {
+                    sets.entry(AuthoritySet::Managed).or_default().insert(name);
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(sets))
+    }
+
+    /// Adds what is to be there, and with `exactly` takes away what is not.
+    fn associate(
+        &self,
+        zone: Id,
+        wanted: &HashMap<AuthoritySet, BTreeSet<HostName>>,
+        exactly: bool,
+        pointer: &str,
+    ) -> Step {
+        let model = self.model();
+        let mut sets: BTreeSet<AuthoritySet> = wanted.keys().copied().collect();
+        sets.extend(model.associations_of(zone).map(|((_, set), _)| *set));
+        for set in sets {
+            let present = model.associations.get(&(zone, set));
+            let present = present.map(|names| (**names).clone()).unwrap_or_default();
+            let mut names = wanted.get(&set).cloned().unwrap_or_default();
+            if !exactly {
+                names.extend(present.iter().cloned());
+            }
+            if names != present {
+                self.control
+                    .set_associations(zone, set, names)
+                    .map_err(|error| error.at(at(pointer, "associations")))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, zone: Id, wanted: &HostDocument, pointer: &str) -> Step {
+        let name = parse_name(&wanted.name, &at(pointer, "name"))?;
+        let model = self.model();
+        let named = |print: &Option<String>, field| -> Step<Option<Uuid>> {
+            let Some(print) = print else { return Ok(None) };
+            let print = print.to_ascii_lowercase();
+            let found = model
+                .server_certificates
+                .values()
+                .find(|one| one.zone == zone && one.fingerprint_sha256 == print);
+            let missing = || ChangeError::not_found(Noun::ServerCertificate, &print);
+            let found = found.ok_or_else(|| missing().at(at(pointer, field)))?;
+            Ok(Some(found.id))
+        };
+        let certificate = named(&wanted.certificate, "certificate")?;
+        let other_certificate = named(&wanted.other_certificate, "other_certificate")?;
+        let client = ClientSettings {
+            revoked: wanted.revoked,
+            certificate_headers: wanted.certificate_headers.clone(),
+            tell_reason: wanted.tell_reason,
+        };
+        let part = |error: ChangeError| {
+            let field = match &error {
+                ChangeError::Invalid { field, .. } => field.to_string(),
+                _ => "name".into(),
+            };
+            error.at(at(pointer, field))
+        };
+        let Some(known) = model.hosts.get(&name) else {
+            let new = NewHost {
+                name,
+                origin: wanted.origin.clone(),
+                mtls: wanted.mtls,
+                client,
+                certificate,
+                other_certificate,
+            };
+            return self.control.create_host(zone, new).map(drop).map_err(part);
+        };
+        if known.zone != zone {
+            let taken = ChangeError::Exists {
+                noun: Noun::Host,
+                key: name.to_string(),
+            };
+            return Err(taken.at(at(pointer, "name")));
+        }
+        let mtls = wanted.mtls.unwrap_or_else(|| {
+            let mut associations = model.associations_of(zone);
+            if associations.any(|(_, names)| names.contains(&name)) {
+                MtlsMode::Request
+            } else {
+                MtlsMode::Off
+            }
+        });
+        let same = known.origin == wanted.origin
+            && known.mtls == mtls
+            && known.client == client
+            && known.certificate == certificate
+            && known.other_certificate == other_certificate;
+        if same {
+            return Ok(());
+        }
+        let patch = HostPatch {
+            origin: Some(wanted.origin.clone()),
+            mtls: Some(mtls),
+            client: ClientPatch {
+                revoked: Some(client.revoked),
+                certificate_headers: Some(client.certificate_headers),
+                tell_reason: Some(client.tell_reason),
+            },
+            certificate: Some(certificate),
+            other_certificate: Some(other_certificate),
+        };
+        self.control
+            .update_host(&name, patch)
+            .map(drop)
+            .map_err(part)
+    }
+
+    fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str, phase: Phase) -> Step {
+        let model = self.model();
+        let ruleset = model.rulesets.get(&(zone, phase));
+        let nothing = Sequence::default();
+        let present = ruleset.map_or(&nothing, |found| &found.rules);
+        // Names are for what people write by hand.
+        let texts = match phase {
+            Phase::HttpRequestFirewallCustom => document.ruleset.clone(),
+            Phase::HttpRatelimit | Phase::HttpRequestLateTransform => None,
+        };
+        let (name, description) = match texts {
+            Some(RulesetDocument { name, description }) => (name, description),
+            None => (None, None),
+        };
+        let new = |wanted: &Option<String>, known: fn(&Ruleset) -> &str, default: &str| {
+            let known = ruleset.map_or(default, |found| known(found));
+            wanted.as_ref().is_some_and(|wanted| wanted != known)
+        };
+        let same_texts = !new(&name, |found| &found.name, DEFAULT_NAME)
+            && !new(&description, |found| &found.description, "");
+        let kept: Vec<RuleDocument>;
+        let (wanted, pointer) = match document.rules_of(phase) {
+            (Some(rules), section) => (rules, at(pointer, section)),
+            (None, _) if same_texts => return Ok(()),
+            (None, _) => {
+                kept = present.iter().map(|rule| export::rule(rule)).collect();
+                (kept.as_slice(), at(pointer, "ruleset"))
+            }
+        };
+        let pointer = pointer.as_str();
+        let same = present.len() == wanted.len()
+            && present
+                .iter()
+                .zip(wanted)
+                .all(|(known, wanted)| export::rule(known) == *wanted);
+        if same && same_texts {
+            return Ok(());
+        }
+        // A rule without a name of its own is known again by all that it says.
+        let mut nameless: HashMap<String, Vec<&Arc<RuleRecord>>> = HashMap::new();
+        let key = |rule: &RuleDocument| serde_json::to_string(rule).unwrap_or_default();
+        for known in present.iter().rev() {
+            let document = export::rule(known);
+            if document.reference.is_none() {
+                nameless.entry(key(&document)).or_default().push(known);
+            }
+        }
+        let mut rules = Vec::with_capacity(wanted.len());
+        for rule in wanted {
+            let known = match rule.reference {
+                None => nameless.get_mut(&key(rule)).and_then(Vec::pop),
+                Some(_) => None,
+            };
+            rules.push(NewRule {
+                id: known.map(|known| known.id),
+                expression: rule.expression.clone(),
+                action: rule.action.clone(),
+                action_parameters: rule.action_parameters.clone(),
+                ratelimit: rule.ratelimit.clone(),
+                logging: rule.logging,
+                description: rule.description.clone(),
+                enabled: rule.enabled,
+                reference: rule
+                    .reference
+                    .clone()
+                    .or_else(|| known.map(|known| known.reference.clone())),
+            });
+        }
+        self.control
+            .set_entrypoint(zone, phase, name, description, rules)
+            .map_err(|error| error.at(pointer))?;
+        check_rules(&self.model(), zone, phase).map_err(|error| match error {
+            ChangeError::Expression { index, .. } => {
+                error.at(format!("{pointer}/{index}/expression"))
+            }
+            other => other.at(pointer),
+        })
+    }
+
+    fn run(&mut self, document: &Document) -> Step {
+        if document.postern != VERSION {
+            let why = format!("this postern reads version {VERSION} of the document");
+            return Err(ChangeError::invalid("postern", why).at("/postern"));
+        }
+        let lists = document.lists.as_deref().unwrap_or_default();
+        let zones = document.zones.as_deref().unwrap_or_default();
+        let named = lists.iter().enumerate();
+        distinct(
+            named.map(|(n, one)| (format!("/lists/{n}/name"), &*one.name)),
+            "list",
+        )?;
+        let named = zones.iter().enumerate();
+        distinct(
+            named.map(|(n, one)| (format!("/zones/{n}/name"), &*one.name)),
+            "zone",
+        )?;
+        for (place, list) in lists.iter().enumerate() {
+            self.list(list, &format!("/lists/{place}"))?;
+        }
+        let mut authorities = Vec::new();
+        for (place, one) in document.authorities.iter().flatten().enumerate() {
+            authorities.push(self.authority(one, &format!("/authorities/{place}"))?);
+        }
+        for (place, wanted) in zones.iter().enumerate() {
+            let pointer = format!("/zones/{place}");
+            let zone = self.zone(wanted, &pointer)?;
+            let hosts = wanted.hosts.as_deref().unwrap_or_default();
+            let named = hosts.iter().enumerate();
+            distinct(
+                named.map(|(n, one)| (format!("{pointer}/hosts/{n}/name"), &*one.name)),
+                "host",
+            )?;
+            let associations = self.wanted_associations(wanted, &pointer)?;
+            // First what is added, so that no host that requires certificates is without a CA in
+            // between; then the hosts; then what is taken away.
+            if let Some(sets) = &associations {
+                self.associate(zone.id, sets, false, &pointer)?;
+            }
+            for (place, host) in hosts.iter().enumerate() {
+                self.host(zone.id, host, &format!("{pointer}/hosts/{place}"))?;
+            }
+            self.prune_zone(&zone, wanted, &pointer)?;
+            if let Some(sets) = &associations {
+                self.associate(zone.id, sets, true, &pointer)?;
+            }
+            for phase in Phase::ALL {
+                self.rules(zone.id, wanted, &pointer, phase)?;
+            }
+        }
+        self.prune(document, &authorities)
+    }
+}
+
+impl Control {
+    /// Makes the gateway what the document says: all of it, or nothing. Under an intent that only
+    /// tries, answers what would be done.
+    ///
+    /// # Errors
+    /// Any part is refused, see [`ChangeError::At`] for the place; or the snapshot does not compile.
+    pub fn apply(
+        &self,
+        document: &Document,
+        options: ApplyOptions,
+    ) -> Result<Applied, ChangeError> {
+        self.batch(|control| {
+            let model = control.model();
+            if options.revision.is_some_and(|seen| seen != model.revision) {
+                let why = "the gateway was changed meanwhile; look at the differences again";
+                return Err(ChangeError::invalid("revision", why));
+            }
+            let before = export::export(&model, None)?;
+            let mut apply = Apply {
+                control,
+                prune: options.prune,
+                kept: Vec::new(),
+            };
+            apply.run(document)?;
+            let after = export::export(&control.model(), None)?;
+            Ok(Applied {
+                changes: changes(&before, &after),
+                kept: apply.kept,
+                revision: model.revision,
+            })
+        })
+    }
+}

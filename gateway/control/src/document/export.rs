@@ -1,0 +1,252 @@
+//! What there is, as a document.
+//!
+//! Owns the order of things in it, which depends on names and certificates only: two gateways that
+//! are configured alike export the same text, whatever ids they gave.
+
+use std::collections::HashMap;
+
+use boring::x509::X509;
+
+use super::{
+    AssociationDocument, AuthorityDocument, CrlDocument, Document, HostDocument, ItemDocument,
+    KeyedDocument, ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
+};
+use crate::error::ChangeError;
+use crate::id::{Id, Uuid};
+use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
+use crate::rulesets::DEFAULT_NAME;
+use crate::seal::Seal;
+use crate::server_certificates::purpose;
+use crate::x509::{Details, X509Error};
+use crate::zones::authority_purpose;
+use crate::{Control, CrlSettings, ListRecord, verify};
+
+/// What an association calls the CAs that the gateway keeps for the zone.
+pub(super) const MANAGED: &str = "managed";
+
+/// SHA-256 of each certificate in a PEM text, in lower-case hex.
+pub(super) fn fingerprints(pem: &str) -> Result<Vec<String>, X509Error> {
+    let found = X509::stack_from_pem(pem.as_bytes()).unwrap_or_default();
+    let prints = found
+        .iter()
+        .map(|one| Ok(Details::of(one)?.fingerprint_sha256));
+    prints.collect()
+}
+
+/// The uploaded CAs, by name and then by certificate.
+pub(super) fn uploaded(model: &Model) -> Vec<&Authority> {
+    let all = model.authorities.values().map(|ca| &**ca);
+    let mut found: Vec<&Authority> = all
+        .filter(|ca| matches!(ca.kind, AuthorityKind::Uploaded))
+        .collect();
+    found.sort_by(|a, b| (&a.name, &a.certificate).cmp(&(&b.name, &b.certificate)));
+    found
+}
+
+/// What associations call the uploaded CAs: their names where they tell them apart.
+pub(super) fn labels(model: &Model) -> Result<HashMap<Uuid, String>, ChangeError> {
+    let found = uploaded(model);
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for ca in &found {
+        *counts.entry(&ca.name).or_default() += 1;
+    }
+    let mut labels = HashMap::new();
+    for ca in &found {
+        let told = !ca.name.is_empty() && ca.name != MANAGED && counts.get(&*ca.name) == Some(&1);
+        let label = match fingerprints(&ca.certificate)?.into_iter().next() {
+            Some(print) if !told => print,
+            _ => ca.name.clone(),
+        };
+        labels.insert(ca.id, label);
+    }
+    Ok(labels)
+}
+
+pub(super) fn crl(settings: &CrlSettings) -> Option<CrlDocument> {
+    let document = CrlDocument {
+        policy: settings.policy,
+        file: settings.file.clone(),
+        urls: settings.urls.clone(),
+        fetch_every: settings.fetch_every_sec,
+    };
+    (document != CrlDocument::default()).then_some(document)
+}
+
+pub(super) fn rule(rule: &RuleRecord) -> RuleDocument {
+    let own = rule.reference != rule.id.to_string();
+    RuleDocument {
+        reference: own.then(|| rule.reference.clone()),
+        description: rule.description.clone(),
+        expression: rule.expression.clone(),
+        action: rule.action.clone(),
+        action_parameters: rule.action_parameters.clone(),
+        ratelimit: rule.ratelimit.clone(),
+        logging: rule.logging,
+        enabled: rule.enabled,
+    }
+}
+
+pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
+    let print = |id: Option<Uuid>| {
+        let found = model.server_certificates.get(&id?)?;
+        Some(found.fingerprint_sha256.clone())
+    };
+    HostDocument {
+        name: host.name.to_string(),
+        origin: host.origin.clone(),
+        mtls: Some(host.mtls),
+        revoked: host.client.revoked,
+        certificate_headers: host.client.certificate_headers.clone(),
+        tell_reason: host.client.tell_reason,
+        certificate: print(host.certificate),
+        other_certificate: print(host.other_certificate),
+    }
+}
+
+pub(super) fn items(list: &ListRecord) -> Vec<ItemDocument> {
+    let items = list.items.iter().map(|item| ItemDocument {
+        value: item.value.clone(),
+        comment: item.comment.clone(),
+    });
+    items.collect()
+}
+
+fn zone(
+    model: &Model,
+    id: Id,
+    name: &str,
+    labels: &HashMap<Uuid, String>,
+    keys: Option<&Seal>,
+) -> Result<ZoneDocument, ChangeError> {
+    let mut managed = None;
+    if let Some(seal) = keys {
+        let mut found = Vec::new();
+        for ca in model.managed(id) {
+            if let AuthorityKind::Managed { key, .. } = &ca.kind {
+                let key = seal.open_sealed(&authority_purpose(ca.id), key)?;
+                found.push(KeyedDocument {
+                    certificate: ca.certificate.clone(),
+                    key: Some(key.reveal_text().to_owned()),
+                });
+            }
+        }
+        managed = Some(found);
+    }
+    let certificates = model.server_certificates.values();
+    let mut certificates: Vec<_> = certificates.filter(|found| found.zone == id).collect();
+    // The newest that covers a host is used: the last in the document is the newest.
+    certificates.sort_by_key(|found| (found.modified_on, found.id));
+    let mut server_certificates = Vec::new();
+    for found in certificates {
+        let key = match keys {
+            Some(seal) => {
+                let key = seal.open_sealed(&purpose(found.id), &found.key)?;
+                Some(key.reveal_text().to_owned())
+            }
+            None => None,
+        };
+        server_certificates.push(KeyedDocument {
+            certificate: found.chain.clone(),
+            key,
+        });
+    }
+    let mut associations = Vec::new();
+    for ((_, set), names) in model.associations_of(id) {
+        let authority = match set {
+            AuthoritySet::Managed => MANAGED.to_owned(),
+            AuthoritySet::Uploaded(id) => labels.get(id).cloned().unwrap_or_default(),
+        };
+        associations.push(AssociationDocument {
+            authority,
+            hosts: names.iter().map(ToString::to_string).collect(),
+        });
+    }
+    associations.sort_by(|a, b| a.authority.cmp(&b.authority));
+    let ruleset = model.rulesets.get(&(id, Phase::HttpRequestFirewallCustom));
+    let rules = |phase| {
+        let found = model.rulesets.get(&(id, phase));
+        let rules = found.into_iter().flat_map(|found| &found.rules);
+        Some(rules.map(|found| rule(found)).collect())
+    };
+    Ok(ZoneDocument {
+        name: name.to_owned(),
+        managed_authorities: managed,
+        server_certificates: Some(server_certificates),
+        associations: Some(associations),
+        hosts: Some(model.hosts_of(id).map(|found| host(model, found)).collect()),
+        ruleset: ruleset
+            .filter(|found| found.name != DEFAULT_NAME || !found.description.is_empty())
+            .map(|found| RulesetDocument {
+                name: Some(found.name.clone()),
+                description: Some(found.description.clone()),
+            }),
+        rules: rules(Phase::HttpRequestFirewallCustom),
+        rate_limits: rules(Phase::HttpRatelimit),
+        transforms: rules(Phase::HttpRequestLateTransform),
+    })
+}
+
+/// A model as a document; with private keys when they can be opened.
+pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, ChangeError> {
+    let mut lists: Vec<ListDocument> = model
+        .lists
+        .values()
+        .map(|list| ListDocument {
+            name: list.name.clone(),
+            kind: list.kind,
+            description: list.description.clone(),
+            items: items(list),
+        })
+        .collect();
+    lists.sort_by(|a, b| a.name.cmp(&b.name));
+    let authorities = uploaded(model).into_iter().map(|ca| AuthorityDocument {
+        name: ca.name.clone(),
+        certificate: ca.certificate.clone(),
+        crl: crl(&ca.crl),
+        ocsp: ca.ocsp.clone(),
+    });
+    let labels = labels(model)?;
+    let mut zones = Vec::new();
+    for found in model.zones.values() {
+        zones.push(zone(model, found.id, found.name.as_str(), &labels, keys)?);
+    }
+    zones.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Document {
+        postern: VERSION,
+        lists: Some(lists),
+        authorities: Some(authorities.collect()),
+        zones: Some(zones),
+    })
+}
+
+impl Control {
+    /// Everything that is configured, as a document. `private_keys` puts the keys of managed CAs
+    /// and server certificates in, in clear: whoever reads them can issue client certificates.
+    ///
+    /// # Errors
+    /// A stored certificate or key cannot be read.
+    pub fn export(&self, private_keys: bool) -> Result<Document, ChangeError> {
+        export(&self.model(), private_keys.then_some(&*self.seal))
+    }
+
+    /// Writes all that the store holds to a new file, and answers its revision and size in bytes.
+    /// Changes go on meanwhile.
+    ///
+    /// # Errors
+    /// The file is there already or cannot be written.
+    pub fn backup(&self, to: &std::path::Path) -> Result<(u64, u64), ChangeError> {
+        if to.symlink_metadata().is_ok() {
+            let why = format!(
+                "{} is there already; a backup never overwrites",
+                to.display()
+            );
+            return Err(ChangeError::invalid("path", why));
+        }
+        self.store.backup(to)?;
+        let unread = |why: String| {
+            ChangeError::invalid("path", format!("the backup does not read back: {why}"))
+        };
+        let copy = verify(to).map_err(|error| unread(error.to_string()))?;
+        Ok((copy.revision, copy.size))
+    }
+}

@@ -1,0 +1,264 @@
+//! The whole configuration as one document: zones, hosts, CAs, rules, lists.
+//!
+//! Owns the document's form. What a document says of a thing is all there is to say of it: what is
+//! left out has its default. A section that is left out is left alone; so is a thing that a
+//! section does not name, unless `prune` is asked for. Rules are the exception: their list is whole.
+//!
+//! Not in it: client certificates, revocations, revocation lists and tokens, which are state and
+//! not configuration (a backup has them), and private keys, unless they are asked for.
+
+mod apply;
+mod export;
+mod prune;
+mod summary;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::lists::ListKind;
+use super::model::{OriginSpec, Phase};
+use super::source_url::SourceUrl;
+use tls::CrlPolicy;
+use vocabulary::settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked};
+
+pub use self::apply::{Applied, ApplyOptions};
+pub use self::summary::DocumentChange;
+
+/// What this build writes as `postern:`, and the only thing it reads.
+pub(crate) const VERSION: u32 = 1;
+
+/// A configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The form's version: 1.
+    pub postern: u32,
+    /// Lists that rules refer to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<Vec<ListDocument>>,
+    /// Uploaded CAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorities: Option<Vec<AuthorityDocument>>,
+    /// Zones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Vec<ZoneDocument>>,
+}
+
+/// A list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListDocument {
+    /// As rules write it, without the `$`.
+    pub name: String,
+    /// What it holds.
+    pub kind: ListKind,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// All there are.
+    #[serde(default)]
+    pub items: Vec<ItemDocument>,
+}
+
+/// An item of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemDocument {
+    /// An address or network, a host name, an AS number.
+    pub value: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}
+
+/// An uploaded CA, known by its certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityDocument {
+    /// What people call it; associations do too.
+    #[serde(default)]
+    pub name: String,
+    /// PEM; a bundle is believed together.
+    pub certificate: String,
+    /// What is asked of its revocation lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl: Option<CrlDocument>,
+    /// Whom to ask about its clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp: Option<super::OcspSettings>,
+}
+
+/// What is asked of a CA's revocation lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrlDocument {
+    /// `hard` or `soft`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<CrlPolicy>,
+    /// A file on the gateway's machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Where lists are fetched from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<SourceUrl>,
+    /// How often at most, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_every: Option<u32>,
+}
+
+/// A zone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneDocument {
+    /// `example.com`.
+    pub name: String,
+    /// Its managed CAs with their keys, newest first. Only for a zone that is made by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managed_authorities: Option<Vec<KeyedDocument>>,
+    /// Server certificates of its hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_certificates: Option<Vec<KeyedDocument>>,
+    /// Which hosts believe which CAs; all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub associations: Option<Vec<AssociationDocument>>,
+    /// Its hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<Vec<HostDocument>>,
+    /// What people call its custom rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ruleset: Option<RulesetDocument>,
+    /// Its custom rules in order; all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Vec<RuleDocument>>,
+    /// Its rate limits in order (`http_ratelimit`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limits: Option<Vec<RuleDocument>>,
+    /// Its header rules in order (`http_request_late_transform`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transforms: Option<Vec<RuleDocument>>,
+}
+
+impl ZoneDocument {
+    /// The rules of a phase, and what their section is called.
+    pub(crate) fn rules_of(&self, phase: Phase) -> (Option<&[RuleDocument]>, &'static str) {
+        let (rules, section) = match phase {
+            Phase::HttpRequestFirewallCustom => (&self.rules, "rules"),
+            Phase::HttpRatelimit => (&self.rate_limits, "rate_limits"),
+            Phase::HttpRequestLateTransform => (&self.transforms, "transforms"),
+        };
+        (rules.as_deref(), section)
+    }
+}
+
+/// A certificate with its key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyedDocument {
+    /// PEM, the chain with it.
+    pub certificate: String,
+    /// PEM. Not needed for a certificate that the gateway has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl std::fmt::Debug for KeyedDocument {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the key: what is debugged ends in logs.
+        f.debug_struct("KeyedDocument")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which hosts believe a CA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AssociationDocument {
+    /// `managed`, or an uploaded CA's name or the SHA-256 of its first certificate.
+    pub authority: String,
+    /// Host names.
+    pub hosts: BTreeSet<String>,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostDocument {
+    /// Exact or wildcard.
+    pub name: String,
+    /// Where its requests go.
+    pub origin: OriginSpec,
+    /// Whether it asks for client certificates; by default when CAs are associated with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtls: Option<MtlsMode>,
+    /// What becomes of revoked clients.
+    #[serde(default)]
+    pub revoked: OnRevoked,
+    /// What the origin is told.
+    #[serde(default = "default_headers")]
+    pub certificate_headers: BTreeSet<CertificateHeaders>,
+    /// Whether a blocked client is told why.
+    #[serde(default)]
+    pub tell_reason: bool,
+    /// SHA-256 of the server certificate that it must use; the newest that covers it by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// SHA-256 of the one beside it, of the other kind of key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_certificate: Option<String>,
+}
+
+fn default_headers() -> BTreeSet<CertificateHeaders> {
+    ClientSettings::default().certificate_headers
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What people call a zone's custom rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RulesetDocument {
+    /// The ruleset's name; stays as it is when it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its description; the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// A rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleDocument {
+    /// A stable name of its own.
+    #[serde(default, rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Rules-language text.
+    pub expression: String,
+    /// `block`, `log`, …
+    pub action: String,
+    /// How.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_parameters: Option<Value>,
+    /// What a rate limit limits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratelimit: Option<Value>,
+    /// `logging.enabled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logging: Option<bool>,
+    /// Whether it acts.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enabled: bool,
+}

@@ -1,0 +1,111 @@
+//! What is there and not in a document: removed when that was asked for, else told of.
+//!
+//! Owns what counts as named. Only sections that are there speak for what they leave out.
+
+use std::collections::BTreeSet;
+
+use super::apply::{Apply, Step, at};
+use super::export::{self, fingerprints, labels};
+use super::{Document, ZoneDocument};
+use crate::id::Uuid;
+use crate::model::Zone;
+
+impl Apply<'_> {
+    fn keep(&mut self, what: String) {
+        self.kept.push(what);
+    }
+
+    /// Hosts and server certificates of a zone that its sections do not name.
+    pub(super) fn prune_zone(&mut self, zone: &Zone, wanted: &ZoneDocument, pointer: &str) -> Step {
+        let model = self.model();
+        if let Some(hosts) = &wanted.hosts {
+            let named: BTreeSet<String> = hosts
+                .iter()
+                .map(|host| host.name.to_ascii_lowercase())
+                .collect();
+            for host in model.hosts_of(zone.id) {
+                if named.contains(host.name.as_str()) {
+                    continue;
+                }
+                if self.prune {
+                    let gone = self.control.delete_host(&host.name);
+                    gone.map_err(|error| error.at(at(pointer, "hosts")))?;
+                } else {
+                    self.keep(format!("host {}", host.name));
+                }
+            }
+        }
+        if let Some(certificates) = &wanted.server_certificates {
+            let mut named = BTreeSet::new();
+            for one in certificates {
+                named.extend(fingerprints(&one.certificate)?);
+            }
+            for one in model.server_certificates.values() {
+                if one.zone != zone.id || named.contains(&one.fingerprint_sha256) {
+                    continue;
+                }
+                if self.prune {
+                    let gone = self.control.delete_server_certificate(zone.id, one.id);
+                    gone.map_err(|error| error.at(at(pointer, "server_certificates")))?;
+                } else {
+                    self.keep(format!(
+                        "server certificate {} of {}",
+                        one.fingerprint_sha256, zone.name
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Zones, CAs and lists that the document does not name.
+    pub(super) fn prune(&mut self, document: &Document, authorities: &[Uuid]) -> Step {
+        let model = self.model();
+        if let Some(zones) = &document.zones {
+            let named: BTreeSet<String> = zones
+                .iter()
+                .map(|zone| zone.name.to_ascii_lowercase())
+                .collect();
+            for zone in model.zones.values() {
+                if named.contains(zone.name.as_str()) {
+                    continue;
+                }
+                if self.prune {
+                    let gone = self.control.delete_zone(zone.id);
+                    gone.map_err(|error| error.at("/zones"))?;
+                } else {
+                    self.keep(format!("zone {}", zone.name));
+                }
+            }
+        }
+        if document.authorities.is_some() {
+            let labels = labels(&model)?;
+            for ca in export::uploaded(&model) {
+                if authorities.contains(&ca.id) {
+                    continue;
+                }
+                if self.prune {
+                    let gone = self.control.delete_authority(ca.id);
+                    gone.map_err(|error| error.at("/authorities"))?;
+                } else {
+                    let label = labels.get(&ca.id).map_or("", String::as_str);
+                    self.keep(format!("CA {label}"));
+                }
+            }
+        }
+        if let Some(lists) = &document.lists {
+            for list in model.lists.values() {
+                if lists.iter().any(|named| named.name == list.name) {
+                    continue;
+                }
+                if self.prune {
+                    let gone = self.control.delete_list(list.id);
+                    gone.map_err(|error| error.at("/lists"))?;
+                } else {
+                    self.keep(format!("list {}", list.name));
+                }
+            }
+        }
+        Ok(())
+    }
+}

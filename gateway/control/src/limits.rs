@@ -1,0 +1,114 @@
+//! Bounds of this crate: value, unit, reason, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
+//! anything: the code that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+
+use vocabulary::limits::MIB;
+/// Lists of one CA: complete ones and deltas, by issuer and scope.
+pub const CRLS_OF_CA_MAX: usize = 64;
+/// Bytes of a revocation list in a file or a request: a million entries with long serials. A
+/// larger one is refused unread.
+pub const CRL_FILE_BYTES_MAX: u64 = 64 * MIB;
+/// Bytes of the path of a watched file (PATH_MAX).
+pub const CRL_FILE_PATH_BYTES_MAX: usize = 4096;
+/// How long before its next update a list is warned of: a working publisher renews earlier.
+pub const CRL_ALARM: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of a URL where a CA publishes.
+pub const SOURCE_URL_BYTES_MAX: usize = 2048;
+/// URLs that the lists of one CA are fetched from: as many as it may have lists.
+pub const CRL_URLS_MAX: usize = 64;
+/// How often a list is asked for when its CA's settings do not say: asking for an unchanged one is
+/// cheap, and a revocation should not wait for the week that lists are often good for.
+pub const CRL_FETCH_EVERY: Duration = Duration::from_secs(3600);
+/// Longest that may be asked for, in seconds: a week.
+pub const CRL_FETCH_EVERY_MAX_SEC: u32 = 7 * 86_400;
+/// Bytes of the store's page cache. Lists read a page of certificates at a time; more than this
+/// would only help scans that do not happen.
+pub const STORE_CACHE_BYTES: usize = 16 << 20;
+/// Bytes of the password of a PKCS#12 file, least and most: below the least it is guessed offline.
+pub const PKCS12_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
+/// Rounds of PBKDF2 for each of a PKCS#12 file's keys; ten times OpenSSL's default and still
+/// milliseconds, because whoever has the file can try passwords without being seen.
+pub const PKCS12_ROUNDS: u32 = 20_000;
+/// Days that a CA made here is valid: longer than two generations of the longest leaves.
+pub const AUTHORITY_DAYS: u32 = 20 * 365;
+/// Days that a development server certificate is valid: what browsers accept at most.
+pub const DEVELOPMENT_CERTIFICATE_DAYS: u32 = 397;
+/// Host names in one development certificate; keeps it within one TLS record.
+pub const DEVELOPMENT_NAMES_MAX: usize = 100;
+/// Shortest validity of a client certificate in days, as Cloudflare has it.
+pub const VALIDITY_DAYS_MIN: u32 = 1;
+/// Longest validity of a client certificate in days: ten years.
+pub const VALIDITY_DAYS_MAX: u32 = 3650;
+/// Bytes of a certificate signing request in PEM. RSA-4096 with a full subject has about 2 KiB.
+pub const CSR_BYTES_MAX: usize = 16 << 10;
+/// Bytes of an uploaded PEM text (chain, key or bundle).
+pub const PEM_BYTES_MAX: usize = 256 << 10;
+/// Certificates in a server's chain. Clients stop verifying earlier.
+pub const CHAIN_CERTIFICATES_MAX: usize = 10;
+/// Attributes in a certificate's subject.
+pub const SUBJECT_ENTRIES_MAX: usize = 16;
+/// Bytes of one attribute of a subject; it goes into headers and logs.
+pub const SUBJECT_VALUE_BYTES_MAX: usize = 256;
+/// Names in the subjectAltName of a request; a device has a handful.
+pub const ALT_NAMES_MAX: usize = 32;
+/// Bytes of one of them: the longest host name. They go into rules and headers.
+pub const ALT_NAME_BYTES_MAX: usize = 255;
+/// Zones of one gateway.
+pub const ZONES_MAX: usize = 10_000;
+/// Server certificates of one gateway.
+pub const SERVER_CERTIFICATES_MAX: usize = 100_000;
+/// Host names associated with one CA set in one zone.
+pub const ASSOCIATIONS_MAX: usize = 10_000;
+/// Client certificates of one zone; each costs 72 bytes of memory and about 1 KiB of disk.
+pub const CERTIFICATES_MAX: usize = 1_000_000;
+/// Rules of one ruleset: what can be compiled anew in two seconds. Further ones are refused.
+pub const RULES_MAX: usize = 100_000;
+/// Bytes of a description or a name.
+pub const DESCRIPTION_BYTES_MAX: usize = 500;
+/// Bytes of a rule's ref.
+pub const REFERENCE_BYTES_MAX: usize = 64;
+/// Versions kept of each ruleset; older ones are forgotten.
+pub const RULESET_VERSIONS_MAX: u32 = 100;
+/// Rules on a page of a ruleset's order, 20 bytes each: a change of one rule among 100,000 is then
+/// written in kilobytes, not megabytes, and names some hundred pages.
+pub const ORDER_PAGE_RULES_MAX: usize = 512;
+/// Where a page would have fewer rules, it is joined with its neighbour, so that many small changes
+/// do not leave many small pages.
+pub const ORDER_PAGE_RULES_MIN: usize = 128;
+/// Uploaded CAs of one gateway; each that a host believes is looked at in its handshakes.
+pub const AUTHORITIES_MAX: usize = 1_000;
+/// Certificates in one uploaded bundle.
+pub const BUNDLE_CERTIFICATES_MAX: usize = 20;
+/// Managed CAs of one zone: the one that issues, and those not yet retired.
+pub const MANAGED_AUTHORITIES_MAX: usize = 4;
+/// Days until the next revocation list is due; one is made whenever it is asked for.
+pub const CRL_DAYS: u32 = 7;
+/// How long a managed CA's list lies in `crl.directory` before it is written anew although nothing
+/// was revoked: it is never older than a seventh of its life.
+pub const CRL_FILE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// When writing it is tried again after a failure.
+pub const CRL_FILE_RETRY: Duration = Duration::from_secs(10);
+/// Days before its end at which a certificate or a list is warned of, each once; the first is also
+/// how far ahead `postern status` looks.
+pub const EXPIRY_STAGES_DAYS: [u32; 3] = [30, 7, 1];
+/// Lists that rules may refer to.
+pub const LISTS_MAX: usize = 100;
+/// Items of one list.
+pub const LIST_ITEMS_MAX: usize = 10_000;
+/// Things that one entry of the audit log tells of; of a larger change it counts the rest. A
+/// ruleset's rules can be read in the version that the entry names.
+pub const AUDIT_NOTES_MAX: usize = 1_000;
+/// Changes that the audit log keeps; the oldest are forgotten first.
+pub const AUDIT_REVISIONS_MAX: u64 = 1_000_000;
+/// Entries of the audit log that one search looks at, some microseconds each; it says where to go
+/// on.
+pub const AUDIT_SEARCHED_MAX: usize = 50_000;
+/// Tokens of the admin API.
+pub const TOKENS_MAX: usize = 1_000;
+/// Longest life of a token in days.
+pub const TOKEN_DAYS_MAX: u32 = 3650;
+/// Rules of a zone in a phase other than custom rules: all of them are asked for every request.
+pub const PHASE_RULES_MAX: usize = 1_000;

@@ -1,0 +1,669 @@
+//! The embedded store: one redb file, one process, one `fsync`ed transaction per change.
+//!
+//! Owns how the file is created (whole or not at all, mode 0600), opened, and opened again after
+//! the disk refused a write. Does not know what the records mean.
+
+use std::cell::RefCell;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Once, PoisonError, RwLock};
+
+use redb::{
+    Builder, CommitError, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable,
+    StorageError, TableDefinition, TableError, TransactionError,
+};
+
+use super::{Store, StoreError, StoreOpenError, Table, Visit, Write};
+use crate::limits::STORE_CACHE_BYTES;
+
+/// What this build writes. A reader refuses anything newer.
+/// Raised whenever a table is added: an older Postern must not run on without what it does not
+/// know of, such as revocation lists.
+///
+/// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`].
+const FORMAT: u64 = 3;
+const FORMAT_KEY: &[u8] = b"format";
+/// The tables that came with a later format than the first.
+const YOUNGER_TABLES: [Table; 2] = [Table::Crls, Table::RulesetPages];
+const REVISION_KEY: &[u8] = b"revision";
+
+type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+fn definition(table: Table) -> Bytes {
+    TableDefinition::new(table.name())
+}
+
+/// A store in one file.
+pub struct RedbStore {
+    path: PathBuf,
+    /// `None` only while a failed disk is tried again.
+    database: RwLock<Option<Database>>,
+}
+
+/// What stops a single attempt: either an answer, or the advice to open the file again.
+enum Attempt {
+    Failed(StoreError),
+    /// redb refuses all further work on a handle whose file once failed.
+    Reopen(String),
+}
+
+impl RedbStore {
+    /// Opens the store at `path`, or creates it.
+    ///
+    /// # Errors
+    /// See [`StoreOpenError`]; a damaged file is left as it is.
+    pub fn open(path: &Path) -> Result<Self, StoreOpenError> {
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let unusable = |why| StoreOpenError::Directory {
+            path: directory.to_owned(),
+            why,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(unusable)?;
+        if !path.try_exists().map_err(unusable)? {
+            create(path)?;
+        }
+        let database = open_existing(path)?;
+        let store = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+        };
+        if store.check_format()? < FORMAT {
+            store.upgrade()?;
+        }
+        Ok(store)
+    }
+
+    /// Opens the store at `path` if there is one, and reads all of it: every page against its
+    /// checksum, and every record.
+    ///
+    /// # Errors
+    /// See [`StoreOpenError`].
+    pub fn check(path: &Path) -> Result<Self, StoreOpenError> {
+        let corrupt = |why: String| StoreOpenError::Corrupt {
+            path: path.to_owned(),
+            why,
+        };
+        let mut database = open_existing(path)?;
+        // `false` says that a crash had left something to tidy, which is done now.
+        let checked = quietly(|| database.check_integrity())
+            .map_err(|panic| corrupt(panic.unwrap_or_else(contradicts)))?;
+        checked.map_err(|error| opened(path, error))?;
+        let store = Self {
+            path: path.to_owned(),
+            database: RwLock::new(Some(database)),
+        };
+        store.check_format()?;
+        for table in Table::ALL {
+            let read = quietly(|| store.scan(table, b"", &mut |_, _| Ok(())));
+            let read = read.map_err(|panic| corrupt(panic.unwrap_or_else(contradicts)))?;
+            // A store of an older format has no table for what it did not know.
+            if let (Err(error), true) = (read, !YOUNGER_TABLES.contains(&table)) {
+                return Err(corrupt(error.to_string()));
+            }
+        }
+        Ok(store)
+    }
+
+    /// Makes the tables that an older format lacks, all or none.
+    fn upgrade(&self) -> Result<(), StoreOpenError> {
+        let upgraded = self.run(|database| {
+            let transaction = database.begin_write()?;
+            // Only what is new: any other table that is missing is damage.
+            for table in YOUNGER_TABLES {
+                transaction.open_table(definition(table))?;
+            }
+            transaction
+                .open_table(definition(Table::Meta))?
+                .insert(FORMAT_KEY, FORMAT.to_be_bytes().as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        });
+        upgraded.map_err(|error| StoreOpenError::File {
+            path: self.path.clone(),
+            why: io::Error::other(format!("bringing it to format {FORMAT}: {error}")),
+        })
+    }
+
+    /// The format of a store that this Postern can read.
+    fn check_format(&self) -> Result<u64, StoreOpenError> {
+        let corrupt = |why: String| StoreOpenError::Corrupt {
+            path: self.path.clone(),
+            why,
+        };
+        let format = self
+            .value(Table::Meta, FORMAT_KEY)
+            .map_err(|error| corrupt(error.to_string()))?
+            .as_deref()
+            .and_then(number)
+            .ok_or_else(|| corrupt("it does not say its format".into()))?;
+        if format > FORMAT {
+            let path = self.path.clone();
+            return Err(StoreOpenError::Format {
+                path,
+                found: format,
+                known: FORMAT,
+            });
+        }
+        Ok(format)
+    }
+
+    /// Runs `work` on the database, and once more after opening the file again if redb gave up on
+    /// the handle because of an earlier I/O error.
+    fn run<T>(&self, work: impl Fn(&Database) -> Result<T, Attempt>) -> Result<T, StoreError> {
+        {
+            let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(database) = guard.as_ref() {
+                match work(database) {
+                    Ok(value) => return Ok(value),
+                    Err(Attempt::Failed(error)) => return Err(error),
+                    Err(Attempt::Reopen(_)) => {}
+                }
+            }
+        }
+        let mut guard = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The lock on the file goes with the old handle.
+        drop(guard.take());
+        let database =
+            open_existing(&self.path).map_err(|error| StoreError::Io(error.to_string()))?;
+        match work(guard.insert(database)) {
+            Ok(value) => Ok(value),
+            Err(Attempt::Failed(error)) => Err(error),
+            Err(Attempt::Reopen(why)) => Err(StoreError::Io(why)),
+        }
+    }
+}
+
+/// Makes an empty store whose file appears under its name only when it is complete: a crash in
+/// between leaves nothing that a later start would trip over.
+fn create(path: &Path) -> Result<(), StoreOpenError> {
+    let failed = |why| StoreOpenError::File {
+        path: path.to_owned(),
+        why,
+    };
+    let mut draft = path.as_os_str().to_owned();
+    // By process: another one that starts at the same time makes its own.
+    draft.push(format!(".{}.new", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .map_err(failed)?;
+    let database = Builder::new()
+        .create_file(file)
+        .map_err(|error| opened(path, error))?;
+    let filled = (|| -> Result<(), redb::Error> {
+        let transaction = database.begin_write()?;
+        for table in Table::ALL {
+            transaction.open_table(definition(table))?;
+        }
+        {
+            let mut meta = transaction.open_table(definition(Table::Meta))?;
+            meta.insert(FORMAT_KEY, FORMAT.to_be_bytes().as_slice())?;
+            meta.insert(REVISION_KEY, 0_u64.to_be_bytes().as_slice())?;
+        }
+        transaction.commit()?;
+        Ok(())
+    })();
+    filled.map_err(|error| failed(io::Error::other(error)))?;
+    drop(database);
+    // A hard link, unlike a rename, never replaces a store that another process made meanwhile.
+    match fs::hard_link(&draft, path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    fs::remove_file(&draft).map_err(failed)?;
+    sync_directory(path).map_err(failed)
+}
+
+fn open_existing(path: &Path) -> Result<Database, StoreOpenError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|why| StoreOpenError::File {
+            path: path.to_owned(),
+            why,
+        })?;
+    let size = file
+        .metadata()
+        .map_err(|why| StoreOpenError::File {
+            path: path.to_owned(),
+            why,
+        })?
+        .len();
+    if size == 0 {
+        // redb would take it for a new one, and every certificate would be forgotten silently.
+        let why = "the file is empty".into();
+        return Err(StoreOpenError::Corrupt {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    // redb checks what it reads, yet a page that lies about itself can still trip an assertion.
+    let attempt = quietly(|| {
+        Builder::new()
+            .set_cache_size(STORE_CACHE_BYTES)
+            .create_file(file)
+    });
+    match attempt {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error)) => Err(opened(path, error)),
+        Err(panic) => Err(StoreOpenError::Corrupt {
+            path: path.to_owned(),
+            why: panic.unwrap_or_else(contradicts),
+        }),
+    }
+}
+
+fn contradicts() -> String {
+    "its structure contradicts itself".into()
+}
+
+thread_local! {
+    /// What this thread panicked with while nobody was to be told of it.
+    static HUSHED: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`; a panic in it becomes an error with its words, and is not printed: the words for
+/// people are ours. Panics of other threads are told as ever.
+fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, Option<String>> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let hushed = HUSHED.try_with(|hushed| match hushed.try_borrow_mut() {
+                Ok(mut hushed) if hushed.is_some() => {
+                    let words = panic.payload_as_str().unwrap_or_default();
+                    let words: String = words.chars().take(200).collect();
+                    *hushed = Some((!words.is_empty()).then_some(words));
+                    true
+                }
+                _ => false,
+            });
+            if hushed != Ok(true) {
+                told(panic);
+            }
+        }));
+    });
+    HUSHED.set(Some(None));
+    let done = catch_unwind(AssertUnwindSafe(work));
+    let words = HUSHED.take().flatten();
+    done.map_err(|_payload| words.map(|words| format!("{} ({words})", contradicts())))
+}
+
+fn opened(path: &Path, error: DatabaseError) -> StoreOpenError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreOpenError::InUse { path },
+        DatabaseError::Storage(StorageError::Io(why))
+            if !matches!(
+                why.kind(),
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+            ) =>
+        {
+            StoreOpenError::File { path, why }
+        }
+        other => StoreOpenError::Corrupt {
+            path,
+            why: other.to_string(),
+        },
+    }
+}
+
+impl From<StorageError> for Attempt {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Corrupted(why) => Self::Failed(StoreError::Corrupt(why)),
+            StorageError::PreviousIo | StorageError::DatabaseClosed => {
+                Self::Reopen(error.to_string())
+            }
+            other => Self::Failed(StoreError::Io(other.to_string())),
+        }
+    }
+}
+
+impl From<TransactionError> for Attempt {
+    fn from(error: TransactionError) -> Self {
+        match error {
+            TransactionError::Storage(error) => error.into(),
+            other => Self::Failed(StoreError::Io(other.to_string())),
+        }
+    }
+}
+
+impl From<TableError> for Attempt {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Storage(error) => error.into(),
+            other => Self::Failed(StoreError::Corrupt(other.to_string())),
+        }
+    }
+}
+
+impl From<CommitError> for Attempt {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Storage(error) => error.into(),
+            other => Self::Failed(StoreError::Io(other.to_string())),
+        }
+    }
+}
+
+/// Writes all that one moment of `database` holds to a new file, durably, in one transaction.
+fn copy(database: &Database, to: &Path) -> Result<(), Attempt> {
+    let io =
+        |error: io::Error| Attempt::Failed(StoreError::Io(format!("{}: {error}", to.display())));
+    let failed =
+        |error: redb::Error| Attempt::Failed(StoreError::Io(format!("{}: {error}", to.display())));
+    let from = database.begin_read()?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(io)?;
+    let copied = (|| -> Result<(), Attempt> {
+        let copy = Builder::new()
+            .set_cache_size(STORE_CACHE_BYTES)
+            .create_file(file)
+            .map_err(|error| failed(error.into()))?;
+        let mut transaction = copy.begin_write().map_err(|error| failed(error.into()))?;
+        // Whoever opens it first has not to walk through all of it.
+        transaction.set_quick_repair(true);
+        for table in Table::ALL {
+            let source = from.open_table(definition(table))?;
+            let mut target = transaction
+                .open_table(definition(table))
+                .map_err(|error| failed(error.into()))?;
+            for entry in source.iter()? {
+                let (key, value) = entry?;
+                let put = target.insert(key.value(), value.value());
+                drop(put.map_err(|error| failed(error.into()))?);
+            }
+        }
+        transaction.commit().map_err(|error| failed(error.into()))?;
+        drop(copy);
+        sync_directory(to).map_err(io)
+    })();
+    if copied.is_err() {
+        // Half a backup is worse than none.
+        drop(fs::remove_file(to));
+    }
+    copied
+}
+
+/// Makes what is in the directory of `path` survive a loss of power.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::File::open(directory)?.sync_all()
+}
+
+fn number(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+fn found_revision(bytes: Option<&[u8]>) -> Result<u64, Attempt> {
+    bytes.and_then(number).ok_or_else(|| {
+        Attempt::Failed(StoreError::Corrupt(
+            "the revision is missing or unreadable".into(),
+        ))
+    })
+}
+
+impl Store for RedbStore {
+    fn revision(&self) -> Result<u64, StoreError> {
+        self.run(|database| {
+            let meta = database.begin_read()?.open_table(definition(Table::Meta))?;
+            let value = meta.get(REVISION_KEY)?;
+            found_revision(value.as_ref().map(redb::AccessGuard::value))
+        })
+    }
+
+    fn commit(&self, expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.run(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(|error| Attempt::Failed(StoreError::Io(error.to_string())))?;
+            // Without it a start after a kill walks the whole file: seconds with many
+            // certificates. It costs a second `fsync`, which changes can afford.
+            transaction.set_quick_repair(true);
+            {
+                let mut meta = transaction.open_table(definition(Table::Meta))?;
+                let found = {
+                    let value = meta.get(REVISION_KEY)?;
+                    found_revision(value.as_ref().map(redb::AccessGuard::value))?
+                };
+                if found != expected {
+                    return Err(Attempt::Failed(StoreError::Moved { expected, found }));
+                }
+                meta.insert(REVISION_KEY, (expected + 1).to_be_bytes().as_slice())?;
+            }
+            // Neighbours often go to one table, which is opened once for the run of them.
+            for run in writes.chunk_by(|a, b| a.table == b.table) {
+                let Some(first) = run.first() else { continue };
+                let mut table = transaction.open_table(definition(first.table))?;
+                for write in run {
+                    match &write.value {
+                        Some(value) => drop(table.insert(write.key.as_slice(), value.as_slice())?),
+                        None => drop(table.remove(write.key.as_slice())?),
+                    }
+                }
+            }
+            transaction.commit()?;
+            Ok(())
+        })
+    }
+
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.run(|database| {
+            let table = database.begin_read()?.open_table(definition(table))?;
+            Ok(table.get(key)?.map(|value| value.value().to_vec()))
+        })
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        // A visitor has effects, so a scan is not tried twice: it reads from a handle that a
+        // harmless look-up has shown to work.
+        self.revision()?;
+        let visit = RefCell::new(visit);
+        self.run(|database| {
+            let table = database.begin_read()?.open_table(definition(table))?;
+            for entry in table.range(prefix..)? {
+                let (key, value) = entry?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                (visit.borrow_mut())(key.value(), value.value()).map_err(Attempt::Failed)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn backup(&self, to: &Path) -> Result<(), StoreError> {
+        self.run(|database| copy(database, to))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fixtures::Directory;
+
+    fn write(key: &[u8], value: Option<&[u8]>) -> Write {
+        Write {
+            table: Table::Zones,
+            key: key.to_vec(),
+            value: value.map(<[u8]>::to_vec),
+        }
+    }
+
+    fn keys(store: &RedbStore, prefix: &[u8]) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        store
+            .scan(Table::Zones, prefix, &mut |key, _| {
+                keys.push(key.to_vec());
+                Ok(())
+            })
+            .unwrap();
+        keys
+    }
+
+    #[test]
+    fn what_is_committed_is_there_after_reopening() {
+        let directory = Directory::new();
+        let path = directory.path().join("deep/er/postern.redb");
+        let store = RedbStore::open(&path).unwrap();
+        store
+            .commit(0, &[write(b"ab", Some(b"1")), write(b"b", Some(b"2"))])
+            .unwrap();
+        store
+            .commit(1, &[write(b"b", None), write(b"aa", Some(b"3"))])
+            .unwrap();
+        drop(store);
+        let store = RedbStore::open(&path).unwrap();
+        assert_eq!(store.revision().unwrap(), 2);
+        assert_eq!(keys(&store, b"a"), [b"aa".to_vec(), b"ab".to_vec()]);
+        assert_eq!(keys(&store, b""), [b"aa".to_vec(), b"ab".to_vec()]);
+        assert_eq!(store.value(Table::Zones, b"b").unwrap(), None);
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "no draft stays"
+        );
+    }
+
+    #[test]
+    fn a_store_of_an_older_format_gets_the_tables_that_it_lacks() {
+        let directory = Directory::new();
+        let path = directory.path().join("s");
+        let store = RedbStore::open(&path).unwrap();
+        store.commit(0, &[write(b"a", Some(b"1"))]).unwrap();
+        let as_the_first = |database: &Database| {
+            let transaction = database.begin_write()?;
+            for table in YOUNGER_TABLES {
+                transaction.delete_table(definition(table))?;
+            }
+            transaction
+                .open_table(definition(Table::Meta))?
+                .insert(FORMAT_KEY, 1_u64.to_be_bytes().as_slice())?;
+            transaction.commit()?;
+            Ok(())
+        };
+        store.run(as_the_first).unwrap();
+        for table in YOUNGER_TABLES {
+            assert!(store.value(table, b"").is_err());
+        }
+        drop(store);
+        for round in 1..=2 {
+            let store = RedbStore::open(&path).unwrap();
+            for table in YOUNGER_TABLES {
+                assert_eq!(store.value(table, b"").unwrap(), None, "{round}");
+            }
+            assert_eq!(keys(&store, b""), [b"a".to_vec()], "{round}");
+            assert_eq!(store.check_format().unwrap(), FORMAT, "{round}");
+        }
+    }
+
+    #[test]
+    fn a_writer_with_an_old_picture_is_refused() {
+        let directory = Directory::new();
+        let store = RedbStore::open(&directory.path().join("s")).unwrap();
+        store.commit(0, &[]).unwrap();
+        let error = store.commit(0, &[write(b"x", Some(b"y"))]).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                StoreError::Moved {
+                    expected: 0,
+                    found: 1
+                }
+            ),
+            "{error}"
+        );
+        assert_eq!(store.value(Table::Zones, b"x").unwrap(), None);
+    }
+
+    #[test]
+    fn a_locked_file_says_so() {
+        let directory = Directory::new();
+        let path = directory.path().join("s");
+        let _first = RedbStore::open(&path).unwrap();
+        let error = RedbStore::open(&path).err().unwrap();
+        assert!(matches!(error, StoreOpenError::InUse { .. }), "{error}");
+    }
+
+    #[test]
+    fn damaged_files_are_refused_and_left_alone() {
+        let directory = Directory::new();
+        let good = directory.path().join("good");
+        let store = RedbStore::open(&good).unwrap();
+        store.commit(0, &[write(b"k", Some(&[7; 4000]))]).unwrap();
+        drop(store);
+        let bytes = fs::read(&good).unwrap();
+        let half = bytes.len() / 2;
+        let mut head = bytes.clone();
+        head[..16].fill(0x55);
+        for (name, content) in [
+            ("empty", Vec::new()),
+            (
+                "text",
+                b"this is not a store, it is a sentence\n".repeat(400),
+            ),
+            ("half", bytes[..half].to_vec()),
+            ("head", head),
+            ("short", bytes[..100].to_vec()),
+        ] {
+            let path = directory.path().join(name);
+            fs::write(&path, &content).unwrap();
+            let error = RedbStore::open(&path)
+                .err()
+                .unwrap_or_else(|| panic!("{name} opened"));
+            assert!(
+                matches!(error, StoreOpenError::Corrupt { .. }),
+                "{name}: {error}"
+            );
+            assert_eq!(fs::read(&path).unwrap(), content, "{name} was changed");
+        }
+    }
+
+    #[test]
+    fn unusable_places_say_what_to_do() {
+        let directory = Directory::new();
+        let file = directory.path().join("file");
+        fs::write(&file, b"x").unwrap();
+        let error = RedbStore::open(&file.join("store")).err().unwrap();
+        assert!(matches!(error, StoreOpenError::Directory { .. }), "{error}");
+        let error = RedbStore::open(Path::new("/proc/postern/store"))
+            .err()
+            .unwrap();
+        assert!(matches!(error, StoreOpenError::Directory { .. }), "{error}");
+        let error = RedbStore::open(directory.path()).err().unwrap();
+        assert!(matches!(error, StoreOpenError::File { .. }), "{error}");
+    }
+}

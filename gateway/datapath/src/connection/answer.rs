@@ -1,0 +1,539 @@
+//! The life of one request: which host, which path, judged again if need be, decided, forwarded.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::Connection;
+use super::exchange::{Account, Tunnel, version_text};
+use super::judged::{Judged, Outdated};
+use crate::http::OriginError;
+use crate::http::answer;
+use crate::http::body::{RequestBody, ResponseBody};
+use crate::http::forward::{self, Patience, Served};
+use crate::observe::Stage;
+use rules::{Allowance, Decision, Overworked, Permit, RequestFacts, RoundTrip, decide_on};
+use snapshot::Host;
+use snapshot::http::authority;
+use snapshot::http::headers::{self, Told, for_client, for_origin};
+use snapshot::http::path;
+use snapshot::phases::{Change, Limited, Subject};
+use vocabulary::settings::MtlsMode;
+use vocabulary::verdict::Reason;
+
+/// Why a request is answered by us.
+struct Refused {
+    status: StatusCode,
+    error: &'static str,
+    text: String,
+}
+
+impl Refused {
+    fn new(status: StatusCode, error: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            error,
+            text: text.into(),
+        }
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(
+    connection: Rc<Connection>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (method, version) = (request.method().clone(), request.version());
+    let is_head = method == Method::HEAD;
+    let account = Account::open(connection.clone(), method, version);
+    let has_body = !request.body().is_end_stream();
+    let mut response = match respond(&connection, &account, request).await {
+        Ok(response) => response,
+        Err(refused) => {
+            // What is left of the body is not read: the client must still get its answer.
+            connection.unread.set(connection.unread.get() || has_body);
+            let mut notes = account.notes.borrow_mut();
+            notes.error = refused.error;
+            // What is only the operator's is there already.
+            if notes.detail.is_empty() {
+                notes.detail.clone_from(&refused.text);
+            }
+            answer::text(refused.status, &refused.text, &account.id.to_header())
+        }
+    };
+    account.notes.borrow_mut().status = response.status();
+    // An answer that is ready at once is written before hyper hears that it is the last one.
+    if connection.retired.get() && version < Version::HTTP_2 {
+        let close = header::HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    if is_head {
+        answer::keep_head(&mut response);
+    }
+    // The account of a request that becomes a tunnel is open for as long as the tunnel.
+    if connection.tunnel.borrow().is_some() {
+        return response;
+    }
+    let patience = connection.tunables.origin_body_timeout;
+    response.map(|body| body.watched_by(account, patience))
+}
+
+async fn respond(
+    connection: &Rc<Connection>,
+    account: &Rc<Account>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Refused> {
+    let (mut parts, incoming) = request.into_parts();
+    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
+        let text = "this gateway does not serve the method";
+        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", text));
+    }
+    // A request that gets no further is recorded with its path as it came.
+    let note_raw = |_: &Refused| account.notes.borrow_mut().path = parts.uri.path().into();
+    let (judged, host) = find_host(connection, account, &parts).inspect_err(note_raw)?;
+    connection.enter_if_good(&judged);
+    headers::check(
+        &parts.headers,
+        parts.version,
+        connection.tunables.header_count_max,
+    )
+    .map_err(|error| Refused::new(error.status(), "headers", error.to_string()))
+    .inspect_err(note_raw)?;
+    let path = path::normalise(parts.uri.path())
+        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))
+        .inspect_err(note_raw)?;
+    // RFC 9112 §3.2.4: the server as a whole, which no other method can mean.
+    if path == "*" && parts.method != Method::OPTIONS {
+        let text = "the target * is for OPTIONS only";
+        return Err(Refused::new(StatusCode::BAD_REQUEST, "path", text)).inspect_err(note_raw);
+    }
+    account.notes.borrow_mut().path = (&*path).into();
+
+    let judgement = judge_request(connection, account, &judged, &host, &parts, &path);
+    let Permitted { permit, changes } = match judgement {
+        Ok(permitted) => permitted,
+        Err(NotPermitted::Blocked(answer)) => {
+            connection
+                .unread
+                .set(connection.unread.get() || !incoming.is_end_stream());
+            return Ok(answer);
+        }
+        Err(NotPermitted::Refused(refused)) => return Err(refused),
+    };
+
+    let target = target(path, &parts.uri);
+    parts.uri =
+        target.map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
+    let upgrade = wanted_upgrade(&parts);
+    prepare(connection, account, &judged, &host, &mut parts);
+    // After what is removed and set for all: nothing that the client says takes ours away.
+    let replaced = changes
+        .iter()
+        .filter_map(Change::replaces)
+        .cloned()
+        .collect();
+    for change in changes {
+        change.apply(&mut parts.headers);
+    }
+    if let Some(upgrade) = &upgrade {
+        parts.headers.insert(header::UPGRADE, upgrade.clone());
+        parts.headers.insert(
+            header::CONNECTION,
+            header::HeaderValue::from_static("upgrade"),
+        );
+    }
+    let request = Request::from_parts(
+        parts,
+        RequestBody::new(incoming, account.clone()).hiding(replaced),
+    );
+    account.notes.borrow_mut().forwarded = true;
+    let served = forward_to(account, permit, request, &host, upgrade.is_some()).await;
+    match served {
+        Ok(served) => Ok(finish(account, served)),
+        Err(error) => {
+            // What a client breaks off is no fault of the origin, and clients write no log here.
+            if error.status().is_server_error() {
+                tracing::warn!(
+                    host = %host.name(), origin = %host.origin.url, reason = error.reason(), %error,
+                    request_id = account.id.as_str(), "the origin did not answer"
+                );
+            }
+            let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
+            // The details are the operator's, not the client's.
+            account.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
+            refused.text = refused
+                .status
+                .canonical_reason()
+                .unwrap_or("bad gateway")
+                .into();
+            Err(refused)
+        }
+    }
+}
+
+/// The host that a request is for: the connection's own, or one with the same trust policy.
+fn find_host(
+    connection: &Connection,
+    account: &Account,
+    parts: &http::request::Parts,
+) -> Result<(Rc<Judged>, Arc<Host>), Refused> {
+    let misdirected = || {
+        let text = "this connection is not for that host; open a new one";
+        Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
+    };
+    let (judged, snapshot) = match connection.judgement(account.time_msec() / 1000) {
+        Ok(current) => current,
+        Err(Outdated(judged)) => {
+            connection.retired.set(true);
+            account.notes.borrow_mut().judged = judged;
+            return Err(misdirected());
+        }
+    };
+    let name = if authority::is_plainly(parts, &judged.facts.sni) {
+        judged.facts.sni.clone()
+    } else {
+        match authority::of(parts) {
+            Ok(name) => name,
+            // HTTP/1.0 knows no Host; SNI has said it.
+            Err(authority::AuthorityError::Missing) if parts.version == Version::HTTP_10 => {
+                judged.facts.sni.clone()
+            }
+            Err(error) => {
+                let text = error.to_string();
+                return Err(Refused::new(StatusCode::BAD_REQUEST, "authority", text));
+            }
+        }
+    };
+    let mut known_as = name.clone();
+    let host = if *name == *judged.facts.sni && !name.is_empty() {
+        Some(judged.host.clone())
+    } else {
+        let other = snapshot.host(&name);
+        let is_default = |host: &Arc<Host>| {
+            snapshot
+                .default_host
+                .as_ref()
+                .is_some_and(|default| Arc::ptr_eq(default, host))
+        };
+        match other {
+            Some(other)
+                if other.site().policy == judged.host.site().policy
+                    && !other.lacks_hello(&judged.facts) =>
+            {
+                Some(other.clone())
+            }
+            Some(_) => None,
+            // Whoever reached the default host without a name may call it what it likes, but rules
+            // about its name must not be got around by that.
+            None if judged.facts.sni.is_empty() && is_default(&judged.host) => {
+                known_as = judged.host.name().as_str().into();
+                Some(judged.host.clone())
+            }
+            None => None,
+        }
+    };
+    let is_other = |host: &Arc<Host>| !Arc::ptr_eq(host, &judged.host);
+    let mut notes = account.notes.borrow_mut();
+    if host.as_ref().is_some_and(is_other) {
+        connection.elsewhere.borrow_mut().push(name.clone());
+        notes.elsewhere = true;
+    }
+    notes.authority = name;
+    notes.known_as = known_as;
+    notes.judged = Some(judged.clone());
+    notes.host.clone_from(&host);
+    drop(notes);
+    match host {
+        Some(host) => Ok((judged, host)),
+        None => Err(misdirected()),
+    }
+}
+
+/// What is forwarded.
+struct Permitted {
+    permit: Permit,
+    /// What rules change of its headers.
+    changes: Vec<Change>,
+}
+
+/// Why a request is not forwarded.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is answered with at once, and most often it is the large one"
+)]
+enum NotPermitted {
+    /// The answer of the rule that blocks it.
+    Blocked(Response<ResponseBody>),
+    /// The rules could not be judged.
+    Refused(Refused),
+}
+
+/// Lets the rules decide.
+#[expect(
+    clippy::result_large_err,
+    reason = "a blocked request is answered with it at once"
+)]
+fn judge_request(
+    connection: &Connection,
+    account: &Account,
+    judged: &Judged,
+    host: &Host,
+    parts: &http::request::Parts,
+    path: &str,
+) -> Result<Permitted, NotPermitted> {
+    let started = Instant::now();
+    let known_as = account.notes.borrow().known_as.clone();
+    let facts = RequestFacts {
+        method: parts.method.as_str(),
+        version: version_text(parts.version),
+        host: &known_as,
+        path,
+        raw_path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or_default(),
+        authority: authority::instead_of_host(parts),
+        headers: &parts.headers,
+        received_msec: account.time_msec(),
+        ray_id: account.id.as_str(),
+        allowance: Allowance::default(),
+        round_trip: RoundTrip::of(&connection.tcp),
+    };
+    let mut logged = Vec::new();
+    let mut log = |rule: &str| logged.push(Box::from(rule));
+    let decision = decide_on(
+        &host.rules,
+        &judged.facts,
+        &connection.rules,
+        &facts,
+        &mut log,
+    );
+    let subject = Subject {
+        connection: &judged.facts,
+        state: &connection.rules,
+        request: &facts,
+    };
+    let judgement = match decision {
+        Decision::Permit(permit) => pass_phases(
+            connection, account, host, permit, subject, started, &mut log,
+        ),
+        Decision::Block { rule_id, response } => {
+            account.notes.borrow_mut().rule = Some(rule_id.into());
+            let reason = judged.facts.client.verdict.reason;
+            let tells = host.client.tell_reason && reason != Reason::Verified;
+            Err(NotPermitted::Blocked(answer::block(
+                response,
+                &account.id.to_header(),
+                tells.then(|| reason.as_str()),
+            )))
+        }
+        Decision::TooLarge => Err(too_large()),
+    };
+    account.stage(Stage::Rules, started.elapsed());
+    account.notes.borrow_mut().logged = logged;
+    judgement
+}
+
+fn too_large() -> NotPermitted {
+    let text = "the request's head is too large for the rules of this host; send less in it";
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    NotPermitted::Refused(Refused::new(status, "rules", text))
+}
+
+/// Lets the phases after the custom rules have their say: rate limits, then header rules.
+#[expect(
+    clippy::result_large_err,
+    reason = "a blocked request is answered with it at once"
+)]
+fn pass_phases(
+    connection: &Connection,
+    account: &Account,
+    host: &Host,
+    permit: Permit,
+    subject: Subject<'_>,
+    now: Instant,
+    log: &mut dyn FnMut(&str),
+) -> Result<Permitted, NotPermitted> {
+    let permit = match &host.rate_limits {
+        None => permit,
+        Some(limits) => {
+            let buckets = &connection.worker.shared.buckets;
+            match limits.judge(permit, subject, buckets, now, &mut |rule| log(rule)) {
+                Limited::Permit(permit) => permit,
+                Limited::TooLarge => return Err(too_large()),
+                Limited::Block {
+                    rule_id,
+                    response,
+                    retry_after,
+                } => {
+                    let mut notes = account.notes.borrow_mut();
+                    notes.rule = Some(rule_id.into());
+                    notes.limited = true;
+                    drop(notes);
+                    let mut blocked = answer::block(response, &account.id.to_header(), None);
+                    let after = header::HeaderValue::from(retry_after);
+                    blocked.headers_mut().insert(header::RETRY_AFTER, after);
+                    return Err(NotPermitted::Blocked(blocked));
+                }
+            }
+        }
+    };
+    let changes = match &host.transforms {
+        None => Vec::new(),
+        Some(transforms) => transforms
+            .changes(subject)
+            .map_err(|Overworked| too_large())?,
+    };
+    Ok(Permitted { permit, changes })
+}
+
+/// Makes the client's head the origin's.
+fn prepare(
+    connection: &Connection,
+    account: &Account,
+    judged: &Judged,
+    host: &Host,
+    parts: &mut http::request::Parts,
+) {
+    let notes = account.notes.borrow();
+    let id = account.id.to_header();
+    let authority = connection.authority(&notes.authority);
+    let told = Told {
+        client: judged.facts.source.ip(),
+        client_address: &connection.client_address,
+        host: &notes.authority,
+        host_value: &authority,
+        request_id: &id,
+        certificate: (host.site().mtls != MtlsMode::Off)
+            .then_some((&*judged.facts.client, &host.client.certificate_headers)),
+        x_forwarded: connection.tunables.x_forwarded,
+        forwarded: connection.tunables.forwarded,
+    };
+    let via = if parts.version == Version::HTTP_2 {
+        "2 postern"
+    } else {
+        "1.1 postern"
+    };
+    for_origin(&mut parts.headers, &told, via);
+    let name = host.origin.host_header.clone().unwrap_or(authority);
+    parts.headers.insert(header::HOST, name);
+}
+
+async fn forward_to(
+    account: &Rc<Account>,
+    permit: Permit,
+    request: Request<RequestBody>,
+    host: &Host,
+    upgrade: bool,
+) -> Result<Served, OriginError> {
+    let connection = account.connection();
+    let patience = Patience {
+        connect: connection.tunables.origin_connect_timeout,
+        response: connection.tunables.origin_response_timeout,
+    };
+    let pool = &connection.worker.pool;
+    if !upgrade {
+        return forward::forward(permit, request, &host.origin, pool, patience).await;
+    }
+    let (served, end) = forward::upgrade(permit, request, &host.origin, pool, patience).await?;
+    if let Some(end) = end {
+        let account = account.clone();
+        connection.tunnel.replace(Some(Tunnel { end, account }));
+    }
+    Ok(served)
+}
+
+/// Notes what is known of the origin's answer and makes it the client's.
+fn finish(account: &Account, served: Served) -> Response<ResponseBody> {
+    if let Some(time) = served.connected_in {
+        account.stage(Stage::OriginConnect, time);
+    }
+    account.stage(Stage::OriginFirstByte, served.first_byte_in);
+    let mut response = served.response;
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let upgrade = response
+        .headers()
+        .get(header::UPGRADE)
+        .cloned()
+        .filter(|_| switching);
+    for_client(response.headers_mut(), &account.id.to_header());
+    if let Some(upgrade) = upgrade {
+        response.headers_mut().insert(header::UPGRADE, upgrade);
+        let connection = header::HeaderValue::from_static("upgrade");
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, connection);
+    }
+    response
+}
+
+/// The protocol that a request wants to change to. HTTP/2 has no such thing (RFC 9113 §8.6), and
+/// `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
+fn wanted_upgrade(parts: &http::request::Parts) -> Option<header::HeaderValue> {
+    if parts.version != Version::HTTP_11 || parts.method != Method::GET {
+        return None;
+    }
+    let nominated = parts
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .any(|value| {
+            value.to_str().is_ok_and(|value| {
+                value
+                    .split(',')
+                    .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+            })
+        });
+    let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
+    wanted
+        .as_bytes()
+        .eq_ignore_ascii_case(b"websocket")
+        .then(|| wanted.clone())
+}
+
+/// The target that the origin gets: the very path that the rules have seen.
+fn target(path: Cow<'_, str>, asked: &Uri) -> Result<Uri, http::uri::InvalidUri> {
+    // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
+    let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
+    let target = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
+        // Normalisation changed nothing.
+        (Cow::Borrowed(_), Some(same), _) => same.clone(),
+        (path, _, None) if path == "/" => PathAndQuery::from_static("/"),
+        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))?,
+        (path, _, None) => PathAndQuery::try_from(&*path)?,
+    };
+    Ok(Uri::from(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_gets_the_path_that_was_matched() {
+        let cases = [
+            ("/a/b", "/a/b"),
+            ("/a?", "/a?"),
+            ("/a?q=%2e", "/a?q=%2e"),
+            ("/", "/"),
+            ("/?q", "/?q"),
+            ("/a/../b?q=1", "/b?q=1"),
+            ("/%61", "/a"),
+            ("https://h.test", "/"),
+            ("https://h.test?q=1", "/?q=1"),
+            ("https://h.test/a//b", "/a/b"),
+            ("https://h.test/a?q", "/a?q"),
+            ("*", "*"),
+        ];
+        for (asked, wanted) in cases {
+            let asked: Uri = asked.parse().unwrap();
+            let path = path::normalise(asked.path()).unwrap();
+            let target = target(path, &asked).unwrap();
+            assert_eq!(target.to_string(), wanted, "{asked}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! One request and its answer, from the head to the last byte: what is counted, timed and logged.
+//!
+//! The account is closed once, when the response's body is over or dropped, whoever drops it.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::{Method, StatusCode, Version};
+
+use super::{Connection, Judged};
+use crate::http::body::{Exchange, Upload};
+use crate::http::request_id::RequestId;
+use crate::http::tunnel::{OriginEnd, Traffic};
+use crate::observe::{HostSlot, RequestRecord, RuleHit, Stage, StageTimes};
+use snapshot::Host;
+
+/// The account of one request.
+pub(super) struct Account {
+    connection: Rc<Connection>,
+    started: Instant,
+    time: SystemTime,
+    pub(super) id: RequestId,
+    method: Method,
+    version: Version,
+    pub(super) notes: RefCell<Notes>,
+    received: Cell<u64>,
+    sent: Cell<u64>,
+    upload: Cell<Upload>,
+    /// Something of the response waits for the client to ask for it.
+    offered: Cell<bool>,
+    /// It became a tunnel.
+    tunnel: Cell<bool>,
+    closed: Cell<bool>,
+}
+
+/// A request that becomes a tunnel once its 101 is written. Whoever drives the connection takes it
+/// out: an account holds its connection.
+pub(super) struct Tunnel {
+    pub(super) end: OriginEnd,
+    pub(super) account: Rc<Account>,
+}
+
+/// What becomes known while the request is worked on.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// The judgement that it was decided on.
+    pub(super) judged: Option<Rc<Judged>>,
+    /// The host it was for.
+    pub(super) host: Option<Arc<Host>>,
+    /// Its place in the worker's statistics, once something was counted.
+    slot: Option<HostSlot>,
+    pub(super) authority: Arc<str>,
+    /// The authority for rules: of a host that answers for names that nobody has, its own name.
+    pub(super) known_as: Arc<str>,
+    /// The authority is among [`Connection::elsewhere`].
+    pub(super) elsewhere: bool,
+    pub(super) path: Box<str>,
+    pub(super) status: StatusCode,
+    pub(super) rule: Option<Box<str>>,
+    /// It is a rate limit.
+    pub(super) limited: bool,
+    pub(super) logged: Vec<Box<str>>,
+    pub(super) forwarded: bool,
+    pub(super) error: &'static str,
+    pub(super) detail: String,
+    pub(super) times: StageTimes,
+}
+
+impl Account {
+    pub(super) fn open(connection: Rc<Connection>, method: Method, version: Version) -> Rc<Self> {
+        connection.request_begins();
+        let id = connection.worker.request_ids.next();
+        Rc::new(Self {
+            started: Instant::now(),
+            time: SystemTime::now(),
+            id,
+            method,
+            version,
+            notes: RefCell::default(),
+            received: Cell::new(0),
+            sent: Cell::new(0),
+            upload: Cell::default(),
+            offered: Cell::new(false),
+            tunnel: Cell::new(false),
+            closed: Cell::new(false),
+            connection,
+        })
+    }
+
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.connection
+    }
+
+    /// Milliseconds since the epoch at which the head was complete.
+    pub(super) fn time_msec(&self) -> i64 {
+        let since = self
+            .time
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// The request became a tunnel, which has ended.
+    pub(super) fn tunnelled(&self, traffic: &Traffic, error: &'static str) {
+        self.tunnel.set(true);
+        self.received.set(traffic.up.get());
+        self.sent.set(traffic.down.get());
+        self.notes.borrow_mut().error = error;
+        self.close();
+    }
+
+    /// Notes how long a stage took, in the account and in the host's histogram.
+    pub(super) fn stage(&self, stage: Stage, time: Duration) {
+        let mut notes = self.notes.borrow_mut();
+        notes.times.set(stage, time);
+        let Notes { host, slot, .. } = &mut *notes;
+        if let Some(host) = host {
+            let mut stats = self.connection.worker.stats.borrow_mut();
+            let slot = *slot.get_or_insert_with(|| stats.host(host.name()));
+            stats.record(slot, stage, time);
+        }
+    }
+
+    fn close(&self) {
+        if self.closed.replace(true) {
+            return;
+        }
+        let total = self.started.elapsed();
+        if self.tunnel.get() {
+            // How long people talk says nothing about how fast we are.
+            self.notes.borrow_mut().times.set(Stage::Total, total);
+        } else {
+            self.stage(Stage::Total, total);
+        }
+        let notes = self.notes.borrow();
+        self.count(&notes);
+        if self.connection.worker.shared.access_log.enabled() {
+            self.log(&notes);
+        }
+        self.offer(false);
+        if notes.elsewhere {
+            let mut open = self.connection.elsewhere.borrow_mut();
+            if let Some(place) = open.iter().position(|name| *name == notes.authority) {
+                open.swap_remove(place);
+            }
+        }
+        self.connection.request_ends();
+    }
+
+    fn offer(&self, something: bool) {
+        if self.offered.replace(something) != something {
+            let offers = &self.connection.offers;
+            offers.set(if something {
+                offers.get() + 1
+            } else {
+                offers.get().saturating_sub(1)
+            });
+        }
+    }
+
+    fn count(&self, notes: &Notes) {
+        let mut stats = self.connection.worker.stats.borrow_mut();
+        if let Some(rule) = &notes.rule {
+            stats.rule(rule, true);
+        }
+        for rule in &notes.logged {
+            stats.rule(rule, false);
+        }
+        let judged = notes
+            .judged
+            .as_ref()
+            .unwrap_or(&self.connection.established);
+        let host = notes.host.as_ref().unwrap_or(&judged.host);
+        let slot = notes.slot.unwrap_or_else(|| stats.host(host.name()));
+        let verdict = judged.facts.client.verdict;
+        stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
+        stats.bytes(slot, self.received.get(), self.sent.get());
+        // What was refused before it was forwarded is not the origin's fault.
+        if notes.forwarded && !notes.error.is_empty() && !self.tunnel.get() {
+            stats.origin_error(slot, notes.error);
+        }
+    }
+
+    fn log(&self, notes: &Notes) {
+        let judged = notes
+            .judged
+            .as_ref()
+            .unwrap_or(&self.connection.established);
+        let host = notes.host.as_ref().unwrap_or(&judged.host);
+        let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
+        self.connection
+            .worker
+            .shared
+            .access_log
+            .write(&RequestRecord {
+                time: self.time,
+                request_id: self.id.as_str(),
+                client: judged.facts.source,
+                host: host.name().as_str(),
+                authority: &notes.authority,
+                method: self.method.as_str(),
+                path: &notes.path,
+                http_version: version_text(self.version),
+                status: notes.status.as_u16(),
+                bytes_received: self.received.get(),
+                bytes_sent: self.sent.get(),
+                tls_version: judged.facts.tls_version,
+                tls_cipher: judged.facts.tls_cipher,
+                sni: &judged.facts.sni,
+                resumed: self.connection.resumed,
+                client_auth: &judged.facts.client,
+                rule: notes.rule.as_deref().map(|id| RuleHit {
+                    id,
+                    action: if notes.limited { "rate_limit" } else { "block" },
+                }),
+                logged: &logged,
+                origin: if notes.forwarded {
+                    &host.origin.url
+                } else {
+                    ""
+                },
+                worker: self.connection.worker.index,
+                steered: self.connection.steered,
+                times: notes.times,
+                error: notes.error,
+                detail: &notes.detail,
+            });
+    }
+}
+
+/// The text of the field `http.request.version`.
+pub(super) fn version_text(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
+
+impl Exchange for Account {
+    fn received(&self, bytes: usize) {
+        self.received.set(self.received.get() + bytes as u64);
+        let last_progress = Some(Instant::now());
+        self.upload.set(Upload {
+            last_progress,
+            waits_for_client: false,
+            broken: false,
+        });
+    }
+
+    fn waits_for_client(&self) {
+        self.upload.set(Upload {
+            waits_for_client: true,
+            ..self.upload.get()
+        });
+    }
+
+    fn request_broken(&self) {
+        self.upload.set(Upload {
+            broken: true,
+            ..self.upload.get()
+        });
+    }
+
+    fn request_left(&self) {
+        // Closing with bytes unread would cost the client its answer.
+        self.connection.unread.set(true);
+    }
+
+    fn upload(&self) -> Upload {
+        self.upload.get()
+    }
+
+    fn offered(&self) {
+        self.offer(true);
+    }
+
+    fn waits_for_origin(&self) {
+        self.offer(false);
+    }
+
+    fn origin_stalled(&self) {
+        self.notes.borrow_mut().error = "origin_stalled";
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.sent.set(self.sent.get() + bytes as u64);
+        self.offer(true);
+        let asked = &self.connection.asked;
+        asked.set(asked.get().wrapping_add(1));
+    }
+
+    fn ended(&self, whole: bool) {
+        // Nobody reads the body of an answer to HEAD.
+        if !whole && self.method != Method::HEAD {
+            let mut notes = self.notes.borrow_mut();
+            if notes.error.is_empty() {
+                notes.error = "response_cut";
+            }
+        }
+        self.close();
+    }
+}
+
+impl Drop for Account {
+    /// A request whose client went away before there was any answer.
+    fn drop(&mut self) {
+        if !self.closed.get() {
+            let notes = self.notes.get_mut();
+            notes.status = StatusCode::from_u16(499).unwrap_or_default();
+            if notes.error.is_empty() {
+                notes.error = "client_gone";
+            }
+            self.close();
+        }
+    }
+}

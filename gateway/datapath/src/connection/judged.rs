@@ -1,0 +1,249 @@
+//! Who the client of a live connection is, by the trust of now.
+//!
+//! Owns the judgement that a connection has, when it is made again, and whether the certificate
+//! that a connection rests on is lost. Does not judge itself (`tls`), and closes nothing
+//! (`clients`, `http`).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::clients::Shown;
+use super::{Connection, now_sec, record_certificate};
+use crate::observe::CertificateEvent;
+use rules::ConnectionFacts;
+use snapshot::{Host, Snapshot};
+use tls::{Judgement, judge_again, with_judgement};
+use vocabulary::client_auth::ClientAuth;
+use vocabulary::settings::MtlsMode;
+use vocabulary::verdict::Reason;
+
+/// Who the client is to a host, by the trust of one snapshot.
+pub(super) struct Judged {
+    pub(super) generation: u64,
+    pub(super) trust_epoch: u64,
+    pub(super) judgement: Judgement,
+    pub(super) host: Arc<Host>,
+    pub(super) facts: ConnectionFacts,
+}
+
+/// The host that SNI named, as a snapshot knows it.
+fn own_host<'s>(snapshot: &'s Snapshot, judged: &Judged) -> Option<&'s Arc<Host>> {
+    let sni = &*judged.facts.sni;
+    snapshot.host_of((!sni.is_empty()).then_some(sni))
+}
+
+/// The host is gone, or asks for something that this connection did not go through.
+/// Carries the judgement that says so, when the host is still there.
+pub(super) struct Outdated(pub(super) Option<Rc<Judged>>);
+
+impl Connection {
+    /// The judgement by the current snapshot. When nothing changed, which is nearly always, this
+    /// is one comparison.
+    pub(super) fn judgement(
+        &self,
+        now_sec: i64,
+    ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
+        let snapshot = self.worker.shared.published.swap().load();
+        let judged = self.judged.borrow().clone();
+        let holds = now_sec <= judged.judgement.look_again_sec();
+        // A client that was found to be no good while its connection is being closed is not served
+        // because nothing has changed since.
+        let refused = judged.host.refuses(&judged.facts.client.verdict);
+        if judged.generation == snapshot.generation && holds && !refused {
+            return Ok((judged, snapshot));
+        }
+        let host = own_host(&snapshot, &judged).ok_or(Outdated(None))?.clone();
+        if host.lacks_hello(&judged.facts) {
+            return Err(Outdated(None));
+        }
+        let judged = self.judged_by(&host, &snapshot, now_sec);
+        // A host that now requires what this client was never asked for, or no longer has, is
+        // spoken to on a new connection only.
+        if judged.host.refuses(&judged.facts.client.verdict) {
+            return Err(Outdated(Some(judged)));
+        }
+        self.judged.replace(judged.clone());
+        Ok((judged, snapshot))
+    }
+
+    /// What a host of `snapshot` makes of this client. A chain that was judged by the same trust is
+    /// taken at its word.
+    fn judged_by(&self, host: &Arc<Host>, snapshot: &Snapshot, now_sec: i64) -> Rc<Judged> {
+        let judged = self.judged.borrow().clone();
+        let holds = now_sec <= judged.judgement.look_again_sec();
+        let same_policy = host.site().policy == judged.host.site().policy;
+        let mut facts = judged.facts.clone();
+        let mut judgement = judged.judgement.clone();
+        if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
+            judgement = judge_again(&judgement, &self.chain, host.trust(), now_sec);
+            if let Some(question) = judgement.question() {
+                self.worker.shared.questions.ask(question);
+            }
+            if host.site().mtls == MtlsMode::Off {
+                facts.client = Arc::new(ClientAuth::none());
+            } else if judgement.verdict != facts.client.verdict
+                || judgement
+                    .anchor()
+                    .is_some_and(|id| **id != *facts.client.ca_id)
+            {
+                let known = facts.client.verdict.presented;
+                facts.client = if known {
+                    Arc::new(with_judgement(&facts.client, &judgement))
+                } else {
+                    judgement.client(&self.chain)
+                };
+            }
+        }
+        Rc::new(Judged {
+            generation: snapshot.generation,
+            trust_epoch: snapshot.trust_epoch,
+            judgement,
+            host: host.clone(),
+            facts,
+        })
+    }
+
+    /// What is wrong by now with a certificate that was good once; otherwise the last second at
+    /// which nothing is.
+    pub(super) fn lost(&self) -> Result<i64, Reason> {
+        let now_sec = now_sec();
+        let snapshot = self.worker.shared.published.load();
+        let before = self.judged.borrow().clone();
+        let judged = match self.judgement(now_sec) {
+            Ok((judged, _)) => judged,
+            Err(Outdated(Some(judged))) => judged,
+            // Its next request is told to go elsewhere. What goes on without requests (streams,
+            // tunnels) rests on the certificate all the same.
+            Err(Outdated(None)) => match own_host(&snapshot, &before) {
+                Some(host) => self.judged_by(host, &snapshot, now_sec),
+                // Of a host that is gone nobody knows whom it would believe.
+                None => return Err(self.loses(&Judgement::refused(Reason::UnknownCa))),
+            },
+        };
+        // A host that no longer asks says nothing of the certificate; those elsewhere may.
+        let asks = judged.host.site().mtls != MtlsMode::Off;
+        let verdict = judged.facts.client.verdict;
+        if asks && !verdict.is_good() {
+            self.judged.replace(judged);
+            return Err(verdict.reason);
+        }
+        let elsewhere = self.judged_elsewhere(&judged, &snapshot, now_sec);
+        let elsewhere = elsewhere.map_err(|found| self.loses(&found))?;
+        let own = if asks {
+            judged.judgement.look_again_sec()
+        } else {
+            i64::MAX
+        };
+        Ok(own.min(elsewhere))
+    }
+
+    /// Why a client that rests on no certificate is no longer let in, if it is not: its host, or
+    /// one that a request is open for, has come to ask for more than it has shown, or is gone.
+    pub(super) fn turned_away(&self) -> Option<Reason> {
+        let now_sec = now_sec();
+        let snapshot = self.worker.shared.published.load();
+        let before = self.judged.borrow().clone();
+        let elsewhere = self.elsewhere.borrow();
+        let others = elsewhere.iter().map(|name| snapshot.host(name));
+        for host in std::iter::once(own_host(&snapshot, &before)).chain(others) {
+            let Some(host) = host else {
+                return Some(before.facts.client.verdict.reason);
+            };
+            // Most hosts let everybody in, or are as they were. A chain without a path stays one
+            // while the CA set is the same; clients that nobody believes can make many of them.
+            let same = host.site().policy == before.host.site().policy;
+            if host.lets_everybody_in() || same && before.judgement.leaf().is_none() {
+                continue;
+            }
+            let found = self.judged_by(host, &snapshot, now_sec);
+            let verdict = found.facts.client.verdict;
+            if host.refuses(&verdict) {
+                self.judged.replace(found);
+                return Some(verdict.reason);
+            }
+        }
+        None
+    }
+
+    /// Until when the certificate is good for the requests that are open for other hosts, which
+    /// had the policy of the connection's own when they began; or what is wrong with it there.
+    fn judged_elsewhere(
+        &self,
+        judged: &Judged,
+        snapshot: &Snapshot,
+        now_sec: i64,
+    ) -> Result<i64, Judgement> {
+        let mut until = i64::MAX;
+        for name in &*self.elsewhere.borrow() {
+            let Some(host) = snapshot.host(name) else {
+                return Err(Judgement::refused(Reason::UnknownCa));
+            };
+            if host.site().policy == judged.host.site().policy || host.site().mtls == MtlsMode::Off
+            {
+                continue;
+            }
+            let found = judge_again(&judged.judgement, &self.chain, host.trust(), now_sec);
+            if !found.verdict.is_good() {
+                return Err(found);
+            }
+            until = until.min(found.look_again_sec());
+        }
+        Ok(until)
+    }
+
+    /// Makes a judgement that ends the connection its own, for the record.
+    fn loses(&self, judgement: &Judgement) -> Reason {
+        let mut judged = self.judged.borrow_mut();
+        let mut facts = judged.facts.clone();
+        facts.client = Arc::new(with_judgement(&facts.client, judgement));
+        *judged = Rc::new(Judged {
+            generation: judged.generation,
+            trust_epoch: judged.trust_epoch,
+            judgement: judgement.clone(),
+            host: judged.host.clone(),
+            facts,
+        });
+        judgement.verdict.reason
+    }
+
+    /// From now on the connection is closed when its certificate is no longer good, or when it
+    /// would not be let in without one.
+    pub(super) fn enter_index(self: &Rc<Self>) {
+        let judged = self.judged.borrow().clone();
+        if self.enter_if_good(&judged) {
+            return;
+        }
+        self.enter(&judged, None, i64::MAX);
+        let verdict = judged.judgement.verdict;
+        if verdict.presented && !verdict.is_good() {
+            let event = CertificateEvent::Presented;
+            record_certificate(&self.worker, &judged, event, verdict.reason);
+        }
+    }
+
+    /// Enters the index by its certificate when that is good, which it may have become only after
+    /// the handshake: it was restored, or a list that was missing has come. Answers whether it is
+    /// there.
+    pub(super) fn enter_if_good(self: &Rc<Self>, judged: &Judged) -> bool {
+        if let Some((Some(_), _)) = self.entered.get() {
+            return true;
+        }
+        let judgement = &judged.judgement;
+        let leaf = judgement.leaf().filter(|_| judgement.verdict.is_good());
+        let Some(leaf) = leaf.filter(|_| judged.host.site().mtls != MtlsMode::Off) else {
+            return false;
+        };
+        self.enter(judged, Some(*leaf), judgement.look_again_sec());
+        true
+    }
+
+    fn enter(self: &Rc<Self>, judged: &Judged, shown: Shown, until_sec: i64) {
+        let clients = &self.worker.clients;
+        clients.leave(self);
+        clients.enter(self, shown, until_sec);
+        // Something may have changed between the handshake and now, when nobody looked at us.
+        if self.worker.shared.published.swap().load().generation != judged.generation {
+            self.look_at_once();
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The one reason for which a connection ended.
+
+use tls::Refusal;
+
+/// Why a connection ended. Each ends with exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The client closed, or we did after its last request.
+    Closed,
+    /// The handshake was refused.
+    Handshake(Refusal),
+    /// The handshake was not over within `timeout.handshake`.
+    HandshakeTimeout,
+    /// A request head was not whole within `timeout.header`.
+    HeaderTimeout,
+    /// No request within `timeout.idle`.
+    IdleTimeout,
+    /// The client took none of our bytes for `timeout.idle`.
+    SlowReader,
+    /// What came is not HTTP.
+    BadHttp,
+    /// The socket broke, or a TLS record was bad.
+    Broken,
+    /// The gateway is stopping.
+    Drained,
+    /// The client's certificate is no longer good: revoked, expired, or its CA removed.
+    CertificateLost,
+    /// It became a tunnel, and the tunnel ended.
+    Tunnel,
+    /// `limit.connections` was reached.
+    TooMany,
+}
+
+impl Stop {
+    /// The stable snake_case text for logs and metric labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Handshake(_) => "handshake",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HeaderTimeout => "header_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::SlowReader => "slow_reader",
+            Self::BadHttp => "bad_http",
+            Self::Broken => "broken",
+            Self::Drained => "drained",
+            Self::CertificateLost => "certificate_lost",
+            Self::Tunnel => "tunnel",
+            Self::TooMany => "too_many_connections",
+        }
+    }
+}

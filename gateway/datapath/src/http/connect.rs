@@ -1,0 +1,226 @@
+//! A new connection to an origin: name, address, TCP, TLS.
+//!
+//! Each step has its own reason to fail, because "502" alone helps nobody at three in the
+//! morning. Does not pool; see `upstream`.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::StatusCode;
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use crate::io::{PlainStream, Socket, TlsStream};
+use snapshot::http::origin::Origin;
+use tls::{Alpn, Session};
+use vocabulary::settings::OriginProtocol;
+
+/// Why an origin did not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// Its name has no address.
+    #[error("the origin's name cannot be resolved: {0}")]
+    Resolve(io::Error),
+    /// No address took the connection.
+    #[error("connecting to the origin failed: {0}")]
+    Connect(io::Error),
+    /// Not connected in time.
+    #[error("the origin took longer than timeout.origin_connect to connect")]
+    ConnectTimeout,
+    /// TLS failed: most often its certificate.
+    #[error("TLS to the origin failed: {0}")]
+    Tls(String),
+    /// It agreed on a protocol that we did not offer for this request.
+    #[error("the origin does not speak {0}")]
+    Protocol(&'static str),
+    /// It changed protocols, which nobody had asked for.
+    #[error("the origin answered 101 to a request that asked for no upgrade")]
+    Unasked,
+    /// No response head in time.
+    #[error("the origin took longer than timeout.origin_response to answer")]
+    ResponseTimeout,
+    /// What it sent is not HTTP, or it closed before the head was whole.
+    #[error("the origin's answer is broken: {0}")]
+    Response(hyper::Error),
+    /// The client stopped sending in the middle of its request.
+    #[error("the client sent nothing more of its request's body")]
+    ClientStalled,
+    /// The client broke off its request while it was being forwarded.
+    #[error("the client broke its request off")]
+    ClientGone,
+}
+
+impl OriginError {
+    /// What the client is answered.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The stable snake_case text for logs and metric labels.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Resolve(_) => "origin_resolve",
+            Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                "origin_refused"
+            }
+            Self::Connect(_) => "origin_connect",
+            Self::ConnectTimeout => "origin_connect_timeout",
+            Self::Tls(_) => "origin_tls",
+            Self::Protocol(_) | Self::Unasked => "origin_protocol",
+            Self::ResponseTimeout => "origin_response_timeout",
+            Self::Response(_) => "origin_response",
+            Self::ClientGone => "client_gone",
+            Self::ClientStalled => "client_stalled",
+        }
+    }
+}
+
+/// A stream to an origin.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each origin connection, and the large one is the usual one"
+)]
+pub(super) enum OriginStream {
+    Plain(PlainStream),
+    Tls(Box<TlsStream>),
+}
+
+/// Connects, within `patience` altogether. `http1_only` is for upgrades, which HTTP/2 does not
+/// have. Answers whether HTTP/2 is to be spoken.
+pub(super) async fn connect(
+    origin: &Origin,
+    http1_only: bool,
+    patience: Duration,
+) -> Result<(OriginStream, bool), OriginError> {
+    let attempt = async {
+        let socket = connect_tcp(origin).await?;
+        let Some(tls) = &origin.tls else {
+            let http2 = origin.protocol == OriginProtocol::Http2;
+            if http2 && http1_only {
+                return Err(OriginError::Protocol("HTTP/1.1, which an upgrade needs"));
+            }
+            return Ok((OriginStream::Plain(PlainStream::new(socket)), http2));
+        };
+        let alpn = match origin.protocol {
+            OriginProtocol::Http1 => Alpn::Http1,
+            _ if http1_only => Alpn::Http1,
+            OriginProtocol::Http2 => Alpn::Http2,
+            OriginProtocol::Auto => Alpn::Either,
+        };
+        let session =
+            Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
+        let mut stream = TlsStream::new(socket, session);
+        stream.handshake().await.map_err(|detail| {
+            OriginError::Tls(if detail.is_empty() {
+                "it closed".into()
+            } else {
+                detail
+            })
+        })?;
+        let http2 = stream.session().is_http2();
+        if alpn == Alpn::Http2 && !http2 {
+            return Err(OriginError::Protocol("HTTP/2"));
+        }
+        Ok((OriginStream::Tls(Box::new(stream)), http2))
+    };
+    match tokio::time::timeout(patience, attempt).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(OriginError::ConnectTimeout),
+    }
+}
+
+async fn connect_tcp(origin: &Origin) -> Result<Socket, OriginError> {
+    let resolved: Vec<SocketAddr>;
+    let addresses = if origin.addresses.is_empty() {
+        resolved = tokio::net::lookup_host((&*origin.host, origin.port))
+            .await
+            .map_err(OriginError::Resolve)?
+            .collect();
+        &resolved
+    } else {
+        &origin.addresses
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in addresses {
+        match Socket::connect(*address).await {
+            Ok(socket) => return Ok(socket),
+            Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(OriginError::Connect(last))
+}
+
+impl Read for OriginStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl Write for OriginStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, from),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write(cx, from),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        matches!(self, Self::Plain(_))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Runs hyper's background futures on this thread.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalExecutor;
+
+impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(future);
+    }
+}

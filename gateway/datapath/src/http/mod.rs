@@ -1,0 +1,23 @@
+//! HTTP on the wire: bodies, origin connections, and the way there and back.
+//!
+//! hyper owns framing (RFC 9112, RFC 9113), because framing bugs are security bugs and it is
+//! maintained; what a head means is `snapshot::http`'s.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `answer` | the answers that Postern gives itself |
+//! | `body` | bodies on their way through |
+//! | `upstream`, `connect` | a worker's own pool of origin connections |
+//! | `forward` | relays a request, given a [`rules::Permit`] |
+//! | `request_id` | the id by which a request is found again |
+//! | `tunnel` | what follows a 101: bytes both ways |
+
+pub mod answer;
+pub mod body;
+mod connect;
+pub mod forward;
+pub mod request_id;
+pub mod tunnel;
+pub mod upstream;
+
+pub use connect::{LocalExecutor, OriginError};

@@ -1,0 +1,285 @@
+//! A TLS stream: a [`Session`] whose wire the ring moves.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::rt::{Read, ReadBufCursor, Write};
+
+use super::operation::Readable;
+use super::pump::{Activity, Receiver, Sender};
+use super::socket::{Socket, TcpInfo};
+use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
+use tls::Session;
+
+/// A TLS connection in the shape that hyper reads and writes.
+pub struct TlsStream {
+    socket: Socket,
+    session: Session,
+    activity: Rc<Activity>,
+    receiver: Receiver,
+    sender: Sender,
+    closing: bool,
+    /// Plaintext that was read and put back.
+    early: Bytes,
+    /// A wait for something to receive.
+    readable: Option<Readable>,
+}
+
+impl TlsStream {
+    /// Puts a session at its first byte onto a connected socket.
+    #[must_use]
+    pub fn new(socket: Socket, session: Session) -> Self {
+        Self {
+            socket,
+            session,
+            activity: Rc::default(),
+            receiver: Receiver::new(),
+            sender: Sender::new(),
+            closing: false,
+            early: Bytes::new(),
+            readable: None,
+        }
+    }
+
+    /// The same for a socket of which `read` was read before.
+    #[must_use]
+    pub fn resume(socket: Socket, session: Session, read: Vec<u8>) -> Self {
+        let mut stream = Self::new(socket, session);
+        // An empty buffer would mean the end.
+        if !read.is_empty() {
+            stream.activity.first_received.set(Some(Instant::now()));
+            stream.activity.bytes_in.set(read.len() as u64);
+            stream.session.wire().give_incoming(read);
+        }
+        stream
+    }
+
+    /// The session, for what is known once the handshake is over.
+    pub fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// The clock marks, for whoever watches timeouts.
+    #[must_use]
+    pub fn activity(&self) -> Rc<Activity> {
+        self.activity.clone()
+    }
+
+    /// What the kernel knows of the connection.
+    #[must_use]
+    pub fn info(&self) -> TcpInfo {
+        self.socket.info()
+    }
+
+    /// Makes the handshake. `false`: it has stopped before its end because the client cannot be
+    /// judged yet ([`Session::waits`]); call again to go on.
+    ///
+    /// # Errors
+    /// It has failed, in BoringSSL's words or the socket's; empty when the peer just closed. The
+    /// alert that says why has been sent, as far as the peer took it.
+    pub async fn handshake(&mut self) -> Result<bool, String> {
+        std::future::poll_fn(|cx| self.poll_handshake(cx)).await
+    }
+
+    /// Sends what the wire holds, such as an alert.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| self.poll_send(cx)).await
+    }
+
+    /// Sends `text` in clear, bypassing TLS: for clients that do not speak it.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn answer_in_clear(&mut self, text: &str) -> io::Result<()> {
+        let mut text = Some(text.as_bytes().to_vec());
+        std::future::poll_fn(|cx| {
+            let next = |_| text.take().unwrap_or_default();
+            self.sender.poll(&self.socket, &self.activity, cx, next)
+        })
+        .await?;
+        self.socket.finish_writing();
+        Ok(())
+    }
+
+    /// Puts plaintext back that was read and not used.
+    pub fn put_back(&mut self, early: Bytes) {
+        debug_assert!(self.early.is_empty(), "what was put back is read first");
+        // An empty view would keep the whole of hyper's buffer alive.
+        if !early.is_empty() {
+            self.early = early;
+        }
+    }
+
+    /// Waits until there is something to read, or the end, holding no buffers meanwhile: an idle
+    /// connection costs what BoringSSL needs and little more.
+    ///
+    /// Wakes for ciphertext; whether there is a whole record in it is the next read's to find.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() || self.session.has_unread() {
+            return Poll::Ready(Ok(()));
+        }
+        if self.poll_send(cx).is_ready() {
+            self.sender.release();
+            self.session.wire().release();
+        }
+        if self.receiver.is_receiving() {
+            return self.poll_fill(cx);
+        }
+        let wait = self.readable.get_or_insert_with(|| self.socket.readable());
+        let outcome = ready!(Pin::new(wait).poll(cx));
+        self.readable = None;
+        Poll::Ready(outcome)
+    }
+
+    /// Says goodbye and nothing more.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn close(&mut self) -> io::Result<()> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_shutdown(cx)).await
+    }
+
+    /// Reads and forgets what the client still sends after our last word, so that the kernel does
+    /// not throw that word away with a reset (RFC 9112 §9.6). Bounded in bytes and time.
+    pub async fn linger(&mut self) {
+        self.socket.finish_writing();
+        let until_end = async {
+            let mut left = LINGER_BYTES_MAX;
+            while left > 0 {
+                let received = std::future::poll_fn(|cx| {
+                    self.receiver
+                        .poll(&self.socket, &self.activity, cx, Vec::new)
+                });
+                match received.await {
+                    Ok(buffer) if !buffer.is_empty() => {
+                        left = left.saturating_sub(buffer.len());
+                    }
+                    _ => break,
+                }
+            }
+        };
+        // Whoever goes on sending after that has had its chance.
+        drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
+    }
+
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, String>> {
+        loop {
+            let progress = self.session.handshake();
+            let sent = self.poll_send(cx);
+            match progress {
+                // What is left to send goes with the first write, or on its own.
+                Ok(true) => return Poll::Ready(Ok(true)),
+                Ok(false) if self.session.waits() => return Poll::Ready(Ok(false)),
+                Ok(false) => {
+                    ready!(self.poll_fill(cx)).map_err(|error| error.to_string())?;
+                }
+                Err(detail) => {
+                    drop(ready!(sent));
+                    return Poll::Ready(Err(detail));
+                }
+            }
+        }
+    }
+
+    /// Lets the ring fill the drained wire.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.session.wire();
+        let reuse = || wire.take_incoming();
+        let buffer = ready!(self.receiver.poll(&self.socket, &self.activity, cx, reuse))?;
+        self.session.wire().give_incoming(buffer);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wire = self.session.wire();
+        let next = |empty| wire.swap_outgoing(empty);
+        self.sender.poll(&self.socket, &self.activity, cx, next)
+    }
+}
+
+impl Read for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.early.is_empty() {
+            let now = this.early.split_to(this.early.len().min(into.remaining()));
+            into.put_slice(&now);
+            if this.early.is_empty() {
+                this.early = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            #[expect(
+                unsafe_code,
+                reason = "hyper's cursor gives uninitialised memory only so"
+            )]
+            // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
+            // only ever writes bytes into the slice.
+            let room = unsafe { into.as_mut() };
+            match this.session.read(room)? {
+                Some(count) => {
+                    #[expect(unsafe_code, reason = "BoringSSL has filled the cursor's memory")]
+                    // SAFETY: `advance` needs `count` initialised bytes at the cursor;
+                    // `Session::read` has just written that many there.
+                    unsafe {
+                        into.advance(count);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                None => {
+                    // Reading may have made BoringSSL answer (a key update): it goes out while
+                    // we wait, and whether it got through the next write will tell.
+                    if this.session.wire().outgoing_len() > 0 {
+                        drop(this.poll_send(cx));
+                    }
+                    ready!(this.poll_fill(cx))?;
+                }
+            }
+        }
+    }
+}
+
+impl Write for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.session.wire().outgoing_len() >= SEND_BUFFER_MAX {
+            ready!(this.poll_send(cx))?;
+        }
+        let (now, _) = from.split_at(from.len().min(SEND_BUFFER_MAX));
+        Poll::Ready(this.session.write(now))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_send(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.closing {
+            this.closing = true;
+            this.session.close();
+        }
+        ready!(this.poll_send(cx))?;
+        this.socket.finish_writing();
+        Poll::Ready(Ok(()))
+    }
+}

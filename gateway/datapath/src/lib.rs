@@ -1,0 +1,23 @@
+//! The data path: pinned workers on rings, and everything that happens to a connection.
+//!
+//! Owns connections from accept to their one stop, the origin side of requests, steering by the
+//! kernel, and statistics. Reads what it needs from the published snapshot. Does not know where a
+//! snapshot comes from: no way leads from here to the control plane.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`worker`] | a pinned thread's life, admission, hand-over, drain |
+//! | [`connection`] | one connection from the first byte to its stop |
+//! | [`http`] | bodies, origin connections, forwarding, tunnels |
+//! | [`io`] | the only code that names `tokio_uring` |
+//! | [`steer`] | kernel programs, and which worker owns which host |
+//! | [`observe`] | statistics of a worker, the access log |
+
+pub mod connection;
+pub mod http;
+pub mod io;
+pub mod limits;
+pub mod memory;
+pub mod observe;
+pub mod steer;
+pub mod worker;

@@ -1,0 +1,141 @@
+//! Bounds of this crate: value, unit, reason, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
+//! anything: the code that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+/// Submission queue entries of a worker's ring: operations started between two waits; when it is
+/// full they are submitted at once.
+pub const RING_SUBMISSIONS: u32 = 1_024;
+/// Completion queue entries: a burst of answers on every connection of a busy worker; beyond it
+/// the kernel keeps them in a list of its own, slower but nothing lost.
+pub const RING_COMPLETIONS: u32 = 8_192;
+/// Connections that may wait for an accept on one listener; the kernel caps it at
+/// `net.core.somaxconn`. Further ones are tried again by the client's TCP.
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Silence after which the kernel asks whether a peer is still there. Without it a client or an
+/// origin that lost its power would keep its connection for as long as a body is waited for.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// Time between two such questions.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Questions without an answer after which the connection is over: two minutes in all.
+pub const KEEPALIVE_PROBES: u32 = 4;
+/// Time between two lines of the log that say that connections cannot be accepted.
+pub const ACCEPT_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// Connections that a worker accepts before its other connections get their turn.
+pub const ACCEPTS_IN_A_ROW: usize = 16;
+/// Bytes of a connection's first receive buffer: holds the ClientHello of today's browsers in one
+/// or two goes.
+pub const RECEIVE_BUFFER_FIRST: usize = 2 * 1024;
+/// Bytes of the receive buffer that an idle connection pins: holds most API requests. Clients that
+/// send larger ones get larger buffers.
+pub const RECEIVE_BUFFER_MIN: usize = 1024;
+/// Bytes that a receive buffer grows to while a body streams in: four TLS records.
+pub const RECEIVE_BUFFER_MAX: usize = 64 * 1024;
+/// Bytes waiting to be sent above which a connection takes no more (back-pressure).
+pub const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// An emptied send buffer larger than this is given back to the allocator.
+pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
+/// Bytes read and forgotten after our last word on a connection that we close while the client
+/// still sends; beyond it the client may lose our answer to a reset.
+pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// How long that may take.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a start waits for a listening address that is taken. The rings of a gateway that has
+/// ended hold its sockets until the kernel has taken them apart: milliseconds, more on a busy machine.
+pub const LISTEN_WAIT: Duration = Duration::from_secs(3);
+/// Between two tries for a listening address that is taken.
+pub const LISTEN_RETRY: Duration = Duration::from_millis(10);
+/// How often a stopping worker, and the process above it, looks whether the last connection ended.
+pub const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How often a worker lets go of origin connections that nobody uses.
+pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Connections that went quiet or ended on a worker since its last sweep, from which on the sweep
+/// also returns memory to the system: some megabytes are free then.
+pub const GIVE_BACK_AFTER: usize = 64;
+/// Connections that wait for another worker to take them. Beyond it the worker that has one serves
+/// it itself: the owner is then behind by more than a tenth of a second.
+pub const HANDOVER_QUEUE: usize = 1_024;
+/// Bytes of a ClientHello that are gathered to find its host; BoringSSL takes 16 KiB at most. A
+/// longer one is left to it.
+pub const HELLO_BYTES_MAX: usize = 16 * 1024 + 64;
+/// CPU of a full handshake with a client certificate, for weighing hosts against each other:
+/// one ECDSA signature, a key exchange, two or three verifications, the packets.
+pub const COST_HANDSHAKE_FULL: Duration = Duration::from_micros(450);
+/// CPU of a resumed handshake, likewise: a key exchange, the packets.
+pub const COST_HANDSHAKE_RESUMED: Duration = Duration::from_micros(200);
+/// CPU of a request, likewise.
+pub const COST_REQUEST: Duration = Duration::from_micros(40);
+/// Bytes that an HTTP/2 peer may send on one stream before we have passed them on: with a round
+/// trip of 20 ms this still fills 100 Mbit/s.
+pub const H2_WINDOW_STREAM: u32 = 256 * 1024;
+/// Bytes that an HTTP/2 peer may send on all streams of a connection before they are passed on.
+pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
+/// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
+/// read from (back-pressure).
+pub const H2_SEND_BUFFER: usize = 128 * 1024;
+/// Idle time after which an origin connection may have been closed by the origin at the moment a
+/// request goes out on it; below it no copy of the request is kept for a second attempt. Origins'
+/// keep-alive timeouts are seconds.
+pub const STALE_AFTER: Duration = Duration::from_millis(50);
+/// Silence after which an HTTP/1.1 connection is put aside and hyper's buffers are given back.
+/// Clients that ask more often never pay for it.
+pub const PARK_AFTER: Duration = Duration::from_secs(1);
+/// Bytes of the buffer that each direction of a tunnel (WebSocket) has: one TLS record.
+pub const TUNNEL_BUFFER: usize = 16 * 1024;
+/// How long a request that is already under way may still take once its client's certificate is
+/// no longer good; then its connection is cut. Well below the second within which all are closed;
+/// counted from the change, so that a worker that comes late to look still keeps it.
+pub const CUT_GRACE: Duration = Duration::from_millis(250);
+/// Connections that are looked at in one go when trust moves; between two goes the worker serves
+/// others. Each costs some microseconds, a hundred when its CA set changed.
+pub const CONNECTIONS_IN_A_ROW: usize = 32;
+/// Longest sleep of whoever waits for certificates to end: so late is a changed clock noticed.
+pub const EXPIRY_LOOK: Duration = Duration::from_secs(10);
+/// Hosts with statistics of their own on one worker; all further ones share the entry `_other`. A
+/// host that records every stage costs about 200 KiB (eight histograms, made on first use), so
+/// this bounds a worker at 200 MiB; a few busy hosts cost a few MiB.
+pub const OBSERVED_HOSTS_MAX: usize = 1_024;
+/// Rules with a match counter of their own on one worker; all further ones share `_other`.
+pub const OBSERVED_RULES_MAX: usize = 10_000;
+/// Different words (stops, reasons) that one counter tells apart; all further ones share `other`.
+pub const OBSERVED_WORDS_MAX: usize = 64;
+/// Shortest time that a histogram tells from nothing: deciding on rules takes about this.
+pub const HISTOGRAM_MIN: Duration = Duration::from_nanos(100);
+/// Longest time that a histogram tells apart; longer ones count as this.
+pub const HISTOGRAM_MAX: Duration = Duration::from_secs(60);
+/// Significant digits of a histogram: two, so a percentile is right within 1 %. Three would cost
+/// eight times the memory.
+pub const HISTOGRAM_DIGITS: u8 = 2;
+/// How long a worker has to answer with its statistics before it is left out of the sum.
+pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Lines that may wait for the access-log writer: about a tenth of a second at 100,000 requests a
+/// second. When it is full a line is dropped and counted; requests never wait for the disk.
+pub const ACCESS_LOG_QUEUE_LINES: usize = 16_384;
+/// Bytes of lines that may wait for the writer, whatever their number: peers choose how long
+/// their paths are. When it is full a line is dropped and counted.
+pub const ACCESS_LOG_QUEUE_BYTES: usize = 32 * 1024 * 1024;
+/// Bytes of one text field in the access log, escapes included; a longer one is cut and ends in
+/// `…`.
+pub const ACCESS_LOG_FIELD_BYTES_MAX: usize = 2_048;
+/// Bytes of a line buffer that is kept for the next line; a larger one goes back to the allocator.
+pub const ACCESS_LOG_LINE_BYTES_KEPT: usize = 8 * 1024;
+/// Emptied line buffers that wait to be used again.
+pub const ACCESS_LOG_BUFFERS_KEPT: usize = 1_024;
+/// Bytes that the writer gathers for one write.
+pub const ACCESS_LOG_WRITE_BYTES: usize = 256 * 1024;
+/// How long the writer gathers lines after it was woken: it bounds wake-ups to some hundred a
+/// second, and a line's delay to this.
+pub const ACCESS_LOG_GATHER: Duration = Duration::from_millis(5);
+/// `log` rules named in one access-log line; the rest is left out.
+pub const ACCESS_LOG_RULES_MAX: usize = 32;
+
+const _: () = assert!(HISTOGRAM_MIN.as_nanos() < HISTOGRAM_MAX.as_nanos());
+const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);
+const _: () = assert!(ACCESS_LOG_BUFFERS_KEPT <= ACCESS_LOG_QUEUE_LINES);
+const _: () = assert!(ACCESS_LOG_LINE_BYTES_KEPT < ACCESS_LOG_WRITE_BYTES);
+const _: () = assert!(ACCESS_LOG_WRITE_BYTES < ACCESS_LOG_QUEUE_BYTES);
+const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
+const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
+const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
+const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);

@@ -1,0 +1,145 @@
+//! What happened, for people and machines: histograms, counters, access log.
+//!
+//! Owns the statistics that a worker keeps for itself ([`WorkerStats`]), their sum as OpenMetrics
+//! text ([`metrics`]), and the access log ([`AccessLog`]). Reads no clock and no socket: times
+//! come from the caller, and how statistics travel from a worker is [`Fleet`]'s business.
+
+mod access_log;
+pub mod histogram;
+mod json;
+mod record;
+pub mod stats;
+mod steering;
+pub mod tally;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub use access_log::{AccessLog, AccessLogError};
+pub use record::{CertificateEvent, CertificateRecord, HandshakeRecord, RequestRecord, RuleHit};
+pub use stats::{HostSlot, WorkerStats};
+pub use steering::{
+    HostLoad, Steered, SteeredHost, SteeringStatus, TracedConnection, host_reasons, reasons,
+};
+
+/// A stretch of a connection's or request's life that is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// From the accepted connection to its first turn on the worker.
+    AcceptWait,
+    /// From the accepted connection to the complete ClientHello.
+    ClientHello,
+    /// From the complete ClientHello to the end of a full handshake.
+    HandshakeFull,
+    /// The same of a resumed one.
+    HandshakeResumed,
+    /// Judging one request by the rules.
+    Rules,
+    /// A new connection to the origin, its TLS handshake included.
+    OriginConnect,
+    /// From the request sent to the head of the origin's response.
+    OriginFirstByte,
+    /// From the change of trust, or the end of a certificate, to the end of a live connection that
+    /// rested on it.
+    CertificateLost,
+    /// From the complete head of a request to the last byte of its response.
+    Total,
+}
+
+impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Self; 9] = [
+        Self::AcceptWait,
+        Self::ClientHello,
+        Self::HandshakeFull,
+        Self::HandshakeResumed,
+        Self::Rules,
+        Self::OriginConnect,
+        Self::OriginFirstByte,
+        Self::CertificateLost,
+        Self::Total,
+    ];
+
+    /// The name in metrics and in the access log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AcceptWait => "accept_wait",
+            Self::ClientHello => "client_hello",
+            Self::HandshakeFull => "handshake_full",
+            Self::HandshakeResumed => "handshake_resumed",
+            Self::Rules => "rules",
+            Self::OriginConnect => "origin_connect",
+            Self::OriginFirstByte => "origin_first_byte",
+            Self::CertificateLost => "certificate_lost",
+            Self::Total => "total",
+        }
+    }
+}
+
+/// How long the stages of one request took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StageTimes([Option<Duration>; Stage::ALL.len()]);
+
+impl StageTimes {
+    /// Notes a stage; a second time of the same stage replaces the first.
+    pub fn set(&mut self, stage: Stage, time: Duration) {
+        if let Some(slot) = self.0.get_mut(stage as usize) {
+            *slot = Some(time);
+        }
+    }
+
+    /// The time of a stage that there was.
+    #[must_use]
+    pub fn get(&self, stage: Stage) -> Option<Duration> {
+        self.0.get(stage as usize).copied().flatten()
+    }
+}
+
+/// How a TLS handshake ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandshakeResult {
+    /// With a full handshake.
+    Full,
+    /// With a resumed session.
+    Resumed,
+    /// Not; the word is the label of the connection's stop.
+    Failed(&'static str),
+}
+
+/// What the fleet of workers says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FleetStatus {
+    /// Workers that run.
+    pub workers: usize,
+    /// Stopping: finishing requests, taking none.
+    pub draining: bool,
+}
+
+/// All workers, as those who observe see them.
+pub trait Fleet: Send + Sync {
+    /// Asks each worker for a copy of its statistics; one that does not answer within
+    /// [`crate::limits::COLLECT_TIMEOUT`] is left out.
+    fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>>;
+
+    /// Whether new connections are welcome: all workers listen and none drains.
+    fn ready(&self) -> bool;
+
+    /// What the fleet says of itself.
+    fn status(&self) -> FleetStatus {
+        FleetStatus::default()
+    }
+
+    /// Who steers, and who owns what.
+    fn steering(&self) -> SteeringStatus {
+        SteeringStatus::default()
+    }
+
+    /// Decisions of the kernel since the last call, one of `every`; with 0 no more are noted.
+    /// `None` when the kernel does not steer.
+    fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
+        let _ = every;
+        None
+    }
+}

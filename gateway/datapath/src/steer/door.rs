@@ -1,0 +1,178 @@
+//! What the kernel programs turn away before there is a socket, and what they tell of their decisions.
+//!
+//! Writes the door's settings, the address blocks, and reads the trace. Everything is off until it is told.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, MapError, RingBuf};
+use aya::programs::{TestRun as _, TestRunOptions};
+use aya::{Ebpf, EbpfError};
+use ebpf::packet::Flow;
+use ebpf::{BLOCK_ZONE_BITS, BLOCKS_MAX, BlockKey, Door, MAP_BLOCKS, MAP_DOOR, MAP_TRACE, Traced};
+use std::time::Duration;
+
+use super::ownership::words;
+use super::{Steering, Unavailable, xdp};
+use config::Tunables;
+
+/// Nanoseconds of a second.
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// An address block of a zone: its number, an address, and the bits of it that count.
+pub type Block = (u32, IpAddr, u8);
+
+/// The door that the configuration asks for. Budgets save up one second.
+#[must_use]
+pub fn door(tunables: &Tunables, trace_every: u32) -> Door {
+    let cost = |rate: usize| SECOND_NS.checked_div(rate as u64).unwrap_or(0);
+    let bits = |bits: usize| u32::try_from(bits).unwrap_or(u32::MAX);
+    Door {
+        host_cost_ns: cost(tunables.steer_host_rate),
+        host_burst_ns: SECOND_NS,
+        source_cost_ns: cost(tunables.steer_source_rate),
+        source_burst_ns: SECOND_NS,
+        source_bits_ipv4: bits(tunables.steer_source_ipv4_bits),
+        source_bits_ipv6: bits(tunables.steer_source_ipv6_bits),
+        unknown_dropped: u32::from(tunables.steer_drop_unknown),
+        blocks: u32::from(tunables.steer_drop_blocked),
+        trace_every,
+        reserved: 0,
+    }
+}
+
+impl Steering {
+    /// Changes what is turned away from now on.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn door(&mut self, door: Door) -> Result<(), Unavailable> {
+        let map = map(&mut self.kernel, MAP_DOOR)?;
+        let set = Array::<_, Door>::try_from(map).and_then(|mut map| map.set(0, door, 0));
+        Ok(set.map_err(EbpfError::from)?)
+    }
+
+    /// Makes the address blocks `after` out of `before`. Answers how many found no room.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn block(
+        &mut self,
+        before: &BTreeSet<Block>,
+        after: &BTreeSet<Block>,
+    ) -> Result<usize, Unavailable> {
+        let map = map(&mut self.kernel, MAP_BLOCKS)?;
+        let mut trie = LpmTrie::<_, BlockKey, u32>::try_from(map).map_err(EbpfError::from)?;
+        for block in before.difference(after) {
+            // One that had found no room is not there.
+            trie.remove(&key(block)).ok();
+        }
+        let mut left_out = 0;
+        for (count, block) in (1..).zip(after) {
+            let inserted = count <= BLOCKS_MAX && trie.insert(&key(block), 1_u32, 0).is_ok();
+            left_out += usize::from(!inserted);
+        }
+        Ok(left_out)
+    }
+
+    /// Decisions that were traced since the last call.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn traced(&mut self) -> Result<Vec<Traced>, Unavailable> {
+        if self.trace.is_none() {
+            let map = self
+                .kernel
+                .take_map(MAP_TRACE)
+                .ok_or(MapError::ElementNotFound);
+            let ring = map.and_then(RingBuf::try_from).map_err(EbpfError::from)?;
+            self.trace = Some(ring);
+        }
+        let mut all = Vec::new();
+        while let Some(event) = self.trace.as_mut().and_then(RingBuf::next) {
+            all.extend(read(&event));
+        }
+        Ok(all)
+    }
+
+    /// Runs the frame program on a frame that no network brought, `repeat` times (`BPF_PROG_TEST_RUN`). Answers its
+    /// verdict (`XDP_PASS` is 2) and how long one run took on average. For figures and tests.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn try_frame(&mut self, frame: &[u8], repeat: u32) -> Result<(u32, Duration), Unavailable> {
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat,
+            ..TestRunOptions::new()
+        };
+        let result = xdp(&mut self.kernel)?.test_run(options);
+        let result = result.map_err(EbpfError::from)?;
+        Ok((result.return_value, result.duration))
+    }
+}
+
+impl Steering {
+    /// As [`Self::try_frame`], once, with the frame as the program leaves it.
+    ///
+    /// # Errors
+    /// [`Unavailable::Refused`].
+    pub fn try_answer(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>), Unavailable> {
+        let mut left = vec![0; 2_048];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut left),
+            repeat: 1,
+            ..TestRunOptions::new()
+        };
+        let result = xdp(&mut self.kernel)?.test_run(options);
+        let result = result.map_err(EbpfError::from)?;
+        left.truncate(result.data_size_out as usize);
+        Ok((result.return_value, left))
+    }
+}
+
+fn map<'k>(kernel: &'k mut Ebpf, name: &str) -> Result<&'k mut aya::maps::Map, Unavailable> {
+    let map = kernel.map_mut(name).ok_or(MapError::ElementNotFound);
+    Ok(map.map_err(EbpfError::from)?)
+}
+
+fn key((zone, address, bits): &Block) -> Key<BlockKey> {
+    // An IPv4 network is the part of IPv6's space that maps it.
+    let before = if address.is_ipv4() { 96 } else { 0 };
+    let key = BlockKey {
+        zone_be: zone.to_be(),
+        address_be: words(*address),
+    };
+    Key::new(BLOCK_ZONE_BITS + before + u32::from(*bits), key)
+}
+
+/// One event as it lies in the ring: the fields in order, in this machine's byte order.
+fn read(bytes: &[u8]) -> Option<Traced> {
+    let (host, rest) = bytes.split_first_chunk::<8>()?;
+    let (wildcard, rest) = rest.split_first_chunk::<8>()?;
+    let mut rest = rest;
+    let mut word = || {
+        let (word, tail) = rest.split_first_chunk::<4>()?;
+        rest = tail;
+        Some(u32::from_ne_bytes(*word))
+    };
+    let source_be = [word()?, word()?, word()?, word()?];
+    let destination_be = [word()?, word()?, word()?, word()?];
+    let ports = word()?.to_ne_bytes();
+    let [a, b, c, d] = ports;
+    Some(Traced {
+        host: u64::from_ne_bytes(*host),
+        wildcard: u64::from_ne_bytes(*wildcard),
+        flow: Flow {
+            source_be,
+            destination_be,
+            source_port_be: u16::from_ne_bytes([a, b]),
+            destination_port_be: u16::from_ne_bytes([c, d]),
+        },
+        decided: word()?,
+        worker: word()?,
+        dropped: word()?,
+    })
+}

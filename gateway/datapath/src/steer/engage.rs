@@ -1,0 +1,203 @@
+//! The kernel programs put to work for one gateway: interfaces, ports, listeners, cookies.
+//!
+//! Either all of it or nothing: what was done before something failed is undone. Nothing is pinned; links and
+//! maps belong to the process and end with it, however it ends, and then connections are accepted by whichever
+//! worker the kernel chooses.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use ebpf::{Counters, HostCounts};
+
+use super::cookies::Cookies;
+use super::tables::family;
+use super::{Attached, Listen, Placed, Steering, Unavailable, answering, interfaces, load};
+use config::SteerInterfaces;
+use vocabulary::hostname::HostName;
+
+/// Programs at work.
+#[derive(Debug)]
+pub struct Engaged {
+    // Fields end in this order: no frame is held back any more when cookies are no longer given out.
+    steering: Steering,
+    _cookies: Cookies,
+    attached: Vec<(String, Attached)>,
+    ports: Vec<u16>,
+    /// Why SYNs are answered by the stack; empty when the program does. `None` when it was not asked.
+    synproxy: Option<String>,
+}
+
+/// Loads and attaches the programs for the listeners of all workers: `listeners[worker]` are its sockets, one for
+/// each of `addresses`. `synproxy`: SYNs are answered by the program where it can. `state` is the file of
+/// [`Cookies::always_with`].
+///
+/// # Errors
+/// See [`Unavailable`].
+pub fn engage(
+    listeners: &[Vec<OwnedFd>],
+    addresses: &[SocketAddr],
+    wanted: &SteerInterfaces,
+    synproxy: bool,
+    state: &Path,
+) -> Result<Engaged, Unavailable> {
+    let ports = ports(addresses)?;
+    let interfaces = interfaces::choose(wanted, addresses)?;
+    let mut steering = load()?;
+    for (at, address) in addresses.iter().enumerate() {
+        let listen = listen_of(&ports, address.port())?;
+        steering.listening(listen, address.ip())?;
+        for (worker, sockets) in (0..).zip(listeners) {
+            if let Some(socket) = sockets.get(at) {
+                steering.listener(worker, listen, family(address.ip()), socket)?;
+            }
+        }
+    }
+    for port in &ports {
+        steering.port(*port, listen_of(&ports, *port)?)?;
+    }
+    steering.attach_lookup()?;
+    let mut attached = Vec::with_capacity(interfaces.len());
+    for interface in interfaces {
+        let place = steering.attach(&interface)?;
+        if place == Attached::Generic {
+            tracing::warn!(
+                interface,
+                "the driver does not run XDP programs: steering works in the generic hook, and saves less"
+            );
+        }
+        attached.push((interface, place));
+    }
+    let synproxy = synproxy.then(|| answering::obstacle(&attached).unwrap_or_default());
+    let answers = synproxy.as_deref() == Some("");
+    let cookies = Cookies::always_with(state, answers)?;
+    if answers {
+        let addresses = interfaces::addresses();
+        steering.answer(answering::answering(&attached), &addresses)?;
+    } else if let Some(reason) = &synproxy {
+        tracing::warn!(reason, "SYNs are answered by the kernel's stack");
+    }
+    Ok(Engaged {
+        steering,
+        _cookies: cookies,
+        attached,
+        ports,
+        synproxy,
+    })
+}
+
+/// The ports to steer, each once; one listener of a port and family.
+fn ports(addresses: &[SocketAddr]) -> Result<Vec<u16>, Unavailable> {
+    let mut ports: Vec<u16> = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        let (earlier, _) = addresses.split_at(at);
+        let same = |other: &&SocketAddr| {
+            other.port() == address.port() && other.is_ipv4() == address.is_ipv4()
+        };
+        let port = address.port();
+        if port == 0 || earlier.iter().any(|other| same(&other)) {
+            return Err(Unavailable::SeveralAddresses { port });
+        }
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    Ok(ports)
+}
+
+fn listen_of(ports: &[u16], port: u16) -> Result<Listen, Unavailable> {
+    let number = ports.iter().position(|other| *other == port);
+    Listen::new(number.unwrap_or(usize::MAX))
+}
+
+impl Engaged {
+    /// Gives new connections for `host` to these workers; to anybody again for none.
+    ///
+    /// # Errors
+    /// As [`Steering::own`].
+    pub fn own(&mut self, host: &HostName, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
+        if workers.is_empty() {
+            return self.steering.disown(host);
+        }
+        self.steering.own_in_zone(host, workers, zone)
+    }
+
+    /// The programs themselves.
+    pub fn steering(&mut self) -> &mut Steering {
+        &mut self.steering
+    }
+
+    /// The same for connections that name no host.
+    ///
+    /// # Errors
+    /// As [`Steering::own`].
+    pub fn own_nameless(&mut self, workers: &[u16], zone: u32) -> Result<(), Unavailable> {
+        self.steering.own_nameless(workers, zone)
+    }
+
+    /// As [`Steering::placed`].
+    ///
+    /// # Errors
+    /// As [`Steering::placed`].
+    pub fn placed(&self) -> Result<Placed, Unavailable> {
+        self.steering.placed()
+    }
+
+    /// As [`Steering::counters`].
+    ///
+    /// # Errors
+    /// As [`Steering::counters`].
+    pub fn counters(&self) -> Result<Counters, Unavailable> {
+        self.steering.counters()
+    }
+
+    /// What was decided about a host's ClientHellos, with those that name nobody when the host answers for them.
+    #[must_use]
+    pub fn counts(&self, host: &HostName, default_host: bool) -> Option<HostCounts> {
+        let mut counts = self.steering.host_counts(host).ok()?;
+        if default_host {
+            let nameless = self.steering.nameless_counts().ok()?;
+            counts.noted += nameless.noted;
+            counts.host_budget += nameless.host_budget;
+            counts.blocked += nameless.blocked;
+        }
+        Some(counts)
+    }
+
+    /// Where the frame program runs.
+    #[must_use]
+    pub fn attached(&self) -> &[(String, Attached)] {
+        &self.attached
+    }
+
+    /// Why the stack answers SYNs although it was not to; empty when the program does, `None` when nobody asked for it.
+    #[must_use]
+    pub fn synproxy(&self) -> Option<&str> {
+        self.synproxy.as_deref()
+    }
+
+    /// The steered ports.
+    #[must_use]
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_listener_of_a_port_and_family() {
+        for (addresses, wanted) in [
+            (&["0.0.0.0:443", "[::]:443"][..], Some(vec![443])),
+            (&["192.0.2.1:443", "192.0.2.1:8443"], Some(vec![443, 8443])),
+            (&["192.0.2.1:443", "192.0.2.2:443"], None),
+            (&["192.0.2.1:0"], None),
+        ] {
+            let addresses: Vec<SocketAddr> =
+                addresses.iter().map(|one| one.parse().unwrap()).collect();
+            assert_eq!(ports(&addresses).ok(), wanted, "{addresses:?}");
+        }
+    }
+}

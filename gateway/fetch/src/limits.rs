@@ -1,0 +1,33 @@
+//! Bounds of this crate: value, unit, reason, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
+//! anything: the code that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+
+/// How often watched files are looked at: well within the second that a revocation may take.
+pub const CRL_FILE_LOOK: Duration = Duration::from_millis(250);
+/// Redirects that are followed within a CA's server.
+pub const SOURCE_REDIRECTS_MAX: usize = 3;
+/// For fetching one list, from the look-up of the name to the last byte: the largest at 2 MB/s.
+pub const CRL_FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lists that are fetched at the same time, of all CAs: each may be 64 MiB in memory.
+pub const CRL_FETCHES_AT_ONCE: usize = 4;
+/// Never asked for more often than this.
+pub const CRL_FETCH_MIN: Duration = Duration::from_secs(1);
+/// How often a list is asked for whose publisher is late with the next one.
+pub const CRL_OVERDUE_RETRY: Duration = Duration::from_secs(60);
+/// After the first failure; every further one doubles it.
+pub const CRL_RETRY_MIN: Duration = Duration::from_secs(5);
+/// Longest time between two attempts after failures.
+pub const CRL_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
+/// Certificates that are asked about or wait for it; a further one's client is judged without.
+pub const OCSP_UNDER_WAY_MAX: usize = 4_096;
+/// Responders that are asked at the same time: each is one connection.
+pub const OCSP_AT_ONCE: usize = 64;
+/// For asking one responder once, from the look-up of its name to the last byte.
+pub const OCSP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes of an answer: a signature, four certificates, one status. A larger one is refused.
+pub const OCSP_BYTES_MAX: u64 = 64 * 1024;
+/// One line at most in this time for each CA whose responder does not answer.
+pub const OCSP_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);

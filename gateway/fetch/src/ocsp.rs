@@ -1,0 +1,188 @@
+//! Responders asked about client certificates (RFC 6960), one question at a time for each
+//! certificate however many connections wait for it.
+//!
+//! Owns how many are asked at once, how long is waited, and what is counted. What an answer must be
+//! is [`tls::OcspQuestion::read`]'s to say. When a certificate turns out to be revoked, trust
+//! moves, and with it end its live connections.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::sync::{Semaphore, oneshot};
+
+use super::http::{Question, ask};
+use crate::limits::{
+    OCSP_AT_ONCE, OCSP_BYTES_MAX, OCSP_COMPLAINT_INTERVAL, OCSP_TIMEOUT, OCSP_UNDER_WAY_MAX,
+};
+use control::{Control, Intent, Moment, SourceUrl};
+use snapshot::questions::{Asked, Questions};
+use tls::limits::OCSP_RETRY;
+use tls::{Answer, NONCE_BYTES, OcspQuestion, Said};
+use vocabulary::verdict::Reason;
+
+/// Answers by CA and kind, for metrics.
+pub type OcspCounts = BTreeMap<(String, &'static str), u64>;
+
+/// Who waits for which certificate's answer, by CA.
+type UnderWay = HashMap<(Arc<str>, [u8; 32]), Vec<oneshot::Sender<()>>>;
+
+/// Asks responders.
+pub struct Responders {
+    control: Arc<Control>,
+    questions: Arc<Questions>,
+    counts: Mutex<OcspCounts>,
+    under_way: Mutex<UnderWay>,
+    /// When a CA's responder was last complained of.
+    complained: Mutex<HashMap<Arc<str>, Instant>>,
+    at_once: Semaphore,
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is half changed when its holder panics: each change is one call.
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Responders {
+    /// One that has asked nothing yet.
+    #[must_use]
+    pub fn new(control: Arc<Control>, questions: Arc<Questions>) -> Arc<Self> {
+        Arc::new(Self {
+            control,
+            questions,
+            counts: Mutex::default(),
+            under_way: Mutex::default(),
+            complained: Mutex::default(),
+            at_once: Semaphore::new(OCSP_AT_ONCE),
+        })
+    }
+
+    /// Answers so far.
+    #[must_use]
+    pub fn counts(&self) -> OcspCounts {
+        lock(&self.counts).clone()
+    }
+
+    /// Asks for as long as it is polled.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let Asked { question, told } = self.questions.next().await;
+            let key = (question.responder.ca.clone(), question.leaf);
+            {
+                let mut under_way = lock(&self.under_way);
+                if let Some(waiting) = under_way.get_mut(&key) {
+                    waiting.extend(told);
+                    continue;
+                }
+                // Whoever waits is told by what is dropped.
+                if under_way.len() >= OCSP_UNDER_WAY_MAX {
+                    continue;
+                }
+                under_way.insert(key.clone(), told.into_iter().collect());
+            }
+            let responders = self.clone();
+            tokio::spawn(async move {
+                if let Ok(_one_of_some) = responders.at_once.acquire().await {
+                    responders.settle(&question).await;
+                }
+                // Dropping the senders wakes whoever waits.
+                lock(&responders.under_way).remove(&key);
+            });
+        }
+    }
+
+    /// Asks about one certificate and takes in what comes of it.
+    async fn settle(&self, question: &OcspQuestion) {
+        let outcome = attempt(question).await;
+        let now_sec = Moment::now().seconds();
+        let ca = &question.responder.ca;
+        let answer = outcome.unwrap_or_else(|(reason, why)| {
+            let mut complained = lock(&self.complained);
+            let last = complained.get(ca);
+            // One line for a responder that is down, not one for each client.
+            if last.is_none_or(|last| last.elapsed() >= OCSP_COMPLAINT_INTERVAL) {
+                complained.insert(ca.clone(), Instant::now());
+                let (url, reason) = (&question.responder.url, reason.as_str());
+                tracing::error!(id = %ca, url, reason, why, "an OCSP responder gave no answer that can be believed");
+            }
+            let until = now_sec.saturating_add(i64::try_from(OCSP_RETRY.as_secs()).unwrap_or(0));
+            Answer {
+                said: Said::Failed(reason),
+                this_update_sec: now_sec,
+                until_sec: until,
+                again_sec: until,
+            }
+        });
+        let word = match answer.said {
+            Said::Good => "good",
+            Said::Revoked => "revoked",
+            Said::Unknown => "unknown",
+            Said::Failed(reason) => reason.as_str(),
+        };
+        *lock(&self.counts)
+            .entry((ca.to_string(), word))
+            .or_default() += 1;
+        let answers = &question.responder.answers;
+        if answers.put(question.leaf, answer, now_sec) {
+            self.trust_moves().await;
+        }
+    }
+
+    /// Lets every worker look at its live connections again.
+    async fn trust_moves(&self) {
+        let control = self.control.clone();
+        let moved = tokio::task::spawn_blocking(move || {
+            let intent = Intent {
+                actor: "OCSP responder".into(),
+                dry_run: false,
+            };
+            control.with_intent(intent, Control::move_trust)
+        });
+        match moved.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "live connections were not looked at again"),
+            Err(error) => tracing::error!(%error, "live connections were not looked at again"),
+        }
+    }
+}
+
+/// One attempt: an answer that is believed, or the reason why there is none.
+async fn attempt(question: &OcspQuestion) -> Result<Answer, (Reason, String)> {
+    let invalid = |why: String| (Reason::OcspInvalid, why);
+    let unreachable = |why: String| (Reason::OcspUnreachable, why);
+    let url = SourceUrl::parse(&question.responder.url).map_err(unreachable)?;
+    let mut nonce = None;
+    if question.responder.nonce {
+        let mut bytes = [0; NONCE_BYTES];
+        boring::rand::rand_bytes(&mut bytes).map_err(|why| unreachable(why.to_string()))?;
+        nonce = Some(bytes);
+    }
+    let body = question.der(nonce.as_ref());
+    let body = body.map_err(|why| invalid(why.to_string()))?;
+    let mut headers = HeaderMap::new();
+    // RFC 6960 §A.1.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/ocsp-request"),
+    );
+    headers.insert(
+        header::ACCEPT,
+        HeaderValue::from_static("application/ocsp-response"),
+    );
+    let asked = Question {
+        method: Method::POST,
+        headers,
+        body: Bytes::from(body),
+        bytes_max: OCSP_BYTES_MAX,
+        within: OCSP_TIMEOUT,
+    };
+    let answer = ask(&url, &asked).await.map_err(unreachable)?;
+    if answer.status != StatusCode::OK {
+        return Err(unreachable(format!("it answers {}", answer.status)));
+    }
+    question
+        .read(&answer.body, nonce.as_ref(), Moment::now().seconds())
+        .map_err(|why| (why.reason(), why.to_string()))
+}

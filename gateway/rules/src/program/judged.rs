@@ -1,0 +1,79 @@
+//! What a connection remembers of an index: everything that is the same for all its requests.
+
+use std::sync::Arc;
+
+use super::index::{Index, count};
+use super::scan::Run;
+use crate::field::Lifetime;
+use crate::limits;
+use crate::read::Facts;
+use vocabulary::client_auth::ClientAuth;
+
+/// The judgement of a connection by an index.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// Of the index.
+    identity: u64,
+    /// The certificate judgement it was made for; held, so that the address stays its own.
+    client: Arc<ClientAuth>,
+    /// Entries of all keys that the connection has.
+    entries: Box<[u32]>,
+    /// Groups whose connection columns are all satisfied, in the index's order.
+    pub(super) live: Box<[Live]>,
+}
+
+/// A group that can match on this connection.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub(super) group: u32,
+    /// The terms that the connection's columns have in common, where they are few.
+    pub(super) combined: Option<Box<[u32]>>,
+}
+
+impl Judged {
+    /// Makes the judgement be of this index and certificate, and `run` know the entries.
+    pub(super) fn refresh<'a>(
+        slot: &mut Option<Self>,
+        index: &'a Index,
+        run: &mut Run,
+        facts: &Facts<'a>,
+    ) {
+        let client = &facts.connection.client;
+        let known = slot
+            .as_ref()
+            .filter(|known| known.identity == index.identity && Arc::ptr_eq(&known.client, client));
+        if let Some(known) = known {
+            run.remember(index, &known.entries);
+            return;
+        }
+        for (number, asked) in index.subjects.iter().enumerate() {
+            if asked.lifetime == Lifetime::Connection {
+                run.look_up(index, count(number), facts);
+            }
+        }
+        let live = index
+            .groups
+            .iter()
+            .enumerate()
+            .filter_map(|(number, group)| {
+                if !run.satisfies(group, Lifetime::Connection) {
+                    return None;
+                }
+                let combined = run.combine(index, group, limits::CONNECTION_TERMS_MAX);
+                if combined.as_ref().is_some_and(Vec::is_empty) {
+                    return None;
+                }
+                Some(Live {
+                    group: count(number),
+                    combined: combined.map(Into::into),
+                })
+            });
+        let live = live.collect();
+        *slot = Some(Self {
+            identity: index.identity,
+            client: client.clone(),
+            entries: run.slots.all().collect(),
+            live,
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! Compiling everything again while the running program goes on: changes add up beside an index
+//! until there are enough of them, and a new index is then made on a thread of its own, so that no
+//! change ever waits for all the other rules.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use super::Program;
+use crate::Rule;
+use crate::list::Lists;
+use chunked_list::sequence::Sequence;
+
+/// A program that is being compiled from nothing, of the rules as they were when it was begun.
+///
+/// Should it never come to be, for want of memory or threads, changes go on adding up until one of
+/// them compiles everything itself.
+#[derive(Debug, Clone)]
+pub(super) struct Renewal(Arc<OnceLock<Program>>);
+
+impl Renewal {
+    /// Begins it; `None` when the system gives no thread.
+    pub(super) fn begin(rules: Sequence<Arc<Rule>>, lists: Lists) -> Option<Self> {
+        let renewal = Self(Arc::default());
+        let result = Arc::downgrade(&renewal.0);
+        thread::Builder::new()
+            .name("rules".to_owned())
+            .spawn(move || {
+                // They compiled before, so that there is nobody to tell of an error.
+                let program = Program::compile_shared(rules, &lists);
+                if let (Ok(program), Some(result)) = (program, result.upgrade()) {
+                    // Set once, here.
+                    drop(result.set(program));
+                }
+            })
+            .ok()?;
+        Some(renewal)
+    }
+
+    /// The program, once it is there.
+    pub(super) fn finished(&self) -> Option<&Program> {
+        self.0.get()
+    }
+
+    /// Waits for it.
+    pub(super) fn wait(&self) -> &Program {
+        self.0.wait()
+    }
+}

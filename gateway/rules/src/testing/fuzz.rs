@@ -1,0 +1,382 @@
+//! What the fuzz targets in `tests/fuzz` check; ordinary tests replay their corpora.
+//!
+//! Each function takes any bytes and panics when a promise is broken. Not part of the gateway:
+//! compiled for fuzzing and tests only.
+
+#![expect(
+    clippy::panic,
+    reason = "a broken promise is reported to the fuzzer as a panic"
+)]
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::limits;
+use crate::testing::oracle::Oracle;
+use crate::{
+    Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, check, decide,
+    decide_on,
+};
+use crate::{Allowance, Form, List, Program, RequestFacts, RoundTrip, Rule, Skip, lexer, lint};
+use vocabulary::client_auth::ClientAuth;
+use vocabulary::verdict::{Reason, Verdict};
+
+/// Lexer: no panic; it ends; spans lie in the text, one after the other, between characters.
+pub fn lex(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut end = 0;
+    for (_, span) in lexer::tokens(text) {
+        assert!(
+            end <= span.start && span.start <= span.end && text.get(span.start..span.end).is_some()
+        );
+        end = span.end;
+    }
+}
+
+/// Parser: no panic; what is printed is parsed to the same; a form that is shown is the expression.
+pub fn parse(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match check(text) {
+        Err(error) => assert!(!error.to_string().is_empty()),
+        Ok(expression) => {
+            let printed = expression.to_string();
+            let again = crate::parser::parse_any_length(&printed, None);
+            assert_eq!(again.as_ref(), Ok(&expression.0), "{printed}");
+            if printed.chars().count() <= limits::EXPRESSION_CHARACTERS_MAX {
+                assert_eq!(check(&printed).as_ref(), Ok(&expression), "{printed}");
+            }
+            if let Some(form) = Form::from_expression(&expression) {
+                assert_eq!(form.to_expression().as_ref(), Ok(&expression));
+            }
+        }
+    }
+}
+
+/// Compiler: a list of rules compiles when each of them checks, and linting does no harm.
+pub fn compile(data: &[u8]) {
+    let rules = rules(data);
+    let lists = lists();
+    let good = rules
+        .iter()
+        .all(|rule| crate::check_with(&rule.expression, &lists).is_ok());
+    match Program::compile_with(&rules, &lists) {
+        Ok(_) => assert!(good),
+        Err(error) => assert!(!good && error.index < rules.len()),
+    }
+    let _lints = lint(&rules, &[], &lists, false);
+}
+
+/// Compiler and evaluator: the program decides as the plain evaluator does, with and without
+/// memory, before and after a change. The first line is the request, the others are rules.
+pub fn decide_as_evaluated(data: &[u8]) {
+    let at = data
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .unwrap_or(data.len());
+    let (request, text) = data.split_at(at);
+    let lists = lists();
+    let mut rules = rules(text);
+    rules.retain(|rule| crate::check_with(&rule.expression, &lists).is_ok());
+    let made = Made::new(request);
+    let state = ConnectionState::default();
+    let Ok(program) = Program::compile_with(&rules, &lists) else {
+        panic!("each rule checks")
+    };
+    made.compare(&program, &rules, &lists, &state);
+    if rules.len() > 1 {
+        let moved = rules.remove(0);
+        rules.push(moved);
+        let Ok(changed) = program.recompile(Rule::shared(&rules), &lists) else {
+            panic!("each rule checks")
+        };
+        made.compare(&changed, &rules, &lists, &state);
+    }
+}
+
+/// Lists that rules can name: `$ips`, `$hosts`, `$asns`.
+pub(crate) fn lists() -> Lists {
+    let mut lists = Lists::default();
+    for (name, list) in [
+        ("ips", List::ip(["203.0.113.0/24", "2001:db8::/32"])),
+        ("hosts", List::hostname(["a.example", "*.b.example.com"])),
+        ("asns", List::asn(["64496"])),
+    ] {
+        let inserted = list.and_then(|list| lists.insert(name, list));
+        assert!(inserted.is_ok());
+    }
+    lists
+}
+
+/// One rule a line; its first character chooses the action.
+fn rules(data: &[u8]) -> Vec<Rule> {
+    let text = String::from_utf8_lossy(data);
+    let lines = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .take(200);
+    lines
+        .enumerate()
+        .map(|(at, line)| {
+            let skip = |current_ruleset| {
+                Action::Skip(Skip {
+                    current_ruleset,
+                    logging: true,
+                    ..Skip::default()
+                })
+            };
+            let (action, expression) = match line.split_at_checked(1) {
+                Some(("!", rest)) => (Action::Log, rest),
+                Some((">", rest)) => (skip(true), rest),
+                Some(("+", rest)) => (skip(false), rest),
+                _ => (Action::Block(BlockResponse::default()), line),
+            };
+            Rule {
+                id: format!("r{at}").into(),
+                expression: expression.into(),
+                action,
+                enabled: true,
+            }
+        })
+        .collect()
+}
+
+/// A request read from one line: `method host path query name=value …`, a digit for the
+/// certificate first.
+struct Made {
+    connection: ConnectionFacts,
+    words: Vec<String>,
+    headers: HeaderMap,
+}
+
+impl Made {
+    fn new(line: &[u8]) -> Self {
+        let words: Vec<String> = String::from_utf8_lossy(line)
+            .split(' ')
+            .map(str::to_owned)
+            .collect();
+        let digit = words
+            .first()
+            .and_then(|word| word.bytes().next())
+            .unwrap_or(b'0');
+        let mut client = ClientAuth::none();
+        let presented = digit > b'0';
+        client.verdict = Verdict {
+            presented,
+            verified: digit > b'1',
+            revoked: digit > b'2',
+            reason: if presented {
+                Reason::Other
+            } else {
+                Reason::NotPresented
+            },
+        };
+        if presented {
+            client.serial = "0A".into();
+            client.not_after_sec = Some(1);
+            client.san_dns = vec!["a.example".into()];
+        }
+        let mut headers = HeaderMap::new();
+        for word in words.iter().skip(5) {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let name = HeaderName::from_bytes(name.as_bytes());
+            if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+                headers.append(name, value);
+            }
+        }
+        let connection = ConnectionFacts {
+            source: ([203, 0, 113, digit], 1).into(),
+            local: ([198, 51, 100, 1], 443).into(),
+            sni: "a.example".into(),
+            tls_version: "TLSv1.3",
+            tls_cipher: "AEAD-AES128-GCM-SHA256",
+            client_hello: line.to_vec().into(),
+            geo: None,
+            client: Arc::new(client),
+        };
+        Self {
+            connection,
+            words,
+            headers,
+        }
+    }
+
+    fn request(&self) -> RequestFacts<'_> {
+        let word = |at: usize| self.words.get(at).map_or("", String::as_str);
+        RequestFacts {
+            method: word(1),
+            version: "HTTP/1.1",
+            host: word(2),
+            path: word(3),
+            raw_path: word(3),
+            query: word(4),
+            authority: None,
+            headers: &self.headers,
+            received_msec: 1_700_000_000_123,
+            ray_id: "8f00b204e9800998",
+            allowance: Allowance::default(),
+            round_trip: RoundTrip::default(),
+        }
+    }
+
+    fn compare(&self, program: &Program, rules: &[Rule], lists: &Lists, state: &ConnectionState) {
+        let Ok(oracle) = Oracle::compile(rules, lists) else {
+            panic!("each rule checks")
+        };
+        let request = self.request();
+        let mut expected_log = Vec::new();
+        let expected = oracle.decide(&self.connection, &request, &mut |id| {
+            expected_log.push(id.to_owned())
+        });
+        for remembers in [false, true, true] {
+            let mut log = Vec::new();
+            let mut logged = |id: &str| log.push(id.to_owned());
+            let decision = if remembers {
+                decide_on(program, &self.connection, state, &request, &mut logged)
+            } else {
+                decide(program, &self.connection, &request, &mut logged)
+            };
+            let found = match decision {
+                Decision::Permit(_) => None,
+                Decision::Block { rule_id, .. } => Some(rule_id),
+                Decision::TooLarge => panic!("a small request is judged"),
+            };
+            assert_eq!((found, &log), (expected, &expected_log), "{rules:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::testing::random::Random;
+
+    /// What expressions are made of.
+    const PIECES: &[&str] = &[
+        "and",
+        "or",
+        "xor",
+        "not",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[*]",
+        "[0]",
+        "\"",
+        "\\",
+        "*",
+        "$",
+        "#",
+        "r#\"",
+        "any(",
+        "all(",
+        "in",
+        "eq",
+        "ne",
+        "matches",
+        "contains",
+        "wildcard",
+        "strict",
+        "lower(",
+        "len(",
+        "http.host",
+        "ssl",
+        "ip.src",
+        "http.request.headers[\"x\"][*]",
+        "ip.src.asnum",
+        "$ips",
+        "$asns",
+        "10.0.0.0/8",
+        "..",
+        "-1",
+        "9223372036854775807",
+        "\u{e9}",
+        "\n",
+        " ",
+        "(?i)",
+        "|",
+        "{2}",
+    ];
+
+    /// Something like one of the files, with a piece of another one in it.
+    fn mutated(files: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+        let mut data = files[random.below(files.len())].clone();
+        for _ in 0..=random.below(4) {
+            let at = random.below(data.len() + 1);
+            let end = (at + random.below(12)).min(data.len());
+            match random.below(5) {
+                0 if at < data.len() => data[at] = u8::try_from(random.below(256)).unwrap(),
+                1 => drop(data.drain(at..end)),
+                2 => {
+                    let other = &files[random.below(files.len())];
+                    let from = random.below(other.len());
+                    let to = (from + random.below(40)).min(other.len());
+                    data.splice(at..end, other[from..to].iter().copied());
+                }
+                3 => {
+                    let again = data[at..end].to_vec();
+                    data.splice(at..at, again);
+                }
+                _ => {
+                    let piece = PIECES[random.below(PIECES.len())];
+                    data.splice(at..at, piece.bytes());
+                }
+            }
+        }
+        data
+    }
+
+    /// Mutations of a corpus in an ordinary run; `POSTERN_FUZZ_ROUNDS` asks for more.
+    fn rounds() -> usize {
+        let rounds = std::env::var("POSTERN_FUZZ_ROUNDS").ok();
+        rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(500)
+    }
+
+    fn replay(target: &str, check: fn(&[u8])) {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../tests/fuzz/corpus")
+            .join(target);
+        let mut files = Vec::new();
+        for file in std::fs::read_dir(&corpus).unwrap() {
+            let data = std::fs::read(file.unwrap().path()).unwrap();
+            check(&data);
+            // Cut anywhere: half a file is a file too.
+            for end in (0..data.len()).step_by(data.len() / 20 + 1) {
+                check(&data[..end]);
+            }
+            files.push(data);
+        }
+        assert!(!files.is_empty(), "no corpus in {}", corpus.display());
+        files.sort_unstable();
+        let mut random = Random(7);
+        for _ in 0..rounds() {
+            check(&mutated(&files, &mut random));
+        }
+    }
+
+    #[test]
+    fn the_lexer_keeps_its_promises() {
+        replay("rules_lex", super::lex);
+    }
+
+    #[test]
+    fn the_parser_keeps_its_promises() {
+        replay("rules_parse", super::parse);
+    }
+
+    #[test]
+    fn the_compiler_keeps_its_promises() {
+        replay("rules_compile", super::compile);
+    }
+
+    #[test]
+    fn the_program_keeps_its_promises() {
+        replay("rules_decide", super::decide_as_evaluated);
+    }
+}

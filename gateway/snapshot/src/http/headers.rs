@@ -1,0 +1,543 @@
+//! What crosses the gateway: hop-by-hop headers do not, a client's claims about certificates do
+//! not, and the origin is told who is asking.
+//!
+//! The order matters and is fixed: first what `Connection` nominates is removed, then what a
+//! client must not say, and only then is anything set, so that a client can neither smuggle a
+//! header in nor have one of ours taken out (CVE-2025-64484, CVE-2025-48865). Does no I/O.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{StatusCode, Version};
+
+use super::certificate;
+use vocabulary::client_auth::ClientAuth;
+use vocabulary::settings::CertificateHeaders;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// The request id, to the origin and back to the client.
+pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// What the origin is told about a request.
+#[derive(Debug)]
+pub struct Told<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// The same as text.
+    pub client_address: &'a HeaderValue,
+    /// The authority that the client asked for.
+    pub host: &'a str,
+    /// The same as a header's value.
+    pub host_value: &'a HeaderValue,
+    /// The request id.
+    pub request_id: &'a HeaderValue,
+    /// The client's certificate, on hosts that ask for one, and what is told of it.
+    pub certificate: Option<(&'a ClientAuth, &'a BTreeSet<CertificateHeaders>)>,
+    /// Set `X-Forwarded-For`, `-Host`, `-Proto`.
+    pub x_forwarded: bool,
+    /// Set `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+}
+
+/// Why a request's head is not forwarded, although hyper took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// hyper undoes `chunked` and nothing else: the body would lose what it was coded with.
+    #[error("the only transfer coding served here is `chunked`, once")]
+    TransferCoding,
+    /// HTTP/2 keeps spaces around values that origins do not see (RFC 9113 §8.2.1).
+    #[error("a header's value begins or ends with white space")]
+    WhiteSpace,
+    /// `limit.header_count`, which hyper knows for HTTP/1 only.
+    #[error("the request has too many headers")]
+    TooMany,
+}
+
+impl HeadError {
+    /// What the client is answered.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::WhiteSpace => StatusCode::BAD_REQUEST,
+            Self::TooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
+}
+
+/// Refuses heads that rules and origin would understand differently.
+///
+/// # Errors
+/// See [`HeadError`].
+pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<(), HeadError> {
+    if version != Version::HTTP_2 {
+        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+        return match (codings.next(), codings.next()) {
+            (None, _) => Ok(()),
+            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+            _ => Err(HeadError::TransferCoding),
+        };
+    }
+    // Cookies may come one by one, and are one header to the origin.
+    let cookies = headers.get_all(COOKIE).iter().count();
+    if headers.len() - cookies.saturating_sub(1) > count_max {
+        return Err(HeadError::TooMany);
+    }
+    let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        blank(value.first()) || blank(value.last())
+    };
+    if headers.values().any(padded) {
+        return Err(HeadError::WhiteSpace);
+    }
+    Ok(())
+}
+
+/// Whether a header belongs to one connection only.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
+}
+
+/// Removes what belongs to one connection only (RFC 9110 §7.6.1), as `Connection` and the
+/// standard say. `te: trailers` survives: gRPC origins insist on it.
+pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have none: one look costs less than asking for each.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
+    // It was framed by chunks; what else says a length is wrong (RFC 9112 §6.3).
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    if headers.contains_key(CONNECTION) {
+        let nominated: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Whoever nominates these wants a message that we frame differently from the peer.
+            .filter(|name| name != HOST && name != CONTENT_LENGTH && name != TE)
+            .collect();
+        for name in nominated {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+    if let Some(te) = headers.remove(TE) {
+        let trailers = te.to_str().is_ok_and(|te| {
+            te.split(',')
+                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        });
+        if trailers {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
+    }
+}
+
+/// Removes every header by which a client could claim a certificate, in every spelling that some
+/// origin takes for the same: underscores for dashes too. Likewise what would pass there for a
+/// header of ours, or for the framing.
+pub fn remove_claims(headers: &mut HeaderMap) {
+    let is_false = |name: &HeaderName| is_claim(name) || is_disguise(name);
+    // Nearly no request has one: look before allocating.
+    if !headers.keys().any(is_false) {
+        return;
+    }
+    let claims: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_false(name))
+        .cloned()
+        .collect();
+    for name in claims {
+        headers.remove(name);
+    }
+}
+
+/// Whether a header, were it let through, could pass for what a gateway says of a certificate.
+fn is_claim(name: &HeaderName) -> bool {
+    const EXACT: [&str; 1] = ["x-amzn-mtls-clientcert"];
+    const PREFIXES: [&str; 10] = [
+        "client-cert",
+        "cf-client-cert",
+        "cf-cert-",
+        "x-client-cert",
+        "x-forwarded-client-cert",
+        "x-forwarded-tls-client-cert",
+        "x-ssl-",
+        "ssl-client-",
+        "x-amzn-mtls-",
+        "x-arr-clientcert",
+    ];
+    let name = name.as_str();
+    if !matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x')) {
+        return false;
+    }
+    let starts = |prefix: &&str| starts_like(name, prefix);
+    EXACT.iter().chain(&PREFIXES).any(starts)
+}
+
+/// Whether an origin that takes underscores for dashes, as CGI and its heirs do, would take a
+/// header for one that we set or that frames the message.
+fn is_disguise(name: &HeaderName) -> bool {
+    const KNOWN: [&str; 6] = [
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-request-id",
+        "content-length",
+        "transfer-encoding",
+    ];
+    let name = name.as_str();
+    name.contains('_')
+        && KNOWN
+            .iter()
+            .any(|known| name.len() == known.len() && starts_like(name, known))
+}
+
+/// Whether a name starts with `prefix`, underscores taken for dashes.
+fn starts_like(name: &str, prefix: &str) -> bool {
+    name.len() >= prefix.len()
+        && name
+            .bytes()
+            .zip(prefix.bytes())
+            .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+}
+
+/// Whether a header is the gateway's alone: it belongs to one connection, frames or routes the
+/// message, or is set or removed by [`for_origin`].
+#[must_use]
+pub fn is_ours(name: &HeaderName) -> bool {
+    let is_set = matches!(
+        name.as_str(),
+        "host" | "content-length" | "trailer" | "via" | "x-request-id"
+    );
+    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name) || is_replaced(name)
+}
+
+/// Whether CGI and its heirs take two names for one: dashes and underscores are the same to them.
+#[must_use]
+pub fn is_same_to_cgi(one: &HeaderName, other: &HeaderName) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
+    one.map(plain).eq(other.map(plain))
+}
+
+/// Removes a header in every spelling that some origin takes for it.
+pub fn remove_like(headers: &mut HeaderMap, name: &HeaderName) {
+    let same = |other: &&HeaderName| is_same_to_cgi(other, name);
+    let gone: Vec<HeaderName> = headers.keys().filter(same).cloned().collect();
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// Whether the gateway speaks here and the client does not.
+fn is_replaced(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "expect" | "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
+    )
+}
+
+/// Makes a client's headers the origin's: removes, then sets.
+pub fn for_origin(headers: &mut HeaderMap, told: &Told<'_>, via: &'static str) {
+    remove_hop_by_hop(headers);
+    remove_claims(headers);
+    if headers.keys().any(is_replaced) {
+        // hyper has answered `100-continue` itself, or will when the body is wanted.
+        headers.remove(EXPECT);
+        headers.remove(X_FORWARDED_FOR);
+        headers.remove(X_FORWARDED_HOST);
+        headers.remove(X_FORWARDED_PROTO);
+        headers.remove(FORWARDED);
+    }
+    join_cookies(headers);
+    headers.insert(X_REQUEST_ID, told.request_id.clone());
+    headers.append(VIA, HeaderValue::from_static(via));
+    if told.x_forwarded {
+        headers.insert(X_FORWARDED_FOR, told.client_address.clone());
+        headers.insert(X_FORWARDED_HOST, told.host_value.clone());
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("https"));
+    }
+    if told.forwarded {
+        insert(headers, FORWARDED, &forwarded(told));
+    }
+    if let Some((client, groups)) = told.certificate {
+        certificate::tell(headers, client, groups);
+    }
+}
+
+/// Removes from an origin's answer what belongs to its connection.
+pub fn for_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
+    remove_hop_by_hop(headers);
+    headers.insert(X_REQUEST_ID, request_id.clone());
+}
+
+/// Keeps of a message's trailers what may be trailers: never merged into the head, never framing,
+/// routing or certificates (RFC 9110 §6.5.1).
+pub fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    remove_claims(trailers);
+    for name in [
+        HOST,
+        CONTENT_LENGTH,
+        http::header::AUTHORIZATION,
+        FORWARDED,
+        X_FORWARDED_FOR,
+        X_FORWARDED_HOST,
+        X_FORWARDED_PROTO,
+        X_REQUEST_ID,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// HTTP/2 clients may split cookies for compression; HTTP/1 and many origins want one
+/// (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(COOKIE).iter();
+    if cookies.next().is_none() || cookies.next().is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(HeaderValue::as_bytes)
+        .collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+fn forwarded(told: &Told<'_>) -> String {
+    let node = match told.client {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("\"[{address}]\""),
+    };
+    format!("for={node};host=\"{}\";proto=https", told.host)
+}
+
+/// The texts given here come from our own parsers and are visible ASCII; one that is not would be
+/// left out rather than sent broken.
+pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(
+                HeaderName::from_bytes(name.as_bytes()).unwrap(),
+                value.parse().unwrap(),
+            );
+        }
+        map
+    }
+
+    static ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
+    static HOST_VALUE: HeaderValue = HeaderValue::from_static("api.example.test");
+
+    fn told(id: &HeaderValue) -> Told<'_> {
+        Told {
+            client: [192, 0, 2, 1].into(),
+            client_address: &ADDRESS,
+            host: "api.example.test",
+            host_value: &HOST_VALUE,
+            request_id: id,
+            certificate: None,
+            x_forwarded: true,
+            forwarded: true,
+        }
+    }
+
+    #[test]
+    fn hop_by_hop_headers_do_not_cross() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret, host, te"),
+            ("x-secret", "1"),
+            ("host", "a"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("te", "gzip, trailers"),
+            ("proxy-authorization", "x"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "host", "te"]);
+        assert_eq!(headers[TE], "trailers");
+    }
+
+    #[test]
+    fn heads_that_could_be_read_in_two_ways_are_refused() {
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        let check = |headers: &[(&str, &str)], version| check(&map(headers), version, 3);
+        let coded = |coding| check(&[("transfer-encoding", coding)], one);
+        assert_eq!(coded("Chunked"), Ok(()));
+        assert_eq!(coded("gzip, chunked"), Err(HeadError::TransferCoding));
+        assert_eq!(coded("chunked, chunked"), Err(HeadError::TransferCoding));
+        let twice = [
+            ("transfer-encoding", "chunked"),
+            ("transfer-encoding", "chunked"),
+        ];
+        assert_eq!(check(&twice, one), Err(HeadError::TransferCoding));
+        // hyper has trimmed and counted these on HTTP/1.
+        let four = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")];
+        assert_eq!(check(&four, one), Ok(()));
+        assert_eq!(check(&four, two), Err(HeadError::TooMany));
+        assert_eq!(check(&four[1..], two), Ok(()));
+        let crumbs = [
+            ("cookie", "a=1"),
+            ("cookie", "b=2"),
+            ("cookie", "c=3"),
+            ("a", "1"),
+        ];
+        assert_eq!(check(&crumbs, two), Ok(()));
+        let mut padded = HeaderMap::new();
+        for value in [" 1", "1 ", "\t1", "1\t", " "] {
+            padded.insert("a", HeaderValue::from_str(value).unwrap());
+            assert_eq!(
+                super::check(&padded, two, 3),
+                Err(HeadError::WhiteSpace),
+                "{value:?}"
+            );
+        }
+        padded.insert("a", HeaderValue::from_static(""));
+        assert_eq!(super::check(&padded, two, 3), Ok(()));
+    }
+
+    #[test]
+    fn chunks_are_believed_rather_than_a_length() {
+        let mut headers = map(&[("content-length", "2"), ("transfer-encoding", "chunked")]);
+        remove_hop_by_hop(&mut headers);
+        assert!(headers.is_empty(), "{headers:?}");
+    }
+
+    #[test]
+    fn nothing_of_ours_crosses_in_disguise() {
+        for name in [
+            "X_Forwarded_For",
+            "x-forwarded_host",
+            "x_forwarded-proto",
+            "X_Request_Id",
+            "content_length",
+            "transfer_encoding",
+        ] {
+            let mut headers = map(&[(name, "1"), ("x_custom", "2")]);
+            remove_claims(&mut headers);
+            assert_eq!(headers.len(), 1, "{name} must not cross");
+        }
+        let mut headers = map(&[("x-forwarded-for", "1"), ("content-length", "2")]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn no_spelling_of_a_certificate_claim_crosses() {
+        for name in [
+            "Client-Cert",
+            "client_cert",
+            "Client-Cert-Chain",
+            "CF-Client-Cert-SHA256",
+            "cf_client_cert_der_base64",
+            "Cf-Cert-Verified",
+            "cf_cert-verified",
+            "X-Client-Cert",
+            "X-Forwarded-Client-Cert",
+            "x_forwarded_client_cert",
+            "X-Forwarded-Tls-Client-Cert-Info",
+            "X-SSL-Client-Verify",
+            "SSL_CLIENT_CERT",
+            "ssl-client-s-dn",
+            "X-Amzn-Mtls-Clientcert",
+            "X-ARR-ClientCert",
+        ] {
+            let mut headers = map(&[(name, "1"), (name, "2"), ("accept", "*/*")]);
+            remove_claims(&mut headers);
+            assert_eq!(headers.len(), 1, "{name} must not cross");
+        }
+        let mut headers = map(&[
+            ("content-type", "a"),
+            ("cookie", "b"),
+            ("x-request-id", "c"),
+            ("sec-fetch-mode", "d"),
+        ]);
+        remove_claims(&mut headers);
+        assert_eq!(headers.len(), 4);
+    }
+
+    #[test]
+    fn a_client_cannot_take_out_or_put_in_what_we_say() {
+        let id = HeaderValue::from_static("id1");
+        let mut headers = map(&[
+            ("connection", "x-forwarded-for, x-request-id, via"),
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-proto", "http"),
+            ("forwarded", "for=6.6.6.6"),
+            ("x-request-id", "evil"),
+            ("expect", "100-continue"),
+        ]);
+        for_origin(&mut headers, &told(&id), "1.1 postern");
+        assert_eq!(headers[X_FORWARDED_FOR], "192.0.2.1");
+        assert_eq!(headers[X_FORWARDED_PROTO], "https");
+        assert_eq!(
+            headers[FORWARDED],
+            "for=192.0.2.1;host=\"api.example.test\";proto=https"
+        );
+        assert_eq!(headers[X_REQUEST_ID], "id1");
+        assert_eq!(headers[VIA], "1.1 postern");
+        assert!(!headers.contains_key(EXPECT));
+        assert_eq!(headers.get_all(X_FORWARDED_FOR).iter().count(), 1);
+    }
+
+    #[test]
+    fn cookies_are_joined() {
+        let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(
+            headers.get_all(COOKIE).iter().collect::<Vec<_>>(),
+            ["a=1; b=2"]
+        );
+    }
+}

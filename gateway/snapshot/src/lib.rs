@@ -1,0 +1,21 @@
+//! What the control plane compiles and the data path reads: the one place where they meet.
+//!
+//! Owns the [`Snapshot`] and where it is published, the pure half of HTTP that both need, the phases
+//! that follow the rules, and the queue of questions about client certificates. Does no I/O but
+//! that: it compiles nothing, forwards nothing, asks nobody.
+//!
+//! | module | owns |
+//! |---|---|
+//! | `snapshot` | hosts, look-up by name, the published cell |
+//! | [`http`] | authority, path, headers, origin: what a request head means |
+//! | [`phases`] | rate limits and header rules |
+//! | [`questions`] | from workers to the OCSP client: what is to be asked |
+#![forbid(unsafe_code)]
+
+pub mod http;
+pub mod limits;
+pub mod phases;
+pub mod questions;
+mod snapshot;
+
+pub use self::snapshot::{DuplicateHost, Host, Published, Snapshot};

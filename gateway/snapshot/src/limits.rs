@@ -1,0 +1,43 @@
+//! Bounds of this crate: value, unit, reason, and what happens at the limit.
+//!
+//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
+//! anything: the code that owns a queue, a loop or a buffer does.
+
+use std::time::Duration;
+
+use tls::limits::CHAIN_RFC9440_BYTES_MAX;
+/// Bytes of `X-Forwarded-Client-Cert`; larger is left out. Many names make it long, and origins
+/// take about so much in one header.
+pub const XFCC_BYTES_MAX: usize = 8 * 1024;
+/// Questions of workers that nobody has taken up yet. A further one is lost: its client is judged
+/// without an answer.
+pub const OCSP_QUESTIONS_MAX: usize = 4_096;
+/// How long a handshake waits for an answer, by policy `hard`: a little longer than asking takes,
+/// and well within `timeout.handshake`.
+pub const OCSP_WAIT: Duration = Duration::from_millis(2500);
+/// Hosts of one gateway; each has a TLS context of some tens of kilobytes.
+pub const HOSTS_MAX: usize = 100_000;
+/// Shortest time that requests are counted over, in seconds, as Cloudflare's.
+pub const RATE_PERIOD_MIN_SEC: u64 = 10;
+/// Longest time that requests are counted over, in seconds, as Cloudflare's.
+pub const RATE_PERIOD_MAX_SEC: u64 = 3_600;
+/// Requests that may come in one period: from one to the next is ten microseconds at least.
+pub const RATE_REQUESTS_MAX: u64 = 1_000_000;
+/// Longest time that who passed a rate limit is kept out, in seconds: a day, as Cloudflare's.
+pub const RATE_PENALTY_MAX_SEC: u64 = 86_400;
+/// What one rate limit can tell requests apart by.
+pub const RATE_CHARACTERISTICS_MAX: usize = 8;
+/// Rates that are counted at once, of the whole gateway: 24 bytes each, 1.5 MiB. With more, those
+/// that would be forgotten first are forgotten sooner.
+pub const RATE_BUCKETS: usize = 65_536;
+/// Places that a rate may have: more make forgetting fairer and looking slower.
+pub const RATE_BUCKETS_WAYS: usize = 8;
+/// Headers that one rule changes, as Cloudflare's.
+pub const TRANSFORM_HEADERS_MAX: usize = 30;
+/// Bytes that a zone's rules may add to one request's headers, names and an entry's own weight
+/// included: a client's long URL must not come out a thousand times. A request that would get more
+/// is refused.
+pub const TRANSFORM_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a header's value that a rule makes; what is longer is left out. As long as what is told
+/// of a certificate's chain by RFC 9440.
+pub const TRANSFORM_VALUE_BYTES_MAX: usize = CHAIN_RFC9440_BYTES_MAX;

@@ -1,0 +1,234 @@
+//! Everything the data path needs, compiled, immutable, and replaced as a whole.
+//!
+//! Owns the types that [`control`] makes and the data path reads, host look-up, and the
+//! one place where the current snapshot is published. Does not know how a snapshot is compiled,
+//! nor what a connection does with it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+
+use crate::http::origin::Origin;
+use crate::phases::{RateLimits, Transforms};
+use rules::{ConnectionFacts, Program};
+use tls::{Endpoint, Endpoints, Site, Trust};
+use vocabulary::hostname::HostName;
+use vocabulary::settings::ClientSettings;
+use vocabulary::verdict::Verdict;
+
+/// One SNI name, compiled.
+pub struct Host {
+    /// What handshakes need of it: name, certificates, mTLS mode, CA set.
+    pub endpoint: Arc<Endpoint>,
+    /// Position in [`Snapshot::hosts`] of the generation it belongs to; not stable across them.
+    pub index: usize,
+    /// The zone's 32 hex characters.
+    pub zone_id: Box<str>,
+    /// What it does with client certificates besides asking for them.
+    pub client: ClientSettings,
+    /// The zone's rules.
+    pub rules: Arc<Program>,
+    /// The zone's rate limits, where there are any.
+    pub rate_limits: Option<Arc<RateLimits>>,
+    /// The zone's changes to headers, where there are any.
+    pub transforms: Option<Arc<Transforms>>,
+    /// Where its permitted requests go.
+    pub origin: Arc<Origin>,
+}
+
+impl Host {
+    /// Its name, exact or wildcard.
+    #[must_use]
+    pub fn name(&self) -> &HostName {
+        &self.endpoint.name
+    }
+
+    /// Its server certificate, TLS settings and mTLS mode.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.endpoint.site
+    }
+
+    /// What client certificates are judged by.
+    #[must_use]
+    pub fn trust(&self) -> &Arc<Trust> {
+        &self.endpoint.trust
+    }
+
+    /// Whether a client with this verdict is not served at all.
+    #[must_use]
+    pub fn refuses(&self, verdict: &Verdict) -> bool {
+        self.endpoint.refuses(verdict)
+    }
+
+    /// Whether there is no verdict that it refuses.
+    #[must_use]
+    pub fn lets_everybody_in(&self) -> bool {
+        self.endpoint.lets_everybody_in()
+    }
+
+    /// Its rules read the ClientHello, which a connection did not keep because at its handshake no
+    /// rule did.
+    #[must_use]
+    pub fn lacks_hello(&self, facts: &ConnectionFacts) -> bool {
+        facts.client_hello.is_empty() && self.endpoint.keeps_hello
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host")
+            .field("name", self.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Everything the data path needs.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Moves with every published change.
+    pub generation: u64,
+    /// Moves whenever a CA, CRL or revocation changes: a judgement older than it is made again.
+    pub trust_epoch: u64,
+    /// All hosts, in the order of their names.
+    pub hosts: Vec<Arc<Host>>,
+    /// Answers handshakes that name no host; without it they are refused.
+    pub default_host: Option<Arc<Host>>,
+    /// Over names and trust policies of all hosts, and which of them is the default.
+    policies: u64,
+    exact: HashMap<Box<str>, Arc<Host>>,
+    /// Keyed by the parent: `example.com` for `*.example.com`.
+    wildcard: HashMap<Box<str>, Arc<Host>>,
+}
+
+/// Two hosts of one name, which would make one of them unreachable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the host {0} is there twice; each name can belong to one host only")]
+pub struct DuplicateHost(pub HostName);
+
+impl Snapshot {
+    /// Builds the look-up tables. `hosts` get their [`Host::index`] by position.
+    ///
+    /// # Errors
+    /// Two hosts have the same name.
+    pub fn new(
+        generation: u64,
+        trust_epoch: u64,
+        hosts: Vec<Host>,
+        default_host: Option<&HostName>,
+    ) -> Result<Self, DuplicateHost> {
+        let mut snapshot = Self {
+            generation,
+            trust_epoch,
+            ..Self::default()
+        };
+        let mut hosts = hosts;
+        hosts.sort_by(|a, b| a.name().cmp(b.name()));
+        let mut policies = DefaultHasher::new();
+        default_host.map(HostName::as_str).hash(&mut policies);
+        for host in &hosts {
+            (host.name().as_str(), host.site().policy).hash(&mut policies);
+        }
+        snapshot.policies = policies.finish();
+        for (index, mut host) in hosts.into_iter().enumerate() {
+            host.index = index;
+            let host = Arc::new(host);
+            let (table, key) = match host.name().wildcard_parent() {
+                Some(parent) => (&mut snapshot.wildcard, parent),
+                None => (&mut snapshot.exact, host.name().as_str()),
+            };
+            if table.insert(key.into(), host.clone()).is_some() {
+                return Err(DuplicateHost(host.name().clone()));
+            }
+            if default_host == Some(host.name()) {
+                snapshot.default_host = Some(host.clone());
+            }
+            snapshot.hosts.push(host);
+        }
+        Ok(snapshot)
+    }
+
+    /// What live connections were let in by. While it is the same nobody has to be looked at again;
+    /// hosts that come, go, or ask for something else change it, whatever the trust epoch says.
+    #[must_use]
+    pub fn admission(&self) -> (u64, u64) {
+        (self.trust_epoch, self.policies)
+    }
+
+    /// The host that answers for a canonical (lower-case, no trailing dot) name: the exact one
+    /// before the wildcard.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&Arc<Host>> {
+        self.exact.get(name).or_else(|| {
+            let (label, parent) = name.split_once('.')?;
+            (!label.is_empty())
+                .then(|| self.wildcard.get(parent))
+                .flatten()
+        })
+    }
+
+    /// The host of a connection: by its SNI, or the default one for a client that sent none.
+    #[must_use]
+    pub fn host_of(&self, sni: Option<&str>) -> Option<&Arc<Host>> {
+        match sni {
+            Some(name) => self.host(name),
+            None => self.default_host.as_ref(),
+        }
+    }
+}
+
+impl Endpoints for Snapshot {
+    fn find(&self, sni: Option<&str>) -> Option<Arc<Endpoint>> {
+        self.host_of(sni).map(|host| host.endpoint.clone())
+    }
+}
+
+/// The one place where the current snapshot is found; readers take no lock.
+#[derive(Debug, Default)]
+pub struct Published {
+    current: ArcSwap<Snapshot>,
+    /// Those who want to hear of a new one. Taken by publishers and by who begins to listen.
+    listeners: Mutex<Vec<mpsc::UnboundedSender<Instant>>>,
+}
+
+impl Published {
+    /// The snapshot of now, held for as long as it is needed.
+    #[must_use]
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Makes `snapshot` the current one, whole.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.current.store(Arc::new(snapshot));
+        let now = Instant::now();
+        // Whoever is gone does not hear it and is forgotten.
+        self.lock().retain(|listener| listener.send(now).is_ok());
+    }
+
+    /// Hears the moment of every publication from now on.
+    #[must_use]
+    pub fn listen(&self) -> mpsc::UnboundedReceiver<Instant> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.lock().push(sender);
+        receiver
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<mpsc::UnboundedSender<Instant>>> {
+        // A list of senders has no half-changed state.
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The cell itself, for workers that look at it once a request.
+    #[must_use]
+    pub fn swap(&self) -> &ArcSwap<Snapshot> {
+        &self.current
+    }
+}

@@ -1,0 +1,116 @@
+//! What has to be done now and then for as long as the process runs: new keys for session tickets,
+//! revocation lists whose files changed or that are due from their URLs, warnings of what grows old,
+//! the managed CAs' own lists as files.
+//!
+//! Owns when it is done; how is its owners' business.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use tokio::time::MissedTickBehavior;
+
+use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, TICKET_LOOK};
+use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
+use datapath::worker::Shared;
+use fetch::limits::CRL_FILE_LOOK;
+use fetch::{Lists, Responders};
+
+/// Does all of it until it is dropped.
+pub(crate) async fn run(
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+    lists: Arc<Lists>,
+    responders: Arc<Responders>,
+    crl_directory: Option<PathBuf>,
+) {
+    tokio::join!(
+        rotate_tickets(shared),
+        watch_lists(control.clone()),
+        watch_ends(control.clone()),
+        publish_lists(control, crl_directory),
+        lists.run(),
+        responders.run(),
+    );
+}
+
+async fn rotate_tickets(shared: Arc<Shared>) {
+    let mut look = tokio::time::interval(TICKET_LOOK);
+    loop {
+        look.tick().await;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_sec = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        let every = shared.live.load().ticket_rotation;
+        match shared.acceptor.tickets().rotate(now_sec, every) {
+            Ok(true) => tracing::debug!("session tickets have a new key"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "session tickets keep their key"),
+        }
+    }
+}
+
+/// Tells of what comes to its end.
+async fn watch_ends(control: Arc<Control>) {
+    let mut told = ToldOfExpiry::default();
+    let mut look = tokio::time::interval(EXPIRY_STAGES_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        control.warn_of_expiry(&mut told, Moment::now());
+    }
+}
+
+/// Writes the managed CAs' lists into `crl.directory`, when there is one.
+async fn publish_lists(control: Arc<Control>, directory: Option<PathBuf>) {
+    let Some(path) = directory else { return };
+    let mut directory = CrlDirectory::new(path.clone());
+    let mut look = tokio::time::interval(CRL_FILE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if !directory.is_due(&control, Moment::now()) {
+            continue;
+        }
+        let of = control.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            directory.publish(&of, Moment::now());
+            directory
+        });
+        directory = match written.await {
+            Ok(directory) => directory,
+            Err(error) => {
+                tracing::error!(%error, "writing revocation lists failed");
+                // All of them are written again.
+                CrlDirectory::new(path.clone())
+            }
+        };
+    }
+}
+
+async fn watch_lists(control: Arc<Control>) {
+    let mut look = tokio::time::interval(CRL_FILE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen = CrlFiles::default();
+    let mut warned: Option<Instant> = None;
+    loop {
+        look.tick().await;
+        let warn = warned.is_none_or(|at| at.elapsed() >= CRL_ALARM_INTERVAL);
+        if warn {
+            control.warn_of_crls(Moment::now());
+            warned = Some(Instant::now());
+        }
+        if !control.watches_crl_files() {
+            continue;
+        }
+        let (of, mut files) = (control.clone(), std::mem::take(&mut seen));
+        let read = tokio::task::spawn_blocking(move || {
+            of.read_crl_files(&mut files);
+            files
+        });
+        match read.await {
+            Ok(files) => seen = files,
+            // All files are looked at again.
+            Err(error) => tracing::error!(%error, "watching revocation lists failed"),
+        }
+    }
+}

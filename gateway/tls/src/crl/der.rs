@@ -1,0 +1,186 @@
+//! The little of DER (X.690) that revocation lists need, read in place.
+//!
+//! Lengths are bounded by the bytes that are there: a length that points past them is refused,
+//! and nothing is allocated by what a length says.
+
+use super::CrlError;
+
+/// Tags of the universal class, and `[0]`.
+pub(crate) mod tag {
+    pub(crate) const BOOLEAN: u8 = 0x01;
+    pub(crate) const INTEGER: u8 = 0x02;
+    pub(crate) const BIT_STRING: u8 = 0x03;
+    pub(crate) const OCTET_STRING: u8 = 0x04;
+    pub(crate) const OBJECT: u8 = 0x06;
+    pub(crate) const ENUMERATED: u8 = 0x0a;
+    pub(crate) const SEQUENCE: u8 = 0x30;
+    pub(crate) const CONTEXT_0: u8 = 0xa0;
+    pub(crate) const UTC_TIME: u8 = 0x17;
+    pub(crate) const GENERALIZED_TIME: u8 = 0x18;
+}
+
+/// Reads elements one after the other.
+pub(crate) struct Reader<'d> {
+    rest: &'d [u8],
+}
+
+impl<'d> Reader<'d> {
+    pub(crate) fn new(bytes: &'d [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Nothing may be left.
+    pub(crate) fn end(&self, why: &'static str) -> Result<(), CrlError> {
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(CrlError::Malformed(why))
+        }
+    }
+
+    /// The next element, whatever it is: its tag and content.
+    pub(crate) fn any(&mut self) -> Result<(u8, &'d [u8]), CrlError> {
+        let (tag, _, content) = self.element()?;
+        Ok((tag, content))
+    }
+
+    /// The content of the next element, which must have this tag.
+    pub(crate) fn expect(&mut self, tag: u8, why: &'static str) -> Result<&'d [u8], CrlError> {
+        self.whole(tag, why).map(|(_, content)| content)
+    }
+
+    /// The next element, which must have this tag: all of it, and its content.
+    pub(crate) fn whole(
+        &mut self,
+        tag: u8,
+        why: &'static str,
+    ) -> Result<(&'d [u8], &'d [u8]), CrlError> {
+        match self.element() {
+            Ok((found, whole, content)) if found == tag => Ok((whole, content)),
+            _ => Err(CrlError::Malformed(why)),
+        }
+    }
+
+    /// The content of the next element if it has this tag.
+    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<&'d [u8]>, CrlError> {
+        if self.rest.first() == Some(&tag) {
+            self.any().map(|(_, content)| Some(content))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// The next element if it is a time, in seconds since the epoch.
+    pub(crate) fn time(&mut self) -> Result<Option<i64>, CrlError> {
+        match self.rest.first() {
+            Some(&tag @ (tag::UTC_TIME | tag::GENERALIZED_TIME)) => {
+                let content = self.expect(tag, "a time")?;
+                seconds(tag, content)
+                    .map(Some)
+                    .ok_or(CrlError::Malformed("a time"))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn element(&mut self) -> Result<(u8, &'d [u8], &'d [u8]), CrlError> {
+        const BROKEN: CrlError = CrlError::Malformed("an element is cut short");
+        let (&[tag, first], after) = self.rest.split_first_chunk().ok_or(BROKEN)?;
+        let (length, after) = if first < 0x80 {
+            (usize::from(first), after)
+        } else {
+            // Four bytes of length are more than any list has; an indefinite one is not DER.
+            let count = usize::from(first & 0x7f);
+            if !(1..=4).contains(&count) {
+                return Err(CrlError::Malformed("a length"));
+            }
+            let (digits, after) = after.split_at_checked(count).ok_or(BROKEN)?;
+            let length = digits
+                .iter()
+                .fold(0_usize, |length, digit| length << 8 | usize::from(*digit));
+            (length, after)
+        };
+        let (content, rest) = after.split_at_checked(length).ok_or(BROKEN)?;
+        let size = self.rest.len() - rest.len();
+        let (whole, _) = self.rest.split_at(size);
+        self.rest = rest;
+        Ok((tag, whole, content))
+    }
+}
+
+/// An INTEGER's digits without leading zeros.
+pub(crate) fn unsigned(content: &[u8]) -> &[u8] {
+    let zeros = content.iter().take_while(|byte| **byte == 0).count();
+    content.get(zeros..).unwrap_or_default()
+}
+
+/// RFC 5280 §4.1.2.5: `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`.
+fn seconds(tag: u8, content: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(content).ok()?.strip_suffix('Z')?;
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (year, rest) = match tag {
+        tag::UTC_TIME => {
+            let (year, rest) = text.split_at_checked(2)?;
+            let year: i32 = year.parse().ok()?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        _ => {
+            let (year, rest) = text.split_at_checked(4)?;
+            (year.parse().ok()?, rest)
+        }
+    };
+    if rest.len() != 10 {
+        return None;
+    }
+    let part = |place: usize| rest.get(place..place + 2)?.parse::<u8>().ok();
+    let month = time::Month::try_from(part(0)?).ok()?;
+    let date = time::Date::from_calendar_date(year, month, part(2)?).ok()?;
+    let time = time::Time::from_hms(part(4)?, part(6)?, part(8)?).ok()?;
+    Some(date.with_time(time).assume_utc().unix_timestamp())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (tag, text, expected) in [
+            (tag::UTC_TIME, "700101000000Z", Some(0)),
+            (tag::UTC_TIME, "491231235959Z", Some(2_524_607_999)),
+            (
+                tag::GENERALIZED_TIME,
+                "20500101000000Z",
+                Some(2_524_608_000),
+            ),
+            (tag::UTC_TIME, "700101000000", None),
+            (tag::UTC_TIME, "701301000000Z", None),
+            (tag::UTC_TIME, "7001010000Z", None),
+            (tag::GENERALIZED_TIME, "20500101000000+0100", None),
+        ] {
+            assert_eq!(seconds(tag, text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_never_reach_past_the_end() {
+        for bytes in [
+            &[0x30][..],
+            &[0x30, 1],
+            &[0x30, 0x80],
+            &[0x30, 0x81],
+            &[0x30, 0x84, 0xff, 0xff, 0xff, 0xff],
+            &[0x30, 0x85, 0, 0, 0, 0, 0],
+        ] {
+            assert!(Reader::new(bytes).any().is_err(), "{bytes:02x?}");
+        }
+        assert_eq!(Reader::new(&[2, 1, 7]).any(), Ok((2, &[7][..])));
+        assert_eq!(unsigned(&[0, 0, 1, 0]), [1, 0]);
+    }
+}

@@ -1,0 +1,56 @@
+//! TLS: which host, which certificate, who is the client, is it to be believed.
+//!
+//! Bytes go in and out through [`Wire`], the time of judgement is an argument: this room never
+//! does I/O and never reads a clock, so all of it can be tested and fuzzed without a socket.
+//!
+//! | file | owns |
+//! |---|---|
+//! | `site`, `credential` | one host's context: certificates, keys, protocol settings |
+//! | `chain` | certificates as the bytes that were sent |
+//! | `endpoint` | what a handshake needs of a host |
+//! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
+//! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
+//! | `trust`, `verify` | CA sets, and the judge |
+//! | `crl` | revocation lists: read, checked, kept small |
+//! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
+//! | `ocsp` | questions about certificates, and the answers that were believed |
+//! | `path` | what the judge remembers of paths that it has verified |
+//! | `verdict`, `identity` | what was found, and the client as rules and logs see it |
+//! | `ticket` | the keys of session tickets, shared by all workers and rotated |
+//! | `origin` | TLS towards origins |
+
+mod chain;
+mod credential;
+mod crl;
+mod endpoint;
+mod handshake;
+mod identity;
+pub mod limits;
+mod ocsp;
+mod origin;
+mod path;
+mod presented;
+mod session;
+mod site;
+mod ticket;
+mod trust;
+mod verify;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use chain::Chain;
+pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
+pub use endpoint::{Endpoint, Endpoints};
+pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
+pub use identity::{read_client, with_judgement};
+pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder, Said};
+pub use origin::{Alpn, OriginTls, OriginTlsError};
+pub use path::forget_paths;
+pub use session::Session;
+pub use site::{ServerIdentity, Site, SiteError, SiteSpec};
+pub use ticket::TicketKeys;
+pub use trust::{Anchor, CaId, Trust, TrustError};
+pub use verify::{Judgement, judge, judge_afresh, judge_again};
+pub use wire::Wire;

@@ -1,0 +1,333 @@
+//! One host's TLS: certificates, keys, protocol settings.
+//!
+//! A [`Site`] is a BoringSSL context that connections switch to once their host is known. What a
+//! switch of context does not carry over (verify mode and callback) is set per connection by
+//! `handshake`; the session-id context is carried over and binds tickets to the host.
+//!
+//! A host may have two certificates, of an elliptic-curve key and of an RSA key: the first one that
+//! the ClientHello's signature algorithms and cipher suites allow is presented (RFC 8446 §4.4.2.2).
+//! One that has expired gives way to the other.
+
+use std::fmt;
+use std::sync::Arc;
+
+use boring::asn1::{Asn1Time, Asn1TimeRef};
+use boring::error::ErrorStack;
+use boring::pkey::{PKey, Private};
+use boring::ssl::{
+    AlpnError, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
+    SslVersion, select_next_proto,
+};
+use boring::x509::X509;
+
+use super::trust::{Trust, sha256};
+use super::{chain, credential};
+use crate::limits::TICKET_LIFETIME;
+use vocabulary::hostname::HostName;
+use vocabulary::settings::{MtlsMode, OnRevoked};
+
+/// ALPN, most wanted first.
+const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
+
+/// Key exchange groups, most wanted first. P-384 costs 19 times P-256 and is not offered.
+const GROUPS: &str = "X25519MLKEM768:X25519:P-256";
+
+/// TLS 1.2 suites: forward secrecy and AEAD only (RFC 9325 §4.2). TLS 1.3 has its own.
+const TLS12_CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
+    ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
+    ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
+
+/// A server certificate with its key.
+#[derive(Clone, Copy)]
+pub struct ServerIdentity<'a> {
+    /// Certificate chain in PEM, leaf first.
+    pub chain_pem: &'a [u8],
+    /// The leaf's private key in PEM (PKCS#8, SEC 1 or PKCS#1).
+    pub key_pem: &'a [u8],
+}
+
+/// What a [`Site`] is built from.
+#[derive(Clone, Copy)]
+pub struct SiteSpec<'a> {
+    /// The host, for messages and the session-id context.
+    pub host: &'a HostName,
+    /// One certificate, or two of different kinds of keys; the one that is to be preferred first.
+    pub certificates: &'a [ServerIdentity<'a>],
+    /// Whether clients are asked for a certificate.
+    pub mtls: MtlsMode,
+    /// What becomes of clients whose certificate is revoked.
+    pub revoked: OnRevoked,
+    /// What they are judged by.
+    pub trust: &'a Arc<Trust>,
+}
+
+/// Why a host's TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The chain is not PEM certificates, or empty.
+    #[error("host {host}: the certificate chain cannot be read: {why}")]
+    Chain {
+        /// The host.
+        host: HostName,
+        /// What is wrong.
+        why: String,
+    },
+    /// The key is not a private key, or is not the leaf's.
+    #[error("host {host}: the private key cannot be used: {why}")]
+    Key {
+        /// The host.
+        host: HostName,
+        /// What is wrong.
+        why: String,
+    },
+    /// Clients are asked for certificates that nobody could have signed.
+    #[error(
+        "host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the mode to `off`"
+    )]
+    NobodyTrusted {
+        /// The host.
+        host: HostName,
+        /// Its mode.
+        mtls: MtlsMode,
+    },
+    /// BoringSSL would not take the settings.
+    #[error("host {host}: {why}")]
+    Context {
+        /// The host.
+        host: HostName,
+        /// What BoringSSL said.
+        why: ErrorStack,
+    },
+}
+
+/// A host's TLS, ready to be given to connections.
+pub struct Site {
+    /// Whether clients are asked for a certificate.
+    pub mtls: MtlsMode,
+    /// What becomes of clients whose certificate is revoked.
+    pub revoked: OnRevoked,
+    /// Hosts with equal policies ask for the same certificates and judge them alike: a
+    /// connection to one may carry requests for the other.
+    pub policy: [u8; 32],
+    /// In the order in which they are to be used: with all certificates, then with one each.
+    contexts: Vec<Dated>,
+}
+
+/// A context, and when its certificates are valid: seconds since the epoch, both ends included.
+struct Dated {
+    from_sec: i64,
+    until_sec: i64,
+    context: SslContext,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("mtls", &self.mtls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Site {
+    /// Builds the context of one host.
+    ///
+    /// # Errors
+    /// See [`SiteError`].
+    pub fn build(spec: &SiteSpec<'_>) -> Result<Self, SiteError> {
+        if spec.mtls != MtlsMode::Off && spec.trust.is_empty() {
+            return Err(SiteError::NobodyTrusted {
+                host: spec.host.clone(),
+                mtls: spec.mtls,
+            });
+        }
+        let failed = |why| SiteError::Context {
+            host: spec.host.clone(),
+            why,
+        };
+        let policy = policy(spec).map_err(failed)?;
+        let pairs: Vec<Pair> = spec
+            .certificates
+            .iter()
+            .map(|identity| Pair::read(spec.host, identity))
+            .collect::<Result<_, _>>()?;
+        let dated = |pairs: &[&Pair]| -> Result<Dated, SiteError> {
+            let mut builder = server_context().map_err(failed)?;
+            certify(&mut builder, spec.host, pairs)?;
+            finish(&mut builder, spec, &policy).map_err(failed)?;
+            Ok(Dated {
+                from_sec: pairs
+                    .iter()
+                    .map(|pair| pair.from_sec)
+                    .max()
+                    .unwrap_or(i64::MIN),
+                until_sec: pairs
+                    .iter()
+                    .map(|pair| pair.until_sec)
+                    .min()
+                    .unwrap_or(i64::MAX),
+                context: builder.build(),
+            })
+        };
+        let mut contexts = vec![dated(&pairs.iter().collect::<Vec<_>>())?];
+        if pairs.len() > 1 {
+            for pair in &pairs {
+                contexts.push(dated(&[pair])?);
+            }
+        }
+        Ok(Self {
+            mtls: spec.mtls,
+            revoked: spec.revoked,
+            policy,
+            contexts,
+        })
+    }
+
+    /// What a connection that begins now goes on with.
+    pub(super) fn context(&self, now_sec: i64) -> &SslContext {
+        let valid = |one: &&Dated| (one.from_sec..=one.until_sec).contains(&now_sec);
+        let found = self.contexts.iter().find(valid);
+        // With nothing valid left clients still learn what is wrong: `certificate expired`.
+        let found = found.or_else(|| self.contexts.first());
+        &found.expect("a site is built with a context").context
+    }
+}
+
+/// What every server context has, the one that connections start with included.
+pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
+    #[expect(
+        unsafe_code,
+        reason = "boring wants it said that nobody asks for X509 objects"
+    )]
+    // SAFETY: connections of these contexts are asked for their certificates by `chain` alone, in
+    // bytes; nobody makes BoringSSL verify a chain of theirs or hands it an X509.
+    let method = unsafe { SslMethod::tls_with_buffer() };
+    let mut builder = SslContextBuilder::new(method)?;
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
+    builder.set_curves_list(GROUPS)?;
+    builder.set_strict_cipher_list(TLS12_CIPHERS)?;
+    builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION);
+    // Sessions live in tickets only: no cache to grow, to lock, or to keep a revoked client in.
+    builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+    bound_tickets(&mut builder);
+    builder.set_alpn_select_callback(|_, offered| {
+        select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::ALERT_FATAL)
+    });
+    Ok(builder)
+}
+
+/// Tickets of both versions live so long, and so do chains of tickets resumed from tickets.
+fn bound_tickets(builder: &mut SslContextBuilder) {
+    let seconds = u32::try_from(TICKET_LIFETIME.as_secs()).unwrap_or(u32::MAX);
+    #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
+    // SAFETY: `SSL_CTX_set_timeout` wants a live context; the builder owns one.
+    unsafe {
+        boring_sys::SSL_CTX_set_timeout(builder.as_ptr(), seconds);
+    }
+    #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
+    // SAFETY: as above, for sessions of TLS 1.3.
+    unsafe {
+        boring_sys::SSL_CTX_set_session_psk_dhe_timeout(builder.as_ptr(), seconds);
+    }
+}
+
+/// A chain and its key, read.
+struct Pair {
+    leaf: X509,
+    above: Vec<X509>,
+    key: PKey<Private>,
+    from_sec: i64,
+    until_sec: i64,
+}
+
+impl Pair {
+    fn read(host: &HostName, identity: &ServerIdentity<'_>) -> Result<Self, SiteError> {
+        let chain_error = |why: String| SiteError::Chain {
+            host: host.clone(),
+            why,
+        };
+        let key_error = |why: String| SiteError::Key {
+            host: host.clone(),
+            why,
+        };
+        let chain = X509::stack_from_pem(identity.chain_pem)
+            .map_err(|error| chain_error(error.to_string()))?;
+        let mut certificates = chain.into_iter();
+        let leaf = certificates
+            .next()
+            .ok_or_else(|| chain_error("no certificate in it".into()))?;
+        let key = PKey::private_key_from_pem(identity.key_pem)
+            .map_err(|error| key_error(error.to_string()))?;
+        let public = leaf
+            .public_key()
+            .map_err(|error| chain_error(error.to_string()))?;
+        if !public.public_eq(&key) {
+            return Err(key_error("it does not belong to the certificate".into()));
+        }
+        let seconds = |time| seconds(time).map_err(|error| chain_error(error.to_string()));
+        Ok(Self {
+            from_sec: seconds(leaf.not_before())?,
+            until_sec: seconds(leaf.not_after())?,
+            above: certificates.collect(),
+            leaf,
+            key,
+        })
+    }
+}
+
+/// Seconds since the epoch.
+fn seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
+    let passed = Asn1Time::from_unix(0)?.diff(time)?;
+    Ok(i64::from(passed.days) * 86_400 + i64::from(passed.secs))
+}
+
+/// Gives the context its certificates, which BoringSSL tries in this order.
+fn certify(
+    builder: &mut SslContextBuilder,
+    host: &HostName,
+    pairs: &[&Pair],
+) -> Result<(), SiteError> {
+    let context = |why| SiteError::Context {
+        host: host.clone(),
+        why,
+    };
+    if pairs.is_empty() {
+        let why = "it has no certificate".into();
+        let host = host.clone();
+        return Err(SiteError::Chain { host, why });
+    }
+    for pair in pairs {
+        let chain = std::iter::once(&pair.leaf).chain(&pair.above);
+        let chain = chain.map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
+        credential::add(builder, &chain.map_err(context)?, &pair.key).map_err(context)?;
+    }
+    Ok(())
+}
+
+fn finish(
+    builder: &mut SslContextBuilder,
+    spec: &SiteSpec<'_>,
+    policy: &[u8; 32],
+) -> Result<(), ErrorStack> {
+    // A ticket of one host, mode or CA set is worth nothing at another (CVE-2025-23419).
+    let mut binding = policy.to_vec();
+    binding.extend_from_slice(spec.host.as_str().as_bytes());
+    builder.set_session_id_context(&sha256(&binding)?)?;
+    if spec.mtls != MtlsMode::Off {
+        chain::name_issuers(builder, spec.trust.issuers())?;
+    }
+    Ok(())
+}
+
+fn policy(spec: &SiteSpec<'_>) -> Result<[u8; 32], ErrorStack> {
+    let mut bytes = vec![match spec.mtls {
+        MtlsMode::Off => 0,
+        MtlsMode::Request => 1,
+        MtlsMode::Require => 2,
+    }];
+    if spec.mtls != MtlsMode::Off {
+        bytes.extend_from_slice(spec.trust.digest());
+        bytes.push(u8::from(spec.revoked == OnRevoked::Close));
+    }
+    sha256(&bytes)
+}

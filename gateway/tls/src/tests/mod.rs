@@ -1,0 +1,6 @@
+//! The room's tests: whole handshakes in memory, judged certificates of every kind.
+
+mod handshakes;
+mod judgements;
+pub(crate) mod pki;
+mod tickets;

@@ -1,0 +1,163 @@
+//! Certificates of every kind, made on the spot.
+
+use boring::asn1::Asn1Time;
+use boring::bn::BigNum;
+use boring::ec::{EcGroup, EcKey};
+use boring::hash::MessageDigest;
+use boring::nid::Nid;
+use boring::pkey::{PKey, Private};
+use boring::rsa::Rsa;
+use boring::x509::extension::{
+    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
+    SubjectKeyIdentifier,
+};
+use boring::x509::{X509, X509Builder, X509Extension, X509Name};
+
+/// The time of judgement in all tests: 2026-01-01.
+pub(crate) const NOW: i64 = 1_767_225_600;
+const DAY: i64 = 86_400;
+
+/// A certificate with its key.
+pub(crate) struct Identity {
+    pub(crate) x509: X509,
+    pub(crate) key: PKey<Private>,
+}
+
+/// What a certificate is to be.
+#[derive(Clone)]
+pub(crate) struct Wish<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) serial: u32,
+    pub(crate) ca: Option<Option<u32>>,
+    pub(crate) client_auth: Option<bool>,
+    pub(crate) from_days: i64,
+    pub(crate) to_days: i64,
+    /// Seconds more.
+    pub(crate) to_sec: i64,
+    pub(crate) dns: &'a [&'a str],
+    pub(crate) cert_sign: bool,
+    pub(crate) rsa_bits: Option<u32>,
+    /// This one instead of a new one.
+    pub(crate) key: Option<&'a PKey<Private>>,
+    pub(crate) extension: Option<(&'a str, &'a str)>,
+}
+
+impl Default for Wish<'_> {
+    fn default() -> Self {
+        Self {
+            name: "device-1",
+            serial: 0x1234,
+            ca: None,
+            client_auth: Some(true),
+            from_days: -1,
+            to_days: 30,
+            to_sec: 0,
+            dns: &[],
+            cert_sign: true,
+            rsa_bits: None,
+            key: None,
+            extension: None,
+        }
+    }
+}
+
+impl Wish<'_> {
+    pub(crate) fn ca(name: &str) -> Wish<'_> {
+        Wish {
+            name,
+            ca: Some(None),
+            client_auth: None,
+            ..Wish::default()
+        }
+    }
+}
+
+pub(crate) fn ec_key() -> PKey<Private> {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+}
+
+/// Makes what is wished for, signed by `issuer` or by itself.
+pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
+    let key = match (wish.key, wish.rsa_bits) {
+        (Some(key), _) => key.clone(),
+        (None, Some(bits)) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
+        (None, None) => ec_key(),
+    };
+    let mut name = X509Name::builder().unwrap();
+    name.append_entry_by_text("C", "US").unwrap();
+    name.append_entry_by_text("O", "Test, Inc.").unwrap();
+    name.append_entry_by_text("CN", wish.name).unwrap();
+    let name = name.build();
+    let mut builder = X509Builder::new().unwrap();
+    builder.set_version(2).unwrap();
+    let serial = BigNum::from_u32(wish.serial)
+        .unwrap()
+        .to_asn1_integer()
+        .unwrap();
+    builder.set_serial_number(&serial).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder
+        .set_issuer_name(issuer.map_or(&name, |i| i.x509.subject_name()))
+        .unwrap();
+    builder
+        .set_not_before(&Asn1Time::from_unix(NOW + wish.from_days * DAY).unwrap())
+        .unwrap();
+    builder
+        .set_not_after(&Asn1Time::from_unix(NOW + wish.to_days * DAY + wish.to_sec).unwrap())
+        .unwrap();
+    builder.set_pubkey(&key).unwrap();
+    if let Some(path_length) = wish.ca {
+        let mut constraints = BasicConstraints::new();
+        constraints.critical().ca();
+        if let Some(length) = path_length {
+            constraints.pathlen(length);
+        }
+        builder
+            .append_extension(&constraints.build().unwrap())
+            .unwrap();
+        let mut usage = KeyUsage::new();
+        usage.critical().crl_sign();
+        if wish.cert_sign {
+            usage.key_cert_sign();
+        }
+        builder.append_extension(&usage.build().unwrap()).unwrap();
+    }
+    if let Some(client_auth) = wish.client_auth {
+        let mut usage = ExtendedKeyUsage::new();
+        if client_auth {
+            usage.client_auth();
+        } else {
+            usage.server_auth();
+        }
+        builder.append_extension(&usage.build().unwrap()).unwrap();
+    }
+    let context = builder.x509v3_context(issuer.map(|i| &*i.x509), None);
+    let ski = SubjectKeyIdentifier::new().build(&context).unwrap();
+    let aki = issuer.map(|_| {
+        AuthorityKeyIdentifier::new()
+            .keyid(true)
+            .build(&context)
+            .unwrap()
+    });
+    let san = (!wish.dns.is_empty()).then(|| {
+        let mut names = SubjectAlternativeName::new();
+        for dns in wish.dns {
+            names.dns(dns);
+        }
+        names.build(&context).unwrap()
+    });
+    let extra = wish
+        .extension
+        .map(|(name, value)| X509Extension::new(None, Some(&context), name, value).unwrap());
+    for extension in [Some(ski), aki, san, extra].into_iter().flatten() {
+        builder.append_extension(&extension).unwrap();
+    }
+    builder
+        .sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256())
+        .unwrap();
+    Identity {
+        x509: builder.build(),
+        key,
+    }
+}

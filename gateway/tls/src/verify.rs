@@ -1,0 +1,368 @@
+//! The judge: chain, trust and time in, [`Judgement`] out.
+//!
+//! BoringSSL builds and checks the path (RFC 5280 §6: validity, basicConstraints, path length,
+//! key usage, name constraints, signatures) against the host's own anchors and nothing else, for
+//! the purpose of TLS clients. What it does not check is added here: key strength, and whether an
+//! issuer has revoked what it signed. A verified path is remembered ([`super::path`]); whether it
+//! is revoked is asked every time. Never reads a clock: the time is an argument.
+
+use std::sync::Arc;
+
+use boring::nid::Nid;
+use boring::pkey::Id;
+use boring::stack::Stack;
+use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
+use foreign_types::ForeignTypeRef;
+
+use super::chain::Chain;
+use super::identity::{read_client, with_judgement};
+use super::ocsp::OcspQuestion;
+use super::path::{self, Path};
+use super::trust::{Ask, CaId, Trust, sha256};
+use crate::limits::{CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
+use vocabulary::client_auth::ClientAuth;
+use vocabulary::limits::CHAIN_BYTES_CEILING;
+use vocabulary::verdict::{Reason, Verdict};
+
+/// What the judge found of one chain.
+#[derive(Debug, Clone)]
+pub struct Judgement {
+    /// Presented, verified, revoked, and why.
+    pub verdict: Verdict,
+    /// The last second, since the epoch, at which it holds while trust stays as it is.
+    pub good_until_sec: i64,
+    /// What it rests on, when a path was found.
+    path: Option<Arc<Path>>,
+    /// The last second before it should be made again although it holds.
+    look_again_sec: i64,
+    ask: Option<Ask>,
+}
+
+impl Judgement {
+    /// No certificate was sent.
+    pub(super) const NONE: Self = Self {
+        verdict: Verdict::NONE,
+        good_until_sec: i64::MAX,
+        path: None,
+        look_again_sec: i64::MAX,
+        ask: None,
+    };
+
+    /// A certificate was sent, and is no good.
+    pub fn refused(reason: Reason) -> Self {
+        let verdict = Verdict {
+            presented: true,
+            verified: false,
+            revoked: false,
+            reason,
+        };
+        Self {
+            verdict,
+            good_until_sec: i64::MAX,
+            path: None,
+            look_again_sec: i64::MAX,
+            ask: None,
+        }
+    }
+
+    /// The last second, since the epoch, before it is to be made again: it no longer holds then, or
+    /// somebody is to be asked.
+    #[must_use]
+    pub fn look_again_sec(&self) -> i64 {
+        self.good_until_sec.min(self.look_again_sec)
+    }
+
+    /// What a responder should be asked for this judgement's sake.
+    #[must_use]
+    pub fn question(&self) -> Option<OcspQuestion> {
+        let (ask, path) = (self.ask.as_ref()?, self.path.as_ref()?);
+        Some(OcspQuestion {
+            responder: ask.responder.clone(),
+            leaf: path.leaf,
+            serial: path.links.first()?.serial.clone(),
+            issuer: path.issuer.clone(),
+        })
+    }
+
+    /// Whether the answer to [`Self::question`] decides.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.ask.as_ref().is_some_and(|ask| ask.waits) && !self.verdict.revoked
+    }
+
+    /// The anchor that the chain ends in, when verified.
+    #[must_use]
+    pub fn anchor(&self) -> Option<&CaId> {
+        let path = self.path.as_ref().filter(|_| self.verdict.verified);
+        path.map(|path| &path.anchor)
+    }
+
+    /// The leaf's issuer, when verified.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&X509Ref> {
+        let path = self.path.as_ref().filter(|_| self.verdict.verified);
+        path.map(|path| &*path.issuer)
+    }
+
+    /// The chain that this was found of, for rules, logs and origins. What is remembered of a path
+    /// is not read again: its key covers every byte of the chain.
+    #[must_use]
+    pub fn client(&self, chain: &Chain) -> Arc<ClientAuth> {
+        let read = || Arc::new(read_client(&chain.parse(), self));
+        let Some(path) = &self.path else {
+            return read();
+        };
+        let told = path.told.get_or_init(read);
+        if told.verdict == self.verdict {
+            told.clone()
+        } else {
+            Arc::new(with_judgement(told, self))
+        }
+    }
+
+    /// SHA-256 of the leaf, when a path was found.
+    #[must_use]
+    pub fn leaf(&self) -> Option<&[u8; 32]> {
+        self.path.as_ref().map(|path| &path.leaf)
+    }
+}
+
+/// Judges a chain, leaf first, at `now_sec` seconds since the epoch.
+#[must_use]
+pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
+    if chain.is_empty() {
+        return Judgement::NONE;
+    }
+    let key = path::key(chain, trust);
+    let known = path::recall(&key);
+    if let Some(path) = known.filter(|path| path.is_valid_at(now_sec)) {
+        return stand(path, trust, now_sec);
+    }
+    let certificates = chain.parse();
+    if certificates.len() < chain.len() {
+        return Judgement::refused(Reason::Malformed);
+    }
+    match find_path(&certificates, trust, now_sec) {
+        Err(judgement) => judgement,
+        Ok(path) => {
+            path::remember(key, path.clone());
+            let found = stand(path.clone(), trust, now_sec);
+            // Whoever judges a chain for the first time is about to ask, and it is parsed now.
+            let read = || Arc::new(read_client(&certificates, &found));
+            path.told.get_or_init(read);
+            found
+        }
+    }
+}
+
+/// As [`judge`], remembering nothing and using nothing that was remembered.
+#[must_use]
+pub fn judge_afresh(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+    match find_path(chain, trust, now_sec) {
+        Err(judgement) => judgement,
+        Ok(path) => stand(path, trust, now_sec),
+    }
+}
+
+/// As [`judge`] of a chain that was judged before: while the CA set is the same and every
+/// certificate valid, a path stays a path, and only revocations have to be looked at.
+#[must_use]
+pub fn judge_again(before: &Judgement, chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
+    match &before.path {
+        Some(path) if path.trust == *trust.digest() && path.is_valid_at(now_sec) => {
+            stand(path.clone(), trust, now_sec)
+        }
+        _ => judge(chain, trust, now_sec),
+    }
+}
+
+/// What revocations make of a path that is valid now.
+fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
+    let standing = trust.standing(&path, now_sec);
+    let verified = standing
+        .reason
+        .is_none_or(|reason| reason == Reason::Revoked);
+    Judgement {
+        verdict: Verdict {
+            presented: true,
+            verified,
+            revoked: standing.reason == Some(Reason::Revoked),
+            reason: standing.reason.unwrap_or(Reason::Verified),
+        },
+        good_until_sec: standing.until_sec.min(path.not_after_sec),
+        path: Some(path),
+        look_again_sec: standing.look_again_sec,
+        ask: standing.ask,
+    }
+}
+
+fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, Judgement> {
+    let Some((leaf, sent)) = chain.split_first() else {
+        return Err(Judgement::NONE);
+    };
+    // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
+    match verify(leaf, sent, trust, now_sec) {
+        Ok(Ok(path)) => Ok(Arc::new(path)),
+        Ok(Err(reason)) => Err(Judgement::refused(reason)),
+        Err(_failed) => Err(Judgement::refused(Reason::Other)),
+    }
+}
+
+fn verify(
+    leaf: &X509Ref,
+    sent: &[X509],
+    trust: &Trust,
+    now_sec: i64,
+) -> Result<Result<Path, Reason>, boring::error::ErrorStack> {
+    let mut bytes = leaf.to_der()?.len();
+    let mut untrusted = Stack::new()?;
+    for certificate in sent {
+        bytes += certificate.to_der()?.len();
+        untrusted.push(certificate.clone())?;
+    }
+    if bytes as u64 > CHAIN_BYTES_CEILING {
+        return Ok(Err(Reason::Malformed));
+    }
+    if let Some(reason) = weakness(leaf) {
+        return Ok(Err(reason));
+    }
+    let mut context = X509StoreContext::new()?;
+    context.init(trust.store(), leaf, &untrusted, |context| {
+        let parameters = context.verify_param_mut();
+        parameters.set_time(now_sec);
+        parameters.set_depth(CHAIN_DEPTH_MAX);
+        for_tls_clients(parameters)?;
+        if !context.verify_cert()? {
+            return Ok(Err(reason_of(context.verify_result(), leaf)));
+        }
+        let certificates: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
+        let issuers = certificates.iter().skip(1);
+        if let Some(weak) = issuers.filter_map(|issuer| weakness(issuer)).next() {
+            return Ok(Err(weak));
+        }
+        for certificate in &certificates {
+            // What signed an anchor is of no account.
+            if signed_weakly(certificate)
+                && trust.anchor(&sha256(&certificate.to_der()?)?).is_none()
+            {
+                return Ok(Err(Reason::WeakKey));
+            }
+        }
+        // A verified path always ends in an anchor; without one nothing is believed.
+        Path::of(&certificates, trust)
+    })
+}
+
+/// Requires clientAuth wherever an extendedKeyUsage is there (RFC 5280 §4.2.1.12).
+fn for_tls_clients(
+    parameters: &mut boring::x509::verify::X509VerifyParamRef,
+) -> Result<(), boring::error::ErrorStack> {
+    #[expect(
+        unsafe_code,
+        reason = "boring has no safe call for the purpose of a verification"
+    )]
+    // SAFETY: `X509_VERIFY_PARAM_set_purpose` wants a live parameter object; the reference is one,
+    // borrowed exclusively for the length of the call.
+    let done = unsafe {
+        boring_sys::X509_VERIFY_PARAM_set_purpose(
+            parameters.as_ptr(),
+            boring_sys::X509_PURPOSE_SSL_CLIENT,
+        )
+    };
+    if done == 1 {
+        Ok(())
+    } else {
+        Err(boring::error::ErrorStack::get())
+    }
+}
+
+/// Keys that are too small to be believed or large enough to be an attack on our CPU.
+fn weakness(certificate: &X509Ref) -> Option<Reason> {
+    let Ok(key) = certificate.public_key() else {
+        return Some(Reason::Malformed);
+    };
+    match key.id() {
+        Id::RSA | Id::RSAPSS if !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&key.bits()) => {
+            Some(Reason::WeakKey)
+        }
+        _ => None,
+    }
+}
+
+/// Signed over SHA-1, of which BoringSSL still takes certificates: who finds a collision has a
+/// second certificate with the same signature (RFC 9155; chosen prefixes have been shown).
+fn signed_weakly(certificate: &X509Ref) -> bool {
+    let algorithm = certificate.signature_algorithm().object().nid();
+    let algorithms = algorithm.signature_algorithms();
+    algorithm == Nid::DSAWITHSHA1_2
+        || algorithms.is_some_and(|found| matches!(found.digest, Nid::SHA1 | Nid::MD5))
+}
+
+fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
+    let Err(error) = result else {
+        return Reason::Other;
+    };
+    match error {
+        X509VerifyError::CERT_HAS_EXPIRED => Reason::Expired,
+        X509VerifyError::CERT_NOT_YET_VALID => Reason::NotYetValid,
+        X509VerifyError::DEPTH_ZERO_SELF_SIGNED_CERT => Reason::SelfSigned,
+        X509VerifyError::SELF_SIGNED_CERT_IN_CHAIN
+        | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT
+        | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+        | X509VerifyError::UNABLE_TO_VERIFY_LEAF_SIGNATURE
+        | X509VerifyError::CERT_UNTRUSTED => {
+            if signed_itself(leaf) {
+                Reason::SelfSigned
+            } else {
+                Reason::UnknownCa
+            }
+        }
+        X509VerifyError::CERT_CHAIN_TOO_LONG | X509VerifyError::PATH_LENGTH_EXCEEDED => {
+            Reason::PathLength
+        }
+        X509VerifyError::INVALID_CA | X509VerifyError::INVALID_NON_CA => Reason::NotACa,
+        X509VerifyError::INVALID_PURPOSE if forbids_client_auth(leaf) => Reason::WrongEku,
+        X509VerifyError::INVALID_PURPOSE
+        | X509VerifyError::KEYUSAGE_NO_CERTSIGN
+        | X509VerifyError::KEYUSAGE_NO_DIGITAL_SIGNATURE => Reason::KeyUsage,
+        X509VerifyError::PERMITTED_VIOLATION
+        | X509VerifyError::EXCLUDED_VIOLATION
+        | X509VerifyError::SUBTREE_MINMAX
+        | X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE
+        | X509VerifyError::UNSUPPORTED_CONSTRAINT_SYNTAX
+        | X509VerifyError::UNSUPPORTED_NAME_SYNTAX
+        | X509VerifyError::NAME_CONSTRAINTS_WITHOUT_SANS => Reason::NameConstraint,
+        X509VerifyError::CERT_SIGNATURE_FAILURE
+        | X509VerifyError::UNABLE_TO_DECRYPT_CERT_SIGNATURE
+        | X509VerifyError::UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY => Reason::BadSignature,
+        X509VerifyError::UNHANDLED_CRITICAL_EXTENSION => Reason::UnknownCriticalExtension,
+        X509VerifyError::INVALID_EXTENSION
+        | X509VerifyError::INVALID_POLICY_EXTENSION
+        | X509VerifyError::ERROR_IN_CERT_NOT_BEFORE_FIELD
+        | X509VerifyError::ERROR_IN_CERT_NOT_AFTER_FIELD => Reason::Malformed,
+        _ => Reason::Other,
+    }
+}
+
+/// BoringSSL calls a certificate self-signed only when its keyUsage lets it sign certificates,
+/// which that of a client need not.
+fn signed_itself(leaf: &X509Ref) -> bool {
+    let same_name = leaf
+        .subject_name()
+        .try_cmp(leaf.issuer_name())
+        .is_ok_and(|order| order.is_eq());
+    same_name
+        && leaf
+            .public_key()
+            .is_ok_and(|key| leaf.verify(&key).unwrap_or(false))
+}
+
+/// An extendedKeyUsage is there and does not list clientAuth.
+fn forbids_client_auth(leaf: &X509Ref) -> bool {
+    use x509_parser::prelude::{FromDer, X509Certificate};
+    let Ok(der) = leaf.to_der() else { return false };
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
+        return false;
+    };
+    matches!(parsed.extended_key_usage(), Ok(Some(usage)) if !usage.value.client_auth)
+}

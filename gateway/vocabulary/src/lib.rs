@@ -1,0 +1,20 @@
+//! The words that every part of Postern speaks.
+//!
+//! Owns plain data: names of hosts, the words a host is configured in, what verification found of a
+//! client, and the client's certificate as rules, logs and origins see it. Does not verify, decide
+//! or read anything: the crates that do depend on this one, and it depends on none of ours.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`hostname`] | host names in one canonical form |
+//! | [`settings`] | mTLS mode, origin protocol, what a host does with client certificates |
+//! | [`verdict`] | presented, verified, revoked, and the exact reason |
+//! | [`client_auth`] | the client's certificate as data |
+//! | [`limits`] | bounds that the configuration promises and TLS is built on |
+#![forbid(unsafe_code)]
+
+pub mod client_auth;
+pub mod hostname;
+pub mod limits;
+pub mod settings;
+pub mod verdict;
