@@ -1,4 +1,4 @@
-//! `gateway/guide.md`, every command of it as somebody would paste it, and what it says is printed.
+//! `gateway/docs/guide.md`, every command of it as somebody would paste it, and what it says is printed.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -109,7 +109,7 @@ fn shell(script: &str, home: &Path) -> Command {
 }
 
 fn guide() -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../gateway/guide.md");
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../gateway/docs/guide.md");
     std::fs::read_to_string(path).unwrap()
 }
 
