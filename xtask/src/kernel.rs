@@ -1,11 +1,11 @@
 //! The kernel program: a Rust toolchain that knows the `bpf` target, the linker, and the build.
 //!
-//! Two kinds of toolchain do: one with a compiled core library for `bpfel-unknown-none` (Debian's `rustc-web`
-//! with `libstd-rust-web-dev-bpf`), or any with the sources of core (`rustup component add rust-src`), from
-//! which cargo builds it. Both count as "unstable", which `RUSTC_BOOTSTRAP=1` permits on a stable compiler.
-//! Loading the object is the gateway's business.
+//! Two kinds of toolchain do: one with a compiled core library for `bpfel-unknown-none` (Debian's
+//! `rustc-web` with `libstd-rust-web-dev-bpf`), or any with the sources of core (`rustup component
+//! add rust-src`), from which cargo builds it. Both count as "unstable", which `RUSTC_BOOTSTRAP=1`
+//! permits on a stable compiler. Loading the object is the gateway's business.
 
-use crate::apt::{self, Access};
+use crate::apt::{Access, Apt};
 use crate::{setup, shell};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -13,9 +13,10 @@ use std::process::Command;
 use std::{env, fmt, fs};
 
 /// What to do when the toolchain cannot be had; follows a sentence that says what is missing.
-pub(crate) const ADVICE: &str = "The gateway works without it. To get it: on Debian, `sudo apt-get install \
-    rustc-web libstd-rust-web-dev-bpf llvm-22-dev`; elsewhere `rustup component add rust-src` and a bpf-linker of \
-    the compiler's LLVM version; then `cargo xtask setup`";
+pub(crate) const ADVICE: &str = "The gateway works without it. To get it: on Debian, `sudo apt-get \
+    update && sudo apt-get install rustc-web libstd-rust-web-dev-bpf llvm-22-dev`; elsewhere \
+    `rustup component add rust-src` and a bpf-linker of the compiler's LLVM version; then \
+    `cargo xtask setup`";
 
 const TARGET: &str = "bpfel-unknown-none";
 const LINKER: &str = "bpf-linker";
@@ -73,16 +74,16 @@ pub(crate) fn find() -> Result<Toolchain> {
 }
 
 /// Installs what is missing, in the order in which one thing needs the other.
-pub(crate) fn ensure() -> Result<()> {
+pub(crate) fn ensure(apt: &Apt) -> Result<()> {
     if find().is_ok() {
         return Ok(());
     }
     let compiler = match compiler() {
         Some(compiler) => compiler,
-        None => install_compiler()?,
+        None => install_compiler(apt)?,
     };
     if shell::find(LINKER).is_none() {
-        install_linker(&compiler)?;
+        install_linker(apt, &compiler)?;
     }
     find().map(drop)
 }
@@ -120,7 +121,8 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(object)
 }
 
-/// Takes the object away, so that a build whose program could not be built does not embed an older one.
+/// Takes the object away, so that a build whose program could not be built does not embed an older
+/// one.
 pub(crate) fn forget() {
     drop(fs::remove_file(object()));
 }
@@ -177,7 +179,8 @@ fn compile(toolchain: &Toolchain, subcommand: &str, targets: &[&str]) -> Result<
     shell::run(&mut cargo)
 }
 
-/// The best compiler here: a compiled core before one that has to be built, the newer before the older.
+/// The best compiler here: a compiled core before one that has to be built, the newer before the
+/// older.
 fn compiler() -> Option<Compiler> {
     let mut sysroots = vec![PathBuf::from("/usr"), PathBuf::from("/usr/local")];
     sysroots.extend(rustup_toolchains());
@@ -233,20 +236,19 @@ fn versions(text: &str) -> Option<(u32, u32)> {
     Some((minor, llvm))
 }
 
-fn install_compiler() -> Result<Compiler> {
-    let access = Access::probe();
+fn install_compiler(apt: &Apt) -> Result<Compiler> {
     let mut reasons = Vec::new();
-    if access.granted() {
-        if apt::candidate("rustc-web").is_none() {
-            apt::update(access)?;
-        }
-        match apt::candidate("rustc-web").filter(|version| recent(version)) {
+    if apt.access() == Access::Denied {
+        reasons.push("this user may not install packages".to_owned());
+    }
+    if apt.granted() {
+        match apt.candidate("rustc-web").filter(|version| recent(version)) {
             Some(version) => {
                 eprintln!(
                     "[2/4] bpf compiler: installing Debian's rustc-web {version}, about 70 MB"
                 );
                 let packages = ["rustc-web", "libstd-rust-web-dev-bpf"].map(str::to_owned);
-                if let Err(error) = apt::install(access, &packages) {
+                if let Err(error) = apt.install(&packages) {
                     reasons.push(format!("{error:#}"));
                 }
             }
@@ -287,27 +289,26 @@ fn recent(version: &str) -> bool {
         .is_some_and(|minor: u32| minor >= RUST_MINOR_MIN)
 }
 
-/// Builds the linker with an LLVM that understands what the compiler's LLVM writes: its own version or a later one.
-fn install_linker(compiler: &Compiler) -> Result<()> {
+/// Builds the linker with an LLVM that understands what the compiler's LLVM writes: its own version
+/// or a later one.
+fn install_linker(apt: &Apt, compiler: &Compiler) -> Result<()> {
     let fitting = || LINKER_LLVM.filter(|version| *version >= compiler.llvm);
     let present =
         || fitting().find(|version| llvm_prefix(*version).join("lib/libLLVM.so").exists());
     let version = match present() {
         Some(version) => version,
         None => {
-            let access = Access::probe();
-            let package = fitting().map(|version| format!("llvm-{version}-dev"));
-            let package = package
-                .into_iter()
-                .find(|name| apt::candidate(name).is_some())
-                .with_context(|| {
-                    format!(
-                        "no package brings LLVM {} or later, with which bpf-linker is built",
-                        compiler.llvm
-                    )
-                })?;
+            let package = llvm_package(apt, fitting()).with_context(|| {
+                format!(
+                    "bpf-linker {LINKER_VERSION} is built with LLVM {} to {}, no older than the \
+                     compiler's LLVM {}, and no package that apt knows brings one",
+                    LINKER_LLVM.start(),
+                    LINKER_LLVM.end(),
+                    compiler.llvm
+                )
+            })?;
             eprintln!("[3/4] bpf-linker: installing {package}");
-            apt::install(access, &[package])?;
+            apt.install(&[package])?;
             present().context("libLLVM.so is still missing after its package was installed")?
         }
     };
@@ -336,6 +337,19 @@ fn install_linker(compiler: &Compiler) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The package with the oldest of these LLVM versions that apt knows. A user who may not fetch newer
+/// lists is told of the oldest one anyway, to install it by hand.
+fn llvm_package(apt: &Apt, versions: impl Iterator<Item = u32>) -> Option<String> {
+    let packages: Vec<String> = versions
+        .map(|version| format!("llvm-{version}-dev"))
+        .collect();
+    let known = packages
+        .iter()
+        .find(|package| apt.candidate(package).is_some());
+    let by_hand = packages.first().filter(|_| apt.access() == Access::Denied);
+    known.or(by_hand).cloned()
 }
 
 fn llvm_prefix(version: u32) -> PathBuf {

@@ -1,10 +1,10 @@
 //! What the build and the tests need, found or installed.
 //!
-//! Looks at the file system rather than asking programs, so that it costs milliseconds when nothing is missing.
-//! Installs only through apt, `cargo install` and pip into `target/`; what it may not do it prints as a line
-//! to paste. The kernel's own toolchain is `kernel.rs`.
+//! Looks at the file system rather than asking programs, so that it costs milliseconds when nothing
+//! is missing. Installs only through apt, `cargo install` and pip into `target/`; what it may not do
+//! it prints as a line to paste. The kernel's own toolchain is `kernel.rs`.
 
-use crate::apt::{self, Access};
+use crate::apt::{self, Access, Apt};
 use crate::{kernel, shell};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -70,7 +70,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "libclang with its headers",
-        why: "reads BoringSSL's headers; elsewhere than under /usr/lib, say where with LIBCLANG_PATH",
+        why: "reads BoringSSL's headers; elsewhere than in /usr/lib, say where with LIBCLANG_PATH",
         purpose: Purpose::Build,
         found: || libclang().is_some(),
         packages: &["libclang-22-dev", "libclang-19-dev", "libclang-dev"],
@@ -115,7 +115,7 @@ const NEEDS: &[Need] = &[
 /// `cargo xtask setup`.
 pub(crate) fn command() -> Result<()> {
     let start = Instant::now();
-    ensure(Purpose::Test)?;
+    provide(&Apt::now(), Purpose::Test)?;
     match kernel::find() {
         Ok(toolchain) => println!("kernel program: {toolchain}"),
         Err(missing) => bail!(
@@ -133,11 +133,16 @@ pub(crate) fn command() -> Result<()> {
 /// Installs what is missing for `purpose`. Says nothing when nothing is.
 ///
 /// # Errors
-/// When something without which nothing builds is missing and cannot be installed; the text says what to type.
-/// The kernel toolchain and what only single tests need are tried, and warned about when they cannot be had.
+/// When something without which nothing builds is missing and cannot be installed; the text says what
+/// to type. The kernel toolchain and what only single tests need are tried, and warned about when
+/// they cannot be had.
 pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
-    packages(purpose)?;
-    if let Err(error) = kernel::ensure() {
+    provide(&Apt::hourly(), purpose)
+}
+
+fn provide(apt: &Apt, purpose: Purpose) -> Result<()> {
+    packages(apt, purpose)?;
+    if let Err(error) = kernel::ensure(apt) {
         eprintln!(
             "warning: kernel steering will be unavailable: {error:#}. {}",
             kernel::ADVICE
@@ -151,7 +156,7 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     Ok(())
 }
 
-fn packages(purpose: Purpose) -> Result<()> {
+fn packages(apt: &Apt, purpose: Purpose) -> Result<()> {
     let wanted = |need: &&Need| purpose == Purpose::Test || need.purpose == Purpose::Build;
     let missing: Vec<&Need> = NEEDS
         .iter()
@@ -164,11 +169,10 @@ fn packages(purpose: Purpose) -> Result<()> {
     for need in &missing {
         eprintln!("[1/4] packages: {} is missing; it {}", need.what, need.why);
     }
-    let access = Access::probe();
-    if access == Access::NoApt {
+    if apt.access() == Access::NoApt {
         bail!(
-            "install what is missing with your system's package manager, then run the same command again \
-             (Debian's names: {})",
+            "install what is missing with your system's package manager, then run the same command \
+             again (Debian's names: {})",
             missing
                 .iter()
                 .filter_map(|need| need.packages.last().copied())
@@ -176,14 +180,11 @@ fn packages(purpose: Purpose) -> Result<()> {
                 .join(" ")
         );
     }
-    if access.granted() && apt::candidate("cmake").is_none() {
-        apt::update(access)?;
-    }
     let names: Vec<String> = missing
         .iter()
-        .filter_map(|need| preferred(need.packages))
+        .filter_map(|need| apt.preferred(need.packages))
         .collect();
-    if !access.granted() {
+    if !apt.granted() {
         let essential = missing.iter().any(|need| need.purpose == Purpose::Build);
         let advice = format!(
             "type this, then the same command again:\n\n    {}\n",
@@ -196,7 +197,7 @@ fn packages(purpose: Purpose) -> Result<()> {
         return Ok(());
     }
     eprintln!("[1/4] packages: installing {}", names.join(" "));
-    apt::install(access, &names)?;
+    apt.install(&names)?;
     match missing.iter().find(|need| !(need.found)()) {
         Some(need) => bail!(
             "{} is still missing after its package was installed",
@@ -204,16 +205,6 @@ fn packages(purpose: Purpose) -> Result<()> {
         ),
         None => Ok(()),
     }
-}
-
-/// The first package that apt knows; the last one when it knows none, so that an error names something.
-pub(crate) fn preferred(packages: &[&str]) -> Option<String> {
-    let known = packages
-        .iter()
-        .find(|package| apt::candidate(package).is_some());
-    known
-        .or_else(|| packages.last())
-        .map(|package| (*package).to_owned())
 }
 
 /// A libclang that bindgen will find by itself, and beside which clang's own headers lie.
@@ -292,7 +283,8 @@ fn system_python() -> Option<PathBuf> {
         .find(|python| complete(python))
 }
 
-/// grpcio, the reference implementation, and Cloudflare's SDK in an environment of its own under `target/`.
+/// grpcio, the reference implementation, and Cloudflare's SDK in an environment of its own under
+/// `target/`.
 fn grpc() -> Result<()> {
     if grpc_python().is_some() {
         return Ok(());
