@@ -1,7 +1,7 @@
 //! `cargo xtask check`: what a change has to pass. Every step runs, so that one call shows all that is wrong.
 
 use crate::setup::{self, Purpose};
-use crate::{kernel, run, shell, tidy};
+use crate::{graph, kernel, run, shell, tidy};
 use anyhow::{Result, bail};
 
 /// A step's name and what it does.
@@ -12,6 +12,7 @@ const STEPS: &[Step] = &[
         shell::run(shell::cargo().args(["fmt", "--all", "--check"]))
     }),
     ("house rules", tidy::command),
+    ("crate graph", graph::check),
     ("lints", || {
         shell::run(
             shell::cargo()

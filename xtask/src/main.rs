@@ -6,7 +6,9 @@
 mod apt;
 mod check;
 mod dist;
+mod graph;
 mod kernel;
+mod metadata;
 mod run;
 mod setup;
 mod shell;
@@ -23,6 +25,7 @@ Usage: cargo xtask COMMAND [ARGUMENT...]
   setup   find what the build needs and install what is missing
   ebpf    build the kernel program into target/ebpf/
   tidy    the house rules alone
+  graph   which of our crates needs which, as ARCHITECTURE.md has it
   dist    an optimised package with man pages and completions, under target/dist/
 ";
 
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Some("check") => check::check(),
         Some("setup") => setup::command(),
         Some("ebpf") => kernel::command(),
+        Some("graph") => graph::command(),
         Some("tidy") => tidy::command(),
         Some("dist") => dist::dist(),
         Some("help" | "-h" | "--help") => {

@@ -56,6 +56,16 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The compiler beside the cargo that runs us.
+pub(crate) fn rustc() -> Command {
+    let beside = || {
+        let cargo = PathBuf::from(env::var_os("CARGO")?);
+        Some(cargo.with_file_name("rustc")).filter(|rustc| rustc.is_file())
+    };
+    let chosen = env::var_os("RUSTC").map(PathBuf::from).or_else(beside);
+    Command::new(chosen.unwrap_or_else(|| "rustc".into()))
+}
+
 /// Says what is run, and runs it to its end with our own output.
 ///
 /// # Errors
