@@ -2,6 +2,7 @@
 //!
 //! Both use the `release` profile, so that BoringSSL is built once and what is tested is what runs.
 
+use crate::parts::{Outcome, Parts};
 use crate::setup::{self, Purpose};
 use crate::{kernel, shell};
 use anyhow::{Context as _, Result};
@@ -12,7 +13,7 @@ use std::process::Command;
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(Purpose::Build)?;
     kernel_program();
-    shell::run(shell::cargo().args(["build", "--release", "--package", "gateway"]))?;
+    gateway()?;
     let program = shell::target().join("release/postern");
     let state = shell::target().join("run");
     let mut postern = Command::new(&program);
@@ -28,10 +29,28 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// `cargo xtask test`: `arguments` go to `cargo test`.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
-    setup::ensure(Purpose::Test)?;
-    kernel_program();
-    // The end-to-end tests start the binary, which `cargo test` does not build for another package.
-    shell::run(shell::cargo().args(["build", "--release", "--package", "gateway"]))?;
+    let mut parts = Parts::new(4);
+    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("set-up", &|| setup::ensure(Purpose::Test)),
+        ("kernel program", &|| {
+            kernel_program();
+            Ok(())
+        }),
+        // The end-to-end tests start the binary, which `cargo test` does not build for another
+        // package.
+        ("gateway", &gateway),
+        ("tests", &|| tests(arguments)),
+    ];
+    for (name, step) in steps {
+        parts.run(name, || step().map(|()| Outcome::Done));
+        if !parts.sound() {
+            break;
+        }
+    }
+    parts.finish()
+}
+
+fn tests(arguments: &[String]) -> Result<()> {
     let mut cargo = shell::cargo();
     cargo
         .args(["test", "--release", "--workspace"])
@@ -42,12 +61,18 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     shell::run(&mut cargo)
 }
 
+/// Builds the gateway as it is started here and by the tests, with no other package's features.
+pub(crate) fn gateway() -> Result<()> {
+    shell::run(shell::cargo().args(["build", "--release", "--package", "gateway"]))
+}
+
 /// Builds the kernel program, or says plainly that steering is left out.
 pub(crate) fn kernel_program() {
     if let Err(error) = kernel::build() {
         kernel::forget();
         eprintln!(
-            "warning: the kernel program could not be built, so kernel steering will be unavailable: {error:#}. {}",
+            "warning: the kernel program could not be built, so kernel steering will be \
+             unavailable: {error:#}. {}",
             kernel::ADVICE
         );
     }
