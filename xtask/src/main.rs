@@ -9,6 +9,7 @@
 mod apt;
 mod dist;
 mod docs;
+mod fuzz;
 mod graph;
 mod kernel;
 mod lint;
@@ -56,6 +57,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         about: "lint and test: what a change has to pass",
         run: |_| lint::check(),
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[TARGET [SECONDS]]",
+        about: "fuzz one target, 60 s unless told; without one, list them",
+        run: fuzz::fuzz,
     },
     Command {
         name: "docs",

@@ -140,6 +140,14 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<()> {
     provide(&Apt::hourly(), purpose)
 }
 
+/// Installs what compiles C and C++, and nothing else.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn compilers() -> Result<()> {
+    packages(&Apt::hourly(), Purpose::Build)
+}
+
 fn provide(apt: &Apt, purpose: Purpose) -> Result<()> {
     packages(apt, purpose)?;
     if let Err(error) = kernel::ensure(apt) {
