@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod apt;
+mod bench;
 mod dist;
 mod docs;
 mod fuzz;
@@ -63,6 +64,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[TARGET [SECONDS]]",
         about: "fuzz one target, 60 s unless told; without one, list them",
         run: fuzz::fuzz,
+    },
+    Command {
+        name: "bench",
+        arguments: "[NAME [ARGUMENT...]]",
+        about: "run one bench of package `bench`; without one, list them",
+        run: bench::bench,
     },
     Command {
         name: "docs",
