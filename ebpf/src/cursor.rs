@@ -161,6 +161,10 @@ macro_rules! loads {
         #[cfg(target_arch = "bpf")]
         #[inline(always)]
         #[expect(unsafe_code, reason = "assembly, and an index that only the assembly bounds")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the load left the upper bytes empty; of a `u64` nothing is cut"
+        )]
         fn $name(bytes: &Memory, mut at: usize) -> $kind {
             const MASK: usize = WINDOW_SIZE - 1;
             // SAFETY: one instruction on one register, which it declares.

@@ -50,7 +50,7 @@ fn may(budgets: &LruHashMap<u64, u64>, key: u64, cost: u64, burst: u64) -> bool 
         return false;
     };
     // Without room for it the budget is not kept, and nobody is turned away for that.
-    let _ = budgets.insert(key, whole_at, 0);
+    budgets.insert(key, whole_at, 0).ok();
     true
 }
 
@@ -76,7 +76,7 @@ pub(super) fn trace(door: &Door, event: Traced) {
     // SAFETY: the helper takes nothing and gives a number.
     if unsafe { bpf_get_prandom_u32() } % door.trace_every == 0 {
         // A full ring means that the reader is slow, which is the reader's affair.
-        let _ = POSTERN_TRACE.output::<Traced>(event, 0);
+        POSTERN_TRACE.output::<Traced>(event, 0).ok();
     }
 }
 

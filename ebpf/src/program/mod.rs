@@ -8,6 +8,12 @@
     unsafe_code,
     reason = "kernel memory comes as raw pointers, and the kernel finds programs by symbol and section"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "places and sizes in a frame, halves that are meant, and numbers that `forgotten` gives \
+              back: a checked conversion is a branch more, which the verifier follows"
+)]
 
 mod answer;
 mod data;
