@@ -111,7 +111,7 @@ pub const fn is_next(held: u64, sequence: u32) -> bool {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Part {
-    /// The connection's [`placed_mark`]; 0 for none.
+    /// The connection's [`placed_mark`](crate::placed_mark); 0 for none.
     pub mark: u32,
     /// TCP's number of the byte that comes next.
     pub sequence: u32,
