@@ -14,8 +14,9 @@ pub const WORKERS_MAX: usize = 512;
 pub const CONNECTIONS_CEILING: u64 = 1_048_576;
 /// Largest `steer.host_rate` and `steer.source_rate`: a new connection every microsecond.
 pub const STEER_RATE_CEILING: u64 = 1_000_000;
-/// Workers that `host/NAME/workers` may name: as many as a host can have.
-pub const PINNED_WORKERS_MAX: usize = ebpf::OWNERS_MAX;
+/// Workers that `host/NAME/workers` may name: as many as the kernel's table keeps for a host, which
+/// the crate that fills that table asserts.
+pub const PINNED_WORKERS_MAX: usize = 8;
 /// Interfaces in `steer.interfaces`. More are refused.
 pub const STEER_INTERFACES_MAX: usize = 64;
 /// Bytes of one configuration file. A complete file with every key and its description has about

@@ -18,6 +18,7 @@ use vocabulary::hostname::HostName;
 
 // Every worker that can be configured can be steered to.
 const _: () = assert!(WORKERS_MAX as usize >= config::limits::WORKERS_MAX);
+const _: () = assert!(ebpf::OWNERS_MAX == config::limits::PINNED_WORKERS_MAX);
 
 /// Which of the steered ports a listener belongs to: the number that [`Steering::port`] was given.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
