@@ -2,10 +2,11 @@
 //! weigh, honest ones are judged. Work is counted, not timed.
 
 use super::{Certificate, World, block, rule};
+use crate::decide::worked;
 use crate::limits;
 use crate::testing::oracle::Oracle;
 use crate::testing::random::Random;
-use crate::{Action, ConnectionState, Decision, Lists, Program, Rule, Skip, decide_on, worked};
+use crate::{Action, ConnectionState, Decision, Lists, Program, Rule, Skip, decide_on};
 
 /// What squares the request's head.
 const SQUARES: &str =

@@ -10,6 +10,7 @@ mod language;
 mod messages;
 pub(crate) mod program;
 
+use super::read::Facts;
 use super::value::Scratch;
 use super::*;
 use crate::testing::oracle;
