@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::{Value, json};
 
-use super::error::nearest;
 use crate::limits;
+use crate::syntax::error::nearest;
 
 /// What a matching rule does.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,10 +4,12 @@
 
 use std::cell::RefCell;
 
-use super::facts::{ConnectionFacts, ConnectionState, RequestFacts};
-use super::program::{self, Outcome, Program, Runs};
-use super::read::Facts;
-use super::{Action, BlockResponse, Overworked, Rule};
+use crate::action::{Action, BlockResponse};
+use crate::eval::field_values::Facts;
+use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use crate::program::{self, Outcome, Program, Runs};
+use crate::rule::Rule;
+use crate::value_expression::Overworked;
 
 /// Without this value nothing is forwarded. Only [`decide`] makes one, it is used once.
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use super::hello::Hello;
-use super::program::Judged;
-use super::work::Allowance;
+use crate::eval::client_hello::Hello;
 use crate::geo::{Geo, Place};
+use crate::matcher::budget::Allowance;
+use crate::program::Judged;
 use vocabulary::client_auth::ClientAuth;
 
 /// What holds for a connection as long as its judgement does.
@@ -100,7 +100,7 @@ impl<'a> RoundTrip<'a> {
     }
 
     /// Whole milliseconds.
-    pub(super) fn msec(&self) -> i64 {
+    pub(crate) fn msec(&self) -> i64 {
         let ask = || self.by.and_then(Timed::round_trip).unwrap_or_default();
         let time = self.known.get_or_init(ask).as_millis();
         i64::try_from(time).unwrap_or(i64::MAX)
@@ -143,12 +143,12 @@ impl ConnectionState {
     }
 
     /// Takes out what is remembered, for the length of one decision.
-    pub(super) fn judged(&self) -> [Option<Judged>; 2] {
+    pub(crate) fn judged(&self) -> [Option<Judged>; 2] {
         self.judged.take()
     }
 
     /// Puts it back.
-    pub(super) fn keep(&self, judged: [Option<Judged>; 2]) {
+    pub(crate) fn keep(&self, judged: [Option<Judged>; 2]) {
         self.judged.replace(judged);
     }
 }

@@ -10,68 +10,39 @@
 //! what that costs, and ends it.
 
 mod action;
-mod addresses;
-mod ast;
-mod builder;
-mod call;
-mod comparison;
-mod computed;
+mod analysis;
 mod decide;
-mod decode;
-mod enforced;
-mod error;
 mod eval;
-mod expression;
 mod facts;
-mod field;
-mod function;
 pub mod geo;
-mod hello;
-mod json;
-mod lazy;
-mod lexer;
 pub mod limits;
-mod lint;
-mod list;
-mod literal;
-mod operand;
-mod pairs;
-mod parentheses;
-mod parser;
-mod pattern;
-mod print;
+mod matcher;
 mod program;
-mod read;
-mod replace;
 mod rule;
-mod suppose;
-mod test;
+mod syntax;
 #[doc(hidden)]
 pub mod testing;
 #[cfg(test)]
 pub(crate) mod tests;
-mod trace;
-mod trial;
-mod types;
-mod value;
-mod wildcard;
-mod work;
+mod value_expression;
 
 pub use action::{Action, ActionError, BlockResponse, Skip};
-pub use addresses::{Network, blocked_addresses};
-pub use builder::{Form, FormError, Group, Operator, Row};
-pub use computed::{Computed, Overworked};
+pub use analysis::blocked_networks::{Network, blocked_addresses};
+pub use analysis::dry_run::{Fate, Trial, Tried};
+pub use analysis::enforcement::{Enforcement, enforcement};
+pub use analysis::explain::{Case, FieldSet, Operand, Seen, Trace};
+pub use analysis::form::{Form, FormError, Group, Operator, Row};
+pub use analysis::lint::{Lint, LintHost, LintKind, lint};
 pub use decide::{Decision, Permit, decide, decide_on, matching, touched_bytes};
-pub use enforced::{Enforcement, enforcement};
-pub use error::ParseError;
-pub use expression::{Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions};
 pub use facts::{ConnectionFacts, ConnectionState, RequestFacts, RoundTrip, Timed};
-pub use field::Lifetime;
-pub use lint::{Lint, LintHost, LintKind, lint};
-pub use list::{HostnameList, IpList, List, ListError, Lists, is_list_name};
+pub use matcher::budget::Allowance;
 pub use program::Program;
 pub use rule::{Rule, RuleError};
-pub use trace::{Case, FieldSet, Operand, Seen, Trace};
-pub use trial::{Fate, Trial, Tried};
-pub use types::{Kind, Type};
-pub use work::Allowance;
+pub use syntax::error::ParseError;
+pub use syntax::expression::{
+    Expression, FieldInfo, FunctionInfo, check, check_with, fields, functions,
+};
+pub use syntax::field::Lifetime;
+pub use syntax::list::{HostnameList, IpList, List, ListError, Lists, is_list_name};
+pub use syntax::types::{Kind, Type};
+pub use value_expression::{Computed, Overworked};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Action;
+use crate::action::Action;
 
 /// A rule as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]

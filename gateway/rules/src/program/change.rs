@@ -8,11 +8,11 @@ use foldhash::fast::RandomState;
 
 use super::index::{Builder, Local, count};
 use super::renewal::Renewal;
-use super::{GONE, Input, Part, Program, Role, Traits};
 use crate::limits;
-use crate::list::Lists;
-use crate::parser;
-use crate::{Rule, RuleError};
+use crate::program::{GONE, Input, Part, Program, Role, Traits};
+use crate::rule::{Rule, RuleError};
+use crate::syntax::list::Lists;
+use crate::syntax::parser;
 use chunked_list::difference::hunks;
 use chunked_list::sequence::Sequence;
 

@@ -2,8 +2,8 @@
 //! what stands beside them guards them.
 
 use super::subject::Subject;
-use crate::ast::{Argument, Array, Call, Condition, Scalar, Test};
-use crate::function::Function;
+use crate::syntax::ast::{Argument, Array, Call, Condition, Scalar, Test};
+use crate::syntax::function::Function;
 
 impl Subject {
     /// Whether looking it up may cost more than reading the request's head once.
@@ -73,7 +73,7 @@ fn call_is_costly(call: &Call) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::parse;
+    use crate::syntax::parser::parse;
 
     #[test]
     fn what_may_cost_more_than_reading() {

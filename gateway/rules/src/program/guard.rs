@@ -4,8 +4,8 @@
 use super::index::{Group, Index, Local, count};
 use super::scan::Run;
 use super::slots::Head;
-use crate::field::Lifetime;
-use crate::read::Facts;
+use crate::eval::field_values::Facts;
+use crate::syntax::field::Lifetime;
 
 impl Run {
     /// Whether some term below `bound` satisfies all that is not costly; of its columns `driver` is

@@ -16,9 +16,9 @@ use super::normal::{Literal, terms};
 use super::subject::{Class, Subject, question};
 use super::table::{Key, Table};
 use super::vector::{Arena, Vector};
-use crate::ast::Condition;
-use crate::field::Lifetime;
 use crate::limits;
+use crate::syntax::ast::Condition;
+use crate::syntax::field::Lifetime;
 
 /// A rule by its position in what the index was built from.
 pub(super) type Local = u32;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::index::{Index, count};
 use super::scan::Run;
-use crate::field::Lifetime;
+use crate::eval::field_values::Facts;
 use crate::limits;
-use crate::read::Facts;
+use crate::syntax::field::Lifetime;
 use vocabulary::client_auth::ClientAuth;
 
 /// The judgement of a connection by an index.

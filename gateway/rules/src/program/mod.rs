@@ -8,7 +8,6 @@
 //! keeps the index of what has not changed and adds a small one for what has; `renewal` makes one
 //! of everything when that has grown.
 
-mod ask;
 mod block;
 mod change;
 mod contained;
@@ -19,6 +18,7 @@ mod judged;
 mod normal;
 mod renewal;
 mod required;
+mod run;
 mod scan;
 mod simd;
 mod slots;
@@ -28,16 +28,16 @@ mod vector;
 
 use std::sync::{Arc, OnceLock};
 
-pub(crate) use ask::Runs;
-pub(super) use ask::{Outcome, first};
 pub(crate) use judged::Judged;
+pub(crate) use run::{Outcome, Runs, first};
 
 use self::index::{Builder, Index, Local, count};
-use super::ast::Condition;
-use super::list::Lists;
-use super::parser;
-use super::{Action, Rule, RuleError};
+use crate::action::Action;
 use crate::limits;
+use crate::rule::{Rule, RuleError};
+use crate::syntax::ast::Condition;
+use crate::syntax::list::Lists;
+use crate::syntax::parser;
 use chunked_list::sequence::Sequence;
 use renewal::Renewal;
 

@@ -4,8 +4,8 @@
 //! Bounded: what would multiply into too many terms stays one opaque literal, which is judged by
 //! walking its tree, and only when the rest of its term holds.
 
-use crate::ast::Condition;
 use crate::limits;
+use crate::syntax::ast::Condition;
 
 /// A condition that is not taken apart further, or its opposite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ fn product(parts: &[Condition], negative: bool) -> Vec<Vec<Literal>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::parse;
+    use crate::syntax::parser::parse;
 
     fn check(text: &str, expected: &[&[&str]]) {
         let terms = terms(&parse(text, None).unwrap());

@@ -5,9 +5,9 @@
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use super::Program;
-use crate::Rule;
-use crate::list::Lists;
+use crate::program::Program;
+use crate::rule::Rule;
+use crate::syntax::list::Lists;
 use chunked_list::sequence::Sequence;
 
 /// A program that is being compiled from nothing, of the rules as they were when it was begun.

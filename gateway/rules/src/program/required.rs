@@ -96,9 +96,9 @@ fn extract(kind: ExtractKind, hir: &Hir) -> Option<Texts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Span;
-    use crate::pattern::{Pattern, Wanted};
-    use crate::work::Work;
+    use crate::matcher::budget::Work;
+    use crate::matcher::regex::{Pattern, Wanted};
+    use crate::syntax::error::Span;
 
     #[test]
     fn texts_of_patterns() {

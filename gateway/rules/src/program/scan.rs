@@ -12,10 +12,10 @@ use super::simd;
 use super::slots::{Head, Slots};
 use super::subject::{Class, FALSE, Subject, TRUE};
 use super::vector::{Vector, WORD, words};
-use crate::field::Lifetime;
-use crate::read::Facts;
-use crate::value::{Scratch, Value};
-use crate::work;
+use crate::eval::field_values::Facts;
+use crate::eval::value::{Scratch, Value};
+use crate::matcher::budget;
+use crate::syntax::field::Lifetime;
 
 /// Words that are combined before their bits are looked at: they stay in the first-level cache,
 /// and a match near the front ends the work.
@@ -92,10 +92,10 @@ impl Run {
                 slots.touch(2 * CACHE_LINE + length);
                 if let Some(table) = index.tables.get(*table as usize) {
                     let byte = match table.class {
-                        Class::Contains => work::CONTAINED_BYTE,
+                        Class::Contains => budget::CONTAINED_BYTE,
                         _ => 1,
                     };
-                    if !scratch.work(work::CONDITION + length * byte) {
+                    if !scratch.work(budget::CONDITION + length * byte) {
                         return;
                     }
                     let repeats = repeats || table.class == Class::Contains;

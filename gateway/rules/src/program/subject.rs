@@ -3,16 +3,16 @@
 use super::block::{blocks_of_int, blocks_of_ip};
 use super::normal::Literal;
 use super::required::required;
-use crate::ast::{
+use crate::limits;
+use crate::matcher::regex::Pattern;
+use crate::matcher::wildcard::Wildcard;
+use crate::syntax::ast::{
     Argument, Array, Call, Condition, IpItem, Literal as Constant, Quantifier, Relation, Scalar,
     Set, Test,
 };
-use crate::field::{Field, Lifetime};
-use crate::function::Function;
-use crate::limits;
-use crate::pattern::Pattern;
-use crate::types::Kind;
-use crate::wildcard::Wildcard;
+use crate::syntax::field::{Field, Lifetime};
+use crate::syntax::function::Function;
+use crate::syntax::types::Kind;
 
 /// What is looked up: evaluated at most once per decision, or once per connection.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -359,7 +359,7 @@ fn may_be_missing(scalar: &Scalar) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::parse;
+    use crate::syntax::parser::parse;
 
     fn ask(text: &str) -> Option<(Class, usize, bool, bool)> {
         let literal = match parse(text, None).unwrap() {

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use super::block::{INT, block_key, number_of_int, number_of_ip, width};
 use super::contained::Contained;
 use super::subject::{Class, FALSE, TRUE};
-use crate::value::{Scratch, Value};
+use crate::eval::value::{Scratch, Value};
 
 /// A key's number, unique in its index.
 pub(super) type Key = u32;

@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::oracle::Oracle;
 use crate::limits;
-use crate::testing::oracle::Oracle;
+use crate::lint;
+use crate::syntax::lexer;
 use crate::{
     Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, check, decide,
     decide_on,
 };
-use crate::{Allowance, Form, List, Program, RequestFacts, RoundTrip, Rule, Skip, lexer, lint};
+use crate::{Allowance, Form, List, Program, RequestFacts, RoundTrip, Rule, Skip};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::verdict::{Reason, Verdict};
 
@@ -45,7 +47,7 @@ pub fn parse(data: &[u8]) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(expression) => {
             let printed = expression.to_string();
-            let again = crate::parser::parse_any_length(&printed, None);
+            let again = crate::syntax::parser::parse_any_length(&printed, None);
             assert_eq!(again.as_ref(), Ok(&expression.0), "{printed}");
             if printed.chars().count() <= limits::EXPRESSION_CHARACTERS_MAX {
                 assert_eq!(check(&printed).as_ref(), Ok(&expression), "{printed}");
@@ -340,7 +342,7 @@ mod tests {
 
     fn replay(target: &str, check: fn(&[u8])) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../tests/fuzz/corpus")
+            .join("../../tests/fuzz/corpus")
             .join(target);
         let mut files = Vec::new();
         for file in std::fs::read_dir(&corpus).unwrap() {

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use crate::ast::Condition;
+use crate::eval::field_values::Facts;
+use crate::eval::value::Scratch;
 use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
-use crate::read::Facts;
-use crate::value::Scratch;
-use crate::{Action, Lists, Overworked, Rule, RuleError, parser};
+use crate::syntax::ast::Condition;
+use crate::syntax::parser;
+use crate::{Action, Lists, Overworked, Rule, RuleError};
 
 /// Enabled rules with their conditions.
 #[derive(Debug, Default)]

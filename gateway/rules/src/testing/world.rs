@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::verdict::{Reason, Verdict};
 
-use crate::work::Allowance;
+use crate::matcher::budget::Allowance;
 use crate::{
     Action, BlockResponse, ConnectionFacts, Decision, Program, RequestFacts, RoundTrip, Rule,
     Timed, decide,
@@ -196,7 +196,7 @@ pub fn block(id: &str, expression: &str) -> Rule {
 /// The example of JA4's specification in this crate's own tests; elsewhere none.
 fn client_hello() -> Vec<u8> {
     #[cfg(test)]
-    return crate::hello::tests::example();
+    return crate::eval::client_hello::tests::example();
     #[cfg(not(test))]
     Vec::new()
 }

@@ -5,17 +5,17 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{Certificate, World};
-use crate::ast::{
+use crate::matcher::regex::{Pattern, Wanted};
+use crate::matcher::wildcard::Wildcard;
+use crate::syntax::ast::{
     Argument, Array, Call, Condition, IpItem, ListReference, Literal, Part, Quantifier, Relation,
     Scalar, Set, Test,
 };
-use crate::error::Span;
-use crate::field::Field;
-use crate::function::Function;
-use crate::parser;
-use crate::pattern::{Pattern, Wanted};
-use crate::types::{Kind, Type};
-use crate::wildcard::Wildcard;
+use crate::syntax::error::Span;
+use crate::syntax::field::Field;
+use crate::syntax::function::Function;
+use crate::syntax::parser;
+use crate::syntax::types::{Kind, Type};
 
 /// Values that requests have and expressions speak of.
 const WORDS: &[&str] = &[

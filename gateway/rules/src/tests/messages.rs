@@ -1,6 +1,8 @@
 //! What is said of expressions that are none, and that no text makes the parser panic.
 
-use crate::{Lists, check, parser};
+use crate::{Lists, check};
+
+use crate::syntax::parser;
 
 /// Expression, column, and words that the message must have.
 const REFUSED: &[(&str, usize, &str)] = &[

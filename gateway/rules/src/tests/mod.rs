@@ -10,9 +10,10 @@ mod language;
 mod messages;
 pub(crate) mod program;
 
-use super::read::Facts;
-use super::value::Scratch;
 use super::*;
+use crate::eval::field_values::Facts;
+use crate::eval::value::Scratch;
+use crate::syntax::parser;
 use crate::testing::oracle;
 pub(crate) use crate::testing::world::{Certificate, World, block, rule};
 

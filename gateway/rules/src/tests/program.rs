@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index as Pick, select};
 
 use super::generate::{condition, world};
-use super::{Certificate, World, block, rule};
 use crate::testing::fuzz::lists;
 use crate::testing::oracle::Oracle;
+use crate::tests::{Certificate, World, block, rule};
 use crate::{
     Action, BlockResponse, ConnectionState, Decision, List, Lists, Program, Rule, Skip, decide_on,
 };
