@@ -19,7 +19,6 @@ use regex_syntax::hir::Hir;
 use super::budget::{self, Work};
 use super::lazy_dfa::{self, End, Lazy};
 use crate::limits;
-use crate::syntax::error::{Problem, Span};
 
 /// A regular expression, compiled; equal when its text is.
 #[derive(Debug, Clone)]
@@ -58,6 +57,20 @@ pub(crate) enum Wanted {
     Groups,
 }
 
+/// Why a text is not taken as a regular expression.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RegexError {
+    /// It is none.
+    #[error("this is not a regular expression: {why}")]
+    Malformed {
+        /// As `regex-syntax` says it, one line.
+        why: Box<str>,
+    },
+    /// Larger than `limits::REGEX_PROGRAM_BYTES_MAX`.
+    #[error("this regular expression is too large")]
+    TooLarge,
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.source == other.source
@@ -77,7 +90,7 @@ impl Pattern {
     ///
     /// # Errors
     /// It is none, or larger than `limits::REGEX_PROGRAM_BYTES_MAX`.
-    pub(crate) fn new(source: &str, span: Span, wanted: Wanted) -> Result<Self, Problem> {
+    pub(crate) fn new(source: &str, wanted: Wanted) -> Result<Self, RegexError> {
         let hir = ParserBuilder::new()
             .unicode(false)
             .utf8(false)
@@ -87,19 +100,19 @@ impl Pattern {
             .map_err(|error| {
                 let text = error.to_string();
                 let why = text.lines().last().unwrap_or_default();
-                let why = why.trim_start_matches("error: ");
-                Problem::new(span, "this is not a regular expression", why)
+                let why = why.trim_start_matches("error: ").into();
+                RegexError::Malformed { why }
             })?;
-        let too_large = || {
-            let hint = "use fewer or smaller repetitions";
-            Problem::new(span, "this regular expression is too large", hint)
-        };
-        let program = program(&hir).ok_or_else(too_large)?;
+        let program = program(&hir).ok_or(RegexError::TooLarge)?;
         let groups = match wanted {
             Wanted::Match => None,
             Wanted::Groups => {
                 let states = program.states().len();
-                Some(Groups::new(&hir, states).ok_or_else(too_large)?.into())
+                Some(
+                    Groups::new(&hir, states)
+                        .ok_or(RegexError::TooLarge)?
+                        .into(),
+                )
             }
         };
         Ok(Self {
@@ -239,8 +252,7 @@ mod tests {
     use super::*;
 
     fn pattern(source: &str, wanted: Wanted) -> Pattern {
-        Pattern::new(source, Span::default(), wanted)
-            .unwrap_or_else(|problem| panic!("{problem:?}"))
+        Pattern::new(source, wanted).unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[test]
@@ -297,11 +309,8 @@ mod tests {
             ("(a{1000}){1000}", "too large"),
         ] {
             for wanted in [Wanted::Match, Wanted::Groups] {
-                let problem = Pattern::new(source, Span::default(), wanted).unwrap_err();
-                assert!(
-                    problem.message.contains(why),
-                    "{source} {wanted:?}: {problem:?}"
-                );
+                let error = Pattern::new(source, wanted).unwrap_err().to_string();
+                assert!(error.contains(why), "{source} {wanted:?}: {error}");
             }
         }
     }

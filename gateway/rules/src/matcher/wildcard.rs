@@ -7,7 +7,17 @@
 use std::ops::Range;
 
 use crate::limits;
-use crate::syntax::error::{Problem, Span};
+
+/// Why a text is not taken as a wildcard pattern.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WildcardError {
+    #[error("two `*` in a row are not allowed in a wildcard pattern")]
+    TwoStars,
+    #[error("in a wildcard pattern a backslash stands only before `*` or `\\`")]
+    Backslash,
+    #[error("a wildcard pattern has at most {} `*`", limits::WILDCARD_STARS_MAX)]
+    Stars,
+}
 
 /// A checked pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -77,7 +87,7 @@ impl Wildcard {
     ///
     /// # Errors
     /// Why it is none: two stars in a row, or a backslash before anything but `*` and `\`.
-    pub(crate) fn new(source: &[u8], strict: bool) -> Result<Self, &'static str> {
+    pub(crate) fn new(source: &[u8], strict: bool) -> Result<Self, WildcardError> {
         let mut parts: Vec<Part> = Vec::new();
         let mut part = Vec::new();
         let mut bytes = source.iter().copied();
@@ -86,16 +96,12 @@ impl Wildcard {
             let star = byte == b'*';
             match byte {
                 b'*' if after_star => {
-                    return Err("two `*` in a row are not allowed in a wildcard pattern");
+                    return Err(WildcardError::TwoStars);
                 }
                 b'*' => parts.push(Part::new(std::mem::take(&mut part))),
                 b'\\' => match bytes.next() {
                     Some(escaped @ (b'*' | b'\\')) => part.push(escaped),
-                    _ => {
-                        return Err(
-                            "in a wildcard pattern a backslash stands only before `*` or `\\`",
-                        );
-                    }
+                    _ => return Err(WildcardError::Backslash),
                 },
                 _ if strict => part.push(byte),
                 _ => part.push(byte.to_ascii_lowercase()),
@@ -110,16 +116,14 @@ impl Wildcard {
         })
     }
 
-    /// As [`Self::new`], and no more stars than there may be; what is wrong, for the one who wrote it.
-    pub(crate) fn checked(source: &[u8], strict: bool, at: Span) -> Result<Self, Problem> {
-        let wildcard = Self::new(source, strict).map_err(|why| {
-            let hint = "write `\\*` for a star; a raw string, r\"…\", keeps backslashes";
-            Problem::new(at, why, hint)
-        })?;
-        let most = limits::WILDCARD_STARS_MAX;
-        if wildcard.parts.len() - 1 > most {
-            let message = format!("a wildcard pattern has at most {most} `*`");
-            return Err(Problem::new(at, message, "use several conditions"));
+    /// As [`Self::new`], and at most `limits::WILDCARD_STARS_MAX` stars.
+    ///
+    /// # Errors
+    /// As [`Self::new`], or there are more stars.
+    pub(crate) fn bounded(source: &[u8], strict: bool) -> Result<Self, WildcardError> {
+        let wildcard = Self::new(source, strict)?;
+        if wildcard.parts.len() - 1 > limits::WILDCARD_STARS_MAX {
+            return Err(WildcardError::Stars);
         }
         Ok(wildcard)
     }

@@ -98,7 +98,6 @@ mod tests {
     use super::*;
     use crate::matcher::budget::Work;
     use crate::matcher::regex::{Pattern, Wanted};
-    use crate::syntax::error::Span;
 
     #[test]
     fn texts_of_patterns() {
@@ -165,7 +164,7 @@ mod tests {
             "[a-z]+wp-login[a-z]+",
             "(?:fo*o|qu)",
         ] {
-            let regex = Pattern::new(source, Span::default(), Wanted::Match).unwrap();
+            let regex = Pattern::new(source, Wanted::Match).unwrap();
             let Some(texts) = required(source) else {
                 continue;
             };

@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use crate::matcher::regex::RegexError;
+use crate::matcher::wildcard::WildcardError;
+
 /// A range of bytes in an expression's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
@@ -43,6 +46,31 @@ impl Problem {
             message: message.into(),
             hint: hint.into(),
         }
+    }
+
+    /// A regular expression that is refused.
+    pub(crate) fn regex(span: Span, error: RegexError) -> Self {
+        match error {
+            RegexError::Malformed { why } => {
+                Self::new(span, "this is not a regular expression", why)
+            }
+            RegexError::TooLarge => Self::new(
+                span,
+                "this regular expression is too large",
+                "use fewer or smaller repetitions",
+            ),
+        }
+    }
+
+    /// A wildcard pattern that is refused.
+    pub(crate) fn wildcard(span: Span, error: WildcardError) -> Self {
+        let hint = match error {
+            WildcardError::TwoStars | WildcardError::Backslash => {
+                "write `\\*` for a star; a raw string, r\"…\", keeps backslashes"
+            }
+            WildcardError::Stars => "use several conditions",
+        };
+        Self::new(span, error.to_string(), hint)
     }
 }
 

@@ -285,7 +285,8 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
                     "use `\\x` inside a raw string",
                 )
             })?;
-            let pattern = Pattern::new(source, at, Wanted::Groups)?;
+            let pattern =
+                Pattern::new(source, Wanted::Groups).map_err(|error| Problem::regex(at, error))?;
             take.taken.push(Argument::Pattern(pattern));
             replacement(&mut take)?;
         }
@@ -403,7 +404,8 @@ fn wildcard_replace(take: &mut Taking) -> Result<(), Problem> {
         strict = true;
         flags = Some(Argument::Bytes(given));
     }
-    let wildcard = Wildcard::checked(&source, strict, at)?;
+    let wildcard =
+        Wildcard::bounded(&source, strict).map_err(|error| Problem::wildcard(at, error))?;
     if let Some(argument) = take.taken.get_mut(slot) {
         *argument = Argument::Wildcard(wildcard);
     }

@@ -45,7 +45,9 @@ impl Parser<'_> {
             Operator::Wildcard { strict } if kind == Kind::String => {
                 let at = self.peek().1;
                 let source = self.string_constant()?;
-                Wildcard::checked(&source, strict, at).map(Test::Wildcard)
+                Wildcard::bounded(&source, strict)
+                    .map(Test::Wildcard)
+                    .map_err(|error| Problem::wildcard(at, error))
             }
             Operator::Contains => Err(wrong("contains", "it takes a String")),
             Operator::Matches => Err(wrong("matches", "it takes a String")),
@@ -185,7 +187,9 @@ impl Parser<'_> {
             _ => return Err(self.unexpected("expected a regular expression in double quotes")),
         };
         self.advance();
-        Pattern::new(&source, span, Wanted::Match).map(Test::Matches)
+        Pattern::new(&source, Wanted::Match)
+            .map(Test::Matches)
+            .map_err(|error| Problem::regex(span, error))
     }
 
     fn set_or_list(&mut self, kind: Kind) -> Result<Test, Problem> {

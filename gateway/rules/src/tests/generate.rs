@@ -11,7 +11,6 @@ use crate::syntax::ast::{
     Argument, Array, Call, Condition, IpItem, ListReference, Literal, Part, Quantifier, Relation,
     Scalar, Set, Test,
 };
-use crate::syntax::error::Span;
 use crate::syntax::field::Field;
 use crate::syntax::function::Function;
 use crate::syntax::parser;
@@ -182,7 +181,7 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
             2 => vec(bytes(), 1..4).prop_map(|items| Test::In(Set::Bytes(items))),
             2 => bytes().prop_map(Test::Contains),
             1 => select(PATTERNS)
-                .prop_map(|source| Test::Matches(Pattern::new(source, Span::default(), Wanted::Match).unwrap())),
+                .prop_map(|source| Test::Matches(Pattern::new(source, Wanted::Match).unwrap())),
             1 => Just(listed("hosts")),
             1 => (select(WILDCARDS), any::<bool>())
                 .prop_map(|(source, strict)| Test::Wildcard(Wildcard::new(source.as_bytes(), strict).unwrap())),
@@ -293,7 +292,7 @@ fn made() -> BoxedStrategy<Scalar> {
         }),
         vec(part, 1..4).prop_map(move |parts| call(Function::Concat, parts)),
         (string_field(), select(PATTERNS)).prop_map(move |(source, pattern)| {
-            let pattern = Pattern::new(pattern, Span::default(), Wanted::Groups).unwrap();
+            let pattern = Pattern::new(pattern, Wanted::Groups).unwrap();
             let arguments = vec![
                 Argument::Scalar(source),
                 Argument::Pattern(pattern),
