@@ -5,9 +5,10 @@
 use std::cell::RefCell;
 
 use crate::action::{Action, BlockResponse};
+use crate::eval::connection_values::ConnectionValues;
 use crate::eval::field_values::Facts;
-use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
-use crate::program::{self, Outcome, Program, Runs};
+use crate::facts::{ConnectionFacts, RequestFacts};
+use crate::program::{self, ConnectionState, Outcome, Program, Runs};
 use crate::rule::Rule;
 use crate::value_expression::Overworked;
 
@@ -58,17 +59,12 @@ pub fn decide<'p>(
     request: &RequestFacts<'_>,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
-    let state = ConnectionState::default();
-    judge(
-        program,
-        &Facts {
-            connection,
-            request,
-            state: &state,
-        },
-        false,
-        logged,
-    )
+    let facts = Facts {
+        connection,
+        request,
+        values: &ConnectionValues::default(),
+    };
+    judge(program, &facts, None, logged)
 }
 
 /// Judges one request of a connection; `state` keeps what is the same for all its requests.
@@ -79,16 +75,12 @@ pub fn decide_on<'p>(
     request: &RequestFacts<'_>,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
-    judge(
-        program,
-        &Facts {
-            connection,
-            request,
-            state,
-        },
-        true,
-        logged,
-    )
+    let facts = Facts {
+        connection,
+        request,
+        values: &state.values,
+    };
+    judge(program, &facts, Some(state), logged)
 }
 
 /// Shows the ids of all `log` rules that match a request, in order: for rulesets whose rules do
@@ -107,9 +99,9 @@ pub fn matching<'p>(
     let facts = Facts {
         connection,
         request,
-        state,
+        values: &state.values,
     };
-    match judge(program, &facts, false, found) {
+    match judge(program, &facts, None, found) {
         Decision::TooLarge => Err(Overworked),
         Decision::Permit(_) | Decision::Block { .. } => Ok(()),
     }
@@ -131,7 +123,7 @@ pub(crate) fn worked() -> usize {
 fn judge<'p>(
     program: &'p Program,
     facts: &Facts<'_>,
-    remembers: bool,
+    state: Option<&ConnectionState>,
     logged: &mut dyn FnMut(&'p str),
 ) -> Decision<'p> {
     let permit = |skips_rate_limits| Decision::Permit(Permit { skips_rate_limits });
@@ -149,15 +141,9 @@ fn judge<'p>(
         Action::Block(_) | Action::Log => logged(&rule.id),
     };
     let ended = RUNS.with(|runs| match runs.try_borrow_mut() {
-        Ok(mut runs) => program::first(program, facts, remembers, &mut runs, &mut reported),
+        Ok(mut runs) => program::first(program, facts, state, &mut runs, &mut reported),
         // `logged` asked for another decision: rare, correct, and it allocates.
-        Err(_) => program::first(
-            program,
-            facts,
-            remembers,
-            &mut Runs::default(),
-            &mut reported,
-        ),
+        Err(_) => program::first(program, facts, state, &mut Runs::default(), &mut reported),
     });
     let rule = match ended {
         Outcome::Through => return permit(skips),

@@ -1,7 +1,7 @@
 //! What rules are judged on: plain data that the connection fills in, and whom to ask for what is
 //! seldom wanted.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::OnceCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-use crate::eval::client_hello::Hello;
-use crate::geo::{Geo, Place};
+use crate::geo::Geo;
 use crate::matcher::budget::Allowance;
-use crate::program::Judged;
 use vocabulary::client_auth::ClientAuth;
 
 /// What holds for a connection as long as its judgement does.
@@ -104,51 +102,5 @@ impl<'a> RoundTrip<'a> {
         let ask = || self.by.and_then(Timed::round_trip).unwrap_or_default();
         let time = self.known.get_or_init(ask).as_millis();
         i64::try_from(time).unwrap_or(i64::MAX)
-    }
-}
-
-/// What is worked out once per connection and kept beside its [`ConnectionFacts`].
-///
-/// Belongs to one connection for its life: a changed certificate judgement is noticed, changed
-/// addresses, ClientHello or GeoIP databases are not.
-#[derive(Debug, Default)]
-pub struct ConnectionState {
-    hello: OnceCell<Box<Hello>>,
-    place: OnceCell<Box<Place>>,
-    /// By the rules that stayed and by those that changed.
-    judged: RefCell<[Option<Judged>; 2]>,
-}
-
-impl ConnectionState {
-    /// What the ClientHello says.
-    pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
-        self.hello
-            .get_or_init(|| Hello::read(&connection.client_hello).into())
-    }
-
-    /// What is known of the client's address.
-    pub(crate) fn place(&self, connection: &ConnectionFacts) -> &Place {
-        self.place.get_or_init(|| {
-            let address = connection.source.ip().to_canonical();
-            let geo = connection.geo.as_ref();
-            let place = geo.map(|geo| geo.place(address));
-            place.unwrap_or_default().into()
-        })
-    }
-
-    /// Whether anybody has asked for [`Self::place`] yet.
-    #[cfg(test)]
-    pub(crate) fn has_looked(&self) -> bool {
-        self.place.get().is_some()
-    }
-
-    /// Takes out what is remembered, for the length of one decision.
-    pub(crate) fn judged(&self) -> [Option<Judged>; 2] {
-        self.judged.take()
-    }
-
-    /// Puts it back.
-    pub(crate) fn keep(&self, judged: [Option<Judged>; 2]) {
-        self.judged.replace(judged);
     }
 }

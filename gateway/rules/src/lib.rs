@@ -34,9 +34,9 @@ pub use analysis::explain::{Case, FieldSet, Operand, Seen, Trace};
 pub use analysis::form::{Form, FormError, Group, Operator, Row};
 pub use analysis::lint::{Lint, LintHost, LintKind, lint};
 pub use decide::{Decision, Permit, decide, decide_on, matching, touched_bytes};
-pub use facts::{ConnectionFacts, ConnectionState, RequestFacts, RoundTrip, Timed};
+pub use facts::{ConnectionFacts, RequestFacts, RoundTrip, Timed};
 pub use matcher::budget::Allowance;
-pub use program::Program;
+pub use program::{ConnectionState, Program};
 pub use rule::{Rule, RuleError};
 pub use syntax::error::ParseError;
 pub use syntax::expression::{

@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 
 use crate::eval::field_values::Facts;
 use crate::eval::value::{Scratch, Value};
-use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use crate::facts::{ConnectionFacts, RequestFacts};
 use crate::limits;
+use crate::program::ConnectionState;
 use crate::syntax::ast::{Array, Condition, Part, Scalar};
 use crate::syntax::error::{ParseError, Problem, Span};
 use crate::syntax::field::Field;
@@ -99,7 +100,7 @@ impl Computed {
         let facts = Facts {
             connection,
             request,
-            state,
+            values: &state.values,
         };
         self.values(&facts, &mut |scratch, value| match value {
             Value::Missing => false,
@@ -128,7 +129,7 @@ impl Computed {
         let facts = Facts {
             connection,
             request,
-            state,
+            values: &state.values,
         };
         let mut keys: Vec<Vec<u8>> = Vec::new();
         let mut too_many = false;

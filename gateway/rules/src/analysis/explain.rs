@@ -9,8 +9,9 @@ use std::ops::ControlFlow;
 
 use crate::eval::field_values::Facts;
 use crate::eval::value::{Scratch, Value};
-use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use crate::facts::{ConnectionFacts, RequestFacts};
 use crate::limits::{TRACE_ELEMENTS_MAX, TRACE_TEXT_CHARACTERS_MAX};
+use crate::program::ConnectionState;
 use crate::syntax::ast::{Array, Condition, Part, Scalar};
 use crate::syntax::expression::Expression;
 use crate::syntax::field::Field;
@@ -163,7 +164,7 @@ fn facts<'a>(case: &Case<'a>) -> Facts<'a> {
     Facts {
         connection: case.connection,
         request: case.request,
-        state: case.state,
+        values: &case.state.values,
     }
 }
 

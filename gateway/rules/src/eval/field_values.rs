@@ -9,9 +9,10 @@ use std::ops::ControlFlow;
 
 use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, HeaderName, REFERER, USER_AGENT};
 
+use super::connection_values::ConnectionValues;
 use super::pairs::decoded;
 use super::value::{Scratch, Value};
-use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use crate::facts::{ConnectionFacts, RequestFacts};
 use crate::geo::Place;
 use crate::matcher::budget;
 use crate::syntax::field::Field;
@@ -22,7 +23,7 @@ use vocabulary::client_auth::ClientAuth;
 pub(crate) struct Facts<'a> {
     pub(crate) connection: &'a ConnectionFacts,
     pub(crate) request: &'a RequestFacts<'a>,
-    pub(crate) state: &'a ConnectionState,
+    pub(crate) values: &'a ConnectionValues,
 }
 
 /// Told each element of an array; breaks when it has seen enough.
@@ -72,7 +73,7 @@ impl<'a> Facts<'a> {
 
     fn connection_value(&self, field: Field) -> Value<'a> {
         let connection = self.connection;
-        let hello = || self.state.hello(connection);
+        let hello = || self.values.hello(connection);
         match field {
             Field::IpSrc => Value::Ip(connection.source.ip().to_canonical()),
             Field::ServerIp => Value::Ip(connection.local.ip().to_canonical()),
@@ -89,7 +90,7 @@ impl<'a> Facts<'a> {
             Field::CiphersSha1 => text(&hello().ciphers_sha1),
             Field::Ja3 => text(&hello().ja3),
             Field::Ja4 => text(&hello().ja4),
-            _ if field.is_geographic() => geographic(self.state.place(connection), field),
+            _ if field.is_geographic() => geographic(self.values.place(connection), field),
             _ => certificate(&connection.client, field),
         }
     }

@@ -5,6 +5,7 @@
 //! comparison is reached.
 
 pub(crate) mod client_hello;
+pub(crate) mod connection_values;
 mod decode;
 pub(crate) mod field_values;
 mod functions;

@@ -11,7 +11,7 @@ use vocabulary::client_auth::ClientAuth;
 
 /// The judgement of a connection by an index.
 #[derive(Debug)]
-pub(crate) struct Judged {
+pub(crate) struct ConnectionMatches {
     /// Of the index.
     identity: u64,
     /// The certificate judgement it was made for; held, so that the address stays its own.
@@ -30,7 +30,7 @@ pub(super) struct Live {
     pub(super) combined: Option<Box<[u32]>>,
 }
 
-impl Judged {
+impl ConnectionMatches {
     /// Makes the judgement be of this index and certificate, and `run` know the entries.
     pub(super) fn refresh<'a>(
         slot: &mut Option<Self>,

@@ -10,11 +10,12 @@
 
 mod block;
 mod change;
+mod connection_matches;
+mod connection_state;
 mod contained;
 mod costly;
 mod guard;
 mod index;
-mod judged;
 mod normal;
 mod renewal;
 mod required;
@@ -28,7 +29,7 @@ mod vector;
 
 use std::sync::{Arc, OnceLock};
 
-pub(crate) use judged::Judged;
+pub use connection_state::ConnectionState;
 pub(crate) use run::{Outcome, Runs, first};
 
 use self::index::{Builder, Index, Local, count};

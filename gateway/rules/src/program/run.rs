@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use super::connection_matches::{ConnectionMatches, Live};
+use super::connection_state::ConnectionState;
 use super::index::{Group, Index, Local, count};
-use super::judged::{Judged, Live};
 use super::scan::Run;
 use crate::eval::field_values::Facts;
 use crate::program::{GONE, Part, Program};
@@ -45,7 +46,7 @@ pub(crate) enum Outcome<'p> {
 pub(crate) fn first<'p>(
     program: &'p Program,
     facts: &Facts<'_>,
-    remembers: bool,
+    state: Option<&ConnectionState>,
     runs: &mut Runs,
     reported_rule: &mut dyn FnMut(&'p Rule),
 ) -> Outcome<'p> {
@@ -58,25 +59,20 @@ pub(crate) fn first<'p>(
     let mut end = GONE;
     // What rules of other phases have done to the same request counts as well.
     let allowance = &facts.request.allowance;
-    let judged = if remembers {
-        facts.state.judged()
-    } else {
-        Default::default()
-    };
-    let mut judged = judged;
-    let [judged_base, judged_changed] = &mut judged;
+    let mut matches = state.map(ConnectionState::take).unwrap_or_default();
+    let [base_matches, changed_matches] = &mut matches;
     let mut parts = [
-        (&program.base, base, judged_base),
-        (&program.changed, changed, judged_changed),
+        (&program.base, base, base_matches),
+        (&program.changed, changed, changed_matches),
     ];
-    for (part, run, judged) in &mut parts {
+    for (part, run, matches) in &mut parts {
         if let Some(index) = &part.index {
             run.begin(index);
             run.scratch.leave_work(allowance.left());
-            if remembers {
-                Judged::refresh(judged, index, run, facts);
+            if state.is_some() {
+                ConnectionMatches::refresh(matches, index, run, facts);
             }
-            end = part.ending(index, run, judged.as_ref(), facts, end);
+            end = part.ending(index, run, matches.as_ref(), facts, end);
             allowance.leave(run.scratch.work_left());
             if run.scratch.is_spent() {
                 // Nor is anything remembered that was judged on the way.
@@ -84,18 +80,18 @@ pub(crate) fn first<'p>(
             }
         }
     }
-    for (part, run, judged) in &mut parts {
+    for (part, run, matches) in &mut parts {
         if let Some(index) = &part.index {
             run.scratch.leave_work(allowance.left());
-            part.reporting(index, run, judged.as_ref(), facts, end, reported);
+            part.reporting(index, run, matches.as_ref(), facts, end, reported);
             allowance.leave(run.scratch.work_left());
             if run.scratch.is_spent() {
                 return Outcome::Overworked;
             }
         }
     }
-    if remembers {
-        facts.state.keep(judged);
+    if let Some(state) = state {
+        state.keep(matches);
     }
     reported.sort_unstable();
     reported.dedup();
@@ -115,18 +111,18 @@ impl Part {
     /// The groups that can match, with what the connection has in common.
     fn groups<'i>(
         index: &'i Index,
-        judged: Option<&'i Judged>,
+        matches: Option<&'i ConnectionMatches>,
         reports: bool,
     ) -> impl Iterator<Item = (&'i Group, Option<&'i [u32]>)> {
-        let live = judged
-            .map(|judged| judged.live.iter())
+        let live = matches
+            .map(|matches| matches.live.iter())
             .into_iter()
             .flatten()
             .filter_map(|live: &Live| {
                 let group = index.groups.get(live.group as usize)?;
                 Some((group, live.combined.as_deref()))
             });
-        let all = judged
+        let all = matches
             .is_none()
             .then(|| index.groups.iter().map(|group| (group, None)))
             .into_iter()
@@ -164,13 +160,13 @@ impl Part {
         &self,
         index: &'a Index,
         run: &mut Run,
-        judged: Option<&Judged>,
+        matches: Option<&ConnectionMatches>,
         facts: &Facts<'a>,
         end: u32,
     ) -> u32 {
         let mut end = end;
         let mut bound = self.bound(end);
-        for (group, combined) in Self::groups(index, judged, false) {
+        for (group, combined) in Self::groups(index, matches, false) {
             // Groups are sorted by their first rule.
             if group.rules.first().is_none_or(|first| *first >= bound) {
                 break;
@@ -200,12 +196,12 @@ impl Part {
         &self,
         index: &'a Index,
         run: &mut Run,
-        judged: Option<&Judged>,
+        matches: Option<&ConnectionMatches>,
         facts: &Facts<'a>,
         end: u32,
         reported: &mut Vec<u32>,
     ) {
-        let mut groups = Self::groups(index, judged, true).peekable();
+        let mut groups = Self::groups(index, matches, true).peekable();
         if groups.peek().is_none() {
             return;
         }

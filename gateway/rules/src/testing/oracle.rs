@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
+use crate::eval::connection_values::ConnectionValues;
 use crate::eval::field_values::Facts;
 use crate::eval::value::Scratch;
-use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts};
+use crate::facts::{ConnectionFacts, RequestFacts};
 use crate::syntax::ast::Condition;
 use crate::syntax::parser;
 use crate::{Action, Lists, Overworked, Rule, RuleError};
@@ -60,11 +61,11 @@ impl Oracle {
         request: &RequestFacts<'_>,
         logged: &mut dyn FnMut(&str),
     ) -> Result<Option<&str>, Overworked> {
-        let state = ConnectionState::default();
+        let values = ConnectionValues::default();
         let facts = Facts {
             connection,
             request,
-            state: &state,
+            values: &values,
         };
         let mut scratch = Scratch::default();
         for (id, condition, action) in &self.rules {

@@ -161,7 +161,7 @@ fn an_address_is_looked_up_when_a_rule_asks_and_then_kept() {
             );
             let blocked = matches!(decision, Decision::Block { .. });
             assert_eq!(blocked, world.holds(expression), "{expression}");
-            assert_eq!(state.has_looked(), looks, "{expression}");
+            assert_eq!(state.values.has_looked(), looks, "{expression}");
         }
     }
 }

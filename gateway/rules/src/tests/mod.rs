@@ -11,6 +11,7 @@ mod messages;
 pub(crate) mod program;
 
 use super::*;
+use crate::eval::connection_values::ConnectionValues;
 use crate::eval::field_values::Facts;
 use crate::eval::value::Scratch;
 use crate::syntax::parser;
@@ -24,7 +25,7 @@ impl World {
         let facts = Facts {
             connection: &self.connection,
             request: &self.request(),
-            state: &ConnectionState::default(),
+            values: &ConnectionValues::default(),
         };
         let mut scratch = Scratch::default();
         condition.holds(&facts, &mut scratch);

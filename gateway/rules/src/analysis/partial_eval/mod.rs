@@ -10,9 +10,10 @@ use std::sync::{Arc, LazyLock};
 use http::HeaderMap;
 
 use crate::analysis::explain::{self, Case, FieldSet};
-use crate::facts::{ConnectionFacts, ConnectionState, RequestFacts, RoundTrip};
+use crate::facts::{ConnectionFacts, RequestFacts, RoundTrip};
 use crate::limits::IMPLICATION_STEPS_MAX;
 use crate::matcher::budget::Allowance;
+use crate::program::ConnectionState;
 use crate::syntax::ast::{Argument, Condition, Literal, Part, Relation, Scalar, Set, Test};
 use crate::syntax::field::Field;
 use crate::syntax::function::Function;

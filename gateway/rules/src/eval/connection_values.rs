@@ -1,0 +1,38 @@
+//! What a connection's fields are worked out to once: the ClientHello taken apart, the place.
+
+use std::cell::OnceCell;
+
+use super::client_hello::Hello;
+use crate::facts::ConnectionFacts;
+use crate::geo::Place;
+
+/// Belongs to one connection for its life; each value is made when a rule first reads it.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionValues {
+    hello: OnceCell<Box<Hello>>,
+    place: OnceCell<Box<Place>>,
+}
+
+impl ConnectionValues {
+    /// What the ClientHello says.
+    pub(crate) fn hello(&self, connection: &ConnectionFacts) -> &Hello {
+        self.hello
+            .get_or_init(|| Hello::read(&connection.client_hello).into())
+    }
+
+    /// What is known of the client's address.
+    pub(crate) fn place(&self, connection: &ConnectionFacts) -> &Place {
+        self.place.get_or_init(|| {
+            let address = connection.source.ip().to_canonical();
+            let geo = connection.geo.as_ref();
+            let place = geo.map(|geo| geo.place(address));
+            place.unwrap_or_default().into()
+        })
+    }
+
+    /// Whether a rule has asked for [`Self::place`] yet.
+    #[cfg(test)]
+    pub(crate) fn has_looked(&self) -> bool {
+        self.place.get().is_some()
+    }
+}
