@@ -22,6 +22,7 @@ use rustix::process::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
+use crate::geoip;
 use crate::limits::{
     BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND,
     STEER_SILENT_ROUNDS,
@@ -38,7 +39,6 @@ use datapath::steer::helm::Helm;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Shared, Team};
 use fetch::{Lists, Responders};
-use rules::geo::{Geo, GeoError};
 use snapshot::Published;
 use snapshot::phases::Buckets;
 use snapshot::questions::Questions;
@@ -62,7 +62,7 @@ pub enum StartError {
     Listen(#[from] ListenError),
     /// A GeoIP database cannot be used.
     #[error(transparent)]
-    Geo(#[from] GeoError),
+    Geo(#[from] geoip::GeoipError),
     /// The admin API cannot be served.
     #[error(transparent)]
     Admin(#[from] admin::ServeError),
@@ -160,7 +160,7 @@ pub fn serve(
 ) -> Result<Ended, StartError> {
     probe()?;
     raise_descriptor_limit(config.tunables.connections_max);
-    let geo = Geo::open(config.geoip_databases())?.map(Arc::new);
+    let geo = geoip::open(config.geoip_databases())?.map(Arc::new);
     control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
     let (workers, listen) = (config.workers, config.listen.clone());
@@ -396,7 +396,7 @@ fn reload(
     let loaded = Config::load(sources)
         .map_err(|errors| errors.to_string())
         .and_then(|loaded| {
-            let geo = Geo::open(loaded.config.geoip_databases());
+            let geo = geoip::open(loaded.config.geoip_databases());
             let geo = geo.map_err(|error| error.to_string())?;
             match (admin_tls, loaded.config.admin_tls()) {
                 (Some(tls), Some((certificate, key))) => tls

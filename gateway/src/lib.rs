@@ -6,5 +6,6 @@
 
 pub mod cli;
 pub mod daemon;
+mod geoip;
 pub mod limits;
 mod maintenance;

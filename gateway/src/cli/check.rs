@@ -8,7 +8,6 @@ use super::{CliError, Output};
 use admin::AdminTls;
 use config::{Config, Sources};
 use control::{Control, OpenError, Options, StoreOpenError};
-use rules::geo::Geo;
 use snapshot::Published;
 
 /// Checks the configuration files, the databases and certificates they name, and that the store opens and
@@ -25,7 +24,7 @@ pub(super) fn check(sources: &Sources) -> Output {
     if loaded.files.is_empty() {
         out.push_str("no configuration files: every default holds\n");
     }
-    Geo::open(loaded.config.geoip_databases())
+    crate::geoip::open(loaded.config.geoip_databases())
         .map_err(|error| CliError::Failed(error.to_string()))?;
     for path in loaded.config.geoip_databases() {
         out.push_str(&format!("{}: good\n", path.display()));

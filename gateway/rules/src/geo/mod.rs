@@ -1,12 +1,12 @@
 //! Where an address is and whose: databases in MaxMind's format, as an operator brings them.
 //!
-//! Owns reading and checking the files (at a start and at SIGHUP) and look-ups in memory. What a
-//! rule sees of a place, and of none, is [`crate`]' to say. Format:
+//! Owns checking a database whole before it is used, and look-ups in memory. Does no I/O: the
+//! caller reads the file. What a rule sees of a place, and of none, is `eval`'s to say. Format:
 //! <https://maxmind.github.io/MaxMind-DB/>.
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
@@ -16,14 +16,6 @@ use crate::limits::{GEOIP_DATABASE_BYTES_MAX, GEOIP_RECORDS_TRIED};
 /// Why a database is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum GeoError {
-    /// The file cannot be read.
-    #[error("the GeoIP database {path} cannot be read: {why}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        why: std::io::Error,
-    },
     /// It is no database, or a damaged one.
     #[error("the GeoIP database {path} is damaged or not in MaxMind's format: {why}")]
     Format {
@@ -48,6 +40,14 @@ pub enum GeoError {
         /// What it says of itself.
         kind: String,
     },
+}
+
+/// A database as it was read.
+pub struct Database {
+    /// Where it came from, for errors.
+    pub path: PathBuf,
+    /// What is in the file.
+    pub bytes: Vec<u8>,
 }
 
 /// The databases, in memory.
@@ -134,17 +134,15 @@ struct Subdivision<'d> {
 }
 
 impl Geo {
-    /// Reads databases; `None` when there are none to read. Each is checked whole, so that a
-    /// look-up finds no damage later, when a rule would quietly miss.
+    /// Takes databases; `None` when there are none. Each is checked whole, so that a look-up finds
+    /// no damage later, when a rule would quietly miss.
     ///
     /// # Errors
     /// The first that cannot be used.
-    pub fn open<'p>(
-        paths: impl IntoIterator<Item = &'p PathBuf>,
-    ) -> Result<Option<Self>, GeoError> {
-        let databases: Vec<_> = paths
+    pub fn new(databases: impl IntoIterator<Item = Database>) -> Result<Option<Self>, GeoError> {
+        let databases: Vec<_> = databases
             .into_iter()
-            .map(|path| database(path))
+            .map(checked)
             .collect::<Result<_, _>>()?;
         Ok((!databases.is_empty()).then_some(Self { databases }))
     }
@@ -195,23 +193,15 @@ impl Place {
     }
 }
 
-fn database(path: &Path) -> Result<Reader<Vec<u8>>, GeoError> {
-    let unreadable = |why| GeoError::File {
-        path: path.to_owned(),
-        why,
-    };
-    let damaged = |why| GeoError::Format {
-        path: path.to_owned(),
-        why,
-    };
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > GEOIP_DATABASE_BYTES_MAX {
-        return Err(GeoError::Size {
-            path: path.to_owned(),
-        });
+fn checked(database: Database) -> Result<Reader<Vec<u8>>, GeoError> {
+    let Database { path, bytes } = database;
+    if bytes.len() as u64 > GEOIP_DATABASE_BYTES_MAX {
+        return Err(GeoError::Size { path });
     }
-    // Read, not mapped: a file that is written over in place must not change under a look-up.
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let damaged = |why| GeoError::Format {
+        path: path.clone(),
+        why,
+    };
     let reader = Reader::from_source(bytes).map_err(damaged)?;
     reader.verify().map_err(damaged)?;
     let mut useful = false;
@@ -226,7 +216,7 @@ fn database(path: &Path) -> Result<Reader<Vec<u8>>, GeoError> {
     }
     if !useful {
         return Err(GeoError::Content {
-            path: path.to_owned(),
+            path,
             kind: reader.metadata().database_type.clone(),
         });
     }
@@ -238,11 +228,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::testing::database::{File, write};
+    use crate::testing::database::{database, write};
 
     #[test]
     fn places() {
-        let cities = File::new(&[
+        let cities = database(&[
             (
                 "203.0.113.0/24",
                 json!({
@@ -262,7 +252,7 @@ mod tests {
             ),
             ("198.51.100.0/25", json!({ "continent": { "code": "OC" } })),
         ]);
-        let numbers = File::new(&[
+        let numbers = database(&[
             (
                 "203.0.113.0/25",
                 json!({ "autonomous_system_number": 64496, "autonomous_system_organization": "x" }),
@@ -272,7 +262,7 @@ mod tests {
                 json!({ "autonomous_system_number": 4_200_000_000_u32 }),
             ),
         ]);
-        let geo = Geo::open([cities.path(), numbers.path()]).unwrap().unwrap();
+        let geo = Geo::new([cities, numbers]).unwrap().unwrap();
         let place = |address: &str| geo.place(address.parse().unwrap());
         let some = |text: &str| Some(Box::from(text));
         let leeds = Place {
@@ -309,15 +299,16 @@ mod tests {
         for unknown in ["198.51.100.128", "10.0.0.1", "::1", "2001:db9::1"] {
             assert_eq!(place(unknown), Place::default(), "{unknown}");
         }
-        assert!(Geo::open([]).unwrap().is_none());
+        assert!(Geo::new([]).unwrap().is_none());
     }
 
     #[test]
     fn what_is_no_database_is_refused() {
         let good = write(&[("10.0.0.0/8", json!({ "country": { "iso_code": "DE" } }))]);
         let text = |bytes: &[u8]| {
-            let file = File::of(bytes);
-            Geo::open([file.path()]).unwrap_err().to_string()
+            let (path, bytes) = (PathBuf::from("x.mmdb"), bytes.to_vec());
+            let error = Geo::new([Database { path, bytes }]).unwrap_err();
+            error.to_string()
         };
         assert!(text(b"").contains("damaged"));
         assert!(text(b"this is a text\n").contains("damaged"));
@@ -332,7 +323,5 @@ mod tests {
         assert!(text(&other).contains("neither countries"));
         let shape = write(&[("10.0.0.0/8", json!({ "country": "DE" }))]);
         assert!(text(&shape).contains("damaged or not in MaxMind's format"));
-        let missing = Geo::open([&PathBuf::from("/nowhere/x.mmdb")]).unwrap_err();
-        assert!(missing.to_string().contains("cannot be read"), "{missing}");
     }
 }

@@ -7,6 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::geo::Database;
+
+/// A database of these networks, none inside another, as if it had been read.
+pub fn database(networks: &[(&str, Value)]) -> Database {
+    Database {
+        path: PathBuf::from("test.mmdb"),
+        bytes: write(networks),
+    }
+}
+
 /// A database in a file that goes with it.
 pub struct File(PathBuf);
 
