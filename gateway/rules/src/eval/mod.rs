@@ -4,7 +4,7 @@
 //! made go to the scratch, which a thread keeps. Short-circuits, so a field is read only when its
 //! comparison is reached.
 
-pub(crate) mod client_hello;
+mod client_hello;
 pub(crate) mod connection_values;
 mod decode;
 pub(crate) mod field_values;

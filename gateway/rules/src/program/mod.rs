@@ -21,6 +21,13 @@ mod renewal;
 mod required;
 mod run;
 mod scan;
+#[cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "calls functions compiled for vectors that the processor was asked for"
+    )
+)]
 mod simd;
 mod slots;
 mod subject;

@@ -29,7 +29,6 @@ macro_rules! combine {
                 // Below this many words the call costs more than it saves.
                 if into.len() >= 16 {
                     if std::arch::is_x86_feature_detected!("avx512f") {
-                        #[expect(unsafe_code, reason = "calls a function compiled for AVX-512")]
                         // SAFETY: `avx512` requires AVX-512F, which the line above has found.
                         unsafe {
                             avx512(into, other);
@@ -37,7 +36,6 @@ macro_rules! combine {
                         return;
                     }
                     if std::arch::is_x86_feature_detected!("avx2") {
-                        #[expect(unsafe_code, reason = "calls a function compiled for AVX2")]
                         // SAFETY: `avx2` requires AVX2, which the line above has found.
                         unsafe {
                             avx2(into, other);

@@ -105,7 +105,7 @@ impl World {
                 sni: host.into(),
                 tls_version: "TLSv1.3",
                 tls_cipher: "AEAD-AES128-GCM-SHA256",
-                client_hello: client_hello().into(),
+                client_hello: super::client_hello::example().into(),
                 geo: None,
                 client: Arc::new(certificate.client()),
             },
@@ -191,12 +191,4 @@ pub fn rule(id: &str, expression: &str, action: Action) -> Rule {
 
 pub fn block(id: &str, expression: &str) -> Rule {
     rule(id, expression, Action::Block(BlockResponse::default()))
-}
-
-/// The example of JA4's specification in this crate's own tests; elsewhere none.
-fn client_hello() -> Vec<u8> {
-    #[cfg(test)]
-    return crate::eval::client_hello::tests::example();
-    #[cfg(not(test))]
-    Vec::new()
 }

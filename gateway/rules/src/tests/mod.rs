@@ -1,6 +1,5 @@
 //! Tests of the whole language: text in, decision out.
 
-mod allocation;
 mod bounds;
 mod conformance;
 pub(crate) mod generate;

@@ -1,12 +1,14 @@
 //! That deciding asks for no memory, whatever rules read and make of it.
+//!
+//! A binary of its own: it replaces the allocator, which takes the only unsafe code of these tests.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use super::{Certificate, World, block, rule};
-use crate::{Action, ConnectionState, Lists, Program, decide_on};
+use rules::testing::world::{Certificate, World, block, rule};
+use rules::{Action, ConnectionState, Lists, Program, decide_on};
 
-/// Counts what each thread asks for; all tests of the crate run with it.
+/// Counts what each thread asks for; all tests of this binary run with it.
 struct Counting;
 
 thread_local! {
