@@ -8,9 +8,9 @@ use crate::action::{Action, BlockResponse};
 use crate::eval::connection_values::ConnectionValues;
 use crate::eval::field_values::Facts;
 use crate::facts::{ConnectionFacts, RequestFacts};
+use crate::matcher::budget::Overworked;
 use crate::program::{self, ConnectionState, Outcome, Program, Runs};
 use crate::rule::Rule;
-use crate::value_expression::Overworked;
 
 /// Without this value nothing is forwarded. Only [`decide`] makes one, it is used once.
 #[derive(Debug)]

@@ -35,7 +35,7 @@ pub use analysis::form::{Form, FormError, Group, Operator, Row};
 pub use analysis::lint::{Lint, LintHost, LintKind, lint};
 pub use decide::{Decision, Permit, decide, decide_on, matching, touched_bytes};
 pub use facts::{ConnectionFacts, RequestFacts, RoundTrip, Timed};
-pub use matcher::budget::Allowance;
+pub use matcher::budget::{Allowance, Overworked};
 pub use program::{ConnectionState, Program};
 pub use rule::{Rule, RuleError};
 pub use syntax::error::ParseError;
@@ -45,4 +45,4 @@ pub use syntax::expression::{
 pub use syntax::field::Lifetime;
 pub use syntax::list::{HostnameList, IpList, List, ListError, Lists, is_list_name};
 pub use syntax::types::{Kind, Type};
-pub use value_expression::{Computed, Overworked};
+pub use value_expression::Computed;

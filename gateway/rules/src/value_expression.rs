@@ -10,6 +10,7 @@ use crate::eval::field_values::Facts;
 use crate::eval::value::{Scratch, Value};
 use crate::facts::{ConnectionFacts, RequestFacts};
 use crate::limits;
+use crate::matcher::budget::Overworked;
 use crate::program::ConnectionState;
 use crate::syntax::ast::{Array, Condition, Part, Scalar};
 use crate::syntax::error::{ParseError, Problem, Span};
@@ -28,11 +29,6 @@ enum Shape {
     /// Of an array all elements count.
     All(Array),
 }
-
-/// The expression makes more of the request's head than `limits::CONDITION_WORK_MAX` allows, or with
-/// others of the same request more than `limits::DECISION_WORK_MAX`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Overworked;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();

@@ -41,6 +41,12 @@ pub(crate) const STATE: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Allowance(Cell<usize>);
 
+/// More would have been made of a request than `limits::CONDITION_WORK_MAX` or
+/// `limits::DECISION_WORK_MAX` allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the rules make more of this request than one decision may")]
+pub struct Overworked;
+
 impl Default for Allowance {
     fn default() -> Self {
         Self(Cell::new(limits::DECISION_WORK_MAX))
