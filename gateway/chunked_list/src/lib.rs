@@ -1,6 +1,8 @@
-//! Long lists of which a changed copy shares what is the same, and where two of them differ.
+//! Long lists that share what is the same with their changed copies, and the diff of two lists.
 #![forbid(unsafe_code)]
 
-pub mod difference;
+pub mod diff;
 pub mod limits;
-pub mod sequence;
+mod list;
+
+pub use list::{ChunkedList, Iter};

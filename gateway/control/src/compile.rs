@@ -22,7 +22,7 @@ use super::phases;
 use super::revocation_lists;
 use super::rulesets::action_of;
 use super::seal::{Seal, SealError, Secret};
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 use rules::{ListError, Lists, Program, Rule, RuleError};
 use snapshot::http::origin::Origin;
 use snapshot::phases::{RateLimits, Transforms};
@@ -427,7 +427,10 @@ pub(super) fn check_rules(model: &Model, zone: Id, phase: Phase) -> Result<(), C
 }
 
 /// The rules of a ruleset in their compiled form.
-fn forms(ruleset: &Ruleset, last: Option<&Compiled>) -> Result<Sequence<Arc<Rule>>, ChangeError> {
+fn forms(
+    ruleset: &Ruleset,
+    last: Option<&Compiled>,
+) -> Result<ChunkedList<Arc<Rule>>, ChangeError> {
     let form = |record: &Arc<RuleRecord>| compiled_form(record).map(Arc::new);
     let Some(last) = last else {
         return ruleset.rules.iter().map(form).collect();

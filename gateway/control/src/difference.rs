@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::model::RuleRecord;
-pub(super) use chunked_list::difference::Hunk;
-use chunked_list::difference::hunks;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
+pub(super) use chunked_list::diff::Hunk;
+use chunked_list::diff::hunks;
 
 /// Whether it is the very same version of the very same rule.
 pub(super) fn same(one: &Arc<RuleRecord>, other: &Arc<RuleRecord>) -> bool {
@@ -23,8 +23,8 @@ pub(super) struct Difference<'r> {
 
 impl<'r> Difference<'r> {
     pub(super) fn between(
-        old: &'r Sequence<Arc<RuleRecord>>,
-        new: &'r Sequence<Arc<RuleRecord>>,
+        old: &'r ChunkedList<Arc<RuleRecord>>,
+        new: &'r ChunkedList<Arc<RuleRecord>>,
     ) -> Self {
         let (old, new) = (old.references(), new.references());
         let hunks = hunks(&old, &new, |one, other| same(one, other));

@@ -17,7 +17,7 @@ use super::ocsp::OcspSettings;
 use super::revocation_lists::{CrlRecord, CrlSettings};
 use super::seal::Sealed;
 use super::tokens::Token;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientSettings, MtlsMode, OriginProtocol};
 
@@ -349,7 +349,7 @@ pub struct Ruleset {
     pub last_updated: Moment,
     /// In order of evaluation. Kept in tables of their own.
     #[serde(skip)]
-    pub rules: Sequence<Arc<RuleRecord>>,
+    pub rules: ChunkedList<Arc<RuleRecord>>,
 }
 
 /// The revoked serials of one CA.

@@ -9,7 +9,7 @@ use super::difference::Difference;
 use super::error::ChangeError;
 use super::id::Id;
 use super::model::{RuleRecord, Ruleset};
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 
 /// A rule that is not the same in both versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,8 +75,8 @@ fn in_order(places: &[usize]) -> Vec<bool> {
 
 /// Compares two orders of rules.
 fn compare(
-    old: &Sequence<Arc<RuleRecord>>,
-    new: &Sequence<Arc<RuleRecord>>,
+    old: &ChunkedList<Arc<RuleRecord>>,
+    new: &ChunkedList<Arc<RuleRecord>>,
 ) -> Vec<RuleDifference> {
     // One stretch from where they first differ to where they last do: what has moved within it is
     // found below.
@@ -84,7 +84,7 @@ fn compare(
     let Some((first, last)) = hunks.first().zip(hunks.last()) else {
         return Vec::new();
     };
-    let part = |rules: &Sequence<Arc<RuleRecord>>, start: usize, end: usize| {
+    let part = |rules: &ChunkedList<Arc<RuleRecord>>, start: usize, end: usize| {
         let rules = rules.iter().enumerate().skip(start).take(end - start);
         rules
             .map(|(place, rule)| (place, rule.clone()))
@@ -155,7 +155,7 @@ mod tests {
     use crate::Moment;
 
     /// `a` and `A` are two contents of one rule.
-    fn order(text: &str, version: u32) -> Sequence<Arc<RuleRecord>> {
+    fn order(text: &str, version: u32) -> ChunkedList<Arc<RuleRecord>> {
         let record = |letter: char| RuleRecord {
             id: Id::from_bytes([u8::try_from(letter.to_ascii_lowercase()).unwrap(); 16]),
             version: version + u32::from(letter.is_ascii_uppercase()),

@@ -16,7 +16,7 @@ use super::order::{self, Entry, Page, VersionRecord};
 use super::rulesets::{find, put};
 use super::store::{StoreError, Table};
 use crate::limits::RULESET_VERSIONS_MAX;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 
 /// A version of a ruleset, as a list shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Draft<'_> {
         self.data_path = true;
         // First, so that a long list of rules does not crowd it out.
         self.note(Noun::Ruleset, ruleset.id, old, Some(&ruleset));
-        let nothing = Sequence::default();
+        let nothing = ChunkedList::default();
         let old_rules = old.map_or(&nothing, |old| &old.rules);
         self.put_rules(ruleset.id, old_rules, &ruleset.rules);
         let old_pages = match old {
@@ -92,8 +92,8 @@ impl Draft<'_> {
     fn put_rules(
         &mut self,
         ruleset: Id,
-        old: &Sequence<Arc<RuleRecord>>,
-        new: &Sequence<Arc<RuleRecord>>,
+        old: &ChunkedList<Arc<RuleRecord>>,
+        new: &ChunkedList<Arc<RuleRecord>>,
     ) {
         let Difference { out, new, .. } = Difference::between(old, new);
         let before: HashMap<Id, &Arc<RuleRecord>> =

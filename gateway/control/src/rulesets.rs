@@ -20,7 +20,7 @@ use super::model::{Model, Phase, RuleRecord, Ruleset};
 use super::moment::Moment;
 use super::phases;
 use crate::limits::{DESCRIPTION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 use rules::limits::EXPRESSION_BYTES_MAX;
 use rules::{Action, ActionError, Enforcement, Lint, LintHost, Lists, Rule, enforcement, lint};
 use vocabulary::hostname::HostName;
@@ -121,8 +121,8 @@ pub(super) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
 /// Checks every rule that is not in `old` by itself, and all of them together.
 fn check_rules(
     phase: Phase,
-    old: &Sequence<Arc<RuleRecord>>,
-    rules: &Sequence<Arc<RuleRecord>>,
+    old: &ChunkedList<Arc<RuleRecord>>,
+    rules: &ChunkedList<Arc<RuleRecord>>,
 ) -> Result<(), ChangeError> {
     let max = match phase {
         Phase::HttpRequestFirewallCustom => RULES_MAX,
@@ -204,13 +204,13 @@ impl NewRule {
     }
 }
 
-fn position(rules: &Sequence<Arc<RuleRecord>>, id: Id) -> Result<usize, ChangeError> {
+fn position(rules: &ChunkedList<Arc<RuleRecord>>, id: Id) -> Result<usize, ChangeError> {
     let place = rules.iter().position(|rule| rule.id == id);
     place.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))
 }
 
 fn insert(
-    rules: &mut Sequence<Arc<RuleRecord>>,
+    rules: &mut ChunkedList<Arc<RuleRecord>>,
     rule: Arc<RuleRecord>,
     at: Option<&Position>,
 ) -> Result<(), ChangeError> {
@@ -239,7 +239,7 @@ pub(super) fn put(
     old: Option<&Ruleset>,
     mut new: Ruleset,
 ) -> Result<Arc<Ruleset>, ChangeError> {
-    let nothing = Sequence::default();
+    let nothing = ChunkedList::default();
     let old_rules = old.map_or(&nothing, |old| &old.rules);
     check_rules(new.phase, old_rules, &new.rules)?;
     new.last_updated = draft.now;
@@ -444,7 +444,7 @@ impl Control {
         &self,
         zone: Id,
         ruleset: Id,
-        work: impl FnOnce(&mut Sequence<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError>,
+        work: impl FnOnce(&mut ChunkedList<Arc<RuleRecord>>, Moment) -> Result<(), ChangeError>,
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
             let old = find(&draft.model, zone, ruleset)?.clone();
@@ -513,7 +513,7 @@ fn lists_of(model: &Model, rules: &[Rule]) -> Lists {
 }
 
 /// A zone's custom rules.
-fn custom_rules(model: &Model, zone: Id) -> Option<&Sequence<Arc<RuleRecord>>> {
+fn custom_rules(model: &Model, zone: Id) -> Option<&ChunkedList<Arc<RuleRecord>>> {
     let place = (zone, Phase::HttpRequestFirewallCustom);
     model.rulesets.get(&place).map(|ruleset| &ruleset.rules)
 }
@@ -560,6 +560,6 @@ fn empty(zone: Id, phase: Phase, now: Moment) -> Ruleset {
         description: String::new(),
         version: 1,
         last_updated: now,
-        rules: Sequence::default(),
+        rules: ChunkedList::default(),
     }
 }

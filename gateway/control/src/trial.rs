@@ -13,7 +13,7 @@ use super::id::Id;
 use super::lists;
 use super::model::{Phase, RuleRecord, Ruleset};
 use super::rulesets::{NewRule, Position, RulePatch};
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 use rules::Trial;
 
 /// A rule, or a change of one, that is not saved.
@@ -29,7 +29,7 @@ pub enum DraftRule {
 #[derive(Debug)]
 pub struct RuleTrial {
     /// The rules as records, in the same order.
-    pub rules: Sequence<Arc<RuleRecord>>,
+    pub rules: ChunkedList<Arc<RuleRecord>>,
     /// The version that is stored; 0 when the zone has no rules.
     pub version: u32,
     /// Place of the draft.
@@ -58,7 +58,7 @@ impl Control {
                 (Some(tried.0), Some(tried.1))
             }
         };
-        let rules = ruleset.map_or_else(Sequence::default, |ruleset| ruleset.rules.clone());
+        let rules = ruleset.map_or_else(ChunkedList::default, |ruleset| ruleset.rules.clone());
         let place = changed.and_then(|id| rules.iter().position(|rule| rule.id == id));
         let forms = rules
             .iter()

@@ -30,7 +30,7 @@ use crate::server_certificates::purpose;
 use crate::x509::{self, Signer, X509Error};
 use crate::zones::authority_purpose;
 use crate::{Control, CrlPatch, CrlSettings, HostPatch, ItemsChange, NewHost, NewRule, OcspPatch};
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
 
@@ -525,7 +525,7 @@ impl Apply<'_> {
     fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str, phase: Phase) -> Step {
         let model = self.model();
         let ruleset = model.rulesets.get(&(zone, phase));
-        let nothing = Sequence::default();
+        let nothing = ChunkedList::default();
         let present = ruleset.map_or(&nothing, |found| &found.rules);
         // Names are for what people write by hand.
         let texts = match phase {

@@ -12,7 +12,7 @@ use crate::limits::RULESET_VERSIONS_MAX;
 use crate::store::{RedbStore, Store, StoreError, Table, Visit, Write};
 use crate::{load, old_orders, order, verify};
 use ::rules::testing::random::Random;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 
 /// What a table has of a ruleset: the keys after the ruleset's own.
 fn stored(control: &Control, table: Table, ruleset: Id) -> BTreeSet<Vec<u8>> {
@@ -209,7 +209,7 @@ fn a_store_from_before_pages_is_brought_to_them() {
         };
         made.unwrap();
     }
-    let orders = |control: &Control| -> Vec<Sequence<Arc<RuleRecord>>> {
+    let orders = |control: &Control| -> Vec<ChunkedList<Arc<RuleRecord>>> {
         let notes = control.ruleset_versions(zone.id, ruleset).unwrap();
         let rules = |version| control.ruleset_version(zone.id, ruleset, version).unwrap();
         notes.iter().map(|note| rules(note.version).rules).collect()

@@ -13,8 +13,8 @@ use crate::program::{GONE, Input, Part, Program, Role, Traits};
 use crate::rule::{Rule, RuleError};
 use crate::syntax::list::Lists;
 use crate::syntax::parser;
-use chunked_list::difference::hunks;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
+use chunked_list::diff::hunks;
 
 impl Program {
     /// Compiles rules as [`Program::compile_shared`] does, reusing what `self` has of them.
@@ -29,7 +29,7 @@ impl Program {
     /// The first rule that does not parse or type-check.
     pub fn recompile(
         &self,
-        rules: impl Into<Sequence<Arc<Rule>>>,
+        rules: impl Into<ChunkedList<Arc<Rule>>>,
         lists: &Lists,
     ) -> Result<Self, RuleError> {
         let rules = rules.into();
@@ -147,7 +147,7 @@ impl Program {
 
     /// What is known of each rule; nothing of those that refer to a list, unless the lists are the
     /// same.
-    fn recognise(&self, rules: &Sequence<Arc<Rule>>, same_lists: bool) -> Vec<Known> {
+    fn recognise(&self, rules: &ChunkedList<Arc<Rule>>, same_lists: bool) -> Vec<Known> {
         // Nothing of a rule is read that is the very same: of many, most are.
         let same = |one: &Arc<Rule>, other: &Arc<Rule>| {
             Arc::ptr_eq(one, other)

@@ -46,14 +46,14 @@ use crate::rule::{Rule, RuleError};
 use crate::syntax::ast::Condition;
 use crate::syntax::list::Lists;
 use crate::syntax::parser;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 use renewal::Renewal;
 
 /// A zone's rules, compiled.
 #[derive(Debug, Default)]
 pub struct Program {
     /// All rules given, disabled ones too, to tell later what has changed.
-    given: Sequence<Arc<Rule>>,
+    given: ChunkedList<Arc<Rule>>,
     /// Where each of them went.
     inputs: Vec<Input>,
     /// Enabled rules in order, as places in `inputs`. What indexes answer is turned into positions
@@ -156,7 +156,7 @@ impl Program {
     /// # Errors
     /// The first rule that does not parse or type-check, disabled ones too.
     pub fn compile_shared(
-        rules: impl Into<Sequence<Arc<Rule>>>,
+        rules: impl Into<ChunkedList<Arc<Rule>>>,
         lists: &Lists,
     ) -> Result<Self, RuleError> {
         let rules = rules.into();
@@ -217,7 +217,7 @@ impl Program {
     }
 
     /// The rules as they were given.
-    pub fn rules(&self) -> &Sequence<Arc<Rule>> {
+    pub fn rules(&self) -> &ChunkedList<Arc<Rule>> {
         &self.given
     }
 

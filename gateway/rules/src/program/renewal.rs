@@ -8,7 +8,7 @@ use std::thread;
 use crate::program::Program;
 use crate::rule::Rule;
 use crate::syntax::list::Lists;
-use chunked_list::sequence::Sequence;
+use chunked_list::ChunkedList;
 
 /// A program that is being compiled from nothing, of the rules as they were when it was begun.
 ///
@@ -19,7 +19,7 @@ pub(super) struct Renewal(Arc<OnceLock<Program>>);
 
 impl Renewal {
     /// Begins it; `None` when the system gives no thread.
-    pub(super) fn begin(rules: Sequence<Arc<Rule>>, lists: Lists) -> Option<Self> {
+    pub(super) fn begin(rules: ChunkedList<Arc<Rule>>, lists: Lists) -> Option<Self> {
         let renewal = Self(Arc::default());
         let result = Arc::downgrade(&renewal.0);
         thread::Builder::new()

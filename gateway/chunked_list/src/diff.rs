@@ -1,24 +1,31 @@
-//! Where two orders of the same kind of thing differ: most changes touch one place, or two, of many
-//! thousand, and what is done for a change has to follow what changed.
+//! The diff of two lists: the hunks in which they differ.
 //!
-//! Finds what is out, what is in and what has moved one at a time in one go through both; where many
-//! that follow each other differ, it does not look for more than where the differing ends.
+//! Made for changes that touch one place or two of many thousand, and takes one pass over both
+//! lists. Not a minimal diff: elements that are removed, added or moved one at a time are found
+//! exactly; a run of differences longer than `limits::DIFF_LOOK_AHEAD` becomes one hunk, which
+//! ends where the common end of both lists begins.
 
 use std::ops::Range;
 
-use crate::limits::DIFFERENCE_LOOK_AHEAD;
+use crate::limits::DIFF_LOOK_AHEAD;
 
-/// A place where one order has something else than the other.
+/// A place where the lists differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hunk {
-    /// In the older one.
+    /// What the old list has there.
     pub old: Range<usize>,
-    /// In the newer one.
+    /// What the new list has there.
     pub new: Range<usize>,
 }
 
-/// The places where two orders differ, in order. What is before, between and after them is the same
-/// in both.
+/// The hunks of two lists, in order. What is before, between and after them is the same in both.
+///
+/// ```
+/// use chunked_list::diff::{Hunk, hunks};
+///
+/// let (old, new) = (["a", "b", "c"], ["a", "x", "y", "c"]);
+/// assert_eq!(hunks(&old, &new, |a, b| a == b), [Hunk { old: 1..2, new: 1..3 }]);
+/// ```
 pub fn hunks<T>(old: &[T], new: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<Hunk> {
     let front = old
         .iter()
@@ -44,10 +51,10 @@ pub fn hunks<T>(old: &[T], new: &[T], same: impl Fn(&T, &T) -> bool) -> Vec<Hunk
             (at, to) = (at + 1, to + 1);
             continue;
         }
-        // As little as possible is out and in before both go on with the same.
-        let next = (1..=2 * DIFFERENCE_LOOK_AHEAD).find_map(|steps| {
-            let least = steps.saturating_sub(DIFFERENCE_LOOK_AHEAD);
-            let mut out = least..=steps.min(DIFFERENCE_LOOK_AHEAD);
+        // The smallest hunk after which both go on with the same.
+        let next = (1..=2 * DIFF_LOOK_AHEAD).find_map(|steps| {
+            let least = steps.saturating_sub(DIFF_LOOK_AHEAD);
+            let mut out = least..=steps.min(DIFF_LOOK_AHEAD);
             let out = out.find(|out| is_same(at + out, to + steps - out))?;
             Some((at + out, to + steps - out))
         });
