@@ -1,7 +1,7 @@
-//! What a matching rule does, in the shape of Cloudflare's API and checked.
+//! Rule actions: block, log and skip, parsed from the JSON of Cloudflare's API and checked.
 //!
 //! <https://developers.cloudflare.com/ruleset-engine/rules-language/actions/>. The challenge family
-//! needs a browser and a third party and is refused by name.
+//! needs a browser and a third party, and is refused by name.
 
 use std::sync::{Arc, LazyLock};
 

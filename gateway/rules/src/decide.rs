@@ -1,4 +1,4 @@
-//! The decision on a request: asks the compiled rules, and makes the permit.
+//! The decision on a request: runs the compiled rules and makes the permit.
 //!
 //! Owns [`Permit`], which nothing else makes, and the memory that a thread keeps between decisions.
 
@@ -12,7 +12,8 @@ use crate::matcher::budget::Overworked;
 use crate::program::{self, ConnectionState, Outcome, Program, Runs};
 use crate::rule::Rule;
 
-/// Without this value nothing is forwarded. Only [`decide`] makes one, it is used once.
+/// The permission to forward one request, and nothing is forwarded without it. Only [`decide`] and
+/// [`decide_on`] make one; it is used once.
 #[derive(Debug)]
 pub struct Permit {
     skips_rate_limits: bool,
@@ -26,7 +27,7 @@ impl Permit {
     }
 }
 
-/// What the rules say of one request.
+/// The decision on one request.
 #[derive(Debug)]
 pub enum Decision<'p> {
     /// No blocking rule matched, or a `skip` rule came first.
@@ -38,9 +39,9 @@ pub enum Decision<'p> {
         /// What the client gets.
         response: &'p BlockResponse,
     },
-    /// The rules cannot be judged: one of them makes more of this request's head than
-    /// `limits::CONDITION_WORK_MAX` allows, or all together more than
-    /// `limits::DECISION_WORK_MAX`. Not to be forwarded.
+    /// The rules cannot be evaluated: one of them needs more work for this request's head than
+    /// `limits::CONDITION_WORK_MAX`, or all together more than `limits::DECISION_WORK_MAX`. Not to
+    /// be forwarded.
     TooLarge,
 }
 
@@ -49,10 +50,59 @@ thread_local! {
     static RUNS: RefCell<Runs> = RefCell::default();
 }
 
-/// Judges one request. `logged` is told the id of every matching `log` rule on the way, and of
+/// Decides on one request. `logged` gets the id of every `log` rule that matches on the way, and of
 /// `skip` rules that ask for it.
 ///
 /// The simple form of [`decide_on`], for a connection whose state is not kept.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use http::HeaderMap;
+/// use rules::{
+///     Action, Allowance, BlockResponse, ConnectionFacts, Decision, Program, RequestFacts, RoundTrip,
+///     Rule, decide,
+/// };
+/// use vocabulary::client_auth::ClientAuth;
+///
+/// let program = Program::compile(&[Rule {
+///     id: "0123456789abcdef0123456789abcdef".into(),
+///     expression: "http.request.uri.path eq \"/admin\" and not cf.tls_client_auth.cert_verified"
+///         .into(),
+///     action: Action::Block(BlockResponse::default()),
+///     enabled: true,
+/// }])?;
+/// let connection = ConnectionFacts {
+///     source: ([203, 0, 113, 9], 50_000).into(),
+///     local: ([198, 51, 100, 1], 443).into(),
+///     sni: "api.example.com".into(),
+///     tls_version: "TLSv1.3",
+///     tls_cipher: "AEAD-AES128-GCM-SHA256",
+///     client_hello: Default::default(),
+///     geo: None,
+///     client: Arc::new(ClientAuth::none()),
+/// };
+/// let request = |path| RequestFacts {
+///     method: "GET",
+///     version: "HTTP/2",
+///     host: "api.example.com",
+///     path,
+///     raw_path: path,
+///     query: "",
+///     authority: None,
+///     headers: &HeaderMap::new(),
+///     received_msec: 1_700_000_000_000,
+///     ray_id: "8f00b204e9800998",
+///     allowance: Allowance::default(),
+///     round_trip: RoundTrip::default(),
+/// };
+///
+/// let decision = decide(&program, &connection, &request("/admin"), &mut |_id| {});
+/// assert!(matches!(decision, Decision::Block { response, .. } if response.status == 403));
+/// let decision = decide(&program, &connection, &request("/"), &mut |_id| {});
+/// assert!(matches!(decision, Decision::Permit(_)));
+/// # Ok::<(), rules::RuleError>(())
+/// ```
 pub fn decide<'p>(
     program: &'p Program,
     connection: &ConnectionFacts,
@@ -64,10 +114,10 @@ pub fn decide<'p>(
         request,
         values: &ConnectionValues::default(),
     };
-    judge(program, &facts, None, logged)
+    evaluate(program, &facts, None, logged)
 }
 
-/// Judges one request of a connection; `state` keeps what is the same for all its requests.
+/// Decides on one request of a connection; `state` keeps what is the same for all its requests.
 pub fn decide_on<'p>(
     program: &'p Program,
     connection: &ConnectionFacts,
@@ -80,15 +130,15 @@ pub fn decide_on<'p>(
         request,
         values: &state.values,
     };
-    judge(program, &facts, Some(state), logged)
+    evaluate(program, &facts, Some(state), logged)
 }
 
-/// Shows the ids of all `log` rules that match a request, in order: for rulesets whose rules do
-/// more than a decision can say. Rules beside the zone's own are seldom many, and nothing is kept
-/// of them between requests.
+/// Passes the ids of all `log` rules that match a request to `found`, in order: for rulesets whose
+/// rules mean more than a decision can say, such as rate limits. They are seldom many, and nothing is
+/// remembered of them between requests.
 ///
 /// # Errors
-/// The rules cannot be judged, as [`Decision::TooLarge`].
+/// The rules cannot be evaluated, as [`Decision::TooLarge`].
 pub fn matching<'p>(
     program: &'p Program,
     connection: &ConnectionFacts,
@@ -101,7 +151,7 @@ pub fn matching<'p>(
         request,
         values: &state.values,
     };
-    match judge(program, &facts, None, found) {
+    match evaluate(program, &facts, None, found) {
         Decision::TooLarge => Err(Overworked),
         Decision::Permit(_) | Decision::Block { .. } => Ok(()),
     }
@@ -120,7 +170,7 @@ pub(crate) fn worked() -> usize {
     RUNS.with(|runs| runs.try_borrow().map_or(0, |runs| runs.worked()))
 }
 
-fn judge<'p>(
+fn evaluate<'p>(
     program: &'p Program,
     facts: &Facts<'_>,
     state: Option<&ConnectionState>,

@@ -1,5 +1,7 @@
-//! What rules are judged on: plain data that the connection fills in, and whom to ask for what is
-//! seldom wanted.
+//! Facts: what rules may know of a connection and of a request.
+//!
+//! Plain data that the connection fills in; only the round-trip time is asked for when a rule reads
+//! it, through [`Timed`].
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -13,7 +15,7 @@ use crate::geo::Geo;
 use crate::matcher::budget::Allowance;
 use vocabulary::client_auth::ClientAuth;
 
-/// What holds for a connection as long as its judgement does.
+/// What holds for a connection until its certificate is verified again.
 #[derive(Debug, Clone)]
 pub struct ConnectionFacts {
     /// The client.
@@ -49,8 +51,8 @@ pub struct RequestFacts<'a> {
     pub raw_path: &'a str,
     /// Without `?`; empty when there is none.
     pub query: &'a str,
-    /// HTTP/2's `:authority` as it was sent, where there is no `Host`: rules read it as that, so
-    /// that none of them is got around by another version of the protocol.
+    /// HTTP/2's `:authority` as it was sent, where there is no `Host`. Rules read it as that header,
+    /// so that no rule is evaded by another version of the protocol.
     pub authority: Option<&'a str>,
     /// All headers; values are bytes.
     pub headers: &'a HeaderMap,
@@ -58,20 +60,20 @@ pub struct RequestFacts<'a> {
     pub received_msec: i64,
     /// The request id.
     pub ray_id: &'a str,
-    /// What rules may still do with it.
+    /// The work that rules may still do for it.
     pub allowance: Allowance,
-    /// How long a segment to the client and its acknowledgement take.
+    /// The round-trip time to the client.
     pub round_trip: RoundTrip<'a>,
 }
 
-/// Who knows how long a segment to the client and its acknowledgement take.
+/// Measures the round trip to the client: how long a segment and its acknowledgement take.
 pub trait Timed: fmt::Debug {
-    /// The time, smoothed. `None` as long as nobody knows.
+    /// The smoothed time. `None` while it is not known.
     fn round_trip(&self) -> Option<Duration>;
 }
 
-/// The time that a segment to the client and its acknowledgement take: asked for by the first rule
-/// that wants it, and then the same for all of them. Zero where it is not known.
+/// The round-trip time to the client. The first rule that reads it asks for it, and all rules see the
+/// same value. Zero where it is not known.
 #[derive(Debug, Clone, Default)]
 pub struct RoundTrip<'a> {
     by: Option<&'a dyn Timed>,
@@ -79,7 +81,7 @@ pub struct RoundTrip<'a> {
 }
 
 impl<'a> RoundTrip<'a> {
-    /// As somebody knows it.
+    /// To be asked of `by`.
     #[must_use]
     pub fn of(by: &'a dyn Timed) -> Self {
         Self {
@@ -88,7 +90,7 @@ impl<'a> RoundTrip<'a> {
         }
     }
 
-    /// As it is known already.
+    /// Known already.
     #[must_use]
     pub fn known(time: Duration) -> Self {
         Self {

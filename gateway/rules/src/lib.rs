@@ -1,13 +1,33 @@
-//! Rules: Cloudflare's expression language, and the decision on every request.
+//! Cloudflare's expression language, and the decision on every request.
 //!
-//! Does no I/O of its own (who is [`Timed`] may) and never reads a clock. Only [`decide`] can make a
-//! [`Permit`].
+//! Does no I/O and reads no clock: facts and bytes are arguments, and only [`Timed`] is asked when a
+//! rule reads the round-trip time. Only [`decide`] makes a [`Permit`].
 //!
-//! The way of a rule: text → `lexer` → `parser` (with `comparison`, `operand`, `test`, `literal`;
-//! types are checked there) → `ast` → a [`Program`] → [`decide`]. `print` is the way back to text.
-//! `field` and `function` are the tables of names, `read` and `call` what stands behind them; `eval`
-//! walks a tree, for what the program cannot look up and, in tests, for everything. `work` counts
-//! what that costs, and ends it.
+//! The way of a rule: text → `syntax` (lexer, parser, typed tree) → `program` (the index) →
+//! [`decide`].
+//!
+//! | folder | what belongs there | on a worker |
+//! |---|---|---|
+//! | `syntax` | text to typed tree and back, names, errors | no |
+//! | `matcher` | strings against patterns, and the work budget | yes |
+//! | `eval` | walking a tree: the values of fields and functions | yes |
+//! | `program` | rules compiled to an index; what a connection remembers | yes |
+//! | `analysis` | for people: explanations, dry runs, lints, the builder's form | no |
+//! | `geo` | GeoIP databases in memory | yes |
+//! | `testing` | the oracle, fixtures, the checks behind the fuzz targets | no |
+//!
+//! What runs on a worker allocates nothing in steady state. At the top are the nouns of the crate: a
+//! rule, its action, the facts, the decision, a value expression. Arrows go one way, `matcher` ←
+//! `syntax` ← `eval` ← `program` ← `analysis`; `tests/rooms.rs` holds them.
+//!
+//! ```
+//! let expression = rules::check("http.host == \"a.example\" && !ssl")?;
+//! assert_eq!(expression.to_string(), "http.host eq \"a.example\" and not ssl");
+//!
+//! let error = rules::check("http.hots eq \"a.example\"").unwrap_err();
+//! assert!(error.to_string().starts_with("Filter parsing error (1:1): "));
+//! # Ok::<(), rules::ParseError>(())
+//! ```
 
 mod action;
 mod analysis;

@@ -1,7 +1,7 @@
 //! Bounds of this crate: value, unit, reason, and what happens at the limit.
 //!
-//! Owns the numbers and the relations between them, which the compiler checks. Does not enforce
-//! anything: the code that owns a queue, a loop or a buffer does.
+//! Owns the numbers and the relations between them, which the compiler checks. Enforces nothing:
+//! the code that owns a queue, a loop or a buffer does.
 
 use vocabulary::limits::MIB;
 /// Bytes of one GeoIP database, which is kept in memory: the largest ones sold have some hundred

@@ -1,10 +1,27 @@
-//! A rule as an administrator writes it, and what is said of one that cannot be compiled.
+//! A rule as an administrator writes it, and the error of one that does not compile.
 
 use std::sync::Arc;
 
 use crate::action::Action;
 
 /// A rule as it is written.
+///
+/// ```
+/// use rules::{Action, BlockResponse, Program, Rule};
+///
+/// let rule = Rule {
+///     id: "0123456789abcdef0123456789abcdef".into(),
+///     expression: "http.request.uri.path wildcard \"/admin/*\"".into(),
+///     action: Action::Block(BlockResponse::default()),
+///     enabled: true,
+/// };
+/// assert_eq!(Program::compile(&[rule.clone()])?.len(), 1);
+///
+/// let wrong = Rule { expression: "ip.src eq 1".into(), ..rule.clone() };
+/// let error = Program::compile(&[rule, wrong]).unwrap_err();
+/// assert_eq!(error.index, 1);
+/// # Ok::<(), rules::RuleError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// 32 lower-case hex characters.

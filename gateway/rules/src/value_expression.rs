@@ -1,5 +1,7 @@
-//! A value that is worked out of a request without being compared: what a header is set to, what
-//! requests are counted by.
+//! The value expression: a value computed from a request, for a header or as a key of a rate limit.
+//!
+//! Parsed and checked like an operand, then evaluated on a worker; the value is written out, so
+//! this allocates what the caller's buffer needs.
 
 use std::cell::RefCell;
 use std::io::Write as _;
@@ -110,9 +112,9 @@ impl Computed {
         })
     }
 
-    /// What tells the value from others: one key, or of an array one for each different element, so
-    /// that whoever says a header twice counts twice and not as somebody else. Of an IPv6 address
-    /// the first 64 bits: the rest is the client's to choose.
+    /// The keys of the value: one, or for an array one for each distinct element, so that a client
+    /// that sends a header twice counts under both. An IPv6 address counts by its first 64 bits: the
+    /// client chooses the rest.
     ///
     /// # Errors
     /// It would take too much work, or there are more than `limits::RATE_KEYS_MAX` elements.

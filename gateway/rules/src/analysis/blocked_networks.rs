@@ -1,8 +1,9 @@
-//! Addresses that a ruleset blocks whatever they ask for: what can be refused before there is a request.
+//! Networks that a ruleset blocks whatever the request: what the kernel may refuse before there is
+//! one.
 //!
-//! Only rules that are sure: enabled, blocking, about `ip.src` alone (`eq`, `in {…}`, `in $list`, joined by `or`), and
-//! with no `skip` rule before them, which might have let the request through. Everything else is left to
-//! [`crate::decide`], which judges these requests as well, should they get that far.
+//! Takes only rules that are certain: enabled, blocking, about `ip.src` alone (`eq`, `in {…}`, `in
+//! $list`, joined by `or`), and with no `skip` rule before them that could let the request through.
+//! [`crate::decide`] still judges every request that arrives.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

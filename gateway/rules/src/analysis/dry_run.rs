@@ -1,8 +1,8 @@
-//! A dry run: which rule would act on a request, and why.
+//! The dry run: which rule would act on a request, and why.
 //!
-//! The answer is [`crate::decide`]'s own. Where something of the request is not known, it is given
-//! only when it would be the same whatever the unknown values are; else the rules that could act
-//! are named. Changes nothing and reads no clock.
+//! The answer is [`crate::decide`]'s own. Where a value of the request is unknown, the answer is
+//! given only if it is the same for every possible value; otherwise the rules that could act are
+//! named. Changes nothing and reads no clock.
 
 use std::collections::HashMap;
 use std::sync::Arc;

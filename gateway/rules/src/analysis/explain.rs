@@ -1,9 +1,8 @@
-//! Why an expression holds or does not: its parts with the values that they looked at, for people
-//! who try rules out.
+//! Explanations: why an expression holds or does not, with the value that each part looked at.
 //!
-//! Three-valued, because not everything is known of a request that is not there: what depends on
-//! an unknown value is unknown, and never guessed. Decides nothing: [`crate::decide`] does, and on
-//! facts that are all known both say the same. Not for the data path: it allocates as it likes.
+//! Three-valued: a part that depends on an unknown value is unknown, never guessed. Decides
+//! nothing; where all facts are known it agrees with [`crate::decide`], and a property test holds
+//! that.
 
 use std::ops::ControlFlow;
 

@@ -1,8 +1,7 @@
-//! The structured form of simple expressions, for a form with rows: any of several groups, in
-//! each of which every row holds.
+//! The form of the rule builder: groups joined by `or`, of rows joined by `and`.
 //!
-//! What the form cannot show without loss is for the editor only: [`Form::from_expression`]
-//! converts back and compares before it answers.
+//! Only simple expressions have one. [`Form::from_expression`] converts back and compares before it
+//! answers, so a form never loses a part; other expressions are for the text editor.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,7 @@
-//! Everything that is for people: explanations, dry runs, lints, the builder's form.
+//! Analysis of rules, for people: explanations, dry runs, lints, the form of the rule builder.
 //!
-//! Never on the data path: it allocates as it likes.
+//! Not for a worker, and never on the data path: everything here allocates as it likes. Asks the
+//! decision and the evaluator; decides nothing itself.
 
 pub(crate) mod blocked_networks;
 pub(crate) mod dry_run;

@@ -1,7 +1,7 @@
-//! What rules can know from the ClientHello (RFC 8446 §4.1.2): length, random, hashes, JA3, JA4.
+//! The ClientHello (RFC 8446 §4.1.2) as rules see it: length, random, hashes, JA3 and JA4.
 //!
-//! BoringSSL has accepted the message before this reads it; a message that does not parse all the
-//! same gives empty strings. JA4: <https://github.com/FoxIO-LLC/ja4>, JA3:
+//! BoringSSL has accepted the message before it is read here; one that does not parse all the same
+//! gives empty strings. JA4: <https://github.com/FoxIO-LLC/ja4>, JA3:
 //! <https://github.com/salesforce/ja3>.
 
 use std::fmt::Write;

@@ -1,4 +1,5 @@
-//! What a connection's fields are worked out to once: the ClientHello taken apart, the place.
+//! Values that are computed once for a connection: the parsed ClientHello and the place of the
+//! client.
 
 use std::cell::OnceCell;
 

@@ -1,4 +1,4 @@
-//! What `url_decode` and `decode_base64` do.
+//! The functions `url_decode` and `decode_base64`.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;

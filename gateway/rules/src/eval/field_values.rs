@@ -1,7 +1,7 @@
-//! Where each field's value comes from: the facts of the connection and of the request.
+//! The values of fields, read from the facts of the connection and of the request.
 //!
-//! Reads only what is asked for. Single values are made in the scratch where they are not lying
-//! ready; arrays are shown element by element and never collected.
+//! Lazy: reads only the field that is asked for. A single value that does not lie in the facts is
+//! made in the scratch; an array is visited element by element and never collected.
 
 use std::fmt::Write;
 use std::net::IpAddr;

@@ -1,7 +1,8 @@
-//! What functions do.
+//! The functions of the language.
 //!
-//! A function of a missing value is missing, except `concat`. Results are ranges of their argument where they can
-//! be, else made in the scratch. Nothing is allocated once the scratch has grown.
+//! A function of a missing value is missing, except `concat`. A result is a range of its argument
+//! where that is possible, otherwise it is made in the scratch. Nothing allocates once the scratch
+//! has grown.
 
 use std::net::IpAddr;
 use std::ops::ControlFlow;

@@ -1,6 +1,7 @@
-//! `lookup_json_string` and `lookup_json_integer`: one value out of a JSON text (RFC 8259), without
-//! building the document and without asking for memory, which a library's reader does for strings
-//! with escapes. The whole text has to be valid JSON; anything else is a missing value.
+//! `lookup_json_string` and `lookup_json_integer`: one value out of a JSON text (RFC 8259).
+//!
+//! Builds no document and allocates nothing; a library's reader allocates for strings with escapes.
+//! The whole text has to be valid JSON, otherwise the value is missing.
 
 use super::decode::hex_pair;
 use super::value::{Scratch, Value};

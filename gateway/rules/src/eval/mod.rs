@@ -1,4 +1,5 @@
-//! Walking a tree: what a condition says of the facts, and the values of fields and functions.
+//! Evaluation by walking the tree: whether a condition holds, and the values of fields and
+//! functions.
 //!
 //! Runs on workers, and allocates nothing in steady state: arrays are visited, and bytes that are
 //! made go to the scratch, which a thread keeps. Short-circuits, so a field is read only when its

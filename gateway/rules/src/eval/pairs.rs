@@ -1,7 +1,7 @@
-//! What a query or the cookies say, by name: read once for a decision, whatever rules ask for.
+//! Index of the arguments of a query, and of the cookies, by name: read once for a decision.
 //!
-//! A table of where pairs are, in memory that is kept; the text itself is not. A thousand rules
-//! with a key each would else read the whole query a thousand times.
+//! Without it a thousand rules with a key each would read the whole query a thousand times. Holds
+//! offsets in memory that is reused; the text stays where it is.
 
 use std::hash::BuildHasher;
 
@@ -15,7 +15,7 @@ use crate::matcher::budget;
 /// Where the pairs of one request are, sorted by name.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
-    /// Names are a peer's: nobody is to know which ones collide.
+    /// Keyed: the client chooses the names, and must not know which ones collide.
     state: RandomState,
     pairs: Vec<Pair>,
     is_read: bool,

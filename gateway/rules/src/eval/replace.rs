@@ -1,4 +1,4 @@
-//! What `regex_replace` does, and how a replacement's `${n}` is filled in.
+//! The function `regex_replace`, and the `${n}` of replacements.
 
 use super::functions::part;
 use super::value::{Scratch, Value};

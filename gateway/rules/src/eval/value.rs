@@ -1,5 +1,5 @@
-//! Values while an expression is judged, without allocating: what is not borrowed from the facts
-//! or the expression lies in one reused buffer.
+//! Values and the scratch: a value borrows from the facts or the expression, or lies in one reused
+//! buffer, so that evaluation does not allocate.
 
 use std::net::IpAddr;
 

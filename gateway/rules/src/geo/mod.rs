@@ -1,7 +1,7 @@
-//! Where an address is and whose: databases in MaxMind's format, as an operator brings them.
+//! GeoIP databases in MaxMind's format: the country, city and AS number of an address.
 //!
 //! Owns checking a database whole before it is used, and look-ups in memory. Does no I/O: the
-//! caller reads the file. What a rule sees of a place, and of none, is `eval`'s to say. Format:
+//! caller reads the file. Which fields of a rule show a place is `eval`'s business. Format:
 //! <https://maxmind.github.io/MaxMind-DB/>.
 
 use std::fmt;

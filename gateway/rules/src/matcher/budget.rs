@@ -1,9 +1,9 @@
-//! What judging costs, counted: a peer chooses what rules look at, so every condition and every
-//! decision has an end.
+//! The work budget: counts what evaluation does, and ends it.
 //!
-//! One unit is what a slow core does in about a nanosecond. Counted is what is really done, at the
-//! rate of the worst input that was measured; the bounds are in `limits`. Once either is passed
-//! nothing further is done, and the decision is none.
+//! A client chooses what rules look at, so every condition and every decision has a bound. One unit
+//! is about a nanosecond on a slow core. Work is counted as it is done, at the rate of the worst
+//! input that was measured; the bounds are in `limits`. Once one is passed nothing further is
+//! evaluated, and there is no decision.
 
 use std::cell::Cell;
 

@@ -1,10 +1,9 @@
-//! Regular expressions without a table of all their states: worked out while they run, in memory
-//! that the thread keeps for them, and counted.
+//! Regular expressions whose table of states would be too large: a lazy DFA, then an NFA.
 //!
-//! States of an automaton are made as a value needs them and remembered. A value that needs more
-//! than fit is followed through the expression's own states, all that it may be in at once. Both
-//! can take thousands of times what reading the value takes, so what was made and looked at is
-//! counted as it happens.
+//! States are made as a value needs them, and kept in memory of the thread. A value that needs more
+//! states than fit is followed through the NFA, all possible states at once. Either can take
+//! thousands of times as long as reading the value, so states that are made and visited are charged
+//! to the budget.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -57,7 +56,7 @@ pub(super) fn number() -> u64 {
 /// Runs `search` with this thread's memory for the expression of that number.
 pub(super) fn with_memory<T>(number: u64, search: impl FnOnce(&mut Memory) -> T) -> T {
     MEMORIES.with_borrow_mut(|memories| {
-        // Of rules that are gone, mostly: nobody says when they go.
+        // Mostly of rules that are gone; their going is not announced.
         let full =
             memories.of.len() >= limits::REGEX_CACHES_MAX && !memories.of.contains_key(&number);
         if full || memories.bytes > limits::REGEX_CACHES_BYTES_MAX {

@@ -1,7 +1,9 @@
-//! Matching strings against patterns, and the budget that all matching is charged to.
+//! Matchers: strings against regular expressions and wildcards, and the budget that limits the
+//! work.
 //!
-//! Knows no syntax: patterns come as bytes. Runs on workers: searching allocates nothing in steady
-//! state. Compiling a pattern does, and happens when rules change.
+//! Knows no syntax: patterns come as text, refusals go back without a span. Searching runs on
+//! workers and allocates nothing in steady state. Compiling a pattern allocates, and happens when
+//! rules change.
 
 pub(crate) mod budget;
 mod lazy_dfa;

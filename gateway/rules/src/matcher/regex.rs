@@ -1,10 +1,9 @@
-//! Regular expressions: compiled once, run without a lock and without memory that is asked for.
+//! Regular expressions: compiled once, searched without a lock and without allocating.
 //!
-//! Nearly every expression becomes a table of states that needs no memory of its own to run. What
-//! does not fit (`(?u)`, large repetitions) is in `lazy`, and what has to know its groups runs in
-//! memory that the thread keeps for it as well; the pool that `regex::Regex` would take it from has
-//! a mutex for all threads but one. The language of patterns is the regex crate's, without Unicode
-//! unless `(?u)` asks for it: values are bytes.
+//! Nearly every expression becomes a dense DFA, which needs no memory to run. What does not fit
+//! (`(?u)`, large repetitions) goes to `lazy_dfa`. Capture groups need memory, which the thread
+//! keeps; the pool of `regex::Regex` has a mutex for all threads but one. The syntax is that of the
+//! regex crate, without Unicode unless `(?u)` asks for it: values are bytes.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

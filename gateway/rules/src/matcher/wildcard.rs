@@ -1,8 +1,8 @@
-//! `wildcard` and `strict wildcard`: patterns in which `*` stands for any bytes.
+//! Wildcard patterns, `wildcard` and `strict wildcard`: `*` stands for any bytes.
 //!
-//! Whole-value matching in time proportional to value and pattern: a part between two stars is looked
-//! for once, from where the one before it ended, and each look (Knuth, Morris, Pratt) never goes
-//! back in the value. The library's search would do, but for case.
+//! Matches whole values, in time proportional to value and pattern. Each literal part between two
+//! stars is searched once, from the end of the one before, by Knuth-Morris-Pratt, which never goes
+//! back in the value. The library's search would do if it could ignore case.
 
 use std::ops::Range;
 

@@ -1,5 +1,5 @@
-//! Ranges of numbers and addresses as keys: blocks of two to the power of something, aligned, so
-//! that a value is looked up once for every length of prefix that occurs.
+//! Ranges of numbers and addresses as keys: aligned blocks whose sizes are powers of two, so that a
+//! value is looked up once for each prefix length that occurs.
 
 use std::net::IpAddr;
 

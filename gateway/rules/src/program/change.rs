@@ -1,5 +1,5 @@
-//! Compiling again after a change: the index stays for all rules that stayed, and what has changed
-//! gets a small index of its own beside it, until [`Renewal`] has made one of everything.
+//! Recompiling after a change: keeps the index of the rules that stayed, and makes a small second
+//! index of those that changed, until [`Renewal`] has made one of everything.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What a connection remembers of an index: everything that is the same for all its requests.
+//! Partial matches of a connection: what an index says that is the same for all its requests.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! What is kept beside a connection's facts, so that its second request costs less than its first.
+//! The state of a connection: what is kept beside its facts, so that later requests cost less than
+//! the first.
 
 use std::cell::RefCell;
 

@@ -1,9 +1,10 @@
-//! All keys that are somewhere in a value, in one pass over it.
+//! Multi-pattern search: all keys of `contains` that occur in a value, in one pass.
 //!
-//! In time proportional to the value and the keys found, whatever they repeat: where several keys
-//! end at one place only the longest is asked of the automaton, and the others, which it ends with
-//! itself, are walked to until one has been seen before. Listing all of them at every place, as the
-//! library's own search does, multiplies `a`, `aa`, `aaa`, … with a value of nothing but `a`.
+//! Takes time proportional to the value and the keys found, however repetitive both are. Where
+//! several keys end at one place the automaton is asked for the longest only. The others are its
+//! suffixes, and are followed until one has been seen before. The library's own search lists all of
+//! them at every place, which multiplies the keys `a`, `aa`, `aaa`, … with a value of nothing but
+//! `a`.
 
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous;

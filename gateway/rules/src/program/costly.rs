@@ -1,5 +1,5 @@
-//! Which questions may cost more than reading a request's head once: they are asked last, so that
-//! what stands beside them guards them.
+//! Costly questions: those that may cost more than reading a request's head once. They are asked
+//! last, so that their siblings guard them.
 
 use super::subject::Subject;
 use crate::syntax::ast::{Argument, Array, Call, Condition, Scalar, Test};

@@ -1,5 +1,5 @@
-//! Costly questions are not asked before something that stands beside them holds: a rule that says
-//! `len(http.request.uri.query) lt 1000 and …` is judged as it is read.
+//! Guards: defers a costly question until its cheap siblings in the same term hold, so that
+//! `len(http.request.uri.query) lt 1000 and …` protects what follows it.
 
 use super::index::{Group, Index, Local, count};
 use super::scan::Run;

@@ -1,10 +1,9 @@
-//! The index of a set of rules, and how it is built.
+//! The index of a set of rules, and its builder.
 //!
-//! Terms that ask about the same subjects in the same way form a group: within it no term is
-//! indifferent to a column, so a column is a map from key to the set of terms that the key
-//! satisfies, and a group's candidates are what all its columns have in common. What no column
-//! covers is residual: conditions that are judged by walking their tree, once per decision at
-//! most, when a candidate needs them.
+//! Terms that ask the same questions form a group. A group has a column for each question: a map
+//! from key to the set of terms that the key satisfies. Its candidates are the intersection of its
+//! columns. Conditions that no column covers are residual: they are evaluated by walking their
+//! tree, once per decision at most, when a candidate needs them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,12 +1,14 @@
-//! A zone's rules, compiled: what it costs to decide follows the rules that can match, not the
-//! rules there are.
+//! The program: a zone's rules compiled to an index, so that a decision costs what the rules that
+//! can match cost, not what all rules cost.
 //!
-//! `normal` takes conditions apart into terms, `subject` turns their literals into questions,
-//! `table` answers questions with keys, `vector` holds the sets of terms that keys stand for,
-//! `index` puts them together, `scan` asks one index and `ask` the program. What `costly` says may
-//! cost much is asked last, and `guard` sees to it that something asks for it. [`Program::recompile`]
-//! keeps the index of what has not changed and adds a small one for what has; `renewal` makes one
-//! of everything when that has grown.
+//! Deciding runs on workers and allocates nothing in steady state. Compiling does not run there.
+//!
+//! `normal` splits conditions into terms (disjunctive normal form). `subject` turns their literals
+//! into questions, `table` answers a question with keys, `vector` holds the sets of terms that a
+//! key stands for, and `index` puts them together. `scan` evaluates one index, `run` the program.
+//! `costly` says which questions are asked last, and `guard` which ones have to wait for their
+//! siblings. [`Program::recompile`] keeps the index of the rules that stayed and adds a small one
+//! for those that changed; `renewal` makes one index of everything when the small one has grown.
 
 mod block;
 mod change;
@@ -136,6 +138,14 @@ const GONE: u32 = u32::MAX;
 
 impl Program {
     /// Compiles rules in order; none of them may refer to a list.
+    ///
+    /// ```
+    /// use rules::Program;
+    ///
+    /// let program = Program::compile(&[])?;
+    /// assert!(program.is_empty(), "every request is permitted");
+    /// # Ok::<(), rules::RuleError>(())
+    /// ```
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.

@@ -1,8 +1,8 @@
-//! Conditions to terms: a rule matches when one of its terms does, a term when all its literals
+//! Disjunctive normal form: a rule matches when one of its terms does, a term when all its literals
 //! do.
 //!
-//! Bounded: what would multiply into too many terms stays one opaque literal, which is judged by
-//! walking its tree, and only when the rest of its term holds.
+//! Bounded: a condition that would multiply into too many terms stays one opaque literal, which is
+//! evaluated by walking its tree, and only when the rest of its term holds.
 
 use crate::limits;
 use crate::syntax::ast::Condition;

@@ -1,6 +1,7 @@
-//! Compiling everything again while the running program goes on: changes add up beside an index
-//! until there are enough of them, and a new index is then made on a thread of its own, so that no
-//! change ever waits for all the other rules.
+//! Renewal: compiles all rules again in the background while the running program goes on.
+//!
+//! Changes add up in the second index. When there are enough of them a thread of its own makes a
+//! new index of everything, so that no change waits for all the other rules.
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -25,7 +26,7 @@ impl Renewal {
         thread::Builder::new()
             .name("rules".to_owned())
             .spawn(move || {
-                // They compiled before, so that there is nobody to tell of an error.
+                // They compiled before: there is no error to report.
                 let program = Program::compile_shared(rules, &lists);
                 if let (Ok(program), Some(result)) = (program, result.upgrade()) {
                     // Set once, here.

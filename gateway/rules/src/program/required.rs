@@ -1,8 +1,8 @@
-//! What a value must contain for a regular expression to match it, so that regular expressions
-//! share the automaton of `contains`: only those whose texts it finds are run.
+//! Required literals of a regular expression: strings that every match contains.
 //!
-//! A sieve and nothing more: what passes is judged by the expression itself. An expression that
-//! needs no text of two bytes (`^[0-9]+$`) is judged alone, once per value and decision.
+//! They join the automaton of `contains`, so that only those regular expressions run whose literals
+//! occur. A filter and nothing more: the expression itself has the last word. An expression without
+//! a literal of two bytes (`^[0-9]+$`) runs by itself, once per value and decision.
 
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::literal::{ExtractKind, Extractor};

@@ -1,4 +1,5 @@
-//! Asking a program what it says of a request: both of its indexes, and which rule comes first.
+//! Running a program on a request: evaluates both of its indexes, and finds the rule that comes
+//! first.
 
 use std::ops::ControlFlow;
 

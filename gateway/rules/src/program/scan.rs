@@ -1,9 +1,9 @@
-//! Asking an index what matches: nothing is allocated once a thread's [`Run`] has grown.
+//! Scanning an index for the terms that match; allocates nothing once a thread's [`Run`] has grown.
 //!
-//! A subject is looked up when the first group needs it. A group is given up at the first column
-//! that no key satisfies; else its candidates come from its smallest column, one by one when they
-//! are few and 64 at a time when they are many, and only what is left is judged by its residual
-//! literals.
+//! A question is asked when the first group needs it. A group is left at the first column in which
+//! no key holds. Otherwise its candidates come from its smallest column, one by one when they are
+//! few and 64 at a time when they are many; the residual conditions are evaluated for the
+//! candidates that are left.
 
 use std::ops::ControlFlow;
 

@@ -1,7 +1,8 @@
-//! Combining words of bits, with the widest vectors that the processor has.
+//! Set operations on words of bits, with the widest vectors that the processor has.
 //!
-//! The loops are plain Rust; compiled once for any x86-64 (or other) processor and once more for
-//! AVX2 and AVX-512, chosen at run time.
+//! The loops are plain Rust, compiled once for the baseline and on x86-64 again for AVX2 and
+//! AVX-512; which one runs is chosen at run time. The only unsafe code of this crate: calls of
+//! functions that are compiled for vectors whose presence was just checked.
 
 macro_rules! combine {
     ($(#[$doc:meta])* $name:ident, $combine:expr) => {

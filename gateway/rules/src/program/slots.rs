@@ -1,4 +1,4 @@
-//! What the facts have of an index: by column, the entries of the keys that were found.
+//! Slots: for each column of an index, the entries whose keys the facts have.
 
 use std::cell::Cell;
 

@@ -1,4 +1,5 @@
-//! Literals to index keys: which value a literal is about, and which keys of it satisfy it.
+//! From literals to index keys: the value that a literal is about, and the keys of it that satisfy
+//! it.
 
 use super::block::{blocks_of_int, blocks_of_ip};
 use super::normal::Literal;

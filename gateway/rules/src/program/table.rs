@@ -1,5 +1,5 @@
-//! From a value to the keys that it has: hash for equality and blocks, hash by length for
-//! prefixes and suffixes, one automaton for everything that is contained.
+//! Look-up tables from a value to its keys: by hash for equality and blocks, by hash and length for
+//! prefixes and suffixes, by one automaton for `contains`.
 
 use std::collections::HashMap;
 

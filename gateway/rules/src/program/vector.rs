@@ -1,4 +1,4 @@
-//! Sets of terms: sorted numbers where few are in, words of bits where many are.
+//! Sets of terms: sorted numbers while they are few, words of bits when they are many.
 
 /// Bits of a word.
 pub(super) const WORD: usize = 64;

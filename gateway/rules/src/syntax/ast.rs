@@ -1,7 +1,7 @@
-//! The typed form of an expression: only what type-checks can be built by the parser.
+//! The typed tree of an expression. The parser builds only what type-checks.
 //!
-//! Conditions are two-valued: a missing value makes the comparison that meets it false
-//! (Cloudflare, "Values"), never the whole expression.
+//! Conditions are two-valued: a missing value makes the comparison that meets it false (Cloudflare,
+//! "Values"), never the whole expression.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! One comparison: an operand, what it is tied to inside `any` and `all`, and what follows it.
+//! Parser of one comparison: an operand, its quantifier inside `any` and `all`, and what follows
+//! it.
 
 use super::ast::{Array, Condition, Scalar};
 use super::error::{Problem, Span};

@@ -1,4 +1,4 @@
-//! What is wrong with an expression's text, said the way Cloudflare's editor says it.
+//! Parse errors, in the form of Cloudflare's editor.
 //!
 //! `Filter parsing error (line:column): what`, the line, a caret under the span, and what would
 //! have been right. Positions count characters from 1.

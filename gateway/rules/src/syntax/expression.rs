@@ -1,5 +1,5 @@
-//! An expression on its own: checked, printed, and what it speaks of; for the API, the command
-//! line and previews.
+//! The expression: checked, printed, and the fields it reads; for the API, the command line and
+//! previews.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,10 +13,25 @@ use super::parser;
 use super::types::Type;
 
 /// A checked expression. Its `Display` is the canonical text.
+///
+/// ```
+/// use rules::{Expression, Lifetime};
+///
+/// let expression: Expression = "ssl and ip.src in {10.0.0.0/8}".parse()?;
+/// assert_eq!(expression.fields(), ["ssl", "ip.src"]);
+/// // Both fields are the same for every request of a connection.
+/// assert_eq!(expression.lifetime(), Lifetime::Connection);
+/// # Ok::<(), rules::ParseError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expression(pub(crate) Condition);
 
-/// Checks an expression; that the lists it names exist is not checked.
+/// Checks an expression; whether the lists that it names exist is not checked.
+///
+/// ```
+/// let error = rules::check("http.host eq 5").unwrap_err();
+/// assert_eq!((error.line, error.column), (1, 14));
+/// ```
 ///
 /// # Errors
 /// What is wrong with it, and where.

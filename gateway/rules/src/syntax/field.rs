@@ -1,6 +1,6 @@
 //! The table of fields: name, type, and how long a value holds.
 //!
-//! Owns names only; where a value comes from is in `read`. Cloudflare's reference:
+//! Owns names only; `eval::field_values` has the values. Cloudflare's reference:
 //! <https://developers.cloudflare.com/ruleset-engine/rules-language/fields/reference/>.
 
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
-//! The table of functions: names, what they take, what they give.
+//! The table of functions: name, parameters, result.
 //!
 //! Follows <https://developers.cloudflare.com/ruleset-engine/rules-language/functions/>. `any` and
-//! `all` are quantifiers and belong to the parser; what functions do is in `call`.
+//! `all` are quantifiers and belong to the parser; `eval::functions` has what functions do.
 
 use super::ast::{Argument, Array, Call, Scalar};
 use super::error::{Problem, Span};

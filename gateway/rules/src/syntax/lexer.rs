@@ -1,9 +1,9 @@
-//! Text to tokens with spans.
+//! The lexer: text to tokens with spans.
 //!
-//! Never fails: what cannot be a token becomes [`Token::Bad`], which the parser reports when it
-//! gets there, so that the first error in reading order is the one that is shown. What a word or
-//! a string means (integer, address, regular expression) depends on where it stands and is the
-//! parser's business.
+//! Never fails: text that is no token becomes [`Token::Bad`], which the parser reports when it gets
+//! there, so that the first error in reading order is the one that is shown. Whether a word or a
+//! string is an integer, an address or a regular expression depends on where it stands, and the
+//! parser says.
 
 use super::error::Span;
 

@@ -1,6 +1,6 @@
 //! Lists that expressions refer to as `$name`: addresses, host names, AS numbers.
 //!
-//! Immutable once built; look-up by binary search or hash.
+//! Immutable once built. Look-up is by binary search or hash.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
@@ -200,6 +200,18 @@ fn merge(mut ranges: Vec<(IpAddr, IpAddr)>) -> Box<[(IpAddr, IpAddr)]> {
 }
 
 /// Lists by name.
+///
+/// ```
+/// use rules::{List, Lists, check_with};
+///
+/// let mut lists = Lists::default();
+/// lists.insert("office", List::ip(["203.0.113.0/24", "2001:db8::/32"])?)?;
+/// assert!(check_with("ip.src in $office", &lists).is_ok());
+///
+/// let error = check_with("ip.src in $offce", &lists).unwrap_err();
+/// assert!(error.to_string().contains("did you mean `$office`?"));
+/// # Ok::<(), rules::ListError>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Lists(BTreeMap<Box<str>, Arc<List>>);
 

@@ -1,4 +1,4 @@
-//! Words and strings to constants: integers, ranges, addresses, networks, escapes.
+//! Parser of constants: integers, ranges, addresses, networks, escapes.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,7 @@
-//! Text to typed tree, and back: the grammar, the tables of names, the errors.
+//! Syntax: text to typed tree and back, the tables of names, the errors.
 //!
-//! Not for a worker: parsing allocates, and rules are parsed when they change.
+//! Not for a worker: parsing and printing allocate, and happen when rules change. What a worker
+//! reads of it is the tree, the tables of fields and functions, and the lists.
 
 pub(crate) mod ast;
 mod comparison;

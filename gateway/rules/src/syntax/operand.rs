@@ -1,4 +1,4 @@
-//! Parsing the left side of a comparison: fields, function calls and indexes.
+//! Parser of the left side of a comparison: fields, function calls and indexes.
 
 use super::ast::{Array, Call, Scalar};
 use super::error::{Problem, Span};

@@ -1,4 +1,4 @@
-//! Parsing what follows the left side of a comparison: operator and constant.
+//! Parser of the right side of a comparison: the operator and its constant.
 
 use super::ast::{ListReference, Literal, Relation, Scalar, Set, Test};
 use super::error::{Problem, Span, nearest};

@@ -1,7 +1,7 @@
-//! Which parentheses an expression is printed with.
+//! The parentheses that an expression is printed with.
 //!
-//! Those that people want to see, unless the parser would refuse them: each is a level, and two
-//! characters. Without them nothing that was accepted is deeper than it was.
+//! Adds those that readers want, unless the parser would refuse the result: each is a level of
+//! nesting and two characters. Without them an expression that was accepted never becomes deeper.
 
 use std::fmt::{self, Write};
 

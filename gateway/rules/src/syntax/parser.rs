@@ -1,7 +1,7 @@
-//! Tokens to a typed expression: conditions and their precedence.
+//! The parser: tokens to a typed tree, conditions and their precedence.
 //!
 //! Recursive descent, `not` > `and` > `xor` > `or`, bounded in depth. Types are checked while
-//! parsing, where the spans are. Operands are in `operand`, what follows an operator in `test`.
+//! parsing, where the spans are. `operand` and `operator` parse the two sides of a comparison.
 
 use super::ast::{Array, Condition, Quantifier};
 use super::error::{ParseError, Problem, Span, nearest};

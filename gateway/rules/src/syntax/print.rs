@@ -1,8 +1,8 @@
-//! The canonical text of an expression: English operators, single spaces, the fewest parentheses
-//! except around an `and` inside an `or`, which people misread without them; where those are too
-//! many for the parser, without them.
+//! The canonical text of an expression: English operators, single spaces, the fewest parentheses,
+//! except around an `and` inside an `or`, which is easily misread without them.
 //!
-//! Parsing what is printed gives the same expression again.
+//! Where those are too many for the parser they are left out. Parsing the canonical text gives the
+//! same expression again.
 
 use std::fmt::{self, Display, Formatter, Write};
 

@@ -1,6 +1,6 @@
-//! The types of the expression language and how they are called in messages.
+//! The types of the language and their names in messages.
 //!
-//! Follows Cloudflare's notation (`Array<String>`). Owns no values: those are in `value`.
+//! Follows Cloudflare's notation (`Array<String>`). Owns no values: those are in `eval::value`.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
-//! A small writer of databases in MaxMind's format, for tests: IPv6 tree, records of 24 bits, no
-//! pointers in the data. <https://maxmind.github.io/MaxMind-DB/>
+//! A writer of small databases in MaxMind's format: IPv6 tree, records of 24 bits, no pointers in
+//! the data. <https://maxmind.github.io/MaxMind-DB/>
 
 use std::net::IpAddr;
 use std::path::PathBuf;

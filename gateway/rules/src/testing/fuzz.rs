@@ -1,7 +1,7 @@
-//! What the fuzz targets in `tests/fuzz` check; ordinary tests replay their corpora.
+//! The checks behind the fuzz targets of `tests/fuzz`; ordinary tests replay their corpora.
 //!
-//! Each function takes any bytes and panics when a promise is broken. Not part of the gateway:
-//! compiled for fuzzing and tests only.
+//! Each function takes any bytes and panics when a promise is broken. Compiled for fuzzing and
+//! tests only.
 
 #![expect(
     clippy::panic,

@@ -1,4 +1,4 @@
-//! What tests, benchmarks and fuzzers of several crates stand on.
+//! Fixtures for the tests, benchmarks and fuzz targets of several crates.
 //!
 //! Compiled always and documented nowhere: a feature would compile everything above this crate
 //! twice, and the linker leaves out of the gateway what nothing there calls.

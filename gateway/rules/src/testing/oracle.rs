@@ -1,6 +1,6 @@
-//! The plain evaluator: every rule in order, every condition by walking its tree.
+//! The oracle: a plain evaluator that takes every rule in order and walks every tree.
 //!
-//! What a [`super::Program`] has to agree with. Tests and benchmarks use it; the gateway does not.
+//! A [`crate::Program`] has to agree with it. Tests and benchmarks use it; the gateway does not.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What tests of several rooms stand on.
+//! Random numbers that are the same in every run.
 
 /// Numbers that are the same in every run.
 pub struct Random(pub u64);

@@ -1,9 +1,8 @@
-//! Whether the rules of a zone keep clients without a certificate that verifies from a host.
+//! Enforcement: whether a zone's rules keep clients without a verified certificate from a host.
 //!
-//! Owns the question that `postern doctor` and others ask of one host, and the way through the
-//! rules that answers it: what each of them does to a client without a certificate and to one
-//! whose certificate does not verify, whatever else they send. Suspicions about rules are told by
-//! [`crate::analysis::lint()`].
+//! Follows the rules twice, for a client without a certificate and for one whose certificate does
+//! not verify, with nothing else known of the request. `postern doctor` and the API report the
+//! result. Suspicions about single rules are lints: [`crate::lint`].
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};

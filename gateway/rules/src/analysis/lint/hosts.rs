@@ -1,8 +1,7 @@
-//! What lints ask about the hosts of a zone: which of them a rule is about, and what protects
-//! them.
+//! The hosts of a zone as lints see them: which of them a rule is about, and what protects them.
 //!
-//! Bounded: a rule that says different things of different hosts is judged for those that it may
-//! be about, `limits::LINT_JUDGEMENTS_MAX` times in all. Of a host beyond that nothing is told, and
+//! Bounded: a rule that says different things of different hosts is evaluated for each host that it
+//! may be about, `limits::LINT_JUDGEMENTS_MAX` times in all. A host beyond that gets no lint, and
 //! no rule is taken to be about it.
 
 use super::parts::fields;

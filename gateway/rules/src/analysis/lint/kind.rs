@@ -1,4 +1,4 @@
-//! Which traps there are, and what they are called.
+//! The kinds of lints, and their stable names.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
-//! What is suspicious about rules that are correct: traps that real documents and real users fell
-//! into. A lint explains itself and, where there is one, gives the corrected expression.
+//! Lints: suspicious rules that are correct, with an explanation and, where there is one, the
+//! corrected expression. The traps come from real documents and real users.
 //!
-//! Judges rules and the hosts they stand in front of; changes nothing and refuses nothing.
+//! Looks at rules and at the hosts in front of which they stand. Changes nothing and refuses
+//! nothing.
 
 mod hosts;
 mod kind;
@@ -27,8 +28,22 @@ use crate::syntax::ast::Condition;
 use crate::syntax::field::Field;
 use crate::syntax::list::Lists;
 
-/// Looks at enabled rules and the hosts of their zone; `has_geo`: there is a GeoIP database.
-/// Rules that do not parse are passed over. At most `limits::LINTS_MAX` are told.
+/// Lints the enabled rules of a zone and its hosts; `has_geo` says whether there is a GeoIP database.
+/// Rules that do not parse are passed over. At most `limits::LINTS_MAX` are returned.
+///
+/// ```
+/// use rules::{Action, LintKind, Lists, Rule, lint};
+///
+/// let rule = Rule {
+///     id: "0123456789abcdef0123456789abcdef".into(),
+///     expression: "http.request.uri.path eq \"/admin\"".into(),
+///     action: Action::Block(Default::default()),
+///     enabled: true,
+/// };
+/// let lints = lint(&[rule], &[], &Lists::default(), false);
+/// // An origin may take `/ADMIN` or `/admin/` for the same path.
+/// assert_eq!(lints[0].kind, LintKind::ExactPath);
+/// ```
 #[must_use]
 pub fn lint(rules: &[Rule], hosts: &[LintHost], lists: &Lists, has_geo: bool) -> Vec<Lint> {
     let parsed: Vec<(&Rule, Condition)> = rules

@@ -1,7 +1,7 @@
-//! Looking at and replacing parts of a condition, with what they do to the whole.
+//! Finds and replaces parts of a condition, by polarity.
 //!
-//! A part stands straight when its being true can make the whole true, and negated when it can
-//! keep the whole from it: under an odd number of `not`s. Under `xor` it does both.
+//! A part is positive when its being true can make the whole true, and negative, under an odd
+//! number of `not`s, when it can keep the whole from being true. Under `xor` it is both.
 
 use crate::syntax::ast::{Condition, Part, Scalar};
 use crate::syntax::field::Field;

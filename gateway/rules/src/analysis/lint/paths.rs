@@ -1,5 +1,5 @@
-//! Traps around paths: the one that is matched is the normalised one, and origins may take several
-//! for the same.
+//! Lints about paths: rules match the normalised path, and origins may take several paths for the
+//! same.
 
 use super::parts::{change, change_where, has, has_where};
 use crate::syntax::ast::{

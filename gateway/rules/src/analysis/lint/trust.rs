@@ -1,4 +1,4 @@
-//! Traps around certificates: revoked ones that pass, those that nobody signed, and other ones.
+//! Lints about certificates: rules that let revoked, self-signed or foreign certificates pass.
 
 use super::parts::{change_where, fields, has_where, not, truth};
 use crate::analysis::partial_eval::Client;

@@ -1,4 +1,4 @@
-//! Traps around values: what may be missing, what is never there, what Cloudflare does not take.
+//! Lints about values: missing ones, impossible ones, and what Cloudflare refuses.
 
 use super::parts::{change, change_where, has, has_where, not};
 use crate::matcher::wildcard::Wildcard;
@@ -83,7 +83,7 @@ fn may_be_missing(value: &Scalar) -> bool {
     }
 }
 
-/// Whether there are clients of whom this has no value: addresses that no database knows, and
+/// Whether some clients have no value for this: addresses that no database knows, and
 /// clients without a certificate.
 fn is_missing_somewhere(field: Field) -> bool {
     match field {

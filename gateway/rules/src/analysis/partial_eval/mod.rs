@@ -1,9 +1,8 @@
-//! What is left of a condition for a kind of client at a host, when nothing else is known of the
-//! request.
+//! Partial evaluation: what remains of a condition for a kind of client at a host, when nothing
+//! else is known of the request.
 //!
-//! Owns what is known of them, and the simplifying. Parts that are known become true or false,
-//! those that depend on anything else stay as they are; [`crate::analysis::enforcement`] and lints judge by
-//! what is left. Not for the data path.
+//! Parts that depend on known facts become true or false, and the condition is simplified; all
+//! others stay. [`crate::analysis::enforcement`] and the lints read the remainder.
 
 use std::sync::{Arc, LazyLock};
 
