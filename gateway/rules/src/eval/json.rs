@@ -336,41 +336,12 @@ fn decode(raw: &[u8], mut show: impl FnMut(&[u8]) -> bool) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::Value as Json;
 
     use super::*;
-
-    /// The same by a library.
-    fn expected(text: &str, path: &[Argument]) -> Option<Json> {
-        let mut value: &Json = &serde_json::from_str(text).ok()?;
-        for step in path {
-            value = match step {
-                Argument::Bytes(name) => value.get(std::str::from_utf8(name).ok()?)?,
-                Argument::Int(index) => value.get(usize::try_from(*index).ok()?)?,
-                _ => return None,
-            };
-        }
-        Some(value.clone())
-    }
+    use crate::testing::fuzz::as_a_library_says;
 
     fn check(text: &str, path: &[Argument]) {
-        let expected = expected(text, path);
-        let mut scratch = Scratch::default();
-        // Both where the text is borrowed and where it was made.
-        scratch.push(text.as_bytes());
-        for source in [Value::Bytes(text.as_bytes()), scratch.made(0)] {
-            let found = string(source, path, &mut scratch);
-            let found = scratch.bytes(found).map(<[u8]>::to_vec);
-            let wanted = expected.as_ref().and_then(Json::as_str);
-            let wanted = wanted.map(|text| text.as_bytes().to_vec());
-            assert_eq!(found, wanted, "{text} {path:?}");
-            let found = match integer(source, path, &mut scratch) {
-                Value::Int(value) => Some(value),
-                _ => None,
-            };
-            let wanted = expected.as_ref().and_then(Json::as_i64);
-            assert_eq!(found, wanted, "{text} {path:?}");
-        }
+        as_a_library_says(text.as_bytes(), path);
     }
 
     fn name(name: &str) -> Argument {

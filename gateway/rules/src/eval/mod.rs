@@ -10,7 +10,7 @@ pub(crate) mod connection_values;
 mod decode;
 pub(crate) mod field_values;
 mod functions;
-mod json;
+pub(crate) mod json;
 mod pairs;
 mod replace;
 pub(crate) mod value;

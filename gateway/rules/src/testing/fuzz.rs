@@ -8,13 +8,20 @@
     reason = "a broken promise is reported to the fuzzer as a panic"
 )]
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde::de::IgnoredAny;
+use serde_json::Value as Json;
 
 use super::oracle::Oracle;
+use crate::eval::json;
+use crate::eval::value::{Scratch, Value};
+use crate::geo::{Database, Geo};
 use crate::limits;
 use crate::lint;
+use crate::syntax::ast::Argument;
 use crate::syntax::lexer;
 use crate::{
     Action, BlockResponse, ConnectionFacts, ConnectionState, Decision, Lists, check, decide,
@@ -97,6 +104,87 @@ pub fn decide_as_evaluated(data: &[u8]) {
             panic!("each rule checks")
         };
         made.compare(&changed, &rules, &lists, &state);
+    }
+}
+
+/// JSON look-up: no panic, and what it finds is what a library finds. The first line is the path,
+/// its steps between slashes, a number being a place in an array; the rest is the text.
+pub fn json(data: &[u8]) {
+    let at = data.iter().position(|byte| *byte == b'\n');
+    let (path, text) = data.split_at(at.unwrap_or(data.len()));
+    let steps = path
+        .split(|byte| *byte == b'/')
+        .filter(|step| !step.is_empty());
+    let step = |step: &[u8]| match std::str::from_utf8(step).map(str::parse::<i64>) {
+        Ok(Ok(place)) => Argument::Int(place),
+        _ => Argument::Bytes(step.into()),
+    };
+    let path: Vec<Argument> = steps.map(step).collect();
+    as_a_library_says(text.get(1..).unwrap_or_default(), &path);
+}
+
+/// Compares both functions with `serde_json`, on a text that is borrowed and on one that was made.
+///
+/// Three kinds of texts are JSON by its grammar and refused by the library: deep ones, numbers
+/// beyond a float, and halves of surrogate pairs. Of those nothing is expected.
+pub(crate) fn as_a_library_says(text: &[u8], path: &[Argument]) {
+    let expected = match serde_json::from_slice::<Json>(text) {
+        Ok(value) => at(&value, path).cloned(),
+        Err(_) if serde_json::from_slice::<IgnoredAny>(text).is_err() => None,
+        Err(_) => return,
+    };
+    let mut scratch = Scratch::default();
+    scratch.push(text);
+    for source in [Value::Bytes(text), scratch.made(0)] {
+        let found = json::string(source, path, &mut scratch);
+        let found = scratch.bytes(found);
+        let wanted = expected.as_ref().and_then(Json::as_str);
+        assert_eq!(found, wanted.map(str::as_bytes), "{text:?} {path:?}");
+        let found = match json::integer(source, path, &mut scratch) {
+            Value::Int(value) => Some(value),
+            _ => None,
+        };
+        let wanted = expected.as_ref().and_then(Json::as_i64);
+        assert_eq!(found, wanted, "{text:?} {path:?}");
+    }
+}
+
+/// What a document has at a path.
+fn at<'j>(document: &'j Json, path: &[Argument]) -> Option<&'j Json> {
+    path.iter().try_fold(document, |value, step| match step {
+        Argument::Bytes(name) => value.get(std::str::from_utf8(name).ok()?),
+        Argument::Int(place) => value.get(usize::try_from(*place).ok()?),
+        _ => None,
+    })
+}
+
+/// GeoIP database: no panic; it is refused, or what it says of an address is never empty.
+pub fn geo(data: &[u8]) {
+    let database = Database {
+        path: "fuzzed.mmdb".into(),
+        bytes: data.to_vec(),
+    };
+    let Ok(Some(geo)) = Geo::new([database]) else {
+        return;
+    };
+    for address in [
+        IpAddr::V4(Ipv4Addr::new(203, 0, 113, 9)),
+        IpAddr::V4(Ipv4Addr::BROADCAST),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+    ] {
+        let place = geo.place(address);
+        let texts = [
+            &place.country,
+            &place.continent,
+            &place.region,
+            &place.region_code,
+            &place.city,
+            &place.subdivision_1,
+            &place.subdivision_2,
+        ];
+        let mut texts = texts.into_iter().flatten();
+        assert!(texts.all(|text| !text.is_empty()), "{place:?}");
     }
 }
 
@@ -340,22 +428,45 @@ mod tests {
         rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(500)
     }
 
-    fn replay(target: &str, check: fn(&[u8])) {
+    /// Every prefix of every file, and every byte of it changed in three ways.
+    fn sweep(target: &str, check: fn(&[u8])) {
+        for mut data in corpus(target) {
+            for end in 0..data.len() {
+                check(&data[..end]);
+            }
+            for at in 0..data.len() {
+                for change in [0x01, 0x80, 0xff] {
+                    data[at] ^= change;
+                    check(&data);
+                    data[at] ^= change;
+                }
+            }
+        }
+    }
+
+    /// The files of a corpus, always in the same order.
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../tests/fuzz/corpus")
             .join(target);
-        let mut files = Vec::new();
-        for file in std::fs::read_dir(&corpus).unwrap() {
-            let data = std::fs::read(file.unwrap().path()).unwrap();
-            check(&data);
+        let files = std::fs::read_dir(&corpus).unwrap();
+        let mut files: Vec<Vec<u8>> = files
+            .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+            .collect();
+        assert!(!files.is_empty(), "no corpus in {}", corpus.display());
+        files.sort_unstable();
+        files
+    }
+
+    fn replay(target: &str, check: fn(&[u8])) {
+        let files = corpus(target);
+        for data in &files {
+            check(data);
             // Cut anywhere: half a file is a file too.
             for end in (0..data.len()).step_by(data.len() / 20 + 1) {
                 check(&data[..end]);
             }
-            files.push(data);
         }
-        assert!(!files.is_empty(), "no corpus in {}", corpus.display());
-        files.sort_unstable();
         let mut random = Random(7);
         for _ in 0..rounds() {
             check(&mutated(&files, &mut random));
@@ -380,5 +491,17 @@ mod tests {
     #[test]
     fn the_program_keeps_its_promises() {
         replay("rules_decide", super::decide_as_evaluated);
+    }
+
+    #[test]
+    fn json_look_up_keeps_its_promises() {
+        replay("rules_json", super::json);
+        sweep("rules_json", super::json);
+    }
+
+    #[test]
+    fn databases_keep_their_promises() {
+        replay("rules_geo", super::geo);
+        sweep("rules_geo", super::geo);
     }
 }

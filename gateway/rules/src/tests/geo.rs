@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::{Certificate, World, block};
 use crate::geo::Geo;
-use crate::testing::database::database;
+use crate::testing::database;
 use crate::{ConnectionState, Decision, List, Lists, Program, decide_on};
 
 /// Knows some of the addresses that random requests come from, by words that random expressions
 /// speak of.
 pub(crate) fn database() -> Arc<Geo> {
     static DATABASE: LazyLock<Arc<Geo>> = LazyLock::new(|| {
-        let database = database(&[
+        let database = database::database(&[
             (
                 "203.0.113.0/25",
                 json!({
