@@ -4,6 +4,7 @@
 //! the code that owns a queue, a loop or a buffer does.
 
 use vocabulary::limits::MIB;
+
 /// Bytes of one GeoIP database, which is kept in memory: the largest ones sold have some hundred
 /// MiB. A larger file is refused.
 pub const GEOIP_DATABASE_BYTES_MAX: u64 = 2 * 1024 * MIB;
@@ -17,7 +18,7 @@ pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 pub const TRIAL_POSSIBLE_MAX: usize = 16;
 /// Characters of a text in an explanation; a longer one is cut and ends in `…`.
 pub const TRACE_TEXT_CHARACTERS_MAX: usize = 200;
-/// Elements of an array in an explanation; of further ones only the number is told.
+/// Elements of an array in an explanation; of further ones only the number is given.
 pub const TRACE_ELEMENTS_MAX: usize = 8;
 /// Bytes of the answer to a blocked request, as Cloudflare has it.
 pub const BLOCK_CONTENT_BYTES_MAX: usize = 2 << 10;
@@ -103,13 +104,13 @@ pub const INDEX_SUBJECTS_MAX: usize = 192;
 pub const INDEX_GROUPS_MAX: usize = 128;
 /// Terms that a connection remembers of one group; of a larger one it remembers the vectors.
 pub const CONNECTION_TERMS_MAX: usize = 256;
-/// Lints that are told of a zone's rules: a person mends these first. The rest is left out.
+/// Lints of a zone's rules: a person mends these first. The rest is left out.
 pub const LINTS_MAX: usize = 10_000;
-/// Comparisons of parts after which a lint gives up finding out whether one condition follows from
-/// another: it judges as if it did not.
+/// Comparisons of parts after which a lint gives up proving that one condition implies another: it
+/// goes on as if it did not.
 pub const IMPLICATION_STEPS_MAX: usize = 10_000;
-/// Times that the lints of a zone may judge one rule for one host: seconds. Of hosts beyond that
-/// nothing is told. A rule that says the same of all hosts is judged once.
+/// Evaluations of one rule for one host in the lints of a zone: seconds. Hosts beyond that get no
+/// lint. A rule that says the same of all hosts is evaluated once.
 pub const LINT_JUDGEMENTS_MAX: usize = 1_000_000;
 /// Changed rules that are kept beside the index they changed; with more, all are compiled anew
 /// before the change is seen.
