@@ -54,7 +54,7 @@ pub const REGEX_CACHES_BYTES_MAX: usize = 16 << 20;
 /// Nesting of one regular expression; a deeper one is refused.
 pub const REGEX_NESTING_MAX: u32 = 100;
 /// Texts of which a regular expression needs one: keys of the automaton that sieves values for it.
-/// An expression that needs one of more is judged alone.
+/// An expression that needs one of more is evaluated alone.
 pub const REGEX_TEXTS_MAX: usize = 64;
 /// Arrays and objects of a JSON text that `lookup_json_*` reads, one in the other; a deeper text is
 /// a missing value. What `serde_json` reads, and far from what a thread's stack can take.
@@ -68,8 +68,8 @@ pub const JSON_NESTING_MAX: usize = 127;
 pub const CONDITION_WORK_MAX: usize = 16 << 20;
 /// Work of all rules for one request, those of its phases and the values that they make included, in
 /// the same units: at most some 70 milliseconds on a slow core, which all other requests of its
-/// worker wait for. A request that needs more is answered 431. An ordinary one is judged by 100,000
-/// rules for some ten thousand, and for 20 million where no index helps and each reads 200 bytes.
+/// worker wait for. A request that needs more is answered 431. An ordinary one costs some ten
+/// thousand with 100,000 rules, and 20 million where no index helps and each reads 200 bytes.
 pub const DECISION_WORK_MAX: usize = 64 << 20;
 /// Bytes of the buffers for values that are made, and of those for results that grow, that a thread
 /// keeps from one decision to the next: what the largest heads need. What needed more is given back.

@@ -188,7 +188,7 @@ fn truth<'a>(
         | Condition::Compare(..)
         | Condition::Quantified(..) => {
             let known = !FieldSet::of(condition).meets(unknown);
-            // Each is judged as if alone: what all of them cost together bounds decisions only.
+            // Each is evaluated as if alone: what all of them cost together bounds decisions only.
             scratch.begin_decision();
             known.then(|| condition.holds(facts, scratch))
         }

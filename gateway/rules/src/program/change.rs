@@ -19,11 +19,10 @@ use chunked_list::diff::hunks;
 impl Program {
     /// Compiles rules as [`Program::compile_shared`] does, reusing what `self` has of them.
     ///
-    /// Rules are recognised by being the very same, or by id, expression, and whether their action
-    /// ends the evaluation; when lists have changed, rules that refer to one count as changed. Goes on
-    /// from what [`Program::renew_if_due`] has begun, once that is there; what changes more than
-    /// `limits::CHANGED_RULES_MAX` rules at once, or comes when so many have changed and that is not
-    /// there, compiles everything itself.
+    /// A rule is the same if its memory is, or its id, its expression and whether its action ends the
+    /// evaluation. When lists have changed, rules that refer to one count as changed. Starts from the
+    /// renewal that [`Program::renew_if_due`] has begun, once it is done. Compiles everything itself
+    /// if more than `limits::CHANGED_RULES_MAX` rules have changed and no renewal is done.
     ///
     /// # Errors
     /// The first rule that does not parse or type-check.

@@ -9,14 +9,14 @@ use crate::limits;
 use crate::syntax::field::Lifetime;
 use vocabulary::client_auth::ClientAuth;
 
-/// The judgement of a connection by an index.
+/// What an index says of a connection.
 #[derive(Debug)]
 pub(crate) struct ConnectionMatches {
-    /// Of the index.
+    /// The identity of the index.
     identity: u64,
-    /// The certificate judgement it was made for; held, so that the address stays its own.
+    /// The verified certificate it was made for; held, so that its address is not used again.
     client: Arc<ClientAuth>,
-    /// Entries of all keys that the connection has.
+    /// The entries of the keys that the connection has.
     entries: Box<[u32]>,
     /// Groups whose connection columns are all satisfied, in the index's order.
     pub(super) live: Box<[Live]>,
@@ -31,7 +31,7 @@ pub(super) struct Live {
 }
 
 impl ConnectionMatches {
-    /// Makes the judgement be of this index and certificate, and `run` know the entries.
+    /// Makes it be of this index and certificate, and gives `run` the entries.
     pub(super) fn refresh<'a>(
         slot: &mut Option<Self>,
         index: &'a Index,

@@ -39,7 +39,7 @@ pub(super) struct Index {
     pub(super) atoms: Vec<Atom>,
 }
 
-/// A condition that is judged by walking its tree.
+/// A condition that is evaluated by walking its tree.
 #[derive(Debug)]
 pub(super) struct Atom {
     pub(super) condition: Condition,

@@ -67,7 +67,7 @@ pub struct Program {
     /// The same from nothing, once much has changed.
     renewal: OnceLock<Renewal>,
     reads_client_hello: bool,
-    /// Bytes of the compiled regular expressions of all rules that are judged.
+    /// Bytes of the compiled regular expressions of all rules that are evaluated.
     pattern_bytes: usize,
 }
 

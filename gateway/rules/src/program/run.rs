@@ -25,7 +25,7 @@ impl Runs {
         self.base.touched() + self.changed.touched()
     }
 
-    /// What the last decision has cost until the rules that have not changed were judged.
+    /// What the last decision has cost until the rules that have not changed were evaluated.
     #[cfg(test)]
     pub(crate) fn worked(&self) -> usize {
         crate::limits::DECISION_WORK_MAX - self.base.scratch.work_left()
@@ -76,7 +76,7 @@ pub(crate) fn first<'p>(
             end = part.ending(index, run, matches.as_ref(), facts, end);
             allowance.leave(run.scratch.work_left());
             if run.scratch.is_spent() {
-                // Nor is anything remembered that was judged on the way.
+                // Nor is anything remembered that was evaluated on the way.
                 return Outcome::Overworked;
             }
         }
@@ -191,8 +191,7 @@ impl Part {
         end
     }
 
-    /// Positions below `end` whose rules report. Of those beyond nothing is judged: what they would
-    /// cost is not spent.
+    /// Positions below `end` whose rules report. Rules beyond it are not evaluated, and cost nothing.
     fn reporting<'a>(
         &self,
         index: &'a Index,

@@ -368,7 +368,7 @@ impl Run {
         residual.all(|literal| self.literal_holds(index, *literal, facts))
     }
 
-    /// Whether a residual literal holds; its atom is judged once.
+    /// Whether a residual literal holds; its atom is evaluated once.
     pub(super) fn literal_holds<'a>(
         &mut self,
         index: &'a Index,

@@ -140,7 +140,7 @@ fn shorten(question: &mut Question) {
     }
 }
 
-/// What cannot be looked up but is the same for the whole connection is judged once for it.
+/// What cannot be looked up but is the same for the whole connection is evaluated once for it.
 fn connection_condition(literal: &Literal) -> Option<Question> {
     if literal.condition.lifetime() == Lifetime::Request {
         return None;

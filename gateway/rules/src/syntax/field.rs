@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 
 use super::types::{Kind, Type};
 
-/// How long a field's value holds: what depends on the connection is judged once per connection.
+/// How long a field's value holds: what depends on the connection is evaluated once per connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lifetime {
-    /// As long as the judgement of the connection.
+    /// Until the certificate of the connection is verified again.
     Connection,
     /// One request.
     Request,

@@ -1,5 +1,5 @@
 //! What a decision may cost, whatever a peer sends: hostile requests are refused or cost what they
-//! weigh, honest ones are judged. Work is counted, not timed.
+//! weigh, honest ones are evaluated. Work is counted, not timed.
 
 use super::{Certificate, World, block, rule};
 use crate::decide::worked;

@@ -36,7 +36,7 @@ fn what_squares_the_head_is_refused_and_not_done() {
         let large = arguments(TARGET_BYTES_MAX);
         assert!(work(&large, expression).1, "{expression}");
         // Neither a rule that blocks what is not so, nor one that permits, has its way; and what
-        // was judged on the way is not remembered.
+        // was evaluated on the way is not remembered.
         for rules in [
             vec![block("not", &format!("not ({expression})"))],
             vec![rule("log", expression, Action::Log), block("last", "true")],
