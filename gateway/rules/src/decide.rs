@@ -82,6 +82,7 @@ thread_local! {
 ///     geo: None,
 ///     client: Arc::new(ClientAuth::none()),
 /// };
+/// let headers = HeaderMap::new();
 /// let request = |path| RequestFacts {
 ///     method: "GET",
 ///     version: "HTTP/2",
@@ -90,7 +91,7 @@ thread_local! {
 ///     raw_path: path,
 ///     query: "",
 ///     authority: None,
-///     headers: &HeaderMap::new(),
+///     headers: &headers,
 ///     received_msec: 1_700_000_000_000,
 ///     ray_id: "8f00b204e9800998",
 ///     allowance: Allowance::default(),
