@@ -16,20 +16,25 @@ use super::{
     AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument,
     RulesetDocument, VERSION, ZoneDocument,
 };
-use crate::chain::ServerChain;
+use crate::change::Control;
+use crate::change::error::{ChangeError, Noun};
 use crate::compile::check_rules;
-use crate::error::{ChangeError, Noun};
-use crate::id::{Id, Uuid};
 use crate::limits::MANAGED_AUTHORITIES_MAX;
+use crate::model::id::{Id, Uuid};
+use crate::model::moment::Moment;
 use crate::model::{
     Authority, AuthorityKind, AuthoritySet, Model, Phase, RuleRecord, Ruleset, Zone,
 };
-use crate::moment::Moment;
-use crate::rulesets::DEFAULT_NAME;
-use crate::server_certificates::purpose;
-use crate::x509::{self, Signer, X509Error};
-use crate::zones::authority_purpose;
-use crate::{Control, CrlPatch, CrlSettings, HostPatch, ItemsChange, NewHost, NewRule, OcspPatch};
+use crate::operations::hosts::{HostPatch, NewHost};
+use crate::operations::lists::ItemsChange;
+use crate::operations::ocsp::OcspPatch;
+use crate::operations::revocation_lists::{CrlPatch, CrlSettings};
+use crate::operations::rulesets::{DEFAULT_NAME, NewRule};
+use crate::operations::server_certificates::purpose;
+use crate::operations::zones::authority_purpose;
+use crate::pki::chain::ServerChain;
+use crate::pki::x509;
+use crate::pki::x509::{Signer, X509Error};
 use chunked_list::ChunkedList;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};

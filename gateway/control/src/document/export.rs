@@ -11,15 +11,18 @@ use super::{
     AssociationDocument, AuthorityDocument, CrlDocument, Document, HostDocument, ItemDocument,
     KeyedDocument, ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
 };
-use crate::error::ChangeError;
-use crate::id::{Id, Uuid};
+use crate::change::Control;
+use crate::change::error::ChangeError;
+use crate::model::id::{Id, Uuid};
 use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
-use crate::rulesets::DEFAULT_NAME;
-use crate::seal::Seal;
-use crate::server_certificates::purpose;
-use crate::x509::{Details, X509Error};
-use crate::zones::authority_purpose;
-use crate::{Control, CrlSettings, ListRecord, verify};
+use crate::operations::lists::ListRecord;
+use crate::operations::revocation_lists::CrlSettings;
+use crate::operations::rulesets::DEFAULT_NAME;
+use crate::operations::server_certificates::purpose;
+use crate::operations::zones::authority_purpose;
+use crate::pki::x509::{Details, X509Error};
+use crate::store::seal::Seal;
+use crate::store::verify::verify;
 
 /// What an association calls the CAs that the gateway keeps for the zone.
 pub(super) const MANAGED: &str = "managed";

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use super::apply::{Apply, Step, at};
 use super::export::{self, fingerprints, labels};
 use super::{Document, ZoneDocument};
-use crate::id::Uuid;
 use crate::model::Zone;
+use crate::model::id::Uuid;
 
 impl Apply<'_> {
     fn keep(&mut self, what: String) {

@@ -5,12 +5,18 @@
 //! The contract is what an embedded tree and a replicated engine with ordered revisions can both
 //! give, so that a fleet's store is another implementation of [`Store`] and nothing else changes.
 
+pub(crate) mod certificate_index;
+pub(crate) mod load;
+pub(crate) mod migrate;
+pub(crate) mod order;
 mod redb;
+pub(crate) mod seal;
+pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
 
 pub use self::redb::RedbStore;
-pub(super) use self::redb::sync_directory;
+pub(crate) use self::redb::sync_directory;
 
 /// The tables. A table's place in [`Table::ALL`] may change, its name may not: it is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 
 use super::*;
-use crate::crl;
-use crate::x509::Signer;
-use crate::{Expiring, ExpiryKind, ToldOfExpiry};
+use crate::pki::crl;
+use crate::pki::x509::Signer;
+use crate::watch::expiry::{Expiring, ExpiryKind, ToldOfExpiry};
 use fixtures::wish::{Made, Wish};
 
 const DAY: i64 = 86_400;

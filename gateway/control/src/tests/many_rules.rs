@@ -11,7 +11,8 @@ use proptest::sample::Index as Pick;
 
 use super::*;
 use crate::limits::AUDIT_NOTES_MAX;
-use crate::order::{self, Page};
+use crate::store::order;
+use crate::store::order::Page;
 use ::rules::{
     Allowance, ConnectionFacts, ConnectionState, Decision, Program, RequestFacts, RoundTrip, Rule,
     decide_on,

@@ -1,7 +1,7 @@
 //! The control plane as its users see it: changes, refusals, and what a restart finds.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -11,7 +11,10 @@ use boring::rsa::Rsa;
 use boring::x509::{X509, X509Name, X509Req};
 
 use super::*;
+use crate::pki::x509;
 use fixtures::Directory;
+use snapshot::Published;
+use vocabulary::hostname::HostName;
 use vocabulary::settings::MtlsMode;
 
 mod authorities;

@@ -5,12 +5,11 @@ use std::sync::Mutex;
 
 use super::many_rules::text;
 use super::*;
-use crate::difference::Difference;
-use crate::draft::encode;
-use crate::id::ID_BYTES;
+use crate::change::draft::encode;
 use crate::limits::RULESET_VERSIONS_MAX;
-use crate::store::{RedbStore, Store, StoreError, Table, Visit, Write};
-use crate::{load, old_orders, order, verify};
+use crate::model::id::ID_BYTES;
+use crate::model::rule_diff::Difference;
+use crate::store::{RedbStore, Store, StoreError, Table, Visit, Write, load, migrate, order};
 use ::rules::testing::random::Random;
 use chunked_list::ChunkedList;
 
@@ -244,7 +243,7 @@ fn a_store_from_before_pages_is_brought_to_them() {
         let key = [ruleset.as_bytes().as_slice(), &page].concat();
         writes.push((Table::RulesetPages, key, None));
     }
-    writes.push((Table::Meta, old_orders::DONE_KEY.to_vec(), None));
+    writes.push((Table::Meta, migrate::DONE_KEY.to_vec(), None));
     let writes = writes.into_iter();
     let writes = writes.map(|(table, key, value)| Write { table, key, value });
     let revision = control.store.revision().unwrap();

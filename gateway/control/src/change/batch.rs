@@ -1,0 +1,192 @@
+//! Many changes as one: every operation of the control plane runs on a shadow of it, and what they
+//! wrote becomes one transaction, one revision, one snapshot, one entry of the audit log.
+//!
+//! Owns the shadow: its store shows what was written so far above what is stored, and its model
+//! moves with every step. Validates nothing; the operations do, and the snapshot is compiled once,
+//! by [`Control::change`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::change::Control;
+use crate::change::audit::Note;
+use crate::change::control::Writer;
+use crate::change::draft::Draft;
+use crate::change::error::ChangeError;
+use crate::compile::Parts;
+use crate::store::certificate_index::IndexChange;
+use crate::store::{Store, StoreError, Table, Visit, Write};
+
+type Layer = HashMap<Table, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
+
+/// A store with what the batch wrote above it.
+struct Overlay {
+    below: Arc<dyn Store>,
+    layer: Mutex<Layer>,
+}
+
+impl Overlay {
+    fn with<T>(&self, work: impl FnOnce(&mut Layer) -> T) -> T {
+        work(&mut self.layer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Store for Overlay {
+    fn revision(&self) -> Result<u64, StoreError> {
+        self.below.revision()
+    }
+
+    fn commit(&self, _expected: u64, writes: &[Write]) -> Result<(), StoreError> {
+        self.with(|layer| {
+            for write in writes {
+                let table = layer.entry(write.table).or_default();
+                table.insert(write.key.clone(), write.value.clone());
+            }
+        });
+        Ok(())
+    }
+
+    fn value(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let written =
+            self.with(|layer| layer.get(&table).and_then(|table| table.get(key)).cloned());
+        match written {
+            Some(value) => Ok(value),
+            None => self.below.value(table, key),
+        }
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        let mut written: BTreeMap<Vec<u8>, Option<Vec<u8>>> = self.with(|layer| {
+            let found = layer.get(&table).into_iter().flatten();
+            let found = found.filter(|(key, _)| key.starts_with(prefix));
+            found
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
+        });
+        self.below.scan(table, prefix, &mut |key, value| {
+            let after = written.split_off(key);
+            for (key, value) in std::mem::replace(&mut written, after) {
+                if let Some(value) = value {
+                    visit(&key, &value)?;
+                }
+            }
+            match written.remove(key) {
+                Some(Some(value)) => visit(key, &value),
+                Some(None) => Ok(()),
+                None => visit(key, value),
+            }
+        })?;
+        for (key, value) in written {
+            if let Some(value) = value {
+                visit(&key, &value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn backup(&self, _to: &std::path::Path) -> Result<(), StoreError> {
+        Err(StoreError::Io(
+            "a change in the making has no backup".into(),
+        ))
+    }
+}
+
+/// What the steps of a batch did besides writing.
+#[derive(Default)]
+pub(crate) struct Collected {
+    pub(crate) writes: Vec<Write>,
+    pub(crate) index: Vec<IndexChange>,
+    pub(crate) notes: Vec<Note>,
+    pub(crate) notes_omitted: usize,
+    pub(crate) data_path: bool,
+    pub(crate) trust_moved: bool,
+}
+
+/// What makes a control plane a shadow.
+pub(crate) struct Batch {
+    overlay: Arc<Overlay>,
+    collected: Mutex<Collected>,
+}
+
+impl Batch {
+    /// One operation, on top of those before it.
+    pub(crate) fn step<T>(
+        &self,
+        shadow: &Control,
+        work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let mut draft = Draft::new(shadow, &shadow.model.load());
+        let answer = work(&mut draft)?;
+        let mut collected = self
+            .collected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut model = draft.set_aside(&mut collected);
+        // The batch has one revision, whatever the number of its steps.
+        model.revision -= 1;
+        self.overlay
+            .commit(model.revision, &std::mem::take(&mut collected.writes))?;
+        shadow.model.store(Arc::new(model));
+        Ok(answer)
+    }
+}
+
+impl Control {
+    /// Runs `work`, whose operations see each other's effects, and makes all of them one change.
+    /// An error of any, or a snapshot that does not compile, leaves everything as it was. Client
+    /// certificates are not for batches: they are numbered by an index that moves only afterwards.
+    ///
+    /// # Errors
+    /// Whatever `work` answers, and what [`Control::change`] refuses.
+    pub(crate) fn batch<T>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        self.change(|draft| {
+            let overlay = Arc::new(Overlay {
+                below: self.store.clone(),
+                layer: Mutex::default(),
+            });
+            let mut model = draft.model.clone();
+            model.revision -= 1;
+            let shadow = Self {
+                store: overlay.clone(),
+                seal: self.seal.clone(),
+                model: ArcSwap::from_pointee(model),
+                index: self.index.clone(),
+                published: self.published.clone(),
+                writer: Mutex::new(Writer {
+                    parts: Parts::default(),
+                    retired: Vec::new(),
+                    default_host: None,
+                    stale: false,
+                }),
+                geo: self.geo().into(),
+                batch: Some(Batch {
+                    overlay,
+                    collected: Mutex::default(),
+                }),
+            };
+            let answer = work(&shadow)?;
+            let model = shadow.model();
+            if let Some(batch) = shadow.batch {
+                let mut collected = batch
+                    .collected
+                    .into_inner()
+                    .unwrap_or_else(PoisonError::into_inner);
+                let layer = batch.overlay.with(std::mem::take);
+                for (table, entries) in layer {
+                    let writes =
+                        entries
+                            .into_iter()
+                            .map(|(key, value)| Write { table, key, value });
+                    collected.writes.extend(writes);
+                }
+                draft.absorb(&model, collected);
+            }
+            Ok(answer)
+        })
+    }
+}

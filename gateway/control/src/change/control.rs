@@ -1,0 +1,237 @@
+//! The control plane of one gateway: the store it owns, the model it shows, the one way to change
+//! them.
+//!
+//! Owns start and reload, and the order validate, compile, commit, publish. What a change does is
+//! written by the operations.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use crate::change::audit;
+use crate::change::batch::Batch;
+use crate::change::draft::Draft;
+use crate::change::error::{ChangeError, OpenError};
+use crate::compile::{Parts, compile};
+use crate::model::Model;
+use crate::store::certificate_index::Index;
+use crate::store::seal::Seal;
+use crate::store::{RedbStore, Store, load, migrate};
+use rules::Program;
+use rules::geo::Geo;
+use snapshot::{Published, Snapshot};
+use vocabulary::hostname::HostName;
+
+/// How a control plane is opened when the defaults do not fit.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The file with the key that seals private keys; `ca.key` beside the store when `None`.
+    pub key_file: Option<PathBuf>,
+    /// The host that answers handshakes without a server name.
+    pub default_host: Option<HostName>,
+}
+
+/// What only the one writer touches.
+pub(crate) struct Writer {
+    pub(crate) parts: Parts,
+    /// Programs that were replaced and that connections may still hold. They are let go here, at
+    /// a later change: freeing one of 100,000 rules takes milliseconds, which no worker has.
+    pub(crate) retired: Vec<Arc<Program>>,
+    pub(crate) default_host: Option<HostName>,
+    /// The store may have more than the model, after a write whose fate is unknown.
+    pub(crate) stale: bool,
+}
+
+/// The control plane of one gateway.
+pub struct Control {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) model: ArcSwap<Model>,
+    pub(crate) index: Arc<RwLock<Index>>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) writer: Mutex<Writer>,
+    /// Where addresses are, when rules can know it: for lints and dry runs.
+    pub(crate) geo: ArcSwapOption<Geo>,
+    /// Only in a shadow: gathers what its operations do instead of committing it.
+    pub(crate) batch: Option<Batch>,
+}
+
+impl Control {
+    /// Opens the store at `path` (or creates it), compiles what it holds and publishes it.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing is published then.
+    pub fn open(path: &Path, published: Arc<Published>) -> Result<Arc<Self>, OpenError> {
+        Self::open_with(path, published, Options::default())
+    }
+
+    /// As [`Control::open`], with [`Options`].
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_with(
+        path: &Path,
+        published: Arc<Published>,
+        options: Options,
+    ) -> Result<Arc<Self>, OpenError> {
+        let store = RedbStore::open(path)?;
+        let key_file = options
+            .key_file
+            .unwrap_or_else(|| path.with_file_name("ca.key"));
+        Self::start(Box::new(store), &key_file, options.default_host, published)
+    }
+
+    /// Starts on an opened store, whichever backend it is.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn start(
+        store: Box<dyn Store>,
+        key_file: &Path,
+        default_host: Option<HostName>,
+        published: Arc<Published>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let seal = load::seal(store.as_ref(), key_file)?;
+        migrate::bring_to_pages(store.as_ref())?;
+        let (model, index) = load::load(store.as_ref())?;
+        let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
+        published.publish(snapshot);
+        Ok(Arc::new(Self {
+            store: store.into(),
+            seal: Arc::new(seal),
+            model: ArcSwap::from_pointee(model),
+            index: Arc::new(RwLock::new(index)),
+            published,
+            writer: Mutex::new(Writer {
+                parts,
+                retired: Vec::new(),
+                default_host,
+                stale: false,
+            }),
+            geo: ArcSwapOption::empty(),
+            batch: None,
+        }))
+    }
+
+    /// What there is now.
+    #[must_use]
+    pub fn model(&self) -> Arc<Model> {
+        self.model.load_full()
+    }
+
+    /// Names the host that answers handshakes without a server name, or none. A name that is no
+    /// host yet takes effect when it becomes one.
+    ///
+    /// # Errors
+    /// The snapshot does not compile.
+    pub fn set_default_host(&self, host: Option<HostName>) -> Result<(), ChangeError> {
+        let mut writer = self.lock();
+        let (snapshot, parts) =
+            compile(&self.model.load(), host.as_ref(), &self.seal, &writer.parts)?;
+        self.publish(&mut writer, snapshot, parts);
+        writer.default_host = host;
+        Ok(())
+    }
+
+    /// Gives it the GeoIP databases that the data path has, for lints and dry runs.
+    pub fn set_geo(&self, geo: Option<Arc<Geo>>) {
+        self.geo.store(geo);
+    }
+
+    /// The GeoIP databases.
+    #[must_use]
+    pub fn geo(&self) -> Option<Arc<Geo>> {
+        self.geo.load_full()
+    }
+
+    /// Whether there is a GeoIP database.
+    #[must_use]
+    pub fn has_geo(&self) -> bool {
+        self.geo.load().is_some()
+    }
+
+    /// Takes over what the store has.
+    fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
+        let (model, index) = load::load(self.store.as_ref())?;
+        if model.revision != self.model.load().revision {
+            let host = writer.default_host.as_ref();
+            let fresh = Parts::with_responders_of(&writer.parts);
+            let (snapshot, parts) = compile(&model, host, &self.seal, &fresh)?;
+            self.publish(writer, snapshot, parts);
+            *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
+            self.model.store(Arc::new(model));
+        }
+        writer.stale = false;
+        Ok(())
+    }
+
+    fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
+        self.published.publish(snapshot);
+        let old = std::mem::replace(&mut writer.parts, parts);
+        writer.retired.extend(old.programs_not_in(&writer.parts));
+        drop(old);
+        writer.parts.renew_if_due();
+        writer
+            .retired
+            .retain(|program| Arc::strong_count(program) > 1);
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+        // A panic in the middle of a change leaves everything as it was: the new state is
+        // assigned only at its end.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one way in which anything changes. `work` validates and writes into the draft; an error
+    /// from it, from compiling or from the store leaves everything as it was. When this returns
+    /// `Ok`, the change is durable and, where it concerns the data path, published.
+    pub(crate) fn change<T>(
+        &self,
+        work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        if let Some(batch) = &self.batch {
+            return batch.step(self, work);
+        }
+        let mut writer = self.lock();
+        if writer.stale {
+            self.reload(&mut writer)?;
+        }
+        let mut draft = Draft::new(self, &self.model.load());
+        let answer = work(&mut draft)?;
+        let intent = audit::current();
+        let Some(done) = draft.finish(&intent) else {
+            return Ok(answer);
+        };
+        let compiled = if done.data_path {
+            let default_host = writer.default_host.as_ref();
+            Some(compile(
+                &done.model,
+                default_host,
+                &self.seal,
+                &writer.parts,
+            )?)
+        } else {
+            None
+        };
+        if intent.dry_run {
+            return Ok(answer);
+        }
+        let stored = self.store.commit(done.model.revision - 1, &done.writes);
+        if let Err(error) = stored {
+            // Whether it is on the disk nobody knows: the next change looks.
+            writer.stale = true;
+            return Err(error.into());
+        }
+        if let Some((snapshot, parts)) = compiled {
+            self.publish(&mut writer, snapshot, parts);
+        }
+        self.index
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .apply(done.index);
+        tracing::info!(revision = done.model.revision, actor = %intent.actor, "changed");
+        self.model.store(Arc::new(done.model));
+        Ok(answer)
+    }
+}

@@ -1,0 +1,384 @@
+//! A change in the making: the new model, and the writes that make the store equal to it.
+//!
+//! Owns the pairing of the two, so that no operation can change one and forget the other. Does
+//! not validate: the operations do.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::change::Control;
+use crate::change::audit::{AuditEntry, Intent, Note, redacted};
+use crate::change::batch::Collected;
+use crate::change::error::Noun;
+use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX};
+use crate::model::id::{ID_BYTES, Id, Uuid};
+use crate::model::moment::Moment;
+use crate::model::{Authority, AuthoritySet, HostRecord, Model, ServerCertificate, Zone};
+use crate::operations::lists::ListRecord;
+use crate::operations::tokens::Token;
+use crate::store::certificate_index::IndexChange;
+use crate::store::load::TRUST_EPOCH_KEY;
+use crate::store::seal::Seal;
+use crate::store::{Store, StoreError, Table, Write, load};
+use vocabulary::hostname::HostName;
+
+/// What a finished draft asks for.
+pub(crate) struct Done {
+    pub(crate) model: Model,
+    pub(crate) writes: Vec<Write>,
+    pub(crate) index: Vec<IndexChange>,
+    /// Whether the data path has to see it.
+    pub(crate) data_path: bool,
+}
+
+/// A change in the making.
+pub(crate) struct Draft<'c> {
+    control: &'c Control,
+    /// The model as it will be.
+    pub(crate) model: Model,
+    /// One time for everything in the change.
+    pub(crate) now: Moment,
+    writes: Vec<Write>,
+    index: Vec<IndexChange>,
+    pub(crate) data_path: bool,
+    trust_moved: bool,
+    notes: Vec<Note>,
+    /// Notes beyond `AUDIT_NOTES_MAX`.
+    notes_omitted: usize,
+}
+
+/// Serialises a record. Records are plain data with text keys, for which JSON cannot fail.
+pub(crate) fn encode(record: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(record).expect("records are plain data")
+}
+
+impl<'c> Draft<'c> {
+    pub(crate) fn new(control: &'c Control, model: &Model) -> Self {
+        let mut model = model.clone();
+        model.revision += 1;
+        Self {
+            control,
+            model,
+            now: Moment::now(),
+            writes: Vec::new(),
+            index: Vec::new(),
+            data_path: false,
+            trust_moved: false,
+            notes: Vec::new(),
+            notes_omitted: 0,
+        }
+    }
+
+    /// `None` when nothing was changed.
+    pub(crate) fn finish(mut self, intent: &Intent) -> Option<Done> {
+        if self.trust_moved {
+            self.model.trust_epoch += 1;
+            let epoch = self.model.trust_epoch.to_be_bytes().to_vec();
+            self.write(Table::Meta, TRUST_EPOCH_KEY.to_vec(), Some(epoch));
+        }
+        if self.writes.is_empty() {
+            return None;
+        }
+        let revision = self.model.revision;
+        let entry = AuditEntry {
+            revision,
+            at: self.now,
+            actor: intent.actor.to_string(),
+            changes: std::mem::take(&mut self.notes),
+            omitted: self.notes_omitted,
+        };
+        self.write(
+            Table::Audit,
+            revision.to_be_bytes().to_vec(),
+            Some(encode(&entry)),
+        );
+        if let Some(oldest) = revision.checked_sub(AUDIT_REVISIONS_MAX) {
+            self.write(Table::Audit, oldest.to_be_bytes().to_vec(), None);
+        }
+        Some(Done {
+            model: self.model,
+            writes: self.writes,
+            index: self.index,
+            data_path: self.data_path,
+        })
+    }
+
+    /// Hands over to a batch what this step of it did, and the model that it leads to.
+    pub(crate) fn set_aside(self, to: &mut Collected) -> Model {
+        to.writes.extend(self.writes);
+        to.index.extend(self.index);
+        to.notes_omitted += self.notes_omitted;
+        for note in self.notes {
+            if to.notes.len() < AUDIT_NOTES_MAX {
+                to.notes.push(note);
+            } else {
+                to.notes_omitted += 1;
+            }
+        }
+        to.data_path |= self.data_path;
+        to.trust_moved |= self.trust_moved;
+        self.model
+    }
+
+    /// Takes over what a batch did, and the model that it led to.
+    pub(crate) fn absorb(&mut self, model: &Model, from: Collected) {
+        let revision = self.model.revision;
+        self.model = model.clone();
+        self.model.revision = revision;
+        self.writes.extend(from.writes);
+        self.index.extend(from.index);
+        self.notes.extend(from.notes);
+        self.notes_omitted += from.notes_omitted;
+        self.data_path |= from.data_path;
+        self.trust_moved |= from.trust_moved;
+    }
+
+    pub(crate) fn store(&self) -> &'c dyn Store {
+        self.control.store.as_ref()
+    }
+
+    pub(crate) fn seal(&self) -> &'c Seal {
+        &self.control.seal
+    }
+
+    pub(crate) fn control(&self) -> &'c Control {
+        self.control
+    }
+
+    pub(crate) fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+        self.writes.push(Write { table, key, value });
+    }
+
+    /// Notes for the audit log what becomes of one thing.
+    pub(crate) fn note<T: Serialize + ?Sized>(
+        &mut self,
+        noun: Noun,
+        key: impl ToString,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) {
+        if self.notes.len() >= AUDIT_NOTES_MAX {
+            self.notes_omitted += 1;
+            return;
+        }
+        self.notes.push(Note {
+            noun: noun.to_string(),
+            key: key.to_string(),
+            before: before.and_then(redacted),
+            after: after.and_then(redacted),
+        });
+    }
+
+    pub(crate) fn index(&mut self, change: IndexChange) {
+        self.index.push(change);
+    }
+
+    /// Judgements of clients made before this change are to be made again.
+    pub(crate) fn trust_moves(&mut self) {
+        self.trust_moved = true;
+        self.data_path = true;
+    }
+
+    pub(crate) fn put_zone(&mut self, zone: Zone) {
+        self.write(
+            Table::Zones,
+            zone.id.as_bytes().to_vec(),
+            Some(encode(&zone)),
+        );
+        let old = self.model.zones.get(&zone.id).cloned();
+        self.note(Noun::Zone, &zone.name, old.as_deref(), Some(&zone));
+        Arc::make_mut(&mut self.model.zones).insert(zone.id, Arc::new(zone));
+    }
+
+    pub(crate) fn remove_zone(&mut self, id: Id) {
+        if let Some(zone) = Arc::make_mut(&mut self.model.zones).remove(&id) {
+            self.write(Table::Zones, id.as_bytes().to_vec(), None);
+            self.note(Noun::Zone, &zone.name, Some(&*zone), None);
+        }
+    }
+
+    pub(crate) fn put_host(&mut self, host: HostRecord) {
+        self.data_path = true;
+        self.write(
+            Table::Hosts,
+            host.name.as_str().as_bytes().to_vec(),
+            Some(encode(&host)),
+        );
+        let old = self.model.hosts.get(&host.name).cloned();
+        self.note(Noun::Host, &host.name, old.as_deref(), Some(&host));
+        Arc::make_mut(&mut self.model.hosts).insert(host.name.clone(), Arc::new(host));
+    }
+
+    pub(crate) fn remove_host(&mut self, name: &HostName) {
+        if let Some(host) = Arc::make_mut(&mut self.model.hosts).remove(name) {
+            self.data_path = true;
+            self.write(Table::Hosts, name.as_str().as_bytes().to_vec(), None);
+            self.note(Noun::Host, name, Some(&*host), None);
+        }
+    }
+
+    pub(crate) fn put_authority(&mut self, authority: Authority) {
+        self.trust_moves();
+        self.write(
+            Table::Authorities,
+            authority.id.as_bytes().to_vec(),
+            Some(encode(&authority)),
+        );
+        let old = self.model.authorities.get(&authority.id).cloned();
+        self.note(
+            Noun::Authority,
+            authority.id,
+            old.as_deref(),
+            Some(&authority),
+        );
+        Arc::make_mut(&mut self.model.authorities).insert(authority.id, Arc::new(authority));
+    }
+
+    /// Removes a CA with its revocations.
+    pub(crate) fn remove_authority(&mut self, id: Uuid) -> Result<(), StoreError> {
+        self.trust_moves();
+        self.write(Table::Authorities, id.as_bytes().to_vec(), None);
+        if let Some(authority) = Arc::make_mut(&mut self.model.authorities).remove(&id) {
+            self.note(Noun::Authority, id, Some(&*authority), None);
+        }
+        self.remove_crls(id)?;
+        self.remove_all(Table::Revoked, id.as_bytes())?;
+        Arc::make_mut(&mut self.model.revoked).remove(&id);
+        Ok(())
+    }
+
+    /// Sets which hosts of a zone believe a set of CAs; an empty set removes the association.
+    pub(crate) fn put_association(
+        &mut self,
+        zone: Id,
+        set: AuthoritySet,
+        names: BTreeSet<HostName>,
+    ) {
+        let texts = |names: &BTreeSet<HostName>| -> Vec<String> {
+            names.iter().map(|name| name.as_str().to_owned()).collect()
+        };
+        let old = self
+            .model
+            .associations
+            .get(&(zone, set))
+            .map(|names| texts(names));
+        let new = (!names.is_empty()).then(|| texts(&names));
+        if old == new {
+            return;
+        }
+        let associations = Arc::make_mut(&mut self.model.associations);
+        match &new {
+            Some(_) => associations.insert((zone, set), Arc::new(names)),
+            None => associations.remove(&(zone, set)),
+        };
+        self.trust_moves();
+        let key = load::association_key(zone, set);
+        self.write(Table::Associations, key, new.as_ref().map(encode));
+        let of = match set {
+            AuthoritySet::Managed => format!("managed CA of zone {zone}: host names"),
+            AuthoritySet::Uploaded(id) => format!("{id} in zone {zone}: host names"),
+        };
+        self.note(Noun::Authority, of, old.as_ref(), new.as_ref());
+    }
+
+    pub(crate) fn put_server_certificate(&mut self, certificate: ServerCertificate) {
+        self.data_path = true;
+        let id = certificate.id;
+        self.write(
+            Table::ServerCertificates,
+            id.as_bytes().to_vec(),
+            Some(encode(&certificate)),
+        );
+        let old = self.model.server_certificates.get(&id).cloned();
+        self.note(
+            Noun::ServerCertificate,
+            id,
+            old.as_deref(),
+            Some(&certificate),
+        );
+        Arc::make_mut(&mut self.model.server_certificates).insert(id, Arc::new(certificate));
+    }
+
+    pub(crate) fn remove_server_certificate(&mut self, id: Uuid) {
+        let certificates = Arc::make_mut(&mut self.model.server_certificates);
+        if let Some(certificate) = certificates.remove(&id) {
+            self.data_path = true;
+            self.write(Table::ServerCertificates, id.as_bytes().to_vec(), None);
+            self.note(Noun::ServerCertificate, id, Some(&*certificate), None);
+        }
+    }
+
+    pub(crate) fn put_token(&mut self, token: Arc<Token>) {
+        self.write(
+            Table::Tokens,
+            token.id.as_bytes().to_vec(),
+            Some(encode(&*token)),
+        );
+        self.note(Noun::Token, token.id, None, Some(&*token));
+        Arc::make_mut(&mut self.model.tokens).insert(token.digest.clone(), token);
+    }
+
+    pub(crate) fn remove_token(&mut self, token: &Token) {
+        self.write(Table::Tokens, token.id.as_bytes().to_vec(), None);
+        self.note(Noun::Token, token.id, Some(token), None);
+        Arc::make_mut(&mut self.model.tokens).remove(&token.digest);
+    }
+
+    pub(crate) fn put_list(&mut self, list: Arc<ListRecord>) {
+        self.data_path = true;
+        self.write(
+            Table::Lists,
+            list.id.as_bytes().to_vec(),
+            Some(encode(&*list)),
+        );
+        let old = self.model.lists.get(&list.id).cloned();
+        self.note(Noun::List, &list.name, old.as_deref(), Some(&*list));
+        self.model.lists_revision = self.model.revision;
+        Arc::make_mut(&mut self.model.lists).insert(list.id, list);
+    }
+
+    pub(crate) fn remove_list(&mut self, list: &ListRecord) {
+        self.data_path = true;
+        self.write(Table::Lists, list.id.as_bytes().to_vec(), None);
+        self.note(Noun::List, &list.name, Some(list), None);
+        self.model.lists_revision = self.model.revision;
+        Arc::make_mut(&mut self.model.lists).remove(&list.id);
+    }
+
+    /// Marks a serial as revoked by its CA, or no longer.
+    pub(crate) fn set_revoked(&mut self, authority: Uuid, serial: &[u8], revoked: bool) {
+        self.trust_moves();
+        let revision = self.model.revision;
+        let entry = Arc::make_mut(&mut self.model.revoked)
+            .entry(authority)
+            .or_default();
+        entry.revision = revision;
+        let serials = Arc::make_mut(&mut entry.serials);
+        let key = load::revoked_key(authority, serial);
+        if revoked {
+            serials.insert(serial.into());
+            let at = self.now.seconds().to_be_bytes().to_vec();
+            self.write(Table::Revoked, key, Some(at));
+        } else {
+            serials.remove(serial);
+            self.write(Table::Revoked, key, None);
+        }
+    }
+
+    /// Removes every key that begins with `prefix`.
+    pub(crate) fn remove_all(&mut self, table: Table, prefix: &[u8]) -> Result<(), StoreError> {
+        let mut keys = Vec::new();
+        self.store().scan(table, prefix, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(())
+        })?;
+        for key in keys {
+            self.write(table, key, None);
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(ID_BYTES == 16, "keys are made of 16-byte parts");

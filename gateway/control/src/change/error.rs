@@ -1,0 +1,187 @@
+//! Why a change is refused, in words for the person who asked for it. What HTTP status and which
+//! of Cloudflare's codes each becomes is [`admin`]'s business.
+
+use std::borrow::Cow;
+
+use crate::compile::CompileError;
+use crate::pki::x509::X509Error;
+use crate::store::seal::SealError;
+use crate::store::{StoreError, StoreOpenError};
+use rules::RuleError;
+
+/// Why the control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreOpenError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Read(#[from] StoreError),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// What is stored cannot be turned into a snapshot.
+    #[error("the stored configuration cannot be used: {0}")]
+    Compile(#[from] CompileError),
+}
+
+/// What a change was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noun {
+    /// A zone.
+    Zone,
+    /// A host.
+    Host,
+    /// A CA.
+    Authority,
+    /// A server certificate.
+    ServerCertificate,
+    /// A client certificate.
+    ClientCertificate,
+    /// A ruleset.
+    Ruleset,
+    /// A rule.
+    Rule,
+    /// A version of a ruleset.
+    RulesetVersion,
+    /// An admin token.
+    Token,
+    /// A list.
+    List,
+    /// An item of a list.
+    ListItem,
+}
+
+impl std::fmt::Display for Noun {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Zone => "zone",
+            Self::Host => "host",
+            Self::Authority => "CA",
+            Self::ServerCertificate => "server certificate",
+            Self::ClientCertificate => "client certificate",
+            Self::Ruleset => "ruleset",
+            Self::Rule => "rule",
+            Self::RulesetVersion => "ruleset version",
+            Self::Token => "token",
+            Self::List => "list",
+            Self::ListItem => "list item",
+        })
+    }
+}
+
+/// Why a change was refused. Whatever it is, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// A part of a document is refused.
+    #[error("{error}")]
+    At {
+        /// JSON pointer (RFC 6901) to the part.
+        pointer: String,
+        /// Why.
+        error: Box<Self>,
+    },
+    /// No such thing.
+    #[error("there is no {noun} `{key}`")]
+    NotFound {
+        /// What was looked for.
+        noun: Noun,
+        /// By which name or id.
+        key: String,
+    },
+    /// The name is taken.
+    #[error("the {noun} `{key}` exists already")]
+    Exists {
+        /// What is there.
+        noun: Noun,
+        /// Its name.
+        key: String,
+    },
+    /// Something else still needs it.
+    #[error("the {noun} `{key}` is in use: {by}")]
+    InUse {
+        /// What was to go.
+        noun: Noun,
+        /// Its name or id.
+        key: String,
+        /// By what, and what to do.
+        by: String,
+    },
+    /// A value that is not acceptable.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// Which value, by the name that the API gives it.
+        field: Cow<'static, str>,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// A rule's expression.
+    #[error("{message}")]
+    Expression {
+        /// Its place among the rules that were given or stored, from 0.
+        index: usize,
+        /// Cloudflare's form: `Filter parsing error (1:31): …`.
+        message: String,
+    },
+    /// A certificate, a request or a key.
+    #[error(transparent)]
+    Certificate(#[from] X509Error),
+    /// Too many.
+    #[error("no more than {max} {what} are kept; remove some first")]
+    Full {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// The result could not be served.
+    #[error("the change cannot be put into effect, nothing was changed: {0}")]
+    Compile(CompileError),
+    /// A key cannot be sealed or opened.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The change could not be made durable.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<CompileError> for ChangeError {
+    fn from(error: CompileError) -> Self {
+        match error {
+            CompileError::Rules(RuleError { index, message }) => {
+                Self::Expression { index, message }
+            }
+            other => Self::Compile(other),
+        }
+    }
+}
+
+impl ChangeError {
+    /// The same, about this part of a document. What is already more exact stays so.
+    pub fn at(self, pointer: impl Into<String>) -> Self {
+        match self {
+            Self::At { .. } => self,
+            error => Self::At {
+                pointer: pointer.into(),
+                error: Box::new(error),
+            },
+        }
+    }
+
+    /// There is no such thing of that key.
+    pub fn not_found(noun: Noun, key: impl ToString) -> Self {
+        Self::NotFound {
+            noun,
+            key: key.to_string(),
+        }
+    }
+
+    /// A field's value cannot be taken.
+    pub fn invalid(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Invalid {
+            field: field.into(),
+            why: why.into(),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! How a change goes: drafted, noted for the audit log, compiled, committed, published. Whatever
+//! every change passes through belongs here; what one kind of change does belongs in
+//! [`operations`](crate::operations).
+
+pub(crate) mod audit;
+pub(crate) mod batch;
+pub(crate) mod control;
+pub(crate) mod draft;
+pub(crate) mod error;
+
+pub use self::control::{Control, Options};

@@ -1,0 +1,103 @@
+//! A zone's rules for a dry run: as they are stored, or as they would be with a draft.
+//!
+//! A draft goes the way of a change that is only tried, so that it is refused here for whatever it
+//! would be refused for in earnest. What the rules say of requests is [`rules::Trial`]'s.
+
+use std::sync::Arc;
+
+use crate::change::Control;
+use crate::change::audit::Intent;
+use crate::change::error::{ChangeError, Noun};
+use crate::compile::{CompileError, compiled_form};
+use crate::model::id::Id;
+use crate::model::{Phase, RuleRecord, Ruleset};
+use crate::operations::lists;
+use crate::operations::rulesets::{NewRule, Position, RulePatch};
+use chunked_list::ChunkedList;
+use rules::Trial;
+
+/// A rule, or a change of one, that is not saved.
+#[derive(Debug, Clone)]
+pub enum DraftRule {
+    /// One more rule; at the end without a position.
+    Added(NewRule, Option<Position>),
+    /// A rule that is there, changed or moved.
+    Changed(Id, RulePatch, Option<Position>),
+}
+
+/// A zone's rules for a dry run.
+#[derive(Debug)]
+pub struct RuleTrial {
+    /// The rules as records, in the same order.
+    pub rules: ChunkedList<Arc<RuleRecord>>,
+    /// The version that is stored; 0 when the zone has no rules.
+    pub version: u32,
+    /// Place of the draft.
+    pub draft: Option<usize>,
+    /// What judges.
+    pub trial: Trial,
+}
+
+impl Control {
+    /// Makes a zone's rules ready for a dry run. Nothing is changed.
+    ///
+    /// # Errors
+    /// There is no such zone, or the draft is not acceptable.
+    pub fn trial(&self, zone: Id, draft: Option<DraftRule>) -> Result<RuleTrial, ChangeError> {
+        let model = self.model();
+        if !model.zones.contains_key(&zone) {
+            return Err(ChangeError::not_found(Noun::Zone, zone));
+        }
+        let phase = Phase::HttpRequestFirewallCustom;
+        let stored = model.rulesets.get(&(zone, phase)).cloned();
+        let version = stored.as_ref().map_or(0, |ruleset| ruleset.version);
+        let (ruleset, changed) = match draft {
+            None => (stored, None),
+            Some(draft) => {
+                let tried = self.tried(zone, stored.as_deref(), draft)?;
+                (Some(tried.0), Some(tried.1))
+            }
+        };
+        let rules = ruleset.map_or_else(ChunkedList::default, |ruleset| ruleset.rules.clone());
+        let place = changed.and_then(|id| rules.iter().position(|rule| rule.id == id));
+        let forms = rules
+            .iter()
+            .map(|rule| compiled_form(rule).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        let lists =
+            lists::compile(&model).map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
+        let trial = Trial::new(forms, lists)
+            .map_err(|error| ChangeError::from(CompileError::Rules(error)))?;
+        Ok(RuleTrial {
+            rules,
+            version,
+            draft: place,
+            trial,
+        })
+    }
+
+    /// The ruleset with the draft in it, and the draft's id.
+    fn tried(
+        &self,
+        zone: Id,
+        stored: Option<&Ruleset>,
+        draft: DraftRule,
+    ) -> Result<(Arc<Ruleset>, Id), ChangeError> {
+        let intent = Intent {
+            dry_run: true,
+            ..crate::change::audit::current()
+        };
+        self.with_intent(intent, |control| match draft {
+            DraftRule::Added(rule, position) => {
+                let (ruleset, rule) = control.add_rule(zone, rule, position.as_ref())?;
+                Ok((ruleset, rule.id))
+            }
+            DraftRule::Changed(id, patch, position) => {
+                let ruleset = stored.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))?;
+                let ruleset =
+                    control.update_rule(zone, ruleset.id, id, patch, position.as_ref())?;
+                Ok((ruleset, id))
+            }
+        })
+    }
+}

@@ -1,0 +1,19 @@
+//! The operations of the control plane: `impl Control` blocks, one file per noun. What a user can
+//! ask for, with its validation, belongs here.
+
+pub(crate) mod authorities;
+pub(crate) mod blocked_networks;
+pub(crate) mod client_certificates;
+pub(crate) mod dry_run;
+pub(crate) mod hosts;
+pub(crate) mod lists;
+pub(crate) mod mtls_rule;
+pub(crate) mod ocsp;
+pub(crate) mod pkcs12;
+pub(crate) mod revocation_lists;
+pub(crate) mod ruleset_differences;
+pub(crate) mod ruleset_versions;
+pub(crate) mod rulesets;
+pub(crate) mod server_certificates;
+pub(crate) mod tokens;
+pub(crate) mod zones;

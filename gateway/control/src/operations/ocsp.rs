@@ -1,0 +1,98 @@
+//! Responders of uploaded CAs: whom to ask about their client certificates (RFC 6960).
+//!
+//! Owns what an administrator has said about it. Asking is [`fetch`]'s business, and what
+//! an answer must be [`tls`]'s.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::Control;
+use crate::change::error::ChangeError;
+use crate::model::Authority;
+use crate::model::id::Uuid;
+use crate::model::source_url::SourceUrl;
+use crate::operations::revocation_lists::uploaded;
+use tls::{Answers, CrlPolicy, Responder};
+
+/// Whom to ask about a CA's client certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OcspSettings {
+    /// The responder.
+    pub url: SourceUrl,
+    /// What is done with a client of whom it says nothing.
+    pub policy: CrlPolicy,
+    /// Whether answers must carry the nonce of their question, which no cached answer does.
+    #[serde(default)]
+    pub nonce: bool,
+}
+
+/// What is to change of it. `None` leaves as it is.
+#[derive(Debug, Clone, Default)]
+pub struct OcspPatch {
+    /// `Some(None)` asks nobody any more.
+    pub url: Option<Option<String>>,
+    /// `hard` when nothing was ever said.
+    pub policy: Option<CrlPolicy>,
+    /// Not when nothing was ever said.
+    pub nonce: Option<bool>,
+}
+
+/// What the judge is given, with what the responder has said before.
+pub(crate) fn compiled(id: Uuid, settings: &OcspSettings, answers: Arc<Answers>) -> Arc<Responder> {
+    Arc::new(Responder {
+        ca: id.to_string().into(),
+        url: settings.url.as_str().into(),
+        policy: settings.policy,
+        nonce: settings.nonce,
+        answers,
+    })
+}
+
+impl Control {
+    /// Changes whom to ask about an uploaded CA's client certificates. What another responder has
+    /// said is forgotten.
+    ///
+    /// # Errors
+    /// There is no such CA, the URL is none that is asked, or there is none to change anything of.
+    pub fn set_ocsp(&self, id: Uuid, patch: &OcspPatch) -> Result<Arc<Authority>, ChangeError> {
+        self.change(|draft| {
+            let mut authority = uploaded(&draft.model, id)?;
+            let before = authority.ocsp.take();
+            let url = match &patch.url {
+                Some(Some(text)) => {
+                    Some(SourceUrl::parse(text).map_err(|why| ChangeError::invalid("url", why))?)
+                }
+                Some(None) => None,
+                None => before.as_ref().map(|before| before.url.clone()),
+            };
+            if url.is_none() && (patch.policy.is_some() || patch.nonce.is_some()) {
+                let why = "expected the URL of the CA's responder with it; there is none yet";
+                return Err(ChangeError::invalid("url", why));
+            }
+            let policy = before
+                .as_ref()
+                .map_or(CrlPolicy::Hard, |before| before.policy);
+            let nonce = before.as_ref().is_some_and(|before| before.nonce);
+            authority.ocsp = url.map(|url| OcspSettings {
+                url,
+                policy: patch.policy.unwrap_or(policy),
+                nonce: patch.nonce.unwrap_or(nonce),
+            });
+            draft.put_authority(authority.clone());
+            draft.crl_changes(id);
+            Ok(Arc::new(authority))
+        })
+    }
+
+    /// Lets every live connection be judged again: somebody has said something new of a client.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub fn move_trust(&self) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            draft.trust_moves();
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! Server certificates: uploaded, or signed by a development CA that is made on first use.
+
+use std::sync::Arc;
+
+use crate::change::Control;
+use crate::change::draft::Draft;
+use crate::change::error::{ChangeError, Noun};
+use crate::limits::{
+    AUTHORITY_DAYS, DEVELOPMENT_CERTIFICATE_DAYS, DEVELOPMENT_NAMES_MAX, SERVER_CERTIFICATES_MAX,
+};
+use crate::model::id::{Id, Uuid};
+use crate::model::lookup::Lookup;
+use crate::model::moment::Moment;
+use crate::model::{
+    Authority, AuthorityKind, HostRecord, Model, ServerCertificate, ServerCertificateSource,
+    ServerKey,
+};
+use crate::operations::zones::authority_purpose;
+use crate::pki::ca_key::CaKey;
+use crate::pki::chain::ServerChain;
+use crate::pki::x509;
+use crate::pki::x509::Signer;
+use vocabulary::hostname::HostName;
+
+/// What a server key is sealed for.
+pub(crate) fn purpose(id: Uuid) -> String {
+    format!("server/{id}")
+}
+
+fn find(model: &Model, zone: Id, id: Uuid) -> Result<&Arc<ServerCertificate>, ChangeError> {
+    let found = model
+        .server_certificates
+        .get(&id)
+        .filter(|certificate| certificate.zone == zone);
+    found.ok_or_else(|| ChangeError::not_found(Noun::ServerCertificate, id))
+}
+
+/// Every host that had a certificate must still have one, or it would vanish from the network;
+/// and what a host must use must be there, for it, and of two kinds of keys.
+fn check_covered(before: &Model, after: &Model, id: Uuid) -> Result<(), ChangeError> {
+    let (old, new) = (Lookup::new(before), Lookup::new(after));
+    let uses = |host: &&Arc<HostRecord>| old.presented(host).iter().any(|found| found.id == id);
+    for host in after.hosts.values().filter(uses) {
+        let left = new.presented(host);
+        let covered = !left.is_empty() && left.iter().all(|found| found.covers(&host.name));
+        let named =
+            usize::from(host.certificate.is_some()) + usize::from(host.other_certificate.is_some());
+        let by = if !covered || left.len() < named {
+            format!(
+                "the host {} would be left without a server certificate; upload another one that covers it first",
+                host.name
+            )
+        } else if let [first, second] = left.as_slice()
+            && first.key_type == second.key_type
+        {
+            format!(
+                "the host {} would have two certificates of the same kind of key ({})",
+                host.name,
+                first.key_type.map_or("", ServerKey::as_str)
+            )
+        } else {
+            continue;
+        };
+        return Err(ChangeError::InUse {
+            noun: Noun::ServerCertificate,
+            key: id.to_string(),
+            by,
+        });
+    }
+    Ok(())
+}
+
+fn fill(
+    draft: &Draft<'_>,
+    chain: &ServerChain,
+    id: Uuid,
+    zone: Id,
+    source: ServerCertificateSource,
+) -> Result<ServerCertificate, ChangeError> {
+    Ok(ServerCertificate {
+        id,
+        zone,
+        chain: chain.chain_pem.clone(),
+        key: draft.seal().seal(&purpose(id), chain.key_pem.reveal())?,
+        key_type: Some(chain.key_type),
+        names: chain.names.clone(),
+        issuer: chain.details.issuer.clone(),
+        signature: chain.details.signature.clone(),
+        serial: chain.details.serial_hex.clone(),
+        fingerprint_sha256: chain.details.fingerprint_sha256.clone(),
+        not_before: chain.details.not_before,
+        not_after: chain.details.not_after,
+        version: 1,
+        source,
+        uploaded_on: draft.now,
+        modified_on: draft.now,
+    })
+}
+
+impl Control {
+    /// The server certificate with this id.
+    ///
+    /// # Errors
+    /// The zone has none of this id.
+    pub fn server_certificate(
+        &self,
+        zone: Id,
+        id: Uuid,
+    ) -> Result<Arc<ServerCertificate>, ChangeError> {
+        find(&self.model(), zone, id).cloned()
+    }
+
+    /// Takes over a chain with its key. Hosts of the zone that it covers use it from now on,
+    /// except those that name another one.
+    ///
+    /// # Errors
+    /// See [`crate::pki::x509::X509Error`].
+    pub fn upload_server_certificate(
+        &self,
+        zone: Id,
+        chain_pem: &str,
+        key_pem: &str,
+    ) -> Result<Arc<ServerCertificate>, ChangeError> {
+        let chain = ServerChain::parse(chain_pem, key_pem, Moment::now())?;
+        self.add(zone, &chain, ServerCertificateSource::Uploaded)
+    }
+
+    fn add(
+        &self,
+        zone: Id,
+        chain: &ServerChain,
+        source: ServerCertificateSource,
+    ) -> Result<Arc<ServerCertificate>, ChangeError> {
+        self.change(|draft| {
+            if !draft.model.zones.contains_key(&zone) {
+                return Err(ChangeError::not_found(Noun::Zone, zone));
+            }
+            if draft.model.server_certificates.len() >= SERVER_CERTIFICATES_MAX {
+                let max = SERVER_CERTIFICATES_MAX;
+                return Err(ChangeError::Full {
+                    what: "server certificates",
+                    max,
+                });
+            }
+            let certificate = fill(draft, chain, Uuid::random(), zone, source)?;
+            draft.put_server_certificate(certificate.clone());
+            Ok(Arc::new(certificate))
+        })
+    }
+
+    /// Replaces chain and key under the same id. Connections go on; new handshakes see the new one.
+    ///
+    /// # Errors
+    /// See [`crate::pki::x509::X509Error`]; a host that uses it would no longer be covered.
+    pub fn replace_server_certificate(
+        &self,
+        zone: Id,
+        id: Uuid,
+        chain_pem: &str,
+        key_pem: &str,
+    ) -> Result<Arc<ServerCertificate>, ChangeError> {
+        let chain = ServerChain::parse(chain_pem, key_pem, Moment::now())?;
+        self.change(|draft| {
+            let before = draft.model.clone();
+            let old = find(&before, zone, id)?;
+            let mut new = fill(draft, &chain, id, zone, ServerCertificateSource::Uploaded)?;
+            new.version = old.version + 1;
+            new.uploaded_on = old.uploaded_on;
+            draft.put_server_certificate(new.clone());
+            check_covered(&before, &draft.model, id)?;
+            Ok(Arc::new(new))
+        })
+    }
+
+    /// Removes a server certificate.
+    ///
+    /// # Errors
+    /// A host would be left without one.
+    pub fn delete_server_certificate(&self, zone: Id, id: Uuid) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let before = draft.model.clone();
+            find(&before, zone, id)?;
+            draft.remove_server_certificate(id);
+            check_covered(&before, &draft.model, id)
+        })
+    }
+
+    /// A server certificate for these names from the development CA, which is made when it is
+    /// first needed. For trying things out: browsers and clients know nothing of this CA.
+    ///
+    /// # Errors
+    /// No or too many names.
+    pub fn develop_server_certificate(
+        &self,
+        zone: Id,
+        names: &[HostName],
+    ) -> Result<Arc<ServerCertificate>, ChangeError> {
+        if names.is_empty() || names.len() > DEVELOPMENT_NAMES_MAX {
+            let why = format!("between 1 and {DEVELOPMENT_NAMES_MAX} host names are needed");
+            return Err(ChangeError::invalid("hosts", why));
+        }
+        let authority = self.development_authority()?;
+        let AuthorityKind::Development { key } = &authority.kind else {
+            return Err(ChangeError::not_found(Noun::Authority, authority.id));
+        };
+        let key = self
+            .seal
+            .open_sealed(&authority_purpose(authority.id), key)?;
+        let signer = Signer::open(authority.certificate.as_bytes(), &key)?;
+        let now = Moment::now();
+        let (leaf, key) = signer.issue_server(names, DEVELOPMENT_CERTIFICATE_DAYS, now)?;
+        let key = x509::key_pem(&key)?;
+        let chain = ServerChain::parse(&x509::to_pem(&leaf)?, key.reveal_text(), now)?;
+        self.add(zone, &chain, ServerCertificateSource::Development)
+    }
+
+    /// The development CA, made when it is not there yet. Its certificate is what a client must
+    /// be told to believe.
+    ///
+    /// # Errors
+    /// It cannot be made or stored.
+    pub fn development_authority(&self) -> Result<Arc<Authority>, ChangeError> {
+        let is_development =
+            |ca: &&Arc<Authority>| matches!(ca.kind, AuthorityKind::Development { .. });
+        if let Some(found) = self.model().authorities.values().find(is_development) {
+            return Ok(found.clone());
+        }
+        self.change(|draft| {
+            if let Some(found) = draft.model.authorities.values().find(is_development) {
+                return Ok(found.clone());
+            }
+            let name = "Postern development CA";
+            let (certificate, key) =
+                x509::make_authority(name, "Postern", CaKey::default(), AUTHORITY_DAYS, draft.now)?;
+            let id = Uuid::random();
+            let key = draft
+                .seal()
+                .seal(&authority_purpose(id), x509::key_pem(&key)?.reveal())?;
+            let authority = Authority {
+                id,
+                name: name.into(),
+                not_after: x509::Details::of(&certificate)?.not_after,
+                certificate: x509::to_pem(&certificate)?,
+                created_on: draft.now,
+                crl: crate::operations::revocation_lists::CrlSettings::default(),
+                ocsp: None,
+                kind: AuthorityKind::Development { key },
+            };
+            draft.put_authority(authority.clone());
+            Ok(Arc::new(authority))
+        })
+    }
+}

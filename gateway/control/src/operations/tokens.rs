@@ -1,0 +1,238 @@
+//! Tokens of the admin API: made here, shown once, kept as a digest.
+//!
+//! A token is 256 random bits, so that its SHA-256 needs no salt and no slow hash: there is
+//! nothing to guess. Owns what a token may do; does not see requests.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use boring::hash::{MessageDigest, hash};
+use serde::{Deserialize, Serialize};
+
+use crate::change::Control;
+use crate::change::error::{ChangeError, Noun};
+use crate::limits::{DESCRIPTION_BYTES_MAX, TOKEN_DAYS_MAX, TOKENS_MAX};
+use crate::model::id::Id;
+use crate::model::moment::Moment;
+use crate::pki::x509::{X509Error, hex};
+use crate::store::seal::Secret;
+
+/// What begins every token, so that scanners for leaked secrets can know it.
+const PREFIX: &str = "postern_";
+
+/// What a token may change. Every token may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Nothing.
+    Read,
+    /// Client certificates: issue, revoke, restore.
+    Certificates,
+    /// Rules and lists.
+    Rules,
+    /// Everything, tokens included.
+    All,
+}
+
+/// A token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: Id,
+    /// For people.
+    pub name: String,
+    /// SHA-256 of the secret, in hex.
+    pub digest: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// The zones it is for; empty for all.
+    #[serde(default)]
+    pub zones: BTreeSet<Id>,
+    /// When it ends, seconds since the epoch.
+    pub expires: i64,
+    /// When it was made.
+    pub created_on: Moment,
+}
+
+/// A token to be made.
+#[derive(Debug, Clone)]
+pub struct NewToken {
+    /// For people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// The zones it is for; empty for all.
+    pub zones: BTreeSet<Id>,
+    /// How long it lives.
+    pub days: u32,
+}
+
+fn digest(secret: &str) -> Result<String, X509Error> {
+    Ok(hex(&hash(MessageDigest::sha256(), secret.as_bytes())?))
+}
+
+impl Token {
+    /// Whether it may do something that needs `scope`, in `zone` or (with `None`) outside of any.
+    #[must_use]
+    pub fn allows(&self, scope: Scope, zone: Option<Id>) -> bool {
+        let place = self.zones.is_empty() || zone.is_some_and(|zone| self.zones.contains(&zone));
+        let power = scope == Scope::Read
+            || self.scopes.contains(&Scope::All)
+            || self.scopes.contains(&scope);
+        place && power
+    }
+}
+
+impl Control {
+    /// Makes a token. The secret is in the answer and nowhere else.
+    ///
+    /// # Errors
+    /// No scope, an unknown zone, or a life that is too long.
+    pub fn create_token(&self, new: NewToken) -> Result<(Arc<Token>, Secret), ChangeError> {
+        if new.scopes.is_empty() {
+            let why = "at least one of read, certificates, rules, all is needed";
+            return Err(ChangeError::invalid("scopes", why));
+        }
+        if new.name.trim().is_empty() || new.name.len() > DESCRIPTION_BYTES_MAX {
+            let why = format!("it must have 1 to {DESCRIPTION_BYTES_MAX} bytes");
+            return Err(ChangeError::invalid("name", why));
+        }
+        if !(1..=TOKEN_DAYS_MAX).contains(&new.days) {
+            let why = format!("{} is not between 1 and {TOKEN_DAYS_MAX}", new.days);
+            return Err(ChangeError::invalid("days", why));
+        }
+        let mut bytes = [0; 32];
+        boring::rand::rand_bytes(&mut bytes).map_err(X509Error::from)?;
+        let secret = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
+        let digest = digest(&secret)?;
+        let token = self.change(|draft| {
+            for zone in &new.zones {
+                if !draft.model.zones.contains_key(zone) {
+                    return Err(ChangeError::not_found(Noun::Zone, zone));
+                }
+            }
+            if draft.model.tokens.len() >= TOKENS_MAX {
+                return Err(ChangeError::Full {
+                    what: "tokens",
+                    max: TOKENS_MAX,
+                });
+            }
+            let token = Arc::new(Token {
+                id: Id::random(),
+                name: new.name,
+                digest,
+                scopes: new.scopes,
+                zones: new.zones,
+                expires: draft.now.seconds() + i64::from(new.days) * 86_400,
+                created_on: draft.now,
+            });
+            draft.put_token(token.clone());
+            Ok(token)
+        })?;
+        Ok((token, Secret::new(secret.into_bytes())))
+    }
+
+    /// Ends a token.
+    ///
+    /// # Errors
+    /// There is none of this id.
+    pub fn delete_token(&self, id: Id) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let found = draft
+                .model
+                .tokens
+                .values()
+                .find(|token| token.id == id)
+                .cloned();
+            let token = found.ok_or_else(|| ChangeError::not_found(Noun::Token, id))?;
+            draft.remove_token(&token);
+            Ok(())
+        })
+    }
+
+    /// The living token with this secret. What is compared are digests of secrets that nobody
+    /// can choose, so the time that it takes tells nothing.
+    #[must_use]
+    pub fn token(&self, secret: &str) -> Option<Arc<Token>> {
+        let digest = digest(secret).ok()?;
+        let model = self.model();
+        let token = model.tokens.get(&digest)?;
+        (token.expires > Moment::now().seconds()).then(|| token.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::draft::Draft;
+    use fixtures::Directory;
+
+    #[test]
+    fn made_shown_once_and_ended() {
+        let directory = Directory::new();
+        let path = directory.path().join("store");
+        let control = Control::open(&path, Arc::default()).unwrap();
+        let zone = control.create_zone("example.test").unwrap().id;
+        let new = NewToken {
+            name: "ci".into(),
+            scopes: BTreeSet::from([Scope::Certificates]),
+            zones: BTreeSet::from([zone]),
+            days: 1,
+        };
+        let (token, secret) = control.create_token(new.clone()).unwrap();
+        drop(control);
+        let control = Control::open(&path, Arc::default()).unwrap();
+        assert_eq!(control.token(secret.reveal_text()), Some(token.clone()));
+        assert_eq!(control.token(&secret.reveal_text().replace('_', "-")), None);
+        assert_eq!(control.token(""), None);
+        assert!(!format!("{:?}", control.model()).contains(secret.reveal_text()));
+        for (scope, place, allowed) in [
+            (Scope::Read, Some(zone), true),
+            (Scope::Certificates, Some(zone), true),
+            (Scope::Rules, Some(zone), false),
+            (Scope::All, Some(zone), false),
+            (Scope::Read, None, false),
+            (Scope::Certificates, Some(Id::random()), false),
+        ] {
+            assert_eq!(token.allows(scope, place), allowed, "{scope:?} {place:?}");
+        }
+        // One second ago is over; nobody has to remove it.
+        for (left, is_living) in [(60, true), (-1, false)] {
+            let ended = Token {
+                expires: Moment::now().seconds() + left,
+                ..(*token).clone()
+            };
+            let put = |draft: &mut Draft<'_>| {
+                draft.put_token(Arc::new(ended));
+                Ok(())
+            };
+            control.change(put).unwrap();
+            let found = control.token(secret.reveal_text());
+            assert_eq!(found.is_some(), is_living, "{left}");
+        }
+        control.delete_token(token.id).unwrap();
+        assert_eq!(control.token(secret.reveal_text()), None);
+        for bad in [
+            NewToken {
+                scopes: BTreeSet::new(),
+                ..new.clone()
+            },
+            NewToken {
+                days: 0,
+                ..new.clone()
+            },
+            NewToken {
+                name: " ".into(),
+                ..new.clone()
+            },
+            NewToken {
+                zones: BTreeSet::from([Id::random()]),
+                ..new
+            },
+        ] {
+            assert!(control.create_token(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Zones: made with a managed CA of their own, removed with everything they own.
+
+use std::sync::Arc;
+
+use crate::change::Control;
+use crate::change::error::{ChangeError, Noun};
+use crate::limits::ZONES_MAX;
+use crate::model::id::{Id, Uuid};
+use crate::model::{Phase, Zone};
+use crate::operations::authorities::make_managed;
+use crate::pki::ca_key::CaKey;
+use crate::store::Table;
+use crate::store::certificate_index::IndexChange;
+use vocabulary::hostname::HostName;
+
+/// What a managed CA's key is sealed for.
+pub(crate) fn authority_purpose(id: Uuid) -> String {
+    format!("authority/{id}")
+}
+
+impl Control {
+    /// The zone with this id, or with this name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn zone(&self, key: &str) -> Result<Arc<Zone>, ChangeError> {
+        let model = self.model();
+        let by_id = key
+            .parse::<Id>()
+            .ok()
+            .and_then(|id| model.zones.get(&id).cloned());
+        let name = key.trim_end_matches('.').to_ascii_lowercase();
+        by_id
+            .or_else(|| model.zone_named(&name).cloned())
+            .ok_or_else(|| ChangeError::not_found(Noun::Zone, key))
+    }
+
+    /// Makes a zone and its managed CA, with an ECDSA P-256 key.
+    ///
+    /// # Errors
+    /// The name is not a host name, or taken.
+    pub fn create_zone(&self, name: &str) -> Result<Arc<Zone>, ChangeError> {
+        self.create_zone_with(name, CaKey::default())
+    }
+
+    /// As [`Control::create_zone`], with a key of this kind.
+    ///
+    /// # Errors
+    /// The name is not a host name, or taken.
+    pub fn create_zone_with(&self, name: &str, kind: CaKey) -> Result<Arc<Zone>, ChangeError> {
+        let name =
+            HostName::parse(name).map_err(|why| ChangeError::invalid("name", why.to_string()))?;
+        if name.is_wildcard() {
+            let why = format!("`{name}` is a wildcard; a zone is a name such as `example.com`");
+            return Err(ChangeError::invalid("name", why));
+        }
+        self.change(|draft| {
+            if draft.model.zone_named(name.as_str()).is_some() {
+                return Err(ChangeError::Exists {
+                    noun: Noun::Zone,
+                    key: name.to_string(),
+                });
+            }
+            if draft.model.zones.len() >= ZONES_MAX {
+                return Err(ChangeError::Full {
+                    what: "zones",
+                    max: ZONES_MAX,
+                });
+            }
+            let now = draft.now;
+            let zone = Zone {
+                id: Id::random(),
+                name,
+                created_on: now,
+                modified_on: now,
+            };
+            make_managed(draft, zone.id, zone.name.as_str(), kind)?;
+            draft.put_zone(zone.clone());
+            Ok(Arc::new(zone))
+        })
+    }
+
+    /// Removes a zone with its hosts, certificates, CAs and rules. Nobody is let in by this: hosts
+    /// that are gone are refused as unknown names are.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn delete_zone(&self, id: Id) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            if !draft.model.zones.contains_key(&id) {
+                return Err(ChangeError::not_found(Noun::Zone, id));
+            }
+            let model = draft.model.clone();
+            for host in model.hosts_of(id) {
+                draft.remove_host(&host.name);
+            }
+            for ((_, set), _) in model.associations_of(id) {
+                draft.put_association(id, *set, Default::default());
+            }
+            for certificate in model.server_certificates.values().filter(|c| c.zone == id) {
+                draft.remove_server_certificate(certificate.id);
+            }
+            for authority in model.managed(id) {
+                draft.remove_authority(authority.id)?;
+            }
+            for phase in Phase::ALL {
+                draft.remove_ruleset(id, phase)?;
+            }
+            for uuid in draft.control().certificate_ids(id) {
+                draft.write(Table::CertificateIds, uuid.as_bytes().to_vec(), None);
+            }
+            for table in [
+                Table::CertificateIndex,
+                Table::CertificateBodies,
+                Table::CertificateFinds,
+            ] {
+                draft.remove_all(table, id.as_bytes())?;
+            }
+            draft.index(IndexChange::RemoveZone(id));
+            draft.remove_zone(id);
+            Ok(())
+        })
+    }
+}

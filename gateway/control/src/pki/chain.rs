@@ -1,0 +1,272 @@
+//! Server certificates as they are uploaded: chain in any order, one key, both checked.
+//!
+//! Owns the order that is sent to clients (leaf first, each followed by its issuer, RFC 8446
+//! §4.4.2) and the checks before a chain may serve. Whether it covers a given host is decided
+//! where hosts are compiled.
+
+use boring::hash::MessageDigest;
+use boring::pkey::{HasPublic, Id as KeyId, PKey, PKeyRef};
+use boring::x509::X509;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::limits::{CHAIN_CERTIFICATES_MAX, PEM_BYTES_MAX};
+use crate::model::ServerKey;
+use crate::model::moment::Moment;
+use crate::pki::x509::{Details, X509Error, check_strength};
+use crate::store::seal::Secret;
+use tls::limits::CLOCK_SKEW;
+use vocabulary::hostname::HostName;
+
+/// A chain that may serve, with its key.
+#[derive(Debug)]
+pub(crate) struct ServerChain {
+    /// Leaf first.
+    pub chain_pem: String,
+    /// PKCS#8.
+    pub key_pem: Secret,
+    /// What key that is.
+    pub key_type: ServerKey,
+    /// The names it is for.
+    pub names: Vec<HostName>,
+    /// The leaf's details.
+    pub details: Details,
+}
+
+fn refused<T>(why: impl Into<String>) -> Result<T, X509Error> {
+    Err(X509Error::Server(why.into()))
+}
+
+impl ServerChain {
+    /// Reads, orders and checks.
+    ///
+    /// # Errors
+    /// [`X509Error::Server`] or [`X509Error::Key`] with what is wrong.
+    pub(crate) fn parse(chain_pem: &str, key_pem: &str, now: Moment) -> Result<Self, X509Error> {
+        if chain_pem.len() > PEM_BYTES_MAX || key_pem.len() > PEM_BYTES_MAX {
+            return refused(format!("a PEM text has more than {PEM_BYTES_MAX} bytes"));
+        }
+        let certificates = X509::stack_from_pem(chain_pem.as_bytes()).unwrap_or_default();
+        if certificates.is_empty() {
+            return refused(
+                "no certificate was found; expected PEM, `-----BEGIN CERTIFICATE-----` and so on",
+            );
+        }
+        if certificates.len() > CHAIN_CERTIFICATES_MAX {
+            return refused(format!(
+                "the chain has more than {CHAIN_CERTIFICATES_MAX} certificates"
+            ));
+        }
+        if key_pem.contains("ENCRYPTED") {
+            return refused(
+                "the private key is encrypted with a passphrase; decrypt it first (`openssl pkey -in … -out …`)",
+            );
+        }
+        let Ok(key) = PKey::private_key_from_pem(key_pem.as_bytes()) else {
+            return refused(
+                "the private key cannot be read; expected PEM of PKCS#8, SEC 1 or PKCS#1",
+            );
+        };
+        check_strength(&key)?;
+        let matches = |certificate: &X509| {
+            certificate
+                .public_key()
+                .is_ok_and(|public| public.public_eq(&key))
+        };
+        let (mut leaves, mut rest): (Vec<X509>, Vec<X509>) =
+            certificates.into_iter().partition(matches);
+        let Some(leaf) = leaves.pop() else {
+            return refused("the private key does not belong to any certificate of the chain");
+        };
+        let print = |one: &X509| one.digest(MessageDigest::sha256()).map(|sum| sum.to_vec());
+        let same = print(&leaf)?;
+        for other in &leaves {
+            if print(other)? != same {
+                return refused(
+                    "it has two certificates for the private key; leave the older one out",
+                );
+            }
+        }
+        let details = Details::of(&leaf)?;
+        check_leaf(&leaf, &details, now)?;
+        let names: Vec<HostName> = details
+            .dns_names
+            .iter()
+            .filter_map(|name| HostName::parse(name).ok())
+            .collect();
+        if names.is_empty() {
+            return refused(
+                "it names no host: subjectAltName has no DNS name (a common name alone is not looked at)",
+            );
+        }
+        let mut ordered = vec![leaf];
+        while let Some(current) = ordered.last() {
+            let issuer = rest
+                .iter()
+                .position(|candidate| candidate.issued(current) == Ok(()));
+            match issuer {
+                Some(position) => ordered.push(rest.swap_remove(position)),
+                None => break,
+            }
+        }
+        if let Some(stranger) = rest.first() {
+            let subject = Details::of(stranger)?.common_name;
+            return refused(format!("`{subject}` does not belong to the leaf's chain"));
+        }
+        let mut pem = Vec::new();
+        for certificate in &ordered {
+            pem.extend(certificate.to_pem()?);
+        }
+        Ok(Self {
+            chain_pem: String::from_utf8_lossy(&pem).into_owned(),
+            key_pem: Secret::new(key.private_key_to_pem_pkcs8()?),
+            key_type: key_type_of(&key),
+            names,
+            details,
+        })
+    }
+}
+
+fn key_type_of<T: HasPublic>(key: &PKeyRef<T>) -> ServerKey {
+    match key.id() {
+        KeyId::RSA => ServerKey::Rsa,
+        _ => ServerKey::Elliptic,
+    }
+}
+
+/// The kind of key of a stored chain's leaf.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn key_type(chain_pem: &str) -> Result<ServerKey, X509Error> {
+    let leaf = X509::from_pem(chain_pem.as_bytes())?;
+    let key = leaf.public_key()?;
+    Ok(key_type_of(&key))
+}
+
+fn check_leaf(leaf: &X509, details: &Details, now: Moment) -> Result<(), X509Error> {
+    if details.not_after <= now.seconds() {
+        return refused(format!(
+            "it expired on {}",
+            Moment::from_seconds(details.not_after).to_second()
+        ));
+    }
+    let skew = i64::try_from(CLOCK_SKEW.as_secs()).unwrap_or(i64::MAX);
+    if details.not_before > now.seconds().saturating_add(skew) {
+        return refused(format!(
+            "it is not valid before {}, and would be served at once: upload it then",
+            Moment::from_seconds(details.not_before).to_second()
+        ));
+    }
+    let der = leaf.to_der()?;
+    let Ok((_, parsed)) = X509Certificate::from_der(&der) else {
+        return refused("the leaf cannot be parsed");
+    };
+    if let Ok(Some(eku)) = parsed.extended_key_usage()
+        && !(eku.value.server_auth || eku.value.any)
+    {
+        return refused("its extendedKeyUsage does not allow serverAuth");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fixtures::wish::{Made, Wish};
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn parse(certificates: &[&Made], key: &str) -> Result<ServerChain, X509Error> {
+        let text: String = certificates.iter().map(|made| made.pem()).collect();
+        ServerChain::parse(&text, key, Moment::from_seconds(NOW))
+    }
+
+    fn order(chain: &ServerChain) -> Vec<String> {
+        let all = X509::stack_from_pem(chain.chain_pem.as_bytes()).unwrap();
+        all.iter()
+            .map(|one| Details::of(one).unwrap().common_name)
+            .collect()
+    }
+
+    #[test]
+    fn any_order_becomes_the_order_of_the_wire() {
+        let root = Made::new(&Wish::authority("root", NOW), None);
+        let middle = Made::new(&Wish::authority("middle", NOW), Some(&root));
+        let leaf = Made::new(&Wish::server(&["a.test", "*.a.test"], NOW), Some(&middle));
+        let key = leaf.key_pem();
+        for given in [
+            [&leaf, &middle, &root],
+            [&root, &middle, &leaf],
+            [&middle, &leaf, &root],
+            [&root, &leaf, &middle],
+        ] {
+            let chain = parse(&given, &key).unwrap();
+            assert_eq!(order(&chain), ["a.test", "middle", "root"]);
+            assert_eq!(chain.key_type, ServerKey::Elliptic);
+            assert_eq!(key_type(&chain.chain_pem).unwrap(), ServerKey::Elliptic);
+            let names: Vec<&str> = chain.names.iter().map(HostName::as_str).collect();
+            assert_eq!(names, ["a.test", "*.a.test"]);
+        }
+        let twice = parse(&[&leaf, &leaf, &middle], &key).unwrap();
+        assert_eq!(order(&twice), ["a.test", "middle"], "a copy is left out");
+        let mut wish = Wish::server(&["a.test"], NOW);
+        wish.rsa = Some(2048);
+        let rsa = Made::new(&wish, Some(&root));
+        let chain = parse(&[&rsa], &rsa.key_pem()).unwrap();
+        assert_eq!(chain.key_type, ServerKey::Rsa);
+    }
+
+    #[test]
+    fn what_cannot_serve_is_refused() {
+        let root = Made::new(&Wish::authority("root", NOW), None);
+        let stranger = Made::new(&Wish::authority("stranger", NOW), None);
+        let good = Wish::server(&["a.test"], NOW);
+        let leaf = Made::new(&good, Some(&root));
+        let with = |change: &dyn Fn(&mut Wish)| {
+            let mut wish = good.clone();
+            change(&mut wish);
+            Made::new(&wish, Some(&root))
+        };
+        let renewed = Made::with_key(&good, Some(&root), &leaf.key);
+        let why =
+            |certificates: &[&Made], key: &str| parse(certificates, key).unwrap_err().to_string();
+        for (made, said) in [
+            (with(&|wish| wish.ends = NOW), "it expired on 2027-01-15"),
+            (with(&|wish| wish.begins = NOW + 3600), "not valid before"),
+            (with(&|wish| wish.dns.clear()), "it names no host"),
+            (with(&|wish| wish.client = true), "serverAuth"),
+            (with(&|wish| wish.rsa = Some(1024)), "RSA of 1024 bits"),
+        ] {
+            let told = why(&[&made, &root], &made.key_pem());
+            assert!(told.contains(said), "{said}: {told}");
+        }
+        for (certificates, key, said) in [
+            (
+                vec![&leaf, &stranger],
+                leaf.key_pem(),
+                "`stranger` does not belong",
+            ),
+            (vec![&leaf], stranger.key_pem(), "does not belong to any"),
+            (
+                vec![&leaf, &renewed],
+                leaf.key_pem(),
+                "two certificates for",
+            ),
+            (vec![&leaf], "nonsense".into(), "cannot be read"),
+            (vec![], leaf.key_pem(), "no certificate was found"),
+            (
+                vec![&leaf; CHAIN_CERTIFICATES_MAX + 1],
+                leaf.key_pem(),
+                "more than",
+            ),
+            (
+                vec![&leaf],
+                "-----BEGIN ENCRYPTED PRIVATE KEY-----".into(),
+                "openssl pkey",
+            ),
+        ] {
+            let told = why(&certificates, &key);
+            assert!(told.contains(said), "{said}: {told}");
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! Reading the store at a start, and the keys and small records that only the store has.
+//!
+//! Owns the layout of keys. Reads every record once and refuses the start when one is unreadable:
+//! a gateway that forgot a host, a rule or a revocation would fail open.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::change::draft::encode;
+use crate::change::error::OpenError;
+use crate::model::id::{ID_BYTES, Id, Uuid};
+use crate::model::{
+    Authority, AuthoritySet, HostRecord, Model, Revoked, RuleRecord, Ruleset, ServerCertificate,
+    Zone,
+};
+use crate::operations::lists::ListRecord;
+use crate::operations::revocation_lists;
+use crate::operations::revocation_lists::CrlRecord;
+use crate::operations::tokens::Token;
+use crate::pki::chain;
+use crate::store::certificate_index::Index;
+use crate::store::seal::{Seal, SealError, Sealed};
+use crate::store::{Store, StoreError, Table, Write, migrate, order};
+use vocabulary::hostname::HostName;
+
+pub(crate) const TRUST_EPOCH_KEY: &[u8] = b"trust_epoch";
+const ACCOUNT_KEY: &[u8] = b"account";
+const PROOF_KEY: &[u8] = b"seal_proof";
+const PROOF: &[u8] = b"postern";
+
+pub(crate) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
+    let authority = match set {
+        AuthoritySet::Managed => [0; ID_BYTES],
+        AuthoritySet::Uploaded(id) => *id.as_bytes(),
+    };
+    [zone.as_bytes().as_slice(), &authority].concat()
+}
+
+pub(crate) fn rule_key(ruleset: Id, rule: Id, version: u32) -> Vec<u8> {
+    [
+        ruleset.as_bytes().as_slice(),
+        rule.as_bytes(),
+        &version.to_be_bytes(),
+    ]
+    .concat()
+}
+
+pub(crate) fn revoked_key(authority: Uuid, serial: &[u8]) -> Vec<u8> {
+    [authority.as_bytes().as_slice(), serial].concat()
+}
+
+pub(crate) fn corrupt(table: Table, key: &[u8], why: impl std::fmt::Display) -> StoreError {
+    let key = crate::pki::x509::hex(key);
+    StoreError::Corrupt(format!(
+        "the record {key} of {} cannot be read: {why}",
+        table.name()
+    ))
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(
+    table: Table,
+    key: &[u8],
+    value: &[u8],
+) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|why| corrupt(table, key, why))
+}
+
+/// Splits a 16-byte identifier off a key.
+pub(crate) fn part(table: Table, key: &[u8]) -> Result<([u8; ID_BYTES], &[u8]), StoreError> {
+    key.split_first_chunk()
+        .map(|(id, rest)| (*id, rest))
+        .ok_or_else(|| corrupt(table, key, "its key is too short"))
+}
+
+/// Finds the key that seals and the account, or makes both on the first start.
+pub(crate) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, OpenError> {
+    let Some(proof) = store.value(Table::Meta, PROOF_KEY)? else {
+        let (seal, made) = Seal::open(key_file, true)?;
+        if made {
+            tracing::warn!(
+                file = %key_file.display(),
+                "made the key that seals CA and server keys: back this file up, apart from the store; without it the CAs are lost"
+            );
+        }
+        let proof = seal.seal("proof", PROOF)?;
+        let put = |key: &[u8], value: Vec<u8>| Write {
+            table: Table::Meta,
+            key: key.to_vec(),
+            value: Some(value),
+        };
+        store.commit(
+            store.revision()?,
+            &[
+                put(PROOF_KEY, encode(&proof)),
+                put(ACCOUNT_KEY, encode(&Id::random())),
+                put(TRUST_EPOCH_KEY, 1_u64.to_be_bytes().to_vec()),
+                put(migrate::DONE_KEY, migrate::DONE.to_vec()),
+            ],
+        )?;
+        return Ok(seal);
+    };
+    let (seal, _) = Seal::open(key_file, false)?;
+    let wrong = || SealError::WrongKey {
+        path: key_file.to_owned(),
+    };
+    let sealed: Sealed = decode(Table::Meta, PROOF_KEY, &proof)?;
+    let opened = seal
+        .open_sealed("proof", &sealed)
+        .map_err(|_other_key| wrong())?;
+    if opened.reveal() != PROOF {
+        return Err(wrong().into());
+    }
+    Ok(seal)
+}
+
+/// Reads everything that is kept in memory.
+pub(crate) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
+    let meta = |key: &[u8]| {
+        let value = store.value(Table::Meta, key)?;
+        value.ok_or_else(|| corrupt(Table::Meta, key, "it is missing"))
+    };
+    let epoch = meta(TRUST_EPOCH_KEY)?;
+    let epoch = epoch.as_slice().try_into().map(u64::from_be_bytes);
+    let mut model = Model::empty(decode(Table::Meta, ACCOUNT_KEY, &meta(ACCOUNT_KEY)?)?);
+    model.trust_epoch = epoch.map_err(|why| corrupt(Table::Meta, TRUST_EPOCH_KEY, why))?;
+    model.revision = store.revision()?;
+
+    let zones: Vec<Zone> = records(store, Table::Zones)?;
+    model.zones = Arc::new(
+        zones
+            .into_iter()
+            .map(|zone| (zone.id, Arc::new(zone)))
+            .collect(),
+    );
+    let hosts: Vec<HostRecord> = records(store, Table::Hosts)?;
+    model.hosts = Arc::new(
+        hosts
+            .into_iter()
+            .map(|h| (h.name.clone(), Arc::new(h)))
+            .collect(),
+    );
+    let authorities: Vec<Authority> = records(store, Table::Authorities)?;
+    model.authorities = Arc::new(
+        authorities
+            .into_iter()
+            .map(|a| (a.id, Arc::new(a)))
+            .collect(),
+    );
+    let mut certificates: Vec<ServerCertificate> = records(store, Table::ServerCertificates)?;
+    for certificate in &mut certificates {
+        if certificate.key_type.is_none() {
+            let kind = chain::key_type(&certificate.chain);
+            let id = certificate.id;
+            certificate.key_type =
+                Some(kind.map_err(|why| corrupt(Table::ServerCertificates, id.as_bytes(), why))?);
+        }
+    }
+    model.server_certificates = Arc::new(
+        certificates
+            .into_iter()
+            .map(|c| (c.id, Arc::new(c)))
+            .collect(),
+    );
+
+    let table = Table::Associations;
+    let mut associations = BTreeMap::new();
+    store.scan(table, b"", &mut |key, value| {
+        let (zone, rest) = part(table, key)?;
+        let (authority, _) = part(table, rest)?;
+        let set = match authority {
+            none if none == [0; ID_BYTES] => AuthoritySet::Managed,
+            id => AuthoritySet::Uploaded(Uuid::from_bytes(id)),
+        };
+        let texts: Vec<String> = decode(table, key, value)?;
+        let names = texts
+            .iter()
+            .map(|text| HostName::parse(text))
+            .collect::<Result<_, _>>();
+        let names = names.map_err(|why| corrupt(table, key, why))?;
+        associations.insert((Id::from_bytes(zone), set), Arc::new(names));
+        Ok(())
+    })?;
+    model.associations = Arc::new(associations);
+
+    let tokens: Vec<Token> = records(store, Table::Tokens)?;
+    model.tokens = Arc::new(
+        tokens
+            .into_iter()
+            .map(|t| (t.digest.clone(), Arc::new(t)))
+            .collect(),
+    );
+    let lists: Vec<ListRecord> = records(store, Table::Lists)?;
+    model.lists = Arc::new(lists.into_iter().map(|l| (l.id, Arc::new(l))).collect());
+    model.lists_revision = model.revision;
+    model.rulesets = Arc::new(rulesets(store)?);
+    model.revoked = Arc::new(revoked(store, model.revision)?);
+    model.crls = Arc::new(crls(store, &model)?);
+    let index = Index::load(store)?;
+    Ok((model, index))
+}
+
+fn records<T: DeserializeOwned>(store: &dyn Store, table: Table) -> Result<Vec<T>, StoreError> {
+    let mut records = Vec::new();
+    store.scan(table, b"", &mut |key, value| {
+        records.push(decode(table, key, value)?);
+        Ok(())
+    })?;
+    Ok(records)
+}
+
+type Rulesets = BTreeMap<(Id, crate::model::Phase), Arc<Ruleset>>;
+
+fn rulesets(store: &dyn Store) -> Result<Rulesets, StoreError> {
+    let mut found = BTreeMap::new();
+    let heads: Vec<Ruleset> = records(store, Table::Rulesets)?;
+    for mut ruleset in heads {
+        ruleset.rules = version(store, ruleset.id, ruleset.version)?.1.into();
+        found.insert((ruleset.zone, ruleset.phase), Arc::new(ruleset));
+    }
+    Ok(found)
+}
+
+/// One version of a ruleset with its rules.
+pub(crate) fn version(
+    store: &dyn Store,
+    ruleset: Id,
+    version: u32,
+) -> Result<(order::VersionRecord, Vec<Arc<RuleRecord>>), StoreError> {
+    let record = order::record(store, ruleset, version)?;
+    let order = order::rules(store, ruleset, &record)?;
+    let wanted: HashSet<(Id, u32)> = order.iter().copied().collect();
+    let mut contents: HashMap<(Id, u32), Arc<RuleRecord>> = HashMap::with_capacity(wanted.len());
+    let table = Table::Rules;
+    store.scan(table, ruleset.as_bytes(), &mut |key, value| {
+        let (_, rest) = part(table, key)?;
+        let (rule, rest) = part(table, rest)?;
+        let version = rest.try_into().map(u32::from_be_bytes);
+        let version = version.map_err(|why| corrupt(table, key, why))?;
+        let place = (Id::from_bytes(rule), version);
+        if wanted.contains(&place) {
+            contents.insert(place, Arc::new(decode(table, key, value)?));
+        }
+        Ok(())
+    })?;
+    let rules = order
+        .iter()
+        .map(|(rule, version)| {
+            contents.get(&(*rule, *version)).cloned().ok_or_else(|| {
+                corrupt(
+                    table,
+                    &rule_key(ruleset, *rule, *version),
+                    "the rule is missing",
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok((record, rules))
+}
+
+fn crls(store: &dyn Store, model: &Model) -> Result<BTreeMap<Uuid, CrlRecord>, StoreError> {
+    let mut found: BTreeMap<Uuid, CrlRecord> = BTreeMap::new();
+    let table = Table::Crls;
+    store.scan(table, b"", &mut |key, der| {
+        let (id, place) = part(table, key)?;
+        let id = Uuid::from_bytes(id);
+        let authority = model.authorities.get(&id);
+        let authority = authority.ok_or_else(|| corrupt(table, key, "its CA is missing"))?;
+        let crl = revocation_lists::read(authority, der);
+        let crl = crl.map_err(|why| corrupt(table, key, why))?;
+        let record = found.entry(id).or_default();
+        record.revision = model.revision;
+        record.lists.insert(place.into(), Arc::new(crl));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn revoked(store: &dyn Store, revision: u64) -> Result<BTreeMap<Uuid, Revoked>, StoreError> {
+    let mut serials: BTreeMap<Uuid, HashSet<Box<[u8]>>> = BTreeMap::new();
+    store.scan(Table::Revoked, b"", &mut |key, _| {
+        let (authority, serial) = part(Table::Revoked, key)?;
+        serials
+            .entry(Uuid::from_bytes(authority))
+            .or_default()
+            .insert(serial.into());
+        Ok(())
+    })?;
+    Ok(serials
+        .into_iter()
+        .map(|(id, serials)| {
+            (
+                id,
+                Revoked {
+                    serials: Arc::new(serials),
+                    revision,
+                },
+            )
+        })
+        .collect())
+}
