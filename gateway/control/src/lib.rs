@@ -19,39 +19,44 @@ mod store;
 mod tests;
 mod watch;
 
-pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Intent, Note};
+pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
+pub use self::change::intent::Intent;
 pub use self::change::{Control, Options};
-pub use self::compile::CompileError;
+pub use self::compile::{CompileError, FieldError};
 pub use self::document::{Applied, ApplyOptions, Document, DocumentChange};
+pub use self::model::client_certificate::Status;
 pub use self::model::id::{Id, IdError, Uuid};
+pub use self::model::list::{ListItem, ListKind, ListRecord};
 pub use self::model::moment::Moment;
+pub use self::model::revocation::{CrlRecord, CrlSettings, OcspSettings};
+pub use self::model::secret::Secret;
 pub use self::model::source_url::SourceUrl;
+pub use self::model::token::{Scope, Token};
 pub use self::model::{
     Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginSpec, Phase,
     RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, Zone,
 };
 pub use self::operations::client_certificates::{
-    CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate, Status,
+    CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,
 };
 pub use self::operations::dry_run::{DraftRule, RuleTrial};
 pub use self::operations::hosts::{HostPatch, NewHost};
-pub use self::operations::lists::{ItemsChange, ListItem, ListKind, ListRecord};
+pub use self::operations::lists::ItemsChange;
 pub use self::operations::mtls_rule::MtlsRule;
-pub use self::operations::ocsp::{OcspPatch, OcspSettings};
+pub use self::operations::ocsp::OcspPatch;
 pub use self::operations::pkcs12::check_password;
-pub use self::operations::revocation_lists::{
-    CrlFiles, CrlPatch, CrlRecord, CrlSettings, CrlStatus,
-};
+pub use self::operations::revocation_lists::{CrlPatch, CrlStatus};
 pub use self::operations::ruleset_differences::{RuleDifference, RulesetDifference};
 pub use self::operations::ruleset_versions::VersionNote;
 pub use self::operations::rulesets::{NewRule, Position, RulePatch};
-pub use self::operations::tokens::{NewToken, Scope, Token};
+pub use self::operations::tokens::NewToken;
 pub use self::pki::ca_key::CaKey;
 pub use self::pki::details::Details;
 pub use self::pki::x509::{Subject, X509Error};
-pub use self::store::seal::{Seal, SealError, Secret};
+pub use self::store::seal::{Seal, SealError};
 pub use self::store::verify::{RestoreError, Verified, restore, verify};
 pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
 pub use self::watch::crl_files::CrlDirectory;
+pub use self::watch::crl_sources::CrlFiles;
 pub use self::watch::expiry::{Expiring, ExpiryKind, ToldOfExpiry};

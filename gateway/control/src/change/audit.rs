@@ -3,9 +3,6 @@
 //! An entry is committed in the same transaction as its change, so that neither exists without
 //! the other. Owns what is left out of it: keys and digests, sealed or not.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,35 +10,7 @@ use crate::change::Control;
 use crate::change::error::ChangeError;
 use crate::limits::{AUDIT_REVISIONS_MAX, AUDIT_SEARCHED_MAX};
 use crate::model::moment::Moment;
-use crate::store::{Table, load};
-
-/// With what intent changes are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
-    /// Who: `unix uid 0`, `token … (ci)`.
-    pub actor: Arc<str>,
-    /// Validate and compile, and then leave everything as it is.
-    pub dry_run: bool,
-}
-
-impl Default for Intent {
-    /// The process itself, in earnest.
-    fn default() -> Self {
-        Self {
-            actor: "postern".into(),
-            dry_run: false,
-        }
-    }
-}
-
-thread_local! {
-    /// Changes are made by synchronous calls: what a thread is doing, it does for one actor.
-    static CURRENT: RefCell<Intent> = RefCell::default();
-}
-
-pub(crate) fn current() -> Intent {
-    CURRENT.with_borrow(Clone::clone)
-}
+use crate::store::{Table, keys};
 
 /// One thing changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,20 +107,6 @@ pub(crate) fn redacted(record: &(impl Serialize + ?Sized)) -> Option<Value> {
 }
 
 impl Control {
-    /// Runs `work` with an intent: the changes it makes on this thread are logged under its
-    /// actor, or only tried.
-    pub fn with_intent<T>(&self, intent: Intent, work: impl FnOnce(&Self) -> T) -> T {
-        /// Puts the last intent back even when `work` panics.
-        struct Restore(Intent);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                CURRENT.set(std::mem::take(&mut self.0));
-            }
-        }
-        let _restore = Restore(CURRENT.replace(intent));
-        work(self)
-    }
-
     /// The newest entries that answer a query. Looks at a bounded number of entries, so that a
     /// page may be short, or empty, and the log not at its end.
     ///
@@ -173,7 +128,7 @@ impl Control {
             let Some(value) = self.store.value(Table::Audit, &key)? else {
                 continue;
             };
-            let entry: AuditEntry = load::decode(Table::Audit, &key, &value)?;
+            let entry: AuditEntry = keys::decode(Table::Audit, &key, &value)?;
             // Revisions are in the order of time.
             if query.since.is_some_and(|since| entry.at < since) {
                 break;
@@ -197,7 +152,7 @@ impl Control {
         for revision in (first + 1..=newest).rev().take(count) {
             let key = revision.to_be_bytes();
             if let Some(value) = self.store.value(Table::Audit, &key)? {
-                entries.push(load::decode(Table::Audit, &key, &value)?);
+                entries.push(keys::decode(Table::Audit, &key, &value)?);
             }
         }
         Ok((entries, last - first))

@@ -11,12 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 
 use crate::change::Control;
-use crate::change::audit::Note;
+use crate::change::collected::Collected;
 use crate::change::control::Writer;
 use crate::change::draft::Draft;
 use crate::change::error::ChangeError;
 use crate::compile::Parts;
-use crate::store::certificate_index::IndexChange;
 use crate::store::{Store, StoreError, Table, Visit, Write};
 
 type Layer = HashMap<Table, BTreeMap<Vec<u8>, Option<Vec<u8>>>>;
@@ -91,17 +90,6 @@ impl Store for Overlay {
             "a change in the making has no backup".into(),
         ))
     }
-}
-
-/// What the steps of a batch did besides writing.
-#[derive(Default)]
-pub(crate) struct Collected {
-    pub(crate) writes: Vec<Write>,
-    pub(crate) index: Vec<IndexChange>,
-    pub(crate) notes: Vec<Note>,
-    pub(crate) notes_omitted: usize,
-    pub(crate) data_path: bool,
-    pub(crate) trust_moved: bool,
 }
 
 /// What makes a control plane a shadow.

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use crate::change::audit;
 use crate::change::batch::Batch;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, OpenError};
+use crate::change::intent;
 use crate::compile::{Parts, compile};
 use crate::model::Model;
 use crate::store::certificate_index::Index;
@@ -199,7 +199,7 @@ impl Control {
         }
         let mut draft = Draft::new(self, &self.model.load());
         let answer = work(&mut draft)?;
-        let intent = audit::current();
+        let intent = intent::current();
         let Some(done) = draft.finish(&intent) else {
             return Ok(answer);
         };

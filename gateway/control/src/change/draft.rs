@@ -9,19 +9,20 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::change::Control;
-use crate::change::audit::{AuditEntry, Intent, Note, redacted};
-use crate::change::batch::Collected;
+use crate::change::audit::{AuditEntry, Note, redacted};
+use crate::change::collected::Collected;
 use crate::change::error::Noun;
+use crate::change::intent::Intent;
 use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX};
-use crate::model::id::{ID_BYTES, Id, Uuid};
+use crate::model::id::{Id, Uuid};
+use crate::model::list::ListRecord;
 use crate::model::moment::Moment;
+use crate::model::token::Token;
 use crate::model::{Authority, AuthoritySet, HostRecord, Model, ServerCertificate, Zone};
-use crate::operations::lists::ListRecord;
-use crate::operations::tokens::Token;
 use crate::store::certificate_index::IndexChange;
-use crate::store::load::TRUST_EPOCH_KEY;
+use crate::store::keys::{self, TRUST_EPOCH_KEY, encode};
 use crate::store::seal::Seal;
-use crate::store::{Store, StoreError, Table, Write, load};
+use crate::store::{Store, StoreError, Table, Write};
 use vocabulary::hostname::HostName;
 
 /// What a finished draft asks for.
@@ -47,11 +48,6 @@ pub(crate) struct Draft<'c> {
     notes: Vec<Note>,
     /// Notes beyond `AUDIT_NOTES_MAX`.
     notes_omitted: usize,
-}
-
-/// Serialises a record. Records are plain data with text keys, for which JSON cannot fail.
-pub(crate) fn encode(record: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(record).expect("records are plain data")
 }
 
 impl<'c> Draft<'c> {
@@ -274,7 +270,7 @@ impl<'c> Draft<'c> {
             None => associations.remove(&(zone, set)),
         };
         self.trust_moves();
-        let key = load::association_key(zone, set);
+        let key = keys::association_key(zone, set);
         self.write(Table::Associations, key, new.as_ref().map(encode));
         let of = match set {
             AuthoritySet::Managed => format!("managed CA of zone {zone}: host names"),
@@ -356,7 +352,7 @@ impl<'c> Draft<'c> {
             .or_default();
         entry.revision = revision;
         let serials = Arc::make_mut(&mut entry.serials);
-        let key = load::revoked_key(authority, serial);
+        let key = keys::revoked_key(authority, serial);
         if revoked {
             serials.insert(serial.into());
             let at = self.now.seconds().to_be_bytes().to_vec();
@@ -380,5 +376,3 @@ impl<'c> Draft<'c> {
         Ok(())
     }
 }
-
-const _: () = assert!(ID_BYTES == 16, "keys are made of 16-byte parts");

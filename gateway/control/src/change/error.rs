@@ -3,8 +3,10 @@
 
 use std::borrow::Cow;
 
-use crate::compile::CompileError;
+use crate::compile::{CompileError, FieldError};
+use crate::pki::uploaded_crl::UploadedCrlError;
 use crate::pki::x509::X509Error;
+use crate::store::load::KeyError;
 use crate::store::seal::SealError;
 use crate::store::{StoreError, StoreOpenError};
 use rules::RuleError;
@@ -24,6 +26,15 @@ pub enum OpenError {
     /// What is stored cannot be turned into a snapshot.
     #[error("the stored configuration cannot be used: {0}")]
     Compile(#[from] CompileError),
+}
+
+impl From<KeyError> for OpenError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => Self::Read(error),
+            KeyError::Seal(error) => Self::Seal(error),
+        }
+    }
 }
 
 /// What a change was about.
@@ -153,6 +164,21 @@ impl From<CompileError> for ChangeError {
                 Self::Expression { index, message }
             }
             other => Self::Compile(other),
+        }
+    }
+}
+
+impl From<FieldError> for ChangeError {
+    fn from(FieldError { field, why }: FieldError) -> Self {
+        Self::Invalid { field, why }
+    }
+}
+
+impl From<UploadedCrlError> for ChangeError {
+    fn from(error: UploadedCrlError) -> Self {
+        match error {
+            UploadedCrlError::Authority(error) => error.into(),
+            other => Self::invalid("crl", other.to_string()),
         }
     }
 }

@@ -4,8 +4,12 @@
 
 pub(crate) mod audit;
 pub(crate) mod batch;
+pub(crate) mod collected;
 pub(crate) mod control;
 pub(crate) mod draft;
 pub(crate) mod error;
+pub(crate) mod intent;
+pub(crate) mod revocation_lists;
+pub(crate) mod rulesets;
 
 pub use self::control::{Control, Options};

@@ -1,35 +1,16 @@
 //! Stored rules of the phases beside custom rules, in the form that they run in.
 
-use crate::change::error::ChangeError;
-use crate::compile::CompileError;
-use crate::model::{Phase, RuleRecord, Ruleset};
-use crate::operations::rulesets::action_of;
+use crate::compile::{CompileError, FieldError};
+use crate::model::{RuleRecord, Ruleset};
 use rules::Lists;
 use snapshot::phases::{Fault, PhaseRule, RateLimit, RateLimits, Transform, Transforms};
 
-/// Checks what a rule does, by the phase that it is of.
-pub(crate) fn check(phase: Phase, rule: &RuleRecord) -> Result<(), ChangeError> {
-    let invalid = |fault: Fault| ChangeError::Invalid {
-        field: String::from(fault.path).into(),
-        why: fault.why.into(),
-    };
-    if phase != Phase::HttpRatelimit && rule.ratelimit.is_some() {
-        let why = "only rules of the phase http_ratelimit have it";
-        return Err(ChangeError::invalid("ratelimit", why));
-    }
-    match phase {
-        Phase::HttpRequestFirewallCustom => action_of(rule).map(drop),
-        Phase::HttpRatelimit => rate_limit(rule).map(drop).map_err(invalid),
-        Phase::HttpRequestLateTransform => transform(rule).map(drop).map_err(invalid),
-    }
-}
-
-fn rate_limit(rule: &RuleRecord) -> Result<RateLimit, Fault> {
+pub(crate) fn rate_limit(rule: &RuleRecord) -> Result<RateLimit, Fault> {
     let parameters = rule.action_parameters.as_ref();
     RateLimit::from_api(&rule.action, parameters, rule.ratelimit.as_ref())
 }
 
-fn transform(rule: &RuleRecord) -> Result<Transform, Fault> {
+pub(crate) fn transform(rule: &RuleRecord) -> Result<Transform, Fault> {
     Transform::from_api(&rule.action, rule.action_parameters.as_ref())
 }
 
@@ -38,7 +19,7 @@ fn forms<T>(
     read: fn(&RuleRecord) -> Result<T, Fault>,
 ) -> Result<Vec<PhaseRule<T>>, CompileError> {
     let form = |rule: &RuleRecord| {
-        let does = read(rule).map_err(|fault| CompileError::Action(fault.to_string()))?;
+        let does = read(rule).map_err(FieldError::from)?;
         Ok(PhaseRule {
             id: rule.id.to_string().into(),
             expression: rule.expression.as_str().into(),
@@ -57,4 +38,13 @@ pub(crate) fn rate_limits(ruleset: &Ruleset, lists: &Lists) -> Result<RateLimits
 /// Compiles the rules of `http_request_late_transform`.
 pub(crate) fn transforms(ruleset: &Ruleset, lists: &Lists) -> Result<Transforms, CompileError> {
     Transforms::compile(forms(ruleset, transform)?, lists).map_err(CompileError::Rules)
+}
+
+impl From<Fault> for FieldError {
+    fn from(fault: Fault) -> Self {
+        Self {
+            field: String::from(fault.path).into(),
+            why: fault.why.into(),
+        }
+    }
 }

@@ -18,23 +18,24 @@ use super::{
 };
 use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
-use crate::compile::check_rules;
 use crate::limits::MANAGED_AUTHORITIES_MAX;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
+use crate::model::revocation::CrlSettings;
 use crate::model::{
     Authority, AuthorityKind, AuthoritySet, Model, Phase, RuleRecord, Ruleset, Zone,
 };
 use crate::operations::hosts::{HostPatch, NewHost};
 use crate::operations::lists::ItemsChange;
 use crate::operations::ocsp::OcspPatch;
-use crate::operations::revocation_lists::{CrlPatch, CrlSettings};
+use crate::operations::revocation_lists::CrlPatch;
+use crate::operations::rulesets::check_compiles;
 use crate::operations::rulesets::{DEFAULT_NAME, NewRule};
-use crate::operations::server_certificates::purpose;
-use crate::operations::zones::authority_purpose;
 use crate::pki::chain::ServerChain;
 use crate::pki::x509;
 use crate::pki::x509::{Signer, X509Error};
+use crate::store::seal::authority_purpose;
+use crate::store::seal::server_certificate_purpose;
 use chunked_list::ChunkedList;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
@@ -322,7 +323,7 @@ impl Apply<'_> {
                 let key = self
                     .control
                     .seal
-                    .open_sealed(&purpose(known.id), &known.key)?;
+                    .open_sealed(&server_certificate_purpose(known.id), &known.key)?;
                 key.reveal_text().to_owned()
             }
             (None, None) => {
@@ -598,7 +599,7 @@ impl Apply<'_> {
         self.control
             .set_entrypoint(zone, phase, name, description, rules)
             .map_err(|error| error.at(pointer))?;
-        check_rules(&self.model(), zone, phase).map_err(|error| match error {
+        check_compiles(&self.model(), zone, phase).map_err(|error| match error {
             ChangeError::Expression { index, .. } => {
                 error.at(format!("{pointer}/{index}/expression"))
             }

@@ -14,14 +14,14 @@ use super::{
 use crate::change::Control;
 use crate::change::error::ChangeError;
 use crate::model::id::{Id, Uuid};
+use crate::model::list::ListRecord;
+use crate::model::revocation::CrlSettings;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
-use crate::operations::lists::ListRecord;
-use crate::operations::revocation_lists::CrlSettings;
 use crate::operations::rulesets::DEFAULT_NAME;
-use crate::operations::server_certificates::purpose;
-use crate::operations::zones::authority_purpose;
 use crate::pki::x509::{Details, X509Error};
 use crate::store::seal::Seal;
+use crate::store::seal::authority_purpose;
+use crate::store::seal::server_certificate_purpose;
 use crate::store::verify::verify;
 
 /// What an association calls the CAs that the gateway keeps for the zone.
@@ -143,7 +143,7 @@ fn zone(
     for found in certificates {
         let key = match keys {
             Some(seal) => {
-                let key = seal.open_sealed(&purpose(found.id), &found.key)?;
+                let key = seal.open_sealed(&server_certificate_purpose(found.id), &found.key)?;
                 Some(key.reveal_text().to_owned())
             }
             None => None,

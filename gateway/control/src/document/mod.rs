@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::model::list::ListKind;
 use crate::model::source_url::SourceUrl;
 use crate::model::{OriginSpec, Phase};
-use crate::operations::lists::ListKind;
 use tls::CrlPolicy;
 use vocabulary::settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked};
 
@@ -88,7 +88,7 @@ pub struct AuthorityDocument {
     pub crl: Option<CrlDocument>,
     /// Whom to ask about its clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ocsp: Option<crate::operations::ocsp::OcspSettings>,
+    pub ocsp: Option<crate::model::revocation::OcspSettings>,
 }
 
 /// What is asked of a CA's revocation lists.

@@ -1,371 +1,42 @@
-//! The control plane's picture of the store: what zones, hosts, CAs, server certificates and rules
-//! there are. Immutable; a change makes a new one that shares what did not change.
+//! What the control plane knows: zones, hosts, CAs, server certificates, rules, lists, tokens.
+//! Records and look-ups over them belong here; they are immutable, and a change makes a new
+//! [`Model`] that shares what did not change.
 //!
-//! Owns the records and look-ups over them. Client certificates are too many to be kept here:
-//! only what the data path needs of them, the revoked serials, is; the rest stays in the store.
+//! Client certificates are too many to be kept here: only what the data path needs of them, the
+//! revoked serials, is; the rest stays in the store.
 
+pub(crate) mod authority;
+pub(crate) mod client_certificate;
+pub(crate) mod hex;
+pub(crate) mod host;
+mod host_text;
 pub(crate) mod id;
+pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod moment;
+pub(crate) mod revocation;
 pub(crate) mod rule_diff;
+pub(crate) mod ruleset;
+pub(crate) mod secret;
+pub(crate) mod server_certificate;
 pub(crate) mod source_url;
+pub(crate) mod token;
+pub(crate) mod zone;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
-use crate::model::id::{Id, Uuid};
-use crate::model::moment::Moment;
-use crate::operations::lists::ListRecord;
-use crate::operations::ocsp::OcspSettings;
-use crate::operations::revocation_lists::{CrlRecord, CrlSettings};
-use crate::operations::tokens::Token;
-use crate::store::seal::Sealed;
-use chunked_list::ChunkedList;
+pub use self::authority::{Authority, AuthorityKind, AuthoritySet};
+pub use self::host::{HostRecord, OriginSpec};
+use self::id::{Id, Uuid};
+use self::list::ListRecord;
+use self::revocation::{CrlRecord, Revoked};
+pub use self::ruleset::{Phase, RuleRecord, Ruleset};
+pub use self::server_certificate::{ServerCertificate, ServerCertificateSource, ServerKey};
+use self::token::Token;
+pub use self::zone::Zone;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{ClientSettings, MtlsMode, OriginProtocol};
-
-/// Host names in records, as text.
-pub(crate) mod host_text {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use vocabulary::hostname::HostName;
-
-    pub(crate) fn serialize<S: Serializer>(name: &HostName, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(name.as_str())
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<HostName, D::Error> {
-        HostName::parse(&String::deserialize(d)?).map_err(serde::de::Error::custom)
-    }
-}
-
-/// Sets of host names in records, as texts.
-pub(crate) mod host_texts {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use vocabulary::hostname::HostName;
-
-    pub(crate) fn serialize<'a, S: Serializer, C>(names: &'a C, s: S) -> Result<S::Ok, S::Error>
-    where
-        &'a C: IntoIterator<Item = &'a HostName>,
-    {
-        s.collect_seq(names.into_iter().map(HostName::as_str))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>, C>(d: D) -> Result<C, D::Error>
-    where
-        C: FromIterator<HostName>,
-    {
-        Vec::<String>::deserialize(d)?
-            .iter()
-            .map(|text| HostName::parse(text).map_err(serde::de::Error::custom))
-            .collect()
-    }
-}
-
-/// An administrative unit: owns hosts, rules, managed CAs, client certificates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Zone {
-    /// Its id.
-    pub id: Id,
-    /// `example.com`; hosts of the zone are this name or below it.
-    #[serde(with = "host_text")]
-    pub name: HostName,
-    /// When it was made.
-    pub created_on: Moment,
-    /// When it was last changed.
-    pub modified_on: Moment,
-}
-
-/// Where permitted requests of a host go, as it was asked for.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OriginSpec {
-    /// `http://127.0.0.1:9000` or `https://origin.example.com`.
-    pub url: String,
-    /// HTTP version to speak.
-    #[serde(default)]
-    pub protocol: OriginProtocol,
-    /// Replaces the client's `Host`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host_header: Option<String>,
-    /// The name that the origin's certificate must be for; the URL's host when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server_name: Option<String>,
-    /// CAs that may have signed the origin's certificate, in PEM; the system's when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_pem: Option<String>,
-}
-
-/// One SNI name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostRecord {
-    /// Its name, exact or wildcard.
-    #[serde(with = "host_text")]
-    pub name: HostName,
-    /// Its zone.
-    pub zone: Id,
-    /// Where its requests go.
-    pub origin: OriginSpec,
-    /// Whether it asks for client certificates.
-    pub mtls: MtlsMode,
-    /// What it does with client certificates besides asking for them.
-    #[serde(flatten)]
-    pub client: ClientSettings,
-    /// The server certificate that it must use; `None` takes the newest of the zone that cover it,
-    /// one of an elliptic-curve key and one of an RSA key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Uuid>,
-    /// The one beside `certificate` that it must use, of the other kind of key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub other_certificate: Option<Uuid>,
-    /// When it was made.
-    pub created_on: Moment,
-    /// When it was last changed.
-    pub modified_on: Moment,
-}
-
-/// What a CA is to Postern.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum AuthorityKind {
-    /// Made here, for the clients of one zone.
-    Managed {
-        /// The zone.
-        zone: Id,
-        /// Its key, sealed.
-        key: Sealed,
-    },
-    /// Brought by the user, for clients.
-    Uploaded,
-    /// Made here, signs server certificates for development. Never believed for clients.
-    Development {
-        /// Its key, sealed.
-        key: Sealed,
-    },
-}
-
-fn is_default(settings: &CrlSettings) -> bool {
-    *settings == CrlSettings::default()
-}
-
-/// A CA.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Authority {
-    /// Its id.
-    pub id: Uuid,
-    /// What people call it.
-    pub name: String,
-    /// Its certificate in PEM.
-    pub certificate: String,
-    /// When it came here; the newest managed one of a zone issues.
-    pub created_on: Moment,
-    /// The last second of its life, since the epoch.
-    pub not_after: i64,
-    /// What is asked of its revocation lists.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub crl: CrlSettings,
-    /// Whom to ask about its clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ocsp: Option<OcspSettings>,
-    /// What it is for.
-    #[serde(flatten)]
-    pub kind: AuthorityKind,
-}
-
-/// Which CAs an association is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AuthoritySet {
-    /// All managed CAs of the zone: one, or two while the CA is being replaced.
-    Managed,
-    /// One uploaded CA.
-    Uploaded(Uuid),
-}
-
-/// Where a server certificate came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerCertificateSource {
-    /// Brought by the user.
-    Uploaded,
-    /// Signed by the development CA.
-    Development,
-}
-
-/// Whether a server certificate's key is of RSA. A host presents one of each kind at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerKey {
-    /// ECDSA, or Ed25519: smaller and faster, and presented to whoever understands it.
-    Elliptic,
-    /// RSA, for the others.
-    Rsa,
-}
-
-impl ServerKey {
-    /// The stable text for the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Elliptic => "ecdsa",
-            Self::Rsa => "rsa",
-        }
-    }
-}
-
-/// A server certificate with its key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerCertificate {
-    /// Its id.
-    pub id: Uuid,
-    /// Its zone.
-    pub zone: Id,
-    /// Leaf first.
-    pub chain: String,
-    /// Its key, sealed.
-    pub key: Sealed,
-    /// What key it has. Set whenever it is in memory: records of older versions do not have it,
-    /// and get it when they are read.
-    #[serde(default)]
-    pub key_type: Option<ServerKey>,
-    /// The names it is for.
-    #[serde(with = "host_texts")]
-    pub names: Vec<HostName>,
-    /// The leaf's issuer.
-    pub issuer: String,
-    /// The leaf's signature algorithm.
-    pub signature: String,
-    /// Lower-case hex.
-    pub serial: String,
-    /// Lower-case hex.
-    pub fingerprint_sha256: String,
-    /// Seconds since the epoch.
-    pub not_before: i64,
-    /// Seconds since the epoch.
-    pub not_after: i64,
-    /// Grows when chain and key are replaced.
-    pub version: u64,
-    /// Where it came from.
-    pub source: ServerCertificateSource,
-    /// When it came here.
-    pub uploaded_on: Moment,
-    /// When it was last changed.
-    pub modified_on: Moment,
-}
-
-impl ServerCertificate {
-    /// Whether a client that asked for `host` would accept it. A wildcard host needs the very
-    /// same wildcard.
-    #[must_use]
-    pub fn covers(&self, host: &HostName) -> bool {
-        self.names
-            .iter()
-            .any(|name| name == host || (!host.is_wildcard() && name.covers(host.as_str())))
-    }
-}
-
-/// When rules of a ruleset run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Custom rules that may block.
-    HttpRequestFirewallCustom,
-    /// How many requests may come.
-    HttpRatelimit,
-    /// Headers on the way to the origin.
-    HttpRequestLateTransform,
-}
-
-impl Phase {
-    /// All there are.
-    pub const ALL: [Self; 3] = [
-        Self::HttpRequestFirewallCustom,
-        Self::HttpRatelimit,
-        Self::HttpRequestLateTransform,
-    ];
-
-    /// As Cloudflare writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HttpRequestFirewallCustom => "http_request_firewall_custom",
-            Self::HttpRatelimit => "http_ratelimit",
-            Self::HttpRequestLateTransform => "http_request_late_transform",
-        }
-    }
-
-    /// From Cloudflare's text.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
-    }
-}
-
-/// A rule in one of its versions.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuleRecord {
-    /// Its id, the same through all versions.
-    pub id: Id,
-    /// From 1.
-    pub version: u32,
-    /// Rules-language text.
-    pub expression: String,
-    /// What it does: `block`, `log`.
-    pub action: String,
-    /// How, in the API's own shape; checked by [`rules`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action_parameters: Option<serde_json::Value>,
-    /// What a rule of [`Phase::HttpRatelimit`] limits, in the API's own shape; checked by
-    /// [`snapshot::phases`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ratelimit: Option<serde_json::Value>,
-    /// `logging.enabled`, when it was said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub logging: Option<bool>,
-    /// For people.
-    pub description: String,
-    /// Whether it acts.
-    pub enabled: bool,
-    /// The user's own stable name for it; the id when none was given.
-    #[serde(rename = "ref")]
-    pub reference: String,
-    /// When this version was made.
-    pub last_updated: Moment,
-}
-
-/// The ordered rules of a zone in one phase.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ruleset {
-    /// Its id.
-    pub id: Id,
-    /// Its zone.
-    pub zone: Id,
-    /// When it runs.
-    pub phase: Phase,
-    /// For people.
-    pub name: String,
-    /// For people.
-    pub description: String,
-    /// Grows with every change of the ruleset or a rule.
-    pub version: u32,
-    /// When this version was made.
-    pub last_updated: Moment,
-    /// In order of evaluation. Kept in tables of their own.
-    #[serde(skip)]
-    pub rules: ChunkedList<Arc<RuleRecord>>,
-}
-
-/// The revoked serials of one CA.
-#[derive(Debug, Clone, Default)]
-pub struct Revoked {
-    /// Big-endian, without leading zeros.
-    pub serials: Arc<HashSet<Box<[u8]>>>,
-    /// The revision that last changed them; tells compiled trust whether it is current.
-    pub revision: u64,
-}
 
 /// By zone and CA set.
 pub type Associations = BTreeMap<(Id, AuthoritySet), Arc<BTreeSet<HostName>>>;

@@ -19,12 +19,12 @@ use crate::limits::{
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, Model};
-use crate::operations::zones::authority_purpose;
 use crate::pki::ca_key::CaKey;
 use crate::pki::x509::{X509Error, check_strength};
 use crate::pki::{crl, x509};
 use crate::store::Table;
-use crate::store::load::part;
+use crate::store::keys::part;
+use crate::store::seal::authority_purpose;
 
 fn refused<T>(why: impl Into<String>) -> Result<T, ChangeError> {
     Err(X509Error::Authority(why.into()).into())
@@ -160,7 +160,7 @@ pub(crate) fn make_managed(
         not_after: x509::Details::of(&certificate)?.not_after,
         certificate: x509::to_pem(&certificate)?,
         created_on: draft.now,
-        crl: crate::operations::revocation_lists::CrlSettings::default(),
+        crl: crate::model::revocation::CrlSettings::default(),
         ocsp: None,
         kind: AuthorityKind::Managed { zone, key },
     };
@@ -222,7 +222,7 @@ impl Control {
                 certificate: text,
                 created_on: draft.now,
                 not_after,
-                crl: crate::operations::revocation_lists::CrlSettings::default(),
+                crl: crate::model::revocation::CrlSettings::default(),
                 ocsp: None,
                 kind: AuthorityKind::Uploaded,
             };

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::change::Control;
-use crate::compile::compiled_form;
+use crate::compile;
+use crate::compile::rules::compiled_form;
 use crate::model::Phase;
-use crate::operations::lists;
 use rules::{self, Network, Rule};
 
 impl Control {
@@ -13,7 +13,7 @@ impl Control {
     #[must_use]
     pub fn blocked_addresses(&self, max: usize) -> BTreeMap<String, Vec<Network>> {
         let model = self.model();
-        let Ok(lists) = lists::compile(&model) else {
+        let Ok(lists) = compile::lists::compile(&model) else {
             return BTreeMap::new();
         };
         let mut found = BTreeMap::new();

@@ -15,38 +15,18 @@ use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::limits::{CERTIFICATES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
+use crate::model::client_certificate::Status;
 use crate::model::id::{ID_BYTES, Id, Uuid};
 use crate::model::moment::Moment;
+use crate::model::secret::Secret;
 use crate::model::{Authority, AuthorityKind};
-use crate::operations::zones::authority_purpose;
 use crate::pki::csr::Request;
 use crate::pki::x509;
 use crate::pki::x509::{Details, Signer, Subject, X509Error};
 use crate::store::certificate_index::{Entry, IndexChange, row_key};
-use crate::store::load::part;
-use crate::store::seal::Secret;
+use crate::store::keys::part;
+use crate::store::seal::authority_purpose;
 use crate::store::{StoreError, Table};
-
-/// Whether a certificate is believed. Cloudflare's `pending_*` states do not occur: a change of
-/// the status is in effect when it is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It is.
-    Active,
-    /// It is not.
-    Revoked,
-}
-
-impl Status {
-    /// As the API writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Revoked => "revoked",
-        }
-    }
-}
 
 /// A client certificate with all that is known of it.
 #[derive(Debug, Clone)]

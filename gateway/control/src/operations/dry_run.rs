@@ -6,12 +6,12 @@
 use std::sync::Arc;
 
 use crate::change::Control;
-use crate::change::audit::Intent;
 use crate::change::error::{ChangeError, Noun};
-use crate::compile::{CompileError, compiled_form};
+use crate::change::intent::{self, Intent};
+use crate::compile::rules::compiled_form;
+use crate::compile::{self, CompileError};
 use crate::model::id::Id;
 use crate::model::{Phase, RuleRecord, Ruleset};
-use crate::operations::lists;
 use crate::operations::rulesets::{NewRule, Position, RulePatch};
 use chunked_list::ChunkedList;
 use rules::Trial;
@@ -64,8 +64,8 @@ impl Control {
             .iter()
             .map(|rule| compiled_form(rule).map(Arc::new))
             .collect::<Result<Vec<_>, _>>()?;
-        let lists =
-            lists::compile(&model).map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
+        let lists = compile::lists::compile(&model)
+            .map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
         let trial = Trial::new(forms, lists)
             .map_err(|error| ChangeError::from(CompileError::Rules(error)))?;
         Ok(RuleTrial {
@@ -85,7 +85,7 @@ impl Control {
     ) -> Result<(Arc<Ruleset>, Id), ChangeError> {
         let intent = Intent {
             dry_run: true,
-            ..crate::change::audit::current()
+            ..intent::current()
         };
         self.with_intent(intent, |control| match draft {
             DraftRule::Added(rule, position) => {

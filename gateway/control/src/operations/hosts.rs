@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
-use crate::compile::origin;
+use crate::compile::origin::origin;
 use crate::limits::ASSOCIATIONS_MAX;
 use crate::model::id::{Id, Uuid};
 use crate::model::{AuthoritySet, HostRecord, Model, OriginSpec, ServerKey, Zone};

@@ -5,61 +5,15 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
+use crate::compile;
 use crate::limits::{DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX, LISTS_MAX};
 use crate::model::Model;
 use crate::model::id::Id;
-use crate::model::moment::Moment;
-use rules::{List, ListError, Lists, is_list_name};
-
-/// What a list holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListKind {
-    /// Addresses and networks.
-    Ip,
-    /// Host names, exact or wildcards.
-    Hostname,
-    /// AS numbers.
-    Asn,
-}
-
-/// One item.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListItem {
-    /// Its id.
-    pub id: Id,
-    /// As it was written.
-    pub value: String,
-    /// For people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub comment: String,
-    /// When it was made.
-    pub created_on: Moment,
-}
-
-/// A list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListRecord {
-    /// Its id.
-    pub id: Id,
-    /// As rules write it, without the `$`.
-    pub name: String,
-    /// What it holds.
-    pub kind: ListKind,
-    /// For people.
-    pub description: String,
-    /// In the order in which they came.
-    pub items: Vec<ListItem>,
-    /// When it was made.
-    pub created_on: Moment,
-    /// When it was last changed.
-    pub modified_on: Moment,
-}
+use crate::model::list::{ListItem, ListKind, ListRecord};
+use rules::is_list_name;
 
 /// What becomes of a list's items.
 #[derive(Debug, Clone)]
@@ -70,55 +24,6 @@ pub enum ItemsChange {
     Replace(Vec<(String, String)>),
     /// These go.
     Remove(Vec<Id>),
-}
-
-impl ListRecord {
-    /// In the form that rules look things up in.
-    ///
-    /// # Errors
-    /// An item is not of the list's kind.
-    pub(crate) fn compile(&self) -> Result<List, ListError> {
-        let values = self.items.iter().map(|item| item.value.as_str());
-        match self.kind {
-            ListKind::Ip => List::ip(values),
-            ListKind::Hostname => List::hostname(values),
-            ListKind::Asn => List::asn(values),
-        }
-    }
-
-    /// How many rules name it.
-    #[must_use]
-    pub fn references(&self, model: &Model) -> usize {
-        let rules = model.rulesets.values().flat_map(|ruleset| &ruleset.rules);
-        rules
-            .filter(|rule| {
-                let limit = rule.ratelimit.as_ref();
-                let counted = limit.and_then(|limit| limit.get("counting_expression")?.as_str());
-                names(&rule.expression, &self.name)
-                    || counted.is_some_and(|text| names(text, &self.name))
-            })
-            .count()
-    }
-}
-
-/// Whether an expression names `$list`. A string that happens to hold the same letters counts
-/// too, which errs on the side of keeping the list.
-fn names(expression: &str, list: &str) -> bool {
-    expression.match_indices('$').any(|(place, _)| {
-        let rest = expression.get(place + 1..).unwrap_or_default();
-        rest.strip_prefix(list).is_some_and(|after| {
-            !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.')
-        })
-    })
-}
-
-/// All lists, for [`rules::Program::compile_with`].
-pub(crate) fn compile(model: &Model) -> Result<Lists, ListError> {
-    let mut lists = Lists::default();
-    for record in model.lists.values() {
-        lists.insert(&record.name, record.compile()?)?;
-    }
-    Ok(lists)
 }
 
 fn find(model: &Model, id: Id) -> Result<&Arc<ListRecord>, ChangeError> {
@@ -138,8 +43,7 @@ fn check_description(text: &str) -> Result<(), ChangeError> {
 
 fn put(draft: &mut Draft<'_>, mut list: ListRecord) -> Result<Arc<ListRecord>, ChangeError> {
     list.modified_on = draft.now;
-    list.compile()
-        .map_err(|why| ChangeError::invalid("items", why.to_string()))?;
+    compile::lists::list(&list).map_err(|why| ChangeError::invalid("items", why.to_string()))?;
     let list = Arc::new(list);
     draft.put_list(list.clone());
     Ok(list)
@@ -284,26 +188,5 @@ impl Control {
             }
             put(draft, list)
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_in_expressions() {
-        for (expression, named) in [
-            ("ip.src in $office", true),
-            ("ip.src in $office and ssl", true),
-            ("(ip.src in $office)", true),
-            ("ip.src in $offices", false),
-            ("ip.src in $office_2", false),
-            ("ip.src in $off", false),
-            ("http.host eq \"office\"", false),
-            ("", false),
-        ] {
-            assert_eq!(names(expression, "office"), named, "{expression}");
-        }
     }
 }

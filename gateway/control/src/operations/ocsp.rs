@@ -5,27 +5,14 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::change::Control;
 use crate::change::error::ChangeError;
 use crate::model::Authority;
 use crate::model::id::Uuid;
+use crate::model::revocation::OcspSettings;
 use crate::model::source_url::SourceUrl;
 use crate::operations::revocation_lists::uploaded;
-use tls::{Answers, CrlPolicy, Responder};
-
-/// Whom to ask about a CA's client certificates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OcspSettings {
-    /// The responder.
-    pub url: SourceUrl,
-    /// What is done with a client of whom it says nothing.
-    pub policy: CrlPolicy,
-    /// Whether answers must carry the nonce of their question, which no cached answer does.
-    #[serde(default)]
-    pub nonce: bool,
-}
+use tls::CrlPolicy;
 
 /// What is to change of it. `None` leaves as it is.
 #[derive(Debug, Clone, Default)]
@@ -36,17 +23,6 @@ pub struct OcspPatch {
     pub policy: Option<CrlPolicy>,
     /// Not when nothing was ever said.
     pub nonce: Option<bool>,
-}
-
-/// What the judge is given, with what the responder has said before.
-pub(crate) fn compiled(id: Uuid, settings: &OcspSettings, answers: Arc<Answers>) -> Arc<Responder> {
-    Arc::new(Responder {
-        ca: id.to_string().into(),
-        url: settings.url.as_str().into(),
-        policy: settings.policy,
-        nonce: settings.nonce,
-        answers,
-    })
 }
 
 impl Control {

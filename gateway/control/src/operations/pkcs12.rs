@@ -11,9 +11,9 @@ use boring::x509::X509;
 use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
 use crate::limits::{PKCS12_PASSWORD_BYTES, PKCS12_ROUNDS};
+use crate::model::secret::Secret;
 use crate::operations::client_certificates::FreshCertificate;
 use crate::pki::x509::X509Error;
-use crate::store::seal::Secret;
 
 /// Refuses passwords that are too short or too long, or that no importer can be given.
 ///

@@ -4,49 +4,22 @@
 //! a list must be to be believed is [`tls::Crl`]'s to say; the last good one stays until a
 //! better one comes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
-
-use boring::hash::{MessageDigest, hash};
-use boring::x509::X509;
-use serde::{Deserialize, Serialize};
 
 use crate::change::Control;
-use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::limits::{
-    CRL_ALARM, CRL_FETCH_EVERY_MAX_SEC, CRL_FILE_BYTES_MAX, CRL_FILE_PATH_BYTES_MAX, CRL_URLS_MAX,
-    CRLS_OF_CA_MAX,
+    CRL_FETCH_EVERY_MAX_SEC, CRL_FILE_PATH_BYTES_MAX, CRL_URLS_MAX, CRLS_OF_CA_MAX,
 };
+use crate::model::hex::hex;
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
 use crate::model::source_url::SourceUrl;
 use crate::model::{Authority, AuthorityKind, Model};
-use crate::pki::x509;
-use crate::pki::x509::X509Error;
-use crate::store::Table;
+use crate::pki::uploaded_crl::{self, der_of};
 use tls::limits::CLOCK_SKEW;
-use tls::{Crl, CrlPolicy, CrlSet, is_newer};
-
-/// What is asked of an uploaded CA's revocation lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CrlSettings {
-    /// What is done when a list is wanting; `None` asks for none and uses those that are there as
-    /// `hard`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<CrlPolicy>,
-    /// A file on the gateway's machine that is watched for newer lists, DER or PEM.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// Where lists are fetched from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub urls: Vec<SourceUrl>,
-    /// How often at most, in seconds; [`crate::limits::CRL_FETCH_EVERY`] when nothing was said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fetch_every_sec: Option<u32>,
-}
+use tls::{Crl, CrlPolicy, is_newer};
 
 /// What is to change of them. `None` leaves as it is, `Some(None)` takes away.
 #[derive(Debug, Clone, Default)]
@@ -60,22 +33,6 @@ pub struct CrlPatch {
     /// How often at most, in seconds.
     pub fetch_every_sec: Option<Option<u32>>,
 }
-
-/// The lists of one CA. A delta list and lists of other scopes stand beside the complete one.
-#[derive(Debug, Clone, Default)]
-pub struct CrlRecord {
-    /// By their key in the store, behind the CA's id.
-    pub lists: BTreeMap<Box<[u8]>, Arc<Crl>>,
-    /// The revision that last changed them or what is asked of them.
-    pub revision: u64,
-}
-
-/// What a file looked like when it was last read, to read it again only when it changed.
-type FileMark = (SystemTime, u64, u64);
-
-/// What watching files remembers.
-#[derive(Debug, Default)]
-pub struct CrlFiles(BTreeMap<Uuid, (PathBuf, Option<FileMark>)>);
 
 /// One list, for people and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,74 +53,16 @@ pub struct CrlStatus {
     pub bytes: usize,
 }
 
-/// What is in a list's place: its issuer, scope, and whether it is a delta list.
-pub(crate) fn key(crl: &Crl) -> Result<Box<[u8]>, ChangeError> {
-    let text = format!("{:?} {}", crl.scope, crl.base.is_some());
-    let bytes = [crl.issuer.as_slice(), text.as_bytes()].concat();
-    let digest = hash(MessageDigest::sha256(), &bytes).map_err(X509Error::from)?;
-    Ok(digest.as_ref().into())
-}
-
-/// Reads a list against the certificates of its CA.
-pub(crate) fn read(authority: &Authority, der: &[u8]) -> Result<Crl, ChangeError> {
-    let issuers =
-        X509::stack_from_pem(authority.certificate.as_bytes()).map_err(X509Error::from)?;
-    Crl::read(der, issuers.iter().map(|issuer| &**issuer))
-        .map_err(|why| ChangeError::invalid("crl", why.to_string()))
-}
-
-/// The DER in what was given, which may be PEM.
-fn der_of(bytes: &[u8]) -> Result<Vec<u8>, ChangeError> {
-    let Some(text) = std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| text.contains("-----BEGIN"))
-    else {
-        return Ok(bytes.to_vec());
-    };
-    let wrong = || ChangeError::invalid("crl", "expected one PEM block `X509 CRL`, or DER");
-    let (_, rest) = text
-        .split_once("-----BEGIN X509 CRL-----")
-        .ok_or_else(wrong)?;
-    let (body, after) = rest
-        .split_once("-----END X509 CRL-----")
-        .ok_or_else(wrong)?;
-    if after.contains("-----BEGIN") {
-        return Err(wrong());
-    }
-    let digits: String = body.split_whitespace().collect();
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD
-        .decode(digits)
-        .map_err(|_not_base64| wrong())
-}
-
 fn status(authority: Uuid, crl: &Crl) -> CrlStatus {
     CrlStatus {
         authority,
-        number: x509::hex(&crl.number),
+        number: hex(&crl.number),
         delta: crl.base.is_some(),
         this_update: crl.this_update_sec,
         next_update: crl.next_update_sec,
         entries: crl.len(),
         bytes: crl.bytes(),
     }
-}
-
-/// What the judge is given of a CA's lists; `None` when nobody asked for any.
-pub(crate) fn compiled(model: &Model, id: Uuid) -> Option<Arc<CrlSet>> {
-    let record = model.crls.get(&id);
-    let settings = &model.authorities.get(&id)?.crl;
-    let has_lists = record.is_some_and(|record| !record.lists.is_empty());
-    let policy = match settings.policy {
-        Some(policy) => policy,
-        None if has_lists => CrlPolicy::Hard,
-        None => return None,
-    };
-    let lists = record.into_iter().flat_map(|record| record.lists.values());
-    Some(Arc::new(CrlSet {
-        policy,
-        lists: lists.cloned().collect(),
-    }))
 }
 
 /// Reads the URLs of a CA, each once.
@@ -199,8 +98,11 @@ impl Control {
     pub fn put_crl(&self, id: Uuid, bytes: &[u8]) -> Result<CrlStatus, ChangeError> {
         let der = der_of(bytes)?;
         // Reading half a million entries holds up no other change.
-        let crl = Arc::new(read(&uploaded(&self.model(), id)?, &der)?);
-        let key = key(&crl)?;
+        let crl = Arc::new(uploaded_crl::read(
+            &uploaded(&self.model(), id)?.certificate,
+            &der,
+        )?);
+        let key = uploaded_crl::key(&crl)?;
         self.change(|draft| {
             uploaded(&draft.model, id)?;
             if crl.this_update_sec > draft.now.seconds() + CLOCK_SKEW_SEC {
@@ -216,8 +118,8 @@ impl Control {
                 if !is_newer(&crl.number, &old.number) {
                     let why = format!(
                         "its number {} is not above {}, the number of the list that is there",
-                        x509::hex(&crl.number),
-                        x509::hex(&old.number)
+                        hex(&crl.number),
+                        hex(&old.number)
                     );
                     return Err(ChangeError::invalid("crl", why));
                 }
@@ -289,143 +191,8 @@ impl Control {
             .flat_map(|(id, record)| record.lists.values().map(|crl| status(*id, crl)))
             .collect()
     }
-
-    /// Whether any CA has a file that is watched.
-    #[must_use]
-    pub fn watches_crl_files(&self) -> bool {
-        let model = self.model();
-        model.authorities.values().any(|ca| ca.crl.file.is_some())
-    }
-
-    /// Reads the files that changed since they were last looked at. What is wrong with one is
-    /// logged once, and the list that was there stays. Blocks on files: not for workers.
-    pub fn read_crl_files(&self, seen: &mut CrlFiles) {
-        let model = self.model();
-        let watched = model.authorities.values().filter_map(|authority| {
-            let file = authority.crl.file.clone()?;
-            Some((authority.id, file))
-        });
-        let mut now = BTreeMap::new();
-        for (id, file) in watched {
-            let mark = mark(&file);
-            let before = seen.0.get(&id).filter(|(path, _)| *path == file);
-            if before.is_none_or(|(_, known)| *known != mark) {
-                self.read_crl_file(id, &file);
-            }
-            now.insert(id, (file, mark));
-        }
-        seen.0 = now;
-    }
-
-    fn read_crl_file(&self, id: Uuid, file: &std::path::Path) {
-        let bytes = match read_bounded(file) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::error!(%id, file = %file.display(), %error, "a revocation list cannot be read; the last one stays");
-                return;
-            }
-        };
-        let intent = crate::change::audit::Intent {
-            actor: "revocation list file".into(),
-            dry_run: false,
-        };
-        match self.with_intent(intent, |control| control.put_crl(id, &bytes)) {
-            Ok(crl) => {
-                tracing::info!(%id, file = %file.display(), number = crl.number, entries = crl.entries, "a revocation list was read");
-            }
-            Err(error) => {
-                tracing::error!(%id, file = %file.display(), %error, "a revocation list is refused; the last one stays");
-            }
-        }
-    }
-
-    /// Writes a warning for every list that is old, or will be within [`CRL_ALARM`], and for every
-    /// CA whose policy asks for a list and that has none.
-    pub fn warn_of_crls(&self, now: Moment) {
-        let model = self.model();
-        let soon = now.seconds() + i64::try_from(CRL_ALARM.as_secs()).unwrap_or(i64::MAX);
-        for crl in self.crls() {
-            let (id, number) = (crl.authority, &crl.number);
-            let due = Moment::from_seconds(crl.next_update).to_second();
-            if crl.next_update < now.seconds() {
-                tracing::error!(%id, number, due, "a revocation list is old: its next update is overdue");
-            } else if crl.next_update < soon {
-                tracing::warn!(%id, number, due, "a revocation list needs its next update");
-            }
-        }
-        for authority in model.authorities.values() {
-            let none = model
-                .crls
-                .get(&authority.id)
-                .is_none_or(|record| record.lists.is_empty());
-            if authority.crl.policy.is_some() && none {
-                let id = authority.id;
-                tracing::error!(%id, "a CA whose policy asks for a revocation list has none");
-            }
-        }
-    }
 }
 
 /// Seconds by which a list may be ahead of this machine's clock.
 #[expect(clippy::cast_possible_wrap, reason = "a minute")]
 const CLOCK_SKEW_SEC: i64 = CLOCK_SKEW.as_secs() as i64;
-
-fn mark(file: &std::path::Path) -> Option<FileMark> {
-    use std::os::unix::fs::MetadataExt as _;
-    let found = std::fs::metadata(file).ok()?;
-    Some((found.modified().ok()?, found.len(), found.ino()))
-}
-
-fn read_bounded(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(file)?;
-    file.take(CRL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > CRL_FILE_BYTES_MAX {
-        return Err(std::io::Error::other("it is larger than any list may be"));
-    }
-    Ok(bytes)
-}
-
-impl Draft<'_> {
-    /// Puts a list into its place.
-    fn put_crl(&mut self, id: Uuid, key: Box<[u8]>, der: &[u8], crl: Arc<Crl>) {
-        self.write(
-            Table::Crls,
-            [id.as_bytes().as_slice(), &key].concat(),
-            Some(der.to_vec()),
-        );
-        let told = serde_json::json!({
-            "number": x509::hex(&crl.number), "delta": crl.base.is_some(), "entries": crl.len(),
-        });
-        self.note(
-            Noun::Authority,
-            format!("{id}: revocation list"),
-            None,
-            Some(&told),
-        );
-        let crls = Arc::make_mut(&mut self.model.crls);
-        crls.entry(id).or_default().lists.insert(key, crl);
-        self.crl_changes(id);
-    }
-
-    /// Removes all lists of a CA.
-    pub(crate) fn remove_crls(&mut self, id: Uuid) -> Result<(), crate::store::StoreError> {
-        if Arc::make_mut(&mut self.model.crls).remove(&id).is_some() {
-            self.remove_all(Table::Crls, id.as_bytes())?;
-            let told = serde_json::json!("all of them");
-            let of = format!("{id}: revocation lists");
-            self.note(Noun::Authority, of, Some(&told), None);
-            self.crl_changes(id);
-        }
-        Ok(())
-    }
-
-    /// What is compiled of a CA's lists is no longer current.
-    pub(crate) fn crl_changes(&mut self, id: Uuid) {
-        self.trust_moves();
-        let revision = self.model.revision;
-        let crls = Arc::make_mut(&mut self.model.crls);
-        crls.entry(id).or_default().revision = revision;
-    }
-}

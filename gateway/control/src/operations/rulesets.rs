@@ -12,16 +12,16 @@ use serde_json::Value;
 use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
-use crate::compile::{compiled_form, phases};
+use crate::compile::rules::{action_of, compiled_form};
+use crate::compile::{self, FieldError, phases};
 use crate::limits::{DESCRIPTION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
 use crate::model::id::Id;
 use crate::model::moment::Moment;
 use crate::model::rule_diff::Difference;
 use crate::model::{Model, Phase, RuleRecord, Ruleset};
-use crate::operations::lists;
 use chunked_list::ChunkedList;
 use rules::limits::EXPRESSION_BYTES_MAX;
-use rules::{Action, ActionError, Enforcement, Lint, LintHost, Lists, Rule, enforcement, lint};
+use rules::{Enforcement, Lint, LintHost, Lists, Rule, enforcement, lint};
 use vocabulary::hostname::HostName;
 
 /// A rule to be made.
@@ -99,22 +99,25 @@ fn check_rule(phase: Phase, rule: &RuleRecord) -> Result<(), ChangeError> {
             format!("it must have 1 to {REFERENCE_BYTES_MAX} bytes"),
         );
     }
-    phases::check(phase, rule)
+    check_action(phase, rule)
 }
 
-/// The action in its compiled form.
-pub(crate) fn action_of(rule: &RuleRecord) -> Result<Action, ChangeError> {
-    let parameters = rule.action_parameters.as_ref();
-    Action::from_api(&rule.action, parameters, rule.logging).map_err(|error| {
-        let field = match &error {
-            ActionError::Unsupported { .. } => "action".into(),
-            ActionError::Parameter { path, .. } => format!("action_parameters.{path}").into(),
-        };
-        ChangeError::Invalid {
-            field,
-            why: error.to_string(),
-        }
-    })
+/// Checks what a rule does, by the phase that it is of.
+fn check_action(phase: Phase, rule: &RuleRecord) -> Result<(), ChangeError> {
+    if phase != Phase::HttpRatelimit && rule.ratelimit.is_some() {
+        let why = "only rules of the phase http_ratelimit have it";
+        return Err(ChangeError::invalid("ratelimit", why));
+    }
+    match phase {
+        Phase::HttpRequestFirewallCustom => action_of(rule).map(drop)?,
+        Phase::HttpRatelimit => phases::rate_limit(rule)
+            .map(drop)
+            .map_err(FieldError::from)?,
+        Phase::HttpRequestLateTransform => phases::transform(rule)
+            .map(drop)
+            .map_err(FieldError::from)?,
+    }
+    Ok(())
 }
 
 /// Checks every rule that is not in `old` by itself, and all of them together.
@@ -156,6 +159,23 @@ fn check_rules(
         if !is_new && references.contains(rule.reference.as_str()) {
             return twice(rule);
         }
+    }
+    Ok(())
+}
+
+/// Whether a zone's rules of a phase compile by themselves, so that the one at fault can be named.
+pub(crate) fn check_compiles(model: &Model, zone: Id, phase: Phase) -> Result<(), ChangeError> {
+    let lists = compile::lists::compile(model)
+        .map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
+    let Some(ruleset) = model.rulesets.get(&(zone, phase)) else {
+        return Ok(());
+    };
+    match phase {
+        Phase::HttpRequestFirewallCustom => {
+            compile::rules::compiled(ruleset, &lists, None).map(drop)?
+        }
+        Phase::HttpRatelimit => phases::rate_limits(ruleset, &lists).map(drop)?,
+        Phase::HttpRequestLateTransform => phases::transforms(ruleset, &lists).map(drop)?,
     }
     Ok(())
 }
@@ -505,7 +525,7 @@ impl Control {
 fn lists_of(model: &Model, rules: &[Rule]) -> Lists {
     if rules.iter().any(|rule| rule.expression.contains('$')) {
         // One that could not be read would have been refused; without it nothing is vouched for.
-        lists::compile(model).unwrap_or_default()
+        compile::lists::compile(model).unwrap_or_default()
     } else {
         Lists::default()
     }
@@ -520,7 +540,8 @@ fn custom_rules(model: &Model, zone: Id) -> Option<&ChunkedList<Arc<RuleRecord>>
 fn forms<'r>(
     rules: impl IntoIterator<Item = &'r Arc<RuleRecord>>,
 ) -> Result<Vec<Rule>, ChangeError> {
-    rules.into_iter().map(|rule| compiled_form(rule)).collect()
+    let forms = rules.into_iter().map(|rule| compiled_form(rule));
+    Ok(forms.collect::<Result<_, _>>()?)
 }
 
 /// What a ruleset is called when nobody has named it.

@@ -15,17 +15,13 @@ use crate::model::{
     Authority, AuthorityKind, HostRecord, Model, ServerCertificate, ServerCertificateSource,
     ServerKey,
 };
-use crate::operations::zones::authority_purpose;
 use crate::pki::ca_key::CaKey;
 use crate::pki::chain::ServerChain;
 use crate::pki::x509;
 use crate::pki::x509::Signer;
+use crate::store::seal::authority_purpose;
+use crate::store::seal::server_certificate_purpose;
 use vocabulary::hostname::HostName;
-
-/// What a server key is sealed for.
-pub(crate) fn purpose(id: Uuid) -> String {
-    format!("server/{id}")
-}
 
 fn find(model: &Model, zone: Id, id: Uuid) -> Result<&Arc<ServerCertificate>, ChangeError> {
     let found = model
@@ -81,7 +77,9 @@ fn fill(
         id,
         zone,
         chain: chain.chain_pem.clone(),
-        key: draft.seal().seal(&purpose(id), chain.key_pem.reveal())?,
+        key: draft
+            .seal()
+            .seal(&server_certificate_purpose(id), chain.key_pem.reveal())?,
         key_type: Some(chain.key_type),
         names: chain.names.clone(),
         issuer: chain.details.issuer.clone(),
@@ -242,7 +240,7 @@ impl Control {
                 not_after: x509::Details::of(&certificate)?.not_after,
                 certificate: x509::to_pem(&certificate)?,
                 created_on: draft.now,
-                crl: crate::operations::revocation_lists::CrlSettings::default(),
+                crl: crate::model::revocation::CrlSettings::default(),
                 ocsp: None,
                 kind: AuthorityKind::Development { key },
             };

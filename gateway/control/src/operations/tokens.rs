@@ -9,52 +9,19 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use boring::hash::{MessageDigest, hash};
-use serde::{Deserialize, Serialize};
 
 use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
 use crate::limits::{DESCRIPTION_BYTES_MAX, TOKEN_DAYS_MAX, TOKENS_MAX};
+use crate::model::hex::hex;
 use crate::model::id::Id;
 use crate::model::moment::Moment;
-use crate::pki::x509::{X509Error, hex};
-use crate::store::seal::Secret;
+use crate::model::secret::Secret;
+use crate::model::token::{Scope, Token};
+use crate::pki::x509::X509Error;
 
 /// What begins every token, so that scanners for leaked secrets can know it.
 const PREFIX: &str = "postern_";
-
-/// What a token may change. Every token may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Nothing.
-    Read,
-    /// Client certificates: issue, revoke, restore.
-    Certificates,
-    /// Rules and lists.
-    Rules,
-    /// Everything, tokens included.
-    All,
-}
-
-/// A token without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Token {
-    /// Its id.
-    pub id: Id,
-    /// For people.
-    pub name: String,
-    /// SHA-256 of the secret, in hex.
-    pub digest: String,
-    /// What it may do.
-    pub scopes: BTreeSet<Scope>,
-    /// The zones it is for; empty for all.
-    #[serde(default)]
-    pub zones: BTreeSet<Id>,
-    /// When it ends, seconds since the epoch.
-    pub expires: i64,
-    /// When it was made.
-    pub created_on: Moment,
-}
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -71,18 +38,6 @@ pub struct NewToken {
 
 fn digest(secret: &str) -> Result<String, X509Error> {
     Ok(hex(&hash(MessageDigest::sha256(), secret.as_bytes())?))
-}
-
-impl Token {
-    /// Whether it may do something that needs `scope`, in `zone` or (with `None`) outside of any.
-    #[must_use]
-    pub fn allows(&self, scope: Scope, zone: Option<Id>) -> bool {
-        let place = self.zones.is_empty() || zone.is_some_and(|zone| self.zones.contains(&zone));
-        let power = scope == Scope::Read
-            || self.scopes.contains(&Scope::All)
-            || self.scopes.contains(&scope);
-        place && power
-    }
 }
 
 impl Control {

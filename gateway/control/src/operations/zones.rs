@@ -5,18 +5,13 @@ use std::sync::Arc;
 use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
 use crate::limits::ZONES_MAX;
-use crate::model::id::{Id, Uuid};
+use crate::model::id::Id;
 use crate::model::{Phase, Zone};
 use crate::operations::authorities::make_managed;
 use crate::pki::ca_key::CaKey;
 use crate::store::Table;
 use crate::store::certificate_index::IndexChange;
 use vocabulary::hostname::HostName;
-
-/// What a managed CA's key is sealed for.
-pub(crate) fn authority_purpose(id: Uuid) -> String {
-    format!("authority/{id}")
-}
 
 impl Control {
     /// The zone with this id, or with this name.

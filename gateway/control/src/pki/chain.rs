@@ -12,8 +12,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use crate::limits::{CHAIN_CERTIFICATES_MAX, PEM_BYTES_MAX};
 use crate::model::ServerKey;
 use crate::model::moment::Moment;
+use crate::model::secret::Secret;
 use crate::pki::x509::{Details, X509Error, check_strength};
-use crate::store::seal::Secret;
 use tls::limits::CLOCK_SKEW;
 use vocabulary::hostname::HostName;
 

@@ -5,6 +5,7 @@ use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::x509::{X509NameRef, X509Ref};
 
+use crate::model::hex::hex;
 use crate::pki::x509::{DAY_SECONDS, X509Error};
 
 /// What the API and listings say about a certificate.
@@ -82,19 +83,6 @@ impl Details {
                 .unwrap_or_default(),
         })
     }
-}
-
-/// Lower-case hex.
-#[must_use]
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        })
 }
 
 fn first(name: &X509NameRef, nid: Nid) -> String {

@@ -16,12 +16,13 @@ use boring::x509::extension::{
 };
 use boring::x509::{X509, X509Extension, X509Name, X509NameRef};
 
+use crate::model::hex::hex;
 use crate::model::moment::Moment;
+use crate::model::secret::Secret;
 use crate::pki::ca_key::{CaKey, sign_certificate};
 use crate::pki::csr::{Request, check_subject};
 use crate::pki::details::seconds;
-pub(crate) use crate::pki::details::{Details, hex, to_pem};
-use crate::store::seal::Secret;
+pub(crate) use crate::pki::details::{Details, to_pem};
 use tls::limits::{CLOCK_SKEW, RSA_BITS_MAX, RSA_BITS_MIN};
 use vocabulary::hostname::HostName;
 

@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 
+use crate::model::client_certificate::Status;
 use crate::model::id::{ID_BYTES, Id, Uuid};
-use crate::operations::client_certificates::Status;
-use crate::store::load::part;
+use crate::store::keys::part;
 use crate::store::{Store, StoreError, Table};
 
 /// What memory holds of one certificate.

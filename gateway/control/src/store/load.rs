@@ -9,74 +9,39 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::change::draft::encode;
-use crate::change::error::OpenError;
 use crate::model::id::{ID_BYTES, Id, Uuid};
+use crate::model::list::ListRecord;
+use crate::model::revocation::{CrlRecord, Revoked};
+use crate::model::secret::Sealed;
+use crate::model::token::Token;
 use crate::model::{
-    Authority, AuthoritySet, HostRecord, Model, Revoked, RuleRecord, Ruleset, ServerCertificate,
-    Zone,
+    Authority, AuthoritySet, HostRecord, Model, RuleRecord, Ruleset, ServerCertificate, Zone,
 };
-use crate::operations::lists::ListRecord;
-use crate::operations::revocation_lists;
-use crate::operations::revocation_lists::CrlRecord;
-use crate::operations::tokens::Token;
 use crate::pki::chain;
+use crate::pki::uploaded_crl;
 use crate::store::certificate_index::Index;
-use crate::store::seal::{Seal, SealError, Sealed};
+use crate::store::keys::{
+    ACCOUNT_KEY, PROOF_KEY, TRUST_EPOCH_KEY, corrupt, decode, encode, part, rule_key,
+};
+use crate::store::seal::{Seal, SealError};
 use crate::store::{Store, StoreError, Table, Write, migrate, order};
 use vocabulary::hostname::HostName;
 
-pub(crate) const TRUST_EPOCH_KEY: &[u8] = b"trust_epoch";
-const ACCOUNT_KEY: &[u8] = b"account";
-const PROOF_KEY: &[u8] = b"seal_proof";
 const PROOF: &[u8] = b"postern";
 
-pub(crate) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
-    let authority = match set {
-        AuthoritySet::Managed => [0; ID_BYTES],
-        AuthoritySet::Uploaded(id) => *id.as_bytes(),
-    };
-    [zone.as_bytes().as_slice(), &authority].concat()
-}
-
-pub(crate) fn rule_key(ruleset: Id, rule: Id, version: u32) -> Vec<u8> {
-    [
-        ruleset.as_bytes().as_slice(),
-        rule.as_bytes(),
-        &version.to_be_bytes(),
-    ]
-    .concat()
-}
-
-pub(crate) fn revoked_key(authority: Uuid, serial: &[u8]) -> Vec<u8> {
-    [authority.as_bytes().as_slice(), serial].concat()
-}
-
-pub(crate) fn corrupt(table: Table, key: &[u8], why: impl std::fmt::Display) -> StoreError {
-    let key = crate::pki::x509::hex(key);
-    StoreError::Corrupt(format!(
-        "the record {key} of {} cannot be read: {why}",
-        table.name()
-    ))
-}
-
-pub(crate) fn decode<T: DeserializeOwned>(
-    table: Table,
-    key: &[u8],
-    value: &[u8],
-) -> Result<T, StoreError> {
-    serde_json::from_slice(value).map_err(|why| corrupt(table, key, why))
-}
-
-/// Splits a 16-byte identifier off a key.
-pub(crate) fn part(table: Table, key: &[u8]) -> Result<([u8; ID_BYTES], &[u8]), StoreError> {
-    key.split_first_chunk()
-        .map(|(id, rest)| (*id, rest))
-        .ok_or_else(|| corrupt(table, key, "its key is too short"))
+/// Why the key that seals cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    /// The store cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The key file cannot be used.
+    #[error(transparent)]
+    Seal(#[from] SealError),
 }
 
 /// Finds the key that seals and the account, or makes both on the first start.
-pub(crate) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, OpenError> {
+pub(crate) fn seal(store: &dyn Store, key_file: &Path) -> Result<Seal, KeyError> {
     let Some(proof) = store.value(Table::Meta, PROOF_KEY)? else {
         let (seal, made) = Seal::open(key_file, true)?;
         if made {
@@ -268,7 +233,7 @@ fn crls(store: &dyn Store, model: &Model) -> Result<BTreeMap<Uuid, CrlRecord>, S
         let id = Uuid::from_bytes(id);
         let authority = model.authorities.get(&id);
         let authority = authority.ok_or_else(|| corrupt(table, key, "its CA is missing"))?;
-        let crl = revocation_lists::read(authority, der);
+        let crl = uploaded_crl::read(&authority.certificate, der);
         let crl = crl.map_err(|why| corrupt(table, key, why))?;
         let record = found.entry(id).or_default();
         record.revision = model.revision;

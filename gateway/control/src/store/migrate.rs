@@ -4,11 +4,12 @@
 
 use serde::Deserialize;
 
-use crate::change::draft::encode;
 use crate::model::id::Id;
 use crate::model::moment::Moment;
+use crate::store::keys;
+use crate::store::keys::encode;
 use crate::store::order::{Entry, Page};
-use crate::store::{Store, StoreError, Table, Write, load, order};
+use crate::store::{Store, StoreError, Table, Write, order};
 
 /// In the table of single values: there are pages.
 pub(crate) const DONE_KEY: &[u8] = b"orders_in_pages";
@@ -61,18 +62,18 @@ pub(crate) fn bring_to_pages(store: &dyn Store) -> Result<(), StoreError> {
     let mut of: Option<Id> = None;
     let (mut rules, mut pages): (Vec<Entry>, Vec<Page>) = Default::default();
     store.scan(table, b"", &mut |key, value| {
-        let (id, rest) = load::part(table, key)?;
+        let (id, rest) = keys::part(table, key)?;
         let ruleset = Id::from_bytes(id);
         let version = rest.try_into().map(u32::from_be_bytes);
-        let version = version.map_err(|why| load::corrupt(table, key, why))?;
+        let version = version.map_err(|why| keys::corrupt(table, key, why))?;
         if of.replace(ruleset) != Some(ruleset) {
             rules.clear();
             pages.clear();
         }
-        let mut record: OldRecord = load::decode(table, key, value)?;
+        let mut record: OldRecord = keys::decode(table, key, value)?;
         let mut new = rules.clone();
         let applied = record.apply(&mut new);
-        applied.map_err(|why| load::corrupt(table, key, why))?;
+        applied.map_err(|why| keys::corrupt(table, key, why))?;
         let paged = order::paged(version, &pages, &rules, &new, |rule| *rule, |a, b| a == b);
         for (page, places) in paged.made {
             let entries = new.get(places).unwrap_or_default();

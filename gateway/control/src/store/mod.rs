@@ -6,6 +6,7 @@
 //! give, so that a fleet's store is another implementation of [`Store`] and nothing else changes.
 
 pub(crate) mod certificate_index;
+pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod migrate;
 pub(crate) mod order;

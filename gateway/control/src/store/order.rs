@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{ORDER_PAGE_RULES_MAX, ORDER_PAGE_RULES_MIN};
 use crate::model::id::{ID_BYTES, Id};
 use crate::model::moment::Moment;
-use crate::store::{Store, StoreError, Table, load};
+use crate::store::keys;
+use crate::store::{Store, StoreError, Table};
 
 /// One version of a ruleset: what it is called, and which rules it has in which order.
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,18 +83,18 @@ impl Page {
     pub(crate) fn read(self, store: &dyn Store, ruleset: Id) -> Result<Vec<Entry>, StoreError> {
         let (table, key) = (Table::RulesetPages, self.key(ruleset));
         let value = store.value(table, &key)?;
-        let value = value.ok_or_else(|| load::corrupt(table, &key, "it is missing"))?;
+        let value = value.ok_or_else(|| keys::corrupt(table, &key, "it is missing"))?;
         let (entries, rest) = value.as_chunks::<ENTRY_BYTES>();
         if entries.len() != self.len() || !rest.is_empty() {
             let why = format!("it should have {} rules", self.rules);
-            return Err(load::corrupt(table, &key, why));
+            return Err(keys::corrupt(table, &key, why));
         }
         entries
             .iter()
             .map(|entry| {
-                let (id, version) = load::part(table, entry)?;
+                let (id, version) = keys::part(table, entry)?;
                 let version = version.try_into().map(u32::from_be_bytes);
-                let version = version.map_err(|why| load::corrupt(table, &key, why))?;
+                let version = version.map_err(|why| keys::corrupt(table, &key, why))?;
                 Ok((Id::from_bytes(id), version))
             })
             .collect()
@@ -122,8 +123,8 @@ pub(crate) fn record(
 ) -> Result<VersionRecord, StoreError> {
     let (table, key) = (Table::RulesetVersions, version_key(ruleset, version));
     let value = store.value(table, &key)?;
-    let value = value.ok_or_else(|| load::corrupt(table, &key, "it is missing"))?;
-    load::decode(table, &key, &value)
+    let value = value.ok_or_else(|| keys::corrupt(table, &key, "it is missing"))?;
+    keys::decode(table, &key, &value)
 }
 
 /// The rules of a version, in order.

@@ -8,12 +8,13 @@ use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::{fmt, hint};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use boring::symm::{Cipher, decrypt_aead, encrypt_aead};
-use serde::{Deserialize, Serialize};
+
+use crate::model::id::Uuid;
+use crate::model::secret::{Sealed, Secret};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
@@ -72,54 +73,6 @@ pub enum SealError {
     /// BoringSSL refused.
     #[error("sealing failed: {0}")]
     Crypto(String),
-}
-
-/// Bytes that are wiped when they are no longer needed, and never printed.
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Takes the bytes over.
-    #[must_use]
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    #[must_use]
-    pub fn reveal(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// As text, for PEM.
-    #[must_use]
-    pub fn reveal_text(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl Drop for Secret {
-    fn drop(&mut self) {
-        self.0.fill(0);
-        // Without a reader the compiler may leave out the wiping.
-        hint::black_box(&self.0);
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// A sealed secret: nonce, ciphertext, tag, in base64.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Sealed(String);
-
-impl fmt::Debug for Sealed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealed(…)")
-    }
 }
 
 /// The key that seals.
@@ -291,6 +244,16 @@ fn unhex(text: &str) -> Option<Secret> {
         .map(|i| u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok())
         .collect::<Option<Vec<u8>>>()?;
     Some(Secret::new(bytes))
+}
+
+/// What a managed CA's key is sealed for.
+pub(crate) fn authority_purpose(id: Uuid) -> String {
+    format!("authority/{id}")
+}
+
+/// What a server key is sealed for.
+pub(crate) fn server_certificate_purpose(id: Uuid) -> String {
+    format!("server/{id}")
 }
 
 #[cfg(test)]

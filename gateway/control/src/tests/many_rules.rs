@@ -47,7 +47,7 @@ impl World {
         let rules: Vec<Rule> = ruleset
             .rules
             .iter()
-            .map(|rule| compile::compiled_form(rule).unwrap())
+            .map(|rule| compile::rules::compiled_form(rule).unwrap())
             .collect();
         Program::compile(&rules).unwrap()
     }

@@ -5,11 +5,11 @@ use std::sync::Mutex;
 
 use super::many_rules::text;
 use super::*;
-use crate::change::draft::encode;
 use crate::limits::RULESET_VERSIONS_MAX;
 use crate::model::id::ID_BYTES;
 use crate::model::rule_diff::Difference;
-use crate::store::{RedbStore, Store, StoreError, Table, Visit, Write, load, migrate, order};
+use crate::store::keys::encode;
+use crate::store::{RedbStore, Store, StoreError, Table, Visit, Write, keys, migrate, order};
 use ::rules::testing::random::Random;
 use chunked_list::ChunkedList;
 
@@ -87,7 +87,7 @@ fn kept_versions(rules: usize) {
         assert!(forgotten.is_err());
         let kept = &history[oldest as usize..];
         let named = |(rule, version): &(Id, u32)| {
-            let key = load::rule_key(ruleset.id, *rule, *version);
+            let key = keys::rule_key(ruleset.id, *rule, *version);
             key[ID_BYTES..].to_vec()
         };
         let named: BTreeSet<Vec<u8>> = kept.iter().flatten().map(named).collect();
@@ -162,7 +162,7 @@ fn a_version_that_is_forgotten_while_it_is_read_is_not_there() {
         let (ruleset, first) = control.add_rule(zone.id, rule("ssl"), None).unwrap();
         let read = || control.ruleset_version(zone.id, ruleset.id, 1);
         assert_eq!(read().unwrap().rules.len(), 1);
-        let content = load::rule_key(ruleset.id, first.id, 1);
+        let content = keys::rule_key(ruleset.id, first.id, 1);
         let record = order::version_key(ruleset.id, 1);
         let mut gone = vec![(Table::Rules, content)];
         gone.extend(its_record_goes.then_some((Table::RulesetVersions, record)));

@@ -9,8 +9,8 @@ use std::sync::PoisonError;
 use crate::change::Control;
 use crate::limits::EXPIRY_STAGES_DAYS;
 use crate::model::AuthorityKind;
+use crate::model::client_certificate::Status;
 use crate::model::moment::Moment;
-use crate::operations::client_certificates::Status;
 use vocabulary::hostname::HostName;
 
 const DAY_SECONDS: i64 = 86_400;

@@ -2,4 +2,5 @@
 //! that are written and read. What looks at the clock again and again belongs here.
 
 pub(crate) mod crl_files;
+pub(crate) mod crl_sources;
 pub(crate) mod expiry;

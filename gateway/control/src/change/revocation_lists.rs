@@ -1,0 +1,53 @@
+//! Revocation lists in a draft.
+
+use std::sync::Arc;
+
+use crate::change::draft::Draft;
+use crate::change::error::Noun;
+use crate::model::hex::hex;
+use crate::model::id::Uuid;
+use crate::store::{StoreError, Table};
+use tls::Crl;
+
+impl Draft<'_> {
+    /// Puts a list into its place.
+    pub(crate) fn put_crl(&mut self, id: Uuid, key: Box<[u8]>, der: &[u8], crl: Arc<Crl>) {
+        self.write(
+            Table::Crls,
+            [id.as_bytes().as_slice(), &key].concat(),
+            Some(der.to_vec()),
+        );
+        let told = serde_json::json!({
+            "number": hex(&crl.number), "delta": crl.base.is_some(), "entries": crl.len(),
+        });
+        self.note(
+            Noun::Authority,
+            format!("{id}: revocation list"),
+            None,
+            Some(&told),
+        );
+        let crls = Arc::make_mut(&mut self.model.crls);
+        crls.entry(id).or_default().lists.insert(key, crl);
+        self.crl_changes(id);
+    }
+
+    /// Removes all lists of a CA.
+    pub(crate) fn remove_crls(&mut self, id: Uuid) -> Result<(), StoreError> {
+        if Arc::make_mut(&mut self.model.crls).remove(&id).is_some() {
+            self.remove_all(Table::Crls, id.as_bytes())?;
+            let told = serde_json::json!("all of them");
+            let of = format!("{id}: revocation lists");
+            self.note(Noun::Authority, of, Some(&told), None);
+            self.crl_changes(id);
+        }
+        Ok(())
+    }
+
+    /// What is compiled of a CA's lists is no longer current.
+    pub(crate) fn crl_changes(&mut self, id: Uuid) {
+        self.trust_moves();
+        let revision = self.model.revision;
+        let crls = Arc::make_mut(&mut self.model.crls);
+        crls.entry(id).or_default().revision = revision;
+    }
+}

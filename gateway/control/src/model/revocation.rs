@@ -1,0 +1,59 @@
+//! How a CA says that a certificate is revoked: its lists, its responder, and the serials that are
+//! revoked here.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::source_url::SourceUrl;
+use tls::{Crl, CrlPolicy};
+
+/// What is asked of an uploaded CA's revocation lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CrlSettings {
+    /// What is done when a list is wanting; `None` asks for none and uses those that are there as
+    /// `hard`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<CrlPolicy>,
+    /// A file on the gateway's machine that is watched for newer lists, DER or PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Where lists are fetched from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<SourceUrl>,
+    /// How often at most, in seconds; [`crate::limits::CRL_FETCH_EVERY`] when nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetch_every_sec: Option<u32>,
+}
+
+/// The lists of one CA. A delta list and lists of other scopes stand beside the complete one.
+#[derive(Debug, Clone, Default)]
+pub struct CrlRecord {
+    /// By their key in the store, behind the CA's id.
+    pub lists: BTreeMap<Box<[u8]>, Arc<Crl>>,
+    /// The revision that last changed them or what is asked of them.
+    pub revision: u64,
+}
+
+/// Whom to ask about a CA's client certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OcspSettings {
+    /// The responder.
+    pub url: SourceUrl,
+    /// What is done with a client of whom it says nothing.
+    pub policy: CrlPolicy,
+    /// Whether answers must carry the nonce of their question, which no cached answer does.
+    #[serde(default)]
+    pub nonce: bool,
+}
+
+/// The revoked serials of one CA.
+#[derive(Debug, Clone, Default)]
+pub struct Revoked {
+    /// Big-endian, without leading zeros.
+    pub serials: Arc<HashSet<Box<[u8]>>>,
+    /// The revision that last changed them; tells compiled trust whether it is current.
+    pub revision: u64,
+}

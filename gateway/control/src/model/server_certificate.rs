@@ -1,0 +1,91 @@
+//! A server certificate's record.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::host_text::host_texts;
+use crate::model::id::{Id, Uuid};
+use crate::model::moment::Moment;
+use crate::model::secret::Sealed;
+use vocabulary::hostname::HostName;
+
+/// Where a server certificate came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerCertificateSource {
+    /// Brought by the user.
+    Uploaded,
+    /// Signed by the development CA.
+    Development,
+}
+
+/// Whether a server certificate's key is of RSA. A host presents one of each kind at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerKey {
+    /// ECDSA, or Ed25519: smaller and faster, and presented to whoever understands it.
+    Elliptic,
+    /// RSA, for the others.
+    Rsa,
+}
+
+impl ServerKey {
+    /// The stable text for the API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Elliptic => "ecdsa",
+            Self::Rsa => "rsa",
+        }
+    }
+}
+
+/// A server certificate with its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerCertificate {
+    /// Its id.
+    pub id: Uuid,
+    /// Its zone.
+    pub zone: Id,
+    /// Leaf first.
+    pub chain: String,
+    /// Its key, sealed.
+    pub key: Sealed,
+    /// What key it has. Set whenever it is in memory: records of older versions do not have it,
+    /// and get it when they are read.
+    #[serde(default)]
+    pub key_type: Option<ServerKey>,
+    /// The names it is for.
+    #[serde(with = "host_texts")]
+    pub names: Vec<HostName>,
+    /// The leaf's issuer.
+    pub issuer: String,
+    /// The leaf's signature algorithm.
+    pub signature: String,
+    /// Lower-case hex.
+    pub serial: String,
+    /// Lower-case hex.
+    pub fingerprint_sha256: String,
+    /// Seconds since the epoch.
+    pub not_before: i64,
+    /// Seconds since the epoch.
+    pub not_after: i64,
+    /// Grows when chain and key are replaced.
+    pub version: u64,
+    /// Where it came from.
+    pub source: ServerCertificateSource,
+    /// When it came here.
+    pub uploaded_on: Moment,
+    /// When it was last changed.
+    pub modified_on: Moment,
+}
+
+impl ServerCertificate {
+    /// Whether a client that asked for `host` would accept it. A wildcard host needs the very
+    /// same wildcard.
+    #[must_use]
+    pub fn covers(&self, host: &HostName) -> bool {
+        self.names
+            .iter()
+            .any(|name| name == host || (!host.is_wildcard() && name.covers(host.as_str())))
+    }
+}

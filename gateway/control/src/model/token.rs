@@ -1,0 +1,54 @@
+//! A token of the admin API, without its secret.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::id::Id;
+use crate::model::moment::Moment;
+
+/// What a token may change. Every token may read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Nothing.
+    Read,
+    /// Client certificates: issue, revoke, restore.
+    Certificates,
+    /// Rules and lists.
+    Rules,
+    /// Everything, tokens included.
+    All,
+}
+
+/// A token without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id.
+    pub id: Id,
+    /// For people.
+    pub name: String,
+    /// SHA-256 of the secret, in hex.
+    pub digest: String,
+    /// What it may do.
+    pub scopes: BTreeSet<Scope>,
+    /// The zones it is for; empty for all.
+    #[serde(default)]
+    pub zones: BTreeSet<Id>,
+    /// When it ends, seconds since the epoch.
+    pub expires: i64,
+    /// When it was made.
+    pub created_on: Moment,
+}
+
+impl Token {
+    /// Whether it may do something that needs `scope`, in `zone` or (with `None`) outside of any.
+    #[must_use]
+    pub fn allows(&self, scope: Scope, zone: Option<Id>) -> bool {
+        let place = self.zones.is_empty() || zone.is_some_and(|zone| self.zones.contains(&zone));
+        let power = scope == Scope::Read
+            || self.scopes.contains(&Scope::All)
+            || self.scopes.contains(&scope);
+        place && power
+    }
+}

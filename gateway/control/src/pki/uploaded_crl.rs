@@ -1,0 +1,62 @@
+//! Revocation lists of uploaded CAs, as they come: DER or PEM.
+//!
+//! Owns what is taken out of the text, and what tells two lists' places apart. What a list must be
+//! to be believed is [`tls::Crl`]'s.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use boring::hash::{MessageDigest, hash};
+use boring::x509::X509;
+
+use crate::pki::x509::X509Error;
+use tls::{Crl, CrlError};
+
+/// Why a list that came is refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UploadedCrlError {
+    /// The CA's stored certificate cannot be read.
+    #[error(transparent)]
+    Authority(#[from] X509Error),
+    /// It is not to be believed.
+    #[error(transparent)]
+    List(#[from] CrlError),
+    /// Text with another block, or with more than one.
+    #[error("expected one PEM block `X509 CRL`, or DER")]
+    NotOneBlock,
+}
+
+/// What is in a list's place: its issuer, scope, and whether it is a delta list.
+pub(crate) fn key(crl: &Crl) -> Result<Box<[u8]>, X509Error> {
+    let text = format!("{:?} {}", crl.scope, crl.base.is_some());
+    let bytes = [crl.issuer.as_slice(), text.as_bytes()].concat();
+    let digest = hash(MessageDigest::sha256(), &bytes)?;
+    Ok(digest.as_ref().into())
+}
+
+/// Reads a list against the certificates of its CA.
+pub(crate) fn read(certificate_pem: &str, der: &[u8]) -> Result<Crl, UploadedCrlError> {
+    let issuers = X509::stack_from_pem(certificate_pem.as_bytes()).map_err(X509Error::from)?;
+    Ok(Crl::read(der, issuers.iter().map(|issuer| &**issuer))?)
+}
+
+/// The DER in what was given, which may be PEM.
+pub(crate) fn der_of(bytes: &[u8]) -> Result<Vec<u8>, UploadedCrlError> {
+    let Some(text) = std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| text.contains("-----BEGIN"))
+    else {
+        return Ok(bytes.to_vec());
+    };
+    let wrong = || UploadedCrlError::NotOneBlock;
+    let (_, rest) = text
+        .split_once("-----BEGIN X509 CRL-----")
+        .ok_or_else(wrong)?;
+    let (body, after) = rest
+        .split_once("-----END X509 CRL-----")
+        .ok_or_else(wrong)?;
+    if after.contains("-----BEGIN") {
+        return Err(wrong());
+    }
+    let digits: String = body.split_whitespace().collect();
+    STANDARD.decode(digits).map_err(|_not_base64| wrong())
+}
