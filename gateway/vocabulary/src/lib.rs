@@ -1,8 +1,9 @@
 //! The words that every part of Postern speaks.
 //!
 //! Owns plain data: names of hosts, the words a host is configured in, what verification found of a
-//! client, and the client's certificate as rules, logs and origins see it. Does not verify, decide
-//! or read anything: the crates that do depend on this one, and it depends on none of ours.
+//! client, and the client's certificate as rules, logs and origins see it. Verifies and decides
+//! nothing, and reads nothing but, in [`clock`], the time: the crates that do depend on this one, and
+//! it depends on none of ours.
 //!
 //! | module | owns |
 //! |---|---|
@@ -10,11 +11,17 @@
 //! | [`settings`] | mTLS mode, origin protocol, what a host does with client certificates |
 //! | [`verdict`] | presented, verified, revoked, and the exact reason |
 //! | [`client_auth`] | the client's certificate as data |
+//! | [`side`] | whose side a failure is on |
+//! | [`words`](mod@words) | the macro that declares an enum of words, and its error |
+//! | [`clock`] | the wall clock as a number |
 //! | [`limits`] | bounds that the configuration promises and TLS is built on |
 #![forbid(unsafe_code)]
 
 pub mod client_auth;
+pub mod clock;
 pub mod hostname;
 pub mod limits;
 pub mod settings;
+pub mod side;
 pub mod verdict;
+pub mod words;

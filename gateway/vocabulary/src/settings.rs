@@ -1,152 +1,74 @@
-//! What a host does with client certificates besides asking for them: what becomes of revoked
-//! ones, and what origins and refused clients are told.
+//! The words that a host is configured in: whether it asks for client certificates, what becomes of
+//! revoked ones, what origins and refused clients are told, and how origins are spoken to.
 //!
-//! Owns the settings and their words. Does not set headers: [`snapshot::http::headers`] does.
+//! Owns the settings and their words. Acts on none of them: the crates that serve a host do.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Whether a host asks clients for certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MtlsMode {
-    /// No certificate is asked for.
-    Off,
-    /// A certificate is asked for; the handshake succeeds whatever the verdict, rules decide.
-    #[default]
-    Request,
-    /// The handshake fails without a certificate that verifies.
-    Require,
-}
+use crate::words;
 
-impl fmt::Display for MtlsMode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Off => "off",
-            Self::Request => "request",
-            Self::Require => "require",
-        })
+words! {
+    /// Whether a host asks clients for certificates.
+    #[derive(Default)]
+    pub enum MtlsMode("an mTLS mode") {
+        /// No certificate is asked for.
+        Off = "off",
+        /// A certificate is asked for; the handshake succeeds whatever the verdict, rules decide.
+        #[default]
+        Request = "request",
+        /// The handshake fails without a certificate that verifies.
+        Require = "require",
     }
 }
 
-impl FromStr for MtlsMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "off" => Ok(Self::Off),
-            "request" => Ok(Self::Request),
-            "require" => Ok(Self::Require),
-            _ => Err(format!(
-                "`{text}` is not an mTLS mode: off, request or require"
-            )),
-        }
+words! {
+    /// The HTTP version spoken to an origin.
+    #[derive(Default)]
+    pub enum OriginProtocol("a protocol of origins") {
+        /// Over `https://` what the origin picks by ALPN, over `http://` HTTP/1.1.
+        #[default]
+        Auto = "auto",
+        /// Always HTTP/1.1.
+        Http1 = "http1",
+        /// Always HTTP/2; over `http://` with prior knowledge (RFC 9113 §3.3).
+        Http2 = "http2",
     }
 }
 
-/// The HTTP version spoken to an origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OriginProtocol {
-    /// Over `https://` what the origin picks by ALPN, over `http://` HTTP/1.1.
-    #[default]
-    Auto,
-    /// Always HTTP/1.1.
-    Http1,
-    /// Always HTTP/2; over `http://` with prior knowledge (RFC 9113 §3.3).
-    Http2,
-}
-
-/// What becomes of clients whose certificate is revoked, on hosts that do not require one. Live
-/// connections of such a certificate are closed either way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnRevoked {
-    /// Fields say so, and rules decide.
-    #[default]
-    Rule,
-    /// Handshakes are refused with the alert `certificate_revoked`.
-    Close,
-}
-
-impl FromStr for OnRevoked {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "rule" => Ok(Self::Rule),
-            "close" => Ok(Self::Close),
-            _ => Err(format!("`{text}` is neither rule nor close")),
-        }
+words! {
+    /// What becomes of clients whose certificate is revoked, on hosts that do not require one. Live
+    /// connections of such a certificate are closed either way.
+    #[derive(Default)]
+    pub enum OnRevoked("a way to treat revoked certificates") {
+        /// Fields say so, and rules decide.
+        #[default]
+        Rule = "rule",
+        /// Handshakes are refused with the alert `certificate_revoked`.
+        Close = "close",
     }
 }
 
-/// A group of headers by which an origin is told of the client's certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CertificateHeaders {
-    /// `Cf-Cert-Presented`, `-Verified`, `-Revoked`: `true` or `false`.
-    Verdict,
-    /// `Cf-Client-Cert-Sha256`.
-    Sha256,
-    /// `Cf-Client-Cert-Der-Base64`.
-    Der,
-    /// `Client-Cert` (RFC 9440 §2.2).
-    ClientCert,
-    /// `Client-Cert-Chain` (RFC 9440 §2.3).
-    ClientCertChain,
-    /// The headers of Cloudflare's transform "Add TLS client auth headers": [`Self::Verdict`] and
-    /// fourteen more, of every certificate that was presented.
-    Transform,
-    /// Envoy's `X-Forwarded-Client-Cert`: `Hash`, `Subject`, `URI`, `DNS`.
-    Xfcc,
-}
-
-impl CertificateHeaders {
-    /// All groups.
-    pub const ALL: [Self; 7] = [
-        Self::Verdict,
-        Self::Sha256,
-        Self::Der,
-        Self::ClientCert,
-        Self::ClientCertChain,
-        Self::Transform,
-        Self::Xfcc,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Verdict => "verdict",
-            Self::Sha256 => "sha256",
-            Self::Der => "der",
-            Self::ClientCert => "client-cert",
-            Self::ClientCertChain => "client-cert-chain",
-            Self::Transform => "transform",
-            Self::Xfcc => "xfcc",
-        }
-    }
-}
-
-impl fmt::Display for CertificateHeaders {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for CertificateHeaders {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let found = Self::ALL.into_iter().find(|group| group.as_str() == text);
-        found.ok_or_else(|| {
-            let words: Vec<&str> = Self::ALL.iter().map(|group| group.as_str()).collect();
-            format!("`{text}` is none of {}", words.join(", "))
-        })
+words! {
+    /// A group of headers by which an origin is told of the client's certificate.
+    #[derive(PartialOrd, Ord)]
+    pub enum CertificateHeaders("a group of certificate headers") {
+        /// `Cf-Cert-Presented`, `-Verified`, `-Revoked`: `true` or `false`.
+        Verdict = "verdict",
+        /// `Cf-Client-Cert-Sha256`.
+        Sha256 = "sha256",
+        /// `Cf-Client-Cert-Der-Base64`.
+        Der = "der",
+        /// `Client-Cert` (RFC 9440 §2.2).
+        ClientCert = "client-cert",
+        /// `Client-Cert-Chain` (RFC 9440 §2.3).
+        ClientCertChain = "client-cert-chain",
+        /// The headers of Cloudflare's transform "Add TLS client auth headers": [`Self::Verdict`]
+        /// and fourteen more, of every certificate that was presented.
+        Transform = "transform",
+        /// Envoy's `X-Forwarded-Client-Cert`: `Hash`, `Subject`, `URI`, `DNS`.
+        Xfcc = "xfcc",
     }
 }
 
@@ -214,6 +136,9 @@ mod tests {
 
     #[test]
     fn words_and_serde_agree() {
+        for mode in MtlsMode::ALL {
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.as_str());
+        }
         for group in CertificateHeaders::ALL {
             assert_eq!(group.as_str().parse(), Ok(group));
             assert_eq!(serde_json::to_value(group).unwrap(), group.as_str());
