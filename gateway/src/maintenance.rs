@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use tokio::time::MissedTickBehavior;
 
@@ -15,6 +15,7 @@ use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::worker::Shared;
 use fetch::limits::CRL_FILE_LOOK;
 use fetch::{Lists, Responders};
+use vocabulary::clock::now_sec;
 
 /// Does all of it until it is dropped.
 pub(crate) async fn run(
@@ -38,10 +39,8 @@ async fn rotate_tickets(shared: Arc<Shared>) {
     let mut look = tokio::time::interval(TICKET_LOOK);
     loop {
         look.tick().await;
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now_sec = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         let every = shared.live.load().ticket_rotation;
-        match shared.acceptor.tickets().rotate(now_sec, every) {
+        match shared.acceptor.tickets().rotate(now_sec(), every) {
             Ok(true) => tracing::debug!("session tickets have a new key"),
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "session tickets keep their key"),
