@@ -6,16 +6,16 @@ use crate::model::Model;
 use crate::model::id::Id;
 use crate::model::moment::Moment;
 
-/// What a list holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ListKind {
-    /// Addresses and networks.
-    Ip,
-    /// Host names, exact or wildcards.
-    Hostname,
-    /// AS numbers.
-    Asn,
+vocabulary::words! {
+    /// What a list holds.
+    pub enum ListKind("a kind of list") {
+        /// Addresses and networks.
+        Ip = "ip",
+        /// Host names, exact or wildcards.
+        Hostname = "hostname",
+        /// AS numbers.
+        Asn = "asn",
+    }
 }
 
 /// One item.

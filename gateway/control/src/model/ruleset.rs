@@ -8,40 +8,24 @@ use crate::model::id::Id;
 use crate::model::moment::Moment;
 use chunked_list::ChunkedList;
 
-/// When rules of a ruleset run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Custom rules that may block.
-    HttpRequestFirewallCustom,
-    /// How many requests may come.
-    HttpRatelimit,
-    /// Headers on the way to the origin.
-    HttpRequestLateTransform,
+vocabulary::words! {
+    /// When rules of a ruleset run, by Cloudflare's names.
+    #[derive(PartialOrd, Ord)]
+    pub enum Phase("a phase") {
+        /// Custom rules that may block.
+        HttpRequestFirewallCustom = "http_request_firewall_custom",
+        /// How many requests may come.
+        HttpRatelimit = "http_ratelimit",
+        /// Headers on the way to the origin.
+        HttpRequestLateTransform = "http_request_late_transform",
+    }
 }
 
 impl Phase {
-    /// All there are.
-    pub const ALL: [Self; 3] = [
-        Self::HttpRequestFirewallCustom,
-        Self::HttpRatelimit,
-        Self::HttpRequestLateTransform,
-    ];
-
-    /// As Cloudflare writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HttpRequestFirewallCustom => "http_request_firewall_custom",
-            Self::HttpRatelimit => "http_ratelimit",
-            Self::HttpRequestLateTransform => "http_request_late_transform",
-        }
-    }
-
-    /// From Cloudflare's text.
+    /// The phase of this name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
+        text.parse().ok()
     }
 }
 

@@ -8,34 +8,26 @@ use crate::model::moment::Moment;
 use crate::model::secret::Sealed;
 use vocabulary::hostname::HostName;
 
-/// Where a server certificate came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerCertificateSource {
-    /// Brought by the user.
-    Uploaded,
-    /// Signed by the development CA.
-    Development,
+vocabulary::words! {
+    /// Where a server certificate came from.
+    pub enum ServerCertificateSource("a source of server certificates") {
+        /// Brought by the user.
+        Uploaded = "uploaded",
+        /// Signed by the development CA.
+        Development = "development",
+    }
 }
 
-/// Whether a server certificate's key is of RSA. A host presents one of each kind at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerKey {
-    /// ECDSA, or Ed25519: smaller and faster, and presented to whoever understands it.
-    Elliptic,
-    /// RSA, for the others.
-    Rsa,
-}
-
-impl ServerKey {
-    /// The stable text for the API.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Elliptic => "ecdsa",
-            Self::Rsa => "rsa",
-        }
+vocabulary::words! {
+    /// Whether a server certificate's key is of RSA, by the API's words; the store has others. A
+    /// host presents one of each kind at most.
+    #[derive(PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum ServerKey("a kind of server key", without serde) {
+        /// ECDSA, or Ed25519: smaller and faster, and presented to clients that understand it.
+        Elliptic = "ecdsa",
+        /// RSA, for the others.
+        Rsa = "rsa",
     }
 }
 

@@ -7,18 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::model::id::Id;
 use crate::model::moment::Moment;
 
-/// What a token may change. Every token may read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scope {
-    /// Nothing.
-    Read,
-    /// Client certificates: issue, revoke, restore.
-    Certificates,
-    /// Rules and lists.
-    Rules,
-    /// Everything, tokens included.
-    All,
+vocabulary::words! {
+    /// What a token may change. Every token may read.
+    #[derive(PartialOrd, Ord)]
+    pub enum Scope("a scope of a token") {
+        /// Nothing.
+        Read = "read",
+        /// Client certificates: issue, revoke, restore.
+        Certificates = "certificates",
+        /// Rules and lists.
+        Rules = "rules",
+        /// Everything, tokens included.
+        All = "all",
+    }
 }
 
 /// A token without its secret.

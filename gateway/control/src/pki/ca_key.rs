@@ -11,46 +11,29 @@ use boring::x509::X509Builder;
 
 use crate::pki::x509::{X509Error, generate_key};
 use tls::limits::RSA_BITS_MIN;
+use vocabulary::words::NotAWord;
 
-/// What key a managed CA has. Every kind signs client certificates of every accepted kind.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CaKey {
-    /// Small, quick, and understood by all peers.
-    #[default]
-    EcdsaP256,
-    /// For peers that know nothing newer.
-    Rsa2048,
-    /// RFC 8410.
-    Ed25519,
+vocabulary::words! {
+    /// What key a managed CA has. Every kind signs client certificates of every accepted kind.
+    #[derive(Default)]
+    pub enum CaKey("a kind of CA key", without serde) {
+        /// Small, quick, and understood by all peers.
+        #[default]
+        EcdsaP256 = "ecdsa-p256",
+        /// For peers that know nothing newer.
+        Rsa2048 = "rsa-2048",
+        /// RFC 8410.
+        Ed25519 = "ed25519",
+    }
 }
 
 impl CaKey {
-    /// All there are.
-    pub const ALL: [Self; 3] = [Self::EcdsaP256, Self::Rsa2048, Self::Ed25519];
-
-    /// As the API and the command line write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::EcdsaP256 => "ecdsa-p256",
-            Self::Rsa2048 => "rsa-2048",
-            Self::Ed25519 => "ed25519",
-        }
-    }
-
     /// From its name.
     ///
     /// # Errors
     /// There is no such kind; the answer lists those there are.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
-        found.ok_or_else(|| {
-            let text: String = text.chars().take(32).collect();
-            format!(
-                "`{}` is none of ecdsa-p256, rsa-2048, ed25519",
-                text.escape_debug()
-            )
-        })
+    pub fn parse(text: &str) -> Result<Self, NotAWord> {
+        text.parse()
     }
 
     /// The kind of a key, when it is one that a managed CA may have.
