@@ -194,7 +194,7 @@ pub fn serve(
         placed,
         inboxes,
         questions: questions.clone(),
-        buckets: Buckets::default(),
+        buckets: Buckets::new(Instant::now()),
     });
     let responders = Responders::new(control.clone(), questions);
     let team = Arc::new(Team::start(&shared, listeners, helm.clone()));

@@ -37,7 +37,7 @@ fn team_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usi
         placed: Placed::default(),
         inboxes: Inboxes::with_room(count, room).unwrap(),
         questions: Arc::default(),
-        buckets: Buckets::default(),
+        buckets: Buckets::new(Instant::now()),
     });
     let listeners = Listeners::bind(count, addresses).unwrap();
     let config = Config {

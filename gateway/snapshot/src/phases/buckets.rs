@@ -68,17 +68,17 @@ impl Place {
     }
 }
 
-impl Default for Buckets {
-    fn default() -> Self {
+impl Buckets {
+    /// Empty ones. Times are counted from `started`: nothing is asked about a moment before it.
+    #[must_use]
+    pub fn new(started: Instant) -> Self {
         Self {
             hasher: RandomState::new(),
-            started: Instant::now(),
+            started,
             places: OnceLock::new(),
         }
     }
-}
 
-impl Buckets {
     /// Asks whether something is within its rate at this moment, and counts it if `counts`. What is
     /// beyond is not counted.
     pub(super) fn ask(&self, what: &[u8], rate: Rate, counts: bool, moment: Instant) -> Hit {
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn so_many_at_once_and_then_evenly() {
-        let buckets = Buckets::default();
+        let buckets = Buckets::new(Instant::now());
         let at = |ms: u64| buckets.started + Duration::from_millis(ms);
         let ask = |ms| is_within(buckets.ask(b"a", rate(5, 0), true, at(ms)));
         for _ in 0..5 {
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn who_passed_it_waits_the_penalty_out() {
-        let buckets = Buckets::default();
+        let buckets = Buckets::new(Instant::now());
         let at = |ms: u64| buckets.started + Duration::from_millis(ms);
         let ask = |ms, counts| is_within(buckets.ask(b"a", rate(2, 60), counts, at(ms)));
         assert!(ask(1, false), "nothing was counted");
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_full_table_keeps_those_who_ask_most() {
-        let buckets = Buckets::default();
+        let buckets = Buckets::new(Instant::now());
         let now = buckets.started + Duration::from_secs(1);
         let slow = rate(10, 0);
         for _ in 0..10 {
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn workers_together_let_no_more_through() {
         const ROUNDS: usize = 3_000;
-        let buckets = Buckets::default();
+        let buckets = Buckets::new(Instant::now());
         let now = buckets.started + Duration::from_secs(1);
         let passed: Vec<AtomicU64> = (0..ROUNDS).map(|_| AtomicU64::new(0)).collect();
         // Every key is new to all of them at the same time.
