@@ -23,6 +23,7 @@ pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
 pub use self::change::intent::Intent;
 pub use self::change::{Control, Options};
+pub use self::compile::origin::OriginError;
 pub use self::compile::{CompileError, FieldError};
 pub use self::document::{Applied, ApplyOptions, Document, DocumentChange};
 pub use self::model::client_certificate::Status;
@@ -31,7 +32,7 @@ pub use self::model::list::{ListItem, ListKind, ListRecord};
 pub use self::model::moment::Moment;
 pub use self::model::revocation::{CrlRecord, CrlSettings, OcspSettings};
 pub use self::model::secret::Secret;
-pub use self::model::source_url::SourceUrl;
+pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
     Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginSpec, Phase,

@@ -1,8 +1,9 @@
 //! One bounded question to a server over plain HTTP/1.1.
 //!
 //! Owns the bounds: bytes of an answer, time from the name's look-up to the last byte, redirects.
-//! Whether the answer is to be believed is for whoever asked.
+//! Whether the answer is to be believed is for the caller to judge.
 
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::limits::SOURCE_REDIRECTS_MAX;
-use control::SourceUrl;
+use control::{RedirectError, SourceUrl};
+use vocabulary::side::Side;
 
 /// What is asked.
 pub(super) struct Question {
@@ -34,21 +36,66 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
 }
 
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    /// The name has no address, or nothing listens there.
+    #[error("it cannot be connected to: {0}")]
+    Connect(io::Error),
+    /// No HTTP at all.
+    #[error("it cannot be spoken to: {0}")]
+    Handshake(hyper::Error),
+    /// The question is none that HTTP can carry.
+    #[error("the request cannot be written: {0}")]
+    Request(#[from] http::Error),
+    /// It stops, or is no HTTP.
+    #[error("its answer is broken: {0}")]
+    Broken(hyper::Error),
+    /// It is larger than any answer may be.
+    #[error("it sends more than {0} bytes")]
+    TooLarge(u64),
+    /// It sends us to another server.
+    #[error(transparent)]
+    Elsewhere(#[from] RedirectError),
+    /// It sends us on and on.
+    #[error("more than {SOURCE_REDIRECTS_MAX} redirects")]
+    Redirects,
+    /// Not all of it came in time.
+    #[error("there was no whole answer within {} s", .0.as_secs())]
+    Late(Duration),
+    /// A status that is no answer to the question.
+    #[error("it answers {0}")]
+    Status(StatusCode),
+}
+
+impl AskError {
+    /// Whose side it is on.
+    pub(super) fn side(&self) -> Side {
+        match self {
+            Self::Request(_) => Side::Us,
+            // Another name, or the new URL, has to be written down.
+            Self::Elsewhere(_) => Side::Operator,
+            Self::Connect(_)
+            | Self::Handshake(_)
+            | Self::Broken(_)
+            | Self::TooLarge(_)
+            | Self::Redirects
+            | Self::Late(_)
+            | Self::Status(_) => Side::Source,
+        }
+    }
+}
+
 /// Asks, and follows redirects within the server.
 ///
 /// # Errors
-/// In words for people: what did not work.
-pub(super) async fn ask(url: &SourceUrl, question: &Question) -> Result<Answer, String> {
+/// See [`AskError`].
+pub(super) async fn ask(url: &SourceUrl, question: &Question) -> Result<Answer, AskError> {
     let asked = tokio::time::timeout(question.within, follow(url, question)).await;
-    asked.map_err(|_late| {
-        format!(
-            "there was no whole answer within {} s",
-            question.within.as_secs()
-        )
-    })?
+    asked.map_err(|_late| AskError::Late(question.within))?
 }
 
-async fn follow(url: &SourceUrl, question: &Question) -> Result<Answer, String> {
+async fn follow(url: &SourceUrl, question: &Question) -> Result<Answer, AskError> {
     let mut url = url.clone();
     for _ in 0..=SOURCE_REDIRECTS_MAX {
         let answer = once(&url, question).await?;
@@ -59,10 +106,10 @@ async fn follow(url: &SourceUrl, question: &Question) -> Result<Answer, String> 
         let location = location.and_then(|value| value.to_str().ok());
         url = url.redirected(location.unwrap_or_default())?;
     }
-    Err(format!("more than {SOURCE_REDIRECTS_MAX} redirects"))
+    Err(AskError::Redirects)
 }
 
-/// Stops driving a connection when the answer is there, or nobody waits for it any more.
+/// Stops driving a connection when the answer is there, or is no longer waited for.
 struct Driver(tokio::task::JoinHandle<hyper::Result<()>>);
 
 impl Drop for Driver {
@@ -71,13 +118,13 @@ impl Drop for Driver {
     }
 }
 
-async fn once(url: &SourceUrl, question: &Question) -> Result<Answer, String> {
+async fn once(url: &SourceUrl, question: &Question) -> Result<Answer, AskError> {
     let stream = TcpStream::connect(url.server())
         .await
-        .map_err(|why| format!("it cannot be connected to: {why}"))?;
+        .map_err(AskError::Connect)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
-        .map_err(|why| format!("it cannot be spoken to: {why}"))?;
+        .map_err(AskError::Handshake)?;
     let _driver = Driver(tokio::spawn(connection));
     let mut request = Request::builder()
         .method(question.method.clone())
@@ -88,19 +135,20 @@ async fn once(url: &SourceUrl, question: &Question) -> Result<Answer, String> {
             concat!("postern/", env!("CARGO_PKG_VERSION")),
         )
         .header(header::CONNECTION, "close")
-        .body(Full::new(question.body.clone()))
-        .map_err(|why| format!("the request cannot be written: {why}"))?;
+        .body(Full::new(question.body.clone()))?;
     request.headers_mut().extend(question.headers.clone());
-    let broken = |why: hyper::Error| format!("its answer is broken: {why}");
-    let response = sender.send_request(request).await.map_err(broken)?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(AskError::Broken)?;
     let (head, mut rest) = response.into_parts();
     let mut body = Vec::new();
     while let Some(frame) = rest.frame().await {
-        let Ok(data) = frame.map_err(broken)?.into_data() else {
+        let Ok(data) = frame.map_err(AskError::Broken)?.into_data() else {
             continue;
         };
         if (body.len() as u64).saturating_add(data.len() as u64) > question.bytes_max {
-            return Err(format!("it sends more than {} bytes", question.bytes_max));
+            return Err(AskError::TooLarge(question.bytes_max));
         }
         body.extend_from_slice(&data);
     }

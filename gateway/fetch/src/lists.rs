@@ -14,13 +14,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::Semaphore;
 
 use super::chance;
-use super::http::{Answer, Question, ask};
+use super::http::{Answer, AskError, Question, ask};
 use crate::limits::{
     CRL_FETCH_MIN, CRL_FETCH_TIMEOUT, CRL_FETCHES_AT_ONCE, CRL_FILE_LOOK, CRL_OVERDUE_RETRY,
     CRL_RETRY_MAX, CRL_RETRY_MIN,
 };
 use control::limits::{CRL_FETCH_EVERY, CRL_FILE_BYTES_MAX};
 use control::{Control, Intent, Moment, SourceUrl, Uuid};
+use vocabulary::side::Side;
 
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +33,12 @@ pub enum FetchOutcome {
     /// What came is not to be believed, or is older.
     Refused(String),
     /// Nothing came.
-    Failed(String),
+    Failed {
+        /// Why, in words.
+        why: String,
+        /// Who has to do something about it.
+        side: Side,
+    },
 }
 
 impl FetchOutcome {
@@ -47,7 +53,7 @@ impl FetchOutcome {
             Self::Taken => taken,
             Self::Unchanged => unchanged,
             Self::Refused(_) => refused,
-            Self::Failed(_) => failed,
+            Self::Failed { .. } => failed,
         }
     }
 
@@ -56,7 +62,24 @@ impl FetchOutcome {
     pub fn why(&self) -> Option<&str> {
         match self {
             Self::Taken | Self::Unchanged => None,
-            Self::Refused(why) | Self::Failed(why) => Some(why),
+            Self::Refused(why) | Self::Failed { why, .. } => Some(why),
+        }
+    }
+
+    /// Who has to do something about what went wrong.
+    #[must_use]
+    pub fn side(&self) -> Option<Side> {
+        match self {
+            Self::Taken | Self::Unchanged => None,
+            Self::Refused(_) => Some(Side::Source),
+            Self::Failed { side, .. } => Some(*side),
+        }
+    }
+
+    fn failed(why: &AskError) -> Self {
+        Self::Failed {
+            why: why.to_string(),
+            side: why.side(),
         }
     }
 }
@@ -192,7 +215,8 @@ impl Lists {
         match outcome.why() {
             None => tracing::debug!(%id, %url, result, "a revocation list was asked for"),
             Some(why) => {
-                tracing::error!(%id, %url, result, why, "a revocation list was not had; the last one stays");
+                let side = outcome.side().map(Side::as_str);
+                tracing::error!(%id, %url, result, side, why, "a revocation list was not had; the last one stays");
             }
         }
         let named = self.control.model().authorities.get(&id).cloned();
@@ -257,14 +281,13 @@ impl Lists {
         };
         let answer = match ask(url, &question).await {
             Ok(answer) => answer,
-            Err(why) => return (FetchOutcome::Failed(why), None),
+            Err(why) => return (FetchOutcome::failed(&why), None),
         };
         match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED if still_there => return (FetchOutcome::Unchanged, None),
             status => {
-                let why = format!("it answers {status}");
-                return (FetchOutcome::Failed(why), None);
+                return (FetchOutcome::failed(&AskError::Status(status)), None);
             }
         }
         let validators = validators(&answer);

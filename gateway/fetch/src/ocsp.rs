@@ -9,18 +9,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use boring::error::ErrorStack;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::http::{Question, ask};
+use super::http::{AskError, Question, ask};
 use crate::limits::{
     OCSP_AT_ONCE, OCSP_BYTES_MAX, OCSP_COMPLAINT_INTERVAL, OCSP_TIMEOUT, OCSP_UNDER_WAY_MAX,
 };
-use control::{Control, Intent, Moment, SourceUrl};
+use control::{Control, Intent, SourceUrl, SourceUrlError};
 use snapshot::questions::{Asked, Questions};
 use tls::limits::OCSP_RETRY;
-use tls::{Answer, NONCE_BYTES, OcspQuestion, Said};
+use tls::{Answer, NONCE_BYTES, OcspError, OcspQuestion, Said};
+use vocabulary::clock::now_sec;
+use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
 /// Answers by CA and kind, for metrics.
@@ -76,7 +79,7 @@ impl Responders {
                     waiting.extend(told);
                     continue;
                 }
-                // Whoever waits is told by what is dropped.
+                // Dropping the sender tells the connection that waits.
                 if under_way.len() >= OCSP_UNDER_WAY_MAX {
                     continue;
                 }
@@ -87,7 +90,7 @@ impl Responders {
                 if let Ok(_one_of_some) = responders.at_once.acquire().await {
                     responders.settle(&question).await;
                 }
-                // Dropping the senders wakes whoever waits.
+                // Dropping the senders wakes the connections that wait.
                 lock(&responders.under_way).remove(&key);
             });
         }
@@ -96,16 +99,18 @@ impl Responders {
     /// Asks about one certificate and takes in what comes of it.
     async fn settle(&self, question: &OcspQuestion) {
         let outcome = attempt(question).await;
-        let now_sec = Moment::now().seconds();
+        let now_sec = now_sec();
         let ca = &question.responder.ca;
-        let answer = outcome.unwrap_or_else(|(reason, why)| {
+        let answer = outcome.unwrap_or_else(|error| {
+            let reason = error.reason();
             let mut complained = lock(&self.complained);
             let last = complained.get(ca);
             // One line for a responder that is down, not one for each client.
             if last.is_none_or(|last| last.elapsed() >= OCSP_COMPLAINT_INTERVAL) {
                 complained.insert(ca.clone(), Instant::now());
                 let (url, reason) = (&question.responder.url, reason.as_str());
-                tracing::error!(id = %ca, url, reason, why, "an OCSP responder gave no answer that can be believed");
+                let (side, why) = (error.side().as_str(), error.to_string());
+                tracing::error!(id = %ca, url, reason, side, why, "an OCSP responder gave no answer that can be believed");
             }
             let until = now_sec.saturating_add(i64::try_from(OCSP_RETRY.as_secs()).unwrap_or(0));
             Answer {
@@ -148,19 +153,58 @@ impl Responders {
     }
 }
 
-/// One attempt: an answer that is believed, or the reason why there is none.
-async fn attempt(question: &OcspQuestion) -> Result<Answer, (Reason, String)> {
-    let invalid = |why: String| (Reason::OcspInvalid, why);
-    let unreachable = |why: String| (Reason::OcspUnreachable, why);
-    let url = SourceUrl::parse(&question.responder.url).map_err(unreachable)?;
+/// Why an attempt gave no answer that is believed.
+#[derive(Debug, thiserror::Error)]
+enum AttemptError {
+    /// The responder's URL, which was read when it was configured.
+    #[error(transparent)]
+    Url(#[from] SourceUrlError),
+    /// There is no randomness for a nonce.
+    #[error(transparent)]
+    Nonce(ErrorStack),
+    /// The question cannot be written.
+    #[error(transparent)]
+    Question(OcspError),
+    /// No answer came.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// What came is not to be believed, or says nothing.
+    #[error(transparent)]
+    Answer(#[from] OcspError),
+}
+
+impl AttemptError {
+    /// What rules and logs are told of the client.
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Url(_) | Self::Nonce(_) | Self::Ask(_) => Reason::OcspUnreachable,
+            Self::Question(_) => Reason::OcspInvalid,
+            Self::Answer(error) => error.reason(),
+        }
+    }
+
+    /// Whose side it is on.
+    fn side(&self) -> Side {
+        match self {
+            Self::Url(_) => Side::Operator,
+            Self::Nonce(_) | Self::Question(_) => Side::Us,
+            Self::Ask(error) => error.side(),
+            Self::Answer(_) => Side::Source,
+        }
+    }
+}
+
+/// One attempt: an answer that is believed, or why there is none.
+async fn attempt(question: &OcspQuestion) -> Result<Answer, AttemptError> {
+    let url = SourceUrl::parse(&question.responder.url)?;
     let mut nonce = None;
     if question.responder.nonce {
         let mut bytes = [0; NONCE_BYTES];
-        boring::rand::rand_bytes(&mut bytes).map_err(|why| unreachable(why.to_string()))?;
+        boring::rand::rand_bytes(&mut bytes).map_err(AttemptError::Nonce)?;
         nonce = Some(bytes);
     }
     let body = question.der(nonce.as_ref());
-    let body = body.map_err(|why| invalid(why.to_string()))?;
+    let body = body.map_err(AttemptError::Question)?;
     let mut headers = HeaderMap::new();
     // RFC 6960 §A.1.
     headers.insert(
@@ -178,11 +222,9 @@ async fn attempt(question: &OcspQuestion) -> Result<Answer, (Reason, String)> {
         bytes_max: OCSP_BYTES_MAX,
         within: OCSP_TIMEOUT,
     };
-    let answer = ask(&url, &asked).await.map_err(unreachable)?;
+    let answer = ask(&url, &asked).await?;
     if answer.status != StatusCode::OK {
-        return Err(unreachable(format!("it answers {}", answer.status)));
+        return Err(AskError::Status(answer.status).into());
     }
-    question
-        .read(&answer.body, nonce.as_ref(), Moment::now().seconds())
-        .map_err(|why| (why.reason(), why.to_string()))
+    Ok(question.read(&answer.body, nonce.as_ref(), now_sec())?)
 }

@@ -3,7 +3,6 @@
 //! There is no switch to turn verification off. Does no I/O.
 
 use std::fmt;
-use std::path::Path;
 
 use boring::error::ErrorStack;
 use boring::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
@@ -20,13 +19,6 @@ pub enum Alpn {
     /// HTTP/2 only.
     Http2,
 }
-
-/// Where Debian, RHEL and Alpine keep the system's CA bundle.
-const SYSTEM_BUNDLES: [&str; 3] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/cert.pem",
-];
 
 /// How to speak TLS to one origin.
 #[derive(Clone)]
@@ -49,36 +41,22 @@ pub enum OriginTlsError {
     /// The CA bundle is not PEM certificates, or empty.
     #[error("the origin's CA bundle cannot be read: {0}")]
     Bundle(String),
-    /// No system bundle where systems keep it.
-    #[error("no CA bundle on this system (looked for {}); name one for the origin, or install ca-certificates", SYSTEM_BUNDLES.join(", "))]
-    NoSystemBundle,
     /// BoringSSL would not take the settings.
     #[error("TLS to the origin cannot be set up: {0}")]
     Context(#[from] ErrorStack),
 }
 
 impl OriginTls {
-    /// Builds a client context. `ca_pem` names the CAs that may have signed the origin's
-    /// certificate, `None` means the system's; `server_name` is what the certificate must be for.
+    /// Builds a client context. `ca_pem` has the CAs that may have signed the origin's certificate;
+    /// `server_name` is what the certificate must be for.
     ///
     /// # Errors
     /// The bundle is unreadable.
-    pub fn build(server_name: &str, ca_pem: Option<&[u8]>) -> Result<Self, OriginTlsError> {
+    pub fn build(server_name: &str, ca_pem: &[u8]) -> Result<Self, OriginTlsError> {
         let mut builder = SslContextBuilder::new(SslMethod::tls())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         builder.set_verify(SslVerifyMode::PEER);
-        let system;
-        let bundle = match ca_pem {
-            Some(bundle) => bundle,
-            None => {
-                let path = SYSTEM_BUNDLES.iter().find(|path| Path::new(path).exists());
-                let path = path.ok_or(OriginTlsError::NoSystemBundle)?;
-                system = std::fs::read(path)
-                    .map_err(|error| OriginTlsError::Bundle(format!("{path}: {error}")))?;
-                &system
-            }
-        };
-        let certificates = X509::stack_from_pem(bundle)
+        let certificates = X509::stack_from_pem(ca_pem)
             .map_err(|error| OriginTlsError::Bundle(error.to_string()))?;
         if certificates.is_empty() {
             return Err(OriginTlsError::Bundle("no certificate in it".into()));

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use self::origin::origin;
+use self::origin::{OriginError, origin};
 use self::rules::{Compiled, compiled};
 use self::site::{SiteKey, site};
 use self::trust::{TrustKey, anchors, responder, trust};
@@ -65,7 +65,7 @@ pub enum CompileError {
         /// Which host.
         host: HostName,
         /// What is wrong, and what would be right.
-        why: String,
+        why: OriginError,
     },
     /// A zone's rules.
     #[error("{0}")]

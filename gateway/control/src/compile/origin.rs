@@ -1,45 +1,115 @@
 //! A host's origin, read as it was asked for.
+//!
+//! Owns what an origin's URL may be, and which CAs the system believes: `tls` is handed their bytes.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use boring::hash::{MessageDigest, hash};
 
 use crate::model::OriginSpec;
 use snapshot::http::origin::Origin;
 use tls::{OriginTls, OriginTlsError};
-use vocabulary::hostname::HostName;
+use vocabulary::hostname::{HostName, HostNameError};
+
+/// What a URL should have been.
+const WANTED: &str = "expected `http://HOST[:PORT]` or `https://HOST[:PORT]`";
+
+/// Where Debian, RHEL and Alpine keep the system's CA bundle.
+const SYSTEM_BUNDLES: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// Why nothing can be sent to an origin as it was asked for. Always the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginError {
+    /// No URL at all.
+    #[error("`{url}` is not a URL ({why}); {WANTED}")]
+    NotAUrl {
+        /// What it is.
+        url: String,
+        /// Where it goes wrong.
+        why: String,
+    },
+    /// Neither `http` nor `https`.
+    #[error("`{0}` has no scheme that is known here; {WANTED}")]
+    Scheme(String),
+    /// No host.
+    #[error("`{0}` names no host; {WANTED}")]
+    NoHost(String),
+    /// Secrets do not belong into a URL.
+    #[error("a URL with a user name or password is not taken; {WANTED}")]
+    Credentials,
+    /// Requests have paths of their own.
+    #[error("`{0}` has a path or a query; requests keep their own path, {WANTED}")]
+    Path(String),
+    /// Neither an address nor a host name.
+    #[error(transparent)]
+    Host(#[from] HostNameError),
+    /// Port 0.
+    #[error("port 0 cannot be connected to")]
+    PortZero,
+    /// A port that is none.
+    #[error("the port in `{0}` is not a number up to 65535")]
+    Port(String),
+    /// What replaces the client's `Host` is no authority.
+    #[error("host_header: `{0}` is not a host name")]
+    HostHeader(String),
+    /// The name that the origin's certificate must be for.
+    #[error("server_name: {0}")]
+    ServerName(HostNameError),
+    /// Settings of TLS for an origin without TLS.
+    #[error("ca_pem and server_name are for https:// origins")]
+    WithoutTls,
+    /// No system bundle where systems keep it.
+    #[error("no CA bundle on this system (looked for {}); name one for the origin, or install ca-certificates", SYSTEM_BUNDLES.join(", "))]
+    NoSystemBundle,
+    /// The system's bundle is there and cannot be read.
+    #[error("the origin's CA bundle cannot be read: {path}: {why}")]
+    SystemBundle {
+        /// The file.
+        path: &'static str,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] OriginTlsError),
+}
+
+/// The CAs that the system believes, in PEM.
+fn system_bundle() -> Result<Vec<u8>, OriginError> {
+    let path = SYSTEM_BUNDLES
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+        .ok_or(OriginError::NoSystemBundle)?;
+    std::fs::read(path).map_err(|why| OriginError::SystemBundle { path, why })
+}
 
 /// Reads an origin as it was asked for. Names are not resolved here: the data path does that when
 /// it connects.
-pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, String> {
-    const WANTED: &str = "expected `http://HOST[:PORT]` or `https://HOST[:PORT]`";
-    let uri: http::Uri = spec
-        .url
-        .parse()
-        .map_err(|why| format!("`{}` is not a URL ({why}); {WANTED}", spec.url))?;
+pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, OriginError> {
+    let url = || spec.url.clone();
+    let uri: http::Uri =
+        spec.url
+            .parse()
+            .map_err(|why: http::uri::InvalidUri| OriginError::NotAUrl {
+                url: url(),
+                why: why.to_string(),
+            })?;
     let secure = match uri.scheme_str() {
         Some("http") => false,
         Some("https") => true,
-        _ => {
-            return Err(format!(
-                "`{}` has no scheme that is known here; {WANTED}",
-                spec.url
-            ));
-        }
+        _ => return Err(OriginError::Scheme(url())),
     };
-    let authority = uri
-        .authority()
-        .ok_or_else(|| format!("`{}` names no host; {WANTED}", spec.url))?;
+    let authority = uri.authority().ok_or_else(|| OriginError::NoHost(url()))?;
     if authority.as_str().contains('@') {
-        return Err(format!(
-            "a URL with a user name or password is not taken; {WANTED}"
-        ));
+        return Err(OriginError::Credentials);
     }
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-        return Err(format!(
-            "`{}` has a path or a query; requests keep their own path, {WANTED}",
-            spec.url
-        ));
+        return Err(OriginError::Path(url()));
     }
     let host = authority
         .host()
@@ -47,43 +117,30 @@ pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, String> {
         .trim_end_matches(']');
     let address: Option<IpAddr> = host.parse().ok();
     if address.is_none() {
-        HostName::parse(host).map_err(|why| why.to_string())?;
+        HostName::parse(host)?;
     }
     // An authority that ends in `:` or in digits too large has no port that `port_u16` would see.
     let port = match authority.port_u16() {
-        Some(0) => return Err("port 0 cannot be connected to".into()),
+        Some(0) => return Err(OriginError::PortZero),
         Some(port) => port,
         None if authority.as_str().ends_with(']') || !authority.as_str().contains(':') => {
             if secure { 443 } else { 80 }
         }
-        None => {
-            return Err(format!(
-                "the port in `{}` is not a number up to 65535",
-                spec.url
-            ));
-        }
+        None => return Err(OriginError::Port(url())),
     };
-    let host_header = spec
-        .host_header
-        .as_deref()
-        .map(|text| {
-            // An authority and nothing else: it goes into the request as it is.
-            text.parse::<http::uri::Authority>()
-                .ok()
-                .filter(|authority| !authority.as_str().contains('@'))
-                .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok())
-                .ok_or_else(|| format!("host_header: `{}` is not a host name", text.escape_debug()))
-        })
-        .transpose()?;
+    let host_header = spec.host_header.as_deref().map(host_header).transpose()?;
     let tls = if secure {
         let name = spec.server_name.as_deref().unwrap_or(host);
         if name.parse::<IpAddr>().is_err() {
-            HostName::parse(name).map_err(|why| format!("server_name: {why}"))?;
+            HostName::parse(name).map_err(OriginError::ServerName)?;
         }
-        let built = OriginTls::build(name, spec.ca_pem.as_deref().map(str::as_bytes));
-        Some(built.map_err(|why: OriginTlsError| why.to_string())?)
+        let built = match &spec.ca_pem {
+            Some(bundle) => OriginTls::build(name, bundle.as_bytes()),
+            None => OriginTls::build(name, &system_bundle()?),
+        };
+        Some(built?)
     } else if spec.ca_pem.is_some() || spec.server_name.is_some() {
-        return Err("ca_pem and server_name are for https:// origins".into());
+        return Err(OriginError::WithoutTls);
     } else {
         None
     };
@@ -100,6 +157,15 @@ pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, String> {
         tls,
         host_header,
     })
+}
+
+/// An authority and nothing else: it goes into the request as it is.
+fn host_header(text: &str) -> Result<http::HeaderValue, OriginError> {
+    text.parse::<http::uri::Authority>()
+        .ok()
+        .filter(|authority| !authority.as_str().contains('@'))
+        .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok())
+        .ok_or_else(|| OriginError::HostHeader(text.escape_debug().to_string()))
 }
 
 /// Equal origins of different hosts share connections; the header they send may differ, but is no

@@ -10,6 +10,54 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::SOURCE_URL_BYTES_MAX;
 
+/// What a URL should have been.
+const WANTED: &str = "expected `http://HOST[:PORT]/PATH`";
+
+/// Characters of a redirect's target that an error shows.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// Why a text is no URL that is fetched from. Always the operator's to mend. Texts are escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceUrlError {
+    /// Too long.
+    #[error("it has more than {SOURCE_URL_BYTES_MAX} bytes")]
+    TooLong,
+    /// A part that is never sent to a server.
+    #[error("`{0}` has a fragment; {WANTED}")]
+    Fragment(String),
+    /// No URL at all.
+    #[error("`{text}` is not a URL ({why}); {WANTED}")]
+    NotAUrl {
+        /// What it is.
+        text: String,
+        /// Where it goes wrong.
+        why: String,
+    },
+    /// `https://`, `ldap://`, or none.
+    #[error("`{0}`: {WANTED}; lists and answers are signed and come over plain HTTP (RFC 5280 §8)")]
+    Scheme(String),
+    /// No host.
+    #[error("`{0}` names no host; {WANTED}")]
+    NoHost(String),
+    /// Secrets do not belong into a URL.
+    #[error("a URL with a user name or password is not taken; {WANTED}")]
+    Credentials,
+    /// A port that is none.
+    #[error("`{0}`: the port is no number from 1 to 65535")]
+    Port(String),
+}
+
+/// A redirect that is not followed, because it leads to another server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it redirects to `{location}`, which is not on the same server; \
+     name the new URL if it is right"
+)]
+pub struct RedirectError {
+    /// Where it leads: the beginning, escaped.
+    pub location: String,
+}
+
 /// An `http://` URL without a user name, a password or a fragment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -23,37 +71,34 @@ impl SourceUrl {
     /// Reads one.
     ///
     /// # Errors
-    /// In words for people: what it is not.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        const WANTED: &str = "expected `http://HOST[:PORT]/PATH`";
+    /// See [`SourceUrlError`].
+    pub fn parse(text: &str) -> Result<Self, SourceUrlError> {
         if text.len() > SOURCE_URL_BYTES_MAX {
-            return Err(format!("it has more than {SOURCE_URL_BYTES_MAX} bytes"));
+            return Err(SourceUrlError::TooLong);
         }
-        let shown = text.escape_debug();
+        let shown = || text.escape_debug().to_string();
         if text.contains('#') {
-            return Err(format!("`{shown}` has a fragment; {WANTED}"));
+            return Err(SourceUrlError::Fragment(shown()));
         }
-        let uri: http::Uri = text
-            .parse()
-            .map_err(|why| format!("`{shown}` is not a URL ({why}); {WANTED}"))?;
+        let uri: http::Uri =
+            text.parse()
+                .map_err(|why: http::uri::InvalidUri| SourceUrlError::NotAUrl {
+                    text: shown(),
+                    why: why.to_string(),
+                })?;
         if uri.scheme_str() != Some("http") {
-            let why = "lists and answers are signed and come over plain HTTP (RFC 5280 §8)";
-            return Err(format!("`{shown}`: {WANTED}; {why}"));
+            return Err(SourceUrlError::Scheme(shown()));
         }
         let authority = uri
             .authority()
             .filter(|found| !found.host().is_empty())
-            .ok_or_else(|| format!("`{shown}` names no host; {WANTED}"))?;
+            .ok_or_else(|| SourceUrlError::NoHost(shown()))?;
         if authority.as_str().contains('@') {
-            return Err(format!(
-                "a URL with a user name or password is not taken; {WANTED}"
-            ));
+            return Err(SourceUrlError::Credentials);
         }
         let has_port = authority.as_str().len() > authority.host().len();
         let port = match (authority.port_u16(), has_port) {
-            (Some(0), _) | (None, true) => {
-                return Err(format!("`{shown}`: the port is no number from 1 to 65535"));
-            }
+            (Some(0), _) | (None, true) => return Err(SourceUrlError::Port(shown())),
             (Some(port), _) => port,
             (None, false) => 80,
         };
@@ -99,27 +144,22 @@ impl SourceUrl {
         }
     }
 
-    /// Where a redirect leads, which is the same server: whoever answers in another's place must
-    /// not be able to send us to machines that only we can reach.
+    /// Where a redirect leads, which is the same server: a server that answers in another's place
+    /// must not be able to send us to machines that only we can reach.
     ///
     /// # Errors
     /// It leads elsewhere.
-    pub fn redirected(&self, location: &str) -> Result<Self, String> {
+    pub fn redirected(&self, location: &str) -> Result<Self, RedirectError> {
         let path_only = location.starts_with('/') && !location.starts_with("//");
         let to = if path_only {
             Self::parse(&format!("http://{}{location}", self.authority()))
         } else {
             Self::parse(location)
         };
-        let shown: String = location.escape_debug().take(200).collect();
-        to.ok()
-            .filter(|to| to.server() == self.server())
-            .ok_or_else(|| {
-                format!(
-                    "it redirects to `{shown}`, which is not on the same server; \
-                     name the new URL if it is right"
-                )
-            })
+        let here = to.ok().filter(|to| to.server() == self.server());
+        here.ok_or_else(|| RedirectError {
+            location: location.escape_debug().take(SHOWN_CHARS_MAX).collect(),
+        })
     }
 }
 
@@ -130,9 +170,9 @@ impl fmt::Display for SourceUrl {
 }
 
 impl TryFrom<String> for SourceUrl {
-    type Error = String;
+    type Error = SourceUrlError;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, SourceUrlError> {
         Self::parse(&text)
     }
 }

@@ -77,7 +77,7 @@ fn check_belongs(zone: &Zone, name: &HostName, field: &'static str) -> Result<()
 }
 
 fn check(model: &Model, host: &HostRecord) -> Result<(), ChangeError> {
-    origin(&host.origin).map_err(|why| ChangeError::invalid("origin", why))?;
+    origin(&host.origin).map_err(|why| ChangeError::invalid("origin", why.to_string()))?;
     if host.certificate.is_none() && host.other_certificate.is_some() {
         let why = "it stands beside another certificate, which is not named";
         return Err(ChangeError::invalid("other_certificate", why));

@@ -36,15 +36,16 @@ impl Control {
             let mut authority = uploaded(&draft.model, id)?;
             let before = authority.ocsp.take();
             let url = match &patch.url {
-                Some(Some(text)) => {
-                    Some(SourceUrl::parse(text).map_err(|why| ChangeError::invalid("url", why))?)
-                }
+                Some(Some(text)) => Some(
+                    SourceUrl::parse(text)
+                        .map_err(|why| ChangeError::invalid("url", why.to_string()))?,
+                ),
                 Some(None) => None,
                 None => before.as_ref().map(|before| before.url.clone()),
             };
             if url.is_none() && (patch.policy.is_some() || patch.nonce.is_some()) {
                 let why = "expected the URL of the CA's responder with it; there is none yet";
-                return Err(ChangeError::invalid("url", why));
+                return Err(ChangeError::invalid("url", why.to_string()));
             }
             let policy = before
                 .as_ref()

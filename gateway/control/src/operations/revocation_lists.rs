@@ -75,7 +75,8 @@ fn sources(texts: &[String]) -> Result<Vec<SourceUrl>, ChangeError> {
     }
     let mut urls = Vec::with_capacity(texts.len());
     for text in texts {
-        let url = SourceUrl::parse(text).map_err(|why| ChangeError::invalid("urls", why))?;
+        let url =
+            SourceUrl::parse(text).map_err(|why| ChangeError::invalid("urls", why.to_string()))?;
         if !urls.contains(&url) {
             urls.push(url);
         }
