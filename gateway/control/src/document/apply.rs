@@ -162,31 +162,14 @@ impl Apply<'_> {
                 .rename_authority(id, &wanted.name)
                 .map_err(|error| error.at(at(pointer, "name")))?;
         }
-        let crl = wanted.crl.clone().unwrap_or_default();
-        let settings = CrlSettings {
-            policy: crl.policy,
-            file: crl.file,
-            urls: crl.urls,
-            fetch_every_sec: crl.fetch_every,
-        };
-        if known.crl != settings {
-            let patch = CrlPatch {
-                policy: Some(settings.policy),
-                file: Some(settings.file),
-                urls: Some(settings.urls.into_iter().map(String::from).collect()),
-                fetch_every_sec: Some(settings.fetch_every_sec),
-            };
+        if known.crl != wanted.crl {
+            let patch = CrlPatch::from(&wanted.crl);
             self.control
                 .set_crl(id, patch)
                 .map_err(|error| error.at(at(pointer, "crl")))?;
         }
         if known.ocsp != wanted.ocsp {
-            let ocsp = wanted.ocsp.as_ref();
-            let patch = OcspPatch {
-                url: Some(ocsp.map(|ocsp| ocsp.url.to_string())),
-                policy: ocsp.map(|ocsp| ocsp.policy),
-                nonce: ocsp.map(|ocsp| ocsp.nonce),
-            };
+            let patch = OcspPatch::from(wanted.ocsp.as_ref());
             self.control
                 .set_ocsp(id, &patch)
                 .map_err(|error| error.at(at(pointer, "ocsp")))?;

@@ -8,14 +8,13 @@ use std::collections::HashMap;
 use boring::x509::X509;
 
 use super::{
-    AssociationDocument, AuthorityDocument, CrlDocument, Document, HostDocument, ItemDocument,
-    KeyedDocument, ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
+    AssociationDocument, AuthorityDocument, Document, HostDocument, ItemDocument, KeyedDocument,
+    ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
 };
 use crate::change::Control;
 use crate::change::error::ChangeError;
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
-use crate::model::revocation::CrlSettings;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
 use crate::operations::rulesets::DEFAULT_NAME;
 use crate::pki::x509::{Details, X509Error};
@@ -63,16 +62,6 @@ pub(super) fn labels(model: &Model) -> Result<HashMap<Uuid, String>, ChangeError
         labels.insert(ca.id, label);
     }
     Ok(labels)
-}
-
-pub(super) fn crl(settings: &CrlSettings) -> Option<CrlDocument> {
-    let document = CrlDocument {
-        policy: settings.policy,
-        file: settings.file.clone(),
-        urls: settings.urls.clone(),
-        fetch_every: settings.fetch_every_sec,
-    };
-    (document != CrlDocument::default()).then_some(document)
 }
 
 pub(super) fn rule(rule: &RuleRecord) -> RuleDocument {
@@ -205,7 +194,7 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
     let authorities = uploaded(model).into_iter().map(|ca| AuthorityDocument {
         name: ca.name.clone(),
         certificate: ca.certificate.clone(),
-        crl: crl(&ca.crl),
+        crl: ca.crl.clone(),
         ocsp: ca.ocsp.clone(),
     });
     let labels = labels(model)?;
@@ -224,7 +213,7 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
 
 impl Control {
     /// Everything that is configured, as a document. `private_keys` puts the keys of managed CAs
-    /// and server certificates in, in clear: whoever reads them can issue client certificates.
+    /// and server certificates in, in clear: a reader of them can issue client certificates.
     ///
     /// # Errors
     /// A stored certificate or key cannot be read.

@@ -15,10 +15,11 @@ mod summary;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::model::list::ListKind;
+use crate::model::revocation::{CrlSettings, OcspSettings};
 use crate::model::source_url::SourceUrl;
 use crate::model::{OriginSpec, Phase};
 use tls::CrlPolicy;
@@ -84,29 +85,42 @@ pub struct AuthorityDocument {
     /// PEM; a bundle is believed together.
     pub certificate: String,
     /// What is asked of its revocation lists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub crl: Option<CrlDocument>,
+    #[serde(
+        default,
+        skip_serializing_if = "CrlSettings::is_default",
+        serialize_with = "CrlForm::serialize",
+        deserialize_with = "crl_or_default"
+    )]
+    pub crl: CrlSettings,
     /// Whom to ask about its clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ocsp: Option<crate::model::revocation::OcspSettings>,
+    pub ocsp: Option<OcspSettings>,
 }
 
-/// What is asked of a CA's revocation lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CrlDocument {
-    /// `hard` or `soft`.
+/// How a document writes [`CrlSettings`]: as the API does, where the interval is `fetch_every`.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "CrlSettings", deny_unknown_fields)]
+struct CrlForm {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<CrlPolicy>,
-    /// A file on the gateway's machine.
+    policy: Option<CrlPolicy>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file: Option<PathBuf>,
-    /// Where lists are fetched from.
+    file: Option<PathBuf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub urls: Vec<SourceUrl>,
-    /// How often at most, in seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fetch_every: Option<u32>,
+    urls: Vec<SourceUrl>,
+    #[serde(
+        default,
+        rename = "fetch_every",
+        skip_serializing_if = "Option::is_none"
+    )]
+    fetch_every_sec: Option<u32>,
+}
+
+/// Settings that are `null` are the default, as those that are left out are.
+fn crl_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CrlSettings, D::Error> {
+    #[derive(Deserialize)]
+    struct Given(#[serde(with = "CrlForm")] CrlSettings);
+    let given = Option::<Given>::deserialize(deserializer)?;
+    Ok(given.map_or_else(CrlSettings::default, |given| given.0))
 }
 
 /// A zone.

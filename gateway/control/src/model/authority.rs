@@ -27,10 +27,6 @@ pub enum AuthorityKind {
     },
 }
 
-fn is_default(settings: &CrlSettings) -> bool {
-    *settings == CrlSettings::default()
-}
-
 /// A CA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authority {
@@ -45,7 +41,7 @@ pub struct Authority {
     /// The last second of its life, since the epoch.
     pub not_after: i64,
     /// What is asked of its revocation lists.
-    #[serde(default, skip_serializing_if = "is_default")]
+    #[serde(default, skip_serializing_if = "CrlSettings::is_default")]
     pub crl: CrlSettings,
     /// Whom to ask about its clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -28,6 +28,14 @@ pub struct CrlSettings {
     pub fetch_every_sec: Option<u32>,
 }
 
+impl CrlSettings {
+    /// Whether nothing was asked.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// The lists of one CA. A delta list and lists of other scopes stand beside the complete one.
 #[derive(Debug, Clone, Default)]
 pub struct CrlRecord {

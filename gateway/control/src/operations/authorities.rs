@@ -18,6 +18,7 @@ use crate::limits::{
 };
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
+use crate::model::revocation::CrlSettings;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, Model};
 use crate::pki::ca_key::CaKey;
 use crate::pki::x509::{X509Error, check_strength};
@@ -31,7 +32,7 @@ fn refused<T>(why: impl Into<String>) -> Result<T, ChangeError> {
 }
 
 /// The certificates of a bundle, each able to sign and valid now.
-fn bundle(pem: &str, now: Moment) -> Result<Vec<X509>, ChangeError> {
+pub(crate) fn bundle(pem: &str, now: Moment) -> Result<Vec<X509>, ChangeError> {
     if pem.len() > PEM_BYTES_MAX {
         return refused(format!("it has more than {PEM_BYTES_MAX} bytes"));
     }
@@ -160,7 +161,7 @@ pub(crate) fn make_managed(
         not_after: x509::Details::of(&certificate)?.not_after,
         certificate: x509::to_pem(&certificate)?,
         created_on: draft.now,
-        crl: crate::model::revocation::CrlSettings::default(),
+        crl: CrlSettings::default(),
         ocsp: None,
         kind: AuthorityKind::Managed { zone, key },
     };
@@ -178,7 +179,7 @@ impl Authority {
 }
 
 impl Control {
-    /// Takes over a CA, or a bundle of CAs that are believed together. Nobody believes it before
+    /// Takes over a CA, or a bundle of CAs that are believed together. No host trusts it before
     /// host names are associated with it.
     ///
     /// # Errors
@@ -222,7 +223,7 @@ impl Control {
                 certificate: text,
                 created_on: draft.now,
                 not_after,
-                crl: crate::model::revocation::CrlSettings::default(),
+                crl: CrlSettings::default(),
                 ocsp: None,
                 kind: AuthorityKind::Uploaded,
             };

@@ -17,12 +17,23 @@ use tls::CrlPolicy;
 /// What is to change of it. `None` leaves as it is.
 #[derive(Debug, Clone, Default)]
 pub struct OcspPatch {
-    /// `Some(None)` asks nobody any more.
+    /// `Some(None)` turns OCSP off.
     pub url: Option<Option<String>>,
     /// `hard` when nothing was ever said.
     pub policy: Option<CrlPolicy>,
     /// Not when nothing was ever said.
     pub nonce: Option<bool>,
+}
+
+impl From<Option<&OcspSettings>> for OcspPatch {
+    /// Changes everything to these settings; `None` turns OCSP off.
+    fn from(settings: Option<&OcspSettings>) -> Self {
+        Self {
+            url: Some(settings.map(|settings| settings.url.to_string())),
+            policy: settings.map(|settings| settings.policy),
+            nonce: settings.map(|settings| settings.nonce),
+        }
+    }
 }
 
 impl Control {
@@ -62,7 +73,7 @@ impl Control {
         })
     }
 
-    /// Lets every live connection be judged again: somebody has said something new of a client.
+    /// Has every live connection verified again, because a responder has revoked a client.
     ///
     /// # Errors
     /// The store cannot be written.

@@ -7,6 +7,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
 use crate::limits::{
@@ -15,23 +17,55 @@ use crate::limits::{
 use crate::model::hex::hex;
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
+use crate::model::revocation::CrlSettings;
 use crate::model::source_url::SourceUrl;
 use crate::model::{Authority, AuthorityKind, Model};
 use crate::pki::uploaded_crl::{self, der_of};
 use tls::limits::CLOCK_SKEW;
 use tls::{Crl, CrlPolicy, is_newer};
 
-/// What is to change of them. `None` leaves as it is, `Some(None)` takes away.
-#[derive(Debug, Clone, Default)]
+/// What is to change of [`CrlSettings`], as the API is asked for it. Absent leaves as it is, `null`
+/// takes away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct CrlPatch {
     /// What is done when a list is wanting.
+    #[serde(deserialize_with = "present")]
     pub policy: Option<Option<CrlPolicy>>,
     /// A file that is watched.
+    #[serde(deserialize_with = "present")]
     pub file: Option<Option<PathBuf>>,
-    /// Where lists are fetched from; `Some` replaces all.
+    /// Where lists are fetched from; replaces all.
+    #[serde(deserialize_with = "all")]
     pub urls: Option<Vec<String>>,
     /// How often at most, in seconds.
+    #[serde(rename = "fetch_every", deserialize_with = "present")]
     pub fetch_every_sec: Option<Option<u32>>,
+}
+
+/// Tells what is `null` from what is absent.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// `null` is an empty list, absent is none.
+fn all<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    let given = Option::<Vec<String>>::deserialize(deserializer)?;
+    Ok(Some(given.unwrap_or_default()))
+}
+
+impl From<&CrlSettings> for CrlPatch {
+    /// Changes everything to these settings.
+    fn from(settings: &CrlSettings) -> Self {
+        Self {
+            policy: Some(settings.policy),
+            file: Some(settings.file.clone()),
+            urls: Some(settings.urls.iter().map(SourceUrl::to_string).collect()),
+            fetch_every_sec: Some(settings.fetch_every_sec),
+        }
+    }
 }
 
 /// One list, for people and metrics.
@@ -197,3 +231,26 @@ impl Control {
 /// Seconds by which a list may be ahead of this machine's clock.
 #[expect(clippy::cast_possible_wrap, reason = "a minute")]
 const CLOCK_SKEW_SEC: i64 = CLOCK_SKEW.as_secs() as i64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_tells_null_from_absent() {
+        let read = |text: &str| serde_json::from_str::<CrlPatch>(text);
+        assert_eq!(read("{}").unwrap(), CrlPatch::default());
+        let taken = CrlPatch {
+            policy: Some(None),
+            file: Some(None),
+            urls: Some(Vec::new()),
+            fetch_every_sec: Some(None),
+        };
+        let nulls = r#"{"policy":null,"file":null,"urls":null,"fetch_every":null}"#;
+        assert_eq!(read(nulls).unwrap(), taken);
+        let patch = read(r#"{"policy":"soft","fetch_every":60}"#).unwrap();
+        assert_eq!(patch.policy, Some(Some(CrlPolicy::Soft)));
+        assert_eq!(patch.fetch_every_sec, Some(Some(60)));
+        assert!(read(r#"{"fetch_every_sec":60}"#).is_err());
+    }
+}

@@ -11,6 +11,7 @@ use crate::limits::{
 use crate::model::id::{Id, Uuid};
 use crate::model::lookup::Lookup;
 use crate::model::moment::Moment;
+use crate::model::revocation::CrlSettings;
 use crate::model::{
     Authority, AuthorityKind, HostRecord, Model, ServerCertificate, ServerCertificateSource,
     ServerKey,
@@ -240,7 +241,7 @@ impl Control {
                 not_after: x509::Details::of(&certificate)?.not_after,
                 certificate: x509::to_pem(&certificate)?,
                 created_on: draft.now,
-                crl: crate::model::revocation::CrlSettings::default(),
+                crl: CrlSettings::default(),
                 ocsp: None,
                 kind: AuthorityKind::Development { key },
             };
