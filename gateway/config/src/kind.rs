@@ -6,26 +6,15 @@ use std::time::Duration;
 
 use super::value;
 
-/// When a new value of a key takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// At once, by `postern sysctl -w`; and at SIGHUP.
-    Live,
-    /// When SIGHUP has the files read again.
-    Reload,
-    /// At the next start.
-    Restart,
-}
-
-impl Change {
-    /// `live`, `reload` or `restart`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Reload => "reload",
-            Self::Restart => "restart",
-        }
+vocabulary::words! {
+    /// When a new value of a key takes effect.
+    pub enum Change("a time of effect", without serde) {
+        /// At once, by `postern sysctl -w`; and at SIGHUP.
+        Live = "live",
+        /// When SIGHUP has the files read again.
+        Reload = "reload",
+        /// At the next start.
+        Restart = "restart",
     }
 }
 

@@ -10,6 +10,7 @@ use crate::store::load::KeyError;
 use crate::store::seal::SealError;
 use crate::store::{StoreError, StoreOpenError};
 use rules::RuleError;
+use vocabulary::side::Side;
 
 /// Why the control plane cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -37,48 +38,31 @@ impl From<KeyError> for OpenError {
     }
 }
 
-/// What a change was about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Noun {
-    /// A zone.
-    Zone,
-    /// A host.
-    Host,
-    /// A CA.
-    Authority,
-    /// A server certificate.
-    ServerCertificate,
-    /// A client certificate.
-    ClientCertificate,
-    /// A ruleset.
-    Ruleset,
-    /// A rule.
-    Rule,
-    /// A version of a ruleset.
-    RulesetVersion,
-    /// An admin token.
-    Token,
-    /// A list.
-    List,
-    /// An item of a list.
-    ListItem,
-}
-
-impl std::fmt::Display for Noun {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self {
-            Self::Zone => "zone",
-            Self::Host => "host",
-            Self::Authority => "CA",
-            Self::ServerCertificate => "server certificate",
-            Self::ClientCertificate => "client certificate",
-            Self::Ruleset => "ruleset",
-            Self::Rule => "rule",
-            Self::RulesetVersion => "ruleset version",
-            Self::Token => "token",
-            Self::List => "list",
-            Self::ListItem => "list item",
-        })
+vocabulary::words! {
+    /// What a change was about, as errors and the audit log name it.
+    pub enum Noun("a noun", without serde) {
+        /// A zone.
+        Zone = "zone",
+        /// A host.
+        Host = "host",
+        /// A CA.
+        Authority = "CA",
+        /// A server certificate.
+        ServerCertificate = "server certificate",
+        /// A client certificate.
+        ClientCertificate = "client certificate",
+        /// A ruleset.
+        Ruleset = "ruleset",
+        /// A rule.
+        Rule = "rule",
+        /// A version of a ruleset.
+        RulesetVersion = "ruleset version",
+        /// An admin token.
+        Token = "token",
+        /// A list.
+        List = "list",
+        /// An item of a list.
+        ListItem = "list item",
     }
 }
 
@@ -184,6 +168,23 @@ impl From<UploadedCrlError> for ChangeError {
 }
 
 impl ChangeError {
+    /// Whose side it is on: the one who asked for the change, or the gateway and its machine.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self {
+            Self::At { error, .. } => error.side(),
+            Self::NotFound { .. }
+            | Self::Exists { .. }
+            | Self::InUse { .. }
+            | Self::Invalid { .. }
+            | Self::Expression { .. }
+            | Self::Full { .. }
+            | Self::Compile(_) => Side::Operator,
+            Self::Certificate(X509Error::Crypto(_)) | Self::Seal(_) | Self::Store(_) => Side::Us,
+            Self::Certificate(_) => Side::Operator,
+        }
+    }
+
     /// The same, about this part of a document. What is already more exact stays so.
     pub fn at(self, pointer: impl Into<String>) -> Self {
         match self {
@@ -208,6 +209,29 @@ impl ChangeError {
         Self::Invalid {
             field: field.into(),
             why: why.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_on_the_side_of_who_can_mend_it() {
+        let io = || StoreError::Io("disk full".into());
+        for (error, side) in [
+            (ChangeError::invalid("name", "it is empty"), Side::Operator),
+            (ChangeError::not_found(Noun::Zone, "x"), Side::Operator),
+            (
+                ChangeError::from(X509Error::RequestSignature),
+                Side::Operator,
+            ),
+            (ChangeError::from(X509Error::Crypto("no".into())), Side::Us),
+            (ChangeError::from(io()), Side::Us),
+            (ChangeError::from(io()).at("/zones/0"), Side::Us),
+        ] {
+            assert_eq!(error.side(), side, "{error}");
         }
     }
 }

@@ -16,45 +16,22 @@ use vocabulary::hostname::HostName;
 const DAY_SECONDS: i64 = 86_400;
 const STAGES: usize = EXPIRY_STAGES_DAYS.len();
 
-/// What can end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ExpiryKind {
-    /// An active client certificate of a managed CA.
-    Client,
-    /// A server certificate.
-    Server,
-    /// A zone's own CA.
-    CaManaged,
-    /// A CA that a user brought; of a bundle, the certificate that ends first.
-    CaUploaded,
-    /// The CA of development server certificates.
-    CaDevelopment,
-    /// A revocation list of an uploaded CA, by its next update.
-    Crl,
-}
-
-impl ExpiryKind {
-    /// All there are.
-    pub const ALL: [Self; 6] = [
-        Self::Client,
-        Self::Server,
-        Self::CaManaged,
-        Self::CaUploaded,
-        Self::CaDevelopment,
-        Self::Crl,
-    ];
-
-    /// The stable snake_case text for metrics and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-            Self::CaManaged => "ca_managed",
-            Self::CaUploaded => "ca_uploaded",
-            Self::CaDevelopment => "ca_development",
-            Self::Crl => "crl",
-        }
+vocabulary::words! {
+    /// What can end; the words are those of metrics and logs.
+    #[derive(PartialOrd, Ord)]
+    pub enum ExpiryKind("a kind of expiry", without serde) {
+        /// An active client certificate of a managed CA.
+        Client = "client",
+        /// A server certificate.
+        Server = "server",
+        /// A zone's own CA.
+        CaManaged = "ca_managed",
+        /// A CA that a user brought; of a bundle, the certificate that ends first.
+        CaUploaded = "ca_uploaded",
+        /// The CA of development server certificates.
+        CaDevelopment = "ca_development",
+        /// A revocation list of an uploaded CA, by its next update.
+        Crl = "crl",
     }
 }
 
