@@ -6,6 +6,8 @@
 
 mod error;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod keys;
 #[cfg(test)]
 mod keys_tests;

@@ -10,6 +10,8 @@
 mod change;
 mod compile;
 mod document;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod limits;
 mod model;
 mod operations;
