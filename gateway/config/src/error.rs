@@ -1,5 +1,5 @@
-//! What is wrong with the configuration, told so that a person can mend it: file, line, column,
-//! the line itself, a caret, and what was probably meant.
+//! Configuration errors, shown so that a person can mend them: file, line, column, the line itself,
+//! a caret, and the likely intention.
 //!
 //! Owns the shape of the messages. Does not find errors: the other files here do.
 

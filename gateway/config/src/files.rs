@@ -17,7 +17,7 @@ use crate::limits;
 pub struct Sources {
     /// The main file, read first.
     main: PathBuf,
-    /// A main file that is missing is an error: somebody named it.
+    /// A missing main file is an error: it was named.
     main_required: bool,
     /// Directories of drop-ins, the first masks the others.
     directories: Vec<PathBuf>,
@@ -54,7 +54,7 @@ impl Sources {
         }
     }
 
-    /// One file that somebody named, with the drop-ins beside it: `postern.d` for `postern.conf`.
+    /// One file that was named, with the drop-ins beside it: `postern.d` for `postern.conf`.
     #[must_use]
     pub fn file(path: &Path) -> Self {
         Self {

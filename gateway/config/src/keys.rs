@@ -1,8 +1,8 @@
-//! The one table of configuration keys: name, kind, default, range, when a change takes effect, one line
+//! The table of configuration keys: name, kind, default, range, when a change takes effect, one line
 //! of explanation.
 //!
-//! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are
-//! all made from it. Does not read files.
+//! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are all
+//! made from it. Does not read files.
 
 use super::kind::{Change, Kind};
 use super::value::{self, ValueError};

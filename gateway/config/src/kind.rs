@@ -1,6 +1,6 @@
-//! What values of configuration keys look like, in words, and when a new one takes effect.
+//! Kinds of configuration values: what each looks like, in words, and when a new one takes effect.
 //!
-//! Which key has which is in [`super::keys`]; reading them is [`super::value`]'s.
+//! Which key has which kind is in [`super::keys`]; reading values is [`super::value`]'s.
 
 use std::time::Duration;
 

@@ -2,7 +2,22 @@
 //!
 //! Owns the file format, the table of keys ([`KEYS`]), where files are looked for, and what a
 //! running gateway may be told to change ([`Live`]). Zones, hosts, certificates and rules are not
-//! configuration: they live in the store ([`control`]).
+//! configuration: they live in the store of the control plane.
+//!
+//! ```
+//! use std::path::Path;
+//! use std::time::Duration;
+//!
+//! use config::Config;
+//!
+//! let text = "listen = 127.0.0.1:8443\ntimeout.idle = 1m30s\n";
+//! let config = Config::parse(Path::new("postern.conf"), text)?;
+//! assert_eq!(config.tunables.idle_timeout, Duration::from_secs(90));
+//!
+//! let wrong = Config::parse(Path::new("postern.conf"), "timeout.idel = 5s\n").unwrap_err();
+//! assert!(wrong.to_string().contains("did you mean `timeout.idle`?"));
+//! # Ok::<(), config::ConfigErrors>(())
+//! ```
 
 mod error;
 mod files;

@@ -47,7 +47,7 @@ pub const HEADER_COUNT_CEILING: u64 = 1_000;
 pub const HEADER_BYTES_MIN: u64 = 4;
 /// Largest `limit.h2_streams`: each may hold a request and an origin connection. More is refused.
 pub const H2_STREAMS_CEILING: u64 = 10_000;
-/// Largest `limit.h2_resets`: resets of streams nobody has worked on yet, per connection
+/// Largest `limit.h2_resets`: resets of streams not worked on yet, per connection
 /// (CVE-2023-44487, CVE-2025-8671). More is refused.
 pub const H2_RESETS_CEILING: u64 = 10_000;
 /// Shortest `trust.ticket_rotation`: two rotations within the life of a ticket already make it

@@ -1,7 +1,7 @@
-//! What a running gateway is told to change.
+//! Live configuration: what can be changed while the gateway runs.
 //!
-//! Owns the current values: workers read the live ones without a lock, `postern sysctl` reads and
-//! sets any key by name, SIGHUP brings a whole new configuration. Does not read files.
+//! Owns the current values: workers read them without a lock, `postern sysctl` reads and sets any
+//! key by name, SIGHUP brings a whole new configuration. Does not read files.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

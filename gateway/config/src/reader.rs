@@ -1,7 +1,7 @@
-//! Files into one configuration, one line after another.
+//! Reads files into one configuration, line by line.
 //!
 //! Owns how lines of several files add up, and that every error is reported at its place. What a
-//! line looks like is [`super::syntax`]'s, what a value means the table's.
+//! line looks like is [`super::syntax`]'s; what a value means is the table's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;

@@ -1,7 +1,7 @@
-//! Texts of values to what they mean, and back.
+//! Parses and prints values.
 //!
-//! Owns the notations: durations `5s`, sizes `64k`, switches, words, addresses, paths. Does not
-//! know which key a value belongs to; ranges come from the table of keys.
+//! Owns the notations: durations `5s`, sizes `64k`, switches, words, addresses, paths. Does not know
+//! which key a value belongs to; ranges come from the table of keys.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
@@ -45,7 +45,7 @@ const UNITS: [(&str, u64); 5] = [
     ("ms", 1),
 ];
 
-/// `5s`, `500ms`, `1m30s`. A bare number is refused: nobody can see its unit.
+/// `5s`, `500ms`, `1m30s`. A bare number is refused: its unit is not to be seen.
 pub(super) fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, ValueError> {
     const HELP: &str = "write a number with its unit, as in `500ms`, `5s`, `2m`, `1h` or `1m30s`";
     let wrong = |message: String| ValueError::whole(text, message).help(HELP);

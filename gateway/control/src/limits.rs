@@ -30,7 +30,7 @@ pub const STORE_CACHE_BYTES: usize = 16 << 20;
 /// Bytes of the password of a PKCS#12 file, least and most: below the least it is guessed offline.
 pub const PKCS12_PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
 /// Rounds of PBKDF2 for each of a PKCS#12 file's keys; ten times OpenSSL's default and still
-/// milliseconds, because whoever has the file can try passwords without being seen.
+/// milliseconds, because a thief of the file can try passwords unseen.
 pub const PKCS12_ROUNDS: u32 = 20_000;
 /// Days that a CA made here is valid: longer than two generations of the longest leaves.
 pub const AUTHORITY_DAYS: u32 = 20 * 365;

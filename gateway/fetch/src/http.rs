@@ -1,7 +1,7 @@
-//! One bounded question to a server over plain HTTP/1.1.
+//! One bounded request to a server over plain HTTP/1.1.
 //!
-//! Owns the bounds: bytes of an answer, time from the name's look-up to the last byte, redirects.
-//! Whether the answer is to be believed is for the caller to judge.
+//! Owns the bounds: bytes of an answer, time from name look-up to last byte, redirects. Whether the
+//! answer is to be trusted is decided by the caller.
 
 use std::io;
 use std::time::Duration;

@@ -1,14 +1,14 @@
-//! Asking CAs what they have revoked: over HTTP, beside the data path, never on a worker.
+//! Fetches revocation lists and OCSP answers from CAs over HTTP, beside the data path, never on a
+//! worker.
 //!
 //! | file | owns |
 //! |---|---|
-//! | `http` | one bounded question to a server |
-//! | `lists` | when which revocation list is fetched, and what became of it |
-//! | `questions` | what workers want to know of a client, handed over without a lock |
-//! | `ocsp` | responders asked for them |
+//! | `http` | one bounded request to a server |
+//! | `lists` | when each revocation list is fetched, and the outcome |
+//! | `ocsp` | the OCSP client: how many questions at once, and what becomes of answers |
 //!
-//! Whom to ask is the administrator's to say ([`control::SourceUrl`]); what is believed is
-//! [`tls`]'s.
+//! Which servers to ask is set by the administrator ([`control::SourceUrl`]). Whether a list or an
+//! answer is to be trusted is [`tls`]'s.
 
 mod http;
 pub mod limits;
@@ -21,7 +21,7 @@ pub use self::ocsp::{OcspCounts, Responders};
 /// A part of one, from 0 to just below 1, that differs between gateways that began together.
 fn chance() -> f64 {
     let mut bytes = [0; 2];
-    // Without randomness everybody asks at the same time, which is no more than impolite.
+    // Without randomness all gateways ask at the same time, which is no more than impolite.
     drop(boring::rand::rand_bytes(&mut bytes));
     f64::from(u16::from_be_bytes(bytes)) / 65_536.0
 }

@@ -1,9 +1,9 @@
-//! Revocation lists fetched from the URLs that a CA's administrator has named.
+//! The CRL fetcher: revocation lists from the URLs that a CA's administrator has named.
 //!
 //! Owns the schedule (before a list's next update, with jitter; after a failure at growing
-//! intervals), the validators that spare an unchanged list's transfer (RFC 9110 §13.1), and what
-//! became of the last attempt. A list that came is taken in by [`Control::put_crl`], which refuses
-//! what is not to be believed and older numbers: the last good list stays, and is in the store.
+//! intervals), the validators that spare the transfer of an unchanged list (RFC 9110 §13.1), and the
+//! outcome of the last attempt. A fetched list is taken in by [`Control::put_crl`], which refuses
+//! untrusted lists and older numbers: the last good list stays.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -180,8 +180,8 @@ impl Lists {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is to be fetched now; it is under way from then on. URLs that nobody names any more are
-    /// forgotten.
+    /// What is to be fetched now; it is under way from then on. URLs that are no longer
+    /// configured are forgotten.
     fn due(&self) -> Vec<(Uuid, SourceUrl)> {
         let model = self.control.model();
         let named = model.authorities.values();
@@ -221,7 +221,7 @@ impl Lists {
         }
         let named = self.control.model().authorities.get(&id).cloned();
         let named = named.filter(|ca| ca.crl.urls.contains(&place.1));
-        // Nobody names it any more: what came counts, and nothing else.
+        // It is no longer configured: the list counts, and nothing else.
         let Some(authority) = named else { return };
         let every = authority.crl.fetch_every_sec;
         let every = every.map_or(CRL_FETCH_EVERY, |every| Duration::from_secs(every.into()));

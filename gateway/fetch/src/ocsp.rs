@@ -1,9 +1,9 @@
-//! Responders asked about client certificates (RFC 6960), one question at a time for each
-//! certificate however many connections wait for it.
+//! The OCSP client (RFC 6960): one question at a time for each certificate, however many connections
+//! wait for its answer.
 //!
-//! Owns how many are asked at once, how long is waited, and what is counted. What an answer must be
-//! is [`tls::OcspQuestion::read`]'s to say. When a certificate turns out to be revoked, trust
-//! moves, and with it end its live connections.
+//! Owns concurrency, timeouts and counters. What an answer must be is [`tls::OcspQuestion::read`]'s.
+//! When a certificate turns out to be revoked, the trust epoch moves, and its live connections are
+//! closed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -15,6 +15,19 @@ pub const LABEL_BYTES_MAX: usize = 63;
 ///
 /// Either exact (`api.example.com`) or a wildcard (`*.example.com`), which stands for exactly
 /// one more label.
+///
+/// ```
+/// use vocabulary::hostname::HostName;
+///
+/// let exact = HostName::parse("API.example.com.")?;
+/// assert_eq!(exact.as_str(), "api.example.com");
+///
+/// let wildcard = HostName::parse("*.example.com")?;
+/// assert!(wildcard.covers("api.example.com"));
+/// assert!(!wildcard.covers("a.b.example.com"));
+/// assert!(HostName::parse("192.0.2.1").is_err());
+/// # Ok::<(), vocabulary::hostname::HostNameError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HostName(Box<str>);
 

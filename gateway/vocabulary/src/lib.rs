@@ -1,4 +1,4 @@
-//! The words that every part of Postern speaks.
+//! The vocabulary that every crate of Postern shares.
 //!
 //! Owns plain data: names of hosts, the words a host is configured in, what verification found of a
 //! client, and the client's certificate as rules, logs and origins see it. Verifies and decides

@@ -1,6 +1,6 @@
-//! What verification found: presented, verified, revoked, and the exact reason.
+//! The verdict on a client certificate: presented, verified, revoked, and the exact reason.
 //!
-//! Owns the words; `verify` finds which of them is true.
+//! Owns the words. Which of them is true is found by `tls`.
 
 use crate::words;
 

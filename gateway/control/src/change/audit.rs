@@ -1,7 +1,7 @@
-//! Who changed what: the append-only log of changes, and the intent with which one is made.
+//! The audit log: an append-only record of who changed what.
 //!
-//! An entry is committed in the same transaction as its change, so that neither exists without
-//! the other. Owns what is left out of it: keys and digests, sealed or not.
+//! An entry is committed in the same transaction as its change, so that neither exists without the
+//! other. Owns what is left out of it: keys and digests, sealed or not.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,9 +1,8 @@
-//! Many changes as one: every operation of the control plane runs on a shadow of it, and what they
-//! wrote becomes one transaction, one revision, one snapshot, one entry of the audit log.
+//! A batch: many operations as one transaction, one revision, one snapshot, one audit entry.
 //!
-//! Owns the shadow: its store shows what was written so far above what is stored, and its model
-//! moves with every step. Validates nothing; the operations do, and the snapshot is compiled once,
-//! by [`Control::change`].
+//! Operations run on a shadow of the control plane. Owns the shadow: its store overlays what was
+//! written so far on what is stored, and its model moves with every step. Validates nothing: the
+//! operations do. Compiles nothing: [`Control::change`] does, once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What the steps of a batch did, gathered for the one change that they become.
+//! The writes, index changes and notes of a batch's steps, gathered for the one change they become.
 
 use crate::change::audit::Note;
 use crate::store::Write;

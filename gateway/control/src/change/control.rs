@@ -1,8 +1,7 @@
-//! The control plane of one gateway: the store it owns, the model it shows, the one way to change
-//! them.
+//! [`Control`]: the store it owns, the model it shows, the one way to change them.
 //!
-//! Owns start and reload, and the order validate, compile, commit, publish. What a change does is
-//! written by the operations.
+//! Owns start, reload, and the order validate, compile, commit, publish. What a change does is in
+//! [`operations`](crate::operations).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -44,6 +43,28 @@ pub(crate) struct Writer {
 }
 
 /// The control plane of one gateway.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use control::Control;
+/// use snapshot::Published;
+///
+/// let directory = fixtures::Directory::new();
+/// let path = directory.path().join("store.redb");
+/// let published = Arc::<Published>::default();
+///
+/// let control = Control::open(&path, published.clone())?;
+/// let zone = control.create_zone("example.com")?;
+/// assert_eq!(control.model().zone_named("example.com"), Some(&zone));
+/// assert!(control.create_zone("example.com").is_err(), "the name is taken");
+///
+/// // What was acknowledged is there after a restart.
+/// drop(control);
+/// let control = Control::open(&path, published)?;
+/// assert_eq!(control.zone("example.com")?.id, zone.id);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Control {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) seal: Arc<Seal>,
@@ -219,7 +240,7 @@ impl Control {
         }
         let stored = self.store.commit(done.model.revision - 1, &done.writes);
         if let Err(error) = stored {
-            // Whether it is on the disk nobody knows: the next change looks.
+            // Whether it is on the disk is unknown: the next change looks.
             writer.stale = true;
             return Err(error.into());
         }

@@ -1,7 +1,7 @@
-//! A change in the making: the new model, and the writes that make the store equal to it.
+//! A draft: the next model, and the writes that make the store equal to it.
 //!
-//! Owns the pairing of the two, so that no operation can change one and forget the other. Does
-//! not validate: the operations do.
+//! Owns the pairing of the two, so that no operation can change one and forget the other. Does not
+//! validate: the operations do.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Why a change is refused, in words for the person who asked for it. What HTTP status and which
-//! of Cloudflare's codes each becomes is [`admin`]'s business.
+//! Errors of starting and of changing, in words for the person who asked. Which HTTP status and
+//! which of Cloudflare's codes each becomes is decided by `admin`.
 
 use std::borrow::Cow;
 

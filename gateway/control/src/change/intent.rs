@@ -1,4 +1,4 @@
-//! With what intent a change is made: by whom, and whether in earnest.
+//! The intent of a change: who makes it, and whether it is a dry run.
 
 use std::cell::RefCell;
 use std::sync::Arc;

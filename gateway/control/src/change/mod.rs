@@ -1,5 +1,5 @@
-//! How a change goes: drafted, noted for the audit log, compiled, committed, published. Whatever
-//! every change passes through belongs here; what one kind of change does belongs in
+//! How a change goes: drafted, noted for the audit log, compiled, committed, published. What every
+//! change passes through belongs here; what one kind of change does belongs in
 //! [`operations`](crate::operations).
 
 pub(crate) mod audit;

@@ -1,4 +1,4 @@
-//! Revocation lists in a draft.
+//! Revocation lists in a draft: written, removed, and noted for the audit log.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Rulesets in a draft: which versions, pages and rules are written, and which are forgotten.
+//! Rulesets in a draft: which versions, pages and rules are written, and which are removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Lists in the form that rules look things up in.
+//! Compiles lists to the form in which rules look values up.
 
 use crate::model::Model;
 use crate::model::list::{ListKind, ListRecord};

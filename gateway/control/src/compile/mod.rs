@@ -1,9 +1,9 @@
-//! From the model to the snapshot that the data path runs on. What turns a record into the form
-//! that it runs in belongs here.
+//! Compiles the model to the snapshot that the data path runs on. What turns a record into its
+//! running form belongs here.
 //!
-//! Owns what belongs together (a host with its certificate, its CA set, its zone's rules, its
-//! origin) and the re-use of parts that did not change. Changes nothing: a model that does not
-//! compile is refused before it is stored.
+//! Owns what belongs together (a host with its certificate, CA set, zone rules and origin) and the
+//! re-use of unchanged parts. Changes nothing: a model that does not compile is refused before it is
+//! stored.
 
 pub(crate) mod lists;
 pub(crate) mod origin;

@@ -1,6 +1,6 @@
-//! A host's origin, read as it was asked for.
+//! Compiles a host's origin.
 //!
-//! Owns what an origin's URL may be, and which CAs the system believes: `tls` is handed their bytes.
+//! Owns what an origin's URL may be, and which CAs the system trusts: `tls` is handed their bytes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;

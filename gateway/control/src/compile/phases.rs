@@ -1,4 +1,4 @@
-//! Stored rules of the phases beside custom rules, in the form that they run in.
+//! Compiles rate limits and header rules, the phases beside custom rules.
 
 use crate::compile::{CompileError, FieldError};
 use crate::model::{RuleRecord, Ruleset};

@@ -1,4 +1,4 @@
-//! A zone's custom rules, compiled rule by rule: what did not change is taken over.
+//! Compiles a zone's custom rules. Unchanged rules are taken over from the last program.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A host's TLS: its certificates, and what it asks of clients.
+//! Compiles a host's TLS: its certificates, and whether it asks clients for theirs.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The CAs that a host believes, with everything that revokes what they signed.
+//! Compiles a host's CA set, with the revocations, lists and responders of each CA.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use vocabulary::settings::MtlsMode;
 /// Everything a [`Trust`] depends on: its CAs and the revision of each one's revocations.
 pub(super) type TrustKey = Vec<(Uuid, u64)>;
 
-/// The CAs of a host with the revision of their revocations. A host that asks nobody still gets
-/// its zone's managed CAs, so that a CA set is never empty by accident.
+/// The CAs of a host with the revision of their revocations. A host that asks for no certificates
+/// still gets its zone's managed CAs, so that a CA set is never empty by accident.
 pub(super) fn anchors(model: &Model, lookup: &Lookup<'_>, host: &HostRecord) -> TrustKey {
     let believed = match host.mtls {
         MtlsMode::Off => lookup.managed(host.zone).to_vec(),
@@ -85,7 +85,7 @@ pub(super) fn trust(
     Ok(trust)
 }
 
-/// What the judge is given of a CA's lists; `None` when nobody asked for any.
+/// A CA's lists as verification reads them; `None` when there are none and none is asked for.
 fn crl_set(model: &Model, id: Uuid) -> Option<Arc<CrlSet>> {
     let record = model.crls.get(&id);
     let settings = &model.authorities.get(&id)?.crl;
@@ -102,7 +102,7 @@ fn crl_set(model: &Model, id: Uuid) -> Option<Arc<CrlSet>> {
     }))
 }
 
-/// What the judge is given, with what the responder has said before.
+/// A CA's responder as verification asks it, with the answers it has given before.
 pub(super) fn responder(
     id: Uuid,
     settings: &OcspSettings,

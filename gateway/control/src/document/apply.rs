@@ -1,8 +1,7 @@
-//! Making a gateway what a document says, by the same operations that people use, as one change.
+//! Applies a document: the operations that make the gateway equal to it, as one change.
 //!
-//! Owns the order of the steps, and that each does something only where something differs: what is
-//! as it should be is not touched, so that a second time changes nothing. Every refusal names the
-//! place in the document.
+//! Owns the order of the steps. Each step acts only on a difference, so that applying twice changes
+//! nothing. Every error names its place in the document.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

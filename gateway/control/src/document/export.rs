@@ -1,7 +1,7 @@
-//! What there is, as a document.
+//! Exports the configuration as a document.
 //!
-//! Owns the order of things in it, which depends on names and certificates only: two gateways that
-//! are configured alike export the same text, whatever ids they gave.
+//! Owns the order of its parts, which depends on names and certificates only: two gateways with
+//! equal configurations export the same text, whatever their ids.
 
 use std::collections::HashMap;
 

@@ -1,11 +1,12 @@
-//! The whole configuration as one document: zones, hosts, CAs, rules, lists.
+//! The whole configuration as one document: zones, hosts, CAs, rules, lists. What reads, writes or
+//! compares documents belongs here.
 //!
-//! Owns the document's form. What a document says of a thing is all there is to say of it: what is
-//! left out has its default. A section that is left out is left alone; so is a thing that a
-//! section does not name, unless `prune` is asked for. Rules are the exception: their list is whole.
+//! Owns the document's form. A field that is left out has its default. A section that is left out is
+//! left alone, and so is a thing that a section does not name, unless `prune` is set. Rules are the
+//! exception: their list is whole.
 //!
-//! Not in it: client certificates, revocations, revocation lists and tokens, which are state and
-//! not configuration (a backup has them), and private keys, unless they are asked for.
+//! Not in it: client certificates, revocations, revocation lists and tokens, which are state and not
+//! configuration (a backup has them), and private keys, unless they are asked for.
 
 mod apply;
 mod export;

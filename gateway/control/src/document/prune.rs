@@ -1,6 +1,6 @@
-//! What is there and not in a document: removed when that was asked for, else told of.
+//! Prunes what a document does not name: removes it when asked to, else reports it as kept.
 //!
-//! Owns what counts as named. Only sections that are there speak for what they leave out.
+//! Owns what counts as named. A section that is left out prunes nothing.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
-//! What differs between two documents, in the words of the document.
+//! The differences between two documents, in the document's own words.
 //!
-//! Owns the order and the grain of what is told: one entry for each thing, with the fields of it
-//! that differ; rules by their place. Private keys are never in it.
+//! Owns their order and grain: one entry for each thing, with the fields that differ; rules by
+//! position. Never shows a private key.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Bytes as digits.
+//! Bytes as lower-case hexadecimal digits.
 
 /// Lower-case hex.
 #[must_use]

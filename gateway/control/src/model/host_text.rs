@@ -1,4 +1,4 @@
-//! Host names in records, as serde writes and reads them.
+//! Host names in records: how serde writes and reads one, and a set of them.
 
 /// Host names in records, as text.
 pub(crate) mod host_text {

@@ -1,8 +1,8 @@
-//! Names of things: 32 hex characters for zones, rulesets, rules and the account, UUIDs for
-//! certificates and CAs (the two shapes that Cloudflare's API knows).
+//! Identifiers: 32 hex characters for zones, rulesets, rules and the account; UUIDs for certificates
+//! and CAs (the two shapes of Cloudflare's API).
 //!
-//! Owns their text and binary forms and their making from BoringSSL's generator. Does not know
-//! what they name.
+//! Owns their text and binary forms, and their generation from BoringSSL's random numbers. Does not
+//! know what they name.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! What belongs to which host, found once for a whole model instead of once per host: with
-//! thousands of hosts, certificates and zones, asking each time would make every change slow.
+//! Certificates and CAs by host, indexed once for a whole model. With thousands of hosts, zones and
+//! certificates, a search for each host would make every change slow.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! What the control plane knows: zones, hosts, CAs, server certificates, rules, lists, tokens.
-//! Records and look-ups over them belong here; they are immutable, and a change makes a new
-//! [`Model`] that shares what did not change.
+//! Records and look-ups over them belong here. They are immutable: a change makes a new [`Model`]
+//! that shares the unchanged parts.
 //!
-//! Client certificates are too many to be kept here: only what the data path needs of them, the
-//! revoked serials, is; the rest stays in the store.
+//! Client certificates are too many for memory and stay in the store. The model has only what the
+//! data path needs of them: the revoked serials.
 
 pub(crate) mod authority;
 pub(crate) mod client_certificate;

@@ -1,5 +1,5 @@
-//! Points in time as the store and the API write them. The control plane may read the clock; the
-//! data path is given the time instead.
+//! Points in time as the store and the API write them. The control plane reads the clock; the data
+//! path is given the time.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! How a CA says that a certificate is revoked: its lists, its responder, and the serials that are
+//! How certificates of a CA are revoked: its revocation lists, its OCSP responder, and the serials
 //! revoked here.
 
 use std::collections::{BTreeMap, HashSet};

@@ -1,4 +1,4 @@
-//! Where two orders of rules differ.
+//! The diff of two ordered rule sequences: which rules are out, which are in, and where.
 
 use std::sync::Arc;
 

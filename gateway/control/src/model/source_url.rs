@@ -1,8 +1,8 @@
-//! Where a CA publishes: the `http://` URLs that an administrator has named.
+//! The `http://` URLs that revocation lists and OCSP answers come from.
 //!
-//! Owns what such a URL may be. Only the administrator names them: a client's certificate, verified
-//! or not, never makes the gateway ask anybody anything, and a redirect leads to the same server
-//! only. Plain HTTP is what RFC 5280 §8 and RFC 6960 §A.1 ask of CAs: what is fetched is signed.
+//! Owns what such a URL may be. Only the administrator names them: no client certificate, verified
+//! or not, makes the gateway send a request, and a redirect is followed to the same server only.
+//! Plain HTTP is what RFC 5280 §8 and RFC 6960 §A.1 ask of CAs: what is fetched is signed.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
-//! CAs of client certificates: uploaded ones, and the managed ones' rollover and revocation lists.
+//! CAs of client certificates: uploaded ones, and the rollover and revocation lists of managed ones.
 //!
-//! Owns what a CA must be before it is believed: a certificate that may sign, is valid now, and
-//! has a key worth believing. Which hosts believe it is said by associations.
+//! Owns what a CA must be before it is trusted: a certificate that may sign, is valid now, and has a
+//! strong key. Which hosts trust it is set by associations.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Addresses that zones block before anything else, for the kernel's door.
+//! Networks that zones block unconditionally, for admission in the kernel.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
 //! Client certificates: issued by a zone's managed CA, listed, revoked, restored.
 //!
-//! Owns their records. There may be hundreds of thousands, so memory holds 40 bytes of each (what
-//! a filtered, paged list needs); certificate and request are read from the store when asked for,
-//! and everything shown of a certificate is read from the certificate itself.
+//! There may be hundreds of thousands: memory holds a row of each (see
+//! [`certificate_index`](crate::store::certificate_index)), enough for a filtered, paged list.
+//! Certificate and request are read from the store when asked for, and everything shown of a
+//! certificate is read from the certificate itself.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -426,7 +427,7 @@ impl Control {
     ) -> Result<ClientCertificate, ChangeError> {
         let body = self.body(zone, self.entry(zone, id)?.sequence)?;
         let entry = self.change(|draft| {
-            // Read again under the writer's lock: somebody may have been faster.
+            // Read again under the writer's lock: another change may have been faster.
             let mut entry = self.entry(zone, id)?;
             let old = entry;
             if entry.status != status {

@@ -1,7 +1,7 @@
-//! A zone's rules for a dry run: as they are stored, or as they would be with a draft.
+//! A zone's rules for a dry run: as stored, or with a draft rule.
 //!
-//! A draft goes the way of a change that is only tried, so that it is refused here for whatever it
-//! would be refused for in earnest. What the rules say of requests is [`rules::Trial`]'s.
+//! A draft goes the way of a change that is only tried, and is refused for the same reasons. What
+//! the rules decide about a request is [`rules::Trial`]'s.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! Hosts, and which CAs they believe.
+//! Hosts, and which CAs they trust.
 //!
-//! One rule ties the two together: a host asks for client certificates exactly when at least one
-//! CA is associated with it. So Cloudflare's way (associate a host name, which enables mTLS) and
+//! One rule ties the two together: a host asks for client certificates exactly when at least one CA
+//! is associated with it. So Cloudflare's way (associate a host name, which enables mTLS) and
 //! Postern's own (set the host's mode) can be mixed, and a CA set is never empty by accident.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Lists that rules refer to as `$name`: addresses, host names, AS numbers.
 //!
-//! Owns their records and items. What an item may be is decided by [`rules`]; a list that
-//! a rule still names cannot be removed.
+//! Owns changes of lists and their items. What an item may be is decided by [`rules`]. A list that a
+//! rule names cannot be removed.
 
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
-//! "Create a mTLS rule" of Cloudflare's documents: hosts and paths in, an expression out, and the
-//! way back.
+//! "Create a mTLS rule" of Cloudflare's documentation: hosts and paths to an expression, and back.
 //!
-//! What means more or less than such a rule is never read as one.
+//! An expression that means more or less than such a rule is not read as one.
 
 use rules::{Expression, Form, Operator, Row, check};
 use vocabulary::hostname::HostName;

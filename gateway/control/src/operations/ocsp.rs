@@ -1,7 +1,6 @@
-//! Responders of uploaded CAs: whom to ask about their client certificates (RFC 6960).
+//! OCSP responders of uploaded CAs (RFC 6960).
 //!
-//! Owns what an administrator has said about it. Asking is [`fetch`]'s business, and what
-//! an answer must be [`tls`]'s.
+//! Owns their settings. Asking is done by `fetch`; what an answer must be is [`tls`]'s.
 
 use std::sync::Arc;
 

@@ -1,8 +1,7 @@
-//! Revocation lists of uploaded CAs: taken in, kept, renewed from files, and watched for their end.
+//! Revocation lists of uploaded CAs: taken in, removed, configured.
 //!
-//! Owns that a list never goes back to an older number, and what is said when one grows old. What
-//! a list must be to be believed is [`tls::Crl`]'s to say; the last good one stays until a
-//! better one comes.
+//! Owns that a list never goes back to an older number. What a list must be to be trusted is
+//! [`tls::Crl`]'s; the last good one stays until a better one comes.
 
 use std::path::PathBuf;
 use std::sync::Arc;

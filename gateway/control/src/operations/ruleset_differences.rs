@@ -1,4 +1,4 @@
-//! What differs between two versions of a ruleset, for people: rules added, removed, changed and
+//! The differences between two versions of a ruleset, for people: rules added, removed, changed and
 //! moved.
 
 use std::collections::HashMap;

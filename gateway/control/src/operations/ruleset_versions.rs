@@ -1,5 +1,5 @@
-//! The versions that every change of a ruleset leaves behind: made, listed, read, put back,
-//! forgotten when they are too many. What they share is the business of [`crate::store::order`].
+//! Versions of rulesets: listed, read, restored. What versions share on disk is
+//! [`order`](crate::store::order)'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;

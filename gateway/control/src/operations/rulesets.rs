@@ -1,7 +1,7 @@
 //! Rules: written, ordered, versioned.
 //!
 //! Owns what a rule may contain and where it stands. Every change makes a new version of the
-//! ruleset; older ones can be read and restored. Whether an expression is right is decided by
+//! ruleset; older ones can be read and restored. Whether an expression is valid is decided by
 //! [`rules`], before anything is stored.
 
 use std::collections::{HashMap, HashSet};
@@ -544,7 +544,7 @@ fn forms<'r>(
     Ok(forms.collect::<Result<_, _>>()?)
 }
 
-/// What a ruleset is called when nobody has named it.
+/// The name of a ruleset that was given none.
 pub(crate) const DEFAULT_NAME: &str = "default";
 
 /// The ruleset of a phase, if there is one, and what comes after it, without a change yet.

@@ -1,7 +1,7 @@
-//! Tokens of the admin API: made here, shown once, kept as a digest.
+//! Tokens of the admin API: created here, shown once, kept as a digest.
 //!
-//! A token is 256 random bits, so that its SHA-256 needs no salt and no slow hash: there is
-//! nothing to guess. Owns what a token may do; does not see requests.
+//! A token is 256 random bits, so its SHA-256 needs no salt and no slow hash: there is nothing to
+//! guess. What a token may do is in [`token`](crate::model::token); does not see requests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl Control {
         })
     }
 
-    /// The living token with this secret. What is compared are digests of secrets that nobody
+    /// The living token with this secret. Digests are compared, of secrets that no caller
     /// can choose, so the time that it takes tells nothing.
     #[must_use]
     pub fn token(&self, secret: &str) -> Option<Arc<Token>> {

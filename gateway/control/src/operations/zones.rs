@@ -75,7 +75,7 @@ impl Control {
         })
     }
 
-    /// Removes a zone with its hosts, certificates, CAs and rules. Nobody is let in by this: hosts
+    /// Removes a zone with its hosts, certificates, CAs and rules. No client gets in by this: hosts
     /// that are gone are refused as unknown names are.
     ///
     /// # Errors

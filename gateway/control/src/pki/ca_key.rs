@@ -1,7 +1,7 @@
-//! The kinds of keys that a managed CA may have, and signing with each of them.
+//! The kinds of keys that a managed CA may have, and signing with them.
 //!
-//! Owns names, generation and signature algorithms of these keys. Does not keep keys: the store
-//! has them sealed.
+//! Owns their names, generation and signature algorithms. Does not keep keys: the store has them
+//! sealed.
 
 use boring::hash::MessageDigest;
 use boring::pkey::{Id as KeyId, PKey, PKeyRef, Private};

@@ -1,8 +1,8 @@
-//! Server certificates as they are uploaded: chain in any order, one key, both checked.
+//! Uploaded server certificates: a chain in any order and its key, both checked.
 //!
-//! Owns the order that is sent to clients (leaf first, each followed by its issuer, RFC 8446
-//! §4.4.2) and the checks before a chain may serve. Whether it covers a given host is decided
-//! where hosts are compiled.
+//! Owns the order that is sent to clients (leaf first, each followed by its issuer, RFC 8446 §4.4.2)
+//! and the checks before a chain may serve. Whether it covers a host is decided when hosts are
+//! compiled.
 
 use boring::hash::MessageDigest;
 use boring::pkey::{HasPublic, Id as KeyId, PKey, PKeyRef};

@@ -1,7 +1,7 @@
-//! Certificate revocation lists (RFC 5280 §5), written in DER and signed with BoringSSL.
+//! Certificate revocation lists (RFC 5280 §5) of managed CAs: written in DER, signed with BoringSSL.
 //!
-//! boring has no safe face for making CRLs, and the structure is small: this is less code than
-//! calling BoringSSL's C functions would be, and none of it unsafe.
+//! boring has no safe API for making CRLs, and the structure is small: this is less code than
+//! calling BoringSSL's C functions, and none of it unsafe.
 
 use crate::model::moment::Moment;
 use crate::pki::ca_key::kind_of;

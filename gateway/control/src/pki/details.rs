@@ -1,4 +1,4 @@
-//! What a certificate says of itself, as the API and listings show it.
+//! The fields of a certificate that the API and listings show.
 
 use boring::asn1::Asn1Time;
 use boring::hash::MessageDigest;

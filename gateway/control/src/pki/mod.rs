@@ -1,5 +1,5 @@
-//! Certificates, requests, keys and revocation lists, read and made with BoringSSL. What knows
-//! X.509 and nothing of a store belongs here.
+//! Certificates, requests, keys and revocation lists, read and made with BoringSSL. What knows X.509
+//! and nothing of the store belongs here.
 
 pub(crate) mod ca_key;
 pub(crate) mod chain;

@@ -1,7 +1,7 @@
-//! Revocation lists of uploaded CAs, as they come: DER or PEM.
+//! Uploaded revocation lists: DER or PEM in, [`tls::Crl`] out.
 //!
-//! Owns what is taken out of the text, and what tells two lists' places apart. What a list must be
-//! to be believed is [`tls::Crl`]'s.
+//! Owns the PEM form, and the key under which a list replaces an older one. What a list must be to
+//! be trusted is [`tls::Crl`]'s.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

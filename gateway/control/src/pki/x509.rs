@@ -1,8 +1,7 @@
-//! Making and checking certificates with BoringSSL: CA certificates, client certificates from
-//! requests or for fresh keys, server chains.
+//! Certificates made with BoringSSL: of CAs, of clients (for a request or a fresh key), of servers.
 //!
-//! Owns what goes into a certificate (RFC 5280) and what is refused. Does not store anything and
-//! does not read the clock: the time of issue is given.
+//! Owns what goes into a certificate (RFC 5280) and which keys are refused. Does not store anything
+//! and does not read the clock: the time of issue is given.
 
 use boring::asn1::Asn1Time;
 use boring::bn::BigNum;

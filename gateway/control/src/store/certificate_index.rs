@@ -1,7 +1,7 @@
-//! What memory holds of client certificates: enough for filtered, paged lists, 72 bytes each.
+//! The index of client certificates in memory: 72 bytes each, enough for filtered, paged lists.
 //!
-//! Owns the rows' form in the store, and their order. Certificates themselves are read from the
-//! store when they are asked for.
+//! Owns the form of its rows in the store, and their order. The certificates themselves are read
+//! from the store when asked for.
 
 use std::collections::HashMap;
 

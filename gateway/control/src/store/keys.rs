@@ -1,4 +1,4 @@
-//! The layout of keys, and how records are written and read.
+//! The layout of keys in the store, and how records are encoded.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

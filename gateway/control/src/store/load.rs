@@ -1,7 +1,8 @@
-//! Reading the store at a start, and the keys and small records that only the store has.
+//! Loads the store into a model at start.
 //!
-//! Owns the layout of keys. Reads every record once and refuses the start when one is unreadable:
-//! a gateway that forgot a host, a rule or a revocation would fail open.
+//! Reads every record once and refuses to start when one is unreadable: a gateway that forgot a
+//! host, a rule or a revocation would fail open. Owns the proof that the key file belongs to the
+//! store.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;

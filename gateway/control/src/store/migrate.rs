@@ -1,6 +1,5 @@
-//! Brings the versions of rulesets to pages in a store that was made before there were any.
-//!
-//! Such a store has every 32nd order whole, and those in between as changes to the one before.
+//! Migrates a store from before pages: it has every 32nd order of a ruleset whole, and those in
+//! between as changes to the one before.
 
 use serde::Deserialize;
 

@@ -1,9 +1,10 @@
-//! Where the control plane's records are kept: ordered keys to bytes, in a few tables, changed by
-//! whole transactions that carry ever-growing revisions.
+//! What is on disk, and how it is opened: records as ordered keys to bytes in a few tables, changed
+//! by whole transactions with ever-growing revisions. What knows the form of stored bytes belongs
+//! here.
 //!
-//! Owns the contract between [`crate`] and a backend. Does not know what the bytes mean.
-//! The contract is what an embedded tree and a replicated engine with ordered revisions can both
-//! give, so that a fleet's store is another implementation of [`Store`] and nothing else changes.
+//! [`Store`] is the contract with a backend, which does not know what the bytes mean. It asks for no
+//! more than an embedded tree and a replicated engine with ordered revisions both give, so that a
+//! fleet's store is another implementation of it and nothing else changes.
 
 pub(crate) mod certificate_index;
 pub(crate) mod keys;
@@ -129,6 +130,23 @@ pub struct Write {
 pub type Visit<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
 /// A durable, ordered key-value store with one writer.
+///
+/// ```
+/// use control::{RedbStore, Store, Table, Write};
+///
+/// let directory = fixtures::Directory::new();
+/// let store = RedbStore::open(&directory.path().join("store.redb"))?;
+/// let put = Write {
+///     table: Table::Zones,
+///     key: b"one".to_vec(),
+///     value: Some(b"its record".to_vec()),
+/// };
+/// let revision = store.revision()?;
+/// store.commit(revision, &[put.clone()])?;
+/// assert_eq!(store.value(Table::Zones, b"one")?.as_deref(), Some(&b"its record"[..]));
+/// assert!(store.commit(revision, &[put]).is_err(), "the store has moved on");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Store: Send + Sync {
     /// The number of the last change.
     ///
@@ -234,7 +252,7 @@ pub enum StoreError {
     /// A record cannot be read back.
     #[error("the store is damaged: {0}. Stop postern and put a backup in its place")]
     Corrupt(String),
-    /// Somebody else changed the store since it was read.
+    /// Another process changed the store since it was read.
     #[error("the store has moved to revision {found}, expected {expected}: read it again")]
     Moved {
         /// What the caller knew.

@@ -1,9 +1,9 @@
-//! The order of a ruleset's rules as the store has it: pages of some hundred rules that every
-//! version with the same stretch of rules shares.
+//! The order of a ruleset's rules on disk: pages of some hundred rules, shared by every version with
+//! the same run of rules.
 //!
-//! A version is a list of pages. A change of one rule among 100,000 writes the page that it is on
-//! and a new list, and to forget a version is to remove the pages that the next one no longer
-//! names: neither grows with the number of rules. Does not hold the rules, only their names.
+//! A version is a list of pages. A change of one rule among 100,000 writes its page and a new list;
+//! forgetting a version removes the pages that the next one no longer names. Neither grows with the
+//! number of rules. Holds the rules' ids and versions, not the rules.
 
 use std::collections::HashMap;
 use std::hash::Hash;

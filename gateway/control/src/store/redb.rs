@@ -278,7 +278,7 @@ fn contradicts() -> String {
 }
 
 thread_local! {
-    /// What this thread panicked with while nobody was to be told of it.
+    /// The message of a panic on this thread that was not to be printed.
     static HUSHED: RefCell<Option<Option<String>>> = const { RefCell::new(None) };
 }
 
@@ -387,7 +387,7 @@ fn copy(database: &Database, to: &Path) -> Result<(), Attempt> {
             .create_file(file)
             .map_err(|error| failed(error.into()))?;
         let mut transaction = copy.begin_write().map_err(|error| failed(error.into()))?;
-        // Whoever opens it first has not to walk through all of it.
+        // The first open does not have to walk through all of it.
         transaction.set_quick_repair(true);
         for table in Table::ALL {
             let source = from.open_table(definition(table))?;

@@ -1,4 +1,4 @@
-//! A store that no gateway runs on: whether it is whole, and putting a copy in its place.
+//! Offline work on a store: verifying that it is whole, and restoring a copy.
 //!
 //! Owns the order that makes a restore safe: the copy is read whole before anything is touched, is
 //! durable under another name before the old one goes, and takes its place by one rename.

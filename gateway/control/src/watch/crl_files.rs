@@ -1,4 +1,4 @@
-//! The managed CAs' revocation lists as files, for whoever else verifies their clients: nginx's
+//! Writes the managed CAs' revocation lists to files, for other verifiers of their clients: nginx's
 //! `ssl_crl`, `openssl verify -crl_check`, a web server that is a distribution point.
 //!
 //! | file in `crl.directory` | what it is |
@@ -158,13 +158,13 @@ impl CrlDirectory {
     }
 }
 
-/// Puts `bytes` in a file's place: whoever reads it sees the old or the new ones, whole.
+/// Replaces a file by `bytes`: a reader sees the old ones or the new ones, whole.
 fn replace(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, PublishError> {
     let mut draft = path.clone().into_os_string();
     draft.push(".new");
     let draft = PathBuf::from(draft);
     let done = (|| {
-        // Lists are public: they are signed, and everybody who believes the CA needs them.
+        // Lists are public: they are signed, and every verifier that trusts the CA needs them.
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -185,7 +185,7 @@ fn replace(path: PathBuf, bytes: &[u8]) -> Result<PathBuf, PublishError> {
     }
 }
 
-/// A list that nobody renews any more would only grow old.
+/// A list that is no longer renewed would only grow old.
 fn remove<'p>(files: impl Iterator<Item = &'p PathBuf>) {
     for file in files {
         if let Err(error) = fs::remove_file(file)

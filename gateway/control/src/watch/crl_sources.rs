@@ -1,6 +1,6 @@
-//! Files that revocation lists are read from, and the warning before a list grows old.
+//! Revocation lists read from watched files, and the warning before a list expires.
 //!
-//! Owns which files are looked at again. The last good list stays until a better one comes.
+//! Owns which files are read again. The last good list stays until a better one comes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

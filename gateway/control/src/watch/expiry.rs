@@ -1,5 +1,5 @@
-//! What ends soon: counted for metrics, and told in the log when it comes to one of the stages of
-//! [`EXPIRY_STAGES_DAYS`] and when it has ended.
+//! Certificates near their end: counted for metrics, and logged at each stage of
+//! [`EXPIRY_STAGES_DAYS`] and when they have expired.
 //!
 //! Owns the stages and the words. Reads no clock: the time is given.
 

@@ -1,5 +1,5 @@
-//! What the daemon's maintenance calls now and then: certificates and lists near their end, files
-//! that are written and read. What looks at the clock again and again belongs here.
+//! What the daemon's maintenance calls periodically: expiry of certificates and lists, files read
+//! and written. What runs on a timer belongs here.
 
 pub(crate) mod crl_files;
 pub(crate) mod crl_sources;
