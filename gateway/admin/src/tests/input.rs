@@ -324,7 +324,7 @@ async fn wrong_input_is_answered_with_the_envelope_and_never_with_500() {
         assert_eq!(answer.status, 400, "{}", answer.text);
         assert_eq!(answer.body["errors"][0]["code"], 6007);
     }
-    let long = vec![b' '; limits::ADMIN_BODY_BYTES_MAX + 1];
+    let long = vec![b' '; crate::limits::ADMIN_BODY_BYTES_MAX + 1];
     assert_eq!(world.raw("POST", zones, long, &[]).await.status, 413);
     assert_eq!(
         format!("{:?}", world.control.model()),

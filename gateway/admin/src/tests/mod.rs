@@ -17,11 +17,13 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::*;
-use config::Config;
-use control::{NewToken, Scope};
-use datapath::observe::WorkerStats;
+use crate::{Bound, Listen, State, serve_bound};
+use config::{Config, Live};
+use control::{Control, NewToken, Scope};
+use datapath::observe::{AccessLog, Fleet, WorkerStats};
+use fetch::{Lists, Responders};
 use fixtures::Directory;
+use snapshot::Published;
 
 mod access;
 mod certificates;

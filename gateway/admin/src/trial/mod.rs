@@ -20,10 +20,12 @@ use serde_json::{Map, Value, json};
 use self::record::Recorded;
 use self::request::RequestBody;
 use self::subject::{Asked, Refused, World};
-use super::fault::Fault;
-use super::query::{As, Json};
-use super::rule_body::{PositionBody, RuleBody};
-use super::{Shared, envelope, zones};
+use crate::api::rule_body::{PositionBody, RuleBody};
+use crate::api::zones;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json};
 use crate::limits::{
     TRIAL_EXPLAINED_MAX, TRIAL_JUDGEMENTS_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
 };

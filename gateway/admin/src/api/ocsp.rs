@@ -6,15 +6,16 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, present};
-use super::{Shared, State, envelope};
+use crate::http::context::{Shared, State};
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, present};
 use control::{ChangeError, OcspPatch, Uuid};
 use tls::CrlPolicy;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Set {
+pub(crate) struct Set {
     /// Absent leaves it, `null` asks nobody.
     #[serde(default, deserialize_with = "present")]
     url: Option<Option<String>>,
@@ -44,14 +45,14 @@ fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
     }))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     Extracted(context): Shared,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
     Ok(envelope::result(all(&context.state, id.parse()?)?))
 }
 
-pub(super) async fn set(
+pub(crate) async fn set(
     Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,

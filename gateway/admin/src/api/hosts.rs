@@ -7,9 +7,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, Parameters, present};
-use super::{Shared, envelope, zones};
+use super::zones;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters, present};
 use control::{
     AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid,
 };
@@ -19,7 +21,7 @@ use vocabulary::settings::{CertificateHeaders, ClientPatch, ClientSettings, Mtls
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Create {
+pub(crate) struct Create {
     name: String,
     origin: OriginSpec,
     #[serde(default)]
@@ -38,7 +40,7 @@ pub(super) struct Create {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Update {
+pub(crate) struct Update {
     #[serde(default)]
     origin: Option<OriginSpec>,
     #[serde(default)]
@@ -57,7 +59,7 @@ pub(super) struct Update {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Associate {
+pub(crate) struct Associate {
     #[serde(default)]
     hostnames: Vec<String>,
     #[serde(default)]
@@ -103,7 +105,7 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
     })
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -132,7 +134,7 @@ pub(super) async fn create(
     )))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
@@ -142,7 +144,7 @@ pub(super) async fn list(
     Ok(envelope::list(items, &page, model.hosts.len()))
 }
 
-pub(super) async fn list_of(
+pub(crate) async fn list_of(
     State(context): Shared,
     Path(zone): Path<String>,
     parameters: Parameters,
@@ -154,7 +156,7 @@ pub(super) async fn list_of(
     Ok(envelope::list(items, &page, model.hosts_of(zone).count()))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path(host): Path<String>,
 ) -> Result<Response, Fault> {
@@ -166,7 +168,7 @@ pub(super) async fn show(
 /// What keeps clients without a certificate from a host: the handshake, a rule, a rule for some of
 /// their requests only, or nothing; the `skip` rule that is in the way of it; and whether whoever
 /// has a revoked one gets around the rule.
-pub(super) async fn enforcement(
+pub(crate) async fn enforcement(
     State(context): Shared,
     As(intent): As,
     Path(host): Path<String>,
@@ -202,7 +204,7 @@ pub(super) async fn enforcement(
     })))
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(context): Shared,
     As(intent): As,
     Path(host): Path<String>,
@@ -229,7 +231,7 @@ pub(super) async fn update(
     )))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path(host): Path<String>,
@@ -250,7 +252,7 @@ fn names(names: &BTreeSet<HostName>) -> Value {
     json!({ "hostnames": names.iter().map(HostName::as_str).collect::<Vec<_>>() })
 }
 
-pub(super) async fn associations(
+pub(crate) async fn associations(
     State(context): Shared,
     Path(zone): Path<String>,
     parameters: Parameters,
@@ -266,7 +268,7 @@ pub(super) async fn associations(
     )))
 }
 
-pub(super) async fn associate(
+pub(crate) async fn associate(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,

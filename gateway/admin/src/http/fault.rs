@@ -14,16 +14,16 @@ use vocabulary::hostname::HostNameError;
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) status: StatusCode,
-    pub(super) code: u32,
-    pub(super) message: String,
+pub(crate) struct Fault {
+    pub(crate) status: StatusCode,
+    pub(crate) code: u32,
+    pub(crate) message: String,
     /// JSON pointer (RFC 6901) to the value that is wrong.
-    pub(super) pointer: Option<String>,
+    pub(crate) pointer: Option<String>,
 }
 
 impl Fault {
-    pub(super) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, code: u32, message: impl Into<String>) -> Self {
         Self {
             status,
             code,
@@ -32,21 +32,21 @@ impl Fault {
         }
     }
 
-    pub(super) fn bad(code: u32, message: impl Into<String>) -> Self {
+    pub(crate) fn bad(code: u32, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
     /// A body that is not what the call takes.
-    pub(super) fn body(message: impl Into<String>) -> Self {
+    pub(crate) fn body(message: impl Into<String>) -> Self {
         Self::bad(6007, message)
     }
 
     /// A path or query value that is not what the call takes.
-    pub(super) fn parameter(message: impl Into<String>) -> Self {
+    pub(crate) fn parameter(message: impl Into<String>) -> Self {
         Self::bad(6003, message)
     }
 
-    pub(super) fn no_route(path: &str) -> Self {
+    pub(crate) fn no_route(path: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,
             7000,
@@ -54,7 +54,7 @@ impl Fault {
         )
     }
 
-    pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
+    pub(crate) fn at(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
         self
     }

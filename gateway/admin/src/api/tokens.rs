@@ -7,14 +7,15 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
-use super::{Shared, envelope};
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use control::{Id, Moment, NewToken, Scope, Token};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Create {
+pub(crate) struct Create {
     name: String,
     scopes: BTreeSet<Scope>,
     #[serde(default)]
@@ -35,7 +36,7 @@ fn shown(token: &Token) -> Value {
     })
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Json(body): Json<Create>,
@@ -62,7 +63,7 @@ pub(super) async fn create(
     Ok(envelope::result(answer))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
@@ -74,7 +75,7 @@ pub(super) async fn list(
     Ok(envelope::list(items, &page, tokens.len()))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path(id): Path<String>,

@@ -13,13 +13,14 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use super::auth::Actor;
+use super::context::Actor;
+use super::envelope::Page;
 use super::fault::Fault;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, PER_PAGE_DEFAULT, PER_PAGE_MAX};
 use control::Intent;
 
 /// A JSON body.
-pub(super) struct Json<T>(pub(super) T);
+pub(crate) struct Json<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Fault;
@@ -40,14 +41,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
 /// A member of a body that was given, `null` too: for `Option<Option<T>>`, where absent leaves
 /// things as they are and `null` takes them away.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     given: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(given).map(Some)
 }
 
 /// A JSON body that may be missing.
-pub(super) struct MaybeJson<T>(pub(super) Option<T>);
+pub(crate) struct MaybeJson<T>(pub(crate) Option<T>);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MaybeJson<T> {
     type Rejection = Fault;
@@ -87,7 +88,7 @@ fn malformed(error: &serde_json::Error, kind: &str) -> Fault {
 }
 
 /// A body of up to `MAX` bytes, whatever it is.
-pub(super) struct Raw<const MAX: u64>(pub(super) axum::body::Bytes);
+pub(crate) struct Raw<const MAX: u64>(pub(crate) axum::body::Bytes);
 
 impl<S: Send + Sync, const MAX: u64> FromRequest<S> for Raw<MAX> {
     type Rejection = Fault;
@@ -115,7 +116,7 @@ async fn bytes(body: Body) -> Result<axum::body::Bytes, Fault> {
 
 /// With what intent a request changes something: as whom, and whether only to try it
 /// (`dry_run=true`).
-pub(super) struct As(pub(super) Intent);
+pub(crate) struct As(pub(crate) Intent);
 
 impl<S: Send + Sync> FromRequestParts<S> for As {
     type Rejection = Fault;
@@ -140,7 +141,7 @@ impl<S: Send + Sync> FromRequestParts<S> for As {
 }
 
 /// The parameters after the `?`, each once.
-pub(super) struct Parameters(HashMap<String, String>);
+pub(crate) struct Parameters(HashMap<String, String>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
     type Rejection = Fault;
@@ -154,7 +155,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Parameters {
 }
 
 impl Parameters {
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
             .map(String::as_str)
@@ -162,7 +163,7 @@ impl Parameters {
     }
 
     /// A whole number that is not negative, also written as `2.0`.
-    pub(super) fn number(&self, name: &str) -> Result<Option<usize>, Fault> {
+    pub(crate) fn number(&self, name: &str) -> Result<Option<usize>, Fault> {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
@@ -177,14 +178,14 @@ impl Parameters {
     }
 
     /// The number of a version.
-    pub(super) fn version(&self, name: &str) -> Result<Option<u32>, Fault> {
+    pub(crate) fn version(&self, name: &str) -> Result<Option<u32>, Fault> {
         let number = self.number(name)?.map(u32::try_from).transpose();
         number.map_err(|_too_large| Fault::parameter(format!("{name}: there is no such version")))
     }
 
     /// Which part of a list is wanted: `page` and `per_page`, beginning at `offset`, or `limit`
     /// instead of `per_page`.
-    pub(super) fn page(&self) -> Result<Page, Fault> {
+    pub(crate) fn page(&self) -> Result<Page, Fault> {
         let page = self.number("page")?.unwrap_or(1);
         if page == 0 {
             return Err(Fault::parameter("page: pages are counted from 1"));
@@ -202,24 +203,6 @@ impl Parameters {
         // SDKs walk through pages while they keep sending the same offset.
         let start = (page - 1).saturating_mul(size).saturating_add(offset);
         Ok(Page { page, size, start })
-    }
-}
-
-/// A part of a list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Page {
-    /// Its number, from 1.
-    pub(super) page: usize,
-    /// How many items it has at most.
-    pub(super) size: usize,
-    /// How many items come before it.
-    pub(super) start: usize,
-}
-
-impl Page {
-    /// This part of `all`.
-    pub(super) fn of<T>(&self, all: impl Iterator<Item = T>) -> Vec<T> {
-        all.skip(self.start).take(self.size).collect()
     }
 }
 

@@ -1,12 +1,11 @@
 //! Who may do what. Whoever can open the unix socket is an administrator (its mode decides); over
 //! TCP every request needs a token, a `Host` that is ours, and must not come from a web page.
 //!
-//! Owns the mapping from a request to the scope it needs, and the bounds on attempts. What a
-//! token may do is decided by [`control`].
+//! Owns the mapping from a request to the scope it needs. What a token may do is decided by
+//! [`control`].
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -14,16 +13,14 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Context;
+use super::context::{Actor, Context};
 use super::fault::Fault;
 use super::tls::AdminTls;
-use crate::limits::{TOKEN_FAILURES_PER_SECOND, TOKEN_REQUESTS_BURST, TOKEN_REQUESTS_PER_SECOND};
-use control::limits::TOKENS_MAX;
 use control::{Id, Scope, Token};
 
 /// From where a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Peer {
+pub(crate) enum Peer {
     /// Over the unix socket, from a process of this user.
     Unix {
         /// Its user id, when the kernel told.
@@ -33,77 +30,11 @@ pub(super) enum Peer {
     Tcp,
 }
 
-/// Who makes a request, for the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Actor(pub(super) String);
-
 /// What may be done without showing who one is: whether the process lives, nothing else.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
-/// Counts requests against a rate; one place that refills with time.
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn full(capacity: u32, now: Instant) -> Self {
-        Self {
-            tokens: f64::from(capacity),
-            filled: now,
-        }
-    }
-
-    fn take(&mut self, rate: u32, capacity: u32, now: Instant) -> bool {
-        let refill = now.saturating_duration_since(self.filled).as_secs_f64() * f64::from(rate);
-        self.tokens = (self.tokens + refill).min(f64::from(capacity));
-        self.filled = now;
-        let granted = self.tokens >= 1.0;
-        if granted {
-            self.tokens -= 1.0;
-        }
-        granted
-    }
-}
-
-/// The bounds on attempts.
-#[derive(Debug)]
-pub(super) struct Rates {
-    by_token: Mutex<HashMap<Id, Bucket>>,
-    failures: Mutex<Bucket>,
-}
-
-impl Rates {
-    pub(super) fn new() -> Self {
-        let failures = Bucket::full(TOKEN_FAILURES_PER_SECOND, Instant::now());
-        Self {
-            by_token: Mutex::default(),
-            failures: Mutex::new(failures),
-        }
-    }
-
-    fn token(&self, id: Id, now: Instant) -> bool {
-        let mut all = self.by_token.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() > TOKENS_MAX {
-            // Only ended tokens can make it so large; the living ones begin anew.
-            all.clear();
-        }
-        let bucket = all
-            .entry(id)
-            .or_insert_with(|| Bucket::full(TOKEN_REQUESTS_BURST, now));
-        bucket.take(TOKEN_REQUESTS_PER_SECOND, TOKEN_REQUESTS_BURST, now)
-    }
-
-    /// Whether another look at an unknown token may be had.
-    fn failure(&self, now: Instant) -> bool {
-        let mut bucket = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        bucket.take(TOKEN_FAILURES_PER_SECOND, TOKEN_FAILURES_PER_SECOND, now)
-    }
-}
-
 /// The middleware: decides, and notes who it is.
-pub(super) async fn admit(
+pub(crate) async fn admit(
     State(context): State<Arc<Context>>,
     mut request: Request,
     next: Next,
@@ -246,7 +177,6 @@ fn needed(method: &Method, path: &str) -> (Scope, Option<Id>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn scopes() {
@@ -367,22 +297,5 @@ mod tests {
         }
         let both = request("http://localhost:1/", &["127.0.0.1"]);
         assert!(check_host(&both, None).is_ok());
-    }
-
-    #[test]
-    fn attempts_are_bounded() {
-        let now = Instant::now();
-        let rates = Rates::new();
-        let granted = (0..100).filter(|_| rates.failure(now)).count();
-        assert_eq!(granted, usize::try_from(TOKEN_FAILURES_PER_SECOND).unwrap());
-        let later = now + Duration::from_secs(1);
-        assert!(rates.failure(later));
-        let id = Id::random();
-        let granted = (0..1000).filter(|_| rates.token(id, now)).count();
-        assert_eq!(granted, usize::try_from(TOKEN_REQUESTS_BURST).unwrap());
-        assert!(
-            rates.token(Id::random(), now),
-            "another token is another matter"
-        );
     }
 }

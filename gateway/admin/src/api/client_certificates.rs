@@ -8,29 +8,31 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, MaybeJson, Parameters};
-use super::{Shared, envelope, zones};
+use super::zones;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, MaybeJson, Parameters};
 use control::{
     CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
     check_password,
 };
 
 #[derive(Deserialize)]
-pub(super) struct Issue {
+pub(crate) struct Issue {
     csr: String,
     validity_days: u32,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Reactivate {
+pub(crate) struct Reactivate {
     #[serde(default)]
     reactivate: Option<bool>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Create {
+pub(crate) struct Create {
     common_name: String,
     #[serde(default)]
     organization: String,
@@ -75,7 +77,7 @@ fn shown(certificate: &ClientCertificate) -> Value {
     })
 }
 
-pub(super) async fn issue(
+pub(crate) async fn issue(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -90,7 +92,7 @@ pub(super) async fn issue(
     Ok(envelope::result(shown(&issued)))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -129,7 +131,7 @@ pub(super) async fn create(
     Ok(envelope::result(answer))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -186,7 +188,7 @@ pub(super) async fn list(
     Ok(envelope::list(items, &page, found.total))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,
@@ -199,7 +201,7 @@ pub(super) async fn show(
     Ok(envelope::result(shown(&found)))
 }
 
-pub(super) async fn revoke(
+pub(crate) async fn revoke(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,
@@ -212,7 +214,7 @@ pub(super) async fn revoke(
     Ok(envelope::result(shown(&revoked)))
 }
 
-pub(super) async fn reactivate(
+pub(crate) async fn reactivate(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,

@@ -10,14 +10,15 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
-use super::{Shared, envelope};
+use crate::http::context::{Context, Shared};
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use control::{Id, Intent, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
-pub(super) struct Create {
+pub(crate) struct Create {
     name: String,
     kind: String,
     #[serde(default)]
@@ -25,14 +26,14 @@ pub(super) struct Create {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Describe {
+pub(crate) struct Describe {
     #[serde(default)]
     description: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Item {
+pub(crate) struct Item {
     #[serde(default)]
     ip: Option<String>,
     #[serde(default)]
@@ -52,7 +53,7 @@ struct Hostname {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Remove {
+pub(crate) struct Remove {
     items: Vec<ItemId>,
 }
 
@@ -148,7 +149,7 @@ fn values(of: ListKind, items: Vec<Item>) -> Result<Vec<(String, String)>, Fault
         .collect()
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     Path(account): Path<String>,
 ) -> Result<Response, Fault> {
@@ -160,7 +161,7 @@ pub(super) async fn list(
     Ok(envelope::result(shown))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Path(account): Path<String>,
@@ -179,7 +180,7 @@ pub(super) async fn create(
     )))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path((account, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -189,7 +190,7 @@ pub(super) async fn show(
     Ok(envelope::result(shown(&control.model(), &found)))
 }
 
-pub(super) async fn describe(
+pub(crate) async fn describe(
     State(context): Shared,
     As(intent): As,
     Path((account, id)): Path<(String, String)>,
@@ -208,7 +209,7 @@ pub(super) async fn describe(
     )))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path((account, id)): Path<(String, String)>,
@@ -222,7 +223,7 @@ pub(super) async fn delete(
 }
 
 /// Pages by cursor: the place of the first item of the next page.
-pub(super) async fn items(
+pub(crate) async fn items(
     State(context): Shared,
     Path((account, id)): Path<(String, String)>,
     parameters: Parameters,
@@ -256,7 +257,7 @@ pub(super) async fn items(
     Ok(envelope::cursor_list(shown, after.as_deref()))
 }
 
-pub(super) async fn item(
+pub(crate) async fn item(
     State(context): Shared,
     Path((account, id, item)): Path<(String, String, String)>,
 ) -> Result<Response, Fault> {
@@ -268,7 +269,7 @@ pub(super) async fn item(
     Ok(envelope::result(shown_item(&list, found)))
 }
 
-pub(super) async fn append(
+pub(crate) async fn append(
     State(context): Shared,
     As(intent): As,
     Path((account, id)): Path<(String, String)>,
@@ -280,7 +281,7 @@ pub(super) async fn append(
     change(&context, intent, id, ItemsChange::Append(items)).await
 }
 
-pub(super) async fn replace(
+pub(crate) async fn replace(
     State(context): Shared,
     As(intent): As,
     Path((account, id)): Path<(String, String)>,
@@ -292,7 +293,7 @@ pub(super) async fn replace(
     change(&context, intent, id, ItemsChange::Replace(items)).await
 }
 
-pub(super) async fn remove(
+pub(crate) async fn remove(
     State(context): Shared,
     As(intent): As,
     Path((account, id)): Path<(String, String)>,
@@ -304,7 +305,7 @@ pub(super) async fn remove(
 }
 
 async fn change(
-    context: &super::Context,
+    context: &Context,
     intent: Intent,
     id: Id,
     change: ItemsChange,
@@ -316,7 +317,7 @@ async fn change(
 }
 
 /// Whatever operation was answered is completed.
-pub(super) async fn operation(
+pub(crate) async fn operation(
     State(context): Shared,
     Path((account, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {

@@ -19,8 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::auth::Peer;
+use super::context::{Context, State};
 use super::fault::Fault;
-use super::listener::Bound;
+use super::listener::{Bound, Listen, ServeError};
+use super::rates::Rates;
+use super::router::router;
 use super::tls::AdminTls;
 use crate::limits::{
     ADMIN_CONNECTION_GRACE, ADMIN_CONNECTION_LIFETIME, ADMIN_CONNECTIONS_MAX,
@@ -33,7 +36,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a client may take, whatever it does.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
+struct Patience {
     /// For a TLS handshake.
     handshake: Duration,
     /// For a request's head, and for the next request to begin.
@@ -58,9 +61,31 @@ impl Default for Patience {
     }
 }
 
+/// Binds the sockets; the future that comes back serves the API until it is dropped.
+///
+/// # Errors
+/// The sockets cannot be bound, see [`ServeError`].
+pub async fn serve(
+    listen: Listen,
+    state: State,
+) -> Result<impl Future<Output = ()> + Send + 'static, ServeError> {
+    let bound = Bound::bind(&listen).await?;
+    Ok(serve_bound(bound, state))
+}
+
+/// Serves the API on sockets that were bound before, until the future is dropped.
+pub async fn serve_bound(bound: Bound, state: State) {
+    let context = Arc::new(Context {
+        state,
+        rates: Rates::new(),
+        tls: bound.tls.clone(),
+    });
+    run(bound, router(context), Patience::default()).await;
+}
+
 /// Serves until dropped; connections end with it. Each listener has slots of its own: clients
 /// over TCP cannot lock out whoever comes over the unix socket to stop them.
-pub(super) async fn run(bound: Bound, router: Router, patience: Patience) {
+async fn run(bound: Bound, router: Router, patience: Patience) {
     let mut connections = JoinSet::new();
     let (unix_slots, tcp_slots) = (slots(), slots());
     loop {

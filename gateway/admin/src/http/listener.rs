@@ -80,9 +80,9 @@ pub enum ServeError {
 
 /// Listening sockets. The unix socket's file goes with the value.
 pub struct Bound {
-    pub(super) unix: UnixListener,
-    pub(super) tcp: Option<TcpListener>,
-    pub(super) tls: Option<Arc<AdminTls>>,
+    pub(crate) unix: UnixListener,
+    pub(crate) tcp: Option<TcpListener>,
+    pub(crate) tls: Option<Arc<AdminTls>>,
     file: SocketFile,
 }
 

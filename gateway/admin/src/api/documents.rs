@@ -12,10 +12,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::auth::Peer;
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
-use super::{Shared, envelope};
+use crate::http::auth::Peer;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use config::suggest;
 use control::{ApplyOptions, Document};
 
@@ -61,7 +62,7 @@ fn read(value: Value) -> Result<Document, Fault> {
     })
 }
 
-pub(super) async fn apply(
+pub(crate) async fn apply(
     State(context): Shared,
     As(intent): As,
     parameters: Parameters,
@@ -85,12 +86,12 @@ pub(super) async fn apply(
     Ok(envelope::result(applied))
 }
 
-pub(super) async fn export(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
+pub(crate) async fn export(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
     let document = context.run(intent, |control| control.export(false)).await?;
     Ok(envelope::result(document))
 }
 
-pub(super) async fn export_private_keys(
+pub(crate) async fn export_private_keys(
     State(context): Shared,
     As(intent): As,
 ) -> Result<Response, Fault> {
@@ -102,12 +103,12 @@ pub(super) async fn export_private_keys(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Backup {
+pub(crate) struct Backup {
     /// An absolute path on the gateway's machine, where nothing is yet.
     path: PathBuf,
 }
 
-pub(super) async fn backup(State(context): Shared, request: Request) -> Result<Response, Fault> {
+pub(crate) async fn backup(State(context): Shared, request: Request) -> Result<Response, Fault> {
     // The file is written with the gateway's rights: a token must not choose where.
     if !matches!(request.extensions().get(), Some(Peer::Unix { .. })) {
         let message = "A backup is made over the unix socket only";

@@ -4,9 +4,10 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Parameters};
-use super::{Shared, envelope};
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Parameters};
 use control::{AuditEntry, AuditQuery, Moment};
 
 fn shown(entry: &AuditEntry) -> Value {
@@ -23,7 +24,7 @@ fn shown(entry: &AuditEntry) -> Value {
 }
 
 /// Pages of all, or of those that fit `actor`, `noun`, `key`, `since` and `until`, with a cursor.
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     As(intent): As,
     parameters: Parameters,

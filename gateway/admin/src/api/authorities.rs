@@ -10,13 +10,15 @@ use boring::x509::X509;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, MaybeJson, Parameters};
-use super::{Shared, envelope, zones};
+use super::zones;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, MaybeJson, Parameters};
 use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Id, Moment, Uuid};
 
 #[derive(Deserialize)]
-pub(super) struct Upload {
+pub(crate) struct Upload {
     ca: bool,
     certificates: String,
     #[serde(default)]
@@ -27,13 +29,13 @@ pub(super) struct Upload {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Roll {
+pub(crate) struct Roll {
     #[serde(default)]
     key_type: Option<String>,
 }
 
 /// What kind of key a managed CA shall have.
-pub(super) fn key_kind(text: &str) -> Result<CaKey, Fault> {
+pub(crate) fn key_kind(text: &str) -> Result<CaKey, Fault> {
     CaKey::parse(text).map_err(|why| Fault::body(format!("key_type: {why}")).at("/key_type"))
 }
 
@@ -68,7 +70,7 @@ fn shown_managed(authority: &Authority, issues: bool) -> Value {
     })
 }
 
-pub(super) async fn upload(
+pub(crate) async fn upload(
     State(context): Shared,
     As(intent): As,
     Path(account): Path<String>,
@@ -92,7 +94,7 @@ pub(super) async fn upload(
     Ok(envelope::result(shown(&made)))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     Path(account): Path<String>,
     parameters: Parameters,
@@ -110,7 +112,7 @@ pub(super) async fn list(
     Ok(envelope::list(items, &page, found.len()))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path((account, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -119,7 +121,7 @@ pub(super) async fn show(
     Ok(envelope::result(shown(&found)))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path((account, id)): Path<(String, String)>,
@@ -133,7 +135,7 @@ pub(super) async fn delete(
 }
 
 /// Which host names believe an uploaded CA.
-pub(super) async fn associations(
+pub(crate) async fn associations(
     State(context): Shared,
     Path((account, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -155,7 +157,7 @@ pub(super) async fn associations(
 }
 
 /// The managed CAs of a zone, the issuing one first.
-pub(super) async fn managed(
+pub(crate) async fn managed(
     State(context): Shared,
     Path(zone): Path<String>,
 ) -> Result<Response, Fault> {
@@ -169,7 +171,7 @@ pub(super) async fn managed(
     Ok(envelope::result(items))
 }
 
-pub(super) async fn roll(
+pub(crate) async fn roll(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -184,7 +186,7 @@ pub(super) async fn roll(
     Ok(envelope::result(shown_managed(&made, true)))
 }
 
-pub(super) async fn retire(
+pub(crate) async fn retire(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,
@@ -198,7 +200,7 @@ pub(super) async fn retire(
 }
 
 /// The signed revocation list of a managed CA (RFC 2585 §4.2 names the media type).
-pub(super) async fn revocation_list(
+pub(crate) async fn revocation_list(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::fault::Fault;
-use super::query::{Json, Parameters};
-use super::{Shared, envelope};
+use crate::http::context::{Context, Shared};
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{Json, Parameters};
 use crate::limits::{EXPIRY_WARNING_DAYS, TRACE_EVENTS_MAX, TRACE_WAIT_MAX};
 use crate::metrics;
 use control::Moment;
@@ -22,17 +23,17 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Set {
+pub(crate) struct Set {
     value: serde_json::Value,
 }
 
 /// Answers as long as this runtime runs.
-pub(super) async fn livez() -> &'static str {
+pub(crate) async fn livez() -> &'static str {
     "ok\n"
 }
 
 /// Whether new connections are welcome.
-pub(super) async fn readyz(State(context): Shared) -> Response {
+pub(crate) async fn readyz(State(context): Shared) -> Response {
     if context.state.fleet.ready() {
         return "ok\n".into_response();
     }
@@ -46,7 +47,7 @@ pub(super) async fn readyz(State(context): Shared) -> Response {
     response
 }
 
-pub(super) async fn metrics(State(context): Shared) -> Response {
+pub(crate) async fn metrics(State(context): Shared) -> Response {
     let state = &context.state;
     let workers = state.fleet.collect().await;
     let snapshot = state.published.load();
@@ -67,7 +68,7 @@ pub(super) async fn metrics(State(context): Shared) -> Response {
     ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response()
 }
 
-pub(super) async fn status(State(context): Shared) -> Response {
+pub(crate) async fn status(State(context): Shared) -> Response {
     let state = &context.state;
     let workers = state.fleet.collect().await;
     let sum = WorkerStats::sum(&workers);
@@ -104,7 +105,7 @@ pub(super) async fn status(State(context): Shared) -> Response {
 
 /// What ends within [`EXPIRY_WARNING_DAYS`], and what has ended: certificates of servers and CAs by name, those
 /// of clients by number.
-fn expiring(context: &super::Context) -> serde_json::Value {
+fn expiring(context: &Context) -> serde_json::Value {
     let control = &context.state.control;
     let model = control.model();
     let now = Moment::now().seconds();
@@ -142,14 +143,14 @@ fn expiring(context: &super::Context) -> serde_json::Value {
 }
 
 /// Who steers, and who owns what.
-pub(super) async fn steering(State(context): Shared) -> Response {
+pub(crate) async fn steering(State(context): Shared) -> Response {
     let fleet = &context.state.fleet;
     let workers = fleet.collect().await;
     envelope::result(fleet.steering().with(&workers).json())
 }
 
 /// Decisions of the kernel as they happen: waits up to `milliseconds` for the first, one of `every`.
-pub(super) async fn trace(
+pub(crate) async fn trace(
     State(context): Shared,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
@@ -178,7 +179,7 @@ pub(super) async fn trace(
     }
 }
 
-pub(super) async fn settings(
+pub(crate) async fn settings(
     State(context): Shared,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
@@ -188,7 +189,7 @@ pub(super) async fn settings(
     Ok(envelope::result(all))
 }
 
-pub(super) async fn setting(
+pub(crate) async fn setting(
     State(context): Shared,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
@@ -196,7 +197,7 @@ pub(super) async fn setting(
 }
 
 /// Sets a live key until the next start or reload; files are not written.
-pub(super) async fn set(
+pub(crate) async fn set(
     State(context): Shared,
     Path(key): Path<String>,
     Json(body): Json<Set>,

@@ -194,12 +194,12 @@ impl AdminTls {
         Ok(())
     }
 
-    pub(super) fn acceptor(&self) -> SslAcceptor {
+    pub(crate) fn acceptor(&self) -> SslAcceptor {
         self.current.load().acceptor.clone()
     }
 
     /// Whether the certificate is for this name or address.
-    pub(super) fn is_called(&self, name: &str) -> bool {
+    pub(crate) fn is_called(&self, name: &str) -> bool {
         let current = self.current.load();
         if let Ok(address) = name.parse::<IpAddr>() {
             return current.addresses.contains(&address);

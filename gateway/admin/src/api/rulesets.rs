@@ -5,11 +5,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
 use super::rule_body::{PositionBody, RuleBody, RulesetBody, phase};
 use super::ruleset_views::{ShownHead, ShownRule, ShownRuleset};
-use super::{Shared, envelope, zones};
+use super::zones;
+use crate::http::context::{Context, Shared};
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use control::{
     ChangeError, Control, Id, Intent, NewRule, Noun, Phase, RuleDifference, RuleRecord, Ruleset,
     VersionNote,
@@ -34,7 +36,7 @@ fn no_entrypoint(phase: Phase) -> impl Fn(Fault) -> Fault {
     }
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     Path(zone): Path<String>,
 ) -> Result<Response, Fault> {
@@ -48,7 +50,7 @@ pub(super) async fn list(
     Ok(envelope::result(heads.collect::<Vec<_>>()))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -76,7 +78,7 @@ pub(super) async fn create(
     Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path((zone, ruleset)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -86,7 +88,7 @@ pub(super) async fn show(
     Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
-pub(super) async fn replace(
+pub(crate) async fn replace(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
@@ -99,7 +101,7 @@ pub(super) async fn replace(
 }
 
 async fn set(
-    context: &super::Context,
+    context: &Context,
     intent: Intent,
     zone: Id,
     phase: Phase,
@@ -139,7 +141,7 @@ fn kept(control: &Control, zone: Id, phase: Phase) -> Vec<NewRule> {
     ruleset.rules.iter().map(|rule| again(rule)).collect()
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
@@ -152,7 +154,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(super) async fn entrypoint(
+pub(crate) async fn entrypoint(
     State(context): Shared,
     Path((zone, name)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -164,7 +166,7 @@ pub(super) async fn entrypoint(
     Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
-pub(super) async fn set_entrypoint(
+pub(crate) async fn set_entrypoint(
     State(context): Shared,
     As(intent): As,
     Path((zone, name)): Path<(String, String)>,
@@ -174,7 +176,7 @@ pub(super) async fn set_entrypoint(
     set(&context, intent, zone, phase(&name)?, body).await
 }
 
-pub(super) async fn create_rule(
+pub(crate) async fn create_rule(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
@@ -193,7 +195,7 @@ pub(super) async fn create_rule(
     Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
-pub(super) async fn update_rule(
+pub(crate) async fn update_rule(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset, rule)): Path<(String, String, String)>,
@@ -216,7 +218,7 @@ pub(super) async fn update_rule(
 }
 
 /// The request has one rule, whatever its place in the ruleset.
-pub(super) fn one_rule(fault: Fault) -> Fault {
+pub(crate) fn one_rule(fault: Fault) -> Fault {
     let on_expression = fault
         .pointer
         .as_deref()
@@ -228,7 +230,7 @@ pub(super) fn one_rule(fault: Fault) -> Fault {
     }
 }
 
-pub(super) async fn delete_rule(
+pub(crate) async fn delete_rule(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset, rule)): Path<(String, String, String)>,
@@ -243,7 +245,7 @@ pub(super) async fn delete_rule(
     Ok(envelope::result(ShownRuleset::from(&*left)))
 }
 
-pub(super) async fn versions(
+pub(crate) async fn versions(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,
@@ -258,7 +260,7 @@ pub(super) async fn versions(
     Ok(shown_versions(&current, &notes))
 }
 
-pub(super) async fn version(
+pub(crate) async fn version(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset, version)): Path<(String, String, String)>,
@@ -267,7 +269,7 @@ pub(super) async fn version(
     show_version(&context, intent, zone, ruleset.parse()?, &version).await
 }
 
-pub(super) async fn entrypoint_versions(
+pub(crate) async fn entrypoint_versions(
     State(context): Shared,
     As(intent): As,
     Path((zone, name)): Path<(String, String)>,
@@ -282,7 +284,7 @@ pub(super) async fn entrypoint_versions(
     Ok(shown_versions(&current, &notes))
 }
 
-pub(super) async fn entrypoint_version(
+pub(crate) async fn entrypoint_version(
     State(context): Shared,
     As(intent): As,
     Path((zone, name, version)): Path<(String, String, String)>,
@@ -294,7 +296,7 @@ pub(super) async fn entrypoint_version(
 }
 
 async fn show_version(
-    context: &super::Context,
+    context: &Context,
     intent: Intent,
     zone: Id,
     ruleset: Id,
@@ -312,7 +314,7 @@ async fn show_version(
 }
 
 /// Puts the rules of an older version back.
-pub(super) async fn restore(
+pub(crate) async fn restore(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset, version)): Path<(String, String, String)>,
@@ -331,7 +333,7 @@ pub(super) async fn restore(
 }
 
 /// What differs between two versions: `from` the one before, `to` the newest, unless they are said.
-pub(super) async fn differences(
+pub(crate) async fn differences(
     State(context): Shared,
     As(intent): As,
     Path((zone, ruleset)): Path<(String, String)>,

@@ -6,15 +6,15 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::authorities::key_kind;
-use super::envelope;
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use control::{Id, Model, Zone};
 
 #[derive(Deserialize)]
-pub(super) struct Create {
+pub(crate) struct Create {
     name: String,
     #[serde(default)]
     account: Option<Account>,
@@ -53,7 +53,7 @@ fn shown(model: &Model, zone: &Zone) -> Value {
 }
 
 /// The id of a zone that exists.
-pub(super) fn find(model: &Model, id: &str) -> Result<Id, Fault> {
+pub(crate) fn find(model: &Model, id: &str) -> Result<Id, Fault> {
     let id: Id = id.parse()?;
     if model.zones.contains_key(&id) {
         return Ok(id);
@@ -62,7 +62,7 @@ pub(super) fn find(model: &Model, id: &str) -> Result<Id, Fault> {
     Err(Fault::new(StatusCode::NOT_FOUND, 1001, message))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
@@ -106,7 +106,7 @@ pub(super) async fn list(
     Ok(envelope::list(items, &page, zones.len()))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Json(body): Json<Create>,
@@ -131,7 +131,7 @@ pub(super) async fn create(
     )))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path(zone): Path<String>,
 ) -> Result<Response, Fault> {
@@ -141,7 +141,7 @@ pub(super) async fn show(
     Ok(envelope::result(shown(&model, zone)))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -153,7 +153,7 @@ pub(super) async fn delete(
     Ok(envelope::result(json!({ "id": id })))
 }
 
-pub(super) async fn accounts(
+pub(crate) async fn accounts(
     State(context): Shared,
     parameters: Parameters,
 ) -> Result<Response, Fault> {

@@ -12,12 +12,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::expressions::shown_lint;
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
 use super::rule_body::PositionBody;
 use super::ruleset_views::ShownRule;
 use super::rulesets::one_rule;
-use super::{Context, Shared, envelope, zones};
+use super::zones;
+use crate::http::context::{Context, Shared};
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use control::{
     ChangeError, Control, Id, Model, MtlsRule, NewRule, Noun, Phase, RulePatch, RuleRecord, Ruleset,
 };
@@ -25,7 +27,7 @@ use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Body {
+pub(crate) struct Body {
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -116,7 +118,7 @@ fn find(model: &Model, zone: Id, id: Id) -> Result<(Id, usize, Arc<RuleRecord>, 
     Ok((ruleset.id, place, rule.clone(), mtls))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     Path(zone): Path<String>,
     parameters: Parameters,
@@ -137,7 +139,7 @@ pub(super) async fn list(
     Ok(envelope::list(page.of(all.into_iter()), &page, total))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path((zone, rule)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -148,7 +150,7 @@ pub(super) async fn show(
     Ok(envelope::result(shown))
 }
 
-pub(super) async fn create(
+pub(crate) async fn create(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -171,7 +173,7 @@ pub(super) async fn create(
     Ok(envelope::result(made))
 }
 
-pub(super) async fn update(
+pub(crate) async fn update(
     State(context): Shared,
     As(intent): As,
     Path((zone, rule)): Path<(String, String)>,
@@ -213,7 +215,7 @@ fn find_version(control: &Control, zone: Id, id: Id) -> Option<u32> {
     rules.find(|rule| rule.id == id).map(|rule| rule.version)
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path((zone, rule)): Path<(String, String)>,

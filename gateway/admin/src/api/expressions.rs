@@ -6,15 +6,17 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json};
-use super::{Shared, envelope, zones};
+use super::zones;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json};
 use rules;
 use rules::limits::EXPRESSION_BYTES_MAX;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Preview {
+pub(crate) struct Preview {
     #[serde(default)]
     expression: Option<String>,
     /// Groups of rows in the place of an expression.
@@ -44,7 +46,7 @@ fn written(body: Preview) -> Result<String, Fault> {
 
 /// Checks an expression and changes nothing: how it is read, what it looks at, its rows when a
 /// form can show it, and what is odd about it.
-pub(super) async fn preview(
+pub(crate) async fn preview(
     State(context): Shared,
     Json(body): Json<Preview>,
 ) -> Result<Response, Fault> {
@@ -89,7 +91,7 @@ fn look_at(body: Preview, has_geo: bool) -> Result<Value, Fault> {
 }
 
 /// What is odd about a zone's rules and hosts.
-pub(super) async fn lints(
+pub(crate) async fn lints(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -102,7 +104,7 @@ pub(super) async fn lints(
     Ok(envelope::result(shown))
 }
 
-pub(super) fn shown_lint(lint: &rules::Lint) -> Value {
+pub(crate) fn shown_lint(lint: &rules::Lint) -> Value {
     json!({
         "kind": lint.kind.as_str(),
         "rule_id": lint.rule_id.as_deref(),

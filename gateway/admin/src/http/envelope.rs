@@ -6,11 +6,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::query::Page;
-
 /// Marks answers that already have the envelope; everything else that fails gets one.
 #[derive(Clone, Copy)]
-pub(super) struct Enveloped;
+pub(crate) struct Enveloped;
 
 /// What a result is in.
 #[derive(Serialize)]
@@ -22,7 +20,7 @@ struct Envelope<T> {
 }
 
 /// A result.
-pub(super) fn result(value: impl Serialize) -> Response {
+pub(crate) fn result(value: impl Serialize) -> Response {
     let envelope = Envelope {
         success: true,
         errors: [],
@@ -32,8 +30,26 @@ pub(super) fn result(value: impl Serialize) -> Response {
     finish(StatusCode::OK, envelope)
 }
 
+/// A part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// Its number, from 1.
+    pub(crate) page: usize,
+    /// How many items it has at most.
+    pub(crate) size: usize,
+    /// How many items come before it.
+    pub(crate) start: usize,
+}
+
+impl Page {
+    /// This part of `all`.
+    pub(crate) fn of<T>(&self, all: impl Iterator<Item = T>) -> Vec<T> {
+        all.skip(self.start).take(self.size).collect()
+    }
+}
+
 /// A page of a list with `total` items in all.
-pub(super) fn list(items: Vec<Value>, page: &Page, total: usize) -> Response {
+pub(crate) fn list(items: Vec<Value>, page: &Page, total: usize) -> Response {
     let info = json!({
         "page": page.page,
         "per_page": page.size,
@@ -50,7 +66,7 @@ pub(super) fn list(items: Vec<Value>, page: &Page, total: usize) -> Response {
 }
 
 /// A part of a list with the cursor of the next one.
-pub(super) fn cursor_list(items: Vec<Value>, after: Option<&str>) -> Response {
+pub(crate) fn cursor_list(items: Vec<Value>, after: Option<&str>) -> Response {
     let info = json!({
         "count": items.len(),
         "per_page": items.len(),
@@ -65,7 +81,7 @@ pub(super) fn cursor_list(items: Vec<Value>, after: Option<&str>) -> Response {
 }
 
 /// A failure.
-pub(super) fn failure(
+pub(crate) fn failure(
     status: StatusCode,
     code: u32,
     message: &str,

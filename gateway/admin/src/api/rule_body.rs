@@ -6,16 +6,16 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::fault::Fault;
-use super::query::present;
+use crate::http::fault::Fault;
+use crate::http::query::present;
 use control::{Id, NewRule, Phase, Position, RulePatch};
 
 /// A rule as it comes. What only answers have is taken too, so that an answer can be sent back.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RuleBody {
+pub(crate) struct RuleBody {
     #[serde(default)]
-    pub(super) id: Option<Id>,
+    pub(crate) id: Option<Id>,
     #[serde(default)]
     action: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -33,7 +33,7 @@ pub(super) struct RuleBody {
     #[serde(default)]
     logging: Option<Logging>,
     #[serde(default)]
-    pub(super) position: Option<PositionBody>,
+    pub(crate) position: Option<PositionBody>,
     #[serde(default, rename = "version")]
     _version: Option<String>,
     #[serde(default, rename = "last_updated")]
@@ -50,7 +50,7 @@ struct Logging {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PositionBody {
+pub(crate) struct PositionBody {
     #[serde(default)]
     before: Option<String>,
     #[serde(default)]
@@ -61,17 +61,17 @@ pub(super) struct PositionBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RulesetBody {
+pub(crate) struct RulesetBody {
     #[serde(default)]
-    pub(super) name: Option<String>,
+    pub(crate) name: Option<String>,
     #[serde(default)]
-    pub(super) description: Option<String>,
+    pub(crate) description: Option<String>,
     #[serde(default)]
     kind: Option<String>,
     #[serde(default)]
-    pub(super) phase: Option<String>,
+    pub(crate) phase: Option<String>,
     #[serde(default)]
-    pub(super) rules: Option<Vec<RuleBody>>,
+    pub(crate) rules: Option<Vec<RuleBody>>,
     #[serde(default, rename = "id")]
     _id: Option<String>,
     #[serde(default, rename = "version")]
@@ -81,7 +81,7 @@ pub(super) struct RulesetBody {
 }
 
 impl PositionBody {
-    pub(super) fn read(self) -> Result<Position, Fault> {
+    pub(crate) fn read(self) -> Result<Position, Fault> {
         let place = |text: &str| -> Result<Option<Id>, Fault> {
             Ok(if text.is_empty() {
                 None
@@ -102,7 +102,7 @@ impl PositionBody {
 }
 
 impl RuleBody {
-    pub(super) fn new_rule(self, place: &str) -> Result<NewRule, Fault> {
+    pub(crate) fn new_rule(self, place: &str) -> Result<NewRule, Fault> {
         let missing = |field: &str| {
             Fault::bad(20_000, format!("{field}: it is required")).at(format!("{place}/{field}"))
         };
@@ -119,7 +119,7 @@ impl RuleBody {
         })
     }
 
-    pub(super) fn patch(self) -> RulePatch {
+    pub(crate) fn patch(self) -> RulePatch {
         RulePatch {
             expression: self.expression,
             action: self.action,
@@ -135,7 +135,7 @@ impl RuleBody {
 
 impl RulesetBody {
     /// Kind and phase must be what Postern has, if they are said.
-    pub(super) fn check(&self, expected: Option<Phase>) -> Result<(), Fault> {
+    pub(crate) fn check(&self, expected: Option<Phase>) -> Result<(), Fault> {
         if let Some(kind) = self.kind.as_deref().filter(|kind| *kind != "zone") {
             let message = format!("kind: `{}` is not offered; `zone` is", kind.escape_debug());
             return Err(Fault::bad(20_000, message).at("/kind"));
@@ -149,7 +149,7 @@ impl RulesetBody {
         Ok(())
     }
 
-    pub(super) fn rules(rules: Vec<RuleBody>) -> Result<Vec<NewRule>, Fault> {
+    pub(crate) fn rules(rules: Vec<RuleBody>) -> Result<Vec<NewRule>, Fault> {
         rules
             .into_iter()
             .enumerate()
@@ -158,7 +158,7 @@ impl RulesetBody {
     }
 }
 
-pub(super) fn phase(text: &str) -> Result<Phase, Fault> {
+pub(crate) fn phase(text: &str) -> Result<Phase, Fault> {
     Phase::parse(text).ok_or_else(|| {
         let known: Vec<&str> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
         let text: String = text.chars().take(64).collect();

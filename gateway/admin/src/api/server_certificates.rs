@@ -6,14 +6,16 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, Parameters};
-use super::{Shared, envelope, zones};
+use super::zones;
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Parameters};
 use control::{Moment, ServerCertificate, ServerKey, Uuid};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
-pub(super) struct Upload {
+pub(crate) struct Upload {
     certificate: String,
     private_key: String,
     #[serde(default)]
@@ -21,7 +23,7 @@ pub(super) struct Upload {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Replace {
+pub(crate) struct Replace {
     #[serde(default)]
     certificate: Option<String>,
     #[serde(default)]
@@ -32,7 +34,7 @@ pub(super) struct Replace {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Develop {
+pub(crate) struct Develop {
     hosts: Vec<String>,
 }
 
@@ -69,7 +71,7 @@ fn check_bundle(method: Option<&str>) -> Result<(), Fault> {
     }
 }
 
-pub(super) async fn upload(
+pub(crate) async fn upload(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -85,7 +87,7 @@ pub(super) async fn upload(
     Ok(envelope::result(shown(&made)))
 }
 
-pub(super) async fn list(
+pub(crate) async fn list(
     State(context): Shared,
     Path(zone): Path<String>,
     parameters: Parameters,
@@ -110,7 +112,7 @@ pub(super) async fn list(
     Ok(envelope::list(items, &page, found.len()))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     State(context): Shared,
     Path((zone, id)): Path<(String, String)>,
 ) -> Result<Response, Fault> {
@@ -121,7 +123,7 @@ pub(super) async fn show(
     )))
 }
 
-pub(super) async fn replace(
+pub(crate) async fn replace(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,
@@ -150,7 +152,7 @@ pub(super) async fn replace(
     Ok(envelope::result(shown(&made)))
 }
 
-pub(super) async fn delete(
+pub(crate) async fn delete(
     State(context): Shared,
     As(intent): As,
     Path((zone, id)): Path<(String, String)>,
@@ -165,7 +167,7 @@ pub(super) async fn delete(
     Ok(envelope::result(json!({ "id": id })))
 }
 
-pub(super) async fn develop(
+pub(crate) async fn develop(
     State(context): Shared,
     As(intent): As,
     Path(zone): Path<String>,
@@ -185,7 +187,7 @@ pub(super) async fn develop(
     Ok(envelope::result(shown(&made)))
 }
 
-pub(super) async fn development(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
+pub(crate) async fn development(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
     let authority = context
         .run(intent, control::Control::development_authority)
         .await?;

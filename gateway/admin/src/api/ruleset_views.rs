@@ -12,7 +12,7 @@ fn text<S: Serializer>(value: impl std::fmt::Display, to: S) -> Result<S::Ok, S:
 
 /// A rule.
 #[derive(Serialize)]
-pub(super) struct ShownRule<'r> {
+pub(crate) struct ShownRule<'r> {
     id: Id,
     #[serde(serialize_with = "text")]
     version: u32,
@@ -57,7 +57,7 @@ impl<'r> From<&'r RuleRecord> for ShownRule<'r> {
 
 /// A ruleset without its rules.
 #[derive(Serialize)]
-pub(super) struct ShownHead<'r> {
+pub(crate) struct ShownHead<'r> {
     id: Id,
     name: &'r str,
     description: &'r str,
@@ -85,7 +85,7 @@ impl<'r> From<&'r Ruleset> for ShownHead<'r> {
 
 impl<'r> ShownHead<'r> {
     /// As it was in one of its versions.
-    pub(super) fn then(ruleset: &'r Ruleset, note: &'r VersionNote) -> Self {
+    pub(crate) fn then(ruleset: &'r Ruleset, note: &'r VersionNote) -> Self {
         Self {
             name: &note.name,
             description: &note.description,
@@ -98,7 +98,7 @@ impl<'r> ShownHead<'r> {
 
 /// A ruleset with its rules.
 #[derive(Serialize)]
-pub(super) struct ShownRuleset<'r> {
+pub(crate) struct ShownRuleset<'r> {
     #[serde(flatten)]
     head: ShownHead<'r>,
     #[serde(serialize_with = "rules")]

@@ -8,9 +8,10 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::fault::Fault;
-use super::query::{As, Json, Raw, present};
-use super::{Shared, State, envelope};
+use crate::http::context::{Shared, State};
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{As, Json, Raw, present};
 use control::limits::CRL_FILE_BYTES_MAX;
 use control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
 use fetch::FetchOutcome;
@@ -18,7 +19,7 @@ use tls::CrlPolicy;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Set {
+pub(crate) struct Set {
     /// Absent leaves it, `null` asks for no list.
     #[serde(default, deserialize_with = "present")]
     policy: Option<Option<CrlPolicy>>,
@@ -85,7 +86,7 @@ fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
     }))
 }
 
-pub(super) async fn show(
+pub(crate) async fn show(
     Extracted(context): Shared,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {
@@ -93,7 +94,7 @@ pub(super) async fn show(
 }
 
 /// The body is a list in DER or PEM, or PEM in JSON.
-pub(super) async fn put(
+pub(crate) async fn put(
     Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,
@@ -113,7 +114,7 @@ pub(super) async fn put(
     Ok(envelope::result(shown(&crl)))
 }
 
-pub(super) async fn set(
+pub(crate) async fn set(
     Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,
@@ -132,7 +133,7 @@ pub(super) async fn set(
     Ok(envelope::result(all(&context.state, id)?))
 }
 
-pub(super) async fn remove(
+pub(crate) async fn remove(
     Extracted(context): Shared,
     As(intent): As,
     Path(id): Path<String>,
@@ -145,7 +146,7 @@ pub(super) async fn remove(
 }
 
 /// Fetches now what is to be fetched, and says what became of it.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     Extracted(context): Shared,
     Path(id): Path<String>,
 ) -> Result<Response, Fault> {

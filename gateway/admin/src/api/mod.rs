@@ -1,0 +1,20 @@
+//! The resources of the API, one file each: the JSON of their requests and answers, and one call
+//! of [`control`] for each route.
+
+pub(crate) mod audit;
+pub(crate) mod authorities;
+pub(crate) mod client_certificates;
+pub(crate) mod crls;
+pub(crate) mod documents;
+pub(crate) mod expressions;
+pub(crate) mod health;
+pub(crate) mod hosts;
+pub(crate) mod lists;
+pub(crate) mod mtls_rules;
+pub(crate) mod ocsp;
+pub(crate) mod rule_body;
+pub(crate) mod ruleset_views;
+pub(crate) mod rulesets;
+pub(crate) mod server_certificates;
+pub(crate) mod tokens;
+pub(crate) mod zones;
