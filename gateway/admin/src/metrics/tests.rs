@@ -1,8 +1,9 @@
 //! The text is OpenMetrics, and it says what was counted.
 
 use super::*;
-use datapath::observe::HandshakeResult;
+use datapath::observe::{HandshakeResult, Stage, Steered};
 use std::collections::HashMap;
+use std::time::{Duration, UNIX_EPOCH};
 use vocabulary::hostname::HostName;
 use vocabulary::verdict::{Reason, Verdict};
 

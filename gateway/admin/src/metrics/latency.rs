@@ -1,0 +1,101 @@
+//! Latencies of requests and their stages, as histograms.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::Scrape;
+use datapath::observe::Stage;
+use datapath::observe::histogram::StageHistogram;
+
+/// Upper bounds of histogram buckets in seconds: from what deciding on rules takes to what an
+/// origin may take.
+const BUCKETS: [f64; 22] = [
+    0.000_001,
+    0.000_005,
+    0.000_025,
+    0.000_1,
+    0.000_25,
+    0.000_5,
+    0.001,
+    0.002_5,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    20.0,
+    30.0,
+    f64::INFINITY,
+];
+
+impl Scrape {
+    pub(super) fn latencies(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let recorded = |stage: Stage| {
+            self.sum.hosts.iter().filter_map(move |host| {
+                host.stages
+                    .get(stage as usize)?
+                    .as_deref()
+                    .map(|histogram| (&*host.name, histogram))
+            })
+        };
+        let help = "From the complete head of a request to the last byte of its response";
+        let mut family = out.encode_descriptor(
+            "postern_request_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for (host, histogram) in recorded(Stage::Total) {
+            let labels = [("host", host)];
+            encode_histogram(histogram, &mut family.encode_family(&labels)?)?;
+        }
+        let help = "Time of one stage of a connection or request";
+        let mut family = out.encode_descriptor(
+            "postern_stage_duration",
+            help,
+            Some(&Unit::Seconds),
+            MetricType::Histogram,
+        )?;
+        for stage in Stage::ALL
+            .into_iter()
+            .filter(|stage| *stage != Stage::Total)
+        {
+            for (host, histogram) in recorded(stage) {
+                let labels = [("host", host), ("stage", stage.as_str())];
+                encode_histogram(histogram, &mut family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One stage's latencies in the buckets of [`BUCKETS`].
+fn encode_histogram(histogram: &StageHistogram, family: &mut MetricEncoder<'_>) -> fmt::Result {
+    let mut buckets = BUCKETS.map(|bound| (bound, 0_u64));
+    let mut at = 0;
+    for recorded in histogram.counts.iter_recorded() {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a minute in nanoseconds is far below 2^52"
+        )]
+        let seconds = recorded.value_iterated_to() as f64 / 1e9;
+        while buckets.get(at).is_some_and(|(bound, _)| seconds > *bound) {
+            at += 1;
+        }
+        if let Some((_, count)) = buckets.get_mut(at) {
+            *count += recorded.count_since_last_iteration();
+        }
+    }
+    let sum = Duration::from_nanos(histogram.sum_ns).as_secs_f64();
+    family.encode_histogram::<NoLabelSet>(sum, histogram.counts.len(), &buckets, None)
+}

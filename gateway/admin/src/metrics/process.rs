@@ -1,0 +1,196 @@
+//! The process as a whole: its snapshot, what it knows of revocation and of things that end, and
+//! what it uses of the machine.
+
+use std::fmt;
+use std::time::UNIX_EPOCH;
+
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
+
+use super::{Process, Scrape, counters, gauge};
+use control::{CrlStatus, Expiring};
+use fetch::{FetchOutcome, FetchStatus};
+
+impl Scrape {
+    pub(super) fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Process {
+            generation,
+            trust_epoch,
+            hosts,
+            access_log_dropped,
+            draining,
+            started,
+            steering: _,
+            crls,
+            crl_fetches,
+            ocsp,
+            expiring,
+        } = &self.process;
+        for (name, help, value) in [
+            (
+                "postern_snapshot_generation",
+                "Generation of the published snapshot",
+                *generation,
+            ),
+            (
+                "postern_trust_epoch",
+                "Moves when a CA, CRL or revocation changes",
+                *trust_epoch,
+            ),
+            (
+                "postern_hosts",
+                "Hosts in the published snapshot",
+                *hosts as u64,
+            ),
+            (
+                "postern_workers",
+                "Workers that answered this scrape",
+                self.workers.len() as u64,
+            ),
+            (
+                "postern_draining",
+                "1 while the gateway finishes requests and takes none",
+                u64::from(*draining),
+            ),
+        ] {
+            gauge(out, name, help, None, value)?;
+        }
+        let lists: Vec<(String, &CrlStatus)> = crls
+            .iter()
+            .map(|crl| (crl.authority.to_string(), crl))
+            .collect();
+        let labels = |id: &'_ str, crl: &CrlStatus| {
+            let kind = if crl.delta { "delta" } else { "complete" };
+            (id.to_owned(), kind)
+        };
+        type Read = fn(&CrlStatus) -> i64;
+        let read: [(&str, &str, Read); 2] = [
+            (
+                "postern_crl_next_update_timestamp_seconds",
+                "When the next revocation list of a CA is due, since the epoch",
+                |crl| crl.next_update,
+            ),
+            (
+                "postern_crl_entries",
+                "Entries of a revocation list",
+                |crl| i64::try_from(crl.entries).unwrap_or(i64::MAX),
+            ),
+        ];
+        for (name, help, read) in read {
+            let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (id, crl) in &lists {
+                let (id, kind) = labels(id, crl);
+                let labels = [("ca_id", id.as_str()), ("kind", kind)];
+                family.encode_family(&labels)?.encode_gauge(&read(crl))?;
+            }
+        }
+        fetches(out, crl_fetches)?;
+        ends(out, expiring)?;
+        let answers = ocsp
+            .iter()
+            .map(|((id, answer), count)| ([("ca_id", id.as_str()), ("answer", *answer)], *count));
+        let help = "What OCSP responders have answered about client certificates";
+        counters(out, "postern_ocsp_answers", help, answers)?;
+        let help =
+            "Lines that the access log lost because its writer was behind or its disk failed";
+        counters(
+            out,
+            "postern_access_log_dropped",
+            help,
+            std::iter::once(([("", ""); 0], *access_log_dropped)),
+        )?;
+        let mut build =
+            out.encode_descriptor("postern_build", "What runs here", None, MetricType::Info)?;
+        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        let since = started
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs_f64();
+        gauge(
+            out,
+            "process_start_time",
+            "When the process started, since the epoch",
+            Some(&Unit::Seconds),
+            since,
+        )?;
+        if let Some(bytes) = self.usage.resident_bytes {
+            gauge(
+                out,
+                "process_resident_memory",
+                "Memory in use",
+                Some(&Unit::Bytes),
+                bytes,
+            )?;
+        }
+        if let Some(open) = self.usage.open_fds {
+            gauge(
+                out,
+                "process_open_fds",
+                "File descriptors in use",
+                None,
+                open,
+            )?;
+        }
+        if let Some(cpu) = self.usage.cpu {
+            let mut family = out.encode_descriptor(
+                "process_cpu",
+                "CPU time used",
+                Some(&Unit::Seconds),
+                MetricType::Counter,
+            )?;
+            family.encode_counter::<NoLabelSet, f64, f64>(&cpu.as_secs_f64(), None)?;
+        }
+        Ok(())
+    }
+}
+
+/// What ends soon, and what has ended.
+fn ends(out: &mut DescriptorEncoder<'_>, expiring: &[Expiring]) -> fmt::Result {
+    let help = "Certificates and revocation lists that end within so many days, or have ended";
+    let mut family = out.encode_descriptor("postern_expiring", help, None, MetricType::Gauge)?;
+    let number = |count| i64::try_from(count).unwrap_or(i64::MAX);
+    for one in expiring {
+        let days = one
+            .within
+            .map(|(days, count)| (format!("{days}d"), number(count)));
+        let expired = ("expired".to_owned(), number(one.expired));
+        for (within, count) in days.iter().chain([&expired]) {
+            let labels = [("kind", one.kind.as_str()), ("within", within.as_str())];
+            family.encode_family(&labels)?.encode_gauge(count)?;
+        }
+    }
+    Ok(())
+}
+
+/// What became of fetching revocation lists.
+fn fetches(out: &mut DescriptorEncoder<'_>, fetches: &[FetchStatus]) -> fmt::Result {
+    let help = "Attempts to fetch a revocation list";
+    let ids: Vec<String> = fetches
+        .iter()
+        .map(|one| one.authority.to_string())
+        .collect();
+    let counted = fetches.iter().zip(&ids).flat_map(|(one, id)| {
+        let outcomes = FetchOutcome::ALL.into_iter().zip(one.counts);
+        outcomes.map(move |(result, count)| {
+            let labels = [
+                ("ca_id", id.as_str()),
+                ("url", one.url.as_str()),
+                ("result", result),
+            ];
+            (labels, count)
+        })
+    });
+    counters(out, "postern_crl_fetch", help, counted)?;
+    let name = "postern_crl_fetch_good_timestamp_seconds";
+    let help = "When the server of a revocation list last had a good one, since the epoch";
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (one, id) in fetches.iter().zip(&ids) {
+        let Some(good_at) = one.good_at else { continue };
+        let labels = [("ca_id", id.as_str()), ("url", one.url.as_str())];
+        family
+            .encode_family(&labels)?
+            .encode_gauge(&good_at.seconds())?;
+    }
+    Ok(())
+}
