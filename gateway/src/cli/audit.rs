@@ -3,10 +3,10 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::client::names::{OWN, str_of, text};
 use super::client::{Client, segment};
-use super::names::{OWN, str_of, text};
-use super::table::harmless;
-use super::{Output, json_text};
+use super::output::table::harmless;
+use super::output::{Output, json_text};
 
 /// Entries that one request asks for.
 const PAGE: u32 = 500;

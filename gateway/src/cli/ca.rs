@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
+use super::client::files::read_text;
+use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text};
 use super::client::{Client, segment};
-use super::files::read_text;
-use super::names::{CLOUDFLARE, ZoneRef, by_id, text};
-use super::table::Table;
-use super::{CliError, Output, json_text};
+use super::output::table::Table;
+use super::output::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::{CliError, Output};
+use super::output::{CliError, Output};
 use admin::AdminTls;
 use config::{Config, Sources};
 use control::{Control, OpenError, Options, StoreOpenError};

@@ -8,11 +8,11 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 
+use super::client::files::{Certificate, read_bytes};
+use super::client::names::{OWN, text, text_or_none};
 use super::client::{Client, segment};
-use super::files::{Certificate, read_bytes};
-use super::names::{OWN, text, text_or_none};
-use super::table::Table;
-use super::{CliError, Output, json_text};
+use super::output::table::Table;
+use super::output::{CliError, Output, json_text};
 use tls::CrlPolicy;
 
 #[derive(Debug, Subcommand)]

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::{Client, ClientError};
-use super::files::{PRIVATE, PUBLIC, read_text, write_new};
-use super::names::{OWN, str_of};
-use super::table::harmless_lines;
-use super::yaml::{self, Marked};
-use super::{CliError, Output, json_text};
+use super::client::Client;
+use super::client::files::{PRIVATE, PUBLIC, read_text, write_new};
+use super::client::names::{OWN, str_of};
+use super::output::table::harmless_lines;
+use super::output::yaml::{self, Marked};
+use super::output::{CliError, ClientError, Output, json_text};
 
 /// Write everything that is configured as one document, YAML or (with --json) JSON
 ///

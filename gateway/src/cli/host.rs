@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::client::files::read_text;
+use super::client::names::{OWN, ZoneRef, str_of, text};
 use super::client::{Client, segment};
-use super::files::read_text;
-use super::names::{OWN, ZoneRef, str_of, text};
-use super::table::{Table, list};
-use super::{CliError, Output, json_text};
+use super::output::table::{Table, list};
+use super::output::{CliError, Output, json_text};
 use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
 
 #[derive(Debug, Subcommand)]

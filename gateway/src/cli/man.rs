@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use super::{Cli, CliError, Output};
+use super::output::{CliError, Output};
 use config::{Change, KEYS};
 
 /// Write the manual pages into a directory
@@ -18,15 +18,12 @@ pub(super) struct Man {
 }
 
 impl Man {
-    pub(super) fn run(self) -> Output {
+    pub(super) fn run(self, commands: clap::Command) -> Output {
         let failed =
             |why: std::io::Error| CliError::Failed(format!("{}: {why}", self.directory.display()));
         std::fs::create_dir_all(&self.directory).map_err(failed)?;
-        clap_mangen::generate_to(
-            Cli::command().disable_help_subcommand(true),
-            &self.directory,
-        )
-        .map_err(failed)?;
+        clap_mangen::generate_to(commands.disable_help_subcommand(true), &self.directory)
+            .map_err(failed)?;
         write(&self.directory, "postern.conf.5", &postern_conf())?;
         Ok(format!(
             "wrote the manual pages into {}\n",
@@ -51,9 +48,9 @@ pub(super) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn run(&self) -> String {
+    pub(super) fn run(&self, commands: &mut clap::Command) -> String {
         let mut out = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "postern", &mut out);
+        clap_complete::generate(self.shell, commands, "postern", &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
 }
@@ -208,6 +205,8 @@ postern(1), postern\-steer(1), sysctl.conf(5)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::Cli;
+    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_fit_together() {
@@ -233,7 +232,7 @@ mod tests {
         Man {
             directory: directory.clone(),
         }
-        .run()
+        .run(Cli::command())
         .unwrap();
         for name in [
             "postern.1",
@@ -245,7 +244,8 @@ mod tests {
         }
         std::fs::remove_dir_all(&directory).unwrap();
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            assert!(Completions { shell }.run().contains("postern"), "{shell}");
+            let text = Completions { shell }.run(&mut Cli::command());
+            assert!(text.contains("postern"), "{shell}");
         }
     }
 }

@@ -7,46 +7,38 @@
 mod audit;
 mod ca;
 mod cert;
-mod cert_files;
 mod check;
 mod client;
 mod crl;
 mod demo;
 mod doctor;
 mod document;
-mod echo;
-mod files;
 mod host;
 mod man;
-mod mtls;
-mod names;
 mod ocsp;
+mod output;
 mod rule;
-mod rule_phases;
-mod rule_test;
-mod rule_versions;
-mod ruleset;
+mod run;
 mod status;
 mod steer;
-mod steer_watch;
 mod store;
 mod sysctl;
-mod table;
+#[cfg(test)]
+mod tests;
 mod token;
-mod yaml;
 mod zone;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::daemon;
-use client::Client;
-use config::{Config, ConfigErrors, Loaded, LogLevel, Sources};
+use self::client::Client;
+use self::output::{CliError, Output, print};
+use self::run::ConfigFile;
 
-pub use client::ClientError;
+pub use self::output::ClientError;
 
 /// A mutual-TLS gateway: asks clients for certificates, judges every request by rules, forwards
 /// what is permitted.
@@ -145,52 +137,6 @@ enum Command {
     Completions(man::Completions),
 }
 
-/// Where the configuration is.
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
-    /// Read this file (and the drop-ins beside it) instead of the system's
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    fn sources(&self) -> Sources {
-        self.config
-            .as_deref()
-            .map_or_else(Sources::default, Sources::file)
-    }
-}
-
-/// Why a command did not do what it was asked to.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    /// The gateway cannot be reached, or refused.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The configuration is wrong.
-    #[error("{0}")]
-    Config(#[from] ConfigErrors),
-    /// Everything else, already in words.
-    #[error("{0}")]
-    Failed(String),
-    /// Right for the parser, wrong for the command.
-    #[error("{0}")]
-    Usage(String),
-}
-
-impl CliError {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Client(_) | Self::Failed(_) => 1,
-            Self::Usage(_) => 2,
-            Self::Config(_) => 78,
-        }
-    }
-}
-
-/// What a command has to say when it went well.
-type Output = Result<String, CliError>;
-
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -212,10 +158,15 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
+    /// Every command with its options, for pages and completions.
+    fn whole() -> clap::Command {
+        Cli::command()
+    }
+
     fn run(self, socket: Option<PathBuf>, json: bool) -> Output {
         let client = || Client::new(socket.clone());
         match self {
-            Self::Run(file) => run(Config::load(&file.sources())?),
+            Self::Run(file) => run::run(&file),
             Self::Demo(demo) => demo.run(),
             Self::Check(file) => check::check(&file.sources()),
             Self::Zone(zone) => zone.run(&client()?, json),
@@ -234,66 +185,8 @@ impl Command {
             Self::Status => status::status(&client()?, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),
             Self::Steer(steer) => steer.run(&client()?, json),
-            Self::Man(man) => man.run(),
-            Self::Completions(completions) => Ok(completions.run()),
+            Self::Man(man) => man.run(Self::whole()),
+            Self::Completions(completions) => Ok(completions.run(&mut Self::whole())),
         }
     }
 }
-
-/// Runs the gateway until it is told to stop.
-fn run(loaded: Loaded) -> Output {
-    start_logging(loaded.config.log_level);
-    for error in &loaded.ignored {
-        tracing::warn!("ignored: {error}");
-    }
-    ended(daemon::run(loaded))
-}
-
-/// What a run that ended says. Connections that had to be cut were announced in the log.
-fn ended(ended: Result<daemon::Ended, daemon::StartError>) -> Output {
-    match ended {
-        Ok(daemon::Ended::Drained | daemon::Ended::Cut) => Ok(String::new()),
-        Err(error) => Err(CliError::Failed(error.to_string())),
-    }
-}
-
-/// What the gateway tells of itself goes to standard error; under systemd into the journal.
-fn start_logging(level: LogLevel) {
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::from(level))
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false)
-        .init();
-}
-
-/// Prints to standard output; a reader that has seen enough (`| head`) is not an error.
-fn print(text: &str) -> ExitCode {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.is_empty() || text.ends_with('\n') {
-            Ok(())
-        } else {
-            out.write_all(b"\n")
-        }
-    });
-    match written.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            drop(writeln!(
-                std::io::stderr(),
-                "postern: standard output: {error}"
-            ));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// A JSON value as scripts get it.
-fn json_text(value: &serde_json::Value) -> String {
-    format!("{value:#}\n")
-}
-
-#[cfg(test)]
-mod tests;

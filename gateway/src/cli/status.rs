@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::client::Client;
-use super::names::{OWN, text};
-use super::table::list;
-use super::{Output, json_text};
+use super::client::names::{OWN, text};
+use super::output::table::list;
+use super::output::{Output, json_text};
 
 pub(super) fn status(client: &Client, json: bool) -> Output {
     let status = client.get(&format!("{OWN}/status"))?;

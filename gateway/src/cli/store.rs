@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::client::{Client, ClientError};
-use super::names::{OWN, text};
-use super::{CliError, ConfigFile, Output, json_text};
+use super::client::Client;
+use super::client::names::{OWN, text};
+use super::output::{CliError, ClientError, Output, json_text};
+use super::run::ConfigFile;
 use config::Config;
 use control::{self, Verified};
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::client::names::{OWN, str_of, text};
 use super::client::{Client, segment};
-use super::names::{OWN, str_of, text};
-use super::table::harmless;
-use super::{CliError, Output, json_text};
+use super::output::table::harmless;
+use super::output::{CliError, Output, json_text};
 use config::{Change, Config, Sources};
 
 /// Read and tune configuration keys of a running gateway
@@ -83,7 +83,7 @@ impl Sysctl {
                     }
                 }
                 Err(CliError::Client(error)) if self.ignore && error.is_not_found() => {}
-                Err(CliError::Client(error @ super::ClientError::Refused { .. })) => {
+                Err(CliError::Client(error @ super::output::ClientError::Refused { .. })) => {
                     problems.push(error.to_string())
                 }
                 Err(error) => return Err(error),
@@ -98,7 +98,7 @@ impl Sysctl {
             return Ok(text);
         }
         // What did work is shown all the same.
-        super::print(&text);
+        super::output::print(&text);
         Err(CliError::Failed(problems.join("\n")))
     }
 
@@ -125,7 +125,7 @@ impl Sysctl {
             match set(client, assignment.key.name, &assignment.value) {
                 Ok(_) if self.quiet => {}
                 Ok(one) => shown.push(one),
-                Err(CliError::Client(error @ super::ClientError::Refused { .. })) => {
+                Err(CliError::Client(error @ super::output::ClientError::Refused { .. })) => {
                     problems.push(format!("{place}: {error}"));
                 }
                 Err(error) => return Err(error),

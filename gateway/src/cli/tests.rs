@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::*;
 use admin;
-use config::Live;
+use config::{Config, Live};
 use control::Control;
 use datapath::observe::{AccessLog, Fleet, FleetStatus, SteeringStatus, WorkerStats};
 use snapshot::Published;

@@ -4,9 +4,9 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::names::{OWN, ZoneRef, by_id, text};
-use super::table::{Table, list};
-use super::{Output, json_text};
+use super::client::names::{OWN, ZoneRef, by_id, text};
+use super::output::table::{Table, list};
+use super::output::{Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Token {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::ca::CaKey;
 use super::client::Client;
-use super::names::{CLOUDFLARE, OWN, ZoneRef, text};
-use super::table::{Table, list};
-use super::{Output, json_text};
+use super::client::names::{CLOUDFLARE, OWN, ZoneRef, text};
+use super::output::table::{Table, list};
+use super::output::{Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Zone {
@@ -116,7 +116,7 @@ impl Zone {
                 let zone = ZoneRef::find(client, &zone)?;
                 let name = text(&zone.value, "name");
                 if !yes {
-                    return Err(super::CliError::Usage(format!(
+                    return Err(super::output::CliError::Usage(format!(
                         "this removes the zone {name} with its hosts, certificates, CAs and rules, for good; say --yes to do it"
                     )));
                 }

@@ -8,12 +8,12 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use super::CliError;
-use super::files::{PRIVATE, PUBLIC, read_text, write_new};
-use super::names::str_of;
+use crate::cli::client::files::{PRIVATE, PUBLIC, read_text, write_new};
+use crate::cli::client::names::str_of;
+use crate::cli::output::CliError;
 
 /// Where certificate and key go; none of them may be there yet.
-pub(super) struct Targets {
+pub(crate) struct Targets {
     pem: PathBuf,
     key: PathBuf,
     p12: PathBuf,
@@ -21,7 +21,7 @@ pub(super) struct Targets {
 
 impl Targets {
     /// The files for a common name in this directory.
-    pub(super) fn of(directory: &Path, cn: &str) -> Result<Self, CliError> {
+    pub(crate) fn of(directory: &Path, cn: &str) -> Result<Self, CliError> {
         let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
         let name: String = cn.chars().map(|c| if plain(c) { c } else { '_' }).collect();
         let name = name.trim_start_matches('.');
@@ -52,7 +52,7 @@ impl Targets {
     }
 
     /// Writes what the gateway made, and says what was written.
-    pub(super) fn write(
+    pub(crate) fn write(
         &self,
         made: &Value,
         password: Option<&Password>,
@@ -78,15 +78,15 @@ impl Targets {
 }
 
 /// The password of a PKCS#12 file.
-pub(super) struct Password {
-    pub(super) text: String,
+pub(crate) struct Password {
+    pub(crate) text: String,
     /// Whether it was made here, so that nobody knows it yet.
-    pub(super) made: bool,
+    pub(crate) made: bool,
 }
 
 impl Password {
     /// One of 120 random bits.
-    pub(super) fn random() -> Result<Self, CliError> {
+    pub(crate) fn random() -> Result<Self, CliError> {
         let mut bytes = [0; 15];
         boring::rand::rand_bytes(&mut bytes)
             .map_err(|why| CliError::Failed(format!("no random numbers: {why}")))?;
@@ -95,7 +95,7 @@ impl Password {
     }
 
     /// The first line of a file.
-    pub(super) fn read(path: &Path) -> Result<Self, CliError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let text = read_text(path)?.lines().next().unwrap_or("").to_owned();
         Ok(Self { text, made: false })
     }

@@ -1,19 +1,21 @@
 //! `postern cert`: client certificates of a zone's managed CA.
 
+mod files;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::cert_files::{Password, Targets};
-use super::client::{Client, segment};
-use super::files::{PUBLIC, read_text, write_new};
-use super::names::{ZoneRef, str_of, text};
-use super::table::{Table, list};
-use super::{CliError, Output, json_text};
+use self::files::{Password, Targets};
+use crate::cli::client::files::{PUBLIC, read_text, write_new};
+use crate::cli::client::names::{ZoneRef, str_of, text};
+use crate::cli::client::{Client, segment};
+use crate::cli::output::table::{Table, list};
+use crate::cli::output::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Cert {
+pub(crate) enum Cert {
     /// Make a key and a certificate for it
     ///
     /// The key leaves the gateway only once and is not kept there: write it down now.
@@ -93,21 +95,21 @@ pub(super) enum Cert {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct ZoneArg {
+pub(crate) struct ZoneArg {
     /// The zone, by name or id
     #[arg(long, value_name = "ZONE")]
     zone: String,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Days {
+pub(crate) struct Days {
     /// How long it is valid
     #[arg(long, value_name = "DAYS", default_value_t = 365)]
     days: u32,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct One {
+pub(crate) struct One {
     #[command(flatten)]
     zone: ZoneArg,
     /// The certificate: its id, the beginning of it, its serial number, fingerprint, or a common
@@ -117,14 +119,14 @@ pub(super) struct One {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Status {
+pub(crate) enum Status {
     All,
     Active,
     Revoked,
 }
 
 impl Cert {
-    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+    pub(crate) fn run(self, client: &Client, json: bool) -> Output {
         match self {
             Self::Create {
                 zone,

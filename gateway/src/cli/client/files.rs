@@ -11,11 +11,11 @@ use std::path::Path;
 use boring::x509::X509;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::CliError;
+use crate::cli::output::CliError;
 use crate::limits;
 
 /// The text of a file; `-` is standard input.
-pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
+pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
     String::from_utf8(read_bytes(path)?).map_err(|_position| {
         let name = path.display();
         CliError::Failed(format!(
@@ -25,7 +25,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, CliError> {
 }
 
 /// The bytes of a file; `-` is standard input.
-pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     let name = path.display();
     let failed = |why: std::io::Error| CliError::Failed(format!("{name} cannot be read: {why}"));
     let mut bytes = Vec::new();
@@ -51,14 +51,14 @@ pub(super) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 /// A certificate in a file, to look into.
-pub(super) struct Certificate<'f> {
+pub(crate) struct Certificate<'f> {
     file: &'f Path,
     der: Vec<u8>,
 }
 
 impl<'f> Certificate<'f> {
     /// Reads PEM, of several certificates the first.
-    pub(super) fn read(file: &'f Path) -> Result<Self, CliError> {
+    pub(crate) fn read(file: &'f Path) -> Result<Self, CliError> {
         let found = X509::from_pem(&read_bytes(file)?).and_then(|found| found.to_der());
         let shown = file.display();
         let der = found.map_err(|_not_pem| {
@@ -68,20 +68,20 @@ impl<'f> Certificate<'f> {
     }
 
     /// What is in it.
-    pub(super) fn parsed(&self) -> Result<X509Certificate<'_>, CliError> {
+    pub(crate) fn parsed(&self) -> Result<X509Certificate<'_>, CliError> {
         X509Certificate::from_der(&self.der)
             .map(|(_, parsed)| parsed)
             .map_err(|_unreadable| self.lacks("cannot be read"))
     }
 
     /// What is wrong with it, after "the certificate".
-    pub(super) fn lacks(&self, what: &str) -> CliError {
+    pub(crate) fn lacks(&self, what: &str) -> CliError {
         CliError::Failed(format!("{}: the certificate {what}", self.file.display()))
     }
 }
 
 /// Writes a new file; one that is there already is kept and is an error.
-pub(super) fn write_new(
+pub(crate) fn write_new(
     path: &Path,
     contents: impl AsRef<[u8]>,
     mode: u32,
@@ -108,6 +108,6 @@ pub(super) fn write_new(
 }
 
 /// Mode of a file that everybody may read.
-pub(super) const PUBLIC: u32 = 0o644;
+pub(crate) const PUBLIC: u32 = 0o644;
 /// Mode of a file that holds a key.
-pub(super) const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;

@@ -3,7 +3,10 @@
 //! Owns one request and its answer, the envelope `{success, errors, result}`, and the words for
 //! whatever goes wrong. Does not know any resource.
 
-use std::path::{Path, PathBuf};
+pub(crate) mod files;
+pub(crate) mod names;
+
+use std::path::PathBuf;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -11,79 +14,19 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
+use super::output::ClientError;
 use crate::limits;
 use config::Config;
 
-/// Why there is no good answer.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nobody listens.
-    #[error("{}", unreachable(socket, why))]
-    Unreachable {
-        /// Where.
-        socket: PathBuf,
-        /// What the kernel said.
-        #[source]
-        why: std::io::Error,
-    },
-    /// It did not answer in time.
-    #[error("the gateway at {} did not answer within {} s; its log may say why", socket.display(), limits::CLI_TIMEOUT.as_secs())]
-    Timeout {
-        /// Where.
-        socket: PathBuf,
-    },
-    /// It answered, but not as the admin API does.
-    #[error("the answer of {} cannot be read: {why}; is this the admin socket of a postern of this version?", socket.display())]
-    Unreadable {
-        /// Where.
-        socket: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// It refused.
-    #[error("{}", super::table::harmless_lines(message))]
-    Refused {
-        /// The HTTP status.
-        status: u16,
-        /// Its messages, one a line.
-        message: String,
-        /// JSON pointer to what the first is about.
-        pointer: Option<String>,
-    },
-    /// No runtime for the one request.
-    #[error("cannot start: {0}")]
-    Runtime(#[source] std::io::Error),
-}
-
-impl ClientError {
-    /// Whether the thing asked for does not exist.
-    pub(super) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: 404, .. })
-    }
-}
-
-fn unreachable(socket: &Path, why: &std::io::Error) -> String {
-    let socket = socket.display();
-    match why.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => format!(
-            "no gateway listens at {socket} ({why}); start it with `postern run`, or name its socket with --socket or POSTERN_SOCKET"
-        ),
-        std::io::ErrorKind::PermissionDenied => format!(
-            "the socket {socket} may not be used by this user; ask as root, or as a member of the socket's group"
-        ),
-        _ => format!("the gateway at {socket} cannot be reached: {why}"),
-    }
-}
-
 /// Speaks to one gateway.
-pub(super) struct Client {
+pub(crate) struct Client {
     socket: PathBuf,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
     /// For the socket given, or that of the environment, or the default.
-    pub(super) fn new(socket: Option<PathBuf>) -> Result<Self, ClientError> {
+    pub(crate) fn new(socket: Option<PathBuf>) -> Result<Self, ClientError> {
         let socket = socket
             .or_else(|| {
                 std::env::var_os("POSTERN_SOCKET")
@@ -99,32 +42,32 @@ impl Client {
     }
 
     /// `GET`: the `result` of the answer.
-    pub(super) fn get(&self, path: &str) -> Result<Value, ClientError> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value, ClientError> {
         self.send(&Method::GET, path, None)
     }
 
     /// `POST`.
-    pub(super) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.send(&Method::POST, path, Some(body))
     }
 
     /// `PUT`.
-    pub(super) fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.send(&Method::PUT, path, Some(body))
     }
 
     /// `PATCH`.
-    pub(super) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
         self.send(&Method::PATCH, path, Some(body))
     }
 
     /// `DELETE`.
-    pub(super) fn delete(&self, path: &str) -> Result<Value, ClientError> {
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, ClientError> {
         self.send(&Method::DELETE, path, None)
     }
 
     /// Whether the gateway is there and takes connections.
-    pub(super) fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         let exchange = async {
             let answer = self.exchange(&Method::GET, "/readyz", None);
             tokio::time::timeout(limits::CLI_TIMEOUT, answer).await
@@ -133,7 +76,7 @@ impl Client {
     }
 
     /// A part of a list, and the cursor of the next one.
-    pub(super) fn page(&self, path: &str) -> Result<(Vec<Value>, Option<String>), ClientError> {
+    pub(crate) fn page(&self, path: &str) -> Result<(Vec<Value>, Option<String>), ClientError> {
         let answer = self.answer(&Method::GET, path, None)?;
         let next = answer.pointer("/result_info/cursors/after");
         let next = next.and_then(Value::as_str).filter(|next| !next.is_empty());
@@ -145,7 +88,7 @@ impl Client {
     }
 
     /// All pages of a list.
-    pub(super) fn all(&self, path: &str) -> Result<Vec<Value>, ClientError> {
+    pub(crate) fn all(&self, path: &str) -> Result<Vec<Value>, ClientError> {
         let mut found = Vec::new();
         for page in 1_u32.. {
             let separator = if path.contains('?') { '&' } else { '?' };
@@ -286,7 +229,7 @@ fn result(mut answer: Value) -> Value {
 }
 
 /// A text as one segment or value of a URL (RFC 3986 §2.3: everything but unreserved is escaped).
-pub(super) fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -5,11 +5,11 @@
 
 use serde_json::Value;
 
-use super::CliError;
-use super::client::{Client, segment};
+use super::{Client, segment};
+use crate::cli::output::CliError;
 
 /// A field of an object as text; empty when it is not there.
-pub(super) fn text(value: &Value, key: &str) -> String {
+pub(crate) fn text(value: &Value, key: &str) -> String {
     match value.get(key) {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -18,7 +18,7 @@ pub(super) fn text(value: &Value, key: &str) -> String {
 }
 
 /// As [`text`], with `none` where there is nothing.
-pub(super) fn text_or_none(value: &Value, key: &str) -> String {
+pub(crate) fn text_or_none(value: &Value, key: &str) -> String {
     match value.get(key) {
         None | Some(Value::Null) => "none".to_owned(),
         Some(_) => text(value, key),
@@ -26,24 +26,24 @@ pub(super) fn text_or_none(value: &Value, key: &str) -> String {
 }
 
 /// A field of an object as borrowed text; empty when it is not there.
-pub(super) fn str_of<'v>(value: &'v Value, key: &str) -> &'v str {
+pub(crate) fn str_of<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// Cloudflare's base path.
-pub(super) const CLOUDFLARE: &str = "/client/v4";
+pub(crate) const CLOUDFLARE: &str = "/client/v4";
 /// What Cloudflare has no resource for.
-pub(super) const OWN: &str = "/postern/v1";
+pub(crate) const OWN: &str = "/postern/v1";
 
 /// A zone as the API answers it.
-pub(super) struct ZoneRef {
-    pub(super) id: String,
-    pub(super) value: Value,
+pub(crate) struct ZoneRef {
+    pub(crate) id: String,
+    pub(crate) value: Value,
 }
 
 impl ZoneRef {
     /// Finds a zone by its name or id.
-    pub(super) fn find(client: &Client, name: &str) -> Result<Self, CliError> {
+    pub(crate) fn find(client: &Client, name: &str) -> Result<Self, CliError> {
         let by_id = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         let found = if by_id {
             Some(client.get(&format!("{CLOUDFLARE}/zones/{name}"))?)
@@ -66,18 +66,18 @@ impl ZoneRef {
     }
 
     /// A path below this zone in Cloudflare's part of the API.
-    pub(super) fn path(&self, rest: &str) -> String {
+    pub(crate) fn path(&self, rest: &str) -> String {
         format!("{CLOUDFLARE}/zones/{}/{rest}", self.id)
     }
 
     /// A path below this zone in our own part of the API.
-    pub(super) fn own(&self, rest: &str) -> String {
+    pub(crate) fn own(&self, rest: &str) -> String {
         format!("{OWN}/zones/{}/{rest}", self.id)
     }
 }
 
 /// The one of `items` that `wanted` means by its name, its id or the beginning of that.
-pub(super) fn by_id<'v>(
+pub(crate) fn by_id<'v>(
     items: &'v [Value],
     wanted: &str,
     noun: &str,

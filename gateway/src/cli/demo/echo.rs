@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 
 /// Starts the origin, on `port` when that is free. Answers where it listens.
-pub(super) fn start(port: Option<u16>) -> std::io::Result<SocketAddr> {
+pub(crate) fn start(port: Option<u16>) -> std::io::Result<SocketAddr> {
     let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     let listener = port.map_or_else(|| bind(0), |port| bind(port).or_else(|_taken| bind(0)))?;
     let address = listener.local_addr()?;

@@ -5,6 +5,8 @@
 //! directory, reuses what is there, prints commands to paste, and then runs the gateway as
 //! `postern run` does. It changes nothing that somebody changed on purpose between two starts.
 
+mod echo;
+
 use std::fs;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
@@ -16,9 +18,9 @@ use boring::hash::MessageDigest;
 use boring::x509::X509;
 use clap::Args;
 
-use super::client::Client;
-use super::files::{PRIVATE, PUBLIC, write_new};
-use super::{CliError, Output, echo};
+use crate::cli::client::Client;
+use crate::cli::client::files::{PRIVATE, PUBLIC, write_new};
+use crate::cli::output::{CliError, Output};
 use crate::daemon;
 use config::{AccessLogTarget, Config, LogLevel};
 use control::{
@@ -52,7 +54,7 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Everything is kept in the state directory: a second start goes on with it. Nothing outside of
 /// it is read or changed.
 #[derive(Debug, Args)]
-pub(super) struct Demo {
+pub(crate) struct Demo {
     /// Directory for the store, certificates and logs; made when it is not there
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
@@ -62,7 +64,7 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    pub(super) fn run(self) -> Output {
+    pub(crate) fn run(self) -> Output {
         let state = State::open(&self.state, self.listen)?;
         check_port(self.listen)?;
         let published = Arc::new(Published::default());
@@ -74,8 +76,8 @@ impl Demo {
             .spawn(move || print_when_ready(&socket, &text))
             .map_err(|why| CliError::Failed(format!("no thread: {why}")))?;
         let config = state.configuration();
-        super::start_logging(config.log_level);
-        super::ended(daemon::serve(config, None, control, published))
+        crate::cli::run::start_logging(config.log_level);
+        crate::cli::run::ended(daemon::serve(config, None, control, published))
     }
 }
 
@@ -407,7 +409,7 @@ fn print_when_ready(socket: &Path, text: &str) {
     let start = Instant::now();
     while start.elapsed() < READY_TIMEOUT {
         if client.ready() {
-            super::print(text);
+            crate::cli::output::print(text);
             return;
         }
         std::thread::sleep(Duration::from_millis(20));

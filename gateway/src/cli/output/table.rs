@@ -4,26 +4,26 @@
 //! terminal. Knows nothing of what is shown.
 
 /// Rows below a heading; columns are as wide as their widest cell.
-pub(super) struct Table {
+pub(crate) struct Table {
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
     /// A table with these columns.
-    pub(super) fn new(heading: &[&str]) -> Self {
+    pub(crate) fn new(heading: &[&str]) -> Self {
         Self {
             rows: vec![heading.iter().map(|cell| (*cell).to_owned()).collect()],
         }
     }
 
     /// Adds a row.
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
+    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows
             .push(cells.iter().map(|cell| harmless(cell)).collect());
     }
 
     /// The text; `empty` when there is no row.
-    pub(super) fn text(&self, empty: &str) -> String {
+    pub(crate) fn text(&self, empty: &str) -> String {
         if self.rows.len() == 1 {
             return format!("{empty}\n");
         }
@@ -51,7 +51,7 @@ impl Table {
 }
 
 /// `name  value` lines, aligned; empty values are left out.
-pub(super) fn list(entries: &[(&str, String)]) -> String {
+pub(crate) fn list(entries: &[(&str, String)]) -> String {
     let shown = || entries.iter().filter(|(_, value)| !value.is_empty());
     let width = shown()
         .map(|(name, _)| name.chars().count())
@@ -65,7 +65,7 @@ pub(super) fn list(entries: &[(&str, String)]) -> String {
 }
 
 /// The text with whatever could steer a terminal or reorder the line replaced.
-pub(super) fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     text.chars()
         .map(|c| match c {
             '\n' | '\r' | '\t' => ' ',
@@ -81,7 +81,7 @@ pub(super) fn harmless(text: &str) -> String {
 }
 
 /// The same for a text of several lines.
-pub(super) fn harmless_lines(text: &str) -> String {
+pub(crate) fn harmless_lines(text: &str) -> String {
     text.lines().map(harmless).collect::<Vec<_>>().join("\n")
 }
 

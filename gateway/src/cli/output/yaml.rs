@@ -13,22 +13,22 @@ use crate::limits::DOCUMENT_DEPTH_MAX;
 
 /// Line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
-    pub(super) place: Place,
-    pub(super) why: String,
+pub(crate) struct Wrong {
+    pub(crate) place: Place,
+    pub(crate) why: String,
 }
 
 /// A value and where its parts stand, by JSON pointer.
 #[derive(Debug)]
-pub(super) struct Marked {
-    pub(super) value: Value,
+pub(crate) struct Marked {
+    pub(crate) value: Value,
     /// Where values begin.
     values: HashMap<String, Place>,
     /// Where the keys of mappings stand.
@@ -37,7 +37,7 @@ pub(super) struct Marked {
 
 impl Marked {
     /// Where a value stands, or the nearest thing around it; the key when that is what is wrong.
-    pub(super) fn place(&self, pointer: &str, key: bool) -> Option<Place> {
+    pub(crate) fn place(&self, pointer: &str, key: bool) -> Option<Place> {
         let mut pointer = pointer;
         if key && let Some(place) = self.keys.get(pointer) {
             return Some(*place);
@@ -51,7 +51,7 @@ impl Marked {
     }
 
     /// Gives a value another name beside the old one's place.
-    pub(super) fn moved(&mut self, from: &str, to: &str) {
+    pub(crate) fn moved(&mut self, from: &str, to: &str) {
         for map in [&mut self.values, &mut self.keys] {
             if let Some(place) = map.get(from).copied() {
                 map.insert(to.to_owned(), place);
@@ -68,7 +68,7 @@ fn place(marker: &Marker) -> Place {
 }
 
 /// One segment of a JSON pointer (RFC 6901 §3).
-pub(super) fn escaped(key: &str) -> String {
+pub(crate) fn escaped(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
@@ -181,7 +181,7 @@ impl<'t> Reader<'t> {
 }
 
 /// Reads one document of YAML or JSON.
-pub(super) fn read(text: &str) -> Result<Marked, Wrong> {
+pub(crate) fn read(text: &str) -> Result<Marked, Wrong> {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
         values: HashMap::new(),
@@ -331,7 +331,7 @@ fn is_block(text: &str) -> bool {
 }
 
 /// A value as YAML.
-pub(super) fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     let mut out = String::new();
     write(&mut out, value, 0);
     out

@@ -6,16 +6,16 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::client::Client;
-use super::names::{ZoneRef, text};
-use super::rule::Action;
-use super::rule_phases::Phase;
+use super::args::Action;
+use super::phases::Phase;
 use super::ruleset::{Position, Ruleset};
-use super::table::{harmless, list};
-use super::{Output, json_text};
+use crate::cli::client::Client;
+use crate::cli::client::names::{ZoneRef, text};
+use crate::cli::output::table::{harmless, list};
+use crate::cli::output::{Output, json_text};
 
 #[derive(Debug, Args)]
-pub(super) struct MtlsRule {
+pub(crate) struct MtlsRule {
     /// The zone, by name or id
     #[arg(long, value_name = "ZONE")]
     zone: String,
@@ -60,7 +60,7 @@ pub(super) struct MtlsRule {
 }
 
 impl MtlsRule {
-    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+    pub(crate) fn run(self, client: &Client, json: bool) -> Output {
         let zone = ZoneRef::find(client, &self.zone)?;
         let ruleset = Ruleset::load(client, &zone, Phase::Custom)?;
         let body = Value::Object(self.body(ruleset.position(&self.position)?));

@@ -4,11 +4,11 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::CliError;
-use super::names::text;
+use crate::cli::client::names::text;
+use crate::cli::output::CliError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// Rules that block and log (http_request_firewall_custom)
     #[default]
     Custom,
@@ -20,7 +20,7 @@ pub(super) enum Phase {
 
 impl Phase {
     /// As the API writes it.
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Custom => "http_request_firewall_custom",
             Self::Ratelimit => "http_ratelimit",
@@ -30,7 +30,7 @@ impl Phase {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct PhaseSettings {
+pub(crate) struct PhaseSettings {
     /// Which rules are meant; options of rate limits and header rules say it as well
     #[arg(long, value_enum, value_name = "PHASE")]
     phase: Option<Phase>,
@@ -71,7 +71,7 @@ impl PhaseSettings {
     }
 
     /// The phase that is meant.
-    pub(super) fn phase(&self) -> Result<Phase, CliError> {
+    pub(crate) fn phase(&self) -> Result<Phase, CliError> {
         let said = match (self.limits(), self.changes_headers()) {
             (true, true) => {
                 let why = "a rule either limits requests or changes headers; make two";
@@ -91,7 +91,7 @@ impl PhaseSettings {
     }
 
     /// What the API takes, on top of what the rule has already.
-    pub(super) fn body(&self, present: Option<&Value>) -> Result<Map<String, Value>, CliError> {
+    pub(crate) fn body(&self, present: Option<&Value>) -> Result<Map<String, Value>, CliError> {
         let mut body = Map::new();
         let before = |path: &str| {
             let found = present.and_then(|rule| rule.pointer(path)?.as_object());
@@ -151,7 +151,7 @@ impl PhaseSettings {
 }
 
 /// What a rule does: its action, and what it limits or changes.
-pub(super) fn what(rule: &Value) -> String {
+pub(crate) fn what(rule: &Value) -> String {
     let (action, more) = (text(rule, "action"), shown(rule));
     if more.is_empty() {
         action

@@ -1,18 +1,18 @@
 //! A zone's rules as the API keeps them, and what people write for a rule and for a place.
 //!
-//! Owns how a rule is found and added. Does not show anything: [`super::rule`] does.
+//! Owns how a rule is found and added. Does not show anything: [`crate::cli::rule`] does.
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::CliError;
-use super::client::Client;
-use super::names::{ZoneRef, by_id, text};
-use super::rule_phases::Phase;
+use super::phases::Phase;
+use crate::cli::client::Client;
+use crate::cli::client::names::{ZoneRef, by_id, text};
+use crate::cli::output::CliError;
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub(super) struct Position {
+pub(crate) struct Position {
     /// `first`, `last`, or its place counted from 1
     #[arg(long, value_name = "PLACE")]
     position: Option<Place>,
@@ -25,7 +25,7 @@ pub(super) struct Position {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     First,
     Last,
     Index(u32),
@@ -45,16 +45,16 @@ impl std::str::FromStr for Place {
 }
 
 /// A zone's rules of one phase as they are now.
-pub(super) struct Ruleset {
+pub(crate) struct Ruleset {
     phase: Phase,
     /// `None` before the first rule.
-    pub(super) id: Option<String>,
+    pub(crate) id: Option<String>,
     /// In order.
-    pub(super) rules: Vec<Value>,
+    pub(crate) rules: Vec<Value>,
 }
 
 impl Ruleset {
-    pub(super) fn load(client: &Client, zone: &ZoneRef, phase: Phase) -> Result<Self, CliError> {
+    pub(crate) fn load(client: &Client, zone: &ZoneRef, phase: Phase) -> Result<Self, CliError> {
         match client.get(&entrypoint(zone, phase)) {
             Ok(ruleset) => Ok(Self {
                 phase,
@@ -71,7 +71,7 @@ impl Ruleset {
     }
 
     /// Adds a rule. Answers the ruleset.
-    pub(super) fn add(
+    pub(crate) fn add(
         &self,
         client: &Client,
         zone: &ZoneRef,
@@ -93,7 +93,7 @@ impl Ruleset {
     }
 
     /// The rule that `wanted` means: `#2`, an id, or the beginning of one.
-    pub(super) fn rule(&self, wanted: &str) -> Result<&Value, CliError> {
+    pub(crate) fn rule(&self, wanted: &str) -> Result<&Value, CliError> {
         if let Some(place) = wanted
             .strip_prefix('#')
             .and_then(|place| place.parse::<usize>().ok())
@@ -110,7 +110,7 @@ impl Ruleset {
     }
 
     /// The API's position, `None` when none was asked for.
-    pub(super) fn position(&self, position: &Position) -> Result<Option<Value>, CliError> {
+    pub(crate) fn position(&self, position: &Position) -> Result<Option<Value>, CliError> {
         Ok(match position {
             Position {
                 position: Some(Place::First),
@@ -134,7 +134,7 @@ impl Ruleset {
         })
     }
 
-    pub(super) fn path(&self, zone: &ZoneRef, rule: &Value) -> String {
+    pub(crate) fn path(&self, zone: &ZoneRef, rule: &Value) -> String {
         zone.path(&format!(
             "rulesets/{}/rules/{}",
             self.id.as_deref().unwrap_or_default(),
@@ -147,7 +147,7 @@ fn entrypoint(zone: &ZoneRef, phase: Phase) -> String {
     zone.path(&format!("rulesets/phases/{}/entrypoint", phase.as_str()))
 }
 
-pub(super) fn rules_of(ruleset: &Value) -> Vec<Value> {
+pub(crate) fn rules_of(ruleset: &Value) -> Vec<Value> {
     ruleset
         .get("rules")
         .and_then(Value::as_array)

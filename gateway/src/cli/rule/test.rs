@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, ClientError};
-use super::files::read_text;
-use super::names::{ZoneRef, str_of, text};
-use super::rule::{Settings, Text, ZoneArg};
-use super::rule_phases::Phase;
+use super::args::{Settings, Text, ZoneArg};
+use super::phases::Phase;
 use super::ruleset::{Position, Ruleset};
-use super::table::{harmless, harmless_lines};
-use super::{CliError, Output, json_text, yaml};
+use crate::cli::client::Client;
+use crate::cli::client::files::read_text;
+use crate::cli::client::names::{ZoneRef, str_of, text};
+use crate::cli::output::table::{harmless, harmless_lines};
+use crate::cli::output::{CliError, ClientError, Output, json_text, yaml};
 use crate::limits::ACCESS_LOG_LINE_BYTES_READ;
 use admin::limits::TRIAL_REQUESTS_MAX;
 
@@ -37,7 +37,7 @@ What is not said of a certificate, the address, TLS, the round-trip time (round_
 is unknown; the query, headers, round-trip time and most of a certificate are unknown of a line of the access log. An
 outcome that depends on them is told as unknown.
 Exit code 1: something was not as expected, or with --same, not as recorded.")]
-pub(super) struct RuleTest {
+pub(crate) struct RuleTest {
     #[command(flatten)]
     zone: ZoneArg,
     /// A request, by its URL
@@ -110,7 +110,7 @@ struct Draft {
 }
 
 impl RuleTest {
-    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+    pub(crate) fn run(self, client: &Client, json: bool) -> Output {
         let zone = ZoneRef::find(client, &self.zone.zone)?;
         let ruleset = Ruleset::load(client, &zone, Phase::Custom)?;
         let mut requests = Vec::new();
@@ -201,7 +201,7 @@ impl RuleTest {
         if wrong.is_empty() {
             return Ok(shown);
         }
-        super::print(&shown);
+        crate::cli::output::print(&shown);
         Err(CliError::Failed(wrong.join("; ")))
     }
 }

@@ -3,16 +3,17 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::Client;
-use super::names::{OWN, ZoneRef, str_of, text};
-use super::rule::{RulesArg, rules};
-use super::rule_phases::what;
+use super::args::RulesArg;
+use super::phases::what;
 use super::ruleset::{Ruleset, rules_of};
-use super::table::{Table, harmless};
-use super::{CliError, Output, json_text};
+use super::shown::rules;
+use crate::cli::client::Client;
+use crate::cli::client::names::{OWN, ZoneRef, str_of, text};
+use crate::cli::output::table::{Table, harmless};
+use crate::cli::output::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Versions {
+pub(crate) enum Versions {
     /// List the versions that are kept, newest first, or show the rules of one
     #[command(name = "versions")]
     List(Which),
@@ -23,7 +24,7 @@ pub(super) enum Versions {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Which {
+pub(crate) struct Which {
     #[command(flatten)]
     rules: RulesArg,
     /// Show the rules of this version
@@ -32,7 +33,7 @@ pub(super) struct Which {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Diff {
+pub(crate) struct Diff {
     #[command(flatten)]
     rules: RulesArg,
     /// The older version; by default the one before the other
@@ -44,7 +45,7 @@ pub(super) struct Diff {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct Restore {
+pub(crate) struct Restore {
     #[command(flatten)]
     rules: RulesArg,
     /// The version whose rules are put back
@@ -82,7 +83,7 @@ fn differences(
 }
 
 impl Versions {
-    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+    pub(crate) fn run(self, client: &Client, json: bool) -> Output {
         match self {
             Self::List(which) => {
                 let (zone, id) = find(client, &which.rules)?;

@@ -1,18 +1,20 @@
 //! `postern steer`: who brings connections to the worker that owns their host, and how that goes.
 
+mod watch;
+
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::client::Client;
-use super::names::{OWN, text};
-use super::table::{Table, harmless, list};
-use super::{CliError, Output, json_text, steer_watch};
+use crate::cli::client::Client;
+use crate::cli::client::names::{OWN, text};
+use crate::cli::output::table::{Table, harmless, list};
+use crate::cli::output::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
-pub(super) enum Steer {
+pub(crate) enum Steer {
     /// Show who steers, what that changed of the system, and who owns which host
     ///
     /// Worker numbers count from 0. Load is in CPUs: 0.5 is half of what a worker has. STEERED, OVER BUDGET and BLOCKED are
@@ -41,11 +43,11 @@ pub(super) enum Steer {
 }
 
 impl Steer {
-    pub(super) fn run(self, client: &Client, json: bool) -> Output {
+    pub(crate) fn run(self, client: &Client, json: bool) -> Output {
         match self {
             Self::Status {
                 watch: Some(seconds),
-            } => steer_watch::watch(client, json, Duration::from_secs(seconds)),
+            } => watch::watch(client, json, Duration::from_secs(seconds)),
             Self::Status { watch: None } => {
                 let status = client.get(&format!("{OWN}/steering"))?;
                 Ok(if json {
@@ -121,7 +123,7 @@ fn decision(event: &Value) -> String {
 }
 
 /// The status, and with `rates` (see [`steer_watch::rates`]) what was added a second.
-pub(super) fn page(status: &Value, rates: Option<&Value>) -> String {
+pub(crate) fn page(status: &Value, rates: Option<&Value>) -> String {
     let all = |key: &str| {
         let values = status.get(key).and_then(Value::as_array);
         values.cloned().unwrap_or_default()

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::client::{Client, ClientError};
-use super::names::OWN;
-use super::{CliError, Output, steer};
+use crate::cli::client::Client;
+use crate::cli::client::names::OWN;
+use crate::cli::output::{CliError, ClientError, Output};
+use crate::cli::steer;
 
 /// Clears a terminal and begins at its top (ECMA-48: CUP, ED).
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Shows the status until somebody ends it, or the gateway does.
-pub(super) fn watch(client: &Client, json: bool, every: Duration) -> Output {
+pub(crate) fn watch(client: &Client, json: bool, every: Duration) -> Output {
     let ask = || client.get(&format!("{OWN}/steering"));
     let (mut before, mut asked) = (ask()?, Instant::now());
     let mut rates = rates(&before, &before, every);
@@ -58,7 +59,7 @@ pub(super) fn watch(client: &Client, json: bool, every: Duration) -> Output {
 
 /// What was added a second between two statuses: `seconds`, and every count of `kernel` and of the `hosts` of the second one.
 /// A count that went back, because the gateway began anew, has added nothing.
-pub(super) fn rates(before: &Value, after: &Value, passed: Duration) -> Value {
+pub(crate) fn rates(before: &Value, after: &Value, passed: Duration) -> Value {
     let seconds = passed.as_secs_f64().max(0.001);
     let hosts = |status: &Value| {
         let hosts = status.get("hosts").and_then(Value::as_array);

@@ -1,0 +1,472 @@
+//! The checks, one function each: what the API and the origin say, to a finding.
+
+use std::net::{TcpStream, ToSocketAddrs};
+
+use boring::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use serde_json::Value;
+
+use super::report::{Finding, State};
+use crate::cli::client::names::{str_of, text};
+use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
+
+pub(super) fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
+    of.get(key)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+}
+
+/// Whether `names` hold `name` itself, or only a wildcard that covers it.
+fn coverage(names: &[String], name: &str) -> Option<bool> {
+    let same = |one: &String| one.eq_ignore_ascii_case(name);
+    if names.iter().any(same) {
+        return Some(true);
+    }
+    // RFC 6125 §6.4.3: the star stands for one label, the leftmost.
+    let (_, parent) = name.split_once('.')?;
+    let covers = |one: &String| {
+        one.strip_prefix("*.")
+            .is_some_and(|rest| rest.eq_ignore_ascii_case(parent))
+    };
+    names.iter().any(covers).then_some(false)
+}
+
+/// The worst of what is found of the certificates that the host presents.
+pub(super) fn server_certificate(host: &Value, served: &[Value]) -> Finding {
+    let all = served.iter().map(|one| one_certificate(host, one));
+    all.max_by_key(|finding| finding.state).unwrap_or_else(|| {
+        Finding::new(
+            CERTIFICATE,
+            State::Bad,
+            "none covers the host: clients are refused",
+            new_certificate(host),
+        )
+    })
+}
+
+const CERTIFICATE: &str = "server certificate";
+
+fn new_certificate(host: &Value) -> String {
+    let name = str_of(host, "name");
+    format!("postern host set {name} --cert FILE --key FILE")
+}
+
+fn one_certificate(host: &Value, served: &Value) -> Finding {
+    let name = str_of(host, "name");
+    let mend = new_certificate(host);
+    let until = text(served, "expires_on");
+    let kind = text(served, "key_type");
+    if str_of(served, "status") == "expired" {
+        let said = format!("the one of {kind} expired on {until}");
+        return Finding::new(CERTIFICATE, State::Bad, said, mend);
+    }
+    let names: Vec<String> = list_of(served, "hosts")
+        .iter()
+        .filter_map(|one| one.as_str().map(str::to_owned))
+        .collect();
+    match coverage(&names, name) {
+        Some(true) => Finding::good(
+            CERTIFICATE,
+            format!("it names the host ({kind}, until {until})"),
+        ),
+        Some(false) => Finding::new(
+            CERTIFICATE,
+            State::Doubt,
+            format!("only a wildcard covers the host ({})", names.join(", ")),
+            mend,
+        ),
+        None => Finding::new(
+            CERTIFICATE,
+            State::Bad,
+            format!("it is for {} and not for the host", names.join(", ")),
+            mend,
+        ),
+    }
+}
+
+pub(super) fn origin(host: &Value) -> Finding {
+    const CHECK: &str = "origin";
+    let spec = host.get("origin").unwrap_or(&Value::Null);
+    let url = str_of(spec, "url");
+    let Some((authority, connect)) = https(url) else {
+        return Finding::good(
+            CHECK,
+            format!("{url} is not encrypted: no certificate to match"),
+        );
+    };
+    let wanted = match str_of(spec, "server_name") {
+        "" => authority.as_str(),
+        name => name,
+    };
+    let name = str_of(host, "name");
+    match names_of(&connect, wanted) {
+        Err(why) => Finding::new(
+            CHECK,
+            State::Bad,
+            format!("{url} shows no certificate: {why}"),
+            format!("start the origin, or postern host set {name} --origin URL"),
+        ),
+        Ok(names) => match coverage(&names, wanted) {
+            Some(true) => Finding::good(CHECK, format!("its certificate names {wanted}")),
+            Some(false) => Finding::new(
+                CHECK,
+                State::Doubt,
+                format!("only a wildcard of its certificate covers {wanted}"),
+                format!("give the origin a certificate that names {wanted}"),
+            ),
+            None => Finding::new(
+                CHECK,
+                State::Bad,
+                format!(
+                    "its certificate is for {} and not for {wanted}",
+                    names.join(", ")
+                ),
+                format!(
+                    "postern host set {name} --origin-server-name NAME, or another certificate"
+                ),
+            ),
+        },
+    }
+}
+
+/// The host of an HTTPS URL, and what to connect to.
+fn https(url: &str) -> Option<(String, String)> {
+    let rest = url.strip_prefix("https://")?;
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let (host, connect) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, authority.to_owned())
+        }
+        _ => (authority, format!("{authority}:443")),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((host.to_owned(), connect))
+}
+
+/// The names in the certificate that the origin shows. It is only looked at, not believed: whether
+/// its CA is trusted is what forwarding checks.
+fn names_of(connect: &str, server_name: &str) -> Result<Vec<String>, String> {
+    let address = connect
+        .to_socket_addrs()
+        .map_err(|error| error.to_string())?
+        .next()
+        .ok_or("its name has no address")?;
+    let stream = TcpStream::connect_timeout(&address, DOCTOR_ORIGIN_TIMEOUT)
+        .map_err(|error| error.to_string())?;
+    stream
+        .set_read_timeout(Some(DOCTOR_ORIGIN_TIMEOUT))
+        .and_then(|()| stream.set_write_timeout(Some(DOCTOR_ORIGIN_TIMEOUT)))
+        .map_err(|error| error.to_string())?;
+    let mut connector =
+        SslConnector::builder(SslMethod::tls()).map_err(|error| error.to_string())?;
+    connector.set_verify(SslVerifyMode::NONE);
+    let mut configuration = connector
+        .build()
+        .configure()
+        .map_err(|error| error.to_string())?;
+    configuration.set_verify_hostname(false);
+    let stream = configuration
+        .connect(server_name, stream)
+        .map_err(|error| error.to_string())?;
+    let certificate = stream
+        .ssl()
+        .peer_certificate()
+        .ok_or("the handshake brought none")?;
+    let names = certificate.subject_alt_names();
+    let mut found = Vec::new();
+    for name in names.iter().flatten() {
+        if let Some(dns) = name.dnsname() {
+            found.push(dns.to_owned());
+        } else if let Some(ip) = name.ipaddress() {
+            found.extend(address_of(ip));
+        }
+    }
+    Ok(found)
+}
+
+fn address_of(bytes: &[u8]) -> Option<String> {
+    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
+        return Some(std::net::Ipv4Addr::from(four).to_string());
+    }
+    let sixteen = <[u8; 16]>::try_from(bytes).ok()?;
+    Some(std::net::Ipv6Addr::from(sixteen).to_string())
+}
+
+pub(super) fn authorities(host: &Value) -> Finding {
+    const CHECK: &str = "CA";
+    let believed = list_of(host, "certificate_authorities");
+    let names: Vec<&str> = believed.iter().map(|ca| str_of(ca, "name")).collect();
+    if names.is_empty() {
+        // A host that begins to ask for certificates believes its zone's managed CA.
+        return Finding::new(
+            CHECK,
+            State::Bad,
+            "the host believes no CA: no client certificate can verify",
+            format!("postern host set {} --mtls request", str_of(host, "name")),
+        );
+    }
+    Finding::good(CHECK, format!("the host believes {}", names.join(", ")))
+}
+
+pub(super) fn client_certificate(host: &Value, active: &Value) -> Finding {
+    const CHECK: &str = "client certificate";
+    if active.as_array().is_some_and(|all| !all.is_empty()) {
+        return Finding::good(CHECK, "the zone has issued some that are active");
+    }
+    let zone = str_of(host, "zone_name");
+    Finding::new(
+        CHECK,
+        State::Doubt,
+        "the zone's managed CA has no active one; those of uploaded CAs are not known here",
+        format!("postern cert create --zone {zone} --cn device-1 --out ."),
+    )
+}
+
+pub(super) fn mode(host: &Value) -> Finding {
+    const CHECK: &str = "mTLS";
+    let name = str_of(host, "name");
+    match str_of(host, "mtls") {
+        "off" => Finding::new(
+            CHECK,
+            State::Bad,
+            "the host does not ask for client certificates",
+            format!("postern host set {name} --mtls request"),
+        ),
+        mode => Finding::good(CHECK, format!("the mode is {mode}")),
+    }
+}
+
+pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding {
+    const CHECK: &str = "rule";
+    let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
+    if str_of(host, "mtls") == "off" {
+        let said = "without client certificates there is nothing to enforce";
+        let mend = format!("postern host set {name} --mtls request");
+        return Finding::new(CHECK, State::Bad, said, mend);
+    }
+    let (id, skip) = (
+        str_of(enforcement, "rule_id"),
+        str_of(enforcement, "skip_id"),
+    );
+    let without_skip = || format!("postern rule edit --zone {zone} {skip} --disable");
+    let partly = match str_of(enforcement, "by") {
+        "handshake" => {
+            return Finding::good(
+                CHECK,
+                "none is needed: the handshake refuses whoever has none",
+            );
+        }
+        "rule" => false,
+        "rule_partly" => true,
+        _ if skip.is_empty() => {
+            return Finding::new(
+                CHECK,
+                State::Bad,
+                "no enabled rule blocks clients without a certificate that verifies: everybody can pass",
+                format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked"),
+            );
+        }
+        _ => {
+            let said = format!("the rule {skip} lets everybody around those that come after it");
+            return Finding::new(CHECK, State::Bad, said, without_skip());
+        }
+    };
+    if let Some(finding) = trap(CHECK, host, id, lints) {
+        return finding;
+    }
+    // With `--revoked close` the handshake refuses whoever is revoked.
+    let revoked_pass = enforcement["revoked_pass"] == true && str_of(host, "revoked") != "close";
+    if !partly && revoked_pass {
+        let said = format!(
+            "the rule {id} blocks clients without a certificate, but revoked certificates pass, \
+             for some requests at least"
+        );
+        let mend = format!("postern host set {name} --revoked close");
+        return Finding::new(CHECK, State::Doubt, said, mend);
+    }
+    if !partly {
+        return Finding::good(
+            CHECK,
+            format!("the rule {id} blocks clients without a certificate"),
+        );
+    }
+    if skip.is_empty() {
+        let said =
+            format!("the rule {id} blocks clients without a certificate for some requests only");
+        let mend = format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked");
+        return Finding::new(CHECK, State::Doubt, said, mend);
+    }
+    let said = format!(
+        "the rule {id} blocks clients without a certificate for some requests only: \
+         the rule {skip} lets others around it"
+    );
+    Finding::new(CHECK, State::Doubt, said, without_skip())
+}
+
+/// What is told of the rule that blocks clients without a certificate, the worst first.
+fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Finding> {
+    let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
+    let all = lints.as_array().map(Vec::as_slice).unwrap_or_default();
+    let told = |kind: &str| {
+        let mut all = all.iter();
+        all.find(|lint| str_of(lint, "kind") == kind && str_of(lint, "rule_id") == id)
+    };
+    let revoked = || {
+        // With `--revoked close` the handshake refuses whoever is revoked.
+        let lint = told("revoked_passes").filter(|_| str_of(host, "revoked") != "close")?;
+        Some((lint, "lets revoked certificates pass"))
+    };
+    let (lint, said) = told("and_instead_of_or")
+        .map(|lint| (lint, "lets every certificate that verifies pass"))
+        .or_else(|| {
+            told("unverified_passes")
+                .map(|lint| (lint, "lets certificates pass that nobody signed"))
+        })
+        .or_else(revoked)?;
+    let expression = str_of(lint, "suggestion").replace('\'', "'\\''");
+    let mend = match expression.as_str() {
+        "" if str_of(lint, "kind") == "revoked_passes" => {
+            format!("postern host set {name} --revoked close")
+        }
+        "" => format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked"),
+        better => format!("postern rule edit --zone {zone} {id} --expression '{better}'"),
+    };
+    let said = format!("the rule {id} {said}");
+    Some(Finding::new(check, State::Doubt, said, mend))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn states(findings: &[Finding]) -> Vec<State> {
+        findings.iter().map(|finding| finding.state).collect()
+    }
+
+    #[test]
+    fn names_that_cover() {
+        let names = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        for (held, wanted, said) in [
+            ("a.test", "a.test", Some(true)),
+            ("A.test", "a.TEST", Some(true)),
+            ("*.test a.test", "a.test", Some(true)),
+            ("*.a.test", "b.a.test", Some(false)),
+            ("*.a.test", "*.a.test", Some(true)),
+            ("*.a.test", "c.b.a.test", None),
+            ("*.a.test", "a.test", None),
+            ("b.test", "a.test", None),
+            ("", "localhost", None),
+        ] {
+            assert_eq!(coverage(&names(held), wanted), said, "{held}: {wanted}");
+        }
+    }
+
+    #[test]
+    fn urls_of_origins() {
+        for (url, said) in [
+            ("http://a.test", None),
+            ("https://a.test", Some(("a.test", "a.test:443"))),
+            ("https://a.test:8443/x", Some(("a.test", "a.test:8443"))),
+            ("https://[::1]:1", Some(("::1", "[::1]:1"))),
+            ("https://[::1]", Some(("::1", "[::1]:443"))),
+        ] {
+            let said = said.map(|(host, to): (&str, &str)| (host.to_owned(), to.to_owned()));
+            assert_eq!(https(url), said, "{url}");
+        }
+    }
+
+    #[test]
+    fn hosts_good_and_bad() {
+        let host = |mtls: &str, cas: Value| {
+            json!({
+                "name": "a.test", "zone_name": "test", "mtls": mtls,
+                "origin": { "url": "http://127.0.0.1:1" }, "certificate_authorities": cas,
+            })
+        };
+        let none = json!({ "by": null, "rule_id": null });
+        let by_rule = json!({ "by": "rule", "rule_id": "r1" });
+        let by_handshake = json!({ "by": "handshake", "rule_id": null });
+        let lints = |rule: &str| {
+            json!([
+                { "kind": "exact_path", "rule_id": "r1" },
+                { "kind": "revoked_passes", "rule_id": rule, "suggestion": "x eq 'y'" },
+            ])
+        };
+        let with = |host: &Value, enforcement: &Value, lints: &Value| {
+            states(&[
+                origin(host),
+                authorities(host),
+                mode(host),
+                rule(host, enforcement, lints),
+            ])
+        };
+        let ca = json!([{ "name": "test CA" }]);
+        use State::{Bad, Doubt, Good};
+        let asked = host("request", ca.clone());
+        let other = lints("r2");
+        assert_eq!(with(&asked, &by_rule, &other), [Good; 4]);
+        assert_eq!(with(&asked, &none, &other), [Good, Good, Good, Bad]);
+        let found = with(&asked, &by_rule, &lints("r1"));
+        assert_eq!(found, [Good, Good, Good, Doubt]);
+        let mend = rule(&asked, &by_rule, &lints("r1")).mend;
+        assert!(mend.contains(" r1 --expression "), "{mend}");
+        // Where only some requests are blocked, and where a rule that skips is in the way.
+        for (enforcement, state, mend) in [
+            (
+                json!({ "by": "rule_partly", "rule_id": "r1" }),
+                Doubt,
+                "rule mtls",
+            ),
+            (
+                json!({ "by": "rule_partly", "rule_id": "r1", "skip_id": "s1" }),
+                Doubt,
+                "rule edit --zone test s1 --disable",
+            ),
+            (
+                json!({ "by": "rule", "rule_id": "r1", "revoked_pass": true }),
+                Doubt,
+                "host set a.test --revoked close",
+            ),
+            (
+                json!({ "by": null, "skip_id": "s1" }),
+                Bad,
+                "rule edit --zone test s1 --disable",
+            ),
+        ] {
+            let found = rule(&asked, &enforcement, &other);
+            assert_eq!(found.state, state, "{enforcement}");
+            assert!(found.mend.contains(mend), "{enforcement}: {}", found.mend);
+        }
+        for kind in ["and_instead_of_or", "unverified_passes"] {
+            let lints = json!([{ "kind": kind, "rule_id": "r1", "suggestion": "x" }]);
+            let found = rule(&asked, &by_rule, &lints);
+            assert_eq!(found.state, Doubt, "{kind}");
+            assert!(found.mend.ends_with("r1 --expression 'x'"), "{kind}");
+        }
+        let mut closed = asked.clone();
+        closed["revoked"] = json!("close");
+        let passes = json!({ "by": "rule", "rule_id": "r1", "revoked_pass": true });
+        assert_eq!(rule(&closed, &passes, &other).state, Good);
+        let required = host("require", ca);
+        assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 4]);
+        let off = host("off", json!([]));
+        assert_eq!(with(&off, &none, &other), [Good, Bad, Bad, Bad]);
+        let certificate = |status: &str, names: Value| json!({ "status": status, "hosts": names });
+        for (served, state) in [
+            (None, Bad),
+            (Some(certificate("active", json!(["a.test"]))), Good),
+            (Some(certificate("expired", json!(["a.test"]))), Bad),
+            (Some(certificate("active", json!(["*.test"]))), Doubt),
+            (Some(certificate("active", json!(["b.test"]))), Bad),
+        ] {
+            assert_eq!(
+                server_certificate(&asked, &served.clone().into_iter().collect::<Vec<_>>()).state,
+                state,
+                "{served:?}"
+            );
+        }
+        assert_eq!(client_certificate(&asked, &json!([])).state, Doubt);
+        assert_eq!(client_certificate(&asked, &json!([{}])).state, Good);
+    }
+}

@@ -1,0 +1,95 @@
+//! Why a command failed, in words, and the exit code that goes with it.
+
+use std::path::{Path, PathBuf};
+
+use super::table;
+use crate::limits;
+use config::ConfigErrors;
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The gateway cannot be reached, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(#[from] ConfigErrors),
+    /// Everything else, already in words.
+    #[error("{0}")]
+    Failed(String),
+    /// Right for the parser, wrong for the command.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CliError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Client(_) | Self::Failed(_) => 1,
+            Self::Usage(_) => 2,
+            Self::Config(_) => 78,
+        }
+    }
+}
+
+/// Why there is no good answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens.
+    #[error("{}", unreachable(socket, why))]
+    Unreachable {
+        /// Where.
+        socket: PathBuf,
+        /// What the kernel said.
+        #[source]
+        why: std::io::Error,
+    },
+    /// It did not answer in time.
+    #[error("the gateway at {} did not answer within {} s; its log may say why", socket.display(), limits::CLI_TIMEOUT.as_secs())]
+    Timeout {
+        /// Where.
+        socket: PathBuf,
+    },
+    /// It answered, but not as the admin API does.
+    #[error("the answer of {} cannot be read: {why}; is this the admin socket of a postern of this version?", socket.display())]
+    Unreadable {
+        /// Where.
+        socket: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// It refused.
+    #[error("{}", table::harmless_lines(message))]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// Its messages, one a line.
+        message: String,
+        /// JSON pointer to what the first is about.
+        pointer: Option<String>,
+    },
+    /// No runtime for the one request.
+    #[error("cannot start: {0}")]
+    Runtime(#[source] std::io::Error),
+}
+
+impl ClientError {
+    /// Whether the thing asked for does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, .. })
+    }
+}
+
+fn unreachable(socket: &Path, why: &std::io::Error) -> String {
+    let socket = socket.display();
+    match why.kind() {
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => format!(
+            "no gateway listens at {socket} ({why}); start it with `postern run`, or name its socket with --socket or POSTERN_SOCKET"
+        ),
+        std::io::ErrorKind::PermissionDenied => format!(
+            "the socket {socket} may not be used by this user; ask as root, or as a member of the socket's group"
+        ),
+        _ => format!("the gateway at {socket} cannot be reached: {why}"),
+    }
+}
