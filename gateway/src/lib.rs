@@ -8,4 +8,3 @@ pub mod cli;
 pub mod daemon;
 mod geoip;
 pub mod limits;
-mod maintenance;

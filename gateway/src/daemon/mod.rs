@@ -10,40 +10,40 @@
 //! Owns no decision of its own: what is started with what is [`config`]'s and
 //! [`control`]'s to say.
 
+mod maintenance;
+mod reload;
+mod signals;
+mod steering;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwapOption;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::MissedTickBehavior;
 
-use crate::geoip;
-use crate::limits::{
-    BLOCKED_NETWORKS_MAX, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT, STEER_POLL, STEER_ROUND,
-    STEER_SILENT_ROUNDS,
-};
-use crate::maintenance;
+use self::reload::look_for_default_host;
+use self::signals::{Signals, wait};
+use self::steering::steer;
+use crate::limits::{DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
 use admin::{self, AdminTls};
 use config::{Config, Live, Loaded, Sources};
 use control::{Control, OpenError, Options};
 use datapath::io::{RingError, probe};
-use datapath::limits::DRAIN_POLL;
 use datapath::memory;
-use datapath::observe::{AccessLog, AccessLogError, HostLoad};
+use datapath::observe::{AccessLog, AccessLogError};
 use datapath::steer::helm::Helm;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Shared, Team};
 use fetch::{Lists, Responders};
+use rules::geo::{Geo, GeoError};
 use snapshot::Published;
 use snapshot::phases::Buckets;
 use snapshot::questions::Questions;
 use tls::Acceptor;
-use vocabulary::hostname::HostName;
 
 /// Why the gateway does not run.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum StartError {
     Listen(#[from] ListenError),
     /// A GeoIP database cannot be used.
     #[error(transparent)]
-    Geo(#[from] geoip::GeoipError),
+    Geo(#[from] GeoError),
     /// The admin API cannot be served.
     #[error(transparent)]
     Admin(#[from] admin::ServeError),
@@ -103,15 +103,6 @@ pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
     let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
     look_for_default_host(loaded.config.default_host.as_ref(), &published);
     serve(loaded.config, Some(loaded.sources), control, published)
-}
-
-/// Warns when `host.default` names nobody: it may be added later, and until then clients without
-/// SNI are refused.
-fn look_for_default_host(wanted: Option<&HostName>, published: &Published) {
-    let Some(host) = wanted else { return };
-    if published.swap().load().default_host.is_none() {
-        tracing::warn!(%host, "host.default names a host that is not there: clients without SNI are refused until it is");
-    }
 }
 
 /// Makes the kernel write no core dump of this process: keys of hosts and CAs are in its memory.
@@ -160,7 +151,7 @@ pub fn serve(
 ) -> Result<Ended, StartError> {
     probe()?;
     raise_descriptor_limit(config.tunables.connections_max);
-    let geo = geoip::open(config.geoip_databases())?.map(Arc::new);
+    let geo = Geo::open(config.geoip_databases())?.map(Arc::new);
     control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
     let (workers, listen) = (config.workers, config.listen.clone());
@@ -194,7 +185,7 @@ pub fn serve(
         placed,
         inboxes,
         questions: questions.clone(),
-        buckets: Buckets::new(Instant::now()),
+        buckets: Buckets::default(),
     });
     let responders = Responders::new(control.clone(), questions);
     let team = Arc::new(Team::start(&shared, listeners, helm.clone()));
@@ -251,187 +242,4 @@ pub fn serve(
     access_log.finish(LOG_FLUSH_TIMEOUT);
     tracing::info!(cut = ended == Ended::Cut, "stopped");
     Ok(ended)
-}
-
-/// Keeps the helm informed: of hosts as they come and go, of workers, of load.
-async fn steer(
-    helm: Arc<Helm>,
-    team: Arc<Team>,
-    control: Arc<Control>,
-    published: Arc<Published>,
-    live: Arc<Live>,
-) {
-    let mut poll = tokio::time::interval(STEER_POLL);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut generation = published.load().generation;
-    let mut silent = vec![0_u32; team.alive().len()];
-    let mut before = team.alive();
-    let mut last_round = Instant::now();
-    // The generation whose rules' addresses the kernel drops, when it is to.
-    let mut blocked = None;
-    loop {
-        poll.tick().await;
-        if helm.has_door() {
-            let tunables = **live.load();
-            let wanted = tunables
-                .steer_drop_blocked
-                .then(|| published.load().generation);
-            if wanted.is_some() && wanted != blocked {
-                helm.blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
-            }
-            blocked = wanted;
-            helm.door(&tunables);
-        }
-        let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
-        let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
-        if alive != before {
-            tracing::warn!(?alive, "workers died or came back: their hosts move");
-            helm.workers(&alive);
-            before.clone_from(&alive);
-        }
-        let snapshot = published.load();
-        if snapshot.generation != generation {
-            generation = snapshot.generation;
-            helm.hosts(&snapshot, &alive);
-            helm.pins(&live.pins(), &alive);
-        }
-        let passed = last_round.elapsed();
-        if passed >= STEER_ROUND {
-            last_round = Instant::now();
-            helm.pins(&live.pins(), &alive);
-            let answers = team.loads().await;
-            for (silent, answer) in silent.iter_mut().zip(&answers) {
-                *silent = if answer.is_some() { 0 } else { *silent + 1 };
-            }
-            let counts = HostLoad::sum(answers.into_iter().flatten());
-            let balance = live.load().steer_balance;
-            helm.round(&counts, passed.as_secs_f64(), &alive, balance);
-        }
-    }
-}
-
-struct Signals {
-    hangup: Signal,
-    interrupt: Signal,
-    quit: Signal,
-    terminate: Signal,
-    user1: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, StartError> {
-        let open =
-            |kind| signal(kind).map_err(|error| StartError::System("signals cannot be had", error));
-        Ok(Self {
-            hangup: open(SignalKind::hangup())?,
-            interrupt: open(SignalKind::interrupt())?,
-            quit: open(SignalKind::quit())?,
-            terminate: open(SignalKind::terminate())?,
-            user1: open(SignalKind::user_defined1())?,
-        })
-    }
-
-    /// Waits for a signal that means to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-/// Listens to signals until one of them, or the end of all workers, ends the run.
-async fn wait(
-    signals: &mut Signals,
-    team: &Team,
-    shared: &Shared,
-    sources: Option<&Sources>,
-    control: &Control,
-    admin_tls: Option<&AdminTls>,
-    access_log: &AccessLog,
-) -> Ended {
-    loop {
-        tokio::select! {
-            _ = signals.hangup.recv() => reload(shared, sources, control, admin_tls),
-            _ = signals.user1.recv() => access_log.reopen(),
-            _ = signals.interrupt.recv() => break,
-            _ = signals.quit.recv() => break,
-            _ = signals.terminate.recv() => break,
-        }
-    }
-    let live = &shared.live;
-    let deadline = Instant::now() + live.load().drain_timeout;
-    tracing::info!(
-        seconds = live.load().drain_timeout.as_secs(),
-        "stopping: requests are finished; a second signal stops at once"
-    );
-    team.drain();
-    loop {
-        if team.has_ended() {
-            return Ended::Drained;
-        }
-        if Instant::now() >= deadline {
-            tracing::warn!("timeout.drain passed: the remaining connections are cut");
-            return Ended::Cut;
-        }
-        tokio::select! {
-            () = signals.stop() => return Ended::Cut,
-            () = tokio::time::sleep(DRAIN_POLL) => {}
-        }
-    }
-}
-
-/// Reads the configuration files again; one error, and everything stays as it is.
-fn reload(
-    shared: &Shared,
-    sources: Option<&Sources>,
-    control: &Control,
-    admin_tls: Option<&AdminTls>,
-) {
-    let Some(sources) = sources else {
-        tracing::info!("there are no configuration files to read again");
-        return;
-    };
-    let loaded = Config::load(sources)
-        .map_err(|errors| errors.to_string())
-        .and_then(|loaded| {
-            let geo = geoip::open(loaded.config.geoip_databases());
-            let geo = geo.map_err(|error| error.to_string())?;
-            match (admin_tls, loaded.config.admin_tls()) {
-                (Some(tls), Some((certificate, key))) => tls
-                    .reload(certificate, key)
-                    .map_err(|error| error.to_string())?,
-                (None, None) => {}
-                // The socket is bound as it is: what was safe with TLS is not without.
-                _ => tracing::warn!(
-                    "TLS of the admin API is switched on or off at the next start; until then it stays"
-                ),
-            }
-            Ok((loaded, geo))
-        });
-    match loaded {
-        Err(errors) => {
-            for line in errors.lines() {
-                tracing::error!("{line}");
-            }
-            tracing::error!("the configuration stays as it was");
-        }
-        Ok((loaded, geo)) => {
-            let geo = geo.map(Arc::new);
-            control.set_geo(geo.clone());
-            shared.geo.store(geo);
-            for key in shared.live.reload(&loaded.config) {
-                tracing::warn!(key, "this key changed and takes effect at the next start");
-            }
-            if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
-                tracing::error!(%error, "host.default stays as it was");
-            }
-            look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
-            tracing::info!(
-                files = loaded.files.len(),
-                "the configuration was read again"
-            );
-        }
-    }
 }

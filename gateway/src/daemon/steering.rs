@@ -1,0 +1,72 @@
+//! The loop that keeps the steering controller informed: of hosts as they come and go, of workers,
+//! of load. What follows from that is the controller's to decide.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::time::MissedTickBehavior;
+
+use crate::limits::{BLOCKED_NETWORKS_MAX, STEER_POLL, STEER_ROUND, STEER_SILENT_ROUNDS};
+use config::Live;
+use control::Control;
+use datapath::observe::HostLoad;
+use datapath::steer::helm::Helm;
+use datapath::worker::Team;
+use snapshot::Published;
+
+/// Keeps the helm informed: of hosts as they come and go, of workers, of load.
+pub(super) async fn steer(
+    helm: Arc<Helm>,
+    team: Arc<Team>,
+    control: Arc<Control>,
+    published: Arc<Published>,
+    live: Arc<Live>,
+) {
+    let mut poll = tokio::time::interval(STEER_POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut generation = published.load().generation;
+    let mut silent = vec![0_u32; team.alive().len()];
+    let mut before = team.alive();
+    let mut last_round = Instant::now();
+    // The generation whose rules' addresses the kernel drops, when it is to.
+    let mut blocked = None;
+    loop {
+        poll.tick().await;
+        if helm.has_door() {
+            let tunables = **live.load();
+            let wanted = tunables
+                .steer_drop_blocked
+                .then(|| published.load().generation);
+            if wanted.is_some() && wanted != blocked {
+                helm.blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
+            }
+            blocked = wanted;
+            helm.door(&tunables);
+        }
+        let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
+        let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
+        if alive != before {
+            tracing::warn!(?alive, "workers died or came back: their hosts move");
+            helm.workers(&alive);
+            before.clone_from(&alive);
+        }
+        let snapshot = published.load();
+        if snapshot.generation != generation {
+            generation = snapshot.generation;
+            helm.hosts(&snapshot, &alive);
+            helm.pins(&live.pins(), &alive);
+        }
+        let passed = last_round.elapsed();
+        if passed >= STEER_ROUND {
+            last_round = Instant::now();
+            helm.pins(&live.pins(), &alive);
+            let answers = team.loads().await;
+            for (silent, answer) in silent.iter_mut().zip(&answers) {
+                *silent = if answer.is_some() { 0 } else { *silent + 1 };
+            }
+            let counts = HostLoad::sum(answers.into_iter().flatten());
+            let balance = live.load().steer_balance;
+            helm.round(&counts, passed.as_secs_f64(), &alive, balance);
+        }
+    }
+}
