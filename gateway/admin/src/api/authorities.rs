@@ -3,19 +3,17 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use boring::x509::X509;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::zones;
-use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, MaybeJson, Parameters};
-use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Id, Moment, Uuid};
+use crate::http::query::{Json, MaybeJson, Parameters};
+use crate::http::scope::{InAccount, InZone};
+use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Moment, Uuid};
 
 #[derive(Deserialize)]
 pub(crate) struct Upload {
@@ -70,13 +68,7 @@ fn shown_managed(authority: &Authority, issues: bool) -> Value {
     })
 }
 
-pub(crate) async fn upload(
-    State(context): Shared,
-    As(intent): As,
-    Path(account): Path<String>,
-    Json(body): Json<Upload>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
+pub(crate) async fn upload(at: InAccount, Json(body): Json<Upload>) -> Result<Response, Fault> {
     if !body.ca {
         let message = "ca: only CA certificates are taken here; server certificates go to custom_certificates";
         return Err(Fault::bad(1411, message).at("/ca"));
@@ -86,22 +78,15 @@ pub(crate) async fn upload(
         return Err(Fault::bad(1411, message).at("/private_key"));
     }
     let name = body.name.unwrap_or_default();
-    let made = context
-        .run(intent, move |control| {
-            control.upload_authority(&name, &body.certificates)
-        })
+    let made = at
+        .run(move |control| control.upload_authority(&name, &body.certificates))
         .await?;
     Ok(envelope::result(shown(&made)))
 }
 
-pub(crate) async fn list(
-    State(context): Shared,
-    Path(account): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
+pub(crate) async fn list(at: InAccount, parameters: Parameters) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
+    let model = at.control().model();
     let mut found: Vec<&Arc<Authority>> = model
         .authorities
         .values()
@@ -112,36 +97,21 @@ pub(crate) async fn list(
     Ok(envelope::list(items, &page, found.len()))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path((account, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let found = context.state.control.uploaded_authority(id.parse()?)?;
+pub(crate) async fn show(at: InAccount) -> Result<Response, Fault> {
+    let found = at.control().uploaded_authority(at.one()?)?;
     Ok(envelope::result(shown(&found)))
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path((account, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let id: Uuid = id.parse()?;
-    let gone = context
-        .run(intent, move |control| control.delete_authority(id))
-        .await?;
+pub(crate) async fn delete(at: InAccount) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let gone = at.run(move |control| control.delete_authority(id)).await?;
     Ok(envelope::result(shown(&gone)))
 }
 
 /// Which host names believe an uploaded CA.
-pub(crate) async fn associations(
-    State(context): Shared,
-    Path((account, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let control = &context.state.control;
-    let id = control.uploaded_authority(id.parse()?)?.id;
+pub(crate) async fn associations(at: InAccount) -> Result<Response, Fault> {
+    let control = at.control();
+    let id = control.uploaded_authority(at.one()?)?.id;
     let model = control.model();
     let names = model
         .associations
@@ -157,13 +127,9 @@ pub(crate) async fn associations(
 }
 
 /// The managed CAs of a zone, the issuing one first.
-pub(crate) async fn managed(
-    State(context): Shared,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
-    let managed = model.managed(zone);
+pub(crate) async fn managed(at: InZone) -> Result<Response, Fault> {
+    let model = at.control().model();
+    let managed = model.managed(at.zone);
     let items = managed.iter().enumerate();
     let items: Vec<Value> = items
         .map(|(place, authority)| shown_managed(authority, place == 0))
@@ -171,44 +137,27 @@ pub(crate) async fn managed(
     Ok(envelope::result(items))
 }
 
-pub(crate) async fn roll(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    MaybeJson(body): MaybeJson<Roll>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn roll(at: InZone, MaybeJson(body): MaybeJson<Roll>) -> Result<Response, Fault> {
     let asked = body.and_then(|body| body.key_type);
     let kind = asked.as_deref().map(key_kind).transpose()?;
-    let made = context
-        .run(intent, move |control| control.roll_authority(zone, kind))
+    let made = at
+        .run(move |control, zone| control.roll_authority(zone, kind))
         .await?;
     Ok(envelope::result(shown_managed(&made, true)))
 }
 
-pub(crate) async fn retire(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let zone: Id = zones::find(&context.state.control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
-    context
-        .run(intent, move |control| control.retire_authority(zone, id))
+pub(crate) async fn retire(at: InZone) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    at.run(move |control, zone| control.retire_authority(zone, id))
         .await?;
     Ok(envelope::result(json!({ "id": id })))
 }
 
 /// The signed revocation list of a managed CA (RFC 2585 §4.2 names the media type).
-pub(crate) async fn revocation_list(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
-    let list = context
-        .run(intent, move |control| control.revocation_list(zone, id))
+pub(crate) async fn revocation_list(at: InZone) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let list = at
+        .run(move |control, zone| control.revocation_list(zone, id))
         .await?;
     Ok(([(header::CONTENT_TYPE, "application/pkix-crl")], list).into_response())
 }

@@ -1,18 +1,16 @@
 //! `/client/v4/zones/{zone}/client_certificates`, and certificates with a key made here under
 //! `/postern/v1`.
 
-use axum::extract::{Path, State};
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::zones;
-use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, MaybeJson, Parameters};
+use crate::http::query::{Json, MaybeJson, Parameters};
+use crate::http::scope::InZone;
 use control::{
     CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
     check_password,
@@ -77,28 +75,14 @@ fn shown(certificate: &ClientCertificate) -> Value {
     })
 }
 
-pub(crate) async fn issue(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<Issue>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let issued = context
-        .run(intent, move |control| {
-            control.issue_certificate(zone, &body.csr, body.validity_days)
-        })
+pub(crate) async fn issue(at: InZone, Json(body): Json<Issue>) -> Result<Response, Fault> {
+    let issued = at
+        .run(move |control, zone| control.issue_certificate(zone, &body.csr, body.validity_days))
         .await?;
     Ok(envelope::result(shown(&issued)))
 }
 
-pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<Create>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn create(at: InZone, Json(body): Json<Create>) -> Result<Response, Fault> {
     let subject = Subject {
         common_name: body.common_name,
         organization: body.organization,
@@ -112,8 +96,8 @@ pub(crate) async fn create(
         .pkcs12_password
         .map(String::into_bytes)
         .map(Secret::new);
-    let (fresh, pkcs12) = context
-        .run(intent, move |control| {
+    let (fresh, pkcs12) = at
+        .run(move |control, zone| {
             // Looked at first: the key of a certificate that is made is shown only once.
             password.as_ref().map(check_password).transpose()?;
             let fresh = control.create_certificate(zone, &subject, days)?;
@@ -131,13 +115,7 @@ pub(crate) async fn create(
     Ok(envelope::result(answer))
 }
 
-pub(crate) async fn list(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
     let page = parameters.page()?;
     let status = match parameters.text("status") {
         None | Some("all") => None,
@@ -181,55 +159,42 @@ pub(crate) async fn list(
         offset: page.start,
         limit: page.size,
     };
-    let found = context
-        .run(intent, move |control| control.certificates(zone, &query))
+    let found = at
+        .run(move |control, zone| control.certificates(zone, &query))
         .await?;
     let items = found.certificates.iter().map(shown).collect();
     Ok(envelope::list(items, &page, found.total))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
-    let found = context
-        .run(intent, move |control| control.certificate(zone, id))
+pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let found = at
+        .run(move |control, zone| control.certificate(zone, id))
         .await?;
     Ok(envelope::result(shown(&found)))
 }
 
-pub(crate) async fn revoke(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
-    let revoked = context
-        .run(intent, move |control| control.revoke_certificate(zone, id))
+pub(crate) async fn revoke(at: InZone) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let revoked = at
+        .run(move |control, zone| control.revoke_certificate(zone, id))
         .await?;
     Ok(envelope::result(shown(&revoked)))
 }
 
 pub(crate) async fn reactivate(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
+    at: InZone,
     MaybeJson(body): MaybeJson<Reactivate>,
 ) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
+    let id: Uuid = at.one()?;
     // Cloudflare's own example sends no body at all.
     if body.and_then(|body| body.reactivate) == Some(false) {
         return Err(Fault::body(
             "reactivate: only `true` does something; DELETE revokes",
         ));
     }
-    let restored = context
-        .run(intent, move |control| control.restore_certificate(zone, id))
+    let restored = at
+        .run(move |control, zone| control.restore_certificate(zone, id))
         .await?;
     Ok(envelope::result(shown(&restored)))
 }

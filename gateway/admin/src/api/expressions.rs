@@ -1,16 +1,16 @@
 //! Help with writing rules, under `/postern/v1`: preview, the form with rows, and lints.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::zones;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json};
+use crate::http::query::Json;
+use crate::http::scope::InZone;
 use rules;
 use rules::limits::EXPRESSION_BYTES_MAX;
 
@@ -91,15 +91,8 @@ fn look_at(body: Preview, has_geo: bool) -> Result<Value, Fault> {
 }
 
 /// What is odd about a zone's rules and hosts.
-pub(crate) async fn lints(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let lints = context
-        .run(intent, move |control| control.lints(zone))
-        .await?;
+pub(crate) async fn lints(at: InZone) -> Result<Response, Fault> {
+    let lints = at.run(move |control, zone| control.lints(zone)).await?;
     let shown: Vec<Value> = lints.iter().map(shown_lint).collect();
     Ok(envelope::result(shown))
 }

@@ -7,14 +7,12 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::zones;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{As, Json, Parameters, present};
-use control::{
-    AuthoritySet, HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid,
-};
+use crate::http::scope::InZone;
+use control::{HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid};
 use rules::Enforcement;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{CertificateHeaders, ClientPatch, ClientSettings, MtlsMode, OnRevoked};
@@ -58,14 +56,6 @@ pub(crate) struct Update {
     other_certificate_id: Option<Option<Uuid>>,
 }
 
-#[derive(Deserialize)]
-pub(crate) struct Associate {
-    #[serde(default)]
-    hostnames: Vec<String>,
-    #[serde(default)]
-    mtls_certificate_id: Option<Uuid>,
-}
-
 fn shown(model: &Model, host: &HostRecord) -> Value {
     let zone = model.zones.get(&host.zone);
     let presented: Vec<Value> = model
@@ -105,13 +95,7 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
     })
 }
 
-pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<Create>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn create(at: InZone, Json(body): Json<Create>) -> Result<Response, Fault> {
     let client = ClientPatch {
         revoked: body.revoked,
         certificate_headers: body.certificate_headers,
@@ -125,13 +109,10 @@ pub(crate) async fn create(
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
-    let host = context
-        .run(intent, move |control| control.create_host(zone, new))
+    let host = at
+        .run(move |control, zone| control.create_host(zone, new))
         .await?;
-    Ok(envelope::result(shown(
-        &context.state.control.model(),
-        &host,
-    )))
+    Ok(envelope::result(shown(&at.control().model(), &host)))
 }
 
 pub(crate) async fn list(
@@ -144,16 +125,15 @@ pub(crate) async fn list(
     Ok(envelope::list(items, &page, model.hosts.len()))
 }
 
-pub(crate) async fn list_of(
-    State(context): Shared,
-    Path(zone): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(crate) async fn list_of(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
-    let items = page.of(model.hosts_of(zone).map(|host| shown(&model, host)));
-    Ok(envelope::list(items, &page, model.hosts_of(zone).count()))
+    let model = at.control().model();
+    let items = page.of(model.hosts_of(at.zone).map(|host| shown(&model, host)));
+    Ok(envelope::list(
+        items,
+        &page,
+        model.hosts_of(at.zone).count(),
+    ))
 }
 
 pub(crate) async fn show(
@@ -242,52 +222,4 @@ pub(crate) async fn delete(
         .run(intent, move |control| control.delete_host(&name))
         .await?;
     Ok(envelope::result(answer))
-}
-
-fn set_of(id: Option<Uuid>) -> AuthoritySet {
-    id.map_or(AuthoritySet::Managed, AuthoritySet::Uploaded)
-}
-
-fn names(names: &BTreeSet<HostName>) -> Value {
-    json!({ "hostnames": names.iter().map(HostName::as_str).collect::<Vec<_>>() })
-}
-
-pub(crate) async fn associations(
-    State(context): Shared,
-    Path(zone): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let id = parameters
-        .text("mtls_certificate_id")
-        .map(str::parse)
-        .transpose()?;
-    Ok(envelope::result(names(
-        &*control.associations(zone, set_of(id))?,
-    )))
-}
-
-pub(crate) async fn associate(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<Associate>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let wanted: BTreeSet<HostName> = body
-        .hostnames
-        .iter()
-        .enumerate()
-        .map(|(place, text)| {
-            HostName::parse(text).map_err(|why| Fault::from(why).at(format!("/hostnames/{place}")))
-        })
-        .collect::<Result<_, _>>()?;
-    let set = set_of(body.mtls_certificate_id);
-    let set = context
-        .run(intent, move |control| {
-            control.set_associations(zone, set, wanted)
-        })
-        .await?;
-    Ok(envelope::result(names(&set)))
 }

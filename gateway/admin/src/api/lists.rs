@@ -3,18 +3,15 @@
 //! Cloudflare changes items in the background and answers with an operation's id; here the change
 //! is in effect when it is answered, and every operation is found completed.
 
-use std::sync::Arc;
-
-use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
-use control::{Id, Intent, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
+use crate::http::query::{Json, Parameters};
+use crate::http::scope::InAccount;
+use control::{Id, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -149,87 +146,45 @@ fn values(of: ListKind, items: Vec<Item>) -> Result<Vec<(String, String)>, Fault
         .collect()
 }
 
-pub(crate) async fn list(
-    State(context): Shared,
-    Path(account): Path<String>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let model = context.state.control.model();
+pub(crate) async fn list(at: InAccount) -> Result<Response, Fault> {
+    let model = at.control().model();
     let mut lists: Vec<_> = model.lists.values().collect();
     lists.sort_by(|a, b| a.name.cmp(&b.name));
     let shown: Vec<Value> = lists.iter().map(|list| shown(&model, list)).collect();
     Ok(envelope::result(shown))
 }
 
-pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
-    Path(account): Path<String>,
-    Json(body): Json<Create>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
+pub(crate) async fn create(at: InAccount, Json(body): Json<Create>) -> Result<Response, Fault> {
     let of = kind(&body.kind)?;
-    let made = context
-        .run(intent, move |control| {
-            control.create_list(&body.name, of, &body.description)
-        })
+    let made = at
+        .run(move |control| control.create_list(&body.name, of, &body.description))
         .await?;
-    Ok(envelope::result(shown(
-        &context.state.control.model(),
-        &made,
-    )))
+    Ok(envelope::result(shown(&at.control().model(), &made)))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path((account, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let control = &context.state.control;
-    let found = control.list(id.parse()?)?;
+pub(crate) async fn show(at: InAccount) -> Result<Response, Fault> {
+    let control = at.control();
+    let found = control.list(at.one()?)?;
     Ok(envelope::result(shown(&control.model(), &found)))
 }
 
-pub(crate) async fn describe(
-    State(context): Shared,
-    As(intent): As,
-    Path((account, id)): Path<(String, String)>,
-    Json(body): Json<Describe>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let id: Id = id.parse()?;
-    let made = context
-        .run(intent, move |control| {
-            control.describe_list(id, &body.description)
-        })
+pub(crate) async fn describe(at: InAccount, Json(body): Json<Describe>) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
+    let made = at
+        .run(move |control| control.describe_list(id, &body.description))
         .await?;
-    Ok(envelope::result(shown(
-        &context.state.control.model(),
-        &made,
-    )))
+    Ok(envelope::result(shown(&at.control().model(), &made)))
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path((account, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let id: Id = id.parse()?;
-    context
-        .run(intent, move |control| control.delete_list(id))
-        .await?;
+pub(crate) async fn delete(at: InAccount) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
+    at.run(move |control| control.delete_list(id)).await?;
     Ok(envelope::result(json!({ "id": id })))
 }
 
 /// Pages by cursor: the place of the first item of the next page.
-pub(crate) async fn items(
-    State(context): Shared,
-    Path((account, id)): Path<(String, String)>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let list = context.state.control.list(id.parse()?)?;
+pub(crate) async fn items(at: InAccount, parameters: Parameters) -> Result<Response, Fault> {
+    let list = at.control().list(at.one()?)?;
     let start = match parameters.text("cursor") {
         None => 0,
         Some(cursor) => cursor
@@ -257,72 +212,40 @@ pub(crate) async fn items(
     Ok(envelope::cursor_list(shown, after.as_deref()))
 }
 
-pub(crate) async fn item(
-    State(context): Shared,
-    Path((account, id, item)): Path<(String, String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let list: Arc<ListRecord> = context.state.control.list(id.parse()?)?;
-    let item: Id = item.parse()?;
+pub(crate) async fn item(at: InAccount) -> Result<Response, Fault> {
+    let (list, item): (Id, Id) = at.two()?;
+    let list = at.control().list(list)?;
     let found = list.items.iter().find(|found| found.id == item);
     let found = found.ok_or_else(|| Fault::no_route("that item"))?;
     Ok(envelope::result(shown_item(&list, found)))
 }
 
-pub(crate) async fn append(
-    State(context): Shared,
-    As(intent): As,
-    Path((account, id)): Path<(String, String)>,
-    Json(body): Json<Vec<Item>>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let id: Id = id.parse()?;
-    let items = values(context.state.control.list(id)?.kind, body)?;
-    change(&context, intent, id, ItemsChange::Append(items)).await
+pub(crate) async fn append(at: InAccount, Json(body): Json<Vec<Item>>) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
+    let items = values(at.control().list(id)?.kind, body)?;
+    change(&at, id, ItemsChange::Append(items)).await
 }
 
-pub(crate) async fn replace(
-    State(context): Shared,
-    As(intent): As,
-    Path((account, id)): Path<(String, String)>,
-    Json(body): Json<Vec<Item>>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let id: Id = id.parse()?;
-    let items = values(context.state.control.list(id)?.kind, body)?;
-    change(&context, intent, id, ItemsChange::Replace(items)).await
+pub(crate) async fn replace(at: InAccount, Json(body): Json<Vec<Item>>) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
+    let items = values(at.control().list(id)?.kind, body)?;
+    change(&at, id, ItemsChange::Replace(items)).await
 }
 
-pub(crate) async fn remove(
-    State(context): Shared,
-    As(intent): As,
-    Path((account, id)): Path<(String, String)>,
-    Json(body): Json<Remove>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
+pub(crate) async fn remove(at: InAccount, Json(body): Json<Remove>) -> Result<Response, Fault> {
     let ids = body.items.into_iter().map(|item| item.id).collect();
-    change(&context, intent, id.parse()?, ItemsChange::Remove(ids)).await
+    change(&at, at.one()?, ItemsChange::Remove(ids)).await
 }
 
-async fn change(
-    context: &Context,
-    intent: Intent,
-    id: Id,
-    change: ItemsChange,
-) -> Result<Response, Fault> {
-    context
-        .run(intent, move |control| control.change_items(id, change))
+async fn change(at: &InAccount, id: Id, change: ItemsChange) -> Result<Response, Fault> {
+    at.run(move |control| control.change_items(id, change))
         .await?;
     Ok(envelope::result(json!({ "operation_id": Id::random() })))
 }
 
 /// Whatever operation was answered is completed.
-pub(crate) async fn operation(
-    State(context): Shared,
-    Path((account, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    context.account(&account)?;
-    let id: Id = id.parse()?;
+pub(crate) async fn operation(at: InAccount) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
     let completed = Moment::now().to_string();
     Ok(envelope::result(
         json!({ "id": id, "status": "completed", "completed": completed }),

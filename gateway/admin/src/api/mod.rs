@@ -1,6 +1,7 @@
 //! The resources of the API, one file each: the JSON of their requests and answers, and one call
 //! of [`control`] for each route.
 
+pub(crate) mod associations;
 pub(crate) mod audit;
 pub(crate) mod authorities;
 pub(crate) mod client_certificates;
@@ -16,5 +17,8 @@ pub(crate) mod rule_body;
 pub(crate) mod ruleset_views;
 pub(crate) mod rulesets;
 pub(crate) mod server_certificates;
+pub(crate) mod status;
+pub(crate) mod steering;
+pub(crate) mod sysctl;
 pub(crate) mod tokens;
 pub(crate) mod zones;

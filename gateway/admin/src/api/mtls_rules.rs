@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,11 +14,10 @@ use super::expressions::shown_lint;
 use super::rule_body::PositionBody;
 use super::ruleset_views::ShownRule;
 use super::rulesets::one_rule;
-use super::zones;
-use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
+use crate::http::query::{Json, Parameters};
+use crate::http::scope::InZone;
 use control::{
     ChangeError, Control, Id, Model, MtlsRule, NewRule, Noun, Phase, RulePatch, RuleRecord, Ruleset,
 };
@@ -118,15 +116,10 @@ fn find(model: &Model, zone: Id, id: Id) -> Result<(Id, usize, Arc<RuleRecord>, 
     Ok((ruleset.id, place, rule.clone(), mtls))
 }
 
-pub(crate) async fn list(
-    State(context): Shared,
-    Path(zone): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
+pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
+    let model = at.control().model();
     let page = parameters.page()?;
-    let ruleset = entrypoint(&model, zone);
+    let ruleset = entrypoint(&model, at.zone);
     let rules = ruleset.iter().flat_map(|ruleset| {
         let rules = ruleset.rules.iter().enumerate();
         rules.filter_map(|(place, rule)| {
@@ -139,32 +132,22 @@ pub(crate) async fn list(
     Ok(envelope::list(page.of(all.into_iter()), &page, total))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path((zone, rule)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
-    let (_, place, rule, mtls) = find(&model, zone, rule.parse()?)?;
-    let shown = entrypoint(&model, zone).map(|ruleset| shown(ruleset, place, &rule, &mtls));
+pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
+    let model = at.control().model();
+    let (_, place, rule, mtls) = find(&model, at.zone, at.one()?)?;
+    let shown = entrypoint(&model, at.zone).map(|ruleset| shown(ruleset, place, &rule, &mtls));
     Ok(envelope::result(shown))
 }
 
-pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(mut body): Json<Body>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn create(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
     let wanted = body.apply(MtlsRule::default())?;
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let mut rule = NewRule::block(&wanted.expression());
     rule.description = body.name.unwrap_or_else(|| "mTLS".into());
     rule.enabled = body.enabled.unwrap_or(true);
     rule.action = body.action.unwrap_or(rule.action);
-    let made = context
-        .run(intent, move |control| {
+    let made = at
+        .run(move |control, zone| {
             let (ruleset, rule) = control.add_rule(zone, rule, position.as_ref())?;
             answer(control, zone, &ruleset, rule.id)
         })
@@ -173,16 +156,10 @@ pub(crate) async fn create(
     Ok(envelope::result(made))
 }
 
-pub(crate) async fn update(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, rule)): Path<(String, String)>,
-    Json(mut body): Json<Body>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
-    let id: Id = rule.parse()?;
-    let (ruleset, _, rule, present) = find(&model, zone, id)?;
+pub(crate) async fn update(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
+    let model = at.control().model();
+    let id: Id = at.one()?;
+    let (ruleset, _, rule, present) = find(&model, at.zone, id)?;
     let wanted = body.apply(present.clone())?;
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let patch = RulePatch {
@@ -194,8 +171,8 @@ pub(crate) async fn update(
         ..RulePatch::default()
     };
     let seen = rule.version;
-    let made = context
-        .run(intent, move |control| {
+    let made = at
+        .run(move |control, zone| {
             let now = find_version(control, zone, id);
             if now != Some(seen) {
                 let why = "it was changed meanwhile; read it again";
@@ -215,20 +192,11 @@ fn find_version(control: &Control, zone: Id, id: Id) -> Option<u32> {
     rules.find(|rule| rule.id == id).map(|rule| rule.version)
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, rule)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let context: Arc<Context> = context;
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
-    let (ruleset, _, rule, _) = find(&model, zone, rule.parse()?)?;
+pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+    let model = at.control().model();
+    let (ruleset, _, rule, _) = find(&model, at.zone, at.one()?)?;
     let id = rule.id;
-    context
-        .run(intent, move |control| {
-            control.delete_rule(zone, ruleset, id)
-        })
+    at.run(move |control, zone| control.delete_rule(zone, ruleset, id))
         .await?;
     Ok(envelope::result(json!({ "id": id })))
 }

@@ -1,19 +1,17 @@
 //! `/client/v4/zones/{zone}/rulesets`: a zone's rules, phase by phase, with their versions.
 
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::rule_body::{PositionBody, RuleBody, RulesetBody, phase};
 use super::ruleset_views::{ShownHead, ShownRule, ShownRuleset};
-use super::zones;
-use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
+use crate::http::query::{Json, Parameters};
+use crate::http::scope::InZone;
 use control::{
-    ChangeError, Control, Id, Intent, NewRule, Noun, Phase, RuleDifference, RuleRecord, Ruleset,
+    ChangeError, Control, Id, NewRule, Noun, Phase, RuleDifference, RuleRecord, Ruleset,
     VersionNote,
 };
 
@@ -36,35 +34,24 @@ fn no_entrypoint(phase: Phase) -> impl Fn(Fault) -> Fault {
     }
 }
 
-pub(crate) async fn list(
-    State(context): Shared,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
+pub(crate) async fn list(at: InZone) -> Result<Response, Fault> {
+    let model = at.control().model();
     let of_zone = model
         .rulesets
         .values()
-        .filter(|ruleset| ruleset.zone == zone);
+        .filter(|ruleset| ruleset.zone == at.zone);
     let heads = of_zone.map(|ruleset| ShownHead::from(&**ruleset));
     Ok(envelope::result(heads.collect::<Vec<_>>()))
 }
 
-pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<RulesetBody>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
+pub(crate) async fn create(at: InZone, Json(body): Json<RulesetBody>) -> Result<Response, Fault> {
     body.check(None)?;
     let Some(wanted) = body.phase.as_deref().map(phase).transpose()? else {
         return Err(Fault::bad(20_000, "phase: it is required").at("/phase"));
     };
     let rules = RulesetBody::rules(body.rules.unwrap_or_default())?;
-    let made = context
-        .run(intent, move |control| {
+    let made = at
+        .run(move |control, zone| {
             if control.model().rulesets.contains_key(&(zone, wanted)) {
                 let key = wanted.as_str().into();
                 return Err(ChangeError::Exists {
@@ -78,39 +65,23 @@ pub(crate) async fn create(
     Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path((zone, ruleset)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let found = control.ruleset(zone, ruleset.parse()?)?;
+pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
+    let control = at.control();
+    let found = control.ruleset(at.zone, at.one()?)?;
     Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
-pub(crate) async fn replace(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset)): Path<(String, String)>,
-    Json(body): Json<RulesetBody>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let phase = control.ruleset(zone, ruleset.parse()?)?.phase;
-    set(&context, intent, zone, phase, body).await
+pub(crate) async fn replace(at: InZone, Json(body): Json<RulesetBody>) -> Result<Response, Fault> {
+    let control = at.control();
+    let phase = control.ruleset(at.zone, at.one()?)?.phase;
+    set(&at, phase, body).await
 }
 
-async fn set(
-    context: &Context,
-    intent: Intent,
-    zone: Id,
-    phase: Phase,
-    body: RulesetBody,
-) -> Result<Response, Fault> {
+async fn set(at: &InZone, phase: Phase, body: RulesetBody) -> Result<Response, Fault> {
     body.check(Some(phase))?;
     let rules = body.rules.map(RulesetBody::rules).transpose()?;
-    let made = context
-        .run(intent, move |control| {
+    let made = at
+        .run(move |control, zone| {
             let rules = match rules {
                 Some(rules) => rules,
                 None => kept(control, zone, phase),
@@ -141,75 +112,54 @@ fn kept(control: &Control, zone: Id, phase: Phase) -> Vec<NewRule> {
     ruleset.rules.iter().map(|rule| again(rule)).collect()
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let ruleset: Id = ruleset.parse()?;
-    context
-        .run(intent, move |control| control.delete_ruleset(zone, ruleset))
+pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+    let ruleset: Id = at.one()?;
+    at.run(move |control, zone| control.delete_ruleset(zone, ruleset))
         .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(crate) async fn entrypoint(
-    State(context): Shared,
-    Path((zone, name)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let phase = phase(&name)?;
-    let found = control.entrypoint(zone, phase).map_err(Fault::from);
+pub(crate) async fn entrypoint(at: InZone) -> Result<Response, Fault> {
+    let control = at.control();
+    let phase = phase(at.text(0))?;
+    let found = control.entrypoint(at.zone, phase).map_err(Fault::from);
     let found = found.map_err(no_entrypoint(phase))?;
     Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
 pub(crate) async fn set_entrypoint(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, name)): Path<(String, String)>,
+    at: InZone,
     Json(body): Json<RulesetBody>,
 ) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    set(&context, intent, zone, phase(&name)?, body).await
+    set(&at, phase(at.text(0))?, body).await
 }
 
 pub(crate) async fn create_rule(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset)): Path<(String, String)>,
+    at: InZone,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let ruleset: Id = ruleset.parse()?;
+    let ruleset: Id = at.one()?;
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let rule = body.new_rule("")?;
-    let made = context
-        .run(intent, move |control| {
-            control.create_rule(zone, ruleset, rule, position.as_ref())
-        })
+    let made = at
+        .run(move |control, zone| control.create_rule(zone, ruleset, rule, position.as_ref()))
         .await
         .map_err(one_rule)?;
     Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 pub(crate) async fn update_rule(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset, rule)): Path<(String, String, String)>,
+    at: InZone,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let (ruleset, rule): (Id, Id) = (ruleset.parse()?, rule.parse()?);
+    let (ruleset, rule): (Id, Id) = at.two()?;
     if body.id.is_some_and(|id| id != rule) {
         return Err(Fault::bad(20_000, "id: it cannot be changed").at("/id"));
     }
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let patch = body.patch();
-    let made = context
-        .run(intent, move |control| {
+    let made = at
+        .run(move |control, zone| {
             control.update_rule(zone, ruleset, rule, patch, position.as_ref())
         })
         .await
@@ -230,126 +180,76 @@ pub(crate) fn one_rule(fault: Fault) -> Fault {
     }
 }
 
-pub(crate) async fn delete_rule(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset, rule)): Path<(String, String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let (ruleset, rule): (Id, Id) = (ruleset.parse()?, rule.parse()?);
-    let left = context
-        .run(intent, move |control| {
-            control.delete_rule(zone, ruleset, rule)
-        })
+pub(crate) async fn delete_rule(at: InZone) -> Result<Response, Fault> {
+    let (ruleset, rule): (Id, Id) = at.two()?;
+    let left = at
+        .run(move |control, zone| control.delete_rule(zone, ruleset, rule))
         .await?;
     Ok(envelope::result(ShownRuleset::from(&*left)))
 }
 
-pub(crate) async fn versions(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let current = control.ruleset(zone, ruleset.parse()?)?;
+pub(crate) async fn versions(at: InZone) -> Result<Response, Fault> {
+    let control = at.control();
+    let current = control.ruleset(at.zone, at.one()?)?;
     let id = current.id;
-    let notes = context
-        .run(intent, move |control| control.ruleset_versions(zone, id))
+    let notes = at
+        .run(move |control, zone| control.ruleset_versions(zone, id))
         .await?;
     Ok(shown_versions(&current, &notes))
 }
 
-pub(crate) async fn version(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset, version)): Path<(String, String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    show_version(&context, intent, zone, ruleset.parse()?, &version).await
+pub(crate) async fn version(at: InZone) -> Result<Response, Fault> {
+    show_version(&at, at.one()?, at.text(1)).await
 }
 
-pub(crate) async fn entrypoint_versions(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, name)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let current = control.entrypoint(zone, phase(&name)?)?;
+pub(crate) async fn entrypoint_versions(at: InZone) -> Result<Response, Fault> {
+    let control = at.control();
+    let current = control.entrypoint(at.zone, phase(at.text(0))?)?;
     let id = current.id;
-    let notes = context
-        .run(intent, move |control| control.ruleset_versions(zone, id))
+    let notes = at
+        .run(move |control, zone| control.ruleset_versions(zone, id))
         .await?;
     Ok(shown_versions(&current, &notes))
 }
 
-pub(crate) async fn entrypoint_version(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, name, version)): Path<(String, String, String)>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let id = control.entrypoint(zone, phase(&name)?)?.id;
-    show_version(&context, intent, zone, id, &version).await
+pub(crate) async fn entrypoint_version(at: InZone) -> Result<Response, Fault> {
+    let control = at.control();
+    let id = control.entrypoint(at.zone, phase(at.text(0))?)?.id;
+    show_version(&at, id, at.text(1)).await
 }
 
-async fn show_version(
-    context: &Context,
-    intent: Intent,
-    zone: Id,
-    ruleset: Id,
-    version: &str,
-) -> Result<Response, Fault> {
+async fn show_version(at: &InZone, ruleset: Id, version: &str) -> Result<Response, Fault> {
     let Ok(version) = version.parse::<u32>() else {
         return Err(Fault::parameter("the version is a number"));
     };
-    let found = context
-        .run(intent, move |control| {
-            control.ruleset_version(zone, ruleset, version)
-        })
+    let found = at
+        .run(move |control, zone| control.ruleset_version(zone, ruleset, version))
         .await?;
     Ok(envelope::result(ShownRuleset::from(&found)))
 }
 
 /// Puts the rules of an older version back.
-pub(crate) async fn restore(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset, version)): Path<(String, String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let ruleset: Id = ruleset.parse()?;
-    let Ok(version) = version.parse::<u32>() else {
+pub(crate) async fn restore(at: InZone) -> Result<Response, Fault> {
+    let ruleset: Id = at.one()?;
+    let Ok(version) = at.text(1).parse::<u32>() else {
         return Err(Fault::parameter("the version is a number"));
     };
-    let made = context
-        .run(intent, move |control| {
-            control.restore_version(zone, ruleset, version)
-        })
+    let made = at
+        .run(move |control, zone| control.restore_version(zone, ruleset, version))
         .await?;
     Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 /// What differs between two versions: `from` the one before, `to` the newest, unless they are said.
-pub(crate) async fn differences(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, ruleset)): Path<(String, String)>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let current = control.ruleset(zone, ruleset.parse()?)?;
+pub(crate) async fn differences(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
+    let control = at.control();
+    let current = control.ruleset(at.zone, at.one()?)?;
     let (id, newest) = (current.id, current.version);
     let to = parameters.version("to")?.unwrap_or(newest);
     let from = parameters.version("from")?;
     let from = from.unwrap_or_else(|| to.saturating_sub(1));
-    let found = context
-        .run(intent, move |control| {
-            control.ruleset_differences(zone, id, from, to)
-        })
+    let found = at
+        .run(move |control, zone| control.ruleset_differences(zone, id, from, to))
         .await?;
     let texts = [
         ("name", &found.from.name, &found.to.name),

@@ -1,16 +1,16 @@
 //! `/client/v4/zones/{zone}/custom_certificates`: server certificates, and the development CA
 //! under `/postern/v1`.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::zones;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{As, Json, Parameters};
+use crate::http::scope::InZone;
 use control::{Moment, ServerCertificate, ServerKey, Uuid};
 use vocabulary::hostname::HostName;
 
@@ -71,30 +71,19 @@ fn check_bundle(method: Option<&str>) -> Result<(), Fault> {
     }
 }
 
-pub(crate) async fn upload(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<Upload>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn upload(at: InZone, Json(body): Json<Upload>) -> Result<Response, Fault> {
     check_bundle(body.bundle_method.as_deref())?;
-    let made = context
-        .run(intent, move |control| {
+    let made = at
+        .run(move |control, zone| {
             control.upload_server_certificate(zone, &body.certificate, &body.private_key)
         })
         .await?;
     Ok(envelope::result(shown(&made)))
 }
 
-pub(crate) async fn list(
-    State(context): Shared,
-    Path(zone): Path<String>,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
-    let zone = zones::find(&model, &zone)?;
+    let model = at.control().model();
     let now = Moment::now().seconds();
     let wanted = |certificate: &ServerCertificate| match parameters.text("status") {
         None => true,
@@ -105,84 +94,56 @@ pub(crate) async fn list(
     let mut found: Vec<_> = model
         .server_certificates
         .values()
-        .filter(|certificate| certificate.zone == zone && wanted(certificate))
+        .filter(|certificate| certificate.zone == at.zone && wanted(certificate))
         .collect();
     found.sort_by_key(|certificate| std::cmp::Reverse((certificate.modified_on, certificate.id)));
     let items = page.of(found.iter().map(|certificate| shown(certificate)));
     Ok(envelope::list(items, &page, found.len()))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path((zone, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
+pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
+    let control = at.control();
     Ok(envelope::result(shown(
-        &*control.server_certificate(zone, id.parse()?)?,
+        &*control.server_certificate(at.zone, at.one()?)?,
     )))
 }
 
-pub(crate) async fn replace(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
-    Json(body): Json<Replace>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let zone = zones::find(&control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
+pub(crate) async fn replace(at: InZone, Json(body): Json<Replace>) -> Result<Response, Fault> {
+    let control = at.control();
+    let id: Uuid = at.one()?;
     check_bundle(body.bundle_method.as_deref())?;
     let (Some(certificate), Some(key)) = (body.certificate, body.private_key) else {
         // Nothing that Postern keeps would change.
         if body.bundle_method.is_some() {
             return Ok(envelope::result(shown(
-                &*control.server_certificate(zone, id)?,
+                &*control.server_certificate(at.zone, id)?,
             )));
         }
         return Err(Fault::body(
             "certificate and private_key are expected, both",
         ));
     };
-    let made = context
-        .run(intent, move |control| {
-            control.replace_server_certificate(zone, id, &certificate, &key)
-        })
+    let made = at
+        .run(move |control, zone| control.replace_server_certificate(zone, id, &certificate, &key))
         .await?;
     Ok(envelope::result(shown(&made)))
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path((zone, id)): Path<(String, String)>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
-    let id: Uuid = id.parse()?;
-    context
-        .run(intent, move |control| {
-            control.delete_server_certificate(zone, id)
-        })
+pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    at.run(move |control, zone| control.delete_server_certificate(zone, id))
         .await?;
     Ok(envelope::result(json!({ "id": id })))
 }
 
-pub(crate) async fn develop(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(body): Json<Develop>,
-) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+pub(crate) async fn develop(at: InZone, Json(body): Json<Develop>) -> Result<Response, Fault> {
     let names: Vec<HostName> = body
         .hosts
         .iter()
         .map(|text| HostName::parse(text))
         .collect::<Result<_, _>>()?;
-    let made = context
-        .run(intent, move |control| {
-            control.develop_server_certificate(zone, &names)
-        })
+    let made = at
+        .run(move |control, zone| control.develop_server_certificate(zone, &names))
         .await?;
     Ok(envelope::result(shown(&made)))
 }

@@ -1,7 +1,6 @@
 //! `/client/v4/zones`, and the one account.
 
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -11,7 +10,8 @@ use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{As, Json, Parameters};
-use control::{Id, Model, Zone};
+use crate::http::scope::InZone;
+use control::{Model, Zone};
 
 #[derive(Deserialize)]
 pub(crate) struct Create {
@@ -50,16 +50,6 @@ fn shown(model: &Model, zone: &Zone) -> Value {
         "meta": { "step": 0, "phishing_detected": false },
         "permissions": [],
     })
-}
-
-/// The id of a zone that exists.
-pub(crate) fn find(model: &Model, id: &str) -> Result<Id, Fault> {
-    let id: Id = id.parse()?;
-    if model.zones.contains_key(&id) {
-        return Ok(id);
-    }
-    let message = format!("Invalid zone identifier: there is no zone `{id}`");
-    Err(Fault::new(StatusCode::NOT_FOUND, 1001, message))
 }
 
 pub(crate) async fn list(
@@ -131,26 +121,16 @@ pub(crate) async fn create(
     )))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let model = context.state.control.model();
-    let id = find(&model, &zone)?;
-    let zone = model.zones.get(&id).ok_or_else(|| Fault::no_route(&zone))?;
+pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
+    let model = at.control().model();
+    let zone = model.zones.get(&at.zone);
+    let zone = zone.ok_or_else(|| Fault::no_route(&at.zone.to_string()))?;
     Ok(envelope::result(shown(&model, zone)))
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-) -> Result<Response, Fault> {
-    let id = find(&context.state.control.model(), &zone)?;
-    context
-        .run(intent, move |control| control.delete_zone(id))
-        .await?;
-    Ok(envelope::result(json!({ "id": id })))
+pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+    at.run(|control, zone| control.delete_zone(zone)).await?;
+    Ok(envelope::result(json!({ "id": at.zone })))
 }
 
 pub(crate) async fn accounts(

@@ -1,5 +1,6 @@
-//! Who may do what. Whoever can open the unix socket is an administrator (its mode decides); over
-//! TCP every request needs a token, a `Host` that is ours, and must not come from a web page.
+//! Authentication and authorisation. A process that may open the unix socket is an administrator;
+//! over TCP every request needs a token and one of our names as `Host`, and must not come from a web
+//! page.
 //!
 //! Owns the mapping from a request to the scope it needs. What a token may do is decided by
 //! [`control`].

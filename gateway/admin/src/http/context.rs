@@ -79,4 +79,14 @@ impl Context {
         let message = format!("There is no account `{id}`; zones answer the one there is");
         Err(Fault::new(StatusCode::NOT_FOUND, 7003, message))
     }
+
+    /// The id of a zone that exists.
+    pub(crate) fn zone(&self, id: &str) -> Result<Id, Fault> {
+        let id: Id = id.parse()?;
+        if self.state.control.model().zones.contains_key(&id) {
+            return Ok(id);
+        }
+        let message = format!("Invalid zone identifier: there is no zone `{id}`");
+        Err(Fault::new(StatusCode::NOT_FOUND, 1001, message))
+    }
 }

@@ -46,6 +46,11 @@ impl Fault {
         Self::bad(6003, message)
     }
 
+    /// A path that is not percent-encoded UTF-8.
+    pub(crate) fn path() -> Self {
+        Self::parameter("The path cannot be read: percent-encoded UTF-8 is expected")
+    }
+
     pub(crate) fn no_route(path: &str) -> Self {
         Self::new(
             StatusCode::NOT_FOUND,

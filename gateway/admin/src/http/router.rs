@@ -16,8 +16,9 @@ use super::context::Context;
 use super::fault::Fault;
 use super::{auth, envelope};
 use crate::api::{
-    audit, authorities, client_certificates, crls, documents, expressions, health, hosts, lists,
-    mtls_rules, ocsp, rulesets, server_certificates, tokens, zones,
+    associations, audit, authorities, client_certificates, crls, documents, expressions, health,
+    hosts, lists, mtls_rules, ocsp, rulesets, server_certificates, status, steering, sysctl,
+    tokens, zones,
 };
 use crate::trial;
 
@@ -42,7 +43,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         )
         .route(
             &at("/certificate_authorities/hostname_associations"),
-            get(hosts::associations).put(hosts::associate),
+            get(associations::show).put(associations::replace),
         )
         .route(
             &at("/custom_certificates"),
@@ -160,13 +161,13 @@ pub(super) fn router(context: Arc<Context>) -> Router {
         )
         .route("/postern/v1/apply", post(documents::apply))
         .route("/postern/v1/backup", post(documents::backup))
-        .route("/postern/v1/status", get(health::status))
-        .route("/postern/v1/steering", get(health::steering))
-        .route("/postern/v1/steering/trace", get(health::trace))
-        .route("/postern/v1/sysctl", get(health::settings))
+        .route("/postern/v1/status", get(status::show))
+        .route("/postern/v1/steering", get(steering::show))
+        .route("/postern/v1/steering/trace", get(steering::trace))
+        .route("/postern/v1/sysctl", get(sysctl::list))
         .route(
             "/postern/v1/sysctl/{key}",
-            put(health::set).get(health::setting),
+            put(sysctl::set).get(sysctl::show),
         )
         .route("/metrics", get(health::metrics))
         .route("/livez", get(health::livez))
@@ -251,8 +252,7 @@ async fn wrap(request: Request, next: Next) -> Response {
     }
     if status == StatusCode::BAD_REQUEST {
         // The only one that the framework makes by itself.
-        let message = "The path cannot be read: percent-encoded UTF-8 is expected";
-        return Fault::parameter(message).into_response();
+        return Fault::path().into_response();
     }
     let reason = status.canonical_reason().unwrap_or("the request failed");
     Fault::new(status, 1000, reason).into_response()

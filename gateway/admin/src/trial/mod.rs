@@ -21,7 +21,6 @@ use self::record::Recorded;
 use self::request::RequestBody;
 use self::subject::{Asked, Refused, World};
 use crate::api::rule_body::{PositionBody, RuleBody};
-use crate::api::zones;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -73,7 +72,7 @@ pub(super) async fn run(
     Path(zone): Path<String>,
     Json(mut body): Json<Body>,
 ) -> Result<Response, Fault> {
-    let zone = zones::find(&context.state.control.model(), &zone)?;
+    let zone = context.zone(&zone)?;
     let draft = body.draft.take().map(draft).transpose()?;
     let count = body.requests.len().saturating_add(body.records.len());
     if count > TRIAL_REQUESTS_MAX {

@@ -1,0 +1,85 @@
+//! `/postern/v1/status`: version, snapshot, load and expiry dates of the running gateway.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::http::context::{Context, Shared};
+use crate::http::envelope;
+use crate::limits::EXPIRY_WARNING_DAYS;
+use control::Moment;
+use datapath::observe::{self, WorkerStats};
+
+pub(crate) async fn show(State(context): Shared) -> Response {
+    let state = &context.state;
+    let workers = state.fleet.collect().await;
+    let sum = WorkerStats::sum(&workers);
+    let fleet = state.fleet.status();
+    let steering = state.fleet.steering();
+    let snapshot = state.published.load();
+    let model = state.control.model();
+    let latency = |quantile| {
+        sum.quantile(observe::Stage::Total, quantile)
+            .map(|time| time.as_secs_f64())
+    };
+    envelope::result(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "pid": std::process::id(),
+        "uptime_seconds": state.started.elapsed().unwrap_or_default().as_secs(),
+        "ready": state.fleet.ready(),
+        "draining": fleet.draining,
+        "workers": fleet.workers,
+        "workers_answering": workers.len(),
+        "steering": { "mode": steering.mode, "reason": steering.reason },
+        "generation": snapshot.generation,
+        "trust_epoch": snapshot.trust_epoch,
+        "store_revision": model.revision,
+        "account_id": model.account,
+        "zones": model.zones.len(),
+        "hosts": model.hosts.len(),
+        "hosts_served": snapshot.hosts.len(),
+        "expiring": expiring(&context),
+        "requests_total": sum.requests_total(),
+        "latency_seconds": { "p50": latency(0.5), "p99": latency(0.99), "p999": latency(0.999) },
+        "access_log_dropped": state.access_log.dropped(),
+    }))
+}
+
+/// What ends within [`EXPIRY_WARNING_DAYS`], and what has ended: certificates of servers and CAs by name, those
+/// of clients by number.
+fn expiring(context: &Context) -> serde_json::Value {
+    let control = &context.state.control;
+    let model = control.model();
+    let now = Moment::now().seconds();
+    let soon = now + i64::from(EXPIRY_WARNING_DAYS) * 86_400;
+    let servers: Vec<_> = model
+        .server_certificates
+        .values()
+        .filter(|certificate| certificate.not_after <= soon)
+        .map(|certificate| json!({
+            "id": certificate.id,
+            "hosts": certificate.names.iter().map(vocabulary::hostname::HostName::as_str).collect::<Vec<_>>(),
+            "expires_on": Moment::from_seconds(certificate.not_after).to_second(),
+        }))
+        .collect();
+    let authorities: Vec<_> = model
+        .authorities
+        .values()
+        .filter(|authority| authority.not_after <= soon)
+        .map(|authority| {
+            json!({
+                "id": authority.id,
+                "name": authority.name,
+                "expires_on": Moment::from_seconds(authority.not_after).to_second(),
+            })
+        })
+        .collect();
+    let clients = [1, 7, 30].map(|days| control.expiring(now, now + days * 86_400));
+    json!({
+        "server_certificates": servers,
+        "authorities": authorities,
+        "client_certificates": {
+            "within_1_day": clients[0], "within_7_days": clients[1], "within_30_days": clients[2],
+        },
+    })
+}

@@ -1,0 +1,54 @@
+//! `/postern/v1/sysctl`: the configuration keys of the running gateway.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde::Deserialize;
+
+use crate::http::context::Shared;
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::{Json, Parameters};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Set {
+    value: serde_json::Value,
+}
+
+pub(crate) async fn list(
+    State(context): Shared,
+    parameters: Parameters,
+) -> Result<Response, Fault> {
+    let begins = parameters.text("prefix").unwrap_or_default();
+    let mut all = context.state.live.all();
+    all.retain(|setting| setting.key.starts_with(begins));
+    Ok(envelope::result(all))
+}
+
+pub(crate) async fn show(
+    State(context): Shared,
+    Path(key): Path<String>,
+) -> Result<Response, Fault> {
+    Ok(envelope::result(context.state.live.get(&key)?))
+}
+
+/// Sets a live key until the next start or reload; files are not written.
+pub(crate) async fn set(
+    State(context): Shared,
+    Path(key): Path<String>,
+    Json(body): Json<Set>,
+) -> Result<Response, Fault> {
+    let text = match &body.value {
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Number(number) => number.to_string(),
+        serde_json::Value::Bool(yes) => yes.to_string(),
+        _ => {
+            return Err(Fault::body(
+                "value: a text, a number or a boolean is expected",
+            ));
+        }
+    };
+    let setting = context.state.live.set(&key, &text)?;
+    tracing::info!(key = setting.key, value = %setting.value, "a setting was changed");
+    Ok(envelope::result(setting))
+}
