@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::http::context::Shared;
 use crate::http::envelope;
+use crate::http::fault::Fault;
 use crate::metrics;
 use control::Moment;
 
@@ -47,6 +48,13 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         ocsp: state.responders.counts(),
         expiring: state.control.expiring_by_kind(Moment::now()),
     };
-    let text = metrics::render(&workers, &process);
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+    // Megabytes of text for many hosts, and files of /proc: not on the thread that answers all.
+    let rendered = tokio::task::spawn_blocking(move || metrics::render(&workers, &process)).await;
+    match rendered {
+        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(_panicked) => {
+            let message = "The metrics could not be rendered. The log has the reason";
+            Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message).into_response()
+        }
+    }
 }
