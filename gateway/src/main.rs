@@ -1,4 +1,5 @@
 //! The `postern` binary: arguments to [`gateway::cli`], its answer to the exit code.
+#![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 

@@ -1,5 +1,6 @@
 //! `postern crl`: revocation lists of uploaded CAs.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,7 +13,7 @@ use super::client::files::{Certificate, read_bytes};
 use super::client::names::{OWN, text, text_or_none};
 use super::client::{Client, segment};
 use super::output::table::Table;
-use super::output::{CliError, Output, json_text};
+use super::output::{CliError, Output, ValueError, json_text};
 use tls::CrlPolicy;
 
 #[derive(Debug, Subcommand)]
@@ -71,14 +72,17 @@ pub(super) enum Crl {
 #[derive(Debug, Clone)]
 pub(super) struct Wish<T>(Option<T>);
 
-fn policy(text: &str) -> Result<Wish<CrlPolicy>, String> {
+fn policy(text: &str) -> Result<Wish<CrlPolicy>, ValueError> {
     match text {
         "none" => Ok(Wish(None)),
-        other => other.parse().map(|policy| Wish(Some(policy))),
+        other => match other.parse() {
+            Ok(policy) => Ok(Wish(Some(policy))),
+            Err(why) => Err(ValueError(why.to_string())),
+        },
     }
 }
 
-fn file(text: &str) -> Result<Wish<PathBuf>, String> {
+fn file(text: &str) -> Result<Wish<PathBuf>, Infallible> {
     Ok(Wish((text != "none").then(|| text.into())))
 }
 

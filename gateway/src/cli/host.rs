@@ -10,7 +10,7 @@ use super::client::files::read_text;
 use super::client::names::{OWN, ZoneRef, str_of, text};
 use super::client::{Client, segment};
 use super::output::table::{Table, list};
-use super::output::{CliError, Output, json_text};
+use super::output::{CliError, Output, ValueError, json_text};
 use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
 
 #[derive(Debug, Subcommand)]
@@ -101,11 +101,14 @@ pub(super) struct Settings {
 #[derive(Debug, Clone)]
 struct HeaderGroups(BTreeSet<CertificateHeaders>);
 
-fn header_groups(text: &str) -> Result<HeaderGroups, String> {
+fn header_groups(text: &str) -> Result<HeaderGroups, ValueError> {
     if text == "none" {
         return Ok(HeaderGroups(BTreeSet::new()));
     }
-    let groups = text.split(',').map(|word| word.trim().parse());
+    let groups = text.split(',').map(|word| {
+        let group = word.trim().parse::<CertificateHeaders>();
+        group.map_err(|why| ValueError(why.to_string()))
+    });
     groups.collect::<Result<_, _>>().map(HeaderGroups)
 }
 

@@ -231,7 +231,7 @@ pub fn serve(
             &shared,
             sources.as_ref(),
             &control,
-            admin_tls.as_deref(),
+            admin_tls.as_ref(),
             &access_log,
         )
         .await;

@@ -2,45 +2,38 @@
 
 use std::sync::Arc;
 
-use admin::AdminTls;
-use config::{Config, Sources};
+use admin::{AdminTls, AdminTlsError};
+use config::{Config, ConfigErrors, Loaded, Sources};
 use control::Control;
 use datapath::worker::Shared;
-use rules::geo::Geo;
+use rules::geo::{Geo, GeoError};
 use snapshot::Published;
 use vocabulary::hostname::HostName;
 
 /// Reads the configuration files again; one error, and everything stays as it is.
-pub(super) fn reload(
+/// The files are read off the runtime's thread, which answers the admin API meanwhile.
+pub(super) async fn reload(
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
-    admin_tls: Option<&AdminTls>,
+    admin_tls: Option<&Arc<AdminTls>>,
 ) {
     let Some(sources) = sources else {
         tracing::info!("there are no configuration files to read again");
         return;
     };
-    let loaded = Config::load(sources)
-        .map_err(|errors| errors.to_string())
-        .and_then(|loaded| {
-            let geo = Geo::open(loaded.config.geoip_databases());
-            let geo = geo.map_err(|error| error.to_string())?;
-            match (admin_tls, loaded.config.admin_tls()) {
-                (Some(tls), Some((certificate, key))) => tls
-                    .reload(certificate, key)
-                    .map_err(|error| error.to_string())?,
-                (None, None) => {}
-                // The socket is bound as it is: what was safe with TLS is not without.
-                _ => tracing::warn!(
-                    "TLS of the admin API is switched on or off at the next start; until then it stays"
-                ),
-            }
-            Ok((loaded, geo))
-        });
-    match loaded {
+    let (sources, admin_tls) = (sources.clone(), admin_tls.cloned());
+    let reading = tokio::task::spawn_blocking(move || read(&sources, admin_tls.as_deref()));
+    let read = match reading.await {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::error!(%error, "reading failed; the configuration stays as it was");
+            return;
+        }
+    };
+    match read {
         Err(errors) => {
-            for line in errors.lines() {
+            for line in errors.to_string().lines() {
                 tracing::error!("{line}");
             }
             tracing::error!("the configuration stays as it was");
@@ -62,6 +55,36 @@ pub(super) fn reload(
             );
         }
     }
+}
+
+/// Why the files are not taken.
+#[derive(Debug, thiserror::Error)]
+enum ReloadError {
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    #[error(transparent)]
+    Geo(#[from] GeoError),
+    #[error(transparent)]
+    AdminTls(#[from] AdminTlsError),
+}
+
+/// Reads all that the files name. The certificate of the admin API is exchanged last: it is the
+/// only part that takes effect by being read.
+fn read(
+    sources: &Sources,
+    admin_tls: Option<&AdminTls>,
+) -> Result<(Loaded, Option<Geo>), ReloadError> {
+    let loaded = Config::load(sources)?;
+    let geo = Geo::open(loaded.config.geoip_databases())?;
+    match (admin_tls, loaded.config.admin_tls()) {
+        (Some(tls), Some((certificate, key))) => tls.reload(certificate, key)?,
+        (None, None) => {}
+        // The socket is bound as it is: what was safe with TLS is not without.
+        _ => tracing::warn!(
+            "TLS of the admin API is switched on or off at the next start; until then it stays"
+        ),
+    }
+    Ok((loaded, geo))
 }
 
 /// Warns when `host.default` names nobody: it may be added later, and until then clients without

@@ -1,5 +1,6 @@
 //! Signals, and what each of them does; the drain at the end of a run.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,12 +52,12 @@ pub(super) async fn wait(
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
-    admin_tls: Option<&AdminTls>,
+    admin_tls: Option<&Arc<AdminTls>>,
     access_log: &AccessLog,
 ) -> Ended {
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => reload(shared, sources, control, admin_tls),
+            _ = signals.hangup.recv() => reload(shared, sources, control, admin_tls).await,
             _ = signals.user1.recv() => access_log.reopen(),
             _ = signals.interrupt.recv() => break,
             _ = signals.quit.recv() => break,

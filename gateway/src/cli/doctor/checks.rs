@@ -2,7 +2,8 @@
 
 use std::net::{TcpStream, ToSocketAddrs};
 
-use boring::ssl::{SslConnector, SslMethod, SslVerifyMode};
+use boring::error::ErrorStack;
+use boring::ssl::{HandshakeError, SslConnector, SslMethod, SslVerifyMode};
 use serde_json::Value;
 
 use super::report::{Finding, State};
@@ -143,35 +144,41 @@ fn https(url: &str) -> Option<(String, String)> {
     Some((host.to_owned(), connect))
 }
 
+/// Why an origin presents no certificate.
+#[derive(Debug, thiserror::Error)]
+enum OriginError {
+    #[error("its name has no address")]
+    NoAddress,
+    #[error(transparent)]
+    Connect(std::io::Error),
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] ErrorStack),
+    #[error(transparent)]
+    Handshake(Box<HandshakeError<TcpStream>>),
+    #[error("the handshake brought none")]
+    NoCertificate,
+}
+
 /// The names in the certificate that the origin shows. It is only looked at, not believed: whether
 /// its CA is trusted is what forwarding checks.
-fn names_of(connect: &str, server_name: &str) -> Result<Vec<String>, String> {
-    let address = connect
-        .to_socket_addrs()
-        .map_err(|error| error.to_string())?
-        .next()
-        .ok_or("its name has no address")?;
+fn names_of(connect: &str, server_name: &str) -> Result<Vec<String>, OriginError> {
+    let mut addresses = connect.to_socket_addrs().map_err(OriginError::Connect)?;
+    let address = addresses.next().ok_or(OriginError::NoAddress)?;
     let stream = TcpStream::connect_timeout(&address, DOCTOR_ORIGIN_TIMEOUT)
-        .map_err(|error| error.to_string())?;
+        .map_err(OriginError::Connect)?;
     stream
         .set_read_timeout(Some(DOCTOR_ORIGIN_TIMEOUT))
         .and_then(|()| stream.set_write_timeout(Some(DOCTOR_ORIGIN_TIMEOUT)))
-        .map_err(|error| error.to_string())?;
-    let mut connector =
-        SslConnector::builder(SslMethod::tls()).map_err(|error| error.to_string())?;
+        .map_err(OriginError::Connect)?;
+    let mut connector = SslConnector::builder(SslMethod::tls())?;
     connector.set_verify(SslVerifyMode::NONE);
-    let mut configuration = connector
-        .build()
-        .configure()
-        .map_err(|error| error.to_string())?;
+    let mut configuration = connector.build().configure()?;
     configuration.set_verify_hostname(false);
     let stream = configuration
         .connect(server_name, stream)
-        .map_err(|error| error.to_string())?;
-    let certificate = stream
-        .ssl()
-        .peer_certificate()
-        .ok_or("the handshake brought none")?;
+        .map_err(|error| OriginError::Handshake(Box::new(error)))?;
+    let certificate = stream.ssl().peer_certificate();
+    let certificate = certificate.ok_or(OriginError::NoCertificate)?;
     let names = certificate.subject_alt_names();
     let mut found = Vec::new();
     for name in names.iter().flatten() {

@@ -93,3 +93,8 @@ fn unreachable(socket: &Path, why: &std::io::Error) -> String {
         _ => format!("the gateway at {socket} cannot be reached: {why}"),
     }
 }
+
+/// Why an option does not take a value.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ValueError(pub(crate) String);

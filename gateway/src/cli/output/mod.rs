@@ -8,8 +8,8 @@ pub(crate) mod yaml;
 use std::io::Write;
 use std::process::ExitCode;
 
-pub(crate) use self::error::CliError;
 pub use self::error::ClientError;
+pub(crate) use self::error::{CliError, ValueError};
 
 /// What a command has to say when it went well.
 pub(crate) type Output = Result<String, CliError>;

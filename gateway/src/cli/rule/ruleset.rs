@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::phases::Phase;
 use crate::cli::client::Client;
-use crate::cli::client::names::{ZoneRef, by_id, text};
-use crate::cli::output::CliError;
+use crate::cli::client::names::{ZoneRef, by_id, str_of, text};
+use crate::cli::output::{CliError, ValueError};
 
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -32,14 +32,16 @@ pub(crate) enum Place {
 }
 
 impl std::str::FromStr for Place {
-    type Err = String;
+    type Err = ValueError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ValueError> {
         match (text, text.parse()) {
             ("first", _) => Ok(Self::First),
             ("last", _) => Ok(Self::Last),
             (_, Ok(index)) if index > 0 => Ok(Self::Index(index)),
-            _ => Err("write `first`, `last`, or a number from 1".into()),
+            _ => Err(ValueError(
+                "write `first`, `last`, or its place counted from 1".into(),
+            )),
         }
     }
 }
