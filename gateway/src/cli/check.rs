@@ -22,7 +22,7 @@ pub(super) fn check(sources: &Sources) -> Output {
         out.push_str(&format!("{}: good\n", file.display()));
     }
     if loaded.files.is_empty() {
-        out.push_str("no configuration files: every default holds\n");
+        out.push_str("no configuration files: every key has its default, and `postern run` wants `--defaults`\n");
     }
     crate::geoip::open(loaded.config.geoip_databases())
         .map_err(|error| CliError::Failed(error.to_string()))?;

@@ -86,7 +86,7 @@ enum Command {
     ///
     /// SIGTERM finishes running requests and stops, a second one stops at once. SIGHUP reads the
     /// configuration files again, SIGUSR1 opens the access log again.
-    Run(ConfigFile),
+    Run(run::Run),
     /// Check the configuration files, and the store when there is one
     Check(ConfigFile),
     /// Run a gateway with an example zone, a client certificate and an echo origin
@@ -166,7 +166,7 @@ impl Command {
     fn run(self, socket: Option<PathBuf>, json: bool) -> Output {
         let client = || Client::new(socket.clone());
         match self {
-            Self::Run(file) => run::run(&file),
+            Self::Run(run) => run.run(),
             Self::Demo(demo) => demo.run(),
             Self::Check(file) => check::check(&file.sources()),
             Self::Zone(zone) => zone.run(&client()?, json),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::output::{CliError, Output};
 use crate::daemon;
-use config::{Config, LogLevel, Sources};
+use config::{Config, Loaded, LogLevel, Sources};
 
 /// Where the configuration is.
 #[derive(Debug, clap::Args)]
@@ -25,14 +25,39 @@ impl ConfigFile {
     }
 }
 
-/// Runs the gateway until it is told to stop.
-pub(super) fn run(file: &ConfigFile) -> Output {
-    let loaded = Config::load(&file.sources())?;
-    start_logging(loaded.config.log_level);
-    for error in &loaded.ignored {
-        tracing::warn!("ignored: {error}");
+/// The arguments of `postern run`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// Read no configuration file: every key has its default
+    #[arg(long, conflicts_with = "config")]
+    defaults: bool,
+}
+
+impl Run {
+    /// Runs the gateway until it is told to stop.
+    pub(super) fn run(&self) -> Output {
+        let loaded = load(&self.file.sources(), self.defaults)?;
+        start_logging(loaded.config.log_level);
+        for error in &loaded.ignored {
+            tracing::warn!("ignored: {error}");
+        }
+        ended(daemon::run(loaded))
     }
-    ended(daemon::run(loaded))
+}
+
+/// Reads the files of `sources`, or none with `defaults`. A gateway that found no file would listen
+/// on `*:443` with an empty store: that has to be meant.
+fn load(sources: &Sources, defaults: bool) -> Result<Loaded, CliError> {
+    if defaults {
+        return Ok(Config::load(&Sources::none())?);
+    }
+    let loaded = Config::load(sources)?;
+    if loaded.files.is_empty() {
+        return Err(CliError::NoConfiguration);
+    }
+    Ok(loaded)
 }
 
 /// What a run that ended says. Connections that had to be cut were announced in the log.
@@ -52,4 +77,31 @@ pub(super) fn start_logging(level: LogLevel) {
         .with_ansi(colours)
         .with_target(false)
         .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fixtures::Directory;
+
+    #[test]
+    fn a_gateway_without_a_configuration_wants_that_said() {
+        let directory = Directory::new();
+        let sources = Sources::below(directory.path());
+        let error = load(&sources, false).unwrap_err();
+        assert_eq!(error.exit_code(), 78, "systemd is not to start it again");
+        let told = error.to_string();
+        for wanted in ["postern.conf", "--config", "--defaults", "postern demo"] {
+            assert!(told.contains(wanted), "{wanted} is not in: {told}");
+        }
+        assert!(load(&sources, true).is_ok());
+        for file in ["etc/postern/postern.conf", "etc/postern/postern.d/x.conf"] {
+            let directory = Directory::new();
+            let path = directory.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, "").unwrap();
+            let loaded = load(&Sources::below(directory.path()), false);
+            assert_eq!(loaded.unwrap().files, [path], "an empty file is one");
+        }
+    }
 }

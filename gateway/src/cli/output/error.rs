@@ -15,6 +15,13 @@ pub(crate) enum CliError {
     /// The configuration is wrong.
     #[error("{0}")]
     Config(#[from] ConfigErrors),
+    /// There is no configuration file, and nothing says that none is meant.
+    #[error(
+        "there is no configuration: neither /etc/postern/postern.conf nor a drop-in exists. Write \
+         one (postern.conf(5) lists the keys), name one with `--config FILE`, or run on the \
+         defaults with `postern run --defaults`. To try Postern: `postern demo --state DIR`"
+    )]
+    NoConfiguration,
     /// Everything else, already in words.
     #[error("{0}")]
     Failed(String),
@@ -28,7 +35,7 @@ impl CliError {
         match self {
             Self::Client(_) | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
-            Self::Config(_) => 78,
+            Self::Config(_) | Self::NoConfiguration => 78,
         }
     }
 }
