@@ -363,9 +363,11 @@ fn rules() {
     };
     contains(
         &add("http.host eq \"a\"", &["--description", "first"]),
-        &["block", "first"],
+        &["added #1 of 1\n", "block", "first"],
     );
-    add("http.host eq \"b\"", &["--action", "log"]);
+    let second = add("http.host eq \"b\"", &["--action", "log"]);
+    contains(&second, &["added #2 of 2\n", "http.host eq \"b\""]);
+    assert!(!second.contains("first"), "only what changed: {second}");
     add(
         "http.host eq \"c\"",
         &[
@@ -396,7 +398,10 @@ fn rules() {
             .collect::<String>()
     };
     assert_eq!(order(), "cab");
-    gateway.run(&[&["rule", "move", "#1", "--after", "#2"], &ZONE[..]].concat());
+    contains(
+        &gateway.run(&[&["rule", "move", "#1", "--after", "#2"], &ZONE[..]].concat()),
+        &["moved #2 of 3\n"],
+    );
     assert_eq!(order(), "acb");
     gateway.run(&[&["rule", "move", "#3", "--position", "1"], &ZONE[..]].concat());
     assert_eq!(order(), "bac");

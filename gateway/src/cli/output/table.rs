@@ -22,32 +22,70 @@ impl Table {
             .push(cells.iter().map(|cell| harmless(cell)).collect());
     }
 
-    /// The text; `empty` when there is no row.
+    /// The text, no wider than the terminal; `empty` when there is no row.
     pub(crate) fn text(&self, empty: &str) -> String {
+        self.within(terminal_columns(), empty)
+    }
+
+    /// The text within so many columns. Without a bound, as for files and pipes, nothing is cut.
+    fn within(&self, columns: Option<usize>, empty: &str) -> String {
         if self.rows.len() == 1 {
             return format!("{empty}\n");
         }
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let count = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
+        let width = |column: usize| cells(column).map(|cell| cell.chars().count()).max();
+        let mut widths: Vec<usize> = (0..count).map(|at| width(at).unwrap_or(0)).collect();
+        if let (Some(columns), Some(heading)) = (columns, self.rows.first()) {
+            fit(&mut widths, heading, columns);
+        }
         let mut out = String::new();
         for row in &self.rows {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:width$}  "));
+                line.push_str(&format!("{:width$}{GAP}", shortened(cell, *width)));
             }
             out.push_str(line.trim_end());
             out.push('\n');
         }
         out
     }
+}
+
+/// Between two columns.
+const GAP: &str = "  ";
+/// What a column keeps when the terminal is narrow: a heading and the beginning of a text.
+const NARROWEST: usize = 12;
+
+/// Takes from the widest columns until all fit. Ids stay whole, because people copy them.
+fn fit(widths: &mut [usize], heading: &[String], columns: usize) {
+    let gaps = GAP.len() * widths.len().saturating_sub(1);
+    let mut spare = (widths.iter().sum::<usize>() + gaps).saturating_sub(columns);
+    while spare > 0 {
+        let shrinks = widths
+            .iter_mut()
+            .zip(heading)
+            .filter(|(width, name)| **width > NARROWEST && *name != "ID");
+        let Some((widest, _)) = shrinks.max_by_key(|(width, _)| **width) else {
+            return;
+        };
+        *widest -= 1;
+        spare -= 1;
+    }
+}
+
+fn shortened(cell: &str, width: usize) -> String {
+    if cell.chars().count() <= width {
+        return cell.to_owned();
+    }
+    let kept = cell.chars().take(width.saturating_sub(1));
+    kept.chain(std::iter::once('\u{2026}')).collect()
+}
+
+/// Columns of the terminal that standard output is, if it is one.
+fn terminal_columns() -> Option<usize> {
+    let (columns, _) = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(columns.0))
 }
 
 /// `name  value` lines, aligned; empty values are left out.
@@ -103,5 +141,25 @@ mod tests {
             list(&[("a", "1".into()), ("bbb", "2".into()), ("c", String::new())]),
             "a    1\nbbb  2\n"
         );
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_ids_stay_whole() {
+        let mut table = Table::new(&["#", "ID", "EXPRESSION", "DESCRIPTION"]);
+        let id = "0123456789abcdef0123456789abcdef";
+        table.row(["1".into(), id.into(), "e".repeat(300), "d".repeat(40)]);
+        for columns in [70, 80, 120, 379] {
+            for line in table.within(Some(columns), "").lines() {
+                assert!(line.chars().count() <= columns, "{columns}: {line}");
+            }
+            assert!(table.within(Some(columns), "").contains(id), "{columns}");
+        }
+        let narrow = table.within(Some(10), "");
+        assert!(narrow.contains(id), "it overflows rather than cut an id");
+        assert!(narrow.contains("eeeeeeeeeee\u{2026}"), "{narrow}");
+        for columns in [Some(1_000), None] {
+            let whole = table.within(columns, "");
+            assert!(whole.contains(&"e".repeat(300)), "{columns:?}");
+        }
     }
 }

@@ -17,12 +17,12 @@ use self::args::{One, RuleArg, RulesArg, Settings, Text, ZoneArg};
 use self::mtls::MtlsRule;
 use self::phases::PhaseSettings;
 use self::ruleset::{Position, Ruleset};
-use self::shown::{rules, shown};
+use self::shown::{changed, rules};
 use self::test::RuleTest;
 use self::versions::Versions;
 use crate::cli::client::Client;
 use crate::cli::client::files::read_text;
-use crate::cli::client::names::{OWN, ZoneRef, text};
+use crate::cli::client::names::{OWN, ZoneRef, str_of, text};
 use crate::cli::output::table::harmless;
 use crate::cli::output::{CliError, Output, json_text};
 
@@ -41,8 +41,8 @@ pub(crate) enum Rule {
         #[command(flatten)]
         position: Position,
         /// Add it switched off
-        #[arg(long)]
-        disabled: bool,
+        #[arg(long, alias = "disabled")]
+        disable: bool,
     },
     /// Add, show or change a rule that blocks clients without a certificate, by hosts and paths
     Mtls(Box<MtlsRule>),
@@ -106,7 +106,7 @@ impl Rule {
                 settings,
                 phase,
                 position,
-                disabled,
+                disable,
             } => {
                 let Some(expression) = text.read()? else {
                     return Err(CliError::Usage(
@@ -119,9 +119,9 @@ impl Rule {
                 body.extend(phase.body(None)?);
                 body.entry("action").or_insert_with(|| json!("block"));
                 body.insert("expression".into(), json!(expression));
-                body.insert("enabled".into(), json!(!disabled));
+                body.insert("enabled".into(), json!(!disable));
                 let made = ruleset.add(client, &zone, body, &position)?;
-                shown(&made, json)
+                changed(&made, "added", &ruleset.new_id(&made), json)
             }
             Self::Mtls(mtls) => mtls.run(client, json),
             Self::List { rules: wanted } => {
@@ -156,10 +156,8 @@ impl Rule {
                         "nothing to change; `postern rule edit --help` shows what can be".into(),
                     ));
                 }
-                shown(
-                    &client.patch(&ruleset.path(&zone, &rule), &Value::Object(body))?,
-                    json,
-                )
+                let made = client.patch(&ruleset.path(&zone, &rule), &Value::Object(body))?;
+                changed(&made, "changed", str_of(&rule, "id"), json)
             }
             Self::Move { one, position } => {
                 let (zone, ruleset, rule) = one.find(client)?;
@@ -169,7 +167,8 @@ impl Rule {
                     ));
                 };
                 let body = json!({ "position": position });
-                shown(&client.patch(&ruleset.path(&zone, &rule), &body)?, json)
+                let made = client.patch(&ruleset.path(&zone, &rule), &body)?;
+                changed(&made, "moved", str_of(&rule, "id"), json)
             }
             Self::Delete { one } => {
                 let (zone, ruleset, rule) = one.find(client)?;

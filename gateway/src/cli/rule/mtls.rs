@@ -23,8 +23,8 @@ pub(crate) struct MtlsRule {
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
     /// For people [default: mTLS]
-    #[arg(long, value_name = "TEXT")]
-    name: Option<String>,
+    #[arg(long, alias = "name", value_name = "TEXT")]
+    description: Option<String>,
     /// Only for these hosts, several with commas; without it for all of the zone
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     hosts: Option<Vec<String>>,
@@ -46,11 +46,11 @@ pub(crate) struct MtlsRule {
     /// What happens to clients without a certificate: begin with log, change it to block later [default: block]
     #[arg(long, value_enum)]
     action: Option<Action>,
-    /// Save it as a draft, switched off
-    #[arg(long)]
-    disabled: bool,
+    /// Switch it off; a new rule is saved as a draft
+    #[arg(long, alias = "disabled")]
+    disable: bool,
     /// Switch it on
-    #[arg(long, requires = "rule", conflicts_with = "disabled")]
+    #[arg(long, requires = "rule", conflicts_with = "disable")]
     enable: bool,
     #[command(flatten)]
     position: Position,
@@ -98,13 +98,13 @@ impl MtlsRule {
             (true, _) => Some(json!([])),
             (false, some) => some.as_ref().map(|some| json!(some)),
         };
-        put("name", self.name.as_ref().map(|name| json!(name)));
+        put("name", self.description.as_ref().map(|name| json!(name)));
         put("hosts", list(self.all_hosts, &self.hosts));
         put("paths", list(self.all_paths, &self.paths));
         let said = self.check_revoked || self.ignore_revoked;
         put("check_revoked", said.then(|| json!(self.check_revoked)));
         put("action", self.action.map(|action| json!(action.as_str())));
-        let said = self.disabled || self.enable;
+        let said = self.disable || self.enable;
         put("enabled", said.then(|| json!(self.enable)));
         put("position", position);
         body

@@ -2,6 +2,8 @@
 //!
 //! Owns how a rule is found and added. Does not show anything: [`crate::cli::rule`] does.
 
+use std::collections::HashSet;
+
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -92,6 +94,15 @@ impl Ruleset {
             }
             None => Ok(client.put(&entrypoint(zone, self.phase), &json!({ "rules": [rule] }))?),
         }
+    }
+
+    /// The id of the rule that `made`, the answer to an addition, has and this has not.
+    pub(crate) fn new_id(&self, made: &Value) -> String {
+        let known: HashSet<&str> = self.rules.iter().map(|rule| str_of(rule, "id")).collect();
+        let rules = made.get("rules").and_then(Value::as_array);
+        let mut ids = rules.into_iter().flatten().map(|rule| str_of(rule, "id"));
+        let new = ids.find(|id| !known.contains(id));
+        new.unwrap_or_default().to_owned()
     }
 
     /// The rule that `wanted` means: `#2`, an id, or the beginning of one.
