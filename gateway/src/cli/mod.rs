@@ -126,7 +126,10 @@ enum Command {
     Store(store::Store),
     /// What a running gateway says of itself
     Status,
-    /// Whether a host has all that mutual TLS needs, and how to mend what it lacks
+    /// Whether hosts have all that mutual TLS needs, and how to mend what they lack
+    ///
+    /// Exit code 1 when a host lacks something without which mutual TLS does not work or does not
+    /// protect.
     Doctor(doctor::Doctor),
     /// Who brings connections to the worker that owns their host
     #[command(subcommand)]

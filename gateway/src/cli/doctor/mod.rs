@@ -6,8 +6,11 @@
 mod checks;
 mod report;
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::checks::{
     authorities, client_certificate, list_of, mode, origin, rule, server_certificate,
@@ -15,48 +18,156 @@ use self::checks::{
 use self::report::{Finding, State, as_json, for_people};
 use crate::cli::client::names::{OWN, ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
+use crate::cli::output::table::harmless;
 use crate::cli::output::{CliError, Output, json_text, print};
+use crate::limits::DOCTOR_ORIGINS_AT_ONCE;
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The host's name
+    /// The host's name; without it every host is looked at
     #[arg(value_name = "HOST")]
-    host: String,
+    host: Option<String>,
 }
 
 impl Doctor {
     pub(crate) fn run(self, client: &Client, json: bool) -> Output {
-        let host = client
-            .get(&format!("{OWN}/hosts/{}", segment(&self.host)))
-            .map_err(|error| {
-                if !error.is_not_found() {
-                    return error.into();
-                }
-                CliError::Failed(format!(
-                    "there is no host `{0}`; `postern host add {0} --zone ZONE --origin URL` adds it",
-                    self.host
-                ))
-            })?;
-        let findings = examine(client, &host)?;
-        let bad = findings.iter().any(|finding| finding.state == State::Bad);
-        let shown = if json {
-            json_text(&Value::Array(findings.iter().map(as_json).collect()))
-        } else {
-            for_people(&findings)
-        };
-        if bad {
-            // What was found is the answer, and stays on standard output.
-            print(&shown);
-            return Err(CliError::Failed(format!(
-                "{} does not have all that mutual TLS needs",
-                str_of(&host, "name")
-            )));
+        match &self.host {
+            Some(name) => one(client, name, json),
+            None => all(client, json),
         }
-        Ok(shown)
     }
 }
 
-fn examine(client: &Client, host: &Value) -> Result<Vec<Finding>, CliError> {
+fn one(client: &Client, name: &str, json: bool) -> Output {
+    let host = client
+        .get(&format!("{OWN}/hosts/{}", segment(name)))
+        .map_err(|error| {
+            if !error.is_not_found() {
+                return error.into();
+            }
+            CliError::Failed(format!(
+                "there is no host `{name}`; `postern host add {name} --zone ZONE --origin URL` adds it"
+            ))
+        })?;
+    let findings = examine(client, &mut Zones::default(), &host)?.finish(origin(&host));
+    let shown = if json {
+        json_text(&Value::Array(findings.iter().map(as_json).collect()))
+    } else {
+        for_people(&findings)
+    };
+    if is_bad(&findings) {
+        // What was found is the answer, and stays on standard output.
+        print(&shown);
+        return Err(lacking(&[str_of(&host, "name")]));
+    }
+    Ok(shown)
+}
+
+fn all(client: &Client, json: bool) -> Output {
+    let hosts = client.all(&format!("{OWN}/hosts"))?;
+    let mut zones = Zones::default();
+    let mut examined = Vec::with_capacity(hosts.len());
+    for host in &hosts {
+        examined.push(examine(client, &mut zones, host)?);
+    }
+    let findings: Vec<Vec<Finding>> = examined
+        .into_iter()
+        .zip(origins(&hosts))
+        .map(|(examined, origin)| examined.finish(origin))
+        .collect();
+    let named = || hosts.iter().map(|host| str_of(host, "name")).zip(&findings);
+    let shown = if json {
+        let all = named().map(|(name, findings)| {
+            let findings: Vec<Value> = findings.iter().map(as_json).collect();
+            json!({ "host": name, "findings": findings })
+        });
+        json_text(&all.collect())
+    } else if hosts.is_empty() {
+        "there are no hosts; `postern host add NAME --zone ZONE --origin URL` adds one\n".into()
+    } else {
+        let pages =
+            named().map(|(name, findings)| format!("{}\n{}", harmless(name), for_people(findings)));
+        pages.collect::<Vec<_>>().join("\n")
+    };
+    let bad: Vec<&str> = named()
+        .filter(|(_, findings)| is_bad(findings))
+        .map(|(name, _)| name)
+        .collect();
+    if bad.is_empty() {
+        return Ok(shown);
+    }
+    print(&shown);
+    Err(lacking(&bad))
+}
+
+fn is_bad(findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| finding.state == State::Bad)
+}
+
+fn lacking(hosts: &[&str]) -> CliError {
+    let does = if hosts.len() == 1 { "does" } else { "do" };
+    CliError::Failed(format!(
+        "{} {does} not have all that mutual TLS needs",
+        hosts.join(", ")
+    ))
+}
+
+/// What origins show, in the hosts' order. Many are asked at once, because one that is down takes
+/// all of its time.
+fn origins(hosts: &[Value]) -> Vec<Finding> {
+    let mut found = Vec::with_capacity(hosts.len());
+    for some in hosts.chunks(DOCTOR_ORIGINS_AT_ONCE) {
+        std::thread::scope(|scope| {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|host| scope.spawn(move || origin(host)))
+                .collect();
+            found.extend(asked.into_iter().map(|one| {
+                one.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            }));
+        });
+    }
+    found
+}
+
+/// What the API says of a zone, asked once for all of its hosts.
+#[derive(Default)]
+struct Zones(HashMap<String, ZoneFacts>);
+
+struct ZoneFacts {
+    /// A few of the client certificates that are active.
+    active: Value,
+    lints: Value,
+}
+
+impl Zones {
+    fn facts(&mut self, client: &Client, zone: &ZoneRef) -> Result<&ZoneFacts, CliError> {
+        match self.0.entry(zone.id.clone()) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(ZoneFacts {
+                active: client.get(&zone.path("client_certificates?status=active&per_page=5"))?,
+                lints: client.get(&zone.own("lints"))?,
+            })),
+        }
+    }
+}
+
+/// Everything but the origin, in two parts: its finding stands between them.
+struct Examined {
+    before: Finding,
+    after: Vec<Finding>,
+}
+
+impl Examined {
+    fn finish(self, origin: Finding) -> Vec<Finding> {
+        let mut all = vec![self.before, origin];
+        all.extend(self.after);
+        all
+    }
+}
+
+fn examine(client: &Client, zones: &mut Zones, host: &Value) -> Result<Examined, CliError> {
     let zone = ZoneRef {
         id: text(host, "zone_id"),
         value: Value::Null,
@@ -66,16 +177,16 @@ fn examine(client: &Client, host: &Value) -> Result<Vec<Finding>, CliError> {
         let id = str_of(one, "id");
         served.push(client.get(&zone.path(&format!("custom_certificates/{id}")))?);
     }
-    let active = client.get(&zone.path("client_certificates?status=active&per_page=5"))?;
     let name = segment(str_of(host, "name"));
     let enforcement = client.get(&format!("{OWN}/hosts/{name}/enforcement"))?;
-    let lints = client.get(&zone.own("lints"))?;
-    Ok(vec![
-        server_certificate(host, &served),
-        origin(host),
-        authorities(host),
-        client_certificate(host, &active),
-        mode(host),
-        rule(host, &enforcement, &lints),
-    ])
+    let facts = zones.facts(client, &zone)?;
+    Ok(Examined {
+        before: server_certificate(host, &served),
+        after: vec![
+            authorities(host),
+            client_certificate(host, &facts.active),
+            mode(host),
+            rule(host, &enforcement, &facts.lints),
+        ],
+    })
 }
