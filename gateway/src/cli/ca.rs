@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::client::files::read_text;
 use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text};
 use super::client::{Client, segment};
-use super::output::table::Table;
+use super::output::table::{Table, list as entries};
 use super::output::{CliError, Output, json_text};
+use control::Moment;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
@@ -19,6 +20,18 @@ pub(super) enum Ca {
         /// The zone, by name or id
         #[arg(long, value_name = "ZONE")]
         zone: Option<String>,
+    },
+    /// Show a CA: with a zone one of its own, without it an uploaded one
+    Show {
+        /// The zone, by name or id
+        #[arg(long, value_name = "ZONE")]
+        zone: Option<String>,
+        /// Its id, the beginning of it, or its name
+        #[arg(value_name = "CA")]
+        ca: String,
+        /// Print the certificate itself, in PEM
+        #[arg(long)]
+        pem: bool,
     },
     /// Make a new CA beside a zone's old one
     ///
@@ -98,6 +111,18 @@ impl Ca {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         let (answer, told) = match self {
             Self::List { zone } => return list(client, zone.as_deref(), json),
+            Self::Show { zone, ca, pem } => {
+                let (found, pem_key) = match zone {
+                    Some(zone) => (managed(client, &zone, &ca)?, "certificate"),
+                    None => (with_hosts(client, &ca)?, "certificates"),
+                };
+                let told = if pem {
+                    text(&found, pem_key)
+                } else {
+                    details(&found)
+                };
+                (found, told)
+            }
             Self::Roll { zone, ca_key } => {
                 let zone = ZoneRef::find(client, &zone)?;
                 let body =
@@ -172,6 +197,63 @@ fn uploaded(client: &Client) -> Result<String, CliError> {
         "{CLOUDFLARE}/accounts/{}/mtls_certificates",
         segment(&account)
     ))
+}
+
+/// One of a zone's own CAs.
+fn managed(client: &Client, zone: &str, wanted: &str) -> Result<Value, CliError> {
+    let all = client.get(&ZoneRef::find(client, zone)?.own("authorities"))?;
+    let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
+    by_id(all, wanted, "CA", "postern ca list --zone ZONE").cloned()
+}
+
+/// An uploaded CA, with the hosts that believe it as `hosts`.
+fn with_hosts(client: &Client, wanted: &str) -> Result<Value, CliError> {
+    let path = uploaded(client)?;
+    let id = uploaded_id(client, &path, wanted)?;
+    let mut found = client.get(&format!("{path}/{id}"))?;
+    let hosts = client.get(&format!("{path}/{id}/associations"))?;
+    let hosts: Vec<&Value> = hosts
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one.get("service"))
+        .collect();
+    let hosts = json!(hosts);
+    if let Some(found) = found.as_object_mut() {
+        found.insert("hosts".into(), hosts);
+    }
+    Ok(found)
+}
+
+fn details(one: &Value) -> String {
+    let hosts = one.get("hosts").and_then(Value::as_array).map(|hosts| {
+        let hosts: Vec<&str> = hosts.iter().filter_map(Value::as_str).collect();
+        if hosts.is_empty() {
+            "no host; `postern ca associate --ca` makes hosts believe it".to_owned()
+        } else {
+            hosts.join(", ")
+        }
+    });
+    let ends = text(one, "expires_on");
+    let is_over = Moment::parse(&ends).is_some_and(|ends| ends <= Moment::now());
+    let expires = if is_over {
+        format!("{ends} (expired)")
+    } else {
+        ends
+    };
+    entries(&[
+        ("id", text(one, "id")),
+        ("name", text(one, "name")),
+        ("key", text(one, "key_type")),
+        ("issues", text(one, "issues")),
+        ("issuer", text(one, "issuer")),
+        ("serial", text(one, "serial_number")),
+        ("signature", text(one, "signature")),
+        ("uploaded", text(one, "uploaded_on")),
+        ("made", text(one, "created_on")),
+        ("expires", expires),
+        ("believed by", hosts.unwrap_or_default()),
+    ])
 }
 
 fn uploaded_id(client: &Client, path: &str, wanted: &str) -> Result<String, CliError> {

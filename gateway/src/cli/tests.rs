@@ -564,3 +564,93 @@ fn nobody_there() {
         &["/nowhere/at/all.sock", "postern run", "--socket"],
     );
 }
+
+#[test]
+fn certificate_authorities() {
+    let gateway = Gateway::start("cas");
+    gateway.run(&["zone", "create", "example.test"]);
+    let list = gateway.json(&[&["ca", "list"], &ZONE[..]].concat());
+    let (id, name) = (
+        list[0]["id"].as_str().unwrap().to_owned(),
+        list[0]["name"].as_str().unwrap().to_owned(),
+    );
+    for by in [&id[..], &id[..8], &name] {
+        contains(
+            &gateway.run(&[&["ca", "show", by], &ZONE[..]].concat()),
+            &[&id, &name, "issues", "true", "expires"],
+        );
+    }
+    let pem = gateway.run(&[&["ca", "show", &id, "--pem"], &ZONE[..]].concat());
+    contains(&pem, &["-----BEGIN CERTIFICATE-----"]);
+
+    // The zone's CA as if a partner had brought it, to another gateway.
+    let other = Gateway::start("cas-uploaded");
+    let file = gateway.path("partner.pem");
+    fs::write(&file, pem).unwrap();
+    other.run(&["ca", "upload", "--name", "partner", &file]);
+    contains(
+        &other.run(&["ca", "show", "partner"]),
+        &["partner", "issuer", "serial", "no host", "ca associate"],
+    );
+    other.run(&["zone", "create", "example.test"]);
+    let host = [
+        "host",
+        "add",
+        "api.example.test",
+        "--origin",
+        "http://127.0.0.1:9",
+    ];
+    other.run(&[&host[..], &ZONE].concat());
+    let associate = ["ca", "associate", "--ca", "partner", "api.example.test"];
+    other.run(&[&associate[..], &ZONE].concat());
+    contains(
+        &other.run(&["ca", "show", "partner"]),
+        &["believed by", "api.example.test"],
+    );
+    assert_eq!(
+        other.json(&["ca", "show", "partner"])["hosts"][0],
+        "api.example.test"
+    );
+    contains(&other.fail(&["ca", "show", "nobody"]), &["ca list"]);
+}
+
+#[test]
+fn a_doctor_without_a_name_looks_at_every_host() {
+    let gateway = Gateway::start("doctor");
+    contains(&gateway.run(&["doctor"]), &["no hosts", "host add"]);
+    for zone in ["example.test", "other.test"] {
+        gateway.run(&["zone", "create", zone]);
+    }
+    let add = |host: &str, zone: &str, mtls: &str| {
+        let origin = ["--origin", "http://127.0.0.1:9", "--mtls", mtls];
+        gateway.run(&[&["host", "add", host, "--zone", zone], &origin[..]].concat());
+        gateway.run(&["host", "set", host, "--development-cert"]);
+    };
+    add("api.example.test", "example.test", "require");
+    add("api.other.test", "other.test", "require");
+    contains(
+        &gateway.run(&["doctor"]),
+        &["api.example.test\n", "api.other.test\n", "none is needed"],
+    );
+    add("open.example.test", "example.test", "off");
+    contains(
+        &gateway.fail(&["doctor"]),
+        &["open.example.test does not have all"],
+    );
+    contains(
+        &gateway.fail(&["doctor", "open.example.test"]),
+        &["open.example.test does not have all"],
+    );
+    gateway.run(&["doctor", "api.example.test"]);
+    gateway.run(&["host", "delete", "open.example.test"]);
+    let all = gateway.json(&["doctor"]);
+    let hosts: Vec<&Value> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["host"])
+        .collect();
+    assert_eq!(hosts, ["api.example.test", "api.other.test"]);
+    let one = gateway.json(&["doctor", "api.example.test"]);
+    assert_eq!(all[0]["findings"], one, "one host is told as before");
+}

@@ -13,6 +13,7 @@ use crate::cli::client::names::{ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
 use crate::cli::output::table::{Table, list};
 use crate::cli::output::{CliError, Output, json_text};
+use control::Moment;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cert {
@@ -120,9 +121,28 @@ pub(crate) struct One {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Status {
+    /// Every certificate
     All,
+    /// Neither revoked nor expired
     Active,
+    /// Revoked
     Revoked,
+    /// Expired, and not revoked
+    Expired,
+}
+
+/// What a certificate is now. The API keeps whether it was revoked; the clock says the rest.
+fn standing(one: &Value, now: i64) -> String {
+    let status = text(one, "status");
+    if status == "active" && has_expired(one, now) {
+        return "expired".into();
+    }
+    status
+}
+
+fn has_expired(one: &Value, now: i64) -> bool {
+    let ends = Moment::parse(str_of(one, "expires_on"));
+    ends.is_some_and(|ends| ends.seconds() <= now)
 }
 
 impl Cert {
@@ -198,7 +218,7 @@ impl Cert {
                 let zone = ZoneRef::find(client, &zone.zone)?;
                 let filter = match status {
                     Status::All => "all",
-                    Status::Active => "active",
+                    Status::Active | Status::Expired => "active",
                     Status::Revoked => "revoked",
                 };
                 let mut query = format!("client_certificates?status={filter}");
@@ -216,7 +236,13 @@ impl Cert {
                         query.push_str(&format!("&{name}={}", segment(&value)));
                     }
                 }
-                let all = client.all(&zone.path(&query))?;
+                let mut all = client.all(&zone.path(&query))?;
+                let now = Moment::now().seconds();
+                match status {
+                    Status::All | Status::Revoked => {}
+                    Status::Active => all.retain(|one| !has_expired(one, now)),
+                    Status::Expired => all.retain(|one| has_expired(one, now)),
+                }
                 if json {
                     return Ok(json_text(&Value::Array(all)));
                 }
@@ -225,7 +251,7 @@ impl Cert {
                     table.row([
                         text(one, "id"),
                         text(one, "common_name"),
-                        text(one, "status"),
+                        standing(one, now),
                         text(one, "expires_on"),
                         text(one, "serial_number"),
                     ]);
@@ -329,7 +355,7 @@ fn details(one: &Value) -> String {
     list(&[
         ("id", text(one, "id")),
         ("common name", text(one, "common_name")),
-        ("status", text(one, "status")),
+        ("status", standing(one, Moment::now().seconds())),
         ("serial", text(one, "serial_number")),
         ("fingerprint", text(one, "fingerprint_sha256")),
         ("issued", text(one, "issued_on")),
@@ -352,6 +378,22 @@ mod tests {
         assert_eq!(pick(&all, "bbbb").unwrap(), &all[2]);
         for wanted in ["aaaa", "bbb", "", "nothing"] {
             assert!(pick(&all, wanted).is_err(), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn an_expired_certificate_is_shown_as_expired() {
+        let one = |status: &str, ends: &str| json!({ "status": status, "expires_on": ends });
+        let now = Moment::parse("2026-06-01T00:00:00Z").unwrap().seconds();
+        for (status, ends, shown) in [
+            ("active", "2026-06-01T00:00:01Z", "active"),
+            ("active", "2026-06-01T00:00:00Z", "expired"),
+            ("active", "2020-01-01T00:00:00Z", "expired"),
+            ("revoked", "2020-01-01T00:00:00Z", "revoked"),
+            ("revoked", "2030-01-01T00:00:00Z", "revoked"),
+            ("active", "not a time", "active"),
+        ] {
+            assert_eq!(standing(&one(status, ends), now), shown, "{status} {ends}");
         }
     }
 }
