@@ -1,7 +1,8 @@
-//! The binary `postern`: its command line, and the daemon that starts the parts in order.
+//! The binary `postern`: the command line in [`cli`], and in [`daemon`] the process that starts the
+//! parts in order.
 //!
-//! Owns arguments, output for people, start, signals and stop. Everything else is a crate of its
-//! own; `ARCHITECTURE.md` has their graph.
+//! Owns arguments, output for people, start, signals and stop. Everything else is a crate of its own;
+//! `ARCHITECTURE.md` has their graph.
 #![forbid(unsafe_code)]
 
 pub mod cli;

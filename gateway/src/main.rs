@@ -1,4 +1,4 @@
-//! The `postern` binary: arguments to [`gateway::cli`], its answer to the exit code.
+//! The `postern` binary: runs [`gateway::cli`] and returns its exit code.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;

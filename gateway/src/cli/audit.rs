@@ -13,25 +13,25 @@ const PAGE: u32 = 500;
 
 #[derive(Debug, Args)]
 pub(super) struct Audit {
-    /// Only by whom: a part of `unix uid 0` or `token ID (NAME)`
+    /// Only changes by this actor: a part of `unix uid 0` or `token ID (NAME)`
     #[arg(long, value_name = "TEXT")]
     actor: Option<String>,
-    /// Only changes of such things: a part of `rule`, `client certificate`, `host`, `token`, …
+    /// Only changes of this kind of object: a part of `rule`, `client certificate`, `host`, `token`, …
     #[arg(long, value_name = "NOUN")]
     noun: Option<String>,
-    /// Only changes of this one: a part of its id or name
+    /// Only changes of this object: a part of its id or name
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
-    /// Not before this, as in 2026-01-31T12:00:00Z
+    /// Only changes since this time, as in 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Not after this
+    /// Only changes until this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many changes at most, newest first
+    /// The most changes to show, newest first
     #[arg(long, value_name = "COUNT", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
-    /// Show what each thing was and is
+    /// Show each object before and after
     #[arg(long)]
     details: bool,
 }

@@ -1,5 +1,4 @@
-//! `postern ca`: CAs of client certificates. A zone's own ones and their rollover, and the ones
-//! that users bring.
+//! `postern ca`: CAs of client certificates, those of a zone with their rollover, and uploaded ones.
 
 use std::path::PathBuf;
 
@@ -35,17 +34,17 @@ pub(super) enum Ca {
     },
     /// Make a new CA beside a zone's old one
     ///
-    /// The new one issues from now on. The old one is believed until `postern ca retire`, so that
+    /// The new one issues from now on. The old one stays trusted until `postern ca retire`, so that
     /// its clients have time to get certificates of the new one.
     Roll {
         /// The zone, by name or id
         #[arg(long, value_name = "ZONE")]
         zone: String,
-        /// The new CA's key; the old one's kind when it is not said
+        /// The new CA's key type [default: that of the old CA]
         #[arg(long, value_enum)]
         ca_key: Option<CaKey>,
     },
-    /// Retire an old CA of a zone: what it issued is refused from now on
+    /// Retire an old CA of a zone: certificates that it issued are refused from now on
     Retire {
         /// The zone, by name or id
         #[arg(long, value_name = "ZONE")]
@@ -53,31 +52,31 @@ pub(super) enum Ca {
         /// Its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
-        /// Do it without further question
+        /// Confirm
         #[arg(long)]
         yes: bool,
     },
-    /// Take over a CA, or a bundle of them; nobody believes it before hosts are associated with it
+    /// Upload a CA, or a bundle of them; no host trusts it until it is associated
     Upload {
-        /// What people call it
+        /// A name for people
         #[arg(long, value_name = "NAME", default_value = "")]
         name: String,
         /// The certificates in PEM, `-` for standard input
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Remove an uploaded CA that no host is associated with
+    /// Delete an uploaded CA that no host trusts
     Delete {
         /// Its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
     },
-    /// Set the hosts that believe a CA, instead of those that did; without hosts, none
+    /// Set the hosts that trust a CA, replacing the present ones; without hosts, none
     Associate {
         /// The zone of the hosts, by name or id
         #[arg(long, value_name = "ZONE")]
         zone: String,
-        /// An uploaded CA's id, the beginning of it, or its name; the zone's own CAs when it is not said
+        /// An uploaded CA's id, the beginning of it, or its name [default: the zone's own CAs]
         #[arg(long, value_name = "CA")]
         ca: Option<String>,
         /// Host names
@@ -129,8 +128,8 @@ impl Ca {
                     ca_key.map_or_else(|| json!({}), |key| json!({ "key_type": key.name() }));
                 let made = client.post(&zone.own("authorities"), &body)?;
                 let told = format!(
-                    "made the CA {} ({}); it issues from now on. Certificates of the older ones are \
-                     believed until `postern ca retire`\n",
+                    "made the CA {} ({}); it issues from now on. Certificates of the older ones stay \
+                     trusted until `postern ca retire`\n",
                     text(&made, "id"),
                     text(&made, "name")
                 );
@@ -144,7 +143,7 @@ impl Ca {
                 let (id, name) = (text(found, "id"), text(found, "name"));
                 if !yes {
                     return Err(CliError::Usage(format!(
-                        "every certificate that `{name}` issued is refused from then on; say --yes to do it"
+                        "every certificate that `{name}` issued will be refused; add --yes to confirm"
                     )));
                 }
                 let answer = client.delete(&zone.own(&format!("authorities/{id}")))?;
@@ -155,7 +154,7 @@ impl Ca {
                 let body = json!({ "ca": true, "certificates": pem, "name": name });
                 let made = client.post(&uploaded(client)?, &body)?;
                 let told = format!(
-                    "took over the CA {}; `postern ca associate --ca` makes hosts believe it\n",
+                    "uploaded the CA {}; `postern ca associate --ca` makes hosts trust it\n",
                     text(&made, "id")
                 );
                 (made, told)
@@ -176,8 +175,8 @@ impl Ca {
                 let path = zone.path("certificate_authorities/hostname_associations");
                 let answer = client.put(&path, &body)?;
                 let told = match hosts.as_slice() {
-                    [] => "no host believes it now\n".into(),
-                    hosts => format!("believed by {}\n", hosts.join(", ")),
+                    [] => "no host trusts it now\n".into(),
+                    hosts => format!("trusted by {}\n", hosts.join(", ")),
                 };
                 (answer, told)
             }
@@ -206,7 +205,7 @@ fn managed(client: &Client, zone: &str, wanted: &str) -> Result<Value, CliError>
     by_id(all, wanted, "CA", "postern ca list --zone ZONE").cloned()
 }
 
-/// An uploaded CA, with the hosts that believe it as `hosts`.
+/// An uploaded CA, with the hosts that trust it as `hosts`.
 fn with_hosts(client: &Client, wanted: &str) -> Result<Value, CliError> {
     let path = uploaded(client)?;
     let id = uploaded_id(client, &path, wanted)?;
@@ -229,7 +228,7 @@ fn details(one: &Value) -> String {
     let hosts = one.get("hosts").and_then(Value::as_array).map(|hosts| {
         let hosts: Vec<&str> = hosts.iter().filter_map(Value::as_str).collect();
         if hosts.is_empty() {
-            "no host; `postern ca associate --ca` makes hosts believe it".to_owned()
+            "no host; `postern ca associate --ca` makes hosts trust it".to_owned()
         } else {
             hosts.join(", ")
         }
@@ -252,7 +251,7 @@ fn details(one: &Value) -> String {
         ("uploaded", text(one, "uploaded_on")),
         ("made", text(one, "created_on")),
         ("expires", expires),
-        ("believed by", hosts.unwrap_or_default()),
+        ("trusted by", hosts.unwrap_or_default()),
     ])
 }
 
@@ -282,5 +281,5 @@ fn list(client: &Client, zone: Option<&str>, json: bool) -> Output {
             text(one, "expires_on"),
         ]);
     }
-    Ok(table.text("no uploaded CAs; `postern ca upload FILE` takes one over"))
+    Ok(table.text("no uploaded CAs; `postern ca upload FILE` adds one"))
 }

@@ -1,6 +1,6 @@
-//! `postern check`: everything that would keep a gateway from starting, told before it does.
+//! `postern check`: finds everything that would keep a gateway from starting, before it starts.
 //!
-//! Owns what is tried and how it is told. Changes nothing: a store that is not there is not made.
+//! Changes nothing: a store that does not exist is not created.
 
 use std::sync::Arc;
 

@@ -18,13 +18,13 @@ use tls::CrlPolicy;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Crl {
-    /// Show a CA's lists and what is asked of them
+    /// Show a CA's revocation lists and their settings
     Show {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]
         ca: String,
     },
-    /// Give a CA a list, in DER or PEM; its number must be above that of the list it replaces
+    /// Install a list, in DER or PEM; its number must be higher than that of the list it replaces
     Put {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]
@@ -33,12 +33,12 @@ pub(super) enum Crl {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Say what is done when a list is wanting, and which file is watched for newer ones
+    /// Set the policy for a missing list, and the sources of newer ones
     Set {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]
         ca: String,
-        /// hard (its clients are refused), soft (they are served and alarms raised), none
+        /// Without a current list: hard (clients are refused), soft (served, with an alarm), none
         #[arg(long, value_name = "POLICY", value_parser = policy)]
         policy: Option<Wish<CrlPolicy>>,
         /// An absolute path on the gateway's machine, or none
@@ -47,14 +47,14 @@ pub(super) enum Crl {
         /// An http:// URL to fetch lists from, or none; repeat for several, which replace all
         #[arg(long, value_name = "URL")]
         url: Vec<String>,
-        /// As --url, with the distribution points that a certificate of the CA's names (PEM)
+        /// As --url, with the distribution points named in a certificate of this CA (PEM)
         #[arg(long, value_name = "FILE")]
         points_of: Vec<PathBuf>,
-        /// Seconds between two fetches at most; 3600 when nothing is said
+        /// The longest time between two fetches, in seconds [default: 3600]
         #[arg(long, value_name = "SECONDS")]
         fetch_every: Option<u32>,
     },
-    /// Fetch a CA's lists now, and say what became of it
+    /// Fetch a CA's lists now, and show the result
     Fetch {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]

@@ -1,7 +1,7 @@
 //! `postern export` and `postern apply`: the whole configuration as one file.
 //!
-//! Owns file references (`certificate_file`, `key_file`), places in the file for what the gateway
-//! refuses, and how a difference is shown. Decides nothing about what a document means.
+//! Owns file references (`certificate_file`, `key_file`), the place in the file of what the gateway
+//! refuses, and the display of differences. Decides nothing about what a document means.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ pub(super) struct Export {
     /// Write to a new file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Put in the private keys of managed CAs and server certificates, in clear. Whoever reads the
-    /// file can then issue client certificates and pose as your hosts
+    /// Include the private keys of managed CAs and server certificates, in clear. A reader of the
+    /// file can issue client certificates and impersonate your hosts
     #[arg(long)]
     private_keys: bool,
 }
@@ -75,10 +75,10 @@ pub(super) struct Apply {
     /// Show the difference and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Remove what the document's sections do not name
+    /// Remove objects that the document's sections do not contain
     #[arg(long)]
     prune: bool,
-    /// Do not ask, on a terminal, before changing anything
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }

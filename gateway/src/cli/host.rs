@@ -17,7 +17,7 @@ use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
 pub(super) enum Host {
     /// Add a host to a zone
     Add {
-        /// The name that clients ask for, or a wildcard such as `*.example.com`
+        /// The SNI name, or a wildcard such as `*.example.com`
         #[arg(value_name = "HOST")]
         host: String,
         /// Its zone, by name or id
@@ -46,7 +46,7 @@ pub(super) enum Host {
         #[command(flatten)]
         settings: Settings,
     },
-    /// Remove a host; clients that ask for it are refused from then on
+    /// Remove a host; clients that name it are refused from then on
     Delete {
         /// Its name
         #[arg(value_name = "HOST")]
@@ -56,16 +56,16 @@ pub(super) enum Host {
 
 #[derive(Debug, Args)]
 pub(super) struct Settings {
-    /// Where permitted requests go: `http://127.0.0.1:9000` or `https://origin.example.com`
+    /// The origin of permitted requests: `http://127.0.0.1:9000` or `https://origin.example.com`
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
-    /// Version of HTTP spoken to the origin
+    /// HTTP version towards the origin
     #[arg(long, value_name = "VERSION", value_parser = ["auto", "http1", "http2"])]
     origin_protocol: Option<String>,
-    /// CAs that may have signed an https origin's certificate, in PEM (the system's without it)
+    /// CAs that an https origin's certificate must come from, in PEM [default: the system's]
     #[arg(long, value_name = "FILE")]
     origin_ca: Option<PathBuf>,
-    /// The name that an https origin's certificate must be for (the URL's host without it)
+    /// The name that an https origin's certificate must have [default: the URL's host]
     #[arg(long, value_name = "NAME")]
     origin_server_name: Option<String>,
     /// Replaces the client's `Host` towards the origin
@@ -74,15 +74,15 @@ pub(super) struct Settings {
     /// Whether clients are asked for a certificate: off, request (rules decide), require
     #[arg(long, value_name = "MODE")]
     mtls: Option<MtlsMode>,
-    /// What becomes of clients whose certificate is revoked, when none is required: rule (rules
-    /// decide) or close (the handshake is refused)
+    /// Clients with a revoked certificate, under `request`: rule (rules decide) or close (the
+    /// handshake is refused)
     #[arg(long, value_name = "WHAT")]
     revoked: Option<OnRevoked>,
-    /// Headers by which the origin is told of the certificate: verdict, sha256, der, client-cert,
+    /// Headers that describe the certificate to the origin: verdict, sha256, der, client-cert,
     /// client-cert-chain, transform, xfcc, several with commas, or none
     #[arg(long, value_name = "GROUPS", value_parser = header_groups)]
     certificate_headers: Option<HeaderGroups>,
-    /// Whether a blocked client is told what is wrong with its certificate
+    /// Whether a blocked client learns what is wrong with its certificate
     #[arg(long, value_name = "BOOL")]
     tell_reason: Option<bool>,
     /// Server certificate chain in PEM, in any order; twice for one with an ECDSA key and one with an

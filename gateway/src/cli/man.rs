@@ -1,5 +1,4 @@
-//! `postern man` and `postern completions`: made from the commands and the table of keys, so that
-//! they cannot lag behind.
+//! `postern man` and `postern completions`: generated from the commands and the table of keys.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,7 @@ use config::{Change, KEYS};
 /// Write the manual pages into a directory
 #[derive(Debug, Args)]
 pub(super) struct Man {
-    /// Where they go; made when it is not there
+    /// The directory; created when it does not exist
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
 }

@@ -1,8 +1,9 @@
-//! The command line: arguments to meaning to one call; tables for people, `--json` for scripts.
+//! The command line: parses arguments, makes one call, prints a table for people or `--json` for
+//! scripts.
 //!
-//! Owns the commands, their texts, and exit codes: 0 done, 1 failed, 2 used wrongly, 78 the
-//! configuration is wrong (EX_CONFIG of sysexits.h, for which systemd does not restart). Commands
-//! that change a gateway speak to its admin API; none of them opens the store of a running one.
+//! Owns the commands, their texts, and exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong
+//! configuration (EX_CONFIG of sysexits.h, after which systemd does not restart). Commands that
+//! change a gateway use its admin API; none of them opens the store of a running one.
 
 mod audit;
 mod ca;
@@ -40,8 +41,8 @@ use self::run::ConfigFile;
 
 pub use self::output::ClientError;
 
-/// A mutual-TLS gateway: asks clients for certificates, judges every request by rules, forwards
-/// what is permitted.
+/// A mutual-TLS gateway: asks clients for certificates, evaluates rules on every request, and
+/// forwards what they permit.
 #[derive(Debug, Parser)]
 #[command(
     name = "postern",
@@ -77,17 +78,17 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit codes: 0 done, 1 failed, 2 used wrongly, 78 the configuration is wrong.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
 Configuration: /etc/postern/postern.conf, see postern.conf(5). To try it: postern demo --state /tmp/postern";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the gateway in the foreground
     ///
-    /// SIGTERM finishes running requests and stops, a second one stops at once. SIGHUP reads the
-    /// configuration files again, SIGUSR1 opens the access log again.
+    /// SIGTERM finishes running requests and stops; a second one stops at once. SIGHUP reloads the
+    /// configuration files, SIGUSR1 reopens the access log.
     Run(run::Run),
-    /// Check the configuration files, and the store when there is one
+    /// Check the configuration files, and the store if it exists
     Check(ConfigFile),
     /// Run a gateway with an example zone, a client certificate and an echo origin
     Demo(demo::Demo),
@@ -106,10 +107,10 @@ enum Command {
     /// Revocation lists of uploaded CAs
     #[command(subcommand)]
     Crl(crl::Crl),
-    /// Ask responders about the client certificates of uploaded CAs (OCSP)
+    /// OCSP responders for the client certificates of uploaded CAs
     #[command(subcommand)]
     Ocsp(ocsp::Ocsp),
-    /// Rules of a zone, in the order in which they are tried
+    /// Rules of a zone, in the order of evaluation
     #[command(subcommand)]
     Rule(rule::Rule),
     /// Tokens for clients that reach the admin API over TCP
@@ -121,17 +122,17 @@ enum Command {
     Sysctl(sysctl::Sysctl),
     Export(document::Export),
     Apply(document::Apply),
-    /// The store's file: check it, copy it while the gateway runs, put a copy back
+    /// The store's file: verify, back up, restore
     #[command(subcommand)]
     Store(store::Store),
-    /// What a running gateway says of itself
+    /// The state of a running gateway
     Status,
-    /// Whether hosts have all that mutual TLS needs, and how to mend what they lack
+    /// Check that hosts have what mutual TLS needs, and how to mend what they lack
     ///
     /// Exit code 1 when a host lacks something without which mutual TLS does not work or does not
     /// protect.
     Doctor(doctor::Doctor),
-    /// Who brings connections to the worker that owns their host
+    /// Steering of connections to the worker that owns their host
     #[command(subcommand)]
     Steer(steer::Steer),
     /// Write the manual pages into a directory

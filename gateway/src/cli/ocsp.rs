@@ -15,13 +15,13 @@ use tls::CrlPolicy;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ocsp {
-    /// Show whom a CA's client certificates are asked about, and what was answered
+    /// Show the OCSP responder of a CA's client certificates, and counts of its answers
     Show {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]
         ca: String,
     },
-    /// Say whom to ask about a CA's client certificates
+    /// Set the OCSP responder of a CA's client certificates
     Set {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]
@@ -29,13 +29,13 @@ pub(super) enum Ocsp {
         /// The responder's http:// URL, or none
         #[arg(long, value_name = "URL", conflicts_with = "responder_of")]
         url: Option<String>,
-        /// The responder that a certificate of the CA's names (PEM)
+        /// The responder named in a certificate of this CA (PEM)
         #[arg(long, value_name = "FILE")]
         responder_of: Option<PathBuf>,
         /// Without a good answer: hard (the client is refused; the default), soft (it is served)
         #[arg(long, value_name = "POLICY")]
         policy: Option<CrlPolicy>,
-        /// Whether answers must carry the nonce of their question
+        /// Whether answers must carry the nonce of their request
         #[arg(long, value_name = "BOOL")]
         nonce: Option<bool>,
     },

@@ -12,7 +12,7 @@ use config::{Config, Loaded, LogLevel, Sources};
 /// Where the configuration is.
 #[derive(Debug, clap::Args)]
 pub(super) struct ConfigFile {
-    /// Read this file (and the drop-ins beside it) instead of the system's
+    /// Read this file, and the drop-ins beside it, instead of the system's files
     #[arg(short, long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Runs the gateway until it is told to stop.
+    /// Runs the gateway until a signal stops it.
     pub(super) fn run(&self) -> Output {
         let loaded = load(&self.file.sources(), self.defaults)?;
         start_logging(loaded.config.log_level);

@@ -1,4 +1,4 @@
-//! `postern status`: what a running gateway says of itself.
+//! `postern status`: the state of a running gateway.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
-//! `postern store`: the file that everything is kept in.
+//! `postern store`: checks, backups and restores of the store's file.
 //!
-//! Owns where the store is (the configuration says) and how findings are told. A backup is made by
-//! the running gateway; checks and restores want it stopped.
+//! Owns where the store is (the configuration names it) and how findings are reported. The running
+//! gateway makes backups; checks and restores need it stopped.
 
 use std::path::PathBuf;
 
@@ -17,37 +17,37 @@ use control::{self, Verified};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Store {
-    /// Read a store whole, of a gateway that is stopped; damage is told with exit code 1
+    /// Verify the whole store of a stopped gateway; exit code 1 when it is damaged
     Check {
         #[command(flatten)]
         config: ConfigFile,
-        /// The store, or a backup of one; that of the configuration by default
+        /// The store, or a backup [default: the store of the configuration]
         #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Copy the store of the running gateway, as it is at one moment, to a new file
+    /// Copy the store of the running gateway to a new file, consistent as of one moment
     ///
-    /// The copy is read back before this says that it is made. The key file (`ca.key`) is not in
-    /// it: without that file the copy is of no use, so keep a copy of it too, in another place.
+    /// The copy is verified before success is reported. It does not contain the key file (`ca.key`),
+    /// without which it is of no use: keep a copy of that file in another place.
     Backup {
-        /// The copy; it must not be there yet
+        /// The copy; it must not exist
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Put a backup in the place of the store, of a gateway that is stopped
+    /// Replace the store of a stopped gateway with a backup
     ///
-    /// The backup is read whole first, and takes the store's place in one step. What was there is
-    /// kept beside it, with `.replaced` at the end of its name.
+    /// The backup is verified first, and replaces the store in one step. The old store is kept beside
+    /// it, with `.replaced` added to its name.
     Restore {
         #[command(flatten)]
         config: ConfigFile,
         /// The backup
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Where it goes; the place of the configuration by default
+        /// The destination [default: the store of the configuration]
         #[arg(long, value_name = "PATH")]
         to: Option<PathBuf>,
-        /// Replace a store that is there
+        /// Replace an existing store
         #[arg(long)]
         replace: bool,
     },

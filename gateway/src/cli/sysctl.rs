@@ -13,7 +13,7 @@ use config::{Change, Config, Sources};
 
 /// Read and tune configuration keys of a running gateway
 ///
-/// What is set holds until the gateway is started again or gets SIGHUP; to keep it, write it into
+/// Values hold until the gateway restarts or gets SIGHUP; to keep one, write it into
 /// postern.conf. Only live keys can be set; `-a` says which are.
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true).args(["all", "load", "settings"]))]
@@ -30,16 +30,16 @@ pub(super) struct Sysctl {
     /// Every argument must be KEY=VALUE
     #[arg(short, long)]
     write: bool,
-    /// Set what a file sets, the system's files without FILE
+    /// Set the keys of a file; without FILE, of the system's files
     #[arg(short = 'p', long, value_name = "FILE", num_args = 0..=1)]
     load: Option<Option<PathBuf>>,
-    /// With -a: only keys that hold this text
+    /// With -a: only keys that contain this text
     #[arg(long, value_name = "TEXT", requires = "all")]
     pattern: Option<String>,
-    /// Pass over unknown keys
+    /// Ignore unknown keys
     #[arg(short = 'e', long)]
     ignore: bool,
-    /// Do not repeat what was set
+    /// Do not print the keys that were set
     #[arg(short, long)]
     quiet: bool,
     /// KEY shows a key, KEY=VALUE sets it

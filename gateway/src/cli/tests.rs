@@ -292,7 +292,7 @@ fn certificates() {
     ];
     contains(
         &gateway.fail(&[&again[..], &ZONE].concat()),
-        &["device-1.pem is there already"],
+        &["device-1.pem already exists"],
     );
     contains(
         &gateway.run(&[&["cert", "create", "--cn", "x"], &ZONE[..]].concat()),
@@ -605,7 +605,7 @@ fn certificate_authorities() {
     other.run(&[&associate[..], &ZONE].concat());
     contains(
         &other.run(&["ca", "show", "partner"]),
-        &["believed by", "api.example.test"],
+        &["trusted by", "api.example.test"],
     );
     assert_eq!(
         other.json(&["ca", "show", "partner"])["hosts"][0],

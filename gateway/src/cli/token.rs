@@ -12,16 +12,16 @@ use super::output::{Output, json_text};
 pub(super) enum Token {
     /// Make a token; its secret is shown once and not kept
     Create {
-        /// What it is for, for people
+        /// Its purpose, for people
         #[arg(value_name = "NAME")]
         name: String,
-        /// What it may do, beside reading
+        /// Permissions besides reading
         #[arg(long, value_enum, value_delimiter = ',', default_value = "read")]
         scope: Vec<Scope>,
-        /// Only for this zone, by name or id; may be repeated, without it for all
+        /// Only for this zone, by name or id; repeatable [default: every zone]
         #[arg(long, value_name = "ZONE")]
         zone: Vec<String>,
-        /// How long it is valid
+        /// Days until it expires
         #[arg(long, value_name = "DAYS", default_value_t = 90)]
         days: u32,
     },
@@ -37,7 +37,7 @@ pub(super) enum Token {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Scope {
-    /// Nothing but reading
+    /// Reading only
     Read,
     /// Issue, revoke and restore client certificates
     Certificates,

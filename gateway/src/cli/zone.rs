@@ -1,4 +1,4 @@
-//! `postern zone`: administrative units.
+//! `postern zone`: zones, the administrative units that own hosts, rules and a CA.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -11,12 +11,12 @@ use super::output::{Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Zone {
-    /// Make a zone and its managed CA
+    /// Create a zone and its managed CA
     Create {
         /// The domain whose hosts it owns
         #[arg(value_name = "NAME")]
         name: String,
-        /// The key of its managed CA
+        /// The key type of its managed CA
         #[arg(long, value_enum, default_value_t = CaKey::EcdsaP256)]
         ca_key: CaKey,
     },
@@ -33,7 +33,7 @@ pub(super) enum Zone {
         /// Name or id
         #[arg(value_name = "ZONE", required_unless_present = "development")]
         zone: Option<String>,
-        /// The CA of development server certificates instead, which no zone owns
+        /// The CA of development server certificates instead; it belongs to no zone
         #[arg(long, conflicts_with = "zone")]
         development: bool,
     },
@@ -42,7 +42,7 @@ pub(super) enum Zone {
         /// Name or id
         #[arg(value_name = "ZONE")]
         zone: String,
-        /// Do it without further question
+        /// Confirm
         #[arg(long)]
         yes: bool,
     },

@@ -1,8 +1,7 @@
-//! What has to be done now and then for as long as the process runs: new keys for session tickets,
-//! revocation lists whose files changed or that are due from their URLs, warnings of what grows old,
-//! the managed CAs' own lists as files.
+//! Periodic work of the process: rotates session ticket keys, reads revocation lists from files and
+//! URLs, warns of expiry, writes the managed CAs' own lists.
 //!
-//! Owns when it is done; how is its owners' business.
+//! Owns when each is due; how it is done belongs to its owner.
 
 use std::path::PathBuf;
 use std::sync::Arc;

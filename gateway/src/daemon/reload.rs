@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration files are read again, all or nothing.
+//! SIGHUP: reads the configuration files again and applies them all, or none.
 
 use std::sync::Arc;
 

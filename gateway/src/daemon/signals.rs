@@ -1,4 +1,4 @@
-//! Signals, and what each of them does; the drain at the end of a run.
+//! Signal handling, and the drain at the end of a run.
 
 use std::sync::Arc;
 use std::time::Instant;

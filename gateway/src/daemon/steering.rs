@@ -1,5 +1,4 @@
-//! The loop that keeps the steering controller informed: of hosts as they come and go, of workers,
-//! of load. What follows from that is the controller's to decide.
+//! The steering loop: reports hosts, workers and load to the steering controller, which decides.
 
 use std::sync::Arc;
 use std::time::Instant;

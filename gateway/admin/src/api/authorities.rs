@@ -1,5 +1,6 @@
-//! `/client/v4/accounts/{account}/mtls_certificates`: CAs that users bring; under `/postern/v1` the
-//! managed CAs of a zone, their rollover and their revocation lists.
+//! CAs of client certificates: uploaded ones under
+//! `/client/v4/accounts/{account}/mtls_certificates`, a zone's managed ones with their rollover and
+//! revocation lists under `/postern/v1`.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! `/client/v4/zones/{zone}/client_certificates`, and certificates with a key made here under
-//! `/postern/v1`.
+//! Client certificates: `/client/v4/zones/{zone}/client_certificates`, and under `/postern/v1` the
+//! ones whose key the gateway makes.
 
 use axum::response::Response;
 use base64::Engine;

@@ -1,5 +1,5 @@
-//! `/postern/v1/certificate_authorities/{id}/crls`: the revocation lists of an uploaded CA, which
-//! Cloudflare has no resource for.
+//! `/postern/v1/certificate_authorities/{id}/crls`: the revocation lists of an uploaded CA.
+//! Cloudflare has no resource for them.
 
 use std::path::PathBuf;
 

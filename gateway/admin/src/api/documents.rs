@@ -1,8 +1,8 @@
-//! `/postern/v1/export` and `/postern/v1/apply`: the configuration as one document; and
+//! The configuration as one document: `/postern/v1/export`, `/postern/v1/apply`, and
 //! `/postern/v1/backup`.
 //!
-//! Owns the words for a document that is not understood, and that private keys leave only by a
-//! call that needs the widest scope. Reads no YAML: documents are JSON here.
+//! Owns the messages for a document that does not parse, and the rule that private keys leave only by
+//! a call with the widest scope. Reads no YAML: documents are JSON here.
 
 use std::path::PathBuf;
 

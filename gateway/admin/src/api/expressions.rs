@@ -1,4 +1,4 @@
-//! Help with writing rules, under `/postern/v1`: preview, the form with rows, and lints.
+//! Help with writing rules, under `/postern/v1`: expression preview, the form's rows, lints.
 
 use axum::extract::State;
 use axum::http::StatusCode;

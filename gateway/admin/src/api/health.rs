@@ -1,5 +1,4 @@
-//! How the gateway is: `/metrics`, `/livez`, `/readyz`, `/postern/v1/status`, and what can be tuned
-//! under `/postern/v1/sysctl`.
+//! `/metrics`, `/livez` and `/readyz`: the endpoints of monitoring.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};

@@ -1,4 +1,4 @@
-//! Hosts under `/postern/v1`, and Cloudflare's host-name associations.
+//! `/postern/v1/hosts` and `/postern/v1/zones/{zone}/hosts`: hosts and their settings.
 
 use std::collections::BTreeSet;
 

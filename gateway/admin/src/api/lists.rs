@@ -1,7 +1,7 @@
-//! `/client/v4/accounts/{account}/rules/lists`: what rules refer to as `$name`.
+//! `/client/v4/accounts/{account}/rules/lists`: the lists that rules name as `$name`.
 //!
-//! Cloudflare changes items in the background and answers with an operation's id; here the change
-//! is in effect when it is answered, and every operation is found completed.
+//! Cloudflare changes items in the background and answers with an operation's id. Here a change is in
+//! effect before it is answered, so every operation is reported as completed.
 
 use axum::response::Response;
 use serde::Deserialize;

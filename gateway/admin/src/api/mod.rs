@@ -1,5 +1,5 @@
-//! The resources of the API, one file each: the JSON of their requests and answers, and one call
-//! of [`control`] for each route.
+//! The resources of the API, one file each: the JSON of requests and answers, and one call of
+//! [`control`] per route.
 
 pub(crate) mod associations;
 pub(crate) mod audit;

@@ -1,8 +1,7 @@
-//! `/postern/v1/zones/{zone}/mtls_rules`: the mTLS rules of Cloudflare's documents, as hosts and
-//! paths instead of an expression.
+//! `/postern/v1/zones/{zone}/mtls_rules`: mTLS rules as hosts and paths instead of an expression.
 //!
-//! They are ordinary custom rules: whichever of a zone's rules has the form is one, whoever wrote
-//! it. With `dry_run=true` nothing is saved, and the answer shows what would be.
+//! They are ordinary custom rules: every rule of a zone whose expression has the form appears here.
+//! With `dry_run=true` nothing is saved, and the answer shows the rule that would be.
 
 use std::sync::Arc;
 

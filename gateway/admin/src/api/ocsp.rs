@@ -1,5 +1,5 @@
-//! `/postern/v1/certificate_authorities/{id}/ocsp`: whom to ask about an uploaded CA's clients,
-//! which Cloudflare has no resource for.
+//! `/postern/v1/certificate_authorities/{id}/ocsp`: the OCSP responder of an uploaded CA. Cloudflare
+//! has no resource for it.
 
 use axum::extract::{Path, State as Extracted};
 use axum::response::Response;

@@ -1,7 +1,6 @@
-//! Rules and rulesets as they come in requests.
+//! Rules and rulesets as request bodies.
 //!
-//! A field that Postern does not know is refused: a rule with a condition left out would mean
-//! something else than what was written.
+//! Unknown fields are refused: a rule without one of its conditions would mean something else.
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -1,5 +1,5 @@
-//! How rulesets and rules are shown. They are written straight into an answer, without a tree of
-//! values in between: a change of one rule among 100,000 is answered with all of them.
+//! Rulesets and rules as answers. They serialise without an intermediate tree of values, because a
+//! change of one rule among 100,000 is answered with all of them.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;

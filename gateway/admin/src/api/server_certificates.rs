@@ -1,5 +1,5 @@
-//! `/client/v4/zones/{zone}/custom_certificates`: server certificates, and the development CA
-//! under `/postern/v1`.
+//! Server certificates: `/client/v4/zones/{zone}/custom_certificates`, and the development CA under
+//! `/postern/v1`.
 
 use axum::extract::State;
 use axum::response::Response;

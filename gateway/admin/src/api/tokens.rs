@@ -1,4 +1,4 @@
-//! Tokens of the API itself, under `/postern/v1/tokens`.
+//! `/postern/v1/tokens`: tokens of the API itself.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! `/client/v4/zones`, and the one account.
+//! `/client/v4/zones` and `/client/v4/accounts`: zones, and the one account.
 
 use axum::extract::State;
 use axum::response::Response;

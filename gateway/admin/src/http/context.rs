@@ -1,5 +1,5 @@
-//! What every handler is given: the parts of the gateway that the API speaks about, who makes a
-//! request, and the way to run work of the control plane off the async threads.
+//! The context of every handler: the parts of the gateway that the API speaks about, the actor of a
+//! request, and `Context::run`, which takes work of the control plane off the async threads.
 
 use std::sync::Arc;
 use std::time::SystemTime;

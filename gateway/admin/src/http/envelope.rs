@@ -1,4 +1,4 @@
-//! The form of every answer: Cloudflare's envelope.
+//! The form of every answer: Cloudflare's envelope, and pages of lists.
 
 use axum::Json;
 use axum::http::StatusCode;

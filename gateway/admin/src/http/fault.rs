@@ -1,8 +1,7 @@
-//! Every way in which a request fails, as HTTP status, Cloudflare's code and message: the one
-//! table between what went wrong and what clients see.
+//! Failures as clients see them: one table from errors to HTTP status, Cloudflare's code and message.
 //!
-//! The codes are Cloudflare's where its documents or its clients name one for the case, else the
-//! one it uses for the nearest. 409 does not occur: its SDKs repeat such requests by themselves.
+//! The codes are Cloudflare's where its documents or clients name one for the case, otherwise those
+//! of the nearest case. 409 does not occur, because Cloudflare's SDKs retry it.
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

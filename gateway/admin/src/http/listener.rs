@@ -1,8 +1,7 @@
-//! The sockets of the admin API: a unix socket for people on this machine, and an address for
-//! clients with a token, of this machine unless it speaks TLS.
+//! The sockets of the admin API: a unix socket for users of this machine, and a TCP address for
+//! clients with a token. Without TLS it must be a loopback address.
 //!
-//! Owns how a unix socket is taken over from a dead process and never from a living one. Does not
-//! know what is served.
+//! Owns the takeover of a unix socket that a dead process left. Does not know what is served.
 
 use std::fs;
 use std::io::{self, ErrorKind};

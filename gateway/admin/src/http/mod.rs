@@ -1,5 +1,5 @@
-//! Sockets, authentication and the wire format: what every resource of the API shares. Nothing
-//! here knows a resource, but for the router.
+//! Sockets, authentication and the wire format: what all resources of the API share. Only the router
+//! knows the resources.
 
 pub(crate) mod auth;
 pub(crate) mod context;

@@ -1,8 +1,8 @@
-//! What a request says besides its path: its body, and the page of a list that it wants.
+//! Bodies and query parameters of requests.
 //!
-//! Owns the bound on bodies and the messages for malformed ones. Lenient where Cloudflare's
-//! clients are loose (numbers as `2` or `2.0`, parameters that Postern does not know), strict
-//! where a value would be misunderstood.
+//! Owns the bound on bodies and the messages for malformed ones. Lenient where Cloudflare's clients
+//! are loose (numbers as `2` or `2.0`, unknown parameters), strict where a value could be
+//! misunderstood.
 
 use std::collections::HashMap;
 

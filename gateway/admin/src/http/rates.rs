@@ -1,4 +1,4 @@
-//! Bounds on attempts: requests per token, and failed authentications of everybody together.
+//! Rate limits of the API: requests per token, and failed authentications in all.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

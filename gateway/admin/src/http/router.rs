@@ -1,7 +1,7 @@
 //! The table of routes: which handler answers which path.
 //!
-//! Owns what is answered where no route is, and the envelope of failures that the framework
-//! makes by itself.
+//! Owns the answers for unknown routes and methods, and puts failures that axum answers by itself
+//! into the envelope.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! Connections of the admin API: accepted, bounded in number and time, served by hyper.
+//! Connections of the admin API: accepts them, bounds their number and time, and serves them with
+//! hyper.
 
 use std::convert::Infallible;
 use std::pin::pin;

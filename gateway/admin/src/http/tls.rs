@@ -1,7 +1,8 @@
 //! TLS of the admin API over TCP: one certificate from files, read again at SIGHUP.
 //!
-//! Owns what the listener is called: a request's `Host` must be one of the certificate's names.
-//! TLS 1.2 at least, HTTP/1.1 only, no sessions to resume. Clients show tokens, not certificates.
+//! Owns the names of the listener: a request's `Host` must be one of the certificate's names. TLS 1.2
+//! or newer, HTTP/1.1 only, no session resumption. Clients authenticate with tokens, not with
+//! certificates.
 
 use std::fs::File;
 use std::io::{self, Read};

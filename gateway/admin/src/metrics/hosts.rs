@@ -1,5 +1,4 @@
-//! What hosts answered: requests, bytes, handshakes, verdicts, errors of origins, rules that
-//! matched.
+//! Metrics of hosts: requests, bytes, handshakes, verdicts, origin errors, rule matches.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Latencies of requests and their stages, as histograms.
+//! Metrics of latency: histograms of requests and of their stages.
 
 use std::fmt;
 use std::time::Duration;

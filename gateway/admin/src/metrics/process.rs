@@ -1,5 +1,4 @@
-//! The process as a whole: its snapshot, what it knows of revocation and of things that end, and
-//! what it uses of the machine.
+//! Metrics of the process: snapshot, revocation, expiry, logs, and use of the machine.
 
 use std::fmt;
 use std::time::UNIX_EPOCH;

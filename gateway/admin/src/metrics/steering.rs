@@ -1,4 +1,4 @@
-//! How connections came to their workers.
+//! Metrics of steering: how connections reached their workers.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
-//! What the process uses of the machine, as proc(5) tells it.
+//! The process's use of memory, descriptors and CPU, read from proc(5).
 //!
-//! Owns reading; what the kernel does not tell is absent, never guessed.
+//! A value that the kernel does not report is absent, never guessed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Connections, worker by worker, and why they ended.
+//! Metrics of workers: their connections, and the reasons that ended them.
 
 use std::fmt;
 

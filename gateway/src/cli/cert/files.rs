@@ -44,7 +44,7 @@ impl Targets {
             if path.exists() {
                 let path = path.display();
                 return Err(CliError::Failed(format!(
-                    "{path} is there already; move it away first"
+                    "{path} already exists; move it away first"
                 )));
             }
         }

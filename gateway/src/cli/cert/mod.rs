@@ -17,25 +17,25 @@ use control::Moment;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Cert {
-    /// Make a key and a certificate for it
+    /// Create a key and its certificate
     ///
-    /// The key leaves the gateway only once and is not kept there: write it down now.
+    /// The gateway does not keep the key: this is the only time that it is shown.
     Create {
         #[command(flatten)]
         zone: ZoneArg,
-        /// Common name: who holds the certificate
+        /// Common name: the holder of the certificate
         #[arg(long, value_name = "NAME")]
         cn: String,
         #[command(flatten)]
         days: Days,
-        /// Write NAME.pem and NAME.key (mode 0600) into this directory instead of printing
+        /// Write NAME.pem and NAME.key (mode 0600) into this directory instead of printing them
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Also write NAME.p12 (mode 0600), which browsers and phones import, under a password
-        /// that is made and printed unless --p12-password names one
+        /// Also write NAME.p12 (mode 0600) for browsers and phones, under a password that is
+        /// generated and printed unless --p12-password is given
         #[arg(long, requires = "out")]
         p12: bool,
-        /// The file whose first line is the password of NAME.p12, `-` for standard input
+        /// A file whose first line is the password of NAME.p12, `-` for standard input
         #[arg(long, value_name = "FILE", requires = "p12")]
         p12_password: Option<PathBuf>,
     },
@@ -59,7 +59,7 @@ pub(crate) enum Cert {
         /// Only those of this status
         #[arg(long, value_enum, default_value_t = Status::All)]
         status: Status,
-        /// Only those that end within so many days and have not ended
+        /// Only those that expire within this many days and have not expired
         #[arg(long, value_name = "DAYS")]
         expires_within: Option<u32>,
         /// Only those with this common name, letter case ignored
@@ -83,12 +83,12 @@ pub(crate) enum Cert {
         #[arg(long)]
         pem: bool,
     },
-    /// Revoke a certificate: new and running connections lose it at once
+    /// Revoke a certificate: new and open connections lose it at once
     Revoke {
         #[command(flatten)]
         one: One,
     },
-    /// Believe a revoked certificate again
+    /// Restore a revoked certificate
     Restore {
         #[command(flatten)]
         one: One,
@@ -104,7 +104,7 @@ pub(crate) struct ZoneArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct Days {
-    /// How long it is valid
+    /// Days until it expires
     #[arg(long, value_name = "DAYS", default_value_t = 365)]
     days: u32,
 }
@@ -113,8 +113,8 @@ pub(crate) struct Days {
 pub(crate) struct One {
     #[command(flatten)]
     zone: ZoneArg,
-    /// The certificate: its id, the beginning of it, its serial number, fingerprint, or a common
-    /// name that only one has
+    /// The certificate: its id, the beginning of it, its serial number, fingerprint, or a
+    /// common name that no other has
     #[arg(value_name = "CERTIFICATE")]
     certificate: String,
 }

@@ -1,7 +1,7 @@
-//! Files that people name on the command line, and files that commands write.
+//! Files that commands read and write.
 //!
-//! Owns bounds on what is read, and that keys are never readable by others. Does not look into
-//! the contents.
+//! Owns the bounds on reading, and the modes that keep private keys unreadable to others. Does not
+//! interpret contents.
 
 use std::fs::OpenOptions;
 use std::io::{Read, Write};
@@ -80,7 +80,7 @@ impl<'f> Certificate<'f> {
     }
 }
 
-/// Writes a new file; one that is there already is kept and is an error.
+/// Writes a new file; an existing one is kept, and is an error.
 pub(crate) fn write_new(
     path: &Path,
     contents: impl AsRef<[u8]>,
@@ -100,14 +100,14 @@ pub(crate) fn write_new(
         let name = path.display();
         CliError::Failed(match why.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                format!("{name} is there already; move it away first")
+                format!("{name} already exists; move it away first")
             }
             _ => format!("{name} cannot be written: {why}"),
         })
     })
 }
 
-/// Mode of a file that everybody may read.
+/// Mode of a file that every user may read.
 pub(crate) const PUBLIC: u32 = 0o644;
 /// Mode of a file that holds a key.
 pub(crate) const PRIVATE: u32 = 0o600;

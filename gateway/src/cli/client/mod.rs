@@ -1,7 +1,7 @@
-//! HTTP over the admin API's unix socket.
+//! The client of the admin API, over its unix socket.
 //!
-//! Owns one request and its answer, the envelope `{success, errors, result}`, and the words for
-//! whatever goes wrong. Does not know any resource.
+//! Owns one request and its answer, and the envelope `{success, errors, result}`. Does not know any
+//! resource.
 
 pub(crate) mod files;
 pub(crate) mod names;

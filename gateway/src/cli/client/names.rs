@@ -1,7 +1,6 @@
-//! What people write for zones, rules and certificates, turned into the API's ids and paths.
+//! Look-ups of zones, rules and certificates by name, number or the beginning of an id.
 //!
-//! Owns the paths of the API that the commands use, and look-ups by name, number and beginning of
-//! an id. Does not show anything.
+//! Owns the paths of the API that the commands use. Prints nothing.
 
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! The demo's origin: answers every request with what it received, as JSON.
 //!
-//! Owns one thread with an ordinary tokio runtime on a loopback port. It exists so that a newcomer
-//! sees what arrives behind the gateway; nothing of the gateway depends on it.
+//! Owns one thread with a tokio runtime on a loopback port. It shows a newcomer what an origin
+//! receives; the gateway does not depend on it.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};

@@ -1,9 +1,8 @@
-//! `postern demo`: the main job in one command, with a zone, hosts, certificates and an origin of
-//! its own.
+//! `postern demo`: runs a gateway with a zone, hosts, certificates and an origin of its own.
 //!
-//! Owns what a newcomer needs to see the gateway work: it makes what is missing in a state
-//! directory, reuses what is there, prints commands to paste, and then runs the gateway as
-//! `postern run` does. It changes nothing that somebody changed on purpose between two starts.
+//! It creates what is missing in a state directory, reuses what is there, prints commands to paste,
+//! and then runs the gateway as `postern run` does. Settings that a user changed between two starts
+//! stay.
 
 mod echo;
 
@@ -55,10 +54,10 @@ const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// it is read or changed.
 #[derive(Debug, Args)]
 pub(crate) struct Demo {
-    /// Directory for the store, certificates and logs; made when it is not there
+    /// Directory for the store, certificates and logs; created when it does not exist
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
-    /// Where clients connect
+    /// The address for clients
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443")]
     listen: SocketAddr,
 }

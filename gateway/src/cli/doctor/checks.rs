@@ -1,4 +1,4 @@
-//! The checks, one function each: what the API and the origin say, to a finding.
+//! The checks: each turns what the API and the origin report into one finding.
 
 use std::net::{TcpStream, ToSocketAddrs};
 
@@ -32,7 +32,7 @@ fn coverage(names: &[String], name: &str) -> Option<bool> {
     names.iter().any(covers).then_some(false)
 }
 
-/// The worst of what is found of the certificates that the host presents.
+/// The worst finding among the certificates that the host presents.
 pub(super) fn server_certificate(host: &Value, served: &[Value]) -> Finding {
     let all = served.iter().map(|one| one_certificate(host, one));
     all.max_by_key(|finding| finding.state).unwrap_or_else(|| {
@@ -58,7 +58,7 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
     let until = text(served, "expires_on");
     let kind = text(served, "key_type");
     if str_of(served, "status") == "expired" {
-        let said = format!("the one of {kind} expired on {until}");
+        let said = format!("the {kind} certificate expired on {until}");
         return Finding::new(CERTIFICATE, State::Bad, said, mend);
     }
     let names: Vec<String> = list_of(served, "hosts")
@@ -104,7 +104,7 @@ pub(super) fn origin(host: &Value) -> Finding {
         Err(why) => Finding::new(
             CHECK,
             State::Bad,
-            format!("{url} shows no certificate: {why}"),
+            format!("{url} presents no certificate: {why}"),
             format!("start the origin, or postern host set {name} --origin URL"),
         ),
         Ok(names) => match coverage(&names, wanted) {
@@ -204,15 +204,15 @@ pub(super) fn authorities(host: &Value) -> Finding {
     let believed = list_of(host, "certificate_authorities");
     let names: Vec<&str> = believed.iter().map(|ca| str_of(ca, "name")).collect();
     if names.is_empty() {
-        // A host that begins to ask for certificates believes its zone's managed CA.
+        // A host that begins to ask for certificates trusts its zone's managed CA.
         return Finding::new(
             CHECK,
             State::Bad,
-            "the host believes no CA: no client certificate can verify",
+            "the host trusts no CA: no client certificate can verify",
             format!("postern host set {} --mtls request", str_of(host, "name")),
         );
     }
-    Finding::good(CHECK, format!("the host believes {}", names.join(", ")))
+    Finding::good(CHECK, format!("the host trusts {}", names.join(", ")))
 }
 
 pub(super) fn client_certificate(host: &Value, active: &Value) -> Finding {
@@ -260,7 +260,7 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
         "handshake" => {
             return Finding::good(
                 CHECK,
-                "none is needed: the handshake refuses whoever has none",
+                "none is needed: the handshake refuses clients without a certificate",
             );
         }
         "rule" => false,
@@ -269,19 +269,19 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
             return Finding::new(
                 CHECK,
                 State::Bad,
-                "no enabled rule blocks clients without a certificate that verifies: everybody can pass",
+                "no enabled rule blocks clients without a certificate that verifies: every client passes",
                 format!("postern rule mtls --zone {zone} --hosts {name} --check-revoked"),
             );
         }
         _ => {
-            let said = format!("the rule {skip} lets everybody around those that come after it");
+            let said = format!("the rule {skip} lets every client skip the rules after it");
             return Finding::new(CHECK, State::Bad, said, without_skip());
         }
     };
     if let Some(finding) = trap(CHECK, host, id, lints) {
         return finding;
     }
-    // With `--revoked close` the handshake refuses whoever is revoked.
+    // With `--revoked close` the handshake refuses revoked certificates.
     let revoked_pass = enforcement["revoked_pass"] == true && str_of(host, "revoked") != "close";
     if !partly && revoked_pass {
         let said = format!(
@@ -310,7 +310,7 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
     Finding::new(CHECK, State::Doubt, said, without_skip())
 }
 
-/// What is told of the rule that blocks clients without a certificate, the worst first.
+/// The worst lint of the rule that blocks clients without a certificate.
 fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Finding> {
     let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
     let all = lints.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -319,7 +319,7 @@ fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Fi
         all.find(|lint| str_of(lint, "kind") == kind && str_of(lint, "rule_id") == id)
     };
     let revoked = || {
-        // With `--revoked close` the handshake refuses whoever is revoked.
+        // With `--revoked close` the handshake refuses revoked certificates.
         let lint = told("revoked_passes").filter(|_| str_of(host, "revoked") != "close")?;
         Some((lint, "lets revoked certificates pass"))
     };
@@ -327,7 +327,7 @@ fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Fi
         .map(|lint| (lint, "lets every certificate that verifies pass"))
         .or_else(|| {
             told("unverified_passes")
-                .map(|lint| (lint, "lets certificates pass that nobody signed"))
+                .map(|lint| (lint, "lets certificates pass that no trusted CA signed"))
         })
         .or_else(revoked)?;
     let expression = str_of(lint, "suggestion").replace('\'', "'\\''");

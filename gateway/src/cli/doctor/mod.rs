@@ -1,7 +1,7 @@
-//! `postern doctor`: whether a host has what mutual TLS needs, and how to mend what it lacks.
+//! `postern doctor`: checks that a host, or every host, has what mutual TLS needs.
 //!
-//! Owns the checks that Cloudflare's documents list as prerequisites, and their words. Reads through
-//! the admin API and asks an HTTPS origin for its certificate; changes nothing.
+//! Owns which checks are made, and of which hosts. Reads through the admin API and asks HTTPS origins
+//! for their certificates; changes nothing.
 
 mod checks;
 mod report;

@@ -1,4 +1,4 @@
-//! Findings, and how they are told to people and scripts.
+//! Findings, and their display for people and scripts.
 
 use serde_json::{Value, json};
 

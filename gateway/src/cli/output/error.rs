@@ -1,4 +1,4 @@
-//! Why a command failed, in words, and the exit code that goes with it.
+//! Errors of commands, and their exit codes.
 
 use std::path::{Path, PathBuf};
 

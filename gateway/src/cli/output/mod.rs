@@ -1,5 +1,5 @@
-//! What commands say: text and JSON on standard output, errors with exit codes, tables, YAML.
-//! Nothing here knows a command.
+//! Output of commands: text and JSON, errors with exit codes, tables, YAML. Nothing here knows a
+//! command.
 
 mod error;
 pub(crate) mod table;

@@ -1,7 +1,7 @@
 //! Tables and lists for people.
 //!
-//! Owns alignment, and that texts from elsewhere (subjects, descriptions) cannot write to the
-//! terminal. Knows nothing of what is shown.
+//! Owns alignment and width, and replaces characters by which texts from elsewhere (subjects,
+//! descriptions) could control the terminal. Knows nothing of what is shown.
 
 /// Rows below a heading; columns are as wide as their widest cell.
 pub(crate) struct Table {

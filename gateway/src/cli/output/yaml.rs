@@ -1,8 +1,8 @@
-//! YAML and JSON files with the place of every value, and YAML for people to read.
+//! A YAML and JSON reader that keeps the position of every value, and a YAML writer.
 //!
 //! Owns the small part of YAML 1.2 that a configuration needs: mappings, lists and plain values of
-//! the core schema. Anchors, aliases, tags and a second document are refused, so that what a file
-//! says is what stands there. JSON is a part of it.
+//! the core schema. Anchors, aliases, tags and further documents are refused, so that a file means
+//! what it shows. JSON is a subset.
 
 use std::collections::HashMap;
 

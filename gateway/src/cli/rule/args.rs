@@ -1,4 +1,4 @@
-//! The options that rule commands share, and what they mean to the API.
+//! Options that rule commands share, and their API form.
 
 use std::path::PathBuf;
 
@@ -23,14 +23,14 @@ pub(crate) struct ZoneArg {
 pub(crate) struct RulesArg {
     #[command(flatten)]
     pub(crate) zone: ZoneArg,
-    /// Which of its rules
+    /// The phase of its rules
     #[arg(long, value_enum, value_name = "PHASE", default_value_t)]
     pub(crate) phase: Phase,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RuleArg {
-    /// The rule: its id, the beginning of it, or `#2` for its place in the list
+    /// The rule: its id, the beginning of it, or `#2` for its position
     #[arg(value_name = "RULE")]
     rule: String,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     /// What happens when it matches
     #[arg(long, value_enum)]
     action: Option<Action>,
-    /// For people
+    /// A description for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
     /// Status of a block's response, 400 to 499
@@ -76,7 +76,7 @@ pub(crate) struct Settings {
 pub(crate) enum Action {
     /// Refuse the request
     Block,
-    /// Write it to the access log and go on
+    /// Write it to the access log and continue
     Log,
 }
 

@@ -40,7 +40,7 @@ pub(crate) enum Rule {
         phase: PhaseSettings,
         #[command(flatten)]
         position: Position,
-        /// Add it switched off
+        /// Add it disabled
         #[arg(long, alias = "disabled")]
         disable: bool,
     },
@@ -63,10 +63,10 @@ pub(crate) enum Rule {
         settings: Settings,
         #[command(flatten)]
         phase: PhaseSettings,
-        /// Switch it on
+        /// Enable it
         #[arg(long, conflicts_with = "disable")]
         enable: bool,
-        /// Switch it off
+        /// Disable it
         #[arg(long)]
         disable: bool,
     },

@@ -1,7 +1,7 @@
-//! `postern rule mtls`: "Create a mTLS rule" of Cloudflare's documents, and the same to edit one.
+//! `postern rule mtls`: "Create a mTLS rule" of Cloudflare's documents, for new and existing rules.
 //!
-//! Owns the command: hosts and paths in, a saved rule out. The expression is made, and read back,
-//! by the gateway.
+//! Owns the command: hosts and paths in, a saved rule out. The gateway makes the expression and reads
+//! it back.
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -19,31 +19,31 @@ pub(crate) struct MtlsRule {
     /// The zone, by name or id
     #[arg(long, value_name = "ZONE")]
     zone: String,
-    /// Change this rule, and show it when nothing is to change; without it a rule is added
+    /// The rule to change, or to show when no change is given; without it a rule is added
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
-    /// For people [default: mTLS]
+    /// A description for people [default: mTLS]
     #[arg(long, alias = "name", value_name = "TEXT")]
     description: Option<String>,
-    /// Only for these hosts, several with commas; without it for all of the zone
+    /// Only these hosts, separated by commas [default: all of the zone]
     #[arg(long, value_name = "HOSTS", value_delimiter = ',')]
     hosts: Option<Vec<String>>,
-    /// Only for these paths, several with commas; without it for all
+    /// Only these paths, separated by commas [default: all]
     #[arg(long, value_name = "PATHS", value_delimiter = ',')]
     paths: Option<Vec<String>>,
-    /// For all hosts of the zone again
+    /// All hosts of the zone again
     #[arg(long, requires = "rule", conflicts_with = "hosts")]
     all_hosts: bool,
-    /// For all paths again
+    /// All paths again
     #[arg(long, requires = "rule", conflicts_with = "paths")]
     all_paths: bool,
     /// Block revoked certificates as well
     #[arg(long)]
     check_revoked: bool,
-    /// Take no notice of revocations again
+    /// Ignore revocations again
     #[arg(long, requires = "rule", conflicts_with = "check_revoked")]
     ignore_revoked: bool,
-    /// What happens to clients without a certificate: begin with log, change it to block later [default: block]
+    /// The action for clients without a certificate: begin with log, change to block later [default: block]
     #[arg(long, value_enum)]
     action: Option<Action>,
     /// Switch it off; a new rule is saved as a draft
@@ -54,7 +54,7 @@ pub(crate) struct MtlsRule {
     enable: bool,
     #[command(flatten)]
     position: Position,
-    /// Show the rule and what is odd about it, and save nothing
+    /// Show the rule and its warnings, and save nothing
     #[arg(long)]
     dry_run: bool,
 }

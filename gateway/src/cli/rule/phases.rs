@@ -1,5 +1,4 @@
-//! What `postern rule` can say of rules that limit requests or change headers, and in which phase
-//! such a rule is.
+//! Options of rate limits and header rules, and the phase that follows from them.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -12,9 +11,9 @@ pub(crate) enum Phase {
     /// Rules that block and log (http_request_firewall_custom)
     #[default]
     Custom,
-    /// How many requests may come (http_ratelimit)
+    /// Rate limits (http_ratelimit)
     Ratelimit,
-    /// Headers that the origin gets (http_request_late_transform)
+    /// Request headers for the origin (http_request_late_transform)
     Headers,
 }
 
@@ -31,25 +30,25 @@ impl Phase {
 
 #[derive(Debug, Args)]
 pub(crate) struct PhaseSettings {
-    /// Which rules are meant; options of rate limits and header rules say it as well
+    /// The phase of the rule; options of rate limits and header rules imply it
     #[arg(long, value_enum, value_name = "PHASE")]
     phase: Option<Phase>,
-    /// A rate limit: so many requests in a period
+    /// A rate limit: this many requests in a period
     #[arg(long, value_name = "COUNT", help_heading = "Rate limits")]
     requests: Option<u64>,
     /// The period in seconds, 10 to 3600
     #[arg(long, value_name = "SECONDS", help_heading = "Rate limits")]
     period: Option<u64>,
-    /// What is counted by itself; repeat to combine. By default ip.src
+    /// A field to count by; repeat to combine [default: ip.src]
     #[arg(long, value_name = "FIELD", help_heading = "Rate limits")]
     by: Vec<String>,
-    /// How long who was beyond is kept out; 0 lets in what is within
+    /// How long a client over the limit stays blocked, in seconds; 0 blocks only the excess
     #[arg(long, value_name = "SECONDS", help_heading = "Rate limits")]
     timeout: Option<u64>,
-    /// What is counted, when that is not what the rule matches
+    /// The requests to count, when they differ from those that the rule matches
     #[arg(long, value_name = "EXPRESSION", help_heading = "Rate limits")]
     count: Option<String>,
-    /// Set a header to the value of an expression
+    /// Set a header to an expression's value
     #[arg(long, value_name = "NAME=EXPRESSION", help_heading = "Header rules")]
     set: Vec<String>,
     /// Set a header to a text

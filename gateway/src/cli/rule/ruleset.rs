@@ -1,6 +1,6 @@
-//! A zone's rules as the API keeps them, and what people write for a rule and for a place.
+//! A zone's rules as the API keeps them, and the forms in which users name a rule or a position.
 //!
-//! Owns how a rule is found and added. Does not show anything: [`crate::cli::rule`] does.
+//! Owns how a rule is found and added. Prints nothing: [`super::shown`] does.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ use crate::cli::output::{CliError, ValueError};
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct Position {
-    /// `first`, `last`, or its place counted from 1
+    /// `first`, `last`, or a number from 1
     #[arg(long, value_name = "PLACE")]
     position: Option<Place>,
     /// Before this rule
@@ -42,7 +42,7 @@ impl std::str::FromStr for Place {
             ("last", _) => Ok(Self::Last),
             (_, Ok(index)) if index > 0 => Ok(Self::Index(index)),
             _ => Err(ValueError(
-                "write `first`, `last`, or its place counted from 1".into(),
+                "write `first`, `last`, or a number from 1".into(),
             )),
         }
     }

@@ -1,4 +1,4 @@
-//! How rules are shown to people.
+//! Rules as tables.
 
 use serde_json::Value;
 

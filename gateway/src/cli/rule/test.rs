@@ -1,7 +1,7 @@
 //! `postern rule test`: what rules would do with requests, and why.
 //!
-//! Owns what people write (a URL, files of requests, access logs) and how the answer is shown. The
-//! gateway judges; nothing is changed.
+//! Owns the inputs (a URL, files of requests, access logs) and the display of the answer. The gateway
+//! evaluates the rules; nothing is changed.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -33,10 +33,10 @@ A file of requests is a list in YAML or JSON:
     source: 192.0.2.1
     certificate: valid        # none, invalid, valid, revoked, PEM, or {state: valid, serial: 0A1B}
     expect: permit            # permit, block, refuse, unknown, or a rule's id or ref
-What is not said of a certificate, the address, TLS, the round-trip time (round_trip_msec: 20) and the ClientHello
-is unknown; the query, headers, round-trip time and most of a certificate are unknown of a line of the access log. An
-outcome that depends on them is told as unknown.
-Exit code 1: something was not as expected, or with --same, not as recorded.")]
+Omitted values of the certificate, address, TLS, round-trip time (round_trip_msec: 20) and ClientHello are unknown.
+A line of the access log leaves the query, headers, round-trip time and most of the certificate unknown. An outcome
+that depends on an unknown value is reported as unknown.
+Exit code 1: an outcome was not as expected or, with --same, not as recorded.")]
 pub(crate) struct RuleTest {
     #[command(flatten)]
     zone: ZoneArg,
@@ -55,7 +55,7 @@ pub(crate) struct RuleTest {
     /// One of its headers, `NAME: VALUE`
     #[arg(long = "header", short = 'H', value_name = "HEADER", requires = "url")]
     headers: Vec<String>,
-    /// Where it comes from
+    /// Its source address
     #[arg(long, value_name = "ADDRESS", requires = "url")]
     source: Option<String>,
     /// The client's certificate: none, invalid, valid, revoked, or a PEM file
@@ -66,7 +66,7 @@ pub(crate) struct RuleTest {
         default_value = "none"
     )]
     certificate: String,
-    /// What should become of it: permit, block, refuse, unknown, or the id or ref of the rule that blocks
+    /// The expected outcome: permit, block, refuse, unknown, or the id or ref of the blocking rule
     #[arg(long, value_name = "OUTCOME", requires = "url")]
     expect: Option<String>,
     /// A file of requests in YAML or JSON, `-` for standard input
@@ -75,10 +75,10 @@ pub(crate) struct RuleTest {
     /// An access log, `-` for standard input
     #[arg(long, value_name = "FILE")]
     log: Vec<PathBuf>,
-    /// How many requests at the end of the access logs
+    /// The number of requests to take from the end of the access logs
     #[arg(long, value_name = "COUNT", default_value_t = 1_000, requires = "log", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     last: u32,
-    /// Fail when a recorded request would end otherwise than it did
+    /// Fail when a recorded request would end differently
     #[arg(long, requires = "log")]
     same: bool,
     #[command(flatten)]
@@ -92,7 +92,7 @@ pub(crate) struct RuleTest {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "A draft, tried and not saved")]
 struct Draft {
-    /// Change this rule; without it the draft is one more rule
+    /// The rule that the draft changes; without it the draft is a new rule
     #[arg(long, value_name = "RULE")]
     rule: Option<String>,
     #[command(flatten)]

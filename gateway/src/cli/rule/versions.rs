@@ -1,4 +1,4 @@
-//! `postern rule versions`, `diff`, `restore`: what a zone's rules were, and how to have them back.
+//! `postern rule versions`, `diff` and `restore`: earlier versions of a zone's rules.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -14,12 +14,12 @@ use crate::cli::output::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Versions {
-    /// List the versions that are kept, newest first, or show the rules of one
+    /// List the kept versions, newest first, or show the rules of one
     #[command(name = "versions")]
     List(Which),
-    /// Show what differs between two versions: by default the newest and the one before it
+    /// Show the differences between two versions: by default the newest and the one before it
     Diff(Diff),
-    /// Put the rules of an older version back, as a new version
+    /// Restore the rules of an older version, as a new version
     Restore(Restore),
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Diff {
 pub(crate) struct Restore {
     #[command(flatten)]
     rules: RulesArg,
-    /// The version whose rules are put back
+    /// The version to restore
     #[arg(value_name = "VERSION")]
     version: u32,
     /// Show what would change and change nothing

@@ -1,4 +1,5 @@
-//! `postern steer`: who brings connections to the worker that owns their host, and how that goes.
+//! `postern steer`: the state of steering, which brings connections to the worker that owns their
+//! host.
 
 mod watch;
 
@@ -15,12 +16,12 @@ use crate::cli::output::{CliError, Output, json_text};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Steer {
-    /// Show who steers, what that changed of the system, and who owns which host
+    /// Show the steering mode, its changes to the system, and the worker of each host
     ///
-    /// Worker numbers count from 0. Load is in CPUs: 0.5 is half of what a worker has. STEERED, OVER BUDGET and BLOCKED are
-    /// what the kernel decided about the host's ClientHellos, HANDED OVER are connections that one worker gave to another.
+    /// Worker numbers start at 0. Load is in CPUs: 0.5 is half of a worker's. STEERED, OVER BUDGET and BLOCKED are
+    /// what the kernel decided about the host's ClientHellos, HANDED OVER are connections that one worker passed to another.
     Status {
-        /// Show it again every so many seconds (1 when none are named), with what was added a second, until Ctrl-C or the
+        /// Redraw every SECONDS (1 when none are given), with rates per second, until Ctrl-C or the
         /// gateway's end
         #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
               value_parser = clap::value_parser!(u64).range(1..=3_600))]
@@ -28,15 +29,15 @@ pub(crate) enum Steer {
     },
     /// Print the kernel's decisions about new connections as they happen
     ///
-    /// Ends after COUNT decisions, or with Ctrl-C. Nothing is noted while nobody asks.
+    /// Ends after COUNT decisions, or with Ctrl-C. The kernel records nothing while no trace runs.
     Trace {
-        /// Only one of so many, chosen by chance
+        /// Only one in this many, chosen at random
         #[arg(long, value_name = "N", default_value_t = 1)]
         every: u32,
-        /// End after so many decisions
+        /// End after this many decisions
         #[arg(long, value_name = "COUNT")]
         count: Option<usize>,
-        /// End after so many seconds
+        /// End after this many seconds
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u64>,
     },

@@ -1,6 +1,6 @@
-//! `postern steer status --watch`: the same page again and again, with what was added a second.
+//! `postern steer status --watch`: the status page, redrawn, with rates per second.
 //!
-//! Owns the rounds and the arithmetic; what a page looks like is `steer`'s.
+//! Owns the rounds and the arithmetic; the page is [`super`]'s.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
