@@ -28,6 +28,7 @@ use rustix::process::{
 use self::reload::look_for_default_host;
 use self::signals::{Signals, wait};
 use self::steering::steer;
+use crate::geoip;
 use crate::limits::{DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
 use admin::{self, AdminTls};
 use config::{Config, Live, Loaded, Sources};
@@ -39,7 +40,6 @@ use datapath::steer::helm::Helm;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Shared, Team};
 use fetch::{Lists, Responders};
-use rules::geo::{Geo, GeoError};
 use snapshot::Published;
 use snapshot::phases::Buckets;
 use snapshot::questions::Questions;
@@ -62,7 +62,7 @@ pub enum StartError {
     Listen(#[from] ListenError),
     /// A GeoIP database cannot be used.
     #[error(transparent)]
-    Geo(#[from] GeoError),
+    Geo(#[from] geoip::GeoipError),
     /// The admin API cannot be served.
     #[error(transparent)]
     Admin(#[from] admin::ServeError),
@@ -151,7 +151,7 @@ pub fn serve(
 ) -> Result<Ended, StartError> {
     probe()?;
     raise_descriptor_limit(config.tunables.connections_max);
-    let geo = Geo::open(config.geoip_databases())?.map(Arc::new);
+    let geo = geoip::open(config.geoip_databases())?.map(Arc::new);
     control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
     let (workers, listen) = (config.workers, config.listen.clone());
@@ -185,7 +185,7 @@ pub fn serve(
         placed,
         inboxes,
         questions: questions.clone(),
-        buckets: Buckets::default(),
+        buckets: Buckets::new(std::time::Instant::now()),
     });
     let responders = Responders::new(control.clone(), questions);
     let team = Arc::new(Team::start(&shared, listeners, helm.clone()));

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::geoip;
 use admin::{AdminTls, AdminTlsError};
 use config::{Config, ConfigErrors, Loaded, Sources};
 use control::Control;
 use datapath::worker::Shared;
-use rules::geo::{Geo, GeoError};
+use rules::geo::Geo;
 use snapshot::Published;
 use vocabulary::hostname::HostName;
 
@@ -63,7 +64,7 @@ enum ReloadError {
     #[error(transparent)]
     Config(#[from] ConfigErrors),
     #[error(transparent)]
-    Geo(#[from] GeoError),
+    Geo(#[from] geoip::GeoipError),
     #[error(transparent)]
     AdminTls(#[from] AdminTlsError),
 }
@@ -75,7 +76,7 @@ fn read(
     admin_tls: Option<&AdminTls>,
 ) -> Result<(Loaded, Option<Geo>), ReloadError> {
     let loaded = Config::load(sources)?;
-    let geo = Geo::open(loaded.config.geoip_databases())?;
+    let geo = geoip::open(loaded.config.geoip_databases())?;
     match (admin_tls, loaded.config.admin_tls()) {
         (Some(tls), Some((certificate, key))) => tls.reload(certificate, key)?,
         (None, None) => {}

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::model::RuleRecord;
+use chunked_list::ChunkedList;
 pub(crate) use chunked_list::diff::Hunk;
 use chunked_list::diff::hunks;
-use chunked_list::ChunkedList;
 
 /// Whether it is the very same version of the very same rule.
 pub(crate) fn same(one: &Arc<RuleRecord>, other: &Arc<RuleRecord>) -> bool {
