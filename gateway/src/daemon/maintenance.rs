@@ -11,7 +11,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, TICKET_LOOK};
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
-use datapath::worker::Shared;
+use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
 use fetch::{Lists, Responders};
 use vocabulary::clock::now_sec;

@@ -33,12 +33,13 @@ use crate::limits::{DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
 use admin::{self, AdminTls};
 use config::{Config, Live, Loaded, Sources};
 use control::{Control, OpenError, Options};
+use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
 use datapath::observe::{AccessLog, AccessLogError};
 use datapath::steer::helm::Helm;
 use datapath::steer::{self, Owned};
-use datapath::worker::{Inboxes, ListenError, Listeners, Shared, Team};
+use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Team};
 use fetch::{Lists, Responders};
 use snapshot::Published;
 use snapshot::phases::Buckets;
@@ -180,15 +181,17 @@ pub fn serve(
         live: live.clone(),
         geo: ArcSwapOption::new(geo),
         access_log: access_log.clone(),
+        questions: questions.clone(),
+        buckets: Buckets::new(std::time::Instant::now()),
+    });
+    let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),
         owned,
         placed,
         inboxes,
-        questions: questions.clone(),
-        buckets: Buckets::new(std::time::Instant::now()),
     });
     let responders = Responders::new(control.clone(), questions);
-    let team = Arc::new(Team::start(&shared, listeners, helm.clone()));
+    let team = Arc::new(Team::start(&shared, &placement, listeners, helm.clone()));
     let steered = published.clone();
     let lists = Lists::new(control.clone());
     let state = admin::State {

@@ -361,7 +361,7 @@ fn pass_phases(
     let permit = match &host.rate_limits {
         None => permit,
         Some(limits) => {
-            let buckets = &connection.worker.shared.buckets;
+            let buckets = &connection.local.shared.buckets;
             match limits.judge(permit, subject, buckets, now, &mut |rule| log(rule)) {
                 Limited::Permit(permit) => permit,
                 Limited::TooLarge => return Err(too_large()),
@@ -435,7 +435,7 @@ async fn forward_to(
         connect: connection.tunables.origin_connect_timeout,
         response: connection.tunables.origin_response_timeout,
     };
-    let pool = &connection.worker.pool;
+    let pool = &connection.local.pool;
     if !upgrade {
         return forward::forward(permit, request, &host.origin, pool, patience).await;
     }

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use super::Local;
 use super::{Connection, now_sec, since_epoch};
 use crate::limits::{CONNECTIONS_IN_A_ROW, CUT_GRACE, EXPIRY_LOOK};
 use crate::observe::{CertificateEvent, Stage};
-use crate::worker::Worker;
 use vocabulary::verdict::Reason;
 
 /// SHA-256 of a certificate.
@@ -170,10 +170,10 @@ pub(super) struct Cutting {
 }
 
 impl Cutting {
-    fn new(worker: &Worker, since: Instant) -> Rc<Self> {
+    fn new(local: &Local, since: Instant) -> Rc<Self> {
         Rc::new(Self {
             since,
-            worker: worker.stats.borrow().worker,
+            worker: local.stats.borrow().worker,
             connections: Cell::new(0),
         })
     }
@@ -239,55 +239,55 @@ impl Connection {
 
     /// Looks at once, for a connection that entered the index while trust moved.
     pub(super) fn look_at_once(&self) {
-        let cutting = Cutting::new(&self.worker, Instant::now());
+        let cutting = Cutting::new(&self.local, Instant::now());
         self.look_again(&cutting);
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.worker.clients.leave(self);
+        self.local.clients.leave(self);
         let Some(cut) = self.cut.take() else { return };
         let judged = self.judged.get_mut();
-        let mut stats = self.worker.stats.borrow_mut();
+        let mut stats = self.local.stats.borrow_mut();
         let slot = stats.host(judged.host.name());
         stats.record(slot, Stage::CertificateLost, cut.cutting.since.elapsed());
         stats.judged(slot, cut.reason);
         drop(stats);
-        super::record_certificate(&self.worker, judged, CertificateEvent::Closed, cut.reason);
+        super::record_certificate(&self.local, judged, CertificateEvent::Closed, cut.reason);
     }
 }
 
 /// Watches a worker's index for as long as the worker runs.
-pub(crate) async fn watch(worker: Rc<Worker>) {
-    let published = &worker.shared.published;
+pub(crate) async fn watch(local: Rc<Local>) {
+    let published = &local.shared.published;
     let mut publications = published.listen();
     let mut before = published.load().admission();
     loop {
-        let next = worker.clients.next_end();
+        let next = local.clients.next_end();
         let wait = next.map_or(EXPIRY_LOOK, |end| until_after(end, since_epoch()));
         tokio::select! {
             since = publications.recv() => {
                 let Some(since) = since else { return };
                 // Several changes in a row are one look, as old as the first of them.
                 while publications.try_recv().is_ok() {}
-                let now = worker.shared.published.load().admission();
+                let now = local.shared.published.load().admission();
                 if std::mem::replace(&mut before, now) != now {
-                    let all = worker.clients.index.borrow().all();
-                    look(&worker, all, since).await;
+                    let all = local.clients.index.borrow().all();
+                    look(&local, all, since).await;
                 }
             }
             () = tokio::time::sleep(wait) => {
-                let first = worker.clients.next_end();
-                let ended = worker.clients.index.borrow().ended(now_sec());
+                let first = local.clients.next_end();
+                let ended = local.clients.index.borrow().ended(now_sec());
                 if let (false, Some(first)) = (ended.is_empty(), first) {
                     // A clock that was set says nothing of how long ago that was.
                     let late = since(first, since_epoch()).min(EXPIRY_LOOK);
                     let now = Instant::now();
-                    look(&worker, ended, now.checked_sub(late).unwrap_or(now)).await;
+                    look(&local, ended, now.checked_sub(late).unwrap_or(now)).await;
                 }
             }
-            () = worker.clients.sooner.notified() => {}
+            () = local.clients.sooner.notified() => {}
         }
     }
 }
@@ -315,13 +315,13 @@ fn begin_after(end_sec: i64) -> Duration {
 
 /// Looks at certificates and cuts the connections of those that are no longer good, letting others
 /// run in between.
-async fn look(worker: &Rc<Worker>, certificates: Vec<Shown>, since: Instant) {
-    let cutting = Cutting::new(worker, since);
+async fn look(local: &Rc<Local>, certificates: Vec<Shown>, since: Instant) {
+    let cutting = Cutting::new(local, since);
     let mut looked = 0_usize;
     for shown in certificates {
         let mut until = i64::MAX;
-        worker.clients.index.borrow_mut().is_looked_at(&shown);
-        for connection in worker.clients.of(&shown) {
+        local.clients.index.borrow_mut().is_looked_at(&shown);
+        for connection in local.clients.of(&shown) {
             until = until.min(connection.look_again(&cutting));
             drop(connection);
             looked += 1;
@@ -329,7 +329,7 @@ async fn look(worker: &Rc<Worker>, certificates: Vec<Shown>, since: Instant) {
                 tokio::task::yield_now().await;
             }
         }
-        let mut index = worker.clients.index.borrow_mut();
+        let mut index = local.clients.index.borrow_mut();
         index.holds_until(&shown, until);
     }
 }

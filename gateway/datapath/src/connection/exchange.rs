@@ -71,7 +71,7 @@ pub(super) struct Notes {
 impl Account {
     pub(super) fn open(connection: Rc<Connection>, method: Method, version: Version) -> Rc<Self> {
         connection.request_begins();
-        let id = connection.worker.request_ids.next();
+        let id = connection.local.request_ids.next();
         Rc::new(Self {
             started: Instant::now(),
             time: SystemTime::now(),
@@ -117,7 +117,7 @@ impl Account {
         notes.times.set(stage, time);
         let Notes { host, slot, .. } = &mut *notes;
         if let Some(host) = host {
-            let mut stats = self.connection.worker.stats.borrow_mut();
+            let mut stats = self.connection.local.stats.borrow_mut();
             let slot = *slot.get_or_insert_with(|| stats.host(host.name()));
             stats.record(slot, stage, time);
         }
@@ -136,7 +136,7 @@ impl Account {
         }
         let notes = self.notes.borrow();
         self.count(&notes);
-        if self.connection.worker.shared.access_log.enabled() {
+        if self.connection.local.shared.access_log.enabled() {
             self.log(&notes);
         }
         self.offer(false);
@@ -161,7 +161,7 @@ impl Account {
     }
 
     fn count(&self, notes: &Notes) {
-        let mut stats = self.connection.worker.stats.borrow_mut();
+        let mut stats = self.connection.local.stats.borrow_mut();
         if let Some(rule) = &notes.rule {
             stats.rule(rule, true);
         }
@@ -191,7 +191,7 @@ impl Account {
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
         self.connection
-            .worker
+            .local
             .shared
             .access_log
             .write(&RequestRecord {
@@ -221,7 +221,7 @@ impl Account {
                 } else {
                     ""
                 },
-                worker: self.connection.worker.index,
+                worker: self.connection.local.index,
                 steered: self.connection.steered,
                 times: notes.times,
                 error: notes.error,

@@ -155,10 +155,10 @@ pub(super) async fn wait_for_request(
     stream: &mut TlsStream,
 ) -> Result<(), Stop> {
     let waited = {
-        let _parked = connection.worker.park();
+        let _parked = connection.local.park();
         let due = connection.idle_since.get() + connection.tunables.idle_timeout;
         let mut alarm = pin!(tokio::time::sleep_until(due.into()));
-        let mut drained = pin!(connection.worker.drain.begun());
+        let mut drained = pin!(connection.local.drain.begun());
         std::future::poll_fn(|cx| {
             connection.woken_by(cx.waker());
             if connection.cut_due().is_some() {
@@ -197,7 +197,7 @@ where
     H: Future<Output = hyper::Result<()>> + Unpin,
 {
     let mut alarm = pin!(tokio::time::sleep_until(Instant::now().into()));
-    let mut drained = pin!(connection.worker.drain.begun());
+    let mut drained = pin!(connection.local.drain.begun());
     let mut retiring = None;
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
@@ -210,7 +210,7 @@ where
             let cut = connection.cut_due();
             let wanted = if cut.is_some() {
                 Some(Stop::CertificateLost)
-            } else if connection.worker.drain.has_begun() {
+            } else if connection.local.drain.has_begun() {
                 Some(Stop::Drained)
             } else {
                 connection.retired.get().then_some(Stop::Closed)

@@ -43,7 +43,7 @@ impl Connection {
         &self,
         now_sec: i64,
     ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
-        let snapshot = self.worker.shared.published.swap().load();
+        let snapshot = self.local.shared.published.swap().load();
         let judged = self.judged.borrow().clone();
         let holds = now_sec <= judged.judgement.look_again_sec();
         // A client that was found to be no good while its connection is being closed is not served
@@ -77,7 +77,7 @@ impl Connection {
         if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
             judgement = judge_again(&judgement, &self.chain, host.trust(), now_sec);
             if let Some(question) = judgement.question() {
-                self.worker.shared.questions.ask(question);
+                self.local.shared.questions.ask(question);
             }
             if host.site().mtls == MtlsMode::Off {
                 facts.client = Arc::new(ClientAuth::none());
@@ -107,7 +107,7 @@ impl Connection {
     /// which nothing is.
     pub(super) fn lost(&self) -> Result<i64, Reason> {
         let now_sec = now_sec();
-        let snapshot = self.worker.shared.published.load();
+        let snapshot = self.local.shared.published.load();
         let before = self.judged.borrow().clone();
         let judged = match self.judgement(now_sec) {
             Ok((judged, _)) => judged,
@@ -141,7 +141,7 @@ impl Connection {
     /// one that a request is open for, has come to ask for more than it has shown, or is gone.
     pub(super) fn turned_away(&self) -> Option<Reason> {
         let now_sec = now_sec();
-        let snapshot = self.worker.shared.published.load();
+        let snapshot = self.local.shared.published.load();
         let before = self.judged.borrow().clone();
         let elsewhere = self.elsewhere.borrow();
         let others = elsewhere.iter().map(|name| snapshot.host(name));
@@ -217,7 +217,7 @@ impl Connection {
         let verdict = judged.judgement.verdict;
         if verdict.presented && !verdict.is_good() {
             let event = CertificateEvent::Presented;
-            record_certificate(&self.worker, &judged, event, verdict.reason);
+            record_certificate(&self.local, &judged, event, verdict.reason);
         }
     }
 
@@ -238,11 +238,11 @@ impl Connection {
     }
 
     fn enter(self: &Rc<Self>, judged: &Judged, shown: Shown, until_sec: i64) {
-        let clients = &self.worker.clients;
+        let clients = &self.local.clients;
         clients.leave(self);
         clients.enter(self, shown, until_sec);
         // Something may have changed between the handshake and now, when nobody looked at us.
-        if self.worker.shared.published.swap().load().generation != judged.generation {
+        if self.local.shared.published.swap().load().generation != judged.generation {
             self.look_at_once();
         }
     }

@@ -6,10 +6,12 @@
 //! longer good.
 
 mod answer;
+mod arrival;
 mod clients;
 mod exchange;
 mod http;
 mod judged;
+mod local;
 mod stop;
 
 use std::cell::{Cell, RefCell};
@@ -21,12 +23,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ::http::HeaderValue;
 
+pub use arrival::Arrival;
 pub use clients::Clients;
 pub(crate) use clients::watch;
 use clients::{Cut, Shown};
 use exchange::Tunnel;
 use http::Served;
 use judged::Judged;
+pub use local::{Drain, Local, Parked, Shared};
 pub use stop::Stop;
 
 use crate::http::answer::PLAIN_HTTP;
@@ -34,7 +38,6 @@ use crate::io::{Activity, TcpInfo, TlsStream};
 use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
-use crate::worker::{Arrival, Worker};
 use config::Tunables;
 use rules::{ConnectionFacts, ConnectionState, Timed};
 use snapshot::{Host, Snapshot};
@@ -42,10 +45,10 @@ use tls::{AcceptSettings, Chain, Established, HandshakeError, Refusal};
 use vocabulary::verdict::Reason;
 
 /// Serves one connection until it stops.
-pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
+pub async fn serve(local: Rc<Local>, arrival: Arrival) -> Stop {
     // Boxed, and in functions of their own: a connection is idle most of its life, and whatever
     // this future ever held would be kept room for.
-    let (connection, mut stream, http2) = match Box::pin(begin(worker, arrival)).await {
+    let (connection, mut stream, http2) = match Box::pin(begin(local, arrival)).await {
         Ok(begun) => begun,
         Err(stop) => return stop,
     };
@@ -65,21 +68,21 @@ pub async fn serve(worker: Rc<Worker>, arrival: Arrival) -> Stop {
 
 /// From the first byte to a connection that serves requests, over HTTP/2 or not.
 async fn begin(
-    worker: Rc<Worker>,
+    local: Rc<Local>,
     arrival: Arrival,
 ) -> Result<(Rc<Connection>, TlsStream, bool), Stop> {
-    let tunables = arc_swap::Guard::into_inner(worker.shared.live.load());
+    let tunables = arc_swap::Guard::into_inner(local.shared.live.load());
     let socket = &arrival.socket;
-    let (Ok(client), Ok(local)) = (socket.peer_address(), socket.local_address()) else {
+    let (Ok(client), Ok(server)) = (socket.peer_address(), socket.local_address()) else {
         return Err(Stop::Closed);
     };
     let steered = arrival.steered;
-    let (stream, established, found) = shake_hands(&worker, arrival, client, &tunables).await?;
+    let (stream, established, found) = shake_hands(&local, arrival, client, &tunables).await?;
     let http2 = established.http2;
     let connection = Connection::new(
-        worker,
+        local,
         tunables,
-        (client, local, steered),
+        (client, server, steered),
         (established, found),
         &stream,
     );
@@ -95,7 +98,7 @@ struct Found {
 
 /// From the first byte to a client that is known, or a refusal that is recorded.
 async fn shake_hands(
-    worker: &Rc<Worker>,
+    local: &Rc<Local>,
     arrival: Arrival,
     client: SocketAddr,
     tunables: &Tunables,
@@ -107,13 +110,13 @@ async fn shake_hands(
         steered,
     } = arrival;
     let waited = accepted.elapsed();
-    let acceptor = &worker.shared.acceptor;
+    let acceptor = &local.shared.acceptor;
     let settings = AcceptSettings {
         now_sec: now_sec(),
         chain_bytes_max: tunables.chain_bytes_max,
         tickets: tunables.tickets,
     };
-    let snapshot = worker.shared.published.load();
+    let snapshot = local.shared.published.load();
     let session = acceptor
         .accept(snapshot.clone(), settings)
         .map_err(|_no_memory| Stop::Handshake(Refusal::Protocol))?;
@@ -125,7 +128,7 @@ async fn shake_hands(
         && let Some(question) = acceptor.must_ask(stream.session())
     {
         let left = deadline.duration_since(tokio::time::Instant::now());
-        worker.shared.questions.wait(question, left).await;
+        local.shared.questions.wait(question, left).await;
         if !finished {
             outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
         }
@@ -141,7 +144,7 @@ async fn shake_hands(
         Err(_) => {
             let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
             let stop = Stop::HandshakeTimeout;
-            record_refusal(worker, client, (accepted, steered), &error, stop);
+            record_refusal(local, client, (accepted, steered), &error, stop);
             return Err(Stop::HandshakeTimeout);
         }
     };
@@ -155,11 +158,11 @@ async fn shake_hands(
     match found {
         Ok((established, found)) => {
             if let Some(question) = established.judgement.question() {
-                worker.shared.questions.ask(question);
+                local.shared.questions.ask(question);
             }
             let first_received = stream.activity().first_received.take();
             record_handshake(
-                worker,
+                local,
                 &established,
                 (accepted, steered),
                 waited,
@@ -169,7 +172,7 @@ async fn shake_hands(
         }
         Err(error) => {
             let stop = Stop::Handshake(error.refusal);
-            record_refusal(worker, client, (accepted, steered), &error, stop);
+            record_refusal(local, client, (accepted, steered), &error, stop);
             let farewell = async {
                 if error.refusal == Refusal::PlainHttp {
                     stream.answer_in_clear(PLAIN_HTTP).await
@@ -187,7 +190,7 @@ async fn shake_hands(
 
 /// What is known of a connection while it serves requests.
 struct Connection {
-    worker: Rc<Worker>,
+    local: Rc<Local>,
     /// As they were when it began. Shared: a copy would be a tenth of an idle connection's memory.
     tunables: Arc<Tunables>,
     resumed: bool,
@@ -248,9 +251,9 @@ fn value_of(name: &str) -> HeaderValue {
 
 impl Connection {
     fn new(
-        worker: Rc<Worker>,
+        local: Rc<Local>,
         tunables: Arc<Tunables>,
-        (source, local, steered): (SocketAddr, SocketAddr, Steered),
+        (source, server, steered): (SocketAddr, SocketAddr, Steered),
         (established, found): (Established, Found),
         stream: &TlsStream,
     ) -> Rc<Self> {
@@ -261,17 +264,17 @@ impl Connection {
             host: found.host,
             facts: ConnectionFacts {
                 source,
-                local,
+                local: server,
                 sni: established.sni.unwrap_or_default().into(),
                 tls_version: established.version,
                 tls_cipher: established.cipher,
                 client_hello: established.hello.into(),
-                geo: worker.shared.geo.load_full(),
+                geo: local.shared.geo.load_full(),
                 client: established.client,
             },
         });
         Rc::new(Self {
-            worker,
+            local,
             tunables,
             resumed: established.resumed,
             steered,
@@ -325,7 +328,7 @@ impl Connection {
 
     fn request_begins(&self) {
         if self.requests_open.get() == 0 {
-            self.worker.busy.set(self.worker.busy.get() + 1);
+            self.local.busy.set(self.local.busy.get() + 1);
         }
         self.requests_open.set(self.requests_open.get() + 1);
         self.requests_total.set(self.requests_total.get() + 1);
@@ -338,9 +341,7 @@ impl Connection {
         self.requests_open
             .set(self.requests_open.get().saturating_sub(1));
         if self.requests_open.get() == 0 {
-            self.worker
-                .busy
-                .set(self.worker.busy.get().saturating_sub(1));
+            self.local.busy.set(self.local.busy.get().saturating_sub(1));
             self.idle_since.set(Instant::now());
             self.activity.first_received.set(None);
         }
@@ -359,7 +360,7 @@ fn now_sec() -> i64 {
 }
 
 fn record_handshake(
-    worker: &Worker,
+    local: &Local,
     established: &Established,
     (accepted, steered): (Instant, Steered),
     waited: Duration,
@@ -367,7 +368,7 @@ fn record_handshake(
 ) {
     let now = Instant::now();
     let first = first_received.unwrap_or(accepted);
-    let mut stats = worker.stats.borrow_mut();
+    let mut stats = local.stats.borrow_mut();
     let slot = stats.host(&established.host.name);
     let (stage, result) = if established.resumed {
         (Stage::HandshakeResumed, HandshakeResult::Resumed)
@@ -383,7 +384,7 @@ fn record_handshake(
 }
 
 /// Records a connection whose ClientHello was not there within `timeout.handshake`.
-pub(crate) fn never_began(worker: &Worker, client: SocketAddr, arrival: &Arrival) -> Stop {
+pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) -> Stop {
     let error = HandshakeError {
         refusal: Refusal::Protocol,
         sni: None,
@@ -393,7 +394,7 @@ pub(crate) fn never_began(worker: &Worker, client: SocketAddr, arrival: &Arrival
     };
     let stop = Stop::HandshakeTimeout;
     record_refusal(
-        worker,
+        local,
         client,
         (arrival.accepted, arrival.steered),
         &error,
@@ -403,8 +404,8 @@ pub(crate) fn never_began(worker: &Worker, client: SocketAddr, arrival: &Arrival
 }
 
 /// Writes down that a client certificate is not, or no longer, good.
-fn record_certificate(worker: &Worker, judged: &Judged, event: CertificateEvent, reason: Reason) {
-    worker.shared.access_log.certificate(&CertificateRecord {
+fn record_certificate(local: &Local, judged: &Judged, event: CertificateEvent, reason: Reason) {
+    local.shared.access_log.certificate(&CertificateRecord {
         time: SystemTime::now(),
         client: judged.facts.source,
         host: judged.host.name().as_str(),
@@ -416,7 +417,7 @@ fn record_certificate(worker: &Worker, judged: &Judged, event: CertificateEvent,
 }
 
 fn record_refusal(
-    worker: &Worker,
+    local: &Local,
     client: SocketAddr,
     (accepted, steered): (Instant, Steered),
     error: &HandshakeError,
@@ -426,7 +427,7 @@ fn record_refusal(
         Stop::Handshake(refusal) => refusal.as_str(),
         other => other.as_str(),
     };
-    let mut stats = worker.stats.borrow_mut();
+    let mut stats = local.stats.borrow_mut();
     let slot = error.host.as_ref().map(|host| stats.host(&host.name));
     stats.handshake(slot, HandshakeResult::Failed(reason));
     let judged = match (&error.client, error.refusal) {
@@ -438,7 +439,7 @@ fn record_refusal(
     if let (Some(slot), Some(reason)) = (slot, judged) {
         stats.judged(slot, reason);
     }
-    worker.shared.access_log.handshake_failed(&HandshakeRecord {
+    local.shared.access_log.handshake_failed(&HandshakeRecord {
         time: SystemTime::now(),
         client,
         host: error.host.as_ref().map_or("", |host| host.name.as_str()),
@@ -446,7 +447,7 @@ fn record_refusal(
         tls_version: "",
         tls_cipher: "",
         client_auth: error.client.as_ref(),
-        worker: worker.index,
+        worker: local.index,
         steered,
         reason,
         detail: &error.detail,

@@ -15,24 +15,12 @@ use crossbeam::queue::ArrayQueue;
 use ebpf::Owners;
 
 use super::Worker;
-use crate::connection::{self, Stop};
+use crate::connection::{self, Arrival, Stop};
 use crate::io::{Doorbell, Ear, Socket};
 use crate::limits::{HANDOVER_QUEUE, HELLO_BYTES_MAX, RECEIVE_BUFFER_MIN};
 use crate::observe::Steered;
 use crate::steer::hello::{Wanted, wanted};
 use crate::steer::{Ownership, flow};
-
-/// A connection that a worker begins with.
-pub struct Arrival {
-    /// Its socket.
-    pub socket: Socket,
-    /// When it was accepted, by whomever.
-    pub accepted: Instant,
-    /// What has been read of it already; the end of the stream is never among it.
-    pub read: Vec<u8>,
-    /// How it came to this worker.
-    pub steered: Steered,
-}
 
 /// A connection between two workers.
 struct Handed {
@@ -151,7 +139,7 @@ impl Handed {
 /// Finds out whose connection this is, and gives it to them.
 pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
     // Who has it by a hand-over keeps it: owners may change meanwhile, and then it would wander.
-    if arrival.steered == Steered::Handoff || worker.shared.owned.load().is_empty() {
+    if arrival.steered == Steered::Handoff || worker.placement.owned.load().is_empty() {
         return Route::Here(arrival);
     }
     let (Ok(client), Ok(local)) = (
@@ -160,18 +148,18 @@ pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
     ) else {
         return Route::Here(arrival);
     };
-    if worker.shared.placed.take(&flow(client, local)) {
+    if worker.placement.placed.take(&flow(client, local)) {
         arrival.steered = Steered::Kernel;
     }
-    let patience = worker.shared.live.load().handshake_timeout;
+    let patience = worker.local.shared.live.load().handshake_timeout;
     let deadline = tokio::time::Instant::from_std(arrival.accepted + patience);
     match tokio::time::timeout_at(deadline, read_hello(&mut arrival)).await {
         Ok(true) => {}
         Ok(false) => return Route::Here(arrival),
-        Err(_) => return Route::Stopped(connection::never_began(worker, client, &arrival)),
+        Err(_) => return Route::Stopped(connection::never_began(&worker.local, client, &arrival)),
     }
-    let owners = owners(&worker.shared.owned.load(), &arrival.read);
-    match owners.and_then(|owners| stranger(owners, worker.index, client, local)) {
+    let owners = owners(&worker.placement.owned.load(), &arrival.read);
+    match owners.and_then(|owners| stranger(owners, worker.local.index, client, local)) {
         None => Route::Here(arrival),
         Some(owner) => give(worker, usize::from(owner), arrival),
     }
@@ -218,7 +206,7 @@ fn stranger(owners: Owners, here: usize, client: SocketAddr, local: SocketAddr) 
 }
 
 fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
-    let inboxes = &worker.shared.inboxes;
+    let inboxes = &worker.placement.inboxes;
     let Some(inbox) = inboxes.get(owner).filter(|inbox| !inbox.is_closed()) else {
         return Route::Here(arrival);
     };
@@ -229,7 +217,7 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
         steered,
     } = arrival;
     let here = |socket, read| {
-        worker.stats.borrow_mut().kept += 1;
+        worker.local.stats.borrow_mut().kept += 1;
         Route::Here(Arrival {
             socket,
             accepted,
@@ -249,7 +237,7 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
     match inbox.put(handed) {
         Err(back) => here(Socket::new(back.socket), back.read),
         Ok(()) => {
-            worker.stats.borrow_mut().handed_over += 1;
+            worker.local.stats.borrow_mut().handed_over += 1;
             // The owner may have looked for the last time just before: then it is up to us.
             fence(Ordering::SeqCst);
             if inbox.is_closed() {

@@ -9,7 +9,7 @@
 mod handover;
 mod listen;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,16 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+pub use handover::Inboxes;
 use handover::Route;
-pub use handover::{Arrival, Inboxes};
 pub use listen::{ListenError, Listeners};
 
-use crate::connection::{self, Clients, Stop};
+use crate::connection::{self, Arrival, Local, Shared, Stop};
 use crate::http::request_id::RequestIds;
-use crate::http::upstream::Pool;
 use crate::io::{self, Accepted, Ear, Listener, Socket};
 use crate::limits::{
     ACCEPT_COMPLAINT_INTERVAL, ACCEPTS_IN_A_ROW, COLLECT_TIMEOUT, DRAIN_POLL, GIVE_BACK_AFTER,
@@ -37,29 +35,14 @@ use crate::limits::{
 };
 use crate::memory;
 use crate::observe::{
-    AccessLog, Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats,
+    Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats,
 };
 use crate::steer::helm::Helm;
 use crate::steer::{Owned, Placed};
-use config::Live;
-use rules::geo::Geo;
-use snapshot::Published;
-use snapshot::phases::Buckets;
-use snapshot::questions::Questions;
-use tls::Acceptor;
 
-/// What all workers have in common, all of it immutable or lock-free.
-pub struct Shared {
-    /// Where TLS connections start.
-    pub acceptor: Acceptor,
-    /// The current snapshot.
-    pub published: Arc<Published>,
-    /// What can be tuned.
-    pub live: Arc<Live>,
-    /// Where addresses are; replaced whole at SIGHUP, for connections that begin after it.
-    pub geo: ArcSwapOption<Geo>,
-    /// Where requests are written down.
-    pub access_log: AccessLog,
+/// What decides which worker serves a connection, and whether there is room for it: the same for
+/// all workers, and lock-free.
+pub struct Placement {
     /// Client connections of the whole gateway.
     pub connections: AtomicUsize,
     /// Who owns which host; empty when nothing is steered.
@@ -68,63 +51,15 @@ pub struct Shared {
     pub placed: Placed,
     /// Connections between workers.
     pub inboxes: Inboxes,
-    /// What responders are to be asked about clients.
-    pub questions: Arc<Questions>,
-    /// How many requests have come, for rate limits.
-    pub buckets: Buckets,
 }
 
-/// A worker, as its own connections see it.
-pub struct Worker {
-    /// Its number, counted from 0.
-    pub index: usize,
-    /// What it has in common with the others.
-    pub shared: Arc<Shared>,
-    /// Its statistics; never borrowed across an await.
-    pub stats: RefCell<WorkerStats>,
-    /// Its connections by client certificate.
-    pub clients: Clients,
-    /// Its origin connections.
-    pub pool: Rc<Pool>,
-    /// Its request ids.
-    pub request_ids: RequestIds,
-    /// Whether it is stopping.
-    pub drain: Drain,
+/// One worker, on its own thread.
+struct Worker {
+    /// What its connections find.
+    local: Rc<Local>,
+    placement: Arc<Placement>,
     /// Its connections.
-    pub open: Cell<usize>,
-    /// Its connections with a request in progress.
-    pub busy: Cell<usize>,
-    /// Its connections that hold no buffers, because nobody has asked for anything.
-    parked: Cell<usize>,
-    /// Connections that went quiet or ended since the last sweep.
-    quieted: Cell<usize>,
-}
-
-/// Tells a worker's connections that it is stopping.
-#[derive(Default)]
-pub struct Drain {
-    begun: Cell<bool>,
-    notify: Notify,
-}
-
-impl Drain {
-    /// Whether the worker is stopping.
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.begun.get()
-    }
-
-    /// Waits until it is.
-    pub async fn begun(&self) {
-        while !self.begun.get() {
-            self.notify.notified().await;
-        }
-    }
-
-    fn begin(&self) {
-        self.begun.set(true);
-        self.notify.notify_waiters();
-    }
+    open: Cell<usize>,
 }
 
 /// What a worker can be told.
@@ -156,12 +91,17 @@ struct Handle {
 impl Team {
     /// Starts a worker on each set of listening sockets.
     #[must_use]
-    pub fn start(shared: &Arc<Shared>, listeners: Listeners, helm: Arc<Helm>) -> Self {
+    pub fn start(
+        shared: &Arc<Shared>,
+        placement: &Arc<Placement>,
+        listeners: Listeners,
+        helm: Arc<Helm>,
+    ) -> Self {
         let workers = listeners
             .into_workers()
             .into_iter()
             .enumerate()
-            .map(|(index, sockets)| start_thread(index, shared.clone(), sockets))
+            .map(|(index, sockets)| start_thread(index, shared.clone(), placement.clone(), sockets))
             .collect();
         Self {
             workers,
@@ -258,18 +198,24 @@ impl Fleet for Team {
     }
 }
 
-fn start_thread(index: usize, shared: Arc<Shared>, sockets: Vec<OwnedFd>) -> Handle {
+fn start_thread(
+    index: usize,
+    shared: Arc<Shared>,
+    placement: Arc<Placement>,
+    sockets: Vec<OwnedFd>,
+) -> Handle {
     let (mailbox, mut messages) = mpsc::unbounded_channel();
     let body = move || {
         pin_to(index);
         loop {
-            let run = || io::run(run(index, shared.clone(), &sockets, &mut messages));
+            let common = (shared.clone(), placement.clone());
+            let run = || io::run(run(index, common, &sockets, &mut messages));
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(()) => break,
                 Err(_) => tracing::error!(worker = index, "the worker panicked and starts over"),
             }
         }
-        shared.inboxes.abandon(index);
+        placement.inboxes.abandon(index);
     };
     let thread = std::thread::Builder::new()
         .name(format!("worker-{index}"))
@@ -286,7 +232,7 @@ fn start_thread(index: usize, shared: Arc<Shared>, sockets: Vec<OwnedFd>) -> Han
 /// A worker's whole life.
 async fn run(
     index: usize,
-    shared: Arc<Shared>,
+    (shared, placement): (Arc<Shared>, Arc<Placement>),
     sockets: &[OwnedFd],
     messages: &mut mpsc::UnboundedReceiver<Message>,
 ) {
@@ -297,18 +243,11 @@ async fn run(
             return;
         }
     };
+    let local = Rc::new(Local::new(index, shared, request_ids));
     let worker = Rc::new(Worker {
-        index,
-        shared,
-        stats: RefCell::new(WorkerStats::new(index)),
-        clients: Clients::default(),
-        pool: Rc::default(),
-        request_ids,
-        drain: Drain::default(),
+        local: local.clone(),
+        placement,
         open: Cell::new(0),
-        busy: Cell::new(0),
-        parked: Cell::new(0),
-        quieted: Cell::new(0),
     });
     let mut listeners = Vec::with_capacity(sockets.len());
     for socket in sockets {
@@ -320,7 +259,7 @@ async fn run(
     for listener in &listeners {
         tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
     }
-    if let Some(inbox) = worker.shared.inboxes.get(index) {
+    if let Some(inbox) = worker.placement.inboxes.get(index) {
         match inbox.ear() {
             Ok(ear) => drop(tokio::task::spawn_local(take_over(worker.clone(), ear))),
             Err(error) => {
@@ -329,13 +268,13 @@ async fn run(
             }
         }
     }
-    tokio::task::spawn_local(connection::watch(worker.clone()));
+    tokio::task::spawn_local(connection::watch(local.clone()));
     let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         tokio::select! {
             message = messages.recv() => match message {
                 Some(Message::Report(answer)) => drop(answer.send(worker.report())),
-                Some(Message::Loads(answer)) => drop(answer.send(worker.stats.borrow().loads())),
+                Some(Message::Loads(answer)) => drop(answer.send(worker.local.stats.borrow().loads())),
                 #[cfg(test)]
                 Some(Message::Panic) => panic!("as the test asked"),
                 #[cfg(test)]
@@ -345,20 +284,19 @@ async fn run(
                 Some(Message::Drain) | None => {
                     listeners.iter().for_each(|listener| listener.close());
                     take_last(&worker);
-                    worker.drain.begin();
+                    local.drain.begin();
                 }
             },
             _ = sweep.tick() => {
-                let tunables = worker.shared.live.load();
-                worker.pool.sweep(tunables.origin_idle_timeout, tunables.origin_idle_max);
-                if worker.quieted.get() >= GIVE_BACK_AFTER {
-                    worker.quieted.set(0);
+                let tunables = worker.local.shared.live.load();
+                local.pool.sweep(tunables.origin_idle_timeout, tunables.origin_idle_max);
+                if local.take_quieted(GIVE_BACK_AFTER) {
                     memory::give_back();
                 }
             }
-            () = tokio::time::sleep(DRAIN_POLL), if worker.drain.has_begun() => {}
+            () = tokio::time::sleep(DRAIN_POLL), if local.drain.has_begun() => {}
         }
-        if worker.drain.has_begun() && worker.open.get() == 0 {
+        if local.drain.has_begun() && worker.open.get() == 0 {
             return;
         }
     }
@@ -393,7 +331,7 @@ async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
 
 /// Takes what other workers hand over.
 async fn take_over(worker: Rc<Worker>, ear: Ear) {
-    let Some(inbox) = worker.shared.inboxes.get(worker.index) else {
+    let Some(inbox) = worker.placement.inboxes.get(worker.local.index) else {
         return;
     };
     loop {
@@ -402,7 +340,7 @@ async fn take_over(worker: Rc<Worker>, ear: Ear) {
             begin(&worker, arrival);
         }
         if let Err(error) = ear.hear().await {
-            tracing::warn!(worker = worker.index, %error, "the worker's bell is broken");
+            tracing::warn!(worker = worker.local.index, %error, "the worker's bell is broken");
             tokio::time::sleep(DRAIN_POLL).await;
         }
     }
@@ -410,7 +348,7 @@ async fn take_over(worker: Rc<Worker>, ear: Ear) {
 
 /// Takes what was handed over, and nothing any more.
 fn take_last(worker: &Rc<Worker>) {
-    if let Some(inbox) = worker.shared.inboxes.get(worker.index) {
+    if let Some(inbox) = worker.placement.inboxes.get(worker.local.index) {
         inbox.close();
         for arrival in inbox.take() {
             begin(worker, arrival);
@@ -420,7 +358,7 @@ fn take_last(worker: &Rc<Worker>) {
 
 /// A connection came to this worker's own listener.
 fn admit(worker: &Rc<Worker>, socket: Socket) {
-    worker.stats.borrow_mut().accepted += 1;
+    worker.local.stats.borrow_mut().accepted += 1;
     begin(
         worker,
         Arrival {
@@ -436,7 +374,7 @@ fn admit(worker: &Rc<Worker>, socket: Socket) {
 fn begin(worker: &Rc<Worker>, arrival: Arrival) {
     let slot = Slot::take(worker.clone());
     let Some(slot) = slot else {
-        let mut stats = worker.stats.borrow_mut();
+        let mut stats = worker.local.stats.borrow_mut();
         stats.refused += 1;
         stats.stop(Stop::TooMany.as_str());
         return;
@@ -446,10 +384,10 @@ fn begin(worker: &Rc<Worker>, arrival: Arrival) {
         let arrival = match handover::route(&worker, arrival).await {
             Route::Here(arrival) => arrival,
             Route::There => return,
-            Route::Stopped(stop) => return worker.stats.borrow_mut().stop(stop.as_str()),
+            Route::Stopped(stop) => return worker.local.stats.borrow_mut().stop(stop.as_str()),
         };
-        let stop = connection::serve(worker.clone(), arrival).await;
-        worker.stats.borrow_mut().stop(stop.as_str());
+        let stop = connection::serve(worker.local.clone(), arrival).await;
+        worker.local.stats.borrow_mut().stop(stop.as_str());
         drop(slot);
     });
 }
@@ -459,9 +397,9 @@ struct Slot(Rc<Worker>);
 
 impl Slot {
     fn take(worker: Rc<Worker>) -> Option<Self> {
-        let open = worker.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let open = worker.placement.connections.fetch_add(1, Ordering::Relaxed);
         worker.open.set(worker.open.get() + 1);
-        let limit = worker.shared.live.load().connections_max;
+        let limit = worker.local.shared.live.load().connections_max;
         // Dropping the slot takes both counts back.
         let slot = Self(worker);
         (open < limit).then_some(slot)
@@ -470,35 +408,20 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.shared.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.placement.connections.fetch_sub(1, Ordering::Relaxed);
         self.0.open.set(self.0.open.get() - 1);
-        self.0.quieted.set(self.0.quieted.get() + 1);
-    }
-}
-
-/// Counts a connection as parked for as long as it lives.
-pub struct Parked<'w>(&'w Worker);
-
-impl Drop for Parked<'_> {
-    fn drop(&mut self) {
-        self.0.parked.set(self.0.parked.get() - 1);
+        self.0.local.quiets();
     }
 }
 
 impl Worker {
-    /// A connection has given its buffers back and waits for the next request.
-    pub fn park(&self) -> Parked<'_> {
-        self.parked.set(self.parked.get() + 1);
-        self.quieted.set(self.quieted.get() + 1);
-        Parked(self)
-    }
-
     fn report(&self) -> WorkerStats {
-        let mut stats = self.stats.borrow().clone();
+        let local = &self.local;
+        let mut stats = local.stats.borrow().clone();
         stats.connections_open = self.open.get() as u64;
-        stats.connections_idle = self.open.get().saturating_sub(self.busy.get()) as u64;
-        stats.connections_parked = self.parked.get() as u64;
-        (stats.origin_connections_open, stats.origin_connections_idle) = self.pool.count();
+        stats.connections_idle = self.open.get().saturating_sub(local.busy.get()) as u64;
+        stats.connections_parked = local.parked() as u64;
+        (stats.origin_connections_open, stats.origin_connections_idle) = local.pool.count();
         stats
     }
 }

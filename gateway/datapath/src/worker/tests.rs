@@ -6,8 +6,12 @@ use std::time::Duration;
 
 use super::listen::{patiently, refuse_taken};
 use super::*;
+use crate::observe::AccessLog;
 use crate::steer::Ownership;
-use config::Config;
+use arc_swap::ArcSwapOption;
+use config::{Config, Live};
+use snapshot::phases::Buckets;
+use tls::Acceptor;
 use vocabulary::hostname::HostName;
 
 fn team(addresses: &[SocketAddr]) -> Team {
@@ -32,12 +36,14 @@ fn team_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usi
         live: Arc::new(Live::new(config)),
         geo: ArcSwapOption::empty(),
         access_log: AccessLog::off(),
+        questions: Arc::default(),
+        buckets: Buckets::default(),
+    });
+    let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),
         owned,
         placed: Placed::default(),
         inboxes: Inboxes::with_room(count, room).unwrap(),
-        questions: Arc::default(),
-        buckets: Buckets::new(Instant::now()),
     });
     let listeners = Listeners::bind(count, addresses).unwrap();
     let config = Config {
@@ -46,7 +52,7 @@ fn team_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usi
         ..Config::default()
     };
     let (helm, _) = Helm::take(&config, listeners.of_workers(), Arc::default()).unwrap();
-    Team::start(&shared, listeners, Arc::new(helm))
+    Team::start(&shared, &placement, listeners, Arc::new(helm))
 }
 
 fn free_address(host: &str) -> SocketAddr {

@@ -1,0 +1,148 @@
+//! The state that connections find on their thread.
+//!
+//! Owns what the connections of one worker use together ([`Local`]) and what those of all workers
+//! use ([`Shared`]). Does not know the thread itself: its listeners, messages and hand-overs are
+//! `worker`'s.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use tokio::sync::Notify;
+
+use super::Clients;
+use crate::http::request_id::RequestIds;
+use crate::http::upstream::Pool;
+use crate::observe::{AccessLog, WorkerStats};
+use config::Live;
+use rules::geo::Geo;
+use snapshot::Published;
+use snapshot::phases::Buckets;
+use snapshot::questions::Questions;
+use tls::Acceptor;
+
+/// What the connections of all workers use: immutable or lock-free.
+pub struct Shared {
+    /// Where TLS connections start.
+    pub acceptor: Acceptor,
+    /// The current snapshot.
+    pub published: Arc<Published>,
+    /// What can be tuned.
+    pub live: Arc<Live>,
+    /// Where addresses are; replaced whole at SIGHUP, for connections that begin after it.
+    pub geo: ArcSwapOption<Geo>,
+    /// Where requests are written down.
+    pub access_log: AccessLog,
+    /// What responders are to be asked about clients.
+    pub questions: Arc<Questions>,
+    /// How many requests have come, for rate limits.
+    pub buckets: Buckets,
+}
+
+/// What the connections of one worker use.
+pub struct Local {
+    /// The worker's number, counted from 0.
+    pub index: usize,
+    /// What they share with those of other workers.
+    pub shared: Arc<Shared>,
+    /// The worker's statistics; never borrowed across an await.
+    pub stats: RefCell<WorkerStats>,
+    /// Its connections by client certificate.
+    pub clients: Clients,
+    /// Its origin connections.
+    pub pool: Rc<Pool>,
+    /// Its request ids.
+    pub request_ids: RequestIds,
+    /// Whether it is stopping.
+    pub drain: Drain,
+    /// Its connections with a request in progress.
+    pub busy: Cell<usize>,
+    /// Its connections that hold no buffers, because no request is in progress.
+    parked: Cell<usize>,
+    /// Connections that went quiet or ended since [`Local::take_quieted`] last answered.
+    quieted: Cell<usize>,
+}
+
+impl Local {
+    /// The state of worker `index` before its first connection.
+    #[must_use]
+    pub fn new(index: usize, shared: Arc<Shared>, request_ids: RequestIds) -> Self {
+        Self {
+            index,
+            shared,
+            stats: RefCell::new(WorkerStats::new(index)),
+            clients: Clients::default(),
+            pool: Rc::default(),
+            request_ids,
+            drain: Drain::default(),
+            busy: Cell::new(0),
+            parked: Cell::new(0),
+            quieted: Cell::new(0),
+        }
+    }
+
+    /// A connection has given its buffers back and waits for the next request.
+    pub fn park(&self) -> Parked<'_> {
+        self.parked.set(self.parked.get() + 1);
+        self.quiets();
+        Parked(self)
+    }
+
+    /// Connections that are parked.
+    #[must_use]
+    pub fn parked(&self) -> usize {
+        self.parked.get()
+    }
+
+    /// A connection went quiet or ended: memory became free.
+    pub fn quiets(&self) {
+        self.quieted.set(self.quieted.get() + 1);
+    }
+
+    /// Whether `enough` connections went quiet or ended since this was last the case.
+    pub fn take_quieted(&self, enough: usize) -> bool {
+        let reached = self.quieted.get() >= enough;
+        if reached {
+            self.quieted.set(0);
+        }
+        reached
+    }
+}
+
+/// Counts a connection as parked for as long as it lives.
+pub struct Parked<'l>(&'l Local);
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        self.0.parked.set(self.0.parked.get() - 1);
+    }
+}
+
+/// Tells a worker's connections that it is stopping.
+#[derive(Default)]
+pub struct Drain {
+    begun: Cell<bool>,
+    notify: Notify,
+}
+
+impl Drain {
+    /// Whether the worker is stopping.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Waits until it is.
+    pub async fn begun(&self) {
+        while !self.begun.get() {
+            self.notify.notified().await;
+        }
+    }
+
+    /// The worker is stopping from now on.
+    pub fn begin(&self) {
+        self.begun.set(true);
+        self.notify.notify_waiters();
+    }
+}
