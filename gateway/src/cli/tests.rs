@@ -14,12 +14,12 @@ use super::*;
 use admin;
 use config::{Config, Live};
 use control::Control;
-use datapath::observe::{AccessLog, Fleet, FleetStatus, SteeringStatus, WorkerStats};
+use datapath::observe::{AccessLog, SteeringStatus, WorkerStats, Workers, WorkersStatus};
 use snapshot::Published;
 
 struct NoWorkers;
 
-impl Fleet for NoWorkers {
+impl Workers for NoWorkers {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>> {
         Box::pin(async { vec![WorkerStats::new(0)] })
     }
@@ -28,8 +28,8 @@ impl Fleet for NoWorkers {
         true
     }
 
-    fn status(&self) -> FleetStatus {
-        FleetStatus {
+    fn status(&self) -> WorkersStatus {
+        WorkersStatus {
             workers: 1,
             draining: false,
         }

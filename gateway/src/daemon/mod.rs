@@ -39,7 +39,7 @@ use datapath::memory;
 use datapath::observe::{AccessLog, AccessLogError};
 use datapath::steer::helm::Helm;
 use datapath::steer::{self, Owned};
-use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Team};
+use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
 use fetch::{Lists, Responders};
 use snapshot::Published;
 use snapshot::phases::Buckets;
@@ -191,7 +191,7 @@ pub fn serve(
         inboxes,
     });
     let responders = Responders::new(control.clone(), questions);
-    let team = Arc::new(Team::start(&shared, &placement, listeners, helm.clone()));
+    let team = Arc::new(Workers::start(&shared, &placement, listeners, helm.clone()));
     let steered = published.clone();
     let lists = Lists::new(control.clone());
     let state = admin::State {
@@ -246,3 +246,189 @@ pub fn serve(
     tracing::info!(cut = ended == Ended::Cut, "stopped");
     Ok(ended)
 }
+<<<<<<< HEAD:gateway/src/daemon/mod.rs
+=======
+
+/// Keeps the helm informed: of hosts as they come and go, of workers, of load.
+async fn steer(
+    helm: Arc<Helm>,
+    team: Arc<Workers>,
+    control: Arc<Control>,
+    published: Arc<Published>,
+    live: Arc<Live>,
+) {
+    let mut poll = tokio::time::interval(STEER_POLL);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut generation = published.load().generation;
+    let mut silent = vec![0_u32; team.alive().len()];
+    let mut before = team.alive();
+    let mut last_round = Instant::now();
+    // The generation whose rules' addresses the kernel drops, when it is to.
+    let mut blocked = None;
+    loop {
+        poll.tick().await;
+        if helm.has_door() {
+            let tunables = **live.load();
+            let wanted = tunables
+                .steer_drop_blocked
+                .then(|| published.load().generation);
+            if wanted.is_some() && wanted != blocked {
+                helm.blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
+            }
+            blocked = wanted;
+            helm.door(&tunables);
+        }
+        let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
+        let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
+        if alive != before {
+            tracing::warn!(?alive, "workers died or came back: their hosts move");
+            helm.workers(&alive);
+            before.clone_from(&alive);
+        }
+        let snapshot = published.load();
+        if snapshot.generation != generation {
+            generation = snapshot.generation;
+            helm.hosts(&snapshot, &alive);
+            helm.pins(&live.pins(), &alive);
+        }
+        let passed = last_round.elapsed();
+        if passed >= STEER_ROUND {
+            last_round = Instant::now();
+            helm.pins(&live.pins(), &alive);
+            let answers = team.loads().await;
+            for (silent, answer) in silent.iter_mut().zip(&answers) {
+                *silent = if answer.is_some() { 0 } else { *silent + 1 };
+            }
+            let counts = HostLoad::sum(answers.into_iter().flatten());
+            let balance = live.load().steer_balance;
+            helm.round(&counts, passed.as_secs_f64(), &alive, balance);
+        }
+    }
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    quit: Signal,
+    terminate: Signal,
+    user1: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, StartError> {
+        let open =
+            |kind| signal(kind).map_err(|error| StartError::System("signals cannot be had", error));
+        Ok(Self {
+            hangup: open(SignalKind::hangup())?,
+            interrupt: open(SignalKind::interrupt())?,
+            quit: open(SignalKind::quit())?,
+            terminate: open(SignalKind::terminate())?,
+            user1: open(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for a signal that means to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.quit.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Listens to signals until one of them, or the end of all workers, ends the run.
+async fn wait(
+    signals: &mut Signals,
+    team: &Workers,
+    shared: &Shared,
+    sources: Option<&Sources>,
+    control: &Control,
+    admin_tls: Option<&AdminTls>,
+    access_log: &AccessLog,
+) -> Ended {
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => reload(shared, sources, control, admin_tls),
+            _ = signals.user1.recv() => access_log.reopen(),
+            _ = signals.interrupt.recv() => break,
+            _ = signals.quit.recv() => break,
+            _ = signals.terminate.recv() => break,
+        }
+    }
+    let live = &shared.live;
+    let deadline = Instant::now() + live.load().drain_timeout;
+    tracing::info!(
+        seconds = live.load().drain_timeout.as_secs(),
+        "stopping: requests are finished; a second signal stops at once"
+    );
+    team.drain();
+    loop {
+        if team.has_ended() {
+            return Ended::Drained;
+        }
+        if Instant::now() >= deadline {
+            tracing::warn!("timeout.drain passed: the remaining connections are cut");
+            return Ended::Cut;
+        }
+        tokio::select! {
+            () = signals.stop() => return Ended::Cut,
+            () = tokio::time::sleep(DRAIN_POLL) => {}
+        }
+    }
+}
+
+/// Reads the configuration files again; one error, and everything stays as it is.
+fn reload(
+    shared: &Shared,
+    sources: Option<&Sources>,
+    control: &Control,
+    admin_tls: Option<&AdminTls>,
+) {
+    let Some(sources) = sources else {
+        tracing::info!("there are no configuration files to read again");
+        return;
+    };
+    let loaded = Config::load(sources)
+        .map_err(|errors| errors.to_string())
+        .and_then(|loaded| {
+            let geo = Geo::open(loaded.config.geoip_databases());
+            let geo = geo.map_err(|error| error.to_string())?;
+            match (admin_tls, loaded.config.admin_tls()) {
+                (Some(tls), Some((certificate, key))) => tls
+                    .reload(certificate, key)
+                    .map_err(|error| error.to_string())?,
+                (None, None) => {}
+                // The socket is bound as it is: what was safe with TLS is not without.
+                _ => tracing::warn!(
+                    "TLS of the admin API is switched on or off at the next start; until then it stays"
+                ),
+            }
+            Ok((loaded, geo))
+        });
+    match loaded {
+        Err(errors) => {
+            for line in errors.lines() {
+                tracing::error!("{line}");
+            }
+            tracing::error!("the configuration stays as it was");
+        }
+        Ok((loaded, geo)) => {
+            let geo = geo.map(Arc::new);
+            control.set_geo(geo.clone());
+            shared.geo.store(geo);
+            for key in shared.live.reload(&loaded.config) {
+                tracing::warn!(key, "this key changed and takes effect at the next start");
+            }
+            if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
+                tracing::error!(%error, "host.default stays as it was");
+            }
+            look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
+            tracing::info!(
+                files = loaded.files.len(),
+                "the configuration was read again"
+            );
+        }
+    }
+}
+>>>>>>> 01e0ee5 (datapath: all workers are Workers, one word for Workers and Workers):gateway/src/daemon.rs

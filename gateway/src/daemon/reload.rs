@@ -6,7 +6,7 @@ use crate::geoip;
 use admin::{AdminTls, AdminTlsError};
 use config::{Config, ConfigErrors, Loaded, Sources};
 use control::Control;
-use datapath::worker::Shared;
+use datapath::connection::Shared;
 use rules::geo::Geo;
 use snapshot::Published;
 use vocabulary::hostname::HostName;

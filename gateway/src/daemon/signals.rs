@@ -12,7 +12,8 @@ use config::Sources;
 use control::Control;
 use datapath::limits::DRAIN_POLL;
 use datapath::observe::AccessLog;
-use datapath::worker::{Shared, Team};
+use datapath::connection::Shared;
+use datapath::worker::Workers;
 
 pub(super) struct Signals {
     hangup: Signal,
@@ -48,7 +49,7 @@ impl Signals {
 /// Listens to signals until one of them, or the end of all workers, ends the run.
 pub(super) async fn wait(
     signals: &mut Signals,
-    team: &Team,
+    team: &Workers,
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,

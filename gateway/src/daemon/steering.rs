@@ -10,13 +10,13 @@ use config::Live;
 use control::Control;
 use datapath::observe::HostLoad;
 use datapath::steer::helm::Helm;
-use datapath::worker::Team;
+use datapath::worker::Workers;
 use snapshot::Published;
 
 /// Keeps the helm informed: of hosts as they come and go, of workers, of load.
 pub(super) async fn steer(
     helm: Arc<Helm>,
-    team: Arc<Team>,
+    team: Arc<Workers>,
     control: Arc<Control>,
     published: Arc<Published>,
     live: Arc<Live>,

@@ -11,7 +11,7 @@ use super::rates::Rates;
 use super::tls::AdminTls;
 use config::Live;
 use control::{ChangeError, Control, Id, Intent};
-use datapath::observe::{AccessLog, Fleet};
+use datapath::observe::{AccessLog, Workers};
 use fetch::{Lists, Responders};
 use snapshot::Published;
 
@@ -27,7 +27,7 @@ pub struct State {
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
-    pub fleet: Arc<dyn Fleet>,
+    pub fleet: Arc<dyn Workers>,
     /// What can be tuned.
     pub live: Arc<Live>,
     /// For its count of dropped lines.

@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
-use datapath::observe::{AccessLog, Fleet, WorkerStats};
+use datapath::observe::{AccessLog, Workers, WorkerStats};
 use fetch::{Lists, Responders};
 use fixtures::Directory;
 use snapshot::Published;
@@ -34,7 +34,7 @@ mod rules;
 /// Workers that there are none of.
 struct NoWorkers;
 
-impl Fleet for NoWorkers {
+impl Workers for NoWorkers {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>> {
         Box::pin(async { Vec::new() })
     }

@@ -2,7 +2,7 @@
 //!
 //! Owns the statistics that a worker keeps for itself ([`WorkerStats`]), their sum as OpenMetrics
 //! text ([`metrics`]), and the access log ([`AccessLog`]). Reads no clock and no socket: times
-//! come from the caller, and how statistics travel from a worker is [`Fleet`]'s business.
+//! come from the caller, how statistics travel from a worker is [`Workers`]'s business.
 
 mod access_log;
 pub mod histogram;
@@ -108,9 +108,9 @@ pub enum HandshakeResult {
     Failed(&'static str),
 }
 
-/// What the fleet of workers says of itself.
+/// How the workers are as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct FleetStatus {
+pub struct WorkersStatus {
     /// Workers that run.
     pub workers: usize,
     /// Stopping: finishing requests, taking none.
@@ -118,7 +118,7 @@ pub struct FleetStatus {
 }
 
 /// All workers, as those who observe see them.
-pub trait Fleet: Send + Sync {
+pub trait Workers: Send + Sync {
     /// Asks each worker for a copy of its statistics; one that does not answer within
     /// [`crate::limits::COLLECT_TIMEOUT`] is left out.
     fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>>;
@@ -126,9 +126,9 @@ pub trait Fleet: Send + Sync {
     /// Whether new connections are welcome: all workers listen and none drains.
     fn ready(&self) -> bool;
 
-    /// What the fleet says of itself.
-    fn status(&self) -> FleetStatus {
-        FleetStatus::default()
+    /// How they are as a whole.
+    fn status(&self) -> WorkersStatus {
+        WorkersStatus::default()
     }
 
     /// Who steers, and who owns what.

@@ -35,7 +35,7 @@ use crate::limits::{
 };
 use crate::memory;
 use crate::observe::{
-    Fleet, FleetStatus, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats,
+    self, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats, WorkersStatus,
 };
 use crate::steer::helm::Helm;
 use crate::steer::{Owned, Placed};
@@ -77,8 +77,8 @@ enum Message {
 }
 
 /// All workers, from outside.
-pub struct Team {
-    workers: Vec<Handle>,
+pub struct Workers {
+    handles: Vec<Handle>,
     draining: AtomicBool,
     helm: Arc<Helm>,
 }
@@ -88,7 +88,7 @@ struct Handle {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Team {
+impl Workers {
     /// Starts a worker on each set of listening sockets.
     #[must_use]
     pub fn start(
@@ -97,14 +97,14 @@ impl Team {
         listeners: Listeners,
         helm: Arc<Helm>,
     ) -> Self {
-        let workers = listeners
+        let handles = listeners
             .into_workers()
             .into_iter()
             .enumerate()
             .map(|(index, sockets)| start_thread(index, shared.clone(), placement.clone(), sockets))
             .collect();
         Self {
-            workers,
+            handles,
             draining: AtomicBool::new(false),
             helm,
         }
@@ -113,7 +113,7 @@ impl Team {
     /// Which workers run, by number.
     #[must_use]
     pub fn alive(&self) -> Vec<bool> {
-        self.workers
+        self.handles
             .iter()
             .map(|worker| !worker.has_ended())
             .collect()
@@ -130,7 +130,7 @@ impl Team {
             let (sender, receiver) = oneshot::channel();
             worker.mailbox.send(message(sender)).ok().map(|()| receiver)
         };
-        let asked: Vec<_> = self.workers.iter().map(ask).collect();
+        let asked: Vec<_> = self.handles.iter().map(ask).collect();
         let deadline = tokio::time::Instant::now() + COLLECT_TIMEOUT;
         let mut all = Vec::with_capacity(asked.len());
         for answer in asked {
@@ -148,7 +148,7 @@ impl Team {
     /// Tells all workers to take no new connection and finish what they have.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        for worker in &self.workers {
+        for worker in &self.handles {
             // A worker that is gone has nothing left to drain.
             drop(worker.mailbox.send(Message::Drain));
         }
@@ -157,7 +157,7 @@ impl Team {
     /// Whether every worker has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.workers.iter().all(Handle::has_ended)
+        self.handles.iter().all(Handle::has_ended)
     }
 }
 
@@ -167,7 +167,7 @@ impl Handle {
     }
 }
 
-impl Fleet for Team {
+impl observe::Workers for Workers {
     fn collect(&self) -> Pin<Box<dyn Future<Output = Vec<WorkerStats>> + Send + '_>> {
         Box::pin(async {
             self.ask(Message::Report)
@@ -182,9 +182,9 @@ impl Fleet for Team {
         !self.draining.load(Ordering::Relaxed) && !self.has_ended()
     }
 
-    fn status(&self) -> FleetStatus {
-        FleetStatus {
-            workers: self.workers.len(),
+    fn status(&self) -> WorkersStatus {
+        WorkersStatus {
+            workers: self.handles.len(),
             draining: self.draining.load(Ordering::Relaxed),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::listen::{patiently, refuse_taken};
 use super::*;
-use crate::observe::AccessLog;
+use crate::observe::{AccessLog, Workers as _};
 use crate::steer::Ownership;
 use arc_swap::ArcSwapOption;
 use config::{Config, Live};
@@ -14,17 +14,17 @@ use snapshot::phases::Buckets;
 use tls::Acceptor;
 use vocabulary::hostname::HostName;
 
-fn team(addresses: &[SocketAddr]) -> Team {
-    team_of(1, addresses, Ownership::default())
+fn start(addresses: &[SocketAddr]) -> Workers {
+    workers_of(1, addresses, Ownership::default())
 }
 
 /// Workers that find owners in `table`.
-fn team_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Team {
-    team_with(count, addresses, table, crate::limits::HANDOVER_QUEUE)
+fn workers_of(count: usize, addresses: &[SocketAddr], table: Ownership) -> Workers {
+    workers_with(count, addresses, table, crate::limits::HANDOVER_QUEUE)
 }
 
 /// The same, with room for so many connections in each worker's inbox.
-fn team_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usize) -> Team {
+fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usize) -> Workers {
     let owned = Arc::new(Owned::default());
     owned.publish(table);
     let mut config = Config::default();
@@ -52,7 +52,7 @@ fn team_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: usi
         ..Config::default()
     };
     let (helm, _) = Helm::take(&config, listeners.of_workers(), Arc::default()).unwrap();
-    Team::start(&shared, &placement, listeners, Arc::new(helm))
+    Workers::start(&shared, &placement, listeners, Arc::new(helm))
 }
 
 fn free_address(host: &str) -> SocketAddr {
@@ -62,12 +62,12 @@ fn free_address(host: &str) -> SocketAddr {
         .unwrap()
 }
 
-fn collect(team: &Team) -> Vec<WorkerStats> {
+fn collect(workers: &Workers) -> Vec<WorkerStats> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(team.collect())
+    runtime.block_on(workers.collect())
 }
 
 /// Speaks plain HTTP, which is answered in clear: whoever gets the answer was served.
@@ -97,22 +97,26 @@ fn a_worker_that_panics_starts_over_and_a_drained_one_ends() {
         return;
     }
     let addresses = [free_address("127.0.0.1"), free_address("::1")];
-    let team = team(&addresses);
+    let workers = start(&addresses);
     for address in addresses {
         assert!(is_served(address), "{address}");
     }
-    let before = collect(&team);
+    let before = collect(&workers);
     assert_eq!(before.len(), 1);
     assert_eq!(before[0].accepted, 2);
 
     // A connection that hangs in the middle is what the panic takes down.
     let mut hanging = TcpStream::connect(addresses[0]).unwrap();
     wait_for("accepting", || {
-        collect(&team)
+        collect(&workers)
             .first()
             .is_some_and(|stats| stats.accepted == 3)
     });
-    team.workers[0].mailbox.send(Message::Panic).ok().unwrap();
+    workers.handles[0]
+        .mailbox
+        .send(Message::Panic)
+        .ok()
+        .unwrap();
     hanging
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
@@ -120,12 +124,12 @@ fn a_worker_that_panics_starts_over_and_a_drained_one_ends() {
     for address in addresses {
         assert!(is_served(address), "{address} after the panic");
     }
-    assert!(team.ready());
+    assert!(workers.ready());
     assert!(refuse_taken(&addresses).is_err(), "the address is ours");
 
-    team.drain();
-    wait_for("the end", || team.has_ended());
-    assert!(!team.ready());
+    workers.drain();
+    wait_for("the end", || workers.has_ended());
+    assert!(!workers.ready());
 }
 
 #[test]
@@ -135,12 +139,12 @@ fn beyond_the_limit_connections_are_closed_and_counted() {
         return;
     }
     let address = free_address("127.0.0.1");
-    let team = team(&[address]);
+    let workers = start(&[address]);
     let kept: Vec<TcpStream> = (0..2)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
     wait_for("accepting", || {
-        collect(&team)
+        collect(&workers)
             .first()
             .is_some_and(|s| s.connections_open == 2)
     });
@@ -149,11 +153,11 @@ fn beyond_the_limit_connections_are_closed_and_counted() {
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     assert!(matches!(third.read(&mut [0; 1]), Ok(0) | Err(_)));
-    assert_eq!(collect(&team)[0].refused, 1);
+    assert_eq!(collect(&workers)[0].refused, 1);
     drop(kept);
     wait_for("room", || is_served(address));
-    team.drain();
-    wait_for("the end", || team.has_ended());
+    workers.drain();
+    wait_for("the end", || workers.has_ended());
 }
 
 #[test]
@@ -216,8 +220,8 @@ fn is_refused(address: SocketAddr, hello: &[u8], first: usize) {
 }
 
 /// Connections that each worker ended, by number.
-fn ended(team: &Team) -> Vec<u64> {
-    let mut all = collect(team);
+fn ended(workers: &Workers) -> Vec<u64> {
+    let mut all = collect(workers);
     all.sort_by_key(|stats| stats.worker);
     all.iter().map(WorkerStats::stops_total).collect()
 }
@@ -232,17 +236,17 @@ fn connections_are_served_by_the_owner_of_their_host() {
     let names = ["two.example", "*.one.example"].map(|name| HostName::parse(name).unwrap());
     let owners = [2, 1].map(|worker| ebpf::Owners::of(&[worker]).unwrap());
     let table = Ownership::new(names.iter().zip(owners), None);
-    let team = team_of(3, &[address], table);
+    let workers = workers_of(3, &[address], table);
     for round in 0..20 {
         is_refused(address, &hello("two.example"), usize::MAX);
         is_refused(address, &hello("TWO.example"), 1 + 97 * round);
     }
-    wait_for("forty ends", || ended(&team) == [0, 0, 40]);
+    wait_for("forty ends", || ended(&workers) == [0, 0, 40]);
     for round in 0..10 {
         is_refused(address, &hello("any.one.example"), 1 + 190 * round);
     }
-    wait_for("ten ends", || ended(&team) == [0, 10, 40]);
-    let stats = WorkerStats::sum(&collect(&team));
+    wait_for("ten ends", || ended(&workers) == [0, 10, 40]);
+    let stats = WorkerStats::sum(&collect(&workers));
     assert_eq!((stats.accepted, stats.kept), (50, 0));
     assert!(
         (1..50).contains(&stats.handed_over),
@@ -252,18 +256,18 @@ fn connections_are_served_by_the_owner_of_their_host() {
     // Nobody's host, and what is no TLS at all, are anybody's.
     is_refused(address, &hello("other.example"), usize::MAX);
     assert!(is_served(address));
-    wait_for("two ends", || ended(&team).iter().sum::<u64>() == 52);
+    wait_for("two ends", || ended(&workers).iter().sum::<u64>() == 52);
 
     // What a dead worker owned is served by whoever accepts it, what it had not taken by others.
-    let alive = |team: &Team| team.alive();
-    assert_eq!(alive(&team), [true; 3]);
-    team.workers[2].mailbox.send(Message::Die).ok().unwrap();
-    wait_for("the end of a worker", || !team.alive()[2]);
+    let alive = |workers: &Workers| workers.alive();
+    assert_eq!(alive(&workers), [true; 3]);
+    workers.handles[2].mailbox.send(Message::Die).ok().unwrap();
+    wait_for("the end of a worker", || !workers.alive()[2]);
     for _ in 0..10 {
         is_refused(address, &hello("two.example"), usize::MAX);
     }
-    team.drain();
-    wait_for("the end", || team.has_ended());
+    workers.drain();
+    wait_for("the end", || workers.has_ended());
 }
 
 #[test]
@@ -278,21 +282,21 @@ fn a_full_inbox_loses_nothing() {
     let name = HostName::parse("two.example").unwrap();
     let owners = ebpf::Owners::of(&[2]).unwrap();
     let table = Ownership::new([(&name, owners)].into_iter(), None);
-    let team = team_with(3, &[address], table, ROOM);
+    let workers = workers_with(3, &[address], table, ROOM);
     let (stalled, until) = std::sync::mpsc::channel();
-    team.workers[2]
+    workers.handles[2]
         .mailbox
         .send(Message::Stall(until))
         .ok()
         .unwrap();
-    wait_for("the owner to stall", || collect(&team).len() == 2);
+    wait_for("the owner to stall", || collect(&workers).len() == 2);
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| std::thread::spawn(move || is_refused(address, &hello("two.example"), usize::MAX)))
         .collect();
     // The owner's inbox takes what it has room for. Who came to other workers is served there, while the owner stands still.
     let mut sum = WorkerStats::new(0);
     wait_for("the others to serve what they keep", || {
-        let stats = collect(&team);
+        let stats = collect(&workers);
         sum = WorkerStats::sum(&stats);
         let served: u64 = stats.iter().map(WorkerStats::stops_total).sum();
         sum.handed_over == ROOM as u64 && sum.kept > 0 && served == sum.accepted - ROOM as u64
@@ -302,16 +306,16 @@ fn a_full_inbox_loses_nothing() {
         client.join().unwrap();
     }
     wait_for("all to be served", || {
-        ended(&team).iter().sum::<u64>() == CLIENTS as u64
+        ended(&workers).iter().sum::<u64>() == CLIENTS as u64
     });
-    sum = WorkerStats::sum(&collect(&team));
+    sum = WorkerStats::sum(&collect(&workers));
     assert_eq!(sum.accepted, CLIENTS as u64);
     assert!(
         sum.kept + sum.handed_over < CLIENTS as u64,
         "some were the owner's own"
     );
-    team.drain();
-    wait_for("the end", || team.has_ended());
+    workers.drain();
+    wait_for("the end", || workers.has_ended());
 }
 
 #[test]
@@ -324,7 +328,7 @@ fn a_silent_client_is_let_go() {
     let name = HostName::parse("two.example").unwrap();
     let owners = ebpf::Owners::of(&[1]).unwrap();
     let table = Ownership::new(std::iter::once((&name, owners)), None);
-    let team = team_of(2, &[address], table);
+    let workers = workers_of(2, &[address], table);
     let mut silent: Vec<TcpStream> = (0..4)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
@@ -336,7 +340,7 @@ fn a_silent_client_is_let_go() {
             .unwrap();
         assert!(matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_)));
     }
-    wait_for("four ends", || ended(&team).iter().sum::<u64>() == 4);
-    team.drain();
-    wait_for("the end", || team.has_ended());
+    wait_for("four ends", || ended(&workers).iter().sum::<u64>() == 4);
+    workers.drain();
+    wait_for("the end", || workers.has_ended());
 }
