@@ -1,18 +1,17 @@
 //! The life of one request: which host, which path, judged again if need be, decided, forwarded.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::Connection;
 use super::exchange::{Account, Tunnel, version_text};
-use super::judged::{Judged, Outdated};
+use super::origin_head::{prepare, target, wanted_upgrade};
+use super::standing::{Judged, Outdated};
 use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
@@ -21,10 +20,9 @@ use crate::observe::Stage;
 use rules::{Allowance, Decision, Overworked, Permit, RequestFacts, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::http::authority;
-use snapshot::http::headers::{self, Told, for_client, for_origin};
+use snapshot::http::headers::{self, for_client};
 use snapshot::http::path;
 use snapshot::phases::{Change, Limited, Subject};
-use vocabulary::settings::MtlsMode;
 use vocabulary::verdict::Reason;
 
 /// Why a request is answered by us.
@@ -57,7 +55,9 @@ pub(super) async fn answer(
         Ok(response) => response,
         Err(refused) => {
             // What is left of the body is not read: the client must still get its answer.
-            connection.unread.set(connection.unread.get() || has_body);
+            if has_body {
+                connection.remainder.leave_unread();
+            }
             let mut notes = account.notes.borrow_mut();
             notes.error = refused.error;
             // What is only the operator's is there already.
@@ -69,7 +69,7 @@ pub(super) async fn answer(
     };
     account.notes.borrow_mut().status = response.status();
     // An answer that is ready at once is written before hyper hears that it is the last one.
-    if connection.retired.get() && version < Version::HTTP_2 {
+    if connection.closing.is_retired() && version < Version::HTTP_2 {
         let close = header::HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
@@ -77,7 +77,7 @@ pub(super) async fn answer(
         answer::keep_head(&mut response);
     }
     // The account of a request that becomes a tunnel is open for as long as the tunnel.
-    if connection.tunnel.borrow().is_some() {
+    if connection.remainder.is_tunnel() {
         return response;
     }
     let patience = connection.tunables.origin_body_timeout;
@@ -119,9 +119,9 @@ async fn respond(
     let Permitted { permit, changes } = match judgement {
         Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
-            connection
-                .unread
-                .set(connection.unread.get() || !incoming.is_end_stream());
+            if !incoming.is_end_stream() {
+                connection.remainder.leave_unread();
+            }
             return Ok(answer);
         }
         Err(NotPermitted::Refused(refused)) => return Err(refused),
@@ -187,10 +187,13 @@ fn find_host(
         let text = "this connection is not for that host; open a new one";
         Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
     };
-    let (judged, snapshot) = match connection.judgement(account.time_msec() / 1000) {
+    let (judged, snapshot) = match connection
+        .standing
+        .judgement(&connection.local, account.time_msec() / 1000)
+    {
         Ok(current) => current,
         Err(Outdated(judged)) => {
-            connection.retired.set(true);
+            connection.closing.retire();
             account.notes.borrow_mut().judged = judged;
             return Err(misdirected());
         }
@@ -241,7 +244,7 @@ fn find_host(
     let is_other = |host: &Arc<Host>| !Arc::ptr_eq(host, &judged.host);
     let mut notes = account.notes.borrow_mut();
     if host.as_ref().is_some_and(is_other) {
-        connection.elsewhere.borrow_mut().push(name.clone());
+        connection.standing.opens_elsewhere(name.clone());
         notes.elsewhere = true;
     }
     notes.authority = name;
@@ -391,38 +394,6 @@ fn pass_phases(
     Ok(Permitted { permit, changes })
 }
 
-/// Makes the client's head the origin's.
-fn prepare(
-    connection: &Connection,
-    account: &Account,
-    judged: &Judged,
-    host: &Host,
-    parts: &mut http::request::Parts,
-) {
-    let notes = account.notes.borrow();
-    let id = account.id.to_header();
-    let authority = connection.authority(&notes.authority);
-    let told = Told {
-        client: judged.facts.source.ip(),
-        client_address: &connection.client_address,
-        host: &notes.authority,
-        host_value: &authority,
-        request_id: &id,
-        certificate: (host.site().mtls != MtlsMode::Off)
-            .then_some((&*judged.facts.client, &host.client.certificate_headers)),
-        x_forwarded: connection.tunables.x_forwarded,
-        forwarded: connection.tunables.forwarded,
-    };
-    let via = if parts.version == Version::HTTP_2 {
-        "2 postern"
-    } else {
-        "1.1 postern"
-    };
-    for_origin(&mut parts.headers, &told, via);
-    let name = host.origin.host_header.clone().unwrap_or(authority);
-    parts.headers.insert(header::HOST, name);
-}
-
 async fn forward_to(
     account: &Rc<Account>,
     permit: Permit,
@@ -442,7 +413,7 @@ async fn forward_to(
     let (served, end) = forward::upgrade(permit, request, &host.origin, pool, patience).await?;
     if let Some(end) = end {
         let account = account.clone();
-        connection.tunnel.replace(Some(Tunnel { end, account }));
+        connection.remainder.become_tunnel(Tunnel { end, account });
     }
     Ok(served)
 }
@@ -469,71 +440,4 @@ fn finish(account: &Account, served: Served) -> Response<ResponseBody> {
             .insert(header::CONNECTION, connection);
     }
     response
-}
-
-/// The protocol that a request wants to change to. HTTP/2 has no such thing (RFC 9113 §8.6), and
-/// `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
-fn wanted_upgrade(parts: &http::request::Parts) -> Option<header::HeaderValue> {
-    if parts.version != Version::HTTP_11 || parts.method != Method::GET {
-        return None;
-    }
-    let nominated = parts
-        .headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .any(|value| {
-            value.to_str().is_ok_and(|value| {
-                value
-                    .split(',')
-                    .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-            })
-        });
-    let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
-    wanted
-        .as_bytes()
-        .eq_ignore_ascii_case(b"websocket")
-        .then(|| wanted.clone())
-}
-
-/// The target that the origin gets: the very path that the rules have seen.
-fn target(path: Cow<'_, str>, asked: &Uri) -> Result<Uri, http::uri::InvalidUri> {
-    // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
-    let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
-    let target = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
-        // Normalisation changed nothing.
-        (Cow::Borrowed(_), Some(same), _) => same.clone(),
-        (path, _, None) if path == "/" => PathAndQuery::from_static("/"),
-        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))?,
-        (path, _, None) => PathAndQuery::try_from(&*path)?,
-    };
-    Ok(Uri::from(target))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_origin_gets_the_path_that_was_matched() {
-        let cases = [
-            ("/a/b", "/a/b"),
-            ("/a?", "/a?"),
-            ("/a?q=%2e", "/a?q=%2e"),
-            ("/", "/"),
-            ("/?q", "/?q"),
-            ("/a/../b?q=1", "/b?q=1"),
-            ("/%61", "/a"),
-            ("https://h.test", "/"),
-            ("https://h.test?q=1", "/?q=1"),
-            ("https://h.test/a//b", "/a/b"),
-            ("https://h.test/a?q", "/a?q"),
-            ("*", "*"),
-        ];
-        for (asked, wanted) in cases {
-            let asked: Uri = asked.parse().unwrap();
-            let path = path::normalise(asked.path()).unwrap();
-            let target = target(path, &asked).unwrap();
-            assert_eq!(target.to_string(), wanted, "{asked}");
-        }
-    }
 }

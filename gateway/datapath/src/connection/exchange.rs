@@ -9,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
 
-use super::{Connection, Judged};
+use super::Connection;
+use super::standing::Judged;
 use crate::http::body::{Exchange, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
@@ -54,7 +55,7 @@ pub(super) struct Notes {
     pub(super) authority: Arc<str>,
     /// The authority for rules: of a host that answers for names that nobody has, its own name.
     pub(super) known_as: Arc<str>,
-    /// The authority is among [`Connection::elsewhere`].
+    /// The authority is among those that the standing has to count.
     pub(super) elsewhere: bool,
     pub(super) path: Box<str>,
     pub(super) status: StatusCode,
@@ -141,22 +142,19 @@ impl Account {
         }
         self.offer(false);
         if notes.elsewhere {
-            let mut open = self.connection.elsewhere.borrow_mut();
-            if let Some(place) = open.iter().position(|name| *name == notes.authority) {
-                open.swap_remove(place);
-            }
+            self.connection.standing.closes_elsewhere(&notes.authority);
         }
         self.connection.request_ends();
     }
 
     fn offer(&self, something: bool) {
         if self.offered.replace(something) != something {
-            let offers = &self.connection.offers;
-            offers.set(if something {
-                offers.get() + 1
+            let clocks = &self.connection.clocks;
+            if something {
+                clocks.offer();
             } else {
-                offers.get().saturating_sub(1)
-            });
+                clocks.withdraw_offer();
+            }
         }
     }
 
@@ -171,7 +169,7 @@ impl Account {
         let judged = notes
             .judged
             .as_ref()
-            .unwrap_or(&self.connection.established);
+            .unwrap_or(self.connection.standing.established());
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let slot = notes.slot.unwrap_or_else(|| stats.host(host.name()));
         let verdict = judged.facts.client.verdict;
@@ -187,7 +185,7 @@ impl Account {
         let judged = notes
             .judged
             .as_ref()
-            .unwrap_or(&self.connection.established);
+            .unwrap_or(self.connection.standing.established());
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
         self.connection
@@ -266,7 +264,7 @@ impl Exchange for Account {
 
     fn request_left(&self) {
         // Closing with bytes unread would cost the client its answer.
-        self.connection.unread.set(true);
+        self.connection.remainder.leave_unread();
     }
 
     fn upload(&self) -> Upload {
@@ -288,8 +286,7 @@ impl Exchange for Account {
     fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
         self.offer(true);
-        let asked = &self.connection.asked;
-        asked.set(asked.get().wrapping_add(1));
+        self.connection.clocks.client_asked();
     }
 
     fn ended(&self, whole: bool) {

@@ -4,14 +4,14 @@
 //! connections, and cost a timer per request. One timer per connection is re-armed only when it
 //! fires, and looks at the marks that requests and sockets leave.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
@@ -24,7 +24,7 @@ use super::stop::Stop;
 use crate::http::LocalExecutor;
 use crate::http::tunnel::{self, Traffic};
 use crate::io::TlsStream;
-use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, PARK_AFTER};
+use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
 
 /// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
 const HYPER_HEADERS: usize = 100;
@@ -39,6 +39,32 @@ pub(super) enum Served {
     Idle(TlsStream),
     /// The connection is over.
     Stopped(Stop),
+}
+
+/// What is left to do on the connection when hyper is done with it.
+#[derive(Default)]
+pub(super) struct Remainder {
+    /// A request's body was left unread: closing at once would cost the client its answer.
+    unread: Cell<bool>,
+    /// It is a tunnel from then on.
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+impl Remainder {
+    /// A request's body is left unread.
+    pub(super) fn leave_unread(&self) {
+        self.unread.set(true);
+    }
+
+    /// The request that is being answered becomes a tunnel.
+    pub(super) fn become_tunnel(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
+    }
+
+    /// Whether a request has become a tunnel.
+    pub(super) fn is_tunnel(&self) -> bool {
+        self.tunnel.borrow().is_some()
+    }
 }
 
 /// Serves HTTP/1.1, and the tunnel that may follow.
@@ -61,7 +87,7 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
         hyper.graceful_shutdown()
     })
     .await;
-    let end = connection.tunnel.borrow_mut().take();
+    let end = connection.remainder.tunnel.take();
     let parts = hyper.into_parts();
     let mut stream = parts.io;
     match (outcome, end) {
@@ -73,7 +99,7 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
             Served::Stopped(pass_through(&connection, stream, parts.read_buf, tunnel).await)
         }
         (Outcome::Stop(stop), _) => {
-            if connection.unread.get() {
+            if connection.remainder.unread.get() {
                 stream.linger().await;
             }
             Served::Stopped(stop)
@@ -92,8 +118,8 @@ async fn pass_through(
     let traffic = Traffic::default();
     let mut relay = Box::pin(tunnel::relay(stream, early, end, idle, &traffic));
     let (stop, error) = std::future::poll_fn(|cx| {
-        connection.woken_by(cx.waker());
-        if connection.cut_due().is_some() {
+        connection.closing.woken_by(cx.waker());
+        if connection.closing.cut_due().is_some() {
             return Poll::Ready((Stop::CertificateLost, "certificate_lost"));
         }
         relay.as_mut().poll(cx).map(|end| {
@@ -156,12 +182,12 @@ pub(super) async fn wait_for_request(
 ) -> Result<(), Stop> {
     let waited = {
         let _parked = connection.local.park();
-        let due = connection.idle_since.get() + connection.tunables.idle_timeout;
+        let due = connection.clocks.idle_since() + connection.tunables.idle_timeout;
         let mut alarm = pin!(tokio::time::sleep_until(due.into()));
         let mut drained = pin!(connection.local.drain.begun());
         std::future::poll_fn(|cx| {
-            connection.woken_by(cx.waker());
-            if connection.cut_due().is_some() {
+            connection.closing.woken_by(cx.waker());
+            if connection.closing.cut_due().is_some() {
                 return Poll::Ready(Err(Stop::CertificateLost));
             }
             if let Poll::Ready(readable) = stream.poll_readable(cx) {
@@ -180,7 +206,7 @@ pub(super) async fn wait_for_request(
         // A client that does not take its close_notify does without.
         let patience = connection.tunables.header_timeout;
         let due = Instant::now() + patience;
-        let due = connection.cut_due().map_or(due, |cut| cut.min(due));
+        let due = connection.closing.cut_due().map_or(due, |cut| cut.min(due));
         drop(tokio::time::timeout_at(due.into(), stream.close()).await);
     }
     waited
@@ -202,18 +228,18 @@ where
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
     std::future::poll_fn(|cx| {
-        connection.woken_by(cx.waker());
+        connection.closing.woken_by(cx.waker());
         loop {
             if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
                 return Poll::Ready(Outcome::Stop(stop_of(outcome, retiring)));
             }
-            let cut = connection.cut_due();
+            let cut = connection.closing.cut_due();
             let wanted = if cut.is_some() {
                 Some(Stop::CertificateLost)
             } else if connection.local.drain.has_begun() {
                 Some(Stop::Drained)
             } else {
-                connection.retired.get().then_some(Stop::Closed)
+                connection.closing.is_retired().then_some(Stop::Closed)
             };
             if let (Some(stop), None) = (wanted, retiring) {
                 retiring = Some(stop);
@@ -233,7 +259,10 @@ where
                     alarm.as_mut().reset(due.into());
                     continue;
                 }
-                if !http2 && retiring.is_none() && connection.is_quiet(now) {
+                if !http2
+                    && retiring.is_none()
+                    && connection.clocks.is_quiet(&connection.activity, now)
+                {
                     return Poll::Ready(Outcome::Idle);
                 }
                 match connection.due(http2, now) {
@@ -273,76 +302,5 @@ fn stop_of(outcome: hyper::Result<()>, retiring: Option<Stop>) -> Stop {
             tracing::debug!(%error, "a client connection broke");
             Stop::Broken
         }
-    }
-}
-
-/// When the client's patience is over, if `waits` and `count` stays what it was when somebody
-/// looked first, which `seen` remembers.
-fn stuck_until(
-    waits: bool,
-    count: u64,
-    seen: &Cell<(u64, Option<Instant>)>,
-    now: Instant,
-    patience: Duration,
-) -> Option<Instant> {
-    let since = match seen.get() {
-        (before, Some(since)) if before == count => since,
-        _ => now,
-    };
-    seen.set((count, waits.then_some(since)));
-    waits.then(|| since + patience)
-}
-
-impl Connection {
-    /// When to look at the clocks again, or why the time is up.
-    fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
-        let idle = self.tunables.idle_timeout;
-        let header = self.tunables.header_timeout;
-        // Never later: the request that is open now may be over in a moment, and the connection
-        // idle from then on.
-        let next_look = now + PARK_AFTER.min(header).min(idle);
-        // Whatever else it does: a client has to take what it asked for.
-        let sending = self.activity.sending.get();
-        let offers = http2 && self.offers.get() > 0;
-        let taken = stuck_until(
-            sending,
-            self.activity.bytes_out.get(),
-            &self.taken,
-            now,
-            idle,
-        );
-        let fetched = stuck_until(offers, self.asked.get(), &self.fetched, now, idle);
-        if let Some(due) = taken.into_iter().chain(fetched).min() {
-            return if due <= now {
-                Err(Stop::SlowReader)
-            } else {
-                Ok(due.min(next_look))
-            };
-        }
-        if self.requests_open.get() > 0 {
-            // The exchange with the origin has timeouts of its own.
-            return Ok(next_look);
-        }
-        // The first bytes after a silence begin a head. On HTTP/2 they may be a PING, which
-        // begins nothing.
-        let (due, stop) = match self.activity.first_received.get() {
-            Some(first) if !http2 => (first + header, Stop::HeaderTimeout),
-            _ => (self.idle_since.get() + idle, Stop::IdleTimeout),
-        };
-        if due <= now {
-            Err(stop)
-        } else {
-            Ok(due.min(next_look))
-        }
-    }
-
-    /// Whether an HTTP/1.1 connection has been between two requests for so long that hyper may be
-    /// put aside.
-    fn is_quiet(&self, now: Instant) -> bool {
-        self.requests_total.get() > 0
-            && self.requests_open.get() == 0
-            && !self.activity.sending.get()
-            && self.activity.first_received.get().is_none()
-            && now.duration_since(self.idle_since.get()) >= PARK_AFTER
     }
 }

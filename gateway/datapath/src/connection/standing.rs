@@ -1,18 +1,17 @@
 //! Who the client of a live connection is, by the trust of now.
 //!
-//! Owns the judgement that a connection has, when it is made again, and whether the certificate
-//! that a connection rests on is lost. Does not judge itself (`tls`), and closes nothing
-//! (`clients`, `http`).
+//! Owns what was found of the client, when it is verified again, and whether the certificate that a
+//! connection rests on is lost. Does not verify itself (`tls`), and closes nothing (`revoker`,
+//! `http`).
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::clients::Shown;
-use super::{Connection, now_sec, record_certificate};
-use crate::observe::CertificateEvent;
+use super::{Local, now_sec};
 use rules::ConnectionFacts;
 use snapshot::{Host, Snapshot};
-use tls::{Judgement, judge_again, with_judgement};
+use tls::{Chain, Judgement, judge_again, with_judgement};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::settings::MtlsMode;
 use vocabulary::verdict::Reason;
@@ -36,15 +35,61 @@ fn own_host<'s>(snapshot: &'s Snapshot, judged: &Judged) -> Option<&'s Arc<Host>
 /// Carries the judgement that says so, when the host is still there.
 pub(super) struct Outdated(pub(super) Option<Rc<Judged>>);
 
-impl Connection {
+/// The client's standing with the hosts that its connection is used for.
+pub(super) struct Standing {
+    /// The client's chain, to be verified again when trust changes.
+    chain: Chain,
+    /// As the handshake found it.
+    established: Rc<Judged>,
+    /// As it is now.
+    judged: RefCell<Rc<Judged>>,
+    /// Authorities of open requests (a tunnel is one) that are for other hosts than SNI named.
+    elsewhere: RefCell<Vec<Arc<str>>>,
+}
+
+impl Standing {
+    pub(super) fn new(chain: Chain, established: Judged) -> Self {
+        let established = Rc::new(established);
+        Self {
+            chain,
+            judged: RefCell::new(established.clone()),
+            established,
+            elsewhere: RefCell::default(),
+        }
+    }
+
+    /// As the handshake found it.
+    pub(super) fn established(&self) -> &Rc<Judged> {
+        &self.established
+    }
+
+    /// As it was when it was last looked at.
+    pub(super) fn now(&self) -> Rc<Judged> {
+        self.judged.borrow().clone()
+    }
+
+    /// A request for another host than SNI named is open from now on.
+    pub(super) fn opens_elsewhere(&self, authority: Arc<str>) {
+        self.elsewhere.borrow_mut().push(authority);
+    }
+
+    /// Such a request is over.
+    pub(super) fn closes_elsewhere(&self, authority: &str) {
+        let mut open = self.elsewhere.borrow_mut();
+        if let Some(place) = open.iter().position(|name| **name == *authority) {
+            open.swap_remove(place);
+        }
+    }
+
     /// The judgement by the current snapshot. When nothing changed, which is nearly always, this
     /// is one comparison.
     pub(super) fn judgement(
         &self,
+        local: &Local,
         now_sec: i64,
     ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
-        let snapshot = self.local.shared.published.swap().load();
-        let judged = self.judged.borrow().clone();
+        let snapshot = local.shared.published.swap().load();
+        let judged = self.now();
         let holds = now_sec <= judged.judgement.look_again_sec();
         // A client that was found to be no good while its connection is being closed is not served
         // because nothing has changed since.
@@ -56,7 +101,7 @@ impl Connection {
         if host.lacks_hello(&judged.facts) {
             return Err(Outdated(None));
         }
-        let judged = self.judged_by(&host, &snapshot, now_sec);
+        let judged = self.judged_by(local, &host, &snapshot, now_sec);
         // A host that now requires what this client was never asked for, or no longer has, is
         // spoken to on a new connection only.
         if judged.host.refuses(&judged.facts.client.verdict) {
@@ -68,8 +113,14 @@ impl Connection {
 
     /// What a host of `snapshot` makes of this client. A chain that was judged by the same trust is
     /// taken at its word.
-    fn judged_by(&self, host: &Arc<Host>, snapshot: &Snapshot, now_sec: i64) -> Rc<Judged> {
-        let judged = self.judged.borrow().clone();
+    fn judged_by(
+        &self,
+        local: &Local,
+        host: &Arc<Host>,
+        snapshot: &Snapshot,
+        now_sec: i64,
+    ) -> Rc<Judged> {
+        let judged = self.now();
         let holds = now_sec <= judged.judgement.look_again_sec();
         let same_policy = host.site().policy == judged.host.site().policy;
         let mut facts = judged.facts.clone();
@@ -77,7 +128,7 @@ impl Connection {
         if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
             judgement = judge_again(&judgement, &self.chain, host.trust(), now_sec);
             if let Some(question) = judgement.question() {
-                self.local.shared.questions.ask(question);
+                local.shared.questions.ask(question);
             }
             if host.site().mtls == MtlsMode::Off {
                 facts.client = Arc::new(ClientAuth::none());
@@ -105,17 +156,17 @@ impl Connection {
 
     /// What is wrong by now with a certificate that was good once; otherwise the last second at
     /// which nothing is.
-    pub(super) fn lost(&self) -> Result<i64, Reason> {
+    pub(super) fn lost(&self, local: &Local) -> Result<i64, Reason> {
         let now_sec = now_sec();
-        let snapshot = self.local.shared.published.load();
-        let before = self.judged.borrow().clone();
-        let judged = match self.judgement(now_sec) {
+        let snapshot = local.shared.published.load();
+        let before = self.now();
+        let judged = match self.judgement(local, now_sec) {
             Ok((judged, _)) => judged,
             Err(Outdated(Some(judged))) => judged,
             // Its next request is told to go elsewhere. What goes on without requests (streams,
             // tunnels) rests on the certificate all the same.
             Err(Outdated(None)) => match own_host(&snapshot, &before) {
-                Some(host) => self.judged_by(host, &snapshot, now_sec),
+                Some(host) => self.judged_by(local, host, &snapshot, now_sec),
                 // Of a host that is gone nobody knows whom it would believe.
                 None => return Err(self.loses(&Judgement::refused(Reason::UnknownCa))),
             },
@@ -139,10 +190,10 @@ impl Connection {
 
     /// Why a client that rests on no certificate is no longer let in, if it is not: its host, or
     /// one that a request is open for, has come to ask for more than it has shown, or is gone.
-    pub(super) fn turned_away(&self) -> Option<Reason> {
+    pub(super) fn turned_away(&self, local: &Local) -> Option<Reason> {
         let now_sec = now_sec();
-        let snapshot = self.local.shared.published.load();
-        let before = self.judged.borrow().clone();
+        let snapshot = local.shared.published.load();
+        let before = self.now();
         let elsewhere = self.elsewhere.borrow();
         let others = elsewhere.iter().map(|name| snapshot.host(name));
         for host in std::iter::once(own_host(&snapshot, &before)).chain(others) {
@@ -155,7 +206,7 @@ impl Connection {
             if host.lets_everybody_in() || same && before.judgement.leaf().is_none() {
                 continue;
             }
-            let found = self.judged_by(host, &snapshot, now_sec);
+            let found = self.judged_by(local, host, &snapshot, now_sec);
             let verdict = found.facts.client.verdict;
             if host.refuses(&verdict) {
                 self.judged.replace(found);
@@ -204,46 +255,5 @@ impl Connection {
             facts,
         });
         judgement.verdict.reason
-    }
-
-    /// From now on the connection is closed when its certificate is no longer good, or when it
-    /// would not be let in without one.
-    pub(super) fn enter_index(self: &Rc<Self>) {
-        let judged = self.judged.borrow().clone();
-        if self.enter_if_good(&judged) {
-            return;
-        }
-        self.enter(&judged, None, i64::MAX);
-        let verdict = judged.judgement.verdict;
-        if verdict.presented && !verdict.is_good() {
-            let event = CertificateEvent::Presented;
-            record_certificate(&self.local, &judged, event, verdict.reason);
-        }
-    }
-
-    /// Enters the index by its certificate when that is good, which it may have become only after
-    /// the handshake: it was restored, or a list that was missing has come. Answers whether it is
-    /// there.
-    pub(super) fn enter_if_good(self: &Rc<Self>, judged: &Judged) -> bool {
-        if let Some((Some(_), _)) = self.entered.get() {
-            return true;
-        }
-        let judgement = &judged.judgement;
-        let leaf = judgement.leaf().filter(|_| judgement.verdict.is_good());
-        let Some(leaf) = leaf.filter(|_| judged.host.site().mtls != MtlsMode::Off) else {
-            return false;
-        };
-        self.enter(judged, Some(*leaf), judgement.look_again_sec());
-        true
-    }
-
-    fn enter(self: &Rc<Self>, judged: &Judged, shown: Shown, until_sec: i64) {
-        let clients = &self.local.clients;
-        clients.leave(self);
-        clients.enter(self, shown, until_sec);
-        // Something may have changed between the handshake and now, when nobody looked at us.
-        if self.local.shared.published.swap().load().generation != judged.generation {
-            self.look_at_once();
-        }
     }
 }

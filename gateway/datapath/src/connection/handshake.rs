@@ -1,0 +1,113 @@
+//! The handshake: from the first byte to an established client, or a refusal that is recorded.
+//!
+//! Owns the order of its steps and its deadline. Does not decide whom to let in (`tls`).
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::record::{record_handshake, record_refusal};
+use super::{Arrival, Local, Stop, now_sec};
+use crate::http::answer::PLAIN_HTTP;
+use crate::io::TlsStream;
+use config::Tunables;
+use snapshot::{Host, Snapshot};
+use tls::{AcceptSettings, Established, Refusal};
+
+/// The host of a handshake, and the snapshot that it was found in.
+pub(super) struct Found {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) host: Arc<Host>,
+}
+
+/// From the first byte to a client that is known, or a refusal that is recorded.
+pub(super) async fn shake_hands(
+    local: &Rc<Local>,
+    arrival: Arrival,
+    client: SocketAddr,
+    tunables: &Tunables,
+) -> Result<(TlsStream, Established, Found), Stop> {
+    let Arrival {
+        socket,
+        accepted,
+        read,
+        steered,
+    } = arrival;
+    let waited = accepted.elapsed();
+    let acceptor = &local.shared.acceptor;
+    let settings = AcceptSettings {
+        now_sec: now_sec(),
+        chain_bytes_max: tunables.chain_bytes_max,
+        tickets: tunables.tickets,
+    };
+    let snapshot = local.shared.published.load();
+    let session = acceptor
+        .accept(snapshot.clone(), settings)
+        .map_err(|_no_memory| Stop::Handshake(Refusal::Protocol))?;
+    let mut stream = TlsStream::resume(socket, session, read);
+    let deadline = tokio::time::Instant::from_std(accepted + tunables.handshake_timeout);
+    let mut outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
+    // A client that cannot be judged without its CA's responder waits, and nobody else does.
+    if let Ok(Ok(finished)) = outcome
+        && let Some(question) = acceptor.must_ask(stream.session())
+    {
+        let left = deadline.duration_since(tokio::time::Instant::now());
+        local.shared.questions.wait(question, left).await;
+        if !finished {
+            outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
+        }
+    }
+    let established = match outcome {
+        Ok(Ok(true)) => acceptor.establish(stream.session()),
+        // Nobody is let in half way.
+        Ok(Ok(false)) => {
+            let detail = "the client could not be judged".into();
+            Err(acceptor.failure(stream.session(), detail))
+        }
+        Ok(Err(detail)) => Err(acceptor.failure(stream.session(), detail)),
+        Err(_) => {
+            let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
+            let stop = Stop::HandshakeTimeout;
+            record_refusal(local, client, (accepted, steered), &error, stop);
+            return Err(Stop::HandshakeTimeout);
+        }
+    };
+    // The snapshot is the one that the handshake asked, so that it answers the same again.
+    let found = established.and_then(|established| {
+        match snapshot.host_of(established.sni.as_deref()).cloned() {
+            Some(host) => Ok((established, Found { snapshot, host })),
+            None => Err(acceptor.failure(stream.session(), "the host was lost".into())),
+        }
+    });
+    match found {
+        Ok((established, found)) => {
+            if let Some(question) = established.judgement.question() {
+                local.shared.questions.ask(question);
+            }
+            let first_received = stream.activity().first_received.take();
+            record_handshake(
+                local,
+                &established,
+                (accepted, steered),
+                waited,
+                first_received,
+            );
+            Ok((stream, established, found))
+        }
+        Err(error) => {
+            let stop = Stop::Handshake(error.refusal);
+            record_refusal(local, client, (accepted, steered), &error, stop);
+            let farewell = async {
+                if error.refusal == Refusal::PlainHttp {
+                    stream.answer_in_clear(PLAIN_HTTP).await
+                } else {
+                    stream.flush().await
+                }
+            };
+            // A client that does not take its alert does not get it.
+            drop(tokio::time::timeout(tunables.header_timeout, farewell).await);
+            stream.linger().await;
+            Err(stop)
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The head that an origin gets: its target, its headers, an upgrade.
+//!
+//! Owns what of the connection goes into it. Which headers cross the gateway, and in which order
+//! they are removed and set, is `snapshot::http::headers`.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Uri, Version, header};
+
+use super::exchange::Account;
+use super::standing::Judged;
+use super::state::Connection;
+use snapshot::Host;
+use snapshot::http::headers::{Told, for_origin};
+use vocabulary::settings::MtlsMode;
+
+/// A connection's names, as origins are told them.
+pub(super) struct Names {
+    client_address: HeaderValue,
+    sni: HeaderValue,
+}
+
+impl Names {
+    pub(super) fn new(client: IpAddr, sni: &str) -> Self {
+        Self {
+            client_address: HeaderValue::from_str(&client.to_string())
+                .unwrap_or(HeaderValue::from_static("unknown")),
+            sni: value_of(sni),
+        }
+    }
+
+    /// An authority. Nearly always it is what SNI said.
+    fn authority(&self, name: &str) -> HeaderValue {
+        if self.sni.as_bytes() == name.as_bytes() {
+            self.sni.clone()
+        } else {
+            value_of(name)
+        }
+    }
+}
+
+/// What our own parsers accept is visible ASCII. Anything else names no host.
+fn value_of(name: &str) -> HeaderValue {
+    HeaderValue::from_str(name).unwrap_or(HeaderValue::from_static("invalid"))
+}
+
+/// Makes the client's head the origin's.
+pub(super) fn prepare(
+    connection: &Connection,
+    account: &Account,
+    judged: &Judged,
+    host: &Host,
+    parts: &mut http::request::Parts,
+) {
+    let notes = account.notes.borrow();
+    let id = account.id.to_header();
+    let authority = connection.names.authority(&notes.authority);
+    let told = Told {
+        client: judged.facts.source.ip(),
+        client_address: &connection.names.client_address,
+        host: &notes.authority,
+        host_value: &authority,
+        request_id: &id,
+        certificate: (host.site().mtls != MtlsMode::Off)
+            .then_some((&*judged.facts.client, &host.client.certificate_headers)),
+        x_forwarded: connection.tunables.x_forwarded,
+        forwarded: connection.tunables.forwarded,
+    };
+    let via = if parts.version == Version::HTTP_2 {
+        "2 postern"
+    } else {
+        "1.1 postern"
+    };
+    for_origin(&mut parts.headers, &told, via);
+    let name = host.origin.host_header.clone().unwrap_or(authority);
+    parts.headers.insert(header::HOST, name);
+}
+
+/// The protocol that a request wants to change to. HTTP/2 has no such thing (RFC 9113 §8.6), and
+/// `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
+pub(super) fn wanted_upgrade(parts: &http::request::Parts) -> Option<HeaderValue> {
+    if parts.version != Version::HTTP_11 || parts.method != Method::GET {
+        return None;
+    }
+    let nominated = parts
+        .headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .any(|value| {
+            value.to_str().is_ok_and(|value| {
+                value
+                    .split(',')
+                    .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+            })
+        });
+    let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
+    wanted
+        .as_bytes()
+        .eq_ignore_ascii_case(b"websocket")
+        .then(|| wanted.clone())
+}
+
+/// The target that the origin gets: the very path that the rules have seen.
+pub(super) fn target(path: Cow<'_, str>, asked: &Uri) -> Result<Uri, http::uri::InvalidUri> {
+    // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
+    let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
+    let target = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
+        // Normalisation changed nothing.
+        (Cow::Borrowed(_), Some(same), _) => same.clone(),
+        (path, _, None) if path == "/" => PathAndQuery::from_static("/"),
+        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))?,
+        (path, _, None) => PathAndQuery::try_from(&*path)?,
+    };
+    Ok(Uri::from(target))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_origin_gets_the_path_that_was_matched() {
+        let cases = [
+            ("/a/b", "/a/b"),
+            ("/a?", "/a?"),
+            ("/a?q=%2e", "/a?q=%2e"),
+            ("/", "/"),
+            ("/?q", "/?q"),
+            ("/a/../b?q=1", "/b?q=1"),
+            ("/%61", "/a"),
+            ("https://h.test", "/"),
+            ("https://h.test?q=1", "/?q=1"),
+            ("https://h.test/a//b", "/a/b"),
+            ("https://h.test/a?q", "/a?q"),
+            ("*", "*"),
+        ];
+        for (asked, wanted) in cases {
+            let asked: Uri = asked.parse().unwrap();
+            let path = snapshot::http::path::normalise(asked.path()).unwrap();
+            let target = target(path, &asked).unwrap();
+            assert_eq!(target.to_string(), wanted, "{asked}");
+        }
+    }
+}

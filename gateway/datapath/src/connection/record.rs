@@ -1,0 +1,117 @@
+//! What handshakes and certificates leave in statistics and the access log.
+//!
+//! Requests are `exchange`'s.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::standing::Judged;
+use super::{Arrival, Local, Stop};
+use crate::observe::{
+    CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
+};
+use tls::{Established, HandshakeError, Refusal};
+use vocabulary::verdict::Reason;
+
+/// Counts a handshake that succeeded, and how long it took.
+pub(super) fn record_handshake(
+    local: &Local,
+    established: &Established,
+    (accepted, steered): (Instant, Steered),
+    waited: Duration,
+    first_received: Option<Instant>,
+) {
+    let now = Instant::now();
+    let first = first_received.unwrap_or(accepted);
+    let mut stats = local.stats.borrow_mut();
+    let slot = stats.host(&established.host.name);
+    let (stage, result) = if established.resumed {
+        (Stage::HandshakeResumed, HandshakeResult::Resumed)
+    } else {
+        (Stage::HandshakeFull, HandshakeResult::Full)
+    };
+    stats.record(slot, Stage::AcceptWait, waited);
+    stats.record(slot, Stage::ClientHello, first.duration_since(accepted));
+    stats.record(slot, stage, now.duration_since(first));
+    stats.handshake(Some(slot), result);
+    stats.steered(slot, steered);
+    stats.judged(slot, established.client.verdict.reason);
+}
+
+/// Records a connection whose ClientHello was not there within `timeout.handshake`.
+pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) -> Stop {
+    let error = HandshakeError {
+        refusal: Refusal::Protocol,
+        sni: None,
+        host: None,
+        client: None,
+        detail: "timeout.handshake passed".into(),
+    };
+    let stop = Stop::HandshakeTimeout;
+    record_refusal(
+        local,
+        client,
+        (arrival.accepted, arrival.steered),
+        &error,
+        stop,
+    );
+    stop
+}
+
+/// Writes down that a client certificate is not, or no longer, good.
+pub(super) fn record_certificate(
+    local: &Local,
+    judged: &Judged,
+    event: CertificateEvent,
+    reason: Reason,
+) {
+    local.shared.access_log.certificate(&CertificateRecord {
+        time: SystemTime::now(),
+        client: judged.facts.source,
+        host: judged.host.name().as_str(),
+        sni: &judged.facts.sni,
+        client_auth: &judged.facts.client,
+        event,
+        reason: reason.as_str(),
+    });
+}
+
+/// Counts and logs a handshake that failed.
+pub(super) fn record_refusal(
+    local: &Local,
+    client: SocketAddr,
+    (accepted, steered): (Instant, Steered),
+    error: &HandshakeError,
+    stop: Stop,
+) {
+    let reason = match stop {
+        Stop::Handshake(refusal) => refusal.as_str(),
+        other => other.as_str(),
+    };
+    let mut stats = local.stats.borrow_mut();
+    let slot = error.host.as_ref().map(|host| stats.host(&host.name));
+    stats.handshake(slot, HandshakeResult::Failed(reason));
+    let judged = match (&error.client, error.refusal) {
+        (Some(client), _) => Some(client.verdict.reason),
+        // A client that has none shows none.
+        (None, Refusal::ClientCertificate(reason)) => Some(reason),
+        _ => None,
+    };
+    if let (Some(slot), Some(reason)) = (slot, judged) {
+        stats.judged(slot, reason);
+    }
+    local.shared.access_log.handshake_failed(&HandshakeRecord {
+        time: SystemTime::now(),
+        client,
+        host: error.host.as_ref().map_or("", |host| host.name.as_str()),
+        sni: error.sni.as_deref().unwrap_or_default(),
+        tls_version: "",
+        tls_cipher: "",
+        client_auth: error.client.as_ref(),
+        worker: local.index,
+        steered,
+        reason,
+        detail: &error.detail,
+        elapsed: accepted.elapsed(),
+    });
+}

@@ -1,0 +1,123 @@
+//! The state of one connection, by parts: each is written by one file only.
+//!
+//! Owns what is the same for the connection's whole life, and what begins and ends with a request.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Local;
+use super::clocks::Clocks;
+use super::closing::Closing;
+use super::handshake::Found;
+use super::http::Remainder;
+use super::index::Place;
+use super::origin_head::Names;
+use super::standing::{Judged, Standing};
+use super::stop::Stop;
+use crate::io::{Activity, TcpInfo, TlsStream};
+use crate::observe::Steered;
+use config::Tunables;
+use rules::{ConnectionFacts, ConnectionState, Timed};
+use tls::Established;
+
+/// The two ends of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
+}
+
+/// A connection that serves requests.
+pub(super) struct Connection {
+    pub(super) local: Rc<Local>,
+    /// As they were when it began. Shared: a copy would be a tenth of an idle connection's memory.
+    pub(super) tunables: Arc<Tunables>,
+    pub(super) resumed: bool,
+    pub(super) steered: Steered,
+    pub(super) activity: Rc<Activity>,
+    /// For rules that ask how far away the client is.
+    pub(super) tcp: TcpInfo,
+    /// Its names, as origins are told them.
+    pub(super) names: Names,
+    pub(super) clocks: Clocks,
+    pub(super) standing: Standing,
+    pub(super) closing: Closing,
+    pub(super) remainder: Remainder,
+    /// Where it is in the worker's index of clients.
+    pub(super) place: Place,
+    /// What rules have worked out for this connection.
+    pub(super) rules: ConnectionState,
+}
+
+impl Timed for TcpInfo {
+    fn round_trip(&self) -> Option<Duration> {
+        Self::round_trip(self)
+    }
+}
+
+impl Connection {
+    pub(super) fn new(
+        local: Rc<Local>,
+        tunables: Arc<Tunables>,
+        ends: Ends,
+        steered: Steered,
+        (established, found): (Established, Found),
+        stream: &TlsStream,
+    ) -> Rc<Self> {
+        let judged = Judged {
+            generation: found.snapshot.generation,
+            trust_epoch: found.snapshot.trust_epoch,
+            judgement: established.judgement,
+            host: found.host,
+            facts: ConnectionFacts {
+                source: ends.client,
+                local: ends.server,
+                sni: established.sni.unwrap_or_default().into(),
+                tls_version: established.version,
+                tls_cipher: established.cipher,
+                client_hello: established.hello.into(),
+                geo: local.shared.geo.load_full(),
+                client: established.client,
+            },
+        };
+        Rc::new(Self {
+            local,
+            tunables,
+            resumed: established.resumed,
+            steered,
+            activity: stream.activity(),
+            tcp: stream.info(),
+            names: Names::new(ends.client.ip(), &judged.facts.sni),
+            clocks: Clocks::new(Instant::now()),
+            standing: Standing::new(established.chain, judged),
+            closing: Closing::default(),
+            remainder: Remainder::default(),
+            place: Place::default(),
+            rules: ConnectionState::default(),
+        })
+    }
+
+    /// When to look at the clocks again, or why the time is up.
+    pub(super) fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
+        self.clocks.due(&self.activity, &self.tunables, http2, now)
+    }
+
+    pub(super) fn request_begins(&self) {
+        let (alone, total) = self.clocks.request_begins();
+        if alone {
+            self.local.busy.set(self.local.busy.get() + 1);
+        }
+        if total >= self.tunables.connection_requests_max {
+            self.closing.retire();
+        }
+    }
+
+    pub(super) fn request_ends(&self) {
+        if self.clocks.request_ends(Instant::now()) {
+            self.local.busy.set(self.local.busy.get().saturating_sub(1));
+            self.activity.first_received.set(None);
+        }
+    }
+}
