@@ -7,11 +7,13 @@
 //! | module | owns |
 //! |---|---|
 //! | `snapshot` | hosts, look-up by name, the published cell |
+//! | [`checks`] | the checks before the rules, in their one order |
 //! | [`http`] | authority, path, headers, origin: what a request head means |
 //! | [`phases`] | rate limits and header rules |
 //! | [`questions`] | from workers to the OCSP client: what is to be asked |
 #![forbid(unsafe_code)]
 
+pub mod checks;
 pub mod http;
 pub mod limits;
 pub mod phases;

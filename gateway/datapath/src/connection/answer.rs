@@ -4,24 +4,23 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, Request, Response, StatusCode, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::Connection;
-use super::exchange::{Account, Tunnel, version_text};
-use super::origin_head::{prepare, target, wanted_upgrade};
+use super::exchange::{Account, Tunnel};
+use super::origin_head::{prepare, wanted_upgrade};
 use super::standing::{Judged, Outdated};
 use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
 use crate::observe::Stage;
-use rules::{Allowance, Decision, Overworked, Permit, RequestFacts, RoundTrip, decide_on};
+use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
-use snapshot::http::authority;
-use snapshot::http::headers::{self, for_client};
-use snapshot::http::path;
+use snapshot::checks::{self, Circumstances};
+use snapshot::http::headers::for_client;
 use snapshot::phases::{Change, Limited, Subject};
 use vocabulary::verdict::Reason;
 
@@ -39,6 +38,12 @@ impl Refused {
             error,
             text: text.into(),
         }
+    }
+}
+
+impl From<checks::Refusal> for Refused {
+    fn from(refusal: checks::Refusal) -> Self {
+        Self::new(refusal.status(), refusal.reason(), refusal.to_string())
     }
 }
 
@@ -90,32 +95,23 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let (mut parts, incoming) = request.into_parts();
-    if matches!(parts.method, Method::CONNECT | Method::TRACE) {
-        let text = "this gateway does not serve the method";
-        return Err(Refused::new(StatusCode::METHOD_NOT_ALLOWED, "method", text));
-    }
-    // A request that gets no further is recorded with its path as it came.
-    let note_raw = |_: &Refused| account.notes.borrow_mut().path = parts.uri.path().into();
-    let (judged, host) = find_host(connection, account, &parts).inspect_err(note_raw)?;
-    connection.enter_if_good(&judged);
-    headers::check(
-        &parts.headers,
-        parts.version,
-        connection.tunables.header_count_max,
-    )
-    .map_err(|error| Refused::new(error.status(), "headers", error.to_string()))
-    .inspect_err(note_raw)?;
-    let path = path::normalise(parts.uri.path())
-        .map_err(|error| Refused::new(StatusCode::BAD_REQUEST, "path", error.to_string()))
-        .inspect_err(note_raw)?;
-    // RFC 9112 §3.2.4: the server as a whole, which no other method can mean.
-    if path == "*" && parts.method != Method::OPTIONS {
-        let text = "the target * is for OPTIONS only";
-        return Err(Refused::new(StatusCode::BAD_REQUEST, "path", text)).inspect_err(note_raw);
-    }
-    account.notes.borrow_mut().path = (&*path).into();
+    let (judged, head) = admit(connection, account, &parts)?;
+    let checks::Head {
+        host,
+        known_as,
+        path,
+        target,
+        ..
+    } = head;
 
-    let judgement = judge_request(connection, account, &judged, &host, &parts, &path);
+    let judgement = judge_request(
+        connection,
+        account,
+        &judged,
+        &host,
+        &parts,
+        (&known_as, &path),
+    );
     let Permitted { permit, changes } = match judgement {
         Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
@@ -127,9 +123,7 @@ async fn respond(
         Err(NotPermitted::Refused(refused)) => return Err(refused),
     };
 
-    let target = target(path, &parts.uri);
-    parts.uri =
-        target.map_err(|why| Refused::new(StatusCode::BAD_REQUEST, "path", why.to_string()))?;
+    parts.uri = Uri::from(target);
     let upgrade = wanted_upgrade(&parts);
     prepare(connection, account, &judged, &host, &mut parts);
     // After what is removed and set for all: nothing that the client says takes ours away.
@@ -177,84 +171,54 @@ async fn respond(
     }
 }
 
-/// The host that a request is for: the connection's own, or one with the same trust policy.
-fn find_host(
-    connection: &Connection,
+/// The checks before the rules: who the client is by now, then what it asks for.
+fn admit<'p>(
+    connection: &Rc<Connection>,
     account: &Account,
-    parts: &http::request::Parts,
-) -> Result<(Rc<Judged>, Arc<Host>), Refused> {
-    let misdirected = || {
-        let text = "this connection is not for that host; open a new one";
-        Refused::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", text)
-    };
-    let (judged, snapshot) = match connection
-        .standing
-        .judgement(&connection.local, account.time_msec() / 1000)
-    {
+    parts: &'p http::request::Parts,
+) -> Result<(Rc<Judged>, checks::Head<'p, Arc<Host>>), Refused> {
+    // A request that gets no further is recorded with its path as it came.
+    let note_raw = || account.notes.borrow_mut().path = parts.uri.path().into();
+    let now_sec = account.time_msec() / 1000;
+    let (judged, snapshot) = match connection.standing.judgement(&connection.local, now_sec) {
         Ok(current) => current,
         Err(Outdated(judged)) => {
             connection.closing.retire();
+            note_raw();
             account.notes.borrow_mut().judged = judged;
-            return Err(misdirected());
+            return Err(checks::Refusal::Misdirected.into());
         }
     };
-    let name = if authority::is_plainly(parts, &judged.facts.sni) {
-        judged.facts.sni.clone()
-    } else {
-        match authority::of(parts) {
-            Ok(name) => name,
-            // HTTP/1.0 knows no Host; SNI has said it.
-            Err(authority::AuthorityError::Missing) if parts.version == Version::HTTP_10 => {
-                judged.facts.sni.clone()
-            }
-            Err(error) => {
-                let text = error.to_string();
-                return Err(Refused::new(StatusCode::BAD_REQUEST, "authority", text));
-            }
-        }
+    connection.enter_if_good(&judged);
+    account.notes.borrow_mut().judged = Some(judged.clone());
+    let connected = checks::Connected {
+        sni: &judged.facts.sni,
+        host: &judged.host,
+        has_hello: !judged.facts.client_hello.is_empty(),
+        snapshot: &snapshot,
     };
-    let mut known_as = name.clone();
-    let host = if *name == *judged.facts.sni && !name.is_empty() {
-        Some(judged.host.clone())
-    } else {
-        let other = snapshot.host(&name);
-        let is_default = |host: &Arc<Host>| {
-            snapshot
-                .default_host
-                .as_ref()
-                .is_some_and(|default| Arc::ptr_eq(default, host))
-        };
-        match other {
-            Some(other)
-                if other.site().policy == judged.host.site().policy
-                    && !other.lacks_hello(&judged.facts) =>
-            {
-                Some(other.clone())
+    let header_count_max = connection.tunables.header_count_max;
+    let select = |authority: &Arc<str>| connected.select(authority);
+    match checks::admit(parts, &judged.facts.sni, header_count_max, select) {
+        Ok(head) => {
+            let mut notes = account.notes.borrow_mut();
+            if !Arc::ptr_eq(&head.host, &judged.host) {
+                connection.standing.opens_elsewhere(head.authority.clone());
+                notes.elsewhere = true;
             }
-            Some(_) => None,
-            // Whoever reached the default host without a name may call it what it likes, but rules
-            // about its name must not be got around by that.
-            None if judged.facts.sni.is_empty() && is_default(&judged.host) => {
-                known_as = judged.host.name().as_str().into();
-                Some(judged.host.clone())
-            }
-            None => None,
+            notes.authority = head.authority.clone();
+            notes.host = Some(head.host.clone());
+            notes.path = (&*head.path).into();
+            drop(notes);
+            Ok((judged, head))
         }
-    };
-    let is_other = |host: &Arc<Host>| !Arc::ptr_eq(host, &judged.host);
-    let mut notes = account.notes.borrow_mut();
-    if host.as_ref().is_some_and(is_other) {
-        connection.standing.opens_elsewhere(name.clone());
-        notes.elsewhere = true;
-    }
-    notes.authority = name;
-    notes.known_as = known_as;
-    notes.judged = Some(judged.clone());
-    notes.host.clone_from(&host);
-    drop(notes);
-    match host {
-        Some(host) => Ok((judged, host)),
-        None => Err(misdirected()),
+        Err(refused) => {
+            note_raw();
+            let mut notes = account.notes.borrow_mut();
+            notes.authority = refused.authority.unwrap_or_default();
+            notes.host = refused.host;
+            Err(refused.refusal.into())
+        }
     }
 }
 
@@ -288,24 +252,19 @@ fn judge_request(
     judged: &Judged,
     host: &Host,
     parts: &http::request::Parts,
-    path: &str,
+    (known_as, path): (&str, &str),
 ) -> Result<Permitted, NotPermitted> {
     let started = Instant::now();
-    let known_as = account.notes.borrow().known_as.clone();
-    let facts = RequestFacts {
-        method: parts.method.as_str(),
-        version: version_text(parts.version),
-        host: &known_as,
+    let facts = checks::facts(
+        parts,
+        known_as,
         path,
-        raw_path: parts.uri.path(),
-        query: parts.uri.query().unwrap_or_default(),
-        authority: authority::instead_of_host(parts),
-        headers: &parts.headers,
-        received_msec: account.time_msec(),
-        ray_id: account.id.as_str(),
-        allowance: Allowance::default(),
-        round_trip: RoundTrip::of(&connection.tcp),
-    };
+        Circumstances {
+            received_msec: account.time_msec(),
+            ray_id: account.id.as_str(),
+            round_trip: RoundTrip::of(&connection.tcp),
+        },
+    );
     let mut logged = Vec::new();
     let mut log = |rule: &str| logged.push(Box::from(rule));
     let decision = decide_on(

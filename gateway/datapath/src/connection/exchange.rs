@@ -16,6 +16,7 @@ use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::observe::{HostSlot, RequestRecord, RuleHit, Stage, StageTimes};
 use snapshot::Host;
+use snapshot::checks::version_text;
 
 /// The account of one request.
 pub(super) struct Account {
@@ -53,8 +54,6 @@ pub(super) struct Notes {
     /// Its place in the worker's statistics, once something was counted.
     slot: Option<HostSlot>,
     pub(super) authority: Arc<str>,
-    /// The authority for rules: of a host that answers for names that nobody has, its own name.
-    pub(super) known_as: Arc<str>,
     /// The authority is among those that the standing has to count.
     pub(super) elsewhere: bool,
     pub(super) path: Box<str>,
@@ -225,15 +224,6 @@ impl Account {
                 error: notes.error,
                 detail: &notes.detail,
             });
-    }
-}
-
-/// The text of the field `http.request.version`.
-pub(super) fn version_text(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
     }
 }
 

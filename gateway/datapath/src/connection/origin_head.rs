@@ -3,11 +3,9 @@
 //! Owns what of the connection goes into it. Which headers cross the gateway, and in which order
 //! they are removed and set, is `snapshot::http::headers`.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Uri, Version, header};
+use http::{HeaderValue, Method, Version, header};
 
 use super::exchange::Account;
 use super::standing::Judged;
@@ -100,47 +98,4 @@ pub(super) fn wanted_upgrade(parts: &http::request::Parts) -> Option<HeaderValue
         .as_bytes()
         .eq_ignore_ascii_case(b"websocket")
         .then(|| wanted.clone())
-}
-
-/// The target that the origin gets: the very path that the rules have seen.
-pub(super) fn target(path: Cow<'_, str>, asked: &Uri) -> Result<Uri, http::uri::InvalidUri> {
-    // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
-    let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
-    let target = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
-        // Normalisation changed nothing.
-        (Cow::Borrowed(_), Some(same), _) => same.clone(),
-        (path, _, None) if path == "/" => PathAndQuery::from_static("/"),
-        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}"))?,
-        (path, _, None) => PathAndQuery::try_from(&*path)?,
-    };
-    Ok(Uri::from(target))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_origin_gets_the_path_that_was_matched() {
-        let cases = [
-            ("/a/b", "/a/b"),
-            ("/a?", "/a?"),
-            ("/a?q=%2e", "/a?q=%2e"),
-            ("/", "/"),
-            ("/?q", "/?q"),
-            ("/a/../b?q=1", "/b?q=1"),
-            ("/%61", "/a"),
-            ("https://h.test", "/"),
-            ("https://h.test?q=1", "/?q=1"),
-            ("https://h.test/a//b", "/a/b"),
-            ("https://h.test/a?q", "/a?q"),
-            ("*", "*"),
-        ];
-        for (asked, wanted) in cases {
-            let asked: Uri = asked.parse().unwrap();
-            let path = snapshot::http::path::normalise(asked.path()).unwrap();
-            let target = target(path, &asked).unwrap();
-            assert_eq!(target.to_string(), wanted, "{asked}");
-        }
-    }
 }

@@ -9,6 +9,9 @@
 
 use std::borrow::Cow;
 
+use http::Uri;
+use http::uri::PathAndQuery;
+
 /// Why a path is refused. All of them are answered with 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathError {
@@ -24,6 +27,9 @@ pub enum PathError {
     /// It does not start with a slash.
     #[error("the path does not start with a slash")]
     Relative,
+    /// Encoding what has to be encoded made it longer than a target can be.
+    #[error("the path is too long once it is normalised")]
+    TooLong,
 }
 
 /// Normalises a path as it stands in the request target, without the query.
@@ -42,6 +48,25 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
     }
     let decoded = decode(raw)?;
     Ok(Cow::Owned(remove_dot_segments(&decoded)))
+}
+
+/// The target that the origin gets: the very path that the rules have seen, and the query as it was
+/// sent.
+///
+/// # Errors
+/// [`PathError::TooLong`].
+pub fn target(path: &Cow<'_, str>, asked: &Uri) -> Result<PathAndQuery, PathError> {
+    // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
+    let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
+    let made = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
+        // Normalisation changed nothing.
+        (Cow::Borrowed(_), Some(same), _) => return Ok(same.clone()),
+        (path, _, None) if *path == "/" => return Ok(PathAndQuery::from_static("/")),
+        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")),
+        (path, _, None) => PathAndQuery::try_from(&**path),
+    };
+    // What is normalised has no other fault.
+    made.map_err(|_too_long| PathError::TooLong)
 }
 
 /// Whether normalisation would change nothing, as for nearly every request.
@@ -171,6 +196,37 @@ mod tests {
         ] {
             assert_eq!(normalise(raw), Err(error), "{raw}");
         }
+    }
+
+    #[test]
+    fn the_origin_gets_the_path_that_was_matched() {
+        let cases = [
+            ("/a/b", "/a/b"),
+            ("/a?", "/a?"),
+            ("/a?q=%2e", "/a?q=%2e"),
+            ("/", "/"),
+            ("/?q", "/?q"),
+            ("/a/../b?q=1", "/b?q=1"),
+            ("/%61", "/a"),
+            ("https://h.test", "/"),
+            ("https://h.test?q=1", "/?q=1"),
+            ("https://h.test/a//b", "/a/b"),
+            ("https://h.test/a?q", "/a?q"),
+            ("*", "*"),
+        ];
+        for (asked, wanted) in cases {
+            let asked: Uri = asked.parse().unwrap();
+            let path = normalise(asked.path()).unwrap();
+            let target = target(&path, &asked).unwrap();
+            assert_eq!(target.to_string(), wanted, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_path_can_become_too_long_for_a_target() {
+        let asked: Uri = format!("/{}?q", "\u{e9}".repeat(11_000)).parse().unwrap();
+        let path = normalise(asked.path()).unwrap();
+        assert_eq!(target(&path, &asked), Err(PathError::TooLong));
     }
 
     proptest! {
