@@ -5,15 +5,37 @@
 //! zones, certificates or rules: that is [`control`]. Runs on an ordinary runtime of its own,
 //! never on a worker.
 
+<<<<<<< HEAD
 #![forbid(unsafe_code)]
 
 mod api;
 mod http;
+=======
+mod audit;
+mod auth;
+mod authorities;
+mod client_certificates;
+mod crls;
+mod documents;
+mod dry_run;
+mod envelope;
+mod expressions;
+mod fault;
+mod health;
+mod hosts;
+>>>>>>> c2b4235 (admin: the folder of dry runs is called dry_run)
 pub mod limits;
 pub mod metrics;
 #[cfg(test)]
 mod tests;
-mod trial;
+<<<<<<< HEAD
+mod dry_run;
+=======
+mod tls;
+mod tokens;
+
+mod zones;
+>>>>>>> c2b4235 (admin: the folder of dry runs is called dry_run)
 
 <<<<<<< HEAD
 pub use self::http::context::State;
@@ -243,7 +265,7 @@ fn router(context: Arc<Context>) -> Router {
             "/postern/v1/zones/{zone}/rulesets/{ruleset}/differences",
             get(rulesets::differences),
         )
-        .route("/postern/v1/zones/{zone}/rule_tests", post(trial::run))
+        .route("/postern/v1/zones/{zone}/rule_tests", post(dry_run::run))
         .route(
             "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
             post(rulesets::restore),

@@ -20,7 +20,7 @@ use crate::api::{
     hosts, lists, mtls_rules, ocsp, rulesets, server_certificates, status, steering, sysctl,
     tokens, zones,
 };
-use crate::trial;
+use crate::dry_run;
 
 pub(super) fn router(context: Arc<Context>) -> Router {
     let zone = "/client/v4/zones/{zone}";
@@ -139,7 +139,7 @@ pub(super) fn router(context: Arc<Context>) -> Router {
             "/postern/v1/zones/{zone}/rulesets/{ruleset}/differences",
             get(rulesets::differences),
         )
-        .route("/postern/v1/zones/{zone}/rule_tests", post(trial::run))
+        .route("/postern/v1/zones/{zone}/rule_tests", post(dry_run::run))
         .route(
             "/postern/v1/zones/{zone}/rulesets/{ruleset}/versions/{version}/restore",
             post(rulesets::restore),
