@@ -10,9 +10,9 @@ use super::{Ended, StartError};
 use admin::AdminTls;
 use config::Sources;
 use control::Control;
+use datapath::connection::Shared;
 use datapath::limits::DRAIN_POLL;
 use datapath::observe::AccessLog;
-use datapath::connection::Shared;
 use datapath::worker::Workers;
 
 pub(super) struct Signals {

@@ -66,15 +66,9 @@ pub struct Process {
     pub hosts: usize,
     /// [`datapath::observe::AccessLog::dropped`].
     pub access_log_dropped: u64,
-<<<<<<< HEAD
     /// [`datapath::observe::WorkersStatus::draining`].
     pub draining: bool,
     /// [`datapath::observe::Workers::steering`].
-=======
-    /// [`super::WorkersStatus::draining`].
-    pub draining: bool,
-    /// [`super::Workers::steering`].
->>>>>>> 01e0ee5 (datapath: all workers are Workers, one word for Workers and Workers)
     pub steering: SteeringStatus,
     /// Revocation lists of uploaded CAs.
     pub crls: Vec<CrlStatus>,

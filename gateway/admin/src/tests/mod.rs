@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use crate::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
-use datapath::observe::{AccessLog, Workers, WorkerStats};
+use datapath::observe::{AccessLog, WorkerStats, Workers};
 use fetch::{Lists, Responders};
 use fixtures::Directory;
 use snapshot::Published;
