@@ -14,17 +14,19 @@ use boring::ex_data::Index;
 use boring::ssl::{
     ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslOptions, SslRef, SslVerifyMode,
 };
-use boring_sys::ssl_verify_result_t;
-use foreign_types::ForeignTypeRef;
 
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
+use super::ffi::{
+    Answer, ClientJudge, judge_clients, seal_tickets, send_fatal_alert, set_certificate_bytes_max,
+    set_session_lifetime, set_ticket_count,
+};
 use super::identity::read_client;
 use super::ocsp::OcspQuestion;
 use super::presented;
 use super::session::Session;
 use super::site::server_context;
-use super::ticket::TicketKeys;
+use super::ticket::{Sealer, TicketKeys};
 use super::verify::{Judgement, judge};
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::client_auth::ClientAuth;
@@ -220,7 +222,8 @@ impl Acceptor {
         let [.., most] = &self.contexts;
         let context = self.contexts.get(settings.tickets).unwrap_or(most);
         let mut ssl = Ssl::new(context)?;
-        bound_chain(&mut ssl, settings.chain_bytes_max);
+        // BoringSSL's default of 100 KiB of certificates is an invitation.
+        set_certificate_bytes_max(&mut ssl, settings.chain_bytes_max);
         ssl.set_ex_data(
             self.state,
             State {
@@ -296,7 +299,7 @@ impl Acceptor {
         if host.refuses(&judgement.verdict) {
             let reason = judgement.verdict.reason;
             state.judgement = Some(judgement);
-            session.send_alert(alert_of(reason));
+            send_fatal_alert(session.ssl_mut(), alert_of(reason));
             return Err(self.failure(session, "the resumed session is no longer believed".into()));
         }
         let client = judgement.client(&chain);
@@ -387,18 +390,11 @@ fn boring_refused(state: &State, words: &str) -> Option<Reason> {
 /// What connections start on that get so many tickets.
 fn starting_context(state: Index<Ssl, State>, tickets: usize) -> Result<SslContext, ErrorStack> {
     let mut builder = server_context()?;
-    super::ticket::install(&mut builder);
+    seal_tickets::<Sealer>(&mut builder);
     if tickets == 0 {
         builder.set_options(SslOptions::NO_TICKET);
     }
-    #[expect(
-        unsafe_code,
-        reason = "boring has no safe call for the number of tickets"
-    )]
-    // SAFETY: `SSL_CTX_set_num_tickets` wants a live context; the builder owns one.
-    unsafe {
-        boring_sys::SSL_CTX_set_num_tickets(builder.as_ptr(), tickets);
-    }
+    set_ticket_count(&mut builder, tickets);
     builder.set_select_certificate_callback(move |hello| {
         choose_host(hello, state);
         // An unknown name is refused one step later, where BoringSSL lets us say which alert.
@@ -456,70 +452,38 @@ fn host_takes_over(ssl: &mut SslRef, host: &Endpoint, now_sec: i64) -> Result<()
     if host.site.mtls != MtlsMode::Off {
         presented::watch(ssl);
     }
-    #[expect(
-        unsafe_code,
-        reason = "boring's safe call is for contexts that make X509 objects"
-    )]
-    // SAFETY: the reference is a live connection, and the callback is a function of the type asked
-    // for that lives as long as the program.
-    unsafe {
-        boring_sys::SSL_set_custom_verify(ssl.as_ptr(), mode.bits(), Some(verify_client));
-    }
+    judge_clients::<Judge>(ssl, mode);
     Ok(())
 }
 
-/// BoringSSL's question whether the client may go on with the certificates that it has sent.
-#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
-unsafe extern "C" fn verify_client(
-    ssl: *mut boring_sys::SSL,
-    alert: *mut u8,
-) -> ssl_verify_result_t {
-    // SAFETY: BoringSSL passes the connection that it works on, which outlives the call; what is
-    // reached through it here is our own state, of which nothing else is borrowed meanwhile.
-    let ssl = unsafe { SslRef::from_ptr_mut(ssl) };
-    match let_in(ssl) {
-        LetIn::Yes => ssl_verify_result_t::ssl_verify_ok,
-        // The handshake stops here until whoever drives it has asked.
-        LetIn::NotYet => ssl_verify_result_t::ssl_verify_retry,
-        LetIn::No(why) => {
-            // SAFETY: `ssl.h` promises a place for the alert that is sent.
-            unsafe { alert.write(why) };
-            ssl_verify_result_t::ssl_verify_invalid
+/// Answers BoringSSL's question whether the client may go on with the certificates it has sent.
+struct Judge;
+
+impl ClientJudge for Judge {
+    fn judge(ssl: &mut SslRef) -> Answer {
+        let chain = Chain::of(ssl);
+        let Some(state) = STATE.get().and_then(|index| ssl.ex_data_mut(*index)) else {
+            return Answer::No(INTERNAL_ERROR);
+        };
+        let Some(host) = state.host.clone() else {
+            return Answer::No(INTERNAL_ERROR);
+        };
+        let judgement = judge(&chain, &host.trust, state.now_sec);
+        state.leaf = None;
+        if judgement.waits() && !state.has_waited {
+            state.judgement = Some(judgement);
+            return Answer::NotYet;
         }
-    }
-}
-
-/// The answer to it.
-enum LetIn {
-    Yes,
-    NotYet,
-    /// With this alert.
-    No(u8),
-}
-
-fn let_in(ssl: &mut SslRef) -> LetIn {
-    let chain = Chain::of(ssl);
-    let Some(state) = STATE.get().and_then(|index| ssl.ex_data_mut(*index)) else {
-        return LetIn::No(INTERNAL_ERROR);
-    };
-    let Some(host) = state.host.clone() else {
-        return LetIn::No(INTERNAL_ERROR);
-    };
-    let judgement = judge(&chain, &host.trust, state.now_sec);
-    state.leaf = None;
-    if judgement.waits() && !state.has_waited {
+        let verdict = judgement.verdict;
+        let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
         state.judgement = Some(judgement);
-        return LetIn::NotYet;
+        if host.refuses(&verdict) {
+            return Answer::No(alert_of(verdict.reason));
+        }
+        // No ticket outlives what it stands for; the judge would say no anyway.
+        shorten_session(ssl, left_sec);
+        Answer::Yes
     }
-    let verdict = judgement.verdict;
-    let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
-    state.judgement = Some(judgement);
-    if host.refuses(&verdict) {
-        return LetIn::No(alert_of(verdict.reason));
-    }
-    // No ticket outlives what it stands for; the judge would say no anyway.
-    shorten_session(ssl, left_sec);
-    LetIn::Yes
 }
 
 /// Bounds the life of the session that is being made, and of those resumed from it.
@@ -527,27 +491,8 @@ fn shorten_session(ssl: &mut SslRef, left_sec: i64) {
     let Ok(left_sec) = u32::try_from(left_sec.max(1)) else {
         return;
     };
-    if u64::from(left_sec) >= TICKET_LIFETIME.as_secs() {
-        return;
-    }
-    #[expect(
-        unsafe_code,
-        reason = "boring shows the session of a connection read-only"
-    )]
-    // SAFETY: `SSL_get_session` wants a live `SSL`; the reference is one, and what comes back is
-    // null or lives as long as it does.
-    let session = unsafe { boring_sys::SSL_get_session(ssl.as_ptr()) };
-    if session.is_null() {
-        return;
-    }
-    #[expect(
-        unsafe_code,
-        reason = "boring shows the session of a connection read-only"
-    )]
-    // SAFETY: not null, and during a handshake the session belongs to this connection alone,
-    // which is borrowed exclusively.
-    unsafe {
-        boring_sys::SSL_SESSION_set_timeout(session, left_sec);
+    if u64::from(left_sec) < TICKET_LIFETIME.as_secs() {
+        set_session_lifetime(ssl, left_sec);
     }
 }
 
@@ -575,18 +520,5 @@ fn alert_of(reason: Reason) -> u8 {
         Reason::WrongEku | Reason::KeyUsage => 43,
         // bad_certificate
         _ => 42,
-    }
-}
-
-/// BoringSSL's default of 100 KiB of certificates is an invitation.
-fn bound_chain(ssl: &mut Ssl, bytes_max: usize) {
-    #[expect(
-        unsafe_code,
-        reason = "boring has no safe call for the size of the peer's chain"
-    )]
-    // SAFETY: `SSL_set_max_cert_list` wants a live `SSL`; this one is owned and borrowed
-    // exclusively, and the value is plain data.
-    unsafe {
-        boring_sys::SSL_set_max_cert_list(ssl.as_ptr(), bytes_max);
     }
 }

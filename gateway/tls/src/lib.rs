@@ -5,8 +5,9 @@
 //!
 //! | file | owns |
 //! |---|---|
-//! | `site`, `credential` | one host's context: certificates, keys, protocol settings |
+//! | `site` | one host's context: certificates, keys, protocol settings |
 //! | `chain` | certificates as the bytes that were sent |
+//! | `ffi` | the BoringSSL seam: all `unsafe` of the crate, behind safe functions |
 //! | `endpoint` | what a handshake needs of a host |
 //! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
@@ -19,10 +20,16 @@
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
 //! | `origin` | TLS towards origins |
 
+#![deny(unsafe_code)]
+
 mod chain;
-mod credential;
 mod crl;
 mod endpoint;
+#[expect(
+    unsafe_code,
+    reason = "the BoringSSL seam: boring has no safe calls for it"
+)]
+mod ffi;
 mod handshake;
 mod identity;
 pub mod limits;

@@ -5,54 +5,31 @@
 //! refusal still has to say whose certificate it was, so the message is read as it passes. What is
 //! read here serves that record alone: no identity comes of it.
 
-use std::ffi::{c_int, c_void};
-
 use boring::ssl::{SslRef, SslVersion};
 use boring::x509::X509;
-use foreign_types::ForeignTypeRef;
 
+use super::ffi::{MessageReader, read_messages};
 use super::handshake::keep_leaf;
-
-/// RFC 8446 §5.1: the content type of handshake messages.
-const HANDSHAKE: c_int = 22;
 
 /// RFC 8446 §4: the type of a Certificate message.
 const CERTIFICATE: u8 = 11;
 
 /// Shows the Certificate message of this connection to [`keep_leaf`].
 pub(super) fn watch(ssl: &mut SslRef) {
-    #[expect(unsafe_code, reason = "boring has no safe call for messages")]
-    // SAFETY: the reference is a live connection, and the callback is a function of the type asked
-    // for that lives as long as the program.
-    unsafe {
-        boring_sys::SSL_set_msg_callback(ssl.as_ptr(), Some(callback));
-    }
+    read_messages::<LeafReader>(ssl);
 }
 
-#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
-unsafe extern "C" fn callback(
-    is_write: c_int,
-    _version: c_int,
-    content: c_int,
-    bytes: *const c_void,
-    length: usize,
-    ssl: *mut boring_sys::SSL,
-    _argument: *mut c_void,
-) {
-    if is_write != 0 || content != HANDSHAKE || bytes.is_null() {
-        return;
-    }
-    // SAFETY: `ssl.h` promises `length` bytes of the message, which outlive the call; not null.
-    let message = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), length) };
-    if message.first() != Some(&CERTIFICATE) {
-        return;
-    }
-    // SAFETY: BoringSSL passes the connection that it works on, which outlives the call; what is
-    // reached through it here is our own state, of which nothing else is borrowed meanwhile.
-    let ssl = unsafe { SslRef::from_ptr_mut(ssl) };
-    let with_context = ssl.version2() == Some(SslVersion::TLS1_3);
-    if let Some(leaf) = leaf(message, with_context) {
-        keep_leaf(ssl, leaf);
+struct LeafReader;
+
+impl MessageReader for LeafReader {
+    fn received(ssl: &mut SslRef, message: &[u8]) {
+        if message.first() != Some(&CERTIFICATE) {
+            return;
+        }
+        let with_context = ssl.version2() == Some(SslVersion::TLS1_3);
+        if let Some(leaf) = leaf(message, with_context) {
+            keep_leaf(ssl, leaf);
+        }
     }
 }
 

@@ -9,7 +9,6 @@ use std::mem::MaybeUninit;
 
 use boring::error::ErrorStack;
 use boring::ssl::{Error, ErrorCode, Ssl, SslRef, SslStream};
-use foreign_types::ForeignTypeRef;
 
 use super::origin::{Alpn, OriginTls};
 use super::wire::Wire;
@@ -150,16 +149,6 @@ impl Session {
 
     pub(super) fn ssl_mut(&mut self) -> &mut SslRef {
         self.stream.ssl_mut()
-    }
-
-    /// Puts a fatal alert into the wire. Nothing can be written after it.
-    pub(super) fn send_alert(&mut self, alert: u8) {
-        #[expect(unsafe_code, reason = "boring has no safe call that sends an alert")]
-        // SAFETY: `SSL_send_fatal_alert` wants a live `SSL` that is not used elsewhere during the
-        // call; the stream owns it and is borrowed exclusively.
-        unsafe {
-            boring_sys::SSL_send_fatal_alert(self.stream.ssl_mut().as_ptr(), alert);
-        }
     }
 }
 

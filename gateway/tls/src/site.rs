@@ -15,13 +15,14 @@ use boring::asn1::{Asn1Time, Asn1TimeRef};
 use boring::error::ErrorStack;
 use boring::pkey::{PKey, Private};
 use boring::ssl::{
-    AlpnError, SslContext, SslContextBuilder, SslMethod, SslOptions, SslSessionCacheMode,
-    SslVersion, select_next_proto,
+    AlpnError, SslContext, SslContextBuilder, SslOptions, SslSessionCacheMode, SslVersion,
+    select_next_proto,
 };
 use boring::x509::X509;
 
+use super::chain;
+use super::ffi::{add_credential, buffered_method, set_session_lifetimes};
 use super::trust::{Trust, sha256};
-use super::{chain, credential};
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OnRevoked};
@@ -194,14 +195,7 @@ impl Site {
 
 /// What every server context has, the one that connections start with included.
 pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
-    #[expect(
-        unsafe_code,
-        reason = "boring wants it said that nobody asks for X509 objects"
-    )]
-    // SAFETY: connections of these contexts are asked for their certificates by `chain` alone, in
-    // bytes; nobody makes BoringSSL verify a chain of theirs or hands it an X509.
-    let method = unsafe { SslMethod::tls_with_buffer() };
-    let mut builder = SslContextBuilder::new(method)?;
+    let mut builder = SslContextBuilder::new(buffered_method())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
     builder.set_curves_list(GROUPS)?;
@@ -209,26 +203,11 @@ pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
     builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION);
     // Sessions live in tickets only: no cache to grow, to lock, or to keep a revoked client in.
     builder.set_session_cache_mode(SslSessionCacheMode::OFF);
-    bound_tickets(&mut builder);
+    set_session_lifetimes(&mut builder, TICKET_LIFETIME);
     builder.set_alpn_select_callback(|_, offered| {
         select_next_proto(PROTOCOLS, offered).ok_or(AlpnError::ALERT_FATAL)
     });
     Ok(builder)
-}
-
-/// Tickets of both versions live so long, and so do chains of tickets resumed from tickets.
-fn bound_tickets(builder: &mut SslContextBuilder) {
-    let seconds = u32::try_from(TICKET_LIFETIME.as_secs()).unwrap_or(u32::MAX);
-    #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
-    // SAFETY: `SSL_CTX_set_timeout` wants a live context; the builder owns one.
-    unsafe {
-        boring_sys::SSL_CTX_set_timeout(builder.as_ptr(), seconds);
-    }
-    #[expect(unsafe_code, reason = "boring has no safe call for sessions' lifetime")]
-    // SAFETY: as above, for sessions of TLS 1.3.
-    unsafe {
-        boring_sys::SSL_CTX_set_session_psk_dhe_timeout(builder.as_ptr(), seconds);
-    }
 }
 
 /// A chain and its key, read.
@@ -299,7 +278,7 @@ fn certify(
     for pair in pairs {
         let chain = std::iter::once(&pair.leaf).chain(&pair.above);
         let chain = chain.map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
-        credential::add(builder, &chain.map_err(context)?, &pair.key).map_err(context)?;
+        add_credential(builder, &chain.map_err(context)?, &pair.key).map_err(context)?;
     }
     Ok(())
 }

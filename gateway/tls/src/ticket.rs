@@ -11,36 +11,29 @@
 //! name of the key (16) | nonce (24) | the session, sealed, and its tag (16); the name is bound to it
 //! ```
 
-use std::ffi::c_int;
-use std::mem::MaybeUninit;
-use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use boring::error::ErrorStack;
 use boring::rand::rand_bytes;
-use boring::ssl::{SslContextBuilder, SslRef};
-use boring_sys::ssl_ticket_aead_result_t as Outcome;
-use foreign_types::ForeignTypeRef;
+use boring::ssl::SslRef;
 
+use super::ffi::{Aead, KEY_BYTES, NONCE_BYTES, TAG_BYTES, TicketSealer, wipe};
 use super::handshake::{has_ticket_due, ticket_keys};
 use crate::limits::{TICKET_BYTES_MAX, TICKET_LIFETIME};
 
 /// Bytes of a key's name.
 const NAME: usize = 16;
 
-/// Bytes of a nonce.
-const NONCE: usize = 24;
-
-/// Bytes of a tag.
-const TAG: usize = 16;
+/// Bytes that a ticket has more than its session.
+const OVERHEAD: usize = NAME + NONCE_BYTES + TAG_BYTES;
 
 /// One generation of keys.
 struct Key {
     /// What tickets of it begin with.
     name: [u8; NAME],
-    secret: [u8; 32],
+    secret: [u8; KEY_BYTES],
     /// When it was made, seconds since the epoch.
     made_sec: i64,
 }
@@ -49,7 +42,7 @@ impl Key {
     fn new(now_sec: i64) -> Result<Self, ErrorStack> {
         let mut key = Self {
             name: [0; NAME],
-            secret: [0; 32],
+            secret: [0; KEY_BYTES],
             made_sec: now_sec,
         };
         rand_bytes(&mut key.name)?;
@@ -60,33 +53,24 @@ impl Key {
 
 impl Key {
     fn wipe(&mut self) {
-        #[expect(
-            unsafe_code,
-            reason = "an ordinary write that nobody reads is optimised away"
-        )]
-        // SAFETY: the pointer and length are those of an array that is borrowed exclusively.
-        unsafe {
-            boring_sys::OPENSSL_cleanse(self.secret.as_mut_ptr().cast(), self.secret.len());
-        }
+        wipe(&mut self.secret);
     }
 
     /// Seals `session` into a ticket.
     fn seal(&self, session: &[u8], ticket: &mut [u8]) -> Option<usize> {
         let (name, rest) = ticket.split_first_chunk_mut::<NAME>()?;
-        let (nonce, sealed) = rest.split_first_chunk_mut::<NONCE>()?;
+        let (nonce, sealed) = rest.split_first_chunk_mut::<NONCE_BYTES>()?;
         *name = self.name;
         rand_bytes(nonce).ok()?;
         let aead = Aead::new(&self.secret)?;
-        let bound = (&*nonce, &self.name);
-        let length = aead.run(boring_sys::EVP_AEAD_CTX_seal, bound, session, sealed)?;
-        Some(NAME + NONCE + length)
+        let length = aead.seal(nonce, &self.name, session, sealed)?;
+        Some(NAME + NONCE_BYTES + length)
     }
 
     /// Opens what follows the key's name in a ticket.
     fn open(&self, rest: &[u8], session: &mut [u8]) -> Option<usize> {
-        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
-        let bound = (nonce, &self.name);
-        Aead::new(&self.secret)?.run(boring_sys::EVP_AEAD_CTX_open, bound, sealed, session)
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>()?;
+        Aead::new(&self.secret)?.open(nonce, &self.name, sealed, session)
     }
 }
 
@@ -166,185 +150,23 @@ impl TicketKeys {
     }
 }
 
-/// Sealing and opening have one shape: context, result with its length and room, nonce, input, and
-/// what is bound to it.
-type Operation = unsafe extern "C" fn(
-    *const boring_sys::EVP_AEAD_CTX,
-    *mut u8,
-    *mut usize,
-    usize,
-    *const u8,
-    usize,
-    *const u8,
-    usize,
-    *const u8,
-    usize,
-) -> c_int;
+/// Seals and opens the tickets of a connection with the keys in its [`super::handshake`] state.
+pub(super) struct Sealer;
 
-/// The cipher with a key, for one ticket.
-struct Aead(boring_sys::EVP_AEAD_CTX);
+impl TicketSealer for Sealer {
+    const OVERHEAD: usize = OVERHEAD;
 
-impl Aead {
-    fn new(secret: &[u8; 32]) -> Option<Self> {
-        let mut made = MaybeUninit::uninit();
-        #[expect(unsafe_code, reason = "boring has no safe call for it")]
-        // SAFETY: it takes nothing, and answers a table that lives as long as the program.
-        let cipher = unsafe { boring_sys::EVP_aead_xchacha20_poly1305() };
-        #[expect(unsafe_code, reason = "boring has no safe call for it")]
-        // SAFETY: the place is one for a context, the key is read for the call and of this length.
-        let done = unsafe {
-            boring_sys::EVP_AEAD_CTX_init(
-                made.as_mut_ptr(),
-                cipher,
-                secret.as_ptr(),
-                secret.len(),
-                TAG,
-                ptr::null_mut(),
-            )
-        };
-        if done != 1 {
-            forget_errors();
-            return None;
+    fn seal(ssl: &SslRef, session: &[u8], ticket: &mut [u8]) -> Option<usize> {
+        if session.len() > TICKET_BYTES_MAX || !has_ticket_due(ssl) {
+            // No ticket, which is no error.
+            return Some(0);
         }
-        #[expect(unsafe_code, reason = "boring has no type for it")]
-        // SAFETY: it was initialised just now. A context of this cipher holds its key in itself,
-        // no pointer into itself, so that it may be moved.
-        Some(Self(unsafe { made.assume_init() }))
+        ticket_keys(ssl)?.seal(session, ticket)
     }
 
-    /// Seals or opens.
-    fn run(
-        &self,
-        operation: Operation,
-        (nonce, bound): (&[u8; NONCE], &[u8; NAME]),
-        from: &[u8],
-        to: &mut [u8],
-    ) -> Option<usize> {
-        let mut length = 0;
-        #[expect(unsafe_code, reason = "boring has no safe call for it")]
-        // SAFETY: a live context; pointers and lengths are those of slices, of which `to` is
-        // borrowed exclusively.
-        let done = unsafe {
-            operation(
-                &raw const self.0,
-                to.as_mut_ptr(),
-                &raw mut length,
-                to.len(),
-                nonce.as_ptr(),
-                nonce.len(),
-                from.as_ptr(),
-                from.len(),
-                bound.as_ptr(),
-                bound.len(),
-            )
-        };
-        if done != 1 {
-            forget_errors();
-        }
-        (done == 1).then_some(length)
+    fn open(ssl: &SslRef, ticket: &[u8], session: &mut [u8]) -> Option<usize> {
+        ticket_keys(ssl)?.open(ticket, session)
     }
-}
-
-impl Drop for Aead {
-    fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "boring has no type for it")]
-        // SAFETY: it was initialised, and is dropped once.
-        unsafe {
-            boring_sys::EVP_AEAD_CTX_cleanup(&raw mut self.0);
-        }
-        #[expect(
-            unsafe_code,
-            reason = "an ordinary write that nobody reads is optimised away"
-        )]
-        // SAFETY: the place of a context that nobody uses again; the key was copied into it.
-        unsafe {
-            boring_sys::OPENSSL_cleanse((&raw mut self.0).cast(), size_of_val(&self.0));
-        }
-    }
-}
-
-/// A ticket that does not open is no error of the connection: nobody is to find one.
-fn forget_errors() {
-    drop(ErrorStack::get());
-}
-
-/// How tickets are made and read, for all contexts.
-static METHOD: boring_sys::SSL_TICKET_AEAD_METHOD = boring_sys::SSL_TICKET_AEAD_METHOD {
-    max_overhead: Some(overhead),
-    seal: Some(seal),
-    open: Some(open),
-};
-
-/// Makes a context ask for the keys of each connection's [`super::handshake`] state. Only the
-/// context that connections start on is asked, whichever they switch to.
-pub(super) fn install(builder: &mut SslContextBuilder) {
-    #[expect(unsafe_code, reason = "boring has no safe call for it")]
-    // SAFETY: the builder owns a live context, and the method lives as long as the program.
-    unsafe {
-        boring_sys::SSL_CTX_set_ticket_aead_method(builder.as_ptr(), &raw const METHOD);
-    }
-}
-
-#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
-unsafe extern "C" fn overhead(_: *mut boring_sys::SSL) -> usize {
-    NAME + NONCE + TAG
-}
-
-#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
-unsafe extern "C" fn seal(
-    ssl: *mut boring_sys::SSL,
-    ticket: *mut u8,
-    ticket_length: *mut usize,
-    room: usize,
-    session: *const u8,
-    session_length: usize,
-) -> c_int {
-    // SAFETY: BoringSSL passes the connection that it works on, which outlives the call.
-    let ssl = unsafe { SslRef::from_ptr(ssl) };
-    // SAFETY: `ssl.h` promises so many bytes of session; they are not those of the ticket, which
-    // `ssl_encrypt_ticket` reserves apart.
-    let session = unsafe { std::slice::from_raw_parts(session, session_length) };
-    // SAFETY: `ssl.h` promises so much room, and `u8` is as good as written for who only writes.
-    let ticket = unsafe { std::slice::from_raw_parts_mut(ticket, room) };
-    let length = if session_length > TICKET_BYTES_MAX || !has_ticket_due(ssl) {
-        // No ticket, which is no error.
-        Some(0)
-    } else {
-        ticket_keys(ssl).and_then(|keys| keys.seal(session, ticket))
-    };
-    let Some(length) = length else { return 0 };
-    // SAFETY: `ssl.h` promises a place for it.
-    unsafe { ticket_length.write(length) };
-    1
-}
-
-#[expect(unsafe_code, reason = "BoringSSL calls it with plain pointers")]
-unsafe extern "C" fn open(
-    ssl: *mut boring_sys::SSL,
-    session: *mut u8,
-    session_length: *mut usize,
-    room: usize,
-    ticket: *const u8,
-    ticket_length: usize,
-) -> Outcome {
-    if ticket_length == 0 || room == 0 {
-        return Outcome::ssl_ticket_aead_ignore_ticket;
-    }
-    // SAFETY: BoringSSL passes the connection that it works on, which outlives the call.
-    let ssl = unsafe { SslRef::from_ptr(ssl) };
-    // SAFETY: `ssl.h` promises so many bytes of ticket; they are not those of the session, which
-    // `ssl_decrypt_ticket_with_method` allocates.
-    let ticket = unsafe { std::slice::from_raw_parts(ticket, ticket_length) };
-    // SAFETY: `ssl.h` promises so much room, and `u8` is as good as written for who only writes.
-    let session = unsafe { std::slice::from_raw_parts_mut(session, room) };
-    let opened = ticket_keys(ssl).and_then(|keys| keys.open(ticket, session));
-    // Whatever is wrong with it: a full handshake.
-    let Some(length) = opened else {
-        return Outcome::ssl_ticket_aead_ignore_ticket;
-    };
-    // SAFETY: `ssl.h` promises a place for it.
-    unsafe { session_length.write(length) };
-    Outcome::ssl_ticket_aead_success
 }
 
 #[cfg(test)]
@@ -417,7 +239,7 @@ mod tests {
         let session = b"who it was, and what was agreed on";
         let mut ticket = [0; 200];
         let length = keys.seal(session, &mut ticket).unwrap();
-        assert_eq!(length, NAME + NONCE + session.len() + TAG);
+        assert_eq!(length, OVERHEAD + session.len());
         let ticket = &ticket[..length];
         let mut opened = [0; 200];
         assert_eq!(keys.open(ticket, &mut opened), Some(session.len()));

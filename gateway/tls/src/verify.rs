@@ -12,9 +12,9 @@ use boring::nid::Nid;
 use boring::pkey::Id;
 use boring::stack::Stack;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
-use foreign_types::ForeignTypeRef;
 
 use super::chain::Chain;
+use super::ffi::set_purpose_tls_client;
 use super::identity::{read_client, with_judgement};
 use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
@@ -231,7 +231,7 @@ fn verify(
         let parameters = context.verify_param_mut();
         parameters.set_time(now_sec);
         parameters.set_depth(CHAIN_DEPTH_MAX);
-        for_tls_clients(parameters)?;
+        set_purpose_tls_client(parameters)?;
         if !context.verify_cert()? {
             return Ok(Err(reason_of(context.verify_result(), leaf)));
         }
@@ -251,29 +251,6 @@ fn verify(
         // A verified path always ends in an anchor; without one nothing is believed.
         Path::of(&certificates, trust)
     })
-}
-
-/// Requires clientAuth wherever an extendedKeyUsage is there (RFC 5280 §4.2.1.12).
-fn for_tls_clients(
-    parameters: &mut boring::x509::verify::X509VerifyParamRef,
-) -> Result<(), boring::error::ErrorStack> {
-    #[expect(
-        unsafe_code,
-        reason = "boring has no safe call for the purpose of a verification"
-    )]
-    // SAFETY: `X509_VERIFY_PARAM_set_purpose` wants a live parameter object; the reference is one,
-    // borrowed exclusively for the length of the call.
-    let done = unsafe {
-        boring_sys::X509_VERIFY_PARAM_set_purpose(
-            parameters.as_ptr(),
-            boring_sys::X509_PURPOSE_SSL_CLIENT,
-        )
-    };
-    if done == 1 {
-        Ok(())
-    } else {
-        Err(boring::error::ErrorStack::get())
-    }
 }
 
 /// Keys that are too small to be believed or large enough to be an attack on our CPU.

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use boring::ssl::{
-    SslConnector, SslMethod, SslRef, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode,
-    SslVersion,
+    SslConnector, SslMethod, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
 };
 
 use super::pki::{Identity, NOW, Wish, issue};
+use crate::ffi::testing::{set_session, shown_issuers};
 use crate::{
     AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, HandshakeError, Refusal,
     ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
@@ -180,11 +180,7 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Hosts>, client: &Client<'_>) -
         .into_ssl(client.sni.unwrap_or("none.test"))
         .unwrap();
     if let Some(session) = client.session {
-        #[expect(unsafe_code, reason = "boring asks for it")]
-        // SAFETY: the session comes from a context with the same settings.
-        unsafe {
-            ssl.set_session(session).unwrap();
-        }
+        set_session(&mut ssl, session).unwrap();
     }
     let mut theirs = SslStream::new(ssl, Wire::default()).unwrap();
     let settings = AcceptSettings {
@@ -259,20 +255,6 @@ fn carry(from: &mut Wire, to: &mut Wire) -> Option<u8> {
         to.give_incoming(waiting);
     }
     alert
-}
-
-fn shown_issuers(client: &mut SslRef) -> usize {
-    use foreign_types::ForeignTypeRef as _;
-    #[expect(unsafe_code, reason = "boring does not show the list")]
-    // SAFETY: the `SSL` is borrowed here and so is alive; the list belongs to it.
-    let list = unsafe { boring_sys::SSL_get_client_CA_list(client.as_ptr()) };
-    if list.is_null() {
-        return 0;
-    }
-    #[expect(unsafe_code, reason = "boring does not show the list")]
-    // SAFETY: not null, and from `SSL_get_client_CA_list` just now.
-    let count = unsafe { boring_sys::OPENSSL_sk_num(list.cast()) };
-    count
 }
 
 #[test]

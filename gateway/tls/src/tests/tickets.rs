@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::handshakes::{Client, World, shake};
 use super::pki::{NOW, Wish, issue};
+use crate::ffi::testing::{has_ticket, is_early_data_capable};
 use crate::limits::TICKET_LIFETIME;
 
 #[test]
@@ -132,14 +133,6 @@ fn a_long_chain_fits_no_ticket() {
     }
 }
 
-fn has_ticket(session: &boring::ssl::SslSessionRef) -> bool {
-    use foreign_types::ForeignTypeRef as _;
-    #[expect(unsafe_code, reason = "boring does not tell")]
-    // SAFETY: the session is alive, and only read.
-    let has = unsafe { boring_sys::SSL_SESSION_has_ticket(session.as_ptr()) };
-    has == 1
-}
-
 #[test]
 fn early_data_is_off() {
     let world = World::new();
@@ -151,11 +144,5 @@ fn early_data_is_off() {
         tls12: false,
     };
     let session = shake(&world, &snapshot, &client).session.expect("a ticket");
-    #[expect(unsafe_code, reason = "boring does not tell")]
-    // SAFETY: the session is alive, and only read.
-    let capable = unsafe {
-        use foreign_types::ForeignType as _;
-        boring_sys::SSL_SESSION_early_data_capable(session.as_ptr())
-    };
-    assert_eq!(capable, 0);
+    assert!(!is_early_data_capable(&session));
 }

@@ -1,7 +1,7 @@
 //! A certificate of a context, with its chain and key: BoringSSL's `SSL_CREDENTIAL`.
 //!
-//! Owns the few calls that boring has no safe face for (its builder makes raw public keys only).
-//! Which certificates a host has, and in which order, is decided by [`super::site`].
+//! boring's own builder makes raw public keys only. Which certificates a host has, and in which
+//! order, is decided by `site`.
 
 use std::ptr::NonNull;
 
@@ -10,7 +10,7 @@ use boring::pkey::{PKey, Private};
 use boring::ssl::SslContextBuilder;
 use foreign_types::ForeignType;
 
-use super::chain::Buffer;
+use super::buffer::Buffer;
 
 /// Frees what it holds when it goes.
 struct Owned<T>(NonNull<T>, unsafe extern "C" fn(*mut T));
@@ -25,7 +25,6 @@ impl<T> Owned<T> {
 
 impl<T> Drop for Owned<T> {
     fn drop(&mut self) {
-        #[expect(unsafe_code, reason = "boring has no type for this")]
         // SAFETY: `new` was given the function that frees what this owns one reference of, and a
         // value is dropped once.
         unsafe {
@@ -39,19 +38,17 @@ impl<T> Drop for Owned<T> {
 ///
 /// # Errors
 /// BoringSSL cannot read the leaf, or the key is not its.
-pub(super) fn add(
+pub(crate) fn add_credential(
     builder: &mut SslContextBuilder,
     chain: &[Vec<u8>],
     key: &PKey<Private>,
 ) -> Result<(), ErrorStack> {
-    #[expect(unsafe_code, reason = "boring has no safe call for it")]
     // SAFETY: it takes nothing; what comes back is null or one reference for the caller.
     let made = unsafe { boring_sys::SSL_CREDENTIAL_new_x509() };
     let credential = Owned::new(made, boring_sys::SSL_CREDENTIAL_free)?;
     let buffers = chain.iter().map(|der| Buffer::copy(der));
     let buffers = buffers.collect::<Result<Vec<_>, _>>()?;
     let pointers: Vec<_> = buffers.iter().map(Buffer::as_ptr).collect();
-    #[expect(unsafe_code, reason = "boring has no safe call for it")]
     // SAFETY: the credential and the buffers are live and owned above, the length is the array's;
     // BoringSSL takes references of its own.
     done(unsafe {
@@ -61,13 +58,11 @@ pub(super) fn add(
             pointers.len(),
         )
     })?;
-    #[expect(unsafe_code, reason = "boring has no safe call for it")]
     // SAFETY: both are live; BoringSSL takes a reference to the key, and refuses one that is not
     // the leaf's.
     done(unsafe {
         boring_sys::SSL_CREDENTIAL_set1_private_key(credential.0.as_ptr(), key.as_ptr())
     })?;
-    #[expect(unsafe_code, reason = "boring has its safe call behind a feature")]
     // SAFETY: both are live, the builder is borrowed exclusively, and a reference is taken.
     done(unsafe { boring_sys::SSL_CTX_add1_credential(builder.as_ptr(), credential.0.as_ptr()) })
 }
