@@ -6,31 +6,25 @@
 //! BoringSSL server never verifies a client again on resumption. So the chain is judged after
 //! every handshake, resumed ones too ([`Acceptor::establish`]). Does no I/O and reads no clock.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
-use boring::ssl::{
-    ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslOptions, SslRef, SslVerifyMode,
-};
+use boring::ssl::{Ssl, SslContext};
 
+use super::callbacks::{STATE, State, starting_context};
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
-use super::ffi::{
-    Answer, ClientJudge, judge_clients, seal_tickets, send_fatal_alert, set_certificate_bytes_max,
-    set_session_lifetime, set_ticket_count,
-};
+use super::ffi::{send_fatal_alert, set_certificate_bytes_max};
 use super::identity::read_client;
 use super::ocsp::OcspQuestion;
 use super::presented;
+use super::refusal::{HandshakeError, Refusal, alert_of, boring_refused};
 use super::session::Session;
-use super::site::server_context;
-use super::ticket::{Sealer, TicketKeys};
+use super::ticket::TicketKeys;
 use super::verify::{Judgement, judge};
-use crate::limits::TICKET_LIFETIME;
 use vocabulary::client_auth::ClientAuth;
-use vocabulary::hostname::NAME_BYTES_MAX;
 use vocabulary::limits::TICKETS_MAX;
 use vocabulary::settings::MtlsMode;
 use vocabulary::verdict::Reason;
@@ -55,101 +49,6 @@ pub struct AcceptSettings {
     /// Tickets that it gets with a full handshake, [`TICKETS_MAX`] at the most; with 0 nothing is
     /// resumed.
     pub tickets: usize,
-}
-
-/// Where a connection's [`State`] is kept: one place for the whole process, because BoringSSL's
-/// question for ticket keys comes without an [`Acceptor`].
-static STATE: OnceLock<Index<Ssl, State>> = OnceLock::new();
-
-/// The keys of a server connection's tickets.
-pub(super) fn ticket_keys(ssl: &SslRef) -> Option<&TicketKeys> {
-    let state = ssl.ex_data(*STATE.get()?)?;
-    Some(&state.tickets)
-}
-
-/// Whether a connection is to have the ticket that is about to be made. Whoever has shown one gets
-/// one for it, so that a client has as many as a full handshake gave it.
-pub(super) fn has_ticket_due(ssl: &SslRef) -> bool {
-    let state = STATE.get().and_then(|index| ssl.ex_data(*index));
-    let first = state.is_some_and(|state| !state.has_ticket.swap(true, Ordering::Relaxed));
-    first || !ssl.session_reused()
-}
-
-/// Keeps the leaf that BoringSSL is about to look at, for the record of a refusal.
-pub(super) fn keep_leaf(ssl: &mut SslRef, leaf: &[u8]) {
-    let state = STATE.get().and_then(|index| ssl.ex_data_mut(*index));
-    if let Some(state) = state {
-        state.leaf = Some(leaf.into());
-    }
-}
-
-/// What travels with a connection through BoringSSL's callbacks.
-struct State {
-    endpoints: Arc<dyn Endpoints>,
-    now_sec: i64,
-    /// Canonical; `None` without the extension.
-    sni: Option<Box<str>>,
-    host: Option<Arc<Endpoint>>,
-    hello: Vec<u8>,
-    /// The client's leaf as it was sent, until it is judged.
-    leaf: Option<Box<[u8]>>,
-    judgement: Option<Judgement>,
-    tickets: Arc<TicketKeys>,
-    /// A ticket was made for it. Atomic only because the compiler cannot know that one thread at a
-    /// time has a connection.
-    has_ticket: AtomicBool,
-    /// Somebody could not be judged without an answer, and has waited for it.
-    has_waited: bool,
-}
-
-/// Why a handshake did not succeed, as far as it got.
-#[derive(Debug)]
-pub struct HandshakeError {
-    /// Whose doing it was, in one word for metrics and logs.
-    pub refusal: Refusal,
-    /// What the ClientHello asked for.
-    pub sni: Option<Box<str>>,
-    /// The host that was found for it.
-    pub host: Option<Arc<Endpoint>>,
-    /// The certificate, when one was sent.
-    pub client: Option<ClientAuth>,
-    /// BoringSSL's own words.
-    pub detail: String,
-}
-
-/// Why a handshake was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// No host for this SNI.
-    UnknownHost,
-    /// No SNI, and no default host.
-    NoSni,
-    /// The host requires a certificate, and this one (or its absence) does not do.
-    ClientCertificate(Reason),
-    /// Plain HTTP on the TLS port.
-    PlainHttp,
-    /// The client said with an alert that it does not want us.
-    PeerAlert,
-    /// The client went away.
-    Closed,
-    /// No version, cipher or group in common, or no TLS at all.
-    Protocol,
-}
-
-impl Refusal {
-    /// The stable snake_case text for logs and metric labels.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownHost => "unknown_host",
-            Self::NoSni => "no_sni",
-            Self::ClientCertificate(reason) => reason.as_str(),
-            Self::PlainHttp => "plain_http",
-            Self::PeerAlert => "peer_alert",
-            Self::Closed => "closed",
-            Self::Protocol => "protocol",
-        }
-    }
 }
 
 /// A handshake that succeeded.
@@ -364,161 +263,5 @@ impl Acceptor {
             error.refusal = Refusal::NoSni;
         }
         Box::new(error)
-    }
-}
-
-/// What BoringSSL itself found wrong with the client's certificate: before the judge was asked, or
-/// afterwards, when the client could not sign with its key.
-fn boring_refused(state: &State, words: &str) -> Option<Reason> {
-    if state.leaf.is_none() && state.judgement.is_none() {
-        return None;
-    }
-    let found = [
-        ("KEY_USAGE_BIT_INCORRECT", Reason::KeyUsage),
-        ("BAD_SIGNATURE", Reason::BadSignature),
-        ("WRONG_SIGNATURE_TYPE", Reason::WeakKey),
-        ("UNKNOWN_CERTIFICATE_TYPE", Reason::WeakKey),
-        ("CANNOT_PARSE_LEAF_CERT", Reason::Malformed),
-        ("CERT_LENGTH_MISMATCH", Reason::Malformed),
-    ];
-    let known = found.iter().find(|(word, _)| words.contains(word));
-    let unread =
-        || (state.leaf.is_some() && words.contains("DECODE_ERROR")).then_some(Reason::Malformed);
-    known.map(|(_, reason)| *reason).or_else(unread)
-}
-
-/// What connections start on that get so many tickets.
-fn starting_context(state: Index<Ssl, State>, tickets: usize) -> Result<SslContext, ErrorStack> {
-    let mut builder = server_context()?;
-    seal_tickets::<Sealer>(&mut builder);
-    if tickets == 0 {
-        builder.set_options(SslOptions::NO_TICKET);
-    }
-    set_ticket_count(&mut builder, tickets);
-    builder.set_select_certificate_callback(move |hello| {
-        choose_host(hello, state);
-        // An unknown name is refused one step later, where BoringSSL lets us say which alert.
-        Ok(())
-    });
-    builder.set_servername_callback(move |ssl, alert| {
-        let Some(state) = ssl.ex_data(state) else {
-            return Err(SniError::ALERT_FATAL);
-        };
-        if state.host.is_some() {
-            return Ok(());
-        }
-        // RFC 8446 §9.2 and RFC 6066 §3.
-        *alert = match state.sni {
-            None => SslAlert::MISSING_EXTENSION,
-            Some(_) => SslAlert::UNRECOGNIZED_NAME,
-        };
-        Err(SniError::ALERT_FATAL)
-    });
-    Ok(builder.build())
-}
-
-/// The ClientHello callback: finds the host and makes this connection its.
-fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
-    let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
-    let Some(state) = hello.ssl_mut().ex_data_mut(index) else {
-        return;
-    };
-    let host = state.endpoints.find(sni.as_deref());
-    let now_sec = state.now_sec;
-    state.sni = sni;
-    let Some(host) = host else { return };
-    if host_takes_over(hello.ssl_mut(), &host, now_sec).is_err() {
-        return;
-    }
-    let keep = host.keeps_hello;
-    let bytes = if keep {
-        hello.as_bytes().to_vec()
-    } else {
-        Vec::new()
-    };
-    if let Some(state) = hello.ssl_mut().ex_data_mut(index) {
-        state.host = Some(host);
-        state.hello = bytes;
-    }
-}
-
-fn host_takes_over(ssl: &mut SslRef, host: &Endpoint, now_sec: i64) -> Result<(), ErrorStack> {
-    ssl.set_ssl_context(host.site.context(now_sec))?;
-    let mode = match host.site.mtls {
-        MtlsMode::Off => SslVerifyMode::NONE,
-        MtlsMode::Request => SslVerifyMode::PEER,
-        MtlsMode::Require => SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT,
-    };
-    if host.site.mtls != MtlsMode::Off {
-        presented::watch(ssl);
-    }
-    judge_clients::<Judge>(ssl, mode);
-    Ok(())
-}
-
-/// Answers BoringSSL's question whether the client may go on with the certificates it has sent.
-struct Judge;
-
-impl ClientJudge for Judge {
-    fn judge(ssl: &mut SslRef) -> Answer {
-        let chain = Chain::of(ssl);
-        let Some(state) = STATE.get().and_then(|index| ssl.ex_data_mut(*index)) else {
-            return Answer::No(INTERNAL_ERROR);
-        };
-        let Some(host) = state.host.clone() else {
-            return Answer::No(INTERNAL_ERROR);
-        };
-        let judgement = judge(&chain, &host.trust, state.now_sec);
-        state.leaf = None;
-        if judgement.waits() && !state.has_waited {
-            state.judgement = Some(judgement);
-            return Answer::NotYet;
-        }
-        let verdict = judgement.verdict;
-        let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
-        state.judgement = Some(judgement);
-        if host.refuses(&verdict) {
-            return Answer::No(alert_of(verdict.reason));
-        }
-        // No ticket outlives what it stands for; the judge would say no anyway.
-        shorten_session(ssl, left_sec);
-        Answer::Yes
-    }
-}
-
-/// Bounds the life of the session that is being made, and of those resumed from it.
-fn shorten_session(ssl: &mut SslRef, left_sec: i64) {
-    let Ok(left_sec) = u32::try_from(left_sec.max(1)) else {
-        return;
-    };
-    if u64::from(left_sec) < TICKET_LIFETIME.as_secs() {
-        set_session_lifetime(ssl, left_sec);
-    }
-}
-
-/// Lower case, without the trailing dot; anything that no host could be called is no SNI of ours.
-fn canonical(name: &str) -> Option<Box<str>> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    (!name.is_empty() && name.len() <= NAME_BYTES_MAX).then(|| name.to_ascii_lowercase().into())
-}
-
-/// RFC 8446 §6.2.
-const INTERNAL_ERROR: u8 = 80;
-
-/// RFC 8446 §6.2.
-fn alert_of(reason: Reason) -> u8 {
-    match reason {
-        // certificate_required
-        Reason::NotPresented => 116,
-        // certificate_expired
-        Reason::Expired | Reason::NotYetValid => 45,
-        // certificate_revoked
-        Reason::Revoked => 44,
-        // unknown_ca
-        Reason::UnknownCa | Reason::SelfSigned => 48,
-        // unsupported_certificate
-        Reason::WrongEku | Reason::KeyUsage => 43,
-        // bad_certificate
-        _ => 42,
     }
 }

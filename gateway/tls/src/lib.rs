@@ -9,9 +9,13 @@
 //! | `chain` | certificates as the bytes that were sent |
 //! | `ffi` | the BoringSSL seam: all `unsafe` of the crate, behind safe functions |
 //! | `endpoint` | what a handshake needs of a host |
-//! | `handshake` | the ClientHello callback that gives a connection its host, and the handshake |
+//! | `handshake` | the handshake, from a connection's first byte to its host and its client |
+//! | `callbacks` | what BoringSSL calls meanwhile: the ClientHello that names a host, the client's certificates |
+//! | `refusal` | why a handshake did not succeed |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
+//! | `ids` | what certificates and CAs are known by |
+//! | `der` | the elements that lists and answers are made of |
 //! | `crl` | revocation lists: read, checked, kept small |
 //! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
 //! | `ocsp` | questions about certificates, and the answers that were believed |
@@ -22,8 +26,10 @@
 
 #![deny(unsafe_code)]
 
+mod callbacks;
 mod chain;
 mod crl;
+mod der;
 mod endpoint;
 #[expect(
     unsafe_code,
@@ -32,11 +38,13 @@ mod endpoint;
 mod ffi;
 mod handshake;
 mod identity;
+mod ids;
 pub mod limits;
 mod ocsp;
 mod origin;
 mod path;
 mod presented;
+mod refusal;
 mod session;
 mod site;
 mod ticket;
@@ -50,14 +58,16 @@ mod tests;
 pub use chain::Chain;
 pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use endpoint::{Endpoint, Endpoints};
-pub use handshake::{AcceptSettings, Acceptor, Established, HandshakeError, Refusal};
+pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_judgement};
+pub use ids::CaId;
 pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder, Said};
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use path::forget_paths;
+pub use refusal::{HandshakeError, Refusal};
 pub use session::Session;
 pub use site::{ServerIdentity, Site, SiteError, SiteSpec};
 pub use ticket::TicketKeys;
-pub use trust::{Anchor, CaId, Trust, TrustError};
+pub use trust::{Anchor, Trust, TrustError};
 pub use verify::{Judgement, judge, judge_afresh, judge_again};
 pub use wire::Wire;

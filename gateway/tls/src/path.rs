@@ -18,7 +18,8 @@ use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtensio
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Chain;
-use super::trust::{CaId, Trust, sha256};
+use super::ids::{CaId, Link, sha256};
+use super::trust::Trust;
 use crate::limits::{DISTRIBUTION_POINTS_MAX, PATHS_REMEMBERED_MAX};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::verdict::Reason;
@@ -43,21 +44,6 @@ pub(super) struct Path {
     /// What rules, logs and origins see of its leaf and of the chain that it was found in, by the
     /// first judgement that asked. Reading it costs a tenth of a handshake.
     pub(super) told: OnceLock<Arc<ClientAuth>>,
-}
-
-/// One certificate of a path and who signed it.
-#[derive(Debug)]
-pub(super) struct Link {
-    /// SHA-256 of the issuer's certificate.
-    pub(super) issuer: [u8; 32],
-    /// [`name_and_key`] of the issuer's certificate.
-    pub(super) issuer_key: [u8; 32],
-    /// Big-endian, without leading zeros.
-    pub(super) serial: Box<[u8]>,
-    /// Whether it is a CA itself.
-    pub(super) is_ca: bool,
-    /// URIs where its revocation would be published.
-    pub(super) distribution_points: Box<[Box<str>]>,
 }
 
 impl Path {

@@ -8,8 +8,8 @@
 use boring::ssl::{SslRef, SslVersion};
 use boring::x509::X509;
 
+use super::callbacks::keep_leaf;
 use super::ffi::{MessageReader, read_messages};
-use super::handshake::keep_leaf;
 
 /// RFC 8446 §4: the type of a Certificate message.
 const CERTIFICATE: u8 = 11;

@@ -22,7 +22,8 @@ use boring::x509::X509;
 
 use super::chain;
 use super::ffi::{add_credential, buffered_method, set_session_lifetimes};
-use super::trust::{Trust, sha256};
+use super::ids::sha256;
+use super::trust::Trust;
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OnRevoked};

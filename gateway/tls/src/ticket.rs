@@ -19,8 +19,8 @@ use boring::error::ErrorStack;
 use boring::rand::rand_bytes;
 use boring::ssl::SslRef;
 
+use super::callbacks::{has_ticket_due, ticket_keys};
 use super::ffi::{Aead, KEY_BYTES, NONCE_BYTES, TAG_BYTES, TicketSealer, wipe};
-use super::handshake::{has_ticket_due, ticket_keys};
 use crate::limits::{TICKET_BYTES_MAX, TICKET_LIFETIME};
 
 /// Bytes of a key's name.
@@ -150,7 +150,7 @@ impl TicketKeys {
     }
 }
 
-/// Seals and opens the tickets of a connection with the keys in its [`super::handshake`] state.
+/// Seals and opens the tickets of a connection with the keys in its [`State`](super::callbacks::State).
 pub(super) struct Sealer;
 
 impl TicketSealer for Sealer {

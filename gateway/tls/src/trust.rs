@@ -7,20 +7,17 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use boring::hash::{MessageDigest, hash};
 use boring::x509::store::{X509Store, X509StoreBuilder};
 use boring::x509::verify::X509VerifyFlags;
 use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
+use super::ids::{CaId, Link, sha256};
 use super::ocsp::{Responder, Said};
-use super::path::{Link, Path, name_and_key};
+use super::path::{Path, name_and_key};
 use crate::limits::OCSP_RETRY;
 use vocabulary::verdict::Reason;
-
-/// The UUID of a CA, managed or uploaded.
-pub type CaId = Arc<str>;
 
 /// One CA whose clients are believed.
 #[derive(Debug, Clone)]
@@ -301,14 +298,6 @@ impl Trust {
     pub(super) fn store(&self) -> &X509Store {
         &self.store
     }
-}
-
-/// SHA-256 by BoringSSL.
-pub(super) fn sha256(bytes: &[u8]) -> Result<[u8; 32], boring::error::ErrorStack> {
-    let digest = hash(MessageDigest::sha256(), bytes)?;
-    let mut out = [0; 32];
-    out.copy_from_slice(&digest);
-    Ok(out)
 }
 
 fn readable_issuer(anchor: &Anchor) -> Result<X509, TrustError> {

@@ -15,9 +15,9 @@ use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use self::answers::{Answer, Answers, Said};
-use super::crl::der::{Reader, tag, unsigned};
-use super::crl::{Algorithm, CrlError, CrlPolicy, extensions};
-use super::trust::CaId;
+use super::crl::CrlPolicy;
+use super::der::{Algorithm, DerError, Reader, extensions, tag, unsigned};
+use super::ids::CaId;
 use crate::limits::{CLOCK_SKEW, OCSP_AGAIN, OCSP_SIGNERS_MAX, OCSP_UNDATED};
 use vocabulary::verdict::Reason;
 
@@ -70,6 +70,12 @@ pub enum OcspError {
     /// The signature is wrong.
     #[error("the signature of the response does not verify")]
     Signature,
+    /// Signed with something that is not believed or not known.
+    #[error("the response's signature algorithm is none that is believed")]
+    Algorithm,
+    /// Something critical that is not understood.
+    #[error("the response has a critical extension that is not understood here")]
+    Critical,
     /// It is not to this question.
     #[error("the response lacks the nonce of the question")]
     Nonce,
@@ -95,12 +101,9 @@ impl OcspError {
     }
 }
 
-impl From<CrlError> for OcspError {
-    fn from(error: CrlError) -> Self {
-        match error {
-            CrlError::Malformed(why) => Self::Malformed(why.into()),
-            other => Self::Malformed(other.to_string()),
-        }
+impl From<DerError> for OcspError {
+    fn from(error: DerError) -> Self {
+        Self::Malformed(error.to_string())
     }
 }
 
@@ -195,6 +198,7 @@ impl OcspQuestion {
         let mut basic = Reader::new(content);
         let (signed, data) = basic.whole(tag::SEQUENCE, "tbsResponseData")?;
         let algorithm = Algorithm::read(basic.expect(tag::SEQUENCE, "signatureAlgorithm")?)?;
+        let algorithm = algorithm.ok_or(OcspError::Algorithm)?;
         let bits = basic.expect(tag::BIT_STRING, "signature")?;
         let certificates = basic.optional(tag::CONTEXT_0)?.unwrap_or_default();
         basic.end("bytes follow the certificates")?;
@@ -369,7 +373,7 @@ fn all_understood(content: &[u8]) -> Result<(), OcspError> {
     let list = outer.expect(tag::SEQUENCE, "extensions")?;
     extensions(list, |_, critical, _| {
         if critical {
-            Err(CrlError::Critical)
+            Err(OcspError::Critical)
         } else {
             Ok(())
         }
@@ -409,7 +413,7 @@ impl<'d> Data<'d> {
                     nonce = Some(Reader::new(value).expect(tag::OCTET_STRING, "nonce")?);
                     Ok(())
                 }
-                _ if critical => Err(CrlError::Critical),
+                _ if critical => Err(OcspError::Critical),
                 _ => Ok(()),
             })?;
         }

@@ -1,9 +1,16 @@
-//! The little of DER (X.690) that revocation lists need, read in place.
+//! The little of DER (X.690) that lists and OCSP answers need, read in place.
 //!
 //! Lengths are bounded by the bytes that are there: a length that points past them is refused,
 //! and nothing is allocated by what a length says.
 
-use super::CrlError;
+mod algorithm;
+
+pub(crate) use self::algorithm::Algorithm;
+
+/// Bytes that are not the structure that was expected: what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct DerError(pub(crate) &'static str);
 
 /// Tags of the universal class, and `[0]`.
 pub(crate) mod tag {
@@ -34,22 +41,22 @@ impl<'d> Reader<'d> {
     }
 
     /// Nothing may be left.
-    pub(crate) fn end(&self, why: &'static str) -> Result<(), CrlError> {
+    pub(crate) fn end(&self, why: &'static str) -> Result<(), DerError> {
         if self.is_empty() {
             Ok(())
         } else {
-            Err(CrlError::Malformed(why))
+            Err(DerError(why))
         }
     }
 
     /// The next element, whatever it is: its tag and content.
-    pub(crate) fn any(&mut self) -> Result<(u8, &'d [u8]), CrlError> {
+    pub(crate) fn any(&mut self) -> Result<(u8, &'d [u8]), DerError> {
         let (tag, _, content) = self.element()?;
         Ok((tag, content))
     }
 
     /// The content of the next element, which must have this tag.
-    pub(crate) fn expect(&mut self, tag: u8, why: &'static str) -> Result<&'d [u8], CrlError> {
+    pub(crate) fn expect(&mut self, tag: u8, why: &'static str) -> Result<&'d [u8], DerError> {
         self.whole(tag, why).map(|(_, content)| content)
     }
 
@@ -58,15 +65,15 @@ impl<'d> Reader<'d> {
         &mut self,
         tag: u8,
         why: &'static str,
-    ) -> Result<(&'d [u8], &'d [u8]), CrlError> {
+    ) -> Result<(&'d [u8], &'d [u8]), DerError> {
         match self.element() {
             Ok((found, whole, content)) if found == tag => Ok((whole, content)),
-            _ => Err(CrlError::Malformed(why)),
+            _ => Err(DerError(why)),
         }
     }
 
     /// The content of the next element if it has this tag.
-    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<&'d [u8]>, CrlError> {
+    pub(crate) fn optional(&mut self, tag: u8) -> Result<Option<&'d [u8]>, DerError> {
         if self.rest.first() == Some(&tag) {
             self.any().map(|(_, content)| Some(content))
         } else {
@@ -75,20 +82,18 @@ impl<'d> Reader<'d> {
     }
 
     /// The next element if it is a time, in seconds since the epoch.
-    pub(crate) fn time(&mut self) -> Result<Option<i64>, CrlError> {
+    pub(crate) fn time(&mut self) -> Result<Option<i64>, DerError> {
         match self.rest.first() {
             Some(&tag @ (tag::UTC_TIME | tag::GENERALIZED_TIME)) => {
                 let content = self.expect(tag, "a time")?;
-                seconds(tag, content)
-                    .map(Some)
-                    .ok_or(CrlError::Malformed("a time"))
+                seconds(tag, content).map(Some).ok_or(DerError("a time"))
             }
             _ => Ok(None),
         }
     }
 
-    fn element(&mut self) -> Result<(u8, &'d [u8], &'d [u8]), CrlError> {
-        const BROKEN: CrlError = CrlError::Malformed("an element is cut short");
+    fn element(&mut self) -> Result<(u8, &'d [u8], &'d [u8]), DerError> {
+        const BROKEN: DerError = DerError("an element is cut short");
         let (&[tag, first], after) = self.rest.split_first_chunk().ok_or(BROKEN)?;
         let (length, after) = if first < 0x80 {
             (usize::from(first), after)
@@ -96,7 +101,7 @@ impl<'d> Reader<'d> {
             // Four bytes of length are more than any list has; an indefinite one is not DER.
             let count = usize::from(first & 0x7f);
             if !(1..=4).contains(&count) {
-                return Err(CrlError::Malformed("a length"));
+                return Err(DerError("a length"));
             }
             let (digits, after) = after.split_at_checked(count).ok_or(BROKEN)?;
             let length = digits
@@ -110,6 +115,25 @@ impl<'d> Reader<'d> {
         self.rest = rest;
         Ok((tag, whole, content))
     }
+}
+
+/// Calls `each` with object, criticality and value of every extension.
+pub(crate) fn extensions<'d, E: From<DerError>>(
+    content: &'d [u8],
+    mut each: impl FnMut(&'d [u8], bool, &'d [u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut reader = Reader::new(content);
+    while !reader.is_empty() {
+        let mut extension = Reader::new(reader.expect(tag::SEQUENCE, "an extension")?);
+        let object = extension.expect(tag::OBJECT, "an extension's name")?;
+        let critical = extension
+            .optional(tag::BOOLEAN)?
+            .is_some_and(|value| value != [0]);
+        let value = extension.expect(tag::OCTET_STRING, "an extension's value")?;
+        extension.end("bytes follow an extension")?;
+        each(object, critical, value)?;
+    }
+    Ok(())
 }
 
 /// An INTEGER's digits without leading zeros.
