@@ -74,7 +74,7 @@ pub fn shake_hands(
             let begun = thread_time();
             let established = acceptor
                 .establish(&mut server)
-                .map_err(|error| anyhow!("{}", error.detail))?;
+                .map_err(|error| anyhow!("{}", error.failure))?;
             server_time += thread_time() - begun;
             return Ok(Shaken {
                 client,

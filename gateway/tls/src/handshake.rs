@@ -20,14 +20,13 @@ use super::ffi::{send_fatal_alert, set_certificate_bytes_max};
 use super::identity::read_client;
 use super::ocsp::OcspQuestion;
 use super::presented;
-use super::refusal::{HandshakeError, Refusal, alert_of, boring_refused};
-use super::session::Session;
+use super::refusal::{HandshakeError, Progress, Refusal, alert_of, refusal_of};
+use super::session::{HandshakeFailure, Session};
 use super::ticket::TicketKeys;
 use super::verify::{Judgement, judge};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::limits::TICKETS_MAX;
 use vocabulary::settings::MtlsMode;
-use vocabulary::verdict::Reason;
 
 /// Where all server connections start. One for all workers, so that a ticket from one is good at
 /// every other; and in it a context for each number of tickets. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
@@ -179,10 +178,13 @@ impl Acceptor {
         let resumed = session.ssl().session_reused();
         let chain = Chain::of(session.ssl());
         let Some(state) = session.ssl_mut().ex_data_mut(self.state) else {
-            return Err(self.failure(session, "the connection lost its state".into()));
+            return Err(self.failure(
+                session,
+                HandshakeFailure::Gateway("the connection lost its state"),
+            ));
         };
         let Some(host) = state.host.clone() else {
-            return Err(self.failure(session, "no host was chosen".into()));
+            return Err(self.failure(session, HandshakeFailure::Gateway("no host was chosen")));
         };
         let judgement = match state.judgement.take() {
             Some(judgement) => judgement,
@@ -199,7 +201,10 @@ impl Acceptor {
             let reason = judgement.verdict.reason;
             state.judgement = Some(judgement);
             send_fatal_alert(session.ssl_mut(), alert_of(reason));
-            return Err(self.failure(session, "the resumed session is no longer believed".into()));
+            return Err(self.failure(
+                session,
+                HandshakeFailure::Gateway("the resumed session is no longer believed"),
+            ));
         }
         let client = judgement.client(&chain);
         let sni = state.sni.take();
@@ -219,49 +224,48 @@ impl Acceptor {
         })
     }
 
-    /// Gathers what is known of a handshake that failed with `detail`.
+    /// Gathers what is known of a handshake that failed.
     #[must_use]
-    pub fn failure(&self, session: &Session, detail: String) -> Box<HandshakeError> {
-        let mut error = HandshakeError {
-            refusal: Refusal::Protocol,
-            sni: None,
-            host: None,
-            client: None,
-            detail,
-        };
-        let Some(state) = session.ssl().ex_data(self.state) else {
-            return Box::new(error);
-        };
-        error.sni.clone_from(&state.sni);
-        error.host.clone_from(&state.host);
-        let said_hello = state.host.is_some() || session.ssl().client_random(&mut [0; 1]) == 0;
-        if let Some(reason) = boring_refused(state, &error.detail) {
-            let chain = match &state.leaf {
-                Some(leaf) => Vec::from_iter(presented::parse(leaf)),
-                None => Chain::of(session.ssl()).parse(),
-            };
-            error.client = Some(read_client(&chain, &Judgement::refused(reason)));
-            error.refusal = Refusal::ClientCertificate(reason);
-        } else if let Some(judgement) = &state.judgement {
-            let chain = Chain::of(session.ssl()).parse();
-            error.client = Some(read_client(&chain, judgement));
-            let refuses = |host: &Arc<Endpoint>| host.refuses(&judgement.verdict);
-            if state.host.as_ref().is_some_and(refuses) {
-                error.refusal = Refusal::ClientCertificate(judgement.verdict.reason);
+    pub fn failure(&self, session: &Session, failure: HandshakeFailure) -> Box<HandshakeError> {
+        let ssl = session.ssl();
+        let state = ssl.ex_data(self.state);
+        let host = state.and_then(|state| state.host.as_ref());
+        let sni = state.and_then(|state| state.sni.as_ref());
+        let leaf = state.and_then(|state| state.leaf.as_deref());
+        let judgement = state.and_then(|state| state.judgement.as_ref());
+        let judged =
+            judgement.filter(|found| host.is_some_and(|host| host.refuses(&found.verdict)));
+        let refusal = refusal_of(
+            &failure,
+            Progress {
+                has_hello: host.is_some() || ssl.client_random(&mut [0; 1]) == 0,
+                has_name: sni.is_some(),
+                has_host: host.is_some(),
+                has_leaf: leaf.is_some(),
+                is_judged: judgement.is_some(),
+                judged: judged.map(|found| found.verdict.reason),
+            },
+        );
+        // The certificate, by the judgement that was made of it, or by what BoringSSL found.
+        let chain = || Chain::of(ssl).parse();
+        let client = match (refusal, leaf, judgement) {
+            (_, _, Some(judgement)) if judged.is_some() => Some(read_client(&chain(), judgement)),
+            (Refusal::ClientCertificate(reason), Some(leaf), _) => {
+                let chain = Vec::from_iter(presented::parse(leaf));
+                Some(read_client(&chain, &Judgement::refused(reason)))
             }
-        } else if state.host.is_none() && state.sni.is_some() {
-            error.refusal = Refusal::UnknownHost;
-        } else if error.detail.contains("HTTP_REQUEST") {
-            error.refusal = Refusal::PlainHttp;
-        } else if error.detail.contains("PEER_DID_NOT_RETURN_A_CERTIFICATE") {
-            error.refusal = Refusal::ClientCertificate(Reason::NotPresented);
-        } else if error.detail.contains("ALERT_") {
-            error.refusal = Refusal::PeerAlert;
-        } else if error.detail.is_empty() {
-            error.refusal = Refusal::Closed;
-        } else if !said_hello {
-            error.refusal = Refusal::NoSni;
-        }
-        Box::new(error)
+            (Refusal::ClientCertificate(reason), None, Some(_)) => {
+                Some(read_client(&chain(), &Judgement::refused(reason)))
+            }
+            (_, _, Some(judgement)) => Some(read_client(&chain(), judgement)),
+            _ => None,
+        };
+        Box::new(HandshakeError {
+            refusal,
+            sni: sni.cloned(),
+            host: host.cloned(),
+            client,
+            failure,
+        })
     }
 }

@@ -65,7 +65,7 @@ pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder,
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use path::forget_paths;
 pub use refusal::{HandshakeError, Refusal};
-pub use session::Session;
+pub use session::{HandshakeFailure, Session};
 pub use site::{ServerIdentity, Site, SiteError, SiteSpec};
 pub use ticket::TicketKeys;
 pub use trust::{Anchor, Trust, TrustError};

@@ -2,10 +2,11 @@
 //!
 //! Owns the vocabulary. What is known of a failed handshake is gathered by `handshake`.
 
+use std::ffi::c_int;
 use std::sync::Arc;
 
-use super::callbacks::State;
 use super::endpoint::Endpoint;
+use super::session::HandshakeFailure;
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::verdict::Reason;
 
@@ -20,8 +21,8 @@ pub struct HandshakeError {
     pub host: Option<Arc<Endpoint>>,
     /// The certificate, when one was sent.
     pub client: Option<ClientAuth>,
-    /// BoringSSL's own words.
-    pub detail: String,
+    /// What exactly happened, for the operator.
+    pub failure: HandshakeFailure,
 }
 
 /// Why a handshake was refused.
@@ -59,25 +60,70 @@ impl Refusal {
     }
 }
 
-/// What BoringSSL itself found wrong with the client's certificate: before the judge was asked, or
-/// afterwards, when the client could not sign with its key.
-pub(super) fn boring_refused(state: &State, words: &str) -> Option<Reason> {
-    if state.leaf.is_none() && state.judgement.is_none() {
-        return None;
-    }
-    let found = [
-        ("KEY_USAGE_BIT_INCORRECT", Reason::KeyUsage),
-        ("BAD_SIGNATURE", Reason::BadSignature),
-        ("WRONG_SIGNATURE_TYPE", Reason::WeakKey),
-        ("UNKNOWN_CERTIFICATE_TYPE", Reason::WeakKey),
-        ("CANNOT_PARSE_LEAF_CERT", Reason::Malformed),
-        ("CERT_LENGTH_MISMATCH", Reason::Malformed),
-    ];
-    let known = found.iter().find(|(word, _)| words.contains(word));
-    let unread =
-        || (state.leaf.is_some() && words.contains("DECODE_ERROR")).then_some(Reason::Malformed);
-    known.map(|(_, reason)| *reason).or_else(unread)
+/// What had become of a connection when its handshake failed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Progress {
+    /// A ClientHello was read.
+    pub(super) has_hello: bool,
+    /// It named a host, rightly or wrongly.
+    pub(super) has_name: bool,
+    /// There is a host.
+    pub(super) has_host: bool,
+    /// A certificate came, and the judge was not asked yet.
+    pub(super) has_leaf: bool,
+    /// The judge has seen the client's certificates.
+    pub(super) is_judged: bool,
+    /// What the host refuses the client for, when the judge said so.
+    pub(super) judged: Option<Reason>,
 }
+
+/// Whose doing it was. BoringSSL's reason code decides, with what the connection had come to.
+pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
+    use boring_sys as code;
+    if at.is_judged || at.has_leaf {
+        // What BoringSSL itself finds wrong with a certificate: before the judge is asked, or
+        // afterwards, when the client cannot sign with its key.
+        let found = match failure.reason() {
+            Some(code::SSL_R_KEY_USAGE_BIT_INCORRECT) => Some(Reason::KeyUsage),
+            Some(code::SSL_R_BAD_SIGNATURE) => Some(Reason::BadSignature),
+            Some(
+                code::SSL_R_WRONG_SIGNATURE_TYPE
+                | code::SSL_R_UNKNOWN_CERTIFICATE_TYPE
+                | code::SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS
+                | code::SSL_R_BAD_ECC_CERT,
+            ) => Some(Reason::WeakKey),
+            Some(code::SSL_R_CANNOT_PARSE_LEAF_CERT | code::SSL_R_CERT_LENGTH_MISMATCH) => {
+                Some(Reason::Malformed)
+            }
+            Some(code::SSL_R_DECODE_ERROR) if at.has_leaf => Some(Reason::Malformed),
+            _ => None,
+        };
+        if let Some(reason) = found {
+            return Refusal::ClientCertificate(reason);
+        }
+    }
+    if let Some(reason) = at.judged {
+        return Refusal::ClientCertificate(reason);
+    }
+    match failure {
+        _ if at.is_judged => Refusal::Protocol,
+        _ if !at.has_host && at.has_name => Refusal::UnknownHost,
+        HandshakeFailure::Closed | HandshakeFailure::Io(_) => Refusal::Closed,
+        HandshakeFailure::Gateway(_) => Refusal::Protocol,
+        HandshakeFailure::Tls(_) => match failure.reason() {
+            Some(code::SSL_R_HTTP_REQUEST) => Refusal::PlainHttp,
+            Some(code::SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) => {
+                Refusal::ClientCertificate(Reason::NotPresented)
+            }
+            Some(reason) if reason >= ALERTS => Refusal::PeerAlert,
+            _ if !at.has_hello => Refusal::NoSni,
+            _ => Refusal::Protocol,
+        },
+    }
+}
+
+/// `ssl.h`: `SSL_AD_REASON_OFFSET`. From here on reason codes are the peer's alerts.
+const ALERTS: c_int = 1000;
 
 /// RFC 8446 §6.2.
 pub(super) fn alert_of(reason: Reason) -> u8 {

@@ -3,6 +3,7 @@
 //! Wraps BoringSSL so that callers see three outcomes only: done, more ciphertext needed, over.
 //! Does no I/O; whoever owns the session moves what is in the wire.
 
+use std::ffi::c_int;
 use std::fmt;
 use std::io;
 use std::mem::MaybeUninit;
@@ -18,6 +19,32 @@ pub struct Session {
     stream: SslStream<Wire>,
     role: Role,
     waits: bool,
+}
+
+/// Why a handshake stopped short.
+#[derive(Debug, thiserror::Error)]
+pub enum HandshakeFailure {
+    /// The peer just closed.
+    #[error("the peer closed")]
+    Closed,
+    /// BoringSSL ended it; its error knows which library and which reason.
+    #[error(transparent)]
+    Tls(#[from] Error),
+    /// The socket broke.
+    #[error("the socket: {0}")]
+    Io(#[from] io::Error),
+    /// The gateway ended it, for this reason.
+    #[error("{0}")]
+    Gateway(&'static str),
+}
+
+impl HandshakeFailure {
+    /// The reason code (`SSL_R_…`) of the first error of BoringSSL's TLS library, if it has one.
+    pub(super) fn reason(&self) -> Option<c_int> {
+        let Self::Tls(error) = self else { return None };
+        let mut errors = error.ssl_error()?.errors().iter();
+        errors.find_map(|error| error.library_reason(boring_sys::ERR_LIB_SSL))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,8 +86,8 @@ impl Session {
     /// Whatever the outcome, the wire may hold bytes to send.
     ///
     /// # Errors
-    /// The handshake has failed, in BoringSSL's words; empty when the peer just closed.
-    pub fn handshake(&mut self) -> Result<bool, String> {
+    /// The handshake has failed.
+    pub fn handshake(&mut self) -> Result<bool, HandshakeFailure> {
         self.waits = false;
         loop {
             let outcome = match self.role {
@@ -75,8 +102,8 @@ impl Session {
                     self.waits = true;
                     return Ok(false);
                 }
-                Err(error) if closed(&error) => return Err(String::new()),
-                Err(error) => return Err(error.to_string()),
+                Err(error) if closed(&error) => return Err(HandshakeFailure::Closed),
+                Err(error) => return Err(HandshakeFailure::Tls(error)),
             }
         }
     }

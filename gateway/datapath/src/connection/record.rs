@@ -10,7 +10,7 @@ use super::{Arrival, Local, Stop};
 use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
-use tls::{Established, HandshakeError, Refusal};
+use tls::{Established, HandshakeError, HandshakeFailure, Refusal};
 use vocabulary::verdict::Reason;
 
 /// Counts a handshake that succeeded, and how long it took.
@@ -38,6 +38,10 @@ pub(super) fn record_handshake(
     stats.judged(slot, established.client.verdict.reason);
 }
 
+/// What a connection that took too long is recorded with.
+pub(super) const TIMEOUT_PASSED: HandshakeFailure =
+    HandshakeFailure::Gateway("timeout.handshake passed");
+
 /// Records a connection whose ClientHello was not there within `timeout.handshake`.
 pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) -> Stop {
     let error = HandshakeError {
@@ -45,7 +49,7 @@ pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) 
         sni: None,
         host: None,
         client: None,
-        detail: "timeout.handshake passed".into(),
+        failure: TIMEOUT_PASSED,
     };
     let stop = Stop::HandshakeTimeout;
     record_refusal(
@@ -111,7 +115,7 @@ pub(super) fn record_refusal(
         worker: local.index,
         steered,
         reason,
-        detail: &error.detail,
+        detail: &error.failure.to_string(),
         elapsed: accepted.elapsed(),
     });
 }

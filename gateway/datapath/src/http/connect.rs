@@ -120,13 +120,8 @@ pub(super) async fn connect(
         let session =
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
         let mut stream = TlsStream::new(socket, session);
-        stream.handshake().await.map_err(|detail| {
-            OriginError::Tls(if detail.is_empty() {
-                "it closed".into()
-            } else {
-                detail
-            })
-        })?;
+        let outcome = stream.handshake().await;
+        outcome.map_err(|failure| OriginError::Tls(failure.to_string()))?;
         let http2 = stream.session().is_http2();
         if alpn == Alpn::Http2 && !http2 {
             return Err(OriginError::Protocol("HTTP/2"));

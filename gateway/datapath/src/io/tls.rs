@@ -14,7 +14,7 @@ use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::{Socket, TcpInfo};
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
-use tls::Session;
+use tls::{HandshakeFailure, Session};
 
 /// A TLS connection in the shape that hyper reads and writes.
 pub struct TlsStream {
@@ -80,9 +80,8 @@ impl TlsStream {
     /// judged yet ([`Session::waits`]); call again to go on.
     ///
     /// # Errors
-    /// It has failed, in BoringSSL's words or the socket's; empty when the peer just closed. The
-    /// alert that says why has been sent, as far as the peer took it.
-    pub async fn handshake(&mut self) -> Result<bool, String> {
+    /// It has failed. The alert that says why has been sent, as far as the peer took it.
+    pub async fn handshake(&mut self) -> Result<bool, HandshakeFailure> {
         std::future::poll_fn(|cx| self.poll_handshake(cx)).await
     }
 
@@ -173,7 +172,7 @@ impl TlsStream {
         drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, String>> {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, HandshakeFailure>> {
         loop {
             let progress = self.session.handshake();
             let sent = self.poll_send(cx);
@@ -182,11 +181,11 @@ impl TlsStream {
                 Ok(true) => return Poll::Ready(Ok(true)),
                 Ok(false) if self.session.waits() => return Poll::Ready(Ok(false)),
                 Ok(false) => {
-                    ready!(self.poll_fill(cx)).map_err(|error| error.to_string())?;
+                    ready!(self.poll_fill(cx))?;
                 }
-                Err(detail) => {
+                Err(failure) => {
                     drop(ready!(sent));
-                    return Poll::Ready(Err(detail));
+                    return Poll::Ready(Err(failure));
                 }
             }
         }

@@ -12,8 +12,8 @@ use boring::ssl::{
 use super::pki::{Identity, NOW, Wish, issue};
 use crate::ffi::testing::{set_session, shown_issuers};
 use crate::{
-    AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, HandshakeError, Refusal,
-    ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
+    AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, HandshakeError,
+    HandshakeFailure, Refusal, ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
 };
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OnRevoked};
@@ -204,8 +204,8 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Hosts>, client: &Client<'_>) -
             match ours.handshake() {
                 Ok(false) => {}
                 Ok(true) => server_outcome = Some(world.acceptor.establish(&mut ours)),
-                Err(detail) => {
-                    server_outcome = Some(Err(world.acceptor.failure(&ours, detail)));
+                Err(failure) => {
+                    server_outcome = Some(Err(world.acceptor.failure(&ours, failure)));
                 }
             }
         }
@@ -526,30 +526,28 @@ fn every_prefix_and_every_flipped_byte_of_a_hello_is_survived() {
         let mut session: Session = world.acceptor.accept(snapshot.clone(), settings).unwrap();
         session.wire().give_incoming(bytes);
         let outcome = session.handshake();
-        if end && outcome == Ok(false) {
+        if end && matches!(outcome, Ok(false)) {
             session.wire().take_incoming();
             session.wire().end();
-            assert_eq!(session.handshake(), Err(String::new()));
+            let failure = session.handshake().unwrap_err();
+            assert!(matches!(failure, HandshakeFailure::Closed), "{failure}");
             assert_eq!(
-                world.acceptor.failure(&session, String::new()).refusal,
+                world.acceptor.failure(&session, failure).refusal,
                 Refusal::Closed
             );
         }
         outcome
     };
     for length in 1..hello.len() {
-        assert_eq!(
-            feed(hello[..length].to_vec(), true),
-            Ok(false),
-            "prefix of {length}"
-        );
+        let outcome = feed(hello[..length].to_vec(), true);
+        assert!(matches!(outcome, Ok(false)), "prefix of {length}");
     }
     for index in 0..hello.len() {
         let mut bent = hello.clone();
         bent[index] ^= 0x80;
         drop(feed(bent, false));
     }
-    let detail = feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), false).unwrap_err();
-    assert!(detail.contains("HTTP_REQUEST"), "{detail}");
+    let failure = feed(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), false).unwrap_err();
+    assert!(failure.to_string().contains("HTTP_REQUEST"), "{failure}");
     assert!(feed(vec![0; 64], false).is_err());
 }
