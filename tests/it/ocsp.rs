@@ -8,7 +8,7 @@ use tests::ocsp::{OcspSpec, Status};
 use tests::pki::{DAY, Spec};
 use tests::server::{CaServer, Manner};
 use tests::{Authority, Identity};
-use tls::{CrlPolicy, OcspQuestion, Responder};
+use tls::{CrlPolicy, OcspQuestion, Responder, Serial};
 
 use crate::revocation_lists::World;
 
@@ -334,13 +334,7 @@ fn no_broken_answer_is_believed_or_brings_the_reader_down() {
             answers: std::sync::Arc::default(),
         }),
         leaf: [0; 32],
-        serial: device
-            .leaf()
-            .serial_number()
-            .to_bn()
-            .unwrap()
-            .to_vec()
-            .into(),
+        serial: Serial::of(device.leaf()).unwrap().unwrap(),
         issuer: authority.certificate.clone(),
     };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);

@@ -184,15 +184,15 @@ fn dn_legacy(name: &X509NameRef) -> Box<str> {
     text.into()
 }
 
+/// As [`Serial`](super::ids::Serial) prints it, however long it is.
 fn serial(certificate: &X509Ref) -> Box<str> {
-    let bytes = certificate
-        .serial_number()
-        .to_bn()
-        .map(|number| number.to_vec());
-    match bytes {
-        Ok(bytes) if bytes.is_empty() => "00".into(),
-        Ok(bytes) => hex_upper(&bytes),
-        Err(_) => "".into(),
+    let Ok(number) = certificate.serial_number().to_bn() else {
+        return "".into();
+    };
+    let sign = if number.is_negative() { "-" } else { "" };
+    match number.to_vec() {
+        zero if zero.is_empty() => "00".into(),
+        magnitude => format!("{sign}{}", hex_upper(&magnitude)).into(),
     }
 }
 

@@ -60,7 +60,7 @@ pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use endpoint::{Endpoint, Endpoints};
 pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_judgement};
-pub use ids::CaId;
+pub use ids::{CaId, Serial};
 pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder, Said};
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use path::forget_paths;

@@ -28,6 +28,10 @@ pub const TICKET_BYTES_MAX: usize = 14 * 1024;
 /// Verified paths that a worker remembers, so that their signatures are not checked again; about
 /// 1 KiB each. The oldest is forgotten first, which costs a client its next handshake's saving.
 pub const PATHS_REMEMBERED_MAX: usize = 4_096;
+/// Bytes of a serial number, of certificates, lists and answers alike. RFC 5280 §4.1.2.2 allows CAs
+/// 20; some make longer ones, and those must be revocable too. A certificate with a longer one is
+/// `bad_serial`, so that a list may leave such an entry out.
+pub const SERIAL_BYTES_MAX: usize = 64;
 /// Entries of one revocation list: twice what the largest public ones have, 20 MB of memory at 20
 /// bytes each. A longer list is refused.
 pub const CRL_ENTRIES_MAX: usize = 1_000_000;

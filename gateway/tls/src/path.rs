@@ -18,7 +18,7 @@ use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtensio
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Chain;
-use super::ids::{CaId, Link, sha256};
+use super::ids::{CaId, Link, Serial, sha256};
 use super::trust::Trust;
 use crate::limits::{DISTRIBUTION_POINTS_MAX, PATHS_REMEMBERED_MAX};
 use vocabulary::client_auth::ClientAuth;
@@ -73,13 +73,16 @@ impl Path {
             // the one that would be given afresh.
             not_after_sec = not_after_sec.min(parsed.validity().not_after.timestamp() - 1);
             if let Some((issuer, fingerprint)) = issuer {
+                let Some(serial) = Serial::of(certificate)? else {
+                    return Ok(Err(Reason::BadSerial));
+                };
                 links.push(Link {
                     issuer: *fingerprint,
                     issuer_key: match trust.name_and_key(fingerprint) {
                         Some(known) => *known,
                         None => name_and_key(issuer)?,
                     },
-                    serial: certificate.serial_number().to_bn()?.to_vec().into(),
+                    serial,
                     is_ca: parsed.is_ca(),
                     distribution_points: distribution_points(&parsed),
                 });

@@ -26,7 +26,8 @@ pub struct Anchor {
     pub id: CaId,
     /// Its certificate in DER: a root or an issuing intermediate.
     pub der: Vec<u8>,
-    /// Serial numbers that it has revoked, big-endian without leading zeros.
+    /// Serial numbers that it has revoked, by our own records, big-endian without leading zeros.
+    /// None of them is negative: the CAs whose certificates we revoke number them themselves.
     pub revoked: Arc<HashSet<Box<[u8]>>>,
     /// Its revocation lists, and what is done when they are wanting; `None` when nobody asked for
     /// any.
@@ -287,7 +288,8 @@ impl Trust {
         let same = |anchor: &&CompiledAnchor| anchor.name_and_key == link.issuer_key;
         self.anchors.iter().filter(same).any(|anchor| {
             let lists = anchor.lists.as_ref();
-            anchor.revoked.contains(&link.serial)
+            let serial = link.serial.unsigned();
+            serial.is_some_and(|serial| anchor.revoked.contains(serial))
                 || lists.is_some_and(|lists| {
                     let finding = lists.find_from(link, &anchor.fingerprint, now_sec);
                     matches!(finding, Finding::Revoked)

@@ -30,7 +30,7 @@ pub struct ClientAuth {
     pub subject_dn_rfc2253: Box<str>,
     /// As `issuer_dn_legacy`.
     pub subject_dn_legacy: Box<str>,
-    /// Upper-case hex.
+    /// Upper-case hex, with `-` in front of a negative one.
     pub serial: Box<str>,
     /// Serial of the issuer's certificate, upper-case hex; empty when the issuer is not known.
     pub issuer_serial: Box<str>,

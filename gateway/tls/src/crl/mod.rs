@@ -14,7 +14,7 @@ use boring::x509::X509Ref;
 use self::parse::Parsed;
 use self::serials::Serials;
 use super::der::DerError;
-use super::ids::Link;
+use super::ids::{Link, Serial};
 use crate::limits::CRL_ENTRIES_MAX;
 
 /// Why a list is refused.
@@ -108,6 +108,8 @@ pub struct Crl {
     pub next_update_sec: i64,
     /// For which certificates it speaks.
     pub scope: Scope,
+    /// Entries that were left out: of their serial numbers no certificate is believed.
+    pub odd_entries: usize,
     revoked: Serials,
     /// Taken off the complete list; in delta lists only.
     restored: Serials,
@@ -163,7 +165,7 @@ impl Crl {
         self.revoked.bytes() + self.restored.bytes()
     }
 
-    fn says(&self, serial: &[u8]) -> Word {
+    fn says(&self, serial: &Serial) -> Word {
         if self.revoked.contains(serial) {
             Word::Revoked
         } else if self.restored.contains(serial) {

@@ -5,7 +5,7 @@ use boring::x509::X509Ref;
 use super::serials::Collector;
 use super::{Crl, CrlError, Scope};
 use crate::der::{self, Algorithm, Reader, extensions, tag};
-use crate::ids::sha256;
+use crate::ids::{Serial, sha256};
 use crate::limits::{CRL_ENTRIES_MAX, DISTRIBUTION_POINTS_MAX};
 
 /// A list as it was written, before its signature is checked.
@@ -98,7 +98,7 @@ impl<'d> Parsed<'d> {
     pub(super) fn finish(self, issuer: &X509Ref) -> Result<Crl, CrlError> {
         let (mut revoked, mut restored) = (Collector::default(), Collector::default());
         let mut entries = Reader::new(self.entries);
-        let mut count = 0_usize;
+        let (mut count, mut odd_entries) = (0_usize, 0);
         while !entries.is_empty() {
             count += 1;
             if count > CRL_ENTRIES_MAX {
@@ -106,18 +106,21 @@ impl<'d> Parsed<'d> {
             }
             let entry = entries.expect(tag::SEQUENCE, "an entry")?;
             let mut entry = Reader::new(entry);
-            let serial = der::unsigned(entry.expect(tag::INTEGER, "an entry's serial")?);
-            entry
-                .time()?
-                .ok_or(CrlError::Malformed("an entry's date"))?;
+            let serial = Serial::of_integer(entry.expect(tag::INTEGER, "an entry's serial")?);
+            // When it was revoked makes no difference, so that a date in another form does not
+            // cost the list.
+            let (tag::UTC_TIME | tag::GENERALIZED_TIME, _) = entry.any()? else {
+                return Err(CrlError::Malformed("an entry's date"));
+            };
             let removed = match entry.optional(tag::SEQUENCE)? {
                 Some(extensions) => is_removed(extensions)?,
                 None => false,
             };
             entry.end("bytes follow an entry")?;
             let into = if removed { &mut restored } else { &mut revoked };
-            if !into.add(serial) {
-                return Err(CrlError::Malformed("a serial number of more than 20 bytes"));
+            match serial {
+                Some(serial) => into.add(&serial),
+                None => odd_entries += 1,
             }
         }
         let base = self.extensions.base;
@@ -131,6 +134,7 @@ impl<'d> Parsed<'d> {
             this_update_sec: self.this_update_sec,
             next_update_sec: self.next_update_sec,
             scope: self.extensions.scope,
+            odd_entries,
             revoked: revoked.finish(),
             restored: restored.finish(),
         })

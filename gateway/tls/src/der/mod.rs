@@ -136,6 +136,23 @@ pub(crate) fn extensions<'d, E: From<DerError>>(
     Ok(())
 }
 
+/// An element of this tag and content.
+pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+    let digits = content.len().to_be_bytes();
+    let zeros = digits.iter().take_while(|byte| **byte == 0).count();
+    let (_, digits) = digits.split_at(zeros);
+    let mut out = match (content.len(), digits) {
+        (0..=0x7f, digits) => vec![tag, digits.first().copied().unwrap_or(0)],
+        (_, digits) => {
+            let mut head = vec![tag, 0x80 | digits.len().to_le_bytes()[0]];
+            head.extend_from_slice(digits);
+            head
+        }
+    };
+    out.extend_from_slice(content);
+    out
+}
+
 /// An INTEGER's digits without leading zeros.
 pub(crate) fn unsigned(content: &[u8]) -> &[u8] {
     let zeros = content.iter().take_while(|byte| **byte == 0).count();

@@ -16,8 +16,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use self::answers::{Answer, Answers, Said};
 use super::crl::CrlPolicy;
-use super::der::{Algorithm, DerError, Reader, extensions, tag, unsigned};
-use super::ids::CaId;
+use super::der::{Algorithm, DerError, Reader, element, extensions, tag};
+use super::ids::{CaId, Serial, minimal};
 use crate::limits::{CLOCK_SKEW, OCSP_AGAIN, OCSP_SIGNERS_MAX, OCSP_UNDATED};
 use vocabulary::verdict::Reason;
 
@@ -43,8 +43,8 @@ pub struct OcspQuestion {
     pub responder: Arc<Responder>,
     /// SHA-256 of the certificate.
     pub leaf: [u8; 32],
-    /// Its serial number, big-endian, without leading zeros.
-    pub serial: Box<[u8]>,
+    /// Its serial number.
+    pub serial: Serial,
     /// Who signed it.
     pub issuer: X509,
 }
@@ -134,19 +134,6 @@ const BASIC: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1];
 /// 1.3.6.1.5.5.7.48.1.2, the nonce.
 const NONCE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 2];
 
-/// An element of at most 65,535 bytes, which a question never has.
-fn element(tag: u8, content: &[u8]) -> Vec<u8> {
-    let size = u16::try_from(content.len()).unwrap_or(u16::MAX);
-    let [high, low] = size.to_be_bytes();
-    let mut out = match size {
-        0..=0x7f => vec![tag, low],
-        0x80..=0xff => vec![tag, 0x81, low],
-        _ => vec![tag, 0x82, high, low],
-    };
-    out.extend_from_slice(content);
-    out
-}
-
 impl OcspQuestion {
     /// The question in DER (§4.1.1), unsigned.
     ///
@@ -154,10 +141,6 @@ impl OcspQuestion {
     /// The issuer cannot be read.
     pub fn der(&self, nonce: Option<&[u8; NONCE_BYTES]>) -> Result<Vec<u8>, OcspError> {
         let (name, key) = names(&self.issuer)?;
-        let mut serial = self.serial.to_vec();
-        if serial.first().is_none_or(|first| first & 0x80 != 0) {
-            serial.insert(0, 0);
-        }
         let algorithm = element(
             tag::SEQUENCE,
             &[element(tag::OBJECT, SHA1), vec![5, 0]].concat(),
@@ -166,7 +149,7 @@ impl OcspQuestion {
             algorithm,
             element(tag::OCTET_STRING, &name),
             element(tag::OCTET_STRING, &key),
-            element(tag::INTEGER, &serial),
+            element(tag::INTEGER, self.serial.bytes()),
         ];
         let request = element(tag::SEQUENCE, &element(tag::SEQUENCE, &id.concat()));
         let mut content = element(tag::SEQUENCE, &request);
@@ -278,7 +261,7 @@ impl OcspQuestion {
             let is_sha1 = algorithm.expect(tag::OBJECT, "hashAlgorithm")? == SHA1;
             let of_name = id.expect(tag::OCTET_STRING, "issuerNameHash")? == name;
             let of_key = id.expect(tag::OCTET_STRING, "issuerKeyHash")? == key;
-            let serial = unsigned(id.expect(tag::INTEGER, "serialNumber")?);
+            let serial = minimal(id.expect(tag::INTEGER, "serialNumber")?);
             let (status, _) = single.any()?;
             let this_update_sec = time(&mut single, "thisUpdate")?;
             let next_update_sec = match single.optional(tag::CONTEXT_0)? {
@@ -289,7 +272,7 @@ impl OcspQuestion {
                 all_understood(content)?;
             }
             single.end("bytes follow a SingleResponse")?;
-            if !(is_sha1 && of_name && of_key && serial == &*self.serial) {
+            if !(is_sha1 && of_name && of_key && serial == self.serial.bytes()) {
                 continue;
             }
             let said = match status {

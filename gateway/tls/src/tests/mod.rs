@@ -3,4 +3,5 @@
 mod handshakes;
 mod judgements;
 pub(crate) mod pki;
+mod serials;
 mod tickets;

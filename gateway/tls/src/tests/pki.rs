@@ -7,11 +7,14 @@ use boring::hash::MessageDigest;
 use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
 use boring::rsa::Rsa;
+use boring::sign::Signer;
 use boring::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
 };
 use boring::x509::{X509, X509Builder, X509Extension, X509Name};
+
+use crate::der::{element, tag};
 
 /// The time of judgement in all tests: 2026-01-01.
 pub(crate) const NOW: i64 = 1_767_225_600;
@@ -28,6 +31,8 @@ pub(crate) struct Identity {
 pub(crate) struct Wish<'a> {
     pub(crate) name: &'a str,
     pub(crate) serial: u32,
+    /// This number instead: the content of its INTEGER.
+    pub(crate) serial_content: Option<&'a [u8]>,
     pub(crate) ca: Option<Option<u32>>,
     pub(crate) client_auth: Option<bool>,
     pub(crate) from_days: i64,
@@ -47,6 +52,7 @@ impl Default for Wish<'_> {
         Self {
             name: "device-1",
             serial: 0x1234,
+            serial_content: None,
             ca: None,
             client_auth: Some(true),
             from_days: -1,
@@ -77,6 +83,19 @@ pub(crate) fn ec_key() -> PKey<Private> {
     PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
 }
 
+/// The number in an INTEGER's content.
+fn number(content: &[u8]) -> BigNum {
+    let is_negative = content.first().is_some_and(|first| first & 0x80 != 0);
+    if !is_negative {
+        return BigNum::from_slice(content).unwrap();
+    }
+    let inverted: Vec<u8> = content.iter().map(|byte| !byte).collect();
+    let mut number = BigNum::from_slice(&inverted).unwrap();
+    number.add_word(1).unwrap();
+    number.set_negative(true);
+    number
+}
+
 /// Makes what is wished for, signed by `issuer` or by itself.
 pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     let key = match (wish.key, wish.rsa_bits) {
@@ -91,11 +110,13 @@ pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     let name = name.build();
     let mut builder = X509Builder::new().unwrap();
     builder.set_version(2).unwrap();
-    let serial = BigNum::from_u32(wish.serial)
-        .unwrap()
-        .to_asn1_integer()
+    let number = match wish.serial_content {
+        Some(content) => number(content),
+        None => BigNum::from_u32(wish.serial).unwrap(),
+    };
+    builder
+        .set_serial_number(&number.to_asn1_integer().unwrap())
         .unwrap();
-    builder.set_serial_number(&serial).unwrap();
     builder.set_subject_name(&name).unwrap();
     builder
         .set_issuer_name(issuer.map_or(&name, |i| i.x509.subject_name()))
@@ -160,4 +181,80 @@ pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         x509: builder.build(),
         key,
     }
+}
+
+/// A revocation list to be signed.
+pub(crate) struct ListWish<'a> {
+    /// `None` for a list without one.
+    pub(crate) number: Option<u8>,
+    /// INTEGERs' contents.
+    pub(crate) serials: &'a [&'a [u8]],
+    /// Days from [`NOW`].
+    pub(crate) from_days: i64,
+    pub(crate) to_days: i64,
+    /// The issuer's name, if not as its certificate writes it.
+    pub(crate) issuer: Option<Vec<u8>>,
+}
+
+impl Default for ListWish<'_> {
+    fn default() -> Self {
+        Self {
+            number: Some(1),
+            serials: &[],
+            from_days: -1,
+            to_days: 30,
+            issuer: None,
+        }
+    }
+}
+
+/// Makes a list in DER.
+pub(crate) fn list(wish: &ListWish<'_>, issuer: &Identity) -> Vec<u8> {
+    let time = |days: i64| {
+        let text = time::OffsetDateTime::from_unix_timestamp(NOW + days * DAY).unwrap();
+        let (date, time) = (text.date(), text.time());
+        let (hour, minute, second) = time.as_hms();
+        let month = u8::from(date.month());
+        let text = format!(
+            "{:04}{month:02}{:02}{hour:02}{minute:02}{second:02}Z",
+            date.year(),
+            date.day()
+        );
+        element(tag::GENERALIZED_TIME, text.as_bytes())
+    };
+    // ecdsa-with-SHA256
+    let object = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+    let algorithm = element(tag::SEQUENCE, &element(tag::OBJECT, &object));
+    let entries = wish.serials.iter().map(|serial| {
+        element(
+            tag::SEQUENCE,
+            &[element(tag::INTEGER, serial), time(-1)].concat(),
+        )
+    });
+    let entries = entries.collect::<Vec<_>>().concat();
+    let name = || issuer.x509.subject_name().to_der().unwrap();
+    let mut parts = vec![
+        algorithm.clone(),
+        wish.issuer.clone().unwrap_or_else(name),
+        time(wish.from_days),
+        time(wish.to_days),
+    ];
+    if !entries.is_empty() {
+        parts.push(element(tag::SEQUENCE, &entries));
+    }
+    if let Some(number) = wish.number {
+        parts.insert(0, element(tag::INTEGER, &[1]));
+        let number = element(tag::OCTET_STRING, &element(tag::INTEGER, &[number]));
+        let extension = [element(tag::OBJECT, &[0x55, 0x1d, 0x14]), number].concat();
+        let extensions = element(tag::SEQUENCE, &element(tag::SEQUENCE, &extension));
+        parts.push(element(tag::CONTEXT_0, &extensions));
+    }
+    let signed = element(tag::SEQUENCE, &parts.concat());
+    let mut signer = Signer::new(MessageDigest::sha256(), &issuer.key).unwrap();
+    let signature = signer.sign_oneshot_to_vec(&signed).unwrap();
+    let bits = [&[0], signature.as_slice()].concat();
+    element(
+        tag::SEQUENCE,
+        &[signed, algorithm, element(tag::BIT_STRING, &bits)].concat(),
+    )
 }

@@ -1,0 +1,216 @@
+//! One identity for a serial number: certificates, lists, answers and records agree.
+
+use std::collections::HashSet;
+use std::process::Command;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::pki::{Identity, ListWish, NOW, Wish, issue, list};
+use crate::limits::SERIAL_BYTES_MAX;
+use crate::{Anchor, Chain, Crl, CrlPolicy, CrlSet, Serial, Trust, judge, read_client};
+use vocabulary::verdict::Reason;
+
+fn trust(ca: &Identity, lists: Vec<Vec<u8>>, revoked: &[&[u8]]) -> Trust {
+    let read = |der: Vec<u8>| Arc::new(Crl::read(&der, [&*ca.x509]).unwrap());
+    let anchor = Anchor {
+        id: "ca".into(),
+        der: ca.x509.to_der().unwrap(),
+        revoked: Arc::new(
+            revoked
+                .iter()
+                .map(|one| Box::from(*one))
+                .collect::<HashSet<_>>(),
+        ),
+        lists: Some(Arc::new(CrlSet {
+            policy: CrlPolicy::Hard,
+            lists: lists.into_iter().map(read).collect(),
+        })),
+        responder: None,
+    };
+    Trust::build(vec![anchor]).unwrap()
+}
+
+fn client(ca: &Identity, serial: &[u8]) -> Identity {
+    let wish = Wish {
+        serial_content: Some(serial),
+        ..Wish::default()
+    };
+    issue(&wish, Some(ca))
+}
+
+fn judged(client: &Identity, trust: &Trust) -> Reason {
+    let chain = Chain::of_x509(std::slice::from_ref(&client.x509)).unwrap();
+    judge(&chain, trust, NOW).verdict.reason
+}
+
+#[test]
+fn a_list_revokes_the_serial_with_its_sign_and_no_other() {
+    let ca = issue(&Wish::ca("ca"), None);
+    for (held, listed, expected) in [
+        (&[0xca][..], &[0xca][..], Reason::Revoked),
+        (&[0, 0xca], &[0, 0xca], Reason::Revoked),
+        (&[0xca], &[0, 0xca], Reason::Verified),
+        (&[0, 0xca], &[0xca], Reason::Verified),
+        // The magnitude of -0x36 is 0x36.
+        (&[0x36], &[0xca], Reason::Verified),
+        (&[0xca], &[0x36], Reason::Verified),
+        // Needless bytes, which DER forbids, change no number.
+        (&[0x36], &[0, 0, 0x36], Reason::Revoked),
+        (&[0xca], &[0xff, 0xff, 0xca], Reason::Revoked),
+        (&[0], &[0], Reason::Revoked),
+        (&[0], &[0, 0], Reason::Revoked),
+        (&[0], &[1], Reason::Verified),
+    ] {
+        let wish = ListWish {
+            serials: &[listed],
+            ..ListWish::default()
+        };
+        let trust = trust(&ca, vec![list(&wish, &ca)], &[]);
+        let found = judged(&client(&ca, held), &trust);
+        assert_eq!(found, expected, "{held:02x?} by a list of {listed:02x?}");
+    }
+}
+
+#[test]
+fn our_own_records_revoke_positive_numbers_only() {
+    let ca = issue(&Wish::ca("ca"), None);
+    let empty = || vec![list(&ListWish::default(), &ca)];
+    for (held, expected) in [
+        (&[0, 0xca][..], Reason::Revoked),
+        (&[0xca], Reason::Verified),
+        (&[0x36], Reason::Verified),
+    ] {
+        let found = judged(&client(&ca, held), &trust(&ca, empty(), &[&[0xca]]));
+        assert_eq!(found, expected, "{held:02x?}");
+    }
+}
+
+#[test]
+fn the_text_of_a_serial_tells_signs_apart() {
+    let ca = issue(&Wish::ca("ca"), None);
+    let trust = trust(&ca, vec![list(&ListWish::default(), &ca)], &[]);
+    for (held, text) in [
+        (&[0xca][..], "-36"),
+        (&[0x36], "36"),
+        (&[0, 0xca], "CA"),
+        (&[0], "00"),
+    ] {
+        let chain = [client(&ca, held).x509];
+        let judgement = judge(&Chain::of_x509(&chain).unwrap(), &trust, NOW);
+        assert_eq!(&*read_client(&chain, &judgement).serial, text);
+        assert_eq!(Serial::of(&chain[0]).unwrap().unwrap().to_string(), text);
+    }
+}
+
+#[test]
+fn an_odd_entry_never_costs_the_list() {
+    let ca = issue(&Wish::ca("ca"), None);
+    let (long, longest) = ([0x11; 25], [0x11; SERIAL_BYTES_MAX]);
+    let too_long = [0x11; SERIAL_BYTES_MAX + 1];
+    let wish = ListWish {
+        serials: &[&long, &longest, &too_long, &[], &[0x42]],
+        ..ListWish::default()
+    };
+    let der = list(&wish, &ca);
+    let read = Crl::read(&der, [&*ca.x509]).unwrap();
+    assert_eq!((read.len(), read.odd_entries), (3, 2));
+    let trust = trust(&ca, vec![der], &[]);
+    for (held, expected) in [
+        (&long[..], Reason::Revoked),
+        (&longest, Reason::Revoked),
+        (&too_long, Reason::BadSerial),
+        (&[0x42], Reason::Revoked),
+        (&[0x43], Reason::Verified),
+    ] {
+        assert_eq!(judged(&client(&ca, held), &trust), expected, "{held:02x?}");
+    }
+}
+
+/// What OpenSSL says of the same certificate and list.
+fn openssl(ca: &Identity, list: &[u8], client: &Identity) -> Option<Reason> {
+    let place = std::env::temp_dir().join(format!("serials-{}", std::process::id()));
+    std::fs::create_dir_all(&place).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = place.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let armour = |der: &[u8]| {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN X509 CRL-----\n{}\n-----END X509 CRL-----\n",
+            lines.join("\n")
+        )
+    };
+    let output = Command::new("openssl")
+        .args([
+            "verify",
+            "-crl_check",
+            "-attime",
+            &NOW.to_string(),
+            "-CAfile",
+        ])
+        .arg(write("ca.pem", &ca.x509.to_pem().unwrap()))
+        .arg("-CRLfile")
+        .arg(write("list.pem", armour(list).as_bytes()))
+        .arg(write("client.pem", &client.x509.to_pem().unwrap()))
+        .output()
+        .ok()?;
+    std::fs::remove_dir_all(&place).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Some(match said {
+        said if said.contains("error 23 ") => Reason::Revoked,
+        said if output.status.success() && said.is_empty() => Reason::Verified,
+        said => panic!("{said}"),
+    })
+}
+
+#[test]
+fn lists_agree_with_openssl_on_every_serial() {
+    let ca = issue(&Wish::ca("ca"), None);
+    let empty = list(&ListWish::default(), &ca);
+    if openssl(&ca, &empty, &client(&ca, &[1])).is_none() {
+        println!("skipped: needs the command openssl");
+        return;
+    }
+    let mut runner = TestRunner::new(Config {
+        cases: 40,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let byte = prop_oneof![Just(0_u8), Just(0xff), Just(0x80), any::<u8>()];
+    let serial = prop::collection::vec(byte, 1..=40);
+    let cases = (serial.clone(), serial, 0..4_u8);
+    let outcome = runner.run(&cases, |(held, other, how)| {
+        let held = crate::ids::minimal(&held).to_vec();
+        let negated: Vec<u8> = held.iter().map(|byte| !byte).collect();
+        let listed = match how {
+            0 => other,
+            1 => crate::ids::minimal(&negated).to_vec(),
+            2 => [&[0], held.as_slice()].concat(),
+            _ => held.clone(),
+        };
+        let listed = crate::ids::minimal(&listed);
+        let der = list(
+            &ListWish {
+                serials: &[listed],
+                ..ListWish::default()
+            },
+            &ca,
+        );
+        let client = client(&ca, &held);
+        let theirs = openssl(&ca, &der, &client).expect("it was there just now");
+        let ours = judged(&client, &trust(&ca, vec![der], &[]));
+        prop_assert_eq!(ours, theirs, "{:02x?} by a list of {:02x?}", held, listed);
+        Ok(())
+    });
+    outcome.unwrap();
+}
