@@ -333,7 +333,8 @@ fn no_broken_answer_is_believed_or_brings_the_reader_down() {
             nonce: false,
             answers: std::sync::Arc::default(),
         }),
-        leaf: [0; 32],
+        subject: [0; 32],
+        issuer_name: device.leaf().issuer_name().to_der().unwrap().into(),
         serial: Serial::of(device.leaf()).unwrap().unwrap(),
         issuer: authority.certificate.clone(),
     };

@@ -72,7 +72,7 @@ impl Responders {
     pub async fn run(self: Arc<Self>) {
         loop {
             let Asked { question, told } = self.questions.next().await;
-            let key = (question.responder.ca.clone(), question.leaf);
+            let key = (question.responder.ca.clone(), question.subject);
             {
                 let mut under_way = lock(&self.under_way);
                 if let Some(waiting) = under_way.get_mut(&key) {
@@ -130,7 +130,7 @@ impl Responders {
             .entry((ca.to_string(), word))
             .or_default() += 1;
         let answers = &question.responder.answers;
-        if answers.put(question.leaf, answer, now_sec) {
+        if answers.put(question.subject, answer, now_sec) {
             self.trust_moves().await;
         }
     }

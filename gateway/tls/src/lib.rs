@@ -61,7 +61,9 @@ pub use endpoint::{Endpoint, Endpoints};
 pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_judgement};
 pub use ids::{CaId, Serial};
-pub use ocsp::{Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, Responder, Said};
+pub use ocsp::{
+    Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject, Responder, Said,
+};
 pub use origin::{Alpn, OriginTls, OriginTlsError};
 pub use path::forget_paths;
 pub use refusal::{HandshakeError, Refusal};

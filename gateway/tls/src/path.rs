@@ -18,7 +18,9 @@ use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtensio
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Chain;
+use super::der::canonical_name;
 use super::ids::{CaId, Link, Serial, sha256};
+use super::ocsp::OcspSubject;
 use super::trust::Trust;
 use crate::limits::{DISTRIBUTION_POINTS_MAX, PATHS_REMEMBERED_MAX};
 use vocabulary::client_auth::ClientAuth;
@@ -31,6 +33,10 @@ pub(super) struct Path {
     pub(super) trust: [u8; 32],
     /// SHA-256 of the leaf.
     pub(super) leaf: [u8; 32],
+    /// What OCSP answers about the leaf are kept by.
+    pub(super) subject: OcspSubject,
+    /// The name of the leaf's issuer, in DER, as the leaf has it.
+    pub(super) issuer_name: Box<[u8]>,
     /// The anchor that it ends in.
     pub(super) anchor: CaId,
     /// The leaf's issuer.
@@ -101,8 +107,14 @@ impl Path {
             // The leaf itself is in the set: an anchor is a CA, and a CA is no client.
             return Ok(Err(Reason::WrongEku));
         };
+        let (Some(leaf), Some(first)) = (certificates.first(), links.first()) else {
+            return Ok(Err(Reason::WrongEku));
+        };
+        let subject = sha256(&[&first.issuer_key[..], first.serial.bytes()].concat())?;
         Ok(Ok(Self {
             trust: *trust.digest(),
+            subject,
+            issuer_name: leaf.issuer_name().to_der()?.into(),
             leaf: fingerprints.first().copied().unwrap_or_default(),
             anchor: anchor.clone(),
             issuer: issuer.to_owned().to_owned(),
@@ -124,6 +136,8 @@ impl Path {
 pub(super) fn name_and_key(certificate: &X509Ref) -> Result<[u8; 32], ErrorStack> {
     let mut digest = Sha256::new();
     let name = certificate.subject_name().to_der()?;
+    // BoringSSL has read the name, so that one in no form of ours is only compared by its bytes.
+    let name = canonical_name(&name).unwrap_or(name);
     digest.update(&name.len().to_be_bytes());
     digest.update(&name);
     digest.update(&certificate.public_key()?.public_key_to_der()?);

@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
 use super::ids::{CaId, Link, sha256};
-use super::ocsp::{Responder, Said};
+use super::ocsp::{OcspSubject, Responder, Said};
 use super::path::{Path, name_and_key};
 use crate::limits::OCSP_RETRY;
 use vocabulary::verdict::Reason;
@@ -102,9 +102,9 @@ pub(super) struct Standing {
 
 impl Standing {
     /// What a responder has said of a leaf, and whether to ask it.
-    fn responder(&mut self, responder: &Arc<Responder>, leaf: &[u8; 32], now_sec: i64) {
+    fn responder(&mut self, responder: &Arc<Responder>, subject: &OcspSubject, now_sec: i64) {
         let hard = responder.policy == CrlPolicy::Hard;
-        let known = responder.answers.find(leaf);
+        let known = responder.answers.find(subject);
         let holds = known.filter(|known| now_sec <= known.until_sec);
         let revoked = known.is_some_and(|known| known.said == Said::Revoked);
         let wanting = match (holds, known) {
@@ -277,7 +277,7 @@ impl Trust {
         let issuer = path.links.first().map(|link| self.compiled(&link.issuer));
         let responder = issuer.and_then(|issuer| issuer.or(top)?.responder.as_ref());
         if let Some(responder) = responder {
-            standing.responder(responder, &path.leaf, now_sec);
+            standing.responder(responder, &path.subject, now_sec);
         }
         standing
     }

@@ -79,7 +79,8 @@ impl Judgement {
         let (ask, path) = (self.ask.as_ref()?, self.path.as_ref()?);
         Some(OcspQuestion {
             responder: ask.responder.clone(),
-            leaf: path.leaf,
+            subject: path.subject,
+            issuer_name: path.issuer_name.clone(),
             serial: path.links.first()?.serial.clone(),
             issuer: path.issuer.clone(),
         })

@@ -13,7 +13,7 @@ use boring::x509::X509Ref;
 
 use self::parse::Parsed;
 use self::serials::Serials;
-use super::der::DerError;
+use super::der::{DerError, canonical_name};
 use super::ids::{Link, Serial};
 use crate::limits::CRL_ENTRIES_MAX;
 
@@ -133,9 +133,10 @@ impl Crl {
         issuers: impl IntoIterator<Item = &'i X509Ref>,
     ) -> Result<Self, CrlError> {
         let parsed = Parsed::read(der)?;
+        let name = canonical_name(parsed.issuer)?;
         let mut found = CrlError::WrongIssuer;
         for issuer in issuers {
-            if issuer.subject_name().to_der()? != parsed.issuer {
+            if canonical_name(&issuer.subject_name().to_der()?)? != name {
                 continue;
             }
             // Two CAs of one name: the right one is the one whose key fits.

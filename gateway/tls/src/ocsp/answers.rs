@@ -8,11 +8,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::OcspSubject;
 use crate::limits::{OCSP_ANSWERS_MAX, OCSP_RETRY};
 use vocabulary::verdict::Reason;
-
-/// SHA-256 of a certificate.
-type Leaf = [u8; 32];
 
 /// Over how many tables the certificates are spread: a new answer copies one of them.
 const TABLES: usize = 64;
@@ -43,7 +41,7 @@ pub struct Answer {
     pub again_sec: i64,
 }
 
-type Table = HashMap<Leaf, Answer, foldhash::fast::RandomState>;
+type Table = HashMap<OcspSubject, Answer, foldhash::fast::RandomState>;
 
 /// The answers of one CA's responder.
 #[derive(Debug)]
@@ -56,33 +54,33 @@ impl Default for Answers {
 }
 
 impl Answers {
-    fn table(&self, leaf: &Leaf) -> Option<&ArcSwap<Table>> {
-        let [first, ..] = leaf;
+    fn table(&self, subject: &OcspSubject) -> Option<&ArcSwap<Table>> {
+        let [first, ..] = subject;
         self.0.get(usize::from(*first) % TABLES)
     }
 
     /// What is known of a certificate.
     #[must_use]
-    pub fn find(&self, leaf: &Leaf) -> Option<Answer> {
-        self.table(leaf)?.load().get(leaf).copied()
+    pub fn find(&self, subject: &OcspSubject) -> Option<Answer> {
+        self.table(subject)?.load().get(subject).copied()
     }
 
     /// Takes an answer in. Whether the certificate was not known to be revoked, and now is.
-    pub fn put(&self, leaf: Leaf, answer: Answer, now_sec: i64) -> bool {
-        let Some(table) = self.table(&leaf) else {
+    pub fn put(&self, subject: OcspSubject, answer: Answer, now_sec: i64) -> bool {
+        let Some(table) = self.table(&subject) else {
             return false;
         };
-        let before = self.find(&leaf);
+        let before = self.find(&subject);
         let answer = settle(before, answer, now_sec);
         if before == Some(answer) {
             return false;
         }
         table.rcu(|known| {
             let mut known = Table::clone(known);
-            if known.len() >= OCSP_ANSWERS_MAX / TABLES && !known.contains_key(&leaf) {
+            if known.len() >= OCSP_ANSWERS_MAX / TABLES && !known.contains_key(&subject) {
                 make_room(&mut known, now_sec);
             }
-            known.insert(leaf, answer);
+            known.insert(subject, answer);
             Arc::new(known)
         });
         let was_revoked = before.is_some_and(|before| before.said == Said::Revoked);
@@ -120,7 +118,7 @@ fn make_room(known: &mut Table, now_sec: i64) {
     let first = known
         .iter()
         .min_by_key(|(_, answer)| (answer.said == Said::Revoked, answer.until_sec))
-        .map(|(leaf, _)| *leaf);
+        .map(|(subject, _)| *subject);
     if let Some(first) = first {
         known.remove(&first);
     }

@@ -16,7 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use self::answers::{Answer, Answers, Said};
 use super::crl::CrlPolicy;
-use super::der::{Algorithm, DerError, Reader, element, extensions, tag};
+use super::der::{Algorithm, DerError, Reader, canonical_name, element, extensions, tag};
 use super::ids::{CaId, Serial, minimal};
 use crate::limits::{CLOCK_SKEW, OCSP_AGAIN, OCSP_SIGNERS_MAX, OCSP_UNDATED};
 use vocabulary::verdict::Reason;
@@ -36,13 +36,20 @@ pub struct Responder {
     pub answers: Arc<Answers>,
 }
 
+/// What an answer is kept by: SHA-256 over the issuer's name and key and the serial number. Not the
+/// certificate's bytes: whoever holds an ECDSA key can write its signature in two ways, and a
+/// revoked client is not to be a new one.
+pub type OcspSubject = [u8; 32];
+
 /// A question about one certificate, whose path was verified.
 #[derive(Debug, Clone)]
 pub struct OcspQuestion {
     /// Whom to ask.
     pub responder: Arc<Responder>,
-    /// SHA-256 of the certificate.
-    pub leaf: [u8; 32],
+    /// What its answer is kept by.
+    pub subject: OcspSubject,
+    /// The name of its issuer, in DER, as the certificate has it.
+    pub issuer_name: Box<[u8]>,
     /// Its serial number.
     pub serial: Serial,
     /// Who signed it.
@@ -113,11 +120,9 @@ impl From<ErrorStack> for OcspError {
     }
 }
 
-/// SHA-1 of an issuer's name and of its key: what a certificate is asked about by (§4.1.1). They
-/// name somebody and protect nothing.
-fn names(issuer: &X509Ref) -> Result<(Vec<u8>, Vec<u8>), OcspError> {
-    let name = hash(MessageDigest::sha1(), &issuer.subject_name().to_der()?)?;
-    Ok((name.to_vec(), key_hash(&issuer.to_der()?)?))
+/// SHA-1 names somebody here (§4.1.1) and protects nothing.
+fn name_hash(name: &[u8]) -> Result<Vec<u8>, OcspError> {
+    Ok(hash(MessageDigest::sha1(), name)?.to_vec())
 }
 
 fn key_hash(certificate: &[u8]) -> Result<Vec<u8>, OcspError> {
@@ -140,7 +145,8 @@ impl OcspQuestion {
     /// # Errors
     /// The issuer cannot be read.
     pub fn der(&self, nonce: Option<&[u8; NONCE_BYTES]>) -> Result<Vec<u8>, OcspError> {
-        let (name, key) = names(&self.issuer)?;
+        let name = name_hash(&self.issuer_name)?;
+        let key = key_hash(&self.issuer.to_der()?)?;
         let algorithm = element(
             tag::SEQUENCE,
             &[element(tag::OBJECT, SHA1), vec![5, 0]].concat(),
@@ -244,14 +250,18 @@ impl OcspQuestion {
         let validity = parsed.validity();
         let valid =
             (validity.not_before.timestamp()..=validity.not_after.timestamp()).contains(&now_sec);
-        let by_issuer = to.issuer_name().to_der()? == self.issuer.subject_name().to_der()?
+        let by_issuer = canonical_name(&to.issuer_name().to_der()?)?
+            == canonical_name(&self.issuer.subject_name().to_der()?)?
             && to.verify(&*self.issuer.public_key()?).unwrap_or(false);
         Ok(for_this && may_sign && valid && by_issuer)
     }
 
     /// What the response says of this certificate.
     fn single(&self, responses: &[u8], now_sec: i64) -> Result<Answer, OcspError> {
-        let (name, key) = names(&self.issuer)?;
+        // The issuer's own certificate may write its name in another string type.
+        let own_name = self.issuer.subject_name().to_der()?;
+        let names = [name_hash(&self.issuer_name)?, name_hash(&own_name)?];
+        let key = key_hash(&self.issuer.to_der()?)?;
         let mut responses = Reader::new(responses);
         while !responses.is_empty() {
             let single = responses.expect(tag::SEQUENCE, "a SingleResponse")?;
@@ -259,7 +269,8 @@ impl OcspQuestion {
             let mut id = Reader::new(single.expect(tag::SEQUENCE, "certID")?);
             let mut algorithm = Reader::new(id.expect(tag::SEQUENCE, "hashAlgorithm")?);
             let is_sha1 = algorithm.expect(tag::OBJECT, "hashAlgorithm")? == SHA1;
-            let of_name = id.expect(tag::OCTET_STRING, "issuerNameHash")? == name;
+            let name = id.expect(tag::OCTET_STRING, "issuerNameHash")?;
+            let of_name = names.iter().any(|known| known == name);
             let of_key = id.expect(tag::OCTET_STRING, "issuerKeyHash")? == key;
             let serial = minimal(id.expect(tag::INTEGER, "serialNumber")?);
             let (status, _) = single.any()?;
@@ -411,7 +422,9 @@ impl<'d> Data<'d> {
     /// Whether it says that this certificate's key has signed it.
     fn is_by(&self, certificate: &X509Ref) -> Result<bool, OcspError> {
         Ok(match self.responder {
-            Ok(name) => certificate.subject_name().to_der()? == name,
+            Ok(name) => {
+                canonical_name(&certificate.subject_name().to_der()?)? == canonical_name(name)?
+            }
             Err(key) => key_hash(&certificate.to_der()?)? == key,
         })
     }

@@ -2,6 +2,7 @@
 
 mod handshakes;
 mod judgements;
+mod names;
 pub(crate) mod pki;
 mod serials;
 mod tickets;

@@ -1,6 +1,6 @@
 //! Certificates of every kind, made on the spot.
 
-use boring::asn1::Asn1Time;
+use boring::asn1::{Asn1Time, Asn1Type};
 use boring::bn::BigNum;
 use boring::ec::{EcGroup, EcKey};
 use boring::hash::MessageDigest;
@@ -12,7 +12,7 @@ use boring::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
     SubjectKeyIdentifier,
 };
-use boring::x509::{X509, X509Builder, X509Extension, X509Name};
+use boring::x509::{X509, X509Builder, X509Extension, X509Name, X509NameRef};
 
 use crate::der::{element, tag};
 
@@ -45,6 +45,10 @@ pub(crate) struct Wish<'a> {
     /// This one instead of a new one.
     pub(crate) key: Option<&'a PKey<Private>>,
     pub(crate) extension: Option<(&'a str, &'a str)>,
+    /// The issuer's name as the certificate is to have it.
+    pub(crate) issuer_name: Option<&'a X509NameRef>,
+    /// Without key identifiers.
+    pub(crate) no_key_ids: bool,
 }
 
 impl Default for Wish<'_> {
@@ -63,6 +67,8 @@ impl Default for Wish<'_> {
             rsa_bits: None,
             key: None,
             extension: None,
+            issuer_name: None,
+            no_key_ids: false,
         }
     }
 }
@@ -96,6 +102,21 @@ fn number(content: &[u8]) -> BigNum {
     number
 }
 
+/// The name of all subjects here, with its texts in this string type.
+pub(crate) fn name(common: &str, kind: Asn1Type) -> X509Name {
+    let mut name = X509Name::builder().unwrap();
+    for (field, text) in [("C", "US"), ("O", "Test, Inc."), ("CN", common)] {
+        let kind = if field == "C" {
+            Asn1Type::PRINTABLESTRING
+        } else {
+            kind
+        };
+        name.append_entry_by_text_with_type(field, text, kind)
+            .unwrap();
+    }
+    name.build()
+}
+
 /// Makes what is wished for, signed by `issuer` or by itself.
 pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     let key = match (wish.key, wish.rsa_bits) {
@@ -103,11 +124,7 @@ pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         (None, Some(bits)) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
         (None, None) => ec_key(),
     };
-    let mut name = X509Name::builder().unwrap();
-    name.append_entry_by_text("C", "US").unwrap();
-    name.append_entry_by_text("O", "Test, Inc.").unwrap();
-    name.append_entry_by_text("CN", wish.name).unwrap();
-    let name = name.build();
+    let name = name(wish.name, Asn1Type::UTF8STRING);
     let mut builder = X509Builder::new().unwrap();
     builder.set_version(2).unwrap();
     let number = match wish.serial_content {
@@ -119,7 +136,11 @@ pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         .unwrap();
     builder.set_subject_name(&name).unwrap();
     builder
-        .set_issuer_name(issuer.map_or(&name, |i| i.x509.subject_name()))
+        .set_issuer_name(match (wish.issuer_name, issuer) {
+            (Some(name), _) => name,
+            (None, Some(issuer)) => issuer.x509.subject_name(),
+            (None, None) => &name,
+        })
         .unwrap();
     builder
         .set_not_before(&Asn1Time::from_unix(NOW + wish.from_days * DAY).unwrap())
@@ -154,8 +175,9 @@ pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
         builder.append_extension(&usage.build().unwrap()).unwrap();
     }
     let context = builder.x509v3_context(issuer.map(|i| &*i.x509), None);
-    let ski = SubjectKeyIdentifier::new().build(&context).unwrap();
-    let aki = issuer.map(|_| {
+    let ids = !wish.no_key_ids;
+    let ski = ids.then(|| SubjectKeyIdentifier::new().build(&context).unwrap());
+    let aki = issuer.filter(|_| ids).map(|_| {
         AuthorityKeyIdentifier::new()
             .keyid(true)
             .build(&context)
@@ -171,7 +193,7 @@ pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
     let extra = wish
         .extension
         .map(|(name, value)| X509Extension::new(None, Some(&context), name, value).unwrap());
-    for extension in [Some(ski), aki, san, extra].into_iter().flatten() {
+    for extension in [ski, aki, san, extra].into_iter().flatten() {
         builder.append_extension(&extension).unwrap();
     }
     builder
