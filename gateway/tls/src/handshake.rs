@@ -27,6 +27,7 @@ use super::verify::{Judgement, judge};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::limits::TICKETS_MAX;
 use vocabulary::settings::MtlsMode;
+use vocabulary::verdict::Reason;
 
 /// Where all server connections start. One for all workers, so that a ticket from one is good at
 /// every other; and in it a context for each number of tickets. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
@@ -241,6 +242,7 @@ impl Acceptor {
                 has_hello: host.is_some() || ssl.client_random(&mut [0; 1]) == 0,
                 has_name: sni.is_some(),
                 has_host: host.is_some(),
+                is_asked: host.is_some_and(|host| host.site.mtls != MtlsMode::Off),
                 has_leaf: leaf.is_some(),
                 is_judged: judgement.is_some(),
                 judged: judged.map(|found| found.verdict.reason),
@@ -253,6 +255,9 @@ impl Acceptor {
             (Refusal::ClientCertificate(reason), Some(leaf), _) => {
                 let chain = Vec::from_iter(presented::parse(leaf));
                 Some(read_client(&chain, &Judgement::refused(reason)))
+            }
+            (Refusal::ClientCertificate(Reason::ChainTooLarge), None, None) => {
+                Some(read_client(&[], &Judgement::refused(Reason::ChainTooLarge)))
             }
             (Refusal::ClientCertificate(reason), None, Some(_)) => {
                 Some(read_client(&chain(), &Judgement::refused(reason)))

@@ -14,6 +14,7 @@
 //! | `refusal` | why a handshake did not succeed |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
+//! | `candidates`, `constraints` | the paths that it may take; name constraints of every type |
 //! | `ids` | what certificates and CAs are known by |
 //! | `der` | the elements that lists and answers are made of |
 //! | `crl` | revocation lists: read, checked, kept small |
@@ -27,7 +28,9 @@
 #![deny(unsafe_code)]
 
 mod callbacks;
+mod candidates;
 mod chain;
+mod constraints;
 mod crl;
 mod der;
 mod endpoint;

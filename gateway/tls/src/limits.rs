@@ -7,6 +7,12 @@ use std::time::Duration;
 /// Issuers between a client's certificate and its anchor. Longer paths do not verify
 /// (`path_length`): real PKIs have two or three, and each costs a signature check.
 pub const CHAIN_DEPTH_MAX: i32 = 5;
+/// Paths of one chain that are verified when the first does not hold, a signature check or two
+/// each. With more the best of these is told: honest clients have two or three.
+pub const PATHS_TRIED_MAX: usize = 8;
+/// Pairs of certificates whose names are compared to list those paths, a microsecond each. Reached
+/// by hostile chains of namesakes; the paths found until then are tried.
+pub const ISSUERS_ASKED_MAX: usize = 4_096;
 /// Smallest RSA key that is believed, in bits (NIST SP 800-131A). Smaller is `weak_key`.
 pub const RSA_BITS_MIN: u32 = 2048;
 /// Largest RSA key that is verified, in bits: cost grows with the square. Larger is `weak_key`.

@@ -69,6 +69,8 @@ pub(super) struct Progress {
     pub(super) has_name: bool,
     /// There is a host.
     pub(super) has_host: bool,
+    /// The client was asked for a certificate.
+    pub(super) is_asked: bool,
     /// A certificate came, and the judge was not asked yet.
     pub(super) has_leaf: bool,
     /// The judge has seen the client's certificates.
@@ -91,7 +93,7 @@ pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
                 | code::SSL_R_UNKNOWN_CERTIFICATE_TYPE
                 | code::SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS
                 | code::SSL_R_BAD_ECC_CERT,
-            ) => Some(Reason::WeakKey),
+            ) => Some(Reason::UnsupportedKey),
             Some(code::SSL_R_CANNOT_PARSE_LEAF_CERT | code::SSL_R_CERT_LENGTH_MISMATCH) => {
                 Some(Reason::Malformed)
             }
@@ -115,6 +117,10 @@ pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
             Some(code::SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) => {
                 Refusal::ClientCertificate(Reason::NotPresented)
             }
+            // The ClientHello is behind us, so that it is the message with the certificates.
+            Some(code::SSL_R_EXCESSIVE_MESSAGE_SIZE) if at.is_asked => {
+                Refusal::ClientCertificate(Reason::ChainTooLarge)
+            }
             Some(reason) if reason >= ALERTS => Refusal::PeerAlert,
             _ if !at.has_hello => Refusal::NoSni,
             _ => Refusal::Protocol,
@@ -137,7 +143,7 @@ pub(super) fn alert_of(reason: Reason) -> u8 {
         // unknown_ca
         Reason::UnknownCa | Reason::SelfSigned => 48,
         // unsupported_certificate
-        Reason::WrongEku | Reason::KeyUsage => 43,
+        Reason::WrongEku | Reason::IssuerEku | Reason::KeyUsage | Reason::UnsupportedKey => 43,
         // bad_certificate
         _ => 42,
     }

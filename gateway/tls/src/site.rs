@@ -294,7 +294,7 @@ fn finish(
     binding.extend_from_slice(spec.host.as_str().as_bytes());
     builder.set_session_id_context(&sha256(&binding)?)?;
     if spec.mtls != MtlsMode::Off {
-        chain::name_issuers(builder, spec.trust.issuers())?;
+        chain::name_issuers(builder, spec.trust.anchors().map(|anchor| &**anchor))?;
     }
     Ok(())
 }

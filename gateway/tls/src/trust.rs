@@ -7,9 +7,9 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
+use boring::x509::X509;
 use boring::x509::store::{X509Store, X509StoreBuilder};
 use boring::x509::verify::X509VerifyFlags;
-use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
@@ -211,9 +211,9 @@ impl Trust {
         self.anchors.is_empty()
     }
 
-    /// The certificates, for the list that clients are shown (RFC 8446 §4.2.4).
-    pub(super) fn issuers(&self) -> impl Iterator<Item = &X509Ref> {
-        self.anchors.iter().map(|anchor| &*anchor.x509)
+    /// The certificates, for paths and for the list that clients are shown (RFC 8446 §4.2.4).
+    pub(super) fn anchors(&self) -> impl Iterator<Item = &X509> {
+        self.anchors.iter().map(|anchor| &anchor.x509)
     }
 
     /// The id of the anchor with this SHA-256.

@@ -8,13 +8,18 @@
 
 use std::sync::Arc;
 
+use boring::error::ErrorStack;
 use boring::nid::Nid;
 use boring::pkey::Id;
-use boring::stack::Stack;
+use boring::stack::{Stack, StackRef};
+use boring::x509::store::{X509StoreBuilder, X509StoreRef};
+use boring::x509::verify::X509VerifyFlags;
 use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
 
+use super::candidates::{Candidate, candidates};
 use super::chain::Chain;
-use super::ffi::set_purpose_tls_client;
+use super::constraints::all_permitted;
+use super::ffi::{extension_facts, leave_constraint_types, set_purpose_tls_client};
 use super::identity::{read_client, with_judgement};
 use super::ids::{CaId, sha256};
 use super::ocsp::OcspQuestion;
@@ -198,24 +203,33 @@ fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
     }
 }
 
+/// Why one path does not hold.
+struct Flaw {
+    reason: Reason,
+    /// The path, leaf first, as far as it went.
+    path: Vec<X509>,
+}
+
 fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, Judgement> {
     let Some((leaf, sent)) = chain.split_first() else {
         return Err(Judgement::NONE);
     };
     // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
-    match verify(leaf, sent, trust, now_sec) {
+    match best_path(leaf, sent, trust, now_sec) {
         Ok(Ok(path)) => Ok(Arc::new(path)),
         Ok(Err(reason)) => Err(Judgement::refused(reason)),
         Err(_failed) => Err(Judgement::refused(Reason::Other)),
     }
 }
 
-fn verify(
+/// The path that BoringSSL finds, or else the first of the others that holds, or else what is wrong
+/// with the one that comes nearest to it.
+fn best_path(
     leaf: &X509Ref,
     sent: &[X509],
     trust: &Trust,
     now_sec: i64,
-) -> Result<Result<Path, Reason>, boring::error::ErrorStack> {
+) -> Result<Result<Path, Reason>, ErrorStack> {
     let mut bytes = leaf.to_der()?.len();
     let mut untrusted = Stack::new()?;
     for certificate in sent {
@@ -223,36 +237,156 @@ fn verify(
         untrusted.push(certificate.clone())?;
     }
     if bytes as u64 > CHAIN_BYTES_CEILING {
-        return Ok(Err(Reason::Malformed));
+        return Ok(Err(Reason::ChainTooLarge));
     }
     if let Some(reason) = weakness(leaf) {
         return Ok(Err(reason));
     }
+    let first = match verify(leaf, &untrusted, trust.store(), trust, now_sec)? {
+        Ok(path) => return Ok(Ok(path)),
+        Err(flaw) => flaw,
+    };
+    let mut best = first.reason;
+    for candidate in candidates(leaf, sent, trust) {
+        if is_path(&first.path, leaf, &candidate) {
+            continue;
+        }
+        let mut store = X509StoreBuilder::new()?;
+        store.try_set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+        store.add_cert(candidate.anchor)?;
+        let mut issuers = Stack::new()?;
+        for issuer in candidate.issuers {
+            issuers.push(issuer.clone())?;
+        }
+        match verify(leaf, &issuers, &store.build(), trust, now_sec)? {
+            Ok(path) => return Ok(Ok(path)),
+            Err(flaw) if nearness(flaw.reason) > nearness(best) => best = flaw.reason,
+            Err(_) => {}
+        }
+    }
+    Ok(Err(best))
+}
+
+/// Whether this is the path that was verified already.
+fn is_path(path: &[X509], leaf: &X509Ref, candidate: &Candidate<'_>) -> bool {
+    let parts = candidate.issuers.iter().map(|issuer| &***issuer);
+    let parts = std::iter::once(leaf)
+        .chain(parts)
+        .chain([&**candidate.anchor]);
+    let der = |one: &X509Ref| one.to_der().unwrap_or_default();
+    path.iter().map(|one| der(one)).eq(parts.map(der))
+}
+
+/// How near a path with this flaw is to one that holds: what is told is the flaw of the nearest.
+fn nearness(reason: Reason) -> u8 {
+    match reason {
+        Reason::Other | Reason::Malformed => 0,
+        Reason::UnknownCa | Reason::SelfSigned => 1,
+        Reason::BadSignature => 2,
+        _ => 3,
+    }
+}
+
+fn verify(
+    leaf: &X509Ref,
+    untrusted: &StackRef<X509>,
+    store: &X509StoreRef,
+    trust: &Trust,
+    now_sec: i64,
+) -> Result<Result<Path, Flaw>, ErrorStack> {
     let mut context = X509StoreContext::new()?;
-    context.init(trust.store(), leaf, &untrusted, |context| {
+    context.init(store, leaf, untrusted, |context| {
         let parameters = context.verify_param_mut();
         parameters.set_time(now_sec);
         parameters.set_depth(CHAIN_DEPTH_MAX);
         set_purpose_tls_client(parameters)?;
-        if !context.verify_cert()? {
-            return Ok(Err(reason_of(context.verify_result(), leaf)));
-        }
+        leave_constraint_types(context);
+        let holds = context.verify_cert()?;
+        let result = context.verify_result();
         let certificates: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
-        let issuers = certificates.iter().skip(1);
-        if let Some(weak) = issuers.filter_map(|issuer| weakness(issuer)).next() {
-            return Ok(Err(weak));
+        let found = if holds {
+            check(&certificates, result, trust)?
+        } else {
+            let place = usize::try_from(context.error_depth()).unwrap_or(0);
+            let at = certificates.get(place).copied().unwrap_or(leaf);
+            Err(reason_of(result, leaf, (place > 0).then_some(at)))
+        };
+        Ok(found.map_err(|reason| Flaw {
+            reason,
+            path: certificates.iter().map(|one| (*one).to_owned()).collect(),
+        }))
+    })
+}
+
+/// What BoringSSL does not check of a path that it has verified: the strength of keys and digests,
+/// what an anchor's own certificate forbids, and constraints of addresses.
+fn check(
+    certificates: &[&X509Ref],
+    result: Result<(), X509VerifyError>,
+    trust: &Trust,
+) -> Result<Result<Path, Reason>, ErrorStack> {
+    let issuers = certificates.iter().skip(1);
+    if let Some(weak) = issuers.filter_map(|issuer| weakness(issuer)).next() {
+        return Ok(Err(weak));
+    }
+    for certificate in certificates {
+        // What signed an anchor is of no account.
+        if signed_weakly(certificate) && trust.anchor(&sha256(&certificate.to_der()?)?).is_none() {
+            return Ok(Err(Reason::WeakKey));
         }
-        for certificate in &certificates {
-            // What signed an anchor is of no account.
-            if signed_weakly(certificate)
-                && trust.anchor(&sha256(&certificate.to_der()?)?).is_none()
+    }
+    if let Some(forbidden) = forbidden_by_issuers(certificates) {
+        return Ok(Err(forbidden));
+    }
+    match result {
+        Ok(()) => {}
+        Err(X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE) if all_permitted(certificates) => {}
+        Err(X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE) => {
+            return Ok(Err(Reason::NameConstraint));
+        }
+        Err(_) => return Ok(Err(Reason::Other)),
+    }
+    // A verified path always ends in an anchor; without one nothing is believed.
+    Path::of(certificates, trust)
+}
+
+/// What the issuers' own certificates forbid, the anchor's included: BoringSSL looks at those only
+/// that it has no trust in. Validity and name constraints it asks of anchors too.
+fn forbidden_by_issuers(certificates: &[&X509Ref]) -> Option<Reason> {
+    // RFC 5280 §6.1.4 (l) and (m), from the leaf up: it and every issuer that is not self-issued
+    // counts.
+    let mut below = 0_u32;
+    for (place, certificate) in certificates.iter().enumerate() {
+        let Some(facts) = extension_facts(certificate) else {
+            return Some(Reason::Malformed);
+        };
+        if place > 0 {
+            if facts.has_unknown_critical {
+                return Some(Reason::UnknownCriticalExtension);
+            }
+            if !facts.issues_tls_clients {
+                return Some(issuer_forbids(certificate));
+            }
+            if facts
+                .path_length
+                .is_some_and(|most| below > most.saturating_add(1))
             {
-                return Ok(Err(Reason::WeakKey));
+                return Some(Reason::PathLength);
             }
         }
-        // A verified path always ends in an anchor; without one nothing is believed.
-        Path::of(&certificates, trust)
-    })
+        if place == 0 || !facts.is_self_issued {
+            below += 1;
+        }
+    }
+    None
+}
+
+fn issuer_forbids(issuer: &X509Ref) -> Reason {
+    if forbids_client_auth(issuer) {
+        Reason::IssuerEku
+    } else {
+        Reason::KeyUsage
+    }
 }
 
 /// Keys that are too small to be believed or large enough to be an attack on our CPU.
@@ -277,7 +411,12 @@ fn signed_weakly(certificate: &X509Ref) -> bool {
         || algorithms.is_some_and(|found| matches!(found.digest, Nid::SHA1 | Nid::MD5))
 }
 
-fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
+/// `issuer` is the certificate that it is about, unless that is the leaf.
+fn reason_of(
+    result: Result<(), X509VerifyError>,
+    leaf: &X509Ref,
+    issuer: Option<&X509Ref>,
+) -> Reason {
     let Err(error) = result else {
         return Reason::Other;
     };
@@ -300,10 +439,14 @@ fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
             Reason::PathLength
         }
         X509VerifyError::INVALID_CA | X509VerifyError::INVALID_NON_CA => Reason::NotACa,
-        X509VerifyError::INVALID_PURPOSE if forbids_client_auth(leaf) => Reason::WrongEku,
-        X509VerifyError::INVALID_PURPOSE
-        | X509VerifyError::KEYUSAGE_NO_CERTSIGN
-        | X509VerifyError::KEYUSAGE_NO_DIGITAL_SIGNATURE => Reason::KeyUsage,
+        X509VerifyError::INVALID_PURPOSE => match issuer {
+            Some(issuer) => issuer_forbids(issuer),
+            None if forbids_client_auth(leaf) => Reason::WrongEku,
+            None => Reason::KeyUsage,
+        },
+        X509VerifyError::KEYUSAGE_NO_CERTSIGN | X509VerifyError::KEYUSAGE_NO_DIGITAL_SIGNATURE => {
+            Reason::KeyUsage
+        }
         X509VerifyError::PERMITTED_VIOLATION
         | X509VerifyError::EXCLUDED_VIOLATION
         | X509VerifyError::SUBTREE_MINMAX
@@ -315,8 +458,10 @@ fn reason_of(result: Result<(), X509VerifyError>, leaf: &X509Ref) -> Reason {
         | X509VerifyError::UNABLE_TO_DECRYPT_CERT_SIGNATURE
         | X509VerifyError::UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY => Reason::BadSignature,
         X509VerifyError::UNHANDLED_CRITICAL_EXTENSION => Reason::UnknownCriticalExtension,
+        X509VerifyError::NO_EXPLICIT_POLICY | X509VerifyError::INVALID_POLICY_EXTENSION => {
+            Reason::Policy
+        }
         X509VerifyError::INVALID_EXTENSION
-        | X509VerifyError::INVALID_POLICY_EXTENSION
         | X509VerifyError::ERROR_IN_CERT_NOT_BEFORE_FIELD
         | X509VerifyError::ERROR_IN_CERT_NOT_AFTER_FIELD => Reason::Malformed,
         _ => Reason::Other,

@@ -26,8 +26,12 @@ pub enum Reason {
     SelfSigned,
     /// extendedKeyUsage is there without clientAuth.
     WrongEku,
+    /// An issuer's extendedKeyUsage is there without clientAuth.
+    IssuerEku,
     /// keyUsage forbids what the certificate is used for.
     KeyUsage,
+    /// The key is of a kind, or signs with an algorithm, that is not asked for.
+    UnsupportedKey,
     /// A name outside the issuer's name constraints.
     NameConstraint,
     /// More issuers than a path length allows, or deeper than our own bound.
@@ -40,8 +44,12 @@ pub enum Reason {
     BadSignature,
     /// A critical extension that nobody understands.
     UnknownCriticalExtension,
-    /// The bytes are no certificate, or the chain is too large.
+    /// A policy is required that the path does not have, or its policies are malformed.
+    Policy,
+    /// The bytes are no certificate.
     Malformed,
+    /// The chain has more bytes than the host takes.
+    ChainTooLarge,
     /// A serial number too long to be revoked.
     BadSerial,
     /// The CA's policy asks for a revocation list, and there is none that speaks for the
@@ -67,7 +75,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every one of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 30] = [
         Self::NotPresented,
         Self::Verified,
         Self::Revoked,
@@ -76,14 +84,18 @@ impl Reason {
         Self::UnknownCa,
         Self::SelfSigned,
         Self::WrongEku,
+        Self::IssuerEku,
         Self::KeyUsage,
+        Self::UnsupportedKey,
         Self::NameConstraint,
         Self::PathLength,
         Self::NotACa,
         Self::WeakKey,
         Self::BadSignature,
         Self::UnknownCriticalExtension,
+        Self::Policy,
         Self::Malformed,
+        Self::ChainTooLarge,
         Self::BadSerial,
         Self::CrlMissing,
         Self::CrlExpired,
@@ -114,14 +126,18 @@ impl Reason {
             Self::UnknownCa => "unknown_ca",
             Self::SelfSigned => "self_signed",
             Self::WrongEku => "wrong_eku",
+            Self::IssuerEku => "issuer_eku",
             Self::KeyUsage => "key_usage",
+            Self::UnsupportedKey => "unsupported_key",
             Self::NameConstraint => "name_constraint",
             Self::PathLength => "path_length",
             Self::NotACa => "not_a_ca",
             Self::WeakKey => "weak_key",
             Self::BadSignature => "bad_signature",
             Self::UnknownCriticalExtension => "unknown_critical_extension",
+            Self::Policy => "policy",
             Self::Malformed => "malformed",
+            Self::ChainTooLarge => "chain_too_large",
             Self::BadSerial => "bad_serial",
             Self::CrlMissing => "crl_missing",
             Self::CrlExpired => "crl_expired",

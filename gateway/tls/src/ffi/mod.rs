@@ -11,7 +11,8 @@
 //! | `callback` | what BoringSSL calls: for a client's certificates, for handshake messages |
 //! | `ticket` | what BoringSSL calls to seal and to open session tickets |
 //! | `aead` | the cipher that they are sealed with |
-//! | `setting` | single settings of contexts, connections, sessions, verifications |
+//! | `setting` | single settings of contexts, connections, sessions |
+//! | `verification` | the purpose of a verification, and what a certificate's extensions say |
 
 mod aead;
 mod buffer;
@@ -21,13 +22,17 @@ mod setting;
 #[cfg(test)]
 pub(crate) mod testing;
 mod ticket;
+mod verification;
 
 pub(crate) use self::aead::{Aead, KEY_BYTES, NONCE_BYTES, TAG_BYTES, wipe};
 pub(crate) use self::buffer::{Buffer, client_certificates, set_client_issuers};
 pub(crate) use self::callback::{Answer, ClientJudge, MessageReader, judge_clients, read_messages};
 pub(crate) use self::credential::add_credential;
 pub(crate) use self::setting::{
-    buffered_method, send_fatal_alert, set_certificate_bytes_max, set_purpose_tls_client,
-    set_session_lifetime, set_session_lifetimes, set_ticket_count,
+    buffered_method, send_fatal_alert, set_certificate_bytes_max, set_session_lifetime,
+    set_session_lifetimes, set_ticket_count,
 };
 pub(crate) use self::ticket::{TicketSealer, seal_tickets};
+pub(crate) use self::verification::{
+    extension_facts, leave_constraint_types, set_purpose_tls_client,
+};

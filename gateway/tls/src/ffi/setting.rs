@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use boring::error::ErrorStack;
 use boring::ssl::{SslContextBuilder, SslMethod, SslRef};
-use boring::x509::verify::X509VerifyParamRef;
 use foreign_types::ForeignTypeRef;
 
 /// The method of server contexts: they keep certificates as bytes and make no X509 objects.
@@ -66,24 +64,5 @@ pub(crate) fn send_fatal_alert(ssl: &mut SslRef, alert: u8) {
     // call; the reference is one, borrowed exclusively.
     unsafe {
         boring_sys::SSL_send_fatal_alert(ssl.as_ptr(), alert);
-    }
-}
-
-/// Requires clientAuth wherever an extendedKeyUsage is there (RFC 5280 §4.2.1.12).
-pub(crate) fn set_purpose_tls_client(
-    parameters: &mut X509VerifyParamRef,
-) -> Result<(), ErrorStack> {
-    // SAFETY: `X509_VERIFY_PARAM_set_purpose` wants a live parameter object; the reference is one,
-    // borrowed exclusively for the length of the call.
-    let done = unsafe {
-        boring_sys::X509_VERIFY_PARAM_set_purpose(
-            parameters.as_ptr(),
-            boring_sys::X509_PURPOSE_SSL_CLIENT,
-        )
-    };
-    if done == 1 {
-        Ok(())
-    } else {
-        Err(ErrorStack::get())
     }
 }

@@ -3,6 +3,7 @@
 mod handshakes;
 mod judgements;
 mod names;
+mod paths;
 pub(crate) mod pki;
 mod serials;
 mod tickets;
