@@ -13,6 +13,7 @@ use boring::ssl::{
     ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslOptions, SslRef, SslVerifyMode,
 };
 
+use super::algorithms::Groups;
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
 use super::ffi::{
@@ -75,9 +76,10 @@ pub(super) struct State {
 /// What connections start on that get so many tickets.
 pub(super) fn starting_context(
     state: Index<Ssl, State>,
+    groups: &Groups,
     tickets: usize,
 ) -> Result<SslContext, ErrorStack> {
-    let mut builder = server_context()?;
+    let mut builder = server_context(groups)?;
     seal_tickets::<Sealer>(&mut builder);
     if tickets == 0 {
         builder.set_options(SslOptions::NO_TICKET);

@@ -13,6 +13,7 @@ use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{Ssl, SslContext};
 
+use super::algorithms::Groups;
 use super::callbacks::{STATE, State, starting_context};
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
@@ -77,11 +78,19 @@ pub struct Established {
 }
 
 impl Acceptor {
-    /// Builds the contexts that all connections start on.
+    /// Builds the contexts that all connections start on, with the default groups.
     ///
     /// # Errors
     /// BoringSSL would not take the settings.
     pub fn new() -> Result<Self, ErrorStack> {
+        Self::with_groups(&Groups::default())
+    }
+
+    /// Builds the contexts that all connections start on, with these key exchange groups.
+    ///
+    /// # Errors
+    /// BoringSSL would not take the settings.
+    pub fn with_groups(groups: &Groups) -> Result<Self, ErrorStack> {
         let state = match STATE.get() {
             Some(state) => *state,
             // Of two that are made at once one is used and the other never again.
@@ -92,7 +101,7 @@ impl Acceptor {
         };
         let mut contexts = Vec::with_capacity(TICKETS_MAX + 1);
         for tickets in 0..=TICKETS_MAX {
-            contexts.push(starting_context(state, tickets)?);
+            contexts.push(starting_context(state, groups, tickets)?);
         }
         Ok(Self {
             contexts: contexts

@@ -5,6 +5,7 @@
 //!
 //! | file | owns |
 //! |---|---|
+//! | `algorithms` | signature algorithms, key exchange groups and suites that are offered |
 //! | `site` | one host's context: certificates, keys, protocol settings |
 //! | `chain` | certificates as the bytes that were sent |
 //! | `ffi` | the BoringSSL seam: all `unsafe` of the crate, behind safe functions |
@@ -27,6 +28,7 @@
 
 #![deny(unsafe_code)]
 
+mod algorithms;
 mod callbacks;
 mod candidates;
 mod chain;
@@ -58,6 +60,7 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
+pub use algorithms::{Groups, GroupsError};
 pub use chain::Chain;
 pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
 pub use endpoint::{Endpoint, Endpoints};

@@ -9,6 +9,8 @@ use boring::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, 
 use boring::x509::X509;
 use boring::x509::store::X509StoreBuilder;
 
+use super::algorithms::PEER_ALGORITHMS;
+
 /// What is offered to an origin in ALPN (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alpn {
@@ -55,6 +57,7 @@ impl OriginTls {
     pub fn build(server_name: &str, ca_pem: &[u8]) -> Result<Self, OriginTlsError> {
         let mut builder = SslContextBuilder::new(SslMethod::tls())?;
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+        builder.set_verify_algorithm_prefs(&PEER_ALGORITHMS)?;
         builder.set_verify(SslVerifyMode::PEER);
         let certificates = X509::stack_from_pem(ca_pem)
             .map_err(|error| OriginTlsError::Bundle(error.to_string()))?;

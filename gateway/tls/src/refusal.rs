@@ -108,7 +108,6 @@ pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
         return Refusal::ClientCertificate(reason);
     }
     match failure {
-        _ if at.is_judged => Refusal::Protocol,
         _ if !at.has_host && at.has_name => Refusal::UnknownHost,
         HandshakeFailure::Closed | HandshakeFailure::Io(_) => Refusal::Closed,
         HandshakeFailure::Gateway(_) => Refusal::Protocol,
@@ -146,5 +145,128 @@ pub(super) fn alert_of(reason: Reason) -> u8 {
         Reason::WrongEku | Reason::IssuerEku | Reason::KeyUsage | Reason::UnsupportedKey => 43,
         // bad_certificate
         _ => 42,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::testing::tls_error;
+
+    #[test]
+    fn every_reason_code_has_its_refusal() {
+        use Refusal::{
+            ClientCertificate, Closed, NoSni, PeerAlert, PlainHttp, Protocol, UnknownHost,
+        };
+        use boring_sys as code;
+        let start = Progress {
+            has_hello: false,
+            has_name: false,
+            has_host: false,
+            is_asked: false,
+            has_leaf: false,
+            is_judged: false,
+            judged: None,
+        };
+        let hello = Progress {
+            has_hello: true,
+            ..start
+        };
+        let named = Progress {
+            has_name: true,
+            ..hello
+        };
+        let found = Progress {
+            has_host: true,
+            ..named
+        };
+        let asked = Progress {
+            is_asked: true,
+            ..found
+        };
+        let leaf = Progress {
+            has_leaf: true,
+            ..asked
+        };
+        let judged = Progress {
+            is_judged: true,
+            ..asked
+        };
+        let refused = Progress {
+            judged: Some(Reason::Expired),
+            ..judged
+        };
+        for (reason, at, expected) in [
+            (code::SSL_R_HTTP_REQUEST, start, PlainHttp),
+            (code::SSL_R_WRONG_VERSION_NUMBER, start, NoSni),
+            (code::SSL_R_MISSING_EXTENSION, hello, Protocol),
+            (code::SSL_R_CLIENTHELLO_TLSEXT, named, UnknownHost),
+            (code::SSL_R_NO_SHARED_GROUP, found, Protocol),
+            (code::SSL_R_EXCESSIVE_MESSAGE_SIZE, found, Protocol),
+            (
+                code::SSL_R_EXCESSIVE_MESSAGE_SIZE,
+                asked,
+                ClientCertificate(Reason::ChainTooLarge),
+            ),
+            (code::SSL_R_TLSV1_ALERT_UNKNOWN_CA, found, PeerAlert),
+            (
+                code::SSL_R_TLSV1_ALERT_UNKNOWN_CA,
+                refused,
+                ClientCertificate(Reason::Expired),
+            ),
+            (
+                code::SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,
+                asked,
+                ClientCertificate(Reason::NotPresented),
+            ),
+            (
+                code::SSL_R_KEY_USAGE_BIT_INCORRECT,
+                leaf,
+                ClientCertificate(Reason::KeyUsage),
+            ),
+            (
+                code::SSL_R_CANNOT_PARSE_LEAF_CERT,
+                leaf,
+                ClientCertificate(Reason::Malformed),
+            ),
+            (
+                code::SSL_R_DECODE_ERROR,
+                leaf,
+                ClientCertificate(Reason::Malformed),
+            ),
+            (code::SSL_R_DECODE_ERROR, judged, Protocol),
+            (
+                code::SSL_R_BAD_SIGNATURE,
+                judged,
+                ClientCertificate(Reason::BadSignature),
+            ),
+            (code::SSL_R_BAD_SIGNATURE, hello, Protocol),
+            (
+                code::SSL_R_WRONG_SIGNATURE_TYPE,
+                judged,
+                ClientCertificate(Reason::UnsupportedKey),
+            ),
+            (
+                code::SSL_R_UNKNOWN_CERTIFICATE_TYPE,
+                leaf,
+                ClientCertificate(Reason::UnsupportedKey),
+            ),
+            (
+                code::SSL_R_CERTIFICATE_VERIFY_FAILED,
+                refused,
+                ClientCertificate(Reason::Expired),
+            ),
+        ] {
+            let failure = HandshakeFailure::Tls(tls_error(reason));
+            assert_eq!(refusal_of(&failure, at), expected, "{failure} at {at:?}");
+        }
+        assert_eq!(refusal_of(&HandshakeFailure::Closed, start), Closed);
+        assert_eq!(refusal_of(&HandshakeFailure::Closed, named), UnknownHost);
+        let broken = HandshakeFailure::Io(std::io::ErrorKind::ConnectionReset.into());
+        assert_eq!(refusal_of(&broken, found), Closed);
+        assert_eq!(
+            refusal_of(&HandshakeFailure::Gateway("late"), found),
+            Protocol
+        );
     }
 }

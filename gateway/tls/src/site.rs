@@ -20,6 +20,7 @@ use boring::ssl::{
 };
 use boring::x509::X509;
 
+use super::algorithms::{Groups, OWN_ALGORITHMS, PEER_ALGORITHMS, TLS12_CIPHERS};
 use super::chain;
 use super::ffi::{add_credential, buffered_method, set_session_lifetimes};
 use super::ids::sha256;
@@ -30,14 +31,6 @@ use vocabulary::settings::{MtlsMode, OnRevoked};
 
 /// ALPN, most wanted first.
 const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
-
-/// Key exchange groups, most wanted first. P-384 costs 19 times P-256 and is not offered.
-const GROUPS: &str = "X25519MLKEM768:X25519:P-256";
-
-/// TLS 1.2 suites: forward secrecy and AEAD only (RFC 9325 §4.2). TLS 1.3 has its own.
-const TLS12_CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:\
-    ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305:\
-    ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 
 /// A server certificate with its key.
 #[derive(Clone, Copy)]
@@ -153,7 +146,7 @@ impl Site {
             .map(|identity| Pair::read(spec.host, identity))
             .collect::<Result<_, _>>()?;
         let dated = |pairs: &[&Pair]| -> Result<Dated, SiteError> {
-            let mut builder = server_context().map_err(failed)?;
+            let mut builder = server_context(&Groups::default()).map_err(failed)?;
             certify(&mut builder, spec.host, pairs)?;
             finish(&mut builder, spec, &policy).map_err(failed)?;
             Ok(Dated {
@@ -194,12 +187,14 @@ impl Site {
     }
 }
 
-/// What every server context has, the one that connections start with included.
-pub(super) fn server_context() -> Result<SslContextBuilder, ErrorStack> {
+/// What every server context has, the one that connections start with included. Of a connection's
+/// groups and algorithms that one decides, whichever it switches to.
+pub(super) fn server_context(groups: &Groups) -> Result<SslContextBuilder, ErrorStack> {
     let mut builder = SslContextBuilder::new(buffered_method())?;
     builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
     builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
-    builder.set_curves_list(GROUPS)?;
+    builder.set_curves_list(groups.as_str())?;
+    builder.set_verify_algorithm_prefs(&PEER_ALGORITHMS)?;
     builder.set_strict_cipher_list(TLS12_CIPHERS)?;
     builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION);
     // Sessions live in tickets only: no cache to grow, to lock, or to keep a revoked client in.
@@ -279,7 +274,13 @@ fn certify(
     for pair in pairs {
         let chain = std::iter::once(&pair.leaf).chain(&pair.above);
         let chain = chain.map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
-        add_credential(builder, &chain.map_err(context)?, &pair.key).map_err(context)?;
+        add_credential(
+            builder,
+            &chain.map_err(context)?,
+            &pair.key,
+            &OWN_ALGORITHMS,
+        )
+        .map_err(context)?;
     }
     Ok(())
 }

@@ -33,7 +33,8 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// Adds a chain (DER, leaf first) with the leaf's key. Credentials are tried in the order in which
+/// Adds a chain (DER, leaf first) with the leaf's key, which signs with one of `algorithms` (RFC 8446
+/// §4.2.3), most wanted first. Credentials are tried in the order in which
 /// they were added.
 ///
 /// # Errors
@@ -42,6 +43,7 @@ pub(crate) fn add_credential(
     builder: &mut SslContextBuilder,
     chain: &[Vec<u8>],
     key: &PKey<Private>,
+    algorithms: &[u16],
 ) -> Result<(), ErrorStack> {
     // SAFETY: it takes nothing; what comes back is null or one reference for the caller.
     let made = unsafe { boring_sys::SSL_CREDENTIAL_new_x509() };
@@ -62,6 +64,14 @@ pub(crate) fn add_credential(
     // the leaf's.
     done(unsafe {
         boring_sys::SSL_CREDENTIAL_set1_private_key(credential.0.as_ptr(), key.as_ptr())
+    })?;
+    // SAFETY: the credential is live, and the pointer and length are those of an array.
+    done(unsafe {
+        boring_sys::SSL_CREDENTIAL_set1_signing_algorithm_prefs(
+            credential.0.as_ptr(),
+            algorithms.as_ptr(),
+            algorithms.len(),
+        )
     })?;
     // SAFETY: both are live, the builder is borrowed exclusively, and a reference is taken.
     done(unsafe { boring_sys::SSL_CTX_add1_credential(builder.as_ptr(), credential.0.as_ptr()) })

@@ -1,7 +1,7 @@
 //! What tests ask of BoringSSL that nothing else does.
 
 use boring::error::ErrorStack;
-use boring::ssl::{SslRef, SslSessionRef};
+use boring::ssl::{SslContextBuilder, SslRef, SslSessionRef};
 use foreign_types::ForeignTypeRef;
 
 /// How many names of CAs a server has shown to this client.
@@ -33,4 +33,21 @@ pub(crate) fn is_early_data_capable(session: &SslSessionRef) -> bool {
     // SAFETY: the session is alive, and only read.
     let capable = unsafe { boring_sys::SSL_SESSION_early_data_capable(session.as_ptr()) };
     capable == 1
+}
+
+/// Makes a client sign with this algorithm (RFC 8446 §4.2.3) and no other.
+pub(crate) fn set_signing_algorithm(builder: &mut SslContextBuilder, algorithm: u16) {
+    // SAFETY: the builder owns a live context; one number is read, and copied.
+    let done = unsafe {
+        boring_sys::SSL_CTX_set_signing_algorithm_prefs(builder.as_ptr(), &raw const algorithm, 1)
+    };
+    assert_eq!(done, 1, "{}", ErrorStack::get());
+}
+
+/// The error of a handshake that BoringSSL ends for this reason (`SSL_R_…`).
+pub(crate) fn tls_error(reason: i32) -> boring::ssl::Error {
+    let library = i32::try_from(boring_sys::ERR_LIB_SSL.0).unwrap();
+    // SAFETY: plain numbers, and a text that lives as long as the program.
+    unsafe { boring_sys::ERR_put_error(library, 0, reason, c"testing.rs".as_ptr(), 1) };
+    ErrorStack::get().into()
 }

@@ -5,14 +5,15 @@ use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use boring::pkey::{Id, PKey};
 use boring::ssl::{
     SslConnector, SslMethod, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
 };
 
 use super::pki::{Identity, NOW, Wish, issue};
-use crate::ffi::testing::{set_session, shown_issuers};
+use crate::ffi::testing::{set_session, set_signing_algorithm, shown_issuers};
 use crate::{
-    AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, HandshakeError,
+    AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, Groups, HandshakeError,
     HandshakeFailure, Refusal, ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
 };
 use vocabulary::hostname::HostName;
@@ -136,6 +137,10 @@ pub(super) struct Client<'a> {
     pub(super) identity: Option<&'a Identity>,
     pub(super) session: Option<&'a SslSession>,
     pub(super) tls12: bool,
+    /// What it signs with.
+    pub(super) algorithm: Option<u16>,
+    /// What it exchanges keys with.
+    pub(super) groups: Option<&'a str>,
 }
 
 pub(super) struct Outcome {
@@ -169,6 +174,12 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Hosts>, client: &Client<'_>) -
     if let Some(identity) = client.identity {
         builder.set_certificate(&identity.x509).unwrap();
         builder.set_private_key(&identity.key).unwrap();
+    }
+    if let Some(algorithm) = client.algorithm {
+        set_signing_algorithm(&mut builder, algorithm);
+    }
+    if let Some(groups) = client.groups {
+        builder.set_curves_list(groups).unwrap();
     }
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = kept.clone();
@@ -287,6 +298,7 @@ fn modes_and_certificates() {
                         identity: *identity,
                         tls12,
                         session: None,
+                        ..Client::default()
                     },
                 )
             };
@@ -411,6 +423,7 @@ fn a_ticket_is_good_at_its_own_host_only() {
                     identity,
                     tls12,
                     session: None,
+                    ..Client::default()
                 },
             );
             assert!(first.client.is_ok(), "{from}");
@@ -421,6 +434,7 @@ fn a_ticket_is_good_at_its_own_host_only() {
                     identity: None,
                     session: Some(&session),
                     tls12,
+                    ..Client::default()
                 };
                 let outcome = shake(&world, &snapshot, &client);
                 let what = format!("{from} -> {to}, tls12 {tls12}, cert {}", identity.is_some());
@@ -462,6 +476,7 @@ fn a_revoked_or_expired_client_does_not_resume() {
                 identity: Some(&world.client),
                 tls12,
                 session: None,
+                ..Client::default()
             };
             let session = shake(&world, &before, &client).session.expect("a ticket");
             let client = Client {
@@ -493,12 +508,130 @@ fn a_revoked_or_expired_client_does_not_resume() {
                 identity: None,
                 tls12,
                 session: Some(&session),
+                ..Client::default()
             };
             match shake(&world, &world.snapshot(&[], None), &client).server {
                 Ok(established) => assert!(!established.client.verdict.verified),
                 Err(error) => assert!(matches!(error.refusal, Refusal::ClientCertificate(_))),
             }
         }
+    }
+}
+
+#[test]
+fn ed25519_clients_are_asked_for_and_believed() {
+    let mut world = World::new();
+    let key = PKey::generate(Id::ED25519).unwrap();
+    let wish = Wish {
+        key: Some(&key),
+        ..Wish::default()
+    };
+    world.client = issue(&wish, Some(&world.ca));
+    let snapshot = world.snapshot(&[], None);
+    let client = Client {
+        sni: Some("require.test"),
+        identity: Some(&world.client),
+        ..Client::default()
+    };
+    let outcome = shake(&world, &snapshot, &client);
+    assert!(outcome.server.unwrap().client.verdict.verified);
+    // RFC 8422 §5.10: in TLS 1.2 too, with an ECDSA suite.
+    let client = Client {
+        tls12: true,
+        ..client
+    };
+    let outcome = shake(&world, &snapshot, &client);
+    assert!(outcome.server.unwrap().client.verdict.verified);
+}
+
+#[test]
+fn keys_are_proved_with_no_sha1() {
+    let mut world = World::new();
+    let wish = Wish {
+        rsa_bits: Some(2048),
+        ..Wish::default()
+    };
+    world.client = issue(&wish, Some(&world.ca));
+    let snapshot = world.snapshot(&[], None);
+    for (algorithm, tls12, verified) in [
+        (0x0201, true, false),
+        (0x0401, true, true),
+        (0x0804, false, true),
+        (0x0806, true, true),
+    ] {
+        let client = Client {
+            sni: Some("require.test"),
+            identity: Some(&world.client),
+            algorithm: Some(algorithm),
+            tls12,
+            ..Client::default()
+        };
+        let outcome = shake(&world, &snapshot, &client);
+        let found = outcome.server.is_ok_and(|one| one.client.verdict.verified);
+        assert_eq!(found, verified, "{algorithm:04x}");
+    }
+}
+
+#[test]
+fn groups_are_those_that_were_configured() {
+    let mut world = World::new();
+    let snapshot = world.snapshot(&[], None);
+    let wider: Groups = "X25519:P-256:P-384".parse().unwrap();
+    for (groups, offered, agreed) in [
+        (Groups::default(), "P-384", false),
+        (Groups::default(), "P-256", true),
+        (Groups::default(), "P-384:P-256", true),
+        (wider.clone(), "P-384", true),
+        (wider, "X25519MLKEM768", false),
+    ] {
+        world.acceptor = Acceptor::with_groups(&groups).unwrap();
+        for tls12 in [false, true] {
+            // In TLS 1.2 a client's groups bind the server's certificate too, which is of P-256.
+            if tls12 && !offered.contains("P-256") {
+                continue;
+            }
+            let client = Client {
+                sni: Some("off.test"),
+                groups: Some(offered),
+                tls12,
+                ..Client::default()
+            };
+            let outcome = shake(&world, &snapshot, &client);
+            assert_eq!(
+                outcome.server.is_ok(),
+                agreed,
+                "{groups} and {offered}, {tls12}"
+            );
+        }
+    }
+    for bad in ["", "p-384", "P-521", "X25519:X25519", "X25519,P-256"] {
+        assert!(bad.parse::<Groups>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_chain_that_is_too_large_has_its_own_reason() {
+    let world = World::new();
+    let snapshot = world.snapshot(&[], None);
+    let name = "a".repeat(200);
+    let large = issue(
+        &Wish {
+            dns: &[name.as_str(); 200],
+            ..Wish::default()
+        },
+        Some(&world.ca),
+    );
+    for tls12 in [false, true] {
+        let client = Client {
+            sni: Some("require.test"),
+            identity: Some(&large),
+            tls12,
+            ..Client::default()
+        };
+        let error = shake(&world, &snapshot, &client).server.unwrap_err();
+        let refusal = Refusal::ClientCertificate(Reason::ChainTooLarge);
+        assert_eq!(error.refusal, refusal, "{tls12}: {}", error.failure);
+        assert!(error.client.is_some_and(|client| client.verdict.presented));
     }
 }
 

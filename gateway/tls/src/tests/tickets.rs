@@ -29,6 +29,7 @@ fn no_ticket_outlives_its_certificate() {
                 identity: Some(identity),
                 session: None,
                 tls12: false,
+                ..Client::default()
             };
             let outcome = shake(&world, &snapshot, &client);
             let session = outcome.session.expect("a ticket");
@@ -50,6 +51,7 @@ fn a_ticket_survives_one_rotation_and_no_second() {
             identity: Some(&world.client),
             session: None,
             tls12,
+            ..Client::default()
         };
         let at = NOW + i64::from(tls12) * 100_000;
         keys.rotate(at, hour).unwrap();
@@ -78,6 +80,7 @@ fn a_client_gets_as_many_tickets_as_it_is_to_have() {
             identity: Some(&identity),
             session: None,
             tls12,
+            ..Client::default()
         };
         world.tickets = 1;
         let first = shake(&world, &snapshot, &client).session.expect("a ticket");
@@ -126,6 +129,7 @@ fn a_long_chain_fits_no_ticket() {
             identity: Some(&long),
             session: None,
             tls12,
+            ..Client::default()
         };
         let outcome = shake(&world, &snapshot, &client);
         assert!(outcome.server.unwrap().client.verdict.verified);
@@ -142,6 +146,7 @@ fn early_data_is_off() {
         identity: None,
         session: None,
         tls12: false,
+        ..Client::default()
     };
     let session = shake(&world, &snapshot, &client).session.expect("a ticket");
     assert!(!is_early_data_capable(&session));
