@@ -199,10 +199,11 @@ async fn lists_that_are_not_to_be_believed_change_nothing() {
         (
             CrlSpec {
                 number: None,
+                begins: -2 * DAY,
                 ..empty(8)
             },
             &world.authority,
-            "no CRL number",
+            "thisUpdate is not after",
         ),
         (
             CrlSpec {

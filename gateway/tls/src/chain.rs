@@ -34,6 +34,13 @@ impl Chain {
         Ok(Self(buffers.collect::<Result<_, _>>()?))
     }
 
+    /// What a client has sent, whatever it is.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_ders(ders: &[Vec<u8>]) -> Result<Self, ErrorStack> {
+        let buffers = ders.iter().map(|der| Buffer::copy(der));
+        Ok(Self(buffers.collect::<Result<_, _>>()?))
+    }
+
     /// Whether there is no certificate.
     #[must_use]
     pub fn is_empty(&self) -> bool {

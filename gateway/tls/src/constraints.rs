@@ -26,8 +26,8 @@ pub(super) fn all_permitted(path: &[&X509Ref]) -> bool {
         if place > 0 && is_self_issued {
             return true;
         }
-        let issuers = parsed.iter().skip(place + 1);
-        issuers.map(|issuer| permits(issuer, holder)).all(|yes| yes)
+        let mut issuers = parsed.iter().skip(place + 1);
+        issuers.all(|issuer| permits(issuer, holder))
     })
 }
 

@@ -279,6 +279,7 @@ impl Acceptor {
             sni: sni.cloned(),
             host: host.cloned(),
             client,
+            about: judged.and_then(Judgement::about).map(Box::from),
             failure,
         })
     }

@@ -148,7 +148,7 @@ fn rfc9440(der: &[u8]) -> String {
 }
 
 /// As OpenSSL and nginx print it: RFC 2253, most specific first.
-fn dn_rfc2253(name: &X509NameRef) -> Box<str> {
+pub(super) fn dn_rfc2253(name: &X509NameRef) -> Box<str> {
     name.print_ex(boring_sys::XN_FLAG_RFC2253 as _)
         .unwrap_or_default()
         .into()

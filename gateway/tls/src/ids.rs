@@ -109,6 +109,8 @@ pub(super) fn minimal(mut content: &[u8]) -> &[u8] {
 pub(super) struct Link {
     /// SHA-256 of the issuer's certificate.
     pub(super) issuer: [u8; 32],
+    /// The issuer's name, for people.
+    pub(super) issuer_name: Arc<str>,
     /// [`name_and_key`](super::path::name_and_key) of the issuer's certificate.
     pub(super) issuer_key: [u8; 32],
     pub(super) serial: Serial,

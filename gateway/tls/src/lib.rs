@@ -62,7 +62,9 @@ mod tests;
 
 pub use algorithms::{Groups, GroupsError};
 pub use chain::Chain;
-pub use crl::{Crl, CrlError, CrlPolicy, CrlSet, Scope, is_newer};
+pub use crl::{
+    Crl, CrlError, CrlPolicy, CrlSet, ListError, Scope, is_newer, read_lists, split_lists,
+};
 pub use endpoint::{Endpoint, Endpoints};
 pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_judgement};

@@ -19,6 +19,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Chain;
 use super::der::canonical_name;
+use super::identity::dn_rfc2253;
 use super::ids::{CaId, Link, Serial, sha256};
 use super::ocsp::OcspSubject;
 use super::trust::Trust;
@@ -84,6 +85,7 @@ impl Path {
                 };
                 links.push(Link {
                     issuer: *fingerprint,
+                    issuer_name: dn_rfc2253(issuer.subject_name()).into(),
                     issuer_key: match trust.name_and_key(fingerprint) {
                         Some(known) => *known,
                         None => name_and_key(issuer)?,

@@ -21,8 +21,21 @@ pub struct HandshakeError {
     pub host: Option<Arc<Endpoint>>,
     /// The certificate, when one was sent.
     pub client: Option<ClientAuth>,
-    /// What exactly happened, for the operator.
+    /// Whom the refusal is about, when that is an issuer of the client's.
+    pub about: Option<Box<str>>,
+    /// What exactly happened.
     pub failure: HandshakeFailure,
+}
+
+impl HandshakeError {
+    /// What exactly happened, for the operator.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match &self.about {
+            Some(about) => format!("{} of {about}: {}", self.refusal.as_str(), self.failure),
+            None => self.failure.to_string(),
+        }
+    }
 }
 
 /// Why a handshake was refused.

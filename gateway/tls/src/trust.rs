@@ -92,6 +92,8 @@ pub(super) struct Ask {
 pub(super) struct Standing {
     /// What is wrong with it, if anything is.
     pub(super) reason: Option<Reason>,
+    /// Whose list or certificate that is about.
+    pub(super) about: Option<Arc<str>>,
     /// The last second, since the epoch, at which that holds without another look.
     pub(super) until_sec: i64,
     /// When to look again all the same: an answer should be renewed, or is expected.
@@ -238,6 +240,7 @@ impl Trust {
     pub(super) fn standing(&self, path: &Path, now_sec: i64) -> Standing {
         let mut standing = Standing {
             reason: None,
+            about: None,
             until_sec: i64::MAX,
             look_again_sec: i64::MAX,
             ask: None,
@@ -247,6 +250,7 @@ impl Trust {
             let issuer = self.compiled(&link.issuer);
             if self.is_revoked_by_its_issuer(link, now_sec) {
                 standing.reason = Some(Reason::Revoked);
+                standing.about = Some(link.issuer_name.clone());
                 return standing;
             }
             // An issuer that came with the client's chain has no lists of its own: what is asked
@@ -257,6 +261,7 @@ impl Trust {
             let wanting = match lists.find(link, now_sec) {
                 Finding::Revoked => {
                     standing.reason = Some(Reason::Revoked);
+                    standing.about = Some(link.issuer_name.clone());
                     return standing;
                 }
                 Finding::Good(until_sec) => {
@@ -271,6 +276,7 @@ impl Trust {
             };
             if lists.policy == CrlPolicy::Hard && standing.reason.is_none() {
                 standing.reason = Some(wanting);
+                standing.about = Some(link.issuer_name.clone());
             }
         }
         // Of the client itself a responder is asked; its issuers are the lists' business.
@@ -282,18 +288,16 @@ impl Trust {
         standing
     }
 
-    /// Whether the CA that signed it has revoked it, by our own records or the lists that were given
-    /// to us for any of its certificates. Which of them is on the path may be the client's choice.
+    /// Whether the CA that signed it has revoked it, by our own records or by a list that was given to
+    /// us, with whichever CA. Which of its issuer's certificates is on the path may be the client's
+    /// choice.
     fn is_revoked_by_its_issuer(&self, link: &Link, now_sec: i64) -> bool {
-        let same = |anchor: &&CompiledAnchor| anchor.name_and_key == link.issuer_key;
-        self.anchors.iter().filter(same).any(|anchor| {
+        let serial = link.serial.unsigned();
+        self.anchors.iter().any(|anchor| {
+            let by_record = anchor.name_and_key == link.issuer_key
+                && serial.is_some_and(|serial| anchor.revoked.contains(serial));
             let lists = anchor.lists.as_ref();
-            let serial = link.serial.unsigned();
-            serial.is_some_and(|serial| anchor.revoked.contains(serial))
-                || lists.is_some_and(|lists| {
-                    let finding = lists.find_from(link, &anchor.fingerprint, now_sec);
-                    matches!(finding, Finding::Revoked)
-                })
+            by_record || lists.is_some_and(|lists| lists.find(link, now_sec) == Finding::Revoked)
         })
     }
 
@@ -302,7 +306,7 @@ impl Trust {
     }
 }
 
-fn readable_issuer(anchor: &Anchor) -> Result<X509, TrustError> {
+pub(super) fn readable_issuer(anchor: &Anchor) -> Result<X509, TrustError> {
     let unreadable = |why: String| TrustError::Unreadable {
         id: anchor.id.clone(),
         why,

@@ -20,7 +20,7 @@ use super::candidates::{Candidate, candidates};
 use super::chain::Chain;
 use super::constraints::all_permitted;
 use super::ffi::{extension_facts, leave_constraint_types, set_purpose_tls_client};
-use super::identity::{read_client, with_judgement};
+use super::identity::{dn_rfc2253, read_client, with_judgement};
 use super::ids::{CaId, sha256};
 use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
@@ -37,6 +37,8 @@ pub struct Judgement {
     pub verdict: Verdict,
     /// The last second, since the epoch, at which it holds while trust stays as it is.
     pub good_until_sec: i64,
+    /// The name that its reason is about, unless that is the leaf's.
+    about: Option<Arc<str>>,
     /// What it rests on, when a path was found.
     path: Option<Arc<Path>>,
     /// The last second before it should be made again although it holds.
@@ -49,6 +51,7 @@ impl Judgement {
     pub(super) const NONE: Self = Self {
         verdict: Verdict::NONE,
         good_until_sec: i64::MAX,
+        about: None,
         path: None,
         look_again_sec: i64::MAX,
         ask: None,
@@ -65,6 +68,7 @@ impl Judgement {
         Self {
             verdict,
             good_until_sec: i64::MAX,
+            about: None,
             path: None,
             look_again_sec: i64::MAX,
             ask: None,
@@ -76,6 +80,13 @@ impl Judgement {
     #[must_use]
     pub fn look_again_sec(&self) -> i64 {
         self.good_until_sec.min(self.look_again_sec)
+    }
+
+    /// Whom its reason is about, when that is not the client: the issuer whose list is wanting or has
+    /// revoked a certificate of the path, or the issuer whose own certificate is at fault.
+    #[must_use]
+    pub fn about(&self) -> Option<&str> {
+        self.about.as_deref()
     }
 
     /// What a responder should be asked for this judgement's sake.
@@ -135,6 +146,17 @@ impl Judgement {
 }
 
 /// Judges a chain, leaf first, at `now_sec` seconds since the epoch.
+///
+/// ```
+/// use tls::{Chain, Trust, judge};
+/// use vocabulary::verdict::Verdict;
+///
+/// let trust = Trust::build(Vec::new())?;
+/// let found = judge(&Chain::default(), &trust, 1_767_225_600);
+/// assert_eq!(found.verdict, Verdict::NONE);
+/// assert!(!found.verdict.is_good());
+/// # Ok::<(), tls::TrustError>(())
+/// ```
 #[must_use]
 pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
     if chain.is_empty() {
@@ -197,6 +219,7 @@ fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
             reason: standing.reason.unwrap_or(Reason::Verified),
         },
         good_until_sec: standing.until_sec.min(path.not_after_sec),
+        about: standing.about,
         path: Some(path),
         look_again_sec: standing.look_again_sec,
         ask: standing.ask,
@@ -206,6 +229,8 @@ fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
 /// Why one path does not hold.
 struct Flaw {
     reason: Reason,
+    /// The name of the issuer whose certificate is at fault.
+    about: Option<Arc<str>>,
     /// The path, leaf first, as far as it went.
     path: Vec<X509>,
 }
@@ -217,7 +242,10 @@ fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, J
     // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
     match best_path(leaf, sent, trust, now_sec) {
         Ok(Ok(path)) => Ok(Arc::new(path)),
-        Ok(Err(reason)) => Err(Judgement::refused(reason)),
+        Ok(Err(flaw)) => Err(Judgement {
+            about: flaw.about,
+            ..Judgement::refused(flaw.reason)
+        }),
         Err(_failed) => Err(Judgement::refused(Reason::Other)),
     }
 }
@@ -229,7 +257,12 @@ fn best_path(
     sent: &[X509],
     trust: &Trust,
     now_sec: i64,
-) -> Result<Result<Path, Reason>, ErrorStack> {
+) -> Result<Result<Path, Flaw>, ErrorStack> {
+    let flaw = |reason| Flaw {
+        reason,
+        about: None,
+        path: Vec::new(),
+    };
     let mut bytes = leaf.to_der()?.len();
     let mut untrusted = Stack::new()?;
     for certificate in sent {
@@ -237,18 +270,19 @@ fn best_path(
         untrusted.push(certificate.clone())?;
     }
     if bytes as u64 > CHAIN_BYTES_CEILING {
-        return Ok(Err(Reason::ChainTooLarge));
+        return Ok(Err(flaw(Reason::ChainTooLarge)));
     }
     if let Some(reason) = weakness(leaf) {
-        return Ok(Err(reason));
+        return Ok(Err(flaw(reason)));
     }
     let first = match verify(leaf, &untrusted, trust.store(), trust, now_sec)? {
         Ok(path) => return Ok(Ok(path)),
         Err(flaw) => flaw,
     };
-    let mut best = first.reason;
+    let first_path = &first.path;
+    let mut best = None;
     for candidate in candidates(leaf, sent, trust) {
-        if is_path(&first.path, leaf, &candidate) {
+        if is_path(first_path, leaf, &candidate) {
             continue;
         }
         let mut store = X509StoreBuilder::new()?;
@@ -260,11 +294,15 @@ fn best_path(
         }
         match verify(leaf, &issuers, &store.build(), trust, now_sec)? {
             Ok(path) => return Ok(Ok(path)),
-            Err(flaw) if nearness(flaw.reason) > nearness(best) => best = flaw.reason,
-            Err(_) => {}
+            Err(flaw) => {
+                let so_far = best.as_ref().unwrap_or(&first);
+                if nearness(flaw.reason) > nearness(so_far.reason) {
+                    best = Some(flaw);
+                }
+            }
         }
     }
-    Ok(Err(best))
+    Ok(Err(best.unwrap_or(first)))
 }
 
 /// Whether this is the path that was verified already.
@@ -304,15 +342,19 @@ fn verify(
         let holds = context.verify_cert()?;
         let result = context.verify_result();
         let certificates: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
+        let place = usize::try_from(context.error_depth()).unwrap_or(0);
+        let at_fault = certificates
+            .get(place)
+            .copied()
+            .filter(|_| place > 0 && !holds);
         let found = if holds {
             check(&certificates, result, trust)?
         } else {
-            let place = usize::try_from(context.error_depth()).unwrap_or(0);
-            let at = certificates.get(place).copied().unwrap_or(leaf);
-            Err(reason_of(result, leaf, (place > 0).then_some(at)))
+            Err(reason_of(result, leaf, at_fault))
         };
         Ok(found.map_err(|reason| Flaw {
             reason,
+            about: at_fault.map(|one| dn_rfc2253(one.subject_name()).into()),
             path: certificates.iter().map(|one| (*one).to_owned()).collect(),
         }))
     })

@@ -159,6 +159,19 @@ impl fmt::Display for Reason {
 }
 
 /// What verification found.
+///
+/// ```
+/// use vocabulary::verdict::{Reason, Verdict};
+///
+/// let revoked = Verdict {
+///     presented: true,
+///     verified: true,
+///     revoked: true,
+///     reason: Reason::Revoked,
+/// };
+/// assert!(!revoked.is_good() && !Verdict::NONE.is_good());
+/// assert_eq!(revoked.reason.to_string(), "revoked");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
     /// A certificate was sent, valid or not.

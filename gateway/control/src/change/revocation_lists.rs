@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::change::draft::Draft;
 use crate::change::error::Noun;
-use crate::model::hex::hex;
 use crate::model::id::Uuid;
+use crate::pki::uploaded_crl;
 use crate::store::{StoreError, Table};
 use tls::Crl;
 
@@ -18,7 +18,7 @@ impl Draft<'_> {
             Some(der.to_vec()),
         );
         let told = serde_json::json!({
-            "number": hex(&crl.number), "delta": crl.base.is_some(), "entries": crl.len(),
+            "number": uploaded_crl::number(&crl), "delta": crl.base.is_some(), "entries": crl.len(),
         });
         self.note(
             Noun::Authority,

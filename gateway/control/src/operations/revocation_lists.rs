@@ -21,7 +21,7 @@ use crate::model::source_url::SourceUrl;
 use crate::model::{Authority, AuthorityKind, Model};
 use crate::pki::uploaded_crl::{self, der_of};
 use tls::limits::CLOCK_SKEW;
-use tls::{Crl, CrlPolicy, is_newer};
+use tls::{Crl, CrlPolicy};
 
 /// What is to change of [`CrlSettings`], as the API is asked for it. Absent leaves as it is, `null`
 /// takes away.
@@ -72,7 +72,7 @@ impl From<&CrlSettings> for CrlPatch {
 pub struct CrlStatus {
     /// Its CA.
     pub authority: Uuid,
-    /// Its number in hex.
+    /// Its number in hex; empty when its issuer numbers none.
     pub number: String,
     /// Whether it is a delta list.
     pub delta: bool,
@@ -89,7 +89,7 @@ pub struct CrlStatus {
 fn status(authority: Uuid, crl: &Crl) -> CrlStatus {
     CrlStatus {
         authority,
-        number: hex(&crl.number),
+        number: uploaded_crl::number(crl),
         delta: crl.base.is_some(),
         this_update: crl.this_update_sec,
         next_update: crl.next_update_sec,
@@ -149,12 +149,15 @@ impl Control {
                 if old.number == crl.number && old.this_update_sec == crl.this_update_sec {
                     return Ok(status(id, old));
                 }
-                if !is_newer(&crl.number, &old.number) {
-                    let why = format!(
-                        "its number {} is not above {}, the number of the list that is there",
-                        hex(&crl.number),
-                        hex(&old.number)
-                    );
+                if !crl.is_newer_than(old) {
+                    let why = match (&crl.number, &old.number) {
+                        (Some(new), Some(old)) => format!(
+                            "its number {} is not above {}, the number of the list that is there",
+                            hex(new),
+                            hex(old)
+                        ),
+                        _ => "its thisUpdate is not after that of the list that is there".into(),
+                    };
                     return Err(ChangeError::invalid("crl", why));
                 }
             } else if known.is_some_and(|known| known.lists.len() >= CRLS_OF_CA_MAX) {

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use boring::hash::{MessageDigest, hash};
 use boring::x509::X509;
 
+use crate::model::hex::hex;
 use crate::pki::x509::X509Error;
 use tls::{Crl, CrlError};
 
@@ -23,6 +24,11 @@ pub(crate) enum UploadedCrlError {
     /// Text with another block, or with more than one.
     #[error("expected one PEM block `X509 CRL`, or DER")]
     NotOneBlock,
+}
+
+/// A list's number in hex; empty when its issuer numbers none.
+pub(crate) fn number(crl: &Crl) -> String {
+    crl.number.as_deref().map(hex).unwrap_or_default()
 }
 
 /// What is in a list's place: its issuer, scope, and whether it is a delta list.

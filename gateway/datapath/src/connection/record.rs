@@ -49,6 +49,7 @@ pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) 
         sni: None,
         host: None,
         client: None,
+        about: None,
         failure: TIMEOUT_PASSED,
     };
     let stop = Stop::HandshakeTimeout;
@@ -115,7 +116,7 @@ pub(super) fn record_refusal(
         worker: local.index,
         steered,
         reason,
-        detail: &error.failure.to_string(),
+        detail: &error.detail(),
         elapsed: accepted.elapsed(),
     });
 }

@@ -9,11 +9,11 @@
 mod parse;
 mod serials;
 
-use boring::x509::X509Ref;
+use boring::x509::{X509, X509Name, X509Ref};
 
 use self::parse::Parsed;
 use self::serials::Serials;
-use super::der::{DerError, canonical_name};
+use super::der::{DerError, Reader, canonical_name, tag};
 use super::ids::{Link, Serial};
 use crate::limits::CRL_ENTRIES_MAX;
 
@@ -47,9 +47,6 @@ pub enum CrlError {
     /// No nextUpdate: nobody would notice that it is never renewed.
     #[error("it has no nextUpdate (RFC 5280 §5.1.2.5 requires it)")]
     NoNextUpdate,
-    /// No CRL number: an older one could take its place.
-    #[error("it has no CRL number (RFC 5280 §5.2.3 requires it)")]
-    NoNumber,
     /// More entries than [`CRL_ENTRIES_MAX`].
     #[error("it has more than {CRL_ENTRIES_MAX} entries")]
     TooLong,
@@ -98,8 +95,11 @@ impl Scope {
 pub struct Crl {
     /// SHA-256 of the certificate whose key signed it.
     pub issuer: [u8; 32],
-    /// Big-endian, without leading zeros.
-    pub number: Box<[u8]>,
+    /// The same CA, by its name and key.
+    pub(super) issuer_key: [u8; 32],
+    /// Big-endian, without leading zeros. Some CAs number none of their lists (RFC 5280 §5.2.3 is
+    /// about issuers): such lists are ordered by thisUpdate, and none of them has deltas.
+    pub number: Option<Box<[u8]>>,
     /// The number of the complete list that a delta list changes.
     pub base: Option<Box<[u8]>>,
     /// Seconds since the epoch.
@@ -148,6 +148,12 @@ impl Crl {
         Err(found)
     }
 
+    /// As [`Self::read`], whoever has signed it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn read_unsigned(der: &[u8], issuer: &X509Ref) -> Result<Self, CrlError> {
+        Parsed::read(der)?.finish(issuer)
+    }
+
     /// How many certificates it revokes.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -166,6 +172,16 @@ impl Crl {
         self.revoked.bytes() + self.restored.bytes()
     }
 
+    /// Whether it takes the place of another of its issuer: by their numbers, and by thisUpdate
+    /// when one has none.
+    #[must_use]
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        match (&self.number, &other.number) {
+            (Some(number), Some(than)) => is_newer(number, than),
+            _ => self.this_update_sec > other.this_update_sec,
+        }
+    }
+
     fn says(&self, serial: &Serial) -> Word {
         if self.revoked.contains(serial) {
             Word::Revoked
@@ -175,6 +191,82 @@ impl Crl {
             Word::Nothing
         }
     }
+}
+
+/// Why one of several lists is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("list {place} of {count}, of {issuer}: {why}")]
+pub struct ListError {
+    /// Which one, from 1.
+    pub place: usize,
+    /// Of how many.
+    pub count: usize,
+    /// The name of its issuer, or what was read of it.
+    pub issuer: String,
+    /// What is wrong with it.
+    pub why: CrlError,
+}
+
+/// Reads lists (DER) of a CA and of the issuing CAs below it, whose certificates may come along in
+/// `below`: they verify lists and are no anchors. A CA's certificate counts when one of `cas`, or
+/// another that counts, has signed it.
+///
+/// # Errors
+/// The first list that is not to be believed: either all of them are taken or none.
+pub fn read_lists(ders: &[Vec<u8>], cas: &[X509], below: &[X509]) -> Result<Vec<Crl>, ListError> {
+    let issuers = issuers(cas, below);
+    let read = |(place, der): (usize, &Vec<u8>)| {
+        Crl::read(der, issuers.iter().map(|issuer| &**issuer)).map_err(|why| ListError {
+            place: place + 1,
+            count: ders.len(),
+            issuer: issuer_of(der),
+            why,
+        })
+    };
+    ders.iter().enumerate().map(read).collect()
+}
+
+/// The lists in these bytes, one behind the other.
+///
+/// # Errors
+/// What is there is no DER.
+pub fn split_lists(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, CrlError> {
+    let mut lists = Vec::new();
+    while !bytes.is_empty() {
+        let mut reader = Reader::new(bytes);
+        let (whole, _) = reader.whole(tag::SEQUENCE, "it is no SEQUENCE")?;
+        let (_, rest) = bytes.split_at(whole.len());
+        lists.push(whole.to_vec());
+        bytes = rest;
+    }
+    Ok(lists)
+}
+
+fn issuers(cas: &[X509], below: &[X509]) -> Vec<X509> {
+    let mut known = cas.to_vec();
+    let mut open: Vec<&X509> = below.iter().collect();
+    loop {
+        let (found, rest): (Vec<&X509>, Vec<&X509>) = open.into_iter().partition(|one| {
+            known.iter().any(|issuer| {
+                issuer.issued(one).is_ok()
+                    && issuer
+                        .public_key()
+                        .is_ok_and(|key| one.verify(&key).unwrap_or(false))
+            })
+        });
+        if found.is_empty() {
+            return known;
+        }
+        known.extend(found.into_iter().cloned());
+        open = rest;
+    }
+}
+
+fn issuer_of(der: &[u8]) -> String {
+    let name = Parsed::read(der).ok().map(|parsed| parsed.issuer);
+    let name = name.and_then(|name| X509Name::from_der(name).ok());
+    name.and_then(|name| name.print_ex(boring_sys::XN_FLAG_RFC2253 as _))
+        .unwrap_or_else(|| "an issuer that cannot be read".into())
 }
 
 /// What is done with a client whose issuer's list is missing, old or from the future.
@@ -220,17 +312,13 @@ pub(super) enum Finding {
 }
 
 impl CrlSet {
-    /// What is known of a certificate that one of the CA's certificates signed.
+    /// What is known of a certificate by the lists of the CA that signed it, whichever of that CA's
+    /// certificates is on the path.
     pub(super) fn find(&self, link: &Link, now_sec: i64) -> Finding {
-        self.find_from(link, &link.issuer, now_sec)
-    }
-
-    /// The same by the lists of another certificate of the issuer, whose SHA-256 is given.
-    pub(super) fn find_from(&self, link: &Link, issuer: &[u8; 32], now_sec: i64) -> Finding {
         let of_issuer = || {
             self.lists
                 .iter()
-                .filter(|list| list.issuer == *issuer && list.scope.covers(link))
+                .filter(|list| list.issuer_key == link.issuer_key && list.scope.covers(link))
         };
         let mut best = Finding::Missing;
         for complete in of_issuer().filter(|list| list.base.is_none()) {
@@ -238,13 +326,14 @@ impl CrlSet {
             let mut word = complete.says(&link.serial);
             // The newest delta that builds on this list or an older one (RFC 5280 §5.2.4).
             let deltas = of_issuer().filter(|delta| {
-                delta.scope == complete.scope
-                    && delta.base.as_ref().is_some_and(|base| {
-                        !is_newer(base, &complete.number)
-                            && is_newer(&delta.number, &complete.number)
-                    })
+                let (Some(base), Some(from), Some(to)) =
+                    (&delta.base, &complete.number, &delta.number)
+                else {
+                    return false;
+                };
+                delta.scope == complete.scope && !is_newer(base, from) && is_newer(to, from)
             });
-            let newest = deltas.reduce(|a, b| if is_newer(&b.number, &a.number) { b } else { a });
+            let newest = deltas.reduce(|a, b| if b.is_newer_than(a) { b } else { a });
             if let Some(delta) = newest.filter(|delta| delta.this_update_sec <= now_sec) {
                 until = until.min(delta.next_update_sec);
                 match delta.says(&link.serial) {

@@ -7,6 +7,7 @@ use super::{Crl, CrlError, Scope};
 use crate::der::{self, Algorithm, Reader, extensions, tag};
 use crate::ids::{Serial, sha256};
 use crate::limits::{CRL_ENTRIES_MAX, DISTRIBUTION_POINTS_MAX};
+use crate::path::name_and_key;
 
 /// A list as it was written, before its signature is checked.
 pub(super) struct Parsed<'d> {
@@ -43,12 +44,10 @@ impl<'d> Parsed<'d> {
             return Err(CrlError::Malformed("the signature is no whole bytes"));
         };
         let mut tbs = Reader::new(content);
-        // Version 2 is written as 1; version 1, which says nothing, has no extensions and so no
-        // number.
-        match tbs.optional(tag::INTEGER)? {
-            Some([1]) => {}
-            Some(_) => return Err(CrlError::Malformed("version")),
-            None => return Err(CrlError::NoNumber),
+        // Version 2 is written as 1; version 1 says nothing and has no extensions.
+        let version = tbs.optional(tag::INTEGER)?;
+        if version.is_some_and(|version| version != [1]) {
+            return Err(CrlError::Malformed("version"));
         }
         let inner = tbs.expect(tag::SEQUENCE, "signature algorithm")?;
         if inner != algorithm {
@@ -124,12 +123,16 @@ impl<'d> Parsed<'d> {
             }
         }
         let base = self.extensions.base;
+        if base.is_some() && self.extensions.number.is_none() {
+            return Err(CrlError::Malformed("a delta list without a number"));
+        }
         if base.is_none() && !restored.is_empty() {
             return Err(CrlError::Malformed("removeFromCRL in a complete list"));
         }
         Ok(Crl {
             issuer: sha256(&issuer.to_der()?)?,
-            number: self.extensions.number.ok_or(CrlError::NoNumber)?,
+            issuer_key: name_and_key(issuer)?,
+            number: self.extensions.number,
             base,
             this_update_sec: self.this_update_sec,
             next_update_sec: self.next_update_sec,

@@ -99,7 +99,10 @@ mod tests {
     /// 2.5.4.3
     const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 
-    fn name(parts: &[&[(&[u8], u8, &[u8])]]) -> Vec<u8> {
+    /// Type, tag and content of a value.
+    type Attribute<'a> = (&'a [u8], u8, &'a [u8]);
+
+    fn name(parts: &[&[Attribute<'_>]]) -> Vec<u8> {
         let sets = parts.iter().map(|part| {
             let attributes = part.iter().map(|(kind, tag, value)| {
                 let content = [element(tag::OBJECT, kind), element(*tag, value)].concat();

@@ -180,31 +180,25 @@ impl OcspQuestion {
         nonce: Option<&[u8; NONCE_BYTES]>,
         now_sec: i64,
     ) -> Result<Answer, OcspError> {
-        let basic = basic(der)?;
-        let mut basic = Reader::new(basic);
-        let content = basic.expect(tag::SEQUENCE, "BasicOCSPResponse")?;
-        basic.end("bytes follow BasicOCSPResponse")?;
-        let mut basic = Reader::new(content);
-        let (signed, data) = basic.whole(tag::SEQUENCE, "tbsResponseData")?;
-        let algorithm = Algorithm::read(basic.expect(tag::SEQUENCE, "signatureAlgorithm")?)?;
-        let algorithm = algorithm.ok_or(OcspError::Algorithm)?;
-        let bits = basic.expect(tag::BIT_STRING, "signature")?;
-        let certificates = basic.optional(tag::CONTEXT_0)?.unwrap_or_default();
-        basic.end("bytes follow the certificates")?;
-        let Some((0, signature)) = bits.split_first() else {
-            return Err(OcspError::Malformed(
-                "the signature is no whole bytes".into(),
-            ));
-        };
-        let data = Data::read(data)?;
-        let signer = self.signer(&data, certificates, now_sec)?;
-        if !algorithm.verifies(&*signer.public_key()?, signed, signature)? {
+        let answer = Signed::read(der)?;
+        let signer = self.signer(&answer.data, answer.certificates, now_sec)?;
+        let key = signer.public_key()?;
+        if !answer
+            .algorithm
+            .verifies(&key, answer.signed, answer.signature)?
+        {
             return Err(OcspError::Signature);
         }
-        if nonce.is_some_and(|nonce| data.nonce != Some(nonce)) {
+        if nonce.is_some_and(|nonce| answer.data.nonce != Some(nonce)) {
             return Err(OcspError::Nonce);
         }
-        self.single(data.responses, now_sec)
+        self.single(answer.data.responses, now_sec)
+    }
+
+    /// As [`Self::read`], whoever has signed it.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn read_unsigned(&self, der: &[u8], now_sec: i64) -> Result<Answer, OcspError> {
+        self.single(Signed::read(der)?.data.responses, now_sec)
     }
 
     /// Who must have signed it, when that is somebody who may.
@@ -330,6 +324,42 @@ fn dated(
         until_sec,
         again_sec: now_sec.saturating_add(again),
     })
+}
+
+/// A BasicOCSPResponse (§4.2.1), before its signature is checked.
+struct Signed<'d> {
+    /// The bytes that were signed.
+    signed: &'d [u8],
+    signature: &'d [u8],
+    algorithm: Algorithm,
+    data: Data<'d>,
+    certificates: &'d [u8],
+}
+
+impl<'d> Signed<'d> {
+    fn read(der: &'d [u8]) -> Result<Self, OcspError> {
+        let mut outer = Reader::new(basic(der)?);
+        let content = outer.expect(tag::SEQUENCE, "BasicOCSPResponse")?;
+        outer.end("bytes follow BasicOCSPResponse")?;
+        let mut basic = Reader::new(content);
+        let (signed, data) = basic.whole(tag::SEQUENCE, "tbsResponseData")?;
+        let algorithm = Algorithm::read(basic.expect(tag::SEQUENCE, "signatureAlgorithm")?)?;
+        let bits = basic.expect(tag::BIT_STRING, "signature")?;
+        let certificates = basic.optional(tag::CONTEXT_0)?.unwrap_or_default();
+        basic.end("bytes follow the certificates")?;
+        let Some((0, signature)) = bits.split_first() else {
+            return Err(OcspError::Malformed(
+                "the signature is no whole bytes".into(),
+            ));
+        };
+        Ok(Self {
+            signed,
+            signature,
+            algorithm: algorithm.ok_or(OcspError::Algorithm)?,
+            data: Data::read(data)?,
+            certificates,
+        })
+    }
 }
 
 /// The BasicOCSPResponse in an OCSPResponse.

@@ -2,6 +2,7 @@
 
 mod handshakes;
 mod judgements;
+mod lists;
 mod names;
 mod paths;
 pub(crate) mod pki;

@@ -149,9 +149,15 @@ fn an_answer_is_about_a_serial_number_and_not_about_bytes() {
             rewritten(&again).to_der().unwrap(),
             client.x509.to_der().unwrap()
         );
-        assert_eq!(judged(&[client.x509.clone()], &trust), Reason::Revoked);
+        assert_eq!(
+            judged(std::slice::from_ref(&client.x509), &trust),
+            Reason::Revoked
+        );
         assert_eq!(judged(&[again], &trust), Reason::Revoked, "{policy:?}");
-        assert_ne!(judged(&[other.x509.clone()], &trust), Reason::Revoked);
+        assert_ne!(
+            judged(std::slice::from_ref(&other.x509), &trust),
+            Reason::Revoked
+        );
         // The CA's renewed certificate is the same issuer.
         let renewed = issue(
             &Wish {
@@ -173,6 +179,9 @@ fn an_answer_is_about_a_serial_number_and_not_about_bytes() {
             ..plain_anchor(&renewed)
         };
         let trust = Trust::build(vec![anchor]).unwrap();
-        assert_eq!(judged(&[client.x509.clone()], &trust), Reason::Revoked);
+        assert_eq!(
+            judged(std::slice::from_ref(&client.x509), &trust),
+            Reason::Revoked
+        );
     }
 }

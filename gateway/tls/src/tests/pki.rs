@@ -280,3 +280,54 @@ pub(crate) fn list(wish: &ListWish<'_>, issuer: &Identity) -> Vec<u8> {
         &[signed, algorithm, element(tag::BIT_STRING, &bits)].concat(),
     )
 }
+
+/// An OCSP answer in DER about `of`, whose status is written so, which `issuer` has signed.
+pub(crate) fn answer(status: &[u8], of: &Identity, issuer: &Identity) -> Vec<u8> {
+    let sha1 = |bytes: &[u8]| {
+        boring::hash::hash(MessageDigest::sha1(), bytes)
+            .unwrap()
+            .to_vec()
+    };
+    let time = |text: &str| element(tag::GENERALIZED_TIME, text.as_bytes());
+    let object = [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+    let algorithm = element(tag::SEQUENCE, &element(tag::OBJECT, &object));
+    let hash = [element(tag::OBJECT, &[0x2b, 0x0e, 3, 2, 0x1a]), vec![5, 0]].concat();
+    let name = issuer.x509.subject_name().to_der().unwrap();
+    let key = issuer
+        .x509
+        .public_key()
+        .unwrap()
+        .public_key_to_der()
+        .unwrap();
+    let serial = crate::Serial::of(&of.x509).unwrap().unwrap();
+    let id = [
+        element(tag::SEQUENCE, &hash),
+        element(tag::OCTET_STRING, &sha1(&name)),
+        // The bits of a P-256 key are the last 65 of its SubjectPublicKeyInfo.
+        element(tag::OCTET_STRING, &sha1(&key[key.len() - 65..])),
+        element(tag::INTEGER, serial.bytes()),
+    ];
+    let single = [
+        element(tag::SEQUENCE, &id.concat()),
+        status.to_vec(),
+        time("20251231000000Z"),
+        element(tag::CONTEXT_0, &time("20260102000000Z")),
+    ];
+    let data = [
+        element(0xa1, &name),
+        time("20251231000000Z"),
+        element(tag::SEQUENCE, &element(tag::SEQUENCE, &single.concat())),
+    ];
+    let data = element(tag::SEQUENCE, &data.concat());
+    let mut signer = Signer::new(MessageDigest::sha256(), &issuer.key).unwrap();
+    let signature = signer.sign_oneshot_to_vec(&data).unwrap();
+    let bits = element(tag::BIT_STRING, &[&[0], signature.as_slice()].concat());
+    let basic = element(tag::SEQUENCE, &[data, algorithm, bits].concat());
+    let kind = element(tag::OBJECT, &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]);
+    let bytes = [kind, element(tag::OCTET_STRING, &basic)].concat();
+    let bytes = element(tag::CONTEXT_0, &element(tag::SEQUENCE, &bytes));
+    element(
+        tag::SEQUENCE,
+        &[vec![tag::ENUMERATED, 1, 0], bytes].concat(),
+    )
+}
