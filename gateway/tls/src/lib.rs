@@ -15,6 +15,7 @@
 //! | `refusal` | why a handshake did not succeed |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |
+//! | `anchor` | what an anchor's own certificate forbids, for whoever takes it in |
 //! | `candidates`, `constraints` | the paths that it may take; name constraints of every type |
 //! | `ids` | what certificates and CAs are known by |
 //! | `der` | the elements that lists and answers are made of |
@@ -29,6 +30,7 @@
 #![deny(unsafe_code)]
 
 mod algorithms;
+mod anchor;
 mod callbacks;
 mod candidates;
 mod chain;
@@ -61,6 +63,7 @@ mod wire;
 mod tests;
 
 pub use algorithms::{Groups, GroupsError};
+pub use anchor::AnchorLimit;
 pub use chain::Chain;
 pub use crl::{
     Crl, CrlError, CrlPolicy, CrlSet, ListError, Scope, is_newer, read_lists, split_lists,

@@ -129,6 +129,51 @@ fn what_an_anchors_certificate_forbids_is_refused() {
 }
 
 #[test]
+fn what_an_anchor_forbids_is_told_before_it_bites() {
+    let with = |extension| Wish {
+        extension: Some(extension),
+        ..Wish::ca("anchor")
+    };
+    let short = Wish {
+        ca: Some(Some(1)),
+        ..Wish::ca("anchor")
+    };
+    let old = Wish {
+        from_days: -9,
+        to_days: -1,
+        ..Wish::ca("anchor")
+    };
+    for (wish, word) in [
+        (Wish::ca("anchor"), None),
+        (short, Some("path length is 1")),
+        (old, Some("expired on 2025-12-31")),
+        (
+            with(("extendedKeyUsage", "emailProtection")),
+            Some("clientAuth"),
+        ),
+        (with(("1.2.3.4", "critical,ASN1:NULL")), Some("(1.2.3.4)")),
+        (
+            with(("nameConstraints", "permitted;DNS:a.test")),
+            Some("constrains names"),
+        ),
+    ] {
+        let anchor = Anchor {
+            id: "x".into(),
+            der: issue(&wish, None).x509.to_der().unwrap(),
+            revoked: Default::default(),
+            lists: None,
+            responder: None,
+        };
+        let limits = anchor.limits(NOW).unwrap();
+        let said: Vec<String> = limits.iter().map(ToString::to_string).collect();
+        match word {
+            None => assert!(said.is_empty(), "{said:?}"),
+            Some(word) => assert!(matches!(&said[..], [one] if one.contains(word)), "{said:?}"),
+        }
+    }
+}
+
+#[test]
 fn an_intermediates_purpose_has_a_word_of_its_own() {
     let root = issue(&Wish::ca("root"), None);
     let wish = Wish {
