@@ -43,6 +43,8 @@ mod endpoint;
     reason = "the BoringSSL seam: boring has no safe calls for it"
 )]
 mod ffi;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod handshake;
 mod identity;
 mod ids;

@@ -7,4 +7,5 @@ mod names;
 mod paths;
 pub(crate) mod pki;
 mod serials;
+mod sweeps;
 mod tickets;
