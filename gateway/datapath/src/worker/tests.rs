@@ -37,7 +37,7 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         geo: ArcSwapOption::empty(),
         access_log: AccessLog::off(),
         questions: Arc::default(),
-        buckets: Buckets::new(std::time::Instant::now()),
+        buckets: Buckets::new(Instant::now()),
     });
     let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),
