@@ -25,7 +25,8 @@ pub fn text(data: &[u8]) {
     match &read {
         Ok(config) => {
             assert!(!config.listen.is_empty() && config.workers > 0);
-            let again = Config::parse(name, &format!("# first\n{text}\n; last\n"));
+            // At the end only: a mark of byte order is one at the beginning only.
+            let again = Config::parse(name, &format!("{text}\n# one more\n; and another\n"));
             assert_eq!(again.as_ref(), Ok(config), "a comment changes nothing");
         }
         Err(errors) => {

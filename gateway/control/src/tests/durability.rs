@@ -52,7 +52,7 @@ fn nothing_acknowledged_is_lost_by_a_kill() {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "control::tests::durability::child_that_is_killed",
+                "tests::durability::child_that_is_killed",
                 "--nocapture",
             ])
             .env(CHILD_DIRECTORY, directory.path())
