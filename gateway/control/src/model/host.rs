@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::host_text::host_text;
+use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use vocabulary::hostname::HostName;
@@ -32,7 +32,7 @@ pub struct OriginSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
     /// Its name, exact or wildcard.
-    #[serde(with = "host_text")]
+    #[serde(with = "host_names::one")]
     pub name: HostName,
     /// Its zone.
     pub zone: Id,

@@ -9,7 +9,7 @@ pub(crate) mod authority;
 pub(crate) mod client_certificate;
 pub(crate) mod hex;
 pub(crate) mod host;
-mod host_text;
+mod host_names;
 pub(crate) mod id;
 pub(crate) mod list;
 pub(crate) mod lookup;

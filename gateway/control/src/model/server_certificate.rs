@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::host_text::host_texts;
+use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::secret::Sealed;
@@ -47,7 +47,7 @@ pub struct ServerCertificate {
     #[serde(default)]
     pub key_type: Option<ServerKey>,
     /// The names it is for.
-    #[serde(with = "host_texts")]
+    #[serde(with = "host_names::all")]
     pub names: Vec<HostName>,
     /// The leaf's issuer.
     pub issuer: String,

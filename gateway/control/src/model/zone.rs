@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::host_text::host_text;
+use crate::model::host_names;
 use crate::model::id::Id;
 use crate::model::moment::Moment;
 use vocabulary::hostname::HostName;
@@ -13,7 +13,7 @@ pub struct Zone {
     /// Its id.
     pub id: Id,
     /// `example.com`; hosts of the zone are this name or below it.
-    #[serde(with = "host_text")]
+    #[serde(with = "host_names::one")]
     pub name: HostName,
     /// When it was made.
     pub created_on: Moment,

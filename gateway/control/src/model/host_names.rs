@@ -1,7 +1,7 @@
 //! Host names in records: how serde writes and reads one, and a set of them.
 
 /// Host names in records, as text.
-pub(crate) mod host_text {
+pub(crate) mod one {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use vocabulary::hostname::HostName;
@@ -16,7 +16,7 @@ pub(crate) mod host_text {
 }
 
 /// Sets of host names in records, as texts.
-pub(crate) mod host_texts {
+pub(crate) mod all {
     use serde::{Deserialize, Deserializer, Serializer};
 
     use vocabulary::hostname::HostName;
