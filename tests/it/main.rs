@@ -11,6 +11,7 @@ mod authorities;
 mod cli;
 mod doctor;
 mod documents;
+mod dry_run;
 mod durability;
 mod fields;
 mod guide;

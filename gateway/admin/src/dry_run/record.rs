@@ -104,9 +104,11 @@ pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
         method: needed("/method")?.to_owned(),
         version: http,
         authority: authority.to_owned(),
+        sni: None,
         // Normalising it again changes nothing.
         target: path.to_owned(),
         headers: Vec::new(),
+        says_host: false,
         source: text("/client").and_then(|client| client.parse().ok()),
         local: None,
         tls_version: text("/tls/version").map(str::to_owned),

@@ -1,7 +1,8 @@
 //! Requests written by hand for a dry run.
 //!
 //! What is not said is unknown, but for what has a plain meaning: no header that is not listed, no
-//! certificate, `GET`, `/`, HTTP/1.1, now.
+//! certificate, `GET`, `/`, HTTP/1.1, now. `host` is the authority, and the name in SNI where `sni`
+//! says no other. A header `host` is sent as `Host` in its place; an empty list of them sends none.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub(super) struct RequestBody {
     url: Option<String>,
     #[serde(default)]
     host: Option<String>,
+    /// The name in SNI; without it `host`.
+    #[serde(default)]
+    sni: Option<String>,
     #[serde(default)]
     path: Option<String>,
     #[serde(default)]
@@ -133,7 +137,12 @@ impl RequestBody {
             method: self.method.unwrap_or_else(|| "GET".into()),
             version: http,
             authority: host,
+            sni: self.sni,
             target: path,
+            says_host: self
+                .headers
+                .keys()
+                .any(|name| name.eq_ignore_ascii_case("host")),
             headers: headers(self.headers)?,
             source: address(self.source, "source")?,
             local: address(self.server, "server")?,

@@ -1,21 +1,23 @@
 //! What a dry run judges: a connection and a request that never were, or are over.
 //!
-//! Owns the order in which the data path looks at a request before its rules do, so that what
-//! would not get as far as a rule is said to be refused. Where requests are read from is `request`
-//! and `record`.
+//! Makes a request head and a connection of what was written or recorded, and has them checked by
+//! the code that the data path uses ([`snapshot::checks`]), so that what would not get as far as a
+//! rule is said to be refused. Where requests are read from is `request` and `record`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
 use boring::x509::X509;
 use serde_json::{Value, json};
 
 use control::limits::PEM_BYTES_MAX;
 use control::{Control, Moment};
-use rules::{Allowance, Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip};
-use snapshot::http::{authority, headers, path};
+use rules::{Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip};
+use snapshot::checks::{self, Circumstances, Connected, Selected, version_text};
+use snapshot::http::authority;
 use snapshot::{Host, Snapshot};
 use tls::{judge_afresh, read_client};
 use vocabulary::client_auth::ClientAuth;
@@ -38,10 +40,15 @@ pub(super) struct Asked {
     pub(super) name: Option<String>,
     pub(super) method: String,
     pub(super) version: Version,
+    /// `:authority`, or `Host` unless `headers` say another.
     pub(super) authority: String,
+    /// The name in SNI, when it is not the authority.
+    pub(super) sni: Option<String>,
     /// Path and query as sent.
     pub(super) target: String,
     pub(super) headers: Vec<(String, String)>,
+    /// `headers` say what is sent as `Host`, be it nothing.
+    pub(super) says_host: bool,
     pub(super) source: Option<SocketAddr>,
     pub(super) local: Option<SocketAddr>,
     pub(super) tls_version: Option<String>,
@@ -59,15 +66,10 @@ pub(super) struct Asked {
 pub(super) struct Subject {
     pub(super) connection: ConnectionFacts,
     pub(super) state: ConnectionState,
-    method: String,
-    version: &'static str,
-    host: Arc<str>,
-    /// HTTP/2's, where there is no `Host`.
-    authority: Option<String>,
+    parts: Parts,
+    /// The authority as rules know it.
+    known_as: Arc<str>,
     path: String,
-    raw_path: String,
-    query: String,
-    headers: HeaderMap,
     received_msec: i64,
     ray_id: String,
     round_trip: Duration,
@@ -192,14 +194,6 @@ fn tls_cipher(text: &str) -> Option<&'static str> {
     CIPHERS.into_iter().find(|known| *known == text)
 }
 
-fn version_text(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
-    }
-}
-
 /// The HTTP version of a text as the access log has it.
 pub(super) fn version(text: &str) -> Option<Version> {
     Some(match text {
@@ -235,52 +229,60 @@ impl Asked {
     }
 
     fn go(self, world: &World<'_>, notes: &mut Vec<String>) -> Result<Subject, Refused> {
-        let refused = |status: u16, reason, why: String| Refused::Gateway {
-            status: Some(status),
-            reason,
-            why,
+        let parts = self.head()?;
+        // The handshake comes first.
+        let sni = match &self.sni {
+            Some(name) => authority::canonical(name).map_err(|_malformed| {
+                Refused::Unjudged("the `sni` is no name of a host".to_owned())
+            })?,
+            // One that is malformed reaches no host, and the checks say so.
+            None => authority::canonical(&self.authority).unwrap_or_default(),
         };
-        let unjudged = |what: &str, why: &dyn std::fmt::Display| {
-            Refused::Unjudged(format!("the {what} cannot be read: {why}"))
+        let own = if sni.is_empty() {
+            None
+        } else {
+            self.host(world, &sni, notes)?
         };
-        let method =
-            Method::from_bytes(self.method.as_bytes()).map_err(|why| unjudged("method", &why))?;
-        if matches!(method, Method::CONNECT | Method::TRACE) {
-            let why = "this gateway does not serve the method";
-            return Err(refused(405, "method", why.into()));
+        let (client, unknown) = self.client(own.map(|host| &**host), notes)?;
+        let select = |authority: &Arc<str>| match own {
+            Some(host) => {
+                let selected = Connected {
+                    sni: &sni,
+                    host,
+                    // What one host of a connection keeps, the others find.
+                    has_hello: host.endpoint.keeps_hello,
+                    snapshot: world.snapshot,
+                };
+                let selected = selected.select(authority)?;
+                Some(Selected {
+                    host: Some(selected.host),
+                    known_as: selected.known_as,
+                })
+            }
+            // A host that is not there yet answers for its own name.
+            None => (*authority == sni).then(|| Selected {
+                host: None,
+                known_as: sni.clone(),
+            }),
+        };
+        let head = match checks::admit(&parts, &sni, world.header_count_max, select) {
+            Ok(head) => head,
+            Err(checks::Refused { refusal, .. }) => {
+                return Err(Refused::Gateway {
+                    status: Some(refusal.status().as_u16()),
+                    reason: refusal.reason(),
+                    why: refusal.to_string(),
+                });
+            }
+        };
+        if let Some(host) = head
+            .host
+            .as_ref()
+            .filter(|host| *host.zone_id != *world.zone)
+        {
+            return Err(of_another_zone(host));
         }
-        let headers = self.header_map()?;
-        let mut request = Request::builder()
-            .method(method)
-            .version(self.version)
-            .uri(&*self.target)
-            .body(())
-            .map_err(|why| unjudged("path", &why))?;
-        *request.headers_mut() = headers;
-        let (mut parts, ()) = request.into_parts();
-        let host_header =
-            HeaderValue::from_str(&self.authority).map_err(|why| unjudged("host", &why))?;
-        let had_host = parts.headers.insert(header::HOST, host_header);
-        let name =
-            authority::of(&parts).map_err(|why| refused(400, "authority", why.to_string()))?;
-        // HTTP/2 says it in `:authority`.
-        let mut instead_of_host = None;
-        if self.version == Version::HTTP_2 && had_host.is_none() {
-            parts.headers.remove(header::HOST);
-            instead_of_host = Some(self.authority.clone());
-        }
-        let host = self.host(world, &name, notes)?;
-        let (client, unknown) = self.client(host, notes)?;
-        headers::check(&parts.headers, self.version, world.header_count_max)
-            .map_err(|why| refused(why.status().as_u16(), "headers", why.to_string()))?;
-        let raw_path = parts.uri.path().to_owned();
-        let path = path::normalise(&raw_path)
-            .map_err(|why| refused(400, "path", why.to_string()))?
-            .into_owned();
-        if path == "*" && parts.method != Method::OPTIONS {
-            let why = "the target * is for OPTIONS only";
-            return Err(refused(400, "path", why.into()));
-        }
+        let (known_as, path) = (head.known_as, head.path.into_owned());
         let tls_version = self.tls_version.as_deref().and_then(tls_version);
         let tls_cipher = self.tls_cipher.as_deref().and_then(tls_cipher);
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -313,7 +315,7 @@ impl Asked {
             connection: ConnectionFacts {
                 source: self.source.unwrap_or(nowhere),
                 local: self.local.unwrap_or(nowhere),
-                sni: name.clone(),
+                sni,
                 tls_version: tls_version.unwrap_or_default(),
                 tls_cipher: tls_cipher.unwrap_or_default(),
                 client_hello: axum::body::Bytes::new(),
@@ -321,14 +323,9 @@ impl Asked {
                 client: Arc::new(client),
             },
             state: ConnectionState::default(),
-            method: self.method,
-            version: version_text(self.version),
-            host: name,
-            authority: instead_of_host,
+            parts,
+            known_as,
             path,
-            raw_path,
-            query: parts.uri.query().unwrap_or_default().into(),
-            headers: parts.headers,
             received_msec: self.time_msec,
             ray_id: self.request_id.unwrap_or_default(),
             round_trip: self.round_trip.unwrap_or_default(),
@@ -336,9 +333,49 @@ impl Asked {
         })
     }
 
+    /// The head as hyper would hand it over.
+    fn head(&self) -> Result<Parts, Refused> {
+        let unreadable = |what: &str, why: &dyn std::fmt::Display| {
+            Refused::Unjudged(format!("the {what} cannot be read: {why}"))
+        };
+        let mut headers = self.header_map()?;
+        let http2 = self.version == Version::HTTP_2;
+        let uri = if http2 {
+            // Its `:authority`.
+            Uri::builder()
+                .scheme("https")
+                .authority(&*self.authority)
+                .path_and_query(&*self.target)
+                .build()
+        } else {
+            Uri::try_from(&*self.target).map_err(Into::into)
+        };
+        let uri = uri.map_err(|why| unreadable("host or path", &why))?;
+        if !http2 && !self.says_host {
+            let host = HeaderValue::from_str(&self.authority);
+            let host = host.map_err(|why| unreadable("host", &why))?;
+            headers.insert(header::HOST, host);
+        }
+        let request = Request::builder()
+            .method(&*self.method)
+            .version(self.version);
+        let request = request.uri(uri).body(());
+        let request = request.map_err(|why| unreadable("method", &why))?;
+        let (mut parts, ()) = request.into_parts();
+        parts.headers = headers;
+        Ok(parts)
+    }
+
     fn header_map(&self) -> Result<HeaderMap, Refused> {
         let mut headers = HeaderMap::new();
+        let http2 = self.version == Version::HTTP_2;
         for (name, value) in &self.headers {
+            // White space around a value is no part of it in HTTP/1 (RFC 9112 §5.1).
+            let value = if http2 {
+                value
+            } else {
+                value.trim_matches([' ', '\t'])
+            };
             let read = (
                 HeaderName::from_bytes(name.as_bytes()),
                 HeaderValue::from_bytes(value.as_bytes()),
@@ -348,6 +385,11 @@ impl Asked {
                 let why = format!("the header `{}` is not one", name.escape_debug());
                 return Err(Refused::Unjudged(why));
             };
+            if http2 && is_http1_only(&name, &value) {
+                let why =
+                    format!("HTTP/2 has no header `{name}`, so that no request comes with it");
+                return Err(Refused::Unjudged(why));
+            }
             headers.append(name, value);
         }
         Ok(headers)
@@ -359,13 +401,12 @@ impl Asked {
         world: &'w World<'_>,
         name: &str,
         notes: &mut Vec<String>,
-    ) -> Result<Option<&'w Host>, Refused> {
+    ) -> Result<Option<&'w Arc<Host>>, Refused> {
         if let Some(host) = world.snapshot.host(name) {
             if *host.zone_id == *world.zone {
-                return Ok(Some(&**host));
+                return Ok(Some(host));
             }
-            let why = format!("the host {} belongs to another zone", host.name());
-            return Err(Refused::Unjudged(why));
+            return Err(of_another_zone(host));
         }
         let model = world.control.model();
         let configured = HostName::parse(name).is_ok_and(|name| model.hosts.contains_key(&name));
@@ -454,6 +495,19 @@ impl Asked {
     }
 }
 
+fn of_another_zone(host: &Host) -> Refused {
+    Refused::Unjudged(format!("the host {} belongs to another zone", host.name()))
+}
+
+/// Whether HTTP/2 takes a request with this header for malformed (RFC 9113 §8.2.2).
+fn is_http1_only(name: &HeaderName, value: &HeaderValue) -> bool {
+    match name.as_str() {
+        "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => true,
+        "te" => value != "trailers",
+        _ => false,
+    }
+}
+
 impl Certificate {
     fn is_presented(&self) -> bool {
         match self {
@@ -466,20 +520,12 @@ impl Certificate {
 impl Subject {
     /// The facts for the rules.
     pub(super) fn facts(&self) -> RequestFacts<'_> {
-        RequestFacts {
-            method: &self.method,
-            version: self.version,
-            host: &self.host,
-            path: &self.path,
-            raw_path: &self.raw_path,
-            query: &self.query,
-            authority: self.authority.as_deref(),
-            headers: &self.headers,
+        let circumstances = Circumstances {
             received_msec: self.received_msec,
             ray_id: &self.ray_id,
-            allowance: Allowance::default(),
             round_trip: RoundTrip::known(self.round_trip),
-        }
+        };
+        checks::facts(&self.parts, &self.known_as, &self.path, circumstances)
     }
 
     /// The case to try.

@@ -86,7 +86,11 @@ pub fn of(parts: &Parts) -> Result<Arc<str>, AuthorityError> {
     }
 }
 
-fn canonical(text: &str) -> Result<Arc<str>, AuthorityError> {
+/// The canonical form of one authority.
+///
+/// # Errors
+/// [`AuthorityError::Malformed`].
+pub fn canonical(text: &str) -> Result<Arc<str>, AuthorityError> {
     let (name, port) = match text.rfind(':') {
         // A colon inside brackets belongs to the address.
         Some(colon) if !text.ends_with(']') => {

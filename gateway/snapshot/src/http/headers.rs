@@ -54,10 +54,13 @@ pub enum HeadError {
     /// hyper undoes `chunked` and nothing else: the body would lose what it was coded with.
     #[error("the only transfer coding served here is `chunked`, once")]
     TransferCoding,
+    /// Nothing says where the body ends (RFC 9112 §6.1, §6.3). hyper refuses it first.
+    #[error("the transfer coding does not say where the body ends")]
+    Unframed,
     /// HTTP/2 keeps spaces around values that origins do not see (RFC 9113 §8.2.1).
     #[error("a header's value begins or ends with white space")]
     WhiteSpace,
-    /// `limit.header_count`, which hyper knows for HTTP/1 only.
+    /// `limit.header_count`. On HTTP/1 hyper refuses it first.
     #[error("the request has too many headers")]
     TooMany,
 }
@@ -68,24 +71,23 @@ impl HeadError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Self::WhiteSpace => StatusCode::BAD_REQUEST,
+            Self::WhiteSpace | Self::Unframed => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 }
 
-/// Refuses heads that rules and origin would understand differently.
+/// Refuses heads that rules and origin would understand differently. Says of those that hyper
+/// refuses on the data path what it does, for dry runs.
 ///
 /// # Errors
 /// See [`HeadError`].
 pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<(), HeadError> {
     if version != Version::HTTP_2 {
-        let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-        return match (codings.next(), codings.next()) {
-            (None, _) => Ok(()),
-            (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-            _ => Err(HeadError::TransferCoding),
-        };
+        if headers.len() > count_max {
+            return Err(HeadError::TooMany);
+        }
+        return check_codings(headers, version);
     }
     // Cookies may come one by one, and are one header to the origin.
     let cookies = headers.get_all(COOKIE).iter().count();
@@ -99,6 +101,27 @@ pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<
     };
     if headers.values().any(padded) {
         return Err(HeadError::WhiteSpace);
+    }
+    Ok(())
+}
+
+fn check_codings(headers: &HeaderMap, version: Version) -> Result<(), HeadError> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let Some(first) = codings.next() else {
+        return Ok(());
+    };
+    let more = codings.next_back();
+    let last = more
+        .unwrap_or(first)
+        .as_bytes()
+        .rsplit(|byte| *byte == b',')
+        .next();
+    let is_chunked = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+    if version == Version::HTTP_10 || !last.is_some_and(is_chunked) {
+        return Err(HeadError::Unframed);
+    }
+    if more.is_some() || !first.as_bytes().eq_ignore_ascii_case(b"chunked") {
+        return Err(HeadError::TransferCoding);
     }
     Ok(())
 }
@@ -422,9 +445,13 @@ mod tests {
             ("transfer-encoding", "chunked"),
         ];
         assert_eq!(check(&twice, one), Err(HeadError::TransferCoding));
-        // hyper has trimmed and counted these on HTTP/1.
+        for coding in ["gzip", "chunked, gzip", "", "chunked,"] {
+            assert_eq!(coded(coding), Err(HeadError::Unframed), "{coding}");
+        }
+        let zero = check(&twice[..1], Version::HTTP_10);
+        assert_eq!(zero, Err(HeadError::Unframed));
         let four = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")];
-        assert_eq!(check(&four, one), Ok(()));
+        assert_eq!(check(&four, one), Err(HeadError::TooMany));
         assert_eq!(check(&four, two), Err(HeadError::TooMany));
         assert_eq!(check(&four[1..], two), Ok(()));
         let crumbs = [
