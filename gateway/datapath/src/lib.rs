@@ -11,8 +11,10 @@
 //! | [`http`] | bodies, origin connections, forwarding, tunnels |
 //! | [`io`] | the only code that names `tokio_uring` |
 //! | [`steer`] | kernel programs, and which worker owns which host |
+//! | [`clock`] | the only code that reads a clock |
 //! | [`observe`] | statistics of a worker, the access log |
 
+pub mod clock;
 pub mod connection;
 pub mod http;
 pub mod io;

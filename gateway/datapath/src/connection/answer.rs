@@ -12,6 +12,7 @@ use super::Connection;
 use super::exchange::{Account, Tunnel};
 use super::origin_head::{prepare, wanted_upgrade};
 use super::standing::{Judged, Outdated};
+use crate::clock;
 use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
@@ -254,7 +255,7 @@ fn judge_request(
     parts: &http::request::Parts,
     (known_as, path): (&str, &str),
 ) -> Result<Permitted, NotPermitted> {
-    let started = Instant::now();
+    let started = clock::now();
     let facts = checks::facts(
         parts,
         known_as,

@@ -11,6 +11,7 @@ use http::{Method, StatusCode, Version};
 
 use super::Connection;
 use super::standing::Judged;
+use crate::clock;
 use crate::http::body::{Exchange, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
@@ -73,8 +74,8 @@ impl Account {
         connection.request_begins();
         let id = connection.local.request_ids.next();
         Rc::new(Self {
-            started: Instant::now(),
-            time: SystemTime::now(),
+            started: clock::now(),
+            time: clock::time(),
             id,
             method,
             version,
@@ -95,11 +96,7 @@ impl Account {
 
     /// Milliseconds since the epoch at which the head was complete.
     pub(super) fn time_msec(&self) -> i64 {
-        let since = self
-            .time
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        clock::msec(self.time)
     }
 
     /// The request became a tunnel, which has ended.
@@ -230,7 +227,7 @@ impl Account {
 impl Exchange for Account {
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
-        let last_progress = Some(Instant::now());
+        let last_progress = Some(clock::now());
         self.upload.set(Upload {
             last_progress,
             waits_for_client: false,

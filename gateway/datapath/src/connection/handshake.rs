@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::record::{TIMEOUT_PASSED, record_handshake, record_refusal};
-use super::{Arrival, Local, Stop, now_sec};
+use super::record::{record_handshake, record_refusal};
+use super::{Arrival, Local, Stop};
+use crate::clock;
 use crate::http::answer::PLAIN_HTTP;
 use crate::io::TlsStream;
 use config::Tunables;
 use snapshot::{Host, Snapshot};
-use tls::{AcceptSettings, Established, HandshakeFailure, Refusal};
+use tls::{AcceptSettings, Established, Refusal};
 
 /// The host of a handshake, and the snapshot that it was found in.
 pub(super) struct Found {
@@ -36,7 +37,7 @@ pub(super) async fn shake_hands(
     let waited = accepted.elapsed();
     let acceptor = &local.shared.acceptor;
     let settings = AcceptSettings {
-        now_sec: now_sec(),
+        now_sec: clock::now_sec(),
         chain_bytes_max: tunables.chain_bytes_max,
         tickets: tunables.tickets,
     };
@@ -61,12 +62,12 @@ pub(super) async fn shake_hands(
         Ok(Ok(true)) => acceptor.establish(stream.session()),
         // Nobody is let in half way.
         Ok(Ok(false)) => {
-            let failure = HandshakeFailure::Gateway("the client could not be judged");
-            Err(acceptor.failure(stream.session(), failure))
+            let detail = "the client could not be judged".into();
+            Err(acceptor.failure(stream.session(), detail))
         }
-        Ok(Err(failure)) => Err(acceptor.failure(stream.session(), failure)),
+        Ok(Err(detail)) => Err(acceptor.failure(stream.session(), detail)),
         Err(_) => {
-            let error = acceptor.failure(stream.session(), TIMEOUT_PASSED);
+            let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
             let stop = Stop::HandshakeTimeout;
             record_refusal(local, client, (accepted, steered), &error, stop);
             return Err(Stop::HandshakeTimeout);
@@ -76,10 +77,7 @@ pub(super) async fn shake_hands(
     let found = established.and_then(|established| {
         match snapshot.host_of(established.sni.as_deref()).cloned() {
             Some(host) => Ok((established, Found { snapshot, host })),
-            None => {
-                let failure = HandshakeFailure::Gateway("the host was lost");
-                Err(acceptor.failure(stream.session(), failure))
-            }
+            None => Err(acceptor.failure(stream.session(), "the host was lost".into())),
         }
     });
     match found {

@@ -21,6 +21,7 @@ use super::Connection;
 use super::answer::answer;
 use super::exchange::Tunnel;
 use super::stop::Stop;
+use crate::clock;
 use crate::http::LocalExecutor;
 use crate::http::tunnel::{self, Traffic};
 use crate::io::TlsStream;
@@ -201,11 +202,11 @@ pub(super) async fn wait_for_request(
         .await
     };
     if waited.is_ok() {
-        connection.activity.first_received.set(Some(Instant::now()));
+        connection.activity.first_received.set(Some(clock::now()));
     } else {
         // A client that does not take its close_notify does without.
         let patience = connection.tunables.header_timeout;
-        let due = Instant::now() + patience;
+        let due = clock::now() + patience;
         let due = connection.closing.cut_due().map_or(due, |cut| cut.min(due));
         drop(tokio::time::timeout_at(due.into(), stream.close()).await);
     }
@@ -222,7 +223,7 @@ async fn drive<H>(
 where
     H: Future<Output = hyper::Result<()>> + Unpin,
 {
-    let mut alarm = pin!(tokio::time::sleep_until(Instant::now().into()));
+    let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
     let mut drained = pin!(connection.local.drain.begun());
     let mut retiring = None;
     // The first poll leaves our waker with the drain; after it the flag is enough.
@@ -251,7 +252,7 @@ where
                 alarm.as_mut().reset(due.into());
             }
             while alarm.as_mut().poll(cx).is_ready() {
-                let now = Instant::now();
+                let now = clock::now();
                 if let Some(due) = cut {
                     if due <= now {
                         return Poll::Ready(Outcome::Stop(Stop::CertificateLost));
@@ -272,7 +273,7 @@ where
                         // end for a fault.
                         retiring = Some(Stop::IdleTimeout);
                         retire(Pin::new(&mut *hyper));
-                        let due = Instant::now() + connection.tunables.header_timeout;
+                        let due = clock::now() + connection.tunables.header_timeout;
                         alarm.as_mut().reset(due.into());
                         cx.waker().wake_by_ref();
                     }

@@ -35,7 +35,6 @@ mod state;
 mod stop;
 
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
 
 pub use arrival::Arrival;
 use http::Served;
@@ -95,17 +94,6 @@ async fn begin(
     );
     connection.enter_index();
     Ok((connection, stream, http2))
-}
-
-/// The time, since the epoch.
-fn since_epoch() -> Duration {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.unwrap_or_default()
-}
-
-/// Seconds since the epoch.
-fn now_sec() -> i64 {
-    i64::try_from(since_epoch().as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::standing::Judged;
 use super::{Arrival, Local, Stop};
+use crate::clock;
 use crate::observe::{
     CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
 };
@@ -21,7 +22,7 @@ pub(super) fn record_handshake(
     waited: Duration,
     first_received: Option<Instant>,
 ) {
-    let now = Instant::now();
+    let now = clock::now();
     let first = first_received.unwrap_or(accepted);
     let mut stats = local.stats.borrow_mut();
     let slot = stats.host(&established.host.name);
@@ -71,7 +72,7 @@ pub(super) fn record_certificate(
     reason: Reason,
 ) {
     local.shared.access_log.certificate(&CertificateRecord {
-        time: SystemTime::now(),
+        time: clock::time(),
         client: judged.facts.source,
         host: judged.host.name().as_str(),
         sni: &judged.facts.sni,
@@ -106,7 +107,7 @@ pub(super) fn record_refusal(
         stats.judged(slot, reason);
     }
     local.shared.access_log.handshake_failed(&HandshakeRecord {
-        time: SystemTime::now(),
+        time: clock::time(),
         client,
         host: error.host.as_ref().map_or("", |host| host.name.as_str()),
         sni: error.sni.as_deref().unwrap_or_default(),

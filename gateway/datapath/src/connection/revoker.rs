@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::index::Shown;
 use super::record::record_certificate;
-use super::{Connection, Local, now_sec, since_epoch};
+use super::{Connection, Local};
+use crate::clock;
 use crate::limits::{CONNECTIONS_IN_A_ROW, CUT_GRACE, EXPIRY_LOOK};
 use crate::observe::{CertificateEvent, Stage};
 use vocabulary::verdict::Reason;
@@ -66,7 +67,7 @@ impl Connection {
             Cut {
                 cutting: cutting.clone(),
                 reason,
-                due: due(cutting.since, Instant::now()),
+                due: due(cutting.since, clock::now()),
             }
         });
     }
@@ -92,7 +93,7 @@ impl Connection {
 
     /// Looks at once, for a connection that entered the index while trust moved.
     pub(super) fn look_at_once(&self) {
-        let cutting = Cutting::new(&self.local, Instant::now());
+        let cutting = Cutting::new(&self.local, clock::now());
         self.look_again(&cutting);
     }
 }
@@ -120,7 +121,9 @@ pub(crate) async fn watch(local: Rc<Local>) {
     let mut before = published.load().admission();
     loop {
         let next = local.clients.next_end();
-        let wait = next.map_or(EXPIRY_LOOK, |end| until_after(end, since_epoch()));
+        let wait = next.map_or(EXPIRY_LOOK, |end| {
+            until_after(end, clock::time_since_epoch())
+        });
         tokio::select! {
             since = publications.recv() => {
                 let Some(since) = since else { return };
@@ -134,11 +137,11 @@ pub(crate) async fn watch(local: Rc<Local>) {
             }
             () = tokio::time::sleep(wait) => {
                 let first = local.clients.next_end();
-                let ended = local.clients.ended(now_sec());
+                let ended = local.clients.ended(clock::now_sec());
                 if let (false, Some(first)) = (ended.is_empty(), first) {
                     // A clock that was set says nothing of how long ago that was.
-                    let late = since(first, since_epoch()).min(EXPIRY_LOOK);
-                    let now = Instant::now();
+                    let late = since(first, clock::time_since_epoch()).min(EXPIRY_LOOK);
+                    let now = clock::now();
                     look(&local, ended, now.checked_sub(late).unwrap_or(now)).await;
                 }
             }

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{Local, now_sec};
+use super::Local;
+use crate::clock;
 use rules::ConnectionFacts;
 use snapshot::{Host, Snapshot};
 use tls::{Chain, Judgement, judge_again, with_judgement};
@@ -157,7 +158,7 @@ impl Standing {
     /// What is wrong by now with a certificate that was good once; otherwise the last second at
     /// which nothing is.
     pub(super) fn lost(&self, local: &Local) -> Result<i64, Reason> {
-        let now_sec = now_sec();
+        let now_sec = clock::now_sec();
         let snapshot = local.shared.published.load();
         let before = self.now();
         let judged = match self.judgement(local, now_sec) {
@@ -191,7 +192,7 @@ impl Standing {
     /// Why a client that rests on no certificate is no longer let in, if it is not: its host, or
     /// one that a request is open for, has come to ask for more than it has shown, or is gone.
     pub(super) fn turned_away(&self, local: &Local) -> Option<Reason> {
-        let now_sec = now_sec();
+        let now_sec = clock::now_sec();
         let snapshot = local.shared.published.load();
         let before = self.now();
         let elsewhere = self.elsewhere.borrow();

@@ -16,6 +16,7 @@ use super::index::Place;
 use super::origin_head::Names;
 use super::standing::{Judged, Standing};
 use super::stop::Stop;
+use crate::clock;
 use crate::io::{Activity, TcpInfo, TlsStream};
 use crate::observe::Steered;
 use config::Tunables;
@@ -90,7 +91,7 @@ impl Connection {
             activity: stream.activity(),
             tcp: stream.info(),
             names: Names::new(ends.client.ip(), &judged.facts.sni),
-            clocks: Clocks::new(Instant::now()),
+            clocks: Clocks::new(clock::now()),
             standing: Standing::new(established.chain, judged),
             closing: Closing::default(),
             remainder: Remainder::default(),
@@ -115,7 +116,7 @@ impl Connection {
     }
 
     pub(super) fn request_ends(&self) {
-        if self.clocks.request_ends(Instant::now()) {
+        if self.clocks.request_ends(clock::now()) {
             self.local.busy.set(self.local.busy.get().saturating_sub(1));
             self.activity.first_received.set(None);
         }

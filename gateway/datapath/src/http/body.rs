@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::upstream::Lease;
+use crate::clock;
 use snapshot::http::headers::{clean_trailers, remove_like};
 
 /// Whoever keeps account of a request is told here what its bodies did.
@@ -180,7 +181,7 @@ impl Wait {
     /// Nothing is there: whether that has been so for too long. A request's body that still moves
     /// is a sign of life, too.
     fn is_over(&mut self, cx: &mut Context<'_>, exchange: &dyn Exchange) -> bool {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(clock::now);
         let patience = self.patience;
         let alarm = self
             .alarm
@@ -188,7 +189,7 @@ impl Wait {
         while alarm.as_mut().poll(cx).is_ready() {
             let due = exchange.upload().last_progress.max(Some(since));
             match due.map(|last| last + patience) {
-                Some(due) if due > Instant::now() => alarm.as_mut().reset(due.into()),
+                Some(due) if due > clock::now() => alarm.as_mut().reset(due.into()),
                 _ => return true,
             }
         }

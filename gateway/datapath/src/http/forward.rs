@@ -19,6 +19,7 @@ use super::body::{Exchange, RequestBody, ResponseBody};
 use super::connect::{OriginError, OriginStream, connect};
 use super::tunnel::OriginEnd;
 use super::upstream::{Lease, Pool, Sender};
+use crate::clock;
 use crate::limits::STALE_AFTER;
 use rules::Permit;
 use snapshot::http::origin::Origin;
@@ -60,13 +61,13 @@ pub async fn forward(
         let sender = match pool.reuse(origin).filter(|_| may_retry) {
             Some(sender) => sender,
             None => {
-                let started = Instant::now();
+                let started = clock::now();
                 let sender = pool.open(origin, patience.connect).await?;
                 connected_in = Some(started.elapsed());
                 sender
             }
         };
-        let started = Instant::now();
+        let started = clock::now();
         let exchange = request.body().exchange();
         let sent = within(patience.response, &*exchange, send(sender, request, origin)).await;
         match sent {
@@ -118,7 +119,7 @@ async fn within<T>(
         while alarm.as_mut().poll(cx).is_ready() {
             let upload = exchange.upload();
             let due = upload.last_progress.map(|last| last + patience);
-            match due.filter(|due| *due > Instant::now()) {
+            match due.filter(|due| *due > clock::now()) {
                 Some(due) => alarm.as_mut().reset(due.into()),
                 None if upload.waits_for_client => {
                     return Poll::Ready(Err(OriginError::ClientStalled));
@@ -257,14 +258,14 @@ pub async fn upgrade(
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<(Served, Option<OriginEnd>), OriginError> {
-    let started = Instant::now();
+    let started = clock::now();
     let (stream, _) = connect(origin, true, patience.connect).await?;
     let connected_in = Some(started.elapsed());
     *request.version_mut() = Version::HTTP_11;
     let (mut sender, mut connection) = http1::handshake(stream)
         .await
         .map_err(OriginError::Response)?;
-    let started = Instant::now();
+    let started = clock::now();
     let exchange = request.body().exchange();
     let answer = ask(&mut sender, &mut connection, request);
     let answer = within(patience.response, &*exchange, answer).await?;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, Write};
 
 use super::connect::OriginStream;
+use crate::clock;
 use crate::io::TlsStream;
 use crate::limits::TUNNEL_BUFFER;
 
@@ -50,7 +51,7 @@ pub async fn relay(
 ) -> io::Result<()> {
     let mut up = Direction::new(client_early, &traffic.up);
     let mut down = Direction::new(std::mem::take(&mut origin.early), &traffic.down);
-    let mut last = Instant::now();
+    let mut last = clock::now();
     let mut deadline = std::pin::pin!(tokio::time::sleep(idle));
     std::future::poll_fn(|cx| {
         let before = traffic.both();
@@ -60,11 +61,11 @@ pub async fn relay(
             return Poll::Ready(Ok(()));
         }
         if before != traffic.both() {
-            last = Instant::now();
+            last = clock::now();
         }
         while deadline.as_mut().poll(cx).is_ready() {
             let due = last + idle;
-            if due <= Instant::now() {
+            if due <= clock::now() {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             deadline.as_mut().reset(due.into());

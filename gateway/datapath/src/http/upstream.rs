@@ -13,6 +13,7 @@ use hyper::client::conn::{http1, http2};
 
 use super::body::RequestBody;
 use super::connect::{LocalExecutor, OriginError, OriginStream, connect};
+use crate::clock;
 use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
 use snapshot::http::origin::Origin;
 
@@ -68,7 +69,7 @@ impl Lease {
         if kept.len() < self.pool.idle_max.get() {
             kept.push(Idle {
                 sender: self.sender,
-                since: Instant::now(),
+                since: clock::now(),
             });
         }
     }
@@ -85,7 +86,7 @@ impl Pool {
     /// Lets go of connections that have been idle for `idle_timeout`, or that the origin closed.
     pub fn sweep(&self, idle_timeout: Duration, idle_max: usize) {
         self.idle_max.set(idle_max);
-        let now = Instant::now();
+        let now = clock::now();
         self.idle.borrow_mut().retain(|_, kept| {
             kept.retain(|idle| {
                 !idle.sender.is_closed() && now.duration_since(idle.since) < idle_timeout

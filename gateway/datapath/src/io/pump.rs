@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::operation::{Receive, Send};
 use super::socket::Socket;
+use crate::clock;
 use crate::limits::{
     RECEIVE_BUFFER_FIRST, RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, SEND_BUFFER_KEPT,
 };
@@ -86,7 +87,7 @@ impl Receiver {
             self.size = RECEIVE_BUFFER_MIN;
         }
         if activity.first_received.get().is_none() {
-            activity.first_received.set(Some(Instant::now()));
+            activity.first_received.set(Some(clock::now()));
         }
         activity
             .bytes_in

@@ -13,6 +13,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::{Socket, TcpInfo};
+use crate::clock;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
 use tls::{HandshakeFailure, Session};
 
@@ -52,7 +53,7 @@ impl TlsStream {
         let mut stream = Self::new(socket, session);
         // An empty buffer would mean the end.
         if !read.is_empty() {
-            stream.activity.first_received.set(Some(Instant::now()));
+            stream.activity.first_received.set(Some(clock::now()));
             stream.activity.bytes_in.set(read.len() as u64);
             stream.session.wire().give_incoming(read);
         }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crossbeam::queue::ArrayQueue;
 
 use super::record::{CertificateRecord, HandshakeRecord, RequestRecord};
+use crate::clock;
 use crate::limits;
 use config::AccessLogTarget;
 
@@ -158,7 +159,7 @@ impl AccessLog {
             return true;
         };
         let wanted = shared.accepted.load(Ordering::Acquire);
-        let start = Instant::now();
+        let start = clock::now();
         while shared.done.load(Ordering::Acquire) < wanted {
             if start.elapsed() >= patience {
                 return false;
@@ -354,7 +355,7 @@ impl Writer {
             .complained
             .is_none_or(|last| last.elapsed() >= Duration::from_secs(60))
         {
-            self.complained = Some(Instant::now());
+            self.complained = Some(clock::now());
             let dropped = self.shared.dropped.load(Ordering::Relaxed);
             tracing::error!(
                 "the access log cannot be written: {error}; {dropped} lines are lost so far"

@@ -7,8 +7,9 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
+use crate::clock;
 use crate::limits;
 
 /// One JSON object being written.
@@ -221,7 +222,7 @@ thread_local! {
 
 fn rfc3339(out: &mut Vec<u8>, time: SystemTime) {
     // Times before 1970 cannot come from a clock that is set.
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = clock::since_epoch(time);
     let (second, mut text) = SECOND.get();
     if second != since.as_secs() {
         text = civil(since.as_secs());

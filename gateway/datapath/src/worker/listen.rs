@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::{io, limits};
+use crate::{clock, io, limits};
 
 /// A listening address that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ pub(super) fn patiently<T>(
     wait: Duration,
     mut attempt: impl FnMut() -> Result<T, ListenError>,
 ) -> Result<T, ListenError> {
-    let start = Instant::now();
+    let start = clock::now();
     loop {
         match attempt() {
             Err(error)

@@ -26,6 +26,7 @@ pub use handover::Inboxes;
 use handover::Route;
 pub use listen::{ListenError, Listeners};
 
+use crate::clock;
 use crate::connection::{self, Arrival, Local, Shared, Stop};
 use crate::http::request_id::RequestIds;
 use crate::io::{self, Accepted, Ear, Listener, Socket};
@@ -319,7 +320,7 @@ async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
             Accepted::Nothing(error) => {
                 let quiet = |told: Instant| told.elapsed() < ACCEPT_COMPLAINT_INTERVAL;
                 if !told.is_some_and(quiet) {
-                    told = Some(Instant::now());
+                    told = Some(clock::now());
                     tracing::warn!(%error, "connections cannot be accepted");
                 }
                 // Out of descriptors, most likely: trying at once would only burn the CPU.
@@ -363,7 +364,7 @@ fn admit(worker: &Rc<Worker>, socket: Socket) {
         worker,
         Arrival {
             socket,
-            accepted: Instant::now(),
+            accepted: clock::now(),
             read: Vec::new(),
             steered: Steered::None,
         },
