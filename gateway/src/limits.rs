@@ -11,7 +11,7 @@ use vocabulary::limits::MIB;
 pub const DESCRIPTORS_SPARE: u64 = 256;
 /// How long the access-log writer has to write what is queued when the process ends.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the helm looks for new hosts and dead workers: so long a new host has no owner yet.
+/// How often the steering controller looks for new hosts and dead workers: so long a new host has no owner yet.
 pub const STEER_POLL: Duration = Duration::from_millis(50);
 /// How often load is measured and hosts may move.
 pub const STEER_ROUND: Duration = Duration::from_secs(2);

@@ -37,7 +37,7 @@ use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
 use datapath::observe::{AccessLog, AccessLogError};
-use datapath::steer::helm::Helm;
+use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
 use fetch::{Lists, Responders};
@@ -168,9 +168,9 @@ pub fn serve(
     let crl_directory = config.crl_directory.clone();
     let listeners = Listeners::bind(workers, &listen)?;
     let owned = Arc::new(Owned::default());
-    let (helm, placed) = Helm::take(&config, listeners.of_workers(), owned.clone())?;
-    let helm = Arc::new(helm);
-    helm.hosts(&published.load(), &vec![true; workers]);
+    let (controller, placed) = Controller::start(&config, listeners.of_workers(), owned.clone())?;
+    let controller = Arc::new(controller);
+    controller.set_hosts(&published.load(), &vec![true; workers]);
     let live = Arc::new(Live::new(config));
     let inboxes =
         Inboxes::new(workers).map_err(|error| StartError::System("the workers' inboxes", error))?;
@@ -191,7 +191,12 @@ pub fn serve(
         inboxes,
     });
     let responders = Responders::new(control.clone(), questions);
-    let team = Arc::new(Workers::start(&shared, &placement, listeners, helm.clone()));
+    let team = Arc::new(Workers::start(
+        &shared,
+        &placement,
+        listeners,
+        controller.clone(),
+    ));
     let steered = published.clone();
     let lists = Lists::new(control.clone());
     let state = admin::State {
@@ -211,9 +216,15 @@ pub fn serve(
     let ended = runtime.block_on(async {
         let admin = admin::serve(listen_admin, state).await?;
         let admin = tokio::spawn(admin);
-        if helm.steers() {
+        if controller.steers() {
             let control = control.clone();
-            tokio::spawn(steer(helm, team.clone(), control, steered, live.clone()));
+            tokio::spawn(steer(
+                controller,
+                team.clone(),
+                control,
+                steered,
+                live.clone(),
+            ));
         }
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();

@@ -9,13 +9,13 @@ use crate::limits::{BLOCKED_NETWORKS_MAX, STEER_POLL, STEER_ROUND, STEER_SILENT_
 use config::Live;
 use control::Control;
 use datapath::observe::HostLoad;
-use datapath::steer::helm::Helm;
+use datapath::steer::controller::Controller;
 use datapath::worker::Workers;
 use snapshot::Published;
 
-/// Keeps the helm informed: of hosts as they come and go, of workers, of load.
+/// Keeps the steering controller informed: of hosts as they come and go, of workers, of load.
 pub(super) async fn steer(
-    helm: Arc<Helm>,
+    controller: Arc<Controller>,
     team: Arc<Workers>,
     control: Arc<Control>,
     published: Arc<Published>,
@@ -31,41 +31,41 @@ pub(super) async fn steer(
     let mut blocked = None;
     loop {
         poll.tick().await;
-        if helm.has_door() {
+        if controller.admits() {
             let tunables = **live.load();
             let wanted = tunables
                 .steer_drop_blocked
                 .then(|| published.load().generation);
             if wanted.is_some() && wanted != blocked {
-                helm.blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
+                controller.set_blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
             }
             blocked = wanted;
-            helm.door(&tunables);
+            controller.set_admission(&tunables);
         }
         let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
         let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
         if alive != before {
             tracing::warn!(?alive, "workers died or came back: their hosts move");
-            helm.workers(&alive);
+            controller.set_workers(&alive);
             before.clone_from(&alive);
         }
         let snapshot = published.load();
         if snapshot.generation != generation {
             generation = snapshot.generation;
-            helm.hosts(&snapshot, &alive);
-            helm.pins(&live.pins(), &alive);
+            controller.set_hosts(&snapshot, &alive);
+            controller.set_pins(&live.pins(), &alive);
         }
         let passed = last_round.elapsed();
         if passed >= STEER_ROUND {
             last_round = Instant::now();
-            helm.pins(&live.pins(), &alive);
+            controller.set_pins(&live.pins(), &alive);
             let answers = team.loads().await;
             for (silent, answer) in silent.iter_mut().zip(&answers) {
                 *silent = if answer.is_some() { 0 } else { *silent + 1 };
             }
             let counts = HostLoad::sum(answers.into_iter().flatten());
             let balance = live.load().steer_balance;
-            helm.round(&counts, passed.as_secs_f64(), &alive, balance);
+            controller.round(&counts, passed.as_secs_f64(), &alive, balance);
         }
     }
 }

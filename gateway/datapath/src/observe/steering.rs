@@ -1,4 +1,4 @@
-//! What is known of steering: how a connection came to its worker, what hosts cost, what the helm
+//! What is known of steering: how a connection came to its worker, what hosts cost, what the controller
 //! and the kernel programs say of themselves.
 
 use std::collections::HashMap;
@@ -99,7 +99,7 @@ pub struct SteeredHost {
     pub came: Option<[u64; Steered::ALL.len()]>,
 }
 
-/// What the helm says of itself.
+/// How steering goes.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SteeringStatus {
     /// `kernel`, `handoff` or `off`: what is really done.

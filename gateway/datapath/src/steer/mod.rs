@@ -6,17 +6,17 @@
 //!
 //! What the programs are told (ports, listeners, owners of hosts) is in `tables`; the ClientHello as a worker
 //! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`]; what
-//! they turn away and tell is [`door`]; SYNs that they answer are in `answering`; all of it put to work for a gateway is [`engage`]. Who owns which host is decided by [`balance`], kept up to date by
-//! [`helm`], and read by workers from [`Ownership`].
+//! they turn away and tell is [`admission`]; SYNs that they answer are in `answering`; all of it put to work for a gateway is [`engage`]. Who owns which host is decided by [`balance`], kept up to date by
+//! [`controller`], and read by workers from [`Ownership`].
 
+pub mod admission;
 mod answering;
 pub mod balance;
+pub mod controller;
 pub mod cookies;
 mod counts;
-pub mod door;
 pub mod engage;
 pub mod hello;
-pub mod helm;
 mod interfaces;
 mod object;
 mod ownership;

@@ -2,7 +2,7 @@
 //!
 //! The kernel's tables say the same; where they cannot decide, a worker looks here, with the same
 //! rules: the exact name before the wildcard, and the connection's own hash among several owners.
-//! What should be in the table is for [`super::balance`] and [`super::helm`] to say.
+//! What should be in the table is for [`super::balance`] and [`super::controller`] to say.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};

@@ -38,7 +38,7 @@ use crate::memory;
 use crate::observe::{
     self, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats, WorkersStatus,
 };
-use crate::steer::helm::Helm;
+use crate::steer::controller::Controller;
 use crate::steer::{Owned, Placed};
 
 /// What decides which worker serves a connection, and whether there is room for it: the same for
@@ -81,7 +81,7 @@ enum Message {
 pub struct Workers {
     handles: Vec<Handle>,
     draining: AtomicBool,
-    helm: Arc<Helm>,
+    controller: Arc<Controller>,
 }
 
 struct Handle {
@@ -96,7 +96,7 @@ impl Workers {
         shared: &Arc<Shared>,
         placement: &Arc<Placement>,
         listeners: Listeners,
-        helm: Arc<Helm>,
+        controller: Arc<Controller>,
     ) -> Self {
         let handles = listeners
             .into_workers()
@@ -107,7 +107,7 @@ impl Workers {
         Self {
             handles,
             draining: AtomicBool::new(false),
-            helm,
+            controller,
         }
     }
 
@@ -191,11 +191,11 @@ impl observe::Workers for Workers {
     }
 
     fn steering(&self) -> SteeringStatus {
-        self.helm.status()
+        self.controller.status()
     }
 
     fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
-        self.helm.traced(every)
+        self.controller.traced(every)
     }
 }
 

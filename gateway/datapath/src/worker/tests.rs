@@ -51,8 +51,9 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         admin_socket: "/nonexistent/admin.sock".into(),
         ..Config::default()
     };
-    let (helm, _) = Helm::take(&config, listeners.of_workers(), Arc::default()).unwrap();
-    Workers::start(&shared, &placement, listeners, Arc::new(helm))
+    let (controller, _) =
+        Controller::start(&config, listeners.of_workers(), Arc::default()).unwrap();
+    Workers::start(&shared, &placement, listeners, Arc::new(controller))
 }
 
 fn free_address(host: &str) -> SocketAddr {

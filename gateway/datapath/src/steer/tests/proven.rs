@@ -289,8 +289,8 @@ fn written(name: &[u8], count: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_door_turns_away_what_it_is_told_to() {
-    with_listener("steer::door", |steering| {
+fn admission_turns_away_what_it_is_told_to() {
+    with_listener("steer::admission", |steering| {
         let host = HostName::parse("api.example.com").unwrap();
         steering.own_in_zone(&host, &[3], 7).unwrap();
         let good = hello(Some("api.example.com"), classical);
@@ -304,7 +304,7 @@ fn the_door_turns_away_what_it_is_told_to() {
         let passes = vec![XDP_PASS; 3];
         assert_eq!(verdicts(steering, &good, 3), passes, "nothing is off");
 
-        let set = |steering: &mut Steering, door: Door| steering.door(door).unwrap();
+        let set = |steering: &mut Steering, wanted: Door| steering.set_admission(wanted).unwrap();
         let unknown = Door {
             unknown_dropped: 1,
             trace_every: 1,
@@ -382,13 +382,13 @@ fn the_door_turns_away_what_it_is_told_to() {
             (7, "2001:db8::", 32, XDP_PASS),
         ] {
             let blocks = [(zone, network.parse().unwrap(), bits)].into();
-            assert_eq!(steering.block(&nobody, &blocks).unwrap(), 0);
+            assert_eq!(steering.set_blocks(&nobody, &blocks).unwrap(), 0);
             assert_eq!(
                 verdicts(steering, &good, 1),
                 [wanted],
                 "{zone} {network}/{bits}"
             );
-            steering.block(&blocks, &nobody).unwrap();
+            steering.set_blocks(&blocks, &nobody).unwrap();
         }
         assert_eq!(verdicts(steering, &good, 1), [XDP_PASS]);
         assert_eq!(steering.counters().unwrap().blocked, 4);

@@ -151,7 +151,7 @@ fn what_does_not_follow_the_first_segment_passes() {
             unknown_dropped: 1,
             ..ebpf::Door::default()
         };
-        steering.door(dropped).unwrap();
+        steering.set_admission(dropped).unwrap();
         assert_eq!(counted(steering, [&start[..], &end]), SPLIT);
         // Cut anywhere and a byte changed, it is passed.
         for at in 0..second.len() {

@@ -1,21 +1,29 @@
-//! What the kernel programs turn away before there is a socket, and what they tell of their decisions.
+//! Admission: what the kernel programs turn away before there is a socket, and the trace of their decisions.
 //!
-//! Writes the door's settings, the address blocks, and reads the trace. Everything is off until it is told.
+//! Owns the settings of admission, the blocked address blocks and the trace, both what the controller wants and how it
+//! is written into the kernel's maps. Everything is off until it is set.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::time::Duration;
 
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, MapError, RingBuf};
 use aya::programs::{TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfError};
+use ebpf::hello::host_key;
 use ebpf::packet::Flow;
-use ebpf::{BLOCK_ZONE_BITS, BLOCKS_MAX, BlockKey, Door, MAP_BLOCKS, MAP_DOOR, MAP_TRACE, Traced};
-use std::time::Duration;
+use ebpf::{
+    BLOCK_ZONE_BITS, BLOCKS_MAX, BlockKey, Decided, Door, MAP_BLOCKS, MAP_DOOR, MAP_TRACE, Traced,
+};
 
-use super::ownership::words;
+use super::controller::{Controller, State};
+use super::ownership::{ends, words};
 use super::{Steering, Unavailable, xdp};
+use crate::observe::TracedConnection;
 use config::Tunables;
+use rules::Network;
+use vocabulary::hostname::HostName;
 
 /// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
@@ -23,9 +31,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// An address block of a zone: its number, an address, and the bits of it that count.
 pub type Block = (u32, IpAddr, u8);
 
-/// The door that the configuration asks for. Budgets save up one second.
+/// The settings that the configuration asks for. Budgets save up one second.
 #[must_use]
-pub fn door(tunables: &Tunables, trace_every: u32) -> Door {
+pub fn settings(tunables: &Tunables, trace_every: u32) -> Door {
     let cost = |rate: usize| SECOND_NS.checked_div(rate as u64).unwrap_or(0);
     let bits = |bits: usize| u32::try_from(bits).unwrap_or(u32::MAX);
     Door {
@@ -42,14 +50,119 @@ pub fn door(tunables: &Tunables, trace_every: u32) -> Door {
     }
 }
 
+impl Controller {
+    /// Whether the kernel steers, and so can turn clients away.
+    #[must_use]
+    pub fn admits(&self) -> bool {
+        self.mode == "kernel"
+    }
+
+    /// Turns away what the configuration says.
+    pub fn set_admission(&self, tunables: &Tunables) {
+        let mut state = self.lock();
+        let mut wanted = settings(tunables, state.trace_every);
+        // With hosts missing in the table, unknown would mean nothing.
+        wanted.unknown_dropped &= u32::from(!state.complained);
+        if state.admission == Some(wanted) {
+            return;
+        }
+        let Some(kernel) = &mut state.kernel else {
+            return;
+        };
+        match kernel.steering().set_admission(wanted) {
+            Ok(()) => state.admission = Some(wanted),
+            Err(error) => tracing::warn!(%error, "the kernel turns away what it did before"),
+        }
+    }
+
+    /// Turns away these networks, by zone, from now on.
+    pub fn set_blocks(&self, networks: &BTreeMap<String, Vec<Network>>) {
+        let mut state = self.lock();
+        let mut after = BTreeSet::new();
+        for (zone, networks) in networks {
+            let zone = state.zone_number(zone);
+            after.extend(
+                networks
+                    .iter()
+                    .map(|(address, bits)| (zone, *address, *bits)),
+            );
+        }
+        let before = std::mem::take(&mut state.blocks);
+        if let Some(kernel) = &mut state.kernel {
+            match kernel.steering().set_blocks(&before, &after) {
+                Ok(0) => {
+                    tracing::info!(networks = after.len(), "the kernel drops blocked addresses")
+                }
+                Ok(left_out) => {
+                    tracing::warn!(
+                        left_out,
+                        "the kernel has no room for all blocked addresses: rules block the others"
+                    );
+                }
+                Err(error) => tracing::warn!(%error, "the kernel does not take blocked addresses"),
+            }
+        }
+        state.blocks = after;
+    }
+
+    /// Decisions since the last call, one of `every`; 0 ends the tracing. `None` when the kernel does not steer.
+    pub fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
+        let mut state = self.lock();
+        let State {
+            kernel,
+            admission,
+            hosts,
+            trace_every,
+            ..
+        } = &mut *state;
+        let steering = kernel.as_mut()?.steering();
+        if *trace_every != every {
+            *trace_every = every;
+            let mut wanted = admission.unwrap_or_default();
+            wanted.trace_every = every;
+            if steering.set_admission(wanted).is_ok() {
+                *admission = Some(wanted);
+            }
+        }
+        let events = steering.traced().ok()?;
+        if events.is_empty() {
+            return Some(Vec::new());
+        }
+        let names: HashMap<u64, &HostName> = hosts
+            .iter()
+            .map(|host| (host_key(host.as_str()), host))
+            .collect();
+        Some(events.iter().map(|event| named(event, &names)).collect())
+    }
+}
+
+/// An event in the names of this gateway.
+fn named(event: &Traced, names: &HashMap<u64, &HostName>) -> TracedConnection {
+    let host = names
+        .get(&event.host)
+        .or_else(|| names.get(&event.wildcard));
+    let decided = usize::try_from(event.decided).ok();
+    let decided = decided.and_then(|number| Decided::ALL.get(number).copied());
+    let decided = decided.unwrap_or(Decided::ParseFailure);
+    let (client, local) = ends(&event.flow);
+    TracedConnection {
+        client,
+        local,
+        host: host.map(|host| (*host).clone()),
+        decided,
+        worker: (decided == Decided::Steered).then_some(event.worker),
+        dropped: event.dropped != 0,
+    }
+}
+
 impl Steering {
     /// Changes what is turned away from now on.
     ///
     /// # Errors
     /// [`Unavailable::Refused`].
-    pub fn door(&mut self, door: Door) -> Result<(), Unavailable> {
+    pub fn set_admission(&mut self, wanted: Door) -> Result<(), Unavailable> {
         let map = map(&mut self.kernel, MAP_DOOR)?;
-        let set = Array::<_, Door>::try_from(map).and_then(|mut map| map.set(0, door, 0));
+        let set = Array::<_, Door>::try_from(map).and_then(|mut map| map.set(0, wanted, 0));
         Ok(set.map_err(EbpfError::from)?)
     }
 
@@ -57,7 +170,7 @@ impl Steering {
     ///
     /// # Errors
     /// [`Unavailable::Refused`].
-    pub fn block(
+    pub fn set_blocks(
         &mut self,
         before: &BTreeSet<Block>,
         after: &BTreeSet<Block>,

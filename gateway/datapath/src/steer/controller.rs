@@ -1,26 +1,23 @@
-//! The helm: who steers, who owns which host now, and why.
+//! The steering controller: who steers, who owns which host now, and why.
 //!
 //! Chooses between kernel, hand-over and nothing at the start; from then on keeps two tables at what
 //! [`super::balance`] plans, the kernel's and the workers'. Runs on the control plane's thread: workers only read
 //! what it publishes. A table of the kernel's that cannot be written is no reason to stop: the workers' own table
 //! decides then.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ebpf::hello::host_key;
-use ebpf::{Decided, Door, Owners, Traced};
+use ebpf::{Door, Owners};
 
+use super::admission::Block;
 use super::balance::{Assignment, Demand, Occasion, Place, plan};
-use super::door::{Block, door};
 use super::engage::{Engaged, engage};
-use super::ownership::ends;
 use super::{Owned, Ownership, Placed, Unavailable, cookies};
-use crate::observe::{HostLoad, SteeredHost, SteeringStatus, TracedConnection};
+use crate::observe::{HostLoad, SteeredHost, SteeringStatus};
 use config::{Config, Pins, SteerMode, Tunables};
-use rules::Network;
 use snapshot::Snapshot;
 use vocabulary::hostname::HostName;
 
@@ -32,22 +29,22 @@ const SMOOTHING: f64 = 0.3;
 
 /// Who steers, and who owns what.
 #[derive(Debug)]
-pub struct Helm {
-    mode: &'static str,
+pub struct Controller {
+    pub(super) mode: &'static str,
     reason: Option<String>,
     workers: usize,
     owned: Arc<Owned>,
-    course: Mutex<Course>,
+    state: Mutex<State>,
 }
 
 /// What changes while the gateway runs.
 #[derive(Debug, Default)]
-struct Course {
-    kernel: Option<Engaged>,
+pub(super) struct State {
+    pub(super) kernel: Option<Engaged>,
     assignment: Assignment,
     default_host: Option<HostName>,
     pins: Pins,
-    hosts: Vec<HostName>,
+    pub(super) hosts: Vec<HostName>,
     /// Smoothed, in microseconds a second.
     loads: HashMap<HostName, f64>,
     /// What the last round measured, to tell what was added since.
@@ -58,27 +55,27 @@ struct Course {
     /// The zone of each host, as it was last written.
     zones: HashMap<HostName, u32>,
     /// What the kernel turns away now.
-    door: Option<Door>,
-    blocks: BTreeSet<Block>,
+    pub(super) admission: Option<Door>,
+    pub(super) blocks: BTreeSet<Block>,
     /// Whether somebody reads traces, and one of how many.
-    trace_every: u32,
+    pub(super) trace_every: u32,
     /// The kernel's table is not what it should be.
-    complained: bool,
+    pub(super) complained: bool,
 }
 
-impl Helm {
-    /// Decides who steers, and lets the kernel begin where it does. Answers the helm and what the workers need
+impl Controller {
+    /// Decides who steers, and lets the kernel begin where it does. Answers the controller and what the workers need
     /// to see the kernel's doing.
     ///
     /// # Errors
     /// The kernel is to steer, by configuration, and cannot.
-    pub fn take(
+    pub fn start(
         config: &Config,
         listeners: &[Vec<OwnedFd>],
         owned: Arc<Owned>,
     ) -> Result<(Self, Placed), Unavailable> {
-        let state = state_file(&config.admin_socket);
-        cookies::recover(&state);
+        let file = state_file(&config.admin_socket);
+        cookies::recover(&file);
         let workers = listeners.len();
         let (mode, reason, kernel) = match config.steer_mode {
             SteerMode::Off => ("off", None, None),
@@ -87,28 +84,28 @@ impl Helm {
             }
             SteerMode::Handoff => ("handoff", None, None),
             SteerMode::Kernel => {
-                let kernel = begin(listeners, config, &state)?;
+                let kernel = begin(listeners, config, &file)?;
                 ("kernel", None, Some(kernel))
             }
-            SteerMode::Auto => match begin(listeners, config, &state) {
+            SteerMode::Auto => match begin(listeners, config, &file) {
                 Ok(kernel) => ("kernel", None, Some(kernel)),
                 Err(reason) => ("handoff", Some(reason.to_string()), None),
             },
         };
         let (kernel, placed) = kernel.unzip();
         announce(mode, reason.as_deref(), kernel.as_ref());
-        let helm = Self {
+        let controller = Self {
             mode,
             reason,
             workers,
             owned,
-            course: Mutex::new(Course {
+            state: Mutex::new(State {
                 kernel,
                 pins: config.pins.clone(),
-                ..Course::default()
+                ..State::default()
             }),
         };
-        Ok((helm, placed.unwrap_or_default()))
+        Ok((controller, placed.unwrap_or_default()))
     }
 
     /// Whether hosts have owners at all.
@@ -118,46 +115,46 @@ impl Helm {
     }
 
     /// Takes the hosts of a snapshot, and the workers that live.
-    pub fn hosts(&self, snapshot: &Snapshot, alive: &[bool]) {
+    pub fn set_hosts(&self, snapshot: &Snapshot, alive: &[bool]) {
         if !self.steers() {
             return;
         }
-        let mut course = self.lock();
-        course.hosts = snapshot
+        let mut state = self.lock();
+        state.hosts = snapshot
             .hosts
             .iter()
             .map(|host| host.name().clone())
             .collect();
-        let before = std::mem::take(&mut course.zones);
+        let before = std::mem::take(&mut state.zones);
         for host in &snapshot.hosts {
-            let zone = course.zone_number(&host.zone_id);
-            course.zones.insert(host.name().clone(), zone);
+            let zone = state.zone_number(&host.zone_id);
+            state.zones.insert(host.name().clone(), zone);
             if before
                 .get(host.name())
                 .is_some_and(|before| *before != zone)
             {
                 // To be written anew, with its new zone's number.
-                course.assignment.0.remove(host.name());
+                state.assignment.0.remove(host.name());
             }
         }
-        course.default_host = snapshot
+        state.default_host = snapshot
             .default_host
             .as_ref()
             .map(|host| host.name().clone());
-        self.apply(&mut course, alive, Occasion::Change);
+        self.apply(&mut state, alive, Occasion::Change);
     }
 
     /// Takes other pins.
-    pub fn pins(&self, pins: &Pins, alive: &[bool]) {
-        let mut course = self.lock();
-        if self.steers() && course.pins != *pins {
-            course.pins.clone_from(pins);
-            self.apply(&mut course, alive, Occasion::Change);
+    pub fn set_pins(&self, pins: &Pins, alive: &[bool]) {
+        let mut state = self.lock();
+        if self.steers() && state.pins != *pins {
+            state.pins.clone_from(pins);
+            self.apply(&mut state, alive, Occasion::Change);
         }
     }
 
     /// Workers died or came back.
-    pub fn workers(&self, alive: &[bool]) {
+    pub fn set_workers(&self, alive: &[bool]) {
         if self.steers() {
             self.apply(&mut self.lock(), alive, Occasion::Change);
         }
@@ -169,150 +166,66 @@ impl Helm {
         if !self.steers() || seconds <= 0.0 {
             return;
         }
-        let mut course = self.lock();
-        course.measure(counts, seconds);
+        let mut state = self.lock();
+        state.measure(counts, seconds);
         if balance {
-            self.apply(&mut course, alive, Occasion::Round);
+            self.apply(&mut state, alive, Occasion::Round);
         }
     }
 
-    fn apply(&self, course: &mut Course, alive: &[bool], occasion: Occasion) {
+    fn apply(&self, state: &mut State, alive: &[bool], occasion: Occasion) {
         let nobody = Vec::new();
-        let demands: Vec<Demand<'_>> = course
+        let demands: Vec<Demand<'_>> = state
             .hosts
             .iter()
             .map(|host| Demand {
                 host,
-                load: course.loads.get(host).copied().unwrap_or(0.0),
-                pinned: course.pins.get(host).unwrap_or(&nobody),
+                load: state.loads.get(host).copied().unwrap_or(0.0),
+                pinned: state.pins.get(host).unwrap_or(&nobody),
             })
             .collect();
-        let after = plan(&course.assignment, &demands, alive, occasion);
-        if let Some(kernel) = &mut course.kernel {
+        let after = plan(&state.assignment, &demands, alive, occasion);
+        if let Some(kernel) = &mut state.kernel {
             let written = write(
                 kernel,
-                &course.assignment,
+                &state.assignment,
                 &after,
-                &course.zones,
-                course.default_host.as_ref(),
+                &state.zones,
+                state.default_host.as_ref(),
             );
             if let Err(error) = written
-                && !std::mem::replace(&mut course.complained, true)
+                && !std::mem::replace(&mut state.complained, true)
             {
                 tracing::warn!(%error, "the kernel's table of hosts is incomplete: workers hand over");
             }
         }
         // A round knows the hosts of the plan before it, so the plans differ in owners only.
-        let mut pairs = after.0.values().zip(course.assignment.0.values());
+        let mut pairs = after.0.values().zip(state.assignment.0.values());
         let same = |(a, b): (&Place, &Place)| a.workers == b.workers;
         if occasion == Occasion::Round && pairs.all(same) {
-            course.assignment = after;
+            state.assignment = after;
             return;
         }
         let moved = after.0.iter().filter(|(host, place)| {
-            let before = course.assignment.0.get(*host);
+            let before = state.assignment.0.get(*host);
             before.is_some_and(|before| before.workers != place.workers)
         });
         for (host, place) in moved {
             tracing::info!(%host, workers = ?place.workers, "new connections go to other workers");
-            course.moves += 1;
+            state.moves += 1;
         }
-        course.assignment = after;
-        let owners = course.assignment.0.iter();
+        state.assignment = after;
+        let owners = state.assignment.0.iter();
         let owners = owners.filter_map(|(host, place)| Some((host, Owners::of(&place.workers)?)));
-        let table = Ownership::new(owners, course.default_host.as_ref());
+        let table = Ownership::new(owners, state.default_host.as_ref());
         self.owned.publish(table);
     }
 
-    /// Whether the kernel steers, and so can turn anybody away.
-    #[must_use]
-    pub fn has_door(&self) -> bool {
-        self.mode == "kernel"
-    }
-
-    /// Turns away what the configuration says.
-    pub fn door(&self, tunables: &Tunables) {
-        let mut course = self.lock();
-        let mut wanted = door(tunables, course.trace_every);
-        // With hosts missing in the table, unknown would mean nothing.
-        wanted.unknown_dropped &= u32::from(!course.complained);
-        if course.door == Some(wanted) {
-            return;
-        }
-        let Some(kernel) = &mut course.kernel else {
-            return;
-        };
-        match kernel.steering().door(wanted) {
-            Ok(()) => course.door = Some(wanted),
-            Err(error) => tracing::warn!(%error, "the kernel's door stays as it was"),
-        }
-    }
-
-    /// Turns away these networks, by zone, from now on.
-    pub fn blocks(&self, networks: &BTreeMap<String, Vec<Network>>) {
-        let mut course = self.lock();
-        let mut after = BTreeSet::new();
-        for (zone, networks) in networks {
-            let zone = course.zone_number(zone);
-            after.extend(
-                networks
-                    .iter()
-                    .map(|(address, bits)| (zone, *address, *bits)),
-            );
-        }
-        let before = std::mem::take(&mut course.blocks);
-        if let Some(kernel) = &mut course.kernel {
-            match kernel.steering().block(&before, &after) {
-                Ok(0) => {
-                    tracing::info!(networks = after.len(), "the kernel drops blocked addresses")
-                }
-                Ok(left_out) => {
-                    tracing::warn!(
-                        left_out,
-                        "the kernel has no room for all blocked addresses: rules block the others"
-                    );
-                }
-                Err(error) => tracing::warn!(%error, "the kernel does not take blocked addresses"),
-            }
-        }
-        course.blocks = after;
-    }
-
-    /// Decisions since the last call, one of `every`; 0 ends the tracing. `None` when the kernel does not steer.
-    pub fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
-        let mut course = self.lock();
-        let Course {
-            kernel,
-            door,
-            hosts,
-            trace_every,
-            ..
-        } = &mut *course;
-        let steering = kernel.as_mut()?.steering();
-        if *trace_every != every {
-            *trace_every = every;
-            let mut wanted = door.unwrap_or_default();
-            wanted.trace_every = every;
-            if steering.door(wanted).is_ok() {
-                *door = Some(wanted);
-            }
-        }
-        let events = steering.traced().ok()?;
-        if events.is_empty() {
-            return Some(Vec::new());
-        }
-        let names: HashMap<u64, &HostName> = hosts
-            .iter()
-            .map(|host| (host_key(host.as_str()), host))
-            .collect();
-        Some(events.iter().map(|event| named(event, &names)).collect())
-    }
-
-    /// What the helm says of itself; the programs' counters are read for it.
+    /// How steering goes; the programs' counters are read for it.
     #[must_use]
     pub fn status(&self) -> SteeringStatus {
-        let course = self.lock();
-        let kernel = course.kernel.as_ref();
+        let state = self.lock();
+        let kernel = state.kernel.as_ref();
         let interfaces = kernel.map(Engaged::attached).unwrap_or_default();
         SteeringStatus {
             mode: self.mode,
@@ -331,18 +244,18 @@ impl Helm {
                     format!("off: {obstacle}")
                 }
             }),
-            moves: course.moves,
-            hosts: course
+            moves: state.moves,
+            hosts: state
                 .assignment
                 .0
                 .iter()
                 .map(|(host, place)| SteeredHost {
                     host: host.clone(),
                     workers: place.workers.clone(),
-                    pinned: course.pins.contains_key(host),
-                    load: course.loads.get(host).copied().unwrap_or(0.0),
+                    pinned: state.pins.contains_key(host),
+                    load: state.loads.get(host).copied().unwrap_or(0.0),
                     kernel: kernel.and_then(|kernel| {
-                        kernel.counts(host, course.default_host.as_ref() == Some(host))
+                        kernel.counts(host, state.default_host.as_ref() == Some(host))
                     }),
                     came: None,
                 })
@@ -350,33 +263,14 @@ impl Helm {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Course> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic elsewhere leaves at worst an older plan, which the next one replaces.
-        self.course.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// An event in the names of this gateway.
-fn named(event: &Traced, names: &HashMap<u64, &HostName>) -> TracedConnection {
-    let host = names
-        .get(&event.host)
-        .or_else(|| names.get(&event.wildcard));
-    let decided = usize::try_from(event.decided).ok();
-    let decided = decided.and_then(|number| Decided::ALL.get(number).copied());
-    let decided = decided.unwrap_or(Decided::ParseFailure);
-    let (client, local) = ends(&event.flow);
-    TracedConnection {
-        client,
-        local,
-        host: host.map(|host| (*host).clone()),
-        decided,
-        worker: (decided == Decided::Steered).then_some(event.worker),
-        dropped: event.dropped != 0,
-    }
-}
-
-impl Course {
-    fn zone_number(&mut self, zone: &str) -> u32 {
+impl State {
+    pub(super) fn zone_number(&mut self, zone: &str) -> u32 {
         let next = u32::try_from(self.zone_numbers.len() + 1).unwrap_or(u32::MAX);
         if let Some(number) = self.zone_numbers.get(zone) {
             return *number;
@@ -495,30 +389,30 @@ mod tests {
 
     #[test]
     fn loads_are_what_was_added_smoothed_and_forgotten_with_their_host() {
-        let mut course = Course {
+        let mut state = State {
             hosts: vec![name("a.example"), name("b.example")],
-            ..Course::default()
+            ..State::default()
         };
-        course.measure(&[count("a.example", 1_000_000)], 1.0);
+        state.measure(&[count("a.example", 1_000_000)], 1.0);
         assert_eq!(
-            course.loads[&name("a.example")],
+            state.loads[&name("a.example")],
             0.0,
             "what was before is not load"
         );
         let unit = count("a.example", 1).microseconds();
-        course.measure(&[count("a.example", 1_001_000)], 2.0);
-        let first = course.loads[&name("a.example")];
+        state.measure(&[count("a.example", 1_001_000)], 2.0);
+        let first = state.loads[&name("a.example")];
         let expected = SMOOTHING * f64::from(u32::try_from(unit * 500).unwrap());
         assert!((first - expected).abs() < 1e-6, "{first} {expected}");
-        course.measure(&[count("a.example", 0)], 1.0);
+        state.measure(&[count("a.example", 0)], 1.0);
         assert!(
-            course.loads[&name("a.example")] < first,
+            state.loads[&name("a.example")] < first,
             "counts that went back are nothing"
         );
-        assert_eq!(course.loads[&name("b.example")], 0.0);
-        course.hosts = vec![name("b.example")];
-        course.measure(&[], 1.0);
-        assert_eq!(course.loads.len(), 1);
-        assert!(course.counted.is_empty());
+        assert_eq!(state.loads[&name("b.example")], 0.0);
+        state.hosts = vec![name("b.example")];
+        state.measure(&[], 1.0);
+        assert_eq!(state.loads.len(), 1);
+        assert!(state.counted.is_empty());
     }
 }
