@@ -48,7 +48,7 @@ pub const LISTEN_WAIT: Duration = Duration::from_secs(3);
 pub const LISTEN_RETRY: Duration = Duration::from_millis(10);
 /// How often a stopping worker, and the process above it, looks whether the last connection ended.
 pub const DRAIN_POLL: Duration = Duration::from_millis(20);
-/// How often a worker lets go of origin connections that nobody uses.
+/// How often a worker closes origin connections that are not used.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 /// Connections that went quiet or ended on a worker since its last sweep, from which on the sweep
 /// also returns memory to the system: some megabytes are free then.
@@ -90,7 +90,7 @@ pub const CUT_GRACE: Duration = Duration::from_millis(250);
 /// Connections that are looked at in one go when trust moves; between two goes the worker serves
 /// others. Each costs some microseconds, a hundred when its CA set changed.
 pub const CONNECTIONS_IN_A_ROW: usize = 32;
-/// Longest sleep of whoever waits for certificates to end: so late is a changed clock noticed.
+/// Longest sleep until a certificate ends: so late is a changed clock noticed.
 pub const EXPIRY_LOOK: Duration = Duration::from_secs(10);
 /// Hosts with statistics of their own on one worker; all further ones share the entry `_other`. A
 /// host that records every stage costs about 200 KiB (eight histograms, made on first use), so

@@ -1,4 +1,4 @@
-//! Gives memory that nobody uses back to the system.
+//! Returns unused memory to the system.
 //!
 //! mimalloc keeps what a thread has freed for that thread's next allocations and returns it only
 //! while the thread goes on allocating: a worker whose connections have all gone quiet would keep

@@ -1,8 +1,8 @@
 //! What the control plane compiles and the data path reads: the one place where they meet.
 //!
 //! Owns the [`Snapshot`] and where it is published, the pure half of HTTP that both need, the phases
-//! that follow the rules, and the queue of questions about client certificates. Does no I/O but
-//! that: it compiles nothing, forwards nothing, asks nobody.
+//! that follow the rules, and the queue of questions about client certificates. Does no I/O and
+//! reads no clock. Compiles nothing, forwards nothing, asks no responder.
 //!
 //! | module | owns |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | [`checks`] | the checks before the rules, in their one order |
 //! | [`http`] | authority, path, headers, origin: what a request head means |
 //! | [`phases`] | rate limits and header rules |
-//! | [`questions`] | from workers to the OCSP client: what is to be asked |
+//! | [`questions`] | the queue of questions from workers to the OCSP client |
 #![forbid(unsafe_code)]
 
 pub mod checks;

@@ -1,7 +1,7 @@
-//! From the data path to whoever asks responders: questions about client certificates.
+//! The queue of questions about client certificates, from the data path to the OCSP client.
 //!
-//! Bounded and lock-free on the worker's side. A question that finds no room is lost, and whoever
-//! waits for it learns that at once: the judge says what that means.
+//! Bounded and lock-free on the worker's side. A question that finds no room is lost, and its
+//! waiter learns that at once: `tls` says what that means.
 
 use std::time::Duration;
 

@@ -1,8 +1,7 @@
-//! Everything the data path needs, compiled, immutable, and replaced as a whole.
+//! The snapshot: everything the data path needs, compiled, immutable, and replaced as a whole.
 //!
-//! Owns the types that [`control`] makes and the data path reads, host look-up, and the
-//! one place where the current snapshot is published. Does not know how a snapshot is compiled,
-//! nor what a connection does with it.
+//! Owns its types, host look-up, and the one place where the current snapshot is published. Does
+//! not know how a snapshot is compiled (`control`), nor what a connection does with it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -153,7 +152,7 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// What live connections were let in by. While it is the same nobody has to be looked at again;
+    /// What live connections were let in by. While it is the same, no connection has to be looked at again;
     /// hosts that come, go, or ask for something else change it, whatever the trust epoch says.
     #[must_use]
     pub fn admission(&self) -> (u64, u64) {
@@ -207,7 +206,7 @@ impl Published {
     pub fn publish(&self, snapshot: Snapshot) {
         self.current.store(Arc::new(snapshot));
         let now = Instant::now();
-        // Whoever is gone does not hear it and is forgotten.
+        // A listener that is gone is forgotten.
         self.lock().retain(|listener| listener.send(now).is_ok());
     }
 

@@ -48,7 +48,7 @@ pub(super) struct Body {
     explain: Vec<String>,
 }
 
-/// One request to try, and what somebody expects of it.
+/// One request to try, and the outcome that is expected.
 struct Entry {
     asked: Result<Asked, Refused>,
     expect: Option<String>,

@@ -30,7 +30,7 @@ use vocabulary::verdict::{Reason, Verdict};
 pub(super) enum Certificate {
     /// What is known of it, and what is not.
     Described(Box<ClientAuth>, FieldSet),
-    /// The chain itself, leaf first, and the verdict when somebody wants another than the host's.
+    /// The chain itself, leaf first, and the verdict when another than the host's is wanted.
     Chain(Vec<X509>, Option<Verdict>),
 }
 
@@ -140,7 +140,7 @@ pub(super) fn state(word: &str) -> Option<(Verdict, FieldSet)> {
     };
     Some(match word {
         "none" => (Verdict::NONE, FieldSet::default()),
-        // Which of many reasons it is nobody has said; no CA stands behind it.
+        // Which of many reasons it is was not said; no CA stands behind it.
         "invalid" => (
             verdict(true, false, false, Reason::Other),
             known(&["ca_id", "cert_issuer_serial"]),
@@ -288,7 +288,7 @@ impl Asked {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut unknown = unknown.and(self.unknown).and(
             fields(&[
-                // Nobody keeps ClientHellos.
+                // ClientHellos are not kept.
                 "cf.tls_client",
                 "cf.tls_ciphers_sha1",
                 "cf.bot_management",
@@ -471,7 +471,7 @@ impl Asked {
         notes: &mut Vec<String>,
     ) -> Result<(ClientAuth, FieldSet), Refused> {
         let Some(host) = host else {
-            let why = "without its host nobody can judge the certificate";
+            let why = "without its host the certificate cannot be judged";
             return Err(Refused::Unjudged(why.into()));
         };
         let judgement = judge_afresh(chain, host.trust(), self.time_msec.div_euclid(1000));
@@ -483,7 +483,7 @@ impl Asked {
         if judgement.question().is_none() {
             return Ok((client, FieldSet::default()));
         }
-        notes.push("its CA's responder would be asked, and nobody knows what it would say".into());
+        notes.push("its CA's responder would be asked, and its answer is not known".into());
         let unknown = fields(&[
             "cf.tls_client_auth.cert_verified",
             "cf.tls_client_auth.cert_revoked",

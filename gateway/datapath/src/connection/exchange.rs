@@ -1,6 +1,6 @@
-//! One request and its answer, from the head to the last byte: what is counted, timed and logged.
+//! The account of one request: what is counted, timed and logged, from the head to the last byte.
 //!
-//! The account is closed once, when the response's body is over or dropped, whoever drops it.
+//! It is closed once, when the response's body is over or dropped.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -38,8 +38,8 @@ pub(super) struct Account {
     closed: Cell<bool>,
 }
 
-/// A request that becomes a tunnel once its 101 is written. Whoever drives the connection takes it
-/// out: an account holds its connection.
+/// A request that becomes a tunnel once its 101 is written. The code that drives the
+/// connection takes it out: an account holds its connection.
 pub(super) struct Tunnel {
     pub(super) end: OriginEnd,
     pub(super) account: Rc<Account>,
@@ -277,7 +277,7 @@ impl Exchange for Account {
     }
 
     fn ended(&self, whole: bool) {
-        // Nobody reads the body of an answer to HEAD.
+        // The body of an answer to HEAD is never read.
         if !whole && self.method != Method::HEAD {
             let mut notes = self.notes.borrow_mut();
             if notes.error.is_empty() {

@@ -48,7 +48,7 @@ pub(super) async fn shake_hands(
     let mut stream = TlsStream::resume(socket, session, read);
     let deadline = tokio::time::Instant::from_std(accepted + tunables.handshake_timeout);
     let mut outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
-    // A client that cannot be judged without its CA's responder waits, and nobody else does.
+    // A client that cannot be judged without its CA's responder waits, and no other does.
     if let Ok(Ok(finished)) = outcome
         && let Some(question) = acceptor.must_ask(stream.session())
     {
@@ -60,7 +60,7 @@ pub(super) async fn shake_hands(
     }
     let established = match outcome {
         Ok(Ok(true)) => acceptor.establish(stream.session()),
-        // Nobody is let in half way.
+        // No client is let in half way.
         Ok(Ok(false)) => {
             let detail = "the client could not be judged".into();
             Err(acceptor.failure(stream.session(), detail))

@@ -36,7 +36,7 @@ const HYPER_HEADERS: usize = 100;
     reason = "lives for one match, never in a collection"
 )]
 pub(super) enum Served {
-    /// Nobody has asked for anything for a while; the stream is whole.
+    /// No request came for a while; the stream is whole.
     Idle(TlsStream),
     /// The connection is over.
     Stopped(Stop),

@@ -232,7 +232,7 @@ impl Connection {
         let clients = &self.local.clients;
         clients.leave(self);
         clients.enter(self, shown, until_sec);
-        // Something may have changed between the handshake and now, when nobody looked at us.
+        // Something may have changed between the handshake and now, when it was not in the index.
         if self.local.shared.published.swap().load().generation != judged.generation {
             self.look_at_once();
         }

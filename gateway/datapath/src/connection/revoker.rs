@@ -151,7 +151,7 @@ pub(crate) async fn watch(local: Rc<Local>) {
 }
 
 /// When a connection has to be over that is cut `now` for something that happened at `since`: the
-/// later somebody comes to look, the less is left of the grace.
+/// later the look, the less is left of the grace.
 fn due(since: Instant, now: Instant) -> Instant {
     (since + CUT_GRACE).max(now + CUT_GRACE / 5)
 }
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_looked_at_late_has_less_grace() {
+    fn a_connection_that_is_looked_at_late_has_less_grace() {
         let now = Instant::now();
         let ago = |part| now.checked_sub(CUT_GRACE * part / 4).unwrap();
         assert_eq!(due(now, now), now + CUT_GRACE);

@@ -168,7 +168,7 @@ impl Standing {
             // tunnels) rests on the certificate all the same.
             Err(Outdated(None)) => match own_host(&snapshot, &before) {
                 Some(host) => self.judged_by(local, host, &snapshot, now_sec),
-                // Of a host that is gone nobody knows whom it would believe.
+                // Whom a host that is gone would believe is not known.
                 None => return Err(self.loses(&Judgement::refused(Reason::UnknownCa))),
             },
         };
@@ -202,7 +202,7 @@ impl Standing {
                 return Some(before.facts.client.verdict.reason);
             };
             // Most hosts let everybody in, or are as they were. A chain without a path stays one
-            // while the CA set is the same; clients that nobody believes can make many of them.
+            // while the CA set is the same; clients without a good certificate can make many of them.
             let same = host.site().policy == before.host.site().policy;
             if host.lets_everybody_in() || same && before.judgement.leaf().is_none() {
                 continue;

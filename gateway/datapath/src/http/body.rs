@@ -1,5 +1,5 @@
-//! Bodies on their way through: frame by frame, never gathered, so that back-pressure reaches
-//! from one side to the other and memory stays bounded whatever their size.
+//! Bodies, passed on frame by frame and never collected: back-pressure reaches from one side to the
+//! other, and memory stays bounded whatever their size.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use super::upstream::Lease;
 use crate::clock;
 use snapshot::http::headers::{clean_trailers, remove_like};
 
-/// Whoever keeps account of a request is told here what its bodies did.
+/// Observes the bodies of one exchange.
 pub trait Exchange {
     /// Bytes of the request's body went to the origin.
     fn received(&self, bytes: usize);

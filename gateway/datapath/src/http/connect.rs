@@ -1,7 +1,7 @@
 //! A new connection to an origin: name, address, TCP, TLS.
 //!
-//! Each step has its own reason to fail, because "502" alone helps nobody at three in the
-//! morning. Does not pool; see `upstream`.
+//! Each step has its own reason to fail: "502" alone is no help at three in the morning. Does not
+//! pool (`upstream`).
 
 use std::future::Future;
 use std::io;
@@ -36,7 +36,7 @@ pub enum OriginError {
     /// It agreed on a protocol that we did not offer for this request.
     #[error("the origin does not speak {0}")]
     Protocol(&'static str),
-    /// It changed protocols, which nobody had asked for.
+    /// It changed protocols without being asked to.
     #[error("the origin answered 101 to a request that asked for no upgrade")]
     Unasked,
     /// No response head in time.

@@ -71,7 +71,7 @@ pub async fn forward(
         let exchange = request.body().exchange();
         let sent = within(patience.response, &*exchange, send(sender, request, origin)).await;
         match sent {
-            // What follows would be bytes of a protocol that nobody here speaks.
+            // What follows would be bytes of a protocol that is not spoken here.
             Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(OriginError::Unasked);
             }

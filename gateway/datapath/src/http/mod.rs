@@ -10,7 +10,7 @@
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
-//! | `tunnel` | what follows a 101: bytes both ways |
+//! | `tunnel` | the tunnel after a 101 |
 
 pub mod answer;
 pub mod body;

@@ -1,4 +1,4 @@
-//! The id by which a request is found again: in the access log, at the origin, by the client.
+//! Request ids: the same in the access log, at the origin and in the client's answer.
 //!
 //! Unique, not secret: a worker's random start and a count, mixed so that ids look unalike.
 

@@ -1,4 +1,4 @@
-//! What follows a 101: bytes both ways until both sides are done, or nobody says anything.
+//! The tunnel after a 101: copies bytes both ways until both sides close or the idle timeout passes.
 
 use std::cell::Cell;
 use std::io;

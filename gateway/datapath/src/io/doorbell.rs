@@ -1,6 +1,6 @@
 //! A bell that any thread may ring and one worker's ring hears: an eventfd (eventfd(2)).
 //!
-//! Rings that nobody has answered yet are one: a busy worker costs its visitors no system call.
+//! Rings that are not answered yet count as one: ringing a busy worker costs no system call.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use super::operation::Readable;
 #[derive(Debug)]
 pub struct Doorbell {
     fd: OwnedFd,
-    /// Somebody rang and was not answered yet.
+    /// It was rung, and that is not answered yet.
     rung: AtomicBool,
 }
 
@@ -35,7 +35,7 @@ impl Doorbell {
         })
     }
 
-    /// Wakes whoever listens. What was done before is seen by whoever is woken.
+    /// Wakes the listener, which sees everything that was done before.
     pub fn ring(&self) {
         if !self.rung.swap(true, Ordering::AcqRel) {
             // It can only fail when the counter is full, and then the bell is ringing.
@@ -53,14 +53,14 @@ impl Doorbell {
 
     /// Answers: rings from now on count anew. Look for what they may be about after this.
     pub fn answer(&self) {
-        // Nothing to read means that nobody rang, which is no reason not to look.
+        // Nothing to read means that it was not rung, which is no reason not to look.
         rustix::io::read(&self.fd, &mut [0_u8; 8]).ok();
         self.rung.swap(false, Ordering::AcqRel);
     }
 }
 
 impl Ear {
-    /// Waits until somebody rings.
+    /// Waits until it is rung.
     ///
     /// # Errors
     /// The ring's.

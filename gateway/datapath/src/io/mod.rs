@@ -1,8 +1,9 @@
-//! The only room that names `tokio_uring`: sockets, and the streams that hyper reads and writes.
+//! I/O on the ring: sockets, and the streams that hyper reads and writes. No other module names
+//! `tokio_uring`.
 //!
 //! The kernel writes into our buffers while an operation is in flight, so the ring owns a buffer
 //! (and a reference to its socket) until the completion arrives; dropping a future cancels
-//! nothing. Hence the one rule here: whoever stops waiting for a socket shuts it down, which makes
+//! nothing. Hence the one rule here: code that stops waiting for a socket shuts it down, which makes
 //! the kernel finish every operation on it. Does not know TLS beyond moving its bytes, nor HTTP.
 
 mod doorbell;

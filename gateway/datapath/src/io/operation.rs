@@ -22,7 +22,7 @@ pub(super) struct Send(InFlightOneshot<Loan, Sent>);
 /// A wait until a socket has something to read, or to accept.
 ///
 /// There is no accept operation here: one that is cancelled at the wrong moment has taken a
-/// connection that nobody hears of, and tokio-uring drops its descriptor unclosed.
+/// connection that is never reported, and tokio-uring drops its descriptor unclosed.
 pub(super) struct Readable(InFlightOneshot<Rc<OwnedFd>, Polled>);
 
 /// A connect in flight.

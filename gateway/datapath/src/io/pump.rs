@@ -18,13 +18,13 @@ use crate::limits::{
     RECEIVE_BUFFER_FIRST, RECEIVE_BUFFER_MAX, RECEIVE_BUFFER_MIN, SEND_BUFFER_KEPT,
 };
 
-/// What a connection's two directions have done; shared with whoever watches its timeouts.
+/// Activity of a connection's two directions; shared with the code that watches its timeouts.
 ///
 /// Counts rather than times, because a clock read per operation costs more than looking at the
 /// counts again when a timer fires.
 #[derive(Debug, Default)]
 pub struct Activity {
-    /// When the first bytes came since somebody set this to `None`.
+    /// When the first bytes came since this was set to `None`.
     pub first_received: Cell<Option<Instant>>,
     /// Bytes wait for the peer to take them.
     pub sending: Cell<bool>,

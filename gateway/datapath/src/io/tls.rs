@@ -65,7 +65,7 @@ impl TlsStream {
         &mut self.session
     }
 
-    /// The clock marks, for whoever watches timeouts.
+    /// The clock marks, for timeouts.
     #[must_use]
     pub fn activity(&self) -> Rc<Activity> {
         self.activity.clone()
@@ -169,7 +169,7 @@ impl TlsStream {
                 }
             }
         };
-        // Whoever goes on sending after that has had its chance.
+        // A client that goes on sending after that has had its chance.
         drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 

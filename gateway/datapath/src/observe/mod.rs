@@ -1,8 +1,8 @@
-//! What happened, for people and machines: histograms, counters, access log.
+//! Observability: the statistics of workers, and the access log.
 //!
-//! Owns the statistics that a worker keeps for itself ([`WorkerStats`]), their sum as OpenMetrics
-//! text ([`metrics`]), and the access log ([`AccessLog`]). Reads no clock and no socket: times
-//! come from the caller, how statistics travel from a worker is [`Workers`]'s business.
+//! Owns the statistics that a worker keeps for itself ([`WorkerStats`]), their sum, and the access
+//! log ([`AccessLog`]). Statistics read no clock: times come from the caller. [`Workers`] is how
+//! they are collected from the threads. Does not render metrics (`admin::metrics`).
 
 mod access_log;
 pub mod histogram;

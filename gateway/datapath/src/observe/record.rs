@@ -1,6 +1,6 @@
-//! What one line of the access log says.
+//! The schema of the access log.
 //!
-//! Owns the schema. A line is one JSON object; texts from peers are escaped and cut; a key whose
+//! A line is one JSON object; texts from peers are escaped and cut; a key whose
 //! text would be empty is left out. Does not write files: [`super::AccessLog`] does. The query is
 //! not logged: people put secrets into it.
 //!

@@ -1,8 +1,8 @@
 //! The statistics of one worker: owned by its thread, no locks, bounded.
 //!
 //! Owns counters, gauges, and one latency histogram for each (host, stage). Copies are cheap:
-//! histograms are shared with a copy until the worker records into them again. Does not render:
-//! [`super::metrics`] does.
+//! histograms are shared with a copy until the worker records into them again. Does not render
+//! them (`admin::metrics`).
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What is known of steering: how a connection came to its worker, what hosts cost, what the controller
-//! and the kernel programs say of themselves.
+//! Steering, observed: how a connection came to its worker, what hosts cost, and the status of the
+//! controller and the kernel programs.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -95,7 +95,7 @@ pub struct SteeredHost {
     /// What the programs decided about its ClientHellos, when they run.
     pub kernel: Option<HostCounts>,
     /// Its connections with a handshake by how they came to their worker, in the order of [`Steered::ALL`]; `None` where
-    /// nobody asked the workers.
+    /// the workers were not asked.
     pub came: Option<[u64; Steered::ALL.len()]>,
 }
 

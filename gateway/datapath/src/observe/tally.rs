@@ -1,6 +1,6 @@
 //! Counters by a few fixed words.
 //!
-//! Owns that their number is bounded whatever is counted. Does not know whose counters they are.
+//! Their number is bounded whatever is counted. Does not know what they count.
 
 use crate::limits;
 

@@ -23,7 +23,7 @@ const GAP_MIN: f64 = 100_000.0;
 const GAP_SHARE: f64 = 0.25;
 /// Part of the difference that a move must take away, or it is not worth its price.
 const GAIN_MIN: f64 = 0.2;
-/// What a host counts for that nobody asks for: hosts without load are spread by number.
+/// The weight of a host without load: such hosts are spread by number.
 const HOST_NOMINAL: f64 = 100.0;
 /// Hosts that one round moves: each move costs its host origin connections.
 const MOVES_MAX: usize = 4;
@@ -57,7 +57,7 @@ pub struct Assignment(pub BTreeMap<HostName, Place>);
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// Hosts came or went, or a worker died: everybody gets an owner, nobody else moves.
+    /// Hosts came or went, or a worker died: each host gets an owner, and no other host moves.
     Change,
     /// A round of balancing, with fresh loads.
     Round,

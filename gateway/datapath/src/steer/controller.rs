@@ -57,7 +57,7 @@ pub(super) struct State {
     /// What the kernel turns away now.
     pub(super) admission: Option<Door>,
     pub(super) blocks: BTreeSet<Block>,
-    /// Whether somebody reads traces, and one of how many.
+    /// One of how many decisions is traced; 0 for none.
     pub(super) trace_every: u32,
     /// The kernel's table is not what it should be.
     pub(super) complained: bool,
@@ -174,14 +174,14 @@ impl Controller {
     }
 
     fn apply(&self, state: &mut State, alive: &[bool], occasion: Occasion) {
-        let nobody = Vec::new();
+        let none = Vec::new();
         let demands: Vec<Demand<'_>> = state
             .hosts
             .iter()
             .map(|host| Demand {
                 host,
                 load: state.loads.get(host).copied().unwrap_or(0.0),
-                pinned: state.pins.get(host).unwrap_or(&nobody),
+                pinned: state.pins.get(host).unwrap_or(&none),
             })
             .collect();
         let after = plan(&state.assignment, &demands, alive, occasion);

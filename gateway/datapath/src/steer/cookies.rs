@@ -110,7 +110,7 @@ pub fn recover(state: &Path) {
     drop(fs::remove_file(state));
 }
 
-/// Writes the value unless somebody chose another one meanwhile.
+/// Writes the value unless another one was set meanwhile.
 fn put_back(path: &str, before: &str) {
     let ours = fs::read_to_string(path).is_ok_and(|now| now.trim() == HELD);
     if ours

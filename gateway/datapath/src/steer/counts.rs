@@ -1,4 +1,4 @@
-//! What the kernel program counts for each host: which place of its table is whose, and what stands there.
+//! Counters of the kernel program for each host, and which place of its table belongs to which host.
 //!
 //! Places are given out as hosts get owners and taken back with them, so that there are never more than hosts.
 

@@ -151,7 +151,7 @@ impl Engaged {
         self.steering.counters()
     }
 
-    /// What was decided about a host's ClientHellos, with those that name nobody when the host answers for them.
+    /// What was decided about a host's ClientHellos, with those that name no host when this one answers for them.
     #[must_use]
     pub fn counts(&self, host: &HostName, default_host: bool) -> Option<HostCounts> {
         let mut counts = self.steering.host_counts(host).ok()?;
@@ -170,7 +170,7 @@ impl Engaged {
         &self.attached
     }
 
-    /// Why the stack answers SYNs although it was not to; empty when the program does, `None` when nobody asked for it.
+    /// Why the stack answers SYNs although it was not to; empty when the program does, `None` when that was not asked for.
     #[must_use]
     pub fn synproxy(&self) -> Option<&str> {
         self.synproxy.as_deref()

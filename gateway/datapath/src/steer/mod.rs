@@ -4,10 +4,18 @@
 //! counters. Everything is undone when [`Steering`] is dropped. It decides nothing about a connection: the
 //! gateway is correct without it, and so each failure is one [`Unavailable`] to be reported, not an end.
 //!
-//! What the programs are told (ports, listeners, owners of hosts) is in `tables`; the ClientHello as a worker
-//! sees it, read with the programs' own parser, is [`hello`]; the sysctl they depend on is [`cookies`]; what
-//! they turn away and tell is [`admission`]; SYNs that they answer are in `answering`; all of it put to work for a gateway is [`engage`]. Who owns which host is decided by [`balance`], kept up to date by
-//! [`controller`], and read by workers from [`Ownership`].
+//! | file | owns |
+//! |---|---|
+//! | [`controller`] | who steers, and who owns which host now |
+//! | [`balance`] | the plan: who should own which host |
+//! | [`engage`] | the programs put to work for one gateway, all or nothing |
+//! | `tables` | ports, listeners and owners in the kernel's maps |
+//! | [`admission`] | what the programs turn away, and the trace of their decisions |
+//! | `counts` | what the programs count for each host |
+//! | `answering`, [`cookies`] | SYNs that the program answers, and the sysctls it depends on |
+//! | `interfaces`, `object` | where to attach, and the program itself |
+//! | [`hello`] | the ClientHello as a worker sees it, read with the programs' own parser |
+//! | [`Ownership`], [`Placed`] | what workers read: owners of hosts, and who brought a connection |
 
 pub mod admission;
 mod answering;
@@ -156,7 +164,7 @@ pub struct Steering {
     links: Vec<XdpLinkId>,
     /// Where hosts are counted.
     places: counts::Places,
-    /// The trace's ring, once somebody has asked for it.
+    /// The trace's ring, once it was asked for.
     trace: Option<RingBuf<MapData>>,
 }
 

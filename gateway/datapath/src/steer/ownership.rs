@@ -2,7 +2,7 @@
 //!
 //! The kernel's tables say the same; where they cannot decide, a worker looks here, with the same
 //! rules: the exact name before the wildcard, and the connection's own hash among several owners.
-//! What should be in the table is for [`super::balance`] and [`super::controller`] to say.
+//! What should be in the table is [`super::balance`]'s and [`super::controller`]'s.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,7 @@ pub struct Ownership {
     exact: HashMap<Box<str>, Owners, foldhash::fast::RandomState>,
     /// Keyed by the parent: `example.com` for `*.example.com`.
     wildcard: HashMap<Box<str>, Owners, foldhash::fast::RandomState>,
-    /// Of connections that name nobody: those of the default host.
+    /// Of connections that name no host: those of the default host.
     nameless: Option<Owners>,
 }
 
@@ -67,7 +67,7 @@ impl Ownership {
         self.exact.get(name.as_str()).or_else(wild).copied()
     }
 
-    /// The owners of connections that name nobody.
+    /// The owners of connections that name no host.
     #[must_use]
     pub fn nameless(&self) -> Option<Owners> {
         self.nameless

@@ -1,6 +1,6 @@
 //! The tables the kernel programs work with: our ports, the workers' listeners, the owners of hosts.
 //!
-//! Only writes them. What should be in them, and when it changes, is for whoever calls.
+//! Only writes them. What should be in them, and when, is the caller's to say.
 
 use super::ownership::words;
 use super::{Steering, Unavailable};

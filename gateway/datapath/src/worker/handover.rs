@@ -1,9 +1,9 @@
-//! From a worker to the one that owns the host: a connection with what has been read of it.
+//! Hand-over: moves a connection, with the bytes read so far, to the worker that owns its host.
 //!
-//! Whoever accepts a connection whose host belongs to somebody else reads the ClientHello with the
-//! kernel's own parser and puts socket and bytes into the owner's [`Inbox`]. A full inbox, or one
-//! whose worker is going, is no reason to lose a connection: it is served where it is. Reads and
-//! hands over; TLS sees the same bytes again and is the authority.
+//! The accepting worker reads the ClientHello with the kernel's own parser. When another worker
+//! owns the host, socket and bytes go into that worker's [`Inbox`]. When the inbox is full, or its
+//! worker is ending, the connection is served where it is. The parser's answer is a hint: TLS reads
+//! the same bytes again and is the authority.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -84,7 +84,7 @@ impl Inboxes {
         while let Some(handed) = gone.queue.pop() {
             let mut homeless = Some(handed);
             for other in &self.0 {
-                // With every inbox full or closed nobody is left to serve it.
+                // With every inbox full or closed no worker is left to serve it.
                 let Some(handed) = homeless.take() else { break };
                 homeless = other.put(handed).err();
             }
@@ -93,7 +93,7 @@ impl Inboxes {
 }
 
 impl Inbox {
-    /// Puts a connection in, or gives it back when there is no room or nobody to come.
+    /// Puts a connection in, or gives it back when the inbox is full or closed.
     fn put(&self, handed: Handed) -> Result<(), Handed> {
         if self.is_closed() {
             return Err(handed);
@@ -118,7 +118,7 @@ impl Inbox {
         self.bell.ear()
     }
 
-    /// Everything that is in it now, and no ring unheard.
+    /// Drains the inbox and clears the eventfd.
     pub(super) fn take(&self) -> impl Iterator<Item = Arrival> + '_ {
         self.bell.answer();
         std::iter::from_fn(|| self.queue.pop().map(Handed::arrive))

@@ -1,6 +1,6 @@
 //! The listening sockets of all workers: opened before any worker runs, either all or none.
 //!
-//! They exist before the threads, so that steering can be told of them before the first connection.
+//! They exist before the threads, so that steering knows them before the first connection.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

@@ -1,10 +1,10 @@
 //! One pinned thread: its ring, its listeners, its connections, its pool, its statistics.
 //!
 //! Workers share nothing mutable but the count of connections and their inboxes, which are
-//! lock-free. They take no lock on the way of a request; what others want to know of them, or want
-//! them to do, comes as a message; connections of hosts that another worker owns go through
-//! `handover`. A panic takes down what the worker was doing, never the process: the thread starts
-//! over with the same listening sockets.
+//! lock-free. Requests for statistics and the order to drain come as messages. Connections of hosts
+//! that another worker owns go through `handover`. A panic ends the worker's connections, never the
+//! process: the thread starts over with the same listening sockets. What a connection finds on its
+//! thread is `connection`'s.
 
 mod handover;
 mod listen;

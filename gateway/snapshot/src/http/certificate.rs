@@ -1,9 +1,8 @@
-//! The headers by which an origin is told of the client's certificate, in the dialects that
-//! origins know.
+//! Certificate headers: the client's certificate for origins, in the dialects that they know.
 //!
 //! Owns their names and values. What a client sent under these names is gone by then: see
-//! [`super::headers`]. An origin that reads only a certificate or its digest never sees one that
-//! is not to be believed; the headers that speak of unverified certificates (`transform`) come
+//! [`super::headers`]. An origin that reads only a certificate or its digest never sees one
+//! that did not verify; the headers that speak of unverified certificates (`transform`) come
 //! with the verdict.
 
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! What crosses the gateway: hop-by-hop headers do not, a client's claims about certificates do
-//! not, and the origin is told who is asking.
+//! Headers on their way through: hop-by-hop headers and a client's claims about certificates are
+//! removed, and the headers that say who the client is are set.
 //!
 //! The order matters and is fixed: first what `Connection` nominates is removed, then what a
 //! client must not say, and only then is anything set, so that a client can neither smuggle a
@@ -160,7 +160,7 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|value| value.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // Whoever nominates these wants a message that we frame differently from the peer.
+            // Removing these would make us frame the message differently from the peer.
             .filter(|name| name != HOST && name != CONTENT_LENGTH && name != TE)
             .collect();
         for name in nominated {

@@ -1,4 +1,4 @@
-//! The pure half of HTTP: what a request head means, and what an origin is told.
+//! The pure half of HTTP: the meaning of a request head, and the head that an origin gets.
 //!
 //! Does no I/O and reads no clock, so that the data path and the dry run can share it.
 //!
@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `authority` | which host a request is for |
 //! | `path` | the one normalised path that is matched, and the target made of it |
-//! | `headers`, `certificate` | hop-by-hop removal, certificate headers, what the origin is told |
+//! | `headers`, `certificate` | which headers cross the gateway, and the certificate headers |
 //! | `origin` | where permitted requests go |
 
 pub mod authority;

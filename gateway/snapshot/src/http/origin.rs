@@ -1,6 +1,6 @@
 //! Where permitted requests of a host go.
 //!
-//! Owns the compiled form of an origin. Does not connect to it: [`datapath::http::upstream`] does.
+//! Owns the compiled form of an origin. Does not connect to it (`datapath::http::upstream`).
 
 use std::net::SocketAddr;
 

@@ -4,8 +4,8 @@
 //! dot segments) plus merging slashes, so that no two spellings of a path are told apart by
 //! the rules and taken for the same by the origin. What could still be read in two ways is
 //! refused: NUL, encoded slashes and backslashes, backslashes, broken escapes. Path parameters
-//! (`/admin;x`) are kept: rules see them, and whoever has an origin that ignores them matches
-//! with `starts_with`. Case is kept too.
+//! (`/admin;x`) are kept, because rules see them: for an origin that ignores them, match with
+//! `starts_with`. Case is kept too.
 
 use std::borrow::Cow;
 

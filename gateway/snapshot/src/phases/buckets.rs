@@ -1,4 +1,4 @@
-//! How often something has happened, for all workers: leaky buckets in one table without locks.
+//! The rates of all workers: leaky buckets in one table without locks.
 //!
 //! A bucket is a moment: when it will be empty again. That is the generic cell rate algorithm
 //! (ITU-T I.371), one compare-and-swap for what is counted. A bucket that is empty says the same as none, so
@@ -36,13 +36,13 @@ pub(super) enum Hit {
 /// The table. Its memory is taken when the first bucket is needed.
 #[derive(Debug)]
 pub struct Buckets {
-    /// Secret, so that nobody can choose whom to share a bucket with.
+    /// Secret, so that clients cannot choose with whom they share a bucket.
     hasher: RandomState,
     started: Instant,
     places: OnceLock<Box<[Place]>>,
 }
 
-/// The key of a place that nobody has.
+/// The key of a free place.
 const NOBODY: u64 = 0;
 /// The key of a place that is being given to another one.
 const BUSY: u64 = u64::MAX;

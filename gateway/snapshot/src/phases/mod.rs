@@ -4,7 +4,7 @@
 //!
 //! Both run on what the custom rules have permitted, and every rule that matches counts. Owns what
 //! such a rule may say and what it does to one request; which rules match is decided by
-//! [`rules`]. Reads no clock: the time is told.
+//! [`rules`]. Reads no clock: the time is an argument.
 
 mod buckets;
 mod rate_limit;

@@ -1,5 +1,5 @@
-//! `http_ratelimit`: how many requests may come in a while, told apart by what is chosen: the
-//! address, the client certificate, a header.
+//! `http_ratelimit`: limits the rate of requests by chosen characteristics, such as the address,
+//! the client certificate or a header.
 //!
 //! <https://developers.cloudflare.com/waf/rate-limiting-rules/parameters/>. Counted for the whole
 //! gateway, of which there is one: `cf.colo.id` is taken and says nothing.
