@@ -16,8 +16,8 @@ use tokio_uring::{InFlightOneshot, OneshotOutputTransform, UnsubmittedOneshot};
 /// A receive in flight: gives the buffer back, filled with what came.
 pub(super) struct Receive(InFlightOneshot<Loan, Received>);
 
-/// A send in flight: gives the buffer back, and how much of it went.
-pub(super) struct Send(InFlightOneshot<Loan, Sent>);
+/// A send in flight: gives the buffer back, and how much of it went. Not `Send`, which is a trait.
+pub(super) struct Transmit(InFlightOneshot<Loan, Sent>);
 
 /// A wait until a socket has something to read, or to accept.
 ///
@@ -60,7 +60,7 @@ impl Receive {
     }
 }
 
-impl Send {
+impl Transmit {
     /// Sends `buffer` from `offset` on.
     pub(super) fn start(socket: Rc<OwnedFd>, buffer: Vec<u8>, offset: usize) -> Self {
         let rest = buffer.get(offset..).unwrap_or_default();
@@ -103,7 +103,7 @@ impl Future for Receive {
     }
 }
 
-impl Future for Send {
+impl Future for Transmit {
     type Output = (io::Result<usize>, Vec<u8>);
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use super::operation::{Receive, Send};
+use super::operation::{Receive, Transmit};
 use super::socket::Socket;
 use crate::clock;
 use crate::limits::{
@@ -98,7 +98,7 @@ impl Receiver {
 
 /// The sending direction.
 pub(super) struct Sender {
-    operation: Option<Send>,
+    operation: Option<Transmit>,
     /// How much of the buffer in flight has gone before.
     offset: usize,
     /// An emptied buffer, for the next swap.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
-use super::operation::{Connect, Readable, Receive, Send};
+use super::operation::{Connect, Readable, Receive, Transmit};
 use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 
 /// A connected TCP socket, owned by one worker.
@@ -109,8 +109,8 @@ impl Socket {
         Receive::start(self.0.clone(), buffer, wait_first)
     }
 
-    pub(super) fn send(&self, buffer: Vec<u8>, offset: usize) -> Send {
-        Send::start(self.0.clone(), buffer, offset)
+    pub(super) fn send(&self, buffer: Vec<u8>, offset: usize) -> Transmit {
+        Transmit::start(self.0.clone(), buffer, offset)
     }
 }
 
