@@ -19,6 +19,7 @@ pub mod connection;
 pub mod http;
 pub mod io;
 pub mod limits;
+#[expect(unsafe_code, reason = "mimalloc has no safe call for it")]
 pub mod memory;
 pub mod observe;
 pub mod steer;

@@ -6,7 +6,6 @@
 
 /// Returns what this thread has freed. Takes up to a few milliseconds for each hundred megabytes
 /// in use, and what is allocated next may have to be faulted in again.
-#[expect(unsafe_code, reason = "mimalloc has no safe call for it")]
 pub fn give_back() {
     // SAFETY: `mi_collect` wants nothing of its caller; it looks at the calling thread's own heap,
     // which it finds itself (mimalloc's documentation, "mi_collect").

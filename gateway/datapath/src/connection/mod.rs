@@ -17,6 +17,7 @@
 //! | `index`, `revoker` | connections by client certificate, and the end of those no longer let in |
 //! | `record` | what handshakes and certificates leave in statistics and the access log |
 //! | `stop` | the one reason for which a connection ended |
+#![forbid(unsafe_code)]
 
 mod answer;
 mod arrival;

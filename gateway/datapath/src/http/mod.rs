@@ -11,6 +11,7 @@
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
 //! | `tunnel` | the tunnel after a 101 |
+#![forbid(unsafe_code)]
 
 pub mod answer;
 pub mod body;

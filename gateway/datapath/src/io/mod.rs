@@ -8,11 +8,23 @@
 
 mod doorbell;
 mod listener;
+#[expect(
+    unsafe_code,
+    reason = "the kernel fills our buffers, and an entry has no setter for one of its fields"
+)]
 mod operation;
 mod plain;
 mod pump;
 mod ring;
+#[expect(
+    unsafe_code,
+    reason = "a socket option for which no crate of ours has a safe call"
+)]
 mod socket;
+#[expect(
+    unsafe_code,
+    reason = "hyper gives memory to read into as uninitialised only"
+)]
 mod tls;
 
 pub use doorbell::{Doorbell, Ear};

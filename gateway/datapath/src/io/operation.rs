@@ -138,10 +138,6 @@ impl OneshotOutputTransform for Received {
                 received <= loan.buffer.capacity(),
                 "the kernel wrote past the buffer"
             );
-            #[expect(
-                unsafe_code,
-                reason = "the kernel has filled the buffer, Vec cannot know"
-            )]
             // SAFETY: `set_len` needs the first `received` bytes to be initialised and within
             // capacity. RECV was given this buffer with its capacity as length, it reports how
             // many bytes it has written, and the buffer was in the ring's possession since.
@@ -194,12 +190,9 @@ fn poll_first(entry: &mut squeue::Entry) {
 fn halves(entry: &mut squeue::Entry) -> &mut [u16; 32] {
     const { assert!(size_of::<squeue::Entry>() == 64) };
     let halves: *mut [u16; 32] = std::ptr::from_mut(entry).cast();
-    #[expect(unsafe_code, reason = "io-uring 0.6 has no setter for ioprio")]
     // SAFETY: an `Entry` is the kernel's 64-byte `io_uring_sqe` and nothing else (`repr(C)`, the
     // size is asserted), plain integers aligned to eight, and borrowed exclusively for as long.
-    unsafe {
-        &mut *halves
-    }
+    unsafe { &mut *halves }
 }
 
 /// A completion's result: a count, or an error number below zero.

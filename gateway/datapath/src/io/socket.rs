@@ -139,10 +139,6 @@ impl TcpInfo {
     }
 }
 
-#[expect(
-    unsafe_code,
-    reason = "a socket option for which no crate of ours has a safe call"
-)]
 fn tcp_info(socket: &OwnedFd) -> Option<libc::tcp_info> {
     // SAFETY: plain integers, of which any bytes are a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };

@@ -224,16 +224,11 @@ impl Read for TlsStream {
             return Poll::Ready(Ok(()));
         }
         loop {
-            #[expect(
-                unsafe_code,
-                reason = "hyper's cursor gives uninitialised memory only so"
-            )]
             // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
             // only ever writes bytes into the slice.
             let room = unsafe { into.as_mut() };
             match this.session.read(room)? {
                 Some(count) => {
-                    #[expect(unsafe_code, reason = "BoringSSL has filled the cursor's memory")]
                     // SAFETY: `advance` needs `count` initialised bytes at the cursor;
                     // `Session::read` has just written that many there.
                     unsafe {

@@ -3,6 +3,7 @@
 //! Owns the statistics that a worker keeps for itself ([`WorkerStats`]), their sum, and the access
 //! log ([`AccessLog`]). Statistics read no clock: times come from the caller. [`Workers`] is how
 //! they are collected from the threads. Does not render metrics (`admin::metrics`).
+#![forbid(unsafe_code)]
 
 mod access_log;
 pub mod histogram;

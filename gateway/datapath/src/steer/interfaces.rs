@@ -80,10 +80,6 @@ fn of_addresses(here: &[Local], listen: &[SocketAddr]) -> BTreeSet<String> {
 }
 
 /// Asks the kernel (getifaddrs(3)); knows nothing when it does not answer.
-#[expect(
-    unsafe_code,
-    reason = "a list in C's memory, for which no crate of ours has a safe call"
-)]
 fn links() -> Links {
     let mut first: *mut libc::ifaddrs = std::ptr::null_mut();
     // SAFETY: getifaddrs wants a place for a pointer, and fills it when it answers 0.
@@ -119,10 +115,6 @@ pub(super) fn addresses() -> Vec<IpAddr> {
 }
 
 /// Bytes of the largest packet that the interface sends (netdevice(7)).
-#[expect(
-    unsafe_code,
-    reason = "an ioctl for which no crate of ours has a safe call"
-)]
 pub(super) fn mtu(interface: &str) -> Option<u32> {
     use std::os::fd::AsRawFd as _;
     let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
@@ -146,7 +138,6 @@ enum End {
     Internet(IpAddr),
 }
 
-#[expect(unsafe_code, reason = "the kind of an address decides its layout")]
 fn end_of(entry: &libc::ifaddrs) -> Option<End> {
     // SAFETY: null or the address of an element of the list, with its family in front.
     let address = unsafe { entry.ifa_addr.as_ref() }?;

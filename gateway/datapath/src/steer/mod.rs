@@ -25,9 +25,17 @@ pub mod cookies;
 mod counts;
 pub mod engage;
 pub mod hello;
+#[expect(
+    unsafe_code,
+    reason = "a list in C's memory and an ioctl, for which no crate of ours has a safe call"
+)]
 mod interfaces;
 mod object;
 mod ownership;
+#[expect(
+    unsafe_code,
+    reason = "memory that the kernel shares with us comes as an address"
+)]
 mod placed;
 mod tables;
 

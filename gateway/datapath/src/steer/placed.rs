@@ -54,10 +54,6 @@ impl Placed {
     }
 }
 
-#[expect(
-    unsafe_code,
-    reason = "memory that the kernel shares with us comes as an address"
-)]
 impl Mapping {
     fn new(map: BorrowedFd<'_>) -> std::io::Result<Self> {
         use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -80,13 +76,10 @@ impl Mapping {
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
-#[expect(unsafe_code, reason = "a pointer says nothing about threads")]
 unsafe impl Send for Mapping {}
 // SAFETY: all access through `slots` is atomic.
-#[expect(unsafe_code, reason = "a pointer says nothing about threads")]
 unsafe impl Sync for Mapping {}
 
-#[expect(unsafe_code, reason = "what was mapped is unmapped")]
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, of this size, and nothing borrows from it any more.

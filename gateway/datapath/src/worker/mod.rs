@@ -5,6 +5,7 @@
 //! that another worker owns go through `handover`. A panic ends the worker's connections, never the
 //! process: the thread starts over with the same listening sockets. What a connection finds on its
 //! thread is `connection`'s.
+#![forbid(unsafe_code)]
 
 mod handover;
 mod listen;
