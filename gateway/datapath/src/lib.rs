@@ -12,6 +12,7 @@
 //! | [`io`] | the only code that names `tokio_uring` |
 //! | [`steer`] | kernel programs, and which worker owns which host |
 //! | [`clock`] | the only code that reads a clock |
+//! | [`side`] | whose fault something is |
 //! | [`observe`] | statistics of a worker, the access log |
 
 pub mod clock;
@@ -22,5 +23,6 @@ pub mod limits;
 #[expect(unsafe_code, reason = "mimalloc has no safe call for it")]
 pub mod memory;
 pub mod observe;
+pub mod side;
 pub mod steer;
 pub mod worker;

@@ -18,6 +18,7 @@ use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
 use crate::observe::Stage;
+use crate::side::Side;
 use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
@@ -153,7 +154,7 @@ async fn respond(
         Ok(served) => Ok(finish(account, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
-            if error.status().is_server_error() {
+            if error.side() == Side::Origin {
                 tracing::warn!(
                     host = %host.name(), origin = %host.origin.url, reason = error.reason(), %error,
                     request_id = account.id.as_str(), "the origin did not answer"

@@ -65,7 +65,7 @@ pub(super) async fn shake_hands(
             let detail = "the client could not be judged".into();
             Err(acceptor.failure(stream.session(), detail))
         }
-        Ok(Err(detail)) => Err(acceptor.failure(stream.session(), detail)),
+        Ok(Err(fault)) => Err(acceptor.failure(stream.session(), fault.to_string())),
         Err(_) => {
             let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
             let stop = Stop::HandshakeTimeout;

@@ -1,5 +1,6 @@
 //! The one reason for which a connection ended.
 
+use crate::side::Side;
 use tls::Refusal;
 
 /// Why a connection ended. Each ends with exactly one.
@@ -32,6 +33,25 @@ pub enum Stop {
 }
 
 impl Stop {
+    /// Whose fault it is that the connection ended, if it is a fault.
+    #[must_use]
+    pub fn side(self) -> Option<Side> {
+        match self {
+            Self::Closed
+            | Self::IdleTimeout
+            | Self::Drained
+            | Self::CertificateLost
+            | Self::Tunnel => None,
+            Self::Handshake(_)
+            | Self::HandshakeTimeout
+            | Self::HeaderTimeout
+            | Self::SlowReader
+            | Self::BadHttp
+            | Self::Broken => Some(Side::Client),
+            Self::TooMany => Some(Side::Gateway),
+        }
+    }
+
     /// The stable snake_case text for logs and metric labels.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -13,7 +13,8 @@ use std::time::Duration;
 use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::io::{PlainStream, Socket, TlsStream};
+use crate::io::{HandshakeFault, PlainStream, Socket, TlsStream};
+use crate::side::Side;
 use snapshot::http::origin::Origin;
 use tls::{Alpn, Session};
 use vocabulary::settings::OriginProtocol;
@@ -62,6 +63,15 @@ impl OriginError {
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Whose fault it is. Only the origin's are the operator's to look at.
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self {
+            Self::ClientGone | Self::ClientStalled => Side::Client,
+            _ => Side::Origin,
         }
     }
 
@@ -120,8 +130,10 @@ pub(super) async fn connect(
         let session =
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
         let mut stream = TlsStream::new(socket, session);
-        let outcome = stream.handshake().await;
-        outcome.map_err(|failure| OriginError::Tls(failure.to_string()))?;
+        stream.handshake().await.map_err(|fault| match fault {
+            HandshakeFault::Tls(words) if words.is_empty() => OriginError::Tls("it closed".into()),
+            fault => OriginError::Tls(fault.to_string()),
+        })?;
         let http2 = stream.session().is_http2();
         if alpn == Alpn::Http2 && !http2 {
             return Err(OriginError::Protocol("HTTP/2"));
