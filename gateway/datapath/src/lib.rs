@@ -14,6 +14,7 @@
 //! | [`clock`] | the only code that reads a clock |
 //! | [`side`] | whose fault something is |
 //! | [`observe`] | statistics of a worker, the access log |
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod clock;
 pub mod connection;
@@ -24,5 +25,10 @@ pub mod limits;
 pub mod memory;
 pub mod observe;
 pub mod side;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "runs on the control plane's thread, and reads sysctls and /proc there"
+)]
 pub mod steer;
 pub mod worker;

@@ -12,12 +12,18 @@
 //! | [`phases`] | rate limits and header rules |
 //! | [`questions`] | the queue of questions from workers to the OCSP client |
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod checks;
 pub mod http;
 pub mod limits;
 pub mod phases;
 pub mod questions;
+#[expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "publishing is the control plane's, which may lock and notes the moment; readers do not"
+)]
 mod snapshot;
 
 pub use self::snapshot::{DuplicateHost, Host, Published, Snapshot};

@@ -182,7 +182,7 @@ pub fn serve(
         geo: ArcSwapOption::new(geo),
         access_log: access_log.clone(),
         questions: questions.clone(),
-        buckets: Buckets::new(std::time::Instant::now()),
+        buckets: Buckets::new(datapath::clock::now()),
     });
     let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),

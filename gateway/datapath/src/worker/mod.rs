@@ -8,6 +8,10 @@
 #![forbid(unsafe_code)]
 
 mod handover;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "waits for addresses before there is a worker"
+)]
 mod listen;
 
 use std::cell::Cell;

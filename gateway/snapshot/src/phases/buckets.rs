@@ -69,12 +69,12 @@ impl Place {
 }
 
 impl Buckets {
-    /// Empty ones. Times are counted from `started`: nothing is asked about a moment before it.
+    /// Empty ones. Moments before `now` count as `now`.
     #[must_use]
-    pub fn new(started: Instant) -> Self {
+    pub fn new(now: Instant) -> Self {
         Self {
             hasher: RandomState::new(),
-            started,
+            started: now,
             places: OnceLock::new(),
         }
     }
