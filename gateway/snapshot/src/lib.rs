@@ -25,5 +25,13 @@ pub mod questions;
     reason = "publishing is the control plane's, which may lock and notes the moment; readers do not"
 )]
 mod snapshot;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is a finding"
+)]
+pub mod testing;
 
 pub use self::snapshot::{DuplicateHost, Host, Published, Snapshot};

@@ -106,7 +106,12 @@ pub fn canonical(text: &str) -> Result<Arc<str>, AuthorityError> {
         .and_then(|rest| rest.strip_suffix(']'));
     let sound = match bracketed {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(plain),
+        // An empty label is none: `a..` would have a second canonical form.
+        None => {
+            name.len() <= NAME_BYTES_MAX
+                && name.bytes().all(plain)
+                && !name.split('.').any(str::is_empty)
+        }
     };
     if !sound || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.len() > 5 {
         return Err(AuthorityError::Malformed);
@@ -178,6 +183,10 @@ mod tests {
             "a/b",
             "a.test:x",
             "a.test:123456",
+            "a.test..",
+            "a..test",
+            ".a.test",
+            ".",
             "[::1",
             "::1",
             "u@a.test",

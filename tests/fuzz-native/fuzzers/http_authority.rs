@@ -1,0 +1,4 @@
+//! See `snapshot::testing::fuzz::http_authority`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| snapshot::testing::fuzz::http_authority(data));
