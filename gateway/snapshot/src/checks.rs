@@ -155,10 +155,6 @@ impl Refusal {
 ///
 /// # Errors
 /// The first check that the request does not pass.
-#[expect(
-    clippy::result_large_err,
-    reason = "a refused request is answered at once"
-)]
 pub fn admit<'p, H>(
     parts: &'p Parts,
     sni: &Arc<str>,

@@ -27,11 +27,7 @@ pub mod questions;
 mod snapshot;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-#[expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a finding"
-)]
+#[expect(clippy::unwrap_used, reason = "a panic is a finding")]
 pub mod testing;
 
 pub use self::snapshot::{DuplicateHost, Host, Published, Snapshot};

@@ -165,7 +165,7 @@ impl Account {
         let judged = notes
             .judged
             .as_ref()
-            .unwrap_or(self.connection.standing.established());
+            .unwrap_or_else(|| self.connection.standing.established());
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let slot = notes.slot.unwrap_or_else(|| stats.host(host.name()));
         let verdict = judged.facts.client.verdict;
@@ -181,7 +181,7 @@ impl Account {
         let judged = notes
             .judged
             .as_ref()
-            .unwrap_or(self.connection.standing.established());
+            .unwrap_or_else(|| self.connection.standing.established());
         let host = notes.host.as_ref().unwrap_or(&judged.host);
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
         self.connection

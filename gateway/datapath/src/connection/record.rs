@@ -3,7 +3,7 @@
 //! Requests are `exchange`'s.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::standing::Judged;
 use super::{Arrival, Local, Stop};

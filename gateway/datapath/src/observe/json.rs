@@ -7,7 +7,7 @@
 use std::cell::Cell;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::clock;
 use crate::limits;
@@ -270,6 +270,7 @@ fn civil(seconds: u64) -> [u8; 20] {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::UNIX_EPOCH;
 
     fn written(value: &str) -> String {
         let mut out = Vec::new();

@@ -17,7 +17,7 @@ use super::balance::{Assignment, Demand, Occasion, Place, plan};
 use super::engage::{Engaged, engage};
 use super::{Owned, Ownership, Placed, Unavailable, cookies};
 use crate::observe::{HostLoad, SteeredHost, SteeringStatus};
-use config::{Config, Pins, SteerMode, Tunables};
+use config::{Config, Pins, SteerMode};
 use snapshot::Snapshot;
 use vocabulary::hostname::HostName;
 

@@ -55,15 +55,15 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
 ///
 /// # Errors
 /// [`PathError::TooLong`].
-pub fn target(path: &Cow<'_, str>, asked: &Uri) -> Result<PathAndQuery, PathError> {
+pub fn target(path: &str, asked: &Uri) -> Result<PathAndQuery, PathError> {
     // An absolute form may lack the path, and `same` says nothing then, or begins with `?`.
     let is_whole = |same: &&PathAndQuery| same.as_str().len() > 1 && same.as_str().starts_with('/');
-    let made = match (path, asked.path_and_query().filter(is_whole), asked.query()) {
+    let made = match (asked.path_and_query().filter(is_whole), asked.query()) {
         // Normalisation changed nothing.
-        (Cow::Borrowed(_), Some(same), _) => return Ok(same.clone()),
-        (path, _, None) if *path == "/" => return Ok(PathAndQuery::from_static("/")),
-        (path, _, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")),
-        (path, _, None) => PathAndQuery::try_from(&**path),
+        (Some(same), _) if asked.path() == path => return Ok(same.clone()),
+        (_, None) if path == "/" => return Ok(PathAndQuery::from_static("/")),
+        (_, Some(query)) => PathAndQuery::try_from(format!("{path}?{query}")),
+        (_, None) => PathAndQuery::try_from(path),
     };
     // What is normalised has no other fault.
     made.map_err(|_too_long| PathError::TooLong)
