@@ -1,9 +1,10 @@
 //! `/postern/v1/zones/{zone}/rule_tests`: a dry run of a zone's rules, with a draft or without,
 //! against requests that were written by hand or recorded.
 //!
-//! Owns the shape of the answer. Nothing is changed and nothing is sent anywhere; the rules judge
-//! as on the data path ([`rules::Trial`]).
+//! Owns the shape of the answer. Nothing is changed and nothing is sent anywhere. The checks before
+//! the rules are the data path's own ([`snapshot::checks`]), and so are the rules ([`rules::Trial`]).
 
+mod certificate;
 mod record;
 mod request;
 mod subject;

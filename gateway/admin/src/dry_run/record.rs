@@ -5,9 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::subject::{
-    Asked, Certificate, Refused, certificate_fields_but, fields, time_msec, version,
-};
+use super::certificate::{Certificate, certificate_fields_but, fields};
+use super::subject::{Asked, Refused, time_msec, version};
 use datapath::limits::ACCESS_LOG_FIELD_BYTES_MAX;
 use rules::FieldSet;
 use vocabulary::client_auth::ClientAuth;

@@ -11,7 +11,8 @@ use axum::http::Version;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::subject::{Asked, Certificate, chain, fields, now_msec, state, time_msec, version};
+use super::certificate::{Certificate, chain, fields, state};
+use super::subject::{Asked, now_msec, time_msec, version};
 use rules::FieldSet;
 use vocabulary::client_auth::ClientAuth;
 

@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, head
 use boring::x509::X509;
 use serde_json::{Value, json};
 
-use control::limits::PEM_BYTES_MAX;
+use super::certificate::{Certificate, fields};
 use control::{Control, Moment};
 use rules::{Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip};
 use snapshot::checks::{self, Circumstances, Connected, Selected, version_text};
@@ -23,16 +23,7 @@ use tls::{judge_afresh, read_client};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OnRevoked};
-use vocabulary::verdict::{Reason, Verdict};
-
-/// A client's certificate as far as it is known.
-#[derive(Debug)]
-pub(super) enum Certificate {
-    /// What is known of it, and what is not.
-    Described(Box<ClientAuth>, FieldSet),
-    /// The chain itself, leaf first, and the verdict when another than the host's is wanted.
-    Chain(Vec<X509>, Option<Verdict>),
-}
+use vocabulary::verdict::Verdict;
 
 /// A request as it was written or recorded.
 #[derive(Debug)]
@@ -99,73 +90,6 @@ pub(super) struct World<'w> {
     /// The zone's 32 hex characters.
     pub(super) zone: String,
     pub(super) header_count_max: usize,
-}
-
-/// Fields that a name belongs to: itself and what is below it.
-pub(super) fn fields(prefixes: &[&str]) -> FieldSet {
-    FieldSet::named(|name| {
-        prefixes.iter().any(|prefix| {
-            name.strip_prefix(prefix)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '_']))
-        })
-    })
-}
-
-/// Fields of a certificate that is there, but for those named.
-pub(super) fn certificate_fields_but(known: &[&str]) -> FieldSet {
-    FieldSet::named(|name| {
-        let field = name
-            .strip_prefix("cf.tls_client_auth.")
-            .or_else(|| name.strip_prefix("postern.tls_client_auth."));
-        field.is_some_and(|field| !known.contains(&field))
-    })
-}
-
-const fn verdict(presented: bool, verified: bool, revoked: bool, reason: Reason) -> Verdict {
-    Verdict {
-        presented,
-        verified,
-        revoked,
-        reason,
-    }
-}
-
-/// A verdict by its word, and what it leaves open.
-pub(super) fn state(word: &str) -> Option<(Verdict, FieldSet)> {
-    const FLAGS: [&str; 3] = ["cert_presented", "cert_verified", "cert_revoked"];
-    let known = |more: &[&'static str]| {
-        let mut known = FLAGS.to_vec();
-        known.extend(more);
-        certificate_fields_but(&known)
-    };
-    Some(match word {
-        "none" => (Verdict::NONE, FieldSet::default()),
-        // Which of many reasons it is was not said; no CA stands behind it.
-        "invalid" => (
-            verdict(true, false, false, Reason::Other),
-            known(&["ca_id", "cert_issuer_serial"]),
-        ),
-        "valid" => (
-            verdict(true, true, false, Reason::Verified),
-            known(&["reason"]),
-        ),
-        "revoked" => (
-            verdict(true, true, true, Reason::Revoked),
-            known(&["reason"]),
-        ),
-        _ => return None,
-    })
-}
-
-/// Reads a chain of PEM.
-pub(super) fn chain(pem: &str) -> Result<Vec<X509>, String> {
-    if pem.len() > PEM_BYTES_MAX {
-        return Err(format!("the PEM has more than {PEM_BYTES_MAX} bytes"));
-    }
-    match X509::stack_from_pem(pem.as_bytes()) {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err("there is no certificate in PEM here".into()),
-    }
 }
 
 fn tls_version(text: &str) -> Option<&'static str> {
@@ -505,15 +429,6 @@ fn is_http1_only(name: &HeaderName, value: &HeaderValue) -> bool {
         "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => true,
         "te" => value != "trailers",
         _ => false,
-    }
-}
-
-impl Certificate {
-    fn is_presented(&self) -> bool {
-        match self {
-            Self::Described(client, _) => client.verdict.presented,
-            Self::Chain(..) => true,
-        }
     }
 }
 
