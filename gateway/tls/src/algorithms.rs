@@ -23,8 +23,8 @@ pub(super) const PEER_ALGORITHMS: [SslSignatureAlgorithm; 9] = [
     SslSignatureAlgorithm::RSA_PKCS1_SHA512,
 ];
 
-/// What our own keys sign with, by their numbers in RFC 8446 §4.2.3; BoringSSL leaves those out that a
-/// key is of no kind for. No SHA-1 here either.
+/// What our own keys sign with, by their numbers in RFC 8446 §4.2.3. BoringSSL leaves out those that
+/// a key is of no kind for. No SHA-1 here either.
 pub(super) const OWN_ALGORITHMS: [u16; 10] = [
     0x0403, 0x0807, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0603, 0x0806, 0x0601,
 ];
@@ -52,7 +52,7 @@ pub struct Groups(Box<str>);
 
 impl Groups {
     /// Those that hosts have when nothing is configured. P-384 costs a server 6 to 19 times what
-    /// P-256 does, which a flood could ask for: whoever has clients that need it adds it.
+    /// P-256 does, which a flood could ask for: it is added where clients need it.
     pub const DEFAULT: &str = "X25519MLKEM768:X25519:P-256";
 
     /// As it was configured.

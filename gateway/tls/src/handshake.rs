@@ -1,10 +1,11 @@
 //! The handshake: from the first byte of a connection to its host and its client.
 //!
-//! Every connection starts on one shared context, the [`Acceptor`]'s. Its ClientHello callback is
-//! the authority on SNI: it finds the host among the connection's [`Endpoints`] and sets everything that
-//! depends on it, because `SSL_set_SSL_CTX` carries neither verify mode nor callback over and a
-//! BoringSSL server never verifies a client again on resumption. So the chain is judged after
-//! every handshake, resumed ones too ([`Acceptor::establish`]). Does no I/O and reads no clock.
+//! Every connection starts on one shared context, the [`Acceptor`]'s. The ClientHello callback
+//! ([`super::callbacks`]) is the authority on SNI. It finds the host among the connection's
+//! [`Endpoints`] and sets everything that depends on it, because `SSL_set_SSL_CTX` carries neither
+//! verify mode nor callback over, and because a BoringSSL server never verifies a client again on
+//! resumption. So the chain is judged after every handshake, resumed ones too
+//! ([`Acceptor::establish`]). Does no I/O and reads no clock.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -30,9 +31,10 @@ use vocabulary::limits::TICKETS_MAX;
 use vocabulary::settings::MtlsMode;
 use vocabulary::verdict::Reason;
 
-/// Where all server connections start. One for all workers, so that a ticket from one is good at
-/// every other; and in it a context for each number of tickets. The keys of tickets are ours ([`TicketKeys`]); early data stays off, which is
-/// BoringSSL's default (RFC 8446 §8: what arrives in it may be a replay).
+/// Where all server connections start. There is one for all workers, so that a ticket from one is
+/// good at every other, and in it a context for each number of tickets. The keys of tickets are
+/// ours ([`TicketKeys`]). Early data stays off, which is BoringSSL's default (RFC 8446 §8: what
+/// arrives in it may be a replay).
 pub struct Acceptor {
     /// By how many tickets they give.
     contexts: [SslContext; TICKETS_MAX + 1],

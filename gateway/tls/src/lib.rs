@@ -1,7 +1,8 @@
-//! TLS: which host, which certificate, who is the client, is it to be believed.
+//! TLS: the host of a connection, its certificate, the client's identity, and whether to believe it.
 //!
-//! Bytes go in and out through [`Wire`], the time of judgement is an argument: this room never
-//! does I/O and never reads a clock, so all of it can be tested and fuzzed without a socket.
+//! Bytes go in and out through [`Wire`], and the time of judgement is an argument. This crate never
+//! does I/O and never reads a clock, so that all of it can be tested and fuzzed without a socket.
+//! All `unsafe` is in `ffi`.
 //!
 //! | file | owns |
 //! |---|---|
@@ -11,7 +12,7 @@
 //! | `ffi` | the BoringSSL seam: all `unsafe` of the crate, behind safe functions |
 //! | `endpoint` | what a handshake needs of a host |
 //! | `handshake` | the handshake, from a connection's first byte to its host and its client |
-//! | `callbacks` | what BoringSSL calls meanwhile: the ClientHello that names a host, the client's certificates |
+//! | `callbacks` | what BoringSSL calls meanwhile: for the ClientHello, for client certificates |
 //! | `refusal` | why a handshake did not succeed |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the judge |

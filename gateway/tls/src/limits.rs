@@ -4,6 +4,7 @@
 //! anything: the code that owns a queue, a loop or a buffer does.
 
 use std::time::Duration;
+
 /// Issuers between a client's certificate and its anchor. Longer paths do not verify
 /// (`path_length`): real PKIs have two or three, and each costs a signature check.
 pub const CHAIN_DEPTH_MAX: i32 = 5;
@@ -29,7 +30,7 @@ pub const SAN_COUNT_MAX: usize = 256;
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// Largest session ticket. A session holds the client's whole chain; BoringSSL takes no ClientHello
 /// larger than 16 KiB, so that a larger ticket would never come back, and one beyond 64 KiB has no
-/// form (RFC 8446 §4.6.1). Whoever has such a chain shakes hands in full each time.
+/// form (RFC 8446 §4.6.1). A client with such a chain shakes hands in full each time.
 pub const TICKET_BYTES_MAX: usize = 14 * 1024;
 /// Verified paths that a worker remembers, so that their signatures are not checked again; about
 /// 1 KiB each. The oldest is forgotten first, which costs a client its next handshake's saving.

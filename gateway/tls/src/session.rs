@@ -1,7 +1,7 @@
 //! One TLS connection over memory: plaintext on one side, [`Wire`] on the other.
 //!
 //! Wraps BoringSSL so that callers see three outcomes only: done, more ciphertext needed, over.
-//! Does no I/O; whoever owns the session moves what is in the wire.
+//! Does no I/O: the owner of the session moves what is in the wire.
 
 use std::ffi::c_int;
 use std::fmt;

@@ -77,7 +77,8 @@ pub enum SiteError {
     },
     /// Clients are asked for certificates that nobody could have signed.
     #[error(
-        "host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the mode to `off`"
+        "host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the \
+         mode to `off`"
     )]
     NobodyTrusted {
         /// The host.

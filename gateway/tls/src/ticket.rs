@@ -2,7 +2,7 @@
 //!
 //! A new key is made every so often; the one before it still opens tickets, but makes none, until
 //! no ticket of its time can be alive. Keys are wiped when they are dropped. Does not read a clock:
-//! whoever rotates says what time it is.
+//! the caller that rotates says what time it is.
 //!
 //! A ticket is sealed with XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03): nonces of 192 bits may be
 //! drawn at random for as many tickets as a key will ever see, which those of AES-GCM may not.
@@ -89,7 +89,7 @@ struct Ring {
 /// The keys of session tickets.
 pub struct TicketKeys {
     ring: ArcSwap<Ring>,
-    /// Held by whoever rotates, never by a handshake.
+    /// Held while keys rotate, never by a handshake.
     rotating: Mutex<()>,
 }
 
@@ -150,7 +150,8 @@ impl TicketKeys {
     }
 }
 
-/// Seals and opens the tickets of a connection with the keys in its [`State`](super::callbacks::State).
+/// Seals and opens the tickets of a connection with the keys in its
+/// [`State`](super::callbacks::State).
 pub(super) struct Sealer;
 
 impl TicketSealer for Sealer {

@@ -288,9 +288,9 @@ impl Trust {
         standing
     }
 
-    /// Whether the CA that signed it has revoked it, by our own records or by a list that was given to
-    /// us, with whichever CA. Which of its issuer's certificates is on the path may be the client's
-    /// choice.
+    /// Whether the CA that signed it has revoked it, by our own records or by a list that was given
+    /// to us, with whichever CA. Which of its issuer's certificates is on the path may be the
+    /// client's choice.
     fn is_revoked_by_its_issuer(&self, link: &Link, now_sec: i64) -> bool {
         let serial = link.serial.unsigned();
         self.anchors.iter().any(|anchor| {

@@ -263,7 +263,7 @@ fn issuers(cas: &[X509], below: &[X509]) -> Vec<X509> {
 }
 
 fn issuer_of(der: &[u8]) -> String {
-    let name = Parsed::read(der).ok().map(|parsed| parsed.issuer);
+    let name = parse::issuer(der).ok();
     let name = name.and_then(|name| X509Name::from_der(name).ok());
     name.and_then(|name| name.print_ex(boring_sys::XN_FLAG_RFC2253 as _))
         .unwrap_or_else(|| "an issuer that cannot be read".into())

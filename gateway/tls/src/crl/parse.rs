@@ -144,6 +144,16 @@ impl<'d> Parsed<'d> {
     }
 }
 
+/// The issuer's name in a list, whatever is wrong with the rest of it.
+pub(super) fn issuer(der: &[u8]) -> Result<&[u8], CrlError> {
+    let mut list = Reader::new(Reader::new(der).expect(tag::SEQUENCE, "it is no SEQUENCE")?);
+    let mut tbs = Reader::new(list.expect(tag::SEQUENCE, "tbsCertList")?);
+    tbs.optional(tag::INTEGER)?;
+    tbs.expect(tag::SEQUENCE, "signature algorithm")?;
+    let (issuer, _) = tbs.whole(tag::SEQUENCE, "issuer")?;
+    Ok(issuer)
+}
+
 /// Whether an entry takes a certificate off the list (RFC 5280 §5.3.1: reason 8).
 fn is_removed(content: &[u8]) -> Result<bool, CrlError> {
     let mut removed = false;

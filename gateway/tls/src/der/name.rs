@@ -149,7 +149,12 @@ mod tests {
         fn names_are_compared_as_boringssl_does(
             one in "[aB ]{1,5}", other in "[Ab ]{1,5}", tags in (0..4_usize, 0..4_usize)
         ) {
-            let tags_of = [tag::UTF8_STRING, tag::PRINTABLE_STRING, tag::IA5_STRING, tag::TELETEX_STRING];
+            let tags_of = [
+                tag::UTF8_STRING,
+                tag::PRINTABLE_STRING,
+                tag::IA5_STRING,
+                tag::TELETEX_STRING,
+            ];
             let one = common(tags_of[tags.0], one.as_bytes());
             let other = common(tags_of[tags.1], other.as_bytes());
             let read = |der: &[u8]| X509Name::from_der(der).unwrap();

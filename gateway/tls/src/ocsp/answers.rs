@@ -1,7 +1,7 @@
 //! What responders have answered, for the judge to look up.
 //!
-//! Written by whoever asks, read by every worker without a lock: the certificates are spread over
-//! small tables, each replaced whole. Bounded; an answer never gives way to an older one.
+//! Written by the fetcher that asks, read by every worker without a lock: the certificates are
+//! spread over small tables, each replaced whole. Bounded; an answer never gives way to an older one.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //!
 //! An answer is believed when it is about the very certificate, of now, and signed by the
 //! certificate's issuer or by somebody whom the issuer itself has certified for that
-//! (id-kp-OCSPSigning, §4.2.2.2). Does not ask and reads no clock: see [`fetch`].
+//! (id-kp-OCSPSigning, §4.2.2.2). Does not ask anybody, and reads no clock.
 
 mod answers;
 

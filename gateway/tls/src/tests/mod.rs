@@ -6,6 +6,7 @@ mod lists;
 mod names;
 mod paths;
 pub(crate) mod pki;
+mod pkits;
 mod serials;
 mod sweeps;
 mod tickets;
