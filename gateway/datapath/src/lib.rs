@@ -12,7 +12,6 @@
 //! | [`io`] | the only code that names `tokio_uring` |
 //! | [`steer`] | kernel programs, and which worker owns which host |
 //! | [`clock`] | the only code that reads a clock |
-//! | [`side`] | whose fault something is |
 //! | [`observe`] | statistics of a worker, the access log |
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
@@ -24,7 +23,6 @@ pub mod limits;
 #[expect(unsafe_code, reason = "mimalloc has no safe call for it")]
 pub mod memory;
 pub mod observe;
-pub mod side;
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

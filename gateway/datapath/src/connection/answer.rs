@@ -18,12 +18,12 @@ use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
 use crate::observe::Stage;
-use crate::side::Side;
 use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::for_client;
 use snapshot::phases::{Change, Limited, Subject};
+use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
 /// Why a request is answered by us.

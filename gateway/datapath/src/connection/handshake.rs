@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::record::{record_handshake, record_refusal};
+use super::record::{TIMEOUT_PASSED, record_handshake, record_refusal};
 use super::{Arrival, Local, Stop};
 use crate::clock;
 use crate::http::answer::PLAIN_HTTP;
 use crate::io::TlsStream;
 use config::Tunables;
 use snapshot::{Host, Snapshot};
-use tls::{AcceptSettings, Established, Refusal};
+use tls::{AcceptSettings, Established, HandshakeFailure, Refusal};
 
 /// The host of a handshake, and the snapshot that it was found in.
 pub(super) struct Found {
@@ -62,12 +62,12 @@ pub(super) async fn shake_hands(
         Ok(Ok(true)) => acceptor.establish(stream.session()),
         // No client is let in half way.
         Ok(Ok(false)) => {
-            let detail = "the client could not be judged".into();
-            Err(acceptor.failure(stream.session(), detail))
+            let failure = HandshakeFailure::Gateway("the client could not be judged");
+            Err(acceptor.failure(stream.session(), failure))
         }
-        Ok(Err(fault)) => Err(acceptor.failure(stream.session(), fault.to_string())),
+        Ok(Err(failure)) => Err(acceptor.failure(stream.session(), failure)),
         Err(_) => {
-            let error = acceptor.failure(stream.session(), "timeout.handshake passed".into());
+            let error = acceptor.failure(stream.session(), TIMEOUT_PASSED);
             let stop = Stop::HandshakeTimeout;
             record_refusal(local, client, (accepted, steered), &error, stop);
             return Err(Stop::HandshakeTimeout);
@@ -77,7 +77,10 @@ pub(super) async fn shake_hands(
     let found = established.and_then(|established| {
         match snapshot.host_of(established.sni.as_deref()).cloned() {
             Some(host) => Ok((established, Found { snapshot, host })),
-            None => Err(acceptor.failure(stream.session(), "the host was lost".into())),
+            None => {
+                let failure = HandshakeFailure::Gateway("the host was lost");
+                Err(acceptor.failure(stream.session(), failure))
+            }
         }
     });
     match found {

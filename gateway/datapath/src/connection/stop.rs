@@ -1,7 +1,7 @@
 //! The one reason for which a connection ended.
 
-use crate::side::Side;
 use tls::Refusal;
+use vocabulary::side::Side;
 
 /// Why a connection ended. Each ends with exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Stop {
             | Self::SlowReader
             | Self::BadHttp
             | Self::Broken => Some(Side::Client),
-            Self::TooMany => Some(Side::Gateway),
+            Self::TooMany => Some(Side::Us),
         }
     }
 

@@ -13,11 +13,11 @@ use std::time::Duration;
 use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::io::{HandshakeFault, PlainStream, Socket, TlsStream};
-use crate::side::Side;
+use crate::io::{PlainStream, Socket, TlsStream};
 use snapshot::http::origin::Origin;
 use tls::{Alpn, Session};
 use vocabulary::settings::OriginProtocol;
+use vocabulary::side::Side;
 
 /// Why an origin did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -130,10 +130,8 @@ pub(super) async fn connect(
         let session =
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
         let mut stream = TlsStream::new(socket, session);
-        stream.handshake().await.map_err(|fault| match fault {
-            HandshakeFault::Tls(words) if words.is_empty() => OriginError::Tls("it closed".into()),
-            fault => OriginError::Tls(fault.to_string()),
-        })?;
+        let outcome = stream.handshake().await;
+        outcome.map_err(|failure| OriginError::Tls(failure.to_string()))?;
         let http2 = stream.session().is_http2();
         if alpn == Alpn::Http2 && !http2 {
             return Err(OriginError::Protocol("HTTP/2"));

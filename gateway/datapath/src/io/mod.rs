@@ -33,4 +33,4 @@ pub use plain::PlainStream;
 pub use pump::Activity;
 pub use ring::{RingError, probe, run};
 pub use socket::{Socket, TcpInfo};
-pub use tls::{HandshakeFault, TlsStream};
+pub use tls::TlsStream;

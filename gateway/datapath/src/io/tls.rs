@@ -14,18 +14,7 @@ use super::pump::{Activity, Receiver, Sender};
 use super::socket::{Socket, TcpInfo};
 use crate::clock;
 use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
-use tls::Session;
-
-/// Why a handshake failed. Which side is at fault follows from the side that was shaken hands with.
-#[derive(Debug, thiserror::Error)]
-pub enum HandshakeFault {
-    /// TLS did, in BoringSSL's words; empty when the peer just closed.
-    #[error("{0}")]
-    Tls(String),
-    /// The socket broke.
-    #[error(transparent)]
-    Socket(#[from] io::Error),
-}
+use tls::{HandshakeFailure, Session};
 
 /// A TLS connection in the shape that hyper reads and writes.
 pub struct TlsStream {
@@ -92,7 +81,7 @@ impl TlsStream {
     ///
     /// # Errors
     /// It has failed. The alert that says why has been sent, as far as the peer took it.
-    pub async fn handshake(&mut self) -> Result<bool, HandshakeFault> {
+    pub async fn handshake(&mut self) -> Result<bool, HandshakeFailure> {
         std::future::poll_fn(|cx| self.poll_handshake(cx)).await
     }
 
@@ -183,7 +172,7 @@ impl TlsStream {
         drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 
-    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, HandshakeFault>> {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, HandshakeFailure>> {
         loop {
             let progress = self.session.handshake();
             let sent = self.poll_send(cx);
@@ -191,10 +180,12 @@ impl TlsStream {
                 // What is left to send goes with the first write, or on its own.
                 Ok(true) => return Poll::Ready(Ok(true)),
                 Ok(false) if self.session.waits() => return Poll::Ready(Ok(false)),
-                Ok(false) => ready!(self.poll_fill(cx))?,
-                Err(detail) => {
+                Ok(false) => {
+                    ready!(self.poll_fill(cx))?;
+                }
+                Err(failure) => {
                     drop(ready!(sent));
-                    return Poll::Ready(Err(HandshakeFault::Tls(detail)));
+                    return Poll::Ready(Err(failure));
                 }
             }
         }

@@ -121,7 +121,10 @@ mod tests {
 
     /// Every file of a corpus, whole and every prefix of it, with one byte changed and without.
     fn replay(corpus: &str, target: fn(&[u8])) {
-        let place = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz-native/corpus");
+        let place = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fuzz-native/corpus"
+        );
         let mut files = 0;
         for file in std::fs::read_dir(format!("{place}/{corpus}")).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
