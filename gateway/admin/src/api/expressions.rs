@@ -11,7 +11,6 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::Json;
 use crate::http::scope::InZone;
-use rules;
 use rules::limits::EXPRESSION_BYTES_MAX;
 
 #[derive(Deserialize)]
