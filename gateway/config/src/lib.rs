@@ -18,6 +18,7 @@
 //! assert!(wrong.to_string().contains("did you mean `timeout.idle`?"));
 //! # Ok::<(), config::ConfigErrors>(())
 //! ```
+#![forbid(unsafe_code)]
 
 mod error;
 mod files;

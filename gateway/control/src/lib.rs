@@ -6,6 +6,7 @@
 //! is refused and not published. Readers see one immutable [`Model`] at a time.
 //!
 //! Owns no socket and no wire format: `admin` speaks HTTP, the command line speaks to people.
+#![forbid(unsafe_code)]
 
 mod change;
 mod compile;

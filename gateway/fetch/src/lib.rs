@@ -9,6 +9,7 @@
 //!
 //! Which servers to ask is set by the administrator ([`control::SourceUrl`]). Whether a list or an
 //! answer is to be trusted is [`tls`]'s.
+#![forbid(unsafe_code)]
 
 mod http;
 pub mod limits;

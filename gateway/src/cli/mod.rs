@@ -14,6 +14,7 @@ mod crl;
 mod demo;
 mod doctor;
 mod document;
+mod explain;
 mod host;
 mod man;
 mod ocsp;
@@ -132,6 +133,7 @@ enum Command {
     /// Exit code 1 when a host lacks something without which mutual TLS does not work or does not
     /// protect.
     Doctor(doctor::Doctor),
+    Explain(explain::Explain),
     /// Steering of connections to the worker that owns their host
     #[command(subcommand)]
     Steer(steer::Steer),
@@ -188,6 +190,7 @@ impl Command {
             Self::Store(store) => store.run(client, json),
             Self::Status => status::status(&client()?, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),
+            Self::Explain(explain) => explain.run(json),
             Self::Steer(steer) => steer.run(&client()?, json),
             Self::Man(man) => man.run(Self::whole()),
             Self::Completions(completions) => Ok(completions.run(&mut Self::whole())),

@@ -72,6 +72,7 @@ pub use crl::{
     Crl, CrlError, CrlPolicy, CrlSet, ListError, Scope, is_newer, read_lists, split_lists,
 };
 pub use endpoint::{Endpoint, Endpoints};
+pub use ffi::sign_without_digest;
 pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_judgement};
 pub use ids::{CaId, Serial};

@@ -23,7 +23,7 @@ enum Place {
 const EXCEPTIONS: &[Exception] = &[
     Exception {
         name: "datapath",
-        place: Place::Modules(&["io", "steer"]),
+        place: Place::Modules(&["io", "memory", "steer"]),
     },
     Exception {
         name: "tls",

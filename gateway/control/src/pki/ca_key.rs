@@ -105,19 +105,12 @@ pub(crate) fn sign_certificate(
     builder: &mut X509Builder,
     key: &PKeyRef<Private>,
 ) -> Result<(), X509Error> {
-    let digest = match kind_of(key)? {
+    let signed = match kind_of(key)? {
         // Ed25519 signs the message itself, without a digest before it (RFC 8410 §3).
-        CaKey::Ed25519 => {
-            #[expect(unsafe_code, reason = "boring has no safe name for `no digest`")]
-            // SAFETY: a null digest is what `X509_sign` documents for Ed25519, and it is
-            // given to nothing else.
-            unsafe {
-                MessageDigest::from_ptr(std::ptr::null())
-            }
-        }
-        CaKey::EcdsaP256 | CaKey::Rsa2048 => MessageDigest::sha256(),
+        CaKey::Ed25519 => tls::sign_without_digest(builder, key),
+        CaKey::EcdsaP256 | CaKey::Rsa2048 => builder.sign(key, MessageDigest::sha256()),
     };
-    Ok(builder.sign(key, digest)?)
+    Ok(signed?)
 }
 
 #[cfg(test)]

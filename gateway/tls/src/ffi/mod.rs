@@ -28,6 +28,7 @@ pub(crate) use self::aead::{Aead, KEY_BYTES, NONCE_BYTES, TAG_BYTES, wipe};
 pub(crate) use self::buffer::{Buffer, client_certificates, set_client_issuers};
 pub(crate) use self::callback::{Answer, ClientJudge, MessageReader, judge_clients, read_messages};
 pub(crate) use self::credential::add_credential;
+pub use self::setting::sign_without_digest;
 pub(crate) use self::setting::{
     buffered_method, send_fatal_alert, set_certificate_bytes_max, set_session_lifetime,
     set_session_lifetimes, set_ticket_count,

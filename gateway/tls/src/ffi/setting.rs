@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use boring::error::ErrorStack;
+use boring::hash::MessageDigest;
+use boring::pkey::{PKeyRef, Private};
 use boring::ssl::{SslContextBuilder, SslMethod, SslRef};
+use boring::x509::X509Builder;
 use foreign_types::ForeignTypeRef;
 
 /// The method of server contexts: they keep certificates as bytes and make no X509 objects.
@@ -65,4 +69,18 @@ pub(crate) fn send_fatal_alert(ssl: &mut SslRef, alert: u8) {
     unsafe {
         boring_sys::SSL_send_fatal_alert(ssl.as_ptr(), alert);
     }
+}
+
+/// Signs a certificate with a key whose algorithm has no digest before it (Ed25519, RFC 8410 §3).
+///
+/// # Errors
+/// BoringSSL refused: the key is of a kind that needs a digest, for one.
+pub fn sign_without_digest(
+    builder: &mut X509Builder,
+    key: &PKeyRef<Private>,
+) -> Result<(), ErrorStack> {
+    // SAFETY: a null digest is what `X509_sign` documents for such keys, which `X509_sign` itself
+    // checks, and the value is given to nothing else.
+    let none = unsafe { MessageDigest::from_ptr(std::ptr::null()) };
+    builder.sign(key, none)
 }

@@ -1,0 +1,234 @@
+//! `postern explain`: what a word of the logs means, and how to mend it.
+//!
+//! Owns the command and the tables of `docs/troubleshooting.md`. The texts are in `texts`.
+
+mod texts;
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use datapath::connection::Stop;
+use serde_json::json;
+use tls::Refusal;
+use vocabulary::verdict::Reason;
+
+use super::output::{CliError, Output, json_text};
+use texts::ANSWERS;
+
+/// Say what a reason in a log line or a metric means, and how to mend it
+///
+/// Without a word, every word there is.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// The word: `crl_expired`, `origin_refused`, …
+    word: Option<String>,
+}
+
+/// A word, where it stands, what it means, how to mend it.
+struct Explained {
+    word: &'static str,
+    place: &'static str,
+    means: &'static str,
+    mend: &'static str,
+}
+
+/// Handshakes that are refused for something else than the client's certificate.
+const REFUSALS: [Refusal; 6] = [
+    Refusal::UnknownHost,
+    Refusal::NoSni,
+    Refusal::PlainHttp,
+    Refusal::PeerAlert,
+    Refusal::Closed,
+    Refusal::Protocol,
+];
+
+/// Every end of a connection.
+const STOPS: [Stop; 12] = [
+    Stop::Closed,
+    Stop::Handshake(Refusal::Protocol),
+    Stop::HandshakeTimeout,
+    Stop::HeaderTimeout,
+    Stop::IdleTimeout,
+    Stop::SlowReader,
+    Stop::BadHttp,
+    Stop::Broken,
+    Stop::Drained,
+    Stop::CertificateLost,
+    Stop::Tunnel,
+    Stop::TooMany,
+];
+
+/// Every word, in the order of the page.
+fn all() -> Vec<Explained> {
+    let explained = |word, place, (means, mend)| Explained {
+        word,
+        place,
+        means,
+        mend,
+    };
+    let reasons = Reason::ALL
+        .into_iter()
+        .map(|one| explained(one.as_str(), "client certificate", texts::reason(one)));
+    let refusals = REFUSALS
+        .into_iter()
+        .map(|one| explained(one.as_str(), "handshake", texts::refusal(one)));
+    let stops = STOPS
+        .into_iter()
+        .map(|one| explained(one.as_str(), "connection", texts::stop(one)));
+    let answers = ANSWERS
+        .iter()
+        .map(|(word, _, means, mend)| explained(word, "answer", (means, mend)));
+    reasons
+        .chain(refusals)
+        .chain(stops)
+        .chain(answers)
+        .collect()
+}
+
+impl Explain {
+    pub(super) fn run(&self, json: bool) -> Output {
+        let mut found = all();
+        if let Some(word) = &self.word {
+            found.retain(|one| one.word == word);
+        }
+        if found.is_empty() {
+            let word = self.word.as_deref().unwrap_or_default().escape_debug();
+            return Err(CliError::Failed(format!(
+                "there is no reason `{word}`; `postern explain` lists every one"
+            )));
+        }
+        if json {
+            let rows: Vec<_> = found
+                .iter()
+                .map(|one| json!({ "word": one.word, "of": one.place, "means": one.means, "mend": one.mend }))
+                .collect();
+            return Ok(json_text(&json!(rows)));
+        }
+        let mut text = String::new();
+        for one in found {
+            // A String takes every write.
+            let _written = writeln!(
+                text,
+                "{} ({})\n  means  {}\n  mend   {}",
+                one.word, one.place, one.means, one.mend
+            );
+        }
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A page's block between its markers.
+    fn block(page: &str, name: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("docs")
+            .join(page);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let start = format!("<!-- generated: {name} -->\n");
+        let (_, rest) = text.split_once(&start).expect("the block is there");
+        let (block, _) = rest.split_once("<!-- end -->").expect("it ends");
+        block.to_owned()
+    }
+
+    fn rows<'a>(all: impl Iterator<Item = (&'a str, (&'a str, &'a str))>) -> String {
+        all.map(|(word, (means, mend))| format!("| `{word}` | {means} | {mend} |\n"))
+            .collect()
+    }
+
+    /// What a page says of words is what the command says.
+    #[test]
+    fn the_page_of_reasons_is_as_the_texts_are() {
+        let reasons = rows(
+            Reason::ALL
+                .into_iter()
+                .map(|one| (one.as_str(), texts::reason(one))),
+        );
+        let stops = rows(
+            STOPS
+                .into_iter()
+                .map(|one| (one.as_str(), texts::stop(one))),
+        );
+        let mut refusals = rows(
+            REFUSALS
+                .into_iter()
+                .map(|one| (one.as_str(), texts::refusal(one))),
+        );
+        let late = Stop::HandshakeTimeout.as_str();
+        let shown = block("troubleshooting.md", "refusals");
+        let last = shown.lines().last().unwrap();
+        assert!(last.starts_with(&format!("| `{late}` |")), "{last}");
+        refusals.push_str(last);
+        refusals.push('\n');
+        let answers: String = ANSWERS
+            .iter()
+            .map(|(word, status, means, mend)| {
+                format!("| `{word}` | {status} | {means} | {mend} |\n")
+            })
+            .collect();
+        for (name, expected) in [
+            ("reasons", reasons),
+            ("refusals", refusals),
+            ("stops", stops),
+            ("answers", answers),
+        ] {
+            let shown = block("troubleshooting.md", name);
+            let body: String = shown
+                .lines()
+                .skip(2)
+                .map(|line| format!("{line}\n"))
+                .collect();
+            assert_eq!(
+                body, expected,
+                "{name}: docs/troubleshooting.md should have:\n{expected}"
+            );
+        }
+    }
+
+    /// The names in a block's first column.
+    fn names(page: &str, name: &str) -> BTreeSet<String> {
+        let block = block(page, name);
+        let first = block.lines().filter_map(|line| line.split('`').nth(1));
+        first
+            .map(|text| text.split('(').next().unwrap_or(text).to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn the_pages_of_rules_and_keys_name_what_there_is() {
+        let fields: BTreeSet<String> = rules::fields().map(|one| one.name.to_owned()).collect();
+        assert_eq!(names("rules.md", "fields"), fields);
+        let functions: BTreeSet<String> =
+            rules::functions().map(|one| one.name.to_owned()).collect();
+        assert_eq!(names("rules.md", "functions"), functions);
+        let keys: BTreeSet<String> = config::KEYS.iter().map(|key| key.name.to_owned()).collect();
+        assert_eq!(names("configuration.md", "keys"), keys);
+    }
+
+    #[test]
+    fn a_word_is_explained_and_an_unknown_one_is_refused() {
+        let explain = |word: Option<&str>, json| {
+            Explain {
+                word: word.map(str::to_owned),
+            }
+            .run(json)
+        };
+        let text = explain(Some("crl_expired"), false).unwrap();
+        assert!(
+            text.starts_with("crl_expired (client certificate)\n  means  "),
+            "{text}"
+        );
+        let every = explain(None, true).unwrap();
+        assert!(every.contains("origin_refused"), "{every}");
+        let error = explain(Some("\u{1b}[2J"), false).unwrap_err().to_string();
+        assert!(
+            error.contains("postern explain") && !error.contains('\u{1b}'),
+            "{error}"
+        );
+    }
+}

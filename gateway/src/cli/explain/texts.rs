@@ -1,0 +1,111 @@
+//! What each word of the logs means, and how to mend it.
+//!
+//! Owns the texts. The matches are exhaustive: a new reason without a text does not compile. They are
+//! Markdown, since `docs/troubleshooting.md` has them too; a test holds both together.
+
+use datapath::connection::Stop;
+use tls::Refusal;
+use vocabulary::verdict::Reason;
+
+/// What it means, and how to mend it.
+pub(super) type Text = (&'static str, &'static str);
+
+/// Of a client certificate.
+#[rustfmt::skip]
+pub(super) fn reason(reason: Reason) -> Text {
+    match reason {
+        Reason::NotPresented => ("The host does not ask, or the client sent no certificate. Alert `certificate_required`", "Configure the client with its certificate and key. Browsers: import the `.p12`, close the old connection. Check that the host's mode is not `off`"),
+        Reason::Verified => ("The chain verifies and nothing is revoked", "Nothing"),
+        Reason::Revoked => ("The chain verifies; the leaf or one of its issuers is revoked. Alert `certificate_revoked`", "`postern cert list --zone ZONE --status revoked`; if it was a mistake, `postern cert restore`. For an uploaded CA look at its list: `postern crl show CA`"),
+        Reason::Expired => ("A certificate of the chain has passed its notAfter. Alert `certificate_expired`", "Issue a new one: `postern cert create` or `cert sign`. If it should still be valid, check the clocks"),
+        Reason::NotYetValid => ("A certificate's notBefore has not come. Alert `certificate_expired`", "Check the clocks of the CA and of the gateway; wait, or issue anew"),
+        Reason::UnknownCa => ("No chain to a CA that the host believes. Alert `unknown_ca`", "Upload the CA (`postern ca upload`) and associate it with the host (`postern ca associate`), or let the client send its intermediates"),
+        Reason::SelfSigned => ("The leaf signed itself. Alert `unknown_ca`", "Use a certificate of a CA that the host believes"),
+        Reason::WrongEku => ("extendedKeyUsage is there without clientAuth. Alert `unsupported_certificate`", "Issue with `extendedKeyUsage=clientAuth`; a server certificate will not do"),
+        Reason::IssuerEku => ("An issuer's extendedKeyUsage is there without clientAuth, the anchor's own included. Alert `unsupported_certificate`", "Issue from a CA that may certify clients, or renew that CA's certificate with `clientAuth` or without the extension"),
+        Reason::KeyUsage => ("keyUsage forbids what the certificate is used for. Alert `unsupported_certificate`", "Issue with `digitalSignature`; issuers need `keyCertSign`"),
+        Reason::UnsupportedKey => ("The key is of a kind, or signs with an algorithm, that is not asked for (SHA-1, P-521, Ed448, DSA). Alert `unsupported_certificate`", "Issue with ECDSA P-256 or P-384, Ed25519, or RSA. Most clients with such a key send no certificate at all: `not_presented`"),
+        Reason::NameConstraint => ("A name lies outside its issuer's name constraints. Alert `bad_certificate`", "Issue for a permitted name, or from another CA"),
+        Reason::PathLength => ("More issuers than a path length allows, the anchor's own included, or more than five. Alert `bad_certificate`", "Issue from a CA nearer to the anchor, or associate the intermediate"),
+        Reason::NotACa => ("An issuer is not a CA. Alert `bad_certificate`", "Issuers need `basicConstraints CA:TRUE`"),
+        Reason::WeakKey => ("A key too small or too large (RSA: 2,048 to 4,096 bits), or a signature over SHA-1 or MD5. Alert `bad_certificate`", "Issue with an ECDSA or larger RSA key, signed over SHA-256 or better"),
+        Reason::BadSignature => ("A signature is wrong. Alert `bad_certificate`", "The certificate is damaged, or the key does not belong to it; install both again"),
+        Reason::UnknownCriticalExtension => ("A critical extension that is not understood. Alert `bad_certificate`", "Issue without it, or not critical"),
+        Reason::Policy => ("A certificate policy is required that the path does not have. Alert `bad_certificate`", "Issue with the policy that policyConstraints of its CAs ask for"),
+        Reason::Malformed => ("The bytes are no certificate. Alert `bad_certificate`", "Check the file"),
+        Reason::ChainTooLarge => ("The chain has more bytes than `trust.chain_bytes`", "Send no more certificates than the path needs, or raise the key"),
+        Reason::BadSerial => ("A serial number of more than 64 bytes. Alert `bad_certificate`", "Issue with a serial number of at most 20 bytes (RFC 5280 §4.1.2.2)"),
+        Reason::CrlMissing => ("The CA's policy is `hard`, and no list speaks for the certificate; `detail` names the issuer whose list is wanting. Alert `bad_certificate`", "`postern crl put CA FILE`, or check `--watch` and `--url` with `postern crl show CA`"),
+        Reason::CrlExpired => ("The same, and the list's nextUpdate has passed", "Publish a new list; `postern crl fetch CA`; `postern crl show CA` says why fetching failed"),
+        Reason::CrlNotYetValid => ("The same, and the list's thisUpdate has not come", "Check the clocks of the CA and of the gateway"),
+        Reason::OcspMissing => ("The policy is `hard`, and no answer came in time", "Look at `postern ocsp show CA`; the responder must answer within 2.5 s"),
+        Reason::OcspUnreachable => ("The responder cannot be reached, or gives no answer", "Check the URL, name resolution, firewall; it is asked again after 10 s"),
+        Reason::OcspInvalid => ("Its answer is not to be believed: wrong certificate, wrong signer, wrong nonce", "Check that the issuer certified the responder (id-kp-OCSPSigning); `--nonce false` if it sends none"),
+        Reason::OcspExpired => ("Its answer's nextUpdate has passed", "The responder serves old answers; mend it there, or check the clocks"),
+        Reason::OcspUnknown => ("The responder does not know the certificate", "Tell the responder's CA database about it"),
+        Reason::Other => ("BoringSSL reports something else, or failed", "`detail` in the log line; please report it"),
+    }
+}
+
+/// Of a handshake that was refused for something else than the client's certificate.
+#[rustfmt::skip]
+pub(super) fn refusal(refusal: Refusal) -> Text {
+    match refusal {
+        Refusal::UnknownHost => ("No host for this SNI. Alert `unrecognized_name`", "`postern host add`; check spelling and wildcard: `*.example.com` covers one label"),
+        Refusal::NoSni => ("No SNI and no default host, or bytes that are no TLS (PROXY protocol, for one). Alert `missing_extension`", "Send the name (`openssl s_client -servername`, `curl --resolve`), set `host.default`, or let the balancer pass TCP through unchanged"),
+        Refusal::PlainHttp => ("Plain HTTP on the TLS port; the client gets a 400 in clear", "Use `https://`"),
+        Refusal::PeerAlert => ("The client sent an alert: it does not want us", "Most often it does not trust the server certificate: `postern doctor HOST`, and the alert in `detail`"),
+        Refusal::Closed => ("The client went away during the handshake", "Port scans and TCP health checks look like this; otherwise look at the client's log"),
+        Refusal::Protocol => ("No version, cipher or group in common, or no TLS at all", "TLS 1.2 and 1.3 are served; `detail` says what BoringSSL met"),
+        Refusal::ClientCertificate(found) => reason(found),
+    }
+}
+
+/// Of a connection that ended.
+#[rustfmt::skip]
+pub(super) fn stop(stop: Stop) -> Text {
+    match stop {
+        Stop::Closed => ("The client closed, or the gateway did after its last request", "Nothing"),
+        Stop::Handshake(_) => ("The handshake was refused", "See [Handshakes](#handshakes)"),
+        Stop::HandshakeTimeout => ("The handshake was not finished within `timeout.handshake`", "See [Handshakes](#handshakes)"),
+        Stop::HeaderTimeout => ("A request head was not complete within `timeout.header`", "Slow or hostile clients; raise the key only for known slow ones"),
+        Stop::IdleTimeout => ("No request within `timeout.idle`", "Normal; let clients connect again, or raise the key"),
+        Stop::SlowReader => ("The client took none of our bytes for `timeout.idle`", "The client hangs, or its network is gone"),
+        Stop::BadHttp => ("What came is not HTTP", "Look at the client; another protocol on this port"),
+        Stop::Broken => ("The socket broke, or a TLS record was bad", "Network trouble, or a middlebox"),
+        Stop::Drained => ("The gateway is stopping", "Normal during a restart"),
+        Stop::CertificateLost => ("The client's certificate is no longer good: revoked, expired, or its CA removed", "The `certificate` line has the reason; see the first table"),
+        Stop::Tunnel => ("The connection became a WebSocket, and it ended", "Normal; the request line's `error` says if it broke"),
+        Stop::TooMany => ("`limit.connections` was reached", "`postern_connections_refused_total`; raise the key and `LimitNOFILE`, or add a machine"),
+    }
+}
+
+/// Of an answer that the gateway gave itself: the word, its status, what it means, how to mend it. A
+/// word may have several.
+#[rustfmt::skip]
+pub(super) const ANSWERS: &[(&str, &str, &str, &str)] = &[
+    ("method", "405", "CONNECT or TRACE", "Neither is served"),
+    ("authority", "400", "The request names no host, several, different ones in Host and target, or a malformed one", "Mend the client's `Host`"),
+    ("misdirected", "421", "The request is for another host than the connection's, and their trust policies differ, or the connection's host is gone or asks for more now", "Clients open a new connection by themselves; if they do not, give hosts that share connections the same mode and CAs"),
+    ("headers", "400", "A header's value begins or ends with white space (HTTP/2)", "Mend the client"),
+    ("headers", "431", "More headers than `limit.header_count`", "Send fewer, or raise the key"),
+    ("headers", "501", "A transfer coding other than `chunked`, once", "Mend the client"),
+    ("path", "400", "A broken percent escape, an encoded NUL, an encoded slash or a backslash, a path that does not start with a slash, or `*` without OPTIONS", "Mend the URL; such paths are never forwarded, because origin and rules could read them differently"),
+    ("rules", "431", "The head is too large for the rules of the host to be evaluated within their bound", "Send less, or simplify the rules: [what a request may cost](rules.md#what-a-request-may-cost)"),
+    ("client_gone", "499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
+    ("client_gone", "400", "The client broke its request off while it was being forwarded", "The same"),
+    ("client_stalled", "408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),
+    ("origin_resolve", "502", "The origin's name has no address", "Check DNS, or `postern host set HOST --origin URL`"),
+    ("origin_refused", "502", "The origin refuses connections", "Start it; check the port"),
+    ("origin_connect", "502", "No address of the origin took the connection", "Check routes and firewalls; `detail` names the address"),
+    ("origin_connect_timeout", "504", "Not connected within `timeout.origin_connect`, TLS included", "Is it up, is it overloaded?"),
+    ("origin_tls", "502", "TLS to the origin failed, most often its certificate", "`postern doctor HOST`; `--origin-ca`, `--origin-server-name`"),
+    ("origin_protocol", "502", "It agreed on another protocol than was offered, or answered 101 unasked", "`--origin-protocol auto`, `http1` or `http2`; WebSocket needs HTTP/1.1"),
+    ("origin_response_timeout", "504", "No response head within `timeout.origin_response`", "Slow origin; raise the key if that is normal"),
+    ("origin_response", "502", "It sent no HTTP, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),
+    ("origin_stalled", "as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),
+    ("response_cut", "as sent", "The response did not reach its end: client or origin broke off", "Compare `bytes_sent`; often a client that went away"),
+    ("idle_timeout", "101", "A tunnel was silent for `timeout.idle`", "Send pings more often"),
+    ("tunnel_broken", "101", "A tunnel's socket broke", "Network trouble, or one side crashed"),
+    ("certificate_lost", "101", "A tunnel's client certificate is no longer good", "See the first table"),
+];
