@@ -1,30 +1,28 @@
-//! `cargo xtask fuzz`: one target of `tests/fuzz` for a while.
+//! `cargo xtask fuzz`: one target of `tests/fuzz` or `tests/fuzz-native` for a while.
 //!
-//! That is a workspace of its own, for cargo-fuzz needs a nightly compiler. New inputs go below
-//! `target/fuzz`; the corpora in the tree are only read, since ordinary tests replay them and they
-//! stay small. An input that breaks a target lands in `tests/fuzz/artifacts/`, which git ignores.
+//! Those are workspaces of their own, for cargo-fuzz needs a nightly compiler; what needs BoringSSL
+//! is in the second. New inputs go below `target/fuzz`; the corpora in the tree are only read, since
+//! ordinary tests replay them and they stay small. An input that breaks a target lands in the
+//! workspace's `artifacts/`, which git ignores.
 
 use crate::{setup, shell};
 use anyhow::{Context as _, Result, bail};
 use std::fs;
 use std::process::Command;
 
-/// The workspace of the targets, from the top of ours.
-const DIRECTORY: &str = "tests/fuzz";
+/// The workspaces of the targets, from the top of ours.
+const DIRECTORIES: [&str; 2] = ["tests/fuzz", "tests/fuzz-native"];
 
 /// How long a target runs unless it is said.
 const SECONDS_DEFAULT: u64 = 60;
 
 /// `cargo xtask fuzz [TARGET [SECONDS]]`: without a target, says which there are.
 pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
-    let manifest = shell::root().join(DIRECTORY).join("Cargo.toml");
-    let text = fs::read_to_string(&manifest)
-        .with_context(|| format!("cannot read {}", manifest.display()))?;
-    let known = targets(&text);
+    let known = known()?;
     let (target, seconds) = match arguments {
         [] => {
             println!("fuzz targets:");
-            for target in &known {
+            for (_, target) in &known {
                 println!("  {target}");
             }
             return Ok(());
@@ -33,12 +31,13 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
         [target, seconds] => (target, read_seconds(seconds)?),
         _ => bail!("usage: cargo xtask fuzz [TARGET [SECONDS]]"),
     };
-    if !known.contains(target) {
+    let Some((directory, _)) = known.iter().find(|(_, one)| one == target) else {
+        let names: Vec<&str> = known.iter().map(|(_, one)| one.as_str()).collect();
         bail!(
             "there is no fuzz target `{target}`; there are {}",
-            known.join(", ")
+            names.join(", ")
         );
-    }
+    };
     let rustup = shell::find("rustup");
     let toolchains = rustup
         .as_ref()
@@ -48,7 +47,9 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
     match (&rustup, nightly) {
         (Some(rustup), Some(nightly)) if cargo_fuzz => {
             setup::compilers()?;
-            start(Command::new(rustup).args(["run", nightly]), target, seconds)
+            let mut command = Command::new(rustup);
+            command.args(["run", nightly]);
+            start(&mut command, directory, target, seconds)
         }
         _ => bail!(
             "fuzzing needs more than is here:\n{}",
@@ -58,14 +59,14 @@ pub(crate) fn fuzz(arguments: &[String]) -> Result<()> {
 }
 
 /// `command` is what a command line of the nightly toolchain begins with.
-fn start(command: &mut Command, target: &str, seconds: u64) -> Result<()> {
+fn start(command: &mut Command, directory: &str, target: &str, seconds: u64) -> Result<()> {
     let work = shell::target().join("fuzz");
     let found = work.join("corpus").join(target);
     fs::create_dir_all(&found).with_context(|| format!("cannot make {}", found.display()))?;
     command
         .current_dir(shell::root())
         .args(["cargo", "fuzz", "run"])
-        .args(["--fuzz-dir", DIRECTORY])
+        .args(["--fuzz-dir", directory])
         // Where ours compiles: another compiler must not fight over the same lock and caches.
         .arg("--target-dir")
         .arg(work.join("build"))
@@ -74,7 +75,7 @@ fn start(command: &mut Command, target: &str, seconds: u64) -> Result<()> {
         .args(["--sanitizer", "none", target])
         // New inputs go to the first, and both are read.
         .arg(&found);
-    let kept = shell::root().join(DIRECTORY).join("corpus").join(target);
+    let kept = shell::root().join(directory).join("corpus").join(target);
     if kept.is_dir() {
         command.arg(kept);
     }
@@ -84,13 +85,25 @@ fn start(command: &mut Command, target: &str, seconds: u64) -> Result<()> {
         command.env_remove(name);
     }
     shell::run(command).with_context(|| {
-        format!("what broke `{target}`, if it was built, is in {DIRECTORY}/artifacts/{target}/")
+        format!("what broke `{target}`, if it was built, is in {directory}/artifacts/{target}/")
     })?;
     println!(
         "`{target}` held for {seconds} s; new inputs are in {}",
         found.display()
     );
     Ok(())
+}
+
+/// Every target with its workspace.
+fn known() -> Result<Vec<(&'static str, String)>> {
+    let mut known = Vec::new();
+    for directory in DIRECTORIES {
+        let manifest = shell::root().join(directory).join("Cargo.toml");
+        let text = fs::read_to_string(&manifest)
+            .with_context(|| format!("cannot read {}", manifest.display()))?;
+        known.extend(targets(&text).into_iter().map(|target| (directory, target)));
+    }
+    Ok(known)
 }
 
 /// The programs that the manifest names.
@@ -145,7 +158,6 @@ fn missing(rustup: bool, nightly: bool, cargo_fuzz: bool) -> String {
 mod tests {
     use super::{missing, nightly, read_seconds, targets};
     use crate::shell;
-    use std::fs;
 
     #[test]
     fn targets_are_the_programs_of_the_manifest() {
@@ -156,12 +168,11 @@ mod tests {
 
     #[test]
     fn each_target_of_ours_has_its_file() {
-        let directory = shell::root().join(super::DIRECTORY);
-        let manifest = fs::read_to_string(directory.join("Cargo.toml")).expect("a manifest");
-        let targets = targets(&manifest);
-        assert!(!targets.is_empty());
-        for target in targets {
-            let file = directory.join("fuzzers").join(format!("{target}.rs"));
+        let known = super::known().expect("the manifests are there");
+        assert!(known.len() > 10);
+        for (directory, target) in known {
+            let fuzzers = shell::root().join(directory).join("fuzzers");
+            let file = fuzzers.join(format!("{target}.rs"));
             assert!(file.exists(), "{}", file.display());
         }
     }
