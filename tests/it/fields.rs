@@ -151,7 +151,8 @@ fn log_rules(gateway: &Gateway, expressions: &[String]) -> Vec<Value> {
 
 fn cases(gateway: &Gateway) -> Vec<Case> {
     let ours = gateway.authority(ZONE);
-    let below = ours.intermediate(&Spec {
+    let root = gateway.root(&["api.example.test"]);
+    let below = root.intermediate(&Spec {
         key_ids: true,
         ..Spec::authority("Below, \"Ltd\" \\ Söhne")
     });
@@ -262,7 +263,8 @@ async fn what_is_too_large_is_empty_and_says_so() {
         spec.dns = names(7_000);
         issuer.intermediate(&spec)
     };
-    let deep = wide("Two", &wide("One", ours));
+    let root = gateway.root(&["api.example.test"]);
+    let deep = wide("Two", &wide("One", &root));
     let large = Spec {
         dns: names(9_000),
         ..Spec::client("large")

@@ -16,6 +16,7 @@ struct Case {
 
 fn cases(gateway: &Gateway) -> Vec<Case> {
     let ours = gateway.authority(ZONE);
+    let root = gateway.root(&["request.example.test", "require.example.test"]);
     let stranger = Authority::root("Stranger");
     let (id, revoked) = gateway.certificate(ZONE, "revoked");
     gateway.revoke(ZONE, &id);
@@ -27,7 +28,7 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
     let below = |change: &dyn Fn(&mut Spec)| {
         let mut spec = Spec::authority("Intermediate");
         change(&mut spec);
-        ours.intermediate(&spec)
+        root.intermediate(&spec)
     };
     let case = |name, identity, reason, alert| Case {
         name,
@@ -128,6 +129,13 @@ fn cases(gateway: &Gateway) -> Vec<Case> {
             below(&|_| ()).client("device"),
             "verified",
             "",
+        ),
+        case(
+            "below an intermediate, where the anchor allows none",
+            ours.intermediate(&Spec::authority("Forbidden"))
+                .client("device"),
+            "path_length",
+            "bad_certificate",
         ),
         case(
             "below an intermediate that may not have one below it",

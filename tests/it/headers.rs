@@ -412,7 +412,7 @@ async fn a_host_says_in_which_dialect_the_origin_hears_of_the_certificate() {
     assert_eq!(gateway.cli(&set).code, 0);
     // A chain with an intermediate has something to tell of.
     let below = gateway
-        .authority(ZONE)
+        .root(&["api.example.test"])
         .intermediate(&tests::pki::Spec::authority("Below"));
     let deep = below.client("deep");
     let client = gateway.client("api.example.test").identity(&deep);

@@ -99,6 +99,9 @@ fn explained(case: &Case, ours: (bool, Reason), theirs: bool) -> Option<&'static
         (false, true) if of("leaf is a CA") && ours.1 == Reason::WrongEku => {
             Some("an anchor itself is no client here; OpenSSL takes what is in its store")
         }
+        (true, false) if of("cross-signed") => {
+            Some("every path is tried here; OpenSSL follows the first issuer that was sent")
+        }
         _ => None,
     }
 }

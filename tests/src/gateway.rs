@@ -384,6 +384,22 @@ impl Gateway {
         drop(self.admin.call("PUT", &path, &body).result());
     }
 
+    /// A root that these hosts of the first zone believe beside the managed CA. It may have CAs below
+    /// it, which the managed CA's own certificate forbids (`pathlen:0`).
+    #[must_use]
+    pub fn root(&self, hosts: &[&str]) -> Authority {
+        let root = Authority::root("Root");
+        let id = self.upload(&root);
+        self.associate(&id, hosts);
+        let path = format!(
+            "/client/v4/zones/{}/certificate_authorities/hostname_associations",
+            self.zone_id(ZONE)
+        );
+        let body = json!({ "hostnames": hosts });
+        drop(self.admin.call("PUT", &path, &body).result());
+        root
+    }
+
     /// Gives a zone a server certificate for these names, the newest of the zone.
     pub fn serve_as(&self, zone: &str, names: &[&str]) {
         let server = self.servers.server(names);

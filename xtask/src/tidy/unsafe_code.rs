@@ -215,6 +215,10 @@ mod tests {
         ("gateway/tls/src/tests/tickets.rs", "unsafe { look() }\n"),
         ("gateway/datapath/src/io/mod.rs", "unsafe { submit() }\n"),
         (
+            "gateway/datapath/src/memory.rs",
+            "unsafe { mi_collect(true) }\n",
+        ),
+        (
             "gateway/datapath/src/steer.rs",
             "unsafe impl Send for Map {}\n",
         ),
@@ -231,7 +235,7 @@ mod tests {
         (
             "SECURITY.md",
             "`unsafe`: `rules::program::simd`, `tls::ffi`, `gateway/datapath/src/io/`, \
-             `datapath::steer`, `ebpf`.\n",
+             `datapath::steer`, `datapath::memory`, `ebpf`.\n",
         ),
     ];
 
