@@ -27,6 +27,7 @@ mod managed_ca;
 mod names;
 mod observe;
 mod ocsp;
+mod openapi;
 mod origins;
 mod paths;
 mod phases;

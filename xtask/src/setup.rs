@@ -105,7 +105,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "python3 with venv",
-        why: "runs the gRPC client and server and Cloudflare's SDK in the tests",
+        why: "runs the gRPC peers, Cloudflare's SDK and an OpenAPI validator in the tests",
         purpose: Purpose::Test,
         found: || grpc_python().is_some() || system_python().is_some(),
         packages: &["python3-venv"],
@@ -268,10 +268,12 @@ fn has_clang_headers() -> bool {
 
 /// Cloudflare's published SDK, pinned: it is what the admin API is compared with.
 const CLOUDFLARE_SDK: &str = "cloudflare==5.9.0";
+/// The judge of the admin API's OpenAPI document, pinned: its rules grow with its versions.
+const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 /// What a complete environment notes in its file `ready`.
-const PYTHON_READY: &str = "grpcio cloudflare-5.9.0\n";
+const PYTHON_READY: &str = "grpcio cloudflare-5.9.0 openapi-spec-validator-0.9.0\n";
 
-/// The interpreter with grpcio and Cloudflare's SDK that an earlier set-up made.
+/// The interpreter with grpcio, Cloudflare's SDK and the validator that an earlier set-up made.
 pub(crate) fn grpc_python() -> Option<PathBuf> {
     let python = shell::target().join("python/bin/python");
     let ready = shell::target().join("python/ready");
@@ -291,8 +293,8 @@ fn system_python() -> Option<PathBuf> {
         .find(|python| complete(python))
 }
 
-/// grpcio, the reference implementation, and Cloudflare's SDK in an environment of its own under
-/// `target/`.
+/// grpcio, the reference implementation, Cloudflare's SDK and the validator in an environment of
+/// their own under `target/`.
 fn grpc() -> Result<()> {
     if grpc_python().is_some() {
         return Ok(());
@@ -300,7 +302,7 @@ fn grpc() -> Result<()> {
     let home = shell::target().join("python");
     let python = system_python().context("there is no python3 with venv")?;
     eprintln!(
-        "[4/4] grpcio and cloudflare: installing into {}, about a minute",
+        "[4/4] grpcio, cloudflare, openapi-spec-validator: installing into {}, about a minute",
         home.display()
     );
     shell::run(
@@ -317,7 +319,12 @@ fn grpc() -> Result<()> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(["--only-binary=:all:", "grpcio", CLOUDFLARE_SDK]),
+            .args([
+                "--only-binary=:all:",
+                "grpcio",
+                CLOUDFLARE_SDK,
+                OPENAPI_VALIDATOR,
+            ]),
     )?;
     fs::write(home.join("ready"), PYTHON_READY)
         .context("cannot note that grpcio and cloudflare are installed")

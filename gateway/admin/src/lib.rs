@@ -12,6 +12,8 @@ mod dry_run;
 mod http;
 pub mod limits;
 pub mod metrics;
+mod openapi;
+mod routes;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,5 @@
-//! Sockets, authentication and the wire format: what all resources of the API share. Only the router
-//! knows the resources.
+//! Sockets, authentication and the wire format: what all resources of the API share. They know no
+//! resource: the router takes them from the table ([`crate::routes`]).
 
 pub(crate) mod auth;
 pub(crate) mod context;

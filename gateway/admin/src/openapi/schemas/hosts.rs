@@ -1,0 +1,175 @@
+//! Hosts and tokens.
+
+use super::super::schema::{Schema, closed, count, flag, list, object, text, words};
+use super::certificates::server_key;
+use super::{Named, host_name, id, named, pem, time, uuid};
+use control::limits::{DESCRIPTION_BYTES_MAX, PEM_BYTES_MAX, TOKEN_DAYS_MAX};
+use vocabulary::settings::CertificateHeaders;
+
+pub(super) fn schemas() -> Vec<Named> {
+    let mut all = hosts();
+    all.extend(tokens());
+    all
+}
+
+/// What hosts say in this API and in documents.
+pub(super) fn mtls() -> Schema {
+    words(["off", "request", "require"]).about(
+        "Whether clients are asked for a certificate: `request` leaves it to rules what becomes \
+         of those without a good one, `require` refuses them in the handshake",
+    )
+}
+
+pub(super) fn revoked() -> Schema {
+    words(["rule", "close"]).about(
+        "What becomes of a client whose certificate is revoked: rules decide, or its handshake \
+         is refused",
+    )
+}
+
+pub(super) fn certificate_headers() -> Schema {
+    list(words(
+        CertificateHeaders::ALL.map(CertificateHeaders::as_str),
+    ))
+    .about("The headers that tell the origin of the client's certificate")
+}
+
+pub(super) fn tell_reason() -> Schema {
+    flag().about("Whether a blocked client is told what is wrong with its certificate")
+}
+
+fn hosts() -> Vec<Named> {
+    let origin = closed()
+        .has(
+            "url",
+            text().about("`http://127.0.0.1:9000` or `https://origin.example.com`"),
+        )
+        .may_have(
+            "protocol",
+            words(["auto", "http1", "http2"]).default("auto"),
+        )
+        .takes("host_header", text().about("Replaces the client's `Host`"))
+        .takes(
+            "server_name",
+            text().about("The name that the origin's certificate must be for, if not the URL's"),
+        )
+        .takes(
+            "ca_pem",
+            pem("The CAs that the origin's certificate may come from, if not the system's")
+                .characters(PEM_BYTES_MAX),
+        );
+    let certificate = || uuid().about("The server certificate that the host must present");
+    let other = || uuid().about("The one beside it, with the other kind of key");
+    let presented = object()
+        .has("id", uuid())
+        .has("key_type", server_key().or_null())
+        .has_texts(["issuer"])
+        .has("expires_on", time());
+    let shown = object()
+        .has("name", host_name())
+        .has("zone_id", id())
+        .has("zone_name", host_name().or_null())
+        .has("mtls", mtls())
+        .has("revoked", revoked())
+        .has("certificate_headers", certificate_headers())
+        .has("tell_reason", tell_reason())
+        .has("origin", named("Origin"))
+        .has("certificate_id", certificate().or_null())
+        .has("other_certificate_id", other().or_null())
+        .has(
+            "served",
+            flag().about("Whether there is a certificate to present"),
+        )
+        .has(
+            "server_certificate",
+            named("PresentedCertificate").or_null(),
+        )
+        .has("server_certificates", list(named("PresentedCertificate")))
+        .has(
+            "certificate_authorities",
+            list(object().has("id", uuid()).has_texts(["name"]))
+                .about("The CAs whose clients the host accepts"),
+        )
+        .has("created_on", time())
+        .has("modified_on", time());
+    let create = closed()
+        .has("name", host_name())
+        .has("origin", named("Origin"))
+        .takes("mtls", mtls())
+        .takes("revoked", revoked().default("rule"))
+        .takes("certificate_headers", certificate_headers())
+        .takes("tell_reason", tell_reason().default(false))
+        .takes("certificate_id", certificate())
+        .takes("other_certificate_id", other());
+    let newest = |schema: Schema| {
+        schema
+            .or_null()
+            .about("A server certificate; `null` goes back to the newest that covers the host")
+    };
+    let update = closed()
+        .takes("origin", named("Origin"))
+        .takes("mtls", mtls())
+        .takes("revoked", revoked())
+        .takes("certificate_headers", certificate_headers())
+        .takes("tell_reason", tell_reason())
+        .may_have("certificate_id", newest(uuid()))
+        .may_have("other_certificate_id", newest(uuid()))
+        .about("What is left out stays as it is.");
+    let enforcement = object()
+        .has(
+            "by",
+            words(["handshake", "rule", "rule_partly"])
+                .or_null()
+                .about("`rule_partly`: for some of their requests only. `null`: nothing does"),
+        )
+        .has("rule_id", id().or_null().about("The rule that does"))
+        .has(
+            "skip_id",
+            id().or_null().about("The `skip` rule that is in its way"),
+        )
+        .has(
+            "revoked_pass",
+            flag().about("Whether revoked certificates get around the rule"),
+        );
+    vec![
+        ("Origin", origin.into()),
+        ("PresentedCertificate", presented.into()),
+        ("Host", shown.into()),
+        ("HostCreate", create.into()),
+        ("HostUpdate", update.into()),
+        ("DeletedHost", object().has("name", host_name()).into()),
+        ("Enforcement", enforcement.into()),
+    ]
+}
+
+fn tokens() -> Vec<Named> {
+    let scopes = || {
+        list(words(["read", "certificates", "rules", "all"]))
+            .not_empty()
+            .about("What it may change; every token may read")
+    };
+    let zones = || list(id()).about("The zones it is for; none means everything");
+    let name = || text().some().characters(DESCRIPTION_BYTES_MAX);
+    let token = object()
+        .has("id", id())
+        .has("name", name())
+        .has("scopes", scopes())
+        .has("zones", zones())
+        .has("status", words(["active", "expired"]))
+        .has("created_on", time())
+        .has("expires_on", time());
+    let create = closed()
+        .has("name", name())
+        .has("scopes", scopes())
+        .may_have("zones", zones().default(Vec::<String>::new()))
+        .has("days", count().least(1).most(TOKEN_DAYS_MAX.into()));
+    let made = token.clone().has(
+        "value",
+        text().about("The secret: `Authorization: Bearer VALUE`"),
+    );
+    vec![
+        ("Token", token.into()),
+        ("TokenCreate", create.into()),
+        ("TokenWithSecret", made.into()),
+    ]
+}

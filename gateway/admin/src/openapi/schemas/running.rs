@@ -1,0 +1,145 @@
+//! The running gateway: its state, its steering and its settings.
+
+use ebpf::Decided;
+
+use super::super::schema::{
+    Schema, closed, count, either, flag, list, map, number, object, text, words,
+};
+use super::{Named, host_name, id, time, uuid};
+use datapath::observe::Steered;
+
+pub(super) fn schemas() -> Vec<Named> {
+    let mut all = status();
+    all.extend(steering());
+    all.extend(settings());
+    all
+}
+
+fn mode() -> Schema {
+    text().about("What is really done: `kernel`, `handoff` or `off`")
+}
+
+fn status() -> Vec<Named> {
+    let server = object()
+        .has("id", uuid())
+        .has("hosts", list(host_name()))
+        .has("expires_on", time());
+    let authority = object()
+        .has("id", uuid())
+        .has("name", text())
+        .has("expires_on", time());
+    let expiring = object()
+        .has("server_certificates", list(server))
+        .has("authorities", list(authority))
+        .has(
+            "client_certificates",
+            object().has_counts(["within_1_day", "within_7_days", "within_30_days"]),
+        )
+        .about("What has ended, and what ends within thirty days.");
+    let seconds = || number().or_null();
+    let latency = object()
+        .has("p50", seconds())
+        .has("p99", seconds())
+        .has("p999", seconds());
+    let status = object()
+        .has("version", text())
+        .has("pid", count())
+        .has("uptime_seconds", count())
+        .has("ready", flag().about("Whether new connections are welcome"))
+        .has("draining", flag())
+        .has_counts(["workers", "workers_answering"])
+        .has(
+            "steering",
+            object().has("mode", mode()).has("reason", text().or_null()),
+        )
+        .has(
+            "generation",
+            count().about("Grows with every change of what workers run on"),
+        )
+        .has(
+            "trust_epoch",
+            count().about("Grows with every change of what is trusted"),
+        )
+        .has("store_revision", count())
+        .has("account_id", id())
+        .has_counts(["zones", "hosts", "hosts_served"])
+        .has("expiring", expiring)
+        .has("requests_total", count())
+        .has("latency_seconds", latency)
+        .has("access_log_dropped", count());
+    vec![("Status", status.into())]
+}
+
+fn steering() -> Vec<Named> {
+    let host = object()
+        .has("host", host_name())
+        .has("workers", list(count()))
+        .has("pinned", flag().about("By configuration"))
+        .has("load", number().about("Per cent of one CPU, estimated"))
+        .has(
+            "kernel",
+            map(count())
+                .or_null()
+                .about("What the kernel program has decided, by reason"),
+        )
+        .has(
+            "connections",
+            Schema::from(object().has_counts(Steered::ALL.map(Steered::as_str)))
+                .or_null()
+                .about("How they came to their worker"),
+        );
+    let interface = object()
+        .has("name", text())
+        .has("xdp", text().about("`native` or `generic`"));
+    let status = object()
+        .has("mode", mode())
+        .has(
+            "reason",
+            text().or_null().about("Why that, when more was asked for"),
+        )
+        .has("workers", count())
+        .has("interfaces", list(interface))
+        .has("ports", list(count().most(u16::MAX.into())))
+        .has(
+            "changes",
+            list(text()).about("What steering has changed of the system"),
+        )
+        .has(
+            "kernel",
+            map(count())
+                .or_null()
+                .about("What the program has counted, by reason"),
+        )
+        .has("synproxy", text().or_null())
+        .has("moves", count().about("How often a host got other workers"))
+        .has("hosts", list(host));
+    let event = object()
+        .has_texts(["client", "local"])
+        .has("host", host_name().or_null())
+        .has("decided", words(Decided::ALL.map(Decided::as_str)))
+        .has("worker", count().or_null())
+        .has("dropped", flag());
+    let trace = object()
+        .has("kernel", flag().about("Whether the kernel steers at all"))
+        .has("events", list(event));
+    vec![("Steering", status.into()), ("SteeringTrace", trace.into())]
+}
+
+fn settings() -> Vec<Named> {
+    let shown = object()
+        .has("key", text())
+        .has("value", text())
+        .has("default", text())
+        .has(
+            "live",
+            flag().about("Whether it can be set while the gateway runs"),
+        )
+        .has(
+            "change",
+            words(["live", "reload", "restart"]).about("When a new value takes effect"),
+        )
+        .has("kind", text().about("What values it takes, in words"))
+        .has("description", text());
+    let set = closed().has("value", either([text(), number(), flag()]));
+    vec![("Setting", shown.into()), ("SettingSet", set.into())]
+}

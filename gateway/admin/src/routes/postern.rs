@@ -1,0 +1,269 @@
+//! Routes under `/postern/v1` about what is configured: what Cloudflare has no resource for.
+
+use super::Answer::{All, Media, One, Page, PageOrCursor};
+use super::Body::{Crl, Json, MaybeJson};
+use super::Kind::{AtLeast, Flag, Text, Time};
+use super::Need::{Certificates, Read, Rules, Socket};
+use super::{Group, Parameter, Route, route};
+use crate::api::{
+    audit, authorities, client_certificates, crls, documents, expressions, hosts, mtls_rules, ocsp,
+    rulesets, server_certificates, tokens,
+};
+use crate::dry_run;
+
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        name: "Hosts",
+        about: "A host is one name that the gateway serves, exact or a wildcard, with its origin \
+                and what it asks of clients.",
+        routes: HOSTS,
+    },
+    Group {
+        name: "Managed CAs",
+        about: "CAs whose keys the gateway has: those that issue a zone's client certificates, \
+                and one that issues server certificates for development.",
+        routes: MANAGED,
+    },
+    Group {
+        name: "Revocation",
+        about: "Revocation lists (CRLs) and responders (OCSP) of uploaded CAs.",
+        routes: REVOCATION,
+    },
+    Group {
+        name: "mTLS rules",
+        about: "Custom rules that ask for a client certificate, as hosts and paths instead of an \
+                expression. With `dry_run=true` the answer shows the rule that would be made.",
+        routes: MTLS_RULES,
+    },
+    Group {
+        name: "Help with rules",
+        about: "Trying, checking and comparing rules.",
+        routes: HELP,
+    },
+    Group {
+        name: "Tokens",
+        about: "Tokens for this API.",
+        routes: TOKENS,
+    },
+    Group {
+        name: "Configuration as a document",
+        about: "Everything that is configured in one document, the audit log of its changes, and \
+                backups, which hold the state as well.",
+        routes: DOCUMENTS,
+    },
+];
+
+const HOSTS: &[Route] = &[
+    route!(GET "/postern/v1/hosts", hosts::list, "list_hosts", "List all hosts by name")
+        .gives(Page("Host")),
+    route!(GET "/postern/v1/zones/{zone_id}/hosts", hosts::list_of, "list_hosts_of_zone",
+        "List a zone's hosts by name")
+    .gives(Page("Host")),
+    route!(POST "/postern/v1/zones/{zone_id}/hosts", hosts::create, "create_host",
+        "Create a host")
+    .takes(Json("HostCreate"))
+    .gives(One("Host"))
+    .tried(),
+    route!(GET "/postern/v1/hosts/{host}", hosts::show, "get_host", "Show a host")
+        .gives(One("Host")),
+    route!(PATCH "/postern/v1/hosts/{host}", hosts::update, "update_host", "Change a host")
+        .takes(Json("HostUpdate"))
+        .gives(One("Host"))
+        .tried(),
+    route!(DELETE "/postern/v1/hosts/{host}", hosts::delete, "delete_host", "Delete a host")
+        .gives(One("DeletedHost"))
+        .tried(),
+    route!(GET "/postern/v1/hosts/{host}/enforcement", hosts::enforcement, "get_enforcement",
+        "Show what keeps clients without a certificate from a host")
+    .gives(One("Enforcement")),
+    route!(POST "/postern/v1/zones/{zone_id}/server_certificates/development",
+        server_certificates::develop, "create_development_certificate",
+        "Make a server certificate for development, signed by the development CA")
+    .takes(Json("DevelopmentCertificateCreate"))
+    .gives(One("ServerCertificate"))
+    .tried(),
+];
+
+const MANAGED: &[Route] = &[
+    route!(GET "/postern/v1/zones/{zone_id}/authorities", authorities::managed,
+        "list_managed_cas", "List a zone's managed CAs, the one that issues first")
+    .gives(All("ManagedCa")),
+    route!(POST "/postern/v1/zones/{zone_id}/authorities", authorities::roll, "roll_managed_ca",
+        "Make a new managed CA that issues from now on; the older ones are still accepted")
+    .takes(MaybeJson("ManagedCaRoll"))
+    .gives(One("ManagedCa"))
+    .tried(),
+    route!(DELETE "/postern/v1/zones/{zone_id}/authorities/{ca_id}", authorities::retire,
+        "retire_managed_ca", "Retire a managed CA: its clients are refused from now on")
+    .gives(One("DeletedByUuid"))
+    .tried(),
+    route!(GET "/postern/v1/zones/{zone_id}/authorities/{ca_id}/crl",
+        authorities::revocation_list, "get_managed_crl",
+        "Download the signed revocation list of a managed CA, in DER")
+    .gives(Media("application/pkix-crl")),
+    route!(POST "/postern/v1/zones/{zone_id}/client_certificates", client_certificates::create,
+        "create_client_certificate",
+        "Make a key and a client certificate; the key is in the answer and nowhere else")
+    .needs(Certificates)
+    .takes(Json("ClientCertificateCreate"))
+    .gives(One("ClientCertificateWithKey"))
+    .tried(),
+    route!(GET "/postern/v1/development_authority", server_certificates::development,
+        "get_development_ca", "Show the development CA, which is made when it is first asked for")
+    .gives(One("DevelopmentCa")),
+];
+
+const REVOCATION: &[Route] = &[
+    route!(GET "/postern/v1/certificate_authorities/{ca_id}/crls", crls::show, "get_crls",
+        "Show an uploaded CA's revocation lists and where they come from")
+    .gives(One("Crls")),
+    route!(PUT "/postern/v1/certificate_authorities/{ca_id}/crls", crls::put, "upload_crl",
+        "Upload a revocation list; it takes the place of the older one of its kind")
+    .takes(Crl("CrlUpload"))
+    .gives(One("Crl"))
+    .tried(),
+    route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/crls", crls::set, "update_crls",
+        "Change where an uploaded CA's lists come from, and what is done without one")
+    .takes(Json("CrlsUpdate"))
+    .gives(One("Crls"))
+    .tried(),
+    route!(DELETE "/postern/v1/certificate_authorities/{ca_id}/crls", crls::remove,
+        "delete_crls", "Delete an uploaded CA's revocation lists")
+    .gives(One("Crls"))
+    .tried(),
+    route!(POST "/postern/v1/certificate_authorities/{ca_id}/crls/fetch", crls::fetch,
+        "fetch_crls", "Fetch an uploaded CA's revocation lists now, and wait for them")
+    .gives(One("Crls")),
+    route!(GET "/postern/v1/certificate_authorities/{ca_id}/ocsp", ocsp::show, "get_ocsp",
+        "Show which responder is asked about an uploaded CA's clients")
+    .gives(One("Ocsp")),
+    route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/ocsp", ocsp::set, "update_ocsp",
+        "Change which responder is asked about an uploaded CA's clients")
+    .takes(Json("OcspUpdate"))
+    .gives(One("Ocsp"))
+    .tried(),
+];
+
+const MTLS_RULES: &[Route] = &[
+    route!(GET "/postern/v1/zones/{zone_id}/mtls_rules", mtls_rules::list, "list_mtls_rules",
+        "List a zone's mTLS rules in their order")
+    .gives(Page("MtlsRule")),
+    route!(POST "/postern/v1/zones/{zone_id}/mtls_rules", mtls_rules::create,
+        "create_mtls_rule", "Create an mTLS rule")
+    .needs(Rules)
+    .takes(Json("MtlsRuleWrite"))
+    .gives(One("MtlsRuleWritten"))
+    .tried(),
+    route!(GET "/postern/v1/zones/{zone_id}/mtls_rules/{rule_id}", mtls_rules::show,
+        "get_mtls_rule", "Show an mTLS rule")
+    .gives(One("MtlsRule")),
+    route!(PATCH "/postern/v1/zones/{zone_id}/mtls_rules/{rule_id}", mtls_rules::update,
+        "update_mtls_rule", "Change an mTLS rule, or move it")
+    .needs(Rules)
+    .takes(Json("MtlsRuleWrite"))
+    .gives(One("MtlsRuleWritten"))
+    .tried(),
+    route!(DELETE "/postern/v1/zones/{zone_id}/mtls_rules/{rule_id}", mtls_rules::delete,
+        "delete_mtls_rule", "Delete an mTLS rule")
+    .needs(Rules)
+    .gives(One("Deleted"))
+    .tried(),
+];
+
+const HELP: &[Route] = &[
+    route!(POST "/postern/v1/zones/{zone_id}/rule_tests", dry_run::run, "test_rules",
+        "Try a zone's rules, with a draft or without, on written or recorded requests")
+    .needs(Read)
+    .takes(Json("RuleTest"))
+    .gives(One("RuleTestResult")),
+    route!(POST "/postern/v1/expressions/preview", expressions::preview, "preview_expression",
+        "Check an expression, or make one of a form")
+    .needs(Read)
+    .takes(Json("ExpressionPreview"))
+    .gives(One("ExpressionPreviewed")),
+    route!(GET "/postern/v1/zones/{zone_id}/lints", expressions::lints, "list_lints",
+        "List what is suspicious about a zone's rules and hosts")
+    .gives(All("Lint")),
+    route!(GET "/postern/v1/zones/{zone_id}/rulesets/{ruleset_id}/differences",
+        rulesets::differences, "compare_ruleset_versions", "Compare two versions of a ruleset")
+    .query(&[
+        Parameter::new(
+            "from",
+            AtLeast(0),
+            "The version before; by default the one before `to`",
+        ),
+        Parameter::new("to", AtLeast(0), "The version after; by default the newest"),
+    ])
+    .gives(One("RulesetDifferences")),
+    route!(POST "/postern/v1/zones/{zone_id}/rulesets/{ruleset_id}/versions/{version}/restore",
+        rulesets::restore, "restore_ruleset_version",
+        "Make a new version of a ruleset with the rules of an older one")
+    .needs(Rules)
+    .gives(One("Ruleset"))
+    .tried(),
+];
+
+const TOKENS: &[Route] = &[
+    route!(GET "/postern/v1/tokens", tokens::list, "list_tokens",
+        "List tokens without their secrets, the oldest first")
+    .gives(Page("Token")),
+    route!(POST "/postern/v1/tokens", tokens::create, "create_token",
+        "Create a token; its secret is in the answer and nowhere else")
+    .takes(Json("TokenCreate"))
+    .gives(One("TokenWithSecret"))
+    .tried(),
+    route!(DELETE "/postern/v1/tokens/{token_id}", tokens::delete, "delete_token",
+        "Delete a token: it is refused from now on")
+    .gives(One("Deleted"))
+    .tried(),
+];
+
+const DOCUMENTS: &[Route] = &[
+    route!(GET "/postern/v1/export", documents::export, "export_configuration",
+        "Export the configuration without private keys")
+    .gives(One("Document")),
+    route!(POST "/postern/v1/export/private_keys", documents::export_private_keys,
+        "export_configuration_with_keys",
+        "Export the configuration with the private keys of managed CAs and server certificates")
+    .gives(One("Document")),
+    route!(POST "/postern/v1/apply", documents::apply, "apply_configuration",
+        "Make the configuration what a document says, in one change")
+    .query(&[
+        Parameter::new(
+            "prune",
+            Flag,
+            "Remove what a section of the document does not name; by default it is kept",
+        ),
+        Parameter::new(
+            "revision",
+            AtLeast(0),
+            "Refuse when the configuration is at another revision than this",
+        ),
+    ])
+    .takes(Json("Document"))
+    .gives(One("Applied"))
+    .tried(),
+    route!(GET "/postern/v1/audit", audit::list, "list_audit_log",
+        "List changes with who made them, the newest first")
+    .query(&[
+        Parameter::new(
+            "actor",
+            Text,
+            "Only changes by an actor with this text in its name",
+        ),
+        Parameter::new("noun", Text, "Only changes of things of this kind"),
+        Parameter::new(
+            "key",
+            Text,
+            "Only changes of things with this text in their name",
+        ),
+        Parameter::new("since", Time, "Only changes that are not older"),
+        Parameter::new("until", Time, "Only changes that are not newer"),
+    ])
+    .gives(PageOrCursor("AuditEntry")),
+    route!(POST "/postern/v1/backup", documents::backup, "make_backup",
+        "Write a copy of the store to a new file on the gateway's machine")
+    .needs(Socket)
+    .takes(Json("BackupCreate"))
+    .gives(One("Backup")),
+];
