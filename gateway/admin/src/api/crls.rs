@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http::context::{Shared, State};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Raw, present};
+use crate::http::query::{As, Json, Raw, present, read_json};
 use control::limits::CRL_FILE_BYTES_MAX;
 use control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
 use fetch::FetchOutcome;
@@ -102,8 +102,7 @@ pub(crate) async fn put(
 ) -> Result<Response, Fault> {
     let id: Uuid = id.parse()?;
     let bytes = if body.0.first() == Some(&b'{') {
-        let wrapped: Wrapped = serde_json::from_slice(&body.0)
-            .map_err(|error| Fault::body(format!("Malformed JSON in request body: {error}")))?;
+        let wrapped: Wrapped = read_json(&body.0, "")?;
         wrapped.crl.into_bytes()
     } else {
         body.0.to_vec()

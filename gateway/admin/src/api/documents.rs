@@ -16,26 +16,10 @@ use crate::http::auth::Peer;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
+use crate::http::objects::Objects;
+use crate::http::query::{As, Json, Parameters, pointer};
 use config::suggest;
 use control::{ApplyOptions, Document};
-
-/// A JSON pointer from a path as `serde_path_to_error` keeps it.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut out = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => out.push_str(&format!("/{index}")),
-            Segment::Map { key } => {
-                out.push('/');
-                out.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            }
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    out
-}
 
 /// The words of serde, as people would say them, with what was probably meant.
 fn words(message: &str) -> String {
@@ -56,7 +40,7 @@ fn words(message: &str) -> String {
 
 /// Reads a document, or says what is wrong with it and where.
 fn read(value: Value) -> Result<Document, Fault> {
-    serde_path_to_error::deserialize(value).map_err(|error| {
+    serde_path_to_error::deserialize(Objects(value)).map_err(|error| {
         let pointer = pointer(error.path());
         Fault::bad(1004, words(&error.inner().to_string())).at(pointer)
     })

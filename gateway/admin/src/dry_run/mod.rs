@@ -25,7 +25,8 @@ use crate::api::rule_body::{PositionBody, RuleBody};
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json};
+use crate::http::objects::Objects;
+use crate::http::query::{As, Json, pointer};
 use crate::limits::{
     TRIAL_EXPLAINED_MAX, TRIAL_JUDGEMENTS_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
 };
@@ -132,8 +133,11 @@ fn of_the_draft(fault: Fault) -> Fault {
 fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fault> {
     let mut entries = Vec::with_capacity(requests.len() + records.len());
     for (place, request) in requests.into_iter().enumerate() {
-        let body: RequestBody = serde_json::from_value(request)
-            .map_err(|why| Fault::body(why.to_string()).at(format!("/requests/{place}")))?;
+        let body: RequestBody =
+            serde_path_to_error::deserialize(Objects(request)).map_err(|error| {
+                let pointer = format!("/requests/{place}{}", pointer(error.path()));
+                Fault::body(error.inner().to_string()).at(pointer)
+            })?;
         let expect = body.expect.clone();
         let asked = body.read().map_err(|(field, why)| {
             Fault::bad(1004, format!("{field}: {why}")).at(format!("/requests/{place}/{field}"))

@@ -4,11 +4,14 @@
 //! certificate, `GET`, `/`, HTTP/1.1, now. `host` is the authority, and the name in SNI where `sni`
 //! says no other. A header `host` is sent as `Host` in its place; an empty list of them sends none.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use axum::http::Version;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::certificate::{Certificate, chain, fields, state};
@@ -56,11 +59,36 @@ pub(super) struct RequestBody {
     pub(super) expect: Option<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+/// A word or PEM, or what is known in an object.
+#[derive(Debug)]
 enum CertificateBody {
     State(String),
     Described(Box<Described>),
+}
+
+impl<'de> Deserialize<'de> for CertificateBody {
+    fn deserialize<D: Deserializer<'de>>(given: D) -> Result<Self, D::Error> {
+        struct TextOrObject;
+
+        impl<'de> Visitor<'de> for TextOrObject {
+            type Value = CertificateBody;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a state, PEM, or an object")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<CertificateBody, E> {
+                Ok(CertificateBody::State(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<CertificateBody, A::Error> {
+                let described = Described::deserialize(MapAccessDeserializer::new(members))?;
+                Ok(CertificateBody::Described(Box::new(described)))
+            }
+        }
+
+        given.deserialize_any(TextOrObject)
+    }
 }
 
 /// What is known of a certificate; what is not said is not known.

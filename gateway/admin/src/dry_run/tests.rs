@@ -421,7 +421,7 @@ async fn wrong_and_too_much() {
         ),
         (
             json!({"requests": [{"host": "a", "hots": 1}]}),
-            "/requests/0",
+            "/requests/0/hots",
         ),
         (
             json!({"requests": [{"url": "http://a/"}]}),

@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod envelope;
 pub(crate) mod fault;
 pub(crate) mod listener;
+pub(crate) mod objects;
 pub(crate) mod query;
 mod rates;
 mod router;

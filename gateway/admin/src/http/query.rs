@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 use super::context::Actor;
 use super::envelope::Page;
 use super::fault::Fault;
+use super::objects::Objects;
 use crate::limits::{ADMIN_BODY_BYTES_MAX, PER_PAGE_DEFAULT, PER_PAGE_MAX};
 use control::Intent;
 
@@ -33,9 +34,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
                 "The request has no body; a JSON object is expected",
             ));
         }
-        serde_json::from_slice(&bytes)
-            .map(Json)
-            .map_err(|error| malformed(&error, &kind))
+        read_json(&bytes, &kind).map(Json)
     }
 }
 
@@ -59,9 +58,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MaybeJson<T> {
         if bytes.is_empty() {
             return Ok(Self(None));
         }
-        serde_json::from_slice(&bytes)
-            .map(|value| Self(Some(value)))
-            .map_err(|error| malformed(&error, &kind))
+        read_json(&bytes, &kind).map(|value| Self(Some(value)))
     }
 }
 
@@ -74,6 +71,39 @@ fn content_type(request: &Request) -> String {
         return String::new();
     }
     kind.chars().take(64).collect()
+}
+
+/// Reads a body's JSON, or says what is wrong with it and where. `kind` is what the request says
+/// that it is, when that is not JSON.
+pub(crate) fn read_json<T: DeserializeOwned>(text: &[u8], kind: &str) -> Result<T, Fault> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
+        let fault = malformed(error.inner(), kind);
+        match error.inner().is_data() {
+            true => fault.at(pointer(error.path())),
+            // What is no JSON has no places.
+            false => fault,
+        }
+    })?;
+    json.end().map_err(|error| malformed(&error, kind))?;
+    Ok(value)
+}
+
+/// The JSON pointer (RFC 6901) of a path.
+pub(crate) fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut out = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => out.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                out.push('/');
+                out.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    out
 }
 
 fn malformed(error: &serde_json::Error, kind: &str) -> Fault {

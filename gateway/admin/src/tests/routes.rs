@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::*;
+use crate::routes::Body;
 
 /// Every path with its methods, in the order of the table. `{zone}` is one that exists, all other
 /// names stand for something that does not.
@@ -330,6 +331,70 @@ async fn wrong_bodies() {
         world.get(&format!("/client/v4/zones/{zone}")).await["name"],
         "example.test"
     );
+}
+
+#[tokio::test]
+async fn an_array_in_the_place_of_an_object_is_refused() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let account = world.control.model().account.to_string();
+    let mut looked_at = 0;
+    for route in crate::routes::all() {
+        let (Body::Json(name) | Body::MaybeJson(name)) = route.body else {
+            continue;
+        };
+        let path = filled(&template(route.path), &zone, &account);
+        let (bodies, place) = match name {
+            "ListItems" => (["[[]]", "[[null]]", "[[\"192.0.2.1\"]]"], "/0"),
+            _ => (["[]", "[null]", "[{}]"], ""),
+        };
+        for body in bodies {
+            let what = format!("{} {path} {body}", route.method);
+            let answer = world.raw(route.method, &path, body.into(), &[]).await;
+            assert_eq!(answer.status, 400, "{what}: {}", answer.text);
+            let error = &answer.body["errors"][0];
+            let message = error["message"].as_str().unwrap();
+            let expected = "an object is expected, not an array";
+            assert!(message.contains(expected), "{what}: {}", answer.text);
+            assert_eq!(error["source"]["pointer"], place, "{what}: {}", answer.text);
+        }
+        looked_at += 1;
+    }
+    assert!(looked_at >= 30, "{looked_at} routes take JSON");
+    // It is the same below the top.
+    for (method, path, body, place) in [
+        (
+            "POST",
+            "/client/v4/zones/{zone}/rulesets",
+            json!({"name": "a", "kind": "zone", "phase": "http_request_firewall_custom",
+                "rules": [["block"]]}),
+            "/rules/0",
+        ),
+        (
+            "POST",
+            "/postern/v1/zones/{zone}/mtls_rules",
+            json!({"hosts": ["a.example.test"], "position": []}),
+            "/position",
+        ),
+        (
+            "POST",
+            "/postern/v1/zones/{zone}/rule_tests",
+            json!({"requests": [{"host": "a.example.test"}, []]}),
+            "/requests/1",
+        ),
+        (
+            "POST",
+            "/postern/v1/apply",
+            json!({"postern": 1, "zones": [["example.test"]]}),
+            "/zones/0",
+        ),
+    ] {
+        let path = filled(path, &zone, &account);
+        let answer = world.call(method, &path, body).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text);
+        let error = &answer.body["errors"][0];
+        assert_eq!(error["source"]["pointer"], place, "{path}: {}", answer.text);
+    }
 }
 
 /// Which scopes a route needs, said once more than in the code: by what it does.
