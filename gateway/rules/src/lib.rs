@@ -1,10 +1,10 @@
 //! Cloudflare's expression language, and the decision on every request.
 //!
 //! Does no I/O and reads no clock: facts and bytes are arguments, and only [`Timed`] is asked when a
-//! rule reads the round-trip time. Only [`decide`] makes a [`Permit`].
+//! rule reads the round-trip time. Only [`decide()`] makes a [`Permit`].
 //!
 //! The way of a rule: text → `syntax` (lexer, parser, typed tree) → `program` (the index) →
-//! [`decide`].
+//! [`decide()`].
 //!
 //! | folder | what belongs there | on a worker |
 //! |---|---|---|

@@ -35,7 +35,7 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Rules as a [`Program`] keeps them.
+    /// Rules as a [`Program`](crate::Program) keeps them.
     #[must_use]
     pub fn shared(rules: &[Self]) -> Vec<Arc<Self>> {
         rules.iter().cloned().map(Arc::new).collect()

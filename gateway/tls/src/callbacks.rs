@@ -29,7 +29,7 @@ use vocabulary::hostname::NAME_BYTES_MAX;
 use vocabulary::settings::MtlsMode;
 
 /// Where a connection's [`State`] is kept: one place for the whole process, because BoringSSL's
-/// question for ticket keys comes without an [`Acceptor`].
+/// question for ticket keys comes without an [`Acceptor`](crate::Acceptor).
 pub(super) static STATE: OnceLock<Index<Ssl, State>> = OnceLock::new();
 
 /// The keys of a server connection's tickets.

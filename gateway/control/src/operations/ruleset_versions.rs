@@ -1,5 +1,5 @@
 //! Versions of rulesets: listed, read, restored. What versions share on disk is
-//! [`order`](crate::store::order)'s.
+//! [`crate::store::order`]'s.
 
 use std::collections::HashMap;
 use std::sync::Arc;

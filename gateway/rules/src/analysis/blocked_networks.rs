@@ -3,7 +3,7 @@
 //!
 //! Takes only rules that are certain: enabled, blocking, about `ip.src` alone (`eq`, `in {…}`, `in
 //! $list`, joined by `or`), and with no `skip` rule before them that could let the request through.
-//! [`crate::decide`] still decides on every request that arrives.
+//! [`crate::decide()`] still decides on every request that arrives.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,6 +1,6 @@
 //! The dry run: which rule would act on a request, and why.
 //!
-//! The answer is [`crate::decide`]'s own. Where a value of the request is unknown, the answer is
+//! The answer is [`crate::decide()`]'s own. Where a value of the request is unknown, the answer is
 //! given only if it is the same for every possible value; otherwise the rules that could act are
 //! named. Changes nothing and reads no clock.
 

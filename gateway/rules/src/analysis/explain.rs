@@ -1,7 +1,7 @@
 //! Explanations: why an expression holds or does not, with the value that each part looked at.
 //!
 //! Three-valued: a part that depends on an unknown value is unknown, never guessed. Decides
-//! nothing; where all facts are known it agrees with [`crate::decide`], and a property test holds
+//! nothing; where all facts are known it agrees with [`crate::decide()`], and a property test holds
 //! that.
 
 use std::ops::ControlFlow;

@@ -123,7 +123,7 @@ fn decision(event: &Value) -> String {
     ))
 }
 
-/// The status, and with `rates` (see [`steer_watch::rates`]) what was added a second.
+/// The status, and with `rates` (see [`watch::rates`]) what was added a second.
 pub(crate) fn page(status: &Value, rates: Option<&Value>) -> String {
     let all = |key: &str| {
         let values = status.get(key).and_then(Value::as_array);
