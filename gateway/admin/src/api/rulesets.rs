@@ -10,10 +10,7 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
 use crate::http::scope::InZone;
-use control::{
-    ChangeError, Control, Id, NewRule, Noun, Phase, RuleDifference, RuleRecord, Ruleset,
-    VersionNote,
-};
+use control::{Id, Phase, RuleDifference, RuleRecord, Ruleset, VersionNote};
 
 fn shown_versions(ruleset: &Ruleset, notes: &[VersionNote]) -> Response {
     let heads = notes.iter().map(|note| ShownHead::then(ruleset, note));
@@ -52,14 +49,7 @@ pub(crate) async fn create(at: InZone, Json(body): Json<RulesetBody>) -> Result<
     let rules = RulesetBody::rules(body.rules.unwrap_or_default())?;
     let made = at
         .run(move |control, zone| {
-            if control.model().rulesets.contains_key(&(zone, wanted)) {
-                let key = wanted.as_str().into();
-                return Err(ChangeError::Exists {
-                    noun: Noun::Ruleset,
-                    key,
-                });
-            }
-            control.set_entrypoint(zone, wanted, body.name, body.description, rules)
+            control.create_entrypoint(zone, wanted, body.name, body.description, rules)
         })
         .await?;
     Ok(envelope::result(ShownRuleset::from(&*made)))
@@ -81,35 +71,12 @@ async fn set(at: &InZone, phase: Phase, body: RulesetBody) -> Result<Response, F
     body.check(Some(phase))?;
     let rules = body.rules.map(RulesetBody::rules).transpose()?;
     let made = at
-        .run(move |control, zone| {
-            let rules = match rules {
-                Some(rules) => rules,
-                None => kept(control, zone, phase),
-            };
-            control.set_entrypoint(zone, phase, body.name, body.description, rules)
+        .run(move |control, zone| match rules {
+            Some(rules) => control.set_entrypoint(zone, phase, body.name, body.description, rules),
+            None => control.describe_entrypoint(zone, phase, body.name, body.description),
         })
         .await?;
     Ok(envelope::result(ShownRuleset::from(&*made)))
-}
-
-/// The rules as they are, for an update that does not mention them.
-fn kept(control: &Control, zone: Id, phase: Phase) -> Vec<NewRule> {
-    let model = control.model();
-    let Some(ruleset) = model.rulesets.get(&(zone, phase)) else {
-        return Vec::new();
-    };
-    let again = |rule: &RuleRecord| NewRule {
-        id: Some(rule.id),
-        expression: rule.expression.clone(),
-        action: rule.action.clone(),
-        action_parameters: rule.action_parameters.clone(),
-        ratelimit: rule.ratelimit.clone(),
-        logging: rule.logging,
-        description: rule.description.clone(),
-        enabled: rule.enabled,
-        reference: Some(rule.reference.clone()),
-    };
-    ruleset.rules.iter().map(|rule| again(rule)).collect()
 }
 
 pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {

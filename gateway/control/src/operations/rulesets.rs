@@ -267,6 +267,61 @@ pub(crate) fn put(
     Ok(new)
 }
 
+/// The ruleset of a phase with these texts and rules; `None` keeps what is there.
+fn write_entrypoint(
+    draft: &mut Draft<'_>,
+    zone: Id,
+    phase: Phase,
+    (name, description): (Option<String>, Option<String>),
+    rules: Option<Vec<NewRule>>,
+) -> Result<Arc<Ruleset>, ChangeError> {
+    let (old, mut new) = next(draft, zone, phase)?;
+    let texts = [(&name, "name"), (&description, "description")];
+    for (text, field) in texts {
+        if text
+            .as_ref()
+            .is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX)
+        {
+            let why = format!("it has more than {DESCRIPTION_BYTES_MAX} bytes");
+            return Err(ChangeError::invalid(field, why));
+        }
+    }
+    new.name = name.unwrap_or(new.name);
+    new.description = description.unwrap_or(new.description);
+    if let Some(rules) = rules {
+        let present = std::mem::take(&mut new.rules);
+        let mut set = Vec::with_capacity(rules.len());
+        let by_id: HashMap<Id, &Arc<RuleRecord>> =
+            present.iter().map(|rule| (rule.id, rule)).collect();
+        let by_reference: HashMap<&str, &Arc<RuleRecord>> = present
+            .iter()
+            .map(|rule| (rule.reference.as_str(), rule))
+            .collect();
+        let mut taken = HashSet::new();
+        for rule in rules {
+            let known = match (rule.id, &rule.reference) {
+                (Some(id), _) => {
+                    let known = by_id.get(&id).copied();
+                    Some(known.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))?)
+                }
+                (None, Some(reference)) => by_reference.get(reference.as_str()).copied(),
+                (None, None) => None,
+            };
+            if known.is_some_and(|known| !taken.insert(known.id)) {
+                return Err(ChangeError::invalid(
+                    "rules",
+                    "two of them have the same id",
+                ));
+            }
+            set.push(Arc::new(
+                rule.record(known.map(|known| &**known), draft.now),
+            ));
+        }
+        new.rules = set.into();
+    }
+    put(draft, old.as_deref(), new)
+}
+
 impl Control {
     /// The ruleset with this id.
     ///
@@ -303,51 +358,45 @@ impl Control {
         description: Option<String>,
         rules: Vec<NewRule>,
     ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.change(|draft| write_entrypoint(draft, zone, phase, (name, description), Some(rules)))
+    }
+
+    /// Makes the ruleset of a phase that has none.
+    ///
+    /// # Errors
+    /// The phase has one, or a rule is not acceptable.
+    pub fn create_entrypoint(
+        &self,
+        zone: Id,
+        phase: Phase,
+        name: Option<String>,
+        description: Option<String>,
+        rules: Vec<NewRule>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
-            let (old, mut new) = next(draft, zone, phase)?;
-            let texts = [(&name, "name"), (&description, "description")];
-            for (text, field) in texts {
-                if text
-                    .as_ref()
-                    .is_some_and(|text| text.len() > DESCRIPTION_BYTES_MAX)
-                {
-                    let why = format!("it has more than {DESCRIPTION_BYTES_MAX} bytes");
-                    return Err(ChangeError::invalid(field, why));
-                }
+            if draft.model.rulesets.contains_key(&(zone, phase)) {
+                return Err(ChangeError::Exists {
+                    noun: Noun::Ruleset,
+                    key: phase.as_str().into(),
+                });
             }
-            new.name = name.unwrap_or(new.name);
-            new.description = description.unwrap_or(new.description);
-            let present = std::mem::take(&mut new.rules);
-            let mut set = Vec::with_capacity(rules.len());
-            let by_id: HashMap<Id, &Arc<RuleRecord>> =
-                present.iter().map(|rule| (rule.id, rule)).collect();
-            let by_reference: HashMap<&str, &Arc<RuleRecord>> = present
-                .iter()
-                .map(|rule| (rule.reference.as_str(), rule))
-                .collect();
-            let mut taken = HashSet::new();
-            for rule in rules {
-                let known = match (rule.id, &rule.reference) {
-                    (Some(id), _) => {
-                        let known = by_id.get(&id).copied();
-                        Some(known.ok_or_else(|| ChangeError::not_found(Noun::Rule, id))?)
-                    }
-                    (None, Some(reference)) => by_reference.get(reference.as_str()).copied(),
-                    (None, None) => None,
-                };
-                if known.is_some_and(|known| !taken.insert(known.id)) {
-                    return Err(ChangeError::invalid(
-                        "rules",
-                        "two of them have the same id",
-                    ));
-                }
-                set.push(Arc::new(
-                    rule.record(known.map(|known| &**known), draft.now),
-                ));
-            }
-            new.rules = set.into();
-            put(draft, old.as_deref(), new)
+            write_entrypoint(draft, zone, phase, (name, description), Some(rules))
         })
+    }
+
+    /// Changes what a phase's ruleset is called, making it when there is none. Its rules are those
+    /// that it has when the change is made, whatever was read before.
+    ///
+    /// # Errors
+    /// A text is too long.
+    pub fn describe_entrypoint(
+        &self,
+        zone: Id,
+        phase: Phase,
+        name: Option<String>,
+        description: Option<String>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.change(|draft| write_entrypoint(draft, zone, phase, (name, description), None))
     }
 
     /// Removes a ruleset: the zone has no rules in that phase then.

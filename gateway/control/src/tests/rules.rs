@@ -272,3 +272,48 @@ fn only_custom_rules_block_addresses_at_the_door() {
         "{networks:?}"
     );
 }
+
+/// Rules that were acknowledged stay, whoever renames the ruleset meanwhile; and of those who make
+/// the same ruleset at once, one does.
+#[test]
+fn renames_beside_additions_lose_no_rule() {
+    let world = World::new();
+    let control = world.control();
+    let zone = control.create_zone("example.test").unwrap().id;
+    let phase = Phase::HttpRequestFirewallCustom;
+    let makers: Vec<_> = std::thread::scope(|scope| {
+        let make = || control.create_entrypoint(zone, phase, None, None, Vec::new());
+        let makers: Vec<_> = (0..4).map(|_| scope.spawn(make)).collect();
+        makers.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(makers.iter().filter(|made| made.is_ok()).count(), 1);
+    let ruleset = control.entrypoint(zone, phase).unwrap().id;
+    let wanted: Vec<String> = (0..40).map(|number| format!("added {number}")).collect();
+    let control = &control;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for text in &wanted {
+                let mut new = rule("http.request.uri.path eq \"/x\"");
+                new.description.clone_from(text);
+                control.create_rule(zone, ruleset, new, None).unwrap();
+            }
+        });
+        for writer in 0..3 {
+            scope.spawn(move || {
+                for number in 0..40 {
+                    let name = Some(format!("name {writer} {number}"));
+                    control
+                        .describe_entrypoint(zone, phase, name, None)
+                        .unwrap();
+                }
+            });
+        }
+    });
+    let left = control.entrypoint(zone, phase).unwrap();
+    let left: Vec<String> = left
+        .rules
+        .iter()
+        .map(|rule| rule.description.clone())
+        .collect();
+    assert_eq!(left, wanted);
+}
