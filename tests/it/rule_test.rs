@@ -142,7 +142,7 @@ fn files_of_requests() {
     for (text, places) in [
         (
             "- host: a\n- host: b\n  hots: c\n",
-            vec!["yaml:2:3", "unknown field `hots`"],
+            vec!["yaml:3:9", "unknown field `hots`"],
         ),
         (
             "- host: a\n  certificate: good\n",

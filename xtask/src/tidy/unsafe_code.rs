@@ -268,7 +268,7 @@ mod tests {
             (
                 "gateway/datapath/src/steering.rs",
                 "unsafe fn f() {}\n",
-                "gateway/datapath/src/steering.rs:1: `unsafe` may stand in io and steer",
+                "gateway/datapath/src/steering.rs:1: `unsafe` may stand in io and memory and steer",
             ),
             (
                 "gateway/rules/src/program/simd.rs",
@@ -277,12 +277,13 @@ mod tests {
             ),
             (
                 "SECURITY.md",
-                "`rules::program::simd`, `tls::ffi`, `datapath::io`, `datapath::steer`\n",
+                "`rules::program::simd`, `tls::ffi`, `datapath::io`, `datapath::memory`, `datapath::steer`\n",
                 "SECURITY.md: `ebpf` holds `unsafe`",
             ),
             (
                 "SECURITY.md",
-                "`rules::program::simd`, `tls`, `datapath::io`, `datapath::steer`, `ebpf`\n",
+                "`rules::program::simd`, `tls`, `datapath::io`, `datapath::memory`, `datapath::steer`, \
+                 `ebpf`\n",
                 "SECURITY.md: `tls::ffi` holds `unsafe`",
             ),
         ] {
