@@ -3,7 +3,7 @@
 //! Only the server's part is timed; the client's goes on in between. The sums are of BoringSSL's
 //! own primitives, measured in the same run: the asymmetric ones, and with them what else of
 //! cryptography TLS 1.3 prescribes ([`Rest`]). What is above them is messages read and written,
-//! sessions, callbacks, allocation, and the judgement of the chain. `cargo bench -p bench --bench
+//! sessions, callbacks, allocation, and the verification of the chain. `cargo bench -p bench --bench
 //! handshake -- figures` puts both beside a server that is BoringSSL and nothing else, in turns, in
 //! CPU time, and says what each further ticket costs.
 

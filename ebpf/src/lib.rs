@@ -123,7 +123,7 @@ pub const PLACED_MAX: u32 = HELD_MAX;
 /// whole budget again.
 pub const BUDGETS_MAX: u32 = 1 << 16;
 
-/// Address blocks of all zones. Rules beyond it are judged by the rules alone.
+/// Address blocks of all zones. Rules beyond it are enforced by the rules alone.
 pub const BLOCKS_MAX: u32 = 1 << 17;
 
 /// Bits of a block's prefix that are taken by the zone.
@@ -210,7 +210,7 @@ impl Owners {
 
 /// What is turned away before there is a socket. All zeros turn nothing away.
 ///
-/// Only connections whose cookie proves the client's address are judged, and a segment that is turned away comes
+/// Only connections whose cookie proves the client's address are looked at, and a segment that is turned away comes
 /// again: a client that is over its budget for a moment waits, it is not refused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -160,7 +160,7 @@ async fn attempt(client: Client, path: &str) -> Result<tests::Answer, Refused> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_mode_judges_every_certificate() {
+async fn every_mode_verifies_every_certificate() {
     let origin = Origin::echo();
     let gateway = Setup::new()
         .host("off.example.test", "off", &origin.url())
@@ -272,7 +272,7 @@ async fn every_mode_judges_every_certificate() {
             }
             // Of each version, at least.
             for host in ["request.example.test", "require.example.test"] {
-                let counted = gateway.judged(host, case.reason);
+                let counted = gateway.verified(host, case.reason);
                 assert!(counted > u64::from(!twelve), "{what}: {host}: {counted}");
             }
         }
@@ -382,7 +382,7 @@ async fn clients_are_shown_the_cas_of_their_host_only() {
     }
 }
 
-/// BoringSSL refuses it on its own, before there is anything to judge: whatever the host's mode.
+/// BoringSSL refuses it on its own, before there is anything to verify: whatever the host's mode.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_may_not_sign_is_refused_with_its_reason() {
     let origin = Origin::echo();
@@ -407,7 +407,7 @@ async fn a_key_that_may_not_sign_is_refused_with_its_reason() {
 }
 
 /// TLS 1.2 lets a client ask for another handshake on a connection, with another certificate; a
-/// gateway that agrees has requests on it of whom it judged before.
+/// gateway that agrees has requests on it of clients that it verified before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_changes_the_certificate_of_a_connection() {
     let origin = Origin::echo();

@@ -323,12 +323,12 @@ async fn a_tunnel_opens_only_when_the_rules_and_the_origin_agree() {
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
     raw.write(request("GET", "/no", upgrade)).await;
     assert_eq!(raw.message().await.unwrap().status(), 403);
-    // The origin says no: the connection stays HTTP, and what follows is judged.
+    // The origin says no: the connection stays HTTP, and what follows is evaluated.
     raw.write(request("GET", "/yes", upgrade)).await;
     let answer = raw.message().await.unwrap();
     assert_eq!((answer.status(), answer.text().as_str()), (200, "no"));
     raw.write(request("GET", "/no", "")).await;
-    assert_eq!(raw.message().await.unwrap().status(), 403, "judged");
+    assert_eq!(raw.message().await.unwrap().status(), 403, "evaluated");
     // h2c inside TLS is a way around rules.
     let echo = Origin::echo();
     gateway.change_host(

@@ -61,7 +61,7 @@ impl World {
                 assert_eq!(record["client_cert"]["reason"], reason, "{record}");
                 let fingerprint = &record["client_cert"]["fingerprint_sha256"];
                 assert!(fingerprint.is_string(), "{record}");
-                let counted = self.gateway.judged("api.example.test", &reason);
+                let counted = self.gateway.verified("api.example.test", &reason);
                 assert!(counted > 0, "{reason} is counted");
                 reason
             }

@@ -1,4 +1,4 @@
-//! A few hundred certificates and revocation lists, judged by us and by `openssl verify`. Where
+//! A few hundred certificates and revocation lists, verified by us and by `openssl verify`. Where
 //! the two differ, [`explained`] says why; a difference that it does not know fails the test.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use boring::x509::X509;
 use tests::crl::{CrlSpec, pem};
 use tests::pki::{DAY, Spec};
 use tests::{Authority, Identity};
-use tls::{Anchor, Crl, CrlPolicy, CrlSet, Trust, judge_afresh};
+use tls::{Anchor, Crl, CrlPolicy, CrlSet, Trust, verify_afresh};
 use vocabulary::verdict::Reason;
 
 /// One question for both.
@@ -47,8 +47,8 @@ fn ours(case: &Case) -> (bool, Reason) {
     let Ok(trust) = Trust::build(anchors.collect()) else {
         return (false, Reason::NotACa);
     };
-    let judgement = judge_afresh(&case.chain, &trust, now());
-    (judgement.verdict.is_good(), judgement.verdict.reason)
+    let verification = verify_afresh(&case.chain, &trust, now());
+    (verification.verdict.is_good(), verification.verdict.reason)
 }
 
 /// OpenSSL's answer, and its own words.

@@ -447,9 +447,9 @@ impl Gateway {
         })
     }
 
-    /// How many client certificates of a host were judged so, by the metrics.
+    /// How many client certificates of a host were found so, by the metrics.
     #[must_use]
-    pub fn judged(&self, host: &str, reason: &str) -> u64 {
+    pub fn verified(&self, host: &str, reason: &str) -> u64 {
         let labels = format!("{{host=\"{host}\",reason=\"{reason}\"}} ");
         let metrics = self.admin.get("/metrics").body;
         let of = metrics.lines().filter_map(|line| {

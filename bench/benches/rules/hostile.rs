@@ -1,5 +1,5 @@
 //! Requests made to cost more than they weigh, with rules that let them: how long each takes until
-//! it is judged, or refused because judging it is too much.
+//! it is evaluated, or refused because evaluating it is too much.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use rules::{ConnectionState, Decision, Lists, Program, Rule, decide_on};
 
 use super::{Case, Random, block, cpu_time, rule};
 
-/// Each is judged so often: the first time states of regular expressions are made, later ones are
+/// Each is evaluated so often: the first time states of regular expressions are made, later ones are
 /// what a flood costs.
 const TIMES: usize = 9;
 
@@ -90,7 +90,7 @@ pub(super) fn figures() {
         let program = Program::compile_with(&rules, &Lists::default())
             .expect("what is made for this compiles");
         let mut answer = "";
-        let mut judge = || -> Duration {
+        let mut evaluate = || -> Duration {
             let (request, state) = (case.request(), ConnectionState::default());
             let start = cpu_time();
             let decision = decide_on(&program, &case.connection, &state, &request, &mut |_| {});
@@ -102,8 +102,8 @@ pub(super) fn figures() {
             };
             taken
         };
-        let first = judge();
-        let mut later: Vec<Duration> = std::iter::repeat_with(&mut judge).take(TIMES).collect();
+        let first = evaluate();
+        let mut later: Vec<Duration> = std::iter::repeat_with(&mut evaluate).take(TIMES).collect();
         later.sort_unstable();
         let milliseconds =
             |time: Option<&Duration>| time.copied().unwrap_or_default().as_secs_f64() * 1e3;

@@ -29,7 +29,7 @@ pub struct Shaken {
     pub server: Session,
     /// What the server made of it.
     pub established: Established,
-    /// CPU time of the server's part: connection made, handshake, judgement.
+    /// CPU time of the server's part: connection made, handshake, verification.
     pub server_time: Duration,
 }
 
@@ -44,7 +44,7 @@ pub fn thread_time() -> Duration {
     )
 }
 
-/// Shakes hands with a new connection of `acceptor`, and has it judged as the gateway does.
+/// Shakes hands with a new connection of `acceptor`, and has it verified as the gateway does.
 ///
 /// # Errors
 /// The handshake does not succeed.

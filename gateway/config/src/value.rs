@@ -385,7 +385,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_judged_without_panic(text in "\\PC{0,40}") {
+        fn any_text_is_read_without_panic(text in "\\PC{0,40}") {
             drop(duration(&text, Duration::ZERO, DAY));
             drop(size(&text, 0, u64::MAX));
             drop(count(&text, 0, u64::MAX));

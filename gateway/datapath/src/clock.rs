@@ -25,7 +25,7 @@ pub fn time_since_epoch() -> Duration {
     since_epoch(time())
 }
 
-/// The time in seconds since the epoch, as certificates are judged by.
+/// The time in seconds since the epoch, as certificates are verified by.
 #[must_use]
 pub fn now_sec() -> i64 {
     i64::try_from(time_since_epoch().as_secs()).unwrap_or(i64::MAX)

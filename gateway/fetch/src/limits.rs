@@ -21,7 +21,7 @@ pub const CRL_OVERDUE_RETRY: Duration = Duration::from_secs(60);
 pub const CRL_RETRY_MIN: Duration = Duration::from_secs(5);
 /// Longest time between two attempts after failures.
 pub const CRL_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
-/// Certificates that are asked about or wait for it; a further one's client is judged without.
+/// Certificates that are asked about or wait for it; a further one's client is verified without.
 pub const OCSP_UNDER_WAY_MAX: usize = 4_096;
 /// Responders that are asked at the same time: each is one connection.
 pub const OCSP_AT_ONCE: usize = 64;

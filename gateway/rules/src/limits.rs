@@ -111,7 +111,7 @@ pub const LINTS_MAX: usize = 10_000;
 pub const IMPLICATION_STEPS_MAX: usize = 10_000;
 /// Evaluations of one rule for one host in the lints of a zone: seconds. Hosts beyond that get no
 /// lint. A rule that says the same of all hosts is evaluated once.
-pub const LINT_JUDGEMENTS_MAX: usize = 1_000_000;
+pub const LINT_EVALUATIONS_MAX: usize = 1_000_000;
 /// Changed rules that are kept beside the index they changed; with more, all are compiled anew
 /// before the change is seen.
 pub const CHANGED_RULES_MAX: usize = 1024;

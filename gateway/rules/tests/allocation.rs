@@ -52,7 +52,7 @@ fn a_decision_asks_for_no_memory() {
     .header("x-enc", "John%20Doe+%2520%u2601%")
     .header("x-b64", "MTIzYWJj")
     .header("cookie", "app=test; b=c");
-    // None of them blocks, so that all are judged.
+    // None of them blocks, so that all are evaluated.
     for expression in [
         r#"http.request.uri.path matches "^/a/[0-9]+$""#,
         r#"http.request.uri.path matches r"\.(?:php|cgi)$" and not ssl"#,

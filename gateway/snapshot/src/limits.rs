@@ -9,7 +9,7 @@ use tls::limits::CHAIN_RFC9440_BYTES_MAX;
 /// Bytes of `X-Forwarded-Client-Cert`; larger is left out. Many names make it long, and origins
 /// take about so much in one header.
 pub const XFCC_BYTES_MAX: usize = 8 * 1024;
-/// Questions of workers that the OCSP client has not taken up yet. A further one is lost: its client is judged
+/// Questions of workers that the OCSP client has not taken up yet. A further one is lost: its client is verified
 /// without an answer.
 pub const OCSP_QUESTIONS_MAX: usize = 4_096;
 /// How long a handshake waits for an answer, by policy `hard`: a little longer than asking takes,

@@ -53,7 +53,7 @@ impl Host {
         &self.endpoint.site
     }
 
-    /// What client certificates are judged by.
+    /// What client certificates are verified by.
     #[must_use]
     pub fn trust(&self) -> &Arc<Trust> {
         &self.endpoint.trust
@@ -92,7 +92,7 @@ impl fmt::Debug for Host {
 pub struct Snapshot {
     /// Moves with every published change.
     pub generation: u64,
-    /// Moves whenever a CA, CRL or revocation changes: a judgement older than it is made again.
+    /// Moves whenever a CA, CRL or revocation changes: a verification older than it is made again.
     pub trust_epoch: u64,
     /// All hosts, in the order of their names.
     pub hosts: Vec<Arc<Host>>,

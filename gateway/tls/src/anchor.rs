@@ -1,6 +1,6 @@
 //! What an anchor's own certificate forbids, told before it bites a client.
 //!
-//! The judge enforces all of it ([`judge`](super::judge)); whoever takes an anchor in says so first.
+//! The verifier enforces all of it ([`verify`](super::verify)); whoever takes an anchor in says so first.
 
 use std::fmt;
 

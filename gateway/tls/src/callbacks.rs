@@ -17,13 +17,13 @@ use super::algorithms::Groups;
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
 use super::ffi::{
-    Answer, ClientJudge, judge_clients, seal_tickets, set_session_lifetime, set_ticket_count,
+    Answer, ClientVerifier, seal_tickets, set_session_lifetime, set_ticket_count, verify_clients,
 };
 use super::presented;
 use super::refusal::alert_of;
 use super::site::server_context;
 use super::ticket::{Sealer, TicketKeys};
-use super::verify::{Judgement, judge};
+use super::verify::{Verification, verify};
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::NAME_BYTES_MAX;
 use vocabulary::settings::MtlsMode;
@@ -62,14 +62,14 @@ pub(super) struct State {
     pub(super) sni: Option<Box<str>>,
     pub(super) host: Option<Arc<Endpoint>>,
     pub(super) hello: Vec<u8>,
-    /// The client's leaf as it was sent, until it is judged.
+    /// The client's leaf as it was sent, until it is verified.
     pub(super) leaf: Option<Box<[u8]>>,
-    pub(super) judgement: Option<Judgement>,
+    pub(super) verification: Option<Verification>,
     pub(super) tickets: Arc<TicketKeys>,
     /// A ticket was made for it. Atomic only because the compiler cannot know that one thread at a
     /// time has a connection.
     pub(super) has_ticket: AtomicBool,
-    /// Somebody could not be judged without an answer, and has waited for it.
+    /// Somebody could not be verified without an answer, and has waited for it.
     pub(super) has_waited: bool,
 }
 
@@ -142,15 +142,15 @@ fn host_takes_over(ssl: &mut SslRef, host: &Endpoint, now_sec: i64) -> Result<()
     if host.site.mtls != MtlsMode::Off {
         presented::watch(ssl);
     }
-    judge_clients::<Judge>(ssl, mode);
+    verify_clients::<Verifier>(ssl, mode);
     Ok(())
 }
 
 /// Answers BoringSSL's question whether the client may go on with the certificates it has sent.
-struct Judge;
+struct Verifier;
 
-impl ClientJudge for Judge {
-    fn judge(ssl: &mut SslRef) -> Answer {
+impl ClientVerifier for Verifier {
+    fn verify(ssl: &mut SslRef) -> Answer {
         let chain = Chain::of(ssl);
         let Some(state) = STATE.get().and_then(|index| ssl.ex_data_mut(*index)) else {
             return Answer::No(INTERNAL_ERROR);
@@ -158,19 +158,19 @@ impl ClientJudge for Judge {
         let Some(host) = state.host.clone() else {
             return Answer::No(INTERNAL_ERROR);
         };
-        let judgement = judge(&chain, &host.trust, state.now_sec);
+        let verification = verify(&chain, &host.trust, state.now_sec);
         state.leaf = None;
-        if judgement.waits() && !state.has_waited {
-            state.judgement = Some(judgement);
+        if verification.waits() && !state.has_waited {
+            state.verification = Some(verification);
             return Answer::NotYet;
         }
-        let verdict = judgement.verdict;
-        let left_sec = judgement.good_until_sec.saturating_sub(state.now_sec);
-        state.judgement = Some(judgement);
+        let verdict = verification.verdict;
+        let left_sec = verification.good_until_sec.saturating_sub(state.now_sec);
+        state.verification = Some(verification);
         if host.refuses(&verdict) {
             return Answer::No(alert_of(verdict.reason));
         }
-        // No ticket outlives what it stands for; the judge would say no anyway.
+        // No ticket outlives what it stands for; the verifier would say no anyway.
         shorten_session(ssl, left_sec);
         Answer::Yes
     }

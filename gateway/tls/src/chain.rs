@@ -3,7 +3,7 @@
 //! Our server contexts keep certificates as BoringSSL buffers and make no X509 objects of them
 //! (`TLS_with_buffers_method`): most clients have been here before, and a path that is remembered
 //! is known by its bytes ([`super::path`]). What has to look inside parses, here. Shares
-//! BoringSSL's own copy of the bytes; judges nothing.
+//! BoringSSL's own copy of the bytes; verifies nothing.
 
 use std::fmt;
 

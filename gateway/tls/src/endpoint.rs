@@ -19,7 +19,7 @@ pub struct Endpoint {
     pub name: HostName,
     /// Server certificate, key, TLS settings, mTLS mode.
     pub site: Arc<Site>,
-    /// What client certificates are judged by.
+    /// What client certificates are verified by.
     pub trust: Arc<Trust>,
     /// The ClientHello is kept for the connection, because rules read it.
     pub keeps_hello: bool,

@@ -4,7 +4,7 @@
 //! ([`super::callbacks`]) is the authority on SNI. It finds the host among the connection's
 //! [`Endpoints`] and sets everything that depends on it, because `SSL_set_SSL_CTX` carries neither
 //! verify mode nor callback over, and because a BoringSSL server never verifies a client again on
-//! resumption. So the chain is judged after every handshake, resumed ones too
+//! resumption. So the chain is verified after every handshake, resumed ones too
 //! ([`Acceptor::establish`]). Does no I/O and reads no clock.
 
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use super::presented;
 use super::refusal::{HandshakeError, Progress, Refusal, alert_of, refusal_of};
 use super::session::{HandshakeFailure, Session};
 use super::ticket::TicketKeys;
-use super::verify::{Judgement, judge};
+use super::verify::{Verification, verify};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::limits::TICKETS_MAX;
 use vocabulary::settings::MtlsMode;
@@ -45,7 +45,7 @@ pub struct Acceptor {
 /// What one connection is accepted with.
 #[derive(Debug, Clone, Copy)]
 pub struct AcceptSettings {
-    /// The time of judgement, seconds since the epoch.
+    /// The time of verification, seconds since the epoch.
     pub now_sec: i64,
     /// Bytes of certificates that the client may send.
     pub chain_bytes_max: usize,
@@ -63,8 +63,8 @@ pub struct Established {
     pub sni: Option<Box<str>>,
     /// The client's chain, leaf first; empty without a certificate.
     pub chain: Chain,
-    /// What the judge found of it.
-    pub judgement: Judgement,
+    /// What the verifier found of it.
+    pub verification: Verification,
     /// The same for rules, logs and origins.
     pub client: Arc<ClientAuth>,
     /// From a ticket.
@@ -143,7 +143,7 @@ impl Acceptor {
                 host: None,
                 hello: Vec::new(),
                 leaf: None,
-                judgement: None,
+                verification: None,
                 tickets: self.tickets.clone(),
                 has_ticket: AtomicBool::new(false),
                 has_waited: false,
@@ -152,9 +152,9 @@ impl Acceptor {
         Session::accept(ssl)
     }
 
-    /// What must be asked before a client can be judged: of a handshake that has stopped for it
+    /// What must be asked before a client can be verified: of a handshake that has stopped for it
     /// ([`Session::waits`]), or of a resumed session before [`Acceptor::establish`]. Once for each
-    /// connection; after it the judge takes what there is.
+    /// connection; after it the verifier takes what there is.
     #[must_use]
     pub fn must_ask(&self, session: &mut Session) -> Option<OcspQuestion> {
         let chain = session
@@ -165,22 +165,22 @@ impl Acceptor {
         if state.has_waited {
             return None;
         }
-        if let (None, Some(chain), Some(host)) = (&state.judgement, chain, &state.host)
+        if let (None, Some(chain), Some(host)) = (&state.verification, chain, &state.host)
             && host.site.mtls != MtlsMode::Off
         {
-            state.judgement = Some(judge(&chain, &host.trust, state.now_sec));
+            state.verification = Some(verify(&chain, &host.trust, state.now_sec));
         }
         let question = state
-            .judgement
+            .verification
             .as_ref()
             .filter(|found| found.waits())?
             .question();
         state.has_waited = true;
-        state.judgement = None;
+        state.verification = None;
         question
     }
 
-    /// What a finished handshake made of the connection: judges the chain, whether it was sent
+    /// What a finished handshake made of the connection: verifies the chain, whether it was sent
     /// just now or came out of a ticket.
     ///
     /// # Errors
@@ -198,27 +198,27 @@ impl Acceptor {
         let Some(host) = state.host.clone() else {
             return Err(self.failure(session, HandshakeFailure::Gateway("no host was chosen")));
         };
-        let judgement = match state.judgement.take() {
-            Some(judgement) => judgement,
-            None if host.site.mtls == MtlsMode::Off => Judgement::NONE,
+        let verification = match state.verification.take() {
+            Some(verification) => verification,
+            None if host.site.mtls == MtlsMode::Off => Verification::NONE,
             // Resumed: BoringSSL has not asked us.
-            None => judge(&chain, &host.trust, state.now_sec),
+            None => verify(&chain, &host.trust, state.now_sec),
         };
         let chain = if host.site.mtls == MtlsMode::Off {
             Chain::default()
         } else {
             chain
         };
-        if host.refuses(&judgement.verdict) {
-            let reason = judgement.verdict.reason;
-            state.judgement = Some(judgement);
+        if host.refuses(&verification.verdict) {
+            let reason = verification.verdict.reason;
+            state.verification = Some(verification);
             send_fatal_alert(session.ssl_mut(), alert_of(reason));
             return Err(self.failure(
                 session,
                 HandshakeFailure::Gateway("the resumed session is no longer believed"),
             ));
         }
-        let client = judgement.client(&chain);
+        let client = verification.client(&chain);
         let sni = state.sni.take();
         let hello = std::mem::take(&mut state.hello);
         let ssl = session.ssl();
@@ -226,7 +226,7 @@ impl Acceptor {
             host,
             sni,
             chain,
-            judgement,
+            verification,
             client,
             resumed,
             http2: ssl.selected_alpn_protocol() == Some(b"h2"),
@@ -244,9 +244,9 @@ impl Acceptor {
         let host = state.and_then(|state| state.host.as_ref());
         let sni = state.and_then(|state| state.sni.as_ref());
         let leaf = state.and_then(|state| state.leaf.as_deref());
-        let judgement = state.and_then(|state| state.judgement.as_ref());
-        let judged =
-            judgement.filter(|found| host.is_some_and(|host| host.refuses(&found.verdict)));
+        let verification = state.and_then(|state| state.verification.as_ref());
+        let verified =
+            verification.filter(|found| host.is_some_and(|host| host.refuses(&found.verdict)));
         let refusal = refusal_of(
             &failure,
             Progress {
@@ -255,25 +255,28 @@ impl Acceptor {
                 has_host: host.is_some(),
                 is_asked: host.is_some_and(|host| host.site.mtls != MtlsMode::Off),
                 has_leaf: leaf.is_some(),
-                is_judged: judgement.is_some(),
-                judged: judged.map(|found| found.verdict.reason),
+                is_verified: verification.is_some(),
+                verified: verified.map(|found| found.verdict.reason),
             },
         );
-        // The certificate, by the judgement that was made of it, or by what BoringSSL found.
+        // The certificate, by the verification that was made of it, or by what BoringSSL found.
         let chain = || Chain::of(ssl).parse();
-        let client = match (refusal, leaf, judgement) {
-            (_, _, Some(judgement)) if judged.is_some() => Some(read_client(&chain(), judgement)),
+        let client = match (refusal, leaf, verification) {
+            (_, _, Some(verification)) if verified.is_some() => {
+                Some(read_client(&chain(), verification))
+            }
             (Refusal::ClientCertificate(reason), Some(leaf), _) => {
                 let chain = Vec::from_iter(presented::parse(leaf));
-                Some(read_client(&chain, &Judgement::refused(reason)))
+                Some(read_client(&chain, &Verification::refused(reason)))
             }
-            (Refusal::ClientCertificate(Reason::ChainTooLarge), None, None) => {
-                Some(read_client(&[], &Judgement::refused(Reason::ChainTooLarge)))
-            }
+            (Refusal::ClientCertificate(Reason::ChainTooLarge), None, None) => Some(read_client(
+                &[],
+                &Verification::refused(Reason::ChainTooLarge),
+            )),
             (Refusal::ClientCertificate(reason), None, Some(_)) => {
-                Some(read_client(&chain(), &Judgement::refused(reason)))
+                Some(read_client(&chain(), &Verification::refused(reason)))
             }
-            (_, _, Some(judgement)) => Some(read_client(&chain(), judgement)),
+            (_, _, Some(verification)) => Some(read_client(&chain(), verification)),
             _ => None,
         };
         Box::new(HandshakeError {
@@ -281,7 +284,7 @@ impl Acceptor {
             sni: sni.cloned(),
             host: host.cloned(),
             client,
-            about: judged.and_then(Judgement::about).map(Box::from),
+            about: verified.and_then(Verification::about).map(Box::from),
             failure,
         })
     }

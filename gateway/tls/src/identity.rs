@@ -1,6 +1,6 @@
 //! Reads a client's certificate into the fields that rules, logs and origins see.
 //!
-//! Owns how each text is made, in Cloudflare's formats, once for each judgement. Does not judge: an
+//! Owns how each text is made, in Cloudflare's formats, once for each verification. Does not verify: an
 //! unverified certificate has fields too, and only the verdict says what they are worth.
 
 use std::fmt::Write as _;
@@ -13,21 +13,21 @@ use boring::x509::{X509, X509NameRef, X509Ref};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::verify::Judgement;
+use super::verify::Verification;
 use crate::limits::{CHAIN_RFC9440_BYTES_MAX, LEAF_RFC9440_BYTES_MAX, SAN_COUNT_MAX};
 use vocabulary::client_auth::ClientAuth;
 
-/// Reads the fields of a chain, leaf first, that was judged.
+/// Reads the fields of a chain, leaf first, that was verified.
 ///
 /// Fields that cannot be read stay empty; the certificate was parsed by BoringSSL before, so
 /// this happens only to certificates that do not verify.
 #[must_use]
-pub fn read_client(chain: &[X509], judgement: &Judgement) -> ClientAuth {
+pub fn read_client(chain: &[X509], verification: &Verification) -> ClientAuth {
     let mut client = ClientAuth {
-        verdict: judgement.verdict,
+        verdict: verification.verdict,
         ..ClientAuth::none()
     };
-    client.ca_id = judgement
+    client.ca_id = verification
         .anchor()
         .map(|id| &**id)
         .unwrap_or_default()
@@ -36,7 +36,7 @@ pub fn read_client(chain: &[X509], judgement: &Judgement) -> ClientAuth {
         return client;
     };
     read_leaf(&mut client, leaf);
-    client.issuer_serial = judgement.issuer().map(serial).unwrap_or_default();
+    client.issuer_serial = verification.issuer().map(serial).unwrap_or_default();
     let others: Option<Vec<String>> = rest
         .iter()
         .map(|certificate| Some(rfc9440(&certificate.to_der().ok()?)))
@@ -49,17 +49,17 @@ pub fn read_client(chain: &[X509], judgement: &Judgement) -> ClientAuth {
     client
 }
 
-/// The same certificate by another judgement: nothing of it has to be read again.
+/// The same certificate by another verification: nothing of it has to be read again.
 #[must_use]
-pub fn with_judgement(client: &ClientAuth, judgement: &Judgement) -> ClientAuth {
+pub fn with_verification(client: &ClientAuth, verification: &Verification) -> ClientAuth {
     let mut client = client.clone();
-    client.verdict = judgement.verdict;
-    client.ca_id = judgement
+    client.verdict = verification.verdict;
+    client.ca_id = verification
         .anchor()
         .map(|id| &**id)
         .unwrap_or_default()
         .into();
-    client.issuer_serial = judgement.issuer().map(serial).unwrap_or_default();
+    client.issuer_serial = verification.issuer().map(serial).unwrap_or_default();
     client
 }
 

@@ -1,6 +1,6 @@
 //! TLS: the host of a connection, its certificate, the client's identity, and whether to believe it.
 //!
-//! Bytes go in and out through [`Wire`], and the time of judgement is an argument. This crate never
+//! Bytes go in and out through [`Wire`], and the time of verification is an argument. This crate never
 //! does I/O and never reads a clock, so that all of it can be tested and fuzzed without a socket.
 //! All `unsafe` is in `ffi`.
 //!
@@ -15,7 +15,7 @@
 //! | `callbacks` | what BoringSSL calls meanwhile: for the ClientHello, for client certificates |
 //! | `refusal` | why a handshake did not succeed |
 //! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
-//! | `trust`, `verify` | CA sets, and the judge |
+//! | `trust`, `verify` | CA sets, and the verifier |
 //! | `anchor` | what an anchor's own certificate forbids, for whoever takes it in |
 //! | `candidates`, `constraints` | the paths that it may take; name constraints of every type |
 //! | `ids` | what certificates and CAs are known by |
@@ -23,7 +23,7 @@
 //! | `crl` | revocation lists: read, checked, kept small |
 //! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
 //! | `ocsp` | questions about certificates, and the answers that were believed |
-//! | `path` | what the judge remembers of paths that it has verified |
+//! | `path` | what the verifier remembers of paths that it has verified |
 //! | `verdict`, `identity` | what was found, and the client as rules and logs see it |
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
 //! | `origin` | TLS towards origins |
@@ -74,7 +74,7 @@ pub use crl::{
 pub use endpoint::{Endpoint, Endpoints};
 pub use ffi::sign_without_digest;
 pub use handshake::{AcceptSettings, Acceptor, Established};
-pub use identity::{read_client, with_judgement};
+pub use identity::{read_client, with_verification};
 pub use ids::{CaId, Serial};
 pub use ocsp::{
     Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject, Responder, Said,
@@ -86,5 +86,5 @@ pub use session::{HandshakeFailure, Session};
 pub use site::{ServerIdentity, Site, SiteError, SiteSpec};
 pub use ticket::TicketKeys;
 pub use trust::{Anchor, Trust, TrustError};
-pub use verify::{Judgement, judge, judge_afresh, judge_again};
+pub use verify::{Verification, verify, verify_afresh, verify_again};
 pub use wire::Wire;

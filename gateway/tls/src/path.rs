@@ -49,7 +49,7 @@ pub(super) struct Path {
     /// The last one.
     pub(super) not_after_sec: i64,
     /// What rules, logs and origins see of its leaf and of the chain that it was found in, by the
-    /// first judgement that asked. Reading it costs a tenth of a handshake.
+    /// first verification that asked. Reading it costs a tenth of a handshake.
     pub(super) told: OnceLock<Arc<ClientAuth>>,
 }
 

@@ -1,6 +1,6 @@
 //! The leaf of a client's Certificate message, before anything is believed of it.
 //!
-//! BoringSSL ends some handshakes on its own before it asks the judge (a keyUsage without
+//! BoringSSL ends some handshakes on its own before it asks the verifier (a keyUsage without
 //! digitalSignature, a key of an unknown kind) and keeps nothing of the chain. The record of the
 //! refusal still has to say whose certificate it was, so the message is read as it passes. What is
 //! read here serves that record alone: no identity comes of it.

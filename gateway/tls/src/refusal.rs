@@ -84,19 +84,19 @@ pub(super) struct Progress {
     pub(super) has_host: bool,
     /// The client was asked for a certificate.
     pub(super) is_asked: bool,
-    /// A certificate came, and the judge was not asked yet.
+    /// A certificate came, and the verifier was not asked yet.
     pub(super) has_leaf: bool,
-    /// The judge has seen the client's certificates.
-    pub(super) is_judged: bool,
-    /// What the host refuses the client for, when the judge said so.
-    pub(super) judged: Option<Reason>,
+    /// The verifier has seen the client's certificates.
+    pub(super) is_verified: bool,
+    /// What the host refuses the client for, when the verifier said so.
+    pub(super) verified: Option<Reason>,
 }
 
 /// Whose doing it was. BoringSSL's reason code decides, with what the connection had come to.
 pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
     use boring_sys as code;
-    if at.is_judged || at.has_leaf {
-        // What BoringSSL itself finds wrong with a certificate: before the judge is asked, or
+    if at.is_verified || at.has_leaf {
+        // What BoringSSL itself finds wrong with a certificate: before the verifier is asked, or
         // afterwards, when the client cannot sign with its key.
         let found = match failure.reason() {
             Some(code::SSL_R_KEY_USAGE_BIT_INCORRECT) => Some(Reason::KeyUsage),
@@ -117,7 +117,7 @@ pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
             return Refusal::ClientCertificate(reason);
         }
     }
-    if let Some(reason) = at.judged {
+    if let Some(reason) = at.verified {
         return Refusal::ClientCertificate(reason);
     }
     match failure {
@@ -178,8 +178,8 @@ mod tests {
             has_host: false,
             is_asked: false,
             has_leaf: false,
-            is_judged: false,
-            judged: None,
+            is_verified: false,
+            verified: None,
         };
         let hello = Progress {
             has_hello: true,
@@ -201,13 +201,13 @@ mod tests {
             has_leaf: true,
             ..asked
         };
-        let judged = Progress {
-            is_judged: true,
+        let verified = Progress {
+            is_verified: true,
             ..asked
         };
         let refused = Progress {
-            judged: Some(Reason::Expired),
-            ..judged
+            verified: Some(Reason::Expired),
+            ..verified
         };
         for (reason, at, expected) in [
             (code::SSL_R_HTTP_REQUEST, start, PlainHttp),
@@ -247,16 +247,16 @@ mod tests {
                 leaf,
                 ClientCertificate(Reason::Malformed),
             ),
-            (code::SSL_R_DECODE_ERROR, judged, Protocol),
+            (code::SSL_R_DECODE_ERROR, verified, Protocol),
             (
                 code::SSL_R_BAD_SIGNATURE,
-                judged,
+                verified,
                 ClientCertificate(Reason::BadSignature),
             ),
             (code::SSL_R_BAD_SIGNATURE, hello, Protocol),
             (
                 code::SSL_R_WRONG_SIGNATURE_TYPE,
-                judged,
+                verified,
                 ClientCertificate(Reason::UnsupportedKey),
             ),
             (

@@ -108,7 +108,7 @@ impl Session {
         }
     }
 
-    /// Whether the handshake has stopped because the client cannot be judged yet.
+    /// Whether the handshake has stopped because the client cannot be verified yet.
     #[must_use]
     pub fn waits(&self) -> bool {
         self.waits

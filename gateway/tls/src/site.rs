@@ -52,7 +52,7 @@ pub struct SiteSpec<'a> {
     pub mtls: MtlsMode,
     /// What becomes of clients whose certificate is revoked.
     pub revoked: OnRevoked,
-    /// What they are judged by.
+    /// What they are verified by.
     pub trust: &'a Arc<Trust>,
 }
 
@@ -102,7 +102,7 @@ pub struct Site {
     pub mtls: MtlsMode,
     /// What becomes of clients whose certificate is revoked.
     pub revoked: OnRevoked,
-    /// Hosts with equal policies ask for the same certificates and judge them alike: a
+    /// Hosts with equal policies ask for the same certificates and verify them alike: a
     /// connection to one may carry requests for the other.
     pub policy: [u8; 32],
     /// In the order in which they are to be used: with all certificates, then with one each.

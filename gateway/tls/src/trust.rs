@@ -1,7 +1,7 @@
-//! What client certificates of a host are judged by: anchors and revocations.
+//! What client certificates of a host are verified by: anchors and revocations.
 //!
 //! Compiled once per change, shared by every connection. Anything unreadable refuses the whole
-//! set: a CA set never becomes smaller or larger by accident. Does not judge; see `verify`.
+//! set: a CA set never becomes smaller or larger by accident. Does not verify; see `verify`.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -67,7 +67,7 @@ pub enum TrustError {
     Store(#[from] boring::error::ErrorStack),
 }
 
-/// An anchor as the judge needs it.
+/// An anchor as the verifier needs it.
 pub(super) struct CompiledAnchor {
     pub(super) id: CaId,
     pub(super) x509: X509,

@@ -1,4 +1,4 @@
-//! The judge: chain, trust and time in, [`Judgement`] out.
+//! The verifier: chain, trust and time in, [`Verification`] out.
 //!
 //! BoringSSL builds and checks the path (RFC 5280 §6: validity, basicConstraints, path length,
 //! key usage, name constraints, signatures) against the host's own anchors and nothing else, for
@@ -20,7 +20,7 @@ use super::candidates::{Candidate, candidates};
 use super::chain::Chain;
 use super::constraints::all_permitted;
 use super::ffi::{extension_facts, leave_constraint_types, set_purpose_tls_client};
-use super::identity::{dn_rfc2253, read_client, with_judgement};
+use super::identity::{dn_rfc2253, read_client, with_verification};
 use super::ids::{CaId, sha256};
 use super::ocsp::OcspQuestion;
 use super::path::{self, Path};
@@ -30,9 +30,9 @@ use vocabulary::client_auth::ClientAuth;
 use vocabulary::limits::CHAIN_BYTES_CEILING;
 use vocabulary::verdict::{Reason, Verdict};
 
-/// What the judge found of one chain.
+/// What the verifier found of one chain.
 #[derive(Debug, Clone)]
-pub struct Judgement {
+pub struct Verification {
     /// Presented, verified, revoked, and why.
     pub verdict: Verdict,
     /// The last second, since the epoch, at which it holds while trust stays as it is.
@@ -46,7 +46,7 @@ pub struct Judgement {
     ask: Option<Ask>,
 }
 
-impl Judgement {
+impl Verification {
     /// No certificate was sent.
     pub(super) const NONE: Self = Self {
         verdict: Verdict::NONE,
@@ -89,7 +89,7 @@ impl Judgement {
         self.about.as_deref()
     }
 
-    /// What a responder should be asked for this judgement's sake.
+    /// What a responder should be asked for this verification's sake.
     #[must_use]
     pub fn question(&self) -> Option<OcspQuestion> {
         let (ask, path) = (self.ask.as_ref()?, self.path.as_ref()?);
@@ -134,7 +134,7 @@ impl Judgement {
         if told.verdict == self.verdict {
             told.clone()
         } else {
-            Arc::new(with_judgement(told, self))
+            Arc::new(with_verification(told, self))
         }
     }
 
@@ -145,22 +145,22 @@ impl Judgement {
     }
 }
 
-/// Judges a chain, leaf first, at `now_sec` seconds since the epoch.
+/// Verifies a chain, leaf first, at `now_sec` seconds since the epoch.
 ///
 /// ```
-/// use tls::{Chain, Trust, judge};
+/// use tls::{Chain, Trust, verify};
 /// use vocabulary::verdict::Verdict;
 ///
 /// let trust = Trust::build(Vec::new())?;
-/// let found = judge(&Chain::default(), &trust, 1_767_225_600);
+/// let found = verify(&Chain::default(), &trust, 1_767_225_600);
 /// assert_eq!(found.verdict, Verdict::NONE);
 /// assert!(!found.verdict.is_good());
 /// # Ok::<(), tls::TrustError>(())
 /// ```
 #[must_use]
-pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
+pub fn verify(chain: &Chain, trust: &Trust, now_sec: i64) -> Verification {
     if chain.is_empty() {
-        return Judgement::NONE;
+        return Verification::NONE;
     }
     let key = path::key(chain, trust);
     let known = path::recall(&key);
@@ -169,14 +169,14 @@ pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
     }
     let certificates = chain.parse();
     if certificates.len() < chain.len() {
-        return Judgement::refused(Reason::Malformed);
+        return Verification::refused(Reason::Malformed);
     }
     match find_path(&certificates, trust, now_sec) {
-        Err(judgement) => judgement,
+        Err(verification) => verification,
         Ok(path) => {
             path::remember(key, path.clone());
             let found = stand(path.clone(), trust, now_sec);
-            // Whoever judges a chain for the first time is about to ask, and it is parsed now.
+            // Whoever verifies a chain for the first time is about to ask, and it is parsed now.
             let read = || Arc::new(read_client(&certificates, &found));
             path.told.get_or_init(read);
             found
@@ -184,34 +184,39 @@ pub fn judge(chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
     }
 }
 
-/// As [`judge`], remembering nothing and using nothing that was remembered.
+/// As [`verify`], remembering nothing and using nothing that was remembered.
 #[must_use]
-pub fn judge_afresh(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
+pub fn verify_afresh(chain: &[X509], trust: &Trust, now_sec: i64) -> Verification {
     match find_path(chain, trust, now_sec) {
-        Err(judgement) => judgement,
+        Err(verification) => verification,
         Ok(path) => stand(path, trust, now_sec),
     }
 }
 
-/// As [`judge`] of a chain that was judged before: while the CA set is the same and every
+/// As [`verify`] of a chain that was verified before: while the CA set is the same and every
 /// certificate valid, a path stays a path, and only revocations have to be looked at.
 #[must_use]
-pub fn judge_again(before: &Judgement, chain: &Chain, trust: &Trust, now_sec: i64) -> Judgement {
+pub fn verify_again(
+    before: &Verification,
+    chain: &Chain,
+    trust: &Trust,
+    now_sec: i64,
+) -> Verification {
     match &before.path {
         Some(path) if path.trust == *trust.digest() && path.is_valid_at(now_sec) => {
             stand(path.clone(), trust, now_sec)
         }
-        _ => judge(chain, trust, now_sec),
+        _ => verify(chain, trust, now_sec),
     }
 }
 
 /// What revocations make of a path that is valid now.
-fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Judgement {
+fn stand(path: Arc<Path>, trust: &Trust, now_sec: i64) -> Verification {
     let standing = trust.standing(&path, now_sec);
     let verified = standing
         .reason
         .is_none_or(|reason| reason == Reason::Revoked);
-    Judgement {
+    Verification {
         verdict: Verdict {
             presented: true,
             verified,
@@ -235,18 +240,18 @@ struct Flaw {
     path: Vec<X509>,
 }
 
-fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, Judgement> {
+fn find_path(chain: &[X509], trust: &Trust, now_sec: i64) -> Result<Arc<Path>, Verification> {
     let Some((leaf, sent)) = chain.split_first() else {
-        return Err(Judgement::NONE);
+        return Err(Verification::NONE);
     };
-    // Anything that goes wrong inside BoringSSL is a refusal: the judge fails closed.
+    // Anything that goes wrong inside BoringSSL is a refusal: the verifier fails closed.
     match best_path(leaf, sent, trust, now_sec) {
         Ok(Ok(path)) => Ok(Arc::new(path)),
-        Ok(Err(flaw)) => Err(Judgement {
+        Ok(Err(flaw)) => Err(Verification {
             about: flaw.about,
-            ..Judgement::refused(flaw.reason)
+            ..Verification::refused(flaw.reason)
         }),
-        Err(_failed) => Err(Judgement::refused(Reason::Other)),
+        Err(_failed) => Err(Verification::refused(Reason::Other)),
     }
 }
 
@@ -275,7 +280,7 @@ fn best_path(
     if let Some(reason) = weakness(leaf) {
         return Ok(Err(flaw(reason)));
     }
-    let first = match verify(leaf, &untrusted, trust.store(), trust, now_sec)? {
+    let first = match verify_by(leaf, &untrusted, trust.store(), trust, now_sec)? {
         Ok(path) => return Ok(Ok(path)),
         Err(flaw) => flaw,
     };
@@ -292,7 +297,7 @@ fn best_path(
         for issuer in candidate.issuers {
             issuers.push(issuer.clone())?;
         }
-        match verify(leaf, &issuers, &store.build(), trust, now_sec)? {
+        match verify_by(leaf, &issuers, &store.build(), trust, now_sec)? {
             Ok(path) => return Ok(Ok(path)),
             Err(flaw) => {
                 let so_far = best.as_ref().unwrap_or(&first);
@@ -325,7 +330,8 @@ fn nearness(reason: Reason) -> u8 {
     }
 }
 
-fn verify(
+/// What BoringSSL makes of a leaf by the anchors of one store.
+fn verify_by(
     leaf: &X509Ref,
     untrusted: &StackRef<X509>,
     store: &X509StoreRef,

@@ -11,7 +11,7 @@ use crate::verdict::Verdict;
 /// (<https://developers.cloudflare.com/ruleset-engine/rules-language/fields/reference/>, group
 /// `cf.tls_client_auth`), empty where there is nothing.
 ///
-/// Made once per judgement, never per request.
+/// Made once per verification, never per request.
 #[derive(Debug, Clone)]
 pub struct ClientAuth {
     /// What verification found.

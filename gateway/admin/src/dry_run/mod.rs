@@ -28,7 +28,7 @@ use crate::http::fault::Fault;
 use crate::http::objects::Objects;
 use crate::http::query::{As, Json, pointer};
 use crate::limits::{
-    TRIAL_EXPLAINED_MAX, TRIAL_JUDGEMENTS_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
+    DRY_RUN_EVALUATIONS_MAX, TRIAL_EXPLAINED_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
 };
 use control::{DraftRule, RuleTrial};
 use rules::{Action, Case, Fate, Seen, Trace};
@@ -169,9 +169,9 @@ fn try_all(
     explain: &[String],
 ) -> Result<Value, Fault> {
     let work = entries.len().saturating_mul(trial.rules.len());
-    if work > TRIAL_JUDGEMENTS_MAX {
+    if work > DRY_RUN_EVALUATIONS_MAX {
         let message = format!(
-            "{} requests by {} rules are more than a dry run judges ({TRIAL_JUDGEMENTS_MAX}); try fewer requests at a time",
+            "{} requests by {} rules are more than a dry run evaluates ({DRY_RUN_EVALUATIONS_MAX}); try fewer requests at a time",
             entries.len(),
             trial.rules.len()
         );
@@ -233,7 +233,7 @@ fn try_one(
         arrived
     });
     match arrived {
-        Err(Refused::Unjudged(why)) => notes.push(why),
+        Err(Refused::Unevaluated(why)) => notes.push(why),
         Err(Refused::Gateway {
             status,
             reason,

@@ -49,21 +49,22 @@ fn never_logged() -> FieldSet {
     .without(fields(&["http.request.headers.truncated"]))
 }
 
-/// Reads a line; `Err` says why there is nothing to judge.
+/// Reads a line; `Err` says why there is nothing to evaluate.
 pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
-    let unjudged = |why: &str| Refused::Unjudged(why.to_owned());
-    let line: Value = serde_json::from_str(line)
-        .map_err(|why| Refused::Unjudged(format!("it is not a line of the access log: {why}")))?;
+    let unevaluated = |why: &str| Refused::Unevaluated(why.to_owned());
+    let line: Value = serde_json::from_str(line).map_err(|why| {
+        Refused::Unevaluated(format!("it is not a line of the access log: {why}"))
+    })?;
     let text = |pointer: &str| line.pointer(pointer).and_then(Value::as_str);
     match text("/kind") {
         Some("request") => {}
         Some("handshake" | "certificate") => {
-            return Err(unjudged(
+            return Err(unevaluated(
                 "the line is about a connection, not about a request",
             ));
         }
         _ => {
-            return Err(unjudged(
+            return Err(unevaluated(
                 "it is not a line of the access log: it has no `kind`",
             ));
         }
@@ -71,14 +72,14 @@ pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
     let status = line.get("status").and_then(Value::as_u64).unwrap_or(0);
     let before_rules = ["method", "misdirected", "authority", "headers", "path"];
     if let Some(error) = text("/error").filter(|error| before_rules.contains(error)) {
-        return Err(Refused::Unjudged(format!(
+        return Err(Refused::Unevaluated(format!(
             "it was refused before any rule was asked: {status} {}",
             error.escape_debug()
         )));
     }
     let needed = |pointer: &str| {
         text(pointer)
-            .ok_or_else(|| Refused::Unjudged(format!("the line has no `{}`", &pointer[1..])))
+            .ok_or_else(|| Refused::Unevaluated(format!("the line has no `{}`", &pointer[1..])))
     };
     let mut unknown = never_logged();
     let path = needed("/path")?;
@@ -87,11 +88,12 @@ pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
     }
     let authority = text("/authority").map_or_else(|| needed("/host"), Ok)?;
     if is_cut(authority) {
-        return Err(unjudged("the line's `authority` was cut"));
+        return Err(unevaluated("the line's `authority` was cut"));
     }
     let http = version(needed("/http")?)
-        .ok_or_else(|| unjudged("the line's `http` is no version of HTTP"))?;
-    let time = time_msec(needed("/time")?).ok_or_else(|| unjudged("the line's `time` is none"))?;
+        .ok_or_else(|| unevaluated("the line's `http` is no version of HTTP"))?;
+    let time =
+        time_msec(needed("/time")?).ok_or_else(|| unevaluated("the line's `time` is none"))?;
     let certificate = certificate(line.get("client_cert").unwrap_or(&Value::Null))?;
     let blocked = text("/rule/action").filter(|action| *action == "block");
     let recorded = Recorded {
@@ -134,7 +136,7 @@ fn certificate(logged: &Value) -> Result<Certificate, Refused> {
         (flag("presented"), flag("verified"), flag("revoked"))
     else {
         let why = "the line does not say what was found of the client's certificate";
-        return Err(Refused::Unjudged(why.into()));
+        return Err(Refused::Unevaluated(why.into()));
     };
     let reason = Reason::parse(text("reason"));
     let mut unknown = if presented {

@@ -1,4 +1,4 @@
-//! What a dry run judges: a connection and a request that never were, or are over.
+//! What a dry run evaluates: a connection and a request that never were, or are over.
 //!
 //! Makes a request head and a connection of what was written or recorded, and has them checked by
 //! the code that the data path uses ([`snapshot::checks`]), so that what would not get as far as a
@@ -19,7 +19,7 @@ use rules::{Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, Roun
 use snapshot::checks::{self, Circumstances, Connected, Selected, version_text};
 use snapshot::http::authority;
 use snapshot::{Host, Snapshot};
-use tls::{judge_afresh, read_client};
+use tls::{read_client, verify_afresh};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OnRevoked};
@@ -53,7 +53,7 @@ pub(super) struct Asked {
     pub(super) notes: Vec<String>,
 }
 
-/// What rules can judge.
+/// What rules can evaluate.
 pub(super) struct Subject {
     pub(super) connection: ConnectionFacts,
     pub(super) state: ConnectionState,
@@ -79,8 +79,8 @@ pub(super) enum Refused {
         /// For people.
         why: String,
     },
-    /// There is nothing that could be judged.
-    Unjudged(String),
+    /// There is nothing that could be evaluated.
+    Unevaluated(String),
 }
 
 /// Where requests go to.
@@ -157,7 +157,7 @@ impl Asked {
         // The handshake comes first.
         let sni = match &self.sni {
             Some(name) => authority::canonical(name).map_err(|_malformed| {
-                Refused::Unjudged("the `sni` is no name of a host".to_owned())
+                Refused::Unevaluated("the `sni` is no name of a host".to_owned())
             })?,
             // One that is malformed reaches no host, and the checks say so.
             None => authority::canonical(&self.authority).unwrap_or_default(),
@@ -260,7 +260,7 @@ impl Asked {
     /// The head as hyper would hand it over.
     fn head(&self) -> Result<Parts, Refused> {
         let unreadable = |what: &str, why: &dyn std::fmt::Display| {
-            Refused::Unjudged(format!("the {what} cannot be read: {why}"))
+            Refused::Unevaluated(format!("the {what} cannot be read: {why}"))
         };
         let mut headers = self.header_map()?;
         let http2 = self.version == Version::HTTP_2;
@@ -307,12 +307,12 @@ impl Asked {
             let (Ok(name), Ok(value)) = read else {
                 let name: String = name.chars().take(64).collect();
                 let why = format!("the header `{}` is not one", name.escape_debug());
-                return Err(Refused::Unjudged(why));
+                return Err(Refused::Unevaluated(why));
             };
             if http2 && is_http1_only(&name, &value) {
                 let why =
                     format!("HTTP/2 has no header `{name}`, so that no request comes with it");
-                return Err(Refused::Unjudged(why));
+                return Err(Refused::Unevaluated(why));
             }
             headers.append(name, value);
         }
@@ -358,7 +358,7 @@ impl Asked {
                 (ClientAuth::none(), FieldSet::default())
             }
             Certificate::Described(client, unknown) => ((**client).clone(), *unknown),
-            Certificate::Chain(chain, said) => self.judged(chain, *said, host, notes)?,
+            Certificate::Chain(chain, said) => self.evaluated(chain, *said, host, notes)?,
         };
         let flags = fields(&[
             "cf.tls_client_auth.cert_verified",
@@ -371,7 +371,7 @@ impl Asked {
             host.site().mtls == MtlsMode::Require || host.site().revoked == OnRevoked::Close;
         if could_refuse && unknown.meets(flags) {
             let why = format!("whether {} takes the client is not known", host.name());
-            return Err(Refused::Unjudged(why));
+            return Err(Refused::Unevaluated(why));
         }
         if host.refuses(&client.verdict) {
             return Err(Refused::Gateway {
@@ -387,7 +387,7 @@ impl Asked {
         Ok((client, unknown))
     }
 
-    fn judged(
+    fn evaluated(
         &self,
         chain: &[X509],
         said: Option<Verdict>,
@@ -395,16 +395,16 @@ impl Asked {
         notes: &mut Vec<String>,
     ) -> Result<(ClientAuth, FieldSet), Refused> {
         let Some(host) = host else {
-            let why = "without its host the certificate cannot be judged";
-            return Err(Refused::Unjudged(why.into()));
+            let why = "without its host the certificate cannot be evaluated";
+            return Err(Refused::Unevaluated(why.into()));
         };
-        let judgement = judge_afresh(chain, host.trust(), self.time_msec.div_euclid(1000));
-        let mut client = read_client(chain, &judgement);
+        let evaluation = verify_afresh(chain, host.trust(), self.time_msec.div_euclid(1000));
+        let mut client = read_client(chain, &evaluation);
         if let Some(said) = said {
             client.verdict = said;
             return Ok((client, FieldSet::default()));
         }
-        if judgement.question().is_none() {
+        if evaluation.question().is_none() {
             return Ok((client, FieldSet::default()));
         }
         notes.push("its CA's responder would be asked, and its answer is not known".into());
@@ -420,7 +420,7 @@ impl Asked {
 }
 
 fn of_another_zone(host: &Host) -> Refused {
-    Refused::Unjudged(format!("the host {} belongs to another zone", host.name()))
+    Refused::Unevaluated(format!("the host {} belongs to another zone", host.name()))
 }
 
 /// Whether HTTP/2 takes a request with this header for malformed (RFC 9113 §8.2.2).

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::limits::{TRIAL_JUDGEMENTS_MAX, TRIAL_REQUESTS_MAX};
+use crate::limits::{DRY_RUN_EVALUATIONS_MAX, TRIAL_REQUESTS_MAX};
 use crate::tests::World;
 
 /// A zone with hosts of every mode and three rules; answers the zone's id and the rules' ids.
@@ -466,7 +466,7 @@ async fn wrong_and_too_much() {
         );
     }
     // Work is bounded by requests and rules together.
-    let rules = TRIAL_JUDGEMENTS_MAX / TRIAL_REQUESTS_MAX + 1;
+    let rules = DRY_RUN_EVALUATIONS_MAX / TRIAL_REQUESTS_MAX + 1;
     let rules: Vec<Value> = (0..rules)
         .map(|n| json!({"action": "log", "expression": format!("http.host eq \"{n}\"")}))
         .collect();

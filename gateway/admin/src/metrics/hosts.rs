@@ -72,7 +72,7 @@ impl Scrape {
                     .map(|(result, count)| ([("host", &*host.name), ("result", result)], count))
             })),
         )?;
-        let help = "Judgements of client certificates";
+        let help = "Verifications of client certificates";
         counters(
             out,
             "postern_client_cert_verify",

@@ -45,7 +45,7 @@ fn busy() -> WorkerStats {
     stats.request(host, 403, Verdict::NONE, true);
     stats.handshake(Some(host), HandshakeResult::Resumed);
     stats.handshake(None, HandshakeResult::Failed("unknown_host"));
-    stats.judged(host, Reason::Expired);
+    stats.verified(host, Reason::Expired);
     stats.rule("ab\"\\\ncd", true);
     stats.stop("closed");
     stats.origin_error(host, "connect_refused");

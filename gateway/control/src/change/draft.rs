@@ -171,7 +171,7 @@ impl<'c> Draft<'c> {
         self.index.push(change);
     }
 
-    /// Judgements of clients made before this change are to be made again.
+    /// Verifications of clients made before this change are to be made again.
     pub(crate) fn trust_moves(&mut self) {
         self.trust_moved = true;
         self.data_path = true;

@@ -34,7 +34,7 @@ pub struct RuleTrial {
     pub version: u32,
     /// Place of the draft.
     pub draft: Option<usize>,
-    /// What judges.
+    /// What evaluates.
     pub trial: Trial,
 }
 

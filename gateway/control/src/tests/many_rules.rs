@@ -87,7 +87,7 @@ fn decided(program: &Program, path: &str, state: &ConnectionState) -> (Option<St
     match decision {
         Decision::Permit(_) => (None, log),
         Decision::Block { rule_id, .. } => (Some(rule_id.to_owned()), log),
-        Decision::TooLarge => panic!("a small request is judged"),
+        Decision::TooLarge => panic!("a small request is evaluated"),
     }
 }
 

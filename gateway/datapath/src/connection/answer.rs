@@ -1,4 +1,4 @@
-//! The life of one request: which host, which path, judged again if need be, decided, forwarded.
+//! The life of one request: which host, which path, verified again if need be, decided, forwarded.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use super::Connection;
 use super::exchange::{Account, Tunnel};
 use super::origin_head::{prepare, wanted_upgrade};
-use super::standing::{Judged, Outdated};
+use super::standing::{Outdated, Standing};
 use crate::clock;
 use crate::http::OriginError;
 use crate::http::answer;
@@ -97,7 +97,7 @@ async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let (mut parts, incoming) = request.into_parts();
-    let (judged, head) = admit(connection, account, &parts)?;
+    let (standing, head) = admit(connection, account, &parts)?;
     let checks::Head {
         host,
         known_as,
@@ -106,15 +106,15 @@ async fn respond(
         ..
     } = head;
 
-    let judgement = judge_request(
+    let verification = evaluate_request(
         connection,
         account,
-        &judged,
+        &standing,
         &host,
         &parts,
         (&known_as, &path),
     );
-    let Permitted { permit, changes } = match judgement {
+    let Permitted { permit, changes } = match verification {
         Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
             if !incoming.is_end_stream() {
@@ -127,7 +127,7 @@ async fn respond(
 
     parts.uri = Uri::from(target);
     let upgrade = wanted_upgrade(&parts);
-    prepare(connection, account, &judged, &host, &mut parts);
+    prepare(connection, account, &standing, &host, &mut parts);
     // After what is removed and set for all: nothing that the client says takes ours away.
     let replaced = changes
         .iter()
@@ -178,41 +178,41 @@ fn admit<'p>(
     connection: &Rc<Connection>,
     account: &Account,
     parts: &'p http::request::Parts,
-) -> Result<(Rc<Judged>, checks::Head<'p, Arc<Host>>), Refused> {
+) -> Result<(Rc<Standing>, checks::Head<'p, Arc<Host>>), Refused> {
     // A request that gets no further is recorded with its path as it came.
     let note_raw = || account.notes.borrow_mut().path = parts.uri.path().into();
     let now_sec = account.time_msec() / 1000;
-    let (judged, snapshot) = match connection.standing.judgement(&connection.local, now_sec) {
+    let (standing, snapshot) = match connection.standings.current(&connection.local, now_sec) {
         Ok(current) => current,
-        Err(Outdated(judged)) => {
+        Err(Outdated(standing)) => {
             connection.closing.retire();
             note_raw();
-            account.notes.borrow_mut().judged = judged;
+            account.notes.borrow_mut().standing = standing;
             return Err(checks::Refusal::Misdirected.into());
         }
     };
-    connection.enter_if_good(&judged);
-    account.notes.borrow_mut().judged = Some(judged.clone());
+    connection.enter_if_good(&standing);
+    account.notes.borrow_mut().standing = Some(standing.clone());
     let connected = checks::Connected {
-        sni: &judged.facts.sni,
-        host: &judged.host,
-        has_hello: !judged.facts.client_hello.is_empty(),
+        sni: &standing.facts.sni,
+        host: &standing.host,
+        has_hello: !standing.facts.client_hello.is_empty(),
         snapshot: &snapshot,
     };
     let header_count_max = connection.tunables.header_count_max;
     let select = |authority: &Arc<str>| connected.select(authority);
-    match checks::admit(parts, &judged.facts.sni, header_count_max, select) {
+    match checks::admit(parts, &standing.facts.sni, header_count_max, select) {
         Ok(head) => {
             let mut notes = account.notes.borrow_mut();
-            if !Arc::ptr_eq(&head.host, &judged.host) {
-                connection.standing.opens_elsewhere(head.authority.clone());
+            if !Arc::ptr_eq(&head.host, &standing.host) {
+                connection.standings.opens_elsewhere(head.authority.clone());
                 notes.elsewhere = true;
             }
             notes.authority = head.authority.clone();
             notes.host = Some(head.host.clone());
             notes.path = (&*head.path).into();
             drop(notes);
-            Ok((judged, head))
+            Ok((standing, head))
         }
         Err(refused) => {
             note_raw();
@@ -239,7 +239,7 @@ struct Permitted {
 enum NotPermitted {
     /// The answer of the rule that blocks it.
     Blocked(Response<ResponseBody>),
-    /// The rules could not be judged.
+    /// The rules could not be evaluated.
     Refused(Refused),
 }
 
@@ -248,10 +248,10 @@ enum NotPermitted {
     clippy::result_large_err,
     reason = "a blocked request is answered with it at once"
 )]
-fn judge_request(
+fn evaluate_request(
     connection: &Connection,
     account: &Account,
-    judged: &Judged,
+    standing: &Standing,
     host: &Host,
     parts: &http::request::Parts,
     (known_as, path): (&str, &str),
@@ -271,23 +271,23 @@ fn judge_request(
     let mut log = |rule: &str| logged.push(Box::from(rule));
     let decision = decide_on(
         &host.rules,
-        &judged.facts,
+        &standing.facts,
         &connection.rules,
         &facts,
         &mut log,
     );
     let subject = Subject {
-        connection: &judged.facts,
+        connection: &standing.facts,
         state: &connection.rules,
         request: &facts,
     };
-    let judgement = match decision {
+    let verification = match decision {
         Decision::Permit(permit) => pass_phases(
             connection, account, host, permit, subject, started, &mut log,
         ),
         Decision::Block { rule_id, response } => {
             account.notes.borrow_mut().rule = Some(rule_id.into());
-            let reason = judged.facts.client.verdict.reason;
+            let reason = standing.facts.client.verdict.reason;
             let tells = host.client.tell_reason && reason != Reason::Verified;
             Err(NotPermitted::Blocked(answer::block(
                 response,
@@ -299,7 +299,7 @@ fn judge_request(
     };
     account.stage(Stage::Rules, started.elapsed());
     account.notes.borrow_mut().logged = logged;
-    judgement
+    verification
 }
 
 fn too_large() -> NotPermitted {
@@ -326,7 +326,7 @@ fn pass_phases(
         None => permit,
         Some(limits) => {
             let buckets = &connection.local.shared.buckets;
-            match limits.judge(permit, subject, buckets, now, &mut |rule| log(rule)) {
+            match limits.evaluate(permit, subject, buckets, now, &mut |rule| log(rule)) {
                 Limited::Permit(permit) => permit,
                 Limited::TooLarge => return Err(too_large()),
                 Limited::Block {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{Method, StatusCode, Version};
 
 use super::Connection;
-use super::standing::Judged;
+use super::standing::Standing;
 use crate::clock;
 use crate::http::body::{Exchange, Upload};
 use crate::http::request_id::RequestId;
@@ -48,8 +48,8 @@ pub(super) struct Tunnel {
 /// What becomes known while the request is worked on.
 #[derive(Default)]
 pub(super) struct Notes {
-    /// The judgement that it was decided on.
-    pub(super) judged: Option<Rc<Judged>>,
+    /// The verification that it was decided on.
+    pub(super) standing: Option<Rc<Standing>>,
     /// The host it was for.
     pub(super) host: Option<Arc<Host>>,
     /// Its place in the worker's statistics, once something was counted.
@@ -138,7 +138,7 @@ impl Account {
         }
         self.offer(false);
         if notes.elsewhere {
-            self.connection.standing.closes_elsewhere(&notes.authority);
+            self.connection.standings.closes_elsewhere(&notes.authority);
         }
         self.connection.request_ends();
     }
@@ -162,13 +162,13 @@ impl Account {
         for rule in &notes.logged {
             stats.rule(rule, false);
         }
-        let judged = notes
-            .judged
+        let standing = notes
+            .standing
             .as_ref()
-            .unwrap_or_else(|| self.connection.standing.established());
-        let host = notes.host.as_ref().unwrap_or(&judged.host);
+            .unwrap_or_else(|| self.connection.standings.established());
+        let host = notes.host.as_ref().unwrap_or(&standing.host);
         let slot = notes.slot.unwrap_or_else(|| stats.host(host.name()));
-        let verdict = judged.facts.client.verdict;
+        let verdict = standing.facts.client.verdict;
         stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
         stats.bytes(slot, self.received.get(), self.sent.get());
         // What was refused before it was forwarded is not the origin's fault.
@@ -178,11 +178,11 @@ impl Account {
     }
 
     fn log(&self, notes: &Notes) {
-        let judged = notes
-            .judged
+        let standing = notes
+            .standing
             .as_ref()
-            .unwrap_or_else(|| self.connection.standing.established());
-        let host = notes.host.as_ref().unwrap_or(&judged.host);
+            .unwrap_or_else(|| self.connection.standings.established());
+        let host = notes.host.as_ref().unwrap_or(&standing.host);
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
         self.connection
             .local
@@ -191,7 +191,7 @@ impl Account {
             .write(&RequestRecord {
                 time: self.time,
                 request_id: self.id.as_str(),
-                client: judged.facts.source,
+                client: standing.facts.source,
                 host: host.name().as_str(),
                 authority: &notes.authority,
                 method: self.method.as_str(),
@@ -200,11 +200,11 @@ impl Account {
                 status: notes.status.as_u16(),
                 bytes_received: self.received.get(),
                 bytes_sent: self.sent.get(),
-                tls_version: judged.facts.tls_version,
-                tls_cipher: judged.facts.tls_cipher,
-                sni: &judged.facts.sni,
+                tls_version: standing.facts.tls_version,
+                tls_cipher: standing.facts.tls_cipher,
+                sni: &standing.facts.sni,
                 resumed: self.connection.resumed,
-                client_auth: &judged.facts.client,
+                client_auth: &standing.facts.client,
                 rule: notes.rule.as_deref().map(|id| RuleHit {
                     id,
                     action: if notes.limited { "rate_limit" } else { "block" },

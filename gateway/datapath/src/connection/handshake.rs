@@ -48,7 +48,7 @@ pub(super) async fn shake_hands(
     let mut stream = TlsStream::resume(socket, session, read);
     let deadline = tokio::time::Instant::from_std(accepted + tunables.handshake_timeout);
     let mut outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;
-    // A client that cannot be judged without its CA's responder waits, and no other does.
+    // A client that cannot be verified without its CA's responder waits, and no other does.
     if let Ok(Ok(finished)) = outcome
         && let Some(question) = acceptor.must_ask(stream.session())
     {
@@ -62,7 +62,7 @@ pub(super) async fn shake_hands(
         Ok(Ok(true)) => acceptor.establish(stream.session()),
         // No client is let in half way.
         Ok(Ok(false)) => {
-            let failure = HandshakeFailure::Gateway("the client could not be judged");
+            let failure = HandshakeFailure::Gateway("the client could not be verified");
             Err(acceptor.failure(stream.session(), failure))
         }
         Ok(Err(failure)) => Err(acceptor.failure(stream.session(), failure)),
@@ -85,7 +85,7 @@ pub(super) async fn shake_hands(
     });
     match found {
         Ok((established, found)) => {
-            if let Some(question) = established.judgement.question() {
+            if let Some(question) = established.verification.question() {
                 local.shared.questions.ask(question);
             }
             let first_received = stream.activity().first_received.take();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use super::Connection;
 use super::record::record_certificate;
-use super::standing::Judged;
+use super::standing::Standing;
 use crate::observe::CertificateEvent;
 use vocabulary::settings::MtlsMode;
 
@@ -49,7 +49,7 @@ struct Index {
 }
 
 struct Entry {
-    /// The last second at which all of its connections' judgements hold.
+    /// The last second at which all of its connections' verifications hold.
     until_sec: i64,
     connections: Vec<Weak<Connection>>,
 }
@@ -104,7 +104,7 @@ impl Index {
         all
     }
 
-    /// The certificates whose judgement no longer holds.
+    /// The certificates whose verification no longer holds.
     fn ended(&self, now_sec: i64) -> Vec<Shown> {
         let ended = self.ends.iter().take_while(|(end, _)| *end < now_sec);
         ended.map(|(_, shown)| *shown).collect()
@@ -119,7 +119,7 @@ impl Index {
         self.set_until(shown, |_| i64::MAX);
     }
 
-    /// A certificate was looked at: its connections' judgements hold until then.
+    /// A certificate was looked at: its connections' verifications hold until then.
     fn holds_until(&mut self, shown: &Shown, until_sec: i64) {
         self.set_until(shown, |entered| until_sec.min(entered));
     }
@@ -200,40 +200,42 @@ impl Connection {
     /// From now on the connection is closed when its certificate is no longer good, or when it
     /// would not be let in without one.
     pub(super) fn enter_index(self: &Rc<Self>) {
-        let judged = self.standing.now();
-        if self.enter_if_good(&judged) {
+        let standing = self.standings.now();
+        if self.enter_if_good(&standing) {
             return;
         }
-        self.enter(&judged, None, i64::MAX);
-        let verdict = judged.judgement.verdict;
+        self.enter(&standing, None, i64::MAX);
+        let verdict = standing.verification.verdict;
         if verdict.presented && !verdict.is_good() {
             let event = CertificateEvent::Presented;
-            record_certificate(&self.local, &judged, event, verdict.reason);
+            record_certificate(&self.local, &standing, event, verdict.reason);
         }
     }
 
     /// Enters the index by its certificate when that is good, which it may have become only after
     /// the handshake: it was restored, or a list that was missing has come. Answers whether it is
     /// there.
-    pub(super) fn enter_if_good(self: &Rc<Self>, judged: &Judged) -> bool {
+    pub(super) fn enter_if_good(self: &Rc<Self>, standing: &Standing) -> bool {
         if let Some(Some(_)) = self.place.shown() {
             return true;
         }
-        let judgement = &judged.judgement;
-        let leaf = judgement.leaf().filter(|_| judgement.verdict.is_good());
-        let Some(leaf) = leaf.filter(|_| judged.host.site().mtls != MtlsMode::Off) else {
+        let verification = &standing.verification;
+        let leaf = verification
+            .leaf()
+            .filter(|_| verification.verdict.is_good());
+        let Some(leaf) = leaf.filter(|_| standing.host.site().mtls != MtlsMode::Off) else {
             return false;
         };
-        self.enter(judged, Some(*leaf), judgement.look_again_sec());
+        self.enter(standing, Some(*leaf), verification.look_again_sec());
         true
     }
 
-    fn enter(self: &Rc<Self>, judged: &Judged, shown: Shown, until_sec: i64) {
+    fn enter(self: &Rc<Self>, standing: &Standing, shown: Shown, until_sec: i64) {
         let clients = &self.local.clients;
         clients.leave(self);
         clients.enter(self, shown, until_sec);
         // Something may have changed between the handshake and now, when it was not in the index.
-        if self.local.shared.published.swap().load().generation != judged.generation {
+        if self.local.shared.published.swap().load().generation != standing.generation {
             self.look_at_once();
         }
     }

@@ -116,9 +116,9 @@ mod tests {
             size_of::<Connection>()
         );
         assert!(
-            size_of::<standing::Judged>() <= 256,
+            size_of::<standing::Standing>() <= 256,
             "{}",
-            size_of::<standing::Judged>()
+            size_of::<standing::Standing>()
         );
     }
 }

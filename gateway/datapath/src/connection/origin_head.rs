@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use http::{HeaderValue, Method, Version, header};
 
 use super::exchange::Account;
-use super::standing::Judged;
+use super::standing::Standing;
 use super::state::Connection;
 use snapshot::Host;
 use snapshot::http::headers::{Told, for_origin};
@@ -48,7 +48,7 @@ fn value_of(name: &str) -> HeaderValue {
 pub(super) fn prepare(
     connection: &Connection,
     account: &Account,
-    judged: &Judged,
+    standing: &Standing,
     host: &Host,
     parts: &mut http::request::Parts,
 ) {
@@ -56,13 +56,13 @@ pub(super) fn prepare(
     let id = account.id.to_header();
     let authority = connection.names.authority(&notes.authority);
     let told = Told {
-        client: judged.facts.source.ip(),
+        client: standing.facts.source.ip(),
         client_address: &connection.names.client_address,
         host: &notes.authority,
         host_value: &authority,
         request_id: &id,
         certificate: (host.site().mtls != MtlsMode::Off)
-            .then_some((&*judged.facts.client, &host.client.certificate_headers)),
+            .then_some((&*standing.facts.client, &host.client.certificate_headers)),
         x_forwarded: connection.tunables.x_forwarded,
         forwarded: connection.tunables.forwarded,
     };

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::standing::Judged;
+use super::standing::Standing;
 use super::{Arrival, Local, Stop};
 use crate::clock;
 use crate::observe::{
@@ -36,7 +36,7 @@ pub(super) fn record_handshake(
     stats.record(slot, stage, now.duration_since(first));
     stats.handshake(Some(slot), result);
     stats.steered(slot, steered);
-    stats.judged(slot, established.client.verdict.reason);
+    stats.verified(slot, established.client.verdict.reason);
 }
 
 /// What a connection that took too long is recorded with.
@@ -67,16 +67,16 @@ pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) 
 /// Writes down that a client certificate is not, or no longer, good.
 pub(super) fn record_certificate(
     local: &Local,
-    judged: &Judged,
+    standing: &Standing,
     event: CertificateEvent,
     reason: Reason,
 ) {
     local.shared.access_log.certificate(&CertificateRecord {
         time: clock::time(),
-        client: judged.facts.source,
-        host: judged.host.name().as_str(),
-        sni: &judged.facts.sni,
-        client_auth: &judged.facts.client,
+        client: standing.facts.source,
+        host: standing.host.name().as_str(),
+        sni: &standing.facts.sni,
+        client_auth: &standing.facts.client,
         event,
         reason: reason.as_str(),
     });
@@ -97,14 +97,14 @@ pub(super) fn record_refusal(
     let mut stats = local.stats.borrow_mut();
     let slot = error.host.as_ref().map(|host| stats.host(&host.name));
     stats.handshake(slot, HandshakeResult::Failed(reason));
-    let judged = match (&error.client, error.refusal) {
+    let standing = match (&error.client, error.refusal) {
         (Some(client), _) => Some(client.verdict.reason),
         // A client that has none shows none.
         (None, Refusal::ClientCertificate(reason)) => Some(reason),
         _ => None,
     };
-    if let (Some(slot), Some(reason)) = (slot, judged) {
-        stats.judged(slot, reason);
+    if let (Some(slot), Some(reason)) = (slot, standing) {
+        stats.verified(slot, reason);
     }
     local.shared.access_log.handshake_failed(&HandshakeRecord {
         time: clock::time(),

@@ -77,10 +77,10 @@ impl Connection {
     fn look_again(&self, cutting: &Rc<Cutting>) -> i64 {
         let found = match self.place.shown() {
             Some(None) => self
-                .standing
+                .standings
                 .turned_away(&self.local)
                 .map_or(Ok(i64::MAX), Err),
-            _ => self.standing.lost(&self.local),
+            _ => self.standings.lost(&self.local),
         };
         match found {
             Ok(until) => until,
@@ -104,13 +104,13 @@ impl Drop for Connection {
         let Some(cut) = self.closing.take_cut() else {
             return;
         };
-        let judged = self.standing.now();
+        let standing = self.standings.now();
         let mut stats = self.local.stats.borrow_mut();
-        let slot = stats.host(judged.host.name());
+        let slot = stats.host(standing.host.name());
         stats.record(slot, Stage::CertificateLost, cut.cutting.since.elapsed());
-        stats.judged(slot, cut.reason);
+        stats.verified(slot, cut.reason);
         drop(stats);
-        record_certificate(&self.local, &judged, CertificateEvent::Closed, cut.reason);
+        record_certificate(&self.local, &standing, CertificateEvent::Closed, cut.reason);
     }
 }
 

@@ -12,61 +12,61 @@ use super::Local;
 use crate::clock;
 use rules::ConnectionFacts;
 use snapshot::{Host, Snapshot};
-use tls::{Chain, Judgement, judge_again, with_judgement};
+use tls::{Chain, Verification, verify_again, with_verification};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::settings::MtlsMode;
 use vocabulary::verdict::Reason;
 
 /// Who the client is to a host, by the trust of one snapshot.
-pub(super) struct Judged {
+pub(super) struct Standing {
     pub(super) generation: u64,
     pub(super) trust_epoch: u64,
-    pub(super) judgement: Judgement,
+    pub(super) verification: Verification,
     pub(super) host: Arc<Host>,
     pub(super) facts: ConnectionFacts,
 }
 
 /// The host that SNI named, as a snapshot knows it.
-fn own_host<'s>(snapshot: &'s Snapshot, judged: &Judged) -> Option<&'s Arc<Host>> {
-    let sni = &*judged.facts.sni;
+fn own_host<'s>(snapshot: &'s Snapshot, standing: &Standing) -> Option<&'s Arc<Host>> {
+    let sni = &*standing.facts.sni;
     snapshot.host_of((!sni.is_empty()).then_some(sni))
 }
 
 /// The host is gone, or asks for something that this connection did not go through.
-/// Carries the judgement that says so, when the host is still there.
-pub(super) struct Outdated(pub(super) Option<Rc<Judged>>);
+/// Carries the verification that says so, when the host is still there.
+pub(super) struct Outdated(pub(super) Option<Rc<Standing>>);
 
 /// The client's standing with the hosts that its connection is used for.
-pub(super) struct Standing {
+pub(super) struct Standings {
     /// The client's chain, to be verified again when trust changes.
     chain: Chain,
     /// As the handshake found it.
-    established: Rc<Judged>,
+    established: Rc<Standing>,
     /// As it is now.
-    judged: RefCell<Rc<Judged>>,
+    current: RefCell<Rc<Standing>>,
     /// Authorities of open requests (a tunnel is one) that are for other hosts than SNI named.
     elsewhere: RefCell<Vec<Arc<str>>>,
 }
 
-impl Standing {
-    pub(super) fn new(chain: Chain, established: Judged) -> Self {
+impl Standings {
+    pub(super) fn new(chain: Chain, established: Standing) -> Self {
         let established = Rc::new(established);
         Self {
             chain,
-            judged: RefCell::new(established.clone()),
+            current: RefCell::new(established.clone()),
             established,
             elsewhere: RefCell::default(),
         }
     }
 
     /// As the handshake found it.
-    pub(super) fn established(&self) -> &Rc<Judged> {
+    pub(super) fn established(&self) -> &Rc<Standing> {
         &self.established
     }
 
     /// As it was when it was last looked at.
-    pub(super) fn now(&self) -> Rc<Judged> {
-        self.judged.borrow().clone()
+    pub(super) fn now(&self) -> Rc<Standing> {
+        self.current.borrow().clone()
     }
 
     /// A request for another host than SNI named is open from now on.
@@ -82,74 +82,76 @@ impl Standing {
         }
     }
 
-    /// The judgement by the current snapshot. When nothing changed, which is nearly always, this
+    /// The verification by the current snapshot. When nothing changed, which is nearly always, this
     /// is one comparison.
-    pub(super) fn judgement(
+    pub(super) fn current(
         &self,
         local: &Local,
         now_sec: i64,
-    ) -> Result<(Rc<Judged>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
+    ) -> Result<(Rc<Standing>, arc_swap::Guard<Arc<Snapshot>>), Outdated> {
         let snapshot = local.shared.published.swap().load();
-        let judged = self.now();
-        let holds = now_sec <= judged.judgement.look_again_sec();
+        let standing = self.now();
+        let holds = now_sec <= standing.verification.look_again_sec();
         // A client that was found to be no good while its connection is being closed is not served
         // because nothing has changed since.
-        let refused = judged.host.refuses(&judged.facts.client.verdict);
-        if judged.generation == snapshot.generation && holds && !refused {
-            return Ok((judged, snapshot));
+        let refused = standing.host.refuses(&standing.facts.client.verdict);
+        if standing.generation == snapshot.generation && holds && !refused {
+            return Ok((standing, snapshot));
         }
-        let host = own_host(&snapshot, &judged).ok_or(Outdated(None))?.clone();
-        if host.lacks_hello(&judged.facts) {
+        let host = own_host(&snapshot, &standing)
+            .ok_or(Outdated(None))?
+            .clone();
+        if host.lacks_hello(&standing.facts) {
             return Err(Outdated(None));
         }
-        let judged = self.judged_by(local, &host, &snapshot, now_sec);
+        let standing = self.with_host(local, &host, &snapshot, now_sec);
         // A host that now requires what this client was never asked for, or no longer has, is
         // spoken to on a new connection only.
-        if judged.host.refuses(&judged.facts.client.verdict) {
-            return Err(Outdated(Some(judged)));
+        if standing.host.refuses(&standing.facts.client.verdict) {
+            return Err(Outdated(Some(standing)));
         }
-        self.judged.replace(judged.clone());
-        Ok((judged, snapshot))
+        self.current.replace(standing.clone());
+        Ok((standing, snapshot))
     }
 
-    /// What a host of `snapshot` makes of this client. A chain that was judged by the same trust is
+    /// What a host of `snapshot` makes of this client. A chain that was verified by the same trust is
     /// taken at its word.
-    fn judged_by(
+    fn with_host(
         &self,
         local: &Local,
         host: &Arc<Host>,
         snapshot: &Snapshot,
         now_sec: i64,
-    ) -> Rc<Judged> {
-        let judged = self.now();
-        let holds = now_sec <= judged.judgement.look_again_sec();
-        let same_policy = host.site().policy == judged.host.site().policy;
-        let mut facts = judged.facts.clone();
-        let mut judgement = judged.judgement.clone();
-        if !same_policy || !holds || judged.trust_epoch != snapshot.trust_epoch {
-            judgement = judge_again(&judgement, &self.chain, host.trust(), now_sec);
-            if let Some(question) = judgement.question() {
+    ) -> Rc<Standing> {
+        let standing = self.now();
+        let holds = now_sec <= standing.verification.look_again_sec();
+        let same_policy = host.site().policy == standing.host.site().policy;
+        let mut facts = standing.facts.clone();
+        let mut verification = standing.verification.clone();
+        if !same_policy || !holds || standing.trust_epoch != snapshot.trust_epoch {
+            verification = verify_again(&verification, &self.chain, host.trust(), now_sec);
+            if let Some(question) = verification.question() {
                 local.shared.questions.ask(question);
             }
             if host.site().mtls == MtlsMode::Off {
                 facts.client = Arc::new(ClientAuth::none());
-            } else if judgement.verdict != facts.client.verdict
-                || judgement
+            } else if verification.verdict != facts.client.verdict
+                || verification
                     .anchor()
                     .is_some_and(|id| **id != *facts.client.ca_id)
             {
                 let known = facts.client.verdict.presented;
                 facts.client = if known {
-                    Arc::new(with_judgement(&facts.client, &judgement))
+                    Arc::new(with_verification(&facts.client, &verification))
                 } else {
-                    judgement.client(&self.chain)
+                    verification.client(&self.chain)
                 };
             }
         }
-        Rc::new(Judged {
+        Rc::new(Standing {
             generation: snapshot.generation,
             trust_epoch: snapshot.trust_epoch,
-            judgement,
+            verification,
             host: host.clone(),
             facts,
         })
@@ -161,28 +163,28 @@ impl Standing {
         let now_sec = clock::now_sec();
         let snapshot = local.shared.published.load();
         let before = self.now();
-        let judged = match self.judgement(local, now_sec) {
-            Ok((judged, _)) => judged,
-            Err(Outdated(Some(judged))) => judged,
+        let standing = match self.current(local, now_sec) {
+            Ok((standing, _)) => standing,
+            Err(Outdated(Some(standing))) => standing,
             // Its next request is told to go elsewhere. What goes on without requests (streams,
             // tunnels) rests on the certificate all the same.
             Err(Outdated(None)) => match own_host(&snapshot, &before) {
-                Some(host) => self.judged_by(local, host, &snapshot, now_sec),
+                Some(host) => self.with_host(local, host, &snapshot, now_sec),
                 // Whom a host that is gone would believe is not known.
-                None => return Err(self.loses(&Judgement::refused(Reason::UnknownCa))),
+                None => return Err(self.loses(&Verification::refused(Reason::UnknownCa))),
             },
         };
         // A host that no longer asks says nothing of the certificate; those elsewhere may.
-        let asks = judged.host.site().mtls != MtlsMode::Off;
-        let verdict = judged.facts.client.verdict;
+        let asks = standing.host.site().mtls != MtlsMode::Off;
+        let verdict = standing.facts.client.verdict;
         if asks && !verdict.is_good() {
-            self.judged.replace(judged);
+            self.current.replace(standing);
             return Err(verdict.reason);
         }
-        let elsewhere = self.judged_elsewhere(&judged, &snapshot, now_sec);
+        let elsewhere = self.good_elsewhere(&standing, &snapshot, now_sec);
         let elsewhere = elsewhere.map_err(|found| self.loses(&found))?;
         let own = if asks {
-            judged.judgement.look_again_sec()
+            standing.verification.look_again_sec()
         } else {
             i64::MAX
         };
@@ -204,13 +206,13 @@ impl Standing {
             // Most hosts let everybody in, or are as they were. A chain without a path stays one
             // while the CA set is the same; clients without a good certificate can make many of them.
             let same = host.site().policy == before.host.site().policy;
-            if host.lets_everybody_in() || same && before.judgement.leaf().is_none() {
+            if host.lets_everybody_in() || same && before.verification.leaf().is_none() {
                 continue;
             }
-            let found = self.judged_by(local, host, &snapshot, now_sec);
+            let found = self.with_host(local, host, &snapshot, now_sec);
             let verdict = found.facts.client.verdict;
             if host.refuses(&verdict) {
-                self.judged.replace(found);
+                self.current.replace(found);
                 return Some(verdict.reason);
             }
         }
@@ -219,22 +221,23 @@ impl Standing {
 
     /// Until when the certificate is good for the requests that are open for other hosts, which
     /// had the policy of the connection's own when they began; or what is wrong with it there.
-    fn judged_elsewhere(
+    fn good_elsewhere(
         &self,
-        judged: &Judged,
+        standing: &Standing,
         snapshot: &Snapshot,
         now_sec: i64,
-    ) -> Result<i64, Judgement> {
+    ) -> Result<i64, Verification> {
         let mut until = i64::MAX;
         for name in &*self.elsewhere.borrow() {
             let Some(host) = snapshot.host(name) else {
-                return Err(Judgement::refused(Reason::UnknownCa));
+                return Err(Verification::refused(Reason::UnknownCa));
             };
-            if host.site().policy == judged.host.site().policy || host.site().mtls == MtlsMode::Off
+            if host.site().policy == standing.host.site().policy
+                || host.site().mtls == MtlsMode::Off
             {
                 continue;
             }
-            let found = judge_again(&judged.judgement, &self.chain, host.trust(), now_sec);
+            let found = verify_again(&standing.verification, &self.chain, host.trust(), now_sec);
             if !found.verdict.is_good() {
                 return Err(found);
             }
@@ -243,18 +246,18 @@ impl Standing {
         Ok(until)
     }
 
-    /// Makes a judgement that ends the connection its own, for the record.
-    fn loses(&self, judgement: &Judgement) -> Reason {
-        let mut judged = self.judged.borrow_mut();
-        let mut facts = judged.facts.clone();
-        facts.client = Arc::new(with_judgement(&facts.client, judgement));
-        *judged = Rc::new(Judged {
-            generation: judged.generation,
-            trust_epoch: judged.trust_epoch,
-            judgement: judgement.clone(),
-            host: judged.host.clone(),
+    /// Makes a verification that ends the connection its own, for the record.
+    fn loses(&self, verification: &Verification) -> Reason {
+        let mut standing = self.current.borrow_mut();
+        let mut facts = standing.facts.clone();
+        facts.client = Arc::new(with_verification(&facts.client, verification));
+        *standing = Rc::new(Standing {
+            generation: standing.generation,
+            trust_epoch: standing.trust_epoch,
+            verification: verification.clone(),
+            host: standing.host.clone(),
             facts,
         });
-        judgement.verdict.reason
+        verification.verdict.reason
     }
 }

@@ -14,7 +14,7 @@ use super::handshake::Found;
 use super::http::Remainder;
 use super::index::Place;
 use super::origin_head::Names;
-use super::standing::{Judged, Standing};
+use super::standing::{Standing, Standings};
 use super::stop::Stop;
 use crate::clock;
 use crate::io::{Activity, TcpInfo, TlsStream};
@@ -43,7 +43,7 @@ pub(super) struct Connection {
     /// Its names, as origins are told them.
     pub(super) names: Names,
     pub(super) clocks: Clocks,
-    pub(super) standing: Standing,
+    pub(super) standings: Standings,
     pub(super) closing: Closing,
     pub(super) remainder: Remainder,
     /// Where it is in the worker's index of clients.
@@ -67,10 +67,10 @@ impl Connection {
         (established, found): (Established, Found),
         stream: &TlsStream,
     ) -> Rc<Self> {
-        let judged = Judged {
+        let standing = Standing {
             generation: found.snapshot.generation,
             trust_epoch: found.snapshot.trust_epoch,
-            judgement: established.judgement,
+            verification: established.verification,
             host: found.host,
             facts: ConnectionFacts {
                 source: ends.client,
@@ -90,9 +90,9 @@ impl Connection {
             steered,
             activity: stream.activity(),
             tcp: stream.info(),
-            names: Names::new(ends.client.ip(), &judged.facts.sni),
+            names: Names::new(ends.client.ip(), &standing.facts.sni),
             clocks: Clocks::new(clock::now()),
-            standing: Standing::new(established.chain, judged),
+            standings: Standings::new(established.chain, standing),
             closing: Closing::default(),
             remainder: Remainder::default(),
             place: Place::default(),

@@ -77,7 +77,7 @@ impl TlsStream {
     }
 
     /// Makes the handshake. `false`: it has stopped before its end because the client cannot be
-    /// judged yet ([`Session::waits`]); call again to go on.
+    /// verified yet ([`Session::waits`]); call again to go on.
     ///
     /// # Errors
     /// It has failed. The alert that says why has been sent, as far as the peer took it.

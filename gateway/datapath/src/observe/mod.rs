@@ -40,7 +40,7 @@ pub enum Stage {
     HandshakeFull,
     /// The same of a resumed one.
     HandshakeResumed,
-    /// Judging one request by the rules.
+    /// Evaluating the rules for one request.
     Rules,
     /// A new connection to the origin, its TLS handshake included.
     OriginConnect,

@@ -244,8 +244,8 @@ impl WorkerStats {
         hosts.collect()
     }
 
-    /// A client's chain was judged: after each handshake, and again when the trust epoch moved.
-    pub fn judged(&mut self, host: HostSlot, reason: Reason) {
+    /// A client's chain was verified: after each handshake, and again when the trust epoch moved.
+    pub fn verified(&mut self, host: HostSlot, reason: Reason) {
         self.at(host).verdicts.count(reason.as_str(), 1);
     }
 

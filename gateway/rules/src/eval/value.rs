@@ -24,7 +24,7 @@ pub(crate) enum Value<'a> {
     Made(usize, usize),
 }
 
-/// The buffer for bytes that are made while judging.
+/// The buffer for bytes that are made while evaluating.
 ///
 /// Grows to what the rules need and is kept, up to `limits::SCRATCH_BYTES_KEPT`. A mark and
 /// [`Scratch::forget`] give back what one comparison made. What a condition and a decision may make

@@ -16,7 +16,7 @@ impl Subject {
     }
 }
 
-/// Whether judging it may cost more than reading the request's head once.
+/// Whether evaluating it may cost more than reading the request's head once.
 pub(super) fn is_costly(condition: &Condition) -> bool {
     match condition {
         Condition::Constant(_) => false,

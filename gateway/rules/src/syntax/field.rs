@@ -194,31 +194,31 @@ pub(crate) fn absence(name: &str) -> Option<&'static str> {
     const ABSENT: &[(&str, &str)] = &[
         (
             "http.request.body.",
-            "Postern judges the request head and never reads bodies",
+            "Postern evaluates the request head and never reads bodies",
         ),
         (
             "http.response.",
-            "rules judge a request before the origin has answered",
+            "rules evaluate a request before the origin has answered",
         ),
         (
             "raw.http.response.",
-            "rules judge a request before the origin has answered",
+            "rules evaluate a request before the origin has answered",
         ),
         (
             "cf.response.",
-            "rules judge a request before the origin has answered",
+            "rules evaluate a request before the origin has answered",
         ),
         (
             "cf.timings.edge_",
-            "nothing has been timed yet when rules judge a request",
+            "nothing has been timed yet when rules evaluate a request",
         ),
         (
             "cf.timings.origin_",
-            "nothing has been timed yet when rules judge a request",
+            "nothing has been timed yet when rules evaluate a request",
         ),
         (
             "cf.timings.worker_",
-            "nothing has been timed yet when rules judge a request",
+            "nothing has been timed yet when rules evaluate a request",
         ),
         ("http.request.jwt.", "Postern does not read JSON Web Tokens"),
         (

@@ -82,7 +82,7 @@ pub(crate) fn absence(name: &str) -> Option<&'static str> {
         "uuidv4" | "remove_query_args" => {
             Some("Cloudflare has it for rewriting requests, not for deciding on them")
         }
-        "bit_slice" => Some("Cloudflare has it for packets; rules here judge requests"),
+        "bit_slice" => Some("Cloudflare has it for packets; rules here evaluate requests"),
         "is_timed_hmac_valid_v0" => {
             Some("rules keep no secrets here; let the origin check such tokens")
         }

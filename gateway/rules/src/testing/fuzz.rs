@@ -333,7 +333,7 @@ impl Made {
             let found = match decision {
                 Decision::Permit(_) => None,
                 Decision::Block { rule_id, .. } => Some(rule_id),
-                Decision::TooLarge => panic!("a small request is judged"),
+                Decision::TooLarge => panic!("a small request is evaluated"),
             };
             assert_eq!((found, &log), (expected, &expected_log), "{rules:?}");
         }

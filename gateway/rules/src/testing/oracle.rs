@@ -48,14 +48,15 @@ impl Oracle {
         request: &RequestFacts<'_>,
         logged: &mut dyn FnMut(&str),
     ) -> Option<&str> {
-        self.judge(connection, request, logged).unwrap_or_default()
+        self.evaluate(connection, request, logged)
+            .unwrap_or_default()
     }
 
     /// As [`Self::decide`].
     ///
     /// # Errors
     /// It is too much work, counted as for a program.
-    pub fn judge(
+    pub fn evaluate(
         &self,
         connection: &ConnectionFacts,
         request: &RequestFacts<'_>,

@@ -219,7 +219,7 @@ fn as_the_oracle(rules: &[Rule], world: &World) {
     let request = world.request();
     let mut expected_log = Vec::new();
     let expected = oracle
-        .judge(&world.connection, &request, &mut |id| {
+        .evaluate(&world.connection, &request, &mut |id| {
             expected_log.push(id.to_owned())
         })
         .unwrap_or_else(|_too_much| panic!("{texts:?}"));
@@ -258,7 +258,7 @@ fn as_the_oracle(rules: &[Rule], world: &World) {
 }
 
 #[test]
-fn nothing_after_the_rule_that_ends_it_is_judged() {
+fn nothing_after_the_rule_that_ends_it_is_evaluated() {
     let skip = |text: &str| {
         let action = Action::Skip(Skip {
             current_ruleset: true,

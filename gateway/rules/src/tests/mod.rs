@@ -18,7 +18,7 @@ use crate::testing::oracle;
 pub(crate) use crate::testing::world::{Certificate, World, block, rule};
 
 impl World {
-    /// What judging a condition alone leaves behind.
+    /// What evaluating a condition alone leaves behind.
     fn scratch_of(&self, expression: &str) -> Scratch {
         let condition = parser::parse(expression, None).unwrap();
         let facts = Facts {

@@ -61,7 +61,7 @@ pub enum Limited<'p> {
         /// Seconds after which it is worth a try, at least 1.
         retry_after: u64,
     },
-    /// They cannot be judged: not to be forwarded.
+    /// They cannot be evaluated: not to be forwarded.
     TooLarge,
 }
 
@@ -333,7 +333,7 @@ impl RateLimits {
 
     /// Counts a permitted request and says whether it stays permitted. `logged` is told the id of
     /// every `log` rule that it is beyond.
-    pub fn judge<'p>(
+    pub fn evaluate<'p>(
         &'p self,
         permit: Permit,
         subject: Subject<'_>,

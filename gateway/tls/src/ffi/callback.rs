@@ -22,14 +22,14 @@ pub(crate) enum Answer {
 }
 
 /// Answers BoringSSL's question about a client's certificates.
-pub(crate) trait ClientJudge {
+pub(crate) trait ClientVerifier {
     /// The answer for the client of this connection.
-    fn judge(ssl: &mut SslRef) -> Answer;
+    fn verify(ssl: &mut SslRef) -> Answer;
 }
 
 /// Makes a connection ask `J` about its client. boring's safe call is for contexts that make X509
 /// objects.
-pub(crate) fn judge_clients<J: ClientJudge>(ssl: &mut SslRef, mode: SslVerifyMode) {
+pub(crate) fn verify_clients<J: ClientVerifier>(ssl: &mut SslRef, mode: SslVerifyMode) {
     // SAFETY: the reference is a live connection, and the callback is a function of the type asked
     // for that lives as long as the program.
     unsafe {
@@ -37,14 +37,14 @@ pub(crate) fn judge_clients<J: ClientJudge>(ssl: &mut SslRef, mode: SslVerifyMod
     }
 }
 
-unsafe extern "C" fn verify_client<J: ClientJudge>(
+unsafe extern "C" fn verify_client<J: ClientVerifier>(
     ssl: *mut boring_sys::SSL,
     alert: *mut u8,
 ) -> ssl_verify_result_t {
     // SAFETY: BoringSSL passes the connection that it works on, which outlives the call; what is
     // reached through it here is our own state, of which nothing else is borrowed meanwhile.
     let ssl = unsafe { SslRef::from_ptr_mut(ssl) };
-    match J::judge(ssl) {
+    match J::verify(ssl) {
         Answer::Yes => ssl_verify_result_t::ssl_verify_ok,
         Answer::NotYet => ssl_verify_result_t::ssl_verify_retry,
         Answer::No(why) => {

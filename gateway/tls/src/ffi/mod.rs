@@ -26,7 +26,9 @@ mod verification;
 
 pub(crate) use self::aead::{Aead, KEY_BYTES, NONCE_BYTES, TAG_BYTES, wipe};
 pub(crate) use self::buffer::{Buffer, client_certificates, set_client_issuers};
-pub(crate) use self::callback::{Answer, ClientJudge, MessageReader, judge_clients, read_messages};
+pub(crate) use self::callback::{
+    Answer, ClientVerifier, MessageReader, read_messages, verify_clients,
+};
 pub(crate) use self::credential::add_credential;
 pub use self::setting::sign_without_digest;
 pub(crate) use self::setting::{

@@ -26,7 +26,7 @@ pub(crate) fn set_purpose_tls_client(
     }
 }
 
-/// Makes a verification go on where BoringSSL cannot judge a name constraint's type. It says so in
+/// Makes a verification go on where BoringSSL cannot verify a name constraint's type. It says so in
 /// the end: the result is `UNSUPPORTED_CONSTRAINT_TYPE`, and all constraints are the caller's to
 /// check.
 pub(crate) fn leave_constraint_types(context: &mut X509StoreContextRef) {

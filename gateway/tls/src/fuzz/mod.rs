@@ -11,14 +11,14 @@ use boring::x509::X509;
 use crate::der::canonical_name;
 use crate::ids::{Serial, minimal};
 use crate::{
-    Anchor, Chain, Crl, CrlPolicy, OcspQuestion, Responder, Said, Trust, judge, judge_afresh,
-    read_client, split_lists,
+    Anchor, Chain, Crl, CrlPolicy, OcspQuestion, Responder, Said, Trust, read_client, split_lists,
+    verify, verify_afresh,
 };
 
 /// A CA whose key nobody has.
 const CA: &[u8] = include_bytes!("ca.der");
 
-/// The time of judgement: 2027-01-15, when what is in the corpora holds.
+/// The time of verification: 2027-01-15, when what is in the corpora holds.
 const NOW_SEC: i64 = 1_800_000_000;
 
 fn ca() -> X509 {
@@ -41,14 +41,14 @@ pub fn certificates(data: &[u8]) {
     let ders = split_lists(data).unwrap_or_else(|_broken| vec![data.to_vec()]);
     let chain = Chain::of_ders(&ders).expect("there is memory");
     let trust = trust();
-    let found = judge(&chain, &trust, NOW_SEC);
+    let found = verify(&chain, &trust, NOW_SEC);
     // The CA is among the believed, and is no client.
     assert!(!found.verdict.verified, "{:?}", found.verdict);
     let parsed = chain.parse();
     let client = read_client(&parsed, &found);
     if parsed.len() == chain.len() {
         assert_eq!(
-            judge_afresh(&parsed, &trust, NOW_SEC).verdict,
+            verify_afresh(&parsed, &trust, NOW_SEC).verdict,
             found.verdict
         );
     }

@@ -1,4 +1,4 @@
-//! What responders have answered, for the judge to look up.
+//! What responders have answered, for the verifier to look up.
 //!
 //! Written by the fetcher that asks, read by every worker without a lock: the certificates are
 //! spread over small tables, each replaced whole. Bounded; an answer never gives way to an older one.

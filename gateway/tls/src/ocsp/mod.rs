@@ -98,7 +98,7 @@ pub enum OcspError {
 }
 
 impl OcspError {
-    /// What the judge calls it.
+    /// What the verifier calls it.
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {

@@ -6,8 +6,8 @@ use boring::x509::X509;
 
 use super::pki::{Identity, ListWish, NOW, Wish, issue, list};
 use crate::{
-    Anchor, Chain, Crl, CrlError, CrlPolicy, CrlSet, Judgement, Trust, judge, read_lists,
-    split_lists,
+    Anchor, Chain, Crl, CrlError, CrlPolicy, CrlSet, Trust, Verification, read_lists, split_lists,
+    verify,
 };
 use vocabulary::verdict::Reason;
 
@@ -25,9 +25,9 @@ fn trust(root: &Identity, policy: CrlPolicy, lists: Vec<Crl>) -> Trust {
     Trust::build(vec![anchor]).unwrap()
 }
 
-fn judged(sent: &[&Identity], trust: &Trust) -> Judgement {
+fn verified(sent: &[&Identity], trust: &Trust) -> Verification {
     let sent: Vec<X509> = sent.iter().map(|one| one.x509.clone()).collect();
-    judge(&Chain::of_x509(&sent).unwrap(), trust, NOW)
+    verify(&Chain::of_x509(&sent).unwrap(), trust, NOW)
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn lists_without_numbers_are_ordered_by_their_date() {
     let crl = Crl::read(&list(&wish, &ca), [&*ca.x509]).unwrap();
     let client = issue(&Wish::default(), Some(&ca));
     let trust = trust(&ca, CrlPolicy::Hard, vec![crl]);
-    assert_eq!(judged(&[&client], &trust).verdict.reason, Reason::Revoked);
+    assert_eq!(verified(&[&client], &trust).verdict.reason, Reason::Revoked);
 }
 
 #[test]
@@ -94,20 +94,20 @@ fn lists_of_a_root_and_of_the_cas_below_it_are_taken_from_one_file() {
 
     let file = [empty(&root), empty(&middle), empty(&lower)].concat();
     let lists = read_lists(&split_lists(&file).unwrap(), &cas, &below).unwrap();
-    let found = judged(&sent, &trust(&root, CrlPolicy::Hard, lists));
+    let found = verified(&sent, &trust(&root, CrlPolicy::Hard, lists));
     assert_eq!(found.verdict.reason, Reason::Verified);
     assert_eq!(
         found.anchor().map(|id| &**id),
         Some("root"),
         "they made nobody an anchor"
     );
-    let direct = judged(&[&client], &trust(&root, CrlPolicy::Soft, Vec::new()));
+    let direct = verified(&[&client], &trust(&root, CrlPolicy::Soft, Vec::new()));
     assert_eq!(direct.verdict.reason, Reason::UnknownCa);
 
     for policy in [CrlPolicy::Hard, CrlPolicy::Soft] {
         let file = [empty(&root), revoking.clone(), empty(&middle)];
         let lists = read_lists(&file, &cas, &below).unwrap();
-        let found = judged(&sent, &trust(&root, policy, lists));
+        let found = verified(&sent, &trust(&root, policy, lists));
         assert_eq!(found.verdict.reason, Reason::Revoked, "{policy:?}");
         assert_eq!(found.about(), Some("CN=lower,O=Test\\, Inc.,C=US"));
     }
@@ -119,7 +119,7 @@ fn lists_of_a_root_and_of_the_cas_below_it_are_taken_from_one_file() {
         (vec![empty(&middle), empty(&lower)], "root"),
     ] {
         let lists = read_lists(&file, &cas, &below).unwrap();
-        let found = judged(&sent, &trust(&root, CrlPolicy::Hard, lists));
+        let found = verified(&sent, &trust(&root, CrlPolicy::Hard, lists));
         assert_eq!(found.verdict.reason, Reason::CrlMissing);
         let about = found.about().unwrap();
         assert!(about.contains(&format!("CN={whose},")), "{about}");
@@ -162,7 +162,7 @@ fn a_list_speaks_for_its_ca_under_every_certificate_of_it() {
     );
     let trust = trust(&root, CrlPolicy::Hard, lists.unwrap());
     for issuer in [&middle, &renewed] {
-        let found = judged(&[&client, issuer], &trust);
+        let found = verified(&[&client, issuer], &trust);
         assert_eq!(found.verdict.reason, Reason::Revoked);
     }
 }
@@ -180,7 +180,7 @@ fn reasons_name_the_issuer_that_is_at_fault() {
     );
     let client = issue(&Wish::default(), Some(&old));
     let trust = trust(&root, CrlPolicy::Soft, Vec::new());
-    let found = judged(&[&client, &old], &trust);
+    let found = verified(&[&client, &old], &trust);
     assert_eq!(found.verdict.reason, Reason::Expired);
     assert!(
         found
@@ -197,7 +197,7 @@ fn reasons_name_the_issuer_that_is_at_fault() {
         },
         Some(&root),
     );
-    let found = judged(&[&old], &trust);
+    let found = verified(&[&old], &trust);
     assert_eq!(
         (found.verdict.reason, found.about()),
         (Reason::Expired, None)

@@ -1,7 +1,6 @@
-//! The room's tests: whole handshakes in memory, judged certificates of every kind.
+//! The room's tests: whole handshakes in memory, verified certificates of every kind.
 
 mod handshakes;
-mod judgements;
 mod lists;
 mod names;
 mod paths;
@@ -10,3 +9,4 @@ mod pkits;
 mod serials;
 mod sweeps;
 mod tickets;
+mod verifications;

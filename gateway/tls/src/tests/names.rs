@@ -12,7 +12,7 @@ use boring::x509::X509;
 use super::pki::{Identity, ListWish, NOW, Wish, issue, list, name};
 use crate::der::{Reader, element, tag};
 use crate::{
-    Anchor, Answer, Answers, Chain, Crl, CrlPolicy, CrlSet, Responder, Said, Trust, judge,
+    Anchor, Answer, Answers, Chain, Crl, CrlPolicy, CrlSet, Responder, Said, Trust, verify,
 };
 use vocabulary::verdict::Reason;
 
@@ -26,8 +26,8 @@ fn plain_anchor(ca: &Identity) -> Anchor {
     }
 }
 
-fn judged(certificates: &[X509], trust: &Trust) -> Reason {
-    judge(&Chain::of_x509(certificates).unwrap(), trust, NOW)
+fn verified(certificates: &[X509], trust: &Trust) -> Reason {
+    verify(&Chain::of_x509(certificates).unwrap(), trust, NOW)
         .verdict
         .reason
 }
@@ -69,7 +69,7 @@ fn an_issuer_is_known_by_its_name_in_any_string_type() {
                     ..plain_anchor(&ca)
                 };
                 let trust = Trust::build(vec![anchor]).unwrap();
-                let found = judged(std::slice::from_ref(&client.x509), &trust);
+                let found = verified(std::slice::from_ref(&client.x509), &trust);
                 assert_eq!(
                     found,
                     Reason::Revoked,
@@ -132,7 +132,7 @@ fn an_answer_is_about_a_serial_number_and_not_about_bytes() {
         };
         let trust = Trust::build(vec![anchor]).unwrap();
         let chain = Chain::of_x509(std::slice::from_ref(&client.x509)).unwrap();
-        let question = judge(&chain, &trust, NOW)
+        let question = verify(&chain, &trust, NOW)
             .question()
             .expect("nothing is known yet");
         let answer = Answer {
@@ -150,12 +150,12 @@ fn an_answer_is_about_a_serial_number_and_not_about_bytes() {
             client.x509.to_der().unwrap()
         );
         assert_eq!(
-            judged(std::slice::from_ref(&client.x509), &trust),
+            verified(std::slice::from_ref(&client.x509), &trust),
             Reason::Revoked
         );
-        assert_eq!(judged(&[again], &trust), Reason::Revoked, "{policy:?}");
+        assert_eq!(verified(&[again], &trust), Reason::Revoked, "{policy:?}");
         assert_ne!(
-            judged(std::slice::from_ref(&other.x509), &trust),
+            verified(std::slice::from_ref(&other.x509), &trust),
             Reason::Revoked
         );
         // The CA's renewed certificate is the same issuer.
@@ -180,7 +180,7 @@ fn an_answer_is_about_a_serial_number_and_not_about_bytes() {
         };
         let trust = Trust::build(vec![anchor]).unwrap();
         assert_eq!(
-            judged(std::slice::from_ref(&client.x509), &trust),
+            verified(std::slice::from_ref(&client.x509), &trust),
             Reason::Revoked
         );
     }

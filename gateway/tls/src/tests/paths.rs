@@ -3,7 +3,7 @@
 use boring::x509::X509;
 
 use super::pki::{Identity, NOW, Wish, issue};
-use crate::{Anchor, Chain, Trust, forget_paths, judge, judge_afresh};
+use crate::{Anchor, Chain, Trust, forget_paths, verify, verify_afresh};
 use vocabulary::verdict::Reason;
 
 fn trust(anchors: &[&Identity]) -> Trust {
@@ -17,13 +17,13 @@ fn trust(anchors: &[&Identity]) -> Trust {
     Trust::build(anchors.collect()).unwrap()
 }
 
-fn judged(sent: &[&Identity], trust: &Trust) -> Reason {
+fn verified(sent: &[&Identity], trust: &Trust) -> Reason {
     let sent: Vec<X509> = sent.iter().map(|one| one.x509.clone()).collect();
-    let afresh = judge_afresh(&sent, trust, NOW).verdict.reason;
+    let afresh = verify_afresh(&sent, trust, NOW).verdict.reason;
     let chain = Chain::of_x509(&sent).unwrap();
-    assert_eq!(judge(&chain, trust, NOW).verdict.reason, afresh);
+    assert_eq!(verify(&chain, trust, NOW).verdict.reason, afresh);
     assert_eq!(
-        judge(&chain, trust, NOW).verdict.reason,
+        verify(&chain, trust, NOW).verdict.reason,
         afresh,
         "remembered"
     );
@@ -54,8 +54,8 @@ fn what_an_anchors_certificate_forbids_is_refused() {
     let critical = with(("1.2.3.4", "critical,ASN1:NULL"));
     let harmless = with(("1.2.3.4", "ASN1:NULL"));
     let named = with(("nameConstraints", "critical,permitted;DNS:good.test"));
-    // The anchor's certificate; what is judged of a client directly below it and of one below an
-    // intermediate, which OpenSSL 3 judges alike.
+    // The anchor's certificate; what is verified of a client directly below it and of one below an
+    // intermediate, which OpenSSL 3 verifies alike.
     for (what, wish, direct, below) in [
         (
             "nothing",
@@ -104,9 +104,9 @@ fn what_an_anchors_certificate_forbids_is_refused() {
             )
         };
         let trust = trust(&[&anchor]);
-        assert_eq!(judged(&[&client(&anchor)], &trust), direct, "{what}");
+        assert_eq!(verified(&[&client(&anchor)], &trust), direct, "{what}");
         assert_eq!(
-            judged(&[&client(&middle), &middle], &trust),
+            verified(&[&client(&middle), &middle], &trust),
             below,
             "{what}, below"
         );
@@ -121,7 +121,7 @@ fn what_an_anchors_certificate_forbids_is_refused() {
         );
         let trust = self::trust(&[&crossed]);
         assert_eq!(
-            judged(&[&client(&anchor)], &trust),
+            verified(&[&client(&anchor)], &trust),
             direct,
             "{what}, no root"
         );
@@ -183,7 +183,7 @@ fn an_intermediates_purpose_has_a_word_of_its_own() {
     let middle = issue(&wish, Some(&root));
     let client = issue(&Wish::default(), Some(&middle));
     assert_eq!(
-        judged(&[&client, &middle], &trust(&[&root])),
+        verified(&[&client, &middle], &trust(&[&root])),
         Reason::IssuerEku
     );
     let wish = Wish {
@@ -193,13 +193,13 @@ fn an_intermediates_purpose_has_a_word_of_its_own() {
     let policed = issue(&wish, Some(&root));
     let client = issue(&Wish::default(), Some(&policed));
     assert_eq!(
-        judged(&[&client, &policed], &trust(&[&root])),
+        verified(&[&client, &policed], &trust(&[&root])),
         Reason::Policy
     );
 }
 
 #[test]
-fn constraints_of_addresses_are_judged_with_all_others() {
+fn constraints_of_addresses_are_verified_with_all_others() {
     let root = issue(&Wish::ca("root"), None);
     let permitted = "critical,permitted;IP:10.0.0.0/255.0.0.0,permitted;DNS:good.test";
     let excluded = "critical,excluded;IP:10.0.0.0/255.0.0.0,excluded;DNS:bad.test";
@@ -235,10 +235,10 @@ fn constraints_of_addresses_are_judged_with_all_others() {
             ..Wish::default()
         };
         let client = issue(&wish, Some(&ca));
-        let found = judged(&[&client, &ca], &trust(&[&root]));
+        let found = verified(&[&client, &ca], &trust(&[&root]));
         assert_eq!(found, expected, "{names} by {constraints}");
         assert_eq!(
-            judged(&[&client], &trust(&[&ca])),
+            verified(&[&client], &trust(&[&ca])),
             expected,
             "{names} by an anchor"
         );
@@ -259,7 +259,7 @@ fn namesakes_without_key_identifiers_are_all_tried() {
             ..Wish::default()
         };
         let client = issue(&wish, Some(ca));
-        assert_eq!(judged(&[&client], &trust(&all)), Reason::Verified);
+        assert_eq!(verified(&[&client], &trust(&all)), Reason::Verified);
         let old = Wish {
             from_days: -9,
             to_days: -1,
@@ -267,7 +267,7 @@ fn namesakes_without_key_identifiers_are_all_tried() {
         };
         let old = issue(&old, Some(ca));
         assert_eq!(
-            judged(&[&old], &trust(&all)),
+            verified(&[&old], &trust(&all)),
             Reason::Expired,
             "not bad_signature"
         );
@@ -276,7 +276,7 @@ fn namesakes_without_key_identifiers_are_all_tried() {
             .filter(|one| !std::ptr::eq(**one, ca))
             .copied()
             .collect();
-        assert_eq!(judged(&[&client], &trust(&others)), Reason::BadSignature);
+        assert_eq!(verified(&[&client], &trust(&others)), Reason::BadSignature);
     }
 }
 
@@ -314,13 +314,13 @@ fn cross_certificates_are_tried_in_any_order() {
         [&client, &expired, &middle],
         [&client, &middle, &expired],
     ] {
-        assert_eq!(judged(&sent, &trust), Reason::Verified);
+        assert_eq!(verified(&sent, &trust), Reason::Verified);
     }
     assert_eq!(
-        judged(&[&client, &foreign, &expired], &trust),
+        verified(&[&client, &foreign, &expired], &trust),
         Reason::Expired
     );
-    assert_eq!(judged(&[&client, &foreign], &trust), Reason::UnknownCa);
+    assert_eq!(verified(&[&client, &foreign], &trust), Reason::UnknownCa);
     // Anchors at any height: one that has expired above one that has not.
     let old_root = issue(
         &Wish {
@@ -332,9 +332,9 @@ fn cross_certificates_are_tried_in_any_order() {
         None,
     );
     let both = self::trust(&[&old_root, &middle]);
-    assert_eq!(judged(&[&client], &both), Reason::Verified);
+    assert_eq!(verified(&[&client], &both), Reason::Verified);
     assert_eq!(
-        judged(&[&client, &middle, &old_root], &both),
+        verified(&[&client, &middle, &old_root], &both),
         Reason::Verified
     );
 }
@@ -358,7 +358,10 @@ fn a_hostile_chain_of_namesakes_ends_within_its_bounds() {
     all.extend(&sent);
     forget_paths();
     let begun = std::time::Instant::now();
-    assert!(!matches!(judged(&all, &trust(&[&root])), Reason::Verified));
+    assert!(!matches!(
+        verified(&all, &trust(&[&root])),
+        Reason::Verified
+    ));
     let took = begun.elapsed();
     assert!(took.as_millis() < 500, "{took:?}");
 }

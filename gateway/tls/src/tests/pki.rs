@@ -16,7 +16,7 @@ use boring::x509::{X509, X509Builder, X509Extension, X509Name, X509NameRef};
 
 use crate::der::{element, tag};
 
-/// The time of judgement in all tests: 2026-01-01.
+/// The time of verification in all tests: 2026-01-01.
 pub(crate) const NOW: i64 = 1_767_225_600;
 const DAY: i64 = 86_400;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use boring::x509::X509;
 
 use super::pki::NOW;
-use crate::{Anchor, Chain, CrlPolicy, CrlSet, Trust, judge, read_lists};
+use crate::{Anchor, Chain, CrlPolicy, CrlSet, Trust, read_lists, verify};
 use vocabulary::verdict::Reason;
 
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
@@ -86,7 +86,7 @@ fn pkits_finds_no_false_accept() {
             }
             place += 1;
         }
-        let found = judge(&Chain::of_x509(&sent).unwrap(), &trust, NOW).verdict;
+        let found = verify(&Chain::of_x509(&sent).unwrap(), &trust, NOW).verdict;
         match (found.is_good(), valid) {
             (true, false) => false_accepts.push(name.clone()),
             (false, true) => {

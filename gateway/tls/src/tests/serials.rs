@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::pki::{Identity, ListWish, NOW, Wish, issue, list};
 use crate::limits::SERIAL_BYTES_MAX;
-use crate::{Anchor, Chain, Crl, CrlPolicy, CrlSet, Serial, Trust, judge, read_client};
+use crate::{Anchor, Chain, Crl, CrlPolicy, CrlSet, Serial, Trust, read_client, verify};
 use vocabulary::verdict::Reason;
 
 fn trust(ca: &Identity, lists: Vec<Vec<u8>>, revoked: &[&[u8]]) -> Trust {
@@ -40,9 +40,9 @@ fn client(ca: &Identity, serial: &[u8]) -> Identity {
     issue(&wish, Some(ca))
 }
 
-fn judged(client: &Identity, trust: &Trust) -> Reason {
+fn verified(client: &Identity, trust: &Trust) -> Reason {
     let chain = Chain::of_x509(std::slice::from_ref(&client.x509)).unwrap();
-    judge(&chain, trust, NOW).verdict.reason
+    verify(&chain, trust, NOW).verdict.reason
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_list_revokes_the_serial_with_its_sign_and_no_other() {
             ..ListWish::default()
         };
         let trust = trust(&ca, vec![list(&wish, &ca)], &[]);
-        let found = judged(&client(&ca, held), &trust);
+        let found = verified(&client(&ca, held), &trust);
         assert_eq!(found, expected, "{held:02x?} by a list of {listed:02x?}");
     }
 }
@@ -82,7 +82,7 @@ fn our_own_records_revoke_positive_numbers_only() {
         (&[0xca], Reason::Verified),
         (&[0x36], Reason::Verified),
     ] {
-        let found = judged(&client(&ca, held), &trust(&ca, empty(), &[&[0xca]]));
+        let found = verified(&client(&ca, held), &trust(&ca, empty(), &[&[0xca]]));
         assert_eq!(found, expected, "{held:02x?}");
     }
 }
@@ -98,8 +98,8 @@ fn the_text_of_a_serial_tells_signs_apart() {
         (&[0], "00"),
     ] {
         let chain = [client(&ca, held).x509];
-        let judgement = judge(&Chain::of_x509(&chain).unwrap(), &trust, NOW);
-        assert_eq!(&*read_client(&chain, &judgement).serial, text);
+        let verification = verify(&Chain::of_x509(&chain).unwrap(), &trust, NOW);
+        assert_eq!(&*read_client(&chain, &verification).serial, text);
         assert_eq!(Serial::of(&chain[0]).unwrap().unwrap().to_string(), text);
     }
 }
@@ -124,7 +124,11 @@ fn an_odd_entry_never_costs_the_list() {
         (&[0x42], Reason::Revoked),
         (&[0x43], Reason::Verified),
     ] {
-        assert_eq!(judged(&client(&ca, held), &trust), expected, "{held:02x?}");
+        assert_eq!(
+            verified(&client(&ca, held), &trust),
+            expected,
+            "{held:02x?}"
+        );
     }
 }
 
@@ -208,7 +212,7 @@ fn lists_agree_with_openssl_on_every_serial() {
         );
         let client = client(&ca, &held);
         let theirs = openssl(&ca, &der, &client).expect("it was there just now");
-        let ours = judged(&client, &trust(&ca, vec![der], &[]));
+        let ours = verified(&client, &trust(&ca, vec![der], &[]));
         prop_assert_eq!(ours, theirs, "{:02x?} by a list of {:02x?}", held, listed);
         Ok(())
     });

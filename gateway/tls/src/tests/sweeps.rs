@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pki::{Identity, ListWish, NOW, Wish, answer, issue, list};
 use crate::{
-    Anchor, Answers, Chain, Crl, CrlPolicy, OcspError, Responder, Said, Serial, Trust, judge,
+    Anchor, Answers, Chain, Crl, CrlPolicy, OcspError, Responder, Said, Serial, Trust, verify,
 };
 use vocabulary::verdict::Reason;
 
@@ -62,7 +62,7 @@ fn no_bent_answer_is_believed() {
     let client = issue(&Wish::default(), Some(&ca));
     let (trust, _) = responding(&ca);
     let chain = Chain::of_x509(std::slice::from_ref(&client.x509)).unwrap();
-    let question = judge(&chain, &trust, NOW).question().unwrap();
+    let question = verify(&chain, &trust, NOW).question().unwrap();
     let good = answer(&[0x80, 0], &client, &ca);
     assert_eq!(question.read(&good, None, NOW).unwrap().said, Said::Good);
     for bytes in bent(&good) {
@@ -82,26 +82,26 @@ fn no_bent_chain_is_believed() {
     let client = issue(&wish, Some(&middle));
     let (trust, answers) = responding(&root);
     let ders = [client.x509.to_der().unwrap(), middle.x509.to_der().unwrap()];
-    let judged = |ders: &[Vec<u8>]| {
+    let verified = |ders: &[Vec<u8>]| {
         let chain = Chain::of_ders(ders).unwrap();
-        let found = judge(&chain, &trust, NOW);
+        let found = verify(&chain, &trust, NOW);
         let told = found.client(&chain);
         assert_eq!(told.verdict, found.verdict);
         found
     };
-    let question = judged(&ders).question().expect("the path holds");
+    let question = verified(&ders).question().expect("the path holds");
     let good = answer(&[0x80, 0], &client, &middle);
     answers.put(
         question.subject,
         question.read(&good, None, NOW).unwrap(),
         NOW,
     );
-    assert_eq!(judged(&ders).verdict.reason, Reason::Verified);
+    assert_eq!(verified(&ders).verdict.reason, Reason::Verified);
     for place in 0..ders.len() {
         for bytes in bent(&ders[place]) {
             let mut sent = ders.clone();
             sent[place] = bytes;
-            let found = judged(&sent);
+            let found = verified(&sent);
             assert!(!found.verdict.verified, "{place}: {:02x?}", sent[place]);
         }
     }
@@ -129,7 +129,7 @@ fn an_answer_speaks_of_its_serial_and_no_other() {
     ];
     for held in serials {
         let chain = Chain::of_x509(&[client(held).x509]).unwrap();
-        let question = judge(&chain, &trust, NOW).question().unwrap();
+        let question = verify(&chain, &trust, NOW).question().unwrap();
         assert_eq!(Some(&question.serial), Serial::of_integer(held).as_ref());
         assert!(
             question

@@ -158,8 +158,8 @@ impl<'r> Enforcers<'r> {
         made
     }
 
-    /// What they do for a host; `None` when that takes more judgements than are left.
-    pub(crate) fn of(&self, host: &HostName, judgements: &mut usize) -> Option<Enforcement> {
+    /// What they do for a host; `None` when that takes more evaluations than are left.
+    pub(crate) fn of(&self, host: &HostName, evaluations: &mut usize) -> Option<Enforcement> {
         let mut walks = CLIENTS.map(|_| Walk::default());
         for place in self.places(host).iter() {
             let Some(step) = self.steps.get(*place) else {
@@ -168,7 +168,7 @@ impl<'r> Enforcers<'r> {
             let holds = match step.holds {
                 Some(holds) => holds,
                 None => {
-                    *judgements = judgements.checked_sub(1)?;
+                    *evaluations = evaluations.checked_sub(1)?;
                     step.holds_at(Some(host))
                 }
             };

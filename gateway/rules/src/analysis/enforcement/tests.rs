@@ -334,7 +334,7 @@ fn lists_of_hosts() {
 }
 
 #[test]
-fn judgements_are_bounded() {
+fn evaluations_are_bounded() {
     let rules = [block("r", &format!("http.host ne \"a.test\" and {GOOD}"))];
     let conditions: Vec<Condition> = rules
         .iter()
@@ -342,9 +342,9 @@ fn judgements_are_bounded() {
         .collect();
     let enforcers = Enforcers::new(rules.iter().zip(&conditions));
     let host = HostName::parse(HOST).unwrap();
-    let mut judgements = 1;
-    assert!(enforcers.of(&host, &mut judgements).is_some());
-    assert_eq!(enforcers.of(&host, &mut judgements), None);
+    let mut evaluations = 1;
+    assert!(enforcers.of(&host, &mut evaluations).is_some());
+    assert_eq!(enforcers.of(&host, &mut evaluations), None);
 }
 
 proptest::proptest! {

@@ -1,14 +1,14 @@
 //! The hosts of a zone as lints see them: which of them a rule is about, and what protects them.
 //!
 //! Bounded: a rule that says different things of different hosts is evaluated for each host that it
-//! may be about, `limits::LINT_JUDGEMENTS_MAX` times in all. A host beyond that gets no lint, and
+//! may be about, `limits::LINT_EVALUATIONS_MAX` times in all. A host beyond that gets no lint, and
 //! no rule is taken to be about it.
 
 use super::parts::fields;
 use crate::analysis::enforcement::{Enforcement, Enforcers, covers, limited_to};
 use crate::analysis::lint::{Lint, LintKind};
 use crate::analysis::partial_eval::Client;
-use crate::limits::{LINT_JUDGEMENTS_MAX, LINTS_MAX};
+use crate::limits::{LINT_EVALUATIONS_MAX, LINTS_MAX};
 use crate::rule::Rule;
 use crate::syntax::ast::Condition;
 use crate::syntax::field::Field;
@@ -30,27 +30,27 @@ pub struct LintHost {
 pub(super) struct Hosts<'h> {
     /// With what the rules do for those that ask for certificates and let rules decide.
     all: Vec<(&'h LintHost, Option<Enforcement>)>,
-    judgements: usize,
+    evaluations: usize,
 }
 
 impl<'h> Hosts<'h> {
     pub(super) fn new(hosts: &'h [LintHost], rules: &[(&Rule, Condition)]) -> Self {
         let enforcers = Enforcers::new(rules.iter().map(|(rule, condition)| (*rule, condition)));
-        let mut judgements = LINT_JUDGEMENTS_MAX;
-        let mut judged = |host: &'h LintHost| match host.mtls {
-            MtlsMode::Request => enforcers.of(&host.name, &mut judgements),
+        let mut evaluations = LINT_EVALUATIONS_MAX;
+        let mut evaluated = |host: &'h LintHost| match host.mtls {
+            MtlsMode::Request => enforcers.of(&host.name, &mut evaluations),
             MtlsMode::Off | MtlsMode::Require => None,
         };
-        let all = hosts.iter().map(|host| (host, judged(host))).collect();
-        Self { all, judgements }
+        let all = hosts.iter().map(|host| (host, evaluated(host))).collect();
+        Self { all, evaluations }
     }
 
     /// Whether some host that a rule is about believes several CAs.
     pub(super) fn some_believe_several(&mut self, condition: &Condition) -> bool {
         let scope = Scope::of(condition);
-        let judgements = &mut self.judgements;
+        let evaluations = &mut self.evaluations;
         let mut several = self.all.iter().filter(|(host, _)| host.cas > 1);
-        several.any(|(host, _)| scope.has(&host.name, judgements))
+        several.any(|(host, _)| scope.has(&host.name, evaluations))
     }
 
     /// The hosts that a rule names and that never ask for a certificate, as many as are told of.
@@ -59,12 +59,12 @@ impl<'h> Hosts<'h> {
         if !scope.is_limited() {
             return Vec::new();
         }
-        let judgements = &mut self.judgements;
+        let evaluations = &mut self.evaluations;
         let off = self
             .all
             .iter()
             .filter(|(host, _)| host.mtls == MtlsMode::Off);
-        off.filter(|(host, _)| scope.has(&host.name, judgements))
+        off.filter(|(host, _)| scope.has(&host.name, evaluations))
             .map(|(host, _)| *host)
             .take(LINTS_MAX)
             .collect()
@@ -74,11 +74,11 @@ impl<'h> Hosts<'h> {
     /// do not verify by something else.
     pub(super) fn stop_unverified(&mut self, condition: &Condition) -> bool {
         let scope = Scope::of(condition);
-        let judgements = &mut self.judgements;
+        let evaluations = &mut self.evaluations;
         let mut concerned = self
             .all
             .iter()
-            .filter(|(host, _)| scope.has(&host.name, judgements))
+            .filter(|(host, _)| scope.has(&host.name, evaluations))
             .peekable();
         concerned.peek().is_some()
             && concerned.all(|(host, enforcement)| {
@@ -134,13 +134,13 @@ impl<'c> Scope<'c> {
         }
     }
 
-    fn has(&self, host: &HostName, judgements: &mut usize) -> bool {
+    fn has(&self, host: &HostName, evaluations: &mut usize) -> bool {
         match self {
             Self::All => true,
             Self::Named(names) => names.iter().any(|name| covers(host, name)),
-            Self::Some(condition) => match judgements.checked_sub(1) {
+            Self::Some(condition) => match evaluations.checked_sub(1) {
                 Some(left) => {
-                    *judgements = left;
+                    *evaluations = left;
                     Client::Anyone.satisfies(condition, Some(host)) != Some(false)
                 }
                 None => false,

@@ -1,4 +1,4 @@
-//! Certificates of every kind before the judge.
+//! Certificates of every kind before the verifier.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,15 +7,20 @@ use boring::x509::X509;
 
 use super::pki::{Identity, NOW, Wish, issue};
 use crate::read_client;
-use crate::{Anchor, Chain, Judgement, Trust, TrustError, forget_paths, judge_afresh};
+use crate::{Anchor, Chain, Trust, TrustError, Verification, forget_paths, verify_afresh};
 use vocabulary::verdict::Reason;
 
-fn judge(chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
-    crate::judge(&Chain::of_x509(chain).unwrap(), trust, now_sec)
+fn verify(chain: &[X509], trust: &Trust, now_sec: i64) -> Verification {
+    crate::verify(&Chain::of_x509(chain).unwrap(), trust, now_sec)
 }
 
-fn judge_again(before: &Judgement, chain: &[X509], trust: &Trust, now_sec: i64) -> Judgement {
-    crate::judge_again(before, &Chain::of_x509(chain).unwrap(), trust, now_sec)
+fn verify_again(
+    before: &Verification,
+    chain: &[X509],
+    trust: &Trust,
+    now_sec: i64,
+) -> Verification {
+    crate::verify_again(before, &Chain::of_x509(chain).unwrap(), trust, now_sec)
 }
 
 fn trust(anchors: &[(&Identity, &[u32])]) -> Trust {
@@ -228,7 +233,7 @@ fn every_way_to_be_refused_has_its_reason() {
         ("the CA itself as client", chain(&[&root]), Reason::WrongEku),
     ];
     for (what, chain, reason) in cases {
-        let verdict = judge(&chain, &trust, NOW).verdict;
+        let verdict = verify(&chain, &trust, NOW).verdict;
         assert_eq!(verdict.reason, reason, "{what}");
         assert_eq!(verdict.presented, !chain.is_empty(), "{what}");
         assert_eq!(
@@ -252,13 +257,13 @@ fn an_extra_certificate_in_the_chain_gives_nobody_an_identity() {
         None,
     );
     let stuffed = chain(&[&impostor, &good, &root]);
-    let judgement = judge(&stuffed, &trust(&[(&root, &[])]), NOW);
-    assert!(!judgement.verdict.verified);
+    let verification = verify(&stuffed, &trust(&[(&root, &[])]), NOW);
+    assert!(!verification.verdict.verified);
     let harmless = chain(&[&good, &impostor]);
-    let judgement = judge(&harmless, &trust(&[(&root, &[])]), NOW);
-    assert!(judgement.verdict.verified);
+    let verification = verify(&harmless, &trust(&[(&root, &[])]), NOW);
+    assert!(verification.verdict.verified);
     assert!(
-        read_client(&harmless, &judgement)
+        read_client(&harmless, &verification)
             .subject_dn
             .contains("device-1")
     );
@@ -269,7 +274,7 @@ fn an_intermediate_can_be_the_anchor_and_revokes_what_it_signed() {
     let root = issue(&Wish::ca("root"), None);
     let middle = issue(&Wish::ca("middle"), Some(&root));
     let client = issue(&Wish::default(), Some(&middle));
-    let only_middle = judge(&chain(&[&client]), &trust(&[(&middle, &[])]), NOW);
+    let only_middle = verify(&chain(&[&client]), &trust(&[(&middle, &[])]), NOW);
     assert!(only_middle.verdict.verified);
     assert_eq!(only_middle.anchor().map(|id| &**id), Some("ca-0"));
     for anchors in [
@@ -278,7 +283,7 @@ fn an_intermediate_can_be_the_anchor_and_revokes_what_it_signed() {
         trust(&[(&root, &[0x1234]), (&middle, &[])]),
     ] {
         let chain = chain(&[&client, &middle]);
-        let verdict = judge(&chain, &anchors, NOW).verdict;
+        let verdict = verify(&chain, &anchors, NOW).verdict;
         // The last set revokes the intermediate's own serial, which is the same number here.
         assert!(verdict.verified && verdict.revoked, "{verdict:?}");
     }
@@ -317,13 +322,13 @@ fn what_a_ca_revoked_is_revoked_by_all_of_its_certificates() {
             trust(&[(&root, &[]), (&middle, &[0x1234])]),
         ),
     ] {
-        let verdict = judge(&chain(&sent), &anchors, NOW).verdict;
+        let verdict = verify(&chain(&sent), &anchors, NOW).verdict;
         assert!(verdict.verified && verdict.revoked, "{verdict:?}");
     }
     // A namesake with another key revokes nothing of its.
     let namesake = issue(&Wish::ca("middle"), None);
     let anchors = trust(&[(&middle, &[]), (&namesake, &[0x1234])]);
-    let verdict = judge(&chain(&[&client]), &anchors, NOW).verdict;
+    let verdict = verify(&chain(&[&client]), &anchors, NOW).verdict;
     assert!(verdict.is_good(), "{verdict:?}");
 }
 
@@ -331,7 +336,7 @@ fn what_a_ca_revoked_is_revoked_by_all_of_its_certificates() {
 fn an_empty_set_believes_nobody() {
     let root = issue(&Wish::ca("root"), None);
     let client = issue(&Wish::default(), Some(&root));
-    let verdict = judge(&chain(&[&client]), &trust(&[]), NOW).verdict;
+    let verdict = verify(&chain(&[&client]), &trust(&[]), NOW).verdict;
     assert!(!verdict.verified);
 }
 
@@ -387,8 +392,8 @@ fn fields_have_cloudflares_formats() {
     };
     let client = issue(&wish, Some(&root));
     let chain = chain(&[&client, &root]);
-    let judgement = judge(&chain, &trust(&[(&root, &[])]), NOW);
-    let fields = read_client(&chain, &judgement);
+    let verification = verify(&chain, &trust(&[(&root, &[])]), NOW);
+    let fields = read_client(&chain, &verification);
     assert_eq!(&*fields.subject_dn, "CN=device-1,O=Test\\, Inc.,C=US");
     assert_eq!(fields.subject_dn, fields.subject_dn_rfc2253);
     assert_eq!(&*fields.subject_dn_legacy, "/C=US/O=Test, Inc./CN=device-1");
@@ -409,7 +414,7 @@ fn fields_have_cloudflares_formats() {
     );
     assert_eq!(
         fields.issuer_ski,
-        read_client(std::slice::from_ref(&root.x509), &judgement).ski
+        read_client(std::slice::from_ref(&root.x509), &verification).ski
     );
     assert!(fields.rfc9440.starts_with(':') && fields.rfc9440.ends_with(':'));
     assert!(!fields.chain_rfc9440.is_empty() && !fields.chain_rfc9440_too_large);
@@ -433,14 +438,14 @@ fn a_huge_leaf_is_marked_and_empty() {
         Some(&root),
     );
     let chain = chain(&[&client]);
-    let judgement = judge(&chain, &trust(&[(&root, &[])]), NOW);
-    let fields = read_client(&chain, &judgement);
+    let verification = verify(&chain, &trust(&[(&root, &[])]), NOW);
+    let fields = read_client(&chain, &verification);
     assert!(fields.rfc9440_too_large && fields.rfc9440.is_empty());
     assert!(fields.verdict.verified);
 }
 
 #[test]
-fn what_is_remembered_of_a_path_changes_no_judgement() {
+fn what_is_remembered_of_a_path_changes_no_verification() {
     let (one, other) = (
         issue(&Wish::ca("one"), None),
         issue(&Wish::ca("other"), None),
@@ -464,17 +469,17 @@ fn what_is_remembered_of_a_path_changes_no_judgement() {
             (&believing, end + 1, Reason::Expired),
             (&believing, NOW - 2 * 86_400, Reason::NotYetValid),
         ] {
-            let found = judge(&chain, set, now);
+            let found = verify(&chain, set, now);
             assert_eq!(found.verdict.reason, expected, "round {round}");
-            let afresh = judge_afresh(&chain, set, now);
+            let afresh = verify_afresh(&chain, set, now);
             assert_eq!(found.verdict, afresh.verdict, "round {round}");
             assert_eq!(found.good_until_sec, afresh.good_until_sec);
             for before in [&believing, &revoking, &strange] {
-                let before = judge(&chain, before, NOW);
-                let again = judge_again(&before, &chain, set, now);
+                let before = verify(&chain, before, NOW);
+                let again = verify_again(&before, &chain, set, now);
                 assert_eq!(again.verdict, afresh.verdict, "round {round}");
             }
         }
     }
-    assert_eq!(judge(&chain, &believing, NOW).good_until_sec, end);
+    assert_eq!(verify(&chain, &believing, NOW).good_until_sec, end);
 }
