@@ -65,13 +65,13 @@ pub const MAP_LISTENERS: &str = "POSTERN_LISTENERS";
 /// given to a noted listener, until its worker takes the mark away.
 pub const MAP_PLACED: &str = "POSTERN_PLACED";
 
-/// Array of one [`Door`].
-pub const MAP_DOOR: &str = "POSTERN_DOOR";
+/// Array of one [`Admission`].
+pub const MAP_ADMISSION: &str = "POSTERN_ADMISSION";
 
 /// Budgets of hosts: hash from [`hello::host_key`] to the time at which the budget is whole again.
 pub const MAP_HOST_BUDGETS: &str = "POSTERN_HOST_BUDGETS";
 
-/// Budgets of clients: hash from [`Door::source_prefix`] to the same.
+/// Budgets of clients: hash from [`Admission::source_prefix`] to the same.
 pub const MAP_SOURCE_BUDGETS: &str = "POSTERN_SOURCE_BUDGETS";
 
 /// Address blocks: trie of [`BlockKey`], whose first [`BLOCK_ZONE_BITS`] bits are the zone.
@@ -214,7 +214,7 @@ impl Owners {
 /// again: a client that is over its budget for a moment waits, it is not refused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Door {
+pub struct Admission {
     /// Nanoseconds of budget that a new connection costs its host; 0 for no budget.
     pub host_cost_ns: u64,
     /// Nanoseconds of budget that a host saves up at most.
@@ -237,9 +237,9 @@ pub struct Door {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<Door>() == 56);
+const _: () = assert!(size_of::<Admission>() == 56);
 
-impl Door {
+impl Admission {
     /// What a client shares its budget by.
     #[inline(always)]
     #[must_use]
@@ -467,7 +467,7 @@ mod pod {
     // SAFETY: the same: `repr(C)`, eight `u16` and two `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Owners {}
     // SAFETY: the same: `repr(C)`, four `u64` and six `u32`, and its size is their sum.
-    unsafe impl aya::Pod for super::Door {}
+    unsafe impl aya::Pod for super::Admission {}
     // SAFETY: the same: `repr(C)`, six `u32`, and its size is their sum.
     unsafe impl aya::Pod for super::Answering {}
     // SAFETY: the same: `repr(C)`, five `u32`, and its size is their sum.
@@ -531,10 +531,10 @@ mod tests {
 
     #[test]
     fn clients_share_budgets_by_prefix() {
-        let door = super::Door {
+        let admission = super::Admission {
             source_bits_ipv4: 24,
             source_bits_ipv6: 56,
-            ..super::Door::default()
+            ..super::Admission::default()
         };
         let of = |address: std::net::IpAddr| {
             let (source_be, family) = match address {
@@ -554,7 +554,7 @@ mod tests {
                 source_be,
                 ..crate::packet::Flow::default()
             };
-            door.source_prefix(&flow, family)
+            admission.source_prefix(&flow, family)
         };
         for (one, other, same) in [
             ("192.0.2.1", "192.0.2.254", true),

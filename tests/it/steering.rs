@@ -291,7 +291,7 @@ async fn one_worker_and_off_steer_nothing() {
 
 #[test]
 fn the_kernel_turns_away_what_it_is_told_to_and_tells_of_it() {
-    let Some(network) = Network::new("steering::door") else {
+    let Some(network) = Network::new("steering::admission") else {
         return;
     };
     let (origin, gateway) = network.server.run(|| {

@@ -1,8 +1,9 @@
-//! Data of connections that have no socket: the ClientHello, whose host is looked up, and the door it has to pass.
+//! Data of connections that have no socket: the ClientHello, whose host is looked up, and the admission that it has
+//! to pass.
 //!
 //! A ClientHello that does not name its host in this segment is remembered ([`ebpf::Part`]) and gone on with in the next.
 
-use super::door;
+use super::admission;
 use super::held::Held;
 use super::maps::{POSTERN_HOSTS, POSTERN_PARTS, count_host, forgotten};
 use super::steer::load;
@@ -11,7 +12,7 @@ use aya_ebpf::programs::XdpContext;
 use ebpf::cursor::{Cursor as _, Memory, WINDOW_SIZE, Window};
 use ebpf::hello::{self, Extensions, Hello, NAMELESS_KEY};
 use ebpf::packet::Segment;
-use ebpf::{Counters, Decided, Door, OWNERS_MAX, PART_TAIL_SIZE, PARTS_MAX, Traced};
+use ebpf::{Admission, Counters, Decided, OWNERS_MAX, PART_TAIL_SIZE, PARTS_MAX, Traced};
 
 /// Data of a connection that has no socket.
 pub(super) struct Data<'a> {
@@ -32,7 +33,7 @@ impl Data<'_> {
     pub(super) fn decide(
         &self,
         counters: &mut Counters,
-        door: &Door,
+        admission: &Admission,
         resumed: bool,
     ) -> Option<Traced> {
         let flow = self.segment.flow;
@@ -41,9 +42,9 @@ impl Data<'_> {
             let (extensions, size) = self.resume()?;
             (extensions, size, PART_TAIL_SIZE + self.segment.payload_size)
         } else {
-            if !door::source_may(door, &flow, self.segment.family) {
+            if !admission::source_may(admission, &flow, self.segment.family) {
                 counters.source_budget += 1;
-                return Some(door::event(flow, Decided::SourceBudget, true));
+                return Some(admission::event(flow, Decided::SourceBudget, true));
             }
             let frame = load(self.context, self.memory, self.frame_size, WINDOW_SIZE)?;
             match hello::start(&frame, self.segment.payload_at, payload_end) {
@@ -51,12 +52,12 @@ impl Data<'_> {
                 Err(Hello::Nameless) => (Extensions { at: 0, end: 0 }, frame.len(), payload_end),
                 Err(Hello::Foreign) => {
                     counters.foreign += 1;
-                    return Some(door::event(flow, Decided::ParseFailure, false));
+                    return Some(admission::event(flow, Decided::ParseFailure, false));
                 }
                 Err(_) => {
                     counters.partial += 1;
                     self.held.clear();
-                    return Some(door::event(flow, Decided::Split, false));
+                    return Some(admission::event(flow, Decided::Split, false));
                 }
             }
         };
@@ -78,7 +79,7 @@ impl Data<'_> {
                     return None;
                 }
                 counters.foreign += 1;
-                return Some(door::event(flow, Decided::ParseFailure, false));
+                return Some(admission::event(flow, Decided::ParseFailure, false));
             }
             partial @ (Hello::Partial | Hello::Unusual) => {
                 let kept = partial == Hello::Partial && self.keep(extensions, end);
@@ -91,7 +92,7 @@ impl Data<'_> {
                     return None;
                 }
                 counters.partial += 1;
-                return Some(door::event(flow, Decided::Split, false));
+                return Some(admission::event(flow, Decided::Split, false));
             }
         };
         let [at, size, _, _] = forgotten([at, size, 0, 0])?;
@@ -126,7 +127,7 @@ impl Data<'_> {
         let decided = |decided, dropped| Traced {
             host: exact,
             wildcard,
-            ..door::event(flow, decided, dropped)
+            ..admission::event(flow, decided, dropped)
         };
         let Some(owners) = owners else {
             if resumed {
@@ -136,11 +137,11 @@ impl Data<'_> {
                 return Some(decided(Decided::NoSni, false));
             }
             counters.unknown += 1;
-            let dropped = door.unknown_dropped != 0;
+            let dropped = admission.unknown_dropped != 0;
             counters.unknown_dropped += u64::from(dropped);
             return Some(decided(Decided::Unknown, dropped));
         };
-        if !resumed && door::is_blocked(door, owners.zone, &flow) {
+        if !resumed && admission::is_blocked(admission, owners.zone, &flow) {
             counters.blocked += 1;
             // SAFETY: the field of a struct that the pointer points to.
             count_host(owners.counted_at, |counts| unsafe {
@@ -148,7 +149,7 @@ impl Data<'_> {
             });
             return Some(decided(Decided::Blocked, true));
         }
-        if !resumed && !door::host_may(door, exact) {
+        if !resumed && !admission::host_may(admission, exact) {
             counters.host_budget += 1;
             // SAFETY: as above.
             count_host(owners.counted_at, |counts| unsafe {

@@ -7,9 +7,10 @@ use aya_ebpf::{
 use ebpf::cursor::Memory;
 use ebpf::reply::REPLY_WORDS;
 use ebpf::{
-    ADDRESSES_MAX, Answering, BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BUDGETS_MAX, BlockKey,
-    Counters, Door, HELD_MAX, HOST_COUNTS_MAX, HOSTS_MAX, HostCounts, LISTENERS_MAX, LISTENS_MAX,
-    Listening, NOTES_MAX, Owners, PARTS_MAX, PLACED_MAX, PORTS_MAX, Part, TRACE_SIZE,
+    ADDRESSES_MAX, Admission, Answering, BLOCKS_MAX, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC,
+    BUDGETS_MAX, BlockKey, Counters, HELD_MAX, HOST_COUNTS_MAX, HOSTS_MAX, HostCounts,
+    LISTENERS_MAX, LISTENS_MAX, Listening, NOTES_MAX, Owners, PARTS_MAX, PLACED_MAX, PORTS_MAX,
+    Part, TRACE_SIZE,
 };
 
 /// [`ebpf::MAP_COUNTERS`].
@@ -55,9 +56,9 @@ pub(super) static POSTERN_HELD: Array<u64> = Array::with_max_entries(HELD_MAX, 0
 #[map]
 pub(super) static POSTERN_PARTS: Array<Part> = Array::with_max_entries(PARTS_MAX, 0);
 
-/// [`ebpf::MAP_DOOR`].
+/// [`ebpf::MAP_ADMISSION`].
 #[map]
-pub(super) static POSTERN_DOOR: Array<Door> = Array::with_max_entries(1, 0);
+pub(super) static POSTERN_ADMISSION: Array<Admission> = Array::with_max_entries(1, 0);
 
 /// [`ebpf::MAP_HOST_BUDGETS`].
 #[map]

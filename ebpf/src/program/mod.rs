@@ -15,9 +15,9 @@
               back: a checked conversion is a branch more, which the verifier follows"
 )]
 
+mod admission;
 mod answer;
 mod data;
-mod door;
 mod held;
 mod maps;
 mod place;

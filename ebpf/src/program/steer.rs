@@ -6,7 +6,7 @@
 //!     no payload                   payload
 //!   socket exists → pass         neither like a hello nor held → pass
 //!   cookie good   → hold         socket exists                 → pass
-//!   held          → drop         cookie good                   → turn away at the door, or note the owner, pass
+//!   held          → drop         cookie good                   → refuse admission, or note the owner, pass
 //!   else          → pass         cookie bad: held → drop (it comes again), else pass;
 //!                                            begun → go on with the ClientHello where the last segment ended, pass
 //! ```
@@ -25,10 +25,10 @@
 use super::data::Data;
 use super::held::Held;
 use super::maps::{
-    POSTERN_DOOR, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW, counters, forgotten,
+    POSTERN_ADMISSION, POSTERN_NOTES, POSTERN_PORTS, POSTERN_WINDOW, counters, forgotten,
 };
 use super::socket::{self, Standing};
-use super::{answer, door, quick};
+use super::{admission, answer, quick};
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes};
 use aya_ebpf::programs::XdpContext;
@@ -130,8 +130,11 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
         Standing::Stranger if held.begun() => true,
         Standing::Stranger => {
             counters.cookies_bad += 1;
-            if let Some(door) = POSTERN_DOOR.get(0) {
-                door::trace(door, door::event(segment.flow, Decided::BadCookie, false));
+            if let Some(admission) = POSTERN_ADMISSION.get(0) {
+                admission::trace(
+                    admission,
+                    admission::event(segment.flow, Decided::BadCookie, false),
+                );
             }
             return None;
         }
@@ -141,7 +144,7 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
         }
         Standing::Proven => false,
     };
-    let door = POSTERN_DOOR.get(0)?;
+    let admission = POSTERN_ADMISSION.get(0)?;
     let data = Data {
         context,
         memory,
@@ -150,8 +153,8 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
         sequence,
         held,
     };
-    let event = data.decide(counters, door, resumed)?;
-    door::trace(door, event);
+    let event = data.decide(counters, admission, resumed)?;
+    admission::trace(admission, event);
     if event.dropped != 0 {
         // It comes again, and until then nothing of its connection may reach the stack.
         held.mark(sequence);

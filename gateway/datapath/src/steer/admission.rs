@@ -14,7 +14,8 @@ use aya::{Ebpf, EbpfError};
 use ebpf::hello::host_key;
 use ebpf::packet::Flow;
 use ebpf::{
-    BLOCK_ZONE_BITS, BLOCKS_MAX, BlockKey, Decided, Door, MAP_BLOCKS, MAP_DOOR, MAP_TRACE, Traced,
+    Admission, BLOCK_ZONE_BITS, BLOCKS_MAX, BlockKey, Decided, MAP_ADMISSION, MAP_BLOCKS,
+    MAP_TRACE, Traced,
 };
 
 use super::controller::{Controller, State};
@@ -33,10 +34,10 @@ pub type Block = (u32, IpAddr, u8);
 
 /// The settings that the configuration asks for. Budgets save up one second.
 #[must_use]
-pub fn settings(tunables: &Tunables, trace_every: u32) -> Door {
+pub fn settings(tunables: &Tunables, trace_every: u32) -> Admission {
     let cost = |rate: usize| SECOND_NS.checked_div(rate as u64).unwrap_or(0);
     let bits = |bits: usize| u32::try_from(bits).unwrap_or(u32::MAX);
-    Door {
+    Admission {
         host_cost_ns: cost(tunables.steer_host_rate),
         host_burst_ns: SECOND_NS,
         source_cost_ns: cost(tunables.steer_source_rate),
@@ -160,9 +161,9 @@ impl Steering {
     ///
     /// # Errors
     /// [`Unavailable::Refused`].
-    pub fn set_admission(&mut self, wanted: Door) -> Result<(), Unavailable> {
-        let map = map(&mut self.kernel, MAP_DOOR)?;
-        let set = Array::<_, Door>::try_from(map).and_then(|mut map| map.set(0, wanted, 0));
+    pub fn set_admission(&mut self, wanted: Admission) -> Result<(), Unavailable> {
+        let map = map(&mut self.kernel, MAP_ADMISSION)?;
+        let set = Array::<_, Admission>::try_from(map).and_then(|mut map| map.set(0, wanted, 0));
         Ok(set.map_err(EbpfError::from)?)
     }
 

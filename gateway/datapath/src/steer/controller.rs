@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ebpf::{Door, Owners};
+use ebpf::{Admission, Owners};
 
 use super::admission::Block;
 use super::balance::{Assignment, Demand, Occasion, Place, plan};
@@ -55,7 +55,7 @@ pub(super) struct State {
     /// The zone of each host, as it was last written.
     zones: HashMap<HostName, u32>,
     /// What the kernel turns away now.
-    pub(super) admission: Option<Door>,
+    pub(super) admission: Option<Admission>,
     pub(super) blocks: BTreeSet<Block>,
     /// One of how many decisions is traced; 0 for none.
     pub(super) trace_every: u32,

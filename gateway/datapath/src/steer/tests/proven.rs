@@ -8,7 +8,7 @@ use super::{client_hello, in_own_network, ip, loaded, received};
 use boring::ssl::ConnectConfiguration;
 use ebpf::hello::{Hello, find};
 use ebpf::packet::{ACK, SYN};
-use ebpf::{Counters, Decided, Door, HostCounts, Traced};
+use ebpf::{Admission, Counters, Decided, HostCounts, Traced};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -304,11 +304,12 @@ fn admission_turns_away_what_it_is_told_to() {
         let passes = vec![XDP_PASS; 3];
         assert_eq!(verdicts(steering, &good, 3), passes, "nothing is off");
 
-        let set = |steering: &mut Steering, wanted: Door| steering.set_admission(wanted).unwrap();
-        let unknown = Door {
+        let set =
+            |steering: &mut Steering, wanted: Admission| steering.set_admission(wanted).unwrap();
+        let unknown = Admission {
             unknown_dropped: 1,
             trace_every: 1,
-            ..Door::default()
+            ..Admission::default()
         };
         set(steering, unknown);
         assert_eq!(verdicts(steering, &good, 3), passes);
@@ -342,18 +343,18 @@ fn admission_turns_away_what_it_is_told_to() {
         let hour = 3_600_000_000_000;
         set(
             steering,
-            Door {
+            Admission {
                 host_cost_ns: hour,
-                ..Door::default()
+                ..Admission::default()
             },
         );
         assert_eq!(verdicts(steering, &good, 3), [XDP_PASS, XDP_DROP, XDP_DROP]);
         set(
             steering,
-            Door {
+            Admission {
                 source_cost_ns: hour,
                 source_bits_ipv4: 32,
-                ..Door::default()
+                ..Admission::default()
             },
         );
         assert_eq!(verdicts(steering, &good, 3), [XDP_PASS, XDP_DROP, XDP_DROP]);
@@ -366,9 +367,9 @@ fn admission_turns_away_what_it_is_told_to() {
 
         set(
             steering,
-            Door {
+            Admission {
                 blocks: 1,
-                ..Door::default()
+                ..Admission::default()
             },
         );
         let nobody = std::collections::BTreeSet::new();

@@ -147,9 +147,9 @@ fn what_does_not_follow_the_first_segment_passes() {
         assert_eq!(counted(steering, [&start[..], &end]), JOINED);
         // Of an unknown host: nobody is noted, and nothing is turned away that has begun.
         steering.disown(&HostName::parse(HOST).unwrap()).unwrap();
-        let dropped = ebpf::Door {
+        let dropped = ebpf::Admission {
             unknown_dropped: 1,
-            ..ebpf::Door::default()
+            ..ebpf::Admission::default()
         };
         steering.set_admission(dropped).unwrap();
         assert_eq!(counted(steering, [&start[..], &end]), SPLIT);

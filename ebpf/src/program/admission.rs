@@ -1,42 +1,42 @@
-//! At the door: budgets, blocked addresses, and telling of what was decided.
+//! Admission before a socket: budgets, blocked addresses, and telling of what was decided.
 //!
-//! Everything here is off until user space fills in a [`Door`]. Two CPUs that spend of one budget at the same moment may
-//! spend once too often: budgets keep floods out, they do not count exactly.
+//! Everything here is off until user space fills in an [`Admission`]. Two CPUs that spend of one budget at the same
+//! moment may spend once too often: budgets keep floods out, they do not count exactly.
 
 use super::maps::{POSTERN_BLOCKS, POSTERN_HOST_BUDGETS, POSTERN_SOURCE_BUDGETS, POSTERN_TRACE};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
 use aya_ebpf::maps::LruHashMap;
 use aya_ebpf::maps::lpm_trie::Key;
 use ebpf::packet::{Family, Flow};
-use ebpf::{BLOCK_ZONE_BITS, BlockKey, Decided, Door, Traced, spend};
+use ebpf::{Admission, BLOCK_ZONE_BITS, BlockKey, Decided, Traced, spend};
 
 /// Bits of zone and address: exactly this client.
 const WHOLE: u32 = BLOCK_ZONE_BITS + 128;
 
 /// Whether the client's prefix has budget left for a connection, which is then spent.
 #[inline(always)]
-pub(super) fn source_may(door: &Door, flow: &Flow, family: Family) -> bool {
-    if door.source_cost_ns == 0 {
+pub(super) fn source_may(admission: &Admission, flow: &Flow, family: Family) -> bool {
+    if admission.source_cost_ns == 0 {
         return true;
     }
-    let prefix = door.source_prefix(flow, family);
+    let prefix = admission.source_prefix(flow, family);
     may(
         &POSTERN_SOURCE_BUDGETS,
         prefix,
-        door.source_cost_ns,
-        door.source_burst_ns,
+        admission.source_cost_ns,
+        admission.source_burst_ns,
     )
 }
 
 /// Whether the host has budget left for a connection, which is then spent.
 #[inline(always)]
-pub(super) fn host_may(door: &Door, host: u64) -> bool {
-    door.host_cost_ns == 0
+pub(super) fn host_may(admission: &Admission, host: u64) -> bool {
+    admission.host_cost_ns == 0
         || may(
             &POSTERN_HOST_BUDGETS,
             host,
-            door.host_cost_ns,
-            door.host_burst_ns,
+            admission.host_cost_ns,
+            admission.host_burst_ns,
         )
 }
 
@@ -56,8 +56,8 @@ fn may(budgets: &LruHashMap<u64, u64>, key: u64, cost: u64, burst: u64) -> bool 
 
 /// Whether the zone blocks the client's address.
 #[inline(always)]
-pub(super) fn is_blocked(door: &Door, zone: u32, flow: &Flow) -> bool {
-    if door.blocks == 0 || zone == 0 {
+pub(super) fn is_blocked(admission: &Admission, zone: u32, flow: &Flow) -> bool {
+    if admission.blocks == 0 || zone == 0 {
         return false;
     }
     let key = BlockKey {
@@ -69,12 +69,12 @@ pub(super) fn is_blocked(door: &Door, zone: u32, flow: &Flow) -> bool {
 
 /// Tells of a decision, if somebody listens and chance will have it.
 #[inline(always)]
-pub(super) fn trace(door: &Door, event: Traced) {
-    if door.trace_every == 0 {
+pub(super) fn trace(admission: &Admission, event: Traced) {
+    if admission.trace_every == 0 {
         return;
     }
     // SAFETY: the helper takes nothing and gives a number.
-    if unsafe { bpf_get_prandom_u32() } % door.trace_every == 0 {
+    if unsafe { bpf_get_prandom_u32() } % admission.trace_every == 0 {
         // A full ring means that the reader is slow, which is the reader's affair.
         POSTERN_TRACE.output::<Traced>(event, 0).ok();
     }
