@@ -29,6 +29,8 @@
 //! # Ok::<(), rules::ParseError>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
+
 mod action;
 mod analysis;
 mod decide;
@@ -41,6 +43,10 @@ mod program;
 mod rule;
 mod syntax;
 #[doc(hidden)]
+#[cfg_attr(
+    not(test),
+    expect(clippy::disallowed_methods, reason = "fixtures write their databases to files")
+)]
 pub mod testing;
 #[cfg(test)]
 pub(crate) mod tests;

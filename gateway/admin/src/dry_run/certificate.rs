@@ -84,13 +84,22 @@ pub(super) fn state(word: &str) -> Option<(Verdict, FieldSet)> {
     })
 }
 
+/// Why a text is no chain of certificates.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub(super) enum NotAChain {
+    #[error("the PEM has more than {PEM_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("there is no certificate in PEM here")]
+    NoCertificate,
+}
+
 /// Reads a chain of PEM.
-pub(super) fn chain(pem: &str) -> Result<Vec<X509>, String> {
+pub(super) fn chain(pem: &str) -> Result<Vec<X509>, NotAChain> {
     if pem.len() > PEM_BYTES_MAX {
-        return Err(format!("the PEM has more than {PEM_BYTES_MAX} bytes"));
+        return Err(NotAChain::TooLong);
     }
     match X509::stack_from_pem(pem.as_bytes()) {
         Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err("there is no certificate in PEM here".into()),
+        _ => Err(NotAChain::NoCertificate),
     }
 }

@@ -129,7 +129,7 @@ type Wrong = (&'static str, String);
 impl RequestBody {
     pub(super) fn read(self) -> Result<Asked, Wrong> {
         let (host, path) = match (self.url, self.host, self.path) {
-            (Some(url), None, None) => split(&url).map_err(|why| ("url", why))?,
+            (Some(url), None, None) => split(&url).map_err(|why| ("url", why.to_string()))?,
             (None, Some(host), path) => (host, path.unwrap_or_else(|| "/".into())),
             (None, None, _) => return Err(("host", "say `host`, or `url`".into())),
             (Some(_), ..) => {
@@ -189,18 +189,27 @@ impl RequestBody {
     }
 }
 
+/// Why a text is not the URL of a request.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+enum NotAUrl {
+    #[error("it begins with `https://`")]
+    Scheme,
+    #[error("it names no host")]
+    NoHost,
+}
+
 /// Authority and target of a URL. Not `http::Uri`: the path must stay as it was written.
-fn split(url: &str) -> Result<(String, String), String> {
+fn split(url: &str) -> Result<(String, String), NotAUrl> {
     let rest = match url.split_once("://") {
         Some(("https", rest)) => rest,
-        Some(_) => return Err("it begins with `https://`".into()),
+        Some(_) => return Err(NotAUrl::Scheme),
         None => url,
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, target) = rest.split_at(end);
     let target = target.split('#').next().unwrap_or_default();
     if host.is_empty() {
-        return Err("it names no host".into());
+        return Err(NotAUrl::NoHost);
     }
     let slash = if target.starts_with('/') { "" } else { "/" };
     Ok((host.to_owned(), format!("{slash}{target}")))
@@ -264,7 +273,7 @@ fn certificate(body: Option<CertificateBody>) -> Result<Certificate, Wrong> {
         ),
     };
     if let Some(pem) = &described.pem {
-        let chain = chain(pem).map_err(|why| ("certificate", why))?;
+        let chain = chain(pem).map_err(|why| ("certificate", why.to_string()))?;
         return Ok(Certificate::Chain(chain, said.map(|(verdict, _)| verdict)));
     }
     let (verdict, mut unknown) =
