@@ -10,6 +10,7 @@ use clap::Args;
 use datapath::connection::Stop;
 use serde_json::json;
 use tls::Refusal;
+use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
 use super::output::{CliError, Output, json_text};
@@ -28,6 +29,8 @@ pub(super) struct Explain {
 struct Explained {
     word: &'static str,
     place: &'static str,
+    /// Whose fault it is, if it is a fault.
+    side: Option<Side>,
     means: &'static str,
     mend: &'static str,
 }
@@ -63,6 +66,7 @@ fn all() -> Vec<Explained> {
     let explained = |word, place, (means, mend)| Explained {
         word,
         place,
+        side: None,
         means,
         mend,
     };
@@ -74,7 +78,10 @@ fn all() -> Vec<Explained> {
         .map(|one| explained(one.as_str(), "handshake", texts::refusal(one)));
     let stops = STOPS
         .into_iter()
-        .map(|one| explained(one.as_str(), "connection", texts::stop(one)));
+        .map(|one| Explained {
+            side: one.side(),
+            ..explained(one.as_str(), "connection", texts::stop(one))
+        });
     let answers = ANSWERS
         .iter()
         .map(|(word, _, means, mend)| explained(word, "answer", (means, mend)));
@@ -100,16 +107,25 @@ impl Explain {
         if json {
             let rows: Vec<_> = found
                 .iter()
-                .map(|one| json!({ "word": one.word, "of": one.place, "means": one.means, "mend": one.mend }))
+                .map(|one| {
+                    json!({
+                        "word": one.word,
+                        "of": one.place,
+                        "side": one.side.map(Side::as_str),
+                        "means": one.means,
+                        "mend": one.mend,
+                    })
+                })
                 .collect();
             return Ok(json_text(&json!(rows)));
         }
         let mut text = String::new();
         for one in found {
+            let side = one.side.map_or(String::new(), |side| format!(", the fault of: {side}"));
             // A String takes every write.
             let _written = writeln!(
                 text,
-                "{} ({})\n  means  {}\n  mend   {}",
+                "{} ({}{side})\n  means  {}\n  mend   {}",
                 one.word, one.place, one.means, one.mend
             );
         }
