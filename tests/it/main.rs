@@ -43,5 +43,6 @@ mod second_opinion;
 mod server_certificates;
 mod steering;
 mod steering_wire;
+mod tenants;
 mod ticket_matrix;
 mod tools;

@@ -102,6 +102,8 @@ const STEER_MODES: &[(&str, SteerMode)] = &[
     ("off", SteerMode::Off),
 ];
 
+const PRIVATE_ORIGINS: &[(&str, bool)] = &[("allow", true), ("deny", false)];
+
 const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("error", LogLevel::Error),
     ("warn", LogLevel::Warn),
@@ -231,6 +233,17 @@ pub static KEYS: &[Key] = &[
         admin_tls_key,
         "The private key of `admin.tls_certificate`, PEM. Read with it."
     ),
+    Key {
+        name: "control.private_origins",
+        kind: Kind::Word(&["allow", "deny"]),
+        default: "deny",
+        change: Change::Reload,
+        doc: "Whether tokens that are for some zones only may set origins at loopback and link-local addresses, metadata services and this gateway's own listeners; administrators may always.",
+        set: |config, text| {
+            value::word(text, PRIVATE_ORIGINS).map(|allowed| config.private_origins = allowed)
+        },
+        show: |config| value::show_word(&config.private_origins, PRIVATE_ORIGINS),
+    },
     Key {
         name: "log.level",
         kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),

@@ -65,6 +65,8 @@ pub struct Config {
     pub ca_key_file: Option<PathBuf>,
     /// Where managed CAs' revocation lists are kept as files.
     pub crl_directory: Option<PathBuf>,
+    /// Whether tokens of zones may set origins that only this machine reaches.
+    pub private_origins: bool,
     /// The admin API's unix socket.
     pub admin_socket: PathBuf,
     /// The admin API's loopback address, when it has one.
@@ -273,6 +275,7 @@ impl Default for Config {
             admin_tls_certificate: None,
             admin_tls_key: None,
             access_log: AccessLogTarget::default(),
+            private_origins: false,
             log_level: LogLevel::default(),
             default_host: None,
             geoip_database: None,

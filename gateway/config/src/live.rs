@@ -167,6 +167,7 @@ impl Live {
         let differ = differ.map(|key| key.name).collect();
         current.tunables = config.tunables;
         current.default_host.clone_from(&config.default_host);
+        current.private_origins = config.private_origins;
         current.geoip_database.clone_from(&config.geoip_database);
         current
             .geoip_asn_database

@@ -93,7 +93,7 @@ pub fn words(data: &[u8]) {
         ca_pem: text.starts_with("https").then(String::new),
         ..OriginSpec::default()
     };
-    drop(origin(&spec));
+    drop(origin(&spec, &std::sync::Arc::default()));
     if let Some(moment) = Moment::parse(text) {
         assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
     }

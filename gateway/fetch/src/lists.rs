@@ -296,6 +296,7 @@ impl Lists {
             let intent = Intent {
                 actor: "revocation list fetch".into(),
                 dry_run: false,
+                tenant: false,
             };
             control.with_intent(intent, |control| control.put_crl(id, &answer.body))
         });

@@ -142,6 +142,7 @@ impl Responders {
             let intent = Intent {
                 actor: "OCSP responder".into(),
                 dry_run: false,
+                tenant: false,
             };
             control.with_intent(intent, Control::move_trust)
         });

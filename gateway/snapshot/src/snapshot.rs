@@ -3,7 +3,7 @@
 //! Owns its types, host look-up, and the one place where the current snapshot is published. Does
 //! not know how a snapshot is compiled (`control`), nor what a connection does with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,6 +103,8 @@ pub struct Snapshot {
     exact: HashMap<Box<str>, Arc<Host>>,
     /// Keyed by the parent: `example.com` for `*.example.com`.
     wildcard: HashMap<Box<str>, Arc<Host>>,
+    /// Names that no wildcard answers for.
+    withheld: HashSet<Box<str>>,
 }
 
 /// Two hosts of one name, which would make one of them unreachable.
@@ -152,6 +154,18 @@ impl Snapshot {
         Ok(snapshot)
     }
 
+    /// Withholds names from wildcards: those of other zones, which have hosts of their own or none.
+    #[must_use]
+    pub fn withholding(mut self, names: impl IntoIterator<Item = Box<str>>) -> Self {
+        self.withheld = names.into_iter().collect();
+        let mut sorted: Vec<&str> = self.withheld.iter().map(|name| &**name).collect();
+        sorted.sort_unstable();
+        let mut policies = DefaultHasher::new();
+        (self.policies, sorted).hash(&mut policies);
+        self.policies = policies.finish();
+        self
+    }
+
     /// What live connections were let in by. While it is the same, no connection has to be looked at again;
     /// hosts that come, go, or ask for something else change it, whatever the trust epoch says.
     #[must_use]
@@ -165,7 +179,7 @@ impl Snapshot {
     pub fn host(&self, name: &str) -> Option<&Arc<Host>> {
         self.exact.get(name).or_else(|| {
             let (label, parent) = name.split_once('.')?;
-            (!label.is_empty())
+            (!label.is_empty() && !self.withheld.contains(name))
                 .then(|| self.wildcard.get(parent))
                 .flatten()
         })

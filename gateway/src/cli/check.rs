@@ -53,6 +53,7 @@ fn store(config: &Config) -> Output {
     let options = Options {
         key_file: config.key_file(),
         default_host: config.default_host.clone(),
+        ..Options::default()
     };
     match Control::open_with(path, Arc::clone(&published), options) {
         Ok(_closed_again) => {

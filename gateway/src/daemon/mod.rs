@@ -16,6 +16,7 @@ mod signals;
 mod steering;
 
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::SystemTime;
@@ -42,6 +43,7 @@ use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
 use fetch::{Lists, Responders};
 use snapshot::Published;
+use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
 use snapshot::questions::Questions;
 use tls::Acceptor;
@@ -100,10 +102,22 @@ pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
     let options = Options {
         key_file: loaded.config.key_file(),
         default_host: loaded.config.default_host.clone(),
+        reach: reach(&loaded.config),
     };
     let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
     look_for_default_host(loaded.config.default_host.as_ref(), &published);
     serve(loaded.config, Some(loaded.sources), control, published)
+}
+
+/// What origins may not be that tokens of zones set.
+fn reach(config: &Config) -> Reach {
+    let listeners = config.listen.iter().copied().chain(config.admin_listen);
+    Reach {
+        allows_private: config.private_origins,
+        listeners: listeners.collect(),
+        // An address can be bound where it is.
+        is_here: |address| UdpSocket::bind((address, 0)).is_ok(),
+    }
 }
 
 /// Makes the kernel write no core dump of this process: keys of hosts and CAs are in its memory.

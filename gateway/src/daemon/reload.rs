@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::reach;
 use crate::geoip;
 use admin::{AdminTls, AdminTlsError};
 use config::{Config, ConfigErrors, Loaded, Sources};
@@ -48,6 +49,9 @@ pub(super) async fn reload(
             }
             if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
                 tracing::error!(%error, "host.default stays as it was");
+            }
+            if let Err(error) = control.set_reach(reach(&loaded.config)) {
+                tracing::error!(%error, "control.private_origins stays as it was");
             }
             look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
             tracing::info!(

@@ -46,8 +46,8 @@ pub(crate) async fn admit(
         .copied()
         .unwrap_or(Peer::Tcp);
     let actor = match peer {
-        Peer::Unix { uid: Some(uid) } => Ok(Actor(format!("unix uid {uid}"))),
-        Peer::Unix { uid: None } => Ok(Actor("unix".into())),
+        Peer::Unix { uid: Some(uid) } => Ok(Actor::from(format!("unix uid {uid}"))),
+        Peer::Unix { uid: None } => Ok(Actor::from("unix".to_owned())),
         Peer::Tcp => admit_tcp(&context, &request),
     };
     match actor {
@@ -68,7 +68,7 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
     }
     let path = request.uri().path();
     if OPEN.contains(&path) {
-        return Ok(Actor("anonymous".into()));
+        return Ok(Actor::from("anonymous".to_owned()));
     }
     let Some(secret) = presented(headers) else {
         let message = "A token is needed: send `Authorization: Bearer TOKEN`";
@@ -94,7 +94,10 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
         );
         return Err(Fault::new(StatusCode::FORBIDDEN, 9109, message));
     }
-    Ok(Actor(format!("token {} ({})", token.id, token.name)))
+    Ok(Actor {
+        name: format!("token {} ({})", token.id, token.name),
+        tenant: !token.zones.is_empty(),
+    })
 }
 
 fn too_many() -> Fault {
@@ -156,10 +159,11 @@ fn presented(headers: &HeaderMap) -> Option<&str> {
 
 /// What a request needs, and in which zone it acts.
 fn needed(method: &Method, path: &str) -> (Scope, Option<Id>) {
-    let mut segments = path
-        .split('/')
-        .skip_while(|segment| *segment != "zones")
-        .skip(1);
+    // Only where a route has its zone: elsewhere a name may happen to be `zones`.
+    let below = ["/client/v4/zones/", "/postern/v1/zones/"]
+        .into_iter()
+        .find_map(|prefix| path.strip_prefix(prefix));
+    let mut segments = below.unwrap_or_default().split('/');
     let zone = segments.next().and_then(|id| id.parse().ok());
     let resource = segments.next().unwrap_or_default();
     let scope = match (method, resource) {
@@ -231,6 +235,8 @@ mod tests {
                 false,
             ),
             ("POST", "/postern/v1/tokens", Scope::All, false),
+            ("DELETE", "/postern/v1/hosts/zones/Z", Scope::All, false),
+            ("GET", "/client/v4/accounts/zones/Z/x", Scope::Read, false),
             ("PUT", "/postern/v1/sysctl/x", Scope::All, false),
         ] {
             let path = path.replace('Z', &zone.to_string());

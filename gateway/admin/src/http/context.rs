@@ -36,9 +36,23 @@ pub struct State {
     pub started: SystemTime,
 }
 
-/// Who makes a request, for the audit log.
+/// Who makes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Actor(pub(crate) String);
+pub(crate) struct Actor {
+    /// For the audit log.
+    pub(crate) name: String,
+    /// Whether it is a token of some zones only.
+    pub(crate) tenant: bool,
+}
+
+impl From<String> for Actor {
+    fn from(name: String) -> Self {
+        Self {
+            name,
+            tenant: false,
+        }
+    }
+}
 
 /// The state of the API itself.
 pub(crate) struct Context {

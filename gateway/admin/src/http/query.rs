@@ -159,13 +159,12 @@ impl<S: Send + Sync> FromRequestParts<S> for As {
             // A guess in either direction would surprise somebody.
             Some(_) => return Err(Fault::parameter("dry_run: `true` or `false` is expected")),
         };
-        let actor = parts
-            .extensions
-            .get::<Actor>()
-            .map_or("unknown", |Actor(name)| name);
+        let actor = parts.extensions.get::<Actor>();
         Ok(Self(Intent {
-            actor: actor.into(),
+            actor: actor.map_or("unknown", |actor| &actor.name).into(),
             dry_run,
+            // Whoever is not known is trusted with least.
+            tenant: actor.is_none_or(|actor| actor.tenant),
         }))
     }
 }

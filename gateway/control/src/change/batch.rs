@@ -151,6 +151,7 @@ impl Control {
                     stale: false,
                 }),
                 geo: self.geo().into(),
+                reach: ArcSwap::new(self.reach.load_full()),
                 batch: Some(Batch {
                     overlay,
                     collected: Mutex::default(),

@@ -19,6 +19,7 @@ use crate::store::seal::Seal;
 use crate::store::{RedbStore, Store, load, migrate};
 use rules::Program;
 use rules::geo::Geo;
+use snapshot::http::reach::Reach;
 use snapshot::{Published, Snapshot};
 use vocabulary::hostname::HostName;
 
@@ -29,6 +30,8 @@ pub struct Options {
     pub key_file: Option<PathBuf>,
     /// The host that answers handshakes without a server name.
     pub default_host: Option<HostName>,
+    /// What origins may not be that tokens of zones set.
+    pub reach: Reach,
 }
 
 /// What only the one writer touches.
@@ -74,6 +77,8 @@ pub struct Control {
     pub(crate) writer: Mutex<Writer>,
     /// Where addresses are, when rules can know it: for lints and dry runs.
     pub(crate) geo: ArcSwapOption<Geo>,
+    /// What origins may not be that tokens of zones set.
+    pub(crate) reach: ArcSwap<Reach>,
     /// Only in a shadow: gathers what its operations do instead of committing it.
     pub(crate) batch: Option<Batch>,
 }
@@ -100,7 +105,12 @@ impl Control {
         let key_file = options
             .key_file
             .unwrap_or_else(|| path.with_file_name("ca.key"));
-        Self::start(Box::new(store), &key_file, options.default_host, published)
+        let Options {
+            default_host,
+            reach,
+            ..
+        } = options;
+        Self::open_on(Box::new(store), &key_file, default_host, reach, published)
     }
 
     /// Starts on an opened store, whichever backend it is.
@@ -113,10 +123,26 @@ impl Control {
         default_host: Option<HostName>,
         published: Arc<Published>,
     ) -> Result<Arc<Self>, OpenError> {
+        Self::open_on(store, key_file, default_host, Reach::default(), published)
+    }
+
+    fn open_on(
+        store: Box<dyn Store>,
+        key_file: &Path,
+        default_host: Option<HostName>,
+        reach: Reach,
+        published: Arc<Published>,
+    ) -> Result<Arc<Self>, OpenError> {
+        let reach = Arc::new(reach);
         let seal = load::seal(store.as_ref(), key_file)?;
         migrate::bring_to_pages(store.as_ref())?;
         let (model, index) = load::load(store.as_ref())?;
-        let (snapshot, parts) = compile(&model, default_host.as_ref(), &seal, &Parts::default())?;
+        let (snapshot, parts) = compile(
+            &model,
+            default_host.as_ref(),
+            &seal,
+            &Parts::with_reach(reach.clone()),
+        )?;
         published.publish(snapshot);
         Ok(Arc::new(Self {
             store: store.into(),
@@ -131,6 +157,7 @@ impl Control {
                 stale: false,
             }),
             geo: ArcSwapOption::empty(),
+            reach: ArcSwap::new(reach),
             batch: None,
         }))
     }
@@ -152,6 +179,22 @@ impl Control {
             compile(&self.model.load(), host.as_ref(), &self.seal, &writer.parts)?;
         self.publish(&mut writer, snapshot, parts);
         writer.default_host = host;
+        Ok(())
+    }
+
+    /// Says what origins may not be that tokens of zones set. Holds at once, for those that are
+    /// there too.
+    ///
+    /// # Errors
+    /// The snapshot does not compile.
+    pub fn set_reach(&self, reach: Reach) -> Result<(), ChangeError> {
+        let reach = Arc::new(reach);
+        let mut writer = self.lock();
+        writer.parts.set_reach(reach.clone());
+        self.reach.store(reach);
+        let host = writer.default_host.as_ref();
+        let (snapshot, parts) = compile(&self.model.load(), host, &self.seal, &writer.parts)?;
+        self.publish(&mut writer, snapshot, parts);
         Ok(())
     }
 

@@ -12,6 +12,9 @@ pub struct Intent {
     pub actor: Arc<str>,
     /// Validate and compile, and then leave everything as it is.
     pub dry_run: bool,
+    /// It is a tenant: a token of some zones only. What it names is confined, see
+    /// [`OriginSpec::confined`](crate::OriginSpec::confined).
+    pub tenant: bool,
 }
 
 impl Default for Intent {
@@ -20,6 +23,7 @@ impl Default for Intent {
         Self {
             actor: "postern".into(),
             dry_run: false,
+            tenant: false,
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::model::{Model, OriginSpec, Phase, Ruleset};
 use crate::store::seal::{Seal, SealError};
 use ::rules::{ListError, Lists, Program, RuleError};
 use snapshot::http::origin::Origin;
+use snapshot::http::reach::Reach;
 use snapshot::phases::{RateLimits, Transforms};
 use snapshot::{DuplicateHost, Host, Snapshot};
 use tls::{Endpoint, Responder, Site, SiteError, Trust, TrustError};
@@ -104,13 +105,29 @@ pub(crate) struct Parts {
     /// With what they were made of: a responder's answers stay while its URL does.
     responders: HashMap<Uuid, (OcspSettings, Arc<Responder>)>,
     origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
+    reach: Arc<Reach>,
 }
 
 impl Parts {
-    /// Nothing but what responders have answered.
+    /// Nothing but where tenants' origins may be.
+    pub(crate) fn with_reach(reach: Arc<Reach>) -> Self {
+        Self {
+            reach,
+            ..Self::default()
+        }
+    }
+
+    /// Takes another reach: origins are compiled anew for it.
+    pub(crate) fn set_reach(&mut self, reach: Arc<Reach>) {
+        self.reach = reach;
+        self.origins.clear();
+    }
+
+    /// Nothing but what responders have answered, and where tenants' origins may be.
     pub(crate) fn with_responders_of(other: &Self) -> Self {
         Self {
             responders: other.responders.clone(),
+            reach: other.reach.clone(),
             ..Self::default()
         }
     }
@@ -162,6 +179,7 @@ pub(crate) fn compile(
 ) -> Result<(Snapshot, Parts), CompileError> {
     let mut parts = Parts {
         no_rules: last.no_rules.clone(),
+        reach: last.reach.clone(),
         ..Parts::default()
     };
     parts.responders(model, last);
@@ -228,10 +246,13 @@ pub(crate) fn compile(
         parts.sites.insert(record.name.clone(), (key, site.clone()));
         let origin = match last.origins.get(&record.name) {
             Some((spec, origin)) if *spec == record.origin => origin.clone(),
-            _ => Arc::new(origin(&record.origin).map_err(|why| CompileError::Origin {
-                host: record.name.clone(),
-                why,
-            })?),
+            _ => {
+                let made = origin(&record.origin, &parts.reach);
+                Arc::new(made.map_err(|why| CompileError::Origin {
+                    host: record.name.clone(),
+                    why,
+                })?)
+            }
         };
         parts
             .origins
@@ -275,5 +296,15 @@ pub(crate) fn compile(
         });
     }
     let snapshot = Snapshot::new(model.revision, model.trust_epoch, hosts, default_host)?;
-    Ok((snapshot, parts))
+    Ok((snapshot.withholding(withheld(model)), parts))
+}
+
+/// Names of zones that a wildcard host of another zone would cover.
+fn withheld(model: &Model) -> impl Iterator<Item = Box<str>> {
+    model.zones.values().filter_map(|zone| {
+        let (_, parent) = zone.name.as_str().split_once('.')?;
+        let wildcard = HostName::parse(&format!("*.{parent}")).ok()?;
+        let host = model.hosts.get(&wildcard)?;
+        (host.zone != zone.id).then(|| zone.name.as_str().into())
+    })
 }

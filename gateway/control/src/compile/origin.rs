@@ -4,11 +4,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
 use boring::hash::{MessageDigest, hash};
 
 use crate::model::OriginSpec;
 use snapshot::http::origin::Origin;
+use snapshot::http::reach::{OutOfReach, Reach};
 use tls::{OriginTls, OriginTlsError};
 use vocabulary::hostname::{HostName, HostNameError};
 
@@ -90,7 +92,7 @@ fn system_bundle() -> Result<Vec<u8>, OriginError> {
 
 /// Reads an origin as it was asked for. Names are not resolved here: the data path does that when
 /// it connects.
-pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, OriginError> {
+pub(crate) fn origin(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Origin, OriginError> {
     let url = || spec.url.clone();
     let uri: http::Uri =
         spec.url
@@ -144,8 +146,9 @@ pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, OriginError> {
     } else {
         None
     };
+    let reach = (spec.confined && !reach.allows_private).then(|| reach.clone());
     Ok(Origin {
-        key: key_of(spec),
+        key: key_of(spec, reach.is_some()),
         url: spec.url.as_str().into(),
         host: host.into(),
         port,
@@ -155,8 +158,18 @@ pub(crate) fn origin(spec: &OriginSpec) -> Result<Origin, OriginError> {
             .collect(),
         protocol: spec.protocol,
         tls,
+        reach,
         host_header,
     })
+}
+
+/// Whether a confined origin may be set as it is. What its name resolves to is checked when it is
+/// connected to.
+pub(crate) fn check_reach(origin: &Origin) -> Result<(), OutOfReach> {
+    match &origin.reach {
+        None => Ok(()),
+        Some(reach) => reach.check_text(&origin.host, origin.port),
+    }
 }
 
 /// An authority and nothing else: it goes into the request as it is.
@@ -169,9 +182,10 @@ fn host_header(text: &str) -> Result<http::HeaderValue, OriginError> {
 }
 
 /// Equal origins of different hosts share connections; the header they send may differ, but is no
-/// part of a connection.
-fn key_of(spec: &OriginSpec) -> u64 {
-    let connection = (&spec.url, &spec.protocol, &spec.server_name, &spec.ca_pem);
+/// part of a connection. A confined one never takes over what another one opened.
+fn key_of(spec: &OriginSpec, confined: bool) -> u64 {
+    let (url, protocol) = (&spec.url, &spec.protocol);
+    let connection = (url, protocol, &spec.server_name, &spec.ca_pem, confined);
     let text = format!("{connection:?}");
     let digest = hash(MessageDigest::sha256(), text.as_bytes());
     digest
@@ -195,11 +209,11 @@ mod tests {
             ("https://origin.example.com", "origin.example.com", 443, 0),
             ("https://10.0.0.1", "10.0.0.1", 443, 1),
         ] {
-            let origin = origin(&OriginSpec {
+            let spec = OriginSpec {
                 url: url.into(),
                 ..OriginSpec::default()
-            })
-            .unwrap();
+            };
+            let origin = origin(&spec, &Arc::default()).unwrap();
             assert_eq!(
                 (&*origin.host, origin.port, origin.addresses.len()),
                 (host, port, addresses)
@@ -229,7 +243,7 @@ mod tests {
                 url: url.into(),
                 ..OriginSpec::default()
             };
-            assert!(origin(&spec).is_err(), "{url:?}");
+            assert!(origin(&spec, &Arc::default()).is_err(), "{url:?}");
         }
         let url = "http://h".to_owned();
         for header in ["a b", "a\r\nb", "", "u@h"] {
@@ -238,13 +252,16 @@ mod tests {
                 host_header: Some(header.into()),
                 ..OriginSpec::default()
             };
-            assert!(origin(&spec).is_err(), "{header:?}");
+            assert!(origin(&spec, &Arc::default()).is_err(), "{header:?}");
         }
         let spec = OriginSpec {
             url,
             server_name: Some("x".into()),
             ..OriginSpec::default()
         };
-        assert!(origin(&spec).is_err(), "a name for a plain origin");
+        assert!(
+            origin(&spec, &Arc::default()).is_err(),
+            "a name for a plain origin"
+        );
     }
 }

@@ -26,6 +26,10 @@ pub struct OriginSpec {
     /// CAs that may have signed the origin's certificate, in PEM; the system's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<String>,
+    /// A token of a zone set it, so that it may not be what only this machine reaches; see
+    /// `control.private_origins`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confined: bool,
 }
 
 /// One SNI name.

@@ -85,6 +85,7 @@ impl Control {
     ) -> Result<(Arc<Ruleset>, Id), ChangeError> {
         let intent = Intent {
             dry_run: true,
+            tenant: false,
             ..intent::current()
         };
         self.with_intent(intent, |control| match draft {

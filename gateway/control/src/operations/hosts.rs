@@ -10,7 +10,8 @@ use std::sync::Arc;
 use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
-use crate::compile::origin::origin;
+use crate::change::intent;
+use crate::compile::origin::{check_reach, origin};
 use crate::limits::ASSOCIATIONS_MAX;
 use crate::model::id::{Id, Uuid};
 use crate::model::{AuthoritySet, HostRecord, Model, OriginSpec, ServerKey, Zone};
@@ -65,9 +66,45 @@ fn belongs(zone: &Zone, name: &HostName) -> bool {
     below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-fn check_belongs(zone: &Zone, name: &HostName, field: &'static str) -> Result<(), ChangeError> {
+/// The zone that a name belongs to: of those above it the nearest.
+fn owner<'m>(model: &'m Model, name: &HostName) -> Option<&'m Arc<Zone>> {
+    let zones = model.zones.values().filter(|zone| belongs(zone, name));
+    zones.max_by_key(|zone| zone.name.as_str().len())
+}
+
+/// Hosts of other zones that would belong to a zone of this name.
+pub(crate) fn would_belong<'m>(
+    model: &'m Model,
+    zone: &'m Zone,
+) -> impl Iterator<Item = &'m Arc<HostRecord>> {
+    let hosts = model.hosts.values();
+    hosts.filter(|host| {
+        let nearer = model
+            .zones
+            .get(&host.zone)
+            .is_none_or(|of| of.name.as_str().len() < zone.name.as_str().len());
+        nearer && belongs(zone, &host.name)
+    })
+}
+
+fn check_belongs(
+    model: &Model,
+    zone: &Zone,
+    name: &HostName,
+    field: &'static str,
+) -> Result<(), ChangeError> {
     if belongs(zone, name) {
-        return Ok(());
+        // Zones above may not reach into one that somebody else may have been given.
+        return match owner(model, name) {
+            Some(owner) if owner.id != zone.id => {
+                let why = format!(
+                    "`{name}` belongs to the zone {}, which is nearer to it than {}; name it there",
+                    owner.name, zone.name
+                );
+                Err(ChangeError::invalid(field, why))
+            }
+            _ => Ok(()),
+        };
     }
     let why = format!(
         "`{name}` does not belong to the zone {0}: it must be {0} or end in .{0}",
@@ -76,8 +113,17 @@ fn check_belongs(zone: &Zone, name: &HostName, field: &'static str) -> Result<()
     Err(ChangeError::invalid(field, why))
 }
 
+/// Checks an origin that is about to be set. What a tenant sets is confined from then on.
+fn new_origin(draft: &Draft<'_>, mut spec: OriginSpec) -> Result<OriginSpec, ChangeError> {
+    spec.confined |= intent::current().tenant;
+    let refuse = |why: String| ChangeError::invalid("origin", why);
+    let reach = draft.control().reach.load_full();
+    let made = origin(&spec, &reach).map_err(|why| refuse(why.to_string()))?;
+    check_reach(&made).map_err(|why| refuse(why.to_string()))?;
+    Ok(spec)
+}
+
 fn check(model: &Model, host: &HostRecord) -> Result<(), ChangeError> {
-    origin(&host.origin).map_err(|why| ChangeError::invalid("origin", why.to_string()))?;
     if host.certificate.is_none() && host.other_certificate.is_some() {
         let why = "it stands beside another certificate, which is not named";
         return Err(ChangeError::invalid("other_certificate", why));
@@ -164,7 +210,8 @@ impl Control {
     /// The name is taken or foreign to the zone, or a part of it is not acceptable.
     pub fn create_host(&self, zone: Id, new: NewHost) -> Result<Arc<HostRecord>, ChangeError> {
         self.change(|draft| {
-            check_belongs(zone_of(&draft.model, zone)?, &new.name, "name")?;
+            let model = &draft.model;
+            check_belongs(model, zone_of(model, zone)?, &new.name, "name")?;
             if draft.model.hosts.contains_key(&new.name) {
                 return Err(ChangeError::Exists {
                     noun: Noun::Host,
@@ -187,7 +234,7 @@ impl Control {
             let host = HostRecord {
                 name: new.name,
                 zone,
-                origin: new.origin,
+                origin: new_origin(draft, new.origin)?,
                 mtls,
                 client: new.client,
                 certificate: new.certificate,
@@ -214,8 +261,8 @@ impl Control {
             let found = draft.model.hosts.get(name);
             let found = found.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
             let mut host = (**found).clone();
-            if let Some(origin) = patch.origin {
-                host.origin = origin;
+            if let Some(origin) = patch.origin.filter(|origin| *origin != host.origin) {
+                host.origin = new_origin(draft, origin)?;
             }
             if let Some(certificate) = patch.certificate {
                 host.certificate = certificate;
@@ -302,7 +349,7 @@ impl Control {
             let owner = zone_of(&draft.model, zone)?.clone();
             check_set(&draft.model, set)?;
             for name in &names {
-                check_belongs(&owner, name, "hostnames")?;
+                check_belongs(&draft.model, &owner, name, "hostnames")?;
             }
             if draft.model.associations.get(&(zone, set)).is_some_and(|known| **known == names) {
                 return Ok(Arc::new(names));

@@ -8,6 +8,7 @@ use crate::limits::ZONES_MAX;
 use crate::model::id::Id;
 use crate::model::{Phase, Zone};
 use crate::operations::authorities::make_managed;
+use crate::operations::hosts::would_belong;
 use crate::pki::ca_key::CaKey;
 use crate::store::Table;
 use crate::store::certificate_index::IndexChange;
@@ -41,7 +42,7 @@ impl Control {
     /// As [`Control::create_zone`], with a key of this kind.
     ///
     /// # Errors
-    /// The name is not a host name, or taken.
+    /// The name is not a host name, or taken, or above hosts of a zone further up.
     pub fn create_zone_with(&self, name: &str, kind: CaKey) -> Result<Arc<Zone>, ChangeError> {
         let name =
             HostName::parse(name).map_err(|why| ChangeError::invalid("name", why.to_string()))?;
@@ -69,6 +70,23 @@ impl Control {
                 created_on: now,
                 modified_on: now,
             };
+            let taken: Vec<&str> = would_belong(&draft.model, &zone)
+                .map(|host| host.name.as_str())
+                .collect();
+            if let Some(first) = taken.first() {
+                let others = match taken.len() {
+                    1 => String::new(),
+                    count => format!(" and {} more", count - 1),
+                };
+                return Err(ChangeError::InUse {
+                    noun: Noun::Zone,
+                    key: zone.name.to_string(),
+                    by: format!(
+                        "its name is above the host {first}{others} of another zone, which would \
+                         belong to it; remove these there first, and make them again in the new zone"
+                    ),
+                });
+            }
             make_managed(draft, zone.id, zone.name.as_str(), kind)?;
             draft.put_zone(zone.clone());
             Ok(Arc::new(zone))

@@ -229,6 +229,7 @@ fn only_what_differs_is_told_and_done() {
     let tried = control.with_intent(
         Intent {
             dry_run: true,
+            tenant: false,
             ..Intent::default()
         },
         |control| apply(control, &value),

@@ -245,6 +245,7 @@ fn what_was_only_tried_leaves_no_trace() {
     let dry = Intent {
         actor: "somebody".into(),
         dry_run: true,
+        tenant: false,
     };
     let control = world.control();
     control.with_intent(dry.clone(), |control| {

@@ -25,6 +25,7 @@ mod expiry;
 mod many_rules;
 mod rules;
 mod ruleset_versions;
+mod tenants;
 
 struct World {
     directory: Directory,

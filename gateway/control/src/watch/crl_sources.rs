@@ -58,6 +58,7 @@ impl Control {
         let intent = Intent {
             actor: "revocation list file".into(),
             dry_run: false,
+            tenant: false,
         };
         match self.with_intent(intent, |control| control.put_crl(id, &bytes)) {
             Ok(crl) => {

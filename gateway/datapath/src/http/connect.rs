@@ -15,6 +15,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::io::{PlainStream, Socket, TlsStream};
 use snapshot::http::origin::Origin;
+use snapshot::http::reach::OutOfReach;
 use tls::{Alpn, Session};
 use vocabulary::settings::OriginProtocol;
 use vocabulary::side::Side;
@@ -25,6 +26,9 @@ pub enum OriginError {
     /// Its name has no address.
     #[error("the origin's name cannot be resolved: {0}")]
     Resolve(io::Error),
+    /// Its addresses are out of a tenant's reach.
+    #[error("the origin is refused: {0}")]
+    OutOfReach(#[from] OutOfReach),
     /// No address took the connection.
     #[error("connecting to the origin failed: {0}")]
     Connect(io::Error),
@@ -80,6 +84,7 @@ impl OriginError {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Resolve(_) => "origin_resolve",
+            Self::OutOfReach(_) => "origin_out_of_reach",
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 "origin_refused"
             }
@@ -156,13 +161,22 @@ async fn connect_tcp(origin: &Origin) -> Result<Socket, OriginError> {
         &origin.addresses
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    let mut refused = None;
     for address in addresses {
+        // Here, because a name may mean another address than when it was set.
+        if let Some(Err(why)) = origin.reach.as_ref().map(|reach| reach.check(*address)) {
+            refused = Some(why);
+            continue;
+        }
         match Socket::connect(*address).await {
             Ok(socket) => return Ok(socket),
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }
-    Err(OriginError::Connect(last))
+    match refused {
+        Some(why) => Err(why.into()),
+        None => Err(OriginError::Connect(last)),
+    }
 }
 
 impl Read for OriginStream {

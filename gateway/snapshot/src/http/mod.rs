@@ -7,10 +7,11 @@
 //! | `authority` | which host a request is for |
 //! | `path` | the one normalised path that is matched, and the target made of it |
 //! | `headers`, `certificate` | which headers cross the gateway, and the certificate headers |
-//! | `origin` | where permitted requests go |
+//! | `origin`, `reach` | where permitted requests go, and where a tenant's do not |
 
 pub mod authority;
 mod certificate;
 pub mod headers;
 pub mod origin;
 pub mod path;
+pub mod reach;

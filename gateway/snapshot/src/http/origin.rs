@@ -3,7 +3,9 @@
 //! Owns the compiled form of an origin. Does not connect to it (`datapath::http::upstream`).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use super::reach::Reach;
 use tls::OriginTls;
 use vocabulary::settings::OriginProtocol;
 
@@ -24,6 +26,8 @@ pub struct Origin {
     pub protocol: OriginProtocol,
     /// How to speak TLS to it, `None` for `http://`.
     pub tls: Option<OriginTls>,
+    /// What it may not be connected to, when a token of a zone set it.
+    pub reach: Option<Arc<Reach>>,
     /// Replaces the `Host` that the client sent; `None` passes the client's on.
     pub host_header: Option<http::HeaderValue>,
 }

@@ -96,6 +96,7 @@ pub(super) const ANSWERS: &[(&str, &str, &str, &str)] = &[
     ("client_gone", "400", "The client broke its request off while it was being forwarded", "The same"),
     ("client_stalled", "408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),
     ("origin_resolve", "502", "The origin's name has no address", "Check DNS, or `postern host set HOST --origin URL`"),
+    ("origin_out_of_reach", "502", "A token of a zone set this origin, and its name resolves to this machine, a link-local address or a metadata service", "An administrator sets it (`postern host set HOST --origin URL`), or `control.private_origins = allow`"),
     ("origin_refused", "502", "The origin refuses connections", "Start it; check the port"),
     ("origin_connect", "502", "No address of the origin took the connection", "Check routes and firewalls; `detail` names the address"),
     ("origin_connect_timeout", "504", "Not connected within `timeout.origin_connect`, TLS included", "Is it up, is it overloaded?"),

@@ -57,6 +57,13 @@ fn hosts() -> Vec<Named> {
             "ca_pem",
             pem("The CAs that the origin's certificate may come from, if not the system's")
                 .characters(PEM_BYTES_MAX),
+        )
+        .takes(
+            "confined",
+            flag().about(
+                "Whether `control.private_origins` applies to it, as it does to every origin that \
+                 a token of some zones sets",
+            ),
         );
     let certificate = || uuid().about("The server certificate that the host must present");
     let other = || uuid().about("The one beside it, with the other kind of key");

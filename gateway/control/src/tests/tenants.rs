@@ -1,0 +1,192 @@
+//! Tenants: whose a name is, and what a token of a zone may not reach.
+
+use super::*;
+use crate::change::intent::Intent;
+use snapshot::http::reach::Reach;
+
+fn tenant() -> Intent {
+    Intent {
+        tenant: true,
+        ..Intent::default()
+    }
+}
+
+fn at(url: &str) -> NewHost {
+    let mut new = host("api.example.test", MtlsMode::Off);
+    new.origin.url = url.into();
+    new
+}
+
+#[test]
+fn a_name_belongs_to_the_nearest_zone() {
+    let world = World::new();
+    let control = world.control();
+    let outer = control.create_zone("example.test").unwrap();
+    let inner = control.create_zone("sub.example.test").unwrap();
+    let deep = control.create_zone("deep.sub.example.test").unwrap();
+    for (name_, owner) in [
+        ("example.test", &outer),
+        ("a.example.test", &outer),
+        ("xsub.example.test", &outer),
+        ("*.example.test", &outer),
+        ("sub.example.test", &inner),
+        ("a.sub.example.test", &inner),
+        ("*.sub.example.test", &inner),
+        ("deep.sub.example.test", &deep),
+        ("x.deep.sub.example.test", &deep),
+    ] {
+        for zone in [&outer, &inner, &deep] {
+            let made = control.create_host(zone.id, host(name_, MtlsMode::Off));
+            let names = BTreeSet::from([name(name_)]);
+            let trusted = control.set_associations(zone.id, AuthoritySet::Managed, names);
+            assert_eq!(
+                made.is_ok(),
+                zone.id == owner.id,
+                "{name_} in {}",
+                zone.name
+            );
+            let trusted = trusted.is_ok();
+            assert_eq!(trusted, zone.id == owner.id, "{name_} in {}", zone.name);
+            control
+                .set_associations(zone.id, AuthoritySet::Managed, BTreeSet::new())
+                .unwrap();
+        }
+    }
+    let refused = control.create_host(outer.id, host("b.sub.example.test", MtlsMode::Off));
+    let text = refused.unwrap_err().to_string();
+    assert!(
+        text.contains("belongs to the zone sub.example.test"),
+        "{text}"
+    );
+    // With the zone, its claim goes.
+    control.delete_zone(inner.id).unwrap();
+    let made = control.create_host(outer.id, host("b.sub.example.test", MtlsMode::Off));
+    made.unwrap();
+}
+
+#[test]
+fn a_zone_below_which_another_has_hosts_is_refused_until_they_are_gone() {
+    let world = World::new();
+    let control = world.control();
+    let outer = control.create_zone("example.test").unwrap();
+    for text in ["a.sub.example.test", "sub.example.test", "*.example.test"] {
+        control
+            .create_host(outer.id, host(text, MtlsMode::Off))
+            .unwrap();
+    }
+    let text = control.create_zone("sub.example.test").unwrap_err();
+    let text = text.to_string();
+    assert!(text.contains("a.sub.example.test and 1 more"), "{text}");
+    control.delete_host(&name("a.sub.example.test")).unwrap();
+    assert!(control.create_zone("sub.example.test").is_err());
+    control.delete_host(&name("sub.example.test")).unwrap();
+    control.create_zone("sub.example.test").unwrap();
+    // A zone above is no matter: its hosts are below the nearer one.
+    control.create_zone("test").unwrap();
+}
+
+#[test]
+fn a_wildcard_does_not_answer_for_the_name_of_another_zone() {
+    let world = World::new();
+    let control = world.control();
+    let outer = control.create_zone("example.test").unwrap();
+    let names = [name("example.test"), name("*.example.test")];
+    control
+        .develop_server_certificate(outer.id, &names)
+        .unwrap();
+    control
+        .create_host(outer.id, host("*.example.test", MtlsMode::Off))
+        .unwrap();
+    let is_served = |name: &str| world.published.load().host(name).is_some();
+    assert!(is_served("sub.example.test"));
+    let admission = world.published.load().admission();
+    let inner = control.create_zone("sub.example.test").unwrap();
+    // A zone alone is no matter of the data path; the next change that is, tells it.
+    control
+        .create_host(inner.id, host("x.sub.example.test", MtlsMode::Off))
+        .unwrap();
+    assert!(!is_served("sub.example.test"));
+    assert!(is_served("other.example.test"));
+    assert_ne!(world.published.load().admission(), admission);
+}
+
+#[test]
+fn a_tenants_origin_is_confined_and_an_administrators_is_not() {
+    let world = World::new();
+    let control = world.control();
+    let zone = world.zone();
+    for url in [
+        "http://127.0.0.1:8480",
+        "http://127.1:8480",
+        "http://0x7f000001",
+        "http://2130706433:80",
+        "https://localhost",
+        "http://[::1]",
+        "http://[::ffff:169.254.169.254]",
+        "http://169.254.169.254",
+        "http://0.0.0.0:1",
+        "http://[fe80::1]:1",
+    ] {
+        let made = control.with_intent(tenant(), |control| control.create_host(zone.id, at(url)));
+        let text = made.unwrap_err().to_string();
+        assert!(text.contains("control.private_origins"), "{url}: {text}");
+        let made = control.create_host(zone.id, at(url)).unwrap();
+        assert!(!made.origin.confined, "{url}");
+        control.delete_host(&made.name).unwrap();
+    }
+    let url = "http://origin.example:80";
+    let made = control.with_intent(tenant(), |control| control.create_host(zone.id, at(url)));
+    assert!(made.unwrap().origin.confined);
+    // What an administrator says, replaces it.
+    let patch = HostPatch {
+        origin: Some(at("http://127.0.0.1:1").origin),
+        ..HostPatch::default()
+    };
+    let api = name("api.example.test");
+    assert!(
+        !control
+            .update_host(&api, patch.clone())
+            .unwrap()
+            .origin
+            .confined
+    );
+    let taken = control.with_intent(tenant(), |control| control.update_host(&api, patch.clone()));
+    assert!(!taken.unwrap().origin.confined, "the same is no change");
+}
+
+#[test]
+fn the_policy_may_change_and_what_tenants_set_is_judged_by_it() {
+    let world = World::new();
+    let control = world.control();
+    let zone = world.zone();
+    control
+        .develop_server_certificate(zone.id, &[name("*.example.test")])
+        .unwrap();
+    let open = Reach {
+        allows_private: true,
+        ..Reach::default()
+    };
+    control.set_reach(open).unwrap();
+    let url = "http://localhost:1";
+    let made = control.with_intent(tenant(), |control| control.create_host(zone.id, at(url)));
+    assert!(made.unwrap().origin.confined);
+    let reach = || {
+        let snapshot = world.published.load();
+        let host = snapshot.host("api.example.test").unwrap();
+        (host.origin.reach.is_some(), host.origin.key)
+    };
+    let (confined, key) = reach();
+    assert!(!confined);
+    control.set_reach(Reach::default()).unwrap();
+    assert!(reach().0);
+    assert_ne!(reach().1, key, "no connection is taken over");
+    // Other parts of it can still be changed.
+    let patch = HostPatch {
+        mtls: Some(MtlsMode::Request),
+        ..HostPatch::default()
+    };
+    control
+        .update_host(&name("api.example.test"), patch)
+        .unwrap();
+    assert!(reach().0, "and it stays confined");
+}
