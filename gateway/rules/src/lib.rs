@@ -45,7 +45,10 @@ mod syntax;
 #[doc(hidden)]
 #[cfg_attr(
     not(test),
-    expect(clippy::disallowed_methods, reason = "fixtures write their databases to files")
+    expect(
+        clippy::disallowed_methods,
+        reason = "fixtures write their databases to files"
+    )
 )]
 pub mod testing;
 #[cfg(test)]

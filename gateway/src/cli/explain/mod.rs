@@ -76,12 +76,10 @@ fn all() -> Vec<Explained> {
     let refusals = REFUSALS
         .into_iter()
         .map(|one| explained(one.as_str(), "handshake", texts::refusal(one)));
-    let stops = STOPS
-        .into_iter()
-        .map(|one| Explained {
-            side: one.side(),
-            ..explained(one.as_str(), "connection", texts::stop(one))
-        });
+    let stops = STOPS.into_iter().map(|one| Explained {
+        side: one.side(),
+        ..explained(one.as_str(), "connection", texts::stop(one))
+    });
     let answers = ANSWERS
         .iter()
         .map(|(word, _, means, mend)| explained(word, "answer", (means, mend)));
@@ -121,7 +119,9 @@ impl Explain {
         }
         let mut text = String::new();
         for one in found {
-            let side = one.side.map_or(String::new(), |side| format!(", the fault of: {side}"));
+            let side = one
+                .side
+                .map_or(String::new(), |side| format!(", the fault of: {side}"));
             // A String takes every write.
             let _written = writeln!(
                 text,
