@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::pki::x509::generate_key;
-    use fixtures::wish::{Made, Wish};
+    use fixtures::pki::{Identity, Spec};
 
     /// A request, and its DER.
     fn request() -> Vec<u8> {
@@ -194,10 +194,10 @@ mod tests {
 
     #[test]
     fn no_change_of_a_chain_its_key_or_a_list_does_any_harm() {
-        let leaf = Made::new(&Wish::server(&["a.test"], NOW_SEC), None);
+        let leaf = Identity::issued(&Spec::server(&["a.test"]).at(NOW_SEC), None);
         let now = Moment::from_seconds(NOW_SEC);
-        assert!(ServerChain::parse(&leaf.pem(), &leaf.key_pem(), now).is_ok());
-        let text = format!("{}\0{}", leaf.pem(), leaf.key_pem());
+        assert!(ServerChain::parse(&leaf.chain_pem(), &leaf.key_pem(), now).is_ok());
+        let text = format!("{}\0{}", leaf.chain_pem(), leaf.key_pem());
         pems(text.as_bytes());
         sweep(text.as_bytes(), pems);
     }

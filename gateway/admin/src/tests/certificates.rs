@@ -1,7 +1,7 @@
 //! Certificates of clients, servers and CAs, and the hosts that they are for.
 
 use super::*;
-use fixtures::wish::foreign;
+use fixtures::pki::foreign;
 
 #[tokio::test]
 async fn client_certificates() {

@@ -172,12 +172,12 @@ fn check_leaf(leaf: &X509, details: &Details, now: Moment) -> Result<(), X509Err
 #[cfg(test)]
 mod tests {
     use super::*;
-    use fixtures::wish::{Made, Wish};
+    use fixtures::pki::{Identity, Spec};
 
     const NOW: i64 = 1_800_000_000;
 
-    fn parse(certificates: &[&Made], key: &str) -> Result<ServerChain, X509Error> {
-        let text: String = certificates.iter().map(|made| made.pem()).collect();
+    fn parse(certificates: &[&Identity], key: &str) -> Result<ServerChain, X509Error> {
+        let text: String = certificates.iter().map(|made| made.chain_pem()).collect();
         ServerChain::parse(&text, key, Moment::from_seconds(NOW))
     }
 
@@ -190,9 +190,12 @@ mod tests {
 
     #[test]
     fn any_order_becomes_the_order_of_the_wire() {
-        let root = Made::new(&Wish::authority("root", NOW), None);
-        let middle = Made::new(&Wish::authority("middle", NOW), Some(&root));
-        let leaf = Made::new(&Wish::server(&["a.test", "*.a.test"], NOW), Some(&middle));
+        let root = Identity::issued(&Spec::authority("root").at(NOW), None);
+        let middle = Identity::issued(&Spec::authority("middle").at(NOW), Some(&root));
+        let leaf = Identity::issued(
+            &Spec::server(&["a.test", "*.a.test"]).at(NOW),
+            Some(&middle),
+        );
         let key = leaf.key_pem();
         for given in [
             [&leaf, &middle, &root],
@@ -209,33 +212,37 @@ mod tests {
         }
         let twice = parse(&[&leaf, &leaf, &middle], &key).unwrap();
         assert_eq!(order(&twice), ["a.test", "middle"], "a copy is left out");
-        let mut wish = Wish::server(&["a.test"], NOW);
-        wish.rsa = Some(2048);
-        let rsa = Made::new(&wish, Some(&root));
+        let mut spec = Spec::server(&["a.test"]).at(NOW);
+        spec.rsa = Some(2048);
+        let rsa = Identity::issued(&spec, Some(&root));
         let chain = parse(&[&rsa], &rsa.key_pem()).unwrap();
         assert_eq!(chain.key_type, ServerKey::Rsa);
     }
 
     #[test]
     fn what_cannot_serve_is_refused() {
-        let root = Made::new(&Wish::authority("root", NOW), None);
-        let stranger = Made::new(&Wish::authority("stranger", NOW), None);
-        let good = Wish::server(&["a.test"], NOW);
-        let leaf = Made::new(&good, Some(&root));
-        let with = |change: &dyn Fn(&mut Wish)| {
-            let mut wish = good.clone();
-            change(&mut wish);
-            Made::new(&wish, Some(&root))
+        let root = Identity::issued(&Spec::authority("root").at(NOW), None);
+        let stranger = Identity::issued(&Spec::authority("stranger").at(NOW), None);
+        let good = Spec::server(&["a.test"]).at(NOW);
+        let leaf = Identity::issued(&good, Some(&root));
+        let with = |change: &dyn Fn(&mut Spec)| {
+            let mut spec = good.clone();
+            change(&mut spec);
+            Identity::issued(&spec, Some(&root))
         };
-        let renewed = Made::with_key(&good, Some(&root), &leaf.key);
-        let why =
-            |certificates: &[&Made], key: &str| parse(certificates, key).unwrap_err().to_string();
+        let renewed = with(&|spec| spec.key = Some(leaf.key.clone()));
+        let why = |certificates: &[&Identity], key: &str| {
+            parse(certificates, key).unwrap_err().to_string()
+        };
         for (made, said) in [
-            (with(&|wish| wish.ends = NOW), "it expired on 2027-01-15"),
-            (with(&|wish| wish.begins = NOW + 3600), "not valid before"),
-            (with(&|wish| wish.dns.clear()), "it names no host"),
-            (with(&|wish| wish.client = true), "serverAuth"),
-            (with(&|wish| wish.rsa = Some(1024)), "RSA of 1024 bits"),
+            (with(&|spec| spec.ends = 0), "it expired on 2027-01-15"),
+            (with(&|spec| spec.begins = 3600), "not valid before"),
+            (with(&|spec| spec.dns.clear()), "it names no host"),
+            (
+                with(&|spec| (spec.server_auth, spec.client_auth) = (false, true)),
+                "serverAuth",
+            ),
+            (with(&|spec| spec.rsa = Some(1024)), "RSA of 1024 bits"),
         ] {
             let told = why(&[&made, &root], &made.key_pem());
             assert!(told.contains(said), "{said}: {told}");

@@ -1,7 +1,7 @@
 //! Uploaded CAs, the managed CA's rollover and revocation list, and lists.
 
 use super::*;
-use fixtures::wish::{Made, Wish};
+use fixtures::pki::{Identity, Spec};
 
 /// A CA, or something like one, from the openssl command line.
 fn openssl_certificate(directory: &Directory, extensions: &[&str], days: &str) -> Option<String> {
@@ -59,10 +59,10 @@ fn what_cannot_sign_is_refused() {
         openssl_certificate(&world.directory, &[CA, "keyUsage=digitalSignature"], "1").unwrap();
     let good = openssl_certificate(&world.directory, &[CA], "1").unwrap();
     let now = Moment::now().seconds();
-    let made = |change: &dyn Fn(&mut Wish)| {
-        let mut wish = Wish::authority("made", now);
-        change(&mut wish);
-        Made::new(&wish, None).pem()
+    let made = |change: &dyn Fn(&mut Spec)| {
+        let mut spec = Spec::authority("made").at(now);
+        change(&mut spec);
+        Identity::issued(&spec, None).chain_pem()
     };
     let picture = world.picture();
     for (what, pem, says) in [
@@ -78,15 +78,15 @@ fn what_cannot_sign_is_refused() {
         ("a leaf in a bundle", good.clone() + &leaf, "CA:TRUE"),
         ("twice in a bundle", good.clone() + &good, "twice"),
         ("too many", good.repeat(21), "more than"),
-        ("expired", made(&|wish| wish.ends = now - 1), "expired on"),
+        ("expired", made(&|spec| spec.ends = -1), "expired on"),
         (
             "a weak key",
-            made(&|wish| wish.rsa = Some(1024)),
+            made(&|spec| spec.rsa = Some(1024)),
             "RSA of 1024",
         ),
         (
             "one of a bundle expired",
-            good.clone() + &made(&|wish| wish.ends = now - 1),
+            good.clone() + &made(&|spec| spec.ends = -1),
             "expired on",
         ),
         (

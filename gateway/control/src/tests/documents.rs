@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use fixtures::wish::foreign;
+use fixtures::pki::foreign;
 
 fn document(value: Value) -> Document {
     serde_json::from_value(value).unwrap()

@@ -7,7 +7,7 @@ use super::*;
 use crate::pki::crl;
 use crate::pki::x509::Signer;
 use crate::watch::expiry::{Expiring, ExpiryKind, ToldOfExpiry};
-use fixtures::wish::{Made, Wish};
+use fixtures::pki::{Identity, Spec};
 
 const DAY: i64 = 86_400;
 
@@ -55,28 +55,28 @@ fn every_kind_comes_to_every_stage() {
     let control = world.control();
     let now = Moment::now().seconds();
     let end = now + 100 * DAY;
-    let authority = Made::new(
-        &Wish {
-            ends: end,
-            ..Wish::authority("Brought", now)
+    let authority = Identity::issued(
+        &Spec {
+            ends: 100 * DAY,
+            ..Spec::authority("Brought").at(now)
         },
         None,
     );
-    let server = Made::new(
-        &Wish {
-            ends: end,
-            ..Wish::server(&["api.example.test"], now)
+    let server = Identity::issued(
+        &Spec {
+            ends: 100 * DAY,
+            ..Spec::server(&["api.example.test"]).at(now)
         },
         None,
     );
     control
-        .upload_server_certificate(zone.id, &server.pem(), &server.key_pem())
+        .upload_server_certificate(zone.id, &server.chain_pem(), &server.key_pem())
         .unwrap();
     let brought = control
-        .upload_authority("brought", &authority.pem())
+        .upload_authority("brought", &authority.chain_pem())
         .unwrap();
     let signer = Signer {
-        certificate: authority.certificate.clone(),
+        certificate: authority.leaf().clone(),
         key: authority.key.clone(),
     };
     let list = crl::sign(&signer, &[], 1, Moment::from_seconds(now), 100).unwrap();
@@ -150,16 +150,16 @@ fn every_kind_comes_to_every_stage() {
     assert_eq!(found.len(), 3, "{found:#?}");
 
     // What is renewed is told of anew when its time comes.
-    let renewed = Made::new(
-        &Wish {
-            ends: end + 50 * DAY,
-            ..Wish::server(&["api.example.test"], now)
+    let renewed = Identity::issued(
+        &Spec {
+            ends: 150 * DAY,
+            ..Spec::server(&["api.example.test"]).at(now)
         },
         None,
     );
     let id = *control.model().server_certificates.keys().next().unwrap();
     control
-        .replace_server_certificate(zone.id, id, &renewed.pem(), &renewed.key_pem())
+        .replace_server_certificate(zone.id, id, &renewed.chain_pem(), &renewed.key_pem())
         .unwrap();
     assert!(told(control, &mut state, end).is_empty());
     let found = told(control, &mut state, end + 45 * DAY);

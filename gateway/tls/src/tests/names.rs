@@ -42,10 +42,10 @@ fn an_issuer_is_known_by_its_name_in_any_string_type() {
     ];
     for kind in strings {
         for text in ["Device CA", "device  ca"] {
-            let written = name(text, kind);
+            let written = Arc::new(name(text, kind));
             let client = issue(
                 &Wish {
-                    issuer_name: Some(&written),
+                    issuer_name: Some(written.clone()),
                     ..Wish::default()
                 },
                 Some(&ca),

@@ -1,18 +1,14 @@
-//! Certificates of every kind, made on the spot.
+//! Certificates as the verifier's tests ask for them, lists and answers. `fixtures::pki` makes the
+//! certificates.
 
-use boring::asn1::{Asn1Time, Asn1Type};
-use boring::bn::BigNum;
-use boring::ec::{EcGroup, EcKey};
+use std::sync::Arc;
+
+use boring::asn1::Asn1Type;
 use boring::hash::MessageDigest;
-use boring::nid::Nid;
 use boring::pkey::{PKey, Private};
-use boring::rsa::Rsa;
 use boring::sign::Signer;
-use boring::x509::extension::{
-    AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName,
-    SubjectKeyIdentifier,
-};
-use boring::x509::{X509, X509Builder, X509Extension, X509Name, X509NameRef};
+use boring::x509::{X509, X509Name};
+use fixtures::pki::{self, Spec};
 
 use crate::der::{element, tag};
 
@@ -46,7 +42,7 @@ pub(crate) struct Wish<'a> {
     pub(crate) key: Option<&'a PKey<Private>>,
     pub(crate) extension: Option<(&'a str, &'a str)>,
     /// The issuer's name as the certificate is to have it.
-    pub(crate) issuer_name: Option<&'a X509NameRef>,
+    pub(crate) issuer_name: Option<Arc<X509Name>>,
     /// Without key identifiers.
     pub(crate) no_key_ids: bool,
 }
@@ -84,24 +80,6 @@ impl Wish<'_> {
     }
 }
 
-pub(crate) fn ec_key() -> PKey<Private> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
-    PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
-}
-
-/// The number in an INTEGER's content.
-fn number(content: &[u8]) -> BigNum {
-    let is_negative = content.first().is_some_and(|first| first & 0x80 != 0);
-    if !is_negative {
-        return BigNum::from_slice(content).unwrap();
-    }
-    let inverted: Vec<u8> = content.iter().map(|byte| !byte).collect();
-    let mut number = BigNum::from_slice(&inverted).unwrap();
-    number.add_word(1).unwrap();
-    number.set_negative(true);
-    number
-}
-
 /// The name of all subjects here, with its texts in this string type.
 pub(crate) fn name(common: &str, kind: Asn1Type) -> X509Name {
     let mut name = X509Name::builder().unwrap();
@@ -119,89 +97,38 @@ pub(crate) fn name(common: &str, kind: Asn1Type) -> X509Name {
 
 /// Makes what is wished for, signed by `issuer` or by itself.
 pub(crate) fn issue(wish: &Wish<'_>, issuer: Option<&Identity>) -> Identity {
-    let key = match (wish.key, wish.rsa_bits) {
-        (Some(key), _) => key.clone(),
-        (None, Some(bits)) => PKey::from_rsa(Rsa::generate(bits).unwrap()).unwrap(),
-        (None, None) => ec_key(),
+    let spec = Spec {
+        now: Some(NOW),
+        begins: wish.from_days * DAY,
+        ends: wish.to_days * DAY + wish.to_sec,
+        serial: Some(match wish.serial_content {
+            Some(content) => content.to_vec(),
+            None => wish.serial.to_be_bytes().to_vec(),
+        }),
+        subject: Some(Arc::new(name(wish.name, Asn1Type::UTF8STRING))),
+        issuer: wish.issuer_name.clone(),
+        key: wish.key.cloned(),
+        rsa: wish.rsa_bits,
+        ca: wish.ca,
+        key_usage: wish.ca.is_some(),
+        may_sign: wish.cert_sign,
+        client_auth: wish.client_auth == Some(true),
+        server_auth: wish.client_auth == Some(false),
+        dns: wish.dns.iter().map(ToString::to_string).collect(),
+        key_ids: !wish.no_key_ids,
+        extension: wish
+            .extension
+            .map(|(name, value)| (name.into(), value.into())),
+        ..Spec::client(wish.name)
     };
-    let name = name(wish.name, Asn1Type::UTF8STRING);
-    let mut builder = X509Builder::new().unwrap();
-    builder.set_version(2).unwrap();
-    let number = match wish.serial_content {
-        Some(content) => number(content),
-        None => BigNum::from_u32(wish.serial).unwrap(),
-    };
-    builder
-        .set_serial_number(&number.to_asn1_integer().unwrap())
-        .unwrap();
-    builder.set_subject_name(&name).unwrap();
-    builder
-        .set_issuer_name(match (wish.issuer_name, issuer) {
-            (Some(name), _) => name,
-            (None, Some(issuer)) => issuer.x509.subject_name(),
-            (None, None) => &name,
-        })
-        .unwrap();
-    builder
-        .set_not_before(&Asn1Time::from_unix(NOW + wish.from_days * DAY).unwrap())
-        .unwrap();
-    builder
-        .set_not_after(&Asn1Time::from_unix(NOW + wish.to_days * DAY + wish.to_sec).unwrap())
-        .unwrap();
-    builder.set_pubkey(&key).unwrap();
-    if let Some(path_length) = wish.ca {
-        let mut constraints = BasicConstraints::new();
-        constraints.critical().ca();
-        if let Some(length) = path_length {
-            constraints.pathlen(length);
-        }
-        builder
-            .append_extension(&constraints.build().unwrap())
-            .unwrap();
-        let mut usage = KeyUsage::new();
-        usage.critical().crl_sign();
-        if wish.cert_sign {
-            usage.key_cert_sign();
-        }
-        builder.append_extension(&usage.build().unwrap()).unwrap();
-    }
-    if let Some(client_auth) = wish.client_auth {
-        let mut usage = ExtendedKeyUsage::new();
-        if client_auth {
-            usage.client_auth();
-        } else {
-            usage.server_auth();
-        }
-        builder.append_extension(&usage.build().unwrap()).unwrap();
-    }
-    let context = builder.x509v3_context(issuer.map(|i| &*i.x509), None);
-    let ids = !wish.no_key_ids;
-    let ski = ids.then(|| SubjectKeyIdentifier::new().build(&context).unwrap());
-    let aki = issuer.filter(|_| ids).map(|_| {
-        AuthorityKeyIdentifier::new()
-            .keyid(true)
-            .build(&context)
-            .unwrap()
+    let signer = issuer.map(|issuer| pki::Identity {
+        chain: vec![issuer.x509.clone()],
+        key: issuer.key.clone(),
     });
-    let san = (!wish.dns.is_empty()).then(|| {
-        let mut names = SubjectAlternativeName::new();
-        for dns in wish.dns {
-            names.dns(dns);
-        }
-        names.build(&context).unwrap()
-    });
-    let extra = wish
-        .extension
-        .map(|(name, value)| X509Extension::new(None, Some(&context), name, value).unwrap());
-    for extension in [ski, aki, san, extra].into_iter().flatten() {
-        builder.append_extension(&extension).unwrap();
-    }
-    builder
-        .sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256())
-        .unwrap();
+    let made = pki::Identity::issued(&spec, signer.as_ref());
     Identity {
-        x509: builder.build(),
-        key,
+        x509: made.leaf().clone(),
+        key: made.key,
     }
 }
 

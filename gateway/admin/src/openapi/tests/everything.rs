@@ -3,7 +3,7 @@
 use super::*;
 use crate::tests::{World, csr};
 use control::{Id, Moment, Uuid};
-use fixtures::wish::{Made, Wish, foreign};
+use fixtures::pki::{Identity, Spec, foreign};
 
 /// There are no workers that could be ready; [`check`] is told of good answers only.
 const NEVER_GOOD: &str = "get_readyz";
@@ -107,8 +107,8 @@ async fn certificates(world: &World, zone: &str) {
         .await;
     let servers = format!("/client/v4/zones/{zone}/custom_certificates");
     let now = Moment::now().seconds();
-    let made = Made::new(&Wish::server(&["up.example.test"], now), None);
-    let pair = json!({"certificate": made.pem(), "private_key": made.key_pem(),
+    let made = Identity::issued(&Spec::server(&["up.example.test"]).at(now), None);
+    let pair = json!({"certificate": made.chain_pem(), "private_key": made.key_pem(),
         "bundle_method": "force"});
     let uploaded = world.ok("POST", &servers, pair.clone()).await;
     let one = format!("{servers}/{}", text(&uploaded["id"]));
