@@ -1,4 +1,4 @@
-//! What the fuzz targets in `tests/fuzz` check; ordinary tests replay their corpora.
+//! What the fuzz targets in `tests/fuzz-native` check; ordinary tests replay their corpora.
 //!
 //! Each function takes any bytes and panics when a promise is broken. Signatures are left aside, so
 //! that what stands behind them is reached. Not part of the gateway: compiled for fuzzing and
