@@ -67,6 +67,18 @@ async fn garbage_is_refused_and_recorded_once() {
             "the HTTP/2 preface",
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
         ),
+        (
+            "PROXY protocol, version 1",
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n\x16\x03\x01".to_vec(),
+        ),
+        (
+            "PROXY protocol, version 2",
+            b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec(),
+        ),
+        (
+            "a request to a forward proxy",
+            b"CONNECT api.example.test:443 HTTP/1.1\r\n\r\n".to_vec(),
+        ),
     ];
     for (what, bytes) in garbage {
         let mut raw = tcp(gateway.address).await;
@@ -75,10 +87,15 @@ async fn garbage_is_refused_and_recorded_once() {
         let answer = raw.rest().await;
         assert!(!String::from_utf8_lossy(&answer).contains("200"), "{what}");
         let record = gateway.handshake_record(raw.local);
-        assert!(
-            !record["reason"].as_str().unwrap().is_empty(),
-            "{what}: {record}"
-        );
+        let reason = record["reason"].as_str().unwrap();
+        assert!(!reason.is_empty(), "{what}: {record}");
+        match what {
+            "SSH" | "ones" | "zeros" | "a request to a forward proxy" => {
+                assert_eq!(reason, "not_tls", "{what}: {record}");
+            }
+            _ if what.starts_with("PROXY") => assert_eq!(reason, "proxy_protocol", "{what}"),
+            _ => {}
+        }
     }
     assert_eq!(
         gateway

@@ -246,6 +246,13 @@ async fn origins_over_tls_are_verified() {
         }),
         both,
     );
+    let common_name_only = Origin::echo_tls(
+        &ours.issue(&tests::pki::Spec {
+            dns: Vec::new(),
+            ..tests::pki::Spec::server(&["origin.test"])
+        }),
+        both,
+    );
     let plain = Origin::echo();
     let gateway = Setup::new()
         .host("first.example.test", "off", &plain.url())
@@ -280,6 +287,12 @@ async fn origins_over_tls_are_verified() {
         (
             "wrong name",
             &wrong_name,
+            json!({ "server_name": "origin.test" }),
+            Err("origin_tls"),
+        ),
+        (
+            "common name only",
+            &common_name_only,
             json!({ "server_name": "origin.test" }),
             Err("origin_tls"),
         ),
@@ -338,6 +351,14 @@ async fn origins_over_tls_are_verified() {
                     record["error"].as_str().unwrap().starts_with(reason),
                     "{what}: {record}"
                 );
+                let detail = record["detail"].as_str().unwrap();
+                let cause = match what {
+                    "wrong name" | "common name only" => "is not for the name `origin.test`",
+                    "wrong CA" | "system CAs" => "no CA that is believed has signed",
+                    "expired" => "has expired",
+                    _ => "",
+                };
+                assert!(detail.contains(cause), "{what}: {record}");
             }
         }
     }

@@ -26,7 +26,7 @@ pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
 pub use self::change::intent::Intent;
 pub use self::change::{Control, Options};
-pub use self::compile::origin::OriginError;
+pub use self::compile::origin::{OriginError, origin};
 pub use self::compile::{CompileError, FieldError};
 pub use self::document::{Applied, ApplyOptions, Document, DocumentChange};
 pub use self::model::client_certificate::Status;

@@ -617,12 +617,14 @@ fn certificate_authorities() {
 #[test]
 fn a_doctor_without_a_name_looks_at_every_host() {
     let gateway = Gateway::start("doctor");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
     contains(&gateway.run(&["doctor"]), &["no hosts", "host add"]);
     for zone in ["example.test", "other.test"] {
         gateway.run(&["zone", "create", zone]);
     }
     let add = |host: &str, zone: &str, mtls: &str| {
-        let origin = ["--origin", "http://127.0.0.1:9", "--mtls", mtls];
+        let origin = ["--origin", &url, "--mtls", mtls];
         gateway.run(&[&["host", "add", host, "--zone", zone], &origin[..]].concat());
         gateway.run(&["host", "set", host, "--development-cert"]);
     };

@@ -250,6 +250,7 @@ impl Acceptor {
         let refusal = refusal_of(
             &failure,
             Progress {
+                is_proxied: session.wire_ref().is_proxied(),
                 has_hello: host.is_some() || ssl.client_random(&mut [0; 1]) == 0,
                 has_name: sni.is_some(),
                 has_host: host.is_some(),

@@ -84,7 +84,7 @@ pub use ids::{CaId, Serial};
 pub use ocsp::{
     Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject, Responder, Said,
 };
-pub use origin::{Alpn, OriginTls, OriginTlsError};
+pub use origin::{Alpn, OriginFlaw, OriginTls, OriginTlsError};
 pub use path::forget_paths;
 pub use refusal::{HandshakeError, Refusal};
 pub use session::{HandshakeFailure, Session};

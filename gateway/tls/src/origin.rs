@@ -3,11 +3,13 @@
 //! There is no switch to turn verification off. Does no I/O.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use boring::error::ErrorStack;
 use boring::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
-use boring::x509::X509;
 use boring::x509::store::X509StoreBuilder;
+use boring::x509::verify::X509CheckFlags;
+use boring::x509::{X509, X509VerifyError};
 
 use super::algorithms::PEER_ALGORITHMS;
 
@@ -48,6 +50,28 @@ pub enum OriginTlsError {
     Context(#[from] ErrorStack),
 }
 
+/// What is wrong with the certificate of an origin.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OriginFlaw {
+    /// It, or one that it rests on, has passed its notAfter.
+    #[error("its certificate, or one of its issuers', has expired")]
+    Expired,
+    /// The same before notBefore: often the gateway's clock.
+    #[error("its certificate, or one of its issuers', is not valid yet (is this clock right?)")]
+    NotYetValid,
+    /// No chain to a CA of the bundle.
+    #[error("no CA that is believed has signed its certificate")]
+    UnknownCa,
+    /// It is for another name. Only subjectAltName counts (RFC 9525 §6.3), never the common name.
+    #[error(
+        "its certificate is not for the name `{0}` (subjectAltName counts, a common name does not)"
+    )]
+    WrongName(Box<str>),
+    /// Something else, as BoringSSL says it.
+    #[error("its certificate is refused: {0}")]
+    Other(&'static str),
+}
+
 impl OriginTls {
     /// Builds a client context. `ca_pem` has the CAs that may have signed the origin's certificate;
     /// `server_name` is what the certificate must be for.
@@ -75,6 +99,23 @@ impl OriginTls {
         })
     }
 
+    /// What BoringSSL found, when a certificate was not believed.
+    pub(super) fn flaw(&self, found: X509VerifyError) -> OriginFlaw {
+        match found {
+            X509VerifyError::CERT_HAS_EXPIRED => OriginFlaw::Expired,
+            X509VerifyError::CERT_NOT_YET_VALID => OriginFlaw::NotYetValid,
+            X509VerifyError::HOSTNAME_MISMATCH | X509VerifyError::IP_ADDRESS_MISMATCH => {
+                OriginFlaw::WrongName(self.name.clone())
+            }
+            X509VerifyError::UNABLE_TO_GET_ISSUER_CERT
+            | X509VerifyError::UNABLE_TO_GET_ISSUER_CERT_LOCALLY
+            | X509VerifyError::UNABLE_TO_VERIFY_LEAF_SIGNATURE
+            | X509VerifyError::DEPTH_ZERO_SELF_SIGNED_CERT
+            | X509VerifyError::SELF_SIGNED_CERT_IN_CHAIN => OriginFlaw::UnknownCa,
+            other => OriginFlaw::Other(other.error_string()),
+        }
+    }
+
     /// A fresh connection that offers `alpn` and will check the name.
     pub(super) fn start(&self, alpn: Alpn) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
@@ -83,6 +124,8 @@ impl OriginTls {
             Alpn::Http1 => b"\x08http/1.1",
             Alpn::Http2 => b"\x02h2",
         })?;
+        let checks = ssl.verify_param_mut();
+        checks.set_hostflags(X509CheckFlags::NEVER_CHECK_SUBJECT);
         match self.name.parse() {
             Ok(address) => ssl.verify_param_mut().set_ip(address)?,
             Err(_) => {
@@ -92,4 +135,19 @@ impl OriginTls {
         }
         Ok(ssl)
     }
+}
+
+/// The DNS names and IP addresses of a certificate's subjectAltName, as people write them.
+pub(super) fn names_of(certificate: &X509) -> Vec<String> {
+    let names = certificate.subject_alt_names();
+    let texts = names.iter().flatten().filter_map(|name| {
+        let address = name.ipaddress().and_then(|bytes| {
+            let four = <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from);
+            four.or_else(|| <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from))
+        });
+        name.dnsname()
+            .map(str::to_owned)
+            .or_else(|| address.map(|address| address.to_string()))
+    });
+    texts.collect()
 }

@@ -49,6 +49,10 @@ pub enum Refusal {
     ClientCertificate(Reason),
     /// Plain HTTP on the TLS port.
     PlainHttp,
+    /// A balancer's PROXY protocol in front of the ClientHello.
+    ProxyProtocol,
+    /// The first bytes are no TLS record.
+    NotTls,
     /// The client said with an alert that it does not want us.
     PeerAlert,
     /// The client went away.
@@ -66,6 +70,8 @@ impl Refusal {
             Self::NoSni => "no_sni",
             Self::ClientCertificate(reason) => reason.as_str(),
             Self::PlainHttp => "plain_http",
+            Self::ProxyProtocol => "proxy_protocol",
+            Self::NotTls => "not_tls",
             Self::PeerAlert => "peer_alert",
             Self::Closed => "closed",
             Self::Protocol => "protocol",
@@ -76,6 +82,8 @@ impl Refusal {
 /// What had become of a connection when its handshake failed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Progress {
+    /// What came first is PROXY protocol.
+    pub(super) is_proxied: bool,
     /// A ClientHello was read.
     pub(super) has_hello: bool,
     /// It named a host, rightly or wrongly.
@@ -134,6 +142,12 @@ pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
                 Refusal::ClientCertificate(Reason::ChainTooLarge)
             }
             Some(reason) if reason >= ALERTS => Refusal::PeerAlert,
+            _ if !at.has_hello && at.is_proxied => Refusal::ProxyProtocol,
+            Some(code::SSL_R_WRONG_VERSION_NUMBER | code::SSL_R_HTTPS_PROXY_REQUEST)
+                if !at.has_hello =>
+            {
+                Refusal::NotTls
+            }
             _ if !at.has_hello => Refusal::NoSni,
             _ => Refusal::Protocol,
         },
@@ -169,10 +183,12 @@ mod tests {
     #[test]
     fn every_reason_code_has_its_refusal() {
         use Refusal::{
-            ClientCertificate, Closed, NoSni, PeerAlert, PlainHttp, Protocol, UnknownHost,
+            ClientCertificate, Closed, NoSni, NotTls, PeerAlert, PlainHttp, Protocol,
+            ProxyProtocol, UnknownHost,
         };
         use boring_sys as code;
         let start = Progress {
+            is_proxied: false,
             has_hello: false,
             has_name: false,
             has_host: false,
@@ -180,6 +196,10 @@ mod tests {
             has_leaf: false,
             is_verified: false,
             verified: None,
+        };
+        let proxied = Progress {
+            is_proxied: true,
+            ..start
         };
         let hello = Progress {
             has_hello: true,
@@ -211,7 +231,10 @@ mod tests {
         };
         for (reason, at, expected) in [
             (code::SSL_R_HTTP_REQUEST, start, PlainHttp),
-            (code::SSL_R_WRONG_VERSION_NUMBER, start, NoSni),
+            (code::SSL_R_WRONG_VERSION_NUMBER, start, NotTls),
+            (code::SSL_R_HTTPS_PROXY_REQUEST, start, NotTls),
+            (code::SSL_R_WRONG_VERSION_NUMBER, proxied, ProxyProtocol),
+            (code::SSL_R_MISSING_EXTENSION, start, NoSni),
             (code::SSL_R_MISSING_EXTENSION, hello, Protocol),
             (code::SSL_R_CLIENTHELLO_TLSEXT, named, UnknownHost),
             (code::SSL_R_NO_SHARED_GROUP, found, Protocol),

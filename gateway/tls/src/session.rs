@@ -10,8 +10,9 @@ use std::mem::MaybeUninit;
 
 use boring::error::ErrorStack;
 use boring::ssl::{Error, ErrorCode, Ssl, SslRef, SslStream};
+use boring::x509::X509VerifyError;
 
-use super::origin::{Alpn, OriginTls};
+use super::origin::{Alpn, OriginFlaw, OriginTls, names_of};
 use super::wire::Wire;
 
 /// A TLS connection over two memory buffers.
@@ -79,6 +80,27 @@ impl Session {
             role: Role::Client,
             waits: false,
         })
+    }
+
+    /// What is wrong with the certificate of an origin that the handshake has just refused, if that
+    /// was the reason.
+    #[must_use]
+    pub fn origin_flaw(&self, tls: &OriginTls) -> Option<OriginFlaw> {
+        let found = self.stream.ssl().verify_result().err()?;
+        // What BoringSSL starts with, before there was a certificate.
+        (found != X509VerifyError::INVALID_CALL).then(|| tls.flaw(found))
+    }
+
+    /// The names and addresses in subjectAltName of an origin's certificate, whether it is believed
+    /// or not; none before it came.
+    #[must_use]
+    pub fn origin_names(&self) -> Vec<String> {
+        let certificate = self.stream.ssl().peer_certificate();
+        certificate.map_or_else(Vec::new, |certificate| names_of(&certificate))
+    }
+
+    pub(super) fn wire_ref(&self) -> &Wire {
+        self.stream.get_ref()
     }
 
     /// Goes on with the handshake as far as the wire allows. `Ok(false)`: more ciphertext needed, or

@@ -59,6 +59,13 @@ impl Wire {
         }
     }
 
+    /// Whether what was received begins as PROXY protocol does, version 1 or 2 (HAProxy's
+    /// `proxy-protocol.txt`, sections 2.1 and 2.2).
+    pub(super) fn is_proxied(&self) -> bool {
+        let (text, binary) = (b"PROXY ".as_slice(), b"\r\n\r\n\0\r\nQUIT\n".as_slice());
+        self.incoming.starts_with(text) || self.incoming.starts_with(binary)
+    }
+
     /// Bytes waiting to be sent.
     #[must_use]
     pub fn outgoing_len(&self) -> usize {

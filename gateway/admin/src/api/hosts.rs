@@ -73,7 +73,10 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
     let authorities: Vec<Value> = model
         .believed(host)
         .iter()
-        .map(|ca| json!({ "id": ca.id, "name": ca.name }))
+        .map(|ca| {
+            let expires_on = Moment::from_seconds(ca.not_after).to_second();
+            json!({ "id": ca.id, "name": ca.name, "expires_on": expires_on })
+        })
         .collect();
     json!({
         "name": host.name.as_str(),

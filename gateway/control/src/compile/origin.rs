@@ -92,7 +92,10 @@ fn system_bundle() -> Result<Vec<u8>, OriginError> {
 
 /// Reads an origin as it was asked for. Names are not resolved here: the data path does that when
 /// it connects.
-pub(crate) fn origin(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Origin, OriginError> {
+///
+/// # Errors
+/// The URL, a name or a bundle is not acceptable, or there is no bundle on this system.
+pub fn origin(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Origin, OriginError> {
     let url = || spec.url.clone();
     let uri: http::Uri =
         spec.url

@@ -136,7 +136,11 @@ pub(super) async fn connect(
             Session::connect(tls, alpn).map_err(|error| OriginError::Tls(error.to_string()))?;
         let mut stream = TlsStream::new(socket, session);
         let outcome = stream.handshake().await;
-        outcome.map_err(|failure| OriginError::Tls(failure.to_string()))?;
+        if let Err(failure) = outcome {
+            let flaw = stream.session().origin_flaw(tls);
+            let why = flaw.map_or_else(|| failure.to_string(), |flaw| flaw.to_string());
+            return Err(OriginError::Tls(why));
+        }
         let http2 = stream.session().is_http2();
         if alpn == Alpn::Http2 && !http2 {
             return Err(OriginError::Protocol("HTTP/2"));

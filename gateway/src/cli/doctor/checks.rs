@@ -1,14 +1,12 @@
-//! The checks: each turns what the API and the origin report into one finding.
+//! The checks of what the API reports: each makes one finding.
 
-use std::net::{TcpStream, ToSocketAddrs};
-
-use boring::error::ErrorStack;
-use boring::ssl::{HandshakeError, SslConnector, SslMethod, SslVerifyMode};
+use boring::asn1::{Asn1Time, Asn1TimeRef};
+use boring::x509::X509;
 use serde_json::Value;
 
 use super::report::{Finding, State};
 use crate::cli::client::names::{str_of, text};
-use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
+use control::Moment;
 
 pub(super) fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
     of.get(key)
@@ -18,7 +16,7 @@ pub(super) fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
 }
 
 /// Whether `names` hold `name` itself, or only a wildcard that covers it.
-fn coverage(names: &[String], name: &str) -> Option<bool> {
+pub(super) fn coverage(names: &[String], name: &str) -> Option<bool> {
     let same = |one: &String| one.eq_ignore_ascii_case(name);
     if names.iter().any(same) {
         return Some(true);
@@ -47,6 +45,16 @@ pub(super) fn server_certificate(host: &Value, served: &[Value]) -> Finding {
 
 const CERTIFICATE: &str = "server certificate";
 
+/// The latest notBefore of a chain that has not come yet.
+fn not_begun(chain: &str) -> Option<String> {
+    let now = Asn1Time::from_unix(Moment::now().seconds()).ok()?;
+    let chain = X509::stack_from_pem(chain.as_bytes()).ok()?;
+    let begins = |one: &X509| -> bool { *one.not_before() > *now };
+    let late = chain.iter().find(|one| begins(one))?;
+    let shown: &Asn1TimeRef = late.not_before();
+    Some(shown.to_string())
+}
+
 fn new_certificate(host: &Value) -> String {
     let name = str_of(host, "name");
     format!("postern host set {name} --cert FILE --key FILE")
@@ -59,6 +67,12 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
     let kind = text(served, "key_type");
     if str_of(served, "status") == "expired" {
         let said = format!("the {kind} certificate expired on {until}");
+        return Finding::new(CERTIFICATE, State::Bad, said, mend);
+    }
+    if let Some(begins) = not_begun(str_of(served, "certificate")) {
+        let said =
+            format!("the {kind} certificate, or an issuer of it, is not valid before {begins}");
+        let mend = format!("check this machine's clock; otherwise wait, or {mend}");
         return Finding::new(CERTIFICATE, State::Bad, said, mend);
     }
     let names: Vec<String> = list_of(served, "hosts")
@@ -85,120 +99,6 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
     }
 }
 
-pub(super) fn origin(host: &Value) -> Finding {
-    const CHECK: &str = "origin";
-    let spec = host.get("origin").unwrap_or(&Value::Null);
-    let url = str_of(spec, "url");
-    let Some((authority, connect)) = https(url) else {
-        return Finding::good(
-            CHECK,
-            format!("{url} is not encrypted: no certificate to match"),
-        );
-    };
-    let wanted = match str_of(spec, "server_name") {
-        "" => authority.as_str(),
-        name => name,
-    };
-    let name = str_of(host, "name");
-    match names_of(&connect, wanted) {
-        Err(why) => Finding::new(
-            CHECK,
-            State::Bad,
-            format!("{url} presents no certificate: {why}"),
-            format!("start the origin, or postern host set {name} --origin URL"),
-        ),
-        Ok(names) => match coverage(&names, wanted) {
-            Some(true) => Finding::good(CHECK, format!("its certificate names {wanted}")),
-            Some(false) => Finding::new(
-                CHECK,
-                State::Doubt,
-                format!("only a wildcard of its certificate covers {wanted}"),
-                format!("give the origin a certificate that names {wanted}"),
-            ),
-            None => Finding::new(
-                CHECK,
-                State::Bad,
-                format!(
-                    "its certificate is for {} and not for {wanted}",
-                    names.join(", ")
-                ),
-                format!(
-                    "postern host set {name} --origin-server-name NAME, or another certificate"
-                ),
-            ),
-        },
-    }
-}
-
-/// The host of an HTTPS URL, and what to connect to.
-fn https(url: &str) -> Option<(String, String)> {
-    let rest = url.strip_prefix("https://")?;
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let (host, connect) = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            (host, authority.to_owned())
-        }
-        _ => (authority, format!("{authority}:443")),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Some((host.to_owned(), connect))
-}
-
-/// Why an origin presents no certificate.
-#[derive(Debug, thiserror::Error)]
-enum OriginError {
-    #[error("its name has no address")]
-    NoAddress,
-    #[error(transparent)]
-    Connect(std::io::Error),
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] ErrorStack),
-    #[error(transparent)]
-    Handshake(Box<HandshakeError<TcpStream>>),
-    #[error("the handshake brought none")]
-    NoCertificate,
-}
-
-/// The names in the certificate that the origin shows. It is only looked at, not believed: whether
-/// its CA is trusted is what forwarding checks.
-fn names_of(connect: &str, server_name: &str) -> Result<Vec<String>, OriginError> {
-    let mut addresses = connect.to_socket_addrs().map_err(OriginError::Connect)?;
-    let address = addresses.next().ok_or(OriginError::NoAddress)?;
-    let stream = TcpStream::connect_timeout(&address, DOCTOR_ORIGIN_TIMEOUT)
-        .map_err(OriginError::Connect)?;
-    stream
-        .set_read_timeout(Some(DOCTOR_ORIGIN_TIMEOUT))
-        .and_then(|()| stream.set_write_timeout(Some(DOCTOR_ORIGIN_TIMEOUT)))
-        .map_err(OriginError::Connect)?;
-    let mut connector = SslConnector::builder(SslMethod::tls())?;
-    connector.set_verify(SslVerifyMode::NONE);
-    let mut configuration = connector.build().configure()?;
-    configuration.set_verify_hostname(false);
-    let stream = configuration
-        .connect(server_name, stream)
-        .map_err(|error| OriginError::Handshake(Box::new(error)))?;
-    let certificate = stream.ssl().peer_certificate();
-    let certificate = certificate.ok_or(OriginError::NoCertificate)?;
-    let names = certificate.subject_alt_names();
-    let mut found = Vec::new();
-    for name in names.iter().flatten() {
-        if let Some(dns) = name.dnsname() {
-            found.push(dns.to_owned());
-        } else if let Some(ip) = name.ipaddress() {
-            found.extend(address_of(ip));
-        }
-    }
-    Ok(found)
-}
-
-fn address_of(bytes: &[u8]) -> Option<String> {
-    if let Ok(four) = <[u8; 4]>::try_from(bytes) {
-        return Some(std::net::Ipv4Addr::from(four).to_string());
-    }
-    let sixteen = <[u8; 16]>::try_from(bytes).ok()?;
-    Some(std::net::Ipv6Addr::from(sixteen).to_string())
-}
-
 pub(super) fn authorities(host: &Value) -> Finding {
     const CHECK: &str = "CA";
     let believed = list_of(host, "certificate_authorities");
@@ -212,15 +112,61 @@ pub(super) fn authorities(host: &Value) -> Finding {
             format!("postern host set {} --mtls request", str_of(host, "name")),
         );
     }
+    let (expired, good): (Vec<&Value>, Vec<&Value>) =
+        believed.iter().partition(|ca| has_expired(ca));
+    if let Some(first) = expired.first() {
+        let said = format!(
+            "{} expired on {}: no client certificate below it verifies",
+            str_of(first, "name"),
+            str_of(first, "expires_on")
+        );
+        let state = if good.is_empty() {
+            State::Bad
+        } else {
+            State::Doubt
+        };
+        let mend =
+            "postern ca list; renew it, upload the new one (postern ca upload) and associate it";
+        return Finding::new(CHECK, state, said, mend);
+    }
     Finding::good(CHECK, format!("the host trusts {}", names.join(", ")))
 }
 
-pub(super) fn client_certificate(host: &Value, active: &Value) -> Finding {
+/// Whether what has an `expires_on` has passed it.
+pub(super) fn has_expired(one: &Value) -> bool {
+    let ends = Moment::parse(str_of(one, "expires_on"));
+    ends.is_some_and(|ends| ends <= Moment::now())
+}
+
+/// What the zone's managed CA has issued that is not revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Issued {
+    /// Some are good.
+    Good,
+    /// All of them have expired.
+    Expired(usize),
+    /// There are none.
+    None,
+}
+
+pub(super) fn client_certificate(host: &Value, issued: Issued) -> Finding {
     const CHECK: &str = "client certificate";
-    if active.as_array().is_some_and(|all| !all.is_empty()) {
-        return Finding::good(CHECK, "the zone has issued some that are active");
-    }
     let zone = str_of(host, "zone_name");
+    match issued {
+        Issued::Good => {
+            return Finding::good(CHECK, "the zone has issued some that are active");
+        }
+        Issued::Expired(count) => {
+            let all = if count == 1 {
+                "the only one that the zone has issued has expired".to_owned()
+            } else {
+                format!("all {count} that the zone has issued have expired")
+            };
+            let mend = format!("postern cert create --zone {zone} --cn device-1 --out .");
+            return Finding::new(CHECK, State::Bad, all, mend);
+        }
+        Issued::None => {}
+    }
     Finding::new(
         CHECK,
         State::Doubt,
@@ -345,6 +291,7 @@ fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Fi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fixtures::pki::{Identity, Spec};
     use serde_json::json;
 
     fn states(findings: &[Finding]) -> Vec<State> {
@@ -370,20 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_origins() {
-        for (url, said) in [
-            ("http://a.test", None),
-            ("https://a.test", Some(("a.test", "a.test:443"))),
-            ("https://a.test:8443/x", Some(("a.test", "a.test:8443"))),
-            ("https://[::1]:1", Some(("::1", "[::1]:1"))),
-            ("https://[::1]", Some(("::1", "[::1]:443"))),
-        ] {
-            let said = said.map(|(host, to): (&str, &str)| (host.to_owned(), to.to_owned()));
-            assert_eq!(https(url), said, "{url}");
-        }
-    }
-
-    #[test]
     fn hosts_good_and_bad() {
         let host = |mtls: &str, cas: Value| {
             json!({
@@ -402,7 +335,6 @@ mod tests {
         };
         let with = |host: &Value, enforcement: &Value, lints: &Value| {
             states(&[
-                origin(host),
                 authorities(host),
                 mode(host),
                 rule(host, enforcement, lints),
@@ -412,10 +344,10 @@ mod tests {
         use State::{Bad, Doubt, Good};
         let asked = host("request", ca.clone());
         let other = lints("r2");
-        assert_eq!(with(&asked, &by_rule, &other), [Good; 4]);
-        assert_eq!(with(&asked, &none, &other), [Good, Good, Good, Bad]);
+        assert_eq!(with(&asked, &by_rule, &other), [Good; 3]);
+        assert_eq!(with(&asked, &none, &other), [Good, Good, Bad]);
         let found = with(&asked, &by_rule, &lints("r1"));
-        assert_eq!(found, [Good, Good, Good, Doubt]);
+        assert_eq!(found, [Good, Good, Doubt]);
         let mend = rule(&asked, &by_rule, &lints("r1")).mend;
         assert!(mend.contains(" r1 --expression "), "{mend}");
         // Where only some requests are blocked, and where a rule that skips is in the way.
@@ -456,9 +388,9 @@ mod tests {
         let passes = json!({ "by": "rule", "rule_id": "r1", "revoked_pass": true });
         assert_eq!(rule(&closed, &passes, &other).state, Good);
         let required = host("require", ca);
-        assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 4]);
+        assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 3]);
         let off = host("off", json!([]));
-        assert_eq!(with(&off, &none, &other), [Good, Bad, Bad, Bad]);
+        assert_eq!(with(&off, &none, &other), [Bad, Bad, Bad]);
         let certificate = |status: &str, names: Value| json!({ "status": status, "hosts": names });
         for (served, state) in [
             (None, Bad),
@@ -473,7 +405,47 @@ mod tests {
                 "{served:?}"
             );
         }
-        assert_eq!(client_certificate(&asked, &json!([])).state, Doubt);
-        assert_eq!(client_certificate(&asked, &json!([{}])).state, Good);
+        for (issued, state) in [
+            (Issued::None, Doubt),
+            (Issued::Good, Good),
+            (Issued::Expired(1), Bad),
+            (Issued::Expired(7), Bad),
+        ] {
+            assert_eq!(
+                client_certificate(&asked, issued).state,
+                state,
+                "{issued:?}"
+            );
+        }
+        for (ends, state) in [
+            (
+                json!([{"name": "A", "expires_on": "2999-01-01T00:00:00Z"}]),
+                Good,
+            ),
+            (
+                json!([{"name": "A", "expires_on": "2020-01-01T00:00:00Z"}]),
+                Bad,
+            ),
+            (
+                json!([{"name": "A", "expires_on": "2020-01-01T00:00:00Z"},
+                       {"name": "B", "expires_on": "2999-01-01T00:00:00Z"}]),
+                Doubt,
+            ),
+        ] {
+            assert_eq!(
+                authorities(&host("request", ends.clone())).state,
+                state,
+                "{ends}"
+            );
+        }
+        let later = Spec {
+            begins: 3600,
+            ..Spec::server(&["a.test"])
+        };
+        let later = Identity::self_signed(&later).chain_pem();
+        let served = json!({ "status": "active", "hosts": ["a.test"], "certificate": later });
+        let found = server_certificate(&asked, &[served]);
+        assert_eq!(found.state, Bad);
+        assert!(found.mend.contains("clock"), "{}", found.mend);
     }
 }

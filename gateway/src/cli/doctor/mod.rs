@@ -1,9 +1,10 @@
 //! `postern doctor`: checks that a host, or every host, has what mutual TLS needs.
 //!
-//! Owns which checks are made, and of which hosts. Reads through the admin API and asks HTTPS origins
-//! for their certificates; changes nothing.
+//! Owns which checks are made, and of which hosts. Reads through the admin API and connects to origins
+//! as the data path does; changes nothing.
 
 mod checks;
+mod origin;
 mod report;
 
 use std::collections::HashMap;
@@ -13,8 +14,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::checks::{
-    authorities, client_certificate, list_of, mode, origin, rule, server_certificate,
+    Issued, authorities, client_certificate, has_expired, list_of, mode, rule, server_certificate,
 };
+use self::origin::origin;
 use self::report::{Finding, State, as_json, for_people};
 use crate::cli::client::names::{OWN, ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
@@ -136,8 +138,7 @@ fn origins(hosts: &[Value]) -> Vec<Finding> {
 struct Zones(HashMap<String, ZoneFacts>);
 
 struct ZoneFacts {
-    /// A few of the client certificates that are active.
-    active: Value,
+    issued: Issued,
     lints: Value,
 }
 
@@ -146,9 +147,34 @@ impl Zones {
         match self.0.entry(zone.id.clone()) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => Ok(place.insert(ZoneFacts {
-                active: client.get(&zone.path("client_certificates?status=active&per_page=5"))?,
+                issued: issued(client, zone)?,
                 lints: client.get(&zone.own("lints"))?,
             })),
+        }
+    }
+}
+
+/// Looks through a zone's client certificates until one is good, which the first nearly always is.
+fn issued(client: &Client, zone: &ZoneRef) -> Result<Issued, CliError> {
+    let path = zone.path("client_certificates?status=active&per_page=50");
+    let mut expired = 0;
+    let mut cursor = None;
+    loop {
+        let next = cursor.map_or_else(
+            || path.clone(),
+            |cursor: String| format!("{path}&cursor={}", segment(&cursor)),
+        );
+        let (page, after) = client.page(&next)?;
+        if page.iter().any(|one| !has_expired(one)) {
+            return Ok(Issued::Good);
+        }
+        expired += page.len();
+        cursor = after;
+        if cursor.is_none() {
+            return Ok(match expired {
+                0 => Issued::None,
+                count => Issued::Expired(count),
+            });
         }
     }
 }
@@ -184,7 +210,7 @@ fn examine(client: &Client, zones: &mut Zones, host: &Value) -> Result<Examined,
         before: server_certificate(host, &served),
         after: vec![
             authorities(host),
-            client_certificate(host, &facts.active),
+            client_certificate(host, facts.issued),
             mode(host),
             rule(host, &enforcement, &facts.lints),
         ],

@@ -36,10 +36,12 @@ struct Explained {
 }
 
 /// Handshakes that are refused for something else than the client's certificate.
-const REFUSALS: [Refusal; 6] = [
+const REFUSALS: [Refusal; 8] = [
     Refusal::UnknownHost,
     Refusal::NoSni,
     Refusal::PlainHttp,
+    Refusal::ProxyProtocol,
+    Refusal::NotTls,
     Refusal::PeerAlert,
     Refusal::Closed,
     Refusal::Protocol,

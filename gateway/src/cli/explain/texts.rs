@@ -52,8 +52,10 @@ pub(super) fn reason(reason: Reason) -> Text {
 pub(super) fn refusal(refusal: Refusal) -> Text {
     match refusal {
         Refusal::UnknownHost => ("No host for this SNI. Alert `unrecognized_name`", "`postern host add`; check spelling and wildcard: `*.example.com` covers one label"),
-        Refusal::NoSni => ("No SNI and no default host, or bytes that are no TLS (PROXY protocol, for one). Alert `missing_extension`", "Send the name (`openssl s_client -servername`, `curl --resolve`), set `host.default`, or let the balancer pass TCP through unchanged"),
+        Refusal::NoSni => ("No SNI and no default host. Alert `missing_extension`", "Send the name (`openssl s_client -servername`, `curl --resolve`), or set `host.default`"),
         Refusal::PlainHttp => ("Plain HTTP on the TLS port; the client gets a 400 in clear", "Use `https://`"),
+        Refusal::ProxyProtocol => ("A balancer's PROXY protocol stands in front of the ClientHello. It is not understood", "Let the balancer pass TCP through unchanged: HAProxy without `send-proxy`, an AWS NLB without `proxy_protocol_v2`"),
+        Refusal::NotTls => ("The first bytes are no TLS: another protocol on this port, or a port scan", "Look at the client; `CONNECT` of a forward proxy does not belong here either"),
         Refusal::PeerAlert => ("The client sent an alert: it does not want us", "Most often it does not trust the server certificate: `postern doctor HOST`, and the alert in `detail`"),
         Refusal::Closed => ("The client went away during the handshake", "Port scans and TCP health checks look like this; otherwise look at the client's log"),
         Refusal::Protocol => ("No version, cipher or group in common, or no TLS at all", "TLS 1.2 and 1.3 are served; `detail` says what BoringSSL met"),

@@ -94,8 +94,13 @@ fn hosts() -> Vec<Named> {
         .has("server_certificates", list(named("PresentedCertificate")))
         .has(
             "certificate_authorities",
-            list(object().has("id", uuid()).has_texts(["name"]))
-                .about("The CAs whose clients the host accepts"),
+            list(
+                object()
+                    .has("id", uuid())
+                    .has_texts(["name"])
+                    .has("expires_on", time()),
+            )
+            .about("The CAs whose clients the host accepts"),
         )
         .has("created_on", time())
         .has("modified_on", time());

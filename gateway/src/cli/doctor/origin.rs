@@ -1,0 +1,314 @@
+//! The check of a host's origin: whether it can be reached, and whether its certificate is believed.
+//!
+//! Connects as the data path does, with the same settings, so that what is found here is what requests
+//! meet. Sends no request.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Instant;
+
+use control::OriginSpec;
+use serde_json::Value;
+use tls::{Alpn, HandshakeFailure, OriginFlaw, OriginTls, Session};
+
+use super::checks::coverage;
+use super::report::{Finding, State};
+use crate::cli::client::names::str_of;
+use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
+
+const CHECK: &str = "origin";
+
+pub(super) fn origin(host: &Value) -> Finding {
+    let name = str_of(host, "name");
+    let spec = host.get("origin").cloned().unwrap_or_default();
+    let url = str_of(&spec, "url").to_owned();
+    let set = || format!("postern host set {name} --origin URL");
+    let bad = |said: String, mend: String| Finding::new(CHECK, State::Bad, said, mend);
+    let spec: OriginSpec = match serde_json::from_value(spec) {
+        Ok(spec) => spec,
+        Err(why) => return bad(format!("{url} is not understood: {why}"), set()),
+    };
+    let origin = match control::origin(&spec, &std::sync::Arc::default()) {
+        Ok(origin) => origin,
+        Err(why) => return bad(format!("{url} cannot be used: {why}"), set()),
+    };
+    let stream = match connect(&origin.host, origin.port) {
+        Ok(stream) => stream,
+        Err(why) => {
+            let said = format!("{url} cannot be reached: {why}");
+            let mend = format!("start the origin, or open the way to it, or {}", set());
+            return bad(said, mend);
+        }
+    };
+    let Some(tls) = &origin.tls else {
+        let said = format!("{url} takes connections; it is not encrypted: no certificate to match");
+        return Finding::good(CHECK, said);
+    };
+    let wanted = spec
+        .server_name
+        .as_ref()
+        .map_or(&*origin.host, |name| name.as_str());
+    match shake(tls, stream) {
+        Ok(names) => match coverage(&names, wanted) {
+            Some(false) => Finding::new(
+                CHECK,
+                State::Doubt,
+                format!("only a wildcard of its certificate covers {wanted}"),
+                format!("give the origin a certificate that names {wanted}"),
+            ),
+            _ => Finding::good(
+                CHECK,
+                format!("its certificate names {wanted}, and is believed"),
+            ),
+        },
+        Err(Fault::Handshake(why)) => bad(
+            format!("{url} does not finish a TLS handshake: {why}"),
+            format!(
+                "is there TLS at that port? `openssl s_client -connect HOST:PORT`; or {}",
+                set()
+            ),
+        ),
+        Err(Fault::Certificate(flaw, names)) => {
+            let mend = match flaw {
+                OriginFlaw::Expired => "renew the origin's certificate".to_owned(),
+                OriginFlaw::NotYetValid => {
+                    "check the clocks of this machine and of the origin".to_owned()
+                }
+                OriginFlaw::UnknownCa => format!(
+                    "postern host set {name} --origin-ca FILE, with the CA that signed it; an origin \
+                     has to send its intermediates"
+                ),
+                OriginFlaw::WrongName(_) => format!(
+                    "postern host set {name} --origin-server-name NAME, or another certificate"
+                ),
+                OriginFlaw::Other(_) => "give the origin another certificate".to_owned(),
+            };
+            let held = match (&flaw, names.as_slice()) {
+                (OriginFlaw::WrongName(_), []) => "; it has none in subjectAltName".to_owned(),
+                (OriginFlaw::WrongName(_), names) => format!("; it is for {}", names.join(", ")),
+                _ => String::new(),
+            };
+            bad(
+                format!("{url}: {flaw}{held}; requests are answered 502"),
+                mend,
+            )
+        }
+    }
+}
+
+/// Tries every address, as the data path does.
+fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, DOCTOR_ORIGIN_TIMEOUT) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(DOCTOR_ORIGIN_TIMEOUT))?;
+                stream.set_write_timeout(Some(DOCTOR_ORIGIN_TIMEOUT))?;
+                return Ok(stream);
+            }
+            Err(why) => last = why,
+        }
+    }
+    Err(last)
+}
+
+/// Why there is no TLS connection to an origin.
+enum Fault {
+    Handshake(String),
+    /// What is wrong with the certificate, and the names in it.
+    Certificate(OriginFlaw, Vec<String>),
+}
+
+impl From<io::Error> for Fault {
+    fn from(why: io::Error) -> Self {
+        Self::Handshake(match why.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                format!("nothing came for {} s", DOCTOR_ORIGIN_TIMEOUT.as_secs())
+            }
+            _ => why.to_string(),
+        })
+    }
+}
+
+/// Makes the handshake; answers the names in the origin's certificate.
+fn shake(tls: &OriginTls, mut stream: TcpStream) -> Result<Vec<String>, Fault> {
+    let start = Instant::now();
+    let mut session =
+        Session::connect(tls, Alpn::Either).map_err(|why| Fault::Handshake(why.to_string()))?;
+    let mut received = vec![0; 16 * 1024];
+    loop {
+        let outcome = session.handshake();
+        let sent = session.wire().swap_outgoing(Vec::new());
+        // An alert that cannot be sent is no news.
+        let written = stream.write_all(&sent);
+        match outcome {
+            Ok(true) => return Ok(session.origin_names()),
+            Ok(false) => written?,
+            Err(failure) => return Err(fault(&session, tls, &failure)),
+        }
+        if start.elapsed() > DOCTOR_ORIGIN_TIMEOUT {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        let count = stream.read(&mut received)?;
+        let bytes = received.get(..count).unwrap_or_default().to_vec();
+        session.wire().give_incoming(bytes);
+    }
+}
+
+fn fault(session: &Session, tls: &OriginTls, failure: &HandshakeFailure) -> Fault {
+    match session.origin_flaw(tls) {
+        Some(flaw) => Fault::Certificate(flaw, session.origin_names()),
+        None => Fault::Handshake(failure.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    use boring::ssl::{SslAcceptor, SslMethod};
+    use fixtures::pki::{Authority, Identity, Spec};
+    use serde_json::json;
+
+    use super::*;
+
+    /// An origin that takes one connection, and shakes hands if it has a certificate.
+    fn serve(identity: Option<&Identity>) -> (u16, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let acceptor = identity.map(|identity| {
+            let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+            acceptor.set_private_key(&identity.key).unwrap();
+            acceptor.set_certificate(identity.leaf()).unwrap();
+            for issuer in identity.chain.iter().skip(1) {
+                acceptor.add_extra_chain_cert(issuer.clone()).unwrap();
+            }
+            acceptor.build()
+        });
+        let served = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            if let Some(acceptor) = acceptor {
+                // The client may refuse us: that is what is looked at.
+                drop(acceptor.accept(stream));
+            }
+        });
+        (port, served)
+    }
+
+    fn look(url: String, ca: &Authority) -> Finding {
+        origin(&json!({
+            "name": "a.test",
+            "origin": { "url": url, "server_name": "api.origin.test", "ca_pem": ca.pem() },
+        }))
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_origin_is_found() {
+        let ca = Authority::root("origins");
+        let stranger = Authority::root("stranger");
+        let named = || Spec::server(&["api.origin.test"]);
+        let common_name_only = Spec {
+            dns: Vec::new(),
+            ..named()
+        };
+        for (what, identity, state, said, mend) in [
+            (
+                "good",
+                ca.issue(&named()),
+                State::Good,
+                "names api.origin.test",
+                "",
+            ),
+            (
+                "a wildcard",
+                ca.issue(&Spec::server(&["*.origin.test"])),
+                State::Doubt,
+                "only a wildcard",
+                "api.origin.test",
+            ),
+            (
+                "expired",
+                ca.issue(&Spec {
+                    begins: -100,
+                    ends: -10,
+                    ..named()
+                }),
+                State::Bad,
+                "has expired",
+                "renew",
+            ),
+            (
+                "not begun",
+                ca.issue(&Spec {
+                    begins: 3600,
+                    ..named()
+                }),
+                State::Bad,
+                "not valid yet",
+                "clocks",
+            ),
+            (
+                "another CA",
+                stranger.issue(&named()),
+                State::Bad,
+                "no CA that is believed",
+                "--origin-ca",
+            ),
+            (
+                "another name",
+                ca.issue(&Spec::server(&["b.test"])),
+                State::Bad,
+                "it is for b.test",
+                "--origin-server-name",
+            ),
+            (
+                "a common name only",
+                ca.issue(&common_name_only),
+                State::Bad,
+                "none in subjectAltName",
+                "--origin-server-name",
+            ),
+        ] {
+            let (port, served) = serve(Some(&identity));
+            let found = look(format!("https://127.0.0.1:{port}"), &ca);
+            served.join().unwrap();
+            assert_eq!(found.state, state, "{what}: {}", found.said);
+            assert!(found.said.contains(said), "{what}: {}", found.said);
+            assert!(found.mend.contains(mend), "{what}: {}", found.mend);
+        }
+    }
+
+    #[test]
+    fn an_origin_that_is_down_or_speaks_no_tls_is_found() {
+        let ca = Authority::root("origins");
+        let gone = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        for url in [
+            format!("http://127.0.0.1:{gone}"),
+            format!("https://127.0.0.1:{gone}"),
+        ] {
+            let plain = url.starts_with("http:");
+            let found = match plain {
+                true => origin(&json!({ "name": "a.test", "origin": { "url": url } })),
+                false => look(url, &ca),
+            };
+            assert_eq!(found.state, State::Bad, "{}", found.said);
+            assert!(found.said.contains("cannot be reached"), "{}", found.said);
+        }
+        let (port, served) = serve(None);
+        let found = look(format!("https://127.0.0.1:{port}"), &ca);
+        served.join().unwrap();
+        assert_eq!(found.state, State::Bad);
+        assert!(found.said.contains("TLS handshake"), "{}", found.said);
+        let (port, served) = serve(None);
+        let url = format!("http://127.0.0.1:{port}");
+        let found = origin(&json!({ "name": "a.test", "origin": { "url": url } }));
+        served.join().unwrap();
+        assert_eq!(found.state, State::Good, "{}", found.said);
+    }
+}
