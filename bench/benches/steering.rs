@@ -238,7 +238,7 @@ fn visit(network: &Network, visitor: &Visitor, connections: usize) {
     });
 }
 
-/// The frame program on frames of connections that have a socket, or belong to nobody.
+/// The frame program on frames of connections that have a socket, or belong to no host.
 fn frames() {
     let mut steering = match load() {
         Ok(steering) => steering,

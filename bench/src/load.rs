@@ -142,7 +142,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         duration: Duration::from_secs_f64(arguments.duration),
     };
     let connections = work.connections;
-    // Nobody knows which process answers: its CPU time is not looked at.
+    // It is not known which process answers: its CPU time is not looked at.
     let outcome = run_work(work, &|| Duration::ZERO).await?;
     print!("{}", say(&outcome, pace));
     if let Some(path) = &arguments.json {

@@ -13,8 +13,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
-/// Who runs where: the client and the origin on one CPU, the proxy on another, so that neither
-/// takes the other's time. With one CPU nobody is pinned.
+/// Which process runs where: client and origin on one CPU, the proxy on another, so that neither
+/// takes the other's time. With one CPU none is pinned.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Placement {
     /// The client's and the origin's CPU.
@@ -158,8 +158,8 @@ pub struct Machine {
     pub cpu_count: usize,
     /// The kernel's release.
     pub kernel: String,
-    /// Runnable processes over the last minute when the run began: above 1 somebody else is at
-    /// work and wall-clock figures mean little.
+    /// Runnable processes over the last minute when the run began: above 1 other processes
+    /// run, and wall-clock figures mean little.
     pub load_before: f64,
 }
 

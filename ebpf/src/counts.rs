@@ -22,13 +22,13 @@ pub struct Counters {
     pub partial: u64,
     /// First segments that began like a ClientHello and were none.
     pub foreign: u64,
-    /// ClientHellos for a host that nobody owns.
+    /// ClientHellos for a host without an owner.
     pub unknown: u64,
     /// Connections given to the listener that was noted.
     pub placed: u64,
     /// Connections whose noted listener was gone.
     pub homeless: u64,
-    /// ClientHellos dropped because nobody owns the host.
+    /// ClientHellos dropped because the host has no owner.
     pub unknown_dropped: u64,
     /// ClientHellos dropped because the host's budget was used up.
     pub host_budget: u64,

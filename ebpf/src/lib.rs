@@ -153,7 +153,7 @@ pub struct Owners {
     pub workers: [u16; OWNERS_MAX],
     /// The zone whose address blocks hold for the host; 0 for none.
     pub zone: u32,
-    /// Where in [`MAP_HOST_COUNTS`] the host's connections are counted; 0 where nobody looks.
+    /// Where in [`MAP_HOST_COUNTS`] the host's connections are counted; 0 where they are not.
     pub counted_at: u32,
 }
 
@@ -227,9 +227,9 @@ pub struct Admission {
     pub source_bits_ipv4: u32,
     /// Bits of an IPv6 address that make a prefix, at most 64.
     pub source_bits_ipv6: u32,
-    /// 1: ClientHellos for hosts that nobody owns are dropped; 0: they pass.
+    /// 1: ClientHellos for hosts without an owner are dropped; 0: they pass.
     pub unknown_dropped: u32,
-    /// 1: addresses in [`MAP_BLOCKS`] are dropped; 0: nobody looks.
+    /// 1: addresses in [`MAP_BLOCKS`] are dropped; 0: the map is not read.
     pub blocks: u32,
     /// Of how many decisions one is traced, by chance; 0 for none.
     pub trace_every: u32,
@@ -326,7 +326,7 @@ pub enum Decided {
     Steered = 0,
     /// It passes: it names no host, and no host answers for those.
     NoSni = 1,
-    /// Nobody owns the host.
+    /// The host has no owner.
     Unknown = 2,
     /// The name is not in this segment, or spread over records.
     Split = 3,

@@ -13,7 +13,7 @@ pub const PARTS_MAX: u32 = 1_024;
 pub const PART_TAIL_SIZE: usize = 264;
 
 /// How long a bare ACK counts as held back. The kernel believes a cookie for two minutes at most (`MAX_SYNCOOKIE_AGE`);
-/// whoever says nothing for so long is to be told, by the stack's reset, that there is no connection any more.
+/// a client that says nothing for so long gets the stack's reset, because there is no connection any more.
 pub const HELD_SECONDS_MAX: u32 = 120;
 
 /// Set in [`held`] once the first data has been let through.

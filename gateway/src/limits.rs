@@ -11,7 +11,8 @@ use vocabulary::limits::MIB;
 pub const DESCRIPTORS_SPARE: u64 = 256;
 /// How long the access-log writer has to write what is queued when the process ends.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the steering controller looks for new hosts and dead workers: so long a new host has no owner yet.
+/// How often the steering controller looks for new hosts and dead workers. A new host has no owner
+/// for so long.
 pub const STEER_POLL: Duration = Duration::from_millis(50);
 /// How often load is measured and hosts may move.
 pub const STEER_ROUND: Duration = Duration::from_secs(2);
@@ -21,7 +22,7 @@ pub const STEER_SILENT_ROUNDS: u32 = 3;
 /// Networks of one zone that the kernel drops, from rules that block addresses; further ones are
 /// left to the rules.
 pub const BLOCKED_NETWORKS_MAX: usize = 50_000;
-/// How often somebody looks whether session tickets need a new key.
+/// How often it is checked whether session tickets need a new key.
 pub const TICKET_LOOK: Duration = Duration::from_secs(15);
 /// How often it is warned of lists that are old or missing.
 pub const CRL_ALARM_INTERVAL: Duration = Duration::from_secs(10 * 60);

@@ -13,7 +13,7 @@ use tests::{Gateway, Setup};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn free_address() -> SocketAddr {
-    // Free when it was looked for; the gateway says so if somebody was faster.
+    // Free when it was looked for; the gateway says so if another process was faster.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap()
 }

@@ -1,4 +1,4 @@
-//! `postern doctor` and the documents' mTLS rule, as somebody new to them would use them.
+//! `postern doctor` and the documents' mTLS rule, as a newcomer would use them.
 
 use serde_json::Value;
 use tests::gateway::ZONE;

@@ -65,7 +65,7 @@ fn attach(gateway: &Gateway, arguments: &[&str], out: &Path) -> Child {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let line = lines.next().unwrap().unwrap();
     assert!(line.contains("attached"), "{line}");
-    // It goes on to write a line for each new thread; nobody may make it wait.
+    // It goes on to write a line for each new thread; nothing may make it wait.
     std::thread::spawn(move || lines.for_each(drop));
     child
 }

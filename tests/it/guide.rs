@@ -1,4 +1,5 @@
-//! `gateway/docs/guide.md`, every command of it as somebody would paste it, and what it says is printed.
+//! `gateway/docs/guide.md`: runs every command as a reader would paste it, and compares what is
+//! printed.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -179,7 +179,7 @@ async fn every_mode_verifies_every_certificate() {
             };
             let path = |mode: &str| format!("/{mode}/{index}/{version}");
 
-            // Off: nobody is asked, so nothing is known.
+            // Off: no client is asked, so nothing is known.
             let answer = attempt(client("off"), &path("off")).await.unwrap();
             let seen = answer.json();
             assert_eq!(seen["headers"].get("cf-cert-presented"), None, "{what}");
@@ -187,7 +187,7 @@ async fn every_mode_verifies_every_certificate() {
             assert_eq!(record["client_cert"]["presented"], false, "{what}");
             assert_eq!(record["tls"]["version"], *version, "{what}");
 
-            // Request: everybody gets in, and the verdict is told.
+            // Request: every client gets in, and the origin is told the verdict.
             let answer = attempt(client("request"), &path("request")).await;
             let seen = answer
                 .unwrap_or_else(|error| panic!("{what}: {error:?}"))

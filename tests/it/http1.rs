@@ -143,7 +143,7 @@ async fn chunks_and_trailers_cross_both_ways() {
     );
     let seen = &origin.requests()[0];
     assert_eq!(seen["headers"]["te"], json!(["trailers"]), "{seen}");
-    // Whatever the method: nobody may lose a body on the way.
+    // Whatever the method: no body may be lost on the way.
     for method in ["GET", "DELETE", "PROPFIND"] {
         raw.write(request(method, "/mirror", "Transfer-Encoding: chunked\r\n"))
             .await;
@@ -264,7 +264,7 @@ async fn a_client_that_does_not_read_fills_no_memory() {
     for _ in 0..8 {
         let mut raw = client.raw().await.unwrap();
         raw.write(request("GET", "/source/1000000000", "")).await;
-        // The head has come, so the body is on its way, and then nobody reads.
+        // The head has come, so the body is on its way, and then the client stops reading.
         assert_eq!(raw.message_to("HEAD").await.unwrap().status(), 200);
         lazy.push(raw);
     }

@@ -347,7 +347,7 @@ async fn a_client_that_takes_no_answer_is_let_go() {
         .set("timeout.idle", "1s")
         .host("api.example.test", "off", &origin.url())
         .start();
-    // A call on which nobody says anything for longer than that takes all there is.
+    // A call that is silent for longer than that takes all there is.
     let quiet = gateway.client("api.example.test").http2().await.unwrap();
     let (feed, content) = fed();
     let mut call = quiet.request("/mirror", content);

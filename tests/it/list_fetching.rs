@@ -1,5 +1,5 @@
 //! Revocation lists fetched over HTTP: taken, unchanged, changed, and everything that can go wrong
-//! with whoever publishes them.
+//! with their publishers.
 
 use serde_json::{Value, json};
 use tests::crl::CrlSpec;
@@ -186,7 +186,7 @@ async fn lists_are_fetched_unasked_and_cut_connections() {
         ..CrlSpec::revoking(1, &[&bad])
     };
     server.set(list("one", &revoking, &world.authority));
-    // Nobody asks for it here: the schedule does.
+    // It is not asked for here: the schedule fetches it.
     tests::wait::within("the live connection to be closed", live.closed()).await;
     assert_eq!(world.outcome(&bad).await, "revoked");
     assert_eq!(world.outcome(&good).await, "200");

@@ -117,8 +117,7 @@ async fn a_host_that_takes_no_more_requests_still_loses_the_revoked() {
     all_end(open, "the host is gone").await;
 }
 
-/// Somebody who was let in without a good certificate, and the change after which that would not
-/// happen any more.
+/// A client that was let in without a good certificate, and the change after which it would not be.
 struct TurnedAway<'t> {
     what: &'t str,
     sni: &'t str,
@@ -229,7 +228,7 @@ async fn who_would_not_be_let_in_any_more_is_closed() {
         }
         gateway.change_host(asked, &back);
     }
-    // A host that is gone lets nobody in; its name may be the next one's, who asks for more.
+    // A host that is gone lets no client in; its name may be the next host's, which asks for more.
     let open = live(&gateway.client(hosts[1]), hosts[1]).await;
     gateway.remove_host(hosts[1]);
     all_end(open, "the host is gone").await;

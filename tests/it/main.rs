@@ -1,4 +1,4 @@
-//! Everything end to end, in the order of a connection's life.
+//! Everything end to end, one file for each subject.
 
 #![allow(
     clippy::unwrap_used,

@@ -363,7 +363,7 @@ async fn the_sealing_key_where_it_is_wanted() {
         assert!(!told.contains("a5a5"), "{told}");
     }
 
-    // At the very first start it is made, where it is wanted, for nobody else to read.
+    // At the very first start it is made, where it is wanted, readable by its owner only.
     let fresh = tests::gateway::new_directory();
     let key = fresh.join("elsewhere.key");
     let settings = format!(

@@ -78,10 +78,10 @@ async fn a_default_host_answers_clients_without_sni_only() {
     let mut raw = client.raw().await.unwrap();
     raw.write("GET /admin HTTP/1.0\r\n\r\n").await;
     assert_eq!(raw.message().await.unwrap().status(), 403);
-    // Whoever can name it has no reason to call it otherwise.
+    // A client that can name it has no reason to call it otherwise.
     let named = gateway.client("api.example.test").host("whatever.invalid");
     assert_eq!(named.get("/x").await.unwrap().status, 421);
-    // Whoever reached it may call it what it likes, but not by the name of a stricter host.
+    // A client that reached it may call it what it likes, but not by the name of a stricter host.
     for (host, status) in [
         ("api.example.test", 200),
         ("127.0.0.1", 200),

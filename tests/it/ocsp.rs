@@ -37,7 +37,7 @@ impl OpenSsl {
             std::fs::write(&path, content).unwrap();
             path
         };
-        // Whoever binds it next gets it: the listener is closed when the block ends.
+        // The next one to bind it gets it: the listener is closed when the block ends.
         let port = {
             let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             probe.local_addr().unwrap().port()
@@ -115,7 +115,7 @@ async fn openssl_is_asked() {
     world.responder(&json!({ "policy": "soft" }));
     assert_eq!(world.outcome(&good).await, "200");
     assert_eq!(world.outcome(&strange).await, "200");
-    // The first time nobody waits, but then it is known.
+    // The first handshake does not wait, but then it is known.
     tests::wait::until("the answer", || {
         let shown = world.gateway.cli(&["ocsp", "show", &world.id]).out;
         shown.contains("unknown").then_some(())
@@ -265,7 +265,7 @@ async fn a_policy_says_what_no_good_answer_means() {
         let device = world.authority.client(name);
         server.set(makes(&world, &device));
         assert_eq!(world.outcome(&device).await, *expected, "hard: {name}");
-        // By the other policy everybody is served of whom it is not known that it is revoked.
+        // By the other policy every client is served that is not known to be revoked.
         world.responder(&json!({ "policy": "soft" }));
         // One that is revoked is served until that is known, which may be at once.
         if *expected != "revoked" {

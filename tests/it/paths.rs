@@ -255,8 +255,8 @@ async fn what_could_be_two_requests_is_none() {
     );
 }
 
-/// hyper takes the chunks for the body, as RFC 9112 §6.1 allows, and must then close: whoever
-/// framed the message differently finds nobody to believe it.
+/// hyper takes the chunks for the body, as RFC 9112 §6.1 allows, and must then close: a peer
+/// that framed the message differently finds the connection gone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_with_two_framings_is_one_request_and_the_last() {
     let (origin, bytes) = recording();

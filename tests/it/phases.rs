@@ -49,7 +49,7 @@ async fn requests_beyond_a_rate_are_turned_away_one_certificate_at_a_time() {
     let (_, second) = gateway.certificate(ZONE, "second");
     for (who, identity) in [("first", &first), ("second", &second)] {
         let client = gateway.client("api.example.test").identity(identity);
-        // Over two connections: whoever opens a new one begins nothing anew.
+        // Over two connections: a new one begins nothing anew.
         let mut statuses = Vec::new();
         for round in 0..2 {
             let open = client.http2().await.unwrap();
@@ -74,7 +74,7 @@ async fn requests_beyond_a_rate_are_turned_away_one_certificate_at_a_time() {
     let other = gateway.client("other.example.test").identity(&first);
     assert_eq!(other.get("/limited/a").await.unwrap().status, 200);
 
-    // Saying more does not make somebody else.
+    // Saying more does not make another client.
     let by = [
         "--expression",
         "http.request.uri.path eq \"/key\"",

@@ -279,7 +279,8 @@ async fn a_ticket_is_good_at_every_worker_and_worth_nothing_after_a_restart_else
     assert!(thief.get("/x").await.is_err());
 }
 
-/// Clients use a ticket once (RFC 8446 §C.4): whoever opens several connections at once needs several.
+/// Clients use a ticket once (RFC 8446 §C.4): a client that opens several connections at once needs
+/// several.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_are_as_many_tickets_as_the_configuration_says() {
     let origin = Origin::echo();

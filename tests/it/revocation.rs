@@ -50,7 +50,7 @@ async fn a_live_connection_is_closed_and_rules_decide_on_the_next() {
         gateway.revoke(ZONE, &id);
         http1.closed().await;
         http2.closed().await;
-        // Whoever came with a revoked certificate in the first place stays: rules say no.
+        // A client that came with a revoked certificate in the first place stays: rules say no.
         let (mut http1, http2) = check(403, "revoked").await;
         assert_eq!(http1.get("/again").await.unwrap().status, 403);
         gateway.restore(ZONE, &id);
@@ -174,7 +174,7 @@ async fn a_host_that_changes_its_mode_asks_again() {
     let mut before = client.http1().await.unwrap();
     assert_eq!(before.get("/off").await.unwrap().status, 200);
     gateway.change_host("api.example.test", &json!({ "mtls": "require" }));
-    // Nobody was asked on it: it is told to go elsewhere, unless it is closed already.
+    // No client was asked on it: it is told to go elsewhere, unless it is closed already.
     let after = before.get("/require").await;
     assert!(after.is_err() || after.is_ok_and(|answer| answer.status == 421));
     before.closed().await;

@@ -203,7 +203,7 @@ impl World {
     fn new() -> Self {
         raise_descriptors();
         let origins = [Origin::echo(), Origin::echo_http2()];
-        // The kernel spreads connections over all workers when nobody steers.
+        // Without steering the kernel spreads connections over all workers.
         let gateway = Setup::new()
             .set("steer.mode", "off")
             .host("api.example.test", "request", &origins[0].url())
@@ -409,7 +409,7 @@ async fn a_watched_list_changes() {
             std::fs::write(&new, list).unwrap();
             std::fs::rename(&new, &file).unwrap();
             let changed = Instant::now();
-            // Nobody acknowledges a file; new connections are looked at once it was read.
+            // A file has no acknowledgement; new connections are looked at once it was read.
             tests::wait::until("the list to be read", || {
                 let lists = world.gateway.admin.get(&path).result();
                 (lists["crls"][0]["number"] == "02").then_some(())

@@ -92,7 +92,7 @@ async fn a_policy_says_what_a_missing_or_old_list_means() {
         assert_eq!(world.outcome(&good).await, "200", "{policy:?}");
         assert_eq!(world.outcome(&bad).await, "revoked", "{policy:?}");
     }
-    // An old list: what it revokes stays revoked, of others nobody knows.
+    // An old list: what it revokes stays revoked, of others it is not known.
     let old = CrlSpec {
         begins: -2 * DAY,
         ends: Some(-DAY),

@@ -26,7 +26,7 @@ fn python() -> Option<PathBuf> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_and_wrong_input() {
     let Some(python) = python() else { return };
-    // Free when it was looked for; the gateway says so if somebody was faster.
+    // Free when it was looked for; the gateway says so if another process was faster.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);

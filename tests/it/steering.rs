@@ -32,7 +32,7 @@ fn steering(gateway: &Gateway) -> Value {
     gateway.cli(&["--json", "steer", "status"]).json()
 }
 
-/// Who owns which host, once every host has somebody.
+/// Which workers own which host, once every host has an owner.
 fn owners(gateway: &Gateway) -> HashMap<String, Vec<u64>> {
     tests::wait::until("owners of all hosts", || {
         let status = steering(gateway);
@@ -321,7 +321,7 @@ fn the_kernel_turns_away_what_it_is_told_to_and_tells_of_it() {
         let known = || there.client(&host(1)).groups(CLASSICAL);
         // The rule answers what the kernel lets through.
         assert_eq!(known().get("/blocked").await.unwrap().status, 403);
-        // Traces are noted from the moment on at which somebody asks: until then we knock.
+        // Traces are noted once a trace is asked for: until then we knock.
         let unknown = there.client("nobody.example.test").groups(CLASSICAL);
         for _ in 0..20 {
             let knock =
@@ -357,7 +357,7 @@ fn the_kernel_turns_away_what_it_is_told_to_and_tells_of_it() {
         .await;
     });
     assert!(count("blocked") > 0);
-    // Nothing is kept against anybody: what waits is let in as soon as it may be.
+    // No client is remembered: what waits is let in as soon as it may be.
     let there = gateway.clone();
     let waiting = std::thread::spawn(move || {
         network.client.block_on(move || async move {

@@ -57,7 +57,7 @@ impl Admin {
         }
     }
 
-    /// Sends one request; `None` when nobody listens.
+    /// Sends one request; `None` when the socket has no listener.
     #[must_use]
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Reply> {
         let mut stream = UnixStream::connect(&self.socket).ok()?;
@@ -87,7 +87,7 @@ impl Admin {
     /// Sends one request that must be answered.
     ///
     /// # Panics
-    /// Nobody answers.
+    /// There is no answer.
     #[must_use]
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, body: &Value) -> Reply {
@@ -98,7 +98,7 @@ impl Admin {
     /// A `GET` that must be answered.
     ///
     /// # Panics
-    /// Nobody answers.
+    /// There is no answer.
     #[must_use]
     #[track_caller]
     pub fn get(&self, path: &str) -> Reply {

@@ -33,7 +33,7 @@ pub struct CrlSpec {
     pub point: Option<String>,
     /// Where delta lists of it are; OpenSSL looks at none without it.
     pub freshest: Option<String>,
-    /// A critical extension that nobody knows.
+    /// An unknown critical extension.
     pub unknown_critical: bool,
     /// One bit of the signature is wrong.
     pub broken: bool,

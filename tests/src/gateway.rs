@@ -508,7 +508,7 @@ fn tail(text: &str, lines: usize) -> String {
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
-/// A directory that nobody else uses.
+/// A directory of its own.
 #[must_use]
 pub fn new_directory() -> PathBuf {
     static COUNT: AtomicU16 = AtomicU16::new(0);
@@ -519,7 +519,7 @@ pub fn new_directory() -> PathBuf {
     path
 }
 
-/// An address that nobody else uses: the loopback network has sixteen million of them, so no port
+/// An address that no other test uses: the loopback network has sixteen million of them, so no port
 /// has to be guessed.
 #[must_use]
 pub fn new_address() -> SocketAddr {

@@ -65,7 +65,7 @@ impl CaServer {
                 let manner = says.lock().unwrap().clone();
                 let request = read_request(&mut stream);
                 notes.lock().unwrap().push(request.clone());
-                // Whoever asked may be gone by now.
+                // The client may be gone by now.
                 match manner {
                     Manner::Serve { etag, body } => {
                         drop(serve(&mut stream, &request, &etag, &body));

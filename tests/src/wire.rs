@@ -18,7 +18,7 @@ pub const RST: u8 = 0x04;
 /// As above.
 pub const ACK: u8 = 0x10;
 
-/// The client's address: on the wire's network, and nobody's.
+/// The client's address: on the wire's network, and no interface's.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 /// The first number of every connection.
 const SEQUENCE: u32 = 0x0100_0000;

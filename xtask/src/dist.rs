@@ -1,6 +1,6 @@
 //! `cargo xtask dist`: one directory with all that is deployed, and an archive of it.
 //!
-//! Built with the `dist` profile (fat LTO). Installing it is left to whoever packages it.
+//! Built with the `dist` profile (fat LTO). Installs nothing.
 
 use crate::setup::{self, Purpose};
 use crate::{run, shell};

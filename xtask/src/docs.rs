@@ -55,7 +55,7 @@ fn book() -> Result<Outcome> {
         // The pages lie beside their summary; mdBook would look for them in `src`.
         mdbook.env("MDBOOK_BOOK__SRC", ".");
         mdbook.env("MDBOOK_BOOK__TITLE", "Postern");
-        // A page that the summary lists and nobody wrote is a fault, and not to be made.
+        // A page that the summary lists and that is not there is a fault, and not to be made.
         mdbook.env("MDBOOK_BUILD__CREATE_MISSING", "false");
     }
     shell::run(&mut mdbook)?;

@@ -1,4 +1,4 @@
-//! Floods, and what becomes of everybody else meanwhile. Two experiments, each in turns (A-B-C-C-B-A), between network
+//! Floods, and what other clients see meanwhile. Two experiments, each in turns (A-B-C-C-B-A), between network
 //! namespaces that the run makes itself:
 //!
 //! `syn`: SYNs from random addresses at a steady rate, and visitors who want a handshake and an answer. Ways: `off` (no

@@ -74,7 +74,7 @@ impl Wire {
         if socket < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor was made above and belongs to nobody else.
+        // SAFETY: the descriptor was made above and belongs to no other code.
         let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         // SAFETY: zeros are a valid address of this family.
         let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };

@@ -31,7 +31,7 @@ thread_local! {
 pub struct Connection {
     socket: TcpStream,
     tls: Option<Box<SslStream<Wire>>>,
-    /// Plaintext that nobody has looked at yet.
+    /// Plaintext that is not parsed yet.
     received: Vec<u8>,
     ended: bool,
 }
@@ -141,7 +141,7 @@ impl Connection {
     /// Says goodbye and closes.
     pub async fn close(mut self) {
         if let Some(tls) = &mut self.tls {
-            // Whoever is gone already does not hear it.
+            // A peer that is gone already does not hear it.
             drop(tls.shutdown());
         }
         drop(self.flush().await);

@@ -45,7 +45,7 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await?;
         let driver = tokio::spawn(async move {
-            // Whoever has a request on it learns of its end there.
+            // Requests on it learn of its end by themselves.
             drop(connection.await);
         });
         Ok(Self {

@@ -1,8 +1,8 @@
 //! When requests are sent.
 //!
-//! Closed loop: whoever has an answer may send at once. Open loop: a timer of the kernel, finer
+//! Closed loop: a connection that has its answer may send at once. Open loop: a timer of the kernel, finer
 //! than tokio's millisecond, hands out one turn after the other at the asked rate; a turn that
-//! nobody was free to take waits, and its latency counts from when it was due.
+//! no connection was free to take waits, and its latency counts from when it was due.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -142,7 +142,7 @@ mod tests {
         let gate = Gate::open();
         let begun = Instant::now();
         let taken = async {
-            // Nobody takes a turn for a while: none is lost.
+            // No turn is taken for a while: none is lost.
             tokio::time::sleep(Duration::from_millis(50)).await;
             let first = gate.turn().await.unwrap();
             assert!(begun.elapsed() >= Duration::from_millis(50));

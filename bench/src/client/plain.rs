@@ -2,7 +2,7 @@
 //! of the gateway's own work.
 //!
 //! The same versions, groups, certificate and number of tickets, and no building of its own chain;
-//! the client's chain is verified by BoringSSL itself, and nobody looks at the result.
+//! the client's chain is verified by BoringSSL itself, and the result is not looked at.
 
 use std::path::Path;
 use std::time::Duration;

@@ -89,7 +89,7 @@ pub struct Outcome {
     pub answers: u64,
     /// How long the window was.
     pub seconds: f64,
-    /// CPU time that the server took within the window; zero when nobody looked.
+    /// CPU time that the server took within the window; zero when it was not measured.
     pub cpu_ns: u64,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,

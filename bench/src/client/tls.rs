@@ -28,7 +28,7 @@ pub enum Belief {
     Authorities(Vec<u8>),
     /// Those with a certificate of the system's CAs and the right name.
     System,
-    /// Everybody: the client's own cost is not what is measured.
+    /// Every server: the client's own cost is not what is measured.
     Everybody,
 }
 

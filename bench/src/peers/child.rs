@@ -77,7 +77,7 @@ impl Drop for Child {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        // It is ending now; nobody else waits for it.
+        // It is ending now; no other code waits for it.
         drop(self.process.wait());
     }
 }

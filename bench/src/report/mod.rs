@@ -167,7 +167,7 @@ impl OpenLoop {
     }
 }
 
-/// Relates everybody to nginx, round by round.
+/// Relates every peer to nginx, round by round.
 pub fn relate(peers: &mut [Measured]) {
     let nginx = peers.iter().find(|peer| peer.name == Name::Nginx);
     let Some(nginx) = nginx.map(Measured::rounds) else {

@@ -111,7 +111,7 @@ impl World {
     }
 }
 
-/// A loopback address that nobody listens on at the moment.
+/// A loopback address without a listener at the moment.
 ///
 /// # Errors
 /// There is no port left.

@@ -122,7 +122,7 @@ fn accept(
         let mut socket = match listener.accept() {
             Ok((socket, _)) => socket,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            // Whoever went away again, or a limit: the others are served on.
+            // A client that went away again, or a limit: the others are served on.
             Err(_) => continue,
         };
         if clients.len() - free.len() >= CONNECTIONS_MAX {

@@ -40,7 +40,7 @@ pub enum Hello {
         /// Its bytes, from 1 to [`NAME_SIZE_MAX`].
         size: usize,
     },
-    /// The whole ClientHello is here and names nobody.
+    /// The whole ClientHello is here and names no host.
     Nameless,
     /// So far a ClientHello; the bytes end before the name or the end of the message.
     Partial,
@@ -198,7 +198,7 @@ fn extension<C: Cursor + ?Sized>(bytes: &C, extensions: &mut Extensions) -> Opti
     })
 }
 
-/// Reads the one name of a `server_name` extension. RFC 6066 would allow a list; nobody sends one, and
+/// Reads the one name of a `server_name` extension. RFC 6066 would allow a list; clients send none, and
 /// BoringSSL refuses it.
 #[inline(always)]
 fn name<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<Hello> {

@@ -85,8 +85,8 @@ pub struct Flow {
 const _: () = assert!(size_of::<Flow>() == 36);
 
 impl Flow {
-    /// A hash for spreading connections over places and workers. Not a secret one: whoever chooses addresses
-    /// and ports can choose it.
+    /// A hash for spreading connections over places and workers. Not a secret one: a client that chooses
+    /// addresses and ports can choose it.
     #[inline(always)]
     #[must_use]
     pub const fn hash(&self) -> u64 {

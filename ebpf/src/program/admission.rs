@@ -49,7 +49,7 @@ fn may(budgets: &LruHashMap<u64, u64>, key: u64, cost: u64, burst: u64) -> bool 
     let Some(whole_at) = spend(whole_at, now, cost, burst) else {
         return false;
     };
-    // Without room for it the budget is not kept, and nobody is turned away for that.
+    // Without room for it the budget is not kept, and no connection is turned away for that.
     budgets.insert(key, whole_at, 0).ok();
     true
 }
@@ -67,7 +67,7 @@ pub(super) fn is_blocked(admission: &Admission, zone: u32, flow: &Flow) -> bool 
     POSTERN_BLOCKS.get(Key::new(WHOLE, key)).is_some()
 }
 
-/// Tells of a decision, if somebody listens and chance will have it.
+/// Reports a decision, if a trace is open and the sampling takes it.
 #[inline(always)]
 pub(super) fn trace(admission: &Admission, event: Traced) {
     if admission.trace_every == 0 {

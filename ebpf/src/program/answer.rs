@@ -56,7 +56,7 @@ pub(super) fn syn(
     let tcp_size = TCP_SIZE_MIN + (beyond & 63);
     let cookie = socket::cookie(context, headers.memory(), segment, listen, tcp_size as u32)?;
     let words = POSTERN_REPLY.get_ptr_mut(0)?;
-    // SAFETY: this CPU's element, and nobody else's while the program runs.
+    // SAFETY: this CPU's element, and no other code's while the program runs.
     let words = unsafe { &mut *words };
     let (destination, middle, source) = (headers.raw32(6)?, headers.be16(10)?, headers.raw32(2)?);
     let first = headers.be16(0)?;

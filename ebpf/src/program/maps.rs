@@ -109,7 +109,7 @@ static POSTERN_NUMBERS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(1,
 #[inline(always)]
 pub(super) fn forgotten(numbers: [usize; 4]) -> Option<[usize; 4]> {
     let place = POSTERN_NUMBERS.get_ptr_mut(0)?;
-    // SAFETY: the pointer is this CPU's element, aligned, and nobody else's while the program runs.
+    // SAFETY: the pointer is this CPU's element, aligned, and no other code's while the program runs.
     unsafe { place.write_volatile(numbers.map(|number| number as u64)) };
     // SAFETY: as above.
     let numbers = unsafe { place.read_volatile() };
@@ -121,8 +121,8 @@ pub(super) fn forgotten(numbers: [usize; 4]) -> Option<[usize; 4]> {
 pub(super) fn count_host(place: u32, field: impl FnOnce(*mut HostCounts) -> *mut u64) {
     if let Some(counts) = POSTERN_HOST_COUNTS.get_ptr_mut(place) {
         // The target's core library has no atomic addition; the machine has.
-        // SAFETY: one instruction on an aligned word of an array map's element, which lives as long as the map; everybody
-        // who writes to it while it is in use does so atomically.
+        // SAFETY: one instruction on an aligned word of an array map's element, which lives as long as the map; every
+        // writer that writes to it while it is in use does so atomically.
         unsafe {
             core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) field(counts), in(reg) 1_u64, options(nostack));
         }
@@ -134,7 +134,7 @@ pub(super) fn count_host(place: u32, field: impl FnOnce(*mut HostCounts) -> *mut
 pub(super) fn counters() -> Option<&'static mut Counters> {
     let counters = POSTERN_COUNTERS.get_ptr_mut(0)?;
     // SAFETY: the pointer is this CPU's element of the array and lives as long as the map. Programs of one
-    // CPU do not interrupt each other in the receive path, so nobody else holds it; were it otherwise, a
+    // CPU do not interrupt each other in the receive path, so no other code holds it; were it otherwise, a
     // count would be off by one.
     Some(unsafe { &mut *counters })
 }

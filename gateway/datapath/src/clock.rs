@@ -1,4 +1,4 @@
-//! The clocks of the data path: the only module that reads one.
+//! The clocks of the data path. No other code of a worker reads one, but tokio's timers.
 //!
 //! Moments are for durations and deadlines: they never go back. Times are the calendar's, for the
 //! log, rules and certificates, and may be set meanwhile.

@@ -92,7 +92,7 @@ fn read(
     Ok((loaded, geo))
 }
 
-/// Warns when `host.default` names nobody: it may be added later, and until then clients without
+/// Warns when `host.default` names no host: it may be added later, and until then clients without
 /// SNI are refused.
 pub(super) fn look_for_default_host(wanted: Option<&HostName>, published: &Published) {
     let Some(host) = wanted else { return };

@@ -1,6 +1,6 @@
-//! What an anchor's own certificate forbids, told before it bites a client.
+//! Limits that an anchor's own certificate sets, so that an upload can warn of them.
 //!
-//! The verifier enforces all of it ([`verify`](super::verify)); whoever takes an anchor in says so first.
+//! Enforces nothing: the verifier does ([`verify`](super::verify)).
 
 use std::fmt;
 
@@ -13,13 +13,13 @@ use super::trust::{Anchor, TrustError, readable_issuer};
 /// One thing that an anchor's certificate forbids or lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AnchorLimit {
-    /// Its validity has passed, at this second since the epoch: nobody is believed.
+    /// Its validity has passed, at this second since the epoch: no client verifies.
     Expired(i64),
-    /// Its validity begins at this second since the epoch: nobody is believed before.
+    /// Its validity begins at this second since the epoch: no client verifies before.
     NotYetValid(i64),
-    /// extendedKeyUsage without clientAuth: nobody is believed.
+    /// extendedKeyUsage without clientAuth: no client verifies.
     NotForClients,
-    /// Critical extensions that are not understood, as dotted OIDs: nobody is believed.
+    /// Critical extensions that are not understood, as dotted OIDs: no client verifies.
     UnknownCritical(Vec<String>),
     /// So many issuers may stand between it and a client.
     PathLength(u32),

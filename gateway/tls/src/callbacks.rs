@@ -38,8 +38,8 @@ pub(super) fn ticket_keys(ssl: &SslRef) -> Option<&TicketKeys> {
     Some(&state.tickets)
 }
 
-/// Whether a connection is to have the ticket that is about to be made. Whoever has shown one gets
-/// one for it, so that a client has as many as a full handshake gave it.
+/// Whether a connection is to have the ticket that is about to be made. A resumed session gets one
+/// replacement, so that a client's stock stays what a full handshake gave it.
 pub(super) fn has_ticket_due(ssl: &SslRef) -> bool {
     let state = STATE.get().and_then(|index| ssl.ex_data(*index));
     let first = state.is_some_and(|state| !state.has_ticket.swap(true, Ordering::Relaxed));
@@ -69,7 +69,7 @@ pub(super) struct State {
     /// A ticket was made for it. Atomic only because the compiler cannot know that one thread at a
     /// time has a connection.
     pub(super) has_ticket: AtomicBool,
-    /// Somebody could not be verified without an answer, and has waited for it.
+    /// The client could not be verified without an OCSP answer, and the handshake has waited for it.
     pub(super) has_waited: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Name constraints (RFC 5280 §4.2.1.10) of every type that a client's certificate has.
 //!
-//! BoringSSL verifies directory names, DNS names, addresses of mail and URIs, and stops at an IP
-//! address. Where one is constrained this file verifies all of them, so that a name behind the
+//! BoringSSL checks directory names, DNS names, addresses of mail and URIs, and stops at an IP
+//! address. Where one is constrained this file checks all of them, so that a name behind the
 //! address is not left out. What is not understood is a violation.
 
 use boring::x509::X509Ref;

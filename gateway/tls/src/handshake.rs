@@ -114,7 +114,7 @@ impl Acceptor {
         })
     }
 
-    /// The keys of session tickets, for whoever rotates them.
+    /// The keys of session tickets, for the control plane to rotate.
     #[must_use]
     pub fn tickets(&self) -> &TicketKeys {
         &self.tickets

@@ -1,7 +1,7 @@
 //! Reads a client's certificate into the fields that rules, logs and origins see.
 //!
-//! Owns how each text is made, in Cloudflare's formats, once for each verification. Does not verify: an
-//! unverified certificate has fields too, and only the verdict says what they are worth.
+//! Owns how each text is made, in Cloudflare's formats, once for each verification. Does not
+//! verify: an unverified certificate has fields too, and only the verdict says what they are worth.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
-//! What certificates and CAs are known by.
+//! Identifiers of certificates and CAs: digests, ids, serial numbers.
 //!
-//! Owns the identities that trust, paths, lists and answers share, so that none of them depends on
-//! another for a name.
+//! Trust, paths, lists and answers share them, so that none of those files depends on another for a
+//! name.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! TLS: the host of a connection, its certificate, the client's identity, and whether to believe it.
 //!
-//! Bytes go in and out through [`Wire`], and the time of verification is an argument. This crate never
-//! does I/O and never reads a clock, so that all of it can be tested and fuzzed without a socket.
+//! Bytes go in and out through [`Wire`], and the time of verification is an argument. This crate
+//! does no I/O and reads no clock, so that all of it can be tested and fuzzed without a socket.
 //! All `unsafe` is in `ffi`.
 //!
 //! | file | owns |
@@ -14,17 +14,17 @@
 //! | `handshake` | the handshake, from a connection's first byte to its host and its client |
 //! | `callbacks` | what BoringSSL calls meanwhile: for the ClientHello, for client certificates |
 //! | `refusal` | why a handshake did not succeed |
-//! | `session` | an established connection: plaintext on one side, [`Wire`] on the other |
+//! | `session`, `wire` | an established connection: plaintext on one side, [`Wire`] on the other |
 //! | `trust`, `verify` | CA sets, and the verifier |
-//! | `anchor` | what an anchor's own certificate forbids, for whoever takes it in |
-//! | `candidates`, `constraints` | the paths that it may take; name constraints of every type |
-//! | `ids` | what certificates and CAs are known by |
+//! | `anchor` | the limits that an anchor's own certificate sets, for warnings at its upload |
+//! | `candidates`, `constraints` | the paths that a chain may take; name constraints of every type |
+//! | `ids` | identifiers of certificates and CAs: digests, names, serial numbers |
 //! | `der` | the elements that lists and answers are made of |
 //! | `crl` | revocation lists: read, checked, kept small |
 //! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
 //! | `ocsp` | questions about certificates, and the answers that were believed |
-//! | `path` | what the verifier remembers of paths that it has verified |
-//! | `verdict`, `identity` | what was found, and the client as rules and logs see it |
+//! | `path` | the memory of paths that were verified |
+//! | `identity` | the client's certificate as rules, logs and origins see it |
 //! | `ticket` | the keys of session tickets, shared by all workers and rotated |
 //! | `origin` | TLS towards origins |
 

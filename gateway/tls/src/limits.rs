@@ -9,7 +9,7 @@ use std::time::Duration;
 /// (`path_length`): real PKIs have two or three, and each costs a signature check.
 pub const CHAIN_DEPTH_MAX: i32 = 5;
 /// Paths of one chain that are verified when the first does not hold, a signature check or two
-/// each. With more the best of these is told: honest clients have two or three.
+/// each. With more the best of these is reported: honest clients have two or three.
 pub const PATHS_TRIED_MAX: usize = 8;
 /// Pairs of certificates whose names are compared to list those paths, a microsecond each. Reached
 /// by hostile chains of namesakes; the paths found until then are tried.
@@ -49,9 +49,9 @@ pub const OCSP_ANSWERS_MAX: usize = 65_536;
 pub const OCSP_SIGNERS_MAX: usize = 4;
 /// How long an answer without nextUpdate holds after its thisUpdate.
 pub const OCSP_UNDATED: Duration = Duration::from_secs(5 * 60);
-/// A certificate in use is asked about this often at least, however long its answer holds.
+/// Longest time between two questions about a certificate in use, however long its answer holds.
 pub const OCSP_AGAIN: Duration = Duration::from_secs(3600);
-/// How long nobody is asked about a certificate again after there was no answer.
+/// Shortest time between two questions about a certificate after one went unanswered.
 pub const OCSP_RETRY: Duration = Duration::from_secs(10);
 /// Distribution points that are read out of a certificate; a list that is bound to a further one
 /// does not speak for it.

@@ -75,7 +75,7 @@ pub enum SiteError {
         /// What is wrong.
         why: String,
     },
-    /// Clients are asked for certificates that nobody could have signed.
+    /// Clients are asked for certificates, and no CA is there that could have signed one.
     #[error(
         "host {host}: its mTLS mode is `{mtls}` but its CA set is empty; associate a CA, or set the \
          mode to `off`"

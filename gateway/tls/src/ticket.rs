@@ -201,7 +201,7 @@ mod tests {
         assert_ne!(third, second);
         // The clock went back.
         assert!(keys.rotate(start, EVERY).unwrap());
-        // Nobody rotated for so long that no ticket can be alive.
+        // No rotation for so long that no ticket can be alive.
         let late = start + 3601 + i64::try_from(TICKET_LIFETIME.as_secs()).unwrap();
         assert!(keys.rotate(late, EVERY).unwrap());
         assert!(names(&keys).1.is_none());
@@ -213,7 +213,7 @@ mod tests {
         assert!(key.secret != [0; 32]);
         key.wipe();
         assert!(key.secret == [0; 32]);
-        // Nobody keeps one that was forgotten: the ring's share is the last.
+        // A key that was rotated out has no other owner: the ring's share is the last.
         let keys = TicketKeys::new().unwrap();
         let first = Arc::downgrade(&keys.ring.load().current);
         assert!(keys.rotate(1_000_000, EVERY).unwrap());

@@ -29,17 +29,17 @@ pub struct Anchor {
     /// Serial numbers that it has revoked, by our own records, big-endian without leading zeros.
     /// None of them is negative: the CAs whose certificates we revoke number them themselves.
     pub revoked: Arc<HashSet<Box<[u8]>>>,
-    /// Its revocation lists, and what is done when they are wanting; `None` when nobody asked for
-    /// any.
+    /// Its revocation lists, and what is done when they are wanting; `None` when none are
+    /// configured.
     pub lists: Option<Arc<CrlSet>>,
-    /// Whom to ask about its clients; `None` asks nobody.
+    /// The OCSP responder for its clients; `None` without one.
     pub responder: Option<Arc<Responder>>,
 }
 
 /// Why a CA set cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// A host that asks for certificates needs somebody to believe: it fails closed.
+    /// A host that asks for certificates needs a CA: an empty set fails closed.
     #[error(
         "the CA set is empty: a host whose mTLS mode is `request` or `require` needs at least one CA"
     )]
@@ -164,7 +164,7 @@ impl fmt::Debug for Trust {
 }
 
 impl Trust {
-    /// Compiles a CA set. An empty one believes nobody, and is only for hosts with mTLS off.
+    /// Compiles a CA set. By an empty one no client verifies: it is for hosts with mTLS off.
     ///
     /// # Errors
     /// Any anchor that is unreadable or cannot sign refuses the whole set.
@@ -207,7 +207,7 @@ impl Trust {
         &self.digest
     }
 
-    /// Whether nobody is believed.
+    /// Whether the set is empty, so that no client verifies.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.anchors.is_empty()

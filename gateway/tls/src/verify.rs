@@ -75,8 +75,8 @@ impl Verification {
         }
     }
 
-    /// The last second, since the epoch, before it is to be made again: it no longer holds then, or
-    /// somebody is to be asked.
+    /// The last second, since the epoch, at which this verification holds: after it a certificate
+    /// or an answer has ended, or a responder is to be asked again.
     #[must_use]
     pub fn look_again_sec(&self) -> i64 {
         self.good_until_sec.min(self.look_again_sec)
@@ -176,7 +176,7 @@ pub fn verify(chain: &Chain, trust: &Trust, now_sec: i64) -> Verification {
         Ok(path) => {
             path::remember(key, path.clone());
             let found = stand(path.clone(), trust, now_sec);
-            // Whoever verifies a chain for the first time is about to ask, and it is parsed now.
+            // The caller reads the fields next, and the chain is parsed at this point only.
             let read = || Arc::new(read_client(&certificates, &found));
             path.told.get_or_init(read);
             found

@@ -42,7 +42,7 @@ pub enum Reason {
     WeakKey,
     /// A signature is wrong.
     BadSignature,
-    /// A critical extension that nobody understands.
+    /// A critical extension that is not understood.
     UnknownCriticalExtension,
     /// A policy is required that the path does not have, or its policies are malformed.
     Policy,

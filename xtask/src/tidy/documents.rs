@@ -160,7 +160,7 @@ fn exists(tree: &Tree, path: &str) -> bool {
         || placeholder()
 }
 
-/// Pages of the book that its summary does not list, and so nobody finds there.
+/// Pages of the book that its summary does not list, so that readers do not find them.
 fn unlisted(documents: &BTreeMap<&str, Document>) -> Vec<String> {
     let summary = format!("{BOOK}{SUMMARY}");
     let listed: Vec<String> = documents

@@ -273,8 +273,8 @@ mod tests {
         );
     }
 
-    /// A look lets others run in between: what they say must not be overwritten by what was found
-    /// before, or their certificate would end with nobody looking.
+    /// The revoker yields while it looks at a certificate. A connection that is entered meanwhile
+    /// must not be overwritten by the older finding, or its certificate's end would go unnoticed.
     #[test]
     fn who_enters_while_its_certificate_is_looked_at_is_not_forgotten() {
         let mut index = Index::default();

@@ -203,7 +203,7 @@ impl Standings {
             let Some(host) = host else {
                 return Some(before.facts.client.verdict.reason);
             };
-            // Most hosts let everybody in, or are as they were. A chain without a path stays one
+            // Most hosts refuse no client, or are as they were. A chain without a path stays one
             // while the CA set is the same; clients without a good certificate can make many of them.
             let same = host.site().policy == before.host.site().policy;
             if host.lets_everybody_in() || same && before.verification.leaf().is_none() {

@@ -326,7 +326,7 @@ impl Writer {
             if self.shared.lines.is_empty() && !self.shared.reopen.load(Ordering::Acquire) {
                 thread::park_timeout(Duration::from_secs(1));
                 if self.shared.sleeping.swap(false, Ordering::AcqRel) {
-                    // Nobody had a line: the time was up, or somebody wants a flush.
+                    // There is no line: the time was up, or a flush is wanted.
                     continue;
                 }
                 thread::sleep(limits::ACCESS_LOG_GATHER);

@@ -118,7 +118,7 @@ pub fn plan(
     let lives = |worker: &u16| alive.get(usize::from(*worker)) == Some(&true);
     let mut loads = Loads::new(alive);
     let mut after = Assignment::default();
-    // Who keeps what, before anybody gets more.
+    // What each worker keeps, before any gets more.
     for demand in demands {
         let mut pinned: Vec<u16> = demand.pinned.iter().copied().filter(lives).collect();
         pinned.truncate(OWNERS_MAX);

@@ -111,7 +111,7 @@ fn listen_of(ports: &[u16], port: u16) -> Result<Listen, Unavailable> {
 }
 
 impl Engaged {
-    /// Gives new connections for `host` to these workers; to anybody again for none.
+    /// Gives new connections for `host` to these workers; with none, to any worker again.
     ///
     /// # Errors
     /// As [`Steering::own`].

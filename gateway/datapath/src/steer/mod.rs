@@ -96,7 +96,7 @@ pub enum Unavailable {
         "the network interface `{0}` is no Ethernet interface, which is what the program can read"
     )]
     NotEthernet(String),
-    /// Nobody outside this machine can connect to the listening addresses.
+    /// Only this machine can connect to the listening addresses.
     #[error(
         "`listen` names only addresses that no Ethernet interface has (loopback, most likely): the kernel could steer there only with `steer.interfaces = lo`, slower than without"
     )]

@@ -121,7 +121,7 @@ impl Steering {
         self.own_key(host_key(host.as_str()), workers, zone)
     }
 
-    /// Gives new connections that name no host to these workers; to anybody again for none.
+    /// Gives new connections that name no host to these workers; with none, to any worker again.
     ///
     /// # Errors
     /// As [`Self::own`].

@@ -71,7 +71,7 @@ fn collect(workers: &Workers) -> Vec<WorkerStats> {
     runtime.block_on(workers.collect())
 }
 
-/// Speaks plain HTTP, which is answered in clear: whoever gets the answer was served.
+/// Speaks plain HTTP, which is answered in clear: a client that gets the answer was served.
 fn is_served(address: SocketAddr) -> bool {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
@@ -254,12 +254,13 @@ fn connections_are_served_by_the_owner_of_their_host() {
         "{}",
         stats.handed_over
     );
-    // Nobody's host, and what is no TLS at all, are anybody's.
+    // A host without an owner, and what is no TLS at all, are any worker's.
     is_refused(address, &hello("other.example"), usize::MAX);
     assert!(is_served(address));
     wait_for("two ends", || ended(&workers).iter().sum::<u64>() == 52);
 
-    // What a dead worker owned is served by whoever accepts it, what it had not taken by others.
+    // What a dead worker owned is served by the worker that accepts it; what waited in its inbox, by
+    // others.
     let alive = |workers: &Workers| workers.alive();
     assert_eq!(alive(&workers), [true; 3]);
     workers.handles[2].mailbox.send(Message::Die).ok().unwrap();

@@ -107,7 +107,7 @@ pub struct Operand {
 /// A value as people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    /// Nobody knows.
+    /// It is not known.
     Unknown,
     /// There is none; comparisons with it are false.
     Missing,

@@ -119,7 +119,7 @@ impl Program {
 
     fn renew(&self) {
         if let Some(renewal) = Renewal::begin(self.given.clone(), self.lists.clone()) {
-            // Whoever came first has begun the same.
+            // Another caller was first, and has begun the same.
             drop(self.renewal.set(renewal));
         }
     }

@@ -181,7 +181,7 @@ proptest! {
                 let mut world = world.clone();
                 let client = world.connection.client.clone();
                 world.connection = first.clone();
-                // The evaluation of the certificate moves too, now and then.
+                // The verification of the certificate moves too, now and then.
                 if number % 2 == at % 2 {
                     world.connection.client = client;
                 }
@@ -379,7 +379,7 @@ fn what_is_remembered_goes_with_the_evaluation() {
             Certificate::Invalid,
             Certificate::Revoked,
         ] {
-            // As the connection does when trust has moved: a new evaluation, the old one let go.
+            // As the connection does when trust has moved: a new verification, the old one let go.
             world.connection.client = Arc::new(certificate.client());
             for path in ["/1999", "/admin", "/0", "/other"] {
                 path.clone_into(&mut world.path);

@@ -50,7 +50,7 @@ fn counted(out: &mut Vec<u8>, bytes: &[u8]) {
 fn text(tag: u8, value: &[u8]) -> Option<String> {
     match tag {
         tag::UTF8_STRING => String::from_utf8(value.to_vec()).ok(),
-        // TeletexString is read as Latin-1 by everybody who has one.
+        // TeletexString is Latin-1 in practice: other implementations read it so.
         tag::PRINTABLE_STRING | tag::TELETEX_STRING | tag::IA5_STRING | tag::VISIBLE_STRING => {
             Some(value.iter().copied().map(char::from).collect())
         }

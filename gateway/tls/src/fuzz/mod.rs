@@ -15,7 +15,7 @@ use crate::{
     verify, verify_afresh,
 };
 
-/// A CA whose key nobody has.
+/// A CA whose key was thrown away.
 const CA: &[u8] = include_bytes!("ca.der");
 
 /// The time of verification: 2027-01-15, when what is in the corpora holds.
@@ -36,7 +36,8 @@ fn trust() -> Trust {
     Trust::build(vec![anchor]).expect("a CA")
 }
 
-/// Certificates one behind the other: no panic; nobody is believed; a second look finds the same.
+/// Certificates one behind the other: no panic; no chain verifies; a second verification finds the
+/// same.
 pub fn certificates(data: &[u8]) {
     let ders = split_lists(data).unwrap_or_else(|_broken| vec![data.to_vec()]);
     let chain = Chain::of_ders(&ders).expect("there is memory");

@@ -93,13 +93,13 @@ fn settle(before: Option<Answer>, new: Answer, now_sec: i64) -> Answer {
     let Some(before) = before else { return new };
     match (before.said, new.said) {
         (Said::Failed(_), _) => new,
-        // Nobody was reached: what was said still holds as long as it does, and then nothing.
+        // No answer came: the one before holds until it ends, and then nothing does.
         (said, Said::Failed(_)) if said == Said::Revoked || now_sec <= before.until_sec => Answer {
             again_sec: now_sec.saturating_add(OCSP_RETRY_SEC),
             ..before
         },
         (_, Said::Failed(_)) => new,
-        // An older answer that somebody kept is no news.
+        // An older answer, from a cache on the way, is no news.
         _ if new.this_update_sec < before.this_update_sec => Answer {
             again_sec: now_sec.saturating_add(OCSP_RETRY_SEC),
             ..before

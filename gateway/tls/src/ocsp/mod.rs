@@ -2,8 +2,8 @@
 //! before it is believed.
 //!
 //! An answer is believed when it is about the very certificate, of now, and signed by the
-//! certificate's issuer or by somebody whom the issuer itself has certified for that
-//! (id-kp-OCSPSigning, §4.2.2.2). Does not ask anybody, and reads no clock.
+//! certificate's issuer or by a responder that the issuer itself has certified for that
+//! (id-kp-OCSPSigning, §4.2.2.2). Sends nothing (`fetch` does), and reads no clock.
 
 mod answers;
 
@@ -37,8 +37,8 @@ pub struct Responder {
 }
 
 /// What an answer is kept by: SHA-256 over the issuer's name and key and the serial number. Not the
-/// certificate's bytes: whoever holds an ECDSA key can write its signature in two ways, and a
-/// revoked client is not to be a new one.
+/// certificate's bytes: the holder of an ECDSA key can write its signature in two ways, and a
+/// revoked client must not pass as a new one.
 pub type OcspSubject = [u8; 32];
 
 /// A question about one certificate, whose path was verified.
@@ -71,7 +71,7 @@ pub enum OcspError {
     /// It says nothing of the certificate.
     #[error("the response is about other certificates")]
     Another,
-    /// Nobody who may has signed it.
+    /// Neither the issuer nor a responder of the issuer's has signed it.
     #[error("the response is signed neither by the issuer nor by a responder of the issuer's")]
     Signer,
     /// The signature is wrong.
@@ -120,7 +120,7 @@ impl From<ErrorStack> for OcspError {
     }
 }
 
-/// SHA-1 names somebody here (§4.1.1) and protects nothing.
+/// SHA-1 identifies the issuer here (§4.1.1) and protects nothing.
 fn name_hash(name: &[u8]) -> Result<Vec<u8>, OcspError> {
     Ok(hash(MessageDigest::sha1(), name)?.to_vec())
 }
@@ -195,13 +195,13 @@ impl OcspQuestion {
         self.single(answer.data.responses, now_sec)
     }
 
-    /// As [`Self::read`], whoever has signed it.
+    /// As [`Self::read`], with the signature left aside.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn read_unsigned(&self, der: &[u8], now_sec: i64) -> Result<Answer, OcspError> {
         self.single(Signed::read(der)?.data.responses, now_sec)
     }
 
-    /// Who must have signed it, when that is somebody who may.
+    /// The signer that the answer names, if it may sign for this issuer.
     fn signer(
         &self,
         data: &Data<'_>,
@@ -228,7 +228,7 @@ impl OcspQuestion {
         Err(OcspError::Signer)
     }
 
-    /// Whether the issuer itself has certified somebody to answer for it (§4.2.2.2).
+    /// Whether the issuer itself has certified `to` as its responder (§4.2.2.2).
     fn delegates(&self, to: &X509Ref, der: &[u8], now_sec: i64) -> Result<bool, OcspError> {
         let Ok((_, parsed)) = X509Certificate::from_der(der) else {
             return Ok(false);

@@ -1,5 +1,5 @@
-//! NIST's Public Key Interoperability Test Suite, with its lists: nobody is believed whom it calls
-//! invalid.
+//! NIST's Public Key Interoperability Test Suite, with its lists: no certificate verifies that it
+//! calls invalid.
 //!
 //! Its certificates are not part of this tree. `PKITS` names the folder that has `certs` and `crls`,
 //! such as `cryptography_vectors/x509/PKITS_data` of the PyPI package `cryptography_vectors`.
@@ -72,7 +72,7 @@ fn pkits_finds_no_false_accept() {
             // Its outcome depends on policies that the verifier begins with.
             _ => continue,
         };
-        // What a client would send: everybody who may have issued it, and so on.
+        // What a client would send: every certificate that may have issued it, and so on.
         let mut sent = vec![leaf.clone()];
         let mut place = 0;
         while place < sent.len() {

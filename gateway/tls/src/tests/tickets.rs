@@ -98,7 +98,7 @@ fn a_client_gets_as_many_tickets_as_it_is_to_have() {
                 if !tls12 {
                     assert_eq!(outcome.sessions, expected, "{what}");
                 } else if tickets == 0 {
-                    // A session without a ticket, which nobody can resume.
+                    // A session without a ticket, which no client can resume.
                     let session = outcome.session;
                     assert!(
                         session.is_none_or(|session| !has_ticket(&session)),

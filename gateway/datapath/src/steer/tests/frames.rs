@@ -256,7 +256,7 @@ fn segments_to_a_listener_without_a_cookie_of_ours() {
             );
             set_mark(&mut steering, place, 0);
         }
-        // Nobody believes the cookie any more: the stack's reset tells the client.
+        // The cookie has expired: the stack's reset tells the client.
         for payload in [&hello[..], b""] {
             let frame = ipv4_frame(443, ACK, payload);
             mark(&mut steering, &frame, Some(HELD_SECONDS_MAX));

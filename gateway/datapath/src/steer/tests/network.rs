@@ -161,7 +161,7 @@ fn connections_are_born_on_the_worker_that_owns_their_host() {
             assert_eq!(moved(start, steered, |c| c.placed), 160, "{steered:?}");
             assert!(moved(start, steered, |c| c.held) >= 150, "{steered:?}");
 
-            // What the kernel cannot decide is served all the same, by anybody.
+            // What the kernel cannot decide is served all the same, by any worker.
             client.run(|| {
                 for address in [SERVER_IPV4, SERVER_IPV6] {
                     visit(address, "unknown.example.net");
@@ -249,8 +249,8 @@ fn by_bytes(address: &str, bytes: &[u8]) {
     answered(stream);
 }
 
-/// A client that probes the silent connection before it says anything: its ACK was held back, so there is nobody yet to
-/// answer the probe, and that must not end the connection.
+/// A client that probes the silent connection before it says anything: its ACK was held back, so no
+/// socket is there yet to answer the probe, and that must not end the connection.
 fn probing(address: &str, bytes: &[u8]) {
     let mut stream = TcpStream::connect(address).unwrap();
     let second = Duration::from_secs(1);

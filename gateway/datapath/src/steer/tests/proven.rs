@@ -110,7 +110,7 @@ fn tcp(
     bytes
 }
 
-/// The loaded program with a listener on port 443 that nobody accepts from, in a network of its own.
+/// The loaded program with a listener on port 443 that accepts nothing, in a network of its own.
 pub(super) fn with_listener(test: &'static str, body: impl FnOnce(&mut Steering) + Send + 'static) {
     in_own_network(test, move || {
         let Some(mut steering) = loaded(test) else {

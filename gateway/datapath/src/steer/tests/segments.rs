@@ -145,7 +145,7 @@ fn what_does_not_follow_the_first_segment_passes() {
             assert_eq!(counts, SPLIT, "{at}");
         }
         assert_eq!(counted(steering, [&start[..], &end]), JOINED);
-        // Of an unknown host: nobody is noted, and nothing is turned away that has begun.
+        // Of an unknown host: no owner is noted, and nothing is turned away that has begun.
         steering.disown(&HostName::parse(HOST).unwrap()).unwrap();
         let dropped = ebpf::Admission {
             unknown_dropped: 1,
@@ -173,7 +173,8 @@ fn visits() {
     }
 }
 
-/// The second segment begins like a record: whoever asks whether it is a hello must not use up the first one's note.
+/// The second segment begins like a record: looking whether it is a hello must not use up the first
+/// one's note.
 fn visits_that_look_like_two() {
     let mut hello = std::iter::repeat_with(|| permuted(HOST))
         .find(|bytes| is_named(&bytes[..SEGMENT_SIZE]))

@@ -23,7 +23,7 @@ use vocabulary::hostname::HostName;
 pub enum Enforcement {
     /// Nothing does: no rule blocks them for what they lack.
     Nothing {
-        /// The `skip` rule that lets everybody around all that comes after it.
+        /// The `skip` rule that lets every client around all that comes after it.
         skip: Option<Arc<str>>,
     },
     /// A rule does, for some requests or some of these clients only.
@@ -145,7 +145,7 @@ impl<'r> Enforcers<'r> {
             } else {
                 if !read.contains(&Field::Host) {
                     let holds = step.holds_at(None);
-                    // Of rules that do the same to everybody everywhere the first is enough.
+                    // Of rules that do the same to every client at every host the first is enough.
                     if holds == [Some(false); 3] || !seen.insert((skips, holds)) {
                         continue;
                     }
@@ -179,7 +179,7 @@ impl<'r> Enforcers<'r> {
                 break;
             }
         }
-        // Whoever has no certificate can make one: what keeps fewer out is what counts.
+        // A client without a certificate can make one: what keeps fewer out is what counts.
         let [bare, unverified, revoked] = walks.map(Walk::outcome);
         let rank = |outcome: &Enforcement| match outcome {
             Enforcement::Nothing { .. } => 0,
@@ -251,7 +251,7 @@ impl Walk {
             (false, None) => &mut self.may_be_blocked,
         };
         self.ended = holds.is_some();
-        // Of `skip` rules the one that lets everybody around is the one to name.
+        // Of `skip` rules the one that lets every client around is the one to name.
         if first.is_none() || self.ended {
             *first = Some(step.id.clone());
         }

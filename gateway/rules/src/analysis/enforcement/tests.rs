@@ -119,7 +119,7 @@ fn one_rule() {
             HOST,
             "some r",
         ),
-        // Whoever makes the right certificate passes.
+        // A client that makes the right certificate passes.
         (
             "cf.tls_client_auth.cert_serial ne \"DEADBEEF\"".into(),
             HOST,
@@ -130,7 +130,7 @@ fn one_rule() {
             HOST,
             "some r",
         ),
-        // For nobody.
+        // For no client.
         ("cf.tls_client_auth.cert_revoked".into(), HOST, "none"),
         (
             "cf.tls_client_auth.cert_serial eq \"DEADBEEF\"".into(),
@@ -348,7 +348,7 @@ fn evaluations_are_bounded() {
 }
 
 proptest::proptest! {
-    /// Whoever has no good certificate is blocked where that is vouched for, whatever it sends.
+    /// A client without a good certificate is blocked where that is vouched for, whatever it sends.
     #[test]
     fn what_is_vouched_for_is_blocked(
         conditions in proptest::collection::vec(

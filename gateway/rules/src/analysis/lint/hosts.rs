@@ -87,7 +87,7 @@ impl<'h> Hosts<'h> {
             })
     }
 
-    /// Tells of hosts that ask for certificates and let everybody in.
+    /// Reports hosts that ask for certificates and let every client in.
     pub(super) fn without_rule(&self, found: &mut Vec<Lint>) {
         for (host, enforcement) in &self.all {
             let Some(Enforcement::Nothing { skip }) = enforcement else {
@@ -154,7 +154,7 @@ impl<'c> Scope<'c> {
             Self::All => false,
             Self::Named(_) => true,
             Self::Some(condition) => {
-                // Nobody has this name (RFC 2606 §2).
+                // No host has this name (RFC 2606 §2).
                 let nobody = HostName::parse("nobody.invalid").ok();
                 Client::Anyone.satisfies(condition, nobody.as_ref()) == Some(false)
             }

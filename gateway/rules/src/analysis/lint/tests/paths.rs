@@ -121,7 +121,7 @@ fn a_path_with_its_query() {
     ] {
         assert_eq!(kinds(&[block("r", expression)], &[]), [], "{expression}");
     }
-    // Every query is a way around the others for whoever is not `/login`.
+    // Every query is a way around the others for requests that are not `/login`.
     let around = skip("s", "not http.request.uri eq \"/login\"");
     assert_eq!(kinds(&[around], &[]), [LintKind::PathWithQuery]);
     assert_eq!(
