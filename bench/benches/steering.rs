@@ -1,10 +1,12 @@
-//! What steering costs and what it saves: the real gateway between two network namespaces, with the kernel steering, with
-//! hand-over between workers, and with neither, and nginx with as many workers, in turns (A-B-C-D-D-C-B-A).
+//! What steering costs and what it saves: the real gateway between two network namespaces, with the
+//! kernel steering, with hand-over between workers, and with neither, and nginx with as many
+//! workers, in turns (A-B-C-D-D-C-B-A).
 //!
-//! Each operation is a TCP connection, a full handshake (X25519, one segment), one request, and the end. Reported for
-//! each mode: connections a second, CPU of the gateway a connection, connections to the origin, how connections came to
-//! their worker. Client, origin and gateway share the machine, so that rates are not the gateway's best; CPU is its own.
-//! Then nanoseconds a frame of the kernel program by `BPF_PROG_TEST_RUN`. Needs root.
+//! Each operation is a TCP connection, a full handshake (X25519, one segment), one request, and the
+//! end. Reported for each mode: connections a second, CPU of the gateway a connection, connections
+//! to the origin, how connections came to their worker. Client, origin and gateway share the
+//! machine, so that rates are not the gateway's best; CPU is its own. Then nanoseconds a frame of
+//! the kernel program by `BPF_PROG_TEST_RUN`. Needs root.
 //!
 //! `cargo bench -p bench --bench steering [-- CONNECTIONS] [MODE …]`
 
@@ -163,7 +165,8 @@ fn measure(
     sum.connections += connections;
 }
 
-/// nginx with as many workers, a certificate of its own, and a pool for each host's origin in every worker.
+/// nginx with as many workers, a certificate of its own, and a pool for each host's origin in every
+/// worker.
 fn nginx(network: &Network, urls: Vec<String>) -> Option<(Visitor, Child, PathBuf)> {
     let found = Command::new("nginx").arg("-v").output();
     if !found.is_ok_and(|output| output.status.success()) {

@@ -1,4 +1,5 @@
-//! What the programs count: of everything, and of each host. Only numbers; who adds to them and who reads them is elsewhere.
+//! What the programs count: of everything, and of each host. Only numbers; who adds to them and who
+//! reads them is elsewhere.
 
 /// What the programs have seen and done, counted per CPU; the reader adds the CPUs up.
 #[repr(C)]
@@ -10,7 +11,8 @@ pub struct Counters {
     pub bytes: u64,
     /// Bare ACKs held back for connections that proved their cookie.
     pub held: u64,
-    /// Segments dropped because they overtook the first one of a held connection, and probes of one; they come again.
+    /// Segments dropped because they overtook the first one of a held connection, and probes of
+    /// one; they come again.
     pub overtaken: u64,
     /// First segments whose cookie was not ours; passed on.
     pub cookies_bad: u64,

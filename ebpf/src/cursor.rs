@@ -1,8 +1,8 @@
 //! How the parsers read bytes: at an offset, or not at all.
 //!
-//! The verifier refuses what a Rust programmer would write first (a slice and an index), so the parsers ask a
-//! [`Cursor`]. On the host a slice is one; in the kernel a [`Window`] is, whose every access is masked into an
-//! array of fixed size. This file knows nothing about packets.
+//! The verifier refuses what a Rust programmer would write first (a slice and an index), so the
+//! parsers ask a [`Cursor`]. On the host a slice is one; in the kernel a [`Window`] is, whose every
+//! access is masked into an array of fixed size. This file knows nothing about packets.
 
 /// Bytes that can be read at an offset.
 pub trait Cursor {
@@ -52,7 +52,8 @@ pub trait Cursor {
         Some(word)
     }
 
-    /// Four bytes exactly as they lie in memory: addresses are compared and looked up, never computed with.
+    /// Four bytes exactly as they lie in memory: addresses are compared and looked up, never
+    /// computed with.
     #[inline(always)]
     fn raw32(&self, at: usize) -> Option<u32> {
         let a = self.u8(at)?;
@@ -77,8 +78,9 @@ impl Cursor for [u8] {
 
 /// Bytes the kernel program copies out of a frame at most.
 ///
-/// A power of two, so that a mask is a bound. It holds a whole Ethernet frame of MTU 1500 with two VLAN tags;
-/// of a longer one the rest is not looked at, and the parsers answer that they need more.
+/// A power of two, so that a mask is a bound. It holds a whole Ethernet frame of MTU 1500 with two
+/// VLAN tags; of a longer one the rest is not looked at, and the parsers answer that they need
+/// more.
 pub const WINDOW_SIZE: usize = 2048;
 
 const _: () = assert!(WINDOW_SIZE.is_power_of_two() && WINDOW_SIZE >= 14 + 8 + 1500);
@@ -153,9 +155,10 @@ impl Cursor for Window<'_> {
 
 /// Reads of a number at `at`, which is cut to the window's size.
 ///
-/// The mask is written in assembly because LLVM, which has seen the index checked, would leave it out and turn
-/// base and index into one pointer, of which the verifier then knows no bound. So is the load: of what may lie at any
-/// address LLVM would read every byte by itself, which the machine does not ask for.
+/// The mask is written in assembly because LLVM, which has seen the index checked, would leave it
+/// out and turn base and index into one pointer, of which the verifier then knows no bound. So is
+/// the load: of what may lie at any address LLVM would read every byte by itself, which the machine
+/// does not ask for.
 macro_rules! loads {
     ($($name:ident: $kind:ident),*) => { $(
         #[cfg(target_arch = "bpf")]
@@ -173,7 +176,8 @@ macro_rules! loads {
             }
             let place = bytes.as_ptr().wrapping_add(at);
             let value: u64;
-            // SAFETY: the mask left at most `WINDOW_SIZE - 1`, and behind that there are `SLACK` bytes more.
+            // SAFETY: the mask left at most `WINDOW_SIZE - 1`, and behind that there are `SLACK`
+            // bytes more.
             unsafe {
                 core::arch::asm!(
                     concat!("{0} = *(", stringify!($kind), " *)({1} + 0)"),
@@ -194,7 +198,8 @@ macro_rules! loads {
 
 loads!(load: u8, load_u16: u16, load_u32: u32, load_u64: u64);
 
-/// The same value, of which LLVM forgets all it knew, so that it does not turn arithmetic into branches.
+/// The same value, of which LLVM forgets all it knew, so that it does not turn arithmetic into
+/// branches.
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
 #[expect(unsafe_code, reason = "only assembly is opaque to LLVM")]

@@ -1,11 +1,13 @@
-//! What the kernel programs and the gateway must agree on: map names, map values, the ABI number, and the
-//! parsers both run.
+//! What the kernel programs and the gateway must agree on: map names, map values, the ABI number,
+//! and the parsers both run.
 //!
 //! The crate is `no_std` and compiled twice: for the host as a library of the gateway, and for
-//! `bpfel-unknown-none` as part of the programs in `main.rs`. It deliberately does no I/O, loads nothing and
-//! decides nothing: loading is `gateway::steer`, and the gateway never believes the kernel about a name.
+//! `bpfel-unknown-none` as part of the programs in `main.rs`. It deliberately does no I/O, loads
+//! nothing and decides nothing: loading is `datapath::steer`, and the gateway never believes the
+//! kernel about a name.
 //!
-//! Everything that crosses the border is `repr(C)`, made of integers only, with its size asserted here.
+//! Everything that crosses the border is `repr(C)`, made of integers only, with its size asserted
+//! here.
 
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
@@ -34,7 +36,8 @@ pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
 
 /// Placed in the object file by the program and looked for by the loader.
 ///
-/// A plain byte string is found without an ELF parser and cannot be dropped by a linker that keeps the section.
+/// A plain byte string is found without an ELF parser and cannot be dropped by a linker that keeps
+/// the section.
 pub const ABI_MARK: [u8; 24] = abi_mark(ABI_VERSION);
 
 /// The XDP program's name in the object.
@@ -46,7 +49,8 @@ pub const PROGRAM_PLACE: &str = "postern_place";
 /// The map of [`Counters`]: per CPU, one element.
 pub const MAP_COUNTERS: &str = "POSTERN_COUNTERS";
 
-/// Array from port to listen number plus one; 0 for a port that is not ours. An array, because every packet asks.
+/// Array from port to listen number plus one; 0 for a port that is not ours. An array, because
+/// every packet asks.
 pub const MAP_PORTS: &str = "POSTERN_PORTS";
 
 /// Array from [`listening_index`] to [`Listening`].
@@ -61,8 +65,8 @@ pub const MAP_HOST_COUNTS: &str = "POSTERN_HOST_COUNTS";
 /// Sockets: from [`listener_index`] to the listener.
 pub const MAP_LISTENERS: &str = "POSTERN_LISTENERS";
 
-/// Array that user space has in its own memory: at the place of [`placed_mark`] the mark of a connection that was
-/// given to a noted listener, until its worker takes the mark away.
+/// Array that user space has in its own memory: at the place of [`placed_mark`] the mark of a
+/// connection that was given to a noted listener, until its worker takes the mark away.
 pub const MAP_PLACED: &str = "POSTERN_PLACED";
 
 /// Array of one [`Admission`].
@@ -83,7 +87,8 @@ pub const MAP_TRACE: &str = "POSTERN_TRACE";
 /// Array of one [`Answering`].
 pub const MAP_ANSWERING: &str = "POSTERN_ANSWERING";
 
-/// Hash of this machine's addresses, as in [`packet::Flow`]: only SYNs to these are answered in the program.
+/// Hash of this machine's addresses, as in [`packet::Flow`]: only SYNs to these are answered in the
+/// program.
 pub const MAP_ADDRESSES: &str = "POSTERN_ADDRESSES";
 
 /// Elements of [`MAP_ADDRESSES`]. SYNs to addresses beyond it are answered by the stack.
@@ -92,11 +97,12 @@ pub const ADDRESSES_MAX: u32 = 1_024;
 /// Elements of [`MAP_PORTS`]: all ports there are.
 pub const PORTS_MAX: u32 = 1 << 16;
 
-/// Hosts that can be steered. A host beyond it is served by whichever worker gets it. About 80 bytes each, when used.
+/// Hosts that can be steered. A host beyond it is served by whichever worker gets it. About 80
+/// bytes each, when used.
 pub const HOSTS_MAX: u32 = 1 << 16;
 
-/// Elements of [`MAP_HOST_COUNTS`]: one for each host, one for connections without a name, and the first, which counts
-/// for hosts that have none of their own. 1.5 MB.
+/// Elements of [`MAP_HOST_COUNTS`]: one for each host, one for connections without a name, and the
+/// first, which counts for hosts that have none of their own. 1.5 MB.
 pub const HOST_COUNTS_MAX: u32 = HOSTS_MAX + 2;
 
 /// Workers that can be steered to: more than the threads of any machine this is meant for.
@@ -108,19 +114,21 @@ pub const LISTENS_MAX: u32 = 8;
 /// Elements of [`MAP_LISTENERS`]: a listener per worker, port and family.
 pub const LISTENERS_MAX: u32 = WORKERS_MAX * LISTENS_MAX * 2;
 
-/// Notes that wait for their socket lookup, which follows within microseconds. Two at the same place displace each
-/// other, and the first connection is handed over instead. 512 KB.
+/// Notes that wait for their socket lookup, which follows within microseconds. Two at the same
+/// place displace each other, and the first connection is handed over instead. 512 KB.
 pub const NOTES_MAX: u32 = PLACED_MAX;
 
-/// Connections whose bare ACK is remembered as held back until their first data: at 20,000 new connections a
-/// second, three seconds' worth. One that is forgotten merely loses its protection against reordering. 512 KB.
+/// Connections whose bare ACK is remembered as held back until their first data: at 20,000 new
+/// connections a second, three seconds' worth. One that is forgotten merely loses its protection
+/// against reordering. 512 KB.
 pub const HELD_MAX: u32 = 1 << 16;
 
-/// Elements of [`MAP_PLACED`]: marks live until the connection is accepted, which takes milliseconds at worst.
+/// Elements of [`MAP_PLACED`]: marks live until the connection is accepted, which takes
+/// milliseconds at worst.
 pub const PLACED_MAX: u32 = HELD_MAX;
 
-/// Hosts and client prefixes whose budgets are remembered at a time; the oldest are forgotten, which gives them a
-/// whole budget again.
+/// Hosts and client prefixes whose budgets are remembered at a time; the oldest are forgotten,
+/// which gives them a whole budget again.
 pub const BUDGETS_MAX: u32 = 1 << 16;
 
 /// Address blocks of all zones. Rules beyond it are enforced by the rules alone.
@@ -135,7 +143,8 @@ pub const TRACE_SIZE: u32 = 64 * 1024;
 /// Workers that own one host, as slots: see [`Owners`].
 pub const OWNERS_MAX: usize = 8;
 
-/// Map flag of the kernel's `bpf.h`: memory for elements as they come, and a grace period before it is reused.
+/// Map flag of the kernel's `bpf.h`: memory for elements as they come, and a grace period before it
+/// is reused.
 pub const BPF_F_NO_PREALLOC: u32 = 1;
 
 /// Map flag: user space may have the array in its memory.
@@ -210,8 +219,8 @@ impl Owners {
 
 /// What is turned away before there is a socket. All zeros turn nothing away.
 ///
-/// Only connections whose cookie proves the client's address are looked at, and a segment that is turned away comes
-/// again: a client that is over its budget for a moment waits, it is not refused.
+/// Only connections whose cookie proves the client's address are looked at, and a segment that is
+/// turned away comes again: a client that is over its budget for a moment waits, it is not refused.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Admission {
@@ -271,7 +280,8 @@ const fn kept(number: u64, bits: u32, width: u32) -> u64 {
     number >> cut << cut
 }
 
-/// A budget as the time at which it will be whole again (the generic cell rate algorithm): one word says it all.
+/// A budget as the time at which it will be whole again (the generic cell rate algorithm): one word
+/// says it all.
 ///
 /// `Some` is what to write back: there was enough left for one more. Times in nanoseconds.
 #[inline(always)]
@@ -379,7 +389,8 @@ impl Decided {
 pub struct Traced {
     /// [`hello::host_key`] of the name, when there is one; else 0.
     pub host: u64,
-    /// The key of the wildcard that covers it; 0 when the name itself was found, or nothing can cover it.
+    /// The key of the wildcard that covers it; 0 when the name itself was found, or nothing can
+    /// cover it.
     pub wildcard: u64,
     /// The connection.
     pub flow: packet::Flow,
@@ -395,8 +406,8 @@ const _: () = assert!(size_of::<Traced>() == 64);
 
 /// Where a steered port is listened on, by family.
 ///
-/// A port says whose connections ours are only together with the address: another program may listen on the same
-/// port of another address.
+/// A port says whose connections ours are only together with the address: another program may
+/// listen on the same port of another address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Listening {
@@ -459,8 +470,9 @@ mod pod {
         reason = "aya::Pod is an unsafe trait: it asserts a memory layout"
     )]
 
-    // SAFETY: `Pod` asks that any bytes of the right size are a valid value and that copying them is sound.
-    // `Counters` is `repr(C)`, has only `u64` fields, and its size assertion shows that there is no padding.
+    // SAFETY: `Pod` asks that any bytes of the right size are a valid value and that copying them
+    // is sound. `Counters` is `repr(C)`, has only `u64` fields, and its size assertion shows that
+    // there is no padding.
     unsafe impl aya::Pod for super::Counters {}
     // SAFETY: the same: `repr(C)`, three `u64`, and its size is their sum.
     unsafe impl aya::Pod for super::HostCounts {}

@@ -1,19 +1,22 @@
-//! What the programs remember of a connection that has no socket yet: that its ACK was held back, the part of its
-//! ClientHello that has gone by, the listener that was noted for it.
+//! What the programs remember of a connection that has no socket yet: that its ACK was held back,
+//! the part of its ClientHello that has gone by, the listener that was noted for it.
 //!
-//! Only the values; the maps they lie in, at the place of [`crate::placed_mark`], are the programs' own.
+//! Only the values; the maps they lie in, at the place of [`crate::placed_mark`], are the programs'
+//! own.
 
 use crate::{LISTENERS_MAX, hello};
 
-/// ClientHellos whose next segment is waited for, which comes within microseconds or too late. Two at the same place
-/// displace each other, and the first connection is handed over instead. 290 KB.
+/// ClientHellos whose next segment is waited for, which comes within microseconds or too late. Two
+/// at the same place displace each other, and the first connection is handed over instead. 290 KB.
 pub const PARTS_MAX: u32 = 1_024;
 
-/// Bytes kept of a segment: a whole `server_name` extension but for its last byte, whatever the name, and some.
+/// Bytes kept of a segment: a whole `server_name` extension but for its last byte, whatever the
+/// name, and some.
 pub const PART_TAIL_SIZE: usize = 264;
 
-/// How long a bare ACK counts as held back. The kernel believes a cookie for two minutes at most (`MAX_SYNCOOKIE_AGE`);
-/// a client that says nothing for so long gets the stack's reset, because there is no connection any more.
+/// How long a bare ACK counts as held back. The kernel believes a cookie for two minutes at most
+/// (`MAX_SYNCOOKIE_AGE`); a client that says nothing for so long gets the stack's reset, because
+/// there is no connection any more.
 pub const HELD_SECONDS_MAX: u32 = 120;
 
 /// Set in [`held`] once the first data has been let through.
@@ -22,7 +25,8 @@ const HELD_BEGUN: u64 = 1 << 31;
 /// Bits of a second that are kept: nine hours' worth.
 const HELD_SECOND_BITS: u32 = 15;
 
-/// A note: whose it is, the lower half of the number of the first byte that it was read in, and the listener. Never 0.
+/// A note: whose it is, the lower half of the number of the first byte that it was read in, and the
+/// listener. Never 0.
 ///
 /// ```text
 ///  | mark 32 | sequence 16 | listener 16 |
@@ -46,14 +50,16 @@ pub const fn noted(note: u64, mark: u32) -> Option<u32> {
     }
 }
 
-/// Whether the note is this connection's and was read in another segment than the one with this number.
+/// Whether the note is this connection's and was read in another segment than the one with this
+/// number.
 #[inline(always)]
 #[must_use]
 pub const fn is_noted_elsewhere(note: u64, mark: u32, sequence: u32) -> bool {
     (note >> 32) as u32 == mark && note >> 16 & 0xffff != (sequence & 0xffff) as u64
 }
 
-/// That the ACK of the connection with this mark was held back, at a time in seconds of the monotonic clock.
+/// That the ACK of the connection with this mark was held back, at a time in seconds of the
+/// monotonic clock.
 ///
 /// `sequence` is TCP's number of the byte that comes next, of which the lower half is kept.
 ///
@@ -67,7 +73,8 @@ pub const fn held(mark: u32, second: u32, sequence: u32) -> u64 {
     (mark as u64) << 32 | (second << 16) as u64 | (sequence & 0xffff) as u64
 }
 
-/// That a part of the connection's ClientHello was let through: nothing of it is kept from the stack any more.
+/// That a part of the connection's ClientHello was let through: nothing of it is kept from the
+/// stack any more.
 #[inline(always)]
 #[must_use]
 pub const fn begun(mark: u32) -> u64 {
@@ -88,7 +95,8 @@ pub const fn is_begun(held: u64, mark: u32) -> bool {
     is_held(held, mark) && held & HELD_BEGUN != 0
 }
 
-/// Whether it was held back less than [`HELD_SECONDS_MAX`] before this second, and nothing was let through since.
+/// Whether it was held back less than [`HELD_SECONDS_MAX`] before this second, and nothing was let
+/// through since.
 #[inline(always)]
 #[must_use]
 pub const fn is_held_still(held: u64, mark: u32, second: u32) -> bool {
@@ -152,7 +160,8 @@ mod tests {
             (MARK, 1_119, true),
             (MARK, 1_120, false),
             (0x8000_0003, 1_000, false),
-            // Another CPU's clock may be behind by a moment: an ACK from the future is held no longer.
+            // Another CPU's clock may be behind by a moment: an ACK from the future is held no
+            // longer.
             (MARK, 999, false),
         ] {
             assert_eq!(

@@ -1,6 +1,7 @@
 //! Embeds the kernel program when `cargo xtask ebpf` has built it, and nothing when it has not.
 //!
-//! Builds nothing itself: a plain `cargo build` needs no kernel toolchain. `steer` says at run time what came of it.
+//! Builds nothing itself: a plain `cargo build` needs no kernel toolchain. `steer` says at run time
+//! what came of it.
 
 use std::env;
 use std::fs;
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(postern_steer_object)");
     let directory = target().join("ebpf");
-    // The directory is watched, not the file: cargo takes a missing file for a changed one, every time. When
-    // the directory cannot be made there is nothing to embed either.
+    // The directory is watched, not the file: cargo takes a missing file for a changed one, every
+    // time. When the directory cannot be made there is nothing to embed either.
     let made = fs::create_dir_all(&directory).is_ok();
     let watched = if made {
         directory.as_path()

@@ -375,8 +375,8 @@ fn told(tested: &Value) -> Outcome {
 /// hyper refuses some heads itself, with the right status and without a word in the log.
 fn same(real: &Outcome, dry: &Outcome) -> bool {
     match (real, dry) {
-        // hyper refuses a head before the first of our checks sees it. The dry run refuses it too, and
-        // may name another of its faults.
+        // hyper refuses a head before the first of our checks sees it. The dry run refuses it too,
+        // and may name another of its faults.
         (Outcome::NoRequest, Outcome::Refused(..)) => true,
         (Outcome::Refused(_, word), Outcome::Refused(..)) if word.is_empty() => true,
         _ => real == dry,

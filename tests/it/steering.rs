@@ -1,4 +1,5 @@
-//! Connections are accepted by the worker that owns their host: by the kernel, by hand-over, and both.
+//! Connections are accepted by the worker that owns their host: by the kernel, by hand-over, and
+//! both.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -122,8 +123,8 @@ fn the_kernel_brings_connections_to_the_owner_of_their_host() {
             let all = HashMap::from([("kernel".to_owned(), rounds * HOSTS * 2)]);
             assert_eq!(sum, all, "all of one segment");
         } else {
-            // Those that name the host in the first segment, and those whose second one lay in the same batch; chance has
-            // another worker's part in who of the others is handed over.
+            // Those that name the host in the first segment, and those whose second one lay in the
+            // same batch; chance has another worker's part in who of the others is handed over.
             let counted = steering(&shared)["kernel"].clone();
             let count = |reason: &str| usize::try_from(counted[reason].as_u64().unwrap()).unwrap();
             let (all, late) = (rounds * HOSTS * 2, count("split") - count("joined"));

@@ -1,5 +1,5 @@
-//! Segments as no well-behaved client sends them, to a gateway with the kernel steering and to one without: what comes of
-//! them is the same.
+//! Segments as no well-behaved client sends them, to a gateway with the kernel steering and to one
+//! without: what comes of them is the same.
 
 use std::net::SocketAddrV4;
 use std::sync::Arc;
@@ -144,7 +144,8 @@ const SCENARIOS: [(&str, Scenario, Heard); 13] = [
         |peer, hello| {
             peer.send(ACK, 0, &[]);
             peer.send(RST, 0, &[]);
-            // Where there was a socket it has gone; where there was none the cookie is believed a second time.
+            // Where there was a socket it has gone; where there was none the cookie is believed a
+            // second time.
             match peer.until_answered(&[(ACK, 0, &hello[..CUT]), (ACK, at(CUT), &hello[CUT..])]) {
                 Heard::Handshake => Heard::Reset,
                 heard => heard,

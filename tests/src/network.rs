@@ -1,7 +1,8 @@
 //! Two network namespaces joined by a veth pair with Ethernet's MTU: a server's side and a client's.
 //!
-//! A namespace belongs to a thread and to what that thread starts, so each side is a thread that runs what it is
-//! given. Both end with the threads, interfaces, sysctls and all; nothing of the machine's own network is touched.
+//! A namespace belongs to a thread and to what that thread starts, so each side is a thread that
+//! runs what it is given. Both end with the threads, interfaces, sysctls and all; nothing of the
+//! machine's own network is touched.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
@@ -170,8 +171,8 @@ impl Side {
     reason = "unshare(2) has no safe wrapper among our dependencies"
 )]
 fn leave() -> std::io::Result<()> {
-    // SAFETY: unshare takes no pointers. It is undone by the thread's end and concerns no other thread, because
-    // a network namespace is the property of a single one.
+    // SAFETY: unshare takes no pointers. It is undone by the thread's end and concerns no other
+    // thread, because a network namespace is the property of a single one.
     match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
         0 => Ok(()),
         _ => Err(std::io::Error::last_os_error()),

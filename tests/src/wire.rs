@@ -1,7 +1,8 @@
-//! TCP by hand, over IPv4: a client that sends which segments it likes, in the order it likes, from an address that its own
-//! kernel knows nothing of and so says nothing for.
+//! TCP by hand, over IPv4: a client that sends which segments it likes, in the order it likes, from
+//! an address that its own kernel knows nothing of and so says nothing for.
 //!
-//! It keeps just enough of a connection to be spoken to: numbers, acknowledgements, and what it sends again.
+//! It keeps just enough of a connection to be spoken to: numbers, acknowledgements, and what it
+//! sends again.
 
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -111,8 +112,8 @@ impl Peer {
         self.out.send_to(&packet, &to.into()).unwrap();
     }
 
-    /// Sends these segments, again and again as long as the server does not acknowledge them, until there is an answer.
-    /// Probes are answered.
+    /// Sends these segments, again and again as long as the server does not acknowledge them, until
+    /// there is an answer. Probes are answered.
     #[must_use]
     pub fn until_answered(&mut self, segments: &[(u8, i32, &[u8])]) -> Heard {
         self.hear(|peer| {

@@ -1,4 +1,5 @@
-//! What the kernel says of its own work: time in softirqs, time in our programs, frames of an interface.
+//! What the kernel says of its own work: time in softirqs, time in our programs, frames of an
+//! interface.
 
 use std::fs;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use bench::machine::cpu_time;
 /// Hundredths of a second are what `/proc/stat` counts in, on every Linux.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Softirq time of all CPUs since boot, sampled by the timer's tick; other programs' network traffic is in it.
+/// Softirq time of all CPUs since boot, sampled by the timer's tick; other programs' network
+/// traffic is in it.
 pub(crate) fn softirq() -> Duration {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let all = text.lines().next().unwrap_or_default();
@@ -30,7 +32,8 @@ pub(crate) fn softirq_threads() -> Duration {
     pids.filter(ours).map(cpu_time).sum()
 }
 
-/// Runs and time of the frame program that a process has loaded, since it did (`kernel.bpf_stats_enabled`).
+/// Runs and time of the frame program that a process has loaded, since it did
+/// (`kernel.bpf_stats_enabled`).
 pub(crate) fn program(pid: u32) -> (u64, Duration) {
     /// `BPF_PROG_TYPE_XDP`.
     const XDP: u64 = 6;

@@ -1,13 +1,14 @@
-//! Floods, and what other clients see meanwhile. Two experiments, each in turns (A-B-C-C-B-A), between network
-//! namespaces that the run makes itself:
+//! Floods, and what other clients see meanwhile. Two experiments, each in turns (A-B-C-C-B-A),
+//! between network namespaces that the run makes itself:
 //!
-//! `syn`: SYNs from random addresses at a steady rate, and visitors who want a handshake and an answer. Ways: `off` (no
-//! steering, the stack as it comes), `kernel` (steering, cookies by the stack), `synproxy` (cookies by the XDP program).
-//! `neighbour`: one host is flooded with full handshakes, as many at once as clients can make, and visitors come to another
-//! host. Ways: `off` and `kernel`, where the two hosts belong to different workers.
+//! `syn`: SYNs from random addresses at a steady rate, and visitors who want a handshake and an
+//! answer. Ways: `off` (no steering, the stack as it comes), `kernel` (steering, cookies by the
+//! stack), `synproxy` (cookies by the XDP program). `neighbour`: one host is flooded with full
+//! handshakes, as many at once as clients can make, and visitors come to another host. Ways: `off`
+//! and `kernel`, where the two hosts belong to different workers.
 //!
-//! Visitors, flood and gateway share the machine's CPUs; so does whatever else runs there. What is compared is the ways
-//! beside each other. Needs root.
+//! Visitors, flood and gateway share the machine's CPUs; so does whatever else runs there. What is
+//! compared is the ways beside each other. Needs root.
 //!
 //! `cargo bench -p bench --bench flood [-- syn | neighbour] [SYNS_PER_SECOND]`
 
@@ -47,7 +48,8 @@ fn main() {
     }
 }
 
-/// Gives every way its turn in a network of its own, so many times, there and back; nothing without the privileges.
+/// Gives every way its turn in a network of its own, so many times, there and back; nothing without
+/// the privileges.
 fn in_turns<T: Default>(
     ways: &[&'static str],
     turns: usize,

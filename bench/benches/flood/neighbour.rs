@@ -1,7 +1,8 @@
 //! Visitors of a quiet host while another one is flooded with handshakes.
 //!
-//! Two workers on two CPUs. The flood's clients are kept on the second CPU with the flooded host's owner, the visitors run on
-//! the first, in both ways: what differs is only whom the kernel gives the flood's connections to.
+//! Two workers on two CPUs. The flood's clients are kept on the second CPU with the flooded host's
+//! owner, the visitors run on the first, in both ways: what differs is only whom the kernel gives
+//! the flood's connections to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,7 +1,8 @@
 //! SYNs from clients that there are not: what a flood is made of.
 //!
-//! Frames go out of one interface by a packet socket (packet(7)), which the caller opens in a network namespace of its
-//! own: nothing else can be reached from there. A flood has a rate and an end, and says how much of it was sent.
+//! Frames go out of one interface by a packet socket (packet(7)), which the caller opens in a
+//! network namespace of its own: nothing else can be reached from there. A flood has a rate and an
+//! end, and says how much of it was sent.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
@@ -121,8 +122,8 @@ impl Wire {
 }
 
 impl Flood {
-    /// Sends `rate` SYNs a second, spread over the wires (a thread on a CPU of its own for each, as the queues of a
-    /// network card would), until it is ended, for [`SECONDS_MAX`] seconds at most.
+    /// Sends `rate` SYNs a second, spread over the wires (a thread on a CPU of its own for each, as
+    /// the queues of a network card would), until it is ended, for [`SECONDS_MAX`] seconds at most.
     pub(crate) fn start(wires: Vec<Wire>, victim: Victim, rate: u32) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let each = rate.min(RATE_MAX) / u32::try_from(wires.len().max(1)).unwrap_or(1);

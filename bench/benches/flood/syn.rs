@@ -28,7 +28,8 @@ struct Sum {
     quiet_cpu: Duration,
     flooded_cpu: Duration,
     sent: Sent,
-    /// The same flood to another machine's link address: what sending and receiving a frame costs by itself.
+    /// The same flood to another machine's link address: what sending and receiving a frame costs
+    /// by itself.
     thrown: Sent,
     softirq: Duration,
     threads: Duration,
@@ -100,7 +101,8 @@ fn line(way: &str, sum: &Sum, thrown: f64) {
 
 /// One way's turn, with a gateway of its own.
 fn turn_of(network: &Network, way: &'static str, rate: u32, sum: &mut Sum) {
-    // The same for every way: a veth end takes what its peer's program sends back only when it runs a program itself.
+    // The same for every way: a veth end takes what its peer's program sends back only when it runs
+    // a program itself.
     let receiving = network.client.run(|| {
         let mut receiving = datapath::steer::load().unwrap();
         receiving.attach("outside").unwrap();

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use tests::{Gateway, Network};
 
-/// What a visitor waits before it goes away: longer than the second SYN's second and the third one's two more.
+/// What a visitor waits before it goes away: longer than the second SYN's second and the third
+/// one's two more.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of visitors.
@@ -29,8 +30,8 @@ impl Visits {
         100.0 * self.times.len() as f64 / self.offered.max(1) as f64
     }
 
-    /// The time within which so many of a hundred had their answer, in milliseconds; those that got none count as the
-    /// longest.
+    /// The time within which so many of a hundred had their answer, in milliseconds; those that got
+    /// none count as the longest.
     pub(crate) fn percentile(&self, percent: usize) -> String {
         let mut times = self.times.clone();
         times.sort_unstable();
@@ -52,7 +53,8 @@ impl Visits {
     }
 }
 
-/// `rate` visitors of `host` a second for `seconds`: a connection, a full handshake of one segment, a request.
+/// `rate` visitors of `host` a second for `seconds`: a connection, a full handshake of one segment,
+/// a request.
 pub(crate) fn come(
     network: &Network,
     gateway: &Arc<Gateway>,

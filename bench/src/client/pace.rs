@@ -1,8 +1,8 @@
 //! When requests are sent.
 //!
-//! Closed loop: a connection that has its answer may send at once. Open loop: a timer of the kernel, finer
-//! than tokio's millisecond, hands out one turn after the other at the asked rate; a turn that
-//! no connection was free to take waits, and its latency counts from when it was due.
+//! Closed loop: a connection that has its answer may send at once. Open loop: a timer of the
+//! kernel, finer than tokio's millisecond, hands out one turn after the other at the asked rate; a
+//! turn that no connection was free to take waits, and its latency counts from when it was due.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -1,8 +1,9 @@
 //! The server name in a TLS ClientHello, found without TLS.
 //!
-//! Reads what RFC 8446 §4.1.2 and RFC 6066 §3 write down and stops at the name. It is a hint for choosing a
-//! worker: BoringSSL reads the same bytes again and is the authority. So the one duty here is to never name
-//! a host that BoringSSL would not name; where in doubt the answer is that there is no name.
+//! Reads what RFC 8446 §4.1.2 and RFC 6066 §3 write down and stops at the name. It is a hint for
+//! choosing a worker: BoringSSL reads the same bytes again and is the authority. So the one duty
+//! here is to never name a host that BoringSSL would not name; where in doubt the answer is that
+//! there is no name.
 //!
 //! ```text
 //!  record    | 16 | 03 xx | length 2 |                                    5 bytes
@@ -17,7 +18,8 @@ use crate::cursor::{Cursor, opaque};
 /// Extensions that are looked at. Browsers send about eighteen, libraries fewer.
 pub const EXTENSIONS_MAX: usize = 32;
 
-/// Longest name that is looked up: RFC 1035 allows 253 bytes, plus the dot some clients leave at the end.
+/// Longest name that is looked up: RFC 1035 allows 253 bytes, plus the dot some clients leave at
+/// the end.
 pub const NAME_SIZE_MAX: usize = 254;
 
 const RECORD_HEADER_SIZE: usize = 5;
@@ -44,14 +46,15 @@ pub enum Hello {
     Nameless,
     /// So far a ClientHello; the bytes end before the name or the end of the message.
     Partial,
-    /// A ClientHello spread over several TLS records, or with more than [`EXTENSIONS_MAX`] extensions before
-    /// the name. Allowed, rare, and left to user space.
+    /// A ClientHello spread over several TLS records, or with more than [`EXTENSIONS_MAX`]
+    /// extensions before the name. Allowed, rare, and left to user space.
     Unusual,
     /// Not a ClientHello, or one that contradicts itself.
     Foreign,
 }
 
-/// Extensions that are still to be looked at, the first of which begins at `at`; perhaps beyond the bytes that are here.
+/// Extensions that are still to be looked at, the first of which begins at `at`; perhaps beyond the
+/// bytes that are here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Extensions {
     /// Offset of the next one.
@@ -69,7 +72,8 @@ pub fn find<C: Cursor + ?Sized>(bytes: &C, at: usize, end: usize) -> Hello {
     }
 }
 
-/// Finds the extensions of the ClientHello that begins at `at`, of which the bytes up to `end` have arrived.
+/// Finds the extensions of the ClientHello that begins at `at`, of which the bytes up to `end` have
+/// arrived.
 ///
 /// # Errors
 /// The answer, when it does not depend on extensions; never [`Hello::Named`].
@@ -198,8 +202,8 @@ fn extension<C: Cursor + ?Sized>(bytes: &C, extensions: &mut Extensions) -> Opti
     })
 }
 
-/// Reads the one name of a `server_name` extension. RFC 6066 would allow a list; clients send none, and
-/// BoringSSL refuses it.
+/// Reads the one name of a `server_name` extension. RFC 6066 would allow a list; clients send none,
+/// and BoringSSL refuses it.
 #[inline(always)]
 fn name<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<Hello> {
     let list_size = usize::from(bytes.be16(at)?);
@@ -223,8 +227,9 @@ fn name<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<Hello> 
 
 /// The key of the name that stands at `at`: letters in lower case, a dot at its end left out.
 ///
-/// Two names with one key are possible, and then a connection is born on the wrong worker, which hands it
-/// over: slower, not wrong. `None` when the name is longer than [`NAME_SIZE_MAX`] or not all there.
+/// Two names with one key are possible, and then a connection is born on the wrong worker, which
+/// hands it over: slower, not wrong. `None` when the name is longer than [`NAME_SIZE_MAX`] or not
+/// all there.
 #[inline(always)]
 pub fn exact_key<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Option<u64> {
     let size = undotted(bytes, at, size)?;
@@ -257,7 +262,8 @@ pub fn first_label<C: Cursor + ?Sized>(bytes: &C, at: usize, size: usize) -> Opt
     None
 }
 
-/// The key of the wildcard that covers the name: its first label, of `label` bytes ([`first_label`]), replaced by `*`.
+/// The key of the wildcard that covers the name: its first label, of `label` bytes
+/// ([`first_label`]), replaced by `*`.
 #[inline(always)]
 pub fn wildcard_key<C: Cursor + ?Sized>(
     bytes: &C,
@@ -337,17 +343,19 @@ const fn dots(word: u64) -> u64 {
     zeros.wrapping_sub(u64::from_ne_bytes([1; 8])) & !zeros & u64::from_ne_bytes([0x80; 8])
 }
 
-/// Where the key of a name of so many bytes begins: names of different sizes may end in the same word.
+/// Where the key of a name of so many bytes begins: names of different sizes may end in the same
+/// word.
 #[inline(always)]
 const fn key_start(size: usize) -> u64 {
     0xcbf2_9ce4_8422_2325 ^ size as u64
 }
 
-/// Adds up to eight bytes: one step of a multiplicative hash (the multiplier of SplitMix64), the same on both sides.
+/// Adds up to eight bytes: one step of a multiplicative hash (the multiplier of SplitMix64), the
+/// same on both sides.
 ///
-/// The bit that tells upper from lower case is set in every byte: in all the other characters a host name has
-/// (digits, dot, hyphen, asterisk) it is set anyway, but for the underscore, whose neighbour in this sense is no
-/// character at all.
+/// The bit that tells upper from lower case is set in every byte: in all the other characters a
+/// host name has (digits, dot, hyphen, asterisk) it is set anyway, but for the underscore, whose
+/// neighbour in this sense is no character at all.
 #[inline(always)]
 const fn key_step(key: u64, word: u64) -> u64 {
     const LOWER_CASE: u64 = u64::from_ne_bytes([0x20; 8]);
@@ -357,8 +365,8 @@ const fn key_step(key: u64, word: u64) -> u64 {
 
 /// All bits, if this is a dot; else none.
 ///
-/// Arithmetic instead of a branch: after a branch on a byte the verifier knows its value on one side, and follows both
-/// sides separately from there on.
+/// Arithmetic instead of a branch: after a branch on a byte the verifier knows its value on one
+/// side, and follows both sides separately from there on.
 #[inline(always)]
 fn ones_if_dot(byte: u8) -> u64 {
     let difference = opaque(u64::from(byte ^ b'.'));

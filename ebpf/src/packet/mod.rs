@@ -1,9 +1,9 @@
 //! A frame's headers, down to where the TCP payload begins.
 //!
-//! Ethernet II with up to two VLAN tags (802.1Q, 802.1ad), IPv4 (RFC 791) with options, IPv6 (RFC 8200) with
-//! extension headers, TCP (RFC 9293) with options. It reads and never decides: checksums are the network
-//! stack's business, and whatever is not understood is an [`Unread`] with a reason, for which the caller
-//! passes the frame on untouched.
+//! Ethernet II with up to two VLAN tags (802.1Q, 802.1ad), IPv4 (RFC 791) with options, IPv6 (RFC
+//! 8200) with extension headers, TCP (RFC 9293) with options. It reads and never decides: checksums
+//! are the network stack's business, and what is not understood is an [`Unread`] with a reason, for
+//! which the caller passes the frame on untouched.
 //!
 //! ```text
 //!  0        6        12    14 (+4 per tag)      ip_at + header          tcp_at + header
@@ -67,8 +67,8 @@ impl Family {
 
 /// Both ends of a connection, as a key of maps.
 ///
-/// Everything is in network order as it lay in the frame. An IPv4 address is the IPv6 address that maps it
-/// (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), so that one map serves both families.
+/// Everything is in network order as it lay in the frame. An IPv4 address is the IPv6 address that
+/// maps it (`::ffff:a.b.c.d`, RFC 4291 §2.5.5.2), so that one map serves both families.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Flow {
@@ -85,8 +85,8 @@ pub struct Flow {
 const _: () = assert!(size_of::<Flow>() == 36);
 
 impl Flow {
-    /// A hash for spreading connections over places and workers. Not a secret one: a client that chooses
-    /// addresses and ports can choose it.
+    /// A hash for spreading connections over places and workers. Not a secret one: a client that
+    /// chooses addresses and ports can choose it.
     #[inline(always)]
     #[must_use]
     pub const fn hash(&self) -> u64 {
@@ -94,7 +94,8 @@ impl Flow {
         let ports = (self.source_port_be as u64) << 16 | self.destination_port_be as u64;
         let mut hash = mixed(ports, (a as u64) << 32 | b as u64);
         hash = mixed(hash, (c as u64) << 32 | d as u64);
-        // Neighbouring ports must differ in the low bits that choose a place and in the high ones that name it.
+        // Neighbouring ports must differ in the low bits that choose a place and in the high ones
+        // that name it.
         hash ^ hash >> 29
     }
 }
@@ -128,7 +129,8 @@ pub struct Segment {
     pub tcp_at: usize,
     /// Offset of the first byte of payload.
     pub payload_at: usize,
-    /// Bytes of payload by the IP header's word, checked against the frame's size. Link padding is not counted.
+    /// Bytes of payload by the IP header's word, checked against the frame's size. Link padding is
+    /// not counted.
     pub payload_size: usize,
 }
 

@@ -1,4 +1,5 @@
-//! Frames as tables, built by hand from their parts; then every truncation and every changed byte of each.
+//! Frames as tables, built by hand from their parts; then every truncation and every changed byte
+//! of each.
 
 use super::{ACK, Family, IPV6_EXTENSIONS_MAX, SYN, Unread, mapped, segment};
 use proptest::prelude::*;

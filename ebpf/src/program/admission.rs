@@ -1,7 +1,8 @@
 //! Admission before a socket: budgets, blocked addresses, and telling of what was decided.
 //!
-//! Everything here is off until user space fills in an [`Admission`]. Two CPUs that spend of one budget at the same
-//! moment may spend once too often: budgets keep floods out, they do not count exactly.
+//! Everything here is off until user space fills in an [`Admission`]. Two CPUs that spend of one
+//! budget at the same moment may spend once too often: budgets keep floods out, they do not count
+//! exactly.
 
 use super::maps::{POSTERN_BLOCKS, POSTERN_HOST_BUDGETS, POSTERN_SOURCE_BUDGETS, POSTERN_TRACE};
 use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_ns};
@@ -44,7 +45,8 @@ pub(super) fn host_may(admission: &Admission, host: u64) -> bool {
 fn may(budgets: &LruHashMap<u64, u64>, key: u64, cost: u64, burst: u64) -> bool {
     // SAFETY: the helper takes nothing and reads a clock.
     let now = unsafe { bpf_ktime_get_ns() };
-    // SAFETY: an element of an LRU map may be reused while it is read; then it is another one's budget, once.
+    // SAFETY: an element of an LRU map may be reused while it is read; then it is another one's
+    // budget, once.
     let whole_at = unsafe { budgets.get(key) }.copied().unwrap_or(0);
     let Some(whole_at) = spend(whole_at, now, cost, burst) else {
         return false;

@@ -1,7 +1,9 @@
-//! SYNs answered here, with a cookie of the kernel's, instead of in the stack: `steer.synproxy`, off by default.
+//! SYNs answered here, with a cookie of the kernel's, instead of in the stack: `steer.synproxy`,
+//! off by default.
 //!
-//! The cookie is `bpf_tcp_gen_syncookie`'s, which the stack accepts like its own and which keeps the listener's time of
-//! the last cookie fresh. Whatever is not plainly a SYN to one of our addresses goes to the stack, which answers it itself.
+//! The cookie is `bpf_tcp_gen_syncookie`'s, which the stack accepts like its own and which keeps
+//! the listener's time of the last cookie fresh. Whatever is not plainly a SYN to one of our
+//! addresses goes to the stack, which answers it itself.
 
 use super::maps::{POSTERN_ADDRESSES, POSTERN_ANSWERING, POSTERN_REPLY, forgotten};
 use super::socket;
@@ -52,7 +54,8 @@ pub(super) fn syn(
         .payload_at
         .wrapping_sub(segment.tcp_at + TCP_SIZE_MIN);
     let [beyond, _, _, _] = forgotten([beyond, 0, 0, 0])?;
-    // The mask shows the verifier what the parser has made sure of: there are at most 40 bytes of options.
+    // The mask shows the verifier what the parser has made sure of: there are at most 40 bytes of
+    // options.
     let tcp_size = TCP_SIZE_MIN + (beyond & 63);
     let cookie = socket::cookie(context, headers.memory(), segment, listen, tcp_size as u32)?;
     let words = POSTERN_REPLY.get_ptr_mut(0)?;
@@ -103,7 +106,8 @@ fn options(headers: &Window<'_>, segment: &Segment) -> Option<Options> {
     Some(options)
 }
 
-/// Writes the reply over the SYN: addresses of the link in front, then, behind any VLAN tags, its headers.
+/// Writes the reply over the SYN: addresses of the link in front, then, behind any VLAN tags, its
+/// headers.
 #[inline(always)]
 fn send(
     context: &XdpContext,

@@ -1,7 +1,8 @@
-//! Data of connections that have no socket: the ClientHello, whose host is looked up, and the admission that it has
-//! to pass.
+//! Data of connections that have no socket: the ClientHello, whose host is looked up, and the
+//! admission that it has to pass.
 //!
-//! A ClientHello that does not name its host in this segment is remembered ([`ebpf::Part`]) and gone on with in the next.
+//! A ClientHello that does not name its host in this segment is remembered ([`ebpf::Part`]) and
+//! gone on with in the next.
 
 use super::admission;
 use super::held::Held;
@@ -27,8 +28,9 @@ pub(super) struct Data<'a> {
 }
 
 impl Data<'_> {
-    /// Decides about the first data of a connection that has proven its address; counts the decision. `resumed`: about the
-    /// next data after a part of a ClientHello, which has gone by: nothing is turned away any more, and `None` is no news.
+    /// Decides about the first data of a connection that has proven its address; counts the
+    /// decision. `resumed`: about the next data after a part of a ClientHello, which has gone by:
+    /// nothing is turned away any more, and `None` is no news.
     #[inline(always)]
     pub(super) fn decide(
         &self,
@@ -104,8 +106,9 @@ impl Data<'_> {
         // However many words the name had, from here on there is one way.
         let [exact, at, size, _] = forgotten([exact as usize, at, size, 0])?;
         let exact = exact as u64;
-        // SAFETY: the map's elements are freed after a grace period that no running program outlasts, because it
-        // is made without preallocation; what is read is one owner set or, at worst, half of its successor.
+        // SAFETY: the map's elements are freed after a grace period that no running program
+        // outlasts, because it is made without preallocation; what is read is one owner set or, at
+        // worst, half of its successor.
         let mut owners = unsafe { POSTERN_HOSTS.get(exact) };
         let mut wildcard = 0;
         // Most hosts are noted by their whole name; the wildcard's key is only made for the others.
@@ -169,8 +172,8 @@ impl Data<'_> {
         })
     }
 
-    /// Puts the tail of what has gone by and this segment behind it into the window; answers the extensions that are left,
-    /// and how many bytes there are.
+    /// Puts the tail of what has gone by and this segment behind it into the window; answers the
+    /// extensions that are left, and how many bytes there are.
     #[inline(always)]
     fn resume(&self) -> Option<(Extensions, usize)> {
         const ROOM: usize = WINDOW_SIZE - PART_TAIL_SIZE;
@@ -220,8 +223,9 @@ impl Data<'_> {
         let Some(part) = POSTERN_PARTS.get_ptr_mut(self.held.place % PARTS_MAX) else {
             return false;
         };
-        // SAFETY: an element of an array map lives as long as the map. Two CPUs that write to it at once leave a
-        // mixture, whose mark is one of the two: at worst a wrong owner is noted, who hands the connection over.
+        // SAFETY: an element of an array map lives as long as the map. Two CPUs that write to it at
+        // once leave a mixture, whose mark is one of the two: at worst a wrong owner is noted, who
+        // hands the connection over.
         let part = unsafe { &mut *part };
         part.mark = self.held.fingerprint;
         part.sequence = self.sequence.wrapping_add(self.segment.payload_size as u32);

@@ -1,4 +1,5 @@
-//! The mark at the place of a connection's hash: its bare ACK was held back, or a part of its ClientHello has gone by.
+//! The mark at the place of a connection's hash: its bare ACK was held back, or a part of its
+//! ClientHello has gone by.
 
 use super::maps::POSTERN_HELD;
 use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
@@ -65,8 +66,8 @@ impl Held {
     #[inline(always)]
     fn set(self, value: u64) {
         if let Some(place) = POSTERN_HELD.get_ptr_mut(self.place) {
-            // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole,
-            // and of two CPUs' writes either may win.
+            // SAFETY: an element of an array map lives as long as the map; an aligned word is
+            // written whole, and of two CPUs' writes either may win.
             unsafe { place.write_volatile(value) };
         }
     }

@@ -42,13 +42,14 @@ static POSTERN_HOST_COUNTS: Array<HostCounts> = Array::with_max_entries(HOST_COU
 #[map]
 pub(super) static POSTERN_LISTENERS: SockMap = SockMap::with_max_entries(LISTENERS_MAX, 0);
 
-/// Listeners by connection ([`ebpf::note`]), each at the place its flow's hash says, from the ClientHello's frame until
-/// its socket is looked for. An array, because a hash table that evicts costs more than all the rest together.
+/// Listeners by connection ([`ebpf::note`]), each at the place its flow's hash says, from the
+/// ClientHello's frame until its socket is looked for. An array, because a hash table that evicts
+/// costs more than all the rest together.
 #[map]
 pub(super) static POSTERN_NOTES: Array<u64> = Array::with_max_entries(NOTES_MAX, 0);
 
-/// Connections whose bare ACK was held back, and when ([`ebpf::held`]), each at the place its flow's hash says; a newer
-/// one with the same place displaces it.
+/// Connections whose bare ACK was held back, and when ([`ebpf::held`]), each at the place its
+/// flow's hash says; a newer one with the same place displaces it.
 #[map]
 pub(super) static POSTERN_HELD: Array<u64> = Array::with_max_entries(HELD_MAX, 0);
 
@@ -103,9 +104,9 @@ static POSTERN_NUMBERS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(1,
 
 /// The same numbers, of which the verifier forgets all it knew.
 ///
-/// It follows every way through the program by itself until two of them know the same. Header offsets are
-/// different constants on every way through the headers, and so all that comes after would be followed for each.
-/// What is read from a map can be anything: one way remains.
+/// It follows every way through the program by itself until two of them know the same. Header
+/// offsets are different constants on every way through the headers, and so all that comes after
+/// would be followed for each. What is read from a map can be anything: one way remains.
 #[inline(always)]
 pub(super) fn forgotten(numbers: [usize; 4]) -> Option<[usize; 4]> {
     let place = POSTERN_NUMBERS.get_ptr_mut(0)?;
@@ -120,9 +121,9 @@ pub(super) fn forgotten(numbers: [usize; 4]) -> Option<[usize; 4]> {
 #[inline(always)]
 pub(super) fn count_host(place: u32, field: impl FnOnce(*mut HostCounts) -> *mut u64) {
     if let Some(counts) = POSTERN_HOST_COUNTS.get_ptr_mut(place) {
-        // The target's core library has no atomic addition; the machine has.
-        // SAFETY: one instruction on an aligned word of an array map's element, which lives as long as the map; every
-        // writer that writes to it while it is in use does so atomically.
+        // The target's core library has no atomic addition; the machine has. SAFETY: one
+        // instruction on an aligned word of an array map's element, which lives as long as the map;
+        // every writer that writes to it while it is in use does so atomically.
         unsafe {
             core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) field(counts), in(reg) 1_u64, options(nostack));
         }
@@ -133,8 +134,8 @@ pub(super) fn count_host(place: u32, field: impl FnOnce(*mut HostCounts) -> *mut
 #[inline(always)]
 pub(super) fn counters() -> Option<&'static mut Counters> {
     let counters = POSTERN_COUNTERS.get_ptr_mut(0)?;
-    // SAFETY: the pointer is this CPU's element of the array and lives as long as the map. Programs of one
-    // CPU do not interrupt each other in the receive path, so no other code holds it; were it otherwise, a
-    // count would be off by one.
+    // SAFETY: the pointer is this CPU's element of the array and lives as long as the map. Programs
+    // of one CPU do not interrupt each other in the receive path, so no other code holds it; were
+    // it otherwise, a count would be off by one.
     Some(unsafe { &mut *counters })
 }

@@ -1,8 +1,9 @@
 //! The programs as the kernel finds them: entry points, licence, ABI mark.
 //!
-//! Two programs and their division of labour: `postern_xdp` sees every frame and reads the ClientHello of a
-//! connection that has no socket yet; `postern_place` runs when the kernel looks for a listener and carries
-//! out what the first one noted. Whatever either does not understand goes its ordinary way.
+//! Two programs and their division of labour: `postern_xdp` sees every frame and reads the
+//! ClientHello of a connection that has no socket yet; `postern_place` runs when the kernel looks
+//! for a listener and carries out what the first one noted. Whatever either does not understand
+//! goes its ordinary way.
 
 #![expect(
     unsafe_code,
@@ -37,7 +38,8 @@ use ebpf::ABI_MARK;
 #[unsafe(no_mangle)]
 static POSTERN_ABI: [u8; 24] = ABI_MARK;
 
-/// The kernel lends some helpers only to programs under a licence it knows to be compatible with its own.
+/// The kernel lends some helpers only to programs under a licence it knows to be compatible with
+/// its own.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
@@ -56,7 +58,8 @@ fn postern_place(context: SkLookupContext) -> u32 {
     sk_action::SK_PASS
 }
 
-/// Rust demands a handler. An endless loop is one the verifier refuses, so a program that could panic does not load.
+/// Rust demands a handler. An endless loop is one the verifier refuses, so a program that could
+/// panic does not load.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}

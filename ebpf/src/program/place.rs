@@ -10,8 +10,9 @@ use ebpf::{noted, placed_mark};
 const FAMILY_IPV4: u32 = 2;
 const PROTOCOL_TCP: u32 = 6;
 
-/// Reads one field of the context. Volatile, because the kernel only allows the context to be read at offsets
-/// written in the instruction, and LLVM would rather choose between two addresses and read once.
+/// Reads one field of the context. Volatile, because the kernel only allows the context to be read
+/// at offsets written in the instruction, and LLVM would rather choose between two addresses and
+/// read once.
 macro_rules! field {
     ($context:ident.$($field:tt)+) => {{
         // SAFETY: the kernel gives the program a valid, aligned context for its whole run.
@@ -60,15 +61,17 @@ pub(super) fn segment(context: &SkLookupContext) {
     let Some(index) = noted(unsafe { slot.read_volatile() }, mark) else {
         return;
     };
-    // Used once: when the client takes its port again, an old note must not speak for the new connection.
-    // SAFETY: as above, and written whole; were another CPU to note a connection here meanwhile, it loses its note.
+    // Used once: when the client takes its port again, an old note must not speak for the new
+    // connection. SAFETY: as above, and written whole; were another CPU to note a connection here
+    // meanwhile, it loses its note.
     unsafe { slot.write_volatile(0) };
     let flags = u64::from(BPF_SK_LOOKUP_F_NO_REUSEPORT);
     let placed = POSTERN_LISTENERS
         .redirect_sk_lookup(context, index, flags)
         .is_ok();
     if placed && let Some(slot) = POSTERN_PLACED.get_ptr_mut(place) {
-        // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
+        // SAFETY: an element of an array map lives as long as the map; an aligned word is written
+        // whole.
         unsafe { slot.write_volatile(u64::from(mark)) };
     }
     if let Some(counters) = counters() {

@@ -1,8 +1,9 @@
 //! The quick way for what is nearly all traffic: data of connections that have a socket.
 //!
-//! Looks at the packet where it lies, at fixed offsets: Ethernet without tags, IPv4 without options or IPv6 without
-//! extension headers, TCP. Answers only that a segment is nothing to us; whatever is not plainly so goes the long way,
-//! which copies the frame and reads it with the parser that both sides share.
+//! Looks at the packet where it lies, at fixed offsets: Ethernet without tags, IPv4 without options
+//! or IPv6 without extension headers, TCP. Answers only that a segment is nothing to us; whatever
+//! is not plainly so goes the long way, which copies the frame and reads it with the parser that
+//! both sides share.
 
 use super::answer;
 use super::maps::{POSTERN_HELD, POSTERN_PORTS};
@@ -23,8 +24,14 @@ const RECORD_HANDSHAKE: u8 = 22;
 /// Reads a number at an offset of which the caller has checked that it lies in the packet.
 macro_rules! read {
     ($data:ident, $at:expr, $kind:ty) => {{
-        // SAFETY: `$at` and the number's bytes behind it are within what was compared with the packet's end.
-        unsafe { ($data as *const u8).add($at).cast::<$kind>().read_unaligned() }
+        // SAFETY: `$at` and the number's bytes behind it are within what was compared with the
+        // packet's end.
+        unsafe {
+            ($data as *const u8)
+                .add($at)
+                .cast::<$kind>()
+                .read_unaligned()
+        }
     }};
 }
 
@@ -89,8 +96,8 @@ pub(super) fn is_nothing(context: &XdpContext) -> bool {
     }
 }
 
-/// `size` bytes of TCP, `header` of them header, then a byte `first`, if it is there: is it to none of our ports, or data that begins
-/// no ClientHello, of a connection whose ACK was not held back?
+/// `size` bytes of TCP, `header` of them header, then a byte `first`, if it is there: is it to none
+/// of our ports, or data that begins no ClientHello, of a connection whose ACK was not held back?
 #[inline(always)]
 fn is_data(
     size: usize,
@@ -104,8 +111,8 @@ fn is_data(
     if POSTERN_PORTS.get(port).is_none_or(|listen| *listen == 0) {
         return true;
     }
-    // Whatever begins or ends a connection passes on the long way as well, but for a SYN that is answered here, and a FIN that
-    // overtook the first data.
+    // Whatever begins or ends a connection passes on the long way as well, but for a SYN that is
+    // answered here, and a FIN that overtook the first data.
     let flags = flags & (SYN | FIN | RST | ACK);
     if flags & !FIN != ACK {
         return flags != SYN || !answer::is_on();

@@ -1,4 +1,5 @@
-//! Whether a segment's connection has a socket, and if it has none, whether its cookie is one we gave.
+//! Whether a segment's connection has a socket, and if it has none, whether its cookie is one we
+//! gave.
 
 use super::maps::POSTERN_LISTENING;
 use aya_ebpf::EbpfContext as _;
@@ -60,8 +61,9 @@ pub(super) fn standing(
     standing
 }
 
-/// The cookie that answers a SYN to one of our listeners; none when it belongs to a socket of its own (TIME_WAIT, say),
-/// or the kernel would not give one. `tcp_size`: 20 to 83 bytes of header with options, a range the verifier sees.
+/// The cookie that answers a SYN to one of our listeners; none when it belongs to a socket of its
+/// own (TIME_WAIT, say), or the kernel would not give one. `tcp_size`: 20 to 83 bytes of header
+/// with options, a range the verifier sees.
 #[inline(always)]
 pub(super) fn cookie(
     context: &XdpContext,
@@ -80,8 +82,8 @@ pub(super) fn cookie(
     let cookie = if state != STATE_LISTEN || !ours(segment, listen) {
         -1
     } else {
-        // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them; the helper only
-        // reads, and itself checks that the size is the one that the header says.
+        // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them;
+        // the helper only reads, and itself checks that the size is the one that the header says.
         unsafe { bpf_tcp_gen_syncookie(socket.cast(), ip.cast(), ip_size, tcp.cast(), tcp_size) }
     };
     // SAFETY: the reference taken above, given back once.
@@ -90,11 +92,13 @@ pub(super) fn cookie(
     (cookie > 0).then_some(cookie as u32)
 }
 
-/// The socket that segments of this connection belong to, with a reference: its own, or a listener, or null.
+/// The socket that segments of this connection belong to, with a reference: its own, or a listener,
+/// or null.
 #[inline(always)]
 fn lookup(context: &XdpContext, segment: &Segment) -> *mut bpf_sock {
     let (mut tuple, tuple_size) = tuple(&segment.flow, segment.family);
-    // SAFETY: the helper asks for the program's context and a tuple of the family that the size names.
+    // SAFETY: the helper asks for the program's context and a tuple of the family that the size
+    // names.
     unsafe {
         bpf_skc_lookup_tcp(
             context.as_ptr(),
@@ -114,7 +118,8 @@ fn headers(memory: *const Memory, segment: &Segment) -> (*mut u8, u32, *mut u8) 
         Family::V6 => IPV6_SIZE,
     };
     let memory: *const u8 = memory.cast();
-    // Headers lie in the window's first half. The masks show it to the verifier, which lost the offsets' bounds.
+    // Headers lie in the window's first half. The masks show it to the verifier, which lost the
+    // offsets' bounds.
     let ip = memory.wrapping_add(segment.ip_at & (WINDOW_SIZE / 2 - 1));
     let tcp = memory.wrapping_add(segment.tcp_at & (WINDOW_SIZE / 2 - 1));
     (ip.cast_mut(), ip_size, tcp.cast_mut())
@@ -131,8 +136,8 @@ fn ours(segment: &Segment, listen: u32) -> bool {
 #[inline(always)]
 fn cookie_is_ours(listener: *mut bpf_sock, memory: *const Memory, segment: &Segment) -> bool {
     let (ip, ip_size, tcp) = headers(memory, segment);
-    // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them; the helper only
-    // reads. Options need not be shown: the cookie is made of the fixed headers.
+    // SAFETY: `ip` and `tcp` point into the window with more than the given sizes behind them; the
+    // helper only reads. Options need not be shown: the cookie is made of the fixed headers.
     let result = unsafe {
         bpf_tcp_check_syncookie(listener.cast(), ip.cast(), ip_size, tcp.cast(), TCP_SIZE)
     };
@@ -141,8 +146,8 @@ fn cookie_is_ours(listener: *mut bpf_sock, memory: *const Memory, segment: &Segm
 
 /// The tuple in the family's own layout, and that layout's size.
 ///
-/// Every byte is written, also those that IPv4 does not have: LLVM would store whatever a register holds there,
-/// and the verifier refuses it when that is a pointer.
+/// Every byte is written, also those that IPv4 does not have: LLVM would store whatever a register
+/// holds there, and the verifier refuses it when that is a pointer.
 #[inline(always)]
 fn tuple(flow: &Flow, family: Family) -> (bpf_sock_tuple, u32) {
     let mut ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {

@@ -1,5 +1,5 @@
-//! What happens to a frame: most pass at once; of a connection that has no socket yet, the bare ACK is held
-//! back, and the ClientHello's host is looked up and noted.
+//! What happens to a frame: most pass at once; of a connection that has no socket yet, the bare ACK
+//! is held back, and the ClientHello's host is looked up and noted.
 //!
 //! ```text
 //!            to a port of ours, ACK only
@@ -11,16 +11,19 @@
 //!                                            begun → go on with the ClientHello where the last segment ended, pass
 //! ```
 //!
-//! Why hold the ACK: it would make a socket on a worker chosen by chance. The ClientHello carries the same
-//! acknowledgement, so nothing is lost. Why drop a segment of a held connection whose cookie is bad: it is a
-//! later one, or the FIN, that overtook the first. On an ordinary listener there would be a socket to queue it; here the
-//! kernel would answer it with a reset. An ACK of a held connection whose cookie is bad is a keepalive probe, for which the
-//! same is true. A cookie is also good for the numbers next to its own, because its lowest bits tell the MSS: data that does
-//! not begin where the held ACK said, and is no ClientHello, is such a probe's byte, or overtook the first one. All this only
-//! for as long as the cookie is believed: after that the reset is what the client has to know.
+//! Why hold the ACK: it would make a socket on a worker chosen by chance. The ClientHello carries
+//! the same acknowledgement, so nothing is lost. Why drop a segment of a held connection whose
+//! cookie is bad: it is a later one, or the FIN, that overtook the first. On an ordinary listener
+//! there would be a socket to queue it; here the kernel would answer it with a reset. An ACK of a
+//! held connection whose cookie is bad is a keepalive probe, for which the same is true. A cookie
+//! is also good for the numbers next to its own, because its lowest bits tell the MSS: data that
+//! does not begin where the held ACK said, and is no ClientHello, is such a probe's byte, or
+//! overtook the first one. All this only for as long as the cookie is believed: after that the
+//! reset is what the client has to know.
 //!
-//! A ClientHello whose name has not arrived has begun: it is passed, and remembered. The stack gets frames at the end of a
-//! receive batch, and the next segment is mostly in it: then the note stands before the listener is looked for.
+//! A ClientHello whose name has not arrived has begun: it is passed, and remembered. The stack gets
+//! frames at the end of a receive batch, and the next segment is mostly in it: then the note stands
+//! before the listener is looked for.
 
 use super::data::Data;
 use super::held::Held;
@@ -36,7 +39,8 @@ use ebpf::cursor::{Cursor as _, Memory, Window};
 use ebpf::packet::{self, ACK, FIN, RST, SYN};
 use ebpf::{Counters, Decided, is_noted_elsewhere, listener_index, note};
 
-/// Bytes copied of every frame. Headers with all their options are longer only in theory; then the frame passes.
+/// Bytes copied of every frame. Headers with all their options are longer only in theory; then the
+/// frame passes.
 const HEADERS_SIZE: usize = 192;
 
 /// A TLS handshake record's first byte.
@@ -93,8 +97,8 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
     if !plain && !marked {
         return None;
     }
-    // The kernel would ask for the noted listener for our question as well, and the note, which is used once, would be gone
-    // before its segment reaches the stack.
+    // The kernel would ask for the noted listener for our question as well, and the note, which is
+    // used once, would be gone before its segment reaches the stack.
     let noted = POSTERN_NOTES.get(held.place).copied().unwrap_or(0);
     let noted = !marked && is_noted_elsewhere(noted, held.fingerprint, sequence);
     let [flags, like_hello, marked, noted] = forgotten([
@@ -168,7 +172,8 @@ pub(super) fn frame(context: &XdpContext) -> Option<u32> {
         let index = listener_index(event.worker, listen - 1, segment.family);
         let value = note(held.fingerprint, sequence, index);
         if steered {
-            // SAFETY: an element of an array map lives as long as the map; an aligned word is written whole.
+            // SAFETY: an element of an array map lives as long as the map; an aligned word is
+            // written whole.
             unsafe { slot.write_volatile(value) };
             counters.noted += 1;
         }

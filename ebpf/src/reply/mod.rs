@@ -1,9 +1,9 @@
 //! The SYN-ACK with which a SYN is answered before the kernel's stack sees it.
 //!
-//! Reads a SYN's options (RFC 9293 §3.2, RFC 7323, RFC 2018) and writes an IP and a TCP header with their checksums. As
-//! the kernel does for its own cookies (`cookie_init_timestamp`), options that must be known again when the client
-//! answers are in the timestamp's low bits; without a timestamp there are none. It finds no cookie, sends nothing and
-//! decides nothing.
+//! Reads a SYN's options (RFC 9293 §3.2, RFC 7323, RFC 2018) and writes an IP and a TCP header with
+//! their checksums. As the kernel does for its own cookies (`cookie_init_timestamp`), options that
+//! must be known again when the client answers are in the timestamp's low bits; without a timestamp
+//! there are none. It finds no cookie, sends nothing and decides nothing.
 //!
 //! ```text
 //! words  0        3                5 or 10 behind it                      at most 10 of TCP
@@ -14,7 +14,8 @@ use crate::Answering;
 use crate::cursor::Cursor;
 use crate::packet::{ACK, Family, Flow, SYN};
 
-/// Words of a reply: two Ethernet addresses, the longer IP header, the longest TCP header; the rest stays zero and pads.
+/// Words of a reply: two Ethernet addresses, the longer IP header, the longest TCP header; the rest
+/// stays zero and pads.
 pub const REPLY_WORDS: usize = 35;
 
 /// Where in a reply the IP header begins, in words.
@@ -35,7 +36,8 @@ const KIND_WINDOW_SCALE: u8 = 3;
 const KIND_SACK: u8 = 4;
 const KIND_TIMESTAMP: u8 = 8;
 
-/// In the low bits of our timestamp: the client's window scale, or this for none (`TS_OPT_WSCALE_MASK`).
+/// In the low bits of our timestamp: the client's window scale, or this for none
+/// (`TS_OPT_WSCALE_MASK`).
 const SCALE_NONE: u32 = 0xf;
 /// `TS_OPT_SACK`.
 const SACK: u32 = 1 << 4;
@@ -62,7 +64,8 @@ impl Options {
         timestamp_be: 0,
     };
 
-    /// Reads the option at `at`, of those that end at `end`, and answers where the next one is: at `end` when there is none.
+    /// Reads the option at `at`, of those that end at `end`, and answers where the next one is: at
+    /// `end` when there is none.
     #[inline(always)]
     #[must_use]
     pub fn next<C: Cursor + ?Sized>(self, frame: &C, at: usize, end: usize) -> (Self, usize) {
@@ -115,7 +118,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Writes IP and TCP headers from [`REPLY_IP_AT`] on, zeros behind them, and answers how many bytes they are.
+    /// Writes IP and TCP headers from [`REPLY_IP_AT`] on, zeros behind them, and answers how many
+    /// bytes they are.
     #[inline(always)]
     pub fn write(&self, words: &mut [u32; REPLY_WORDS], answering: &Answering) -> u32 {
         let [_, _, _, rest @ ..] = words;
@@ -242,7 +246,8 @@ const fn low(half_be: u16) -> u32 {
     word(0, half_be)
 }
 
-/// The Internet checksum (RFC 1071) of words that were added up as they lie in memory, which it does not mind.
+/// The Internet checksum (RFC 1071) of words that were added up as they lie in memory, which it
+/// does not mind.
 #[inline(always)]
 const fn checksum(sum: u64) -> u16 {
     let sum = (sum >> 32) + (sum & 0xffff_ffff);

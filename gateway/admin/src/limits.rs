@@ -17,8 +17,8 @@ pub const TRIAL_REQUESTS_MAX: usize = 10_000;
 pub const DRY_RUN_EVALUATIONS_MAX: usize = 10_000_000;
 /// Rules that a dry run explains for one request; further ones are left out.
 pub const TRIAL_EXPLAINED_MAX: usize = 64;
-/// Explanations in one dry run's answer, each a few kilobytes; requests beyond it are evaluated and not
-/// explained, and the answer says so.
+/// Explanations in one dry run's answer, each a few kilobytes; requests beyond it are evaluated and
+/// not explained, and the answer says so.
 pub const TRIAL_TRACES_MAX: usize = 2_000;
 /// Days before its end from which on a certificate is warned of.
 pub const EXPIRY_WARNING_DAYS: u32 = EXPIRY_STAGES_DAYS[0];

@@ -16,7 +16,8 @@ pub(super) struct Audit {
     /// Only changes by this actor: a part of `unix uid 0` or `token ID (NAME)`
     #[arg(long, value_name = "TEXT")]
     actor: Option<String>,
-    /// Only changes of this kind of object: a part of `rule`, `client certificate`, `host`, `token`, …
+    /// Only changes of this kind of object: a part of `rule`, `client certificate`, `host`,
+    /// `token`, …
     #[arg(long, value_name = "NOUN")]
     noun: Option<String>,
     /// Only changes of this object: a part of its id or name

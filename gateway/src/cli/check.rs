@@ -10,8 +10,8 @@ use config::{Config, Sources};
 use control::{Control, OpenError, Options, StoreOpenError};
 use snapshot::Published;
 
-/// Checks the configuration files, the databases and certificates they name, and that the store opens and
-/// compiles.
+/// Checks the configuration files, the databases and certificates they name, and that the store
+/// opens and compiles.
 pub(super) fn check(sources: &Sources) -> Output {
     let loaded = Config::load(sources)?;
     let mut out = String::new();

@@ -94,8 +94,8 @@ pub struct SteeredHost {
     pub load: f64,
     /// What the programs decided about its ClientHellos, when they run.
     pub kernel: Option<HostCounts>,
-    /// Its connections with a handshake by how they came to their worker, in the order of [`Steered::ALL`]; `None` where
-    /// the workers were not asked.
+    /// Its connections with a handshake by how they came to their worker, in the order of
+    /// [`Steered::ALL`]; `None` where the workers were not asked.
     pub came: Option<[u64; Steered::ALL.len()]>,
 }
 

@@ -1,7 +1,9 @@
-//! Admission: what the kernel programs turn away before there is a socket, and the trace of their decisions.
+//! Admission: what the kernel programs turn away before there is a socket, and the trace of their
+//! decisions.
 //!
-//! Owns the settings of admission, the blocked address blocks and the trace, both what the controller wants and how it
-//! is written into the kernel's maps. Everything is off until it is set.
+//! Owns the settings of admission, the blocked address blocks and the trace, both what the
+//! controller wants and how it is written into the kernel's maps. Everything is off until it is
+//! set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -106,7 +108,8 @@ impl Controller {
         state.blocks = after;
     }
 
-    /// Decisions since the last call, one of `every`; 0 ends the tracing. `None` when the kernel does not steer.
+    /// Decisions since the last call, one of `every`; 0 ends the tracing. `None` when the kernel
+    /// does not steer.
     pub fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
         let mut state = self.lock();
         let State {
@@ -210,8 +213,9 @@ impl Steering {
         Ok(all)
     }
 
-    /// Runs the frame program on a frame that no network brought, `repeat` times (`BPF_PROG_TEST_RUN`). Answers its
-    /// verdict (`XDP_PASS` is 2) and how long one run took on average. For figures and tests.
+    /// Runs the frame program on a frame that no network brought, `repeat` times
+    /// (`BPF_PROG_TEST_RUN`). Answers its verdict (`XDP_PASS` is 2) and how long one run took on
+    /// average. For figures and tests.
     ///
     /// # Errors
     /// [`Unavailable::Refused`].

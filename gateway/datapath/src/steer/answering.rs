@@ -1,8 +1,10 @@
-//! SYNs answered by the frame program: what it must know to answer as the stack would, and where it may.
+//! SYNs answered by the frame program: what it must know to answer as the stack would, and where it
+//! may.
 //!
-//! The stack reads window scale, SACK and timestamps out of a cookie's acknowledgement and works its own part out again
-//! from sysctls (`tcp_select_initial_window`); the program gets the same numbers from here, read once at the start. After
-//! a change of those sysctls the gateway has to be restarted.
+//! The stack reads window scale, SACK and timestamps out of a cookie's acknowledgement and works
+//! its own part out again from sysctls (`tcp_select_initial_window`); the program gets the same
+//! numbers from here, read once at the start. After a change of those sysctls the gateway has to be
+//! restarted.
 
 use std::fs;
 use std::net::IpAddr;

@@ -1,9 +1,9 @@
 //! The steering controller: who steers, who owns which host now, and why.
 //!
-//! Chooses between kernel, hand-over and nothing at the start; from then on keeps two tables at what
-//! [`super::balance`] plans, the kernel's and the workers'. Runs on the control plane's thread: workers only read
-//! what it publishes. A table of the kernel's that cannot be written is no reason to stop: the workers' own table
-//! decides then.
+//! Chooses between kernel, hand-over and nothing at the start; from then on keeps two tables at
+//! what [`super::balance`] plans, the kernel's and the workers'. Runs on the control plane's
+//! thread: workers only read what it publishes. A table of the kernel's that cannot be written is
+//! no reason to stop: the workers' own table decides then.
 
 use std::collections::{BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
@@ -64,8 +64,8 @@ pub(super) struct State {
 }
 
 impl Controller {
-    /// Decides who steers, and lets the kernel begin where it does. Answers the controller and what the workers need
-    /// to see the kernel's doing.
+    /// Decides who steers, and lets the kernel begin where it does. Answers the controller and what
+    /// the workers need to see the kernel's doing.
     ///
     /// # Errors
     /// The kernel is to steer, by configuration, and cannot.
@@ -160,8 +160,8 @@ impl Controller {
         }
     }
 
-    /// A round of balancing, `seconds` after the last one. `counts` are what all workers counted since they
-    /// started.
+    /// A round of balancing, `seconds` after the last one. `counts` are what all workers counted
+    /// since they started.
     pub fn round(&self, counts: &[HostLoad], seconds: f64, alive: &[bool], balance: bool) {
         if !self.steers() || seconds <= 0.0 {
             return;

@@ -1,11 +1,12 @@
 //! The sysctls that steering depends on, held while it works.
 //!
-//! With `net.ipv4.tcp_syncookies` at 2 the kernel answers every SYN with a cookie and keeps nothing (it governs IPv6 too,
-//! whatever its name says); only so is there no socket yet when the ClientHello arrives. Where the program answers SYNs
-//! itself, `net.ipv4.tcp_timestamps` is 2 as well: what a cookie cannot hold is in a timestamp, and with 1 the kernel adds
-//! an offset to it that only it knows. With any other value the gateway works as well, unsteered: a crash that leaves the
-//! 2 behind does no harm, as cookies are always accepted. What was there before is kept in a file all the while, so that
-//! the next start puts it back ([`recover`]).
+//! With `net.ipv4.tcp_syncookies` at 2 the kernel answers every SYN with a cookie and keeps nothing
+//! (it governs IPv6 too, whatever its name says); only so is there no socket yet when the
+//! ClientHello arrives. Where the program answers SYNs itself, `net.ipv4.tcp_timestamps` is 2 as
+//! well: what a cookie cannot hold is in a timestamp, and with 1 the kernel adds an offset to it
+//! that only it knows. With any other value the gateway works as well, unsteered: a crash that
+//! leaves the 2 behind does no harm, as cookies are always accepted. What was there before is kept
+//! in a file all the while, so that the next start puts it back ([`recover`]).
 
 use super::Unavailable;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,8 @@ impl Cookies {
         Self::hold(None, &[COOKIES])
     }
 
-    /// The same, with a file that remembers what was there in case this process cannot put it back. `answering`: the
-    /// program makes timestamps as well.
+    /// The same, with a file that remembers what was there in case this process cannot put it back.
+    /// `answering`: the program makes timestamps as well.
     ///
     /// # Errors
     /// [`Unavailable::Cookies`].
@@ -87,8 +88,8 @@ impl Drop for Cookies {
     }
 }
 
-/// Puts back what a process that crashed had found, if it left a file and this is still the same boot and network
-/// namespace. To be called at every start, whatever the mode.
+/// Puts back what a process that crashed had found, if it left a file and this is still the same
+/// boot and network namespace. To be called at every start, whatever the mode.
 pub fn recover(state: &Path) {
     let Ok(text) = fs::read_to_string(state) else {
         return;

@@ -1,6 +1,7 @@
 //! Counters of the kernel program for each host, and which place of its table belongs to which host.
 //!
-//! Places are given out as hosts get owners and taken back with them, so that there are never more than hosts.
+//! Places are given out as hosts get owners and taken back with them, so that there are never more
+//! than hosts.
 
 use std::collections::HashMap;
 
@@ -61,7 +62,8 @@ impl Steering {
         Ok(place)
     }
 
-    /// What was decided about ClientHellos for a host since it has owners; nothing about one that has none.
+    /// What was decided about ClientHellos for a host since it has owners; nothing about one that
+    /// has none.
     ///
     /// # Errors
     /// [`Unavailable::Refused`] when the kernel does not give the map out.

@@ -1,8 +1,8 @@
 //! The kernel programs put to work for one gateway: interfaces, ports, listeners, cookies.
 //!
-//! Either all of it or nothing: what was done before something failed is undone. Nothing is pinned; links and
-//! maps belong to the process and end with it, however it ends, and then connections are accepted by whichever
-//! worker the kernel chooses.
+//! Either all of it or nothing: what was done before something failed is undone. Nothing is pinned;
+//! links and maps belong to the process and end with it, however it ends, and then connections are
+//! accepted by whichever worker the kernel chooses.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -28,9 +28,9 @@ pub struct Engaged {
     synproxy: Option<String>,
 }
 
-/// Loads and attaches the programs for the listeners of all workers: `listeners[worker]` are its sockets, one for
-/// each of `addresses`. `synproxy`: SYNs are answered by the program where it can. `state` is the file of
-/// [`Cookies::always_with`].
+/// Loads and attaches the programs for the listeners of all workers: `listeners[worker]` are its
+/// sockets, one for each of `addresses`. `synproxy`: SYNs are answered by the program where it can.
+/// `state` is the file of [`Cookies::always_with`].
 ///
 /// # Errors
 /// See [`Unavailable`].
@@ -151,7 +151,8 @@ impl Engaged {
         self.steering.counters()
     }
 
-    /// What was decided about a host's ClientHellos, with those that name no host when this one answers for them.
+    /// What was decided about a host's ClientHellos, with those that name no host when this one
+    /// answers for them.
     #[must_use]
     pub fn counts(&self, host: &HostName, default_host: bool) -> Option<HostCounts> {
         let mut counts = self.steering.host_counts(host).ok()?;
@@ -170,7 +171,8 @@ impl Engaged {
         &self.attached
     }
 
-    /// Why the stack answers SYNs although it was not to; empty when the program does, `None` when that was not asked for.
+    /// Why the stack answers SYNs although it was not to; empty when the program does, `None` when
+    /// that was not asked for.
     #[must_use]
     pub fn synproxy(&self) -> Option<&str> {
         self.synproxy.as_deref()

@@ -1,7 +1,9 @@
-//! The ClientHello as a worker sees it: the bytes of a connection so far, read with the kernel's own parser.
+//! The ClientHello as a worker sees it: the bytes of a connection so far, read with the kernel's
+//! own parser.
 //!
-//! Where the kernel gives up, this goes on: a message spread over several TLS records is put together first.
-//! BoringSSL reads the same bytes again and is the authority; this only chooses the worker.
+//! Where the kernel gives up, this goes on: a message spread over several TLS records is put
+//! together first. BoringSSL reads the same bytes again and is the authority; this only chooses the
+//! worker.
 
 use ebpf::hello::{Hello, find};
 use std::borrow::Cow;

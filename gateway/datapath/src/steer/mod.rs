@@ -1,8 +1,9 @@
 //! Steering: the kernel programs, loaded, attached, and told who owns which host.
 //!
-//! Owns the programs' life: what keeps them from being used, loading them, attaching them, reading their
-//! counters. Everything is undone when [`Steering`] is dropped. It decides nothing about a connection: the
-//! gateway is correct without it, and so each failure is one [`Unavailable`] to be reported, not an end.
+//! Owns the programs' life: what keeps them from being used, loading them, attaching them, reading
+//! their counters. Everything is undone when [`Steering`] is dropped. It decides nothing about a
+//! connection: the gateway is correct without it, and so each failure is one [`Unavailable`] to be
+//! reported, not an end.
 //!
 //! | file | owns |
 //! |---|---|
@@ -203,7 +204,8 @@ impl fmt::Debug for Steering {
 }
 
 impl Steering {
-    /// Attaches the frame program to an interface: in the driver when it can, generically when it cannot.
+    /// Attaches the frame program to an interface: in the driver when it can, generically when it
+    /// cannot.
     ///
     /// # Errors
     /// [`Unavailable::Interface`] and [`Unavailable::Attach`].
@@ -235,8 +237,8 @@ impl Steering {
         Ok(place)
     }
 
-    /// Lets the kernel ask for the noted listener wherever a segment of this thread's network namespace
-    /// belongs to no socket.
+    /// Lets the kernel ask for the noted listener wherever a segment of this thread's network
+    /// namespace belongs to no socket.
     ///
     /// # Errors
     /// [`Unavailable::Refused`].
@@ -299,7 +301,8 @@ fn place(kernel: &mut Ebpf) -> Result<&mut SkLookup, EbpfError> {
     Ok(program.try_into()?)
 }
 
-/// Whether kernel and privileges suffice; asked first, because the kernel's own answer is a bare "not permitted".
+/// Whether kernel and privileges suffice; asked first, because the kernel's own answer is a bare
+/// "not permitted".
 fn supported() -> Result<(), Unavailable> {
     if let Ok(running) = KernelVersion::current()
         && running < KERNEL_MIN
@@ -317,8 +320,8 @@ fn supported() -> Result<(), Unavailable> {
     }
 }
 
-/// The capabilities we need and `/proc/self/status` does not list as effective. An unreadable status misses
-/// none: then the kernel itself is asked.
+/// The capabilities we need and `/proc/self/status` does not list as effective. An unreadable
+/// status misses none: then the kernel itself is asked.
 fn missing_capabilities(status: &str) -> Vec<&'static str> {
     const SYS_ADMIN: u32 = 21;
     const NEEDED: [(&str, u32); 2] = [("CAP_NET_ADMIN", 12), ("CAP_BPF", 39)];

@@ -43,9 +43,9 @@ impl Listen {
 impl Steering {
     /// Steers connections to `port` from now on.
     ///
-    /// All listeners of one port and family must be in one SO_REUSEPORT group, which is where the kernel keeps
-    /// the time of its last cookie: a port that is listened on at several addresses has several groups and
-    /// cannot be steered.
+    /// All listeners of one port and family must be in one SO_REUSEPORT group, which is where the
+    /// kernel keeps the time of its last cookie: a port that is listened on at several addresses
+    /// has several groups and cannot be steered.
     ///
     /// # Errors
     /// [`Unavailable::Refused`].
@@ -56,7 +56,8 @@ impl Steering {
         })
     }
 
-    /// Says on which addresses the port is ours: on `address`, or on all of its family when it is unspecified.
+    /// Says on which addresses the port is ours: on `address`, or on all of its family when it is
+    /// unspecified.
     ///
     /// # Errors
     /// [`Unavailable::Refused`].
@@ -103,7 +104,8 @@ impl Steering {
     /// Gives new connections for `host` to these workers, in place of those that had them.
     ///
     /// # Errors
-    /// [`Unavailable::TooMany`] when the table is full, no worker is given, or one is beyond the table.
+    /// [`Unavailable::TooMany`] when the table is full, no worker is given, or one is beyond the
+    /// table.
     pub fn own(&mut self, host: &HostName, workers: &[u16]) -> Result<(), Unavailable> {
         self.own_in_zone(host, workers, 0)
     }

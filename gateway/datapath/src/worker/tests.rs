@@ -295,7 +295,8 @@ fn a_full_inbox_loses_nothing() {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| std::thread::spawn(move || is_refused(address, &hello("two.example"), usize::MAX)))
         .collect();
-    // The owner's inbox takes what it has room for. Who came to other workers is served there, while the owner stands still.
+    // The owner's inbox takes what it has room for. Who came to other workers is served there,
+    // while the owner stands still.
     let mut sum = WorkerStats::new(0);
     wait_for("the others to serve what they keep", || {
         let stats = collect(&workers);

@@ -1,9 +1,9 @@
 //! The rates of all workers: leaky buckets in one table without locks.
 //!
 //! A bucket is a moment: when it will be empty again. That is the generic cell rate algorithm
-//! (ITU-T I.371), one compare-and-swap for what is counted. A bucket that is empty says the same as none, so
-//! that its place can be given to another; when no place is free, the bucket that would be empty
-//! first goes.
+//! (ITU-T I.371), one compare-and-swap for what is counted. A bucket that is empty says the same as
+//! none, so that its place can be given to another; when no place is free, the bucket that would be
+//! empty first goes.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
 //! Promises about what strangers send: each function takes any bytes, and panics when a promise is
 //! broken.
 //!
-//! The targets are in `tests/fuzz-native`. The tests here replay their corpora: every file whole, every
-//! prefix of it, and with every byte changed.
+//! The targets are in `tests/fuzz-native`. The tests here replay their corpora: every file whole,
+//! every prefix of it, and with every byte changed.
 
 use std::net::IpAddr;
 

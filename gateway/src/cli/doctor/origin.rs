@@ -1,7 +1,7 @@
 //! The check of a host's origin: whether it can be reached, and whether its certificate is believed.
 //!
-//! Connects as the data path does, with the same settings, so that what is found here is what requests
-//! meet. Sends no request.
+//! Connects as the data path does, with the same settings, so that what is found here is what
+//! requests meet. Sends no request.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

@@ -43,7 +43,8 @@ pub(crate) struct MtlsRule {
     /// Ignore revocations again
     #[arg(long, requires = "rule", conflicts_with = "check_revoked")]
     ignore_revoked: bool,
-    /// The action for clients without a certificate: begin with log, change to block later [default: block]
+    /// The action for clients without a certificate: begin with log, change to block later
+    /// [default: block]
     #[arg(long, value_enum)]
     action: Option<Action>,
     /// Switch it off; a new rule is saved as a draft

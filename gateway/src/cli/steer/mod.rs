@@ -18,8 +18,9 @@ use crate::cli::output::{CliError, Output, json_text};
 pub(crate) enum Steer {
     /// Show the steering mode, its changes to the system, and the worker of each host
     ///
-    /// Worker numbers start at 0. Load is in CPUs: 0.5 is half of a worker's. STEERED, OVER BUDGET and BLOCKED are
-    /// what the kernel decided about the host's ClientHellos, HANDED OVER are connections that one worker passed to another.
+    /// Worker numbers start at 0. Load is in CPUs: 0.5 is half of a worker's. STEERED, OVER BUDGET
+    /// and BLOCKED are what the kernel decided about the host's ClientHellos, HANDED OVER are
+    /// connections that one worker passed to another.
     Status {
         /// Redraw every SECONDS (1 when none are given), with rates per second, until Ctrl-C or the
         /// gateway's end

@@ -57,8 +57,9 @@ pub(crate) fn watch(client: &Client, json: bool, every: Duration) -> Output {
     }
 }
 
-/// What was added a second between two statuses: `seconds`, and every count of `kernel` and of the `hosts` of the second one.
-/// A count that went back, because the gateway began anew, has added nothing.
+/// What was added a second between two statuses: `seconds`, and every count of `kernel` and of the
+/// `hosts` of the second one. A count that went back, because the gateway began anew, has added
+/// nothing.
 pub(crate) fn rates(before: &Value, after: &Value, passed: Duration) -> Value {
     let seconds = passed.as_secs_f64().max(0.001);
     let hosts = |status: &Value| {
@@ -66,7 +67,8 @@ pub(crate) fn rates(before: &Value, after: &Value, passed: Duration) -> Value {
         hosts.cloned().unwrap_or_default()
     };
     let earlier = hosts(before);
-    // Hosts are in the order of their names on both sides; one that was added or removed moves those behind it.
+    // Hosts are in the order of their names on both sides; one that was added or removed moves
+    // those behind it.
     let was = |name: Option<&Value>| {
         let key = |host: &Value| host.get("host").and_then(Value::as_str).map(str::to_owned);
         let name = name.and_then(Value::as_str).map(str::to_owned);

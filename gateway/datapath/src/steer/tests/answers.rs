@@ -1,5 +1,5 @@
-//! SYNs answered by the program, beside the kernel's own answers to the same SYNs: through raw sockets and
-//! `BPF_PROG_TEST_RUN`, so that no network is needed.
+//! SYNs answered by the program, beside the kernel's own answers to the same SYNs: through raw
+//! sockets and `BPF_PROG_TEST_RUN`, so that no network is needed.
 
 use super::super::cookies::Cookies;
 use super::super::{Listen, answering};
@@ -186,7 +186,8 @@ fn ends() -> Vec<u8> {
     [CLIENT.octets(), SERVER.octets()].concat()
 }
 
-/// Whether two answers say the same: the cookie, what is acknowledged, the options; our clock may be a little later.
+/// Whether two answers say the same: the cookie, what is acknowledged, the options; our clock may
+/// be a little later.
 fn same(ours: &[u8], theirs: &[u8], options: &[u8]) {
     assert_eq!(
         ours.len(),

@@ -12,8 +12,8 @@ use std::net::TcpListener;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
-/// A third of what the kernel allows a program before it refuses it for being too complex: room for other
-/// kernels' ways of counting, and for growth.
+/// A third of what the kernel allows a program before it refuses it for being too complex: room for
+/// other kernels' ways of counting, and for growth.
 const VERIFIED_MAX: u32 = 300_000;
 
 fn run(steering: &mut Steering, frame: &[u8]) -> u32 {
@@ -107,7 +107,8 @@ fn what_is_not_for_us_passes_and_is_counted() {
     }
 }
 
-/// A row: what it is, the frame, whether its connection's ACK was held back, the verdict, the count that moves.
+/// A row: what it is, the frame, whether its connection's ACK was held back, the verdict, the count
+/// that moves.
 type Row = (&'static str, Vec<u8>, bool, u32, fn(&mut Counters));
 
 #[test]

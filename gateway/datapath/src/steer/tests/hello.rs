@@ -1,5 +1,5 @@
-//! Our reading of a ClientHello against BoringSSL's: where both name a host it is the same one, and we never
-//! wait or give up where BoringSSL has an answer.
+//! Our reading of a ClientHello against BoringSSL's: where both name a host it is the same one, and
+//! we never wait or give up where BoringSSL has an answer.
 
 use super::super::hello::{Wanted, wanted};
 use super::{Wire, client_hello};

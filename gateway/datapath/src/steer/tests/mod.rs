@@ -1,7 +1,8 @@
-//! The real programs in the real kernel: through the verifier, on single frames, between two networks; and the
-//! ClientHello parser against BoringSSL.
+//! The real programs in the real kernel: through the verifier, on single frames, between two
+//! networks; and the ClientHello parser against BoringSSL.
 //!
-//! Without the object or the privileges these say `skipped:` and why, on the terminal, past the capture.
+//! Without the object or the privileges these say `skipped:` and why, on the terminal, past the
+//! capture.
 
 mod answers;
 mod frames;
@@ -35,8 +36,8 @@ fn skipped(test: &str, reason: &dyn std::fmt::Display) {
     writeln!(io::stderr(), "{test}: skipped: {reason}").unwrap();
 }
 
-/// Runs `body` on a thread with a network namespace of its own, which ends with the thread, interfaces and all.
-/// A panic in it is a panic here.
+/// Runs `body` on a thread with a network namespace of its own, which ends with the thread,
+/// interfaces and all. A panic in it is a panic here.
 fn in_own_network(test: &'static str, body: impl FnOnce() + Send + 'static) {
     let thread = std::thread::spawn(move || {
         let tools = Command::new("ip").arg("-V").output();
@@ -68,8 +69,8 @@ fn in_own_network(test: &'static str, body: impl FnOnce() + Send + 'static) {
     reason = "unshare(2) has no safe wrapper among our dependencies"
 )]
 fn own_network() -> io::Result<()> {
-    // SAFETY: unshare takes no pointers. It is undone by the thread's end and concerns no other thread, because
-    // a network namespace is the property of a single one.
+    // SAFETY: unshare takes no pointers. It is undone by the thread's end and concerns no other
+    // thread, because a network namespace is the property of a single one.
     match unsafe { libc::unshare(libc::CLONE_NEWNET) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,4 +1,5 @@
-//! Two network namespaces joined by a veth pair with Ethernet's MTU: real connections, steered by real packets.
+//! Two network namespaces joined by a veth pair with Ethernet's MTU: real connections, steered by
+//! real packets.
 
 use super::super::Listen;
 use super::super::cookies::Cookies;
@@ -38,7 +39,8 @@ fn attached_to_an_interface_it_counts_what_arrives_there() {
         for _ in 0..5 {
             socket.send_to(b"twelve bytes", "192.0.2.2:9").unwrap();
         }
-        // Ethernet, IPv4, UDP and the payload, five times; the stack may have sent frames of its own as well.
+        // Ethernet, IPv4, UDP and the payload, five times; the stack may have sent frames of its
+        // own as well.
         let expected = 5 * (14 + 20 + 8 + 12);
         eventually(|| {
             let now = steering.counters().unwrap();

@@ -1,5 +1,6 @@
-//! First segments of connections that proved their cookie, one by one through the loaded program: what the kernel reads
-//! in them, what it turns away, what it tells. A raw socket gets a real cookie of this kernel's, so no network is needed.
+//! First segments of connections that proved their cookie, one by one through the loaded program:
+//! what the kernel reads in them, what it turns away, what it tells. A raw socket gets a real
+//! cookie of this kernel's, so no network is needed.
 
 use super::super::cookies::Cookies;
 use super::super::{Listen, Steering};
@@ -269,7 +270,8 @@ fn the_kernel_reads_what_user_space_reads() {
     });
 }
 
-/// A ClientHello by hand: `count` times a server name, or with 40 that many empty extensions and one name.
+/// A ClientHello by hand: `count` times a server name, or with 40 that many empty extensions and
+/// one name.
 fn written(name: &[u8], count: usize) -> Vec<u8> {
     let size = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes().to_vec();
     let entry = [&[0][..], &size(name), name].concat();

@@ -1,5 +1,5 @@
-//! ClientHellos of several segments: put together by the program where the next segment has been seen before the stack
-//! gets the first one, and handed over otherwise.
+//! ClientHellos of several segments: put together by the program where the next segment has been
+//! seen before the stack gets the first one, and handed over otherwise.
 
 use super::super::Steering;
 use super::super::hello::{Wanted, wanted};
@@ -104,7 +104,8 @@ fn the_program_goes_on_where_the_first_segment_ended() {
             let client = Client::connects(port);
             for _ in 0..4 {
                 let hello = permuted(name);
-                // Cut anywhere: before the name, in the middle of it or of another extension, behind it.
+                // Cut anywhere: before the name, in the middle of it or of another extension,
+                // behind it.
                 for cut in (PART_TAIL_SIZE..hello.len()).step_by(7) {
                     let (first, second) = hello.split_at(cut);
                     let frames = [client.says(first), client.says_after(cut, second)];
@@ -185,8 +186,8 @@ fn visits_that_look_like_two() {
     }
 }
 
-/// Two segments that a client's kernel makes of one write lie in the same receive batch; without GSO they come one by
-/// one, and then it is the interface's setting whether the first one waits.
+/// Two segments that a client's kernel makes of one write lie in the same receive batch; without
+/// GSO they come one by one, and then it is the interface's setting whether the first one waits.
 #[test]
 fn segments_of_a_batch_are_joined() {
     in_own_network("steer::batch", || {
@@ -216,7 +217,8 @@ fn segments_of_a_batch_are_joined() {
             client.run(|| ip("link set outside gso_max_segs 1"));
             let single = round(steering, "one by one");
             assert!(batch.split > 0 && single.split > 0);
-            // Another receive batch may take the first segment away from the second, on a busy machine now and then.
+            // Another receive batch may take the first segment away from the second, on a busy
+            // machine now and then.
             assert!(batch.joined * 2 > batch.split, "{batch:?}");
         });
     });
