@@ -22,6 +22,7 @@ mod store;
 mod tests;
 mod watch;
 
+pub use self::change::access::{ChangeOnly, Changes, Full, ReadOnly, Reads};
 pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
 pub use self::change::intent::Intent;
@@ -47,10 +48,10 @@ pub use self::operations::client_certificates::{
 pub use self::operations::dry_run::{DraftRule, RuleTrial};
 pub use self::operations::hosts::{HostPatch, NewHost};
 pub use self::operations::lists::ItemsChange;
-pub use self::operations::mtls_rule::MtlsRule;
+pub use self::operations::mtls_rule::{MtlsPatch, MtlsRule, mtls_rule};
 pub use self::operations::ocsp::OcspPatch;
-pub use self::operations::pkcs12::check_password;
-pub use self::operations::revocation_lists::{CrlPatch, CrlStatus};
+pub use self::operations::pkcs12::{check_password, pkcs12};
+pub use self::operations::revocation_lists::{CrlPatch, CrlSource, CrlStatus};
 pub use self::operations::ruleset_differences::{RuleDifference, RulesetDifference};
 pub use self::operations::ruleset_versions::VersionNote;
 pub use self::operations::rulesets::{NewRule, Position, RulePatch};

@@ -20,7 +20,7 @@ use crate::limits::{
     CRL_RETRY_MAX, CRL_RETRY_MIN,
 };
 use control::limits::{CRL_FETCH_EVERY, CRL_FILE_BYTES_MAX};
-use control::{Control, Intent, Moment, SourceUrl, Uuid};
+use control::{Control, CrlSource, Intent, Moment, SourceUrl, Uuid};
 use vocabulary::side::Side;
 
 /// What became of one attempt.
@@ -292,13 +292,10 @@ impl Lists {
         }
         let validators = validators(&answer);
         let control = self.control.clone();
+        let source = CrlSource::Url(url.clone());
         let put = tokio::task::spawn_blocking(move || {
-            let intent = Intent {
-                actor: "revocation list fetch".into(),
-                dry_run: false,
-                tenant: false,
-            };
-            control.with_intent(intent, |control| control.put_crl(id, &answer.body))
+            let control = control.changer(Intent::of("revocation list fetch"));
+            control.put_crl_from(id, &source, &answer.body)
         });
         match put.await {
             Ok(Ok(crl)) => {

@@ -139,12 +139,7 @@ impl Responders {
     async fn trust_moves(&self) {
         let control = self.control.clone();
         let moved = tokio::task::spawn_blocking(move || {
-            let intent = Intent {
-                actor: "OCSP responder".into(),
-                dry_run: false,
-                tenant: false,
-            };
-            control.with_intent(intent, Control::move_trust)
+            control.changer(Intent::of("OCSP responder")).move_trust()
         });
         match moved.await {
             Ok(Ok(())) => {}

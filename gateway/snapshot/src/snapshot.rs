@@ -216,10 +216,9 @@ impl Published {
         self.current.load_full()
     }
 
-    /// Makes `snapshot` the current one, whole.
-    pub fn publish(&self, snapshot: Snapshot) {
+    /// Makes `snapshot` the current one, whole. `now` is what listeners are told.
+    pub fn publish(&self, snapshot: Snapshot, now: Instant) {
         self.current.store(Arc::new(snapshot));
-        let now = Instant::now();
         // A listener that is gone is forgotten.
         self.lock().retain(|listener| listener.send(now).is_ok());
     }

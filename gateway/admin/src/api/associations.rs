@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
-use crate::http::scope::InZone;
+use crate::http::scope::{ChangeInZone, InZone};
 use control::{AuthoritySet, Uuid};
 use vocabulary::hostname::HostName;
 
@@ -41,7 +41,10 @@ pub(crate) async fn show(at: InZone, parameters: Parameters) -> Result<Response,
     )))
 }
 
-pub(crate) async fn replace(at: InZone, Json(body): Json<Associate>) -> Result<Response, Fault> {
+pub(crate) async fn replace(
+    at: ChangeInZone,
+    Json(body): Json<Associate>,
+) -> Result<Response, Fault> {
     let wanted: BTreeSet<HostName> = body
         .hostnames
         .iter()

@@ -1,13 +1,12 @@
 //! `/postern/v1/audit`: who changed what, newest first.
 
-use axum::extract::State;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Parameters};
+use crate::http::query::Parameters;
+use crate::http::scope::InGateway;
 use control::{AuditEntry, AuditQuery, Moment};
 
 fn shown(entry: &AuditEntry) -> Value {
@@ -24,11 +23,7 @@ fn shown(entry: &AuditEntry) -> Value {
 }
 
 /// Pages of all, or of those that fit `actor`, `noun`, `key`, `since` and `until`, with a cursor.
-pub(crate) async fn list(
-    State(context): Shared,
-    As(intent): As,
-    parameters: Parameters,
-) -> Result<Response, Fault> {
+pub(crate) async fn list(at: InGateway, parameters: Parameters) -> Result<Response, Fault> {
     let page = parameters.page()?;
     let text = |name: &str| parameters.text(name).map(str::to_owned);
     let moment = |name: &str| match parameters.text(name) {
@@ -64,15 +59,13 @@ pub(crate) async fn list(
             let message = "page and offset do not go with filters; go on with `cursor`";
             return Err(Fault::parameter(message));
         }
-        let found = context
-            .run(intent, move |control| control.find_audit(&query))
-            .await?;
+        let found = at.run(move |control| control.find_audit(&query)).await?;
         let items = found.entries.iter().map(shown).collect();
         let after = found.next.map(|next| next.to_string());
         return Ok(envelope::cursor_list(items, after.as_deref()));
     }
-    let (entries, total) = context
-        .run(intent, move |control| control.audit(page.start, page.size))
+    let (entries, total) = at
+        .run(move |control| control.audit(page.start, page.size))
         .await?;
     let total = usize::try_from(total).unwrap_or(usize::MAX);
     Ok(envelope::list(

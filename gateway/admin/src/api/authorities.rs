@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
-use crate::http::scope::{InAccount, InZone};
+use crate::http::scope::{ChangeInAccount, ChangeInZone, InAccount, InZone};
 use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Moment, Uuid};
 
 #[derive(Deserialize)]
@@ -69,7 +69,10 @@ fn shown_managed(authority: &Authority, issues: bool) -> Value {
     })
 }
 
-pub(crate) async fn upload(at: InAccount, Json(body): Json<Upload>) -> Result<Response, Fault> {
+pub(crate) async fn upload(
+    at: ChangeInAccount,
+    Json(body): Json<Upload>,
+) -> Result<Response, Fault> {
     if !body.ca {
         let message = "ca: only CA certificates are taken here; server certificates go to custom_certificates";
         return Err(Fault::bad(1411, message).at("/ca"));
@@ -103,7 +106,7 @@ pub(crate) async fn show(at: InAccount) -> Result<Response, Fault> {
     Ok(envelope::result(shown(&found)))
 }
 
-pub(crate) async fn delete(at: InAccount) -> Result<Response, Fault> {
+pub(crate) async fn delete(at: ChangeInAccount) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     let gone = at.run(move |control| control.delete_authority(id)).await?;
     Ok(envelope::result(shown(&gone)))
@@ -138,7 +141,10 @@ pub(crate) async fn managed(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(items))
 }
 
-pub(crate) async fn roll(at: InZone, MaybeJson(body): MaybeJson<Roll>) -> Result<Response, Fault> {
+pub(crate) async fn roll(
+    at: ChangeInZone,
+    MaybeJson(body): MaybeJson<Roll>,
+) -> Result<Response, Fault> {
     let asked = body.and_then(|body| body.key_type);
     let kind = asked.as_deref().map(key_kind).transpose()?;
     let made = at
@@ -147,7 +153,7 @@ pub(crate) async fn roll(at: InZone, MaybeJson(body): MaybeJson<Roll>) -> Result
     Ok(envelope::result(shown_managed(&made, true)))
 }
 
-pub(crate) async fn retire(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn retire(at: ChangeInZone) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     at.run(move |control, zone| control.retire_authority(zone, id))
         .await?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
-use crate::http::scope::InZone;
+use crate::http::scope::{ChangeInZone, InZone};
 use control::{
     CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
     check_password,
@@ -75,14 +75,14 @@ fn shown(certificate: &ClientCertificate) -> Value {
     })
 }
 
-pub(crate) async fn issue(at: InZone, Json(body): Json<Issue>) -> Result<Response, Fault> {
+pub(crate) async fn issue(at: ChangeInZone, Json(body): Json<Issue>) -> Result<Response, Fault> {
     let issued = at
         .run(move |control, zone| control.issue_certificate(zone, &body.csr, body.validity_days))
         .await?;
     Ok(envelope::result(shown(&issued)))
 }
 
-pub(crate) async fn create(at: InZone, Json(body): Json<Create>) -> Result<Response, Fault> {
+pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result<Response, Fault> {
     let subject = Subject {
         common_name: body.common_name,
         organization: body.organization,
@@ -101,7 +101,7 @@ pub(crate) async fn create(at: InZone, Json(body): Json<Create>) -> Result<Respo
             // Looked at first: the key of a certificate that is made is shown only once.
             password.as_ref().map(check_password).transpose()?;
             let fresh = control.create_certificate(zone, &subject, days)?;
-            let pkcs12 = password.map(|password| control.pkcs12(&fresh, &password));
+            let pkcs12 = password.map(|password| control::pkcs12(&fresh, &password));
             Ok((fresh, pkcs12.transpose()?))
         })
         .await?;
@@ -174,7 +174,7 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(shown(&found)))
 }
 
-pub(crate) async fn revoke(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn revoke(at: ChangeInZone) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     let revoked = at
         .run(move |control, zone| control.revoke_certificate(zone, id))
@@ -183,7 +183,7 @@ pub(crate) async fn revoke(at: InZone) -> Result<Response, Fault> {
 }
 
 pub(crate) async fn reactivate(
-    at: InZone,
+    at: ChangeInZone,
     MaybeJson(body): MaybeJson<Reactivate>,
 ) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;

@@ -3,15 +3,14 @@
 
 use std::path::PathBuf;
 
-use axum::extract::{Path, State as Extracted};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::http::context::{Shared, State};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Raw, present, read_json};
+use crate::http::query::{Json, Raw, present, read_json};
+use crate::http::scope::{ChangeInGateway, InGateway};
 use control::limits::CRL_FILE_BYTES_MAX;
 use control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
 use fetch::FetchOutcome;
@@ -52,8 +51,8 @@ fn shown(crl: &CrlStatus) -> Value {
     })
 }
 
-fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
-    let control = &state.control;
+fn all(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
+    let control = at.control();
     let authority = control.uploaded_authority(id)?;
     let lists: Vec<Value> = control
         .crls()
@@ -61,7 +60,7 @@ fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
         .filter(|crl| crl.authority == id)
         .map(shown)
         .collect();
-    let status = state.lists.status();
+    let status = at.context().lists().status();
     let fetches = authority.crl.urls.iter().map(|url| {
         let found = status
             .iter()
@@ -86,75 +85,56 @@ fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
     }))
 }
 
-pub(crate) async fn show(
-    Extracted(context): Shared,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    Ok(envelope::result(all(&context.state, id.parse()?)?))
+pub(crate) async fn show(at: InGateway) -> Result<Response, Fault> {
+    Ok(envelope::result(all(&at, at.one()?)?))
 }
 
 /// The body is a list in DER or PEM, or PEM in JSON.
 pub(crate) async fn put(
-    Extracted(context): Shared,
-    As(intent): As,
-    Path(id): Path<String>,
+    at: ChangeInGateway,
     body: Raw<CRL_FILE_BYTES_MAX>,
 ) -> Result<Response, Fault> {
-    let id: Uuid = id.parse()?;
+    let id: Uuid = at.one()?;
     let bytes = if body.0.first() == Some(&b'{') {
         let wrapped: Wrapped = read_json(&body.0, "")?;
         wrapped.crl.into_bytes()
     } else {
         body.0.to_vec()
     };
-    let crl = context
-        .run(intent, move |control| control.put_crl(id, &bytes))
-        .await?;
+    let crl = at.run(move |control| control.put_crl(id, &bytes)).await?;
     Ok(envelope::result(shown(&crl)))
 }
 
-pub(crate) async fn set(
-    Extracted(context): Shared,
-    As(intent): As,
-    Path(id): Path<String>,
-    Json(body): Json<Set>,
-) -> Result<Response, Fault> {
-    let id: Uuid = id.parse()?;
+pub(crate) async fn set(at: ChangeInGateway, Json(body): Json<Set>) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
     let patch = CrlPatch {
         policy: body.policy,
         file: body.file,
         urls: body.urls.map(Option::unwrap_or_default),
         fetch_every_sec: body.fetch_every,
     };
-    context
-        .run(intent, move |control| control.set_crl(id, patch))
+    let (_, at) = at
+        .run_then_read(move |control| control.set_crl(id, patch))
         .await?;
-    Ok(envelope::result(all(&context.state, id)?))
+    Ok(envelope::result(all(&at, id)?))
 }
 
-pub(crate) async fn remove(
-    Extracted(context): Shared,
-    As(intent): As,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    let id: Uuid = id.parse()?;
-    context
-        .run(intent, move |control| control.remove_crls(id))
+pub(crate) async fn remove(at: ChangeInGateway) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let (_, at) = at
+        .run_then_read(move |control| control.remove_crls(id))
         .await?;
-    Ok(envelope::result(all(&context.state, id)?))
+    Ok(envelope::result(all(&at, id)?))
 }
 
 /// Fetches now what is to be fetched, and says what became of it.
-pub(crate) async fn fetch(
-    Extracted(context): Shared,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    let id: Uuid = id.parse()?;
-    let authority = context.state.control.uploaded_authority(id)?;
+pub(crate) async fn fetch(at: InGateway) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let authority = at.control().uploaded_authority(id)?;
     if authority.crl.urls.is_empty() {
         let message = "urls: the CA names no URL to fetch a list from; set `urls` first";
         return Err(Fault::bad(1411, message).at("/urls"));
     }
-    context.state.lists.fetch_now(id).await;
-    Ok(envelope::result(all(&context.state, id)?))
+    at.context().lists().fetch_now(id).await;
+    Ok(envelope::result(all(&at, id)?))
 }

@@ -6,18 +6,18 @@
 
 use std::path::PathBuf;
 
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::auth::Peer;
-use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::objects::Objects;
-use crate::http::query::{As, Json, Parameters, pointer};
+use crate::http::query::{Json, Parameters, pointer};
+use crate::http::scope::{ChangeInGateway, InGateway};
 use config::suggest;
 use control::{ApplyOptions, Document};
 
@@ -47,8 +47,7 @@ fn read(value: Value) -> Result<Document, Fault> {
 }
 
 pub(crate) async fn apply(
-    State(context): Shared,
-    As(intent): As,
+    at: ChangeInGateway,
     parameters: Parameters,
     Json(body): Json<Value>,
 ) -> Result<Response, Fault> {
@@ -64,23 +63,20 @@ pub(crate) async fn apply(
     };
     let options = ApplyOptions { prune, revision };
     let document = read(body)?;
-    let applied = context
-        .run(intent, move |control| control.apply(&document, options))
+    let applied = at
+        .run(move |control| control.apply(&document, options))
         .await?;
     Ok(envelope::result(applied))
 }
 
-pub(crate) async fn export(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
-    let document = context.run(intent, |control| control.export(false)).await?;
+pub(crate) async fn export(at: InGateway) -> Result<Response, Fault> {
+    let document = at.run(|control| control.export(false)).await?;
     Ok(envelope::result(document))
 }
 
-pub(crate) async fn export_private_keys(
-    State(context): Shared,
-    As(intent): As,
-) -> Result<Response, Fault> {
-    let actor = intent.actor.clone();
-    let document = context.run(intent, |control| control.export(true)).await?;
+pub(crate) async fn export_private_keys(at: InGateway) -> Result<Response, Fault> {
+    let actor = at.actor().clone();
+    let document = at.run(|control| control.export(true)).await?;
     tracing::warn!(%actor, "private keys of CAs and server certificates were exported");
     Ok(envelope::result(document))
 }
@@ -92,24 +88,19 @@ pub(crate) struct Backup {
     path: PathBuf,
 }
 
-pub(crate) async fn backup(State(context): Shared, request: Request) -> Result<Response, Fault> {
+pub(crate) async fn backup(at: InGateway, request: Request) -> Result<Response, Fault> {
     // The file is written with the gateway's rights: a token must not choose where.
     if !matches!(request.extensions().get(), Some(Peer::Unix { .. })) {
         let message = "A backup is made over the unix socket only";
         return Err(Fault::new(StatusCode::FORBIDDEN, 9109, message));
     }
-    let (mut parts, body) = request.into_parts();
-    let As(intent) = As::from_request_parts(&mut parts, &()).await?;
-    let request = Request::from_parts(parts, body);
     let Json(wanted): Json<Backup> = Json::from_request(request, &()).await?;
     if !wanted.path.is_absolute() {
         return Err(Fault::bad(1004, "path: an absolute path is expected").at("/path"));
     }
-    let actor = intent.actor.clone();
+    let actor = at.actor().clone();
     let path = wanted.path.clone();
-    let (revision, size) = context
-        .run(intent, move |control| control.backup(&path))
-        .await?;
+    let (revision, size) = at.run(move |control| control.backup(&path)).await?;
     tracing::info!(%actor, path = %wanted.path.display(), revision, "made a backup");
     Ok(envelope::result(serde_json::json!({
         "path": wanted.path,

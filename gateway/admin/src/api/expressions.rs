@@ -49,7 +49,7 @@ pub(crate) async fn preview(
     State(context): Shared,
     Json(body): Json<Preview>,
 ) -> Result<Response, Fault> {
-    let has_geo = context.state.control.has_geo();
+    let has_geo = context.reader().has_geo();
     // Large regular expressions take long to compile: others are not to wait for it.
     let looked_at = tokio::task::spawn_blocking(move || look_at(body, has_geo)).await;
     let shown = looked_at.unwrap_or_else(|_panicked| {

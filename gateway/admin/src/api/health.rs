@@ -17,10 +17,10 @@ pub(crate) async fn livez() -> &'static str {
 
 /// Whether new connections are welcome.
 pub(crate) async fn readyz(State(context): Shared) -> Response {
-    if context.state.fleet.ready() {
+    if context.fleet().ready() {
         return "ok\n".into_response();
     }
-    let reason = if context.state.fleet.status().draining {
+    let reason = if context.fleet().status().draining {
         "draining"
     } else {
         "starting"
@@ -31,21 +31,20 @@ pub(crate) async fn readyz(State(context): Shared) -> Response {
 }
 
 pub(crate) async fn metrics(State(context): Shared) -> Response {
-    let state = &context.state;
-    let workers = state.fleet.collect().await;
-    let snapshot = state.published.load();
+    let workers = context.fleet().collect().await;
+    let snapshot = context.published().load();
     let process = metrics::Process {
-        started: state.started,
+        started: context.started(),
         generation: snapshot.generation,
         trust_epoch: snapshot.trust_epoch,
         hosts: snapshot.hosts.len(),
-        access_log_dropped: state.access_log.dropped(),
-        draining: state.fleet.status().draining,
-        steering: state.fleet.steering(),
-        crls: state.control.crls(),
-        crl_fetches: state.lists.status(),
-        ocsp: state.responders.counts(),
-        expiring: state.control.expiring_by_kind(Moment::now()),
+        access_log_dropped: context.access_log().dropped(),
+        draining: context.fleet().status().draining,
+        steering: context.fleet().steering(),
+        crls: context.reader().crls(),
+        crl_fetches: context.lists().status(),
+        ocsp: context.responders().counts(),
+        expiring: context.reader().expiring_by_kind(Moment::now()),
     };
     // Megabytes of text for many hosts, and files of /proc: not on the thread that answers all.
     let rendered = tokio::task::spawn_blocking(move || metrics::render(&workers, &process)).await;

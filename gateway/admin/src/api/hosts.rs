@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters, present};
-use crate::http::scope::InZone;
+use crate::http::query::{Json, Parameters, present};
+use crate::http::scope::{ChangeInGateway, ChangeInZone, InGateway, InZone};
 use control::{HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid};
 use rules::Enforcement;
 use vocabulary::hostname::HostName;
@@ -98,7 +98,7 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
     })
 }
 
-pub(crate) async fn create(at: InZone, Json(body): Json<Create>) -> Result<Response, Fault> {
+pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result<Response, Fault> {
     let client = ClientPatch {
         revoked: body.revoked,
         certificate_headers: body.certificate_headers,
@@ -112,8 +112,8 @@ pub(crate) async fn create(at: InZone, Json(body): Json<Create>) -> Result<Respo
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
-    let host = at
-        .run(move |control, zone| control.create_host(zone, new))
+    let (host, at) = at
+        .run_then_read(move |control, zone| control.create_host(zone, new))
         .await?;
     Ok(envelope::result(shown(&at.control().model(), &host)))
 }
@@ -123,7 +123,7 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
+    let model = context.reader().model();
     let items = page.of(model.hosts.values().map(|host| shown(&model, host)));
     Ok(envelope::list(items, &page, model.hosts.len()))
 }
@@ -139,29 +139,20 @@ pub(crate) async fn list_of(at: InZone, parameters: Parameters) -> Result<Respon
     ))
 }
 
-pub(crate) async fn show(
-    State(context): Shared,
-    Path(host): Path<String>,
-) -> Result<Response, Fault> {
-    let control = &context.state.control;
-    let host = control.host(&HostName::parse(&host)?)?;
+pub(crate) async fn show(at: InGateway) -> Result<Response, Fault> {
+    let control = at.control();
+    let host = control.host(&HostName::parse(at.text(0))?)?;
     Ok(envelope::result(shown(&control.model(), &host)))
 }
 
 /// What keeps clients without a certificate from a host: the handshake, a rule, a rule for some of
 /// their requests only, or nothing; the `skip` rule that is in the way of it; and whether whoever
 /// has a revoked one gets around the rule.
-pub(crate) async fn enforcement(
-    State(context): Shared,
-    As(intent): As,
-    Path(host): Path<String>,
-) -> Result<Response, Fault> {
-    let name = HostName::parse(&host)?;
-    let mode = context.state.control.host(&name)?.mtls;
+pub(crate) async fn enforcement(at: InGateway) -> Result<Response, Fault> {
+    let name = HostName::parse(at.text(0))?;
+    let mode = at.control().host(&name)?.mtls;
     // With 100,000 rules this takes a while: not on the thread that answers everybody.
-    let found = context
-        .run(intent, move |control| control.enforcement(&name))
-        .await?;
+    let found = at.run(move |control| control.enforcement(&name)).await?;
     let revoked_pass = matches!(
         found,
         Enforcement::Fully {
@@ -188,12 +179,10 @@ pub(crate) async fn enforcement(
 }
 
 pub(crate) async fn update(
-    State(context): Shared,
-    As(intent): As,
-    Path(host): Path<String>,
+    at: ChangeInGateway,
     Json(body): Json<Update>,
 ) -> Result<Response, Fault> {
-    let name = HostName::parse(&host)?;
+    let name = HostName::parse(at.text(0))?;
     let patch = HostPatch {
         origin: body.origin,
         mtls: body.mtls,
@@ -205,24 +194,15 @@ pub(crate) async fn update(
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
-    let host = context
-        .run(intent, move |control| control.update_host(&name, patch))
+    let (host, at) = at
+        .run_then_read(move |control| control.update_host(&name, patch))
         .await?;
-    Ok(envelope::result(shown(
-        &context.state.control.model(),
-        &host,
-    )))
+    Ok(envelope::result(shown(&at.control().model(), &host)))
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path(host): Path<String>,
-) -> Result<Response, Fault> {
-    let name = HostName::parse(&host)?;
+pub(crate) async fn delete(at: ChangeInGateway) -> Result<Response, Fault> {
+    let name = HostName::parse(at.text(0))?;
     let answer = json!({ "name": name.as_str() });
-    context
-        .run(intent, move |control| control.delete_host(&name))
-        .await?;
+    at.run(move |control| control.delete_host(&name)).await?;
     Ok(envelope::result(answer))
 }

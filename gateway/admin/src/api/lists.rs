@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
-use crate::http::scope::InAccount;
-use control::{Id, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
+use crate::http::scope::{ChangeInAccount, InAccount};
+use control::{ChangeError, Id, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -107,7 +107,7 @@ fn kind(text: &str) -> Result<ListKind, Fault> {
 }
 
 /// The items' values in their canonical text, with comments.
-fn values(of: ListKind, items: Vec<Item>) -> Result<Vec<(String, String)>, Fault> {
+fn values(of: ListKind, items: Vec<Item>) -> Result<Vec<(String, String)>, ChangeError> {
     let value = |place: usize, item: Item| {
         let comment = item.comment.unwrap_or_default();
         let value = match (of, item.ip, item.hostname, item.asn) {
@@ -117,24 +117,24 @@ fn values(of: ListKind, items: Vec<Item>) -> Result<Vec<(String, String)>, Fault
                 // A wildcard of a list covers what is below it, not the name itself.
                 if name.exclude_exact_hostname == Some(false) && name.url_hostname.starts_with("*.")
                 {
-                    let message = "hostname.exclude_exact_hostname: add the name itself as an item of its own";
-                    return Err(Fault::bad(10_001, message).at(format!("/{place}/hostname")));
+                    let why = "exclude_exact_hostname: add the name itself as an item of its own";
+                    let error = ChangeError::invalid("hostname", why);
+                    return Err(error.at(format!("/{place}/hostname")));
                 }
                 HostName::parse(&name.url_hostname)
-                    .map_err(|why| Fault::from(why).at(format!("/{place}/hostname")))?
+                    .map_err(|why| ChangeError::invalid("hostname", why.to_string()))
+                    .map_err(|error| error.at(format!("/{place}/hostname")))?
                     .to_string()
             }
             _ => {
-                let message = match of {
-                    ListKind::Ip => "an item of this list has `ip` and nothing else but `comment`",
-                    ListKind::Asn => {
-                        "an item of this list has `asn` and nothing else but `comment`"
-                    }
+                let why = match of {
+                    ListKind::Ip => "one of this list has `ip` and nothing else but `comment`",
+                    ListKind::Asn => "one of this list has `asn` and nothing else but `comment`",
                     ListKind::Hostname => {
-                        "an item of this list has `hostname` and nothing else but `comment`"
+                        "one of this list has `hostname` and nothing else but `comment`"
                     }
                 };
-                return Err(Fault::bad(10_001, message).at(format!("/{place}")));
+                return Err(ChangeError::invalid("item", why).at(format!("/{place}")));
             }
         };
         Ok((value, comment))
@@ -154,10 +154,13 @@ pub(crate) async fn list(at: InAccount) -> Result<Response, Fault> {
     Ok(envelope::result(shown))
 }
 
-pub(crate) async fn create(at: InAccount, Json(body): Json<Create>) -> Result<Response, Fault> {
+pub(crate) async fn create(
+    at: ChangeInAccount,
+    Json(body): Json<Create>,
+) -> Result<Response, Fault> {
     let of = kind(&body.kind)?;
-    let made = at
-        .run(move |control| control.create_list(&body.name, of, &body.description))
+    let (made, at) = at
+        .run_then_read(move |control| control.create_list(&body.name, of, &body.description))
         .await?;
     Ok(envelope::result(shown(&at.control().model(), &made)))
 }
@@ -168,15 +171,18 @@ pub(crate) async fn show(at: InAccount) -> Result<Response, Fault> {
     Ok(envelope::result(shown(&control.model(), &found)))
 }
 
-pub(crate) async fn describe(at: InAccount, Json(body): Json<Describe>) -> Result<Response, Fault> {
+pub(crate) async fn describe(
+    at: ChangeInAccount,
+    Json(body): Json<Describe>,
+) -> Result<Response, Fault> {
     let id: Id = at.one()?;
-    let made = at
-        .run(move |control| control.describe_list(id, &body.description))
+    let (made, at) = at
+        .run_then_read(move |control| control.describe_list(id, &body.description))
         .await?;
     Ok(envelope::result(shown(&at.control().model(), &made)))
 }
 
-pub(crate) async fn delete(at: InAccount) -> Result<Response, Fault> {
+pub(crate) async fn delete(at: ChangeInAccount) -> Result<Response, Fault> {
     let id: Id = at.one()?;
     at.run(move |control| control.delete_list(id)).await?;
     Ok(envelope::result(json!({ "id": id })))
@@ -220,25 +226,39 @@ pub(crate) async fn item(at: InAccount) -> Result<Response, Fault> {
     Ok(envelope::result(shown_item(&list, found)))
 }
 
-pub(crate) async fn append(at: InAccount, Json(body): Json<Vec<Item>>) -> Result<Response, Fault> {
+pub(crate) async fn append(
+    at: ChangeInAccount,
+    Json(body): Json<Vec<Item>>,
+) -> Result<Response, Fault> {
     let id: Id = at.one()?;
-    let items = values(at.control().list(id)?.kind, body)?;
-    change(&at, id, ItemsChange::Append(items)).await
+    let append = move |kind| Ok(ItemsChange::Append(values(kind, body)?));
+    change(at, id, append).await
 }
 
-pub(crate) async fn replace(at: InAccount, Json(body): Json<Vec<Item>>) -> Result<Response, Fault> {
+pub(crate) async fn replace(
+    at: ChangeInAccount,
+    Json(body): Json<Vec<Item>>,
+) -> Result<Response, Fault> {
     let id: Id = at.one()?;
-    let items = values(at.control().list(id)?.kind, body)?;
-    change(&at, id, ItemsChange::Replace(items)).await
+    let replace = move |kind| Ok(ItemsChange::Replace(values(kind, body)?));
+    change(at, id, replace).await
 }
 
-pub(crate) async fn remove(at: InAccount, Json(body): Json<Remove>) -> Result<Response, Fault> {
+pub(crate) async fn remove(
+    at: ChangeInAccount,
+    Json(body): Json<Remove>,
+) -> Result<Response, Fault> {
     let ids = body.items.into_iter().map(|item| item.id).collect();
-    change(&at, at.one()?, ItemsChange::Remove(ids)).await
+    let id = at.one()?;
+    change(at, id, |_| Ok(ItemsChange::Remove(ids))).await
 }
 
-async fn change(at: &InAccount, id: Id, change: ItemsChange) -> Result<Response, Fault> {
-    at.run(move |control| control.change_items(id, change))
+async fn change(
+    at: ChangeInAccount,
+    id: Id,
+    change: impl FnOnce(ListKind) -> Result<ItemsChange, ChangeError> + Send + 'static,
+) -> Result<Response, Fault> {
+    at.run(move |control| control.change_items_by(id, change))
         .await?;
     Ok(envelope::result(json!({ "operation_id": Id::random() })))
 }

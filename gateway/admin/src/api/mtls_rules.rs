@@ -16,9 +16,10 @@ use super::rulesets::one_rule;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
-use crate::http::scope::InZone;
+use crate::http::scope::{ChangeInZone, InZone};
 use control::{
-    ChangeError, Control, Id, Model, MtlsRule, NewRule, Noun, Phase, RulePatch, RuleRecord, Ruleset,
+    ChangeError, Control, Id, Model, MtlsPatch, MtlsRule, NewRule, Noun, Phase, ReadOnly,
+    RulePatch, RuleRecord, Ruleset, mtls_rule,
 };
 use vocabulary::hostname::HostName;
 
@@ -42,25 +43,25 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// The rule that this makes out of another.
-    fn apply(&self, mut rule: MtlsRule) -> Result<MtlsRule, Fault> {
-        if let Some(paths) = &self.paths {
-            if let Some(place) = paths.iter().position(|path| !path.starts_with('/')) {
-                let message = "paths: a path begins with `/`";
-                return Err(Fault::bad(20_000, message).at(format!("/paths/{place}")));
-            }
-            rule.paths.clone_from(paths);
+    /// What it says about hosts, paths and certificates.
+    fn patch(&mut self) -> Result<MtlsPatch, Fault> {
+        let paths = self.paths.take();
+        let mut read = paths.iter().flatten();
+        if let Some(place) = read.position(|path| !path.starts_with('/')) {
+            let message = "paths: a path begins with `/`";
+            return Err(Fault::bad(20_000, message).at(format!("/paths/{place}")));
         }
-        if let Some(hosts) = &self.hosts {
-            let mut read = Vec::with_capacity(hosts.len());
-            for (place, text) in hosts.iter().enumerate() {
-                let host = HostName::parse(text).map_err(Fault::from);
-                read.push(host.map_err(|fault| fault.at(format!("/hosts/{place}")))?);
-            }
-            rule.hosts = read;
-        }
-        rule.check_revoked = self.check_revoked.unwrap_or(rule.check_revoked);
-        Ok(rule)
+        let host = |(place, text): (usize, &String)| {
+            let host = HostName::parse(text).map_err(Fault::from);
+            host.map_err(|fault| fault.at(format!("/hosts/{place}")))
+        };
+        let hosts = self.hosts.take();
+        let hosts = hosts.map(|hosts| hosts.iter().enumerate().map(host).collect());
+        Ok(MtlsPatch {
+            hosts: hosts.transpose()?,
+            paths,
+            check_revoked: self.check_revoked,
+        })
     }
 }
 
@@ -85,7 +86,12 @@ fn shown(ruleset: &Ruleset, place: usize, rule: &RuleRecord, mtls: &MtlsRule) ->
 }
 
 /// A rule that was made or changed, or would be, with what is odd about it.
-fn answer(control: &Control, zone: Id, ruleset: &Ruleset, id: Id) -> Result<Value, ChangeError> {
+fn answer(
+    control: &Control<ReadOnly>,
+    zone: Id,
+    ruleset: &Ruleset,
+    id: Id,
+) -> Result<Value, ChangeError> {
     let missing = || ChangeError::not_found(Noun::Rule, id);
     let mut rules = ruleset.rules.iter().enumerate();
     let (place, rule) = rules.find(|(_, rule)| rule.id == id).ok_or_else(missing)?;
@@ -100,19 +106,6 @@ fn answer(control: &Control, zone: Id, ruleset: &Ruleset, id: Id) -> Result<Valu
         shown.insert("lints".into(), about.map(shown_lint).collect());
     }
     Ok(shown)
-}
-
-fn find(model: &Model, zone: Id, id: Id) -> Result<(Id, usize, Arc<RuleRecord>, MtlsRule), Fault> {
-    let missing = || Fault::from(ChangeError::not_found(Noun::Rule, id));
-    let ruleset = entrypoint(model, zone).ok_or_else(missing)?;
-    let mut rules = ruleset.rules.iter().enumerate();
-    let found = rules.find(|(_, rule)| rule.id == id);
-    let (place, rule) = found.ok_or_else(missing)?;
-    let Some(mtls) = MtlsRule::from_expression(&rule.expression) else {
-        let message = "The rule is more than hosts, paths and a certificate; read and edit it as an expression";
-        return Err(Fault::bad(20_000, message));
-    };
-    Ok((ruleset.id, place, rule.clone(), mtls))
 }
 
 pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
@@ -133,69 +126,60 @@ pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response,
 
 pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
     let model = at.control().model();
-    let (_, place, rule, mtls) = find(&model, at.zone, at.one()?)?;
-    let shown = entrypoint(&model, at.zone).map(|ruleset| shown(ruleset, place, &rule, &mtls));
-    Ok(envelope::result(shown))
+    let (ruleset, place, rule, mtls) = mtls_rule(&model, at.zone, at.one()?)?;
+    Ok(envelope::result(shown(&ruleset, place, &rule, &mtls)))
 }
 
-pub(crate) async fn create(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
-    let wanted = body.apply(MtlsRule::default())?;
+pub(crate) async fn create(
+    at: ChangeInZone,
+    Json(mut body): Json<Body>,
+) -> Result<Response, Fault> {
+    let wanted = body.patch()?.apply(&MtlsRule::default());
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let mut rule = NewRule::block(&wanted.expression());
     rule.description = body.name.unwrap_or_else(|| "mTLS".into());
     rule.enabled = body.enabled.unwrap_or(true);
     rule.action = body.action.unwrap_or(rule.action);
-    let made = at
-        .run(move |control, zone| {
-            let (ruleset, rule) = control.add_rule(zone, rule, position.as_ref())?;
-            answer(control, zone, &ruleset, rule.id)
-        })
+    let ((ruleset, rule), at) = at
+        .run_then_read(move |control, zone| control.add_rule(zone, rule, position.as_ref()))
         .await
         .map_err(one_rule)?;
-    Ok(envelope::result(made))
+    written(&at, ruleset, rule.id).await
 }
 
-pub(crate) async fn update(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
-    let model = at.control().model();
+pub(crate) async fn update(
+    at: ChangeInZone,
+    Json(mut body): Json<Body>,
+) -> Result<Response, Fault> {
     let id: Id = at.one()?;
-    let (ruleset, _, rule, present) = find(&model, at.zone, id)?;
-    let wanted = body.apply(present.clone())?;
+    let wanted = body.patch()?;
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let patch = RulePatch {
-        // What says the same stays as it was written.
-        expression: (wanted != present).then(|| wanted.expression()),
         action: body.action,
         description: body.name,
         enabled: body.enabled,
         ..RulePatch::default()
     };
-    let seen = rule.version;
-    let made = at
-        .run(move |control, zone| {
-            let now = find_version(control, zone, id);
-            if now != Some(seen) {
-                let why = "it was changed meanwhile; read it again";
-                return Err(ChangeError::invalid("version", why));
-            }
-            let ruleset = control.update_rule(zone, ruleset, id, patch, position.as_ref())?;
-            answer(control, zone, &ruleset, id)
+    let (ruleset, at) = at
+        .run_then_read(move |control, zone| {
+            control.update_mtls_rule(zone, id, wanted, patch, position.as_ref())
         })
         .await
         .map_err(one_rule)?;
-    Ok(envelope::result(made))
+    written(&at, ruleset, id).await
 }
 
-fn find_version(control: &Control, zone: Id, id: Id) -> Option<u32> {
-    let model = control.model();
-    let mut rules = entrypoint(&model, zone)?.rules.iter();
-    rules.find(|rule| rule.id == id).map(|rule| rule.version)
+/// The answer about a rule that was written. Lints of many rules take long.
+async fn written(at: &InZone, ruleset: Arc<Ruleset>, id: Id) -> Result<Response, Fault> {
+    let shown = at
+        .run(move |control, zone| answer(control, zone, &ruleset, id))
+        .await?;
+    Ok(envelope::result(shown))
 }
 
-pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
-    let model = at.control().model();
-    let (ruleset, _, rule, _) = find(&model, at.zone, at.one()?)?;
-    let id = rule.id;
-    at.run(move |control, zone| control.delete_rule(zone, ruleset, id))
+pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
+    at.run(move |control, zone| control.delete_mtls_rule(zone, id))
         .await?;
     Ok(envelope::result(json!({ "id": id })))
 }

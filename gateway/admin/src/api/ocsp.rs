@@ -1,15 +1,14 @@
 //! `/postern/v1/certificate_authorities/{id}/ocsp`: the OCSP responder of an uploaded CA. Cloudflare
 //! has no resource for it.
 
-use axum::extract::{Path, State as Extracted};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::http::context::{Shared, State};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, present};
+use crate::http::query::{Json, present};
+use crate::http::scope::{ChangeInGateway, InGateway};
 use control::{ChangeError, OcspPatch, Uuid};
 use tls::CrlPolicy;
 
@@ -25,12 +24,13 @@ pub(crate) struct Set {
     nonce: Option<bool>,
 }
 
-fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
-    let authority = state.control.uploaded_authority(id)?;
+fn all(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
+    let authority = at.control().uploaded_authority(id)?;
     let settings = authority.ocsp.as_ref();
     let name = id.to_string();
-    let answers: Map<String, Value> = state
-        .responders
+    let answers: Map<String, Value> = at
+        .context()
+        .responders()
         .counts()
         .into_iter()
         .filter(|((ca, _), _)| *ca == name)
@@ -45,27 +45,19 @@ fn all(state: &State, id: Uuid) -> Result<Value, ChangeError> {
     }))
 }
 
-pub(crate) async fn show(
-    Extracted(context): Shared,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    Ok(envelope::result(all(&context.state, id.parse()?)?))
+pub(crate) async fn show(at: InGateway) -> Result<Response, Fault> {
+    Ok(envelope::result(all(&at, at.one()?)?))
 }
 
-pub(crate) async fn set(
-    Extracted(context): Shared,
-    As(intent): As,
-    Path(id): Path<String>,
-    Json(body): Json<Set>,
-) -> Result<Response, Fault> {
-    let id: Uuid = id.parse()?;
+pub(crate) async fn set(at: ChangeInGateway, Json(body): Json<Set>) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
     let patch = OcspPatch {
         url: body.url,
         policy: body.policy,
         nonce: body.nonce,
     };
-    context
-        .run(intent, move |control| control.set_ocsp(id, &patch))
+    let (_, at) = at
+        .run_then_read(move |control| control.set_ocsp(id, &patch))
         .await?;
-    Ok(envelope::result(all(&context.state, id)?))
+    Ok(envelope::result(all(&at, id)?))
 }

@@ -9,7 +9,7 @@ use super::ruleset_views::{ShownHead, ShownRule, ShownRuleset};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
-use crate::http::scope::InZone;
+use crate::http::scope::{ChangeInZone, InZone};
 use control::{Id, Phase, RuleDifference, RuleRecord, Ruleset, VersionNote};
 
 fn shown_versions(ruleset: &Ruleset, notes: &[VersionNote]) -> Response {
@@ -41,7 +41,10 @@ pub(crate) async fn list(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(heads.collect::<Vec<_>>()))
 }
 
-pub(crate) async fn create(at: InZone, Json(body): Json<RulesetBody>) -> Result<Response, Fault> {
+pub(crate) async fn create(
+    at: ChangeInZone,
+    Json(body): Json<RulesetBody>,
+) -> Result<Response, Fault> {
     body.check(None)?;
     let Some(wanted) = body.phase.as_deref().map(phase).transpose()? else {
         return Err(Fault::bad(20_000, "phase: it is required").at("/phase"));
@@ -61,25 +64,22 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(ShownRuleset::from(&*found)))
 }
 
-pub(crate) async fn replace(at: InZone, Json(body): Json<RulesetBody>) -> Result<Response, Fault> {
-    let control = at.control();
-    let phase = control.ruleset(at.zone, at.one()?)?.phase;
-    set(&at, phase, body).await
-}
-
-async fn set(at: &InZone, phase: Phase, body: RulesetBody) -> Result<Response, Fault> {
-    body.check(Some(phase))?;
+pub(crate) async fn replace(
+    at: ChangeInZone,
+    Json(body): Json<RulesetBody>,
+) -> Result<Response, Fault> {
+    let ruleset: Id = at.one()?;
+    body.check(None)?;
+    let phase = body.phase.as_deref().map(phase).transpose()?;
     let rules = body.rules.map(RulesetBody::rules).transpose()?;
+    let texts = (body.name, body.description);
     let made = at
-        .run(move |control, zone| match rules {
-            Some(rules) => control.set_entrypoint(zone, phase, body.name, body.description, rules),
-            None => control.describe_entrypoint(zone, phase, body.name, body.description),
-        })
+        .run(move |control, zone| control.replace_ruleset(zone, ruleset, phase, texts, rules))
         .await?;
     Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
-pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
     let ruleset: Id = at.one()?;
     at.run(move |control, zone| control.delete_ruleset(zone, ruleset))
         .await?;
@@ -95,14 +95,23 @@ pub(crate) async fn entrypoint(at: InZone) -> Result<Response, Fault> {
 }
 
 pub(crate) async fn set_entrypoint(
-    at: InZone,
+    at: ChangeInZone,
     Json(body): Json<RulesetBody>,
 ) -> Result<Response, Fault> {
-    set(&at, phase(at.text(0))?, body).await
+    let phase = phase(at.text(0))?;
+    body.check(Some(phase))?;
+    let rules = body.rules.map(RulesetBody::rules).transpose()?;
+    let made = at
+        .run(move |control, zone| match rules {
+            Some(rules) => control.set_entrypoint(zone, phase, body.name, body.description, rules),
+            None => control.describe_entrypoint(zone, phase, body.name, body.description),
+        })
+        .await?;
+    Ok(envelope::result(ShownRuleset::from(&*made)))
 }
 
 pub(crate) async fn create_rule(
-    at: InZone,
+    at: ChangeInZone,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
     let ruleset: Id = at.one()?;
@@ -116,7 +125,7 @@ pub(crate) async fn create_rule(
 }
 
 pub(crate) async fn update_rule(
-    at: InZone,
+    at: ChangeInZone,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
     let (ruleset, rule): (Id, Id) = at.two()?;
@@ -147,7 +156,7 @@ pub(crate) fn one_rule(fault: Fault) -> Fault {
     }
 }
 
-pub(crate) async fn delete_rule(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn delete_rule(at: ChangeInZone) -> Result<Response, Fault> {
     let (ruleset, rule): (Id, Id) = at.two()?;
     let left = at
         .run(move |control, zone| control.delete_rule(zone, ruleset, rule))
@@ -196,7 +205,7 @@ async fn show_version(at: &InZone, ruleset: Id, version: &str) -> Result<Respons
 }
 
 /// Puts the rules of an older version back.
-pub(crate) async fn restore(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn restore(at: ChangeInZone) -> Result<Response, Fault> {
     let ruleset: Id = at.one()?;
     let Ok(version) = at.text(1).parse::<u32>() else {
         return Err(Fault::parameter("the version is a number"));

@@ -1,17 +1,15 @@
 //! Server certificates: `/client/v4/zones/{zone}/custom_certificates`, and the development CA under
 //! `/postern/v1`.
 
-use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
-use crate::http::scope::InZone;
-use control::{Moment, ServerCertificate, ServerKey, Uuid};
+use crate::http::query::{Json, Parameters};
+use crate::http::scope::{ChangeInGateway, ChangeInZone, InGateway, InZone};
+use control::{Authority, Moment, ServerCertificate, ServerKey, Uuid};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -71,7 +69,7 @@ fn check_bundle(method: Option<&str>) -> Result<(), Fault> {
     }
 }
 
-pub(crate) async fn upload(at: InZone, Json(body): Json<Upload>) -> Result<Response, Fault> {
+pub(crate) async fn upload(at: ChangeInZone, Json(body): Json<Upload>) -> Result<Response, Fault> {
     check_bundle(body.bundle_method.as_deref())?;
     let made = at
         .run(move |control, zone| {
@@ -108,35 +106,43 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
     )))
 }
 
-pub(crate) async fn replace(at: InZone, Json(body): Json<Replace>) -> Result<Response, Fault> {
-    let control = at.control();
+pub(crate) async fn replace(
+    at: ChangeInZone,
+    Json(body): Json<Replace>,
+) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     check_bundle(body.bundle_method.as_deref())?;
-    let (Some(certificate), Some(key)) = (body.certificate, body.private_key) else {
-        // Nothing that Postern keeps would change.
-        if body.bundle_method.is_some() {
-            return Ok(envelope::result(shown(
-                &*control.server_certificate(at.zone, id)?,
-            )));
+    let made = match (body.certificate, body.private_key) {
+        (Some(certificate), Some(key)) => {
+            at.run(move |control, zone| {
+                control.replace_server_certificate(zone, id, &certificate, &key)
+            })
+            .await?
         }
-        return Err(Fault::body(
-            "certificate and private_key are expected, both",
-        ));
+        // Nothing that Postern keeps would change.
+        _ if body.bundle_method.is_some() => {
+            let ((), at) = at.run_then_read(|_, _| Ok(())).await?;
+            at.control().server_certificate(at.zone, id)?
+        }
+        _ => {
+            let message = "certificate and private_key are expected, both";
+            return Err(Fault::body(message));
+        }
     };
-    let made = at
-        .run(move |control, zone| control.replace_server_certificate(zone, id, &certificate, &key))
-        .await?;
     Ok(envelope::result(shown(&made)))
 }
 
-pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     at.run(move |control, zone| control.delete_server_certificate(zone, id))
         .await?;
     Ok(envelope::result(json!({ "id": id })))
 }
 
-pub(crate) async fn develop(at: InZone, Json(body): Json<Develop>) -> Result<Response, Fault> {
+pub(crate) async fn develop(
+    at: ChangeInZone,
+    Json(body): Json<Develop>,
+) -> Result<Response, Fault> {
     let names: Vec<HostName> = body
         .hosts
         .iter()
@@ -148,14 +154,25 @@ pub(crate) async fn develop(at: InZone, Json(body): Json<Develop>) -> Result<Res
     Ok(envelope::result(shown(&made)))
 }
 
-pub(crate) async fn development(State(context): Shared, As(intent): As) -> Result<Response, Fault> {
-    let authority = context
-        .run(intent, control::Control::development_authority)
+/// The development CA, when there is one.
+pub(crate) async fn development(at: InGateway) -> Result<Response, Fault> {
+    let authority = at.control().development_authority()?;
+    Ok(shown_development(&authority))
+}
+
+/// Makes the development CA when there is none.
+pub(crate) async fn make_development(at: ChangeInGateway) -> Result<Response, Fault> {
+    let authority = at
+        .run(|control| control.make_development_authority())
         .await?;
-    Ok(envelope::result(json!({
+    Ok(shown_development(&authority))
+}
+
+fn shown_development(authority: &Authority) -> Response {
+    envelope::result(json!({
         "id": authority.id,
         "name": authority.name,
         "certificate": authority.certificate,
         "expires_on": Moment::from_seconds(authority.not_after).to_second(),
-    })))
+    }))
 }

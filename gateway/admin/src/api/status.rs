@@ -11,13 +11,12 @@ use control::Moment;
 use datapath::observe::{self, WorkerStats};
 
 pub(crate) async fn show(State(context): Shared) -> Response {
-    let state = &context.state;
-    let workers = state.fleet.collect().await;
+    let workers = context.fleet().collect().await;
     let sum = WorkerStats::sum(&workers);
-    let fleet = state.fleet.status();
-    let steering = state.fleet.steering();
-    let snapshot = state.published.load();
-    let model = state.control.model();
+    let fleet = context.fleet().status();
+    let steering = context.fleet().steering();
+    let snapshot = context.published().load();
+    let model = context.reader().model();
     let latency = |quantile| {
         sum.quantile(observe::Stage::Total, quantile)
             .map(|time| time.as_secs_f64())
@@ -25,8 +24,8 @@ pub(crate) async fn show(State(context): Shared) -> Response {
     envelope::result(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
-        "uptime_seconds": state.started.elapsed().unwrap_or_default().as_secs(),
-        "ready": state.fleet.ready(),
+        "uptime_seconds": context.started().elapsed().unwrap_or_default().as_secs(),
+        "ready": context.fleet().ready(),
         "draining": fleet.draining,
         "workers": fleet.workers,
         "workers_answering": workers.len(),
@@ -41,14 +40,14 @@ pub(crate) async fn show(State(context): Shared) -> Response {
         "expiring": expiring(&context),
         "requests_total": sum.requests_total(),
         "latency_seconds": { "p50": latency(0.5), "p99": latency(0.99), "p999": latency(0.999) },
-        "access_log_dropped": state.access_log.dropped(),
+        "access_log_dropped": context.access_log().dropped(),
     }))
 }
 
 /// What ends within [`EXPIRY_WARNING_DAYS`], and what has ended: certificates of servers and CAs by name, those
 /// of clients by number.
 fn expiring(context: &Context) -> serde_json::Value {
-    let control = &context.state.control;
+    let control = context.reader();
     let model = control.model();
     let now = Moment::now().seconds();
     let soon = now + i64::from(EXPIRY_WARNING_DAYS) * 86_400;

@@ -16,7 +16,7 @@ use datapath::observe;
 
 /// Who steers, and who owns what.
 pub(crate) async fn show(State(context): Shared) -> Response {
-    let fleet = &context.state.fleet;
+    let fleet = context.fleet();
     let workers = fleet.collect().await;
     envelope::result(fleet.steering().with(&workers).json())
 }
@@ -33,7 +33,7 @@ pub(crate) async fn trace(
     };
     let wait = Duration::from_millis(number("milliseconds", 1_000)?).min(TRACE_WAIT_MAX);
     let every = u32::try_from(number("every", 1)?).unwrap_or(u32::MAX);
-    let fleet = &context.state.fleet;
+    let fleet = context.fleet();
     let deadline = Instant::now() + wait;
     loop {
         let Some(mut events) = fleet.traced(every) else {

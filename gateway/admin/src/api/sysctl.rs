@@ -20,7 +20,7 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let begins = parameters.text("prefix").unwrap_or_default();
-    let mut all = context.state.live.all();
+    let mut all = context.live().all();
     all.retain(|setting| setting.key.starts_with(begins));
     Ok(envelope::result(all))
 }
@@ -29,7 +29,7 @@ pub(crate) async fn show(
     State(context): Shared,
     Path(key): Path<String>,
 ) -> Result<Response, Fault> {
-    Ok(envelope::result(context.state.live.get(&key)?))
+    Ok(envelope::result(context.live().get(&key)?))
 }
 
 /// Sets a live key until the next start or reload; files are not written.
@@ -48,7 +48,7 @@ pub(crate) async fn set(
             ));
         }
     };
-    let setting = context.state.live.set(&key, &text)?;
+    let setting = context.live().set(&key, &text)?;
     tracing::info!(key = setting.key, value = %setting.value, "a setting was changed");
     Ok(envelope::result(setting))
 }

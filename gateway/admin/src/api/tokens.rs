@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
+use crate::http::query::{Json, Parameters};
+use crate::http::scope::ChangeInGateway;
 use control::{Id, Moment, NewToken, Scope, Token};
 
 #[derive(Deserialize)]
@@ -37,8 +38,7 @@ fn shown(token: &Token) -> Value {
 }
 
 pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
+    at: ChangeInGateway,
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
     let Create {
@@ -53,9 +53,7 @@ pub(crate) async fn create(
         zones,
         days,
     };
-    let (token, secret) = context
-        .run(intent, move |control| control.create_token(new))
-        .await?;
+    let (token, secret) = at.run(move |control| control.create_token(new)).await?;
     let mut answer = shown(&token);
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("value".into(), secret.reveal_text().into());
@@ -68,21 +66,15 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
+    let model = context.reader().model();
     let mut tokens: Vec<_> = model.tokens.values().collect();
     tokens.sort_by_key(|token| (token.created_on, token.id));
     let items = page.of(tokens.iter().map(|token| shown(token)));
     Ok(envelope::list(items, &page, tokens.len()))
 }
 
-pub(crate) async fn delete(
-    State(context): Shared,
-    As(intent): As,
-    Path(id): Path<String>,
-) -> Result<Response, Fault> {
-    let id: Id = id.parse()?;
-    context
-        .run(intent, move |control| control.delete_token(id))
-        .await?;
+pub(crate) async fn delete(at: ChangeInGateway) -> Result<Response, Fault> {
+    let id: Id = at.one()?;
+    at.run(move |control| control.delete_token(id)).await?;
     Ok(envelope::result(json!({ "id": id })))
 }

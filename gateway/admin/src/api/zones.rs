@@ -9,8 +9,8 @@ use super::authorities::key_kind;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{As, Json, Parameters};
-use crate::http::scope::InZone;
+use crate::http::query::{Json, Parameters};
+use crate::http::scope::{ChangeInGateway, ChangeInZone, InZone};
 use control::{Model, Zone};
 
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ pub(crate) async fn list(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
+    let model = context.reader().model();
     // Cloudflare's filter may carry an operator in front: `contains:shop`.
     let filter = parameters.text("name").map(str::to_ascii_lowercase);
     let named = |zone: &&std::sync::Arc<Zone>| {
@@ -97,12 +97,11 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn create(
-    State(context): Shared,
-    As(intent): As,
+    at: ChangeInGateway,
     Json(body): Json<Create>,
 ) -> Result<Response, Fault> {
     if let Some(id) = body.account.and_then(|account| account.id) {
-        context.account(&id)?;
+        at.check_account(&id)?;
     }
     if let Some(kind) = body.kind.filter(|kind| kind != "full") {
         let message = format!("type: `{}` is not offered; `full` is", kind.escape_debug());
@@ -110,15 +109,10 @@ pub(crate) async fn create(
     }
     let key = body.key_type.as_deref().map(key_kind).transpose()?;
     let key = key.unwrap_or_default();
-    let zone = context
-        .run(intent, move |control| {
-            control.create_zone_with(&body.name, key)
-        })
+    let (zone, at) = at
+        .run_then_read(move |control| control.create_zone_with(&body.name, key))
         .await?;
-    Ok(envelope::result(shown(
-        &context.state.control.model(),
-        &zone,
-    )))
+    Ok(envelope::result(shown(&at.control().model(), &zone)))
 }
 
 pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
@@ -128,9 +122,10 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(shown(&model, zone)))
 }
 
-pub(crate) async fn delete(at: InZone) -> Result<Response, Fault> {
+pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
+    let id = at.zone;
     at.run(|control, zone| control.delete_zone(zone)).await?;
-    Ok(envelope::result(json!({ "id": at.zone })))
+    Ok(envelope::result(json!({ "id": id })))
 }
 
 pub(crate) async fn accounts(
@@ -138,7 +133,7 @@ pub(crate) async fn accounts(
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
-    let model = context.state.control.model();
+    let model = context.reader().model();
     let account = json!({ "id": model.account, "name": "postern", "type": "standard" });
     Ok(envelope::list(page.of(std::iter::once(account)), &page, 1))
 }

@@ -13,7 +13,6 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use axum::extract::{Path, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -22,11 +21,11 @@ use self::record::Recorded;
 use self::request::RequestBody;
 use self::subject::{Asked, Refused, World};
 use crate::api::rule_body::{PositionBody, RuleBody};
-use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::objects::Objects;
-use crate::http::query::{As, Json, pointer};
+use crate::http::query::{Json, pointer};
+use crate::http::scope::InZone;
 use crate::limits::{
     DRY_RUN_EVALUATIONS_MAX, TRIAL_EXPLAINED_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
 };
@@ -68,13 +67,7 @@ struct Summary {
 }
 
 /// Tries rules out and changes nothing.
-pub(super) async fn run(
-    State(context): Shared,
-    As(intent): As,
-    Path(zone): Path<String>,
-    Json(mut body): Json<Body>,
-) -> Result<Response, Fault> {
-    let zone = context.zone(&zone)?;
+pub(super) async fn run(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
     let draft = body.draft.take().map(draft).transpose()?;
     let count = body.requests.len().saturating_add(body.records.len());
     if count > TRIAL_REQUESTS_MAX {
@@ -84,10 +77,10 @@ pub(super) async fn run(
     }
     let entries = entries(body.requests, body.records)?;
     let explain = body.explain;
-    let snapshot = context.state.published.load();
-    let header_count_max = context.state.live.load().header_count_max;
-    let found = context
-        .run(intent, move |control| {
+    let snapshot = at.context().published().load();
+    let header_count_max = at.context().live().load().header_count_max;
+    let found = at
+        .run(move |control, zone| {
             let mut trial = control.trial(zone, draft)?;
             let world = World {
                 control,

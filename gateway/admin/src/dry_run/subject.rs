@@ -14,7 +14,7 @@ use boring::x509::X509;
 use serde_json::{Value, json};
 
 use super::certificate::{Certificate, fields};
-use control::{Control, Moment};
+use control::{Control, Moment, ReadOnly};
 use rules::{Case, ConnectionFacts, ConnectionState, FieldSet, RequestFacts, RoundTrip};
 use snapshot::checks::{self, Circumstances, Connected, Selected, version_text};
 use snapshot::http::authority;
@@ -85,7 +85,7 @@ pub(super) enum Refused {
 
 /// Where requests go to.
 pub(super) struct World<'w> {
-    pub(super) control: &'w Control,
+    pub(super) control: &'w Control<ReadOnly>,
     pub(super) snapshot: &'w Snapshot,
     /// The zone's 32 hex characters.
     pub(super) zone: String,

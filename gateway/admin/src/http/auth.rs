@@ -75,7 +75,7 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
         return Err(Fault::new(StatusCode::UNAUTHORIZED, 9106, message));
     };
     let now = Instant::now();
-    let token: Arc<Token> = match context.state.control.token(secret) {
+    let token: Arc<Token> = match context.reader().token(secret) {
         Some(token) => token,
         None if context.rates.failure(now) => {
             let message = "Authentication error: the token is unknown, or has expired";

@@ -1,5 +1,8 @@
 //! The context of every handler: the parts of the gateway that the API speaks about, the actor of a
-//! request, and `Context::run`, which takes work of the control plane off the async threads.
+//! request, and the way of work of the control plane off the async threads.
+//!
+//! Owns which handle of the control plane a handler has: handlers that read get one that cannot
+//! change anything, handlers that change get one that cannot read ([`super::scope`]).
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,7 +13,7 @@ use super::fault::Fault;
 use super::rates::Rates;
 use super::tls::AdminTls;
 use config::Live;
-use control::{ChangeError, Control, Id, Intent};
+use control::{ChangeError, ChangeOnly, Control, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Workers};
 use fetch::{Lists, Responders};
 use snapshot::Published;
@@ -54,9 +57,10 @@ impl From<String> for Actor {
     }
 }
 
-/// The state of the API itself.
+/// The state of the API itself. What handlers may have of the gateway, they have by a method.
 pub(crate) struct Context {
-    pub(crate) state: State,
+    state: State,
+    reader: Control<ReadOnly>,
     pub(super) rates: Rates,
     /// What the TCP listener is called, when it speaks TLS.
     pub(super) tls: Option<Arc<AdminTls>>,
@@ -65,29 +69,64 @@ pub(crate) struct Context {
 pub(crate) type Shared = axum::extract::State<Arc<Context>>;
 
 impl Context {
-    /// Runs work of the control plane where it may wait for the disk. It is finished even when
-    /// the client is gone by then.
-    pub(crate) async fn run<T: Send + 'static>(
-        &self,
-        intent: Intent,
-        work: impl FnOnce(&Control) -> Result<T, ChangeError> + Send + 'static,
-    ) -> Result<T, Fault> {
-        let control = self.state.control.clone();
-        let done = tokio::task::spawn_blocking(move || control.with_intent(intent, work)).await;
-        match done {
-            Ok(answer) => Ok(answer?),
-            Err(_panicked) => {
-                let message =
-                    "The change failed inside; nothing was changed. The log has the reason";
-                Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message))
-            }
+    pub(super) fn new(state: State, tls: Option<Arc<AdminTls>>) -> Self {
+        Self {
+            reader: state.control.reader(),
+            state,
+            rates: Rates::new(),
+            tls,
         }
+    }
+
+    /// The control plane, for reading.
+    pub(crate) fn reader(&self) -> &Control<ReadOnly> {
+        &self.reader
+    }
+
+    /// The control plane, for changing. Only [`super::scope`] gives it to handlers.
+    pub(super) fn changer(&self, intent: Intent) -> Control<ChangeOnly> {
+        self.state.control.changer(intent)
+    }
+
+    /// Revocation lists that are fetched.
+    pub(crate) fn lists(&self) -> &Arc<Lists> {
+        &self.state.lists
+    }
+
+    /// Responders that are asked about clients.
+    pub(crate) fn responders(&self) -> &Responders {
+        &self.state.responders
+    }
+
+    /// What the data path runs on now.
+    pub(crate) fn published(&self) -> &Published {
+        &self.state.published
+    }
+
+    /// The workers.
+    pub(crate) fn fleet(&self) -> &dyn Workers {
+        &*self.state.fleet
+    }
+
+    /// What can be tuned.
+    pub(crate) fn live(&self) -> &Live {
+        &self.state.live
+    }
+
+    /// The access log.
+    pub(crate) fn access_log(&self) -> &AccessLog {
+        &self.state.access_log
+    }
+
+    /// When the process started.
+    pub(crate) fn started(&self) -> SystemTime {
+        self.state.started
     }
 
     /// Checks an account id: there is one account.
     pub(crate) fn account(&self, id: &str) -> Result<Id, Fault> {
         let id: Id = id.parse()?;
-        if id == self.state.control.model().account {
+        if id == self.reader.model().account {
             return Ok(id);
         }
         let message = format!("There is no account `{id}`; zones answer the one there is");
@@ -97,10 +136,26 @@ impl Context {
     /// The id of a zone that exists.
     pub(crate) fn zone(&self, id: &str) -> Result<Id, Fault> {
         let id: Id = id.parse()?;
-        if self.state.control.model().zones.contains_key(&id) {
+        if self.reader.model().zones.contains_key(&id) {
             return Ok(id);
         }
         let message = format!("Invalid zone identifier: there is no zone `{id}`");
         Err(Fault::new(StatusCode::NOT_FOUND, 1001, message))
+    }
+}
+
+/// Runs work of the control plane where it may wait for the disk. It is finished even when the
+/// client is gone by then.
+pub(super) async fn off_thread<A: 'static, T: Send + 'static>(
+    control: Control<A>,
+    work: impl FnOnce(&Control<A>) -> Result<T, ChangeError> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(move || work(&control)).await;
+    match done {
+        Ok(answer) => Ok(answer?),
+        Err(_panicked) => {
+            let message = "The change failed inside; nothing was changed. The log has the reason";
+            Err(Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message))
+        }
     }
 }

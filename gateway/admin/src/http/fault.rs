@@ -157,7 +157,8 @@ fn invalid(field: &str) -> u32 {
     match field {
         "name" | "hostnames" => 1002,
         "validity_days" => 1403,
-        "expression" | "action" | "description" | "ref" | "position" | "rules" => 20_000,
+        "expression" | "action" | "description" | "ref" | "position" | "rules" | "phase" => 20_000,
+        "item" | "hostname" => 10_001,
         field if field.starts_with("action_parameters") => 20_000,
         _ => 1004,
     }

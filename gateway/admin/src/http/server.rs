@@ -23,7 +23,6 @@ use super::auth::Peer;
 use super::context::{Context, State};
 use super::fault::Fault;
 use super::listener::{Bound, Listen, ServeError};
-use super::rates::Rates;
 use super::router::router;
 use super::tls::AdminTls;
 use crate::limits::{
@@ -76,11 +75,7 @@ pub async fn serve(
 
 /// Serves the API on sockets that were bound before, until the future is dropped.
 pub async fn serve_bound(bound: Bound, state: State) {
-    let context = Arc::new(Context {
-        state,
-        rates: Rates::new(),
-        tls: bound.tls.clone(),
-    });
+    let context = Arc::new(Context::new(state, bound.tls.clone()));
     run(bound, router(context), Patience::default()).await;
 }
 

@@ -109,8 +109,12 @@ const MANAGED: &[Route] = &[
     .gives(One("ClientCertificateWithKey"))
     .tried(),
     route!(GET "/postern/v1/development_authority", server_certificates::development,
-        "get_development_ca", "Show the development CA, which is made when it is first asked for")
+        "get_development_ca", "Show the development CA, when there is one")
     .gives(One("DevelopmentCa")),
+    route!(POST "/postern/v1/development_authority", server_certificates::make_development,
+        "create_development_ca", "Make the development CA, when there is none, and show it")
+    .gives(One("DevelopmentCa"))
+    .tried(),
 ];
 
 const REVOCATION: &[Route] = &[

@@ -144,7 +144,10 @@ async fn hosts_associations_and_server_certificates() {
     world
         .ok("DELETE", &format!("{custom}/{id}"), Value::Null)
         .await;
-    assert!(world.get("/postern/v1/development_authority").await["certificate"].is_string());
+    let development = "/postern/v1/development_authority";
+    let made = world.ok("POST", development, Value::Null).await;
+    assert!(made["certificate"].is_string());
+    assert_eq!(world.get(development).await, made);
 }
 
 #[tokio::test]

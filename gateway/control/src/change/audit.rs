@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::change::Control;
 use crate::change::error::ChangeError;
+use crate::change::{Control, Reads};
 use crate::limits::{AUDIT_REVISIONS_MAX, AUDIT_SEARCHED_MAX};
 use crate::model::moment::Moment;
 use crate::store::{Table, keys};
@@ -106,7 +106,7 @@ pub(crate) fn redacted(record: &(impl Serialize + ?Sized)) -> Option<Value> {
     Some(value)
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// The newest entries that answer a query. Looks at a bounded number of entries, so that a
     /// page may be short, or empty, and the log not at its end.
     ///
@@ -125,7 +125,7 @@ impl Control {
                 break;
             }
             let key = revision.to_be_bytes();
-            let Some(value) = self.store.value(Table::Audit, &key)? else {
+            let Some(value) = self.shared.store.value(Table::Audit, &key)? else {
                 continue;
             };
             let entry: AuditEntry = keys::decode(Table::Audit, &key, &value)?;
@@ -151,7 +151,7 @@ impl Control {
         let mut entries = Vec::new();
         for revision in (first + 1..=newest).rev().take(count) {
             let key = revision.to_be_bytes();
-            if let Some(value) = self.store.value(Table::Audit, &key)? {
+            if let Some(value) = self.shared.store.value(Table::Audit, &key)? {
                 entries.push(keys::decode(Table::Audit, &key, &value)?);
             }
         }

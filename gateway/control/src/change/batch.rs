@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
-use crate::change::Control;
 use crate::change::collected::Collected;
-use crate::change::control::Writer;
+use crate::change::control::{Shared, Writer};
 use crate::change::draft::Draft;
 use crate::change::error::ChangeError;
+use crate::change::intent::Intent;
+use crate::change::{Changes, Control};
 use crate::compile::Parts;
 use crate::store::{Store, StoreError, Table, Visit, Write};
 
@@ -101,10 +102,11 @@ impl Batch {
     /// One operation, on top of those before it.
     pub(crate) fn step<T>(
         &self,
-        shadow: &Control,
+        shadow: &Shared,
+        intent: &Intent,
         work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
-        let mut draft = Draft::new(shadow, &shadow.model.load());
+        let mut draft = Draft::new(shadow, &shadow.model.load(), intent);
         let answer = work(&mut draft)?;
         let mut collected = self
             .collected
@@ -120,7 +122,7 @@ impl Batch {
     }
 }
 
-impl Control {
+impl<A: Changes> Control<A> {
     /// Runs `work`, whose operations see each other's effects, and makes all of them one change.
     /// An error of any, or a snapshot that does not compile, leaves everything as it was. Client
     /// certificates are not for batches: they are numbered by an index that moves only afterwards.
@@ -129,41 +131,45 @@ impl Control {
     /// Whatever `work` answers, and what [`Control::change`] refuses.
     pub(crate) fn batch<T>(
         &self,
-        work: impl FnOnce(&Self) -> Result<T, ChangeError>,
+        work: impl FnOnce(&Control) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
         self.change(|draft| {
             let overlay = Arc::new(Overlay {
-                below: self.store.clone(),
+                below: self.shared.store.clone(),
                 layer: Mutex::default(),
             });
             let mut model = draft.model.clone();
             model.revision -= 1;
-            let shadow = Self {
+            let shared = &self.shared;
+            let shadow = Shared {
                 store: overlay.clone(),
-                seal: self.seal.clone(),
+                seal: shared.seal.clone(),
                 model: ArcSwap::from_pointee(model),
-                index: self.index.clone(),
-                published: self.published.clone(),
+                index: shared.index.clone(),
+                published: shared.published.clone(),
                 writer: Mutex::new(Writer {
                     parts: Parts::default(),
                     retired: Vec::new(),
                     default_host: None,
                     stale: false,
                 }),
-                geo: self.geo().into(),
-                reach: ArcSwap::new(self.reach.load_full()),
+                geo: shared.geo.load_full().into(),
+                reach: ArcSwap::new(shared.reach.load_full()),
                 batch: Some(Batch {
                     overlay,
                     collected: Mutex::default(),
                 }),
             };
+            let shadow = Control::of(shadow, draft.intent().clone());
             let answer = work(&shadow)?;
             let model = shadow.model();
-            if let Some(batch) = shadow.batch {
-                let mut collected = batch
-                    .collected
-                    .into_inner()
-                    .unwrap_or_else(PoisonError::into_inner);
+            if let Some(batch) = &shadow.shared.batch {
+                let mut collected = std::mem::take(
+                    &mut *batch
+                        .collected
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner),
+                );
                 let layer = batch.overlay.with(std::mem::take);
                 for (table, entries) in layer {
                     let writes =

@@ -3,15 +3,18 @@
 //! Owns start, reload, and the order validate, compile, commit, publish. What a change does is in
 //! [`operations`](crate::operations).
 
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::change::access::{ChangeOnly, Changes, Full, ReadOnly, Reads};
 use crate::change::batch::Batch;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, OpenError};
-use crate::change::intent;
+use crate::change::intent::Intent;
 use crate::compile::{Parts, compile};
 use crate::model::Model;
 use crate::store::certificate_index::Index;
@@ -45,7 +48,8 @@ pub(crate) struct Writer {
     pub(crate) stale: bool,
 }
 
-/// The control plane of one gateway.
+/// A handle of the control plane of one gateway. What it may do is `A`: one that reads has no way to
+/// change anything, one that changes has no way to read what other changes move.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -68,10 +72,19 @@ pub(crate) struct Writer {
 /// assert_eq!(control.zone("example.com")?.id, zone.id);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Control {
+pub struct Control<A = Full> {
+    pub(crate) shared: Arc<Shared>,
+    intent: Intent,
+    access: PhantomData<fn() -> A>,
+}
+
+/// What all handles of one control plane share.
+pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) seal: Arc<Seal>,
-    pub(crate) model: ArcSwap<Model>,
+    /// Not for operations: those that read get it from [`Control::model`], those that change from
+    /// their draft.
+    pub(in crate::change) model: ArcSwap<Model>,
     pub(crate) index: Arc<RwLock<Index>>,
     pub(crate) published: Arc<Published>,
     pub(crate) writer: Mutex<Writer>,
@@ -143,29 +156,46 @@ impl Control {
             &seal,
             &Parts::with_reach(reach.clone()),
         )?;
-        published.publish(snapshot);
-        Ok(Arc::new(Self {
-            store: store.into(),
-            seal: Arc::new(seal),
-            model: ArcSwap::from_pointee(model),
-            index: Arc::new(RwLock::new(index)),
-            published,
-            writer: Mutex::new(Writer {
-                parts,
-                retired: Vec::new(),
-                default_host,
-                stale: false,
-            }),
-            geo: ArcSwapOption::empty(),
-            reach: ArcSwap::new(reach),
-            batch: None,
-        }))
+        published.publish(snapshot, Instant::now());
+        Ok(Arc::new(Self::of(
+            Shared {
+                store: store.into(),
+                seal: Arc::new(seal),
+                model: ArcSwap::from_pointee(model),
+                index: Arc::new(RwLock::new(index)),
+                published,
+                writer: Mutex::new(Writer {
+                    parts,
+                    retired: Vec::new(),
+                    default_host,
+                    stale: false,
+                }),
+                geo: ArcSwapOption::empty(),
+                reach: ArcSwap::new(reach),
+                batch: None,
+            },
+            Intent::default(),
+        )))
     }
 
-    /// What there is now.
+    pub(in crate::change) fn of(shared: Shared, intent: Intent) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            intent,
+            access: PhantomData,
+        }
+    }
+
+    /// A handle that only reads.
     #[must_use]
-    pub fn model(&self) -> Arc<Model> {
-        self.model.load_full()
+    pub fn reader(&self) -> Control<ReadOnly> {
+        self.handle(self.intent.clone())
+    }
+
+    /// A handle that only makes changes, with an intent.
+    #[must_use]
+    pub fn changer(&self, intent: Intent) -> Control<ChangeOnly> {
+        self.handle(intent)
     }
 
     /// Names the host that answers handshakes without a server name, or none. A name that is no
@@ -174,10 +204,15 @@ impl Control {
     /// # Errors
     /// The snapshot does not compile.
     pub fn set_default_host(&self, host: Option<HostName>) -> Result<(), ChangeError> {
-        let mut writer = self.lock();
-        let (snapshot, parts) =
-            compile(&self.model.load(), host.as_ref(), &self.seal, &writer.parts)?;
-        self.publish(&mut writer, snapshot, parts);
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        let (snapshot, parts) = compile(
+            &shared.model.load(),
+            host.as_ref(),
+            &shared.seal,
+            &writer.parts,
+        )?;
+        shared.publish(&mut writer, snapshot, parts);
         writer.default_host = host;
         Ok(())
     }
@@ -189,32 +224,74 @@ impl Control {
     /// The snapshot does not compile.
     pub fn set_reach(&self, reach: Reach) -> Result<(), ChangeError> {
         let reach = Arc::new(reach);
-        let mut writer = self.lock();
+        let shared = &self.shared;
+        let mut writer = shared.lock();
         writer.parts.set_reach(reach.clone());
-        self.reach.store(reach);
+        shared.reach.store(reach);
         let host = writer.default_host.as_ref();
-        let (snapshot, parts) = compile(&self.model.load(), host, &self.seal, &writer.parts)?;
-        self.publish(&mut writer, snapshot, parts);
+        let (snapshot, parts) = compile(&shared.model.load(), host, &shared.seal, &writer.parts)?;
+        shared.publish(&mut writer, snapshot, parts);
         Ok(())
     }
 
     /// Gives it the GeoIP databases that the data path has, for lints and dry runs.
     pub fn set_geo(&self, geo: Option<Arc<Geo>>) {
-        self.geo.store(geo);
+        self.shared.geo.store(geo);
+    }
+}
+
+impl<A> Clone for Control<A> {
+    fn clone(&self) -> Self {
+        self.handle(self.intent.clone())
+    }
+}
+
+impl<A> Control<A> {
+    fn handle<B>(&self, intent: Intent) -> Control<B> {
+        Control {
+            shared: self.shared.clone(),
+            intent,
+            access: PhantomData,
+        }
+    }
+
+    /// This handle, with another intent: its changes are logged under the intent's actor, or only
+    /// tried.
+    #[must_use]
+    pub fn acting(&self, intent: Intent) -> Self {
+        self.handle(intent)
+    }
+
+    /// A handle that may do everything, and whose changes are only tried.
+    pub(crate) fn trying(&self) -> Control {
+        self.handle(Intent {
+            dry_run: true,
+            ..self.intent.clone()
+        })
+    }
+}
+
+impl<A: Reads> Control<A> {
+    /// What there is now.
+    #[must_use]
+    pub fn model(&self) -> Arc<Model> {
+        self.shared.model.load_full()
     }
 
     /// The GeoIP databases.
     #[must_use]
     pub fn geo(&self) -> Option<Arc<Geo>> {
-        self.geo.load_full()
+        self.shared.geo.load_full()
     }
 
     /// Whether there is a GeoIP database.
     #[must_use]
     pub fn has_geo(&self) -> bool {
-        self.geo.load().is_some()
+        self.shared.geo.load().is_some()
     }
+}
 
+impl Shared {
     /// Takes over what the store has.
     fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
         let (model, index) = load::load(self.store.as_ref())?;
@@ -231,7 +308,7 @@ impl Control {
     }
 
     fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
-        self.published.publish(snapshot);
+        self.published.publish(snapshot, Instant::now());
         let old = std::mem::replace(&mut writer.parts, parts);
         writer.retired.extend(old.programs_not_in(&writer.parts));
         drop(old);
@@ -246,7 +323,9 @@ impl Control {
         // assigned only at its end.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
+impl<A: Changes> Control<A> {
     /// The one way in which anything changes. `work` validates and writes into the draft; an error
     /// from it, from compiling or from the store leaves everything as it was. When this returns
     /// `Ok`, the change is durable and, where it concerns the data path, published.
@@ -254,17 +333,18 @@ impl Control {
         &self,
         work: impl FnOnce(&mut Draft<'_>) -> Result<T, ChangeError>,
     ) -> Result<T, ChangeError> {
-        if let Some(batch) = &self.batch {
-            return batch.step(self, work);
+        let shared = &*self.shared;
+        if let Some(batch) = &shared.batch {
+            return batch.step(shared, &self.intent, work);
         }
-        let mut writer = self.lock();
+        let mut writer = shared.lock();
         if writer.stale {
-            self.reload(&mut writer)?;
+            shared.reload(&mut writer)?;
         }
-        let mut draft = Draft::new(self, &self.model.load());
+        let mut draft = Draft::new(shared, &shared.model.load(), &self.intent);
         let answer = work(&mut draft)?;
-        let intent = intent::current();
-        let Some(done) = draft.finish(&intent) else {
+        let intent = &self.intent;
+        let Some(done) = draft.finish() else {
             return Ok(answer);
         };
         let compiled = if done.data_path {
@@ -272,7 +352,7 @@ impl Control {
             Some(compile(
                 &done.model,
                 default_host,
-                &self.seal,
+                &shared.seal,
                 &writer.parts,
             )?)
         } else {
@@ -281,21 +361,43 @@ impl Control {
         if intent.dry_run {
             return Ok(answer);
         }
-        let stored = self.store.commit(done.model.revision - 1, &done.writes);
+        let stored = shared.store.commit(done.model.revision - 1, &done.writes);
         if let Err(error) = stored {
             // Whether it is on the disk is unknown: the next change looks.
             writer.stale = true;
             return Err(error.into());
         }
         if let Some((snapshot, parts)) = compiled {
-            self.publish(&mut writer, snapshot, parts);
+            shared.publish(&mut writer, snapshot, parts);
         }
-        self.index
+        shared
+            .index
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .apply(done.index);
         tracing::info!(revision = done.model.revision, actor = %intent.actor, "changed");
-        self.model.store(Arc::new(done.model));
+        shared.model.store(Arc::new(done.model));
         Ok(answer)
+    }
+    /// A change of which a costly part is prepared before other changes have to wait for it.
+    /// `basis` is all that the preparation rests on. When it is another in the draft, what was
+    /// prepared is thrown away and prepared anew.
+    pub(crate) fn change_prepared<B: PartialEq, P, T>(
+        &self,
+        basis: impl Fn(&Model) -> Result<B, ChangeError>,
+        prepare: impl Fn(&B) -> Result<P, ChangeError>,
+        work: impl FnOnce(&mut Draft<'_>, B, P) -> Result<T, ChangeError>,
+    ) -> Result<T, ChangeError> {
+        let before = basis(&self.shared.model.load())?;
+        let prepared = prepare(&before)?;
+        self.change(|draft| {
+            let now = basis(&draft.model)?;
+            let prepared = if now == before {
+                prepared
+            } else {
+                prepare(&now)?
+            };
+            work(draft, now, prepared)
+        })
     }
 }

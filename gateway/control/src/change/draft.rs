@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::change::Control;
 use crate::change::audit::{AuditEntry, Note, redacted};
 use crate::change::collected::Collected;
+use crate::change::control::Shared;
 use crate::change::error::Noun;
 use crate::change::intent::Intent;
 use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX};
@@ -36,7 +36,9 @@ pub(crate) struct Done {
 
 /// A change in the making.
 pub(crate) struct Draft<'c> {
-    control: &'c Control,
+    shared: &'c Shared,
+    /// Who makes the change.
+    intent: &'c Intent,
     /// The model as it will be.
     pub(crate) model: Model,
     /// One time for everything in the change.
@@ -51,11 +53,12 @@ pub(crate) struct Draft<'c> {
 }
 
 impl<'c> Draft<'c> {
-    pub(crate) fn new(control: &'c Control, model: &Model) -> Self {
+    pub(crate) fn new(shared: &'c Shared, model: &Model, intent: &'c Intent) -> Self {
         let mut model = model.clone();
         model.revision += 1;
         Self {
-            control,
+            shared,
+            intent,
             model,
             now: Moment::now(),
             writes: Vec::new(),
@@ -68,7 +71,7 @@ impl<'c> Draft<'c> {
     }
 
     /// `None` when nothing was changed.
-    pub(crate) fn finish(mut self, intent: &Intent) -> Option<Done> {
+    pub(crate) fn finish(mut self) -> Option<Done> {
         if self.trust_moved {
             self.model.trust_epoch += 1;
             let epoch = self.model.trust_epoch.to_be_bytes().to_vec();
@@ -81,7 +84,7 @@ impl<'c> Draft<'c> {
         let entry = AuditEntry {
             revision,
             at: self.now,
-            actor: intent.actor.to_string(),
+            actor: self.intent.actor.to_string(),
             changes: std::mem::take(&mut self.notes),
             omitted: self.notes_omitted,
         };
@@ -132,15 +135,19 @@ impl<'c> Draft<'c> {
     }
 
     pub(crate) fn store(&self) -> &'c dyn Store {
-        self.control.store.as_ref()
+        self.shared.store.as_ref()
     }
 
     pub(crate) fn seal(&self) -> &'c Seal {
-        &self.control.seal
+        &self.shared.seal
     }
 
-    pub(crate) fn control(&self) -> &'c Control {
-        self.control
+    pub(crate) fn intent(&self) -> &'c Intent {
+        self.intent
+    }
+
+    pub(crate) fn shared(&self) -> &'c Shared {
+        self.shared
     }
 
     pub(crate) fn write(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {

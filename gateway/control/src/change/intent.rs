@@ -1,11 +1,9 @@
 //! The intent of a change: who makes it, and whether it is a dry run.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::change::Control;
-
-/// With what intent changes are made.
+/// With what intent changes are made. A handle of the control plane has one
+/// ([`Control::acting`](crate::Control::acting)), and every change is made through a handle.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
     /// Who: `unix uid 0`, `token … (ci)`.
@@ -17,38 +15,21 @@ pub struct Intent {
     pub tenant: bool,
 }
 
-impl Default for Intent {
-    /// The process itself, in earnest.
-    fn default() -> Self {
+impl Intent {
+    /// A part of the process itself, in earnest.
+    #[must_use]
+    pub fn of(actor: &str) -> Self {
         Self {
-            actor: "postern".into(),
+            actor: actor.into(),
             dry_run: false,
             tenant: false,
         }
     }
 }
 
-thread_local! {
-    /// Changes are made by synchronous calls: what a thread is doing, it does for one actor.
-    static CURRENT: RefCell<Intent> = RefCell::default();
-}
-
-pub(crate) fn current() -> Intent {
-    CURRENT.with_borrow(Clone::clone)
-}
-
-impl Control {
-    /// Runs `work` with an intent: the changes it makes on this thread are logged under its
-    /// actor, or only tried.
-    pub fn with_intent<T>(&self, intent: Intent, work: impl FnOnce(&Self) -> T) -> T {
-        /// Puts the last intent back even when `work` panics.
-        struct Restore(Intent);
-        impl Drop for Restore {
-            fn drop(&mut self) {
-                CURRENT.set(std::mem::take(&mut self.0));
-            }
-        }
-        let _restore = Restore(CURRENT.replace(intent));
-        work(self)
+impl Default for Intent {
+    /// The process itself, in earnest.
+    fn default() -> Self {
+        Self::of("postern")
     }
 }

@@ -2,6 +2,7 @@
 //! change passes through belongs here; what one kind of change does belongs in
 //! [`operations`](crate::operations).
 
+pub(crate) mod access;
 pub(crate) mod audit;
 pub(crate) mod batch;
 pub(crate) mod collected;
@@ -12,4 +13,5 @@ pub(crate) mod intent;
 pub(crate) mod revocation_lists;
 pub(crate) mod rulesets;
 
+pub(crate) use self::access::{Changes, Reads};
 pub use self::control::{Control, Options};

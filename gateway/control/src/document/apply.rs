@@ -15,8 +15,8 @@ use super::{
     AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument,
     RulesetDocument, VERSION, ZoneDocument,
 };
-use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control};
 use crate::limits::MANAGED_AUTHORITIES_MAX;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
@@ -304,6 +304,7 @@ impl Apply<'_> {
             (None, Some(known)) => {
                 let key = self
                     .control
+                    .shared
                     .seal
                     .open_sealed(&server_certificate_purpose(known.id), &known.key)?;
                 key.reveal_text().to_owned()
@@ -643,7 +644,7 @@ impl Apply<'_> {
     }
 }
 
-impl Control {
+impl<A: Changes> Control<A> {
     /// Makes the gateway what the document says: all of it, or nothing. Under an intent that only
     /// tries, answers what would be done.
     ///

@@ -11,8 +11,8 @@ use super::{
     AssociationDocument, AuthorityDocument, Document, HostDocument, ItemDocument, KeyedDocument,
     ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
 };
-use crate::change::Control;
 use crate::change::error::ChangeError;
+use crate::change::{Control, Reads};
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
@@ -211,14 +211,14 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
     })
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// Everything that is configured, as a document. `private_keys` puts the keys of managed CAs
     /// and server certificates in, in clear: a reader of them can issue client certificates.
     ///
     /// # Errors
     /// A stored certificate or key cannot be read.
     pub fn export(&self, private_keys: bool) -> Result<Document, ChangeError> {
-        export(&self.model(), private_keys.then_some(&*self.seal))
+        export(&self.model(), private_keys.then_some(&*self.shared.seal))
     }
 
     /// Writes all that the store holds to a new file, and answers its revision and size in bytes.
@@ -234,7 +234,7 @@ impl Control {
             );
             return Err(ChangeError::invalid("path", why));
         }
-        self.store.backup(to)?;
+        self.shared.store.backup(to)?;
         let unread = |why: String| {
             ChangeError::invalid("path", format!("the backup does not read back: {why}"))
         };

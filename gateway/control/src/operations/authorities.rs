@@ -9,9 +9,9 @@ use boring::hash::MessageDigest;
 use boring::x509::X509;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::limits::{
     AUTHORITIES_MAX, AUTHORITY_DAYS, BUNDLE_CERTIFICATES_MAX, CRL_DAYS, DESCRIPTION_BYTES_MAX,
     MANAGED_AUTHORITIES_MAX, PEM_BYTES_MAX,
@@ -20,6 +20,7 @@ use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::revocation::CrlSettings;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, Model};
+use crate::operations::revocation_lists::uploaded;
 use crate::pki::ca_key::CaKey;
 use crate::pki::x509::{X509Error, check_strength};
 use crate::pki::{crl, x509};
@@ -178,7 +179,7 @@ impl Authority {
     }
 }
 
-impl Control {
+impl<A: Changes> Control<A> {
     /// Takes over a CA, or a bundle of CAs that are believed together. No host trusts it before
     /// host names are associated with it.
     ///
@@ -231,7 +232,9 @@ impl Control {
             Ok(Arc::new(authority))
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// The uploaded CA with this id.
     ///
     /// # Errors
@@ -243,7 +246,9 @@ impl Control {
             .filter(|ca| matches!(ca.kind, AuthorityKind::Uploaded))
             .ok_or_else(|| ChangeError::not_found(Noun::Authority, id))
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Gives an uploaded CA another name.
     ///
     /// # Errors
@@ -254,7 +259,7 @@ impl Control {
             return Err(ChangeError::invalid("name", why));
         }
         self.change(|draft| {
-            let mut authority = (*self.uploaded_authority(id)?).clone();
+            let mut authority = uploaded(&draft.model, id)?;
             authority.name = name.into();
             draft.put_authority(authority);
             Ok(())
@@ -267,7 +272,7 @@ impl Control {
     /// Host names are still associated with it.
     pub fn delete_authority(&self, id: Uuid) -> Result<Arc<Authority>, ChangeError> {
         self.change(|draft| {
-            let authority = self.uploaded_authority(id)?;
+            let authority = Arc::new(uploaded(&draft.model, id)?);
             let set = AuthoritySet::Uploaded(id);
             let names: Vec<String> = draft
                 .model
@@ -344,7 +349,9 @@ impl Control {
             }
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// The signed revocation list of a zone's managed CA, in DER, made now.
     ///
     /// # Errors
@@ -354,9 +361,10 @@ impl Control {
         let managed = model.managed(zone);
         let authority = managed.into_iter().find(|ca| ca.id == id);
         let authority = authority.ok_or_else(|| ChangeError::not_found(Noun::Authority, id))?;
-        let signer = self.open_signer(authority)?;
+        let signer = self.shared.open_signer(authority)?;
         let mut revoked = Vec::new();
-        self.store
+        self.shared
+            .store
             .scan(Table::Revoked, id.as_bytes(), &mut |key, value| {
                 let (_, serial) = part(Table::Revoked, key)?;
                 let at = value.try_into().map_or(0, i64::from_be_bytes);

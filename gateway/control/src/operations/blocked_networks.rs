@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::Control;
+use crate::change::{Control, Reads};
 use crate::compile;
 use crate::compile::rules::compiled_form;
 use crate::model::Phase;
 use rules::{self, Network, Rule};
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// By zone, the networks from which its rules block everything. At most `max` of each zone.
     #[must_use]
     pub fn blocked_addresses(&self, max: usize) -> BTreeMap<String, Vec<Network>> {

@@ -6,21 +6,22 @@
 //! certificate is read from the certificate itself.
 
 use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use boring::hash::{MessageDigest, hash};
 use boring::x509::{X509, X509Req};
 use serde_json::json;
 
-use crate::change::Control;
+use crate::change::control::Shared;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::limits::{CERTIFICATES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
 use crate::model::client_certificate::Status;
 use crate::model::id::{ID_BYTES, Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::secret::Secret;
-use crate::model::{Authority, AuthorityKind};
+use crate::model::{Authority, AuthorityKind, Model};
 use crate::pki::csr::Request;
 use crate::pki::x509;
 use crate::pki::x509::{Details, Signer, Subject, X509Error};
@@ -61,6 +62,8 @@ pub struct FreshCertificate {
     pub certificate: ClientCertificate,
     /// PKCS#8 PEM.
     pub private_key: Secret,
+    /// PEM of the CA that issued it.
+    pub authority: String,
 }
 
 /// By what a certificate is looked up.
@@ -173,7 +176,7 @@ fn check_days(days: u32) -> Result<(), ChangeError> {
     Err(ChangeError::invalid("validity_days", why))
 }
 
-impl Control {
+impl<A: Changes> Control<A> {
     /// Issues for a request (PEM): for its key, its subject and its alternative names.
     ///
     /// # Errors
@@ -186,14 +189,14 @@ impl Control {
     ) -> Result<ClientCertificate, ChangeError> {
         check_days(validity_days)?;
         let request = Request::parse(csr)?;
-        let (authority, signer) = self.signer(zone)?;
-        let certificate = signer.issue_requested(&request, validity_days, Moment::now())?;
-        self.record(
-            zone,
-            &authority,
-            &certificate,
-            &request.to_der()?,
-            validity_days,
+        let bytes = request.to_der()?;
+        self.change_prepared(
+            |model| issuing(model, zone),
+            |authority| {
+                let signer = self.shared.open_signer(authority)?;
+                Ok(signer.issue_requested(&request, validity_days, Moment::now())?)
+            },
+            |draft, authority, made| record(draft, zone, &authority, &made, &bytes, validity_days),
         )
     }
 
@@ -208,194 +211,20 @@ impl Control {
         validity_days: u32,
     ) -> Result<FreshCertificate, ChangeError> {
         check_days(validity_days)?;
-        let (authority, signer) = self.signer(zone)?;
-        let (certificate, key) = signer.issue_fresh(subject, validity_days, Moment::now())?;
-        let private_key = x509::key_pem(&key)?;
-        let certificate = self.record(zone, &authority, &certificate, &[], validity_days)?;
-        Ok(FreshCertificate {
-            certificate,
-            private_key,
-        })
-    }
-
-    /// The zone's newest managed CA, ready to sign.
-    pub(crate) fn signer(&self, zone: Id) -> Result<(Authority, Signer), ChangeError> {
-        let model = self.model();
-        let newest = model
-            .managed(zone)
-            .first()
-            .map(|authority| (***authority).clone());
-        let authority = newest.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))?;
-        let signer = self.open_signer(&authority)?;
-        Ok((authority, signer))
-    }
-
-    /// A managed CA, ready to sign.
-    pub(crate) fn open_signer(&self, authority: &Authority) -> Result<Signer, ChangeError> {
-        let AuthorityKind::Managed { key, .. } = &authority.kind else {
-            return Err(ChangeError::not_found(Noun::Authority, authority.id));
-        };
-        let key = self
-            .seal
-            .open_sealed(&authority_purpose(authority.id), key)?;
-        Ok(Signer::open(authority.certificate.as_bytes(), &key)?)
-    }
-
-    fn record(
-        &self,
-        zone: Id,
-        authority: &Authority,
-        certificate: &X509,
-        request: &[u8],
-        validity_days: u32,
-    ) -> Result<ClientCertificate, ChangeError> {
-        let details = Details::of(certificate)?;
-        let body = encode_body(
-            validity_days,
-            &certificate.to_der().map_err(X509Error::from)?,
-            request,
-        );
-        let id = Uuid::random();
-        self.change(|draft| {
-            // The zone may have gone while the certificate was being signed.
-            if !draft.model.authorities.contains_key(&authority.id) {
-                return Err(ChangeError::not_found(Noun::Zone, zone));
-            }
-            let sequence = {
-                let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-                let known = index.of(zone);
-                if known.len() >= CERTIFICATES_MAX {
-                    let what = "client certificates of a zone";
-                    return Err(ChangeError::Full {
-                        what,
-                        max: CERTIFICATES_MAX,
-                    });
-                }
-                known.last().map_or(1, |last| last.sequence + 1)
-            };
-            let entry = Entry {
-                sequence,
-                id,
-                authority: authority.id,
-                status: Status::Active,
-                status_since: draft.now.seconds(),
-                not_after: details.not_after,
-            };
-            put_entry(draft, zone, None, entry);
-            draft.write(
-                Table::CertificateBodies,
-                row_key(zone, sequence),
-                Some(body.clone()),
-            );
-            draft.write(
-                Table::CertificateIds,
-                id.as_bytes().to_vec(),
-                Some(row_key(zone, sequence)),
-            );
-            for by in FindBy::ALL {
-                let value = by.value(&details);
-                if !value.is_empty() {
-                    let key = [by.prefix(zone, value)?, sequence.to_be_bytes().to_vec()].concat();
-                    draft.write(Table::CertificateFinds, key, Some(Vec::new()));
-                }
-            }
-            Ok(entry)
-        })
-        .and_then(|entry| self.fill(zone, &entry, &body))
-    }
-
-    /// Ids of all certificates of a zone.
-    pub(crate) fn certificate_ids(&self, zone: Id) -> Vec<Uuid> {
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        index.of(zone).iter().map(|entry| entry.id).collect()
-    }
-
-    /// A part of a zone's certificates, newest first.
-    ///
-    /// # Errors
-    /// There is no such zone, or the store cannot be read.
-    pub fn certificates(
-        &self,
-        zone: Id,
-        query: &CertificateQuery,
-    ) -> Result<CertificatePage, ChangeError> {
-        if !self.model().zones.contains_key(&zone) {
-            return Err(ChangeError::not_found(Noun::Zone, zone));
-        }
-        let mut found: Option<BTreeSet<u64>> = None;
-        for (by, value) in &query.find {
-            let by_this = self.find(zone, *by, value)?;
-            found = Some(match found {
-                None => by_this,
-                Some(others) => others.intersection(&by_this).copied().collect(),
-            });
-        }
-        let wanted = |entry: &&Entry| {
-            query.status.is_none_or(|status| entry.status == status)
-                && query
-                    .ends
-                    .is_none_or(|(from, to)| (from..=to).contains(&entry.not_after))
-        };
-        let (page, total): (Vec<Entry>, usize) = {
-            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-            let all = index.of(zone);
-            let chosen: Vec<Entry>;
-            let of = match &found {
-                Some(sequences) => {
-                    chosen = sequences
-                        .iter()
-                        .filter_map(|s| index.entry(zone, *s))
-                        .collect();
-                    chosen.as_slice()
-                }
-                None => all,
-            };
-            let total = match (query.status, query.ends) {
-                (None, None) => of.len(),
-                // What memory holds is enough: 100,000 take a fraction of a millisecond.
-                _ => of.iter().filter(wanted).count(),
-            };
-            let page = of
-                .iter()
-                .rev()
-                .filter(wanted)
-                .skip(query.offset)
-                .take(query.limit);
-            (page.copied().collect(), total)
-        };
-        let certificates = page
-            .iter()
-            .map(|entry| {
-                let body = self.body(zone, entry.sequence)?;
-                self.fill(zone, entry, &body)
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(CertificatePage {
-            certificates,
-            total,
-        })
-    }
-
-    fn find(&self, zone: Id, by: FindBy, value: &str) -> Result<BTreeSet<u64>, ChangeError> {
-        let prefix = by.prefix(zone, value)?;
-        let mut sequences = BTreeSet::new();
-        self.store
-            .scan(Table::CertificateFinds, &prefix, &mut |key, _| {
-                let sequence = key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-                sequences.extend(sequence);
-                Ok(())
-            })?;
-        Ok(sequences)
-    }
-
-    /// One certificate.
-    ///
-    /// # Errors
-    /// The zone has none of this id.
-    pub fn certificate(&self, zone: Id, id: Uuid) -> Result<ClientCertificate, ChangeError> {
-        let entry = self.entry(zone, id)?;
-        let body = self.body(zone, entry.sequence)?;
-        self.fill(zone, &entry, &body)
+        self.change_prepared(
+            |model| issuing(model, zone),
+            |authority| {
+                let signer = self.shared.open_signer(authority)?;
+                Ok(signer.issue_fresh(subject, validity_days, Moment::now())?)
+            },
+            |draft, authority, (made, key)| {
+                Ok(FreshCertificate {
+                    private_key: x509::key_pem(&key)?,
+                    certificate: record(draft, zone, &authority, &made, &[], validity_days)?,
+                    authority: authority.certificate.clone(),
+                })
+            },
+        )
     }
 
     /// Revokes a certificate. When this returns, the published snapshot knows it. Revoking twice
@@ -425,21 +254,134 @@ impl Control {
         id: Uuid,
         status: Status,
     ) -> Result<ClientCertificate, ChangeError> {
-        let body = self.body(zone, self.entry(zone, id)?.sequence)?;
-        let entry = self.change(|draft| {
-            // Read again under the writer's lock: another change may have been faster.
-            let mut entry = self.entry(zone, id)?;
+        self.change(|draft| {
+            let shared = draft.shared();
+            let mut entry = shared.entry(zone, id)?;
+            let body = shared.body(zone, entry.sequence)?;
             let old = entry;
             if entry.status != status {
-                let serial = self.fill(zone, &entry, &body)?.details.serial;
+                let serial = fill(&draft.model, zone, &entry, &body)?.details.serial;
                 entry.status = status;
                 entry.status_since = draft.now.seconds();
                 put_entry(draft, zone, Some(old), entry);
                 draft.set_revoked(entry.authority, &serial, status == Status::Revoked);
             }
-            Ok(entry)
-        })?;
-        self.fill(zone, &entry, &body)
+            fill(&draft.model, zone, &entry, &body)
+        })
+    }
+}
+
+impl<A: Reads> Control<A> {
+    /// A part of a zone's certificates, newest first.
+    ///
+    /// # Errors
+    /// There is no such zone, or the store cannot be read.
+    pub fn certificates(
+        &self,
+        zone: Id,
+        query: &CertificateQuery,
+    ) -> Result<CertificatePage, ChangeError> {
+        let model = self.model();
+        if !model.zones.contains_key(&zone) {
+            return Err(ChangeError::not_found(Noun::Zone, zone));
+        }
+        let mut found: Option<BTreeSet<u64>> = None;
+        for (by, value) in &query.find {
+            let by_this = self.shared.find(zone, *by, value)?;
+            found = Some(match found {
+                None => by_this,
+                Some(others) => others.intersection(&by_this).copied().collect(),
+            });
+        }
+        let wanted = |entry: &&Entry| {
+            query.status.is_none_or(|status| entry.status == status)
+                && query
+                    .ends
+                    .is_none_or(|(from, to)| (from..=to).contains(&entry.not_after))
+        };
+        let (page, total): (Vec<Entry>, usize) = {
+            let index = self
+                .shared
+                .index
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            let all = index.of(zone);
+            let chosen: Vec<Entry>;
+            let of = match &found {
+                Some(sequences) => {
+                    chosen = sequences
+                        .iter()
+                        .filter_map(|s| index.entry(zone, *s))
+                        .collect();
+                    chosen.as_slice()
+                }
+                None => all,
+            };
+            let total = match (query.status, query.ends) {
+                (None, None) => of.len(),
+                // What memory holds is enough: 100,000 take a fraction of a millisecond.
+                _ => of.iter().filter(wanted).count(),
+            };
+            let page = of
+                .iter()
+                .rev()
+                .filter(wanted)
+                .skip(query.offset)
+                .take(query.limit);
+            (page.copied().collect(), total)
+        };
+        let certificates = page
+            .iter()
+            .map(|entry| {
+                let body = self.shared.body(zone, entry.sequence)?;
+                fill(&model, zone, entry, &body)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(CertificatePage {
+            certificates,
+            total,
+        })
+    }
+
+    /// One certificate.
+    ///
+    /// # Errors
+    /// The zone has none of this id.
+    pub fn certificate(&self, zone: Id, id: Uuid) -> Result<ClientCertificate, ChangeError> {
+        let entry = self.shared.entry(zone, id)?;
+        let body = self.shared.body(zone, entry.sequence)?;
+        fill(&self.model(), zone, &entry, &body)
+    }
+}
+
+impl Shared {
+    /// A managed CA, ready to sign.
+    pub(crate) fn open_signer(&self, authority: &Authority) -> Result<Signer, ChangeError> {
+        let AuthorityKind::Managed { key, .. } = &authority.kind else {
+            return Err(ChangeError::not_found(Noun::Authority, authority.id));
+        };
+        let key = self
+            .seal
+            .open_sealed(&authority_purpose(authority.id), key)?;
+        Ok(Signer::open(authority.certificate.as_bytes(), &key)?)
+    }
+
+    /// Ids of all certificates of a zone.
+    pub(crate) fn certificate_ids(&self, zone: Id) -> Vec<Uuid> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        index.of(zone).iter().map(|entry| entry.id).collect()
+    }
+
+    fn find(&self, zone: Id, by: FindBy, value: &str) -> Result<BTreeSet<u64>, ChangeError> {
+        let prefix = by.prefix(zone, value)?;
+        let mut sequences = BTreeSet::new();
+        self.store
+            .scan(Table::CertificateFinds, &prefix, &mut |key, _| {
+                let sequence = key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+                sequences.extend(sequence);
+                Ok(())
+            })?;
+        Ok(sequences)
     }
 
     fn entry(&self, zone: Id, id: Uuid) -> Result<Entry, ChangeError> {
@@ -464,34 +406,111 @@ impl Control {
         // Row and body come and go together: the zone was removed since the row was read.
         found.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))
     }
+}
 
-    fn fill(&self, zone: Id, entry: &Entry, body: &[u8]) -> Result<ClientCertificate, ChangeError> {
-        let body = decode_body(body)
-            .ok_or_else(|| StoreError::Corrupt("a client certificate's body is cut".into()))?;
-        let certificate = X509::from_der(body.certificate).map_err(X509Error::from)?;
-        let csr = match body.request {
-            [] => None,
-            der => {
-                let request = X509Req::from_der(der).map_err(X509Error::from)?;
-                let pem = request.to_pem().map_err(X509Error::from)?;
-                Some(String::from_utf8_lossy(&pem).into_owned())
-            }
-        };
-        let model = self.model();
-        let authority = model.authorities.get(&entry.authority);
-        Ok(ClientCertificate {
-            id: entry.id,
-            zone,
-            authority: entry.authority,
-            authority_name: authority.map(|ca| ca.name.clone()).unwrap_or_default(),
-            status: entry.status,
-            status_since: entry.status_since,
-            certificate: x509::to_pem(&certificate)?,
-            csr,
-            validity_days: body.days,
-            details: Details::of(&certificate)?,
-        })
+#[cfg(test)]
+impl Control {
+    /// The zone's newest managed CA, ready to sign: what a CA could issue elsewhere.
+    pub(crate) fn signer(&self, zone: Id) -> Result<(Arc<Authority>, Signer), ChangeError> {
+        let authority = issuing(&self.model(), zone)?;
+        let signer = self.shared.open_signer(&authority)?;
+        Ok((authority, signer))
     }
+}
+
+/// The zone's newest managed CA.
+fn issuing(model: &Model, zone: Id) -> Result<Arc<Authority>, ChangeError> {
+    let newest = model.managed(zone).first().map(|ca| Arc::clone(ca));
+    newest.ok_or_else(|| ChangeError::not_found(Noun::Zone, zone))
+}
+
+fn record(
+    draft: &mut Draft<'_>,
+    zone: Id,
+    authority: &Authority,
+    certificate: &X509,
+    request: &[u8],
+    validity_days: u32,
+) -> Result<ClientCertificate, ChangeError> {
+    let details = Details::of(certificate)?;
+    let body = encode_body(
+        validity_days,
+        &certificate.to_der().map_err(X509Error::from)?,
+        request,
+    );
+    let id = Uuid::random();
+    let sequence = {
+        let index = draft.shared().index.read();
+        let index = index.unwrap_or_else(PoisonError::into_inner);
+        let known = index.of(zone);
+        if known.len() >= CERTIFICATES_MAX {
+            let what = "client certificates of a zone";
+            return Err(ChangeError::Full {
+                what,
+                max: CERTIFICATES_MAX,
+            });
+        }
+        known.last().map_or(1, |last| last.sequence + 1)
+    };
+    let entry = Entry {
+        sequence,
+        id,
+        authority: authority.id,
+        status: Status::Active,
+        status_since: draft.now.seconds(),
+        not_after: details.not_after,
+    };
+    put_entry(draft, zone, None, entry);
+    draft.write(
+        Table::CertificateBodies,
+        row_key(zone, sequence),
+        Some(body.clone()),
+    );
+    draft.write(
+        Table::CertificateIds,
+        id.as_bytes().to_vec(),
+        Some(row_key(zone, sequence)),
+    );
+    for by in FindBy::ALL {
+        let value = by.value(&details);
+        if !value.is_empty() {
+            let key = [by.prefix(zone, value)?, sequence.to_be_bytes().to_vec()].concat();
+            draft.write(Table::CertificateFinds, key, Some(Vec::new()));
+        }
+    }
+    fill(&draft.model, zone, &entry, &body)
+}
+
+fn fill(
+    model: &Model,
+    zone: Id,
+    entry: &Entry,
+    body: &[u8],
+) -> Result<ClientCertificate, ChangeError> {
+    let body = decode_body(body)
+        .ok_or_else(|| StoreError::Corrupt("a client certificate's body is cut".into()))?;
+    let certificate = X509::from_der(body.certificate).map_err(X509Error::from)?;
+    let csr = match body.request {
+        [] => None,
+        der => {
+            let request = X509Req::from_der(der).map_err(X509Error::from)?;
+            let pem = request.to_pem().map_err(X509Error::from)?;
+            Some(String::from_utf8_lossy(&pem).into_owned())
+        }
+    };
+    let authority = model.authorities.get(&entry.authority);
+    Ok(ClientCertificate {
+        id: entry.id,
+        zone,
+        authority: entry.authority,
+        authority_name: authority.map(|ca| ca.name.clone()).unwrap_or_default(),
+        status: entry.status,
+        status_since: entry.status_since,
+        certificate: x509::to_pem(&certificate)?,
+        csr,
+        validity_days: body.days,
+        details: Details::of(&certificate)?,
+    })
 }
 
 fn put_entry(draft: &mut Draft<'_>, zone: Id, old: Option<Entry>, entry: Entry) {

@@ -5,9 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
-use crate::change::intent::{self, Intent};
+use crate::change::{Control, Reads};
 use crate::compile::rules::compiled_form;
 use crate::compile::{self, CompileError};
 use crate::model::id::Id;
@@ -38,7 +37,7 @@ pub struct RuleTrial {
     pub trial: Trial,
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// Makes a zone's rules ready for a dry run. Nothing is changed.
     ///
     /// # Errors
@@ -83,12 +82,8 @@ impl Control {
         stored: Option<&Ruleset>,
         draft: DraftRule,
     ) -> Result<(Arc<Ruleset>, Id), ChangeError> {
-        let intent = Intent {
-            dry_run: true,
-            tenant: false,
-            ..intent::current()
-        };
-        self.with_intent(intent, |control| match draft {
+        let control = self.trying();
+        match draft {
             DraftRule::Added(rule, position) => {
                 let (ruleset, rule) = control.add_rule(zone, rule, position.as_ref())?;
                 Ok((ruleset, rule.id))
@@ -99,6 +94,6 @@ impl Control {
                     control.update_rule(zone, ruleset.id, id, patch, position.as_ref())?;
                 Ok((ruleset, id))
             }
-        })
+        }
     }
 }

@@ -7,10 +7,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
-use crate::change::intent;
+use crate::change::{Changes, Control, Reads};
 use crate::compile::origin::{check_reach, origin};
 use crate::limits::ASSOCIATIONS_MAX;
 use crate::model::id::{Id, Uuid};
@@ -115,9 +114,9 @@ fn check_belongs(
 
 /// Checks an origin that is about to be set. What a tenant sets is confined from then on.
 fn new_origin(draft: &Draft<'_>, mut spec: OriginSpec) -> Result<OriginSpec, ChangeError> {
-    spec.confined |= intent::current().tenant;
+    spec.confined |= draft.intent().tenant;
     let refuse = |why: String| ChangeError::invalid("origin", why);
-    let reach = draft.control().reach.load_full();
+    let reach = draft.shared().reach.load_full();
     let made = origin(&spec, &reach).map_err(|why| refuse(why.to_string()))?;
     check_reach(&made).map_err(|why| refuse(why.to_string()))?;
     Ok(spec)
@@ -190,7 +189,7 @@ fn associate(draft: &mut Draft<'_>, zone: Id, name: &HostName, mode: MtlsMode) {
     }
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// The host of this name.
     ///
     /// # Errors
@@ -203,7 +202,9 @@ impl Control {
             .cloned()
             .ok_or_else(|| ChangeError::not_found(Noun::Host, name))
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Makes a host. Without a server certificate that covers it, it is kept but not served yet.
     ///
     /// # Errors
@@ -307,7 +308,9 @@ impl Control {
             Ok(())
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// The host names associated with the zone's managed CAs, or with an uploaded one.
     ///
     /// # Errors
@@ -326,7 +329,9 @@ impl Control {
             .cloned()
             .unwrap_or_default())
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Replaces the host names associated with the zone's managed CAs, or with an uploaded one.
     /// Names that are no host yet are kept for when they become one.
     ///

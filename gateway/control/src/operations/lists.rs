@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::compile;
 use crate::limits::{DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX, LISTS_MAX};
 use crate::model::Model;
@@ -49,7 +49,7 @@ fn put(draft: &mut Draft<'_>, mut list: ListRecord) -> Result<Arc<ListRecord>, C
     Ok(list)
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// The list with this id.
     ///
     /// # Errors
@@ -57,7 +57,9 @@ impl Control {
     pub fn list(&self, id: Id) -> Result<Arc<ListRecord>, ChangeError> {
         find(&self.model(), id).cloned()
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Makes an empty list.
     ///
     /// # Errors
@@ -142,9 +144,21 @@ impl Control {
         id: Id,
         change: ItemsChange,
     ) -> Result<Arc<ListRecord>, ChangeError> {
+        self.change_items_by(id, |_| Ok(change))
+    }
+
+    /// As [`Control::change_items`], with a change that is read by the list's kind.
+    ///
+    /// # Errors
+    /// As there, and what `change` answers.
+    pub fn change_items_by(
+        &self,
+        id: Id,
+        change: impl FnOnce(ListKind) -> Result<ItemsChange, ChangeError>,
+    ) -> Result<Arc<ListRecord>, ChangeError> {
         self.change(|draft| {
             let mut list = (**find(&draft.model, id)?).clone();
-            let added = match change {
+            let added = match change(list.kind)? {
                 ItemsChange::Append(items) => items,
                 ItemsChange::Replace(items) => {
                     list.items.clear();

@@ -2,6 +2,13 @@
 //!
 //! An expression that means more or less than such a rule is not read as one.
 
+use std::sync::Arc;
+
+use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control};
+use crate::model::id::Id;
+use crate::model::{Model, Phase, RuleRecord, Ruleset};
+use crate::operations::rulesets::{Position, RulePatch, change_rule, put, successor};
 use rules::{Expression, Form, Operator, Row, check};
 use vocabulary::hostname::HostName;
 
@@ -90,6 +97,88 @@ impl MtlsRule {
             }
         }
         refuses.then_some(rule)
+    }
+}
+
+/// What is to be different about an mTLS rule; `None` leaves a part as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MtlsPatch {
+    /// For which hosts.
+    pub hosts: Option<Vec<HostName>>,
+    /// For which paths.
+    pub paths: Option<Vec<String>>,
+    /// Whether revoked certificates are refused too.
+    pub check_revoked: Option<bool>,
+}
+
+impl MtlsPatch {
+    /// The rule that this makes out of another.
+    #[must_use]
+    pub fn apply(self, rule: &MtlsRule) -> MtlsRule {
+        MtlsRule {
+            hosts: self.hosts.unwrap_or_else(|| rule.hosts.clone()),
+            paths: self.paths.unwrap_or_else(|| rule.paths.clone()),
+            check_revoked: self.check_revoked.unwrap_or(rule.check_revoked),
+        }
+    }
+}
+
+/// An mTLS rule of a zone with its ruleset and its place in it, counted from 0.
+///
+/// # Errors
+/// There is no such rule, or it is not of the form.
+pub fn mtls_rule(
+    model: &Model,
+    zone: Id,
+    rule: Id,
+) -> Result<(Arc<Ruleset>, usize, Arc<RuleRecord>, MtlsRule), ChangeError> {
+    let missing = || ChangeError::not_found(Noun::Rule, rule);
+    let place = (zone, Phase::HttpRequestFirewallCustom);
+    let ruleset = model.rulesets.get(&place).ok_or_else(missing)?;
+    let mut rules = ruleset.rules.iter().enumerate();
+    let found = rules.find(|(_, found)| found.id == rule);
+    let (place, record) = found.ok_or_else(missing)?;
+    let mtls = MtlsRule::from_expression(&record.expression).ok_or_else(|| {
+        let why = "the rule is more than hosts, paths and a certificate; read and edit it as an expression";
+        ChangeError::invalid("rules", why)
+    })?;
+    Ok((ruleset.clone(), place, record.clone(), mtls))
+}
+
+impl<A: Changes> Control<A> {
+    /// Changes an mTLS rule, moves it, or both. What says the same stays as it was written.
+    ///
+    /// # Errors
+    /// There is no such rule, it is not of the form, or the result is not acceptable.
+    pub fn update_mtls_rule(
+        &self,
+        zone: Id,
+        rule: Id,
+        wanted: MtlsPatch,
+        mut patch: RulePatch,
+        at: Option<&Position>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.change(|draft| {
+            let (old, _, _, present) = mtls_rule(&draft.model, zone, rule)?;
+            let wanted = wanted.apply(&present);
+            patch.expression = (wanted != present).then(|| wanted.expression());
+            let mut new = successor(&old);
+            change_rule(&mut new.rules, rule, patch, at, draft.now)?;
+            put(draft, Some(&old), new)
+        })
+    }
+
+    /// Removes an mTLS rule.
+    ///
+    /// # Errors
+    /// There is no such rule, or it is not of the form.
+    pub fn delete_mtls_rule(&self, zone: Id, rule: Id) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let (old, place, _, _) = mtls_rule(&draft.model, zone, rule)?;
+            let mut new = successor(&old);
+            drop(new.rules.remove(place));
+            put(draft, Some(&old), new).map(drop)
+        })
     }
 }
 

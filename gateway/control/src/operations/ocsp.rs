@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::error::ChangeError;
+use crate::change::{Changes, Control};
 use crate::model::Authority;
 use crate::model::id::Uuid;
 use crate::model::revocation::OcspSettings;
@@ -35,7 +35,7 @@ impl From<Option<&OcspSettings>> for OcspPatch {
     }
 }
 
-impl Control {
+impl<A: Changes> Control<A> {
     /// Changes whom to ask about an uploaded CA's client certificates. What another responder has
     /// said is forgotten.
     ///

@@ -8,8 +8,7 @@ use boring::pkey::PKey;
 use boring::stack::Stack;
 use boring::x509::X509;
 
-use crate::change::Control;
-use crate::change::error::{ChangeError, Noun};
+use crate::change::error::ChangeError;
 use crate::limits::{PKCS12_PASSWORD_BYTES, PKCS12_ROUNDS};
 use crate::model::secret::Secret;
 use crate::operations::client_certificates::FreshCertificate;
@@ -32,39 +31,29 @@ pub fn check_password(password: &Secret) -> Result<(), ChangeError> {
     }
 }
 
-impl Control {
-    /// The PKCS#12 file of a certificate that was just made: AES-256, HMAC-SHA-2.
-    ///
-    /// # Errors
-    /// The password is no good, see [`check_password`], or the CA has gone since.
-    pub fn pkcs12(
-        &self,
-        fresh: &FreshCertificate,
-        password: &Secret,
-    ) -> Result<Secret, ChangeError> {
-        check_password(password)?;
-        let made = &fresh.certificate;
-        let model = self.model();
-        let authority = model.authorities.get(&made.authority);
-        let authority =
-            authority.ok_or_else(|| ChangeError::not_found(Noun::Authority, made.authority))?;
-        let build = || {
-            let key = PKey::private_key_from_pem(fresh.private_key.reveal())?;
-            let certificate = X509::from_pem(made.certificate.as_bytes())?;
-            let mut chain = Stack::new()?;
-            chain.push(X509::from_pem(authority.certificate.as_bytes())?)?;
-            let mut builder = Pkcs12::builder();
-            builder
-                .key_iter(PKCS12_ROUNDS)
-                .mac_iter(PKCS12_ROUNDS)
-                .ca(chain);
-            let password = password.reveal_text();
-            let name = &made.details.common_name;
-            builder.build(password, name, &key, &certificate)?.to_der()
-        };
-        let file = build().map_err(X509Error::from)?;
-        Ok(Secret::new(file))
-    }
+/// The PKCS#12 file of a certificate that was just made: AES-256, HMAC-SHA-2.
+///
+/// # Errors
+/// The password is no good, see [`check_password`].
+pub fn pkcs12(fresh: &FreshCertificate, password: &Secret) -> Result<Secret, ChangeError> {
+    check_password(password)?;
+    let made = &fresh.certificate;
+    let build = || {
+        let key = PKey::private_key_from_pem(fresh.private_key.reveal())?;
+        let certificate = X509::from_pem(made.certificate.as_bytes())?;
+        let mut chain = Stack::new()?;
+        chain.push(X509::from_pem(fresh.authority.as_bytes())?)?;
+        let mut builder = Pkcs12::builder();
+        builder
+            .key_iter(PKCS12_ROUNDS)
+            .mac_iter(PKCS12_ROUNDS)
+            .ca(chain);
+        let password = password.reveal_text();
+        let name = &made.details.common_name;
+        builder.build(password, name, &key, &certificate)?.to_der()
+    };
+    let file = build().map_err(X509Error::from)?;
+    Ok(Secret::new(file))
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::limits::{
     CRL_FETCH_EVERY_MAX_SEC, CRL_FILE_PATH_BYTES_MAX, CRL_URLS_MAX, CRLS_OF_CA_MAX,
 };
@@ -124,21 +124,58 @@ pub(crate) fn uploaded(model: &Model, id: Uuid) -> Result<Authority, ChangeError
         .ok_or_else(|| ChangeError::not_found(Noun::Authority, id))
 }
 
-impl Control {
+/// Where a list was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CrlSource {
+    /// An administrator sent it.
+    Upload,
+    /// The file that the CA names.
+    File(PathBuf),
+    /// A URL that the CA names.
+    Url(SourceUrl),
+}
+
+impl CrlSource {
+    fn check(&self, authority: &Authority) -> Result<(), ChangeError> {
+        let is_named = match self {
+            Self::Upload => true,
+            Self::File(file) => authority.crl.file.as_ref() == Some(file),
+            Self::Url(url) => authority.crl.urls.contains(url),
+        };
+        if is_named {
+            return Ok(());
+        }
+        let why = "the CA's lists were taken from elsewhere while this one was read";
+        Err(ChangeError::invalid("crl", why))
+    }
+}
+
+impl<A: Changes> Control<A> {
     /// Takes a list, DER or PEM, of an uploaded CA. In effect when this returns.
     ///
     /// # Errors
     /// It is not to be believed, is from the future, or is older than the one in its place.
     pub fn put_crl(&self, id: Uuid, bytes: &[u8]) -> Result<CrlStatus, ChangeError> {
+        self.put_crl_from(id, &CrlSource::Upload, bytes)
+    }
+
+    /// As [`Control::put_crl`], when the CA still takes its lists from where this one was read.
+    ///
+    /// # Errors
+    /// As there; the CA's lists come from elsewhere now.
+    pub fn put_crl_from(
+        &self,
+        id: Uuid,
+        from: &CrlSource,
+        bytes: &[u8],
+    ) -> Result<CrlStatus, ChangeError> {
         let der = der_of(bytes)?;
+        let basis = |model: &Model| Ok(uploaded(model, id)?.certificate);
         // Reading half a million entries holds up no other change.
-        let crl = Arc::new(uploaded_crl::read(
-            &uploaded(&self.model(), id)?.certificate,
-            &der,
-        )?);
-        let key = uploaded_crl::key(&crl)?;
-        self.change(|draft| {
-            uploaded(&draft.model, id)?;
+        let read = |certificate: &String| Ok(Arc::new(uploaded_crl::read(certificate, &der)?));
+        self.change_prepared(basis, read, |draft, _, crl| {
+            from.check(&uploaded(&draft.model, id)?)?;
+            let key = uploaded_crl::key(&crl)?;
             if crl.this_update_sec > draft.now.seconds() + CLOCK_SKEW_SEC {
                 let at = Moment::from_seconds(crl.this_update_sec).to_second();
                 let why = format!("it begins at {at}, which has not come");
@@ -218,7 +255,9 @@ impl Control {
             Ok(Arc::new(authority))
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// Every list that is kept.
     #[must_use]
     pub fn crls(&self) -> Vec<CrlStatus> {

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::error::ChangeError;
+use crate::change::{Control, Reads};
 use crate::model::id::Id;
 use crate::model::rule_diff::Difference;
 use crate::model::{RuleRecord, Ruleset};
@@ -130,7 +130,7 @@ fn compare(
     found
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// What leads from one version of a ruleset to another.
     ///
     /// # Errors

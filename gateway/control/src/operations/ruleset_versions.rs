@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::change::Control;
+use crate::change::control::Shared;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::rulesets::forgotten;
+use crate::change::{Changes, Control, Reads};
 use crate::model::id::Id;
 use crate::model::moment::Moment;
 use crate::model::{RuleRecord, Ruleset};
@@ -27,7 +28,7 @@ pub struct VersionNote {
     pub description: String,
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// Which versions of a ruleset are kept, newest first.
     ///
     /// # Errors
@@ -36,7 +37,8 @@ impl Control {
         let oldest = forgotten(self.ruleset(zone, ruleset)?.version) + 1;
         let table = Table::RulesetVersions;
         let mut notes = Vec::new();
-        self.store
+        self.shared
+            .store
             .scan(table, ruleset.as_bytes(), &mut |key, value| {
                 let version = key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes));
                 let version = version.filter(|version| *version >= oldest);
@@ -55,7 +57,9 @@ impl Control {
         notes.reverse();
         Ok(notes)
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Puts the rules of an older version back. They become the newest version; the versions in
     /// between stay.
     ///
@@ -69,7 +73,7 @@ impl Control {
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
             let old = find(&draft.model, zone, ruleset)?.clone();
-            let then = self.ruleset_version(zone, ruleset, version)?;
+            let then = draft.shared().version_of(&old, version)?;
             let present: HashMap<Id, &Arc<RuleRecord>> =
                 old.rules.iter().map(|rule| (rule.id, rule)).collect();
             let mut rules = Vec::with_capacity(then.rules.len());
@@ -109,7 +113,9 @@ impl Control {
             put(draft, Some(&old), new)
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// A ruleset as it was in one of its versions.
     ///
     /// # Errors
@@ -121,6 +127,14 @@ impl Control {
         version: u32,
     ) -> Result<Ruleset, ChangeError> {
         let current = self.ruleset(zone, ruleset)?;
+        self.shared.version_of(&current, version)
+    }
+}
+
+impl Shared {
+    /// A ruleset as it was in one of its versions, of those that are kept beside the current one.
+    fn version_of(&self, current: &Ruleset, version: u32) -> Result<Ruleset, ChangeError> {
+        let ruleset = current.id;
         let key = order::version_key(ruleset, version);
         let is_forgotten = version <= forgotten(current.version);
         if is_forgotten || self.store.value(Table::RulesetVersions, &key)?.is_none() {
@@ -139,7 +153,7 @@ impl Control {
             name: record.name,
             description: record.description,
             rules: rules.into(),
-            ..(*current).clone()
+            ..current.clone()
         })
     }
 }

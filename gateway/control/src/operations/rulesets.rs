@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::compile::rules::{action_of, compiled_form};
 use crate::compile::{self, FieldError, phases};
 use crate::limits::{DESCRIPTION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
@@ -322,7 +322,7 @@ fn write_entrypoint(
     put(draft, old.as_deref(), new)
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// The ruleset with this id.
     ///
     /// # Errors
@@ -343,7 +343,9 @@ impl Control {
         let found = model.rulesets.get(&(zone, phase)).cloned();
         found.ok_or_else(|| ChangeError::not_found(Noun::Ruleset, phase.as_str()))
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Sets all rules of a phase, making the ruleset when there is none. Rules that carry the id
     /// (or the ref) of a present one keep their identity; they get a new version only if they
     /// differ.
@@ -381,6 +383,29 @@ impl Control {
                 });
             }
             write_entrypoint(draft, zone, phase, (name, description), Some(rules))
+        })
+    }
+
+    /// Changes a ruleset's name, its description and all its rules, of these what is said. `phase`,
+    /// when it is said, has to be the ruleset's.
+    ///
+    /// # Errors
+    /// The zone has none of this id, it is of another phase, or a rule is not acceptable.
+    pub fn replace_ruleset(
+        &self,
+        zone: Id,
+        ruleset: Id,
+        phase: Option<Phase>,
+        texts: (Option<String>, Option<String>),
+        rules: Option<Vec<NewRule>>,
+    ) -> Result<Arc<Ruleset>, ChangeError> {
+        self.change(|draft| {
+            let is = find(&draft.model, zone, ruleset)?.phase;
+            if phase.is_some_and(|said| said != is) {
+                let why = format!("it cannot be changed, it is {}", is.as_str());
+                return Err(ChangeError::invalid("phase", why));
+            }
+            write_entrypoint(draft, zone, is, texts, rules)
         })
     }
 
@@ -458,36 +483,7 @@ impl Control {
         at: Option<&Position>,
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.edit(zone, ruleset, |rules, now| {
-            let place = position(rules, rule)?;
-            let old = rules[place].clone();
-            let mut new = (*old).clone();
-            new.expression = patch.expression.unwrap_or(new.expression);
-            new.description = patch.description.unwrap_or(new.description);
-            new.enabled = patch.enabled.unwrap_or(new.enabled);
-            new.reference = patch.reference.unwrap_or(new.reference);
-            if let Some(action) = patch.action.filter(|action| *action != new.action) {
-                // Parameters of one action mean nothing to another.
-                new.action = action;
-                new.action_parameters = None;
-            }
-            new.action_parameters = patch.action_parameters.unwrap_or(new.action_parameters);
-            new.ratelimit = patch.ratelimit.unwrap_or(new.ratelimit);
-            new.logging = patch.logging.or(new.logging);
-            if new != *old {
-                new.version += 1;
-                new.last_updated = now;
-            }
-            match at {
-                // Beside itself is where it is.
-                Some(Position::Before(Some(id)) | Position::After(Some(id))) if *id == rule => {}
-                Some(at) => {
-                    drop(rules.remove(place));
-                    return insert(rules, Arc::new(new), Some(at));
-                }
-                None => {}
-            }
-            rules.replace(place..place + 1, [Arc::new(new)]);
-            Ok(())
+            change_rule(rules, rule, patch, at, now)
         })
     }
 
@@ -521,7 +517,9 @@ impl Control {
             put(draft, Some(&old), new)
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// What is odd about a zone's rules and hosts.
     ///
     /// # Errors
@@ -570,6 +568,46 @@ impl Control {
     }
 }
 
+/// Changes a rule of a list, moves it, or both.
+pub(crate) fn change_rule(
+    rules: &mut ChunkedList<Arc<RuleRecord>>,
+    rule: Id,
+    patch: RulePatch,
+    at: Option<&Position>,
+    now: Moment,
+) -> Result<(), ChangeError> {
+    let place = position(rules, rule)?;
+    let old = rules[place].clone();
+    let mut new = (*old).clone();
+    new.expression = patch.expression.unwrap_or(new.expression);
+    new.description = patch.description.unwrap_or(new.description);
+    new.enabled = patch.enabled.unwrap_or(new.enabled);
+    new.reference = patch.reference.unwrap_or(new.reference);
+    if let Some(action) = patch.action.filter(|action| *action != new.action) {
+        // Parameters of one action mean nothing to another.
+        new.action = action;
+        new.action_parameters = None;
+    }
+    new.action_parameters = patch.action_parameters.unwrap_or(new.action_parameters);
+    new.ratelimit = patch.ratelimit.unwrap_or(new.ratelimit);
+    new.logging = patch.logging.or(new.logging);
+    if new != *old {
+        new.version += 1;
+        new.last_updated = now;
+    }
+    match at {
+        // Beside itself is where it is.
+        Some(Position::Before(Some(id)) | Position::After(Some(id))) if *id == rule => {}
+        Some(at) => {
+            drop(rules.remove(place));
+            return insert(rules, Arc::new(new), Some(at));
+        }
+        None => {}
+    }
+    rules.replace(place..place + 1, [Arc::new(new)]);
+    Ok(())
+}
+
 /// The lists that rules may name; none of them when they name none.
 fn lists_of(model: &Model, rules: &[Rule]) -> Lists {
     if rules.iter().any(|rule| rule.expression.contains('$')) {
@@ -613,7 +651,7 @@ fn next(
     Ok((old, new))
 }
 
-fn successor(old: &Ruleset) -> Ruleset {
+pub(crate) fn successor(old: &Ruleset) -> Ruleset {
     Ruleset {
         version: old.version + 1,
         ..old.clone()

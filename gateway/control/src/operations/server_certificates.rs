@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::limits::{
     AUTHORITY_DAYS, DEVELOPMENT_CERTIFICATE_DAYS, DEVELOPMENT_NAMES_MAX, SERVER_CERTIFICATES_MAX,
 };
@@ -96,7 +96,7 @@ fn fill(
     })
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// The server certificate with this id.
     ///
     /// # Errors
@@ -109,6 +109,20 @@ impl Control {
         find(&self.model(), zone, id).cloned()
     }
 
+    /// The development CA, when there is one. Its certificate is what a client must be told to
+    /// believe.
+    ///
+    /// # Errors
+    /// No certificate for development was made yet.
+    pub fn development_authority(&self) -> Result<Arc<Authority>, ChangeError> {
+        let model = self.model();
+        let found = model.authorities.values().find(|ca| is_development(ca));
+        let none = || ChangeError::not_found(Noun::Authority, "development");
+        found.cloned().ok_or_else(none)
+    }
+}
+
+impl<A: Changes> Control<A> {
     /// Takes over a chain with its key. Hosts of the zone that it covers use it from now on,
     /// except those that name another one.
     ///
@@ -121,30 +135,7 @@ impl Control {
         key_pem: &str,
     ) -> Result<Arc<ServerCertificate>, ChangeError> {
         let chain = ServerChain::parse(chain_pem, key_pem, Moment::now())?;
-        self.add(zone, &chain, ServerCertificateSource::Uploaded)
-    }
-
-    fn add(
-        &self,
-        zone: Id,
-        chain: &ServerChain,
-        source: ServerCertificateSource,
-    ) -> Result<Arc<ServerCertificate>, ChangeError> {
-        self.change(|draft| {
-            if !draft.model.zones.contains_key(&zone) {
-                return Err(ChangeError::not_found(Noun::Zone, zone));
-            }
-            if draft.model.server_certificates.len() >= SERVER_CERTIFICATES_MAX {
-                let max = SERVER_CERTIFICATES_MAX;
-                return Err(ChangeError::Full {
-                    what: "server certificates",
-                    max,
-                });
-            }
-            let certificate = fill(draft, chain, Uuid::random(), zone, source)?;
-            draft.put_server_certificate(certificate.clone());
-            Ok(Arc::new(certificate))
-        })
+        self.change(|draft| add(draft, zone, &chain, ServerCertificateSource::Uploaded))
     }
 
     /// Replaces chain and key under the same id. Connections go on; new handshakes see the new one.
@@ -198,55 +189,79 @@ impl Control {
             let why = format!("between 1 and {DEVELOPMENT_NAMES_MAX} host names are needed");
             return Err(ChangeError::invalid("hosts", why));
         }
-        let authority = self.development_authority()?;
-        let AuthorityKind::Development { key } = &authority.kind else {
-            return Err(ChangeError::not_found(Noun::Authority, authority.id));
-        };
-        let key = self
-            .seal
-            .open_sealed(&authority_purpose(authority.id), key)?;
-        let signer = Signer::open(authority.certificate.as_bytes(), &key)?;
-        let now = Moment::now();
-        let (leaf, key) = signer.issue_server(names, DEVELOPMENT_CERTIFICATE_DAYS, now)?;
-        let key = x509::key_pem(&key)?;
-        let chain = ServerChain::parse(&x509::to_pem(&leaf)?, key.reveal_text(), now)?;
-        self.add(zone, &chain, ServerCertificateSource::Development)
+        self.change(|draft| {
+            let authority = development(draft)?;
+            let AuthorityKind::Development { key } = &authority.kind else {
+                return Err(ChangeError::not_found(Noun::Authority, authority.id));
+            };
+            let key = draft
+                .seal()
+                .open_sealed(&authority_purpose(authority.id), key)?;
+            let signer = Signer::open(authority.certificate.as_bytes(), &key)?;
+            let now = draft.now;
+            let (leaf, key) = signer.issue_server(names, DEVELOPMENT_CERTIFICATE_DAYS, now)?;
+            let key = x509::key_pem(&key)?;
+            let chain = ServerChain::parse(&x509::to_pem(&leaf)?, key.reveal_text(), now)?;
+            add(draft, zone, &chain, ServerCertificateSource::Development)
+        })
     }
 
-    /// The development CA, made when it is not there yet. Its certificate is what a client must
-    /// be told to believe.
+    /// Makes the development CA when it is not there yet.
     ///
     /// # Errors
     /// It cannot be made or stored.
-    pub fn development_authority(&self) -> Result<Arc<Authority>, ChangeError> {
-        let is_development =
-            |ca: &&Arc<Authority>| matches!(ca.kind, AuthorityKind::Development { .. });
-        if let Some(found) = self.model().authorities.values().find(is_development) {
-            return Ok(found.clone());
-        }
-        self.change(|draft| {
-            if let Some(found) = draft.model.authorities.values().find(is_development) {
-                return Ok(found.clone());
-            }
-            let name = "Postern development CA";
-            let (certificate, key) =
-                x509::make_authority(name, "Postern", CaKey::default(), AUTHORITY_DAYS, draft.now)?;
-            let id = Uuid::random();
-            let key = draft
-                .seal()
-                .seal(&authority_purpose(id), x509::key_pem(&key)?.reveal())?;
-            let authority = Authority {
-                id,
-                name: name.into(),
-                not_after: x509::Details::of(&certificate)?.not_after,
-                certificate: x509::to_pem(&certificate)?,
-                created_on: draft.now,
-                crl: CrlSettings::default(),
-                ocsp: None,
-                kind: AuthorityKind::Development { key },
-            };
-            draft.put_authority(authority.clone());
-            Ok(Arc::new(authority))
-        })
+    pub fn make_development_authority(&self) -> Result<Arc<Authority>, ChangeError> {
+        self.change(development)
     }
+}
+
+fn is_development(ca: &Authority) -> bool {
+    matches!(ca.kind, AuthorityKind::Development { .. })
+}
+
+/// The development CA, made when it is not there yet.
+fn development(draft: &mut Draft<'_>) -> Result<Arc<Authority>, ChangeError> {
+    let mut all = draft.model.authorities.values();
+    if let Some(found) = all.find(|ca| is_development(ca)) {
+        return Ok(found.clone());
+    }
+    let name = "Postern development CA";
+    let (certificate, key) =
+        x509::make_authority(name, "Postern", CaKey::default(), AUTHORITY_DAYS, draft.now)?;
+    let id = Uuid::random();
+    let key = draft
+        .seal()
+        .seal(&authority_purpose(id), x509::key_pem(&key)?.reveal())?;
+    let authority = Authority {
+        id,
+        name: name.into(),
+        not_after: x509::Details::of(&certificate)?.not_after,
+        certificate: x509::to_pem(&certificate)?,
+        created_on: draft.now,
+        crl: CrlSettings::default(),
+        ocsp: None,
+        kind: AuthorityKind::Development { key },
+    };
+    draft.put_authority(authority.clone());
+    Ok(Arc::new(authority))
+}
+
+fn add(
+    draft: &mut Draft<'_>,
+    zone: Id,
+    chain: &ServerChain,
+    source: ServerCertificateSource,
+) -> Result<Arc<ServerCertificate>, ChangeError> {
+    if !draft.model.zones.contains_key(&zone) {
+        return Err(ChangeError::not_found(Noun::Zone, zone));
+    }
+    if draft.model.server_certificates.len() >= SERVER_CERTIFICATES_MAX {
+        return Err(ChangeError::Full {
+            what: "server certificates",
+            max: SERVER_CERTIFICATES_MAX,
+        });
+    }
+    let certificate = fill(draft, chain, Uuid::random(), zone, source)?;
+    draft.put_server_certificate(certificate.clone());
+    Ok(Arc::new(certificate))
 }

@@ -10,8 +10,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use boring::hash::{MessageDigest, hash};
 
-use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::limits::{DESCRIPTION_BYTES_MAX, TOKEN_DAYS_MAX, TOKENS_MAX};
 use crate::model::hex::hex;
 use crate::model::id::Id;
@@ -40,7 +40,7 @@ fn digest(secret: &str) -> Result<String, X509Error> {
     Ok(hex(&hash(MessageDigest::sha256(), secret.as_bytes())?))
 }
 
-impl Control {
+impl<A: Changes> Control<A> {
     /// Makes a token. The secret is in the answer and nowhere else.
     ///
     /// # Errors
@@ -106,7 +106,9 @@ impl Control {
             Ok(())
         })
     }
+}
 
+impl<A: Reads> Control<A> {
     /// The living token with this secret. Digests are compared, of secrets that no caller
     /// can choose, so the time that it takes tells nothing.
     #[must_use]

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::change::Control;
 use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
 use crate::limits::ZONES_MAX;
 use crate::model::id::Id;
 use crate::model::{Phase, Zone};
@@ -14,7 +14,7 @@ use crate::store::Table;
 use crate::store::certificate_index::IndexChange;
 use vocabulary::hostname::HostName;
 
-impl Control {
+impl<A: Reads> Control<A> {
     /// The zone with this id, or with this name.
     ///
     /// # Errors
@@ -30,7 +30,9 @@ impl Control {
             .or_else(|| model.zone_named(&name).cloned())
             .ok_or_else(|| ChangeError::not_found(Noun::Zone, key))
     }
+}
 
+impl<A: Changes> Control<A> {
     /// Makes a zone and its managed CA, with an ECDSA P-256 key.
     ///
     /// # Errors
@@ -119,7 +121,7 @@ impl Control {
             for phase in Phase::ALL {
                 draft.remove_ruleset(id, phase)?;
             }
-            for uuid in draft.control().certificate_ids(id) {
+            for uuid in draft.shared().certificate_ids(id) {
                 draft.write(Table::CertificateIds, uuid.as_bytes().to_vec(), None);
             }
             for table in [

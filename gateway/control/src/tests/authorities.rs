@@ -348,7 +348,7 @@ fn a_copy_of_a_ca_made_here_is_refused() {
     again.append_extension(&ca).unwrap();
     again.sign(&signer.key, MessageDigest::sha256()).unwrap();
     let again = x509::to_pem(&again.build()).unwrap();
-    let development = control.development_authority().unwrap();
+    let development = control.make_development_authority().unwrap();
     for (what, pem) in [
         ("itself", authority.certificate.clone()),
         ("its key", again),

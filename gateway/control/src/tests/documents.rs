@@ -226,14 +226,11 @@ fn only_what_differs_is_told_and_done() {
     zone["rules"][2]["action"] = json!("log");
     value["lists"][0]["items"] = json!([{"value": "192.0.2.0/24"}]);
     value["authorities"][0]["crl"] = Value::Null;
-    let tried = control.with_intent(
-        Intent {
-            dry_run: true,
-            tenant: false,
-            ..Intent::default()
-        },
-        |control| apply(control, &value),
-    );
+    let dry = Intent {
+        dry_run: true,
+        ..Intent::default()
+    };
+    let tried = apply(&control.acting(dry), &value);
     let expected = [
         "change list office",
         "change CA partner",

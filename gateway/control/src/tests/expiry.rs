@@ -88,7 +88,7 @@ fn every_kind_comes_to_every_stage() {
         .revoke_certificate(zone.id, revoked.certificate.id)
         .unwrap();
     let of_managed = control.model().managed(zone.id)[0].not_after;
-    let development = control.development_authority().unwrap().not_after;
+    let development = control.make_development_authority().unwrap().not_after;
 
     for (kind, end) in [
         // Its life began a minute before it was made.

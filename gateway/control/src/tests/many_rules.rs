@@ -121,7 +121,7 @@ fn one_changed_rule_leaves_the_rest_compiled() {
         Some(changed.rules[1_999].id.to_string())
     );
     let pages = |version| {
-        let record = order::record(control.store.as_ref(), ruleset.id, version).unwrap();
+        let record = order::record(control.shared.store.as_ref(), ruleset.id, version).unwrap();
         HashSet::<Page>::from_iter(record.pages)
     };
     let (before, after) = (pages(ruleset.version), pages(changed.version));
@@ -148,7 +148,7 @@ fn a_replaced_program_is_freed_by_whoever_replaces_it() {
         let rule = ruleset.rules[0].id;
         let made = control.update_rule(zone.id, ruleset.id, rule, patch, None);
         assert!(made.is_ok());
-        control.lock().retired.len()
+        control.shared.lock().retired.len()
     };
     assert_eq!(change(10), 0);
     // As a connection holds the host that it was accepted for.

@@ -197,6 +197,7 @@ fn only_the_newest_versions_are_kept() {
     );
     let mut contents = 0;
     control
+        .shared
         .store
         .scan(Table::Rules, ruleset.id.as_bytes(), &mut |_, _| {
             contents += 1;

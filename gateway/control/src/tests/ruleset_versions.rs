@@ -17,6 +17,7 @@ use chunked_list::ChunkedList;
 fn stored(control: &Control, table: Table, ruleset: Id) -> BTreeSet<Vec<u8>> {
     let mut found = BTreeSet::new();
     let scanned = control
+        .shared
         .store
         .scan(table, ruleset.as_bytes(), &mut |key, _| {
             found.insert(key[ID_BYTES..].to_vec());
@@ -95,7 +96,7 @@ fn kept_versions(rules: usize) {
         let records = stored(control, Table::RulesetVersions, ruleset.id);
         assert_eq!(records.len(), versions.len());
         let pages = versions.iter().flat_map(|note| {
-            let record = order::record(control.store.as_ref(), ruleset.id, note.version);
+            let record = order::record(control.shared.store.as_ref(), ruleset.id, note.version);
             record.unwrap().pages
         });
         let pages: BTreeSet<Vec<u8>> = pages
@@ -219,7 +220,11 @@ fn a_store_from_before_pages_is_brought_to_them() {
     for (version, rules) in (1..).zip(before.iter().rev()) {
         let name = |rule: &Arc<RuleRecord>| (rule.id, rule.version);
         let key = order::version_key(ruleset, version);
-        let value = control.store.value(Table::RulesetVersions, &key).unwrap();
+        let value = control
+            .shared
+            .store
+            .value(Table::RulesetVersions, &key)
+            .unwrap();
         let mut record: serde_json::Value = serde_json::from_slice(&value.unwrap()).unwrap();
         let record_of = record.as_object_mut().unwrap();
         record_of.remove("pages");
@@ -246,9 +251,9 @@ fn a_store_from_before_pages_is_brought_to_them() {
     writes.push((Table::Meta, migrate::DONE_KEY.to_vec(), None));
     let writes = writes.into_iter();
     let writes = writes.map(|(table, key, value)| Write { table, key, value });
-    let revision = control.store.revision().unwrap();
+    let revision = control.shared.store.revision().unwrap();
     let writes: Vec<Write> = writes.collect();
-    control.store.commit(revision, &writes).unwrap();
+    control.shared.store.commit(revision, &writes).unwrap();
     world.control = None;
     let path = world.path();
     let copy = path.with_extension("copy");
@@ -258,7 +263,11 @@ fn a_store_from_before_pages_is_brought_to_them() {
         world.reopen();
         let control = world.control();
         assert_eq!(orders(control), before, "{round}");
-        assert_eq!(control.store.revision().unwrap(), revision + 2, "once");
+        assert_eq!(
+            control.shared.store.revision().unwrap(),
+            revision + 2,
+            "once"
+        );
     }
     let control = world.control();
     let rule = before[0][0].id;

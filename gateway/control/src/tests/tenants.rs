@@ -127,7 +127,7 @@ fn a_tenants_origin_is_confined_and_an_administrators_is_not() {
         "http://0.0.0.0:1",
         "http://[fe80::1]:1",
     ] {
-        let made = control.with_intent(tenant(), |control| control.create_host(zone.id, at(url)));
+        let made = control.acting(tenant()).create_host(zone.id, at(url));
         let text = made.unwrap_err().to_string();
         assert!(text.contains("control.private_origins"), "{url}: {text}");
         let made = control.create_host(zone.id, at(url)).unwrap();
@@ -135,7 +135,7 @@ fn a_tenants_origin_is_confined_and_an_administrators_is_not() {
         control.delete_host(&made.name).unwrap();
     }
     let url = "http://origin.example:80";
-    let made = control.with_intent(tenant(), |control| control.create_host(zone.id, at(url)));
+    let made = control.acting(tenant()).create_host(zone.id, at(url));
     assert!(made.unwrap().origin.confined);
     // What an administrator says, replaces it.
     let patch = HostPatch {
@@ -150,7 +150,7 @@ fn a_tenants_origin_is_confined_and_an_administrators_is_not() {
             .origin
             .confined
     );
-    let taken = control.with_intent(tenant(), |control| control.update_host(&api, patch.clone()));
+    let taken = control.acting(tenant()).update_host(&api, patch.clone());
     assert!(!taken.unwrap().origin.confined, "the same is no change");
 }
 
@@ -168,7 +168,7 @@ fn the_policy_may_change_and_what_tenants_set_is_judged_by_it() {
     };
     control.set_reach(open).unwrap();
     let url = "http://localhost:1";
-    let made = control.with_intent(tenant(), |control| control.create_host(zone.id, at(url)));
+    let made = control.acting(tenant()).create_host(zone.id, at(url));
     assert!(made.unwrap().origin.confined);
     let reach = || {
         let snapshot = world.published.load();

@@ -11,6 +11,7 @@ use crate::change::intent::Intent;
 use crate::limits::{CRL_ALARM, CRL_FILE_BYTES_MAX};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
+use crate::operations::revocation_lists::CrlSource;
 
 /// What a file looked like when it was last read, to read it again only when it changed.
 type FileMark = (SystemTime, u64, u64);
@@ -55,12 +56,8 @@ impl Control {
                 return;
             }
         };
-        let intent = Intent {
-            actor: "revocation list file".into(),
-            dry_run: false,
-            tenant: false,
-        };
-        match self.with_intent(intent, |control| control.put_crl(id, &bytes)) {
+        let control = self.acting(Intent::of("revocation list file"));
+        match control.put_crl_from(id, &CrlSource::File(file.into()), &bytes) {
             Ok(crl) => {
                 tracing::info!(%id, file = %file.display(), number = crl.number, entries = crl.entries, "a revocation list was read");
             }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
-use crate::change::Control;
+use crate::change::{Control, Reads};
 use crate::limits::EXPIRY_STAGES_DAYS;
 use crate::model::AuthorityKind;
 use crate::model::client_certificate::Status;
@@ -89,7 +89,7 @@ struct Single {
     from_stage: usize,
 }
 
-impl Control {
+impl<A: Reads> Control<A> {
     fn singles(&self) -> Vec<Single> {
         let model = self.model();
         let mut all = Vec::new();
@@ -153,7 +153,11 @@ impl Control {
                 counted.count(single.end, now);
             }
             if kind == ExpiryKind::Client {
-                let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+                let index = self
+                    .shared
+                    .index
+                    .read()
+                    .unwrap_or_else(PoisonError::into_inner);
                 let active = |status| status == Status::Active;
                 for entry in index.0.values().flatten().filter(|one| active(one.status)) {
                     counted.count(entry.not_after, now);
@@ -196,7 +200,11 @@ impl Control {
     /// Counts client certificates that came to a stage after `last`.
     fn warn_of_clients(&self, last: Option<i64>, now: i64) {
         let model = self.model();
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self
+            .shared
+            .index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         for (zone, entries) in &index.0 {
             let mut counts = [0_usize; STAGES + 1];
             for entry in entries {
@@ -237,7 +245,11 @@ impl Control {
     /// How many active client certificates end in this span, in seconds since the epoch.
     #[must_use]
     pub fn expiring(&self, from: i64, to: i64) -> usize {
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let index = self
+            .shared
+            .index
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let entries = index.0.values().flatten();
         entries
             .filter(|entry| {

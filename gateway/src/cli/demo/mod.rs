@@ -135,7 +135,7 @@ impl State {
             .zone(&control, &origin)
             .map_err(|error| failed(&error))?;
         let ca = control
-            .development_authority()
+            .make_development_authority()
             .map_err(|error| failed(&error))?;
         replace(&self.file("ca.pem"), &ca.certificate)?;
         self.client(&control, zone)?;
