@@ -11,7 +11,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::operation::Readable;
 
-/// The outside of the door: shared by all threads.
+/// The ringing half, shared by all threads.
 #[derive(Debug)]
 pub struct Doorbell {
     fd: OwnedFd,
