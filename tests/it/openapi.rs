@@ -1,4 +1,4 @@
-//! The OpenAPI document of the admin API, judged by a validator that others have written.
+//! The OpenAPI document of the admin API, checked by a validator that others have written.
 
 use std::net::TcpListener;
 use std::path::PathBuf;

@@ -268,7 +268,7 @@ fn has_clang_headers() -> bool {
 
 /// Cloudflare's published SDK, pinned: it is what the admin API is compared with.
 const CLOUDFLARE_SDK: &str = "cloudflare==5.9.0";
-/// The judge of the admin API's OpenAPI document, pinned: its rules grow with its versions.
+/// The validator of the admin API's OpenAPI document, pinned: its rules grow with its versions.
 const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 /// What a complete environment notes in its file `ready`.
 const PYTHON_READY: &str = "grpcio cloudflare-5.9.0 openapi-spec-validator-0.9.0\n";

@@ -1,6 +1,6 @@
 //! The house rules, as a test: what a reviewer would otherwise have to say again and again.
 //!
-//! Reads file names and lines, never meaning; what the compiler and clippy can judge is theirs. This
+//! Reads file names and lines, never meaning; what the compiler and clippy can check is theirs. This
 //! file gathers the tree and says what may stand at its top; each kind of rule has a file of its own.
 
 mod documents;

@@ -19,7 +19,7 @@ pub struct Doorbell {
     rung: AtomicBool,
 }
 
-/// The inside: belongs to one worker.
+/// The hearing half, owned by one worker.
 #[derive(Debug)]
 pub struct Ear(Rc<OwnedFd>);
 
