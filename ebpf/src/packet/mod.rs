@@ -1,9 +1,9 @@
 //! A frame's headers, down to where the TCP payload begins.
 //!
-//! Ethernet II with up to two VLAN tags (802.1Q, 802.1ad), IPv4 (RFC 791) with options, IPv6 (RFC
-//! 8200) with extension headers, TCP (RFC 9293) with options. It reads and never decides: checksums
-//! are the network stack's business, and what is not understood is an [`Unread`] with a reason, for
-//! which the caller passes the frame on untouched.
+//! Ethernet II with up to two VLAN tags (802.1Q, 802.1ad), IPv4 (RFC 791) with options, IPv6
+//! (RFC 8200) with extension headers, TCP (RFC 9293) with options. It reads and never decides:
+//! checksums are the network stack's business, and what is not understood is an [`Unread`] with a
+//! reason, for which the caller passes the frame on untouched.
 //!
 //! ```text
 //!  0        6        12    14 (+4 per tag)      ip_at + header          tcp_at + header
