@@ -11,15 +11,15 @@ pub const TRACE_EVENTS_MAX: usize = 10_000;
 /// How long one question for traces may wait.
 pub const TRACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Requests and log lines in one dry run of rules; further ones are for the next.
-pub const TRIAL_REQUESTS_MAX: usize = 10_000;
+pub const DRY_RUN_REQUESTS_MAX: usize = 10_000;
 /// Requests times rules of one dry run, each up to a microsecond where values are not known: some
 /// seconds. More is refused.
 pub const DRY_RUN_EVALUATIONS_MAX: usize = 10_000_000;
 /// Rules that a dry run explains for one request; further ones are left out.
-pub const TRIAL_EXPLAINED_MAX: usize = 64;
+pub const DRY_RUN_EXPLAINED_MAX: usize = 64;
 /// Explanations in one dry run's answer, each a few kilobytes; requests beyond it are evaluated and
 /// not explained, and the answer says so.
-pub const TRIAL_TRACES_MAX: usize = 2_000;
+pub const DRY_RUN_TRACES_MAX: usize = 2_000;
 /// Days before its end from which on a certificate is warned of.
 pub const EXPIRY_WARNING_DAYS: u32 = EXPIRY_STAGES_DAYS[0];
 /// Connections to each listener of the admin API at once; further ones wait in its queue.

@@ -45,7 +45,7 @@ pub use self::model::{
 pub use self::operations::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,
 };
-pub use self::operations::dry_run::{DraftRule, RuleTrial};
+pub use self::operations::dry_run::{DraftRule, RulesetDryRun};
 pub use self::operations::hosts::{HostPatch, NewHost};
 pub use self::operations::lists::ItemsChange;
 pub use self::operations::mtls_rule::{MtlsPatch, MtlsRule, mtls_rule};

@@ -57,7 +57,7 @@ mod value_expression;
 
 pub use action::{Action, ActionError, BlockResponse, Skip};
 pub use analysis::blocked_networks::{Network, blocked_addresses};
-pub use analysis::dry_run::{Fate, Trial, Tried};
+pub use analysis::dry_run::{DryRun, DryRunOutcome, Fate};
 pub use analysis::enforcement::{Enforcement, enforcement};
 pub use analysis::explain::{Case, FieldSet, Operand, Seen, Trace};
 pub use analysis::form::{Form, FormError, Group, Operator, Row};

@@ -15,7 +15,7 @@ pub const GEOIP_RECORDS_TRIED: usize = 10_000;
 /// are. A longer one is refused unread.
 pub const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 /// Rules that a dry run names when it depends on unknown values which of them acts.
-pub const TRIAL_POSSIBLE_MAX: usize = 16;
+pub const DRY_RUN_POSSIBLE_MAX: usize = 16;
 /// Characters of a text in an explanation; a longer one is cut and ends in `…`.
 pub const TRACE_TEXT_CHARACTERS_MAX: usize = 200;
 /// Elements of an array in an explanation; of further ones only the number is given.

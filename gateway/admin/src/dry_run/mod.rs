@@ -2,7 +2,7 @@
 //! against requests that were written by hand or recorded.
 //!
 //! Owns the shape of the answer. Nothing is changed and nothing is sent anywhere. The checks before
-//! the rules are the data path's own ([`snapshot::checks`]), and so are the rules ([`rules::Trial`]).
+//! the rules are the data path's own ([`snapshot::checks`]), and so are the rules ([`rules::DryRun`]).
 
 mod certificate;
 mod record;
@@ -27,9 +27,9 @@ use crate::http::objects::Objects;
 use crate::http::query::{Json, pointer};
 use crate::http::scope::InZone;
 use crate::limits::{
-    DRY_RUN_EVALUATIONS_MAX, TRIAL_EXPLAINED_MAX, TRIAL_REQUESTS_MAX, TRIAL_TRACES_MAX,
+    DRY_RUN_EVALUATIONS_MAX, DRY_RUN_EXPLAINED_MAX, DRY_RUN_REQUESTS_MAX, DRY_RUN_TRACES_MAX,
 };
-use control::{DraftRule, RuleTrial};
+use control::{DraftRule, RulesetDryRun};
 use rules::{Action, Case, Fate, Seen, Trace};
 
 #[derive(Deserialize)]
@@ -70,9 +70,9 @@ struct Summary {
 pub(super) async fn run(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
     let draft = body.draft.take().map(draft).transpose()?;
     let count = body.requests.len().saturating_add(body.records.len());
-    if count > TRIAL_REQUESTS_MAX {
+    if count > DRY_RUN_REQUESTS_MAX {
         let message =
-            format!("{count} requests are more than {TRIAL_REQUESTS_MAX}; try fewer at a time");
+            format!("{count} requests are more than {DRY_RUN_REQUESTS_MAX}; try fewer at a time");
         return Err(Fault::bad(1489, message).at("/requests"));
     }
     let entries = entries(body.requests, body.records)?;
@@ -81,14 +81,14 @@ pub(super) async fn run(at: InZone, Json(mut body): Json<Body>) -> Result<Respon
     let header_count_max = at.context().live().load().header_count_max;
     let found = at
         .run(move |control, zone| {
-            let mut trial = control.trial(zone, draft)?;
+            let mut dry_run = control.dry_run(zone, draft)?;
             let world = World {
                 control,
                 snapshot: &snapshot,
                 zone: zone.to_string(),
                 header_count_max,
             };
-            Ok(try_all(&mut trial, &world, entries, &explain))
+            Ok(try_all(&mut dry_run, &world, entries, &explain))
         })
         .await
         .map_err(of_the_draft)?;
@@ -121,6 +121,12 @@ fn of_the_draft(fault: Fault) -> Fault {
         }
         _ => fault,
     }
+}
+
+/// Reads a line of an access log and forgets it, for the fuzz target.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_line(text: &str) {
+    drop(record::read(text));
 }
 
 fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fault> {
@@ -156,27 +162,27 @@ fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fau
 }
 
 fn try_all(
-    trial: &mut RuleTrial,
+    dry_run: &mut RulesetDryRun,
     world: &World<'_>,
     entries: Vec<Entry>,
     explain: &[String],
 ) -> Result<Value, Fault> {
-    let work = entries.len().saturating_mul(trial.rules.len());
+    let work = entries.len().saturating_mul(dry_run.rules.len());
     if work > DRY_RUN_EVALUATIONS_MAX {
         let message = format!(
             "{} requests by {} rules are more than a dry run evaluates ({DRY_RUN_EVALUATIONS_MAX}); try fewer requests at a time",
             entries.len(),
-            trial.rules.len()
+            dry_run.rules.len()
         );
         return Err(Fault::bad(1489, message).at("/requests"));
     }
     let mut wanted = BTreeSet::new();
     for (place, id) in explain.iter().enumerate() {
         if id == "all" {
-            wanted.extend(0..trial.rules.len());
+            wanted.extend(0..dry_run.rules.len());
             continue;
         }
-        let found = trial
+        let found = dry_run
             .rules
             .iter()
             .position(|rule| rule.id.to_string() == *id);
@@ -190,12 +196,12 @@ fn try_all(
     let mut summary = Summary::default();
     let tested: Vec<Value> = entries
         .into_iter()
-        .map(|entry| try_one(trial, world, entry, &wanted, &mut summary))
+        .map(|entry| try_one(dry_run, world, entry, &wanted, &mut summary))
         .collect();
     Ok(json!({
-        "ruleset_version": trial.version.to_string(),
-        "rules": trial.rules.len(),
-        "draft": trial.draft.map(|place| rule_at(trial, place)),
+        "ruleset_version": dry_run.version.to_string(),
+        "rules": dry_run.rules.len(),
+        "draft": dry_run.draft.map(|place| rule_at(dry_run, place)),
         "tested": tested,
         "summary": {
             "requests": tested.len(),
@@ -208,7 +214,7 @@ fn try_all(
 }
 
 fn try_one(
-    trial: &mut RuleTrial,
+    dry_run: &mut RulesetDryRun,
     world: &World<'_>,
     entry: Entry,
     wanted: &BTreeSet<usize>,
@@ -240,7 +246,7 @@ fn try_one(
         Ok(subject) => {
             let request = subject.facts();
             let case = subject.case(&request);
-            let tried = trial.trial.run(&case);
+            let tried = dry_run.dry_run.run(&case);
             let mut places = wanted.clone();
             places.extend(&tried.logged);
             places.extend(&tried.maybe_logged);
@@ -252,7 +258,7 @@ fn try_one(
                 Fate::Blocked { by: rule } => {
                     outcome = "block";
                     by = Some(*rule);
-                    put("status", json!(status_of(trial, *rule)));
+                    put("status", json!(status_of(dry_run, *rule)));
                 }
                 Fate::TooLarge => {
                     outcome = "refuse";
@@ -263,9 +269,9 @@ fn try_one(
                 Fate::Open { possible, or_none } => {
                     outcome = "unknown";
                     places.extend(possible);
-                    put("possible", brief(trial, possible));
+                    put("possible", brief(dry_run, possible));
                     put("or_permitted_by_none", json!(or_none));
-                    let unknown = trial.trial.unknown_of(&case);
+                    let unknown = dry_run.dry_run.unknown_of(&case);
                     let names: Vec<&str> = unknown.common(unknown).collect();
                     put("unknown", json!(names));
                 }
@@ -273,11 +279,11 @@ fn try_one(
             places.extend(by);
             put(
                 "rule",
-                by.map_or(Value::Null, |place| rule_at(trial, place)),
+                by.map_or(Value::Null, |place| rule_at(dry_run, place)),
             );
-            put("logged", brief(trial, &tried.logged));
-            put("maybe_logged", brief(trial, &tried.maybe_logged));
-            put("rules", explained(trial, &places, &case, summary));
+            put("logged", brief(dry_run, &tried.logged));
+            put("maybe_logged", brief(dry_run, &tried.maybe_logged));
+            put("rules", explained(dry_run, &places, &case, summary));
         }
     }
     put("outcome", json!(outcome));
@@ -285,7 +291,7 @@ fn try_one(
     let count = summary.outcomes.entry(outcome).or_insert_with(|| json!(0));
     *count = json!(count.as_u64().unwrap_or(0) + 1);
     let id = by
-        .and_then(|place| trial.rules.get(place))
+        .and_then(|place| dry_run.rules.get(place))
         .filter(|_| outcome == "block");
     if let Some(recorded) = entry.recorded {
         let differs = match outcome {
@@ -309,16 +315,16 @@ fn try_one(
     shown.into()
 }
 
-fn status_of(trial: &RuleTrial, place: usize) -> Option<u16> {
-    match &trial.trial.rules().get(place)?.action {
+fn status_of(dry_run: &RulesetDryRun, place: usize) -> Option<u16> {
+    match &dry_run.dry_run.rules().get(place)?.action {
         Action::Block(response) => Some(response.status),
         _ => None,
     }
 }
 
 /// A rule without its expression. Places are counted from 1, as positions are.
-fn rule_at(trial: &RuleTrial, place: usize) -> Value {
-    let Some(rule) = trial.rules.get(place) else {
+fn rule_at(dry_run: &RulesetDryRun, place: usize) -> Value {
+    let Some(rule) = dry_run.rules.get(place) else {
         return Value::Null;
     };
     json!({
@@ -328,30 +334,33 @@ fn rule_at(trial: &RuleTrial, place: usize) -> Value {
         "description": rule.description,
         "action": rule.action,
         "enabled": rule.enabled,
-        "draft": trial.draft == Some(place),
+        "draft": dry_run.draft == Some(place),
     })
 }
 
-fn brief(trial: &RuleTrial, places: &[usize]) -> Value {
-    places.iter().map(|place| rule_at(trial, *place)).collect()
+fn brief(dry_run: &RulesetDryRun, places: &[usize]) -> Value {
+    places
+        .iter()
+        .map(|place| rule_at(dry_run, *place))
+        .collect()
 }
 
 fn explained(
-    trial: &mut RuleTrial,
+    dry_run: &mut RulesetDryRun,
     places: &BTreeSet<usize>,
     case: &Case<'_>,
     summary: &mut Summary,
 ) -> Value {
-    let left = TRIAL_TRACES_MAX.saturating_sub(summary.traces);
-    let most = left.min(TRIAL_EXPLAINED_MAX);
+    let left = DRY_RUN_TRACES_MAX.saturating_sub(summary.traces);
+    let most = left.min(DRY_RUN_EXPLAINED_MAX);
     summary.unexplained += usize::from(places.len() > most);
     let mut shown = Vec::new();
     for place in places.iter().copied().take(most) {
-        let Some(trace) = trial.trial.explain(place, case) else {
+        let Some(trace) = dry_run.dry_run.explain(place, case) else {
             continue;
         };
         summary.traces += 1;
-        let mut rule = rule_at(trial, place);
+        let mut rule = rule_at(dry_run, place);
         if let Some(rule) = rule.as_object_mut() {
             rule.insert("holds".into(), json!(trace.holds));
             rule.insert("trace".into(), shown_trace(&trace));

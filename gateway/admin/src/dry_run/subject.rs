@@ -358,7 +358,7 @@ impl Asked {
                 (ClientAuth::none(), FieldSet::default())
             }
             Certificate::Described(client, unknown) => ((**client).clone(), *unknown),
-            Certificate::Chain(chain, said) => self.evaluated(chain, *said, host, notes)?,
+            Certificate::Chain(chain, said) => self.verified(chain, *said, host, notes)?,
         };
         let flags = fields(&[
             "cf.tls_client_auth.cert_verified",
@@ -387,7 +387,7 @@ impl Asked {
         Ok((client, unknown))
     }
 
-    fn evaluated(
+    fn verified(
         &self,
         chain: &[X509],
         said: Option<Verdict>,
@@ -395,16 +395,16 @@ impl Asked {
         notes: &mut Vec<String>,
     ) -> Result<(ClientAuth, FieldSet), Refused> {
         let Some(host) = host else {
-            let why = "without its host the certificate cannot be evaluated";
+            let why = "without its host the certificate cannot be verified";
             return Err(Refused::Unevaluated(why.into()));
         };
-        let evaluation = verify_afresh(chain, host.trust(), self.time_msec.div_euclid(1000));
-        let mut client = read_client(chain, &evaluation);
+        let verification = verify_afresh(chain, host.trust(), self.time_msec.div_euclid(1000));
+        let mut client = read_client(chain, &verification);
         if let Some(said) = said {
             client.verdict = said;
             return Ok((client, FieldSet::default()));
         }
-        if evaluation.question().is_none() {
+        if verification.question().is_none() {
             return Ok((client, FieldSet::default()));
         }
         notes.push("its CA's responder would be asked, and its answer is not known".into());

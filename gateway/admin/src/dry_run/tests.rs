@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::limits::{DRY_RUN_EVALUATIONS_MAX, TRIAL_REQUESTS_MAX};
+use crate::limits::{DRY_RUN_EVALUATIONS_MAX, DRY_RUN_REQUESTS_MAX};
 use crate::tests::World;
 
 /// A zone with hosts of every mode and three rules; answers the zone's id and the rules' ids.
@@ -453,7 +453,7 @@ async fn wrong_and_too_much() {
         ),
         (json!({"explain": ["nothing"]}), "/explain/0"),
         (
-            json!({"records": vec![""; TRIAL_REQUESTS_MAX + 1]}),
+            json!({"records": vec![""; DRY_RUN_REQUESTS_MAX + 1]}),
             "/requests",
         ),
     ] {
@@ -466,14 +466,14 @@ async fn wrong_and_too_much() {
         );
     }
     // Work is bounded by requests and rules together.
-    let rules = DRY_RUN_EVALUATIONS_MAX / TRIAL_REQUESTS_MAX + 1;
+    let rules = DRY_RUN_EVALUATIONS_MAX / DRY_RUN_REQUESTS_MAX + 1;
     let rules: Vec<Value> = (0..rules)
         .map(|n| json!({"action": "log", "expression": format!("http.host eq \"{n}\"")}))
         .collect();
     let entrypoint =
         format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
     world.ok("PUT", &entrypoint, json!({"rules": rules})).await;
-    let records = vec![record("/", json!({})); TRIAL_REQUESTS_MAX];
+    let records = vec![record("/", json!({})); DRY_RUN_REQUESTS_MAX];
     let answer = world.call("POST", &path, json!({"records": records})).await;
     assert_eq!(
         (answer.status, &answer.body["errors"][0]["code"]),

@@ -148,7 +148,7 @@ impl Control {
     ) -> Result<Arc<Self>, OpenError> {
         let reach = Arc::new(reach);
         let seal = load::seal(store.as_ref(), key_file)?;
-        migrate::bring_to_pages(store.as_ref())?;
+        migrate::migrate_to_pages(store.as_ref())?;
         let (model, index) = load::load(store.as_ref())?;
         let (snapshot, parts) = compile(
             &model,

@@ -1,7 +1,7 @@
 //! A zone's rules for a dry run: as stored, or with a draft rule.
 //!
 //! A draft goes the way of a change that is only tried, and is refused for the same reasons. What
-//! the rules decide about a request is [`rules::Trial`]'s.
+//! the rules decide about a request is [`rules::DryRun`]'s.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::model::id::Id;
 use crate::model::{Phase, RuleRecord, Ruleset};
 use crate::operations::rulesets::{NewRule, Position, RulePatch};
 use chunked_list::ChunkedList;
-use rules::Trial;
+use rules::DryRun;
 
 /// A rule, or a change of one, that is not saved.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub enum DraftRule {
 
 /// A zone's rules for a dry run.
 #[derive(Debug)]
-pub struct RuleTrial {
+pub struct RulesetDryRun {
     /// The rules as records, in the same order.
     pub rules: ChunkedList<Arc<RuleRecord>>,
     /// The version that is stored; 0 when the zone has no rules.
@@ -34,7 +34,7 @@ pub struct RuleTrial {
     /// Place of the draft.
     pub draft: Option<usize>,
     /// What evaluates.
-    pub trial: Trial,
+    pub dry_run: DryRun,
 }
 
 impl<A: Reads> Control<A> {
@@ -42,7 +42,11 @@ impl<A: Reads> Control<A> {
     ///
     /// # Errors
     /// There is no such zone, or the draft is not acceptable.
-    pub fn trial(&self, zone: Id, draft: Option<DraftRule>) -> Result<RuleTrial, ChangeError> {
+    pub fn dry_run(
+        &self,
+        zone: Id,
+        draft: Option<DraftRule>,
+    ) -> Result<RulesetDryRun, ChangeError> {
         let model = self.model();
         if !model.zones.contains_key(&zone) {
             return Err(ChangeError::not_found(Noun::Zone, zone));
@@ -65,13 +69,13 @@ impl<A: Reads> Control<A> {
             .collect::<Result<Vec<_>, _>>()?;
         let lists = compile::lists::compile(&model)
             .map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
-        let trial = Trial::new(forms, lists)
+        let dry_run = DryRun::new(forms, lists)
             .map_err(|error| ChangeError::from(CompileError::Rules(error)))?;
-        Ok(RuleTrial {
+        Ok(RulesetDryRun {
             rules,
             version,
             draft: place,
-            trial,
+            dry_run,
         })
     }
 

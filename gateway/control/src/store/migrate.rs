@@ -52,7 +52,7 @@ impl OldRecord {
 }
 
 /// Does so in one transaction, once for every store.
-pub(crate) fn bring_to_pages(store: &dyn Store) -> Result<(), StoreError> {
+pub(crate) fn migrate_to_pages(store: &dyn Store) -> Result<(), StoreError> {
     if store.value(Table::Meta, DONE_KEY)?.is_some() {
         return Ok(());
     }

@@ -64,7 +64,7 @@ pub fn verify(path: &Path) -> Result<Verified, StoreOpenError> {
     drop(RedbStore::check(path)?);
     // An older format is brought up to date, as a start would.
     let store = RedbStore::open(path)?;
-    let read = migrate::bring_to_pages(&store).and_then(|()| load::load(&store));
+    let read = migrate::migrate_to_pages(&store).and_then(|()| load::load(&store));
     let (model, index) = read.map_err(|error| corrupt(error.to_string()))?;
     let revision = store
         .revision()

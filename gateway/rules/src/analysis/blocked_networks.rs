@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::action::Action;
 use crate::rule::Rule;
-use crate::syntax::ast::{Condition, IpItem, Literal, Relation, Scalar, Set, Test};
+use crate::syntax::ast::{Comparison, Condition, IpItem, Literal, Relation, Scalar, Set};
 use crate::syntax::field::Field;
 use crate::syntax::list::Lists;
 use crate::syntax::parser;
@@ -54,15 +54,15 @@ fn is_about_addresses(condition: &Condition, ranges: &mut Vec<(IpAddr, IpAddr)>)
     match condition {
         Condition::Or(parts) => parts.iter().all(|part| is_about_addresses(part, ranges)),
         Condition::Compare(Scalar::Field(Field::IpSrc), test) => match test {
-            Test::Order(Relation::Equal, Literal::Ip(address)) => {
+            Comparison::Order(Relation::Equal, Literal::Ip(address)) => {
                 ranges.push((*address, *address));
                 true
             }
-            Test::In(Set::Ips(items)) => {
+            Comparison::In(Set::Ips(items)) => {
                 ranges.extend(items.iter().copied().map(IpItem::bounds));
                 true
             }
-            Test::Listed(reference) => match reference.list.as_deref() {
+            Comparison::Listed(reference) => match reference.list.as_deref() {
                 Some(list) => {
                     ranges.extend_from_slice(list.ip_ranges());
                     true

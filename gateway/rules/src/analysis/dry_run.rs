@@ -11,7 +11,7 @@ use super::explain::{Case, FieldSet, Trace};
 use crate::action::Action;
 use crate::decide;
 use crate::decide::Decision;
-use crate::limits::TRIAL_POSSIBLE_MAX;
+use crate::limits::DRY_RUN_POSSIBLE_MAX;
 use crate::program::Program;
 use crate::rule::{Rule, RuleError};
 use crate::syntax::expression::{Expression, check_with};
@@ -19,7 +19,7 @@ use crate::syntax::list::Lists;
 
 /// Rules to try out.
 #[derive(Debug)]
-pub struct Trial {
+pub struct DryRun {
     rules: Vec<Arc<Rule>>,
     /// What each rule's expression reads.
     reads: Vec<FieldSet>,
@@ -58,7 +58,7 @@ pub enum Fate {
 
 /// What a dry run found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
+pub struct DryRunOutcome {
     /// What would become of the request.
     pub fate: Fate,
     /// Places of the rules that would write to the log on the way.
@@ -67,7 +67,7 @@ pub struct Tried {
     pub maybe_logged: Vec<usize>,
 }
 
-impl Trial {
+impl DryRun {
     /// Compiles the rules, disabled ones too.
     ///
     /// # Errors
@@ -114,11 +114,11 @@ impl Trial {
     }
 
     /// Tries one request.
-    pub fn run(&mut self, case: &Case<'_>) -> Tried {
+    pub fn run(&mut self, case: &Case<'_>) -> DryRunOutcome {
         let (decided, mut logged) = self.decide(case);
         let uncertain = self.uncertain(case);
         if uncertain.is_empty() || decided == Fate::TooLarge {
-            return Tried {
+            return DryRunOutcome {
                 fate: decided,
                 logged,
                 maybe_logged: Vec::new(),
@@ -127,12 +127,12 @@ impl Trial {
         // Where the evaluation ends if no uncertain rule ends it before.
         let certain = self.certain_end(case);
         let end = certain.unwrap_or(usize::MAX);
-        let ends = |trial: &Self, place: usize| {
-            let rule = trial.rules.get(place);
+        let ends = |dry_run: &Self, place: usize| {
+            let rule = dry_run.rules.get(place);
             rule.is_some_and(|rule| rule.action.is_terminating())
         };
-        let blocks = |trial: &Self, place: usize| {
-            let rule = trial.rules.get(place);
+        let blocks = |dry_run: &Self, place: usize| {
+            let rule = dry_run.rules.get(place);
             rule.is_some_and(|rule| matches!(rule.action, Action::Block(_)))
         };
         let before: Vec<usize> = uncertain.into_iter().filter(|place| *place < end).collect();
@@ -142,7 +142,7 @@ impl Trial {
             .filter(|place| ends(self, *place))
             .collect();
         let maybe_logged = before.iter().copied().filter(|place| !ends(self, *place));
-        let maybe_logged: Vec<usize> = maybe_logged.take(TRIAL_POSSIBLE_MAX).collect();
+        let maybe_logged: Vec<usize> = maybe_logged.take(DRY_RUN_POSSIBLE_MAX).collect();
         logged.retain(|place| !possible.contains(place) && !maybe_logged.contains(place));
         let permitted_anyhow = match certain {
             Some(end) => !blocks(self, end),
@@ -155,13 +155,13 @@ impl Trial {
             Fate::Permitted { by: certain }
         } else {
             possible.extend(certain);
-            possible.truncate(TRIAL_POSSIBLE_MAX);
+            possible.truncate(DRY_RUN_POSSIBLE_MAX);
             Fate::Open {
                 possible,
                 or_none: certain.is_none(),
             }
         };
-        Tried {
+        DryRunOutcome {
             fate,
             logged,
             maybe_logged,
@@ -262,9 +262,9 @@ mod tests {
     use crate::tests::{Certificate, World, block, rule};
     use crate::{ConnectionState, Skip};
 
-    fn run(trial: &mut Trial, world: &World, unknown: FieldSet) -> Tried {
+    fn run(dry_run: &mut DryRun, world: &World, unknown: FieldSet) -> DryRunOutcome {
         let (state, request) = (ConnectionState::default(), world.request());
-        trial.run(&Case {
+        dry_run.run(&Case {
             connection: &world.connection,
             state: &state,
             request: &request,
@@ -300,7 +300,7 @@ mod tests {
             ),
             block("admin", "starts_with(http.request.uri.path, \"/admin\")"),
         ];
-        let mut trial = Trial::new(Rule::shared(&rules), Lists::default()).unwrap();
+        let mut dry_run = DryRun::new(Rule::shared(&rules), Lists::default()).unwrap();
         let headers = FieldSet::named(|name| name == "http.user_agent" || name == "http.referer");
         let nothing = FieldSet::default();
         let open = |possible: &[usize], or_none| Fate::Open {
@@ -318,7 +318,7 @@ mod tests {
             ("/", nothing, Fate::Permitted { by: None }, &[]),
         ] {
             let world = World::new(Certificate::None, "a.example", path);
-            let tried = run(&mut trial, &world, unknown);
+            let tried = run(&mut dry_run, &world, unknown);
             assert_eq!(
                 (&tried.fate, tried.maybe_logged.as_slice()),
                 (&fate, maybe_logged),
@@ -326,7 +326,7 @@ mod tests {
             );
         }
         let world = World::new(Certificate::None, "a.example", "/").header("user-agent", "bad");
-        let tried = run(&mut trial, &world, nothing);
+        let tried = run(&mut dry_run, &world, nothing);
         assert_eq!(
             (tried.fate, tried.logged),
             (Fate::Blocked { by: 4 }, vec![1])
@@ -348,11 +348,11 @@ mod tests {
             let is_too_large = blocked.as_deref() == Some("too large");
             let blocked = blocked.filter(|_| !is_too_large);
             let blocked = blocked.map(|id| rules.iter().position(|rule| *rule.id == *id).unwrap());
-            let mut trial = Trial::new(Rule::shared(&rules), lists).unwrap();
+            let mut dry_run = DryRun::new(Rule::shared(&rules), lists).unwrap();
             let mut hidden = hidden.into_iter();
             let unknown = FieldSet::named(|_| hidden.next().unwrap_or_default());
             for unknown in [FieldSet::default(), unknown] {
-                let tried = run(&mut trial, &world, unknown);
+                let tried = run(&mut dry_run, &world, unknown);
                 proptest::prop_assert_eq!(tried.fate == Fate::TooLarge, is_too_large);
                 match tried.fate {
                     _ if is_too_large => {}

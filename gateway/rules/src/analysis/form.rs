@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::syntax::ast::{
-    Argument, Array, Condition, Literal, Quantifier, Relation, Scalar, Set, Test,
+    Argument, Array, Comparison, Condition, Literal, Quantifier, Relation, Scalar, Set,
 };
 use crate::syntax::error::ParseError;
 use crate::syntax::expression::Expression;
@@ -243,9 +243,9 @@ impl Row {
             && self.negated == other.negated
     }
 
-    fn test(test: &Test) -> Option<(Operator, Vec<String>)> {
+    fn test(test: &Comparison) -> Option<(Operator, Vec<String>)> {
         Some(match test {
-            Test::Order(relation, literal) => {
+            Comparison::Order(relation, literal) => {
                 let operator = match relation {
                     Relation::Equal => Operator::Eq,
                     Relation::NotEqual => Operator::Ne,
@@ -260,9 +260,9 @@ impl Row {
                 };
                 (operator, vec![value])
             }
-            Test::Contains(part) => (Operator::Contains, vec![text(part)?]),
-            Test::Matches(pattern) => (Operator::Matches, vec![pattern.source.to_string()]),
-            Test::Wildcard(wildcard) => {
+            Comparison::Contains(part) => (Operator::Contains, vec![text(part)?]),
+            Comparison::Matches(pattern) => (Operator::Matches, vec![pattern.source.to_string()]),
+            Comparison::Wildcard(wildcard) => {
                 let operator = if wildcard.strict {
                     Operator::StrictWildcard
                 } else {
@@ -270,18 +270,18 @@ impl Row {
                 };
                 (operator, vec![text(&wildcard.source)?])
             }
-            Test::In(Set::Bytes(items)) => (
+            Comparison::In(Set::Bytes(items)) => (
                 Operator::In,
                 items
                     .iter()
                     .map(|item| text(item))
                     .collect::<Option<Vec<_>>>()?,
             ),
-            Test::In(set) => (
+            Comparison::In(set) => (
                 Operator::In,
                 set.to_string().split(' ').map(str::to_owned).collect(),
             ),
-            Test::Listed(list) => (Operator::InList, vec![list.name.to_string()]),
+            Comparison::Listed(list) => (Operator::InList, vec![list.name.to_string()]),
         })
     }
 

@@ -5,7 +5,7 @@
 //! made go to the scratch, which a thread keeps. Short-circuits, so a field is read only when its
 //! comparison is reached.
 
-mod client_hello;
+pub(crate) mod client_hello;
 pub(crate) mod connection_values;
 mod decode;
 pub(crate) mod field_values;
@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 use self::field_values::{Facts, Visit};
 use self::value::{Scratch, Value};
 use crate::matcher::budget;
-use crate::syntax::ast::{Array, Condition, Literal, Quantifier, Scalar, Set, Test};
+use crate::syntax::ast::{Array, Comparison, Condition, Literal, Quantifier, Scalar, Set};
 use crate::syntax::types::Type;
 use vocabulary::hostname::NAME_BYTES_MAX;
 
@@ -177,7 +177,7 @@ impl Array {
     }
 }
 
-impl Test {
+impl Comparison {
     /// Whether the value passes; a missing value passes no test, `ne` neither.
     pub(crate) fn holds(&self, value: Value<'_>, scratch: &mut Scratch) -> bool {
         let length = scratch.bytes(value).map_or(0, <[u8]>::len);

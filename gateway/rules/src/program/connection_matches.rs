@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::index::{Index, count};
-use super::scan::Run;
+use super::scan::ScanState;
 use crate::eval::field_values::Facts;
 use crate::limits;
 use crate::syntax::field::Lifetime;
@@ -35,7 +35,7 @@ impl ConnectionMatches {
     pub(super) fn refresh<'a>(
         slot: &mut Option<Self>,
         index: &'a Index,
-        run: &mut Run,
+        run: &mut ScanState,
         facts: &Facts<'a>,
     ) {
         let client = &facts.connection.client;

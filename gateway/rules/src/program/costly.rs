@@ -2,7 +2,7 @@
 //! last, so that their siblings guard them.
 
 use super::subject::Subject;
-use crate::syntax::ast::{Argument, Array, Call, Condition, Scalar, Test};
+use crate::syntax::ast::{Argument, Array, Call, Comparison, Condition, Scalar};
 use crate::syntax::function::Function;
 
 impl Subject {
@@ -26,7 +26,8 @@ pub(super) fn is_costly(condition: &Condition) -> bool {
         }
         Condition::Truth(scalar) => scalar_is_costly(scalar),
         Condition::Compare(scalar, test) => {
-            scalar_is_costly(scalar) || matches!(test, Test::Matches(pattern) if pattern.is_lazy())
+            scalar_is_costly(scalar)
+                || matches!(test, Comparison::Matches(pattern) if pattern.is_lazy())
         }
         Condition::Quantified(_, array, inner) => array_is_costly(array) || is_costly(inner),
     }

@@ -2,12 +2,12 @@
 //! `len(http.request.uri.query) lt 1000 and …` protects what follows it.
 
 use super::index::{Group, Index, Local, count};
-use super::scan::Run;
+use super::scan::ScanState;
 use super::slots::Head;
 use crate::eval::field_values::Facts;
 use crate::syntax::field::Lifetime;
 
-impl Run {
+impl ScanState {
     /// Whether some term below `bound` satisfies all that is not costly; of its columns `driver` is
     /// the smallest.
     pub(super) fn can_match<'a>(

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use super::connection_matches::{ConnectionMatches, Live};
 use super::connection_state::ConnectionState;
 use super::index::{Group, Index, Local, count};
-use super::scan::Run;
+use super::scan::ScanState;
 use crate::eval::field_values::Facts;
 use crate::program::{GONE, Part, Program};
 use crate::rule::Rule;
@@ -14,8 +14,8 @@ use crate::rule::Rule;
 /// What one thread keeps between decisions.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
-    base: Run,
-    changed: Run,
+    base: ScanState,
+    changed: ScanState,
     reported: Vec<u32>,
 }
 
@@ -160,7 +160,7 @@ impl Part {
     fn ending<'a>(
         &self,
         index: &'a Index,
-        run: &mut Run,
+        run: &mut ScanState,
         matches: Option<&ConnectionMatches>,
         facts: &Facts<'a>,
         end: u32,
@@ -195,7 +195,7 @@ impl Part {
     fn reporting<'a>(
         &self,
         index: &'a Index,
-        run: &mut Run,
+        run: &mut ScanState,
         matches: Option<&ConnectionMatches>,
         facts: &Facts<'a>,
         end: u32,

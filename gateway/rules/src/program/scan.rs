@@ -26,7 +26,7 @@ const CACHE_LINE: usize = 64;
 
 /// What one thread keeps between decisions; the memory, not the content.
 #[derive(Debug, Default)]
-pub(crate) struct Run {
+pub(crate) struct ScanState {
     pub(super) scratch: Scratch,
     /// Moves with every decision: what bears an older stamp is not there.
     pub(super) epoch: u64,
@@ -38,7 +38,7 @@ pub(crate) struct Run {
     pub(super) candidates: Vec<u32>,
 }
 
-impl Run {
+impl ScanState {
     /// Starts a decision by this index.
     pub(super) fn begin(&mut self, index: &Index) {
         self.epoch += 1;

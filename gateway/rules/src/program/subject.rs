@@ -8,8 +8,8 @@ use crate::limits;
 use crate::matcher::regex::Pattern;
 use crate::matcher::wildcard::Wildcard;
 use crate::syntax::ast::{
-    Argument, Array, Call, Condition, IpItem, Literal as Constant, Quantifier, Relation, Scalar,
-    Set, Test,
+    Argument, Array, Call, Comparison, Condition, IpItem, Literal as Constant, Quantifier,
+    Relation, Scalar, Set,
 };
 use crate::syntax::field::{Field, Lifetime};
 use crate::syntax::function::Function;
@@ -197,24 +197,24 @@ fn truth(scalar: &Scalar, subject: impl Fn(Scalar) -> Subject) -> Option<(Questi
 /// The question, and whether the literal is its opposite.
 fn compare(
     scalar: &Scalar,
-    test: &Test,
+    test: &Comparison,
     subject: impl Fn(Scalar) -> Subject,
     always_there: bool,
 ) -> Option<(Question, bool)> {
     let of = |class, keys| Some(found(subject(scalar.clone()), class, keys));
     match test {
         // A missing value is neither equal nor unequal.
-        Test::Order(Relation::NotEqual, constant) if always_there => {
-            let equal = Test::Order(Relation::Equal, constant.clone());
+        Comparison::Order(Relation::NotEqual, constant) if always_there => {
+            let equal = Comparison::Order(Relation::Equal, constant.clone());
             compare(scalar, &equal, subject, always_there).map(|(question, _)| (question, true))
         }
-        Test::Order(Relation::Equal, Constant::Bytes(bytes)) => {
+        Comparison::Order(Relation::Equal, Constant::Bytes(bytes)) => {
             of(Class::Exact, vec![bytes.clone()])
         }
-        Test::Order(Relation::Equal, Constant::Ip(address)) => {
+        Comparison::Order(Relation::Equal, Constant::Ip(address)) => {
             of(Class::Block, blocks_of_ip(*address, *address))
         }
-        Test::Order(relation, Constant::Int(value)) => {
+        Comparison::Order(relation, Constant::Int(value)) => {
             let (first, last) = match relation {
                 Relation::Equal => (*value, *value),
                 Relation::Less => (i64::MIN, value.checked_sub(1)?),
@@ -225,22 +225,22 @@ fn compare(
             };
             of(Class::Block, blocks_of_int(first, last))
         }
-        Test::Order(..) => None,
-        Test::In(Set::Bytes(items)) => of(Class::Exact, items.clone()),
-        Test::In(Set::Ints(items)) => {
+        Comparison::Order(..) => None,
+        Comparison::In(Set::Bytes(items)) => of(Class::Exact, items.clone()),
+        Comparison::In(Set::Ints(items)) => {
             let items = items.iter();
             let keys = few(items.map(|(first, last)| blocks_of_int(*first, *last)))?;
             of(Class::Block, keys)
         }
-        Test::In(Set::Ips(items)) => {
+        Comparison::In(Set::Ips(items)) => {
             let bounds = items.iter().copied().map(IpItem::bounds);
             let keys = few(bounds.map(|(first, last)| blocks_of_ip(first, last)))?;
             of(Class::Block, keys)
         }
-        Test::Contains(part) if part.is_empty() => of(Class::Prefix, vec![part.clone()]),
-        Test::Contains(part) => of(Class::Contains, vec![part.clone()]),
-        Test::Wildcard(wildcard) => wildcard_question(scalar, wildcard, subject),
-        Test::Matches(pattern) => {
+        Comparison::Contains(part) if part.is_empty() => of(Class::Prefix, vec![part.clone()]),
+        Comparison::Contains(part) => of(Class::Contains, vec![part.clone()]),
+        Comparison::Wildcard(wildcard) => wildcard_question(scalar, wildcard, subject),
+        Comparison::Matches(pattern) => {
             let (class, keys) = match regex_prefix(pattern) {
                 Some(prefix) => (Class::Prefix, vec![prefix.into()]),
                 None => (Class::Contains, required(&pattern.source)?),
@@ -254,7 +254,7 @@ fn compare(
                 flipped,
             ))
         }
-        Test::Listed(_) => {
+        Comparison::Listed(_) => {
             let Subject::Scalar(scalar) = subject(scalar.clone()) else {
                 return None;
             };

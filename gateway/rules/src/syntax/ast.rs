@@ -30,7 +30,7 @@ pub(crate) enum Condition {
     /// A Boolean on its own.
     Truth(Scalar),
     /// `value operator literal`
-    Compare(Scalar, Test),
+    Compare(Scalar, Comparison),
     /// `any(…)`, `all(…)`: the condition speaks of [`Scalar::Element`].
     Quantified(Quantifier, Array, Box<Self>),
 }
@@ -98,7 +98,7 @@ pub(crate) enum Argument {
 
 /// What a value is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Test {
+pub(crate) enum Comparison {
     /// `eq ne lt le gt ge`
     Order(Relation, Literal),
     /// `contains`
@@ -322,7 +322,7 @@ impl Condition {
             Self::Truth(value) => value.walk(visit),
             Self::Compare(value, test) => {
                 value.walk(visit);
-                if let Test::Matches(pattern) = test {
+                if let Comparison::Matches(pattern) = test {
                     visit(Part::Pattern(pattern));
                 }
             }
@@ -346,7 +346,10 @@ impl Condition {
     pub(crate) fn refers_to_lists(&self) -> bool {
         let mut refers = false;
         self.walk(&mut |part| {
-            refers |= matches!(part, Part::Condition(Self::Compare(_, Test::Listed(_))));
+            refers |= matches!(
+                part,
+                Part::Condition(Self::Compare(_, Comparison::Listed(_)))
+            );
         });
         refers
     }

@@ -1,6 +1,6 @@
 //! Parser of the right side of a comparison: the operator and its constant.
 
-use super::ast::{ListReference, Literal, Relation, Scalar, Set, Test};
+use super::ast::{Comparison, ListReference, Literal, Relation, Scalar, Set};
 use super::error::{Problem, Span, nearest};
 use super::lexer::{Symbol, Token};
 use super::list::is_list_name;
@@ -21,7 +21,7 @@ enum Operator {
 
 impl Parser<'_> {
     /// Operator and constant for a value of any kind but Boolean.
-    pub(super) fn test(&mut self, value: &Scalar, left: Span) -> Result<Test, Problem> {
+    pub(super) fn test(&mut self, value: &Scalar, left: Span) -> Result<Comparison, Problem> {
         let kind = value.kind();
         let (operator, span) = self.operator(kind, left)?;
         let wrong = |operator: &str, hint: &str| {
@@ -29,24 +29,24 @@ impl Parser<'_> {
         };
         match operator {
             Operator::Order(relation @ (Relation::Equal | Relation::NotEqual)) => {
-                Ok(Test::Order(relation, self.constant(kind)?))
+                Ok(Comparison::Order(relation, self.constant(kind)?))
             }
             // wirefilter orders addresses; Cloudflare's documents do not.
             Operator::Order(relation) if !is_ordered(kind) => Err(wrong(
                 relation.as_str(),
                 "use `eq`, `ne`, or `in {first..last}` for a range",
             )),
-            Operator::Order(relation) => Ok(Test::Order(relation, self.constant(kind)?)),
+            Operator::Order(relation) => Ok(Comparison::Order(relation, self.constant(kind)?)),
             Operator::In => self.set_or_list(kind),
             Operator::Contains if kind == Kind::String => {
-                Ok(Test::Contains(self.string_constant()?))
+                Ok(Comparison::Contains(self.string_constant()?))
             }
             Operator::Matches if kind == Kind::String => self.regex(),
             Operator::Wildcard { strict } if kind == Kind::String => {
                 let at = self.peek().1;
                 let source = self.string_constant()?;
                 Wildcard::bounded(&source, strict)
-                    .map(Test::Wildcard)
+                    .map(Comparison::Wildcard)
                     .map_err(|error| Problem::wildcard(at, error))
             }
             Operator::Contains => Err(wrong("contains", "it takes a String")),
@@ -173,7 +173,7 @@ impl Parser<'_> {
         }
     }
 
-    fn regex(&mut self) -> Result<Test, Problem> {
+    fn regex(&mut self) -> Result<Comparison, Problem> {
         let (token, span) = self.peek();
         let source = match token {
             Token::Raw(hashes) => self.raw_content(span, hashes).to_owned(),
@@ -188,16 +188,16 @@ impl Parser<'_> {
         };
         self.advance();
         Pattern::new(&source, Wanted::Match)
-            .map(Test::Matches)
+            .map(Comparison::Matches)
             .map_err(|error| Problem::regex(span, error))
     }
 
-    fn set_or_list(&mut self, kind: Kind) -> Result<Test, Problem> {
+    fn set_or_list(&mut self, kind: Kind) -> Result<Comparison, Problem> {
         let (token, span) = self.peek();
         match token {
             Token::List => {
                 self.advance();
-                self.list(kind, span).map(Test::Listed)
+                self.list(kind, span).map(Comparison::Listed)
             }
             Token::Symbol(Symbol::OpenSet) => {
                 self.advance();
@@ -211,7 +211,7 @@ impl Parser<'_> {
                             parser.word("expected an IP address", literal::ip_item)
                         })?),
                     };
-                Ok(Test::In(set))
+                Ok(Comparison::In(set))
             }
             _ => {
                 let word = self.slice(span);

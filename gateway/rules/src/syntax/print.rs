@@ -7,7 +7,8 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::ast::{
-    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Quantifier, Scalar, Set, Test,
+    Argument, Array, Call, Comparison, Condition, IpItem, ListReference, Literal, Quantifier,
+    Scalar, Set,
 };
 use super::parentheses::Style;
 use crate::matcher::regex::Pattern;
@@ -164,7 +165,7 @@ impl Display for Argument {
     }
 }
 
-impl Display for Test {
+impl Display for Comparison {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Order(relation, literal) => write!(f, "{} {literal}", relation.as_str()),

@@ -8,8 +8,8 @@ use super::{Certificate, World};
 use crate::matcher::regex::{Pattern, Wanted};
 use crate::matcher::wildcard::Wildcard;
 use crate::syntax::ast::{
-    Argument, Array, Call, Condition, IpItem, ListReference, Literal, Part, Quantifier, Relation,
-    Scalar, Set, Test,
+    Argument, Array, Call, Comparison, Condition, IpItem, ListReference, Literal, Part, Quantifier,
+    Relation, Scalar, Set,
 };
 use crate::syntax::field::Field;
 use crate::syntax::function::Function;
@@ -145,14 +145,14 @@ fn relation(kind: Kind) -> impl Strategy<Value = Relation> {
 }
 
 /// `in $name`; the lists are `fuzz::lists`.
-fn listed(name: &str) -> Test {
-    Test::Listed(ListReference {
+fn listed(name: &str) -> Comparison {
+    Comparison::Listed(ListReference {
         name: name.into(),
         list: None,
     })
 }
 
-fn test(kind: Kind) -> BoxedStrategy<Test> {
+fn test(kind: Kind) -> BoxedStrategy<Comparison> {
     match kind {
         Kind::Integer => {
             let int = || {
@@ -162,9 +162,9 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
                 ])
             };
             prop_oneof![
-                4 => (relation(kind), int()).prop_map(|(relation, int)| Test::Order(relation, Literal::Int(int))),
+                4 => (relation(kind), int()).prop_map(|(relation, int)| Comparison::Order(relation, Literal::Int(int))),
                 4 => vec((int(), int()).prop_map(|(a, b)| (a.min(b), a.max(b))), 1..4)
-                    .prop_map(|items| Test::In(Set::Ints(items))),
+                    .prop_map(|items| Comparison::In(Set::Ints(items))),
                 1 => Just(listed("asns")),
             ]
             .boxed()
@@ -172,19 +172,19 @@ fn test(kind: Kind) -> BoxedStrategy<Test> {
         Kind::Ip | Kind::Boolean => prop_oneof![
             Just(listed("ips")),
             (relation(Kind::Ip), ip_item())
-                .prop_map(|(relation, item)| Test::Order(relation, Literal::Ip(item.bounds().0))),
-            vec(ip_item(), 1..4).prop_map(|items| Test::In(Set::Ips(items))),
+                .prop_map(|(relation, item)| Comparison::Order(relation, Literal::Ip(item.bounds().0))),
+            vec(ip_item(), 1..4).prop_map(|items| Comparison::In(Set::Ips(items))),
         ]
         .boxed(),
         Kind::String => prop_oneof![
-            4 => (relation(kind), bytes()).prop_map(|(relation, bytes)| Test::Order(relation, Literal::Bytes(bytes))),
-            2 => vec(bytes(), 1..4).prop_map(|items| Test::In(Set::Bytes(items))),
-            2 => bytes().prop_map(Test::Contains),
+            4 => (relation(kind), bytes()).prop_map(|(relation, bytes)| Comparison::Order(relation, Literal::Bytes(bytes))),
+            2 => vec(bytes(), 1..4).prop_map(|items| Comparison::In(Set::Bytes(items))),
+            2 => bytes().prop_map(Comparison::Contains),
             1 => select(PATTERNS)
-                .prop_map(|source| Test::Matches(Pattern::new(source, Wanted::Match).unwrap())),
+                .prop_map(|source| Comparison::Matches(Pattern::new(source, Wanted::Match).unwrap())),
             1 => Just(listed("hosts")),
             1 => (select(WILDCARDS), any::<bool>())
-                .prop_map(|(source, strict)| Test::Wildcard(Wildcard::new(source.as_bytes(), strict).unwrap())),
+                .prop_map(|(source, strict)| Comparison::Wildcard(Wildcard::new(source.as_bytes(), strict).unwrap())),
         ]
         .boxed(),
     }

@@ -19,7 +19,7 @@ use crate::cli::client::names::{ZoneRef, str_of, text};
 use crate::cli::output::table::{harmless, harmless_lines};
 use crate::cli::output::{CliError, ClientError, Output, json_text, yaml};
 use crate::limits::ACCESS_LOG_LINE_BYTES_READ;
-use admin::limits::TRIAL_REQUESTS_MAX;
+use admin::limits::DRY_RUN_REQUESTS_MAX;
 
 /// Requests of a log that are shown one by one.
 const SHOWN_RECORDS: usize = 20;
@@ -179,7 +179,7 @@ impl RuleTest {
     /// The last requests of all logs together.
     fn records(&self) -> Result<Vec<String>, CliError> {
         let mut last = VecDeque::new();
-        let most = usize::try_from(self.last).unwrap_or(TRIAL_REQUESTS_MAX);
+        let most = usize::try_from(self.last).unwrap_or(DRY_RUN_REQUESTS_MAX);
         for file in &self.log {
             read_log(file, most, &mut last)?;
         }

@@ -5,7 +5,7 @@ use super::super::schema::{
 };
 use super::rules::version;
 use super::{Named, id, pem, time};
-use crate::limits::TRIAL_REQUESTS_MAX;
+use crate::limits::DRY_RUN_REQUESTS_MAX;
 use control::limits::PEM_BYTES_MAX;
 
 pub(super) fn schemas() -> Vec<Named> {
@@ -73,11 +73,11 @@ fn asked() -> Vec<Named> {
     let test = closed()
         .may_have(
             "requests",
-            list(named("TestedRequest")).items(TRIAL_REQUESTS_MAX),
+            list(named("TestedRequest")).items(DRY_RUN_REQUESTS_MAX),
         )
         .may_have(
             "records",
-            list(text().about("A line of the access log")).items(TRIAL_REQUESTS_MAX),
+            list(text().about("A line of the access log")).items(DRY_RUN_REQUESTS_MAX),
         )
         .takes(
             "draft",

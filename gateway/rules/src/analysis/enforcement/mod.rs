@@ -12,7 +12,7 @@ use crate::action::Action;
 use crate::analysis::lint::fields;
 use crate::analysis::partial_eval::{self, Client};
 use crate::rule::Rule;
-use crate::syntax::ast::{Condition, Literal, Relation, Scalar, Set, Test};
+use crate::syntax::ast::{Comparison, Condition, Literal, Relation, Scalar, Set};
 use crate::syntax::field::Field;
 use crate::syntax::list::Lists;
 use crate::syntax::parser;
@@ -282,9 +282,9 @@ pub(crate) fn limited_to(condition: &Condition) -> Option<Vec<&[u8]>> {
     match condition {
         Condition::Compare(
             Scalar::Field(Field::Host),
-            Test::Order(Relation::Equal, Literal::Bytes(host)),
+            Comparison::Order(Relation::Equal, Literal::Bytes(host)),
         ) => Some(vec![host]),
-        Condition::Compare(Scalar::Field(Field::Host), Test::In(Set::Bytes(hosts))) => {
+        Condition::Compare(Scalar::Field(Field::Host), Comparison::In(Set::Bytes(hosts))) => {
             Some(hosts.iter().map(|host| &**host).collect())
         }
         Condition::And(parts) => parts.iter().find_map(limited_to),

@@ -3,7 +3,7 @@
 
 use super::parts::{change, change_where, has, has_where};
 use crate::syntax::ast::{
-    Argument, Array, Call, Condition, Literal, Part, Relation, Scalar, Set, Test,
+    Argument, Array, Call, Comparison, Condition, Literal, Part, Relation, Scalar, Set,
 };
 use crate::syntax::field::Field;
 use crate::syntax::function::Function;
@@ -18,10 +18,10 @@ pub(super) fn is_caught_by_exact_path(condition: &Condition) -> bool {
 }
 
 /// Whether a test, or its opposite, is passed by certain values only.
-fn is_exact(test: &Test, negated: bool) -> bool {
+fn is_exact(test: &Comparison, negated: bool) -> bool {
     match test {
-        Test::In(_) | Test::Order(Relation::Equal, _) => !negated,
-        Test::Order(Relation::NotEqual, _) => negated,
+        Comparison::In(_) | Comparison::Order(Relation::Equal, _) => !negated,
+        Comparison::Order(Relation::NotEqual, _) => negated,
         _ => false,
     }
 }
@@ -32,8 +32,10 @@ pub(super) fn in_every_spelling(condition: &Condition) -> Condition {
     change_where(condition, false, &|part, negated| match part {
         Condition::Compare(path @ Scalar::Field(Field::Path), test) if !negated => {
             let paths = match test {
-                Test::Order(Relation::Equal, Literal::Bytes(path)) => std::slice::from_ref(path),
-                Test::In(Set::Bytes(paths)) => paths,
+                Comparison::Order(Relation::Equal, Literal::Bytes(path)) => {
+                    std::slice::from_ref(path)
+                }
+                Comparison::In(Set::Bytes(paths)) => paths,
                 _ => return None,
             };
             every_spelling(path, paths)
@@ -63,7 +65,7 @@ fn every_spelling(path: &Scalar, paths: &[Box<[u8]>]) -> Option<Condition> {
     }
     Some(Condition::Compare(
         Scalar::Call(Box::new(lower)),
-        Test::In(Set::Bytes(spellings)),
+        Comparison::In(Set::Bytes(spellings)),
     ))
 }
 
@@ -169,11 +171,13 @@ fn speaks_of(condition: &Condition, test: &dyn Fn(&[u8]) -> bool) -> bool {
         Condition::Truth(value) => calls_with(value, test),
         Condition::Compare(value, with) => {
             let speaks = match with {
-                Test::Order(_, Literal::Bytes(text)) | Test::Contains(text) => test(text),
-                Test::In(Set::Bytes(texts)) => texts.iter().any(|text| test(text)),
+                Comparison::Order(_, Literal::Bytes(text)) | Comparison::Contains(text) => {
+                    test(text)
+                }
+                Comparison::In(Set::Bytes(texts)) => texts.iter().any(|text| test(text)),
                 // A dot that is meant is escaped.
-                Test::Matches(pattern) => test(pattern.source.replace("\\.", ".").as_bytes()),
-                Test::Wildcard(wildcard) => test(&wildcard.source),
+                Comparison::Matches(pattern) => test(pattern.source.replace("\\.", ".").as_bytes()),
+                Comparison::Wildcard(wildcard) => test(&wildcard.source),
                 _ => false,
             };
             speaks || calls_with(value, test)

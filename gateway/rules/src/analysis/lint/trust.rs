@@ -2,7 +2,7 @@
 
 use super::parts::{change_where, fields, has_where, not, truth};
 use crate::analysis::partial_eval::Client;
-use crate::syntax::ast::{Condition, Quantifier, Relation, Test};
+use crate::syntax::ast::{Comparison, Condition, Quantifier, Relation};
 use crate::syntax::field::Field;
 
 /// Whether a verified certificate can be what keeps a client from being blocked.
@@ -148,7 +148,7 @@ fn is_of_identity(condition: &Condition) -> bool {
 
 fn is_other(condition: &Condition) -> bool {
     match condition {
-        Condition::Compare(_, Test::Order(Relation::NotEqual, _)) => true,
+        Condition::Compare(_, Comparison::Order(Relation::NotEqual, _)) => true,
         Condition::Not(inner) => is_same(inner),
         Condition::Quantified(Quantifier::All, _, inner) => is_other(inner),
         Condition::And(parts) | Condition::Or(parts) => parts.iter().all(is_other),
@@ -158,7 +158,7 @@ fn is_other(condition: &Condition) -> bool {
 
 fn is_same(condition: &Condition) -> bool {
     match condition {
-        Condition::Compare(_, test) => !matches!(test, Test::Order(Relation::NotEqual, _)),
+        Condition::Compare(_, test) => !matches!(test, Comparison::Order(Relation::NotEqual, _)),
         Condition::Truth(_) => true,
         Condition::Quantified(Quantifier::Any, _, inner) => is_same(inner),
         Condition::And(parts) | Condition::Or(parts) => parts.iter().all(is_same),

@@ -3,7 +3,7 @@
 use super::parts::{change, change_where, has, has_where, not};
 use crate::matcher::wildcard::Wildcard;
 use crate::syntax::ast::{
-    Argument, Array, Call, Condition, Literal, Part, Quantifier, Relation, Scalar, Set, Test,
+    Argument, Array, Call, Comparison, Condition, Literal, Part, Quantifier, Relation, Scalar, Set,
 };
 use crate::syntax::field::Field;
 use crate::syntax::function::Function;
@@ -33,7 +33,9 @@ pub(super) fn closed_for_missing(condition: &Condition, negated: bool) -> Condit
 /// false then.
 fn of_missing(condition: &Condition) -> Option<Condition> {
     match condition {
-        Condition::Compare(value, Test::Order(Relation::NotEqual, _)) if may_be_missing(value) => {
+        Condition::Compare(value, Comparison::Order(Relation::NotEqual, _))
+            if may_be_missing(value) =>
+        {
             opposite(condition)
         }
         Condition::Quantified(quantifier, array, inner) if is_entry(array) => {
@@ -52,8 +54,8 @@ fn of_missing(condition: &Condition) -> Option<Condition> {
 fn opposite(condition: &Condition) -> Option<Condition> {
     let all = |parts: &[Condition]| parts.iter().map(opposite).collect::<Option<Vec<_>>>();
     match condition {
-        Condition::Compare(value, Test::Order(Relation::NotEqual, literal)) => {
-            let test = Test::Order(Relation::Equal, literal.clone());
+        Condition::Compare(value, Comparison::Order(Relation::NotEqual, literal)) => {
+            let test = Comparison::Order(Relation::Equal, literal.clone());
             Some(Condition::Compare(value.clone(), test))
         }
         Condition::Not(inner) => Some((**inner).clone()),
@@ -167,18 +169,18 @@ fn canonical(condition: &Condition, small: bool, dotless: bool) -> Option<Condit
     let changed = match condition {
         Condition::Compare(host, test) if is_host(host) => {
             let test = match test {
-                Test::Order(
+                Comparison::Order(
                     relation @ (Relation::Equal | Relation::NotEqual),
                     Literal::Bytes(name),
-                ) => Test::Order(*relation, Literal::Bytes(end(name))),
-                Test::Order(relation, Literal::Bytes(name)) => {
-                    Test::Order(*relation, Literal::Bytes(part(name)))
+                ) => Comparison::Order(*relation, Literal::Bytes(end(name))),
+                Comparison::Order(relation, Literal::Bytes(name)) => {
+                    Comparison::Order(*relation, Literal::Bytes(part(name)))
                 }
-                Test::Contains(text) => Test::Contains(part(text)),
-                Test::In(Set::Bytes(names)) => {
-                    Test::In(Set::Bytes(names.iter().map(|name| end(name)).collect()))
+                Comparison::Contains(text) => Comparison::Contains(part(text)),
+                Comparison::In(Set::Bytes(names)) => {
+                    Comparison::In(Set::Bytes(names.iter().map(|name| end(name)).collect()))
                 }
-                Test::Wildcard(pattern) => {
+                Comparison::Wildcard(pattern) => {
                     // Case makes no difference to the others.
                     let source = match pattern.strict {
                         true => end(&pattern.source),
@@ -187,7 +189,7 @@ fn canonical(condition: &Condition, small: bool, dotless: bool) -> Option<Condit
                             source => source.into(),
                         },
                     };
-                    Test::Wildcard(Wildcard::new(&source, pattern.strict).ok()?)
+                    Comparison::Wildcard(Wildcard::new(&source, pattern.strict).ok()?)
                 }
                 _ => return None,
             };

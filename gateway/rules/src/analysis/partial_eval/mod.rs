@@ -13,7 +13,7 @@ use crate::facts::{ConnectionFacts, RequestFacts, RoundTrip};
 use crate::limits::IMPLICATION_STEPS_MAX;
 use crate::matcher::budget::Allowance;
 use crate::program::ConnectionState;
-use crate::syntax::ast::{Argument, Condition, Literal, Part, Relation, Scalar, Set, Test};
+use crate::syntax::ast::{Argument, Comparison, Condition, Literal, Part, Relation, Scalar, Set};
 use crate::syntax::field::Field;
 use crate::syntax::function::Function;
 use vocabulary::client_auth::ClientAuth;
@@ -193,7 +193,7 @@ impl Client {
 fn is_of_unknown_list(leaf: &Condition) -> bool {
     let mut unknown = false;
     leaf.walk(&mut |part| {
-        if let Part::Condition(Condition::Compare(_, Test::Listed(list))) = part {
+        if let Part::Condition(Condition::Compare(_, Comparison::Listed(list))) = part {
             unknown |= list.list.is_none();
         }
     });
@@ -210,9 +210,15 @@ fn holds_below(leaf: &Condition, parent: &str) -> Option<bool> {
     };
     match leaf {
         Condition::Compare(Scalar::Field(Field::Host), test) => match test {
-            Test::Order(Relation::Equal, Literal::Bytes(name)) if !may_be(name) => Some(false),
-            Test::Order(Relation::NotEqual, Literal::Bytes(name)) if !may_be(name) => Some(true),
-            Test::In(Set::Bytes(names)) if !names.iter().any(|name| may_be(name)) => Some(false),
+            Comparison::Order(Relation::Equal, Literal::Bytes(name)) if !may_be(name) => {
+                Some(false)
+            }
+            Comparison::Order(Relation::NotEqual, Literal::Bytes(name)) if !may_be(name) => {
+                Some(true)
+            }
+            Comparison::In(Set::Bytes(names)) if !names.iter().any(|name| may_be(name)) => {
+                Some(false)
+            }
             _ => None,
         },
         _ => None,
@@ -242,7 +248,7 @@ pub(crate) fn host_suffix(leaf: &Condition) -> Option<&[u8]> {
                 _ => None,
             }
         }
-        Condition::Compare(Scalar::Field(Field::Host), Test::Wildcard(wildcard)) => {
+        Condition::Compare(Scalar::Field(Field::Host), Comparison::Wildcard(wildcard)) => {
             let stars = wildcard.source.iter().filter(|byte| **byte == b'*').count();
             let plain = stars == 1 && !wildcard.source.contains(&b'\\');
             (plain && wildcard.prefix().is_empty()).then_some(wildcard.suffix())
