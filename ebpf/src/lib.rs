@@ -14,6 +14,8 @@
 
 mod counts;
 pub mod cursor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod hello;
 pub mod packet;
 mod pending;

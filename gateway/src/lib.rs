@@ -7,5 +7,7 @@
 
 pub mod cli;
 pub mod daemon;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod geoip;
 pub mod limits;

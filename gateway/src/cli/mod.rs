@@ -18,7 +18,7 @@ mod explain;
 mod host;
 mod man;
 mod ocsp;
-mod output;
+pub(crate) mod output;
 mod rule;
 mod run;
 mod status;

@@ -340,6 +340,21 @@ impl Made {
     }
 }
 
+/// A ClientHello without its header: no panic, and fingerprints are whole or absent.
+pub fn hello(data: &[u8]) {
+    let found = crate::eval::client_hello::Hello::read(data);
+    assert_eq!(found.length, i64::try_from(data.len()).unwrap_or(i64::MAX));
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(found.ja3.is_empty() || found.ja3.len() == 32 && is_hex(&found.ja3));
+    let parts: Vec<usize> = found.ja4.split('_').map(str::len).collect();
+    assert!(
+        found.ja4.is_empty() || parts == [10, 12, 12],
+        "{}",
+        found.ja4
+    );
+    assert_eq!(found.ja3.is_empty(), found.ja4.is_empty());
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -497,6 +512,12 @@ mod tests {
     fn json_look_up_keeps_its_promises() {
         replay("rules_json", super::json);
         sweep("rules_json", super::json);
+    }
+
+    #[test]
+    fn hellos_keep_their_promises() {
+        replay("rules_hello", super::hello);
+        sweep("rules_hello", super::hello);
     }
 
     #[test]

@@ -150,6 +150,6 @@ mod tests {
         replay("tls_list", list);
         replay("tls_answer", answer);
         replay("tls_name", name);
-        groups(b"X25519:P-256");
+        replay("tls_groups", groups);
     }
 }
