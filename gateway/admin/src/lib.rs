@@ -9,15 +9,18 @@
 
 mod api;
 mod dry_run;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod http;
 pub mod limits;
 pub mod metrics;
 mod openapi;
 mod routes;
+mod serve;
 #[cfg(test)]
 mod tests;
 
 pub use self::http::context::State;
 pub use self::http::listener::{Bound, Listen, ServeError};
-pub use self::http::server::{serve, serve_bound};
 pub use self::http::tls::{AdminTls, AdminTlsError};
+pub use self::serve::{serve, serve_bound};

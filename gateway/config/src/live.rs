@@ -106,12 +106,6 @@ impl Live {
         self.tunables.load()
     }
 
-    /// The cell itself, for [`arc_swap::Cache`].
-    #[must_use]
-    pub fn swap(&self) -> &ArcSwap<Tunables> {
-        &self.tunables
-    }
-
     /// Every key, in the order of the manual.
     #[must_use]
     pub fn all(&self) -> Vec<Setting> {

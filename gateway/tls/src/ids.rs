@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use boring::error::ErrorStack;
 use boring::hash::{MessageDigest, hash};
+use boring::sha::Sha256;
 use boring::x509::X509Ref;
 
+use crate::der::canonical_name;
 use crate::limits::SERIAL_BYTES_MAX;
 
 /// The UUID of a CA, managed or uploaded.
@@ -126,6 +128,19 @@ pub(super) fn sha256(bytes: &[u8]) -> Result<[u8; 32], ErrorStack> {
     let mut out = [0; 32];
     out.copy_from_slice(&digest);
     Ok(out)
+}
+
+/// SHA-256 over a CA's name and key: its certificates may be several, renewed or signed by several
+/// others, and what it has revoked under one is revoked under all.
+pub(super) fn name_and_key(certificate: &X509Ref) -> Result<[u8; 32], ErrorStack> {
+    let mut digest = Sha256::new();
+    let name = certificate.subject_name().to_der()?;
+    // BoringSSL has read the name, so that one in no form of ours is only compared by its bytes.
+    let name = canonical_name(&name).unwrap_or(name);
+    digest.update(&name.len().to_be_bytes());
+    digest.update(&name);
+    digest.update(&certificate.public_key()?.public_key_to_der()?);
+    Ok(digest.finish())
 }
 
 #[cfg(test)]

@@ -18,9 +18,8 @@ use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtensio
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Chain;
-use super::der::canonical_name;
 use super::identity::dn_rfc2253;
-use super::ids::{CaId, Link, Serial, sha256};
+use super::ids::{CaId, Link, Serial, name_and_key, sha256};
 use super::ocsp::OcspSubject;
 use super::trust::Trust;
 use crate::limits::{DISTRIBUTION_POINTS_MAX, PATHS_REMEMBERED_MAX};
@@ -131,19 +130,6 @@ impl Path {
     pub(super) fn is_valid_at(&self, now_sec: i64) -> bool {
         (self.not_before_sec..=self.not_after_sec).contains(&now_sec)
     }
-}
-
-/// SHA-256 over a CA's name and key: its certificates may be several, renewed or signed by several
-/// others, and what it has revoked under one is revoked under all.
-pub(super) fn name_and_key(certificate: &X509Ref) -> Result<[u8; 32], ErrorStack> {
-    let mut digest = Sha256::new();
-    let name = certificate.subject_name().to_der()?;
-    // BoringSSL has read the name, so that one in no form of ours is only compared by its bytes.
-    let name = canonical_name(&name).unwrap_or(name);
-    digest.update(&name.len().to_be_bytes());
-    digest.update(&name);
-    digest.update(&certificate.public_key()?.public_key_to_der()?);
-    Ok(digest.finish())
 }
 
 fn distribution_points(certificate: &X509Certificate<'_>) -> Box<[Box<str>]> {

@@ -13,9 +13,9 @@ use boring::x509::verify::X509VerifyFlags;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
-use super::ids::{CaId, Link, sha256};
+use super::ids::{CaId, Link, name_and_key, sha256};
 use super::ocsp::{OcspSubject, Responder, Said};
-use super::path::{Path, name_and_key};
+use super::path::Path;
 use crate::limits::OCSP_RETRY;
 use vocabulary::verdict::Reason;
 

@@ -5,6 +5,7 @@
 
 mod documents;
 mod markdown;
+mod rooms;
 mod source;
 mod unsafe_code;
 
@@ -133,6 +134,7 @@ impl Tree {
             }
         }
         complaints.extend(documents::complaints(self));
+        complaints.extend(rooms::complaints(self));
         complaints
     }
 

@@ -69,7 +69,7 @@ pub(crate) struct Context {
 pub(crate) type Shared = axum::extract::State<Arc<Context>>;
 
 impl Context {
-    pub(super) fn new(state: State, tls: Option<Arc<AdminTls>>) -> Self {
+    pub(crate) fn new(state: State, tls: Option<Arc<AdminTls>>) -> Self {
         Self {
             reader: state.control.reader(),
             state,

@@ -9,7 +9,6 @@ pub(crate) mod listener;
 pub(crate) mod objects;
 pub(crate) mod query;
 mod rates;
-mod router;
 pub(crate) mod scope;
 pub(crate) mod server;
 pub(crate) mod tls;

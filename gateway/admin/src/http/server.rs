@@ -20,10 +20,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::auth::Peer;
-use super::context::{Context, State};
 use super::fault::Fault;
-use super::listener::{Bound, Listen, ServeError};
-use super::router::router;
+use super::listener::Bound;
 use super::tls::AdminTls;
 use crate::limits::{
     ADMIN_CONNECTION_GRACE, ADMIN_CONNECTION_LIFETIME, ADMIN_CONNECTIONS_MAX,
@@ -61,22 +59,9 @@ impl Default for Patience {
     }
 }
 
-/// Binds the sockets; the future that comes back serves the API until it is dropped.
-///
-/// # Errors
-/// The sockets cannot be bound, see [`ServeError`].
-pub async fn serve(
-    listen: Listen,
-    state: State,
-) -> Result<impl Future<Output = ()> + Send + 'static, ServeError> {
-    let bound = Bound::bind(&listen).await?;
-    Ok(serve_bound(bound, state))
-}
-
-/// Serves the API on sockets that were bound before, until the future is dropped.
-pub async fn serve_bound(bound: Bound, state: State) {
-    let context = Arc::new(Context::new(state, bound.tls.clone()));
-    run(bound, router(context), Patience::default()).await;
+/// Serves a router on bound sockets, until the future is dropped.
+pub(crate) async fn serve_router(bound: Bound, router: Router) {
+    run(bound, router, Patience::default()).await;
 }
 
 /// Serves until dropped; connections end with it. Each listener has slots of its own: clients

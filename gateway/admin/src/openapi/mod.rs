@@ -15,13 +15,10 @@ pub(super) mod tests;
 use std::sync::LazyLock;
 
 use axum::body::Bytes;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
 
-/// `GET /client/v4/openapi.json`.
-pub(super) async fn serve() -> Response {
+/// The document's text.
+pub(super) fn text() -> Bytes {
     // It takes some milliseconds to make and never changes.
     static TEXT: LazyLock<Bytes> = LazyLock::new(|| document::document().to_string().into());
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, TEXT.clone()).into_response()
+    TEXT.clone()
 }

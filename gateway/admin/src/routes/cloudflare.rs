@@ -7,16 +7,16 @@ use super::Kind::{AtLeast, OneOf, Text, Uuid};
 use super::Need::{Certificates, Rules};
 use super::{Answer, Group, Parameter, Route, route};
 use crate::api::{
-    associations, authorities, client_certificates, lists, rulesets, server_certificates, zones,
+    associations, authorities, client_certificates, description, lists, rulesets,
+    server_certificates, zones,
 };
-use crate::openapi;
 
 pub(super) const GROUPS: &[Group] = &[
     Group {
         name: "API",
         about: "This document.",
         routes: &[
-            route!(GET "/client/v4/openapi.json", openapi::serve, "describe_api",
+            route!(GET "/client/v4/openapi.json", description::serve, "describe_api",
             "Describe the API as an OpenAPI 3.1 document")
             .gives(Answer::Media("application/json")),
         ],

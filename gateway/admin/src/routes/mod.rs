@@ -7,6 +7,7 @@
 mod cloudflare;
 mod health;
 mod postern;
+pub(crate) mod router;
 
 use std::sync::Arc;
 
@@ -225,8 +226,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
     groups().flat_map(|group| group.routes)
 }
 
-/// The router of the table.
-pub(super) fn router() -> Router<Arc<Context>> {
+/// The handlers of the table, at their paths.
+fn of_the_table() -> Router<Arc<Context>> {
     all().fold(Router::new(), |router, route| {
         router.route(route.path, (route.handler)())
     })

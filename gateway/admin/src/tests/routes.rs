@@ -80,7 +80,7 @@ fn check(what: &str, answer: &Answer) {
 
 #[test]
 fn no_route_is_outside_of_the_table() {
-    let source = include_str!("../http/router.rs");
+    let source = include_str!("../routes/router.rs");
     assert!(
         !source.contains(".route("),
         "add it to the table in routes/"

@@ -154,7 +154,7 @@ async fn respond(
         Ok(served) => Ok(finish(account, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
-            if error.side() == Side::Origin {
+            if error.side() != Side::Client {
                 tracing::warn!(
                     host = %host.name(), origin = %host.origin.url, reason = error.reason(), %error,
                     request_id = account.id.as_str(), "the origin did not answer"

@@ -70,12 +70,20 @@ impl OriginError {
         }
     }
 
-    /// Whose fault it is. Only the origin's are the operator's to look at.
+    /// Whose fault it is. All but the client's are the operator's to look at.
     #[must_use]
     pub fn side(&self) -> Side {
         match self {
             Self::ClientGone | Self::ClientStalled => Side::Client,
-            _ => Side::Origin,
+            Self::OutOfReach(_) => Side::Operator,
+            Self::Resolve(_)
+            | Self::Connect(_)
+            | Self::ConnectTimeout
+            | Self::Tls(_)
+            | Self::Protocol(_)
+            | Self::Unasked
+            | Self::ResponseTimeout
+            | Self::Response(_) => Side::Origin,
         }
     }
 

@@ -159,6 +159,38 @@ mod tests {
             .collect()
     }
 
+    /// A variant that is new does not compile before it has a place here, and then is missed.
+    #[test]
+    fn every_refusal_and_every_stop_is_listed() {
+        let of_refusal = |one: Refusal| match one {
+            Refusal::UnknownHost => 0,
+            Refusal::NoSni => 1,
+            Refusal::PlainHttp => 2,
+            Refusal::ProxyProtocol => 3,
+            Refusal::NotTls => 4,
+            Refusal::PeerAlert => 5,
+            Refusal::Closed => 6,
+            Refusal::Protocol => 7,
+            Refusal::ClientCertificate(_) => unreachable!("Reason::ALL has these"),
+        };
+        let of_stop = |one: Stop| match one {
+            Stop::Closed => 0,
+            Stop::Handshake(_) => 1,
+            Stop::HandshakeTimeout => 2,
+            Stop::HeaderTimeout => 3,
+            Stop::IdleTimeout => 4,
+            Stop::SlowReader => 5,
+            Stop::BadHttp => 6,
+            Stop::Broken => 7,
+            Stop::Drained => 8,
+            Stop::CertificateLost => 9,
+            Stop::Tunnel => 10,
+            Stop::TooMany => 11,
+        };
+        assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..8));
+        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..12));
+    }
+
     /// What a page says of words is what the command says.
     #[test]
     fn the_page_of_reasons_is_as_the_texts_are() {

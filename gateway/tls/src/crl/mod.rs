@@ -269,25 +269,13 @@ fn issuer_of(der: &[u8]) -> String {
         .unwrap_or_else(|| "an issuer that cannot be read".into())
 }
 
-/// What is done with a client whose issuer's list is missing, old or from the future.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CrlPolicy {
-    /// It is refused: `crl_missing`, `crl_expired`, `crl_not_yet_valid`.
-    Hard,
-    /// It is served, and alarms say that nobody knows.
-    Soft,
-}
-
-impl std::str::FromStr for CrlPolicy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "hard" => Ok(Self::Hard),
-            "soft" => Ok(Self::Soft),
-            _ => Err(format!("`{text}` is neither hard nor soft")),
-        }
+vocabulary::words! {
+    /// What is done with a client whose issuer's list is missing, old or from the future.
+    pub enum CrlPolicy("a CRL policy") {
+        /// It is refused: `crl_missing`, `crl_expired`, `crl_not_yet_valid`.
+        Hard = "hard",
+        /// It is served, and an alarm says that its revocation is not known.
+        Soft = "soft",
     }
 }
 

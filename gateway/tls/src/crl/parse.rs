@@ -5,9 +5,8 @@ use boring::x509::X509Ref;
 use super::serials::Collector;
 use super::{Crl, CrlError, Scope};
 use crate::der::{self, Algorithm, Reader, extensions, tag};
-use crate::ids::{Serial, sha256};
+use crate::ids::{Serial, name_and_key, sha256};
 use crate::limits::{CRL_ENTRIES_MAX, DISTRIBUTION_POINTS_MAX};
-use crate::path::name_and_key;
 
 /// A list as it was written, before its signature is checked.
 pub(super) struct Parsed<'d> {

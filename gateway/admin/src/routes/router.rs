@@ -1,28 +1,30 @@
 //! The router: the table of routes with what surrounds every route.
 //!
 //! Owns the answers for unknown routes and methods, and puts failures that axum answers by itself
-//! into the envelope. Does not own the table itself ([`crate::routes`]).
+//! into the envelope. Does not own the table itself ([`super`]).
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router};
 
-use super::context::Context;
-use super::fault::Fault;
-use super::{auth, envelope};
-use crate::routes;
+use crate::api::description::Description;
+use crate::http::context::Context;
+use crate::http::fault::Fault;
+use crate::http::{auth, envelope};
 
-pub(super) fn router(context: Arc<Context>) -> Router {
-    routes::router()
+/// All routes of the table. `description` is the document that one of them serves.
+pub(crate) fn router(context: Arc<Context>, description: Description) -> Router {
+    super::of_the_table()
         .fallback(|uri: Uri| async move { Fault::no_route(uri.path()) })
         .method_not_allowed_fallback(|method: Method| async move {
             let message = format!("Method {method} not available for that URI");
             Fault::new(StatusCode::METHOD_NOT_ALLOWED, 7001, message)
         })
+        .layer(Extension(description))
         .layer(from_fn_with_state(context.clone(), auth::admit))
         .layer(from_fn(wrap))
         .with_state(context)
