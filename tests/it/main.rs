@@ -7,6 +7,7 @@
 )]
 
 mod admin_tls;
+mod answers;
 mod authorities;
 mod cli;
 mod doctor;

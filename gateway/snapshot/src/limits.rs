@@ -41,3 +41,6 @@ pub const TRANSFORM_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a header's value that a rule makes; what is longer is left out. As long as what is told
 /// of a certificate's chain by RFC 9440.
 pub const TRANSFORM_VALUE_BYTES_MAX: usize = CHAIN_RFC9440_BYTES_MAX;
+/// Bytes of the URL that a redirect sends clients to: what browsers and proxies take everywhere.
+/// A longer one is not sent, and the request is refused.
+pub const REDIRECT_URL_BYTES_MAX: usize = 8 * 1024;

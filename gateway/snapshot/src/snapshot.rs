@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::http::origin::Origin;
-use crate::phases::{RateLimits, Transforms};
+use crate::phases::Phases;
 use rules::{ConnectionFacts, Program};
 use tls::{Endpoint, Endpoints, Site, Trust};
 use vocabulary::hostname::HostName;
@@ -32,10 +32,8 @@ pub struct Host {
     pub client: ClientSettings,
     /// The zone's rules.
     pub rules: Arc<Program>,
-    /// The zone's rate limits, where there are any.
-    pub rate_limits: Option<Arc<RateLimits>>,
-    /// The zone's changes to headers, where there are any.
-    pub transforms: Option<Arc<Transforms>>,
+    /// The zone's rules of other phases.
+    pub phases: Phases,
     /// Where its permitted requests go.
     pub origin: Arc<Origin>,
 }

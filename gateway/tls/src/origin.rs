@@ -116,6 +116,15 @@ impl OriginTls {
         }
     }
 
+    /// The same CAs, for an origin with another name.
+    #[must_use]
+    pub fn named(&self, server_name: &str) -> Self {
+        Self {
+            context: self.context.clone(),
+            name: server_name.into(),
+        }
+    }
+
     /// A fresh connection that offers `alpn` and will check the name.
     pub(super) fn start(&self, alpn: Alpn) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;

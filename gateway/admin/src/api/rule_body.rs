@@ -111,6 +111,7 @@ impl RuleBody {
             action: self.action.ok_or_else(|| missing("action"))?,
             action_parameters: self.action_parameters.flatten(),
             ratelimit: self.ratelimit.flatten(),
+            confined: false,
             logging: self.logging.map(|logging| logging.enabled),
             description: self.description.unwrap_or_default(),
             enabled: self.enabled.unwrap_or(true),

@@ -29,8 +29,8 @@ use crate::http::scope::InZone;
 use crate::limits::{
     DRY_RUN_EVALUATIONS_MAX, DRY_RUN_EXPLAINED_MAX, DRY_RUN_REQUESTS_MAX, DRY_RUN_TRACES_MAX,
 };
-use control::{DraftRule, RulesetDryRun};
-use rules::{Action, Case, Fate, Seen, Trace};
+use control::{DraftRule, Id, RulesetDryRun};
+use rules::{Action, Case, Fate, Seen, Trace, Tried};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -246,6 +246,9 @@ fn try_one(
         Ok(subject) => {
             let request = subject.facts();
             let case = subject.case(&request);
+            if let Some((ids, redirects)) = &mut dry_run.redirects {
+                notes.extend(redirected(ids, &redirects.run(&case)));
+            }
             let tried = dry_run.dry_run.run(&case);
             let mut places = wanted.clone();
             places.extend(&tried.logged);
@@ -313,6 +316,22 @@ fn try_one(
         put("met", json!(met));
     }
     shown.into()
+}
+
+/// What is said of a request that a redirect answers, or may answer, before any of the rules.
+fn redirected(ids: &[Id], tried: &Tried) -> Option<String> {
+    let first = tried.logged.first();
+    let maybe = tried.maybe_logged.first();
+    match (first, maybe) {
+        (Some(first), maybe) if maybe.is_none_or(|maybe| first < maybe) => {
+            let id = ids.get(*first)?;
+            Some(format!(
+                "the redirect {id} answers this request before any of these rules"
+            ))
+        }
+        (None, None) => None,
+        _ => Some("a redirect of the zone may answer this request before these rules".to_owned()),
+    }
 }
 
 fn status_of(dry_run: &RulesetDryRun, place: usize) -> Option<u16> {

@@ -100,10 +100,14 @@ impl Scrape {
             "postern_rule_matches",
             "Requests that a rule matched",
             rules.into_iter().flat_map(|(id, matches)| {
-                [("block", matches.blocked), ("log", matches.logged)]
-                    .into_iter()
-                    .filter(|(_, count)| *count > 0)
-                    .map(move |(action, count)| ([("rule_id", &**id), ("action", action)], count))
+                [
+                    ("block", matches.blocked),
+                    ("redirect", matches.redirected),
+                    ("log", matches.logged),
+                ]
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(move |(action, count)| ([("rule_id", &**id), ("action", action)], count))
             }),
         )
     }

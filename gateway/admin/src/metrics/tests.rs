@@ -1,6 +1,7 @@
 //! The text is OpenMetrics, and it says what was counted.
 
 use super::*;
+use datapath::observe::tally::RuleAction;
 use datapath::observe::{HandshakeResult, Stage, Steered};
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
@@ -42,11 +43,11 @@ fn busy() -> WorkerStats {
     stats.record(host, Stage::Total, Duration::from_millis(3));
     stats.record(host, Stage::Total, Duration::from_secs(45));
     stats.record(host, Stage::Rules, Duration::from_nanos(700));
-    stats.request(host, 403, Verdict::NONE, true);
+    stats.request(host, 403, Verdict::NONE, Some(RuleAction::Block));
     stats.handshake(Some(host), HandshakeResult::Resumed);
     stats.handshake(None, HandshakeResult::Failed("unknown_host"));
     stats.verified(host, Reason::Expired);
-    stats.rule("ab\"\\\ncd", true);
+    stats.rule("ab\"\\\ncd", RuleAction::Block);
     stats.stop("closed");
     stats.origin_error(host, "connect_refused");
     stats.bytes(host, 5, 6);

@@ -17,18 +17,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use self::origin::{OriginError, origin};
+use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
 use self::site::{SiteKey, site};
 use self::trust::{TrustKey, anchors, responder, trust};
 use crate::model::id::{Id, Uuid};
 use crate::model::lookup::Lookup;
 use crate::model::revocation::OcspSettings;
-use crate::model::{Model, OriginSpec, Phase, Ruleset};
+use crate::model::{HostRecord, Model, OriginSpec, Phase};
 use crate::store::seal::{Seal, SealError};
 use ::rules::{ListError, Lists, Program, RuleError};
 use snapshot::http::origin::Origin;
 use snapshot::http::reach::Reach;
-use snapshot::phases::{RateLimits, Transforms};
 use snapshot::{DuplicateHost, Host, Snapshot};
 use tls::{Endpoint, Responder, Site, SiteError, Trust, TrustError};
 use vocabulary::hostname::HostName;
@@ -98,8 +98,7 @@ pub(crate) struct Parts {
     /// With the revision that they were compiled from.
     lists: (u64, Arc<Lists>),
     rulesets: HashMap<Id, Compiled>,
-    rate_limits: HashMap<Id, (Arc<Ruleset>, Arc<RateLimits>)>,
-    transforms: HashMap<Id, (Arc<Ruleset>, Arc<Transforms>)>,
+    phases: PhaseParts,
     trusts: HashMap<TrustKey, Arc<Trust>>,
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
     /// With what they were made of: a responder's answers stay while its URL does.
@@ -121,6 +120,7 @@ impl Parts {
     pub(crate) fn set_reach(&mut self, reach: Arc<Reach>) {
         self.reach = reach;
         self.origins.clear();
+        self.phases = PhaseParts::default();
     }
 
     /// Nothing but what responders have answered, and where tenants' origins may be.
@@ -150,6 +150,25 @@ impl Parts {
             self.responders
                 .insert(authority.id, (settings.clone(), responder));
         }
+    }
+
+    /// Takes over, or makes, a host's origin.
+    fn origin(&mut self, record: &HostRecord, last: &Self) -> Result<Arc<Origin>, CompileError> {
+        let made = self.origins.get(&record.name);
+        let known = made.or_else(|| last.origins.get(&record.name));
+        let origin = match known {
+            Some((spec, origin)) if *spec == record.origin => origin.clone(),
+            _ => {
+                let made = origin(&record.origin, &self.reach);
+                Arc::new(made.map_err(|why| CompileError::Origin {
+                    host: record.name.clone(),
+                    why,
+                })?)
+            }
+        };
+        let with_spec = (record.origin.clone(), origin.clone());
+        self.origins.insert(record.name.clone(), with_spec);
+        Ok(origin)
     }
 
     /// Has programs compiled anew that have changed much; see [`Program::renew_if_due`].
@@ -193,34 +212,21 @@ pub(crate) fn compile(
     // Rules are compiled for every zone, with hosts or without: a rule that does not compile
     // must be refused when it is written, not when the first host comes.
     for ruleset in model.rulesets.values() {
-        let same = |source: &Ruleset| same_lists && source.version == ruleset.version;
         let (id, lists) = (ruleset.id, &*parts.lists.1);
-        match ruleset.phase {
-            Phase::HttpRequestFirewallCustom => {
-                let compiled = match last.rulesets.get(&id) {
-                    Some(known) if same(&known.source) => known.clone(),
-                    known => compiled(ruleset, lists, known)?,
-                };
-                parts.rulesets.insert(id, compiled);
-            }
-            // An empty one costs requests nothing.
-            _ if ruleset.rules.is_empty() => {}
-            Phase::HttpRatelimit => {
-                let compiled = match last.rate_limits.get(&id) {
-                    Some((source, known)) if same(source) => known.clone(),
-                    _ => Arc::new(phases::rate_limits(ruleset, lists)?),
-                };
-                parts.rate_limits.insert(id, (ruleset.clone(), compiled));
-            }
-            Phase::HttpRequestLateTransform => {
-                let compiled = match last.transforms.get(&id) {
-                    Some((source, known)) if same(source) => known.clone(),
-                    _ => Arc::new(phases::transforms(ruleset, lists)?),
-                };
-                parts.transforms.insert(id, (ruleset.clone(), compiled));
-            }
+        if ruleset.phase != Phase::HttpRequestFirewallCustom {
+            let known = same_lists.then_some(&last.phases);
+            parts.phases.add(ruleset, lists, &parts.reach, known)?;
+            continue;
         }
+        let compiled = match last.rulesets.get(&id) {
+            Some(known) if same_lists && known.source.version == ruleset.version => known.clone(),
+            known => compiled(ruleset, lists, known)?,
+        };
+        parts.rulesets.insert(id, compiled);
     }
+    let mut phases = std::mem::take(&mut parts.phases);
+    phases.name_origins(model, |record| parts.origin(record, last))?;
+    parts.phases = phases;
     let lookup = Lookup::new(model);
     for record in model.hosts.values() {
         let certificates = lookup.presented(record);
@@ -244,54 +250,26 @@ pub(crate) fn compile(
             _ => Arc::new(site(record, &certificates, seal, &trust)?),
         };
         parts.sites.insert(record.name.clone(), (key, site.clone()));
-        let origin = match last.origins.get(&record.name) {
-            Some((spec, origin)) if *spec == record.origin => origin.clone(),
-            _ => {
-                let made = origin(&record.origin, &parts.reach);
-                Arc::new(made.map_err(|why| CompileError::Origin {
-                    host: record.name.clone(),
-                    why,
-                })?)
-            }
-        };
-        parts
-            .origins
-            .insert(record.name.clone(), (record.origin.clone(), origin.clone()));
-        let ruleset = |phase| {
-            model
-                .rulesets
-                .get(&(record.zone, phase))
-                .map(|found| found.id)
-        };
-        let rules = ruleset(Phase::HttpRequestFirewallCustom)
-            .and_then(|id| parts.rulesets.get(&id))
+        let origin = parts.origin(record, last)?;
+        let custom = (record.zone, Phase::HttpRequestFirewallCustom);
+        let ruleset = model.rulesets.get(&custom);
+        let rules = ruleset
+            .and_then(|found| parts.rulesets.get(&found.id))
             .map_or(&parts.no_rules, |compiled| &compiled.program)
             .clone();
-        let rate_limits = ruleset(Phase::HttpRatelimit)
-            .and_then(|id| parts.rate_limits.get(&id))
-            .map(|(_, compiled)| compiled.clone());
-        let transforms = ruleset(Phase::HttpRequestLateTransform)
-            .and_then(|id| parts.transforms.get(&id))
-            .map(|(_, compiled)| compiled.clone());
+        let phases = parts.phases.of_zone(model, record.zone);
         hosts.push(Host {
             endpoint: Arc::new(Endpoint {
                 name: record.name.clone(),
                 site,
                 trust,
-                keeps_hello: rules.reads_client_hello()
-                    || rate_limits
-                        .as_ref()
-                        .is_some_and(|all| all.reads_client_hello())
-                    || transforms
-                        .as_ref()
-                        .is_some_and(|all| all.reads_client_hello()),
+                keeps_hello: rules.reads_client_hello() || phases.reads_client_hello(),
             }),
             index: 0,
             zone_id: record.zone.to_string().into(),
             client: record.client.clone(),
             rules,
-            rate_limits,
-            transforms,
+            phases,
             origin,
         });
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use boring::hash::{MessageDigest, hash};
 
 use crate::model::OriginSpec;
-use snapshot::http::origin::Origin;
+use snapshot::http::origin::{Origin, host_header};
 use snapshot::http::reach::{OutOfReach, Reach};
 use tls::{OriginTls, OriginTlsError};
 use vocabulary::hostname::{HostName, HostNameError};
@@ -133,7 +133,11 @@ pub fn origin(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Origin, OriginErr
         }
         None => return Err(OriginError::Port(url())),
     };
-    let host_header = spec.host_header.as_deref().map(host_header).transpose()?;
+    let host_header = spec.host_header.as_deref().map(|text| {
+        let wrong = || OriginError::HostHeader(text.escape_debug().to_string());
+        host_header(text).ok_or_else(wrong)
+    });
+    let host_header = host_header.transpose()?;
     let tls = if secure {
         let name = spec.server_name.as_deref().unwrap_or(host);
         if name.parse::<IpAddr>().is_err() {
@@ -173,15 +177,6 @@ pub(crate) fn check_reach(origin: &Origin) -> Result<(), OutOfReach> {
         None => Ok(()),
         Some(reach) => reach.check_text(&origin.host, origin.port),
     }
-}
-
-/// An authority and nothing else: it goes into the request as it is.
-fn host_header(text: &str) -> Result<http::HeaderValue, OriginError> {
-    text.parse::<http::uri::Authority>()
-        .ok()
-        .filter(|authority| !authority.as_str().contains('@'))
-        .and_then(|authority| http::HeaderValue::from_str(authority.as_str()).ok())
-        .ok_or_else(|| OriginError::HostHeader(text.escape_debug().to_string()))
 }
 
 /// Equal origins of different hosts share connections; the header they send may differ, but is no

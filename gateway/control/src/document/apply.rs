@@ -519,7 +519,7 @@ impl Apply<'_> {
         // Names are for what people write by hand.
         let texts = match phase {
             Phase::HttpRequestFirewallCustom => document.ruleset.clone(),
-            Phase::HttpRatelimit | Phase::HttpRequestLateTransform => None,
+            _ => None,
         };
         let (name, description) = match texts {
             Some(RulesetDocument { name, description }) => (name, description),
@@ -570,6 +570,7 @@ impl Apply<'_> {
                 action: rule.action.clone(),
                 action_parameters: rule.action_parameters.clone(),
                 ratelimit: rule.ratelimit.clone(),
+                confined: rule.confined,
                 logging: rule.logging,
                 description: rule.description.clone(),
                 enabled: rule.enabled,

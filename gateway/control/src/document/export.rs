@@ -73,6 +73,7 @@ pub(super) fn rule(rule: &RuleRecord) -> RuleDocument {
         action: rule.action.clone(),
         action_parameters: rule.action_parameters.clone(),
         ratelimit: rule.ratelimit.clone(),
+        confined: rule.confined,
         logging: rule.logging,
         enabled: rule.enabled,
     }
@@ -175,6 +176,9 @@ fn zone(
         rules: rules(Phase::HttpRequestFirewallCustom),
         rate_limits: rules(Phase::HttpRatelimit),
         transforms: rules(Phase::HttpRequestLateTransform),
+        redirects: rules(Phase::HttpRequestDynamicRedirect),
+        origin_rules: rules(Phase::HttpRequestOrigin),
+        response_transforms: rules(Phase::HttpResponseHeadersTransform),
     })
 }
 

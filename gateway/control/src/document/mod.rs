@@ -154,6 +154,15 @@ pub struct ZoneDocument {
     /// Its header rules in order (`http_request_late_transform`); all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transforms: Option<Vec<RuleDocument>>,
+    /// Its redirects in order (`http_request_dynamic_redirect`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirects: Option<Vec<RuleDocument>>,
+    /// Its origin rules in order (`http_request_origin`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin_rules: Option<Vec<RuleDocument>>,
+    /// Its rules of responses' headers in order (`http_response_headers_transform`); all there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_transforms: Option<Vec<RuleDocument>>,
 }
 
 impl ZoneDocument {
@@ -163,6 +172,11 @@ impl ZoneDocument {
             Phase::HttpRequestFirewallCustom => (&self.rules, "rules"),
             Phase::HttpRatelimit => (&self.rate_limits, "rate_limits"),
             Phase::HttpRequestLateTransform => (&self.transforms, "transforms"),
+            Phase::HttpRequestDynamicRedirect => (&self.redirects, "redirects"),
+            Phase::HttpRequestOrigin => (&self.origin_rules, "origin_rules"),
+            Phase::HttpResponseHeadersTransform => {
+                (&self.response_transforms, "response_transforms")
+            }
         };
         (rules.as_deref(), section)
     }
@@ -270,6 +284,9 @@ pub struct RuleDocument {
     /// What a rate limit limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratelimit: Option<Value>,
+    /// A token of a zone set it: an origin rule that may not lead to what only the gateway reaches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confined: bool,
     /// `logging.enabled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<bool>,

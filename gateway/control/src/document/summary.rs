@@ -104,6 +104,9 @@ fn rules(before: &Document, after: &Document, phase: Phase, out: &mut Vec<Docume
         Phase::HttpRequestFirewallCustom => "rule",
         Phase::HttpRatelimit => "rate limit",
         Phase::HttpRequestLateTransform => "header rule",
+        Phase::HttpRequestDynamicRedirect => "redirect",
+        Phase::HttpRequestOrigin => "origin rule",
+        Phase::HttpResponseHeadersTransform => "response header rule",
     };
     let of = |document: &Document| -> BTreeMap<String, Vec<Value>> {
         let zones = document.zones.iter().flatten();

@@ -18,6 +18,12 @@ vocabulary::words! {
         HttpRatelimit = "http_ratelimit",
         /// Headers on the way to the origin.
         HttpRequestLateTransform = "http_request_late_transform",
+        /// Clients that are sent elsewhere.
+        HttpRequestDynamicRedirect = "http_request_dynamic_redirect",
+        /// Requests that go to another origin.
+        HttpRequestOrigin = "http_request_origin",
+        /// Headers on the way to the client.
+        HttpResponseHeadersTransform = "http_response_headers_transform",
     }
 }
 
@@ -47,6 +53,10 @@ pub struct RuleRecord {
     /// [`snapshot::phases`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratelimit: Option<serde_json::Value>,
+    /// A token of a zone set it: an origin rule may not lead to what only this machine reaches; see
+    /// `control.private_origins`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub confined: bool,
     /// `logging.enabled`, when it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logging: Option<bool>,

@@ -13,7 +13,7 @@ use crate::model::id::Id;
 use crate::model::{Phase, RuleRecord, Ruleset};
 use crate::operations::rulesets::{NewRule, Position, RulePatch};
 use chunked_list::ChunkedList;
-use rules::DryRun;
+use rules::{Action, DryRun, Rule};
 
 /// A rule, or a change of one, that is not saved.
 #[derive(Debug, Clone)]
@@ -35,6 +35,9 @@ pub struct RulesetDryRun {
     pub draft: Option<usize>,
     /// What evaluates.
     pub dry_run: DryRun,
+    /// The zone's redirects, which are asked before, when it has any: as rules that log, with their
+    /// ids.
+    pub redirects: Option<(Vec<Id>, DryRun)>,
 }
 
 impl<A: Reads> Control<A> {
@@ -69,13 +72,32 @@ impl<A: Reads> Control<A> {
             .collect::<Result<Vec<_>, _>>()?;
         let lists = compile::lists::compile(&model)
             .map_err(|why| ChangeError::invalid("lists", why.to_string()))?;
-        let dry_run = DryRun::new(forms, lists)
-            .map_err(|error| ChangeError::from(CompileError::Rules(error)))?;
+        let made = |forms, lists| {
+            DryRun::new(forms, lists).map_err(|error| ChangeError::from(CompileError::Rules(error)))
+        };
+        let redirects = model
+            .rulesets
+            .get(&(zone, Phase::HttpRequestDynamicRedirect));
+        let redirects = redirects.filter(|ruleset| !ruleset.rules.is_empty());
+        let redirects = redirects.map(|ruleset| {
+            let form = |rule: &Arc<RuleRecord>| {
+                Arc::new(Rule {
+                    id: rule.id.to_string().into(),
+                    expression: rule.expression.as_str().into(),
+                    action: Action::Log,
+                    enabled: rule.enabled,
+                })
+            };
+            let ids = ruleset.rules.iter().map(|rule| rule.id).collect();
+            let forms = ruleset.rules.iter().map(form).collect();
+            Ok::<_, ChangeError>((ids, made(forms, lists.clone())?))
+        });
         Ok(RulesetDryRun {
             rules,
             version,
             draft: place,
-            dry_run,
+            redirects: redirects.transpose()?,
+            dry_run: made(forms, lists)?,
         })
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod hosts;
 pub(crate) mod lists;
 pub(crate) mod mtls_rule;
 pub(crate) mod ocsp;
+pub(crate) mod origin_rules;
 pub(crate) mod pkcs12;
 pub(crate) mod revocation_lists;
 pub(crate) mod ruleset_differences;

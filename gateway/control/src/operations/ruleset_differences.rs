@@ -163,6 +163,7 @@ mod tests {
             action: "block".into(),
             action_parameters: None,
             ratelimit: None,
+            confined: false,
             logging: None,
             description: String::new(),
             enabled: true,

@@ -19,6 +19,7 @@ use crate::model::id::Id;
 use crate::model::moment::Moment;
 use crate::model::rule_diff::Difference;
 use crate::model::{Model, Phase, RuleRecord, Ruleset};
+use crate::operations::origin_rules;
 use chunked_list::ChunkedList;
 use rules::limits::EXPRESSION_BYTES_MAX;
 use rules::{Enforcement, Lint, LintHost, Lists, Rule, enforcement, lint};
@@ -37,6 +38,8 @@ pub struct NewRule {
     pub action_parameters: Option<Value>,
     /// What it limits, in the phase `http_ratelimit`, in the API's own shape.
     pub ratelimit: Option<Value>,
+    /// A token of a zone set it, as documents say; see [`RuleRecord::confined`].
+    pub confined: bool,
     /// `logging.enabled`, when it was said.
     pub logging: Option<bool>,
     /// For people.
@@ -108,15 +111,14 @@ fn check_action(phase: Phase, rule: &RuleRecord) -> Result<(), ChangeError> {
         let why = "only rules of the phase http_ratelimit have it";
         return Err(ChangeError::invalid("ratelimit", why));
     }
-    match phase {
-        Phase::HttpRequestFirewallCustom => action_of(rule).map(drop)?,
-        Phase::HttpRatelimit => phases::rate_limit(rule)
-            .map(drop)
-            .map_err(FieldError::from)?,
-        Phase::HttpRequestLateTransform => phases::transform(rule)
-            .map(drop)
-            .map_err(FieldError::from)?,
+    if phase != Phase::HttpRequestOrigin && rule.confined {
+        let why = "only rules of the phase http_request_origin have it";
+        return Err(ChangeError::invalid("confined", why));
     }
+    if phase == Phase::HttpRequestFirewallCustom {
+        drop(action_of(rule)?);
+    }
+    phases::check(phase, rule).map_err(FieldError::from)?;
     Ok(())
 }
 
@@ -128,7 +130,7 @@ fn check_rules(
 ) -> Result<(), ChangeError> {
     let max = match phase {
         Phase::HttpRequestFirewallCustom => RULES_MAX,
-        Phase::HttpRatelimit | Phase::HttpRequestLateTransform => PHASE_RULES_MAX,
+        _ => PHASE_RULES_MAX,
     };
     if rules.len() > max {
         let what = "rules of a ruleset";
@@ -170,13 +172,10 @@ pub(crate) fn check_compiles(model: &Model, zone: Id, phase: Phase) -> Result<()
     let Some(ruleset) = model.rulesets.get(&(zone, phase)) else {
         return Ok(());
     };
-    match phase {
-        Phase::HttpRequestFirewallCustom => {
-            compile::rules::compiled(ruleset, &lists, None).map(drop)?
-        }
-        Phase::HttpRatelimit => phases::rate_limits(ruleset, &lists).map(drop)?,
-        Phase::HttpRequestLateTransform => phases::transforms(ruleset, &lists).map(drop)?,
+    if phase == Phase::HttpRequestFirewallCustom {
+        drop(compile::rules::compiled(ruleset, &lists, None)?);
     }
+    phases::PhaseParts::default().add(ruleset, &lists, &Arc::default(), None)?;
     Ok(())
 }
 
@@ -190,6 +189,7 @@ impl NewRule {
             action: "block".into(),
             action_parameters: None,
             ratelimit: None,
+            confined: false,
             logging: None,
             description: String::new(),
             enabled: true,
@@ -200,13 +200,17 @@ impl NewRule {
     fn record(self, known: Option<&RuleRecord>, now: Moment) -> RuleRecord {
         let id = known.map_or_else(Id::random, |rule| rule.id);
         let reference = self.reference.filter(|text| !text.is_empty());
+        let parameters = self.action_parameters;
+        let stays = |known: &RuleRecord| known.confined && known.action_parameters == parameters;
+        let confined = self.confined || known.is_some_and(stays);
         let mut record = RuleRecord {
             id,
             version: known.map_or(1, |rule| rule.version),
             expression: self.expression,
             action: self.action,
-            action_parameters: self.action_parameters,
+            action_parameters: parameters,
             ratelimit: self.ratelimit,
+            confined,
             logging: self.logging,
             description: self.description,
             enabled: self.enabled,
@@ -261,6 +265,9 @@ pub(crate) fn put(
     let nothing = ChunkedList::default();
     let old_rules = old.map_or(&nothing, |old| &old.rules);
     check_rules(new.phase, old_rules, &new.rules)?;
+    if new.phase == Phase::HttpRequestOrigin {
+        origin_rules::confine(draft, old_rules, &mut new.rules)?;
+    }
     new.last_updated = draft.now;
     let new = draft.put_ruleset(new, old)?;
     draft.forget_versions(&new)?;
@@ -590,6 +597,7 @@ pub(crate) fn change_rule(
     }
     new.action_parameters = patch.action_parameters.unwrap_or(new.action_parameters);
     new.ratelimit = patch.ratelimit.unwrap_or(new.ratelimit);
+    new.confined &= new.action_parameters == old.action_parameters;
     new.logging = patch.logging.or(new.logging);
     if new != *old {
         new.version += 1;

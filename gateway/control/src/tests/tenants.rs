@@ -190,3 +190,59 @@ fn the_policy_may_change_and_what_tenants_set_is_judged_by_it() {
         .unwrap();
     assert!(reach().0, "and it stays confined");
 }
+
+#[test]
+fn an_origin_rule_of_a_tenant_reaches_no_further_than_its_origins() {
+    let world = World::new();
+    let control = world.control();
+    let zone = control.create_zone("example.test").unwrap().id;
+    control.create_host(zone, at("http://192.0.2.1:9")).unwrap();
+    let rule = |parameters: serde_json::Value| crate::NewRule {
+        action: "route".into(),
+        action_parameters: Some(parameters),
+        ..crate::NewRule::block("true")
+    };
+    let phase = Phase::HttpRequestOrigin;
+    let to = |host: &str| serde_json::json!({ "origin": { "host": host } });
+    let of_tenant = control.acting(tenant());
+    let set = |rules: Vec<crate::NewRule>| control.set_entrypoint(zone, phase, None, None, rules);
+    let confined =
+        |rules: Vec<crate::NewRule>| of_tenant.set_entrypoint(zone, phase, None, None, rules);
+    for host in ["127.0.0.1", "::1", "localhost", "169.254.169.254", "0x7f.1"] {
+        let refused = confined(vec![rule(to(host))]).unwrap_err().to_string();
+        assert!(
+            refused.contains("action_parameters.origin.host") && refused.contains("out of reach"),
+            "{host}: {refused}"
+        );
+    }
+    let ruleset = confined(vec![rule(to("192.0.2.7")), rule(to("o.test"))]).unwrap();
+    assert!(ruleset.rules.iter().all(|rule| rule.confined));
+    // A port alone leads past the origin as well: it is checked when it is connected to.
+    let port = serde_json::json!({ "origin": { "port": 9443 } });
+    let ruleset = confined(vec![rule(port)]).unwrap();
+    assert!(ruleset.rules[0].confined);
+    // What others set may not be widened by a tenant, and stays theirs when it is left alone.
+    let ruleset = set(vec![rule(to("127.0.0.1"))]).unwrap();
+    let known = ruleset.rules[0].clone();
+    assert!(!known.confined);
+    let patch = crate::RulePatch {
+        expression: Some("ssl".into()),
+        ..crate::RulePatch::default()
+    };
+    let (id, patched) = (ruleset.id, patch.clone());
+    assert!(
+        of_tenant
+            .update_rule(zone, id, known.id, patched, None)
+            .is_err()
+    );
+    let added = of_tenant.create_rule(zone, id, rule(to("192.0.2.7")), None);
+    let confined: Vec<bool> = added
+        .unwrap()
+        .rules
+        .iter()
+        .map(|rule| rule.confined)
+        .collect();
+    assert_eq!(confined, [false, true]);
+    let updated = control.update_rule(zone, id, known.id, patch, None);
+    assert!(!updated.unwrap().rules[0].confined);
+}

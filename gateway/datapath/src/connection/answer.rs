@@ -17,12 +17,13 @@ use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
-use crate::observe::Stage;
+use crate::observe::{RuleAction, Stage};
 use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::for_client;
-use snapshot::phases::{Change, Limited, Subject};
+use snapshot::http::origin::Origin;
+use snapshot::phases::{Change, Limited, Redirected, Subject};
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
@@ -74,7 +75,14 @@ pub(super) async fn answer(
             answer::text(refused.status, &refused.text, &account.id.to_header())
         }
     };
-    account.notes.borrow_mut().status = response.status();
+    let changes = {
+        let mut notes = account.notes.borrow_mut();
+        notes.status = response.status();
+        std::mem::take(&mut notes.response_changes)
+    };
+    for change in changes {
+        change.apply(response.headers_mut());
+    }
     // An answer that is ready at once is written before hyper hears that it is the last one.
     if connection.closing.is_retired() && version < Version::HTTP_2 {
         let close = header::HeaderValue::from_static("close");
@@ -114,7 +122,11 @@ async fn respond(
         &parts,
         (&known_as, &path),
     );
-    let Permitted { permit, changes } = match verification {
+    let Permitted {
+        permit,
+        origin,
+        changes,
+    } = match verification {
         Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
             if !incoming.is_end_stream() {
@@ -127,7 +139,8 @@ async fn respond(
 
     parts.uri = Uri::from(target);
     let upgrade = wanted_upgrade(&parts);
-    prepare(connection, account, &standing, &host, &mut parts);
+    let origin: &Origin = origin.as_deref().unwrap_or(&host.origin);
+    prepare(connection, account, &standing, (&host, origin), &mut parts);
     // After what is removed and set for all: nothing that the client says takes ours away.
     let replaced = changes
         .iter()
@@ -149,14 +162,14 @@ async fn respond(
         RequestBody::new(incoming, account.clone()).hiding(replaced),
     );
     account.notes.borrow_mut().forwarded = true;
-    let served = forward_to(account, permit, request, &host, upgrade.is_some()).await;
+    let served = forward_to(account, permit, request, origin, upgrade.is_some()).await;
     match served {
         Ok(served) => Ok(finish(account, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
             if error.side() != Side::Client {
                 tracing::warn!(
-                    host = %host.name(), origin = %host.origin.url, reason = error.reason(), %error,
+                    host = %host.name(), origin = %origin.url, reason = error.reason(), %error,
                     request_id = account.id.as_str(), "the origin did not answer"
                 );
             }
@@ -227,6 +240,8 @@ fn admit<'p>(
 /// What is forwarded.
 struct Permitted {
     permit: Permit,
+    /// Where to, when it is not the host's own origin.
+    origin: Option<Rc<Origin>>,
     /// What rules change of its headers.
     changes: Vec<Change>,
 }
@@ -269,37 +284,90 @@ fn evaluate_request(
     );
     let mut logged = Vec::new();
     let mut log = |rule: &str| logged.push(Box::from(rule));
-    let decision = decide_on(
-        &host.rules,
-        &standing.facts,
-        &connection.rules,
-        &facts,
-        &mut log,
-    );
     let subject = Subject {
         connection: &standing.facts,
         state: &connection.rules,
         request: &facts,
     };
-    let verification = match decision {
-        Decision::Permit(permit) => pass_phases(
-            connection, account, host, permit, subject, started, &mut log,
-        ),
-        Decision::Block { rule_id, response } => {
-            account.notes.borrow_mut().rule = Some(rule_id.into());
-            let reason = standing.facts.client.verdict.reason;
-            let tells = host.client.tell_reason && reason != Reason::Verified;
-            Err(NotPermitted::Blocked(answer::block(
-                response,
-                &account.id.to_header(),
-                tells.then(|| reason.as_str()),
-            )))
-        }
-        Decision::TooLarge => Err(too_large()),
+    let decided = match redirect(account, host, subject) {
+        Some(answered) => Err(answered),
+        None => match decide_on(
+            &host.rules,
+            &standing.facts,
+            &connection.rules,
+            &facts,
+            &mut log,
+        ) {
+            Decision::Permit(permit) => pass_phases(
+                connection, account, host, permit, subject, started, &mut log,
+            ),
+            Decision::Block { rule_id, response } => {
+                account.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Block));
+                let reason = standing.facts.client.verdict.reason;
+                let tells = host.client.tell_reason && reason != Reason::Verified;
+                Err(NotPermitted::Blocked(answer::block(
+                    response,
+                    &account.id.to_header(),
+                    tells.then(|| reason.as_str()),
+                )))
+            }
+            Decision::TooLarge => Err(too_large()),
+        },
     };
+    let decided = response_changes(account, host, subject, decided);
     account.stage(Stage::Rules, started.elapsed());
     account.notes.borrow_mut().logged = logged;
-    verification
+    decided
+}
+
+/// Asks the redirects, which come before all other rules.
+fn redirect(account: &Account, host: &Host, subject: Subject<'_>) -> Option<NotPermitted> {
+    let redirected = match host.phases.redirects.as_ref()?.ask(subject) {
+        Ok(redirected) => redirected?,
+        Err(Overworked) => return Some(too_large()),
+    };
+    let Redirected {
+        rule_id,
+        status,
+        location,
+    } = redirected;
+    account.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Redirect));
+    Some(match location {
+        Ok(location) => {
+            let id = account.id.to_header();
+            NotPermitted::Blocked(answer::redirect(status, location, &id))
+        }
+        Err(unfit) => {
+            account.notes.borrow_mut().detail = format!("the redirect's target: {unfit}");
+            let text = "a redirect of this host has no target for this request";
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            NotPermitted::Refused(Refused::new(status, "redirect", text))
+        }
+    })
+}
+
+/// Works out what changes of the headers that the client gets, while the request is still there to
+/// be read. What cannot be worked out is not forwarded; an answer of our own goes without.
+#[expect(
+    clippy::result_large_err,
+    reason = "a blocked request is answered with it at once"
+)]
+fn response_changes(
+    account: &Account,
+    host: &Host,
+    subject: Subject<'_>,
+    decided: Result<Permitted, NotPermitted>,
+) -> Result<Permitted, NotPermitted> {
+    let Some(transforms) = &host.phases.response_transforms else {
+        return decided;
+    };
+    match transforms.changes(subject) {
+        Ok(changes) => {
+            account.notes.borrow_mut().response_changes = changes;
+            decided
+        }
+        Err(Overworked) => decided.and_then(|_| Err(too_large())),
+    }
 }
 
 fn too_large() -> NotPermitted {
@@ -308,7 +376,7 @@ fn too_large() -> NotPermitted {
     NotPermitted::Refused(Refused::new(status, "rules", text))
 }
 
-/// Lets the phases after the custom rules have their say: rate limits, then header rules.
+/// Lets the phases after the custom rules have their say: rate limits, origin rules, header rules.
 #[expect(
     clippy::result_large_err,
     reason = "a blocked request is answered with it at once"
@@ -322,7 +390,7 @@ fn pass_phases(
     now: Instant,
     log: &mut dyn FnMut(&str),
 ) -> Result<Permitted, NotPermitted> {
-    let permit = match &host.rate_limits {
+    let permit = match &host.phases.rate_limits {
         None => permit,
         Some(limits) => {
             let buckets = &connection.local.shared.buckets;
@@ -334,10 +402,8 @@ fn pass_phases(
                     response,
                     retry_after,
                 } => {
-                    let mut notes = account.notes.borrow_mut();
-                    notes.rule = Some(rule_id.into());
-                    notes.limited = true;
-                    drop(notes);
+                    let rule = (rule_id.into(), RuleAction::RateLimit);
+                    account.notes.borrow_mut().rule = Some(rule);
                     let mut blocked = answer::block(response, &account.id.to_header(), None);
                     let after = header::HeaderValue::from(retry_after);
                     blocked.headers_mut().insert(header::RETRY_AFTER, after);
@@ -346,20 +412,32 @@ fn pass_phases(
             }
         }
     };
-    let changes = match &host.transforms {
+    let origin = match &host.phases.routes {
+        None => None,
+        Some((routes, named)) => routes
+            .origin(subject, &host.origin, named)
+            .map_err(|Overworked| too_large())?
+            .map(Rc::new),
+    };
+    account.notes.borrow_mut().routed.clone_from(&origin);
+    let changes = match &host.phases.transforms {
         None => Vec::new(),
         Some(transforms) => transforms
             .changes(subject)
             .map_err(|Overworked| too_large())?,
     };
-    Ok(Permitted { permit, changes })
+    Ok(Permitted {
+        permit,
+        origin,
+        changes,
+    })
 }
 
 async fn forward_to(
     account: &Rc<Account>,
     permit: Permit,
     request: Request<RequestBody>,
-    host: &Host,
+    origin: &Origin,
     upgrade: bool,
 ) -> Result<Served, OriginError> {
     let connection = account.connection();
@@ -369,9 +447,9 @@ async fn forward_to(
     };
     let pool = &connection.local.pool;
     if !upgrade {
-        return forward::forward(permit, request, &host.origin, pool, patience).await;
+        return forward::forward(permit, request, origin, pool, patience).await;
     }
-    let (served, end) = forward::upgrade(permit, request, &host.origin, pool, patience).await?;
+    let (served, end) = forward::upgrade(permit, request, origin, pool, patience).await?;
     if let Some(end) = end {
         let account = account.clone();
         connection.remainder.become_tunnel(Tunnel { end, account });

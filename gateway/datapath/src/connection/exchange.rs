@@ -15,9 +15,11 @@ use crate::clock;
 use crate::http::body::{Exchange, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
-use crate::observe::{HostSlot, RequestRecord, RuleHit, Stage, StageTimes};
+use crate::observe::{HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
 use snapshot::Host;
 use snapshot::checks::version_text;
+use snapshot::http::origin::Origin;
+use snapshot::phases::Change;
 
 /// The account of one request.
 pub(super) struct Account {
@@ -59,11 +61,14 @@ pub(super) struct Notes {
     pub(super) elsewhere: bool,
     pub(super) path: Box<str>,
     pub(super) status: StatusCode,
-    pub(super) rule: Option<Box<str>>,
-    /// It is a rate limit.
-    pub(super) limited: bool,
+    /// The rule that answered, and what it did.
+    pub(super) rule: Option<(Box<str>, RuleAction)>,
     pub(super) logged: Vec<Box<str>>,
     pub(super) forwarded: bool,
+    /// Where to, when rules sent it to another origin than the host's own.
+    pub(super) routed: Option<Rc<Origin>>,
+    /// What rules change of the headers that the client gets.
+    pub(super) response_changes: Vec<Change>,
     pub(super) error: &'static str,
     pub(super) detail: String,
     pub(super) times: StageTimes,
@@ -156,11 +161,11 @@ impl Account {
 
     fn count(&self, notes: &Notes) {
         let mut stats = self.connection.local.stats.borrow_mut();
-        if let Some(rule) = &notes.rule {
-            stats.rule(rule, true);
+        if let Some((rule, action)) = &notes.rule {
+            stats.rule(rule, *action);
         }
         for rule in &notes.logged {
-            stats.rule(rule, false);
+            stats.rule(rule, RuleAction::Log);
         }
         let standing = notes
             .standing
@@ -169,7 +174,8 @@ impl Account {
         let host = notes.host.as_ref().unwrap_or(&standing.host);
         let slot = notes.slot.unwrap_or_else(|| stats.host(host.name()));
         let verdict = standing.facts.client.verdict;
-        stats.request(slot, notes.status.as_u16(), verdict, notes.rule.is_some());
+        let answered_by = notes.rule.as_ref().map(|(_, action)| *action);
+        stats.request(slot, notes.status.as_u16(), verdict, answered_by);
         stats.bytes(slot, self.received.get(), self.sent.get());
         // What was refused before it was forwarded is not the origin's fault.
         if notes.forwarded && !notes.error.is_empty() && !self.tunnel.get() {
@@ -205,13 +211,14 @@ impl Account {
                 sni: &standing.facts.sni,
                 resumed: self.connection.resumed,
                 client_auth: &standing.facts.client,
-                rule: notes.rule.as_deref().map(|id| RuleHit {
+                rule: notes.rule.as_ref().map(|(id, action)| RuleHit {
                     id,
-                    action: if notes.limited { "rate_limit" } else { "block" },
+                    action: action.as_str(),
                 }),
                 logged: &logged,
                 origin: if notes.forwarded {
-                    &host.origin.url
+                    let routed = notes.routed.as_deref();
+                    &routed.unwrap_or(&host.origin).url
                 } else {
                     ""
                 },

@@ -12,6 +12,7 @@ use super::standing::Standing;
 use super::state::Connection;
 use snapshot::Host;
 use snapshot::http::headers::{Told, for_origin};
+use snapshot::http::origin::Origin;
 use vocabulary::settings::MtlsMode;
 
 /// A connection's names, as origins are told them.
@@ -49,7 +50,7 @@ pub(super) fn prepare(
     connection: &Connection,
     account: &Account,
     standing: &Standing,
-    host: &Host,
+    (host, origin): (&Host, &Origin),
     parts: &mut http::request::Parts,
 ) {
     let notes = account.notes.borrow();
@@ -72,7 +73,7 @@ pub(super) fn prepare(
         "1.1 postern"
     };
     for_origin(&mut parts.headers, &told, via);
-    let name = host.origin.host_header.clone().unwrap_or(authority);
+    let name = origin.host_header.clone().unwrap_or(authority);
     parts.headers.insert(header::HOST, name);
 }
 

@@ -3,7 +3,7 @@
 //! Short, without a version, and each with the request id by which the access log finds it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
@@ -61,6 +61,18 @@ pub fn block(
     }
     let content = Bytes::from(content);
     build(status, content_type, content, request_id)
+}
+
+/// The answer of a rule that sends the client elsewhere.
+#[must_use]
+pub fn redirect(
+    status: StatusCode,
+    location: HeaderValue,
+    request_id: &HeaderValue,
+) -> Response<ResponseBody> {
+    let mut response = text(status, "see the header Location", request_id);
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
 /// Takes the content off an answer of our own and says only how long it was: what HEAD is

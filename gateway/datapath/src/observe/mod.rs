@@ -28,6 +28,7 @@ pub use stats::{HostSlot, WorkerStats};
 pub use steering::{
     HostLoad, Steered, SteeredHost, SteeringStatus, TracedConnection, host_reasons, reasons,
 };
+pub use tally::RuleAction;
 
 /// A stretch of a connection's or request's life that is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::histogram::StageHistogram;
-use super::tally::{CLASSES, Requests, RuleMatches, Tally};
+use super::tally::{CLASSES, Requests, RuleAction, RuleMatches, Tally};
 use super::{HandshakeResult, HostLoad, Stage, Steered};
 use crate::limits;
 use vocabulary::hostname::HostName;
@@ -169,7 +169,13 @@ impl WorkerStats {
     }
 
     /// A request was answered.
-    pub fn request(&mut self, host: HostSlot, status: u16, verdict: Verdict, blocked: bool) {
+    pub fn request(
+        &mut self,
+        host: HostSlot,
+        status: u16,
+        verdict: Verdict,
+        answered_by: Option<RuleAction>,
+    ) {
         let class = match status {
             100..=599 => usize::from(status / 100) - 1,
             _ => CLASSES.len() - 1,
@@ -186,7 +192,7 @@ impl WorkerStats {
         };
         self.at(host)
             .requests
-            .count(class, usize::from(blocked), client, 1);
+            .count(class, answered_by.map_or(0, RuleAction::outcome), client, 1);
     }
 
     /// Bytes of request and response bodies.
@@ -250,7 +256,7 @@ impl WorkerStats {
     }
 
     /// A rule matched.
-    pub fn rule(&mut self, id: &str, blocked: bool) {
+    pub fn rule(&mut self, id: &str, action: RuleAction) {
         let known = self.rules.contains_key(id);
         let id = if known || self.rules.len() < limits::OBSERVED_RULES_MAX {
             id
@@ -258,8 +264,11 @@ impl WorkerStats {
             OTHER_NAME
         };
         let add = |matches: &mut RuleMatches| {
-            matches.blocked += u64::from(blocked);
-            matches.logged += u64::from(!blocked);
+            *match action {
+                RuleAction::Block | RuleAction::RateLimit => &mut matches.blocked,
+                RuleAction::Redirect => &mut matches.redirected,
+                RuleAction::Log => &mut matches.logged,
+            } += 1;
         };
         match self.rules.get_mut(id) {
             Some(matches) => add(matches),
@@ -341,6 +350,7 @@ impl WorkerStats {
         for (id, matches) in &other.rules {
             let mine = self.rules.entry(id.clone()).or_default();
             mine.blocked += matches.blocked;
+            mine.redirected += matches.redirected;
             mine.logged += matches.logged;
         }
         self.stops.add(&other.stops);
@@ -379,10 +389,10 @@ mod tests {
         a.record(a_one, Stage::Total, Duration::from_millis(1));
         b.record(b_one, Stage::Total, Duration::from_millis(3));
         b.record(b_two, Stage::Rules, Duration::from_micros(1));
-        a.request(a_one, 200, Verdict::NONE, false);
-        b.request(b_one, 403, Verdict::NONE, true);
-        b.rule("r", true);
-        a.rule("r", false);
+        a.request(a_one, 200, Verdict::NONE, None);
+        b.request(b_one, 403, Verdict::NONE, Some(RuleAction::Block));
+        b.rule("r", RuleAction::Block);
+        a.rule("r", RuleAction::Log);
         a.stop("closed");
         b.stop("closed");
         let copy = a.clone();
@@ -416,7 +426,7 @@ mod tests {
         let mut stats = WorkerStats::new(0);
         for index in 0..limits::OBSERVED_HOSTS_MAX + 10 {
             let slot = stats.host(&name(&format!("h{index}.example")));
-            stats.request(slot, 200, Verdict::NONE, false);
+            stats.request(slot, 200, Verdict::NONE, None);
         }
         assert_eq!(stats.hosts.len(), limits::OBSERVED_HOSTS_MAX + 1);
         assert_eq!(
@@ -428,7 +438,7 @@ mod tests {
             10
         );
         for index in 0..limits::OBSERVED_RULES_MAX + 10 {
-            stats.rule(&index.to_string(), true);
+            stats.rule(&index.to_string(), RuleAction::Block);
         }
         assert_eq!(stats.rules.len(), limits::OBSERVED_RULES_MAX + 1);
         assert_eq!(stats.rules[OTHER_NAME].blocked, 10);
@@ -466,7 +476,7 @@ mod tests {
         ] {
             let mut stats = WorkerStats::new(0);
             let slot = stats.host(&name("a.example"));
-            stats.request(slot, status, verdict, false);
+            stats.request(slot, status, verdict, None);
             let found: Vec<_> = stats.hosts[1]
                 .requests
                 .cells()

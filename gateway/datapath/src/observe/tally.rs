@@ -4,11 +4,48 @@
 
 use crate::limits;
 
+/// What a rule did with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleAction {
+    /// A custom rule blocked it.
+    Block,
+    /// A rate limit turned it away.
+    RateLimit,
+    /// It was sent elsewhere.
+    Redirect,
+    /// It was only reported.
+    Log,
+}
+
+impl RuleAction {
+    /// As the access log says it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::RateLimit => "rate_limit",
+            Self::Redirect => "redirect",
+            Self::Log => "log",
+        }
+    }
+
+    /// Its place in [`OUTCOMES`].
+    pub(super) fn outcome(self) -> usize {
+        match self {
+            Self::Log => 0,
+            Self::Block | Self::RateLimit => 1,
+            Self::Redirect => 2,
+        }
+    }
+}
+
 /// How often a rule matched.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RuleMatches {
     /// Requests that it blocked.
     pub blocked: u64,
+    /// Requests that it sent elsewhere.
+    pub redirected: u64,
     /// Requests that it logged.
     pub logged: u64,
 }
@@ -16,7 +53,7 @@ pub struct RuleMatches {
 /// Status classes, `1xx` to `5xx`, and whatever is none.
 pub const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "other"];
 /// What became of requests.
-pub const OUTCOMES: [&str; 2] = ["forwarded", "blocked"];
+pub const OUTCOMES: [&str; 3] = ["forwarded", "blocked", "redirected"];
 /// What is known of the client.
 pub const CLIENTS: [&str; 4] = ["anonymous", "verified", "revoked", "unverified"];
 

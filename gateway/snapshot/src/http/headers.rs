@@ -270,6 +270,17 @@ pub fn is_ours(name: &HeaderName) -> bool {
     is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name) || is_replaced(name)
 }
 
+/// The same for what clients get: a rule may not say how the message is framed, when it was made,
+/// which request it belongs to, nor anything that could pass for a word about a certificate.
+#[must_use]
+pub fn is_ours_to_clients(name: &HeaderName) -> bool {
+    let is_set = matches!(
+        name.as_str(),
+        "content-length" | "trailer" | "date" | "x-request-id"
+    );
+    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name)
+}
+
 /// Whether CGI and its heirs take two names for one: dashes and underscores are the same to them.
 #[must_use]
 pub fn is_same_to_cgi(one: &HeaderName, other: &HeaderName) -> bool {

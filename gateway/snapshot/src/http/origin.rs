@@ -2,8 +2,11 @@
 //!
 //! Owns the compiled form of an origin. Does not connect to it (`datapath::http::upstream`).
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+
+use http::HeaderValue;
 
 use super::reach::Reach;
 use tls::OriginTls;
@@ -29,5 +32,79 @@ pub struct Origin {
     /// What it may not be connected to, when a token of a zone set it.
     pub reach: Option<Arc<Reach>>,
     /// Replaces the `Host` that the client sent; `None` passes the client's on.
-    pub host_header: Option<http::HeaderValue>,
+    pub host_header: Option<HeaderValue>,
+}
+
+/// What a rule makes different about an origin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Detour<'a> {
+    /// Replaces the client's `Host`.
+    pub host_header: Option<&'a HeaderValue>,
+    /// The name that is asked for in TLS and that the certificate must be for.
+    pub server_name: Option<&'a str>,
+    /// A name or an address to connect to.
+    pub host: Option<&'a str>,
+    /// The port.
+    pub port: Option<u16>,
+}
+
+impl Origin {
+    /// This origin with a difference. Scheme, CAs and HTTP version stay. Where it is somewhere else,
+    /// `reach` holds for it as well.
+    #[must_use]
+    pub fn by(&self, detour: &Detour<'_>, reach: Option<&Arc<Reach>>) -> Self {
+        // Unknown outside, so that nobody makes two different origins share connections.
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        let host = detour.host.unwrap_or(&self.host);
+        let port = detour.port.unwrap_or(self.port);
+        // Whoever is asked somewhere else has a certificate for that place.
+        let name = detour.server_name.or(detour.host);
+        let tls = self.tls.as_ref().map(|tls| match name {
+            Some(name) => tls.named(name),
+            None => tls.clone(),
+        });
+        let address: Option<IpAddr> = host.parse().ok();
+        let named = name.filter(|_| tls.is_some());
+        let moves = (host, port) != (&*self.host, self.port);
+        let reach = self
+            .reach
+            .clone()
+            .or_else(|| reach.filter(|_| moves).cloned());
+        let key = if moves || named.is_some() {
+            KEYS.hash_one((self.key, host, port, named, reach.is_some()))
+        } else {
+            self.key
+        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = match address {
+            Some(IpAddr::V6(address)) => format!("{scheme}://[{address}]:{port}"),
+            _ => format!("{scheme}://{host}:{port}"),
+        };
+        Self {
+            key,
+            url: url.into(),
+            host: host.into(),
+            port,
+            addresses: address
+                .map(|address| SocketAddr::new(address, port))
+                .into_iter()
+                .collect(),
+            protocol: self.protocol,
+            tls,
+            reach,
+            host_header: detour
+                .host_header
+                .cloned()
+                .or_else(|| self.host_header.clone()),
+        }
+    }
+}
+
+/// An authority and nothing else: it goes into the request as it is.
+#[must_use]
+pub fn host_header(text: &str) -> Option<HeaderValue> {
+    text.parse::<http::uri::Authority>()
+        .ok()
+        .filter(|authority| !authority.as_str().contains('@'))
+        .and_then(|authority| HeaderValue::from_str(authority.as_str()).ok())
 }

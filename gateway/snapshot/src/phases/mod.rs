@@ -1,13 +1,18 @@
-//! Rulesets beside a zone's custom rules, in Cloudflare's phases: `http_ratelimit`, which limits
-//! how many requests may come, and `http_request_late_transform`, which changes headers on the way
-//! to the origin.
+//! Rulesets beside a zone's custom rules, in Cloudflare's phases. In the order of a request's life:
 //!
-//! Both run on what the custom rules have permitted, and every rule that matches counts. Owns what
-//! such a rule may say and what it does to one request; which rules match is decided by
+//! 1. `http_request_dynamic_redirect` sends clients elsewhere, before the custom rules.
+//! 2. `http_ratelimit` limits how many requests may come, of those that the custom rules permit.
+//! 3. `http_request_origin` sends requests to another origin.
+//! 4. `http_request_late_transform` changes headers on the way to the origin.
+//! 5. `http_response_headers_transform` changes headers of what the client gets.
+//!
+//! Owns what such a rule may say and what it does to one request; which rules match is decided by
 //! [`rules`]. Reads no clock: the time is an argument.
 
 mod buckets;
 mod rate_limit;
+mod redirect;
+mod route;
 mod transform;
 
 use std::collections::HashMap;
@@ -15,12 +20,50 @@ use std::sync::Arc;
 
 pub use self::buckets::Buckets;
 pub use self::rate_limit::{Limited, RateLimit, RateLimits};
-pub use self::transform::{Change, Transform, Transforms};
+pub use self::redirect::{Redirect, Redirected, Redirects, Unfit};
+pub use self::route::{NamedOrigins, Route, Routes};
+pub use self::transform::{Change, Message, Transform, Transforms};
 
 use rules::{
     Action, ConnectionFacts, ConnectionState, Lists, Overworked, Program, RequestFacts, Rule,
     RuleError,
 };
+
+/// A zone's rules of these phases; a phase without rules is `None` and costs requests nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Phases {
+    /// `http_request_dynamic_redirect`.
+    pub redirects: Option<Arc<Redirects>>,
+    /// `http_ratelimit`.
+    pub rate_limits: Option<Arc<RateLimits>>,
+    /// `http_request_origin`, with the origins of the zone's hosts that its rules name.
+    pub routes: Option<(Arc<Routes>, Arc<NamedOrigins>)>,
+    /// `http_request_late_transform`.
+    pub transforms: Option<Arc<Transforms>>,
+    /// `http_response_headers_transform`.
+    pub response_transforms: Option<Arc<Transforms>>,
+}
+
+impl Phases {
+    /// Whether connections have to keep the ClientHello for one of them.
+    #[must_use]
+    pub fn reads_client_hello(&self) -> bool {
+        let transforms = [&self.transforms, &self.response_transforms];
+        let mut transforms = transforms.into_iter().flatten();
+        self.redirects
+            .as_ref()
+            .is_some_and(|all| all.reads_client_hello())
+            || self
+                .rate_limits
+                .as_ref()
+                .is_some_and(|all| all.reads_client_hello())
+            || self
+                .routes
+                .as_ref()
+                .is_some_and(|(all, _)| all.reads_client_hello())
+            || transforms.any(|all| all.reads_client_hello())
+    }
+}
 
 /// A rule of one of these phases.
 #[derive(Debug, Clone)]

@@ -1,4 +1,6 @@
-//! `http_request_late_transform`: headers that the origin gets, set, added or removed by rules.
+//! Headers that rules set, add or remove: those that the origin gets
+//! (`http_request_late_transform`), and those that the client gets
+//! (`http_response_headers_transform`).
 //!
 //! <https://developers.cloudflare.com/rules/transform/request-header-modification/>. All rules that
 //! match act, in order, and all of them read the request as it came. What the gateway itself says,
@@ -8,9 +10,28 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{Asked, Fault, PhaseRule, Subject};
-use crate::http::headers::{is_ours, is_same_to_cgi, remove_like};
+use crate::http::headers::{is_ours, is_ours_to_clients, is_same_to_cgi, remove_like};
 use crate::limits::{TRANSFORM_BYTES_MAX, TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
 use rules::{Computed, Lists, Overworked, RuleError};
+
+/// Which message's headers rules change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// What goes to the origin.
+    Request,
+    /// What the client gets, whoever made it.
+    Response,
+}
+
+impl Message {
+    /// Whether a header of it is not for rules to change.
+    fn keeps(self, name: &HeaderName) -> bool {
+        match self {
+            Self::Request => is_ours(name),
+            Self::Response => is_ours_to_clients(name),
+        }
+    }
+}
 
 /// What one rule does to the headers.
 #[derive(Debug, Clone)]
@@ -56,7 +77,11 @@ impl Transform {
     ///
     /// # Errors
     /// What is wrong, and where.
-    pub fn from_api(action: &str, parameters: Option<&Value>) -> Result<Self, Fault> {
+    pub fn from_api(
+        action: &str,
+        parameters: Option<&Value>,
+        message: Message,
+    ) -> Result<Self, Fault> {
         if action != "rewrite" {
             let why = format!(
                 "`{}` is not offered in this phase; `rewrite` is",
@@ -78,8 +103,16 @@ impl Transform {
         }
         let headers = parameters.get("headers").and_then(Value::as_object);
         let Some(headers) = headers.filter(|headers| !headers.is_empty()) else {
-            let why = "expected an object such as {\"x-client\": {\"operation\": \"set\", \
-                       \"expression\": \"cf.tls_client_auth.cert_subject_dn\"}}";
+            let why = match message {
+                Message::Request => {
+                    "expected an object such as {\"x-client\": {\"operation\": \"set\", \
+                     \"expression\": \"cf.tls_client_auth.cert_subject_dn\"}}"
+                }
+                Message::Response => {
+                    "expected an object such as {\"strict-transport-security\": \
+                     {\"operation\": \"set\", \"value\": \"max-age=31536000\"}}"
+                }
+            };
             return Err(Fault::new("action_parameters.headers", why));
         };
         if headers.len() > TRANSFORM_HEADERS_MAX {
@@ -91,7 +124,7 @@ impl Transform {
         }
         let mut steps: Vec<Step> = Vec::with_capacity(headers.len());
         for (name, what) in headers {
-            let step = step(name, what)?;
+            let step = step(name, what, message)?;
             let same = |other: &Step| is_same_to_cgi(&other.name, &step.name);
             if let Some(other) = steps.iter().find(|other| same(other)) {
                 let path = format!("action_parameters.headers.{}", name.escape_debug());
@@ -104,12 +137,12 @@ impl Transform {
     }
 }
 
-fn step(name: &str, what: &Value) -> Result<Step, Fault> {
+fn step(name: &str, what: &Value, message: Message) -> Result<Step, Fault> {
     let path = format!("action_parameters.headers.{}", name.escape_debug());
     let wrong = |why: &str| Fault::new(path.as_str(), why);
     let header = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_not_a_name| wrong("it is not the name of a header"))?;
-    if is_ours(&header) {
+    if message.keeps(&header) {
         return Err(wrong(
             "the gateway sets or removes this header itself; choose another name",
         ));
@@ -278,7 +311,7 @@ mod tests {
 
     fn compiled(headers: &Value, expression: &str) -> Transforms {
         let parameters = json!({ "headers": headers });
-        let does = Transform::from_api("rewrite", Some(&parameters)).unwrap();
+        let does = Transform::from_api("rewrite", Some(&parameters), Message::Request).unwrap();
         let rule = PhaseRule {
             id: Arc::from("t"),
             expression: expression.into(),
@@ -364,6 +397,50 @@ mod tests {
                 expected,
                 "{headers}"
             );
+        }
+    }
+
+    #[test]
+    fn what_frames_a_message_or_speaks_of_certificates_is_not_for_rules() {
+        let refusal = |name: &str, message| {
+            let parameters = json!({ "headers": { name: { "operation": "set", "value": "1" } } });
+            Transform::from_api("rewrite", Some(&parameters), message).err()
+        };
+        for name in [
+            "Connection",
+            "keep-alive",
+            "transfer-encoding",
+            "Transfer_Encoding",
+            "upgrade",
+            "content-length",
+            "trailer",
+            "x-request-id",
+            "cf-client-cert-sha256",
+            "Client_Cert",
+        ] {
+            for message in [Message::Request, Message::Response] {
+                let refused = refusal(name, message).map(|fault| fault.to_string());
+                let why = refused.unwrap_or_default();
+                assert!(
+                    why.contains("the gateway sets or removes"),
+                    "{name} {message:?}: {why}"
+                );
+            }
+        }
+        assert!(refusal("date", Message::Response).is_some());
+        for name in [
+            "strict-transport-security",
+            "server",
+            "set-cookie",
+            "x-forwarded-host",
+        ] {
+            assert_eq!(refusal(name, Message::Response), None, "{name}");
+        }
+        for value in ["a\r\nset-cookie: b=c", "a\nb", "a\0"] {
+            let parameters =
+                json!({ "headers": { "x-a": { "operation": "set", "value": value } } });
+            let refused = Transform::from_api("rewrite", Some(&parameters), Message::Response);
+            assert!(refused.is_err(), "{value:?}");
         }
     }
 }

@@ -94,6 +94,7 @@ pub(super) const ANSWERS: &[(&str, &str, &str, &str)] = &[
     ("headers", "501", "A transfer coding other than `chunked`, once", "Mend the client"),
     ("path", "400", "A broken percent escape, an encoded NUL, an encoded slash or a backslash, a path that does not start with a slash, or `*` without OPTIONS", "Mend the URL; such paths are never forwarded, because origin and rules could read them differently"),
     ("rules", "431", "The head is too large for the rules of the host to be evaluated within their bound", "Send less, or simplify the rules: [what a request may cost](rules.md#what-a-request-may-cost)"),
+    ("redirect", "500", "A redirect matched, and its expression made no target for this request; `detail` says why", "Mend the expression of the rule that the record names: [redirects](rules.md#redirects)"),
     ("client_gone", "499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
     ("client_gone", "400", "The client broke its request off while it was being forwarded", "The same"),
     ("client_stalled", "408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),

@@ -1,4 +1,5 @@
-//! Options of rate limits and header rules, and the phase that follows from them.
+//! Options of rate limits, header rules, redirects and origin rules, and the phase that follows
+//! from them.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -15,6 +16,12 @@ pub(crate) enum Phase {
     Ratelimit,
     /// Request headers for the origin (http_request_late_transform)
     Headers,
+    /// Response headers for the client (http_response_headers_transform)
+    ResponseHeaders,
+    /// Redirects, before all other rules (http_request_dynamic_redirect)
+    Redirect,
+    /// Another origin (http_request_origin)
+    Origin,
 }
 
 impl Phase {
@@ -24,13 +31,16 @@ impl Phase {
             Self::Custom => "http_request_firewall_custom",
             Self::Ratelimit => "http_ratelimit",
             Self::Headers => "http_request_late_transform",
+            Self::ResponseHeaders => "http_response_headers_transform",
+            Self::Redirect => "http_request_dynamic_redirect",
+            Self::Origin => "http_request_origin",
         }
     }
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct PhaseSettings {
-    /// The phase of the rule; options of rate limits and header rules imply it
+    /// The phase of the rule; options of rate limits, request headers, redirects and origins imply it
     #[arg(long, value_enum, value_name = "PHASE")]
     phase: Option<Phase>,
     /// A rate limit: this many requests in a period
@@ -57,6 +67,35 @@ pub(crate) struct PhaseSettings {
     /// Remove a header
     #[arg(long, value_name = "NAME", help_heading = "Header rules")]
     remove: Vec<String>,
+    /// Redirect to this URL or path
+    #[arg(long, value_name = "URL", help_heading = "Redirects")]
+    to: Option<String>,
+    /// Redirect to the URL that an expression makes
+    #[arg(
+        long,
+        value_name = "EXPRESSION",
+        help_heading = "Redirects",
+        conflicts_with = "to"
+    )]
+    to_expression: Option<String>,
+    /// The status of a redirect: 301 (default), 302, 303, 307 or 308
+    #[arg(long, value_name = "STATUS", help_heading = "Redirects")]
+    redirect_status: Option<u16>,
+    /// Keep the request's query in a redirect
+    #[arg(long, help_heading = "Redirects")]
+    keep_query: bool,
+    /// Send requests to this name or address, or to the origin of this host of the zone
+    #[arg(long, value_name = "HOST", help_heading = "Origin rules")]
+    origin_host: Option<String>,
+    /// Send requests to this port
+    #[arg(long, value_name = "PORT", help_heading = "Origin rules")]
+    origin_port: Option<u16>,
+    /// The Host header that the origin gets
+    #[arg(long, value_name = "NAME", help_heading = "Origin rules")]
+    origin_host_header: Option<String>,
+    /// The name in TLS that the origin's certificate must be for
+    #[arg(long, value_name = "NAME", help_heading = "Origin rules")]
+    origin_sni: Option<String>,
 }
 
 impl PhaseSettings {
@@ -69,18 +108,42 @@ impl PhaseSettings {
         !(self.set.is_empty() && self.set_text.is_empty() && self.remove.is_empty())
     }
 
+    fn redirects(&self) -> bool {
+        let targets = [&self.to, &self.to_expression];
+        let targets = targets.into_iter().any(Option::is_some);
+        targets || self.redirect_status.is_some() || self.keep_query
+    }
+
+    fn routes(&self) -> bool {
+        let names = [
+            &self.origin_host,
+            &self.origin_host_header,
+            &self.origin_sni,
+        ];
+        names.into_iter().any(Option::is_some) || self.origin_port.is_some()
+    }
+
     /// The phase that is meant.
     pub(crate) fn phase(&self) -> Result<Phase, CliError> {
-        let said = match (self.limits(), self.changes_headers()) {
-            (true, true) => {
-                let why = "a rule either limits requests or changes headers; make two";
-                return Err(CliError::Usage(why.into()));
-            }
-            (true, false) => Some(Phase::Ratelimit),
-            (false, true) => Some(Phase::Headers),
-            (false, false) => None,
+        let headers = match self.phase {
+            Some(Phase::ResponseHeaders) => Phase::ResponseHeaders,
+            _ => Phase::Headers,
         };
-        match (self.phase, said) {
+        let mut said = [
+            (self.limits(), Phase::Ratelimit),
+            (self.changes_headers(), headers),
+            (self.redirects(), Phase::Redirect),
+            (self.routes(), Phase::Origin),
+        ]
+        .into_iter()
+        .filter_map(|(is_said, phase)| is_said.then_some(phase));
+        let (first, second) = (said.next(), said.next());
+        if second.is_some() {
+            let why = "a rule limits requests, changes headers, redirects or sends to another \
+                       origin; make a rule for each";
+            return Err(CliError::Usage(why.into()));
+        }
+        match (self.phase, first) {
             (Some(phase), Some(other)) if phase != other => {
                 let why = "these options are for rules of another phase than --phase says";
                 Err(CliError::Usage(why.into()))
@@ -145,6 +208,46 @@ impl PhaseSettings {
             body.insert("action".into(), json!("rewrite"));
             body.insert("action_parameters".into(), json!({ "headers": headers }));
         }
+        if self.redirects() {
+            let mut from = before("/action_parameters/from_value");
+            let target = match (&self.to, &self.to_expression) {
+                (Some(url), _) => Some(json!({ "value": url })),
+                (None, Some(expression)) => Some(json!({ "expression": expression })),
+                (None, None) => None,
+            };
+            if let Some(target) = target {
+                from.insert("target_url".into(), target);
+            }
+            if let Some(status) = self.redirect_status {
+                from.insert("status_code".into(), json!(status));
+            }
+            if self.keep_query {
+                from.insert("preserve_query_string".into(), json!(true));
+            }
+            body.insert("action".into(), json!("redirect"));
+            body.insert("action_parameters".into(), json!({ "from_value": from }));
+        }
+        if self.routes() {
+            let mut parameters = before("/action_parameters");
+            let mut origin = before("/action_parameters/origin");
+            if let Some(host) = &self.origin_host {
+                origin.insert("host".into(), json!(host));
+            }
+            if let Some(port) = self.origin_port {
+                origin.insert("port".into(), json!(port));
+            }
+            if !origin.is_empty() {
+                parameters.insert("origin".into(), origin.into());
+            }
+            if let Some(name) = &self.origin_host_header {
+                parameters.insert("host_header".into(), json!(name));
+            }
+            if let Some(name) = &self.origin_sni {
+                parameters.insert("sni".into(), json!({ "value": name }));
+            }
+            body.insert("action".into(), json!("route"));
+            body.insert("action_parameters".into(), parameters.into());
+        }
         Ok(body)
     }
 }
@@ -191,6 +294,27 @@ fn shown(rule: &Value) -> String {
             (None, None) => format!("{operation} {name}"),
         });
     }
+    if let Some(from) = rule.pointer("/action_parameters/from_value") {
+        let word = |path: &str| from.pointer(path).and_then(Value::as_str);
+        let target = match (word("/target_url/value"), word("/target_url/expression")) {
+            (Some(url), _) => format!("\"{url}\""),
+            (None, expression) => expression.unwrap_or_default().to_owned(),
+        };
+        let status = from.get("status_code").and_then(Value::as_u64);
+        parts.push(format!("{} to {target}", status.unwrap_or(301)));
+    }
+    for (path, word) in [
+        ("/action_parameters/origin/host", "to"),
+        ("/action_parameters/origin/port", "port"),
+        ("/action_parameters/host_header", "Host"),
+        ("/action_parameters/sni/value", "SNI"),
+    ] {
+        match rule.pointer(path) {
+            Some(Value::String(text)) => parts.push(format!("{word} {text}")),
+            Some(Value::Number(number)) => parts.push(format!("{word} {number}")),
+            _ => {}
+        }
+    }
     parts.join("; ")
 }
 
@@ -220,6 +344,14 @@ mod tests {
             ("--remove x-a", Some(Phase::Headers)),
             ("--remove x-a --period 10", None),
             ("--remove x-a --phase custom", None),
+            (
+                "--remove x-a --phase response-headers",
+                Some(Phase::ResponseHeaders),
+            ),
+            ("--to /x --keep-query", Some(Phase::Redirect)),
+            ("--origin-port 1", Some(Phase::Origin)),
+            ("--origin-port 1 --to /x", None),
+            ("--to /x --phase response-headers", None),
         ] {
             assert_eq!(settings(line).phase().ok(), phase, "{line}");
         }
@@ -247,5 +379,15 @@ mod tests {
             "set x-a=http.host; set x-b=\"c\"; remove x-c"
         );
         assert!(settings("--set x-a").body(None).is_err());
+        let redirect = settings("--to https://a.test/ --redirect-status 302");
+        let redirect = Value::Object(redirect.body(None).unwrap());
+        assert_eq!(shown(&redirect), "302 to \"https://a.test/\"");
+        let route = settings("--origin-host a.test --origin-sni b.test").body(None);
+        let route = Value::Object(route.unwrap());
+        let route = settings("--origin-port 8443").body(Some(&route)).unwrap();
+        assert_eq!(
+            shown(&Value::Object(route)),
+            "to a.test; port 8443; SNI b.test"
+        );
     }
 }

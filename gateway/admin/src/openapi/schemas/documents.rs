@@ -89,7 +89,10 @@ fn zone() -> Vec<Named> {
         .takes("ruleset", ruleset)
         .takes("rules", rules().about("All there are"))
         .takes("rate_limits", rules().about("All there are"))
-        .takes("transforms", rules().about("All there are"));
+        .takes("transforms", rules().about("All there are"))
+        .takes("redirects", rules().about("All there are"))
+        .takes("origin_rules", rules().about("All there are"))
+        .takes("response_transforms", rules().about("All there are"));
     let keyed = closed()
         .has("certificate", pem("The chain, leaf first"))
         .takes(
@@ -113,6 +116,10 @@ fn zone() -> Vec<Named> {
         .has("action", text())
         .takes("action_parameters", named("ActionParameters"))
         .takes("ratelimit", named("RateLimit"))
+        .may_have(
+            "confined",
+            flag().about("A token of a zone set it: an origin rule with a tenant's reach"),
+        )
         .takes("logging", flag())
         .may_have("enabled", flag().default(true));
     vec![

@@ -41,9 +41,11 @@ fn reference() -> Schema {
 }
 
 fn action() -> Schema {
-    words(["block", "log", "skip", "rewrite"]).about(
+    words(["block", "log", "skip", "rewrite", "redirect", "route"]).about(
         "`block`, `log` and `skip` in http_request_firewall_custom, `block` and `log` in \
-         http_ratelimit, `rewrite` in http_request_late_transform",
+         http_ratelimit, `rewrite` in http_request_late_transform and \
+         http_response_headers_transform, `redirect` in http_request_dynamic_redirect, `route` in \
+         http_request_origin",
     )
 }
 
@@ -78,6 +80,31 @@ fn parameters() -> Vec<Named> {
     let headers = map(header).about(&format!(
         "By `rewrite`: what becomes of which headers, {TRANSFORM_HEADERS_MAX} at most"
     ));
+    let target = closed()
+        .may_have("value", text().about("An http or https URL, or a path"))
+        .may_have("expression", text().about("An expression that makes one"))
+        .about("Either of the two.");
+    let from_value = closed()
+        .has("target_url", target)
+        .may_have(
+            "status_code",
+            count().about("301, 302, 303, 307 or 308; 301 by default"),
+        )
+        .may_have(
+            "preserve_query_string",
+            flag().about("The request's query goes along; false by default"),
+        )
+        .about("By `redirect`: where to");
+    let origin = closed()
+        .may_have(
+            "host",
+            text().about("A name or address to connect to, or a host of the zone: its origin"),
+        )
+        .may_have("port", count().least(1).most(65_535))
+        .about("By `route`: where to connect to");
+    let sni = closed()
+        .has("value", text())
+        .about("By `route`: the name that the origin's certificate must be for");
     let all = object()
         .may_have("response", Schema::from(response).or_null())
         .may_have(
@@ -107,7 +134,14 @@ fn parameters() -> Vec<Named> {
             ]))
             .about("By `skip`: products of Cloudflare's, which the gateway does not have"),
         )
-        .may_have("headers", headers);
+        .may_have("headers", headers)
+        .may_have("from_value", from_value)
+        .may_have(
+            "host_header",
+            text().about("By `route`: replaces the client's `Host`"),
+        )
+        .may_have("origin", origin)
+        .may_have("sni", sni);
     let limit = closed()
         .has(
             "characteristics",

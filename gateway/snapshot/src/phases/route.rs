@@ -1,0 +1,381 @@
+//! `http_request_origin`: sends permitted requests to another origin than their host's own.
+//!
+//! <https://developers.cloudflare.com/rules/origin-rules/>. All rules that match act, in order: of
+//! the host header, the server name, the host and the port, the last one said holds. Certificates
+//! of origins are verified all the same.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::HeaderValue;
+use serde_json::{Map, Value};
+
+use super::{Asked, Fault, PhaseRule, Subject};
+use crate::http::origin::{Detour, Origin, host_header};
+use crate::http::reach::{OutOfReach, Reach};
+use rules::{Lists, Overworked, RuleError};
+use vocabulary::hostname::HostName;
+
+/// What one rule changes of the origin.
+#[derive(Debug, Clone, Default)]
+pub struct Route {
+    host_header: Option<HeaderValue>,
+    server_name: Option<Box<str>>,
+    host: Option<Box<str>>,
+    port: Option<u16>,
+    /// What it may not lead to, when a token of a zone set it.
+    reach: Option<Arc<Reach>>,
+}
+
+/// A zone's origin rules.
+#[derive(Debug)]
+pub struct Routes {
+    asked: Asked<Route>,
+    /// Names and addresses that rules send requests to.
+    hosts: Vec<Box<str>>,
+}
+
+/// Origins of a zone's hosts by their names: a rule may send requests to where another host's go.
+pub type NamedOrigins = HashMap<Box<str>, Arc<Origin>>;
+
+impl Route {
+    /// Reads what the API takes as `action` and `action_parameters`.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn from_api(action: &str, parameters: Option<&Value>) -> Result<Self, Fault> {
+        if action != "route" {
+            let why = format!(
+                "`{}` is not offered in this phase; `route` is",
+                action.escape_debug()
+            );
+            return Err(Fault::new("action", why));
+        }
+        let none = Map::new();
+        let all = parameters.and_then(Value::as_object).unwrap_or(&none);
+        only(all, "action_parameters", &["host_header", "origin", "sni"])?;
+        let mut route = Self::default();
+        if let Some(said) = said(all, "host_header") {
+            let header = said.as_str().and_then(host_header);
+            let why = "expected a host name, with a port if need be";
+            let path = "action_parameters.host_header";
+            route.host_header = Some(header.ok_or_else(|| Fault::new(path, why))?);
+        }
+        if let Some(sni) = said(all, "sni") {
+            const AT: &str = "action_parameters.sni";
+            let wrong = |why: String| Fault::new(format!("{AT}.value"), why);
+            let Some(sni) = sni.as_object() else {
+                return Err(Fault::new(
+                    AT,
+                    "expected an object such as {\"value\": NAME}",
+                ));
+            };
+            only(sni, AT, &["value"])?;
+            let Some(name) = sni.get("value").and_then(Value::as_str) else {
+                return Err(wrong("it is required: a host name".into()));
+            };
+            let name = HostName::parse(name).map_err(|why| wrong(why.to_string()))?;
+            if name.wildcard_parent().is_some() {
+                return Err(wrong("a certificate is for one name; name it".into()));
+            }
+            route.server_name = Some(name.as_str().into());
+        }
+        if let Some(origin) = said(all, "origin") {
+            route.read_origin(origin)?;
+        }
+        if route.is_nothing() {
+            let why = "expected at least one of `host_header`, `origin` ({\"host\": NAME, \
+                       \"port\": NUMBER}) and `sni` ({\"value\": NAME})";
+            return Err(Fault::new("action_parameters", why));
+        }
+        Ok(route)
+    }
+
+    fn read_origin(&mut self, origin: &Value) -> Result<(), Fault> {
+        const AT: &str = "action_parameters.origin";
+        let Some(origin) = origin.as_object() else {
+            let why = "expected an object such as {\"host\": NAME, \"port\": NUMBER}";
+            return Err(Fault::new(AT, why));
+        };
+        only(origin, AT, &["host", "port"])?;
+        if let Some(host) = said(origin, "host") {
+            let wrong = |why: String| Fault::new(format!("{AT}.host"), why);
+            let text = host.as_str().unwrap_or_default();
+            let bare = text.trim_start_matches('[').trim_end_matches(']');
+            self.host = Some(match bare.parse::<IpAddr>() {
+                Ok(address) => address.to_string().into(),
+                Err(_) => {
+                    let name = HostName::parse(text).map_err(|why| {
+                        wrong(format!("{why}; expected a host name or an address, no URL"))
+                    })?;
+                    if name.wildcard_parent().is_some() {
+                        return Err(wrong("a wildcard is no place to connect to".into()));
+                    }
+                    name.as_str().into()
+                }
+            });
+        }
+        if let Some(port) = said(origin, "port") {
+            let number = port.as_u64().and_then(|port| u16::try_from(port).ok());
+            let why = "expected a number between 1 and 65535";
+            let wrong = || Fault::new(format!("{AT}.port"), why);
+            self.port = Some(number.filter(|port| *port != 0).ok_or_else(wrong)?);
+        }
+        Ok(())
+    }
+
+    fn is_nothing(&self) -> bool {
+        self.host_header.is_none()
+            && self.server_name.is_none()
+            && self.host.is_none()
+            && self.port.is_none()
+    }
+
+    /// The same rule, set by a tenant.
+    #[must_use]
+    pub fn confined_to(mut self, reach: Arc<Reach>) -> Self {
+        self.reach = Some(reach);
+        self
+    }
+
+    /// Whether the rule may be set by a tenant. What a name resolves to, and what becomes of a port
+    /// alone, is checked when the origin is connected to.
+    ///
+    /// # Errors
+    /// It leads to what is out of reach.
+    pub fn check_reach(&self) -> Result<(), OutOfReach> {
+        match (&self.reach, &self.host) {
+            (Some(reach), Some(host)) => reach.check_text(host, self.port.unwrap_or_default()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What was said under a name; `null` is nothing.
+fn said<'v>(all: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
+    all.get(name).filter(|value| !value.is_null())
+}
+
+fn only(all: &Map<String, Value>, at: &str, known: &[&str]) -> Result<(), Fault> {
+    match all.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => {
+            let path = format!("{at}.{}", name.escape_debug());
+            let why = format!("it is not known; {} can be said here", known.join(", "));
+            Err(Fault::new(path, why))
+        }
+    }
+}
+
+impl Routes {
+    /// Compiles a zone's origin rules, in order.
+    ///
+    /// # Errors
+    /// The first rule that does not parse or type-check.
+    pub fn compile(rules: Vec<PhaseRule<Route>>, lists: &Lists) -> Result<Self, RuleError> {
+        let hosts = rules.iter().filter_map(|rule| rule.does.host.clone());
+        let hosts = hosts.collect();
+        Ok(Self {
+            asked: Asked::compile(rules, lists)?,
+            hosts,
+        })
+    }
+
+    /// Whether connections have to keep the ClientHello for it.
+    #[must_use]
+    pub fn reads_client_hello(&self) -> bool {
+        self.asked.program.reads_client_hello()
+    }
+
+    /// Names and addresses that its rules send requests to.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|host| &**host)
+    }
+
+    /// Where a request of a host with this origin goes; `None` for there.
+    ///
+    /// # Errors
+    /// It cannot be told: the request is not to be forwarded.
+    pub fn origin(
+        &self,
+        subject: Subject<'_>,
+        own: &Origin,
+        named: &NamedOrigins,
+    ) -> Result<Option<Origin>, Overworked> {
+        let mut detour = Detour::default();
+        let mut reach = None;
+        for (_, rule) in self.asked.matching(subject)? {
+            detour.host_header = rule.host_header.as_ref().or(detour.host_header);
+            detour.server_name = rule.server_name.as_deref().or(detour.server_name);
+            detour.host = rule.host.as_deref().or(detour.host);
+            detour.port = rule.port.or(detour.port);
+            // One of them is enough.
+            reach = reach.or(rule.reach.as_ref());
+        }
+        let other = detour.host.and_then(|host| named.get(host));
+        Ok(match (detour == Detour::default(), other) {
+            (true, _) => None,
+            // That origin as it is, with its scheme, its CAs and its header.
+            (false, Some(other)) => {
+                detour.host = None;
+                Some(other.by(&detour, reach))
+            }
+            (false, None) => Some(own.by(&detour, reach)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use rules::ConnectionState;
+    use rules::testing::world::{Certificate, World};
+    use vocabulary::settings::OriginProtocol;
+
+    fn plain(host: &str, port: u16) -> Origin {
+        Origin {
+            key: 7,
+            url: format!("http://{host}:{port}").into(),
+            host: host.into(),
+            port,
+            addresses: Vec::new(),
+            protocol: OriginProtocol::Auto,
+            tls: None,
+            reach: None,
+            host_header: None,
+        }
+    }
+
+    fn routes(rules: &[(&str, Value)]) -> Routes {
+        let rule = |(place, (expression, parameters)): (usize, &(&str, Value))| PhaseRule {
+            id: Arc::from(place.to_string()),
+            expression: (*expression).into(),
+            enabled: true,
+            does: Route::from_api("route", Some(parameters)).unwrap(),
+        };
+        let rules = rules.iter().enumerate().map(rule).collect();
+        Routes::compile(rules, &Lists::default()).unwrap()
+    }
+
+    #[test]
+    fn the_last_word_on_each_part_holds() {
+        let world = World::new(Certificate::None, "api.example.test", "/p");
+        let state = ConnectionState::default();
+        let request = world.request();
+        let subject = Subject {
+            connection: &world.connection,
+            state: &state,
+            request: &request,
+        };
+        let own = plain("own.test", 80);
+        let other = Arc::new(plain("192.0.2.7", 9));
+        let named = NamedOrigins::from([("other.example.test".into(), other)]);
+        let origin = |rules: &[(&str, Value)]| {
+            let found = routes(rules).origin(subject, &own, &named).unwrap();
+            found.map(|origin| {
+                let header = origin.host_header.as_ref();
+                let header = header.map(|value| value.to_str().unwrap().to_owned());
+                (String::from(origin.url), header, origin.key == own.key)
+            })
+        };
+        let to = |host: &str, port: u16| json!({ "origin": { "host": host, "port": port } });
+        for (rules, expected) in [
+            (vec![("http.host eq \"x\"", to("a.test", 1))], None),
+            (
+                vec![("true", to("a.test", 1))],
+                Some(("http://a.test:1", None, false)),
+            ),
+            (
+                vec![
+                    ("true", to("a.test", 1)),
+                    ("true", json!({ "origin": { "port": 2 } })),
+                ],
+                Some(("http://a.test:2", None, false)),
+            ),
+            (
+                vec![("true", json!({ "host_header": "h.test" }))],
+                Some(("http://own.test:80", Some("h.test"), true)),
+            ),
+            (
+                vec![("true", json!({ "origin": { "host": "2001:db8::1" } }))],
+                Some(("http://[2001:db8::1]:80", None, false)),
+            ),
+            (
+                vec![(
+                    "true",
+                    json!({ "origin": { "host": "other.example.test" } }),
+                )],
+                Some(("http://192.0.2.7:9", None, true)),
+            ),
+        ] {
+            let found = origin(&rules);
+            let found = found.as_ref();
+            let found = found.map(|(url, header, same)| (&**url, header.as_deref(), *same));
+            assert_eq!(found, expected, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_its_place() {
+        for (action, parameters, path) in [
+            ("block", json!({}), "action"),
+            ("route", json!({}), "action_parameters"),
+            ("route", json!({ "origin": {} }), "action_parameters"),
+            ("route", json!({ "to": "x" }), "action_parameters.to"),
+            (
+                "route",
+                json!({ "host_header": "a\r\nb" }),
+                "action_parameters.host_header",
+            ),
+            (
+                "route",
+                json!({ "host_header": "u@h" }),
+                "action_parameters.host_header",
+            ),
+            ("route", json!({ "sni": "a.test" }), "action_parameters.sni"),
+            (
+                "route",
+                json!({ "sni": { "value": "*.test" } }),
+                "action_parameters.sni.value",
+            ),
+            (
+                "route",
+                json!({ "origin": { "host": "http://a.test" } }),
+                "action_parameters.origin.host",
+            ),
+            (
+                "route",
+                json!({ "origin": { "host": "*.a.test" } }),
+                "action_parameters.origin.host",
+            ),
+            (
+                "route",
+                json!({ "origin": { "host": 1 } }),
+                "action_parameters.origin.host",
+            ),
+            (
+                "route",
+                json!({ "origin": { "port": 0 } }),
+                "action_parameters.origin.port",
+            ),
+            (
+                "route",
+                json!({ "origin": { "port": 65536 } }),
+                "action_parameters.origin.port",
+            ),
+            (
+                "route",
+                json!({ "origin": { "name": "x" } }),
+                "action_parameters.origin.name",
+            ),
+        ] {
+            let fault = Route::from_api(action, Some(&parameters)).unwrap_err();
+            assert_eq!(&*fault.path, path, "{parameters}: {fault}");
+        }
+    }
+}
