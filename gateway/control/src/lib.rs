@@ -45,7 +45,9 @@ pub use self::model::{
 pub use self::operations::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,
 };
+pub use self::operations::dns_records::{DnsRecord, RecordKind, RecordTarget};
 pub use self::operations::dry_run::{DraftRule, RulesetDryRun};
+pub use self::operations::forwarding::forwards_certificate;
 pub use self::operations::hosts::{HostPatch, NewHost};
 pub use self::operations::lists::ItemsChange;
 pub use self::operations::mtls_rule::{MtlsPatch, MtlsRule, mtls_rule};
@@ -55,6 +57,7 @@ pub use self::operations::revocation_lists::{CrlPatch, CrlSource, CrlStatus};
 pub use self::operations::ruleset_differences::{RuleDifference, RulesetDifference};
 pub use self::operations::ruleset_versions::VersionNote;
 pub use self::operations::rulesets::{NewRule, Position, RulePatch};
+pub use self::operations::security_header::SecurityHeader;
 pub use self::operations::tokens::NewToken;
 pub use self::pki::ca_key::CaKey;
 pub use self::pki::details::Details;

@@ -55,7 +55,7 @@ pub(crate) async fn replace(
         .collect::<Result<_, _>>()?;
     let set = set_of(body.mtls_certificate_id);
     let set = at
-        .run(move |control, zone| control.set_associations(zone, set, wanted))
+        .run(move |control, zone| control.associate_hosts(zone, set, wanted))
         .await?;
     Ok(envelope::result(names(&set)))
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::http::auth::presented;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -77,4 +79,23 @@ pub(crate) async fn delete(at: ChangeInGateway) -> Result<Response, Fault> {
     let id: Id = at.one()?;
     at.run(move |control| control.delete_token(id)).await?;
     Ok(envelope::result(json!({ "id": id })))
+}
+
+/// Cloudflare's `user/tokens/verify`: whether the token that is shown is good. One that is not does
+/// not get here.
+pub(crate) async fn verify(State(context): Shared, headers: HeaderMap) -> Result<Response, Fault> {
+    let token = presented(&headers).and_then(|secret| context.reader().token(secret));
+    let Some(token) = token else {
+        let message = "No token was shown, and the unix socket needs none: whoever may open it is \
+                       an administrator";
+        return Err(Fault::bad(1000, message));
+    };
+    let shown = json!({
+        "id": token.id,
+        "status": "active",
+        "not_before": token.created_on.to_string(),
+        "expires_on": Moment::from_seconds(token.expires).to_second(),
+    });
+    let good = vec![(10_000, "This API Token is valid and active")];
+    Ok(envelope::result_with(shown, good))
 }

@@ -10,8 +10,8 @@ use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
-use crate::http::scope::{ChangeInGateway, ChangeInZone, InZone};
-use control::{Model, Zone};
+use crate::http::scope::{ChangeInGateway, ChangeInZone, InAccount, InZone};
+use control::{Id, Model, Zone};
 
 #[derive(Deserialize)]
 pub(crate) struct Create {
@@ -134,6 +134,49 @@ pub(crate) async fn accounts(
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
     let model = context.reader().model();
-    let account = json!({ "id": model.account, "name": "postern", "type": "standard" });
+    let account = account(model.account);
     Ok(envelope::list(page.of(std::iter::once(account)), &page, 1))
+}
+
+fn account(id: Id) -> Value {
+    json!({ "id": id, "name": "postern", "type": "standard" })
+}
+
+pub(crate) async fn account_of(at: InAccount) -> Result<Response, Fault> {
+    Ok(envelope::result(account(at.control().model().account)))
+}
+
+/// What Cloudflare lets one change of a zone. Nothing of it means anything here but what it is.
+#[derive(Deserialize)]
+pub(crate) struct Edit {
+    #[serde(default)]
+    paused: Option<bool>,
+    #[serde(default, rename = "type")]
+    kind: Option<String>,
+    #[serde(default)]
+    vanity_name_servers: Vec<String>,
+    #[serde(default)]
+    plan: Option<Value>,
+}
+
+pub(crate) async fn edit(at: InZone, Json(body): Json<Edit>) -> Result<Response, Fault> {
+    let refuse = |field: &str, why: &str| {
+        Err(Fault::bad(1004, format!("{field}: {why}")).at(format!("/{field}")))
+    };
+    if body.paused == Some(true) {
+        let why = "a zone cannot be paused, because requests have no other way to its origins. To \
+                   let everybody in put a `skip` rule first, to stop serving delete its hosts";
+        return refuse("paused", why);
+    }
+    if body.kind.is_some_and(|kind| kind != "full") {
+        return refuse("type", "all zones are `full`");
+    }
+    if !body.vanity_name_servers.is_empty() {
+        let why = "the gateway is no name server; set them where the zone's DNS is";
+        return refuse("vanity_name_servers", why);
+    }
+    if body.plan.is_some_and(|plan| !plan.is_null()) {
+        return refuse("plan", "there are no plans; everything is included");
+    }
+    show(at).await
 }

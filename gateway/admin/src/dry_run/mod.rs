@@ -30,7 +30,7 @@ use crate::limits::{
     DRY_RUN_EVALUATIONS_MAX, DRY_RUN_EXPLAINED_MAX, DRY_RUN_REQUESTS_MAX, DRY_RUN_TRACES_MAX,
 };
 use control::{DraftRule, Id, RulesetDryRun};
-use rules::{Action, Case, Fate, Seen, Trace, Tried};
+use rules::{Action, Case, DryRunOutcome, Fate, Seen, Trace};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -319,7 +319,7 @@ fn try_one(
 }
 
 /// What is said of a request that a redirect answers, or may answer, before any of the rules.
-fn redirected(ids: &[Id], tried: &Tried) -> Option<String> {
+fn redirected(ids: &[Id], tried: &DryRunOutcome) -> Option<String> {
     let first = tried.logged.first();
     let maybe = tried.maybe_logged.first();
     match (first, maybe) {

@@ -15,16 +15,22 @@ pub(crate) struct Enveloped;
 struct Envelope<T> {
     success: bool,
     errors: [Value; 0],
-    messages: [Value; 0],
+    messages: Vec<Value>,
     result: T,
 }
 
 /// A result.
 pub(crate) fn result(value: impl Serialize) -> Response {
+    result_with(value, Vec::new())
+}
+
+/// A result, and what else there is to say: with Cloudflare's code for it.
+pub(crate) fn result_with(value: impl Serialize, messages: Vec<(u32, &str)>) -> Response {
+    let message = |(code, message)| json!({ "code": code, "message": message });
     let envelope = Envelope {
         success: true,
         errors: [],
-        messages: [],
+        messages: messages.into_iter().map(message).collect(),
         result: value,
     };
     finish(StatusCode::OK, envelope)

@@ -287,6 +287,14 @@ impl InAccount {
     pub(crate) fn control(&self) -> &Control<ReadOnly> {
         self.at.control()
     }
+
+    /// As [`InGateway::run`].
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Control<ReadOnly>) -> Result<T, ChangeError> + Send + 'static,
+    ) -> Result<T, Fault> {
+        self.at.run(work).await
+    }
 }
 
 impl ChangeInAccount {

@@ -280,7 +280,7 @@ fn enveloped(answer: Answer, may_be_tried: bool) -> Schema {
     let envelope = object()
         .has("success", flag().only(true))
         .has("errors", named("NoErrors"))
-        .has("messages", named("NoMessages"))
+        .has("messages", named("Messages"))
         .has("result", result);
     match info {
         Some(info) => envelope.has("result_info", named(info)).into(),

@@ -7,8 +7,8 @@ use super::Kind::{AtLeast, OneOf, Text, Uuid};
 use super::Need::{Certificates, Rules};
 use super::{Answer, Group, Parameter, Route, route};
 use crate::api::{
-    associations, authorities, client_certificates, description, lists, rulesets,
-    server_certificates, zones,
+    associations, audit, authorities, client_certificates, description, dns_records, forwarding,
+    lists, rulesets, server_certificates, tokens, zone_settings, zones,
 };
 
 pub(super) const GROUPS: &[Group] = &[
@@ -26,6 +26,18 @@ pub(super) const GROUPS: &[Group] = &[
         about: "A zone is a domain with its hosts, rules, managed CAs and client certificates. \
                 There is one account.",
         routes: ZONES,
+    },
+    Group {
+        name: "Zone settings",
+        about: "Settings of Cloudflare's, as far as they mean something here. What cannot be set \
+                is refused with what to use instead.",
+        routes: SETTINGS,
+    },
+    Group {
+        name: "DNS records",
+        about: "A proxied A, AAAA or CNAME record is a host, and its content the host's origin. \
+                The gateway is no name server.",
+        routes: DNS_RECORDS,
     },
     Group {
         name: "Client certificates",
@@ -94,8 +106,107 @@ const ZONES: &[Route] = &[
         "Delete a zone with everything in it")
     .gives(One("Deleted"))
     .tried(),
+    route!(PATCH "/client/v4/zones/{zone_id}", zones::edit, "edit_zone",
+        "Check what Cloudflare lets one change of a zone; nothing else can be set")
+    .takes(Json("ZoneEdit"))
+    .gives(One("Zone")),
     route!(GET "/client/v4/accounts", zones::accounts, "list_accounts", "List the one account")
         .gives(Page("Account")),
+    route!(GET "/client/v4/accounts/{account_id}", zones::account_of, "get_account",
+        "Show the one account")
+    .gives(One("Account")),
+    route!(GET "/client/v4/accounts/{account_id}/audit_logs", audit::logs, "list_audit_logs",
+        "List who changed what, the newest first")
+    .query(&[
+        Parameter::new("since", Text, "Not before this time, or day in UTC"),
+        Parameter::new("before", Text, "Not after this time, or day in UTC"),
+        Parameter::new("actor.email", Text, "Part of who did it"),
+        Parameter::new("page", AtLeast(1), "Which part"),
+        Parameter::new("per_page", AtLeast(1), "How many at most"),
+    ])
+    .gives(All("AuditLog")),
+    route!(GET "/client/v4/user/tokens/verify", tokens::verify, "verify_token",
+        "Say whether the token that is shown is good")
+    .gives(One("TokenVerified")),
+];
+
+const SETTINGS: &[Route] = &[
+    route!(GET "/client/v4/zones/{zone_id}/settings", zone_settings::list, "list_zone_settings",
+        "List the settings that mean something here")
+    .gives(All("ZoneSetting")),
+    route!(GET "/client/v4/zones/{zone_id}/settings/{setting}", zone_settings::show,
+        "get_zone_setting", "Show a setting")
+    .gives(One("ZoneSetting")),
+    route!(PATCH "/client/v4/zones/{zone_id}/settings/{setting}", zone_settings::edit,
+        "edit_zone_setting", "Change a setting, or learn what to use instead")
+    .takes(Json("ZoneSettingEdit"))
+    .gives(One("ZoneSetting"))
+    .tried(),
+    route!(GET "/client/v4/zones/{zone_id}/managed_headers", forwarding::managed_headers,
+        "list_managed_headers", "Show whether origins are told of clients' certificates")
+    .gives(One("ManagedHeaders")),
+    route!(PATCH "/client/v4/zones/{zone_id}/managed_headers", forwarding::set_managed_headers,
+        "edit_managed_headers", "Have the zone's hosts tell origins of clients' certificates")
+    .takes(Json("ManagedHeadersEdit"))
+    .gives(One("ManagedHeaders"))
+    .tried(),
+    route!(GET "/client/v4/zones/{zone_id}/access/certificates/settings",
+        forwarding::certificate_settings, "get_certificate_settings",
+        "Show which hosts forward clients' certificates")
+    .gives(All("CertificateSetting")),
+    route!(PUT "/client/v4/zones/{zone_id}/access/certificates/settings",
+        forwarding::set_certificate_settings, "set_certificate_settings",
+        "Set which hosts forward clients' certificates")
+    .takes(Json("CertificateSettings"))
+    .gives(All("CertificateSetting"))
+    .tried(),
+];
+
+const DNS_RECORDS: &[Route] = &[
+    route!(GET "/client/v4/zones/{zone_id}/dns_records", dns_records::list, "list_dns_records",
+        "List a zone's hosts as records")
+    .query(&[
+        Parameter::new(
+            "name",
+            Text,
+            "Only the one of this name; also `name.exact`, `.contains`, `.startswith`, \
+                 `.endswith`",
+        ),
+        Parameter::new(
+            "content",
+            Text,
+            "Only those of this origin, in the same ways",
+        ),
+        Parameter::new("type", Text, "Only those of this type"),
+        Parameter::new(
+            "search",
+            Text,
+            "Only those with this text in name or content",
+        ),
+    ])
+    .gives(Page("DnsRecord")),
+    route!(POST "/client/v4/zones/{zone_id}/dns_records", dns_records::create,
+        "create_dns_record", "Create the host of a proxied record")
+    .takes(Json("DnsRecordWrite"))
+    .gives(One("DnsRecord"))
+    .tried(),
+    route!(GET "/client/v4/zones/{zone_id}/dns_records/{record_id}", dns_records::show,
+        "get_dns_record", "Show a host as a record")
+    .gives(One("DnsRecord")),
+    route!(PUT "/client/v4/zones/{zone_id}/dns_records/{record_id}", dns_records::replace,
+        "replace_dns_record", "Move a host's origin, by a whole record")
+    .takes(Json("DnsRecordWrite"))
+    .gives(One("DnsRecord"))
+    .tried(),
+    route!(PATCH "/client/v4/zones/{zone_id}/dns_records/{record_id}", dns_records::edit,
+        "edit_dns_record", "Move a host's origin")
+    .takes(Json("DnsRecordEdit"))
+    .gives(One("DnsRecord"))
+    .tried(),
+    route!(DELETE "/client/v4/zones/{zone_id}/dns_records/{record_id}", dns_records::delete,
+        "delete_dns_record", "Delete the host of a record")
+    .gives(One("Deleted"))
+    .tried(),
 ];
 
 const CLIENT_CERTIFICATES: &[Route] = &[

@@ -110,7 +110,21 @@ async fn hosts_associations_and_server_certificates() {
         world.get(&associations).await,
         json!({"hostnames": ["api.example.test"]})
     );
+    // A name that is no host yet may be misspelt; the answer says what to make first.
     let names = json!({"hostnames": ["Later.Example.test."]});
+    let refused = world.call("PUT", &associations, names.clone()).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(
+        refused
+            .text
+            .contains("there is no host `later.example.test`")
+            && refused.text.contains("postern host add later.example.test"),
+        "{}",
+        refused.text
+    );
+    let records = format!("/client/v4/zones/{zone}/dns_records");
+    let later = json!({"type": "CNAME", "name": "later", "content": "o.test", "proxied": true});
+    world.ok("POST", &records, later).await;
     let set = world.ok("PUT", &associations, names).await;
     assert_eq!(set, json!({"hostnames": ["later.example.test"]}));
     assert_eq!(
@@ -177,6 +191,9 @@ async fn uploaded_authorities_and_rollover() {
     let one = format!("{path}/{id}");
     let associations =
         format!("/client/v4/zones/{zone}/certificate_authorities/hostname_associations");
+    let records = format!("/client/v4/zones/{zone}/dns_records");
+    let host = json!({"type": "A", "name": "a", "content": "192.0.2.1", "proxied": true});
+    world.ok("POST", &records, host).await;
     let body = json!({"hostnames": ["a.example.test"], "mtls_certificate_id": id});
     world.ok("PUT", &associations, body).await;
     let query = format!("{associations}?mtls_certificate_id={id}");

@@ -124,7 +124,12 @@ impl World {
         self.directory.path().join(name)
     }
 
-    async fn over_tcp(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn over_tcp(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
         let stream = TcpStream::connect(self.tcp).await.unwrap();
         exchange(stream, method, path, Vec::new(), headers).await
     }

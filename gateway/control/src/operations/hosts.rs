@@ -332,6 +332,34 @@ impl<A: Reads> Control<A> {
 }
 
 impl<A: Changes> Control<A> {
+    /// As [`Self::set_associations`], for names that are hosts: one that is not, and was not
+    /// associated before either, is more likely to be misspelt than to come.
+    ///
+    /// # Errors
+    /// A name is no host, or what [`Self::set_associations`] refuses.
+    pub fn associate_hosts(
+        &self,
+        zone: Id,
+        set: AuthoritySet,
+        names: BTreeSet<HostName>,
+    ) -> Result<Arc<BTreeSet<HostName>>, ChangeError> {
+        self.batch(|control| {
+            let present = control.associations(zone, set)?;
+            let model = control.model();
+            let mut new = names.difference(&present);
+            let zone_name = zone_of(&model, zone)?.name.clone();
+            if let Some(name) = new.find(|name| !model.hosts.contains_key(*name)) {
+                check_belongs(&model, zone_of(&model, zone)?, name, "hostnames")?;
+                let why = format!(
+                    "there is no host `{name}`; create it first: `postern host add {name} --zone \
+                     {zone_name} --origin URL`, or POST a proxied record to dns_records"
+                );
+                return Err(ChangeError::invalid("hostnames", why));
+            }
+            control.set_associations(zone, set, names)
+        })
+    }
+
     /// Replaces the host names associated with the zone's managed CAs, or with an uploaded one.
     /// Names that are no host yet are kept for when they become one.
     ///

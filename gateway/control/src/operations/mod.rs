@@ -4,7 +4,9 @@
 pub(crate) mod authorities;
 pub(crate) mod blocked_networks;
 pub(crate) mod client_certificates;
+pub(crate) mod dns_records;
 pub(crate) mod dry_run;
+pub(crate) mod forwarding;
 pub(crate) mod hosts;
 pub(crate) mod lists;
 pub(crate) mod mtls_rule;
@@ -15,6 +17,7 @@ pub(crate) mod revocation_lists;
 pub(crate) mod ruleset_differences;
 pub(crate) mod ruleset_versions;
 pub(crate) mod rulesets;
+pub(crate) mod security_header;
 pub(crate) mod server_certificates;
 pub(crate) mod tokens;
 pub(crate) mod zones;

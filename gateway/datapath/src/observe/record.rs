@@ -17,7 +17,7 @@
 //! | `status`, `bytes_received`, `bytes_sent` | of the answer; bytes of bodies |
 //! | `tls` | `version`, `cipher`, `sni`, `resumed` |
 //! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
-//! | `rule` | `id` of the rule that decided, and its `action`: `block`, or `rate_limit` for a rate limit that was passed |
+//! | `rule` | `id` of the rule that decided, and its `action`: `block`, `rate_limit` for a rate limit that was passed, `redirect` |
 //! | `logged` | ids of the `log` rules that matched |
 //! | `origin` | where it was forwarded to |
 //! | `seconds` | times of stages, by [`Stage::as_str`] |
@@ -47,7 +47,7 @@ use vocabulary::client_auth::ClientAuth;
 pub struct RuleHit<'a> {
     /// Its 32 hex characters.
     pub id: &'a str,
-    /// `block`.
+    /// `block`, `rate_limit` or `redirect`.
     pub action: &'a str,
 }
 

@@ -84,6 +84,10 @@ fn common() -> Vec<Named> {
                 text().about("A JSON pointer into the request's body"),
             ),
         );
+    let message = object().has("code", count()).has(
+        "message",
+        text().about("What was left out, or is worth knowing"),
+    );
     let failure = object()
         .has("success", flag().only(false))
         .has("errors", list(named("Error")).not_empty())
@@ -111,6 +115,8 @@ fn common() -> Vec<Named> {
         ("Error", error.into()),
         ("Failure", failure.into()),
         ("NoMessages", list(text()).items(0)),
+        ("Messages", list(named("Message")).into()),
+        ("Message", message.into()),
         ("NoErrors", list(named("Error")).items(0)),
         ("PageInfo", page_info.into()),
         ("CursorInfo", cursor_info.into()),

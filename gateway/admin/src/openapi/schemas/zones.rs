@@ -1,12 +1,16 @@
 //! Zones, the account, lists and host name associations.
 
-use super::super::schema::{Object, closed, count, flag, list, named, number, object, text, words};
+use super::super::schema::{
+    Object, anything, closed, count, flag, list, named, nothing, number, object, text, words,
+};
 use super::{Named, host_name, id, time, uuid};
 use control::CaKey;
 use control::limits::{ASSOCIATIONS_MAX, DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX};
 
 pub(super) fn schemas() -> Vec<Named> {
     let mut all = zones();
+    all.extend(settings());
+    all.extend(records());
     all.extend(associations());
     all.extend(lists());
     all
@@ -59,10 +63,126 @@ fn zones() -> Vec<Named> {
         .has("id", id())
         .has_texts(["name"])
         .has("type", text().only("standard"));
+    let edit = object()
+        .takes("paused", flag().about("Only `false` can be said"))
+        .takes("type", words(["full"]))
+        .may_have("vanity_name_servers", list(text()).items(0));
+    let verified = object()
+        .has("id", id())
+        .has("status", text().only("active"))
+        .has("not_before", time())
+        .has("expires_on", time());
+    let log = object()
+        .has("id", text().about("The revision that the change made"))
+        .has(
+            "action",
+            object()
+                .has("type", words(["create", "update", "delete"]))
+                .has("result", flag().only(true)),
+        )
+        .has("actor", object().has_texts(["id", "email", "type"]))
+        .has_texts(["interface", "newValue", "oldValue"])
+        .has(
+            "metadata",
+            object()
+                .has("changes", list(anything()))
+                .has("omitted", count()),
+        )
+        .has("owner", object().has("id", id()))
+        .has(
+            "resource",
+            object()
+                .has("id", text().or_null())
+                .has("type", text().or_null()),
+        )
+        .has("when", time());
     vec![
         ("Zone", zone.into()),
         ("ZoneCreate", create.into()),
+        ("ZoneEdit", edit.into()),
         ("Account", account.into()),
+        ("AuditLog", log.into()),
+        ("TokenVerified", verified.into()),
+    ]
+}
+
+fn settings() -> Vec<Named> {
+    let setting = object()
+        .has("id", text())
+        .has("value", anything())
+        .has("editable", flag())
+        .has("modified_on", nothing());
+    let edit = object().has("value", anything());
+    let switch = || object().has("id", text()).has("enabled", flag());
+    let shown = || switch().has("has_conflict", flag().only(false));
+    let managed = object()
+        .has("managed_request_headers", list(shown()))
+        .has("managed_response_headers", list(shown()).items(0));
+    let managed_edit = object()
+        .may_have("managed_request_headers", list(switch()))
+        .may_have("managed_response_headers", list(switch()));
+    let forwarding = object()
+        .has("hostname", host_name())
+        .has("china_network", flag().only(false))
+        .has("client_certificate_forwarding", flag());
+    let forwarding_edit = object()
+        .has("hostname", host_name())
+        .may_have("china_network", flag().only(false))
+        .has("client_certificate_forwarding", flag());
+    let forwardings = object().has("settings", list(forwarding_edit));
+    vec![
+        ("ZoneSetting", setting.into()),
+        ("ZoneSettingEdit", edit.into()),
+        ("ManagedHeaders", managed.into()),
+        ("ManagedHeadersEdit", managed_edit.into()),
+        ("CertificateSetting", forwarding.into()),
+        ("CertificateSettings", forwardings.into()),
+    ]
+}
+
+fn records() -> Vec<Named> {
+    let kind = || words(["A", "AAAA", "CNAME"]);
+    let name = || text().about("Whole, `@` for the zone's own, or without the zone's name");
+    let content = || text().about("The origin's address or name");
+    let ignored = |object: Object| {
+        let left_out = "Left out, with a message";
+        object
+            .takes("ttl", number().about(left_out))
+            .takes("comment", text().about(left_out))
+            .may_have("tags", list(text()).about(left_out))
+    };
+    let shown = object()
+        .has("id", id())
+        .has("type", kind())
+        .has("name", host_name())
+        .has("content", text())
+        .has("proxiable", flag().only(true))
+        .has("proxied", flag().only(true))
+        .has("ttl", count().only(1))
+        .has("comment", nothing())
+        .has("tags", list(text()).items(0))
+        .has("settings", object())
+        .has("meta", object())
+        .has("created_on", time())
+        .has("modified_on", time());
+    let write = ignored(
+        object()
+            .has("type", kind())
+            .has("name", name())
+            .has("content", content())
+            .has("proxied", flag().only(true)),
+    );
+    let edit = ignored(
+        object()
+            .takes("type", kind())
+            .takes("name", name())
+            .takes("content", content())
+            .takes("proxied", flag().only(true)),
+    );
+    vec![
+        ("DnsRecord", shown.into()),
+        ("DnsRecordWrite", write.into()),
+        ("DnsRecordEdit", edit.into()),
     ]
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tests::{World, csr};
-use control::{Id, Moment, Uuid};
+use control::{Id, Moment, NewToken, Scope, Uuid};
 use fixtures::pki::{Identity, Spec, foreign};
 
 /// There are no workers that could be ready; [`check`] is told of good answers only.
@@ -35,6 +35,8 @@ async fn every_operation_answers_as_the_document_says() {
     world.get(&format!("/client/v4/zones/{zone}")).await;
     about_the_gateway(&world).await;
     certificates(&world, &zone).await;
+    settings(&world, &zone, &account).await;
+    records(&world, &zone).await;
     cas(&world, &zone, &account).await;
     hosts(&world, &zone).await;
     rules(&world, &zone).await;
@@ -82,6 +84,74 @@ async fn about_the_gateway(world: &World) {
             Value::Null,
         )
         .await;
+}
+
+async fn settings(world: &World, zone: &str, account: &str) {
+    let at = format!("/client/v4/zones/{zone}");
+    world.ok("PATCH", &at, json!({"paused": false})).await;
+    world.get(&format!("/client/v4/accounts/{account}")).await;
+    let logs = format!("/client/v4/accounts/{account}/audit_logs");
+    let shown = world
+        .get(&format!("{logs}?since=2020-01-01&per_page=5"))
+        .await;
+    assert!(!shown.as_array().unwrap().is_empty(), "{shown}");
+    world.get(&format!("{at}/settings")).await;
+    world.get(&format!("{at}/settings/http2")).await;
+    let one = format!("{at}/settings/security_header");
+    world.get(&one).await;
+    let hsts = json!({"strict_transport_security": {"enabled": true, "max_age": 86400}});
+    world.ok("PATCH", &one, json!({"value": hsts})).await;
+    let managed = format!("{at}/managed_headers");
+    world.get(&managed).await;
+    let off = json!({"id": "add_client_certificate_headers", "enabled": false});
+    let edit = json!({"managed_request_headers": [off], "managed_response_headers": []});
+    world.ok("PATCH", &managed, edit).await;
+    let new = NewToken {
+        name: "t".into(),
+        scopes: [Scope::Rules].into(),
+        zones: [zone.parse().unwrap()].into(),
+        days: 1,
+    };
+    let (_, secret) = world.control.create_token(new).unwrap();
+    let bearer = format!("Bearer {}", secret.reveal_text());
+    let headers = [("authorization", bearer.as_str())];
+    let path = "/client/v4/user/tokens/verify";
+    let verified = world.over_tcp("GET", path, &headers).await;
+    assert_eq!(verified.status, 200, "{}", verified.text);
+    assert_eq!(
+        verified.body["messages"][0]["code"], 10_000,
+        "{}",
+        verified.text
+    );
+}
+
+async fn records(world: &World, zone: &str) {
+    let at = format!("/client/v4/zones/{zone}");
+    let all = format!("{at}/dns_records");
+    let record = |content: &str| json!({"type": "A", "name": "rec", "content": content, "proxied": true, "ttl": 300});
+    let made = world.ok("POST", &all, record("192.0.2.1")).await;
+    let one = format!("{all}/{}", text(&made["id"]));
+    world.get(&one).await;
+    world
+        .get(&format!("{all}?name=rec.example.test&type=A"))
+        .await;
+    world.ok("PUT", &one, record("192.0.2.2")).await;
+    let edit = json!({"type": "CNAME", "content": "o.test"});
+    world.ok("PATCH", &one, edit).await;
+    let forwarding = format!("{at}/access/certificates/settings");
+    world.get(&forwarding).await;
+    let setting = json!({"hostname": "rec.example.test", "client_certificate_forwarding": true});
+    world
+        .ok("PUT", &forwarding, json!({"settings": [setting]}))
+        .await;
+    let managed = format!("{at}/managed_headers");
+    let on = json!({"id": "add_client_certificate_headers", "enabled": true});
+    world
+        .ok("PATCH", &managed, json!({"managed_request_headers": [on]}))
+        .await;
+    world.ok("DELETE", &one, Value::Null).await;
+    let host = json!({"type": "A", "name": "a", "content": "192.0.2.1", "proxied": true});
+    world.ok("POST", &all, host).await;
 }
 
 async fn certificates(world: &World, zone: &str) {
@@ -246,6 +316,30 @@ async fn rules(world: &World, zone: &str) {
     world
         .ok("PUT", &phase("http_request_late_transform"), transforms)
         .await;
+    for (name, action, parameters) in [
+        (
+            "http_request_dynamic_redirect",
+            "redirect",
+            json!({"from_value": {"target_url": {"value": "/x"}, "status_code": 308,
+                "preserve_query_string": true}}),
+        ),
+        (
+            "http_request_origin",
+            "route",
+            json!({"host_header": "h.test", "origin": {"host": "o.test", "port": 8443},
+                "sni": {"value": "s.test"}}),
+        ),
+        (
+            "http_response_headers_transform",
+            "rewrite",
+            json!({"headers": {"server": {"operation": "remove"}}}),
+        ),
+    ] {
+        let rule = json!({"action": action, "expression": "ssl", "action_parameters": parameters});
+        world
+            .ok("PUT", &phase(name), json!({"rules": [rule]}))
+            .await;
+    }
     mtls_rules(world, &own).await;
     tests_of_rules(world, &own).await;
     let answer = world.call("DELETE", &one, Value::Null).await;

@@ -1,0 +1,221 @@
+//! `/client/v4/zones/{zone}/settings`: Cloudflare's settings of a zone, as far as they mean something
+//! here.
+//!
+//! One can be changed: `security_header`, which is a response header rule. The others are what the
+//! gateway does in any case, or does elsewhere: setting them to what they are succeeds, anything
+//! else is refused with what to use. `managed_headers` and the settings of Access, which forward the
+//! client's certificate, are in [`super::forwarding`].
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::http::envelope;
+use crate::http::fault::Fault;
+use crate::http::query::Json;
+use crate::http::scope::{ChangeInZone, InZone};
+use control::SecurityHeader;
+
+/// A setting that is what it is: its name, its value, and what to do instead of changing it.
+type Fixed = (&'static str, &'static str, &'static str);
+
+const FIXED: &[Fixed] = &[
+    (
+        "always_use_https",
+        "on",
+        "nothing is served over plain HTTP, so there is nothing to redirect",
+    ),
+    (
+        "http2",
+        "on",
+        "every host offers HTTP/2 and HTTP/1.1, and clients choose",
+    ),
+    ("http3", "off", "HTTP/3 is not served"),
+    (
+        "0rtt",
+        "off",
+        "early data can be replayed and is never taken",
+    ),
+    (
+        "ssl",
+        "strict",
+        "certificates of https:// origins are always verified; a host's origin says whether TLS is \
+         spoken: PATCH /postern/v1/hosts/NAME with `origin`, or `postern host set NAME --origin URL`",
+    ),
+    (
+        "tls_1_3",
+        "on",
+        "clients that know TLS 1.3 speak it, others TLS 1.2",
+    ),
+    (
+        "tls_client_auth",
+        "off",
+        "it is about the certificate that Cloudflare shows to origins, and the gateway shows none. \
+         To ask clients for certificates use certificate_authorities/hostname_associations, or \
+         `postern host set NAME --mtls request`",
+    ),
+    (
+        "websockets",
+        "on",
+        "every host takes WebSockets over HTTP/1.1; block them with a rule if they must not be",
+    ),
+    (
+        "min_tls_version",
+        "1.2",
+        "it is a setting of the gateway's TLS, not of a zone: see tls.min_version in postern.conf(5)",
+    ),
+    (
+        "development_mode",
+        "off",
+        "nothing is cached that could be left out",
+    ),
+];
+
+const SECURITY_HEADER: &str = "security_header";
+
+#[derive(Deserialize)]
+pub(crate) struct Edit {
+    value: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Strict {
+    strict_transport_security: Hsts,
+}
+
+/// What is not said stays.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hsts {
+    #[serde(default)]
+    enabled: Option<bool>,
+    #[serde(default)]
+    max_age: Option<f64>,
+    #[serde(default)]
+    include_subdomains: Option<bool>,
+    #[serde(default)]
+    preload: Option<bool>,
+    #[serde(default)]
+    nosniff: Option<bool>,
+}
+
+/// Two years: the longest that anybody recommends, and what the list for browsers asks for at most.
+const HSTS_MAX_AGE_MAX_SEC: f64 = 63_072_000.0;
+
+fn fixed((name, value, _): Fixed) -> Value {
+    json!({ "id": name, "value": value, "editable": false, "modified_on": null })
+}
+
+fn security_header(header: SecurityHeader) -> Value {
+    json!({
+        "id": SECURITY_HEADER,
+        "value": { "strict_transport_security": {
+            "enabled": header.enabled,
+            "max_age": header.max_age_sec,
+            "include_subdomains": header.include_subdomains,
+            "preload": header.preload,
+            "nosniff": header.nosniff,
+        } },
+        "editable": true,
+        "modified_on": null,
+    })
+}
+
+/// A setting that is not here, with those that are.
+fn absent(name: &str) -> Fault {
+    let known: Vec<&str> = FIXED.iter().map(|(name, ..)| *name).collect();
+    let name: String = name.chars().take(64).collect();
+    let message = format!(
+        "The setting `{}` does not exist here; {SECURITY_HEADER}, {} do. What hosts do is set under \
+         /postern/v1/hosts, what requests do by rulesets",
+        name.escape_debug(),
+        known.join(", ")
+    );
+    Fault::new(StatusCode::NOT_FOUND, 1003, message)
+}
+
+fn find(name: &str) -> Option<Fixed> {
+    FIXED.iter().copied().find(|(known, ..)| *known == name)
+}
+
+pub(crate) async fn list(at: InZone) -> Result<Response, Fault> {
+    let mut all = vec![security_header(at.control().security_header(at.zone))];
+    all.extend(FIXED.iter().map(|setting| fixed(*setting)));
+    Ok(envelope::result(all))
+}
+
+pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
+    let name = at.text(0);
+    if name == SECURITY_HEADER {
+        let header = at.control().security_header(at.zone);
+        return Ok(envelope::result(security_header(header)));
+    }
+    let setting = find(name).ok_or_else(|| absent(name))?;
+    Ok(envelope::result(fixed(setting)))
+}
+
+pub(crate) async fn edit(at: ChangeInZone, Json(body): Json<Edit>) -> Result<Response, Fault> {
+    let name = at.text(0).to_owned();
+    if name == SECURITY_HEADER {
+        let wanted = hsts(body.value)?;
+        let header = at
+            .run(move |control, zone| {
+                control.set_security_header(zone, |present| SecurityHeader {
+                    enabled: wanted.enabled.unwrap_or(present.enabled),
+                    max_age_sec: wanted.max_age.unwrap_or(present.max_age_sec),
+                    include_subdomains: wanted
+                        .include_subdomains
+                        .unwrap_or(present.include_subdomains),
+                    preload: wanted.preload.unwrap_or(present.preload),
+                    nosniff: wanted.nosniff.unwrap_or(present.nosniff),
+                })
+            })
+            .await?;
+        return Ok(envelope::result(security_header(header)));
+    }
+    let (name, value, why) = find(&name).ok_or_else(|| absent(&name))?;
+    if body.value == value {
+        return Ok(envelope::result(fixed((name, value, why))));
+    }
+    let message = format!("{name}: it is `{value}` and cannot be changed here: {why}");
+    Err(Fault::bad(1007, message).at("/value"))
+}
+
+/// What of HSTS is to change.
+struct Wanted {
+    enabled: Option<bool>,
+    max_age: Option<u64>,
+    include_subdomains: Option<bool>,
+    preload: Option<bool>,
+    nosniff: Option<bool>,
+}
+
+fn hsts(value: Value) -> Result<Wanted, Fault> {
+    let Strict {
+        strict_transport_security: said,
+    } = serde_json::from_value(value).map_err(|why| {
+        let message = format!(
+            "value: {why}; expected {{\"strict_transport_security\": {{\"enabled\": true, \
+             \"max_age\": 31536000}}}}"
+        );
+        Fault::body(message).at("/value")
+    })?;
+    // Generated clients may write a whole number as `31536000.0`.
+    let max_age = said.max_age.map(|age| {
+        let fits = (0.0..=HSTS_MAX_AGE_MAX_SEC).contains(&age) && age.fract() == 0.0;
+        let whole = format!("{age:.0}").parse();
+        whole.ok().filter(|_| fits).ok_or_else(|| {
+            let message = "max_age: expected whole seconds, 63072000 (two years) at most";
+            Fault::bad(1007, message).at("/value/strict_transport_security/max_age")
+        })
+    });
+    Ok(Wanted {
+        enabled: said.enabled,
+        max_age: max_age.transpose()?,
+        include_subdomains: said.include_subdomains,
+        preload: said.preload,
+        nosniff: said.nosniff,
+    })
+}
