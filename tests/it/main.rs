@@ -39,6 +39,7 @@ mod revocation_latency;
 mod revocation_lists;
 mod rule_test;
 mod rules;
+mod scripts;
 mod sdk;
 mod second_opinion;
 mod server_certificates;

@@ -27,6 +27,7 @@ def note(request):
     path = request.url.path.removeprefix('/client/v4')
     path = re.sub(r'/[0-9a-f]{8}-[0-9a-f-]{27}(?=/|$)', '/{id}', path)
     path = re.sub(r'/([0-9a-f]{32}|[0-9]+)(?=/|$)', '/{id}', path)
+    path = re.sub(r'/settings/[a-z0-9_]+$', '/settings/{setting}', path)
     made.add(request.method + ' ' + re.sub(r'/phases/[a-z_]+', '/phases/{phase}', path))
 
 
@@ -67,12 +68,109 @@ refused(400, client.zones.create, account={'id': account}, name='not a name')
 refused(404, client.zones.get, zone_id='0' * 32)
 refused(404, client.zones.get, zone_id='no-id')
 
-# Host-name associations of the managed CA.
+# Who is asking, and where.
+verified = client.user.tokens.verify()
+assert verified.status == 'active' and verified.expires_on, verified
+assert client.accounts.get(account_id=account).id == account
+refused(404, client.accounts.get, account_id='0' * 32)
+assert client.zones.edit(zone_id=zone.id, paused=False).id == zone.id
+assert 'skip' in refused(400, client.zones.edit, zone_id=zone.id, paused=True)
+
+# Host-name associations of the managed CA: of names that are hosts.
 associations = client.certificate_authorities.hostname_associations
 names = ['api.sdk.test', 'www.sdk.test']
+message = refused(400, associations.update, zone_id=zone.id, hostnames=names)
+assert 'no host `api.sdk.test`' in message and 'postern host add' in message, message
+
+# Records: a proxied one is a host.
+records = client.dns.records
+api = records.create(zone_id=zone.id, type='A', name='api', content='192.0.2.7', proxied=True, ttl=1)
+assert (api.name, api.type, api.content, api.proxied) == ('api.sdk.test', 'A', '192.0.2.7', True), api
+www = records.create(
+    zone_id=zone.id, type='CNAME', name='www.sdk.test', content='app.origin.test', proxied=True, ttl=300)
+assert (www.name, www.type, www.content) == ('www.sdk.test', 'CNAME', 'app.origin.test'), www
+raw = records.with_raw_response.create(
+    zone_id=zone.id, type='AAAA', name='@', content='2001:db8::7', proxied=True, ttl=300, comment='c')
+six = raw.http_response.json()
+assert [m['message'].split()[0] for m in six['messages']] == ['ttl', 'comment'], six
+assert (six['result']['name'], six['result']['content']) == ('sdk.test', '2001:db8::7'), six
+assert sorted(one.name for one in records.list(zone_id=zone.id)) == ['api.sdk.test', 'sdk.test', 'www.sdk.test']
+assert [one.id for one in records.list(zone_id=zone.id, name={'exact': 'api.sdk.test'})] == [api.id]
+assert [one.id for one in records.list(zone_id=zone.id, type='CNAME')] == [www.id]
+assert [one.id for one in records.list(zone_id=zone.id, name={'startswith': 'www'})] == [www.id]
+refused(400, records.list, zone_id=zone.id, comment={'contains': 'x'})
+assert records.get(www.id, zone_id=zone.id).content == 'app.origin.test'
+assert records.edit(api.id, zone_id=zone.id, type='A', name='api', content='192.0.2.8', ttl=1).content == '192.0.2.8'
+moved = records.update(
+    www.id, zone_id=zone.id, type='A', name='www', content='192.0.2.9', proxied=True, ttl=1)
+assert (moved.id, moved.type, moved.content) == (www.id, 'A', '192.0.2.9'), moved
+for wrong, says in (
+        (dict(type='TXT', name='t', content='"x"', ttl=1), 'no name server'),
+        (dict(type='MX', name='m', content='mx.test', priority=1, ttl=1), 'no name server'),
+        (dict(type='A', name='u', content='192.0.2.1', proxied=False, ttl=1), 'unproxied'),
+        (dict(type='A', name='u', content='192.0.2.1', ttl=1), 'unproxied'),
+        (dict(type='A', name='u', content='2001:db8::1', proxied=True, ttl=1), 'IPv4'),
+        (dict(type='CNAME', name='u', content='192.0.2.1', proxied=True, ttl=1), 'not an address'),
+        (dict(type='A', name='api', content='192.0.2.1', proxied=True, ttl=1), 'api.sdk.test')):
+    message = refused(400, records.create, zone_id=zone.id, **wrong)
+    assert says in message, (wrong, message)
+message = refused(400, records.edit, api.id, zone_id=zone.id, type='A', name='other', content='192.0.2.8', ttl=1)
+assert 'another name' in message, message
+refused(404, records.get, '0' * 32, zone_id=zone.id)
+assert records.delete(six['result']['id'], zone_id=zone.id).id == six['result']['id']
+
+# Settings: one can be changed, the others say what to use.
+settings = client.zones.settings
+for name in ('http2', 'websockets', 'tls_1_3', 'always_use_https'):
+    assert settings.get(name, zone_id=zone.id).value == 'on', name
+    assert settings.edit(name, zone_id=zone.id, value='on').value == 'on', name
+    refused(400, settings.edit, name, zone_id=zone.id, value='off')
+assert settings.get('tls_client_auth', zone_id=zone.id).value == 'off'
+assert 'hostname_associations' in refused(400, settings.edit, 'tls_client_auth', zone_id=zone.id, value='on')
+assert 'security_header' in refused(404, settings.get, 'rocket_loader', zone_id=zone.id)
+hsts = {'enabled': True, 'max_age': 31536000, 'include_subdomains': True, 'nosniff': True}
+header = settings.edit('security_header', zone_id=zone.id, value={'strict_transport_security': hsts})
+assert header.value.strict_transport_security.max_age == 31536000, header
+header = settings.get('security_header', zone_id=zone.id).value.strict_transport_security
+assert (header.enabled, header.include_subdomains, header.preload, header.nosniff) == (True, True, False, True), header
+raw = client.rulesets.phases.with_raw_response.get('http_response_headers_transform', zone_id=zone.id)
+rule = raw.http_response.json()['result']['rules'][0]
+hsts = rule['action_parameters']['headers']['strict-transport-security']['value']
+assert hsts == 'max-age=31536000; includeSubDomains', rule
+refused(400, settings.edit, 'security_header', zone_id=zone.id,
+        value={'strict_transport_security': {'max_age': -1}})
+
+# Whether origins are told of the client's certificate.
+transform = 'add_client_certificate_headers'
+managed = client.managed_transforms
+assert managed.list(zone_id=zone.id).managed_request_headers[0].enabled is False
+on = managed.edit(zone_id=zone.id, managed_response_headers=[], managed_request_headers=[
+    {'id': transform, 'enabled': True}, {'id': 'add_visitor_location_headers', 'enabled': False}])
+assert [(one.id, one.enabled) for one in on.managed_request_headers] == [(transform, True)], on
+assert managed.list(zone_id=zone.id).managed_request_headers[0].enabled is True
+message = refused(400, managed.edit, zone_id=zone.id, managed_response_headers=[], managed_request_headers=[
+    {'id': 'add_visitor_location_headers', 'enabled': True}])
+assert transform in message, message
+forwarding = client.zero_trust.access.certificates.settings
+shown = {one.hostname: one.client_certificate_forwarding for one in forwarding.get(zone_id=zone.id)}
+assert shown == {'api.sdk.test': False, 'www.sdk.test': False}, shown
+shown = forwarding.update(zone_id=zone.id, settings=[
+    {'hostname': 'api.sdk.test', 'china_network': False, 'client_certificate_forwarding': True}])
+assert {one.hostname: one.client_certificate_forwarding for one in shown}['api.sdk.test'] is True, shown
+refused(404, forwarding.update, zone_id=zone.id, settings=[
+    {'hostname': 'no.sdk.test', 'china_network': False, 'client_certificate_forwarding': True}])
+
+# Who changed what.
+logs = client.audit_logs.list(account_id=account, per_page=5)
+newest = logs.result[0]
+assert newest.resource.type == 'host' and newest.action.type == 'update' and newest.when, newest
+assert len(list(client.audit_logs.list(account_id=account, per_page=5))) > 10
+assert list(client.audit_logs.list(account_id=account, before='2020-01-01')) == []
+assert 'since' in refused(400, client.audit_logs.list, account_id=account, direction='asc')
 assert sorted(associations.update(zone_id=zone.id, hostnames=names).hostnames) == names
 assert sorted(associations.get(zone_id=zone.id).hostnames) == names
 refused(400, associations.update, zone_id=zone.id, hostnames=['not a name'])
+refused(400, associations.update, zone_id=zone.id, hostnames=names + ['misspelt.sdk.test'])
 assert sorted(associations.get(zone_id=zone.id).hostnames) == names
 
 # Client certificates: issued from a request, paged through, revoked, restored.
@@ -132,6 +230,9 @@ assert servers.get(server.id, zone_id=zone.id).issuer == server.issuer
 assert servers.edit(server.id, zone_id=zone.id, **pair).id == server.id
 refused(400, servers.create, zone_id=zone.id, certificate=read('ca.pem'), private_key=read('server.key'))
 refused(400, servers.create, zone_id=zone.id, certificate='', private_key='')
+message = refused(400, servers.delete, server.id, zone_id=zone.id)
+assert 'api.sdk.test' in message, message
+records.delete(api.id, zone_id=zone.id)
 assert servers.delete(server.id, zone_id=zone.id).id == server.id
 refused(404, servers.get, server.id, zone_id=zone.id)
 
@@ -220,6 +321,29 @@ refused(400, rules.create, changed.id, zone_id=zone.id, action='rewrite', expres
         action_parameters={'headers': {'cf-client-cert-sha256': {'operation': 'set', 'value': 'x'}}})
 refused(400, rules.create, changed.id, zone_id=zone.id, action='rewrite', expression='true',
         action_parameters={'uri': {'path': {'value': '/'}}})
+redirect = {'from_value': {'target_url': {'expression': 'concat("https://www.sdk.test", http.request.uri.path)'},
+                           'status_code': 308, 'preserve_query_string': True}}
+route = {'host_header': 'inner.test', 'origin': {'host': 'www.sdk.test', 'port': 8443}, 'sni': {'value': 'inner.test'}}
+for other, action, good, wrong in (
+        ('http_request_dynamic_redirect', 'redirect', redirect,
+         {'from_value': {'target_url': {'value': '//evil.test'}}}),
+        ('http_request_origin', 'route', route, {'origin': {'host': 'http://a.test'}})):
+    made_rules = got(client.rulesets.phases.update(other, zone_id=zone.id, rules=[
+        {'action': action, 'expression': 'http.host eq "sdk.test"', 'action_parameters': good}]))
+    assert got(made_rules.rules[0]).action == action, made_rules
+    refused(400, rules.create, made_rules.id, zone_id=zone.id, action=action, expression='true',
+            action_parameters=wrong)
+    client.rulesets.delete(made_rules.id, zone_id=zone.id)
+
+# A `skip` rule, and a list that rules name.
+trusted = client.rules.lists.create(account_id=account, kind='ip', name='trusted')
+skips = got(client.rulesets.phases.update(phase, zone_id=zone.id, rules=[
+    {'action': 'skip', 'expression': 'ip.src in $trusted', 'action_parameters': {'ruleset': 'current'}},
+    {'action': 'skip', 'expression': 'ssl', 'action_parameters': {'phases': ['http_ratelimit']}}]))
+assert [got(rule).action for rule in skips.rules] == ['skip', 'skip'], skips
+refused(400, client.rules.lists.delete, trusted.id, account_id=account)
+client.rulesets.delete(skips.id, zone_id=zone.id)
+client.rules.lists.delete(trusted.id, account_id=account)
 client.rulesets.delete(limits.id, zone_id=zone.id)
 client.rulesets.delete(changed.id, zone_id=zone.id)
 
@@ -281,7 +405,14 @@ refused(404, client.zones.get, zone_id=zone.id)
 # Every call of the resources that Postern has.
 lists_path = '/accounts/{id}/rules/lists'
 expected = {
-    'GET /zones', 'POST /zones', 'GET /zones/{id}', 'DELETE /zones/{id}',
+    'GET /zones', 'POST /zones', 'GET /zones/{id}', 'PATCH /zones/{id}', 'DELETE /zones/{id}',
+    'GET /user/tokens/verify', 'GET /accounts/{id}', 'GET /accounts/{id}/audit_logs',
+    'GET /zones/{id}/settings/{setting}', 'PATCH /zones/{id}/settings/{setting}',
+    'GET /zones/{id}/managed_headers', 'PATCH /zones/{id}/managed_headers',
+    'GET /zones/{id}/access/certificates/settings', 'PUT /zones/{id}/access/certificates/settings',
+    'GET /zones/{id}/dns_records', 'POST /zones/{id}/dns_records', 'GET /zones/{id}/dns_records/{id}',
+    'PUT /zones/{id}/dns_records/{id}', 'PATCH /zones/{id}/dns_records/{id}',
+    'DELETE /zones/{id}/dns_records/{id}',
     'POST /zones/{id}/client_certificates', 'GET /zones/{id}/client_certificates',
     'GET /zones/{id}/client_certificates/{id}', 'DELETE /zones/{id}/client_certificates/{id}',
     'PATCH /zones/{id}/client_certificates/{id}',

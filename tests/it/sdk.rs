@@ -1,13 +1,14 @@
-//! Cloudflare's published Python SDK, unmodified, with another base URL and a token.
+//! Cloudflare's published SDKs for Python and Node, unmodified, with another base URL and a token.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
 use tests::tool::run;
-use tests::{Setup, pki};
+use tests::{Gateway, Setup, pki};
 
 const SCRIPT: &str = include_str!("sdk.py");
+const NODE_SCRIPT: &str = include_str!("sdk.mjs");
 
 /// The Python that `cargo xtask test` has given the SDK to.
 fn python() -> Option<PathBuf> {
@@ -23,9 +24,24 @@ fn python() -> Option<PathBuf> {
     None
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_call_and_wrong_input() {
-    let Some(python) = python() else { return };
+/// The directory that `cargo xtask test` has given the SDK for Node to. Node itself is on the path.
+fn node() -> Option<PathBuf> {
+    let home = std::env::var_os("POSTERN_TEST_NODE").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/node")),
+        PathBuf::from,
+    );
+    let probe = Command::new("node").arg("--version").output();
+    if probe.is_ok_and(|done| done.status.success())
+        && home.join("node_modules/cloudflare").is_dir()
+    {
+        return Some(home);
+    }
+    eprintln!("skipped: needs node, and the package that `cargo xtask setup` gives it");
+    None
+}
+
+/// A gateway with an API over TCP, what the scripts read beside it, and their base URL and token.
+fn started() -> (Gateway, String, String) {
     // Free when it was looked for; the gateway says so if another process was faster.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
@@ -44,8 +60,15 @@ async fn every_call_and_wrong_input() {
     }
     let token = gateway.cli(&["token", "create", "sdk", "--scope", "all", "--json"]);
     let token = token.json()["value"].as_str().unwrap().to_owned();
+    (gateway, format!("http://{address}/client/v4"), token)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_and_wrong_input() {
+    let Some(python) = python() else { return };
+    let (gateway, url, token) = started();
     let outcome = run(Command::new(python)
-        .args(["-c", SCRIPT, &format!("http://{address}/client/v4"), &token])
+        .args(["-c", SCRIPT, &url, &token])
         .arg(&gateway.directory));
     assert!(outcome.out.contains("all good"), "{outcome:?}");
     assert!(
@@ -53,4 +76,17 @@ async fn every_call_and_wrong_input() {
         "{}",
         gateway.stderr()
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_calls_of_scripts_by_node() {
+    let Some(home) = node() else { return };
+    let (gateway, url, token) = started();
+    // A script that is an argument finds packages from where it is run.
+    let outcome = run(Command::new("node")
+        .current_dir(home)
+        .args(["--input-type=module", "--eval", NODE_SCRIPT, "--", &url])
+        .arg(&token)
+        .arg(&gateway.directory));
+    assert!(outcome.out.contains("all good"), "{outcome:?}");
 }

@@ -58,6 +58,9 @@ fn tests(arguments: &[String]) -> Result<()> {
     if let Some(python) = setup::grpc_python() {
         cargo.env("POSTERN_TEST_PYTHON", python);
     }
+    if let Some(home) = setup::node_home() {
+        cargo.env("POSTERN_TEST_NODE", home);
+    }
     shell::run(&mut cargo)
 }
 

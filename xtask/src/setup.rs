@@ -1,7 +1,7 @@
 //! What the build and the tests need, found or installed.
 //!
 //! Looks at the file system rather than asking programs, so that it costs milliseconds when nothing
-//! is missing. Installs only through apt, `cargo install` and pip into `target/`; what it may not do
+//! is missing. Installs only through apt, `cargo install`, and pip and npm into `target/`; what it may not do
 //! it prints as a line to paste. The kernel's own toolchain is `kernel.rs`.
 
 use crate::apt::{self, Access, Apt};
@@ -110,6 +110,13 @@ const NEEDS: &[Need] = &[
         found: || grpc_python().is_some() || system_python().is_some(),
         packages: &["python3-venv"],
     },
+    Need {
+        what: "npm",
+        why: "brings Cloudflare's SDK for Node, a client in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("npm").is_some() && shell::find("node").is_some(),
+        packages: &["npm"],
+    },
 ];
 
 /// `cargo xtask setup`.
@@ -160,6 +167,11 @@ fn provide(apt: &Apt, purpose: Purpose) -> Result<()> {
         && let Err(error) = grpc()
     {
         eprintln!("warning: the gRPC test will be skipped: {error:#}");
+    }
+    if purpose == Purpose::Test
+        && let Err(error) = node()
+    {
+        eprintln!("warning: the test of Cloudflare's SDK for Node will be skipped: {error:#}");
     }
     Ok(())
 }
@@ -328,6 +340,54 @@ fn grpc() -> Result<()> {
     )?;
     fs::write(home.join("ready"), PYTHON_READY)
         .context("cannot note that grpcio and cloudflare are installed")
+}
+
+/// What pins Cloudflare's SDK for Node, by version and digest. No registry is named in it.
+const NODE_FILES: [(&str, &str); 2] = [
+    (
+        "package.json",
+        include_str!("../../tests/node/package.json"),
+    ),
+    (
+        "package-lock.json",
+        include_str!("../../tests/node/package-lock.json"),
+    ),
+];
+
+/// The directory with Cloudflare's SDK for Node that an earlier set-up made.
+pub(crate) fn node_home() -> Option<PathBuf> {
+    let home = shell::target().join("node");
+    let [_, (_, lock)] = NODE_FILES;
+    let complete = fs::read_to_string(home.join("ready")).is_ok_and(|noted| noted == lock);
+    complete.then_some(home)
+}
+
+/// Cloudflare's SDK for Node in a directory of its own under `target/`. No script of a package is
+/// run.
+fn node() -> Result<()> {
+    if node_home().is_some() {
+        return Ok(());
+    }
+    let home = shell::target().join("node");
+    let npm = shell::find("npm").context("there is no npm")?;
+    eprintln!(
+        "[4/4] cloudflare for Node: installing into {}",
+        home.display()
+    );
+    fs::create_dir_all(&home).context("cannot make the directory for Node's packages")?;
+    for (name, text) in NODE_FILES {
+        fs::write(home.join(name), text).with_context(|| format!("cannot write {name}"))?;
+    }
+    let quiet = [
+        "ci",
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--silent",
+    ];
+    shell::run(Command::new(npm).args(quiet).current_dir(&home))?;
+    let [_, (_, lock)] = NODE_FILES;
+    fs::write(home.join("ready"), lock).context("cannot note that the package is installed")
 }
 
 fn entries(directory: &Path) -> Vec<PathBuf> {

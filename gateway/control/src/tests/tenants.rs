@@ -197,17 +197,16 @@ fn an_origin_rule_of_a_tenant_reaches_no_further_than_its_origins() {
     let control = world.control();
     let zone = control.create_zone("example.test").unwrap().id;
     control.create_host(zone, at("http://192.0.2.1:9")).unwrap();
-    let rule = |parameters: serde_json::Value| crate::NewRule {
+    let rule = |parameters: serde_json::Value| NewRule {
         action: "route".into(),
         action_parameters: Some(parameters),
-        ..crate::NewRule::block("true")
+        ..NewRule::block("true")
     };
     let phase = Phase::HttpRequestOrigin;
     let to = |host: &str| serde_json::json!({ "origin": { "host": host } });
     let of_tenant = control.acting(tenant());
-    let set = |rules: Vec<crate::NewRule>| control.set_entrypoint(zone, phase, None, None, rules);
-    let confined =
-        |rules: Vec<crate::NewRule>| of_tenant.set_entrypoint(zone, phase, None, None, rules);
+    let set = |rules: Vec<NewRule>| control.set_entrypoint(zone, phase, None, None, rules);
+    let confined = |rules: Vec<NewRule>| of_tenant.set_entrypoint(zone, phase, None, None, rules);
     for host in ["127.0.0.1", "::1", "localhost", "169.254.169.254", "0x7f.1"] {
         let refused = confined(vec![rule(to(host))]).unwrap_err().to_string();
         assert!(
@@ -225,9 +224,9 @@ fn an_origin_rule_of_a_tenant_reaches_no_further_than_its_origins() {
     let ruleset = set(vec![rule(to("127.0.0.1"))]).unwrap();
     let known = ruleset.rules[0].clone();
     assert!(!known.confined);
-    let patch = crate::RulePatch {
+    let patch = RulePatch {
         expression: Some("ssl".into()),
-        ..crate::RulePatch::default()
+        ..RulePatch::default()
     };
     let (id, patched) = (ruleset.id, patch.clone());
     assert!(
