@@ -39,8 +39,9 @@ pub use self::model::secret::Secret;
 pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
-    Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginSpec, Phase,
-    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, Zone,
+    Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginPatch,
+    OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
+    Zone,
 };
 pub use self::operations::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,

@@ -11,8 +11,9 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
 use crate::http::scope::{ChangeInZone, InZone};
-use control::{AuthoritySet, Uuid};
+use control::{AuthoritySet, Model, Uuid};
 use vocabulary::hostname::HostName;
+use vocabulary::settings::MtlsMode;
 
 #[derive(Deserialize)]
 pub(crate) struct Associate {
@@ -57,5 +58,20 @@ pub(crate) async fn replace(
     let set = at
         .run(move |control, zone| control.associate_hosts(zone, set, wanted))
         .await?;
-    Ok(envelope::result(names(&set)))
+    let messages = asks_nothing(&at.after()?.model(), &set);
+    Ok(envelope::told(names(&set), messages))
+}
+
+/// Says which of these hosts do not ask for certificates, because their mode was set so.
+fn asks_nothing(model: &Model, names: &BTreeSet<HostName>) -> Vec<String> {
+    let hosts = names.iter().filter_map(|name| model.hosts.get(name));
+    let off = hosts.filter(|host| host.mtls == MtlsMode::Off);
+    let off: Vec<&str> = off.map(|host| host.name.as_str()).collect();
+    if off.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{} asks for no client certificates: its mTLS mode was set to `off`, which an association does not change; set the mode to `request` or `require`",
+        off.join(", ")
+    )]
 }

@@ -12,7 +12,9 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters, present};
 use crate::http::scope::{ChangeInGateway, ChangeInZone, InGateway, InZone};
-use control::{HostPatch, HostRecord, Model, Moment, NewHost, OriginSpec, ServerKey, Uuid};
+use control::{
+    HostPatch, HostRecord, Model, Moment, NewHost, OriginPatch, OriginSpec, ServerKey, Uuid,
+};
 use rules::Enforcement;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{CertificateHeaders, ClientPatch, ClientSettings, MtlsMode, OnRevoked};
@@ -40,9 +42,10 @@ pub(crate) struct Create {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Update {
     #[serde(default)]
-    origin: Option<OriginSpec>,
-    #[serde(default)]
-    mtls: Option<MtlsMode>,
+    origin: Option<OriginPatch>,
+    /// Absent leaves it, `null` follows the associations.
+    #[serde(default, deserialize_with = "present")]
+    mtls: Option<Option<MtlsMode>>,
     #[serde(default)]
     revoked: Option<OnRevoked>,
     #[serde(default)]
@@ -83,6 +86,7 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
         "zone_id": host.zone,
         "zone_name": zone.map(|zone| zone.name.as_str()),
         "mtls": host.mtls,
+        "mtls_is_set": host.told_mode().is_some(),
         "revoked": host.client.revoked,
         "certificate_headers": host.client.certificate_headers,
         "tell_reason": host.client.tell_reason,

@@ -19,6 +19,9 @@ struct Envelope<T> {
     result: T,
 }
 
+/// The code of all messages. Cloudflare has none for what these are about.
+const MESSAGE: u32 = 10_000;
+
 /// A result.
 pub(crate) fn result(value: impl Serialize) -> Response {
     result_with(value, Vec::new())
@@ -34,6 +37,12 @@ pub(crate) fn result_with(value: impl Serialize, messages: Vec<(u32, &str)>) -> 
         result: value,
     };
     finish(StatusCode::OK, envelope)
+}
+
+/// A result, with what a person should know of the change that was made.
+pub(crate) fn told(value: impl Serialize, messages: Vec<String>) -> Response {
+    let messages = messages.iter().map(|message| (MESSAGE, message.as_str()));
+    result_with(value, messages.collect())
 }
 
 /// A part of a list.

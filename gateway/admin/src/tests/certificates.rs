@@ -125,12 +125,33 @@ async fn hosts_associations_and_server_certificates() {
     let records = format!("/client/v4/zones/{zone}/dns_records");
     let later = json!({"type": "CNAME", "name": "later", "content": "o.test", "proxied": true});
     world.ok("POST", &records, later).await;
+    let refused = world.call("PUT", &associations, names.clone()).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(
+        refused
+            .text
+            .contains("api.example.test requests client certificates"),
+        "{}",
+        refused.text
+    );
+    let one = "/postern/v1/hosts/api.example.test";
+    world.ok("PATCH", one, json!({"mtls": null})).await;
     let set = world.ok("PUT", &associations, names).await;
     assert_eq!(set, json!({"hostnames": ["later.example.test"]}));
+    let host = world.get(one).await;
     assert_eq!(
-        world.get("/postern/v1/hosts/api.example.test").await["mtls"],
-        "off"
+        (&host["mtls"], &host["mtls_is_set"]),
+        (&json!("off"), &json!(false))
     );
+    world.ok("PATCH", one, json!({"mtls": "off"})).await;
+    let names = json!({"hostnames": ["api.example.test"]});
+    let told = world.call("PUT", &associations, names).await;
+    assert!(
+        told.text.contains("asks for no client certificates"),
+        "{}",
+        told.text
+    );
+    assert_eq!(world.get(one).await["mtls"], "off");
     let patch = json!({"mtls": "require", "certificate_id": certificate["id"]});
     let host = world
         .ok("PATCH", "/postern/v1/hosts/api.example.test", patch)

@@ -277,6 +277,7 @@ impl Apply<'_> {
                     not_after: details.not_after,
                     crl: CrlSettings::default(),
                     ocsp: None,
+                    ocsp_before: None,
                     kind: AuthorityKind::Managed {
                         zone: zone.id,
                         key: draft.seal().seal(&authority_purpose(id), text.reveal())?,
@@ -364,8 +365,8 @@ impl Apply<'_> {
         Err(error.at(pointer))
     }
 
-    /// Which hosts are to believe which CAs. Hosts that ask for certificates without naming a CA
-    /// believe the managed ones, as they do everywhere else.
+    /// Which hosts are to believe which CAs. A new host that asks for certificates without naming a
+    /// CA believes the managed ones, as it does everywhere else.
     fn wanted_associations(
         &self,
         wanted: &ZoneDocument,
@@ -374,6 +375,7 @@ impl Apply<'_> {
         let Some(sections) = &wanted.associations else {
             return Ok(None);
         };
+        let model = self.model();
         let mut sets: HashMap<AuthoritySet, BTreeSet<HostName>> = HashMap::new();
         for (place, one) in sections.iter().enumerate() {
             let pointer = format!("{pointer}/associations/{place}");
@@ -390,16 +392,24 @@ impl Apply<'_> {
         for (place, host) in wanted.hosts.iter().flatten().enumerate() {
             let pointer = format!("{pointer}/hosts/{place}");
             let name = parse_name(&host.name, &at(&pointer, "name"))?;
-            let believes = sets.values().any(|names| names.contains(&name));
-            match host.mtls {
-                Some(MtlsMode::Off) if believes => {
-                    let why = "the host is `off`, yet `associations` gives it a CA; take one of the two out";
-                    return Err(ChangeError::invalid("mtls", why).at(at(&pointer, "mtls")));
-                }
-                Some(MtlsMode::Request | MtlsMode::Require) if !believes => {
-                    sets.entry(AuthoritySet::Managed).or_default().insert(name);
-                }
-                _ => {}
+            let asks = host.mtls.is_some_and(|mode| mode != MtlsMode::Off);
+            if !asks || sets.values().any(|names| names.contains(&name)) {
+                continue;
+            }
+            // A mode adds no CA to those that a host believes, nor to one that lost its last.
+            let known = model.hosts.get(&name);
+            let is_told = known.is_some_and(|known| {
+                let believed = model.associations_of(known.zone);
+                let mut sets = believed
+                    .filter(|(_, names)| names.contains(&name))
+                    .map(|((_, set), _)| set);
+                known.lost_last_ca
+                    || sets
+                        .next()
+                        .is_some_and(|first| *first != AuthoritySet::Managed)
+            });
+            if !is_told {
+                sets.entry(AuthoritySet::Managed).or_default().insert(name);
             }
         }
         Ok(Some(sets))
@@ -478,16 +488,8 @@ impl Apply<'_> {
             };
             return Err(taken.at(at(pointer, "name")));
         }
-        let mtls = wanted.mtls.unwrap_or_else(|| {
-            let mut associations = model.associations_of(zone);
-            if associations.any(|(_, names)| names.contains(&name)) {
-                MtlsMode::Request
-            } else {
-                MtlsMode::Off
-            }
-        });
         let same = known.origin == wanted.origin
-            && known.mtls == mtls
+            && known.told_mode() == wanted.mtls
             && known.client == client
             && known.certificate == certificate
             && known.other_certificate == other_certificate;
@@ -495,8 +497,8 @@ impl Apply<'_> {
             return Ok(());
         }
         let patch = HostPatch {
-            origin: Some(wanted.origin.clone()),
-            mtls: Some(mtls),
+            origin: Some(wanted.origin.clone().into()),
+            mtls: Some(wanted.mtls),
             client: ClientPatch {
                 revoked: Some(client.revoked),
                 certificate_headers: Some(client.certificate_headers),

@@ -87,7 +87,7 @@ pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
     HostDocument {
         name: host.name.to_string(),
         origin: host.origin.clone(),
-        mtls: Some(host.mtls),
+        mtls: host.told_mode(),
         revoked: host.client.revoked,
         certificate_headers: host.client.certificate_headers.clone(),
         tell_reason: host.client.tell_reason,

@@ -220,7 +220,7 @@ pub struct HostDocument {
     pub name: String,
     /// Where its requests go.
     pub origin: OriginSpec,
-    /// Whether it asks for client certificates; by default when CAs are associated with it.
+    /// Whether it asks for client certificates; by default while CAs are associated with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtls: Option<MtlsMode>,
     /// What becomes of revoked clients.

@@ -46,6 +46,9 @@ pub struct Authority {
     /// Whom to ask about its clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp: Option<OcspSettings>,
+    /// How its responder was asked before OCSP was turned off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocsp_before: Option<OcspSettings>,
     /// What it is for.
     #[serde(flatten)]
     pub kind: AuthorityKind,

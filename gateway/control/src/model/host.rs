@@ -1,6 +1,6 @@
 //! A host's record, and where its requests go.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
@@ -32,6 +32,62 @@ pub struct OriginSpec {
     pub confined: bool,
 }
 
+/// What is to change of an [`OriginSpec`]. Absent leaves as it is, `null` takes away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OriginPatch {
+    /// See [`OriginSpec::url`].
+    pub url: Option<String>,
+    /// See [`OriginSpec::protocol`].
+    pub protocol: Option<OriginProtocol>,
+    /// See [`OriginSpec::host_header`].
+    #[serde(deserialize_with = "present")]
+    pub host_header: Option<Option<String>>,
+    /// See [`OriginSpec::server_name`].
+    #[serde(deserialize_with = "present")]
+    pub server_name: Option<Option<String>>,
+    /// See [`OriginSpec::ca_pem`].
+    #[serde(deserialize_with = "present")]
+    pub ca_pem: Option<Option<String>>,
+}
+
+impl OriginPatch {
+    /// The origin that comes of it.
+    #[must_use]
+    pub fn apply(self, to: &OriginSpec) -> OriginSpec {
+        let to = to.clone();
+        OriginSpec {
+            url: self.url.unwrap_or(to.url),
+            protocol: self.protocol.unwrap_or(to.protocol),
+            host_header: self.host_header.unwrap_or(to.host_header),
+            server_name: self.server_name.unwrap_or(to.server_name),
+            ca_pem: self.ca_pem.unwrap_or(to.ca_pem),
+        }
+    }
+}
+
+impl From<OriginSpec> for OriginPatch {
+    /// Changes everything to these settings.
+    fn from(spec: OriginSpec) -> Self {
+        Self {
+            url: Some(spec.url),
+            protocol: Some(spec.protocol),
+            host_header: Some(spec.host_header),
+            server_name: Some(spec.server_name),
+            ca_pem: Some(spec.ca_pem),
+        }
+    }
+}
+
+/// Tells what is `null` from what is absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// One SNI name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostRecord {
@@ -44,6 +100,12 @@ pub struct HostRecord {
     pub origin: OriginSpec,
     /// Whether it asks for client certificates.
     pub mtls: MtlsMode,
+    /// The mode was asked for; otherwise it is `request` while a CA is associated, else `off`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mtls_is_set: bool,
+    /// Its last CA was taken away, and none was associated since: no default takes its place.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lost_last_ca: bool,
     /// What it does with client certificates besides asking for them.
     #[serde(flatten)]
     pub client: ClientSettings,
@@ -58,4 +120,14 @@ pub struct HostRecord {
     pub created_on: Moment,
     /// When it was last changed.
     pub modified_on: Moment,
+}
+
+impl HostRecord {
+    /// The mode that was asked for; `None` when it follows the associations. Stores from before
+    /// `mtls_is_set` do not say so, but nothing else than a person has made a host `require`.
+    #[must_use]
+    pub fn told_mode(&self) -> Option<MtlsMode> {
+        let is_told = self.mtls_is_set || self.mtls == MtlsMode::Require;
+        is_told.then_some(self.mtls)
+    }
 }

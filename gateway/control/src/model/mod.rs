@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::authority::{Authority, AuthorityKind, AuthoritySet};
-pub use self::host::{HostRecord, OriginSpec};
+pub use self::host::{HostRecord, OriginPatch, OriginSpec};
 use self::id::{Id, Uuid};
 use self::list::ListRecord;
 use self::revocation::{CrlRecord, Revoked};

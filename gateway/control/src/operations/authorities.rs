@@ -164,6 +164,7 @@ pub(crate) fn make_managed(
         created_on: draft.now,
         crl: CrlSettings::default(),
         ocsp: None,
+        ocsp_before: None,
         kind: AuthorityKind::Managed { zone, key },
     };
     draft.put_authority(authority.clone());
@@ -226,6 +227,7 @@ impl<A: Changes> Control<A> {
                 not_after,
                 crl: CrlSettings::default(),
                 ocsp: None,
+                ocsp_before: None,
                 kind: AuthorityKind::Uploaded,
             };
             draft.put_authority(authority.clone());

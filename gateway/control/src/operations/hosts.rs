@@ -1,8 +1,9 @@
 //! Hosts, and which CAs they trust.
 //!
-//! One rule ties the two together: a host asks for client certificates exactly when at least one CA
-//! is associated with it. So Cloudflare's way (associate a host name, which enables mTLS) and
-//! Postern's own (set the host's mode) can be mixed, and a CA set is never empty by accident.
+//! Mode and trust are separate settings, and changing one never changes the other. Two defaults fill
+//! what was never said, so that a CA set is not empty by accident: a host whose mode was never set
+//! asks for client certificates while a CA is associated with it (Cloudflare's way of enabling
+//! mTLS), and one that is to ask while no CA ever was believes the zone's managed CAs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use crate::change::{Changes, Control, Reads};
 use crate::compile::origin::{check_reach, origin};
 use crate::limits::ASSOCIATIONS_MAX;
 use crate::model::id::{Id, Uuid};
-use crate::model::{AuthoritySet, HostRecord, Model, OriginSpec, ServerKey, Zone};
+use crate::model::{AuthoritySet, HostRecord, Model, OriginPatch, OriginSpec, ServerKey, Zone};
 use snapshot::limits::HOSTS_MAX;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
@@ -25,8 +26,7 @@ pub struct NewHost {
     pub name: HostName,
     /// Where its requests go.
     pub origin: OriginSpec,
-    /// Whether it asks for client certificates; `None` asks when CAs are already associated with
-    /// the name.
+    /// Whether it asks for client certificates; `None` asks while CAs are associated with it.
     pub mtls: Option<MtlsMode>,
     /// What it does with client certificates besides asking for them.
     pub client: ClientSettings,
@@ -40,9 +40,9 @@ pub struct NewHost {
 #[derive(Debug, Clone, Default)]
 pub struct HostPatch {
     /// Where its requests go.
-    pub origin: Option<OriginSpec>,
-    /// Whether it asks for client certificates.
-    pub mtls: Option<MtlsMode>,
+    pub origin: Option<OriginPatch>,
+    /// Whether it asks for client certificates; `Some(None)` asks while CAs are associated with it.
+    pub mtls: Option<Option<MtlsMode>>,
     /// What it does with client certificates besides asking for them.
     pub client: ClientPatch,
     /// The server certificate it must use; `Some(None)` goes back to the newest that covers it.
@@ -161,31 +161,45 @@ fn is_associated(model: &Model, zone: Id, name: &HostName) -> bool {
         .any(|(_, names)| names.contains(name))
 }
 
-/// Makes the associations agree with a mode that was asked for: with the managed CA when there is
-/// none, with nobody for `off`.
-fn associate(draft: &mut Draft<'_>, zone: Id, name: &HostName, mode: MtlsMode) {
+/// The mode of a host, of which `told` is what was asked for.
+fn mode(told: Option<MtlsMode>, is_associated: bool) -> MtlsMode {
+    match told {
+        Some(mode) => mode,
+        None if is_associated => MtlsMode::Request,
+        None => MtlsMode::Off,
+    }
+}
+
+/// Gives a host that is to ask for certificates the managed CAs, if nothing was ever said of whom it
+/// believes.
+fn believe_somebody(draft: &mut Draft<'_>, host: &HostRecord) -> Result<(), ChangeError> {
+    if host.mtls == MtlsMode::Off || is_associated(&draft.model, host.zone, &host.name) {
+        return Ok(());
+    }
+    if host.lost_last_ca {
+        let why = format!(
+            "the host {} believes no CA, because its last one was taken away; associate the one that it is to believe first",
+            host.name
+        );
+        return Err(ChangeError::invalid("mtls", why));
+    }
+    let place = (host.zone, AuthoritySet::Managed);
+    let known = draft.model.associations.get(&place);
+    let mut names = known.map(|names| (**names).clone()).unwrap_or_default();
+    names.insert(host.name.clone());
+    draft.put_association(host.zone, AuthoritySet::Managed, names);
+    Ok(())
+}
+
+/// Removes a name from all associations.
+fn dissociate(draft: &mut Draft<'_>, zone: Id, name: &HostName) {
     let model = draft.model.clone();
-    match mode {
-        MtlsMode::Off => {
-            for ((_, set), names) in model.associations_of(zone) {
-                if names.contains(name) {
-                    let mut names = (**names).clone();
-                    names.remove(name);
-                    draft.put_association(zone, *set, names);
-                }
-            }
+    for ((_, set), names) in model.associations_of(zone) {
+        if names.contains(name) {
+            let mut names = (**names).clone();
+            names.remove(name);
+            draft.put_association(zone, *set, names);
         }
-        MtlsMode::Request | MtlsMode::Require if !is_associated(&model, zone, name) => {
-            let place = (zone, AuthoritySet::Managed);
-            let mut names = model
-                .associations
-                .get(&place)
-                .map(|names| (**names).clone())
-                .unwrap_or_default();
-            names.insert(name.clone());
-            draft.put_association(zone, AuthoritySet::Managed, names);
-        }
-        MtlsMode::Request | MtlsMode::Require => {}
     }
 }
 
@@ -226,23 +240,20 @@ impl<A: Changes> Control<A> {
                 });
             }
             let associated = is_associated(&draft.model, zone, &new.name);
-            let mtls = match new.mtls {
-                Some(mtls) => mtls,
-                None if associated => MtlsMode::Request,
-                None => MtlsMode::Off,
-            };
-            associate(draft, zone, &new.name, mtls);
             let host = HostRecord {
                 name: new.name,
                 zone,
                 origin: new_origin(draft, new.origin)?,
-                mtls,
+                mtls: mode(new.mtls, associated),
+                mtls_is_set: new.mtls.is_some(),
+                lost_last_ca: false,
                 client: new.client,
                 certificate: new.certificate,
                 other_certificate: new.other_certificate,
                 created_on: draft.now,
                 modified_on: draft.now,
             };
+            believe_somebody(draft, &host)?;
             check(&draft.model, &host)?;
             draft.put_host(host.clone());
             Ok(Arc::new(host))
@@ -262,7 +273,8 @@ impl<A: Changes> Control<A> {
             let found = draft.model.hosts.get(name);
             let found = found.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
             let mut host = (**found).clone();
-            if let Some(origin) = patch.origin.filter(|origin| *origin != host.origin) {
+            let origin = patch.origin.map(|origin| origin.apply(&host.origin));
+            if let Some(origin) = origin.filter(|origin| *origin != host.origin) {
                 host.origin = new_origin(draft, origin)?;
             }
             if let Some(certificate) = patch.certificate {
@@ -274,12 +286,14 @@ impl<A: Changes> Control<A> {
             if let Some(certificate) = patch.other_certificate {
                 host.other_certificate = certificate;
             }
-            if let Some(mtls) = patch.mtls {
-                associate(draft, host.zone, name, mtls);
+            if let Some(told) = patch.mtls {
+                let mtls = mode(told, is_associated(&draft.model, host.zone, name));
                 if host.mtls != mtls {
                     draft.trust_moves();
                 }
                 host.mtls = mtls;
+                host.mtls_is_set = told.is_some();
+                believe_somebody(draft, &host)?;
             }
             let client = patch.client.apply(&host.client);
             if host.client.revoked != client.revoked {
@@ -303,7 +317,7 @@ impl<A: Changes> Control<A> {
             let zone = found
                 .ok_or_else(|| ChangeError::not_found(Noun::Host, name))?
                 .zone;
-            associate(draft, zone, name, MtlsMode::Off);
+            dissociate(draft, zone, name);
             draft.remove_host(name);
             Ok(())
         })
@@ -364,8 +378,8 @@ impl<A: Changes> Control<A> {
     /// Names that are no host yet are kept for when they become one.
     ///
     /// # Errors
-    /// A name is foreign to the zone, or a host that requires certificates would be left without
-    /// anybody to believe.
+    /// A name is foreign to the zone, or a host whose mode is set to ask for certificates would be
+    /// left without a CA.
     pub fn set_associations(
         &self,
         zone: Id,
@@ -387,26 +401,30 @@ impl<A: Changes> Control<A> {
             if draft.model.associations.get(&(zone, set)).is_some_and(|known| **known == names) {
                 return Ok(Arc::new(names));
             }
+            let before = draft.model.clone();
             draft.put_association(zone, set, names.clone());
-            let hosts: Vec<Arc<HostRecord>> = draft.model.hosts_of(zone).cloned().collect();
-            for host in hosts {
-                let mtls = match (host.mtls, is_associated(&draft.model, zone, &host.name)) {
-                    (MtlsMode::Off, true) => MtlsMode::Request,
-                    (MtlsMode::Request, false) => MtlsMode::Off,
-                    (MtlsMode::Require, false) => {
-                        return Err(ChangeError::InUse {
-                            noun: Noun::Authority,
-                            key: owner.name.to_string(),
-                            by: format!(
-                                "the host {} requires client certificates and would have no CA left; set its mTLS mode to `off` or `request` first",
-                                host.name
-                            ),
-                        });
-                    }
-                    _ => continue,
-                };
-                let mut host = (*host).clone();
-                host.mtls = mtls;
+            for host in before.hosts_of(zone) {
+                let had = is_associated(&before, zone, &host.name);
+                let has = is_associated(&draft.model, zone, &host.name);
+                if had == has {
+                    continue;
+                }
+                if !has && host.told_mode().is_some_and(|mode| mode != MtlsMode::Off) {
+                    let asks = if host.mtls == MtlsMode::Require { "requires" } else { "requests" };
+                    return Err(ChangeError::InUse {
+                        noun: Noun::Authority,
+                        key: owner.name.to_string(),
+                        by: format!(
+                            "the host {} {asks} client certificates and would have no CA left; associate another CA with it, or set its mTLS mode to `off` first",
+                            host.name
+                        ),
+                    });
+                }
+                let mut host = (**host).clone();
+                host.lost_last_ca = !has;
+                if host.told_mode().is_none() {
+                    host.mtls = mode(None, has);
+                }
                 host.modified_on = draft.now;
                 draft.put_host(host);
             }

@@ -57,10 +57,15 @@ impl<A: Changes> Control<A> {
                 let why = "expected the URL of the CA's responder with it; there is none yet";
                 return Err(ChangeError::invalid("url", why.to_string()));
             }
+            // Turning OCSP off and on again changes nothing else.
+            let before = before.or(authority.ocsp_before.take());
             let policy = before
                 .as_ref()
                 .map_or(CrlPolicy::Hard, |before| before.policy);
             let nonce = before.as_ref().is_some_and(|before| before.nonce);
+            if url.is_none() {
+                authority.ocsp_before = before;
+            }
             authority.ocsp = url.map(|url| OcspSettings {
                 url,
                 policy: patch.policy.unwrap_or(policy),

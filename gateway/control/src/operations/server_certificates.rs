@@ -240,6 +240,7 @@ fn development(draft: &mut Draft<'_>) -> Result<Arc<Authority>, ChangeError> {
         created_on: draft.now,
         crl: CrlSettings::default(),
         ocsp: None,
+        ocsp_before: None,
         kind: AuthorityKind::Development { key },
     };
     draft.put_authority(authority.clone());

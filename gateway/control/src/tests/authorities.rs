@@ -162,10 +162,14 @@ fn an_uploaded_ca_is_believed_where_it_is_associated() {
     world.reopen();
     assert_eq!(trust(&world), kept);
     let control = world.control();
+    let off = HostPatch {
+        mtls: Some(Some(MtlsMode::Off)),
+        ..HostPatch::default()
+    };
+    control.update_host(&api, off).unwrap();
     control
         .set_associations(zone.id, set, BTreeSet::new())
         .unwrap();
-    assert_eq!(control.host(&api).unwrap().mtls, MtlsMode::Off);
     control.delete_authority(uploaded.id).unwrap();
     assert!(control.uploaded_authority(uploaded.id).is_err());
 }

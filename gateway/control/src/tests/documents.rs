@@ -349,7 +349,8 @@ fn what_is_not_named_stays_unless_it_is_to_be_pruned() {
     let control = world.control();
     let value = json!({"postern": 1, "lists": [], "authorities": [], "zones": [{
         "name": "example.test", "rules": [], "associations": [],
-        "hosts": [{"name": "plain.example.test", "origin": {"url": "http://127.0.0.1:9000"}}],
+        "hosts": [{"name": "plain.example.test", "mtls": "off",
+            "origin": {"url": "http://127.0.0.1:9000"}}],
     }]});
     let error = apply(control, &value).unwrap_err().to_string();
     assert!(
@@ -393,6 +394,56 @@ fn what_is_not_named_stays_unless_it_is_to_be_pruned() {
         (1, 1, 0)
     );
     assert!(export_is_stable(control));
+}
+
+#[test]
+fn a_document_that_changes_a_mode_changes_no_trust() {
+    let world = World::new();
+    let zone = world.served(MtlsMode::Off);
+    let control = world.control();
+    let ca = control.upload_authority("partner", &foreign("P")).unwrap();
+    let set = AuthoritySet::Uploaded(ca.id);
+    let names = BTreeSet::from([name("api.example.test")]);
+    control.set_associations(zone.id, set, names).unwrap();
+    let host = |mtls: Option<&str>| {
+        let mut host =
+            json!({"name": "api.example.test", "origin": {"url": "http://127.0.0.1:9000"}});
+        if let Some(mtls) = mtls {
+            host["mtls"] = mtls.into();
+        }
+        json!({"name": "example.test", "hosts": [host]})
+    };
+    for mtls in [
+        Some("require"),
+        Some("off"),
+        Some("request"),
+        None,
+        Some("require"),
+    ] {
+        for associations in [None, Some(json!([]))] {
+            let mut zone_document = host(mtls);
+            if let Some(associations) = &associations {
+                zone_document["associations"] = associations.clone();
+            }
+            let value = json!({"postern": 1, "zones": [zone_document]});
+            let applied = apply(control, &value);
+            let model = control.model();
+            let host = control.host(&name("api.example.test")).unwrap();
+            let believed: Vec<Uuid> = model.believed(&host).iter().map(|ca| ca.id).collect();
+            let what = format!("{mtls:?} {associations:?}: {applied:?}");
+            match (associations.is_some(), host.mtls) {
+                (false, _) => assert_eq!(believed, [ca.id], "{what}"),
+                // It is told that nobody is to be believed.
+                (true, MtlsMode::Off) => assert_eq!(believed, [], "{what}"),
+                (true, _) => assert!(applied.is_err(), "{what}"),
+            }
+            let names = BTreeSet::from([name("api.example.test")]);
+            control.set_associations(zone.id, set, names).unwrap();
+            if applied.is_ok() {
+                assert!(export_is_stable(control), "{what}");
+            }
+        }
+    }
 }
 
 fn export_is_stable(control: &Control) -> bool {
@@ -458,14 +509,6 @@ fn refusals_name_their_place_and_change_nothing() {
             zone(json!({"associations": [{"authority": "twin", "hosts": []}]})),
             "/zones/0/associations/0/authority",
             "several CAs",
-        ),
-        (
-            zone(
-                json!({"associations": [{"authority": "managed", "hosts": ["a.new.test"]}],
-                "hosts": [{"name": "a.new.test", "mtls": "off", "origin": {"url": "http://127.0.0.1:1"}}]}),
-            ),
-            "/zones/0/hosts/0/mtls",
-            "`off`",
         ),
         (
             json!({"postern": 1, "lists": [{"name": "office", "kind": "asn"}]}),

@@ -6,6 +6,7 @@
 pub(crate) mod files;
 pub(crate) mod names;
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use super::output::ClientError;
+use super::output::table::harmless;
 use crate::limits;
 use config::Config;
 
@@ -167,6 +169,7 @@ impl Client {
                 pointer: pointer.and_then(Value::as_str).map(str::to_owned),
             });
         }
+        warn(&answer);
         Ok(answer)
     }
 
@@ -214,6 +217,17 @@ impl Client {
         ClientError::Unreadable {
             socket: self.socket.clone(),
             why: why.into(),
+        }
+    }
+}
+
+/// Prints what the gateway wants a person to know of a change that it made. On standard error: what
+/// reads the output is not disturbed.
+fn warn(answer: &Value) {
+    let messages = answer.get("messages").and_then(Value::as_array);
+    for message in messages.into_iter().flatten() {
+        if let Some(text) = message.get("message").and_then(Value::as_str) {
+            drop(writeln!(std::io::stderr(), "warning: {}", harmless(text)));
         }
     }
 }

@@ -180,7 +180,7 @@ impl State {
                 }
                 Ok(host) if origin.moved_from(&host.origin.url) => {
                     let patch = HostPatch {
-                        origin: Some(origin.spec()),
+                        origin: Some(origin.spec().into()),
                         ..HostPatch::default()
                     };
                     control.update_host(&name, patch)?;

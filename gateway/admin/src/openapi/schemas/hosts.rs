@@ -39,15 +39,11 @@ pub(super) fn tell_reason() -> Schema {
 }
 
 fn hosts() -> Vec<Named> {
+    let url = || text().about("`http://127.0.0.1:9000` or `https://origin.example.com`");
+    let protocol = || words(["auto", "http1", "http2"]);
     let origin = closed()
-        .has(
-            "url",
-            text().about("`http://127.0.0.1:9000` or `https://origin.example.com`"),
-        )
-        .may_have(
-            "protocol",
-            words(["auto", "http1", "http2"]).default("auto"),
-        )
+        .has("url", url())
+        .may_have("protocol", protocol().default("auto"))
         .takes("host_header", text().about("Replaces the client's `Host`"))
         .takes(
             "server_name",
@@ -65,6 +61,13 @@ fn hosts() -> Vec<Named> {
                  a token of some zones sets",
             ),
         );
+    let origin_update = closed()
+        .takes("url", url())
+        .takes("protocol", protocol())
+        .takes("host_header", text())
+        .takes("server_name", text())
+        .takes("ca_pem", text().characters(PEM_BYTES_MAX))
+        .about("What is left out stays as it is; `null` takes a name or the CAs away.");
     let certificate = || uuid().about("The server certificate that the host must present");
     let other = || uuid().about("The one beside it, with the other kind of key");
     let presented = object()
@@ -77,6 +80,12 @@ fn hosts() -> Vec<Named> {
         .has("zone_id", id())
         .has("zone_name", host_name().or_null())
         .has("mtls", mtls())
+        .has(
+            "mtls_is_set",
+            flag().about(
+                "Whether the mode was asked for; otherwise it is `request` while a CA is associated with the host, else `off`",
+            ),
+        )
         .has("revoked", revoked())
         .has("certificate_headers", certificate_headers())
         .has("tell_reason", tell_reason())
@@ -119,8 +128,13 @@ fn hosts() -> Vec<Named> {
             .about("A server certificate; `null` goes back to the newest that covers the host")
     };
     let update = closed()
-        .takes("origin", named("Origin"))
-        .takes("mtls", mtls())
+        .takes("origin", named("OriginUpdate"))
+        .may_have(
+            "mtls",
+            mtls()
+                .or_null()
+                .about("`null` makes it follow the CAs that are associated with the host"),
+        )
         .takes("revoked", revoked())
         .takes("certificate_headers", certificate_headers())
         .takes("tell_reason", tell_reason())
@@ -145,6 +159,7 @@ fn hosts() -> Vec<Named> {
         );
     vec![
         ("Origin", origin.into()),
+        ("OriginUpdate", origin_update.into()),
         ("PresentedCertificate", presented.into()),
         ("Host", shown.into()),
         ("HostCreate", create.into()),
