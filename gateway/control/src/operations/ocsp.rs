@@ -58,7 +58,7 @@ impl<A: Changes> Control<A> {
                 return Err(ChangeError::invalid("url", why.to_string()));
             }
             // Turning OCSP off and on again changes nothing else.
-            let before = before.or(authority.ocsp_before.take());
+            let before = before.or_else(|| authority.ocsp_before.take());
             let policy = before
                 .as_ref()
                 .map_or(CrlPolicy::Hard, |before| before.policy);
