@@ -152,6 +152,6 @@ async fn every_mend_works_when_pasted() {
             .ok(),
     );
     mended("rule mtls");
-    drop(gateway.cli(&["ca", "associate", "--zone", ZONE]).ok());
+    drop(gateway.cli(&["host", "set", HOST, "--mtls", "off"]).ok());
     mended("--mtls request");
 }

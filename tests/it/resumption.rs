@@ -215,7 +215,10 @@ async fn a_ticket_does_not_outlive_the_host_or_its_ca() {
     let device = gateway.authority(ZONE).client("device");
     for (version, client) in versions(&gateway.client("request.example.test").identity(&device)) {
         let tickets = ticket(&client).await;
-        // The zone's CA set leaves the host, and comes back.
+        // The zone's CA set leaves the host, and comes back. The host's mode follows it.
+        let host = "/postern/v1/hosts/request.example.test";
+        let follows = json!({ "mtls": null });
+        drop(gateway.admin.call("PATCH", host, &follows).result());
         let path = format!(
             "/client/v4/zones/{}/certificate_authorities/hostname_associations",
             gateway.zone_id(ZONE)
