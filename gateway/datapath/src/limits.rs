@@ -129,6 +129,12 @@ pub const ACCESS_LOG_WRITE_BYTES: usize = 256 * 1024;
 pub const ACCESS_LOG_GATHER: Duration = Duration::from_millis(5);
 /// `log` rules named in one access-log line; the rest is left out.
 pub const ACCESS_LOG_RULES_MAX: usize = 32;
+/// Names of a subjectAltName in one access-log line, of each kind; the rest is left out. A
+/// certificate of a workload or a device has one or two.
+pub const ACCESS_LOG_NAMES_MAX: usize = 8;
+/// Bytes of the names of one kind in one line, so that a certificate's holder does not choose how
+/// long lines are; a name that does not fit whole is left out with those behind it.
+pub const ACCESS_LOG_NAMES_BYTES_MAX: usize = 1_024;
 
 const _: () = assert!(HISTOGRAM_MIN.as_nanos() < HISTOGRAM_MAX.as_nanos());
 const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);

@@ -16,7 +16,7 @@
 //! | `method`, `path`, `http` | the path is the normalised one, as matched and forwarded |
 //! | `status`, `bytes_received`, `bytes_sent` | of the answer; bytes of bodies |
 //! | `tls` | `version`, `cipher`, `sni`, `resumed` |
-//! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
+//! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `san_uri`, `san_dns`, `san_email`, `san_ip` (lists, the first names of each kind), `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
 //! | `rule` | `id` of the rule that decided, and its `action`: `block`, `rate_limit` for a rate limit that was passed, `redirect` |
 //! | `logged` | ids of the `log` rules that matched |
 //! | `origin` | where it was forwarded to |
@@ -270,6 +270,24 @@ fn client_cert(line: &mut Object<'_>, client: &ClientAuth) {
     cert.flag("revoked", client.verdict.revoked);
     cert.text("reason", client.verdict.reason.as_str());
     cert.text_if("subject", &client.subject_dn);
+    names(
+        &mut cert,
+        "san_uri",
+        client.san_uri.iter().map(|name| &**name),
+    );
+    names(
+        &mut cert,
+        "san_dns",
+        client.san_dns.iter().map(|name| &**name),
+    );
+    names(
+        &mut cert,
+        "san_email",
+        client.san_email.iter().map(|name| &**name),
+    );
+    let addresses = client.san_ip.iter().take(limits::ACCESS_LOG_NAMES_MAX);
+    let addresses: Vec<String> = addresses.map(ToString::to_string).collect();
+    names(&mut cert, "san_ip", addresses.iter().map(String::as_str));
     cert.text_if("issuer", &client.issuer_dn);
     cert.text_if("issuer_key_id", &client.issuer_ski);
     cert.text_if("subject_key_id", &client.ski);
@@ -277,6 +295,19 @@ fn client_cert(line: &mut Object<'_>, client: &ClientAuth) {
     cert.text_if("fingerprint_sha256", &client.fingerprint_sha256);
     cert.text_if("ca_id", &client.ca_id);
     cert.close();
+}
+
+/// The first names of a kind, as many as their bounds allow; nothing without any.
+fn names<'n>(cert: &mut Object<'_>, key: &'static str, all: impl Iterator<Item = &'n str>) {
+    let mut left = limits::ACCESS_LOG_NAMES_BYTES_MAX;
+    let fitting = all.take(limits::ACCESS_LOG_NAMES_MAX).map_while(|name| {
+        left = left.checked_sub(name.len())?;
+        Some(name)
+    });
+    let fitting: Vec<&str> = fitting.collect();
+    if !fitting.is_empty() {
+        cert.texts(key, &fitting, limits::ACCESS_LOG_NAMES_MAX);
+    }
 }
 
 #[cfg(test)]
@@ -335,6 +366,55 @@ pub(super) mod tests {
         );
         assert_eq!(out.last(), Some(&b'\n'));
         serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn a_certificate_without_a_subject_is_told_by_its_other_names() {
+        let long = format!("spiffe://example.com/{}", "a".repeat(1_000));
+        let client = ClientAuth {
+            san_uri: vec!["spiffe://example.com/device".into()],
+            san_dns: (0..20)
+                .map(|n| format!("d{n}.example.com").into())
+                .collect(),
+            san_email: vec!["a@example.com".into(), long.into(), "b@example.com".into()],
+            san_ip: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+            ..ClientAuth::none()
+        };
+        let mut client = client;
+        client.verdict.presented = true;
+        let record = request("/", &client);
+        let found = read(|out| record.write(out));
+        let cert = &found["client_cert"];
+        assert_eq!(cert["san_uri"], json!(["spiffe://example.com/device"]));
+        assert_eq!(
+            cert["san_dns"].as_array().unwrap().len(),
+            limits::ACCESS_LOG_NAMES_MAX
+        );
+        assert_eq!(cert["san_email"], json!(["a@example.com"]));
+        assert_eq!(cert["san_ip"], json!(["192.0.2.1", "2001:db8::1"]));
+        assert!(cert.get("subject").is_none());
+        let refused = HandshakeRecord {
+            time: UNIX_EPOCH,
+            client: "[2001:db8::1]:1".parse().unwrap(),
+            host: "api.example.com",
+            sni: "api.example.com",
+            tls_version: "",
+            tls_cipher: "",
+            client_auth: Some(&client),
+            worker: 0,
+            steered: Steered::None,
+            elapsed: Duration::ZERO,
+            reason: "expired",
+            detail: "",
+        };
+        let found = read(|out| refused.write(out));
+        assert_eq!(
+            found["client_cert"]["san_uri"],
+            json!(["spiffe://example.com/device"])
+        );
+        let none = ClientAuth::none();
+        let found = read(|out| request("/", &none).write(out));
+        assert!(found["client_cert"].get("san_uri").is_none(), "{found}");
     }
 
     #[test]
