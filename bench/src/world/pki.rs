@@ -84,6 +84,7 @@ pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
                 origin,
                 mtls: Some(mtls),
                 client: vocabulary::settings::ClientSettings::default(),
+                tls_min_version: None,
                 certificate: None,
                 other_certificate: None,
             },

@@ -9,6 +9,7 @@ use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::limits;
 use vocabulary::hostname::HostName;
+use vocabulary::settings::{KeyExchange, TlsVersion};
 
 /// One configuration key.
 pub struct Key {
@@ -111,6 +112,27 @@ const LOG_LEVELS: &[(&str, LogLevel)] = &[
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
+
+const GROUPS: &[(&str, KeyExchange)] = &[
+    ("X25519MLKEM768", KeyExchange::X25519MlKem768),
+    ("X25519", KeyExchange::X25519),
+    ("P-256", KeyExchange::P256),
+    ("P-384", KeyExchange::P384),
+];
+
+/// Groups by the names that other tools have for them.
+const GROUP_ALIASES: &[(&str, &str)] = &[
+    ("secp256r1", "P-256"),
+    ("prime256v1", "P-256"),
+    ("p256", "P-256"),
+    ("secp384r1", "P-384"),
+    ("p384", "P-384"),
+    ("curve25519", "X25519"),
+    ("mlkem768x25519", "X25519MLKEM768"),
+];
+
+const TLS_VERSIONS: &[(&str, TlsVersion)] =
+    &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
 
 /// Every key, in the order of the manual.
 pub static KEYS: &[Key] = &[
@@ -535,6 +557,27 @@ pub static KEYS: &[Key] = &[
         65_536,
         "Unused connections to one origin that a worker keeps."
     ),
+    Key {
+        name: "tls.groups",
+        kind: Kind::Words(&["X25519MLKEM768", "X25519", "P-256", "P-384"]),
+        default: "X25519MLKEM768, X25519, P-256",
+        change: Change::Restart,
+        doc: "Key exchange groups of all hosts, most wanted first. P-384 is not among them by default: it costs the gateway many times what the others do, and any client may ask for it.",
+        set: |config, text| groups(text).map(|groups| config.tls_groups = groups),
+        show: |config| value::show_words(&config.tls_groups, GROUPS),
+    },
+    Key {
+        name: "tls.min_version",
+        kind: Kind::Word(&["1.2", "1.3"]),
+        default: "1.2",
+        change: Change::Restart,
+        doc: "The oldest TLS version of all hosts. A host may ask for a newer one (`postern host set --tls-min-version`), never for an older one.",
+        set: |config, text| {
+            let version = value::word(text, TLS_VERSIONS);
+            version.map(|version| config.tls_min_version = version)
+        },
+        show: |config| value::show_word(&config.tls_min_version, TLS_VERSIONS),
+    },
     number!(
         "trust.chain_bytes",
         Size,
@@ -587,6 +630,20 @@ pub fn key(name: &str) -> Option<&'static Key> {
 
 fn plain(value: u64) -> String {
     value.to_string()
+}
+
+/// Key exchange groups; for a name of another tool's, ours is suggested.
+fn groups(text: &str) -> Result<Vec<KeyExchange>, ValueError> {
+    value::words(text, GROUPS).map_err(|error| {
+        let piece = text.get(error.at.clone()).unwrap_or_default();
+        let alias = GROUP_ALIASES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(piece));
+        match alias {
+            Some((_, ours)) => error.help(format!("did you mean `{ours}`?")),
+            None => error,
+        }
+    })
 }
 
 /// Names as the kernel allows them (`dev_valid_name`): 15 bytes, no slash, no blank.

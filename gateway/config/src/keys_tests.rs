@@ -79,3 +79,41 @@ fn the_admin_api_leaves_this_machine_with_tls_only() {
         assert_eq!(read.is_ok(), good, "{text}{read:?}");
     }
 }
+
+#[test]
+fn groups_are_words_of_which_each_is_there_once() {
+    let key = key("tls.groups").unwrap();
+    for (text, shown) in [
+        ("P-384", Some("P-384")),
+        (
+            "x25519mlkem768:x25519:p-384",
+            Some("X25519MLKEM768, X25519, P-384"),
+        ),
+        ("P-256,  X25519", Some("P-256, X25519")),
+        ("", None),
+        (", :", None),
+        ("P-521", None),
+        ("P-256 p-256", None),
+    ] {
+        let mut config = Config::default();
+        let set = (key.set)(&mut config, text).ok();
+        assert_eq!(
+            set.map(|()| (key.show)(&config)).as_deref(),
+            shown,
+            "{text}"
+        );
+    }
+    for (text, place, help) in [
+        ("X25519, secp384r1", "1:22", "did you mean `P-384`?"),
+        ("X25519MLKEM786", "1:14", "did you mean `X25519MLKEM768`?"),
+        ("P-284", "1:14", "did you mean `P-"),
+    ] {
+        let text = format!("tls.groups = {text}\n");
+        let error = Config::parse("p.conf".as_ref(), &text)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(place) && error.contains(help), "{error}");
+    }
+    let error = Config::parse("p.conf".as_ref(), "tls.min_version = 1.1\n").unwrap_err();
+    assert!(error.to_string().contains("1:19"), "{error}");
+}

@@ -33,6 +33,8 @@ pub enum Kind {
     Switch,
     /// One of these.
     Word(&'static [&'static str]),
+    /// Some of these, each once.
+    Words(&'static [&'static str]),
     /// A list of addresses with ports; the key may be repeated.
     Addresses,
     /// An address with a port, or `off`.
@@ -71,11 +73,8 @@ impl Kind {
             Self::Count(min, max) => format!("a number from {min} to {max}"),
             Self::AutoCount(max) => format!("`auto` or a number from 1 to {max}"),
             Self::Switch => "`on` or `off`".into(),
-            Self::Word(words) => words
-                .iter()
-                .map(|word| format!("`{word}`"))
-                .collect::<Vec<_>>()
-                .join(", "),
+            Self::Word(words) => quoted(words),
+            Self::Words(words) => format!("a list of {}", quoted(words)),
             Self::Addresses => {
                 "addresses with ports, as in `*:443` or `127.0.0.1:8443`; may be repeated".into()
             }
@@ -88,4 +87,9 @@ impl Kind {
             Self::Interfaces => "`auto` or names of network interfaces, as in `eth0, eth1`".into(),
         }
     }
+}
+
+fn quoted(words: &[&str]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+    quoted.join(", ")
 }

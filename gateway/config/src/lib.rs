@@ -51,6 +51,7 @@ use std::time::Duration;
 use files::Source;
 use reader::{Reader, find};
 use vocabulary::hostname::HostName;
+use vocabulary::settings::{KeyExchange, TlsVersion};
 
 /// The configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +86,10 @@ pub struct Config {
     pub geoip_database: Option<PathBuf>,
     /// AS numbers of addresses.
     pub geoip_asn_database: Option<PathBuf>,
+    /// Key exchange groups of all hosts, most wanted first; never empty, none twice.
+    pub tls_groups: Vec<KeyExchange>,
+    /// The oldest TLS version of all hosts.
+    pub tls_min_version: TlsVersion,
     /// How connections are brought to the worker that owns their host.
     pub steer_mode: SteerMode,
     /// Where the kernel steers.
@@ -280,6 +285,8 @@ impl Default for Config {
             default_host: None,
             geoip_database: None,
             geoip_asn_database: None,
+            tls_groups: Vec::new(),
+            tls_min_version: TlsVersion::default(),
             steer_mode: SteerMode::default(),
             steer_synproxy: false,
             steer_interfaces: SteerInterfaces::default(),

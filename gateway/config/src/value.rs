@@ -174,8 +174,8 @@ pub(super) fn show_switch(value: bool) -> String {
 
 /// One of several words.
 pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueError> {
-    let lower = text.to_ascii_lowercase();
-    if let Some((_, value)) = words.iter().find(|(word, _)| *word == lower) {
+    let same = |word: &str| word.eq_ignore_ascii_case(text);
+    if let Some((_, value)) = words.iter().find(|(word, _)| same(word)) {
         return Ok(*value);
     }
     let all = words
@@ -190,6 +190,40 @@ pub(super) fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, ValueE
     })
 }
 
+/// Several of some words, each once, with commas, colons or blanks between them.
+pub(super) fn words<T: Copy + PartialEq>(
+    text: &str,
+    known: &[(&str, T)],
+) -> Result<Vec<T>, ValueError> {
+    let mut found = Vec::new();
+    for (at, piece) in pieces_between(text, |c| c == ',' || c == ':' || c.is_whitespace()) {
+        let here = |error: ValueError| ValueError {
+            at: at.clone(),
+            ..error
+        };
+        let value = word(piece, known).map_err(here)?;
+        if found.contains(&value) {
+            return Err(here(ValueError::whole(
+                piece,
+                format!("`{piece}` is there twice"),
+            )));
+        }
+        found.push(value);
+    }
+    if found.is_empty() {
+        let first = known.first().map_or("", |(word, _)| word);
+        let help = format!("write one or more of the words, as in `{first}`");
+        return Err(ValueError::whole(text, "a word is missing").help(help));
+    }
+    Ok(found)
+}
+
+/// The words of values.
+pub(super) fn show_words<T: PartialEq>(values: &[T], known: &[(&str, T)]) -> String {
+    let words: Vec<String> = values.iter().map(|value| show_word(value, known)).collect();
+    words.join(", ")
+}
+
 /// The word of a value.
 pub(super) fn show_word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String {
     words
@@ -200,17 +234,23 @@ pub(super) fn show_word<T: PartialEq>(value: &T, words: &[(&str, T)]) -> String 
 
 /// The pieces of a list, separated by commas and blanks, with where they are.
 pub(super) fn pieces(text: &str) -> impl Iterator<Item = (Range<usize>, &str)> {
+    pieces_between(text, |c| c == ',' || c.is_whitespace())
+}
+
+fn pieces_between(
+    text: &str,
+    is_separator: impl Fn(char) -> bool,
+) -> impl Iterator<Item = (Range<usize>, &str)> {
     let mut at = 0;
-    text.split(|c: char| c == ',' || c.is_whitespace())
-        .filter_map(move |piece| {
-            // A separator is not always one byte: the piece itself says where it is.
-            let start = text
-                .get(at..)
-                .and_then(|rest| rest.find(piece))
-                .map_or(at, |offset| at + offset);
-            at = start + piece.len();
-            (!piece.is_empty()).then_some((start..start + piece.len(), piece))
-        })
+    text.split(is_separator).filter_map(move |piece| {
+        // A separator is not always one byte: the piece itself says where it is.
+        let start = text
+            .get(at..)
+            .and_then(|rest| rest.find(piece))
+            .map_or(at, |offset| at + offset);
+        at = start + piece.len();
+        (!piece.is_empty()).then_some((start..start + piece.len(), piece))
+    })
 }
 
 /// Socket addresses: `127.0.0.1:8443`, `[::1]:8443`, and `*:8443` for every address of both

@@ -85,6 +85,10 @@ pub(super) struct Settings {
     /// Whether a blocked client learns what is wrong with its certificate
     #[arg(long, value_name = "BOOL")]
     tell_reason: Option<bool>,
+    /// The oldest TLS version: 1.2 or 1.3, or gateway for the key tls.min_version, which holds as well
+    /// when it is newer
+    #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3", "gateway"])]
+    tls_min_version: Option<String>,
     /// Server certificate chain in PEM, in any order; twice for one with an ECDSA key and one with an
     /// RSA key side by side (then with --key twice, in the same order)
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -148,6 +152,10 @@ impl Settings {
         }
         if let Some(tell) = self.tell_reason {
             body.insert("tell_reason".into(), json!(tell));
+        }
+        if let Some(version) = &self.tls_min_version {
+            let version = Some(version).filter(|version| *version != "gateway");
+            body.insert("tls_min_version".into(), json!(version));
         }
         Ok(body)
     }
@@ -313,6 +321,7 @@ fn details(host: &Value) -> String {
         ("zone", text(host, "zone_name")),
         ("mtls", text(host, "mtls")),
         ("believes", believed.join(", ")),
+        ("least TLS version", text(host, "tls_min_version")),
         ("origin", text(&origin, "url")),
         ("protocol", text(&origin, "protocol")),
         ("host header", text(&origin, "host_header")),

@@ -84,6 +84,7 @@ fn placeholder(kind: &config::Kind) -> &'static str {
         Kind::Count(..) | Kind::AutoCount(_) => "NUMBER",
         Kind::Switch => "on|off",
         Kind::Word(_) => "WORD",
+        Kind::Words(_) => "WORDS",
         Kind::Addresses | Kind::AddressOrOff => "ADDRESS",
         Kind::HostOrNone => "HOST",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",

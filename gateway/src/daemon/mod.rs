@@ -180,6 +180,10 @@ pub fn serve(
         tls: admin_tls.clone(),
     };
     let crl_directory = config.crl_directory.clone();
+    let acceptor = Acceptor::with_protocol(&tls::Protocol {
+        groups: config.tls_groups.as_slice().into(),
+        min_version: config.tls_min_version,
+    })?;
     let listeners = Listeners::bind(workers, &listen)?;
     let owned = Arc::new(Owned::default());
     let (controller, placed) = Controller::start(&config, listeners.of_workers(), owned.clone())?;
@@ -190,7 +194,7 @@ pub fn serve(
         Inboxes::new(workers).map_err(|error| StartError::System("the workers' inboxes", error))?;
     let questions = Arc::new(Questions::default());
     let shared = Arc::new(Shared {
-        acceptor: Acceptor::new()?,
+        acceptor,
         published: published.clone(),
         live: live.clone(),
         geo: ArcSwapOption::new(geo),

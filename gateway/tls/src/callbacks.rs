@@ -10,10 +10,11 @@ use std::sync::{Arc, OnceLock};
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{
-    ClientHello, NameType, SniError, Ssl, SslAlert, SslContext, SslOptions, SslRef, SslVerifyMode,
+    ClientHello, ExtensionType, NameType, SniError, Ssl, SslAlert, SslContext, SslOptions, SslRef,
+    SslVerifyMode,
 };
 
-use super::algorithms::Groups;
+use super::algorithms::{Protocol, version};
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
 use super::ffi::{
@@ -26,7 +27,7 @@ use super::ticket::{Sealer, TicketKeys};
 use super::verify::{Verification, verify};
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::NAME_BYTES_MAX;
-use vocabulary::settings::MtlsMode;
+use vocabulary::settings::{MtlsMode, TlsVersion};
 
 /// Where a connection's [`State`] is kept: one place for the whole process, because BoringSSL's
 /// question for ticket keys comes without an [`Acceptor`](crate::Acceptor).
@@ -62,6 +63,8 @@ pub(super) struct State {
     pub(super) sni: Option<Box<str>>,
     pub(super) host: Option<Arc<Endpoint>>,
     pub(super) hello: Vec<u8>,
+    /// The client's signature algorithms have none that the host's CAs sign with.
+    pub(super) is_foreign_to_cas: bool,
     /// The client's leaf as it was sent, until it is verified.
     pub(super) leaf: Option<Box<[u8]>>,
     pub(super) verification: Option<Verification>,
@@ -76,10 +79,10 @@ pub(super) struct State {
 /// What connections start on that get so many tickets.
 pub(super) fn starting_context(
     state: Index<Ssl, State>,
-    groups: &Groups,
+    protocol: &Protocol,
     tickets: usize,
 ) -> Result<SslContext, ErrorStack> {
-    let mut builder = server_context(groups)?;
+    let mut builder = server_context(protocol)?;
     seal_tickets::<Sealer>(&mut builder);
     if tickets == 0 {
         builder.set_options(SslOptions::NO_TICKET);
@@ -120,6 +123,13 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     if host_takes_over(hello.ssl_mut(), &host, now_sec).is_err() {
         return;
     }
+    let asks = host.site.mtls != MtlsMode::Off;
+    let offered = hello.get_extension(ExtensionType::SIGNATURE_ALGORITHMS);
+    let is_foreign_to_cas = asks
+        && !host
+            .site
+            .ca_signatures
+            .are_among(offered.unwrap_or_default());
     let keep = host.keeps_hello;
     let bytes = if keep {
         hello.as_bytes().to_vec()
@@ -129,11 +139,16 @@ fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
     if let Some(state) = hello.ssl_mut().ex_data_mut(index) {
         state.host = Some(host);
         state.hello = bytes;
+        state.is_foreign_to_cas = is_foreign_to_cas;
     }
 }
 
 fn host_takes_over(ssl: &mut SslRef, host: &Endpoint, now_sec: i64) -> Result<(), ErrorStack> {
     ssl.set_ssl_context(host.site.context(now_sec))?;
+    // BoringSSL chooses the version after this. The gateway's own bound is in the first context.
+    if host.site.min_version > TlsVersion::default() {
+        ssl.set_min_proto_version(Some(version(host.site.min_version)))?;
+    }
     let mode = match host.site.mtls {
         MtlsMode::Off => SslVerifyMode::NONE,
         MtlsMode::Request => SslVerifyMode::PEER,

@@ -14,7 +14,7 @@ use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{Ssl, SslContext};
 
-use super::algorithms::Groups;
+use super::algorithms::{Groups, Protocol};
 use super::callbacks::{STATE, State, starting_context};
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
@@ -85,7 +85,7 @@ impl Acceptor {
     /// # Errors
     /// BoringSSL would not take the settings.
     pub fn new() -> Result<Self, ErrorStack> {
-        Self::with_groups(&Groups::default())
+        Self::with_protocol(&Protocol::default())
     }
 
     /// Builds the contexts that all connections start on, with these key exchange groups.
@@ -93,6 +93,17 @@ impl Acceptor {
     /// # Errors
     /// BoringSSL would not take the settings.
     pub fn with_groups(groups: &Groups) -> Result<Self, ErrorStack> {
+        Self::with_protocol(&Protocol {
+            groups: groups.clone(),
+            ..Protocol::default()
+        })
+    }
+
+    /// Builds the contexts that all connections start on, with these groups and versions.
+    ///
+    /// # Errors
+    /// BoringSSL would not take the settings.
+    pub fn with_protocol(protocol: &Protocol) -> Result<Self, ErrorStack> {
         let state = match STATE.get() {
             Some(state) => *state,
             // Of two that are made at once one is used and the other never again.
@@ -103,7 +114,7 @@ impl Acceptor {
         };
         let mut contexts = Vec::with_capacity(TICKETS_MAX + 1);
         for tickets in 0..=TICKETS_MAX {
-            contexts.push(starting_context(state, groups, tickets)?);
+            contexts.push(starting_context(state, protocol, tickets)?);
         }
         Ok(Self {
             contexts: contexts
@@ -142,6 +153,7 @@ impl Acceptor {
                 sni: None,
                 host: None,
                 hello: Vec::new(),
+                is_foreign_to_cas: false,
                 leaf: None,
                 verification: None,
                 tickets: self.tickets.clone(),
@@ -257,6 +269,7 @@ impl Acceptor {
                 is_asked: host.is_some_and(|host| host.site.mtls != MtlsMode::Off),
                 has_leaf: leaf.is_some(),
                 is_verified: verification.is_some(),
+                is_foreign_to_cas: state.is_some_and(|state| state.is_foreign_to_cas),
                 verified: verified.map(|found| found.verdict.reason),
             },
         );

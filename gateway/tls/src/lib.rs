@@ -33,6 +33,7 @@
 
 mod algorithms;
 mod anchor;
+mod asked;
 mod callbacks;
 mod candidates;
 mod chain;
@@ -70,8 +71,9 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use algorithms::{Groups, GroupsError};
+pub use algorithms::{Groups, GroupsError, Protocol};
 pub use anchor::AnchorLimit;
+pub use asked::Unasked;
 pub use chain::Chain;
 pub use crl::{
     Crl, CrlError, CrlPolicy, CrlSet, ListError, Scope, is_newer, read_lists, split_lists,

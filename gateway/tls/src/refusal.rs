@@ -57,7 +57,17 @@ pub enum Refusal {
     PeerAlert,
     /// The client went away.
     Closed,
-    /// No version, cipher or group in common, or no TLS at all.
+    /// No TLS version in common.
+    Version,
+    /// No key exchange group in common.
+    Group,
+    /// No cipher suite in common, for the kind of key that the host's certificate has.
+    Cipher,
+    /// No signature algorithm in common with the host's certificate.
+    SignatureAlgorithm,
+    /// No certificate came, and the client's signature algorithms have none of the host's CAs.
+    CaUnsupported,
+    /// Something else that is against the protocol, or no TLS at all.
     Protocol,
 }
 
@@ -74,6 +84,11 @@ impl Refusal {
             Self::NotTls => "not_tls",
             Self::PeerAlert => "peer_alert",
             Self::Closed => "closed",
+            Self::Version => "version",
+            Self::Group => "group",
+            Self::Cipher => "cipher",
+            Self::SignatureAlgorithm => "signature_algorithm",
+            Self::CaUnsupported => "ca_unsupported",
             Self::Protocol => "protocol",
         }
     }
@@ -96,6 +111,8 @@ pub(super) struct Progress {
     pub(super) has_leaf: bool,
     /// The verifier has seen the client's certificates.
     pub(super) is_verified: bool,
+    /// The client's signature algorithms have none that the host's CAs sign with.
+    pub(super) is_foreign_to_cas: bool,
     /// What the host refuses the client for, when the verifier said so.
     pub(super) verified: Option<Reason>,
 }
@@ -134,9 +151,16 @@ pub(super) fn refusal_of(failure: &HandshakeFailure, at: Progress) -> Refusal {
         HandshakeFailure::Gateway(_) => Refusal::Protocol,
         HandshakeFailure::Tls(_) => match failure.reason() {
             Some(code::SSL_R_HTTP_REQUEST) => Refusal::PlainHttp,
+            Some(code::SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) if at.is_foreign_to_cas => {
+                Refusal::CaUnsupported
+            }
             Some(code::SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) => {
                 Refusal::ClientCertificate(Reason::NotPresented)
             }
+            Some(code::SSL_R_UNSUPPORTED_PROTOCOL) => Refusal::Version,
+            Some(code::SSL_R_NO_SHARED_GROUP) => Refusal::Group,
+            Some(code::SSL_R_NO_SHARED_CIPHER) => Refusal::Cipher,
+            Some(code::SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS) => Refusal::SignatureAlgorithm,
             // The ClientHello is behind us, so that it is the message with the certificates.
             Some(code::SSL_R_EXCESSIVE_MESSAGE_SIZE) if at.is_asked => {
                 Refusal::ClientCertificate(Reason::ChainTooLarge)
@@ -183,8 +207,8 @@ mod tests {
     #[test]
     fn every_reason_code_has_its_refusal() {
         use Refusal::{
-            ClientCertificate, Closed, NoSni, NotTls, PeerAlert, PlainHttp, Protocol,
-            ProxyProtocol, UnknownHost,
+            CaUnsupported, Cipher, ClientCertificate, Closed, Group, NoSni, NotTls, PeerAlert,
+            PlainHttp, Protocol, ProxyProtocol, SignatureAlgorithm, UnknownHost, Version,
         };
         use boring_sys as code;
         let start = Progress {
@@ -195,6 +219,7 @@ mod tests {
             is_asked: false,
             has_leaf: false,
             is_verified: false,
+            is_foreign_to_cas: false,
             verified: None,
         };
         let proxied = Progress {
@@ -217,6 +242,10 @@ mod tests {
             is_asked: true,
             ..found
         };
+        let foreign = Progress {
+            is_foreign_to_cas: true,
+            ..asked
+        };
         let leaf = Progress {
             has_leaf: true,
             ..asked
@@ -237,7 +266,19 @@ mod tests {
             (code::SSL_R_MISSING_EXTENSION, start, NoSni),
             (code::SSL_R_MISSING_EXTENSION, hello, Protocol),
             (code::SSL_R_CLIENTHELLO_TLSEXT, named, UnknownHost),
-            (code::SSL_R_NO_SHARED_GROUP, found, Protocol),
+            (code::SSL_R_NO_SHARED_GROUP, found, Group),
+            (code::SSL_R_NO_SHARED_CIPHER, found, Cipher),
+            (code::SSL_R_UNSUPPORTED_PROTOCOL, found, Version),
+            (
+                code::SSL_R_NO_COMMON_SIGNATURE_ALGORITHMS,
+                found,
+                SignatureAlgorithm,
+            ),
+            (
+                code::SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE,
+                foreign,
+                CaUnsupported,
+            ),
             (code::SSL_R_EXCESSIVE_MESSAGE_SIZE, found, Protocol),
             (
                 code::SSL_R_EXCESSIVE_MESSAGE_SIZE,

@@ -20,14 +20,16 @@ use boring::ssl::{
 };
 use boring::x509::X509;
 
-use super::algorithms::{Groups, OWN_ALGORITHMS, PEER_ALGORITHMS, TLS12_CIPHERS};
+use super::algorithms::{
+    CaSignatures, OWN_ALGORITHMS, PEER_ALGORITHMS, Protocol, TLS12_CIPHERS, version,
+};
 use super::chain;
 use super::ffi::{add_credential, buffered_method, set_session_lifetimes};
 use super::ids::sha256;
 use super::trust::Trust;
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{MtlsMode, OnRevoked};
+use vocabulary::settings::{MtlsMode, OnRevoked, TlsVersion};
 
 /// ALPN, most wanted first.
 const PROTOCOLS: &[u8] = b"\x02h2\x08http/1.1";
@@ -52,6 +54,8 @@ pub struct SiteSpec<'a> {
     pub mtls: MtlsMode,
     /// What becomes of clients whose certificate is revoked.
     pub revoked: OnRevoked,
+    /// The oldest version, when the gateway itself does not ask for a newer one.
+    pub min_version: TlsVersion,
     /// What they are verified by.
     pub trust: &'a Arc<Trust>,
 }
@@ -102,9 +106,13 @@ pub struct Site {
     pub mtls: MtlsMode,
     /// What becomes of clients whose certificate is revoked.
     pub revoked: OnRevoked,
+    /// The oldest version, when the gateway itself does not ask for a newer one.
+    pub min_version: TlsVersion,
     /// Hosts with equal policies ask for the same certificates and verify them alike: a
     /// connection to one may carry requests for the other.
     pub policy: [u8; 32],
+    /// What the CAs sign with that clients are verified by.
+    pub(super) ca_signatures: CaSignatures,
     /// In the order in which they are to be used: with all certificates, then with one each.
     contexts: Vec<Dated>,
 }
@@ -147,7 +155,7 @@ impl Site {
             .map(|identity| Pair::read(spec.host, identity))
             .collect::<Result<_, _>>()?;
         let dated = |pairs: &[&Pair]| -> Result<Dated, SiteError> {
-            let mut builder = server_context(&Groups::default()).map_err(failed)?;
+            let mut builder = server_context(&Protocol::default()).map_err(failed)?;
             certify(&mut builder, spec.host, pairs)?;
             finish(&mut builder, spec, &policy).map_err(failed)?;
             Ok(Dated {
@@ -173,6 +181,8 @@ impl Site {
         Ok(Self {
             mtls: spec.mtls,
             revoked: spec.revoked,
+            min_version: spec.min_version,
+            ca_signatures: CaSignatures::of(spec.trust.anchors().map(|anchor| &**anchor)),
             policy,
             contexts,
         })
@@ -190,11 +200,11 @@ impl Site {
 
 /// What every server context has, the one that connections start with included. Of a connection's
 /// groups and algorithms that one decides, whichever it switches to.
-pub(super) fn server_context(groups: &Groups) -> Result<SslContextBuilder, ErrorStack> {
+pub(super) fn server_context(protocol: &Protocol) -> Result<SslContextBuilder, ErrorStack> {
     let mut builder = SslContextBuilder::new(buffered_method())?;
-    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    builder.set_min_proto_version(Some(version(protocol.min_version)))?;
     builder.set_max_proto_version(Some(SslVersion::TLS1_3))?;
-    builder.set_curves_list(groups.as_str())?;
+    builder.set_curves_list(protocol.groups.as_str())?;
     builder.set_verify_algorithm_prefs(&PEER_ALGORITHMS)?;
     builder.set_strict_cipher_list(TLS12_CIPHERS)?;
     builder.set_options(SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::NO_RENEGOTIATION);
@@ -310,6 +320,10 @@ fn policy(spec: &SiteSpec<'_>) -> Result<[u8; 32], ErrorStack> {
     if spec.mtls != MtlsMode::Off {
         bytes.extend_from_slice(spec.trust.digest());
         bytes.push(u8::from(spec.revoked == OnRevoked::Close));
+    }
+    // A connection of an older version carries no request for a host that asks for a newer one.
+    if spec.min_version > TlsVersion::default() {
+        bytes.extend_from_slice(spec.min_version.as_str().as_bytes());
     }
     sha256(&bytes)
 }

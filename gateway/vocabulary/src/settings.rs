@@ -38,6 +38,32 @@ words! {
 }
 
 words! {
+    /// A group that client and gateway agree on a key in, by the name it has in TLS tools.
+    pub enum KeyExchange("a key exchange group", without serde) {
+        /// X25519 and ML-KEM-768 together: safe from quantum computers, and what browsers offer first.
+        X25519MlKem768 = "X25519MLKEM768",
+        /// RFC 7748.
+        X25519 = "X25519",
+        /// NIST's curve that every library has.
+        P256 = "P-256",
+        /// What CNSA 1.0 asks for. It costs a server several times what P-256 does.
+        P384 = "P-384",
+    }
+}
+
+words! {
+    /// A version of TLS that is served.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum TlsVersion("a TLS version") {
+        /// RFC 5246, with forward secrecy and AEAD only.
+        #[default]
+        Tls12 = "1.2",
+        /// RFC 8446.
+        Tls13 = "1.3",
+    }
+}
+
+words! {
     /// What becomes of clients whose certificate is revoked, on hosts that do not require one. Live
     /// connections of such a certificate are closed either way.
     #[derive(Default)]

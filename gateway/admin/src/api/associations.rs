@@ -55,10 +55,10 @@ pub(crate) async fn replace(
         })
         .collect::<Result<_, _>>()?;
     let set = set_of(body.mtls_certificate_id);
-    let set = at
-        .run(move |control, zone| control.associate_hosts(zone, set, wanted))
+    let (set, at) = at
+        .run_then_read(move |control, zone| control.associate_hosts(zone, set, wanted))
         .await?;
-    let messages = asks_nothing(&at.after()?.model(), &set);
+    let messages = asks_nothing(&at.control().model(), &set);
     Ok(envelope::told(names(&set), messages))
 }
 

@@ -4,9 +4,11 @@
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use boring::x509::X509;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::authorities::unasked;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
@@ -15,6 +17,7 @@ use control::{
     CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
     check_password,
 };
+use tls::Unasked;
 
 #[derive(Deserialize)]
 pub(crate) struct Issue {
@@ -79,7 +82,18 @@ pub(crate) async fn issue(at: ChangeInZone, Json(body): Json<Issue>) -> Result<R
     let issued = at
         .run(move |control, zone| control.issue_certificate(zone, &body.csr, body.validity_days))
         .await?;
-    Ok(envelope::result(shown(&issued)))
+    let certificate = X509::from_pem(issued.certificate.as_bytes()).ok();
+    let own = certificate.iter().flat_map(|one| Unasked::of_client(one));
+    let mut messages: Vec<String> = own.map(|what| what.for_client()).collect();
+    let model = at.control().model();
+    messages.extend(
+        model
+            .authorities
+            .get(&issued.authority)
+            .iter()
+            .flat_map(|ca| unasked(ca)),
+    );
+    Ok(envelope::told(shown(&issued), messages))
 }
 
 pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result<Response, Fault> {

@@ -7,6 +7,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::authorities::unasked;
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -17,7 +18,9 @@ use control::{
 };
 use rules::Enforcement;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{CertificateHeaders, ClientPatch, ClientSettings, MtlsMode, OnRevoked};
+use vocabulary::settings::{
+    CertificateHeaders, ClientPatch, ClientSettings, MtlsMode, OnRevoked, TlsVersion,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +35,8 @@ pub(crate) struct Create {
     certificate_headers: Option<BTreeSet<CertificateHeaders>>,
     #[serde(default)]
     tell_reason: Option<bool>,
+    #[serde(default)]
+    tls_min_version: Option<TlsVersion>,
     #[serde(default)]
     certificate_id: Option<Uuid>,
     #[serde(default)]
@@ -52,6 +57,9 @@ pub(crate) struct Update {
     certificate_headers: Option<BTreeSet<CertificateHeaders>>,
     #[serde(default)]
     tell_reason: Option<bool>,
+    /// Absent leaves it, `null` leaves it to the gateway's.
+    #[serde(default, deserialize_with = "present")]
+    tls_min_version: Option<Option<TlsVersion>>,
     /// Absent leaves it, `null` goes back to the newest that covers the host.
     #[serde(default, deserialize_with = "present")]
     certificate_id: Option<Option<Uuid>>,
@@ -78,7 +86,9 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
         .iter()
         .map(|ca| {
             let expires_on = Moment::from_seconds(ca.not_after).to_second();
-            json!({ "id": ca.id, "name": ca.name, "expires_on": expires_on })
+            json!({
+                "id": ca.id, "name": ca.name, "expires_on": expires_on, "warnings": unasked(ca),
+            })
         })
         .collect();
     json!({
@@ -90,6 +100,7 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
         "revoked": host.client.revoked,
         "certificate_headers": host.client.certificate_headers,
         "tell_reason": host.client.tell_reason,
+        "tls_min_version": host.tls_min_version,
         "origin": host.origin,
         "certificate_id": host.certificate,
         "other_certificate_id": host.other_certificate,
@@ -113,6 +124,7 @@ pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result
         origin: body.origin,
         mtls: body.mtls,
         client: client.apply(&ClientSettings::default()),
+        tls_min_version: body.tls_min_version,
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
@@ -195,6 +207,7 @@ pub(crate) async fn update(
             certificate_headers: body.certificate_headers,
             tell_reason: body.tell_reason,
         },
+        tls_min_version: body.tls_min_version,
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };

@@ -5,7 +5,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::authorities::key_kind;
+use super::authorities::{key_kind, unasked};
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -112,7 +112,10 @@ pub(crate) async fn create(
     let (zone, at) = at
         .run_then_read(move |control| control.create_zone_with(&body.name, key))
         .await?;
-    Ok(envelope::result(shown(&at.control().model(), &zone)))
+    let model = at.control().model();
+    let managed = model.managed(zone.id);
+    let messages = managed.iter().flat_map(|authority| unasked(authority));
+    Ok(envelope::told(shown(&model, &zone), messages.collect()))
 }
 
 pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {

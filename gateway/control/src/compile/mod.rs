@@ -243,6 +243,7 @@ pub(crate) fn compile(
                 .collect(),
             mtls: record.mtls,
             revoked: record.client.revoked,
+            min_version: record.tls_min_version,
             authorities,
         };
         let site = match last.sites.get(&record.name) {

@@ -8,7 +8,7 @@ use crate::model::secret::Secret;
 use crate::model::{HostRecord, ServerCertificate};
 use crate::store::seal::{Seal, server_certificate_purpose};
 use tls::{ServerIdentity, Site, SiteSpec, Trust};
-use vocabulary::settings::{MtlsMode, OnRevoked};
+use vocabulary::settings::{MtlsMode, OnRevoked, TlsVersion};
 
 /// Everything a [`Site`] depends on besides the host's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub(super) struct SiteKey {
     pub(super) certificates: Vec<(Uuid, u64)>,
     pub(super) mtls: MtlsMode,
     pub(super) revoked: OnRevoked,
+    pub(super) min_version: Option<TlsVersion>,
     pub(super) authorities: Vec<Uuid>,
 }
 
@@ -48,6 +49,7 @@ pub(super) fn site(
         certificates: &identities,
         mtls: record.mtls,
         revoked: record.client.revoked,
+        min_version: record.tls_min_version.unwrap_or_default(),
         trust,
     })?)
 }

@@ -476,6 +476,7 @@ impl Apply<'_> {
                 origin: wanted.origin.clone(),
                 mtls: wanted.mtls,
                 client,
+                tls_min_version: wanted.tls_min_version,
                 certificate,
                 other_certificate,
             };
@@ -491,6 +492,7 @@ impl Apply<'_> {
         let same = known.origin == wanted.origin
             && known.told_mode() == wanted.mtls
             && known.client == client
+            && known.tls_min_version == wanted.tls_min_version
             && known.certificate == certificate
             && known.other_certificate == other_certificate;
         if same {
@@ -504,6 +506,7 @@ impl Apply<'_> {
                 certificate_headers: Some(client.certificate_headers),
                 tell_reason: Some(client.tell_reason),
             },
+            tls_min_version: Some(wanted.tls_min_version),
             certificate: Some(certificate),
             other_certificate: Some(other_certificate),
         };

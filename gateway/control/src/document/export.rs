@@ -91,6 +91,7 @@ pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
         revoked: host.client.revoked,
         certificate_headers: host.client.certificate_headers.clone(),
         tell_reason: host.client.tell_reason,
+        tls_min_version: host.tls_min_version,
         certificate: print(host.certificate),
         other_certificate: print(host.other_certificate),
     }

@@ -24,7 +24,9 @@ use crate::model::revocation::{CrlSettings, OcspSettings};
 use crate::model::source_url::SourceUrl;
 use crate::model::{OriginSpec, Phase};
 use tls::CrlPolicy;
-use vocabulary::settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked};
+use vocabulary::settings::{
+    CertificateHeaders, ClientSettings, MtlsMode, OnRevoked, TlsVersion,
+};
 
 pub use self::apply::{Applied, ApplyOptions};
 pub use self::summary::DocumentChange;
@@ -232,6 +234,9 @@ pub struct HostDocument {
     /// Whether a blocked client is told why.
     #[serde(default)]
     pub tell_reason: bool,
+    /// The oldest TLS version, when it is not the gateway's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_min_version: Option<TlsVersion>,
     /// SHA-256 of the server certificate that it must use; the newest that covers it by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,

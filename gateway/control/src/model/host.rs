@@ -6,7 +6,7 @@ use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{ClientSettings, MtlsMode, OriginProtocol};
+use vocabulary::settings::{ClientSettings, MtlsMode, OriginProtocol, TlsVersion};
 
 /// Where permitted requests of a host go, as it was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -109,6 +109,9 @@ pub struct HostRecord {
     /// What it does with client certificates besides asking for them.
     #[serde(flatten)]
     pub client: ClientSettings,
+    /// The oldest TLS version; `tls.min_version` of the gateway when it is newer, or nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_min_version: Option<TlsVersion>,
     /// The server certificate that it must use; `None` takes the newest of the zone that cover it,
     /// one of an elliptic-curve key and one of an RSA key.
     #[serde(default, skip_serializing_if = "Option::is_none")]

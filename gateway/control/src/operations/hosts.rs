@@ -17,7 +17,7 @@ use crate::model::id::{Id, Uuid};
 use crate::model::{AuthoritySet, HostRecord, Model, OriginPatch, OriginSpec, ServerKey, Zone};
 use snapshot::limits::HOSTS_MAX;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
+use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode, TlsVersion};
 
 /// A host to be made.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct NewHost {
     pub mtls: Option<MtlsMode>,
     /// What it does with client certificates besides asking for them.
     pub client: ClientSettings,
+    /// The oldest TLS version; `None` leaves it to the gateway's.
+    pub tls_min_version: Option<TlsVersion>,
     /// The server certificate it must use; `None` takes the newest that cover it.
     pub certificate: Option<Uuid>,
     /// The one beside it, of the other kind of key.
@@ -45,6 +47,8 @@ pub struct HostPatch {
     pub mtls: Option<Option<MtlsMode>>,
     /// What it does with client certificates besides asking for them.
     pub client: ClientPatch,
+    /// The oldest TLS version; `Some(None)` leaves it to the gateway's.
+    pub tls_min_version: Option<Option<TlsVersion>>,
     /// The server certificate it must use; `Some(None)` goes back to the newest that covers it.
     pub certificate: Option<Option<Uuid>>,
     /// The one beside it, of the other kind of key; goes with the first when that is taken away.
@@ -248,6 +252,7 @@ impl<A: Changes> Control<A> {
                 mtls_is_set: new.mtls.is_some(),
                 lost_last_ca: false,
                 client: new.client,
+                tls_min_version: new.tls_min_version,
                 certificate: new.certificate,
                 other_certificate: new.other_certificate,
                 created_on: draft.now,
@@ -300,6 +305,9 @@ impl<A: Changes> Control<A> {
                 draft.trust_moves();
             }
             host.client = client;
+            if let Some(version) = patch.tls_min_version {
+                host.tls_min_version = version;
+            }
             host.modified_on = draft.now;
             check(&draft.model, &host)?;
             draft.put_host(host.clone());

@@ -96,6 +96,7 @@ fn host(text: &str, mtls: MtlsMode) -> NewHost {
         },
         mtls: Some(mtls),
         client: vocabulary::settings::ClientSettings::default(),
+        tls_min_version: None,
         certificate: None,
         other_certificate: None,
     }

@@ -173,6 +173,7 @@ impl State {
                         origin: origin.spec(),
                         mtls: Some(mtls),
                         client: vocabulary::settings::ClientSettings::default(),
+                        tls_min_version: None,
                         certificate: None,
                         other_certificate: None,
                     };

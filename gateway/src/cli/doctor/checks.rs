@@ -129,6 +129,19 @@ pub(super) fn authorities(host: &Value) -> Finding {
             "postern ca list; renew it, upload the new one (postern ca upload) and associate it";
         return Finding::new(CHECK, state, said, mend);
     }
+    let warned = believed.iter().flat_map(|ca| list_of(ca, "warnings"));
+    let warned: Vec<&str> = warned.filter_map(Value::as_str).collect();
+    if !warned.is_empty() {
+        return Finding::new(
+            CHECK,
+            State::Doubt,
+            warned.join("; "),
+            format!(
+                "postern ca roll --zone {} --ca-key ecdsa-p256, or another CA of the partner's",
+                str_of(host, "zone_name")
+            ),
+        );
+    }
     Finding::good(CHECK, format!("the host trusts {}", names.join(", ")))
 }
 
@@ -343,6 +356,10 @@ mod tests {
         let ca = json!([{ "name": "test CA" }]);
         use State::{Bad, Doubt, Good};
         let asked = host("request", ca.clone());
+        let foreign = json!([{ "name": "test CA", "warnings": ["test CA: its key is Ed25519"] }]);
+        let found = authorities(&host("request", foreign));
+        assert_eq!(found.state, Doubt, "{found:?}");
+        assert!(found.said.contains("Ed25519"), "{found:?}");
         let other = lints("r2");
         assert_eq!(with(&asked, &by_rule, &other), [Good; 3]);
         assert_eq!(with(&asked, &none, &other), [Good, Good, Bad]);

@@ -36,7 +36,7 @@ struct Explained {
 }
 
 /// Handshakes that are refused for something else than the client's certificate.
-const REFUSALS: [Refusal; 8] = [
+const REFUSALS: [Refusal; 13] = [
     Refusal::UnknownHost,
     Refusal::NoSni,
     Refusal::PlainHttp,
@@ -44,6 +44,11 @@ const REFUSALS: [Refusal; 8] = [
     Refusal::NotTls,
     Refusal::PeerAlert,
     Refusal::Closed,
+    Refusal::Version,
+    Refusal::Group,
+    Refusal::Cipher,
+    Refusal::SignatureAlgorithm,
+    Refusal::CaUnsupported,
     Refusal::Protocol,
 ];
 

@@ -58,7 +58,12 @@ pub(super) fn refusal(refusal: Refusal) -> Text {
         Refusal::NotTls => ("The first bytes are no TLS: another protocol on this port, or a port scan", "Look at the client; `CONNECT` of a forward proxy does not belong here either"),
         Refusal::PeerAlert => ("The client sent an alert: it does not want us", "Most often it does not trust the server certificate: `postern doctor HOST`, and the alert in `detail`"),
         Refusal::Closed => ("The client went away during the handshake", "Port scans and TCP health checks look like this; otherwise look at the client's log"),
-        Refusal::Protocol => ("No version, cipher or group in common, or no TLS at all", "TLS 1.2 and 1.3 are served; `detail` says what BoringSSL met"),
+        Refusal::Version => ("No TLS version in common. Alert `protocol_version`", "TLS 1.2 and 1.3 are served, unless `tls.min_version` or the host's own asks for 1.3: update the client, or lower that"),
+        Refusal::Group => ("No key exchange group in common. Alert `handshake_failure`", "Add the client's group to `tls.groups`; clients of CNSA want `P-384`"),
+        Refusal::Cipher => ("No cipher suite in common, for the key of the host's certificate. Alert `handshake_failure`", "The client has no suite with forward secrecy and AEAD: update it. Or it knows one kind of key only: give the host an ECDSA and an RSA certificate"),
+        Refusal::SignatureAlgorithm => ("The client knows no algorithm that the host's certificate signs with. Alert `handshake_failure`", "Give the host a certificate with an ECDSA P-256 or an RSA key; SHA-1 is not used"),
+        Refusal::CaUnsupported => ("No certificate came, and the client knows no algorithm that the host's CAs sign with: it could not have sent one. Alert `certificate_required`", "Issue from a CA with an ECDSA P-256 or RSA key (`postern ca roll --ca-key`), or update the client: Java before 15 and browsers have no Ed25519"),
+        Refusal::Protocol => ("Something against the TLS protocol, or no TLS at all", "`detail` says what BoringSSL met"),
         Refusal::ClientCertificate(found) => reason(found),
     }
 }

@@ -7,17 +7,18 @@ use std::sync::{Arc, Mutex};
 
 use boring::pkey::{Id, PKey};
 use boring::ssl::{
-    SslConnector, SslMethod, SslSession, SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
+    SslConnector, SslMethod, SslSession, SslSessionCacheMode, SslSignatureAlgorithm, SslStream,
+    SslVerifyMode, SslVersion,
 };
 
 use super::pki::{Identity, NOW, Wish, issue};
 use crate::ffi::testing::{set_session, set_signing_algorithm, shown_issuers};
 use crate::{
     AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, Groups, HandshakeError,
-    HandshakeFailure, Refusal, ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
+    HandshakeFailure, Protocol, Refusal, ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
 };
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{MtlsMode, OnRevoked};
+use vocabulary::settings::{MtlsMode, OnRevoked, TlsVersion};
 use vocabulary::verdict::Reason;
 
 /// A world of two CAs and hosts in every mode.
@@ -25,6 +26,8 @@ pub(super) struct World {
     pub(super) acceptor: Acceptor,
     /// That a client gets.
     pub(super) tickets: usize,
+    /// Of every host.
+    min_version: TlsVersion,
     server: Identity,
     pub(super) ca: Identity,
     other_ca: Identity,
@@ -46,6 +49,7 @@ impl World {
         Self {
             acceptor: Acceptor::new().unwrap(),
             tickets: 2,
+            min_version: TlsVersion::Tls12,
             server: issue(
                 &Wish {
                     dns: &NAMES,
@@ -99,6 +103,7 @@ impl World {
             }],
             mtls,
             revoked: OnRevoked::Rule,
+            min_version: self.min_version,
             trust,
         });
         Endpoint {
@@ -141,6 +146,8 @@ pub(super) struct Client<'a> {
     pub(super) algorithm: Option<u16>,
     /// What it exchanges keys with.
     pub(super) groups: Option<&'a str>,
+    /// The signatures that it knows.
+    pub(super) knows: Option<&'a [SslSignatureAlgorithm]>,
 }
 
 pub(super) struct Outcome {
@@ -177,6 +184,9 @@ pub(super) fn shake(world: &World, snapshot: &Arc<Hosts>, client: &Client<'_>) -
     }
     if let Some(algorithm) = client.algorithm {
         set_signing_algorithm(&mut builder, algorithm);
+    }
+    if let Some(known) = client.knows {
+        builder.set_verify_algorithm_prefs(known).unwrap();
     }
     if let Some(groups) = client.groups {
         builder.set_curves_list(groups).unwrap();
@@ -607,6 +617,102 @@ fn groups_are_those_that_were_configured() {
     for bad in ["", "p-384", "P-521", "X25519:X25519", "X25519,P-256"] {
         assert!(bad.parse::<Groups>().is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_client_of_an_older_version_is_refused_where_a_newer_one_is_asked_for() {
+    use TlsVersion::{Tls12, Tls13};
+    for (gateway, host) in [
+        (Tls12, Tls12),
+        (Tls13, Tls12),
+        (Tls12, Tls13),
+        (Tls13, Tls13),
+    ] {
+        let mut world = World::new();
+        world.min_version = host;
+        world.acceptor = Acceptor::with_protocol(&Protocol {
+            min_version: gateway,
+            ..Protocol::default()
+        })
+        .unwrap();
+        let snapshot = world.snapshot(&[], None);
+        for tls12 in [false, true] {
+            let client = Client {
+                sni: Some("require.test"),
+                identity: Some(&world.client),
+                tls12,
+                ..Client::default()
+            };
+            let outcome = shake(&world, &snapshot, &client);
+            let what = format!("{gateway} {host} {tls12}");
+            if tls12 && gateway.max(host) == Tls13 {
+                let error = outcome.server.unwrap_err();
+                assert_eq!(error.refusal, Refusal::Version, "{what}: {}", error.failure);
+                assert_eq!(error.sni.as_deref(), Some("require.test"), "{what}");
+            } else {
+                assert!(outcome.server.is_ok(), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn hosts_of_other_versions_share_no_connections() {
+    let mut world = World::new();
+    let policy = |world: &World| {
+        let snapshot = world.snapshot(&[], None);
+        snapshot.find(Some("require.test")).unwrap().site.policy
+    };
+    let older = policy(&world);
+    world.min_version = TlsVersion::Tls13;
+    assert_ne!(policy(&world), older);
+}
+
+#[test]
+fn a_client_that_knows_no_signature_of_the_cas_is_told_apart() {
+    use SslSignatureAlgorithm as Algorithm;
+    let mut world = World::new();
+    let rsa = Wish {
+        rsa_bits: Some(2048),
+        ..Wish::ca("clients")
+    };
+    world.ca = issue(&rsa, None);
+    let snapshot = world.snapshot(&[], None);
+    let ecdsa = [Algorithm::ECDSA_SECP256R1_SHA256, Algorithm::ED25519];
+    let both = [
+        Algorithm::ECDSA_SECP256R1_SHA256,
+        Algorithm::RSA_PSS_RSAE_SHA256,
+    ];
+    let none = Refusal::ClientCertificate(Reason::NotPresented);
+    for (knows, host, expected) in [
+        (&ecdsa, "require.test", Refusal::CaUnsupported),
+        (&both, "require.test", none),
+        (&ecdsa, "other.test", none),
+    ] {
+        for tls12 in [false, true] {
+            let client = Client {
+                sni: Some(host),
+                knows: Some(knows),
+                tls12,
+                ..Client::default()
+            };
+            let error = shake(&world, &snapshot, &client).server.unwrap_err();
+            assert_eq!(error.refusal, expected, "{knows:?} {host} {tls12}");
+        }
+    }
+}
+
+#[test]
+fn what_has_no_group_in_common_says_so() {
+    let world = World::new();
+    let snapshot = world.snapshot(&[], None);
+    let client = Client {
+        sni: Some("off.test"),
+        groups: Some("P-384"),
+        ..Client::default()
+    };
+    let error = shake(&world, &snapshot, &client).server.unwrap_err();
+    assert_eq!(error.refusal, Refusal::Group, "{}", error.failure);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::super::schema::{
     Schema, anything, closed, count, flag, list, named, object, text, words,
 };
-use super::hosts::{certificate_headers, mtls, revoked, tell_reason};
+use super::hosts::{certificate_headers, mtls, revoked, tell_reason, tls_min_version};
 use super::{Named, host_name, pem, time};
 use control::limits::{
     CRL_FETCH_EVERY_MAX_SEC, DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX, REFERENCE_BYTES_MAX,
@@ -107,6 +107,7 @@ fn zone() -> Vec<Named> {
         .may_have("revoked", revoked().default("rule"))
         .may_have("certificate_headers", certificate_headers())
         .may_have("tell_reason", tell_reason().default(false))
+        .takes("tls_min_version", tls_min_version())
         .takes("certificate", fingerprint())
         .takes("other_certificate", fingerprint());
     let rule = closed()

@@ -38,6 +38,13 @@ pub(super) fn tell_reason() -> Schema {
     flag().about("Whether a blocked client is told what is wrong with its certificate")
 }
 
+pub(super) fn tls_min_version() -> Schema {
+    words(["1.2", "1.3"]).about(
+        "The oldest TLS version; without it the gateway's `tls.min_version`, which holds as well \
+         when it is newer",
+    )
+}
+
 fn hosts() -> Vec<Named> {
     let url = || text().about("`http://127.0.0.1:9000` or `https://origin.example.com`");
     let protocol = || words(["auto", "http1", "http2"]);
@@ -89,6 +96,7 @@ fn hosts() -> Vec<Named> {
         .has("revoked", revoked())
         .has("certificate_headers", certificate_headers())
         .has("tell_reason", tell_reason())
+        .has("tls_min_version", tls_min_version().or_null())
         .has("origin", named("Origin"))
         .has("certificate_id", certificate().or_null())
         .has("other_certificate_id", other().or_null())
@@ -107,7 +115,11 @@ fn hosts() -> Vec<Named> {
                 object()
                     .has("id", uuid())
                     .has_texts(["name"])
-                    .has("expires_on", time()),
+                    .has("expires_on", time())
+                    .has(
+                        "warnings",
+                        list(text()).about("What its clients cannot be asked for"),
+                    ),
             )
             .about("The CAs whose clients the host accepts"),
         )
@@ -120,6 +132,7 @@ fn hosts() -> Vec<Named> {
         .takes("revoked", revoked().default("rule"))
         .takes("certificate_headers", certificate_headers())
         .takes("tell_reason", tell_reason().default(false))
+        .takes("tls_min_version", tls_min_version())
         .takes("certificate_id", certificate())
         .takes("other_certificate_id", other());
     let newest = |schema: Schema| {
@@ -138,6 +151,7 @@ fn hosts() -> Vec<Named> {
         .takes("revoked", revoked())
         .takes("certificate_headers", certificate_headers())
         .takes("tell_reason", tell_reason())
+        .may_have("tls_min_version", tls_min_version().or_null())
         .may_have("certificate_id", newest(uuid()))
         .may_have("other_certificate_id", newest(uuid()))
         .about("What is left out stays as it is.");
