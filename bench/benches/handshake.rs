@@ -363,10 +363,37 @@ fn primitives(criterion: &mut Criterion) {
     }
 }
 
+/// What one exchange of each group that may be configured costs a server: a key pair and a secret.
+fn exchanges(criterion: &mut Criterion) {
+    let elliptic = |curve| -> Result<PKey<Private>> {
+        let group = EcGroup::from_curve_name(curve)?;
+        Ok(PKey::from_ec_key(EcKey::generate(&group)?)?)
+    };
+    type Make<'m> = &'m dyn Fn() -> Result<PKey<Private>>;
+    let kinds: [(&str, Make<'_>); 3] = [
+        ("X25519", &|| Ok(PKey::generate(Id::X25519)?)),
+        ("P-256", &|| elliptic(Nid::X9_62_PRIME256V1)),
+        ("P-384", &|| elliptic(Nid::SECP384R1)),
+    ];
+    let mut group = criterion.benchmark_group("key exchange");
+    for (name, make) in kinds {
+        let peer = make().expect("a peer's key");
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let ours = make().expect("a key");
+                let mut deriver = Deriver::new(&ours).expect("a deriver");
+                deriver.set_peer(&peer).expect("a peer");
+                black_box(deriver.derive_to_vec().expect("a secret"))
+            });
+        });
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().measurement_time(Duration::from_secs(4)).sample_size(40);
-    targets = primitives, handshakes
+    targets = exchanges, primitives, handshakes
 }
 
 /// Rounds of figures, and handshakes of a kind in each.

@@ -43,6 +43,54 @@ fn curl(gateway: &Gateway, path: &str, arguments: &[&str]) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn curl_with_one_group_or_an_older_version() {
+    if !has("curl") {
+        return;
+    }
+    let origin = Origin::echo();
+    let refused = |gateway: &Gateway, arguments: &[&str], reason: &str| {
+        let outcome = curl(gateway, "/", arguments);
+        assert_eq!(outcome.code, 35, "{arguments:?}: {outcome:?}");
+        gateway.record(reason, |line| {
+            line["kind"] == "handshake" && line["reason"] == reason
+        });
+    };
+    let served = |gateway: &Gateway, arguments: &[&str]| {
+        let said = curl(gateway, "/", arguments).ok();
+        assert!(said.contains("\n200 "), "{arguments:?}: {said}");
+    };
+    let only_p384 = ["--curves", "P-384", "--tlsv1.3"];
+    let old = ["--tls-max", "1.2"];
+    let gateway = Setup::new().host(HOST, "off", &origin.url()).start();
+    std::fs::write(gateway.file("servers.pem"), gateway.servers.pem()).unwrap();
+    refused(&gateway, &only_p384, "group");
+    served(&gateway, &old);
+    let set = |version: &str| {
+        gateway
+            .cli(&["host", "set", HOST, "--tls-min-version", version])
+            .ok()
+    };
+    assert!(set("1.3").contains("1.3"));
+    refused(&gateway, &old, "version");
+    served(&gateway, &["--tlsv1.3"]);
+    set("gateway");
+    served(&gateway, &old);
+    let gateway = Setup::new()
+        .set("tls.groups", "X25519, P-256, P-384")
+        .set("tls.min_version", "1.3")
+        .host(HOST, "off", &origin.url())
+        .start();
+    std::fs::write(gateway.file("servers.pem"), gateway.servers.pem()).unwrap();
+    served(&gateway, &only_p384);
+    refused(&gateway, &old, "version");
+    let shown = gateway.cli(&["sysctl", "tls.groups"]).ok();
+    assert!(shown.contains("X25519, P-256, P-384"), "{shown}");
+    let made = gateway.cli(&["zone", "create", "ed.test", "--ca-key", "ed25519"]);
+    assert!(made.err.contains("ca_unsupported"), "{made:?}");
+    made.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_with_and_without_a_certificate() {
     if !has("curl") {
         return;

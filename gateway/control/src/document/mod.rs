@@ -24,9 +24,7 @@ use crate::model::revocation::{CrlSettings, OcspSettings};
 use crate::model::source_url::SourceUrl;
 use crate::model::{OriginSpec, Phase};
 use tls::CrlPolicy;
-use vocabulary::settings::{
-    CertificateHeaders, ClientSettings, MtlsMode, OnRevoked, TlsVersion,
-};
+use vocabulary::settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked, TlsVersion};
 
 pub use self::apply::{Applied, ApplyOptions};
 pub use self::summary::DocumentChange;

@@ -49,6 +49,8 @@ pub struct OriginPatch {
     /// See [`OriginSpec::ca_pem`].
     #[serde(deserialize_with = "present")]
     pub ca_pem: Option<Option<String>>,
+    /// See [`OriginSpec::confined`]. Absent, it stays while the URL does.
+    pub confined: Option<bool>,
 }
 
 impl OriginPatch {
@@ -56,7 +58,9 @@ impl OriginPatch {
     #[must_use]
     pub fn apply(self, to: &OriginSpec) -> OriginSpec {
         let to = to.clone();
+        let kept = self.url.is_none() && to.confined;
         OriginSpec {
+            confined: self.confined.unwrap_or(kept),
             url: self.url.unwrap_or(to.url),
             protocol: self.protocol.unwrap_or(to.protocol),
             host_header: self.host_header.unwrap_or(to.host_header),
@@ -75,6 +79,7 @@ impl From<OriginSpec> for OriginPatch {
             host_header: Some(spec.host_header),
             server_name: Some(spec.server_name),
             ca_pem: Some(spec.ca_pem),
+            confined: Some(spec.confined),
         }
     }
 }

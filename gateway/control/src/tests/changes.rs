@@ -1,7 +1,7 @@
 //! Zones, hosts, certificates: what changes, what is refused, what a restart finds.
 
 use super::*;
-use fixtures::wish::foreign;
+use fixtures::pki::foreign;
 
 #[test]
 fn everything_is_there_after_a_restart() {

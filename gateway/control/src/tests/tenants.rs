@@ -139,7 +139,7 @@ fn a_tenants_origin_is_confined_and_an_administrators_is_not() {
     assert!(made.unwrap().origin.confined);
     // What an administrator says, replaces it.
     let patch = HostPatch {
-        origin: Some(at("http://127.0.0.1:1").origin),
+        origin: Some(at("http://127.0.0.1:1").origin.into()),
         ..HostPatch::default()
     };
     let api = name("api.example.test");
@@ -182,7 +182,7 @@ fn the_policy_may_change_and_what_tenants_set_is_judged_by_it() {
     assert_ne!(reach().1, key, "no connection is taken over");
     // Other parts of it can still be changed.
     let patch = HostPatch {
-        mtls: Some(MtlsMode::Request),
+        mtls: Some(Some(MtlsMode::Request)),
         ..HostPatch::default()
     };
     control

@@ -74,6 +74,7 @@ fn hosts() -> Vec<Named> {
         .takes("host_header", text())
         .takes("server_name", text())
         .takes("ca_pem", text().characters(PEM_BYTES_MAX))
+        .takes("confined", flag())
         .about("What is left out stays as it is; `null` takes a name or the CAs away.");
     let certificate = || uuid().about("The server certificate that the host must present");
     let other = || uuid().about("The one beside it, with the other kind of key");
