@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::gateway::ZONE;
-use tests::{Gateway, Identity, Origin, Setup, tool};
+use tests::{Authority, Gateway, Identity, Origin, Setup, tool};
 
 const HOST: &str = "api.example.test";
 

@@ -14,6 +14,44 @@ use super::pki::NOW;
 use crate::{Anchor, Chain, CrlPolicy, CrlSet, Trust, read_lists, verify};
 use vocabulary::verdict::Reason;
 
+/// Why valid certificates are refused, by what their tests' names contain. The page on testing says
+/// the same.
+const REFUSED_THOUGH_VALID: [(&str, &str); 9] = [
+    ("DSA", "DSA keys are not believed"),
+    (
+        "BasicSelfIssued",
+        "a list by another key than the certificate's issuer's",
+    ),
+    (
+        "SeparateCertificateandCRLKeys",
+        "a list by another key than the certificate's issuer's",
+    ),
+    (
+        "SelfIssued",
+        "a list by another key than the certificate's issuer's",
+    ),
+    (
+        "DNnameConstraintsTest19",
+        "a list by another key than the certificate's issuer's",
+    ),
+    (
+        "indirectCRL",
+        "a list by another CA than the certificate's issuer",
+    ),
+    (
+        "cRLIssuer",
+        "a list by another CA than the certificate's issuer",
+    ),
+    (
+        "distributionPoint",
+        "lists of parts of a CA's certificates, or of some reasons",
+    ),
+    (
+        "onlySomeReasons",
+        "lists of parts of a CA's certificates, or of some reasons",
+    ),
+];
+
 fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let entries = std::fs::read_dir(folder).unwrap();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -99,7 +137,10 @@ fn pkits_finds_no_false_accept() {
     assert_eq!(false_accepts, Vec::<String>::new());
     let unexplained: Vec<_> = false_rejects
         .iter()
-        .filter(|(_, reason)| matches!(reason, Reason::Other))
+        .filter(|(name, reason)| {
+            let explained = |(part, _): &(&str, &str)| name.contains(part);
+            matches!(reason, Reason::Other) || !REFUSED_THOUGH_VALID.iter().any(explained)
+        })
         .collect();
     assert!(unexplained.is_empty(), "{unexplained:?}");
 }

@@ -7,9 +7,13 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use super::pki::{Identity, ListWish, NOW, Wish, issue, list};
+use super::pki::{Identity, ListWish, NOW, Wish, answer, issue, list};
+use crate::der::{element, tag};
 use crate::limits::SERIAL_BYTES_MAX;
-use crate::{Anchor, Chain, Crl, CrlPolicy, CrlSet, Serial, Trust, read_client, verify};
+use crate::{
+    Anchor, Chain, Crl, CrlPolicy, CrlSet, OcspError, Responder, Said, Serial, Trust, read_client,
+    verify,
+};
 use vocabulary::verdict::Reason;
 
 fn trust(ca: &Identity, lists: Vec<Vec<u8>>, revoked: &[&[u8]]) -> Trust {
@@ -175,6 +179,103 @@ fn openssl(ca: &Identity, list: &[u8], client: &Identity) -> Option<Reason> {
         said if output.status.success() && said.is_empty() => Reason::Verified,
         said => panic!("{said}"),
     })
+}
+
+/// What OpenSSL reads in an answer about this certificate. Its signature is not looked at: time and
+/// signer are not what these tests are about.
+fn openssl_answer(ca: &Identity, answer: &[u8], client: &Identity) -> Option<Option<Said>> {
+    let place = std::env::temp_dir().join(format!("answers-{}", std::process::id()));
+    std::fs::create_dir_all(&place).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = place.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let output = Command::new("openssl")
+        .args(["ocsp", "-noverify", "-no_nonce", "-respin"])
+        .arg(write("answer.der", answer))
+        .arg("-issuer")
+        .arg(write("ca.pem", &ca.x509.to_pem().unwrap()))
+        .arg("-cert")
+        .arg(write("client.pem", &client.x509.to_pem().unwrap()))
+        .output()
+        .ok()?;
+    std::fs::remove_dir_all(&place).unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    Some(match said {
+        said if said.contains("No Status found") => None,
+        said if said.contains("client.pem: revoked") => Some(Said::Revoked),
+        said if said.contains("client.pem: good") => Some(Said::Good),
+        said => panic!("{said}"),
+    })
+}
+
+#[test]
+fn answers_agree_with_openssl_on_every_serial() {
+    let ca = issue(&Wish::ca("ca"), None);
+    // RFC 6960 §4.2.1: good; revoked, with a time.
+    let good = [0x80, 0].to_vec();
+    let revoked = element(0xa1, &element(tag::GENERALIZED_TIME, b"20251231000000Z"));
+    let first = client(&ca, &[1]);
+    if openssl_answer(&ca, &answer(&good, &first, &ca), &first).is_none() {
+        println!("skipped: needs the command openssl");
+        return;
+    }
+    let responder = Responder {
+        ca: "ca".into(),
+        url: "http://ocsp.test/".into(),
+        policy: CrlPolicy::Hard,
+        nonce: false,
+        answers: Arc::default(),
+    };
+    let anchor = Anchor {
+        id: "ca".into(),
+        der: ca.x509.to_der().unwrap(),
+        revoked: Arc::default(),
+        lists: None,
+        responder: Some(Arc::new(responder)),
+    };
+    let trust = Trust::build(vec![anchor]).unwrap();
+    let mut runner = TestRunner::new(Config {
+        cases: 40,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let byte = prop_oneof![Just(0_u8), Just(0xff), Just(0x80), any::<u8>()];
+    let serial = prop::collection::vec(byte, 1..=40);
+    let cases = (serial.clone(), serial, 0..3_u8, any::<bool>());
+    let outcome = runner.run(&cases, |(held, other, how, is_revoked)| {
+        let held = crate::ids::minimal(&held).to_vec();
+        let negated: Vec<u8> = held.iter().map(|byte| !byte).collect();
+        let about = match how {
+            0 => crate::ids::minimal(&other).to_vec(),
+            1 => crate::ids::minimal(&negated).to_vec(),
+            _ => held.clone(),
+        };
+        let status = if is_revoked { &revoked } else { &good };
+        let (held_by, told_of) = (client(&ca, &held), client(&ca, &about));
+        let der = answer(status, &told_of, &ca);
+        let theirs = openssl_answer(&ca, &der, &held_by).expect("it was there just now");
+        let chain = Chain::of_x509(std::slice::from_ref(&held_by.x509)).unwrap();
+        let question = verify(&chain, &trust, NOW)
+            .question()
+            .expect("it is not known yet");
+        let ours = match question.read(&der, None, NOW) {
+            Ok(answer) => Some(answer.said),
+            Err(OcspError::Another) => None,
+            Err(other) => panic!("{other}"),
+        };
+        prop_assert_eq!(
+            ours,
+            theirs,
+            "{:02x?} by an answer about {:02x?}",
+            held,
+            about
+        );
+        Ok(())
+    });
+    outcome.unwrap();
 }
 
 #[test]
