@@ -200,18 +200,18 @@ async fn a_mode_that_is_switched_off_and_on_believes_whom_it_believed() {
     let id = gateway.upload(&uploaded);
     gateway.associate(&id, &[host]);
     // The zone's own CA is not believed any more.
-    gateway.cli(&["ca", "associate", "--zone", ZONE]).ok();
+    drop(gateway.cli(&["ca", "associate", "--zone", ZONE]).ok());
     let partner = gateway.client(host).identity(&uploaded.client("device"));
     let ours = gateway.authority(ZONE).client("device");
     let ours = gateway.client(host).identity(&ours);
     for mode in ["require", "off", "require", "request", "off", "require"] {
-        gateway.cli(&["host", "set", host, "--mtls", mode]).ok();
+        drop(gateway.cli(&["host", "set", host, "--mtls", mode]).ok());
         assert_eq!(partner.get("/").await.unwrap().status, 200, "{mode}");
         if mode == "require" {
             assert!(ours.get("/").await.is_err(), "{mode}");
         }
     }
-    gateway.cli(&["host", "set", host, "--mtls", "off"]).ok();
+    drop(gateway.cli(&["host", "set", host, "--mtls", "off"]).ok());
     let told = gateway.cli(&["ca", "associate", "--zone", ZONE, host]);
     assert!(
         told.err.contains("asks for no client certificates"),

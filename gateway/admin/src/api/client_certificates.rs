@@ -79,8 +79,10 @@ fn shown(certificate: &ClientCertificate) -> Value {
 }
 
 pub(crate) async fn issue(at: ChangeInZone, Json(body): Json<Issue>) -> Result<Response, Fault> {
-    let issued = at
-        .run(move |control, zone| control.issue_certificate(zone, &body.csr, body.validity_days))
+    let (issued, at) = at
+        .run_then_read(move |control, zone| {
+            control.issue_certificate(zone, &body.csr, body.validity_days)
+        })
         .await?;
     let certificate = X509::from_pem(issued.certificate.as_bytes()).ok();
     let own = certificate.iter().flat_map(|one| Unasked::of_client(one));
