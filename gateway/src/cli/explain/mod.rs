@@ -175,7 +175,12 @@ mod tests {
             Refusal::NotTls => 4,
             Refusal::PeerAlert => 5,
             Refusal::Closed => 6,
-            Refusal::Protocol => 7,
+            Refusal::Version => 7,
+            Refusal::Group => 8,
+            Refusal::Cipher => 9,
+            Refusal::SignatureAlgorithm => 10,
+            Refusal::CaUnsupported => 11,
+            Refusal::Protocol => 12,
             Refusal::ClientCertificate(_) => unreachable!("Reason::ALL has these"),
         };
         let of_stop = |one: Stop| match one {
@@ -192,7 +197,7 @@ mod tests {
             Stop::Tunnel => 10,
             Stop::TooMany => 11,
         };
-        assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..8));
+        assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..13));
         assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..12));
     }
 
