@@ -201,6 +201,7 @@ impl<A: Changes> Control<A> {
                 name,
                 mtls: None,
                 client: ClientSettings::default(),
+                tls_min_version: None,
                 certificate: None,
                 other_certificate: None,
             };
@@ -245,7 +246,7 @@ impl<A: Changes> Control<A> {
                 return Ok(present);
             }
             let patch = HostPatch {
-                origin: Some(target.instead_of(&host.origin)?),
+                origin: Some(target.instead_of(&host.origin)?.into()),
                 ..HostPatch::default()
             };
             let host = control.update_host(&host.name, patch)?;
