@@ -22,8 +22,15 @@ pub const DRY_RUN_EXPLAINED_MAX: usize = 64;
 pub const DRY_RUN_TRACES_MAX: usize = 2_000;
 /// Days before its end from which on a certificate is warned of.
 pub const EXPIRY_WARNING_DAYS: u32 = EXPIRY_STAGES_DAYS[0];
-/// Connections to each listener of the admin API at once; further ones wait in its queue.
+/// Connections to each listener of the admin API at once, of clients that are known: over the unix
+/// socket, or with a token. Further ones wait in the socket's queue; over TCP they are answered 503.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Connections over TCP at once of clients that have not shown a token. For a further one, the
+/// oldest of the address that has most of them is closed.
+pub const ADMIN_UNKNOWN_MAX: usize = 64;
+/// Of these, connections of one IPv4 address or IPv6 /64 network: a quarter, so that no address
+/// takes all of them.
+pub const ADMIN_UNKNOWN_OF_ADDRESS_MAX: usize = ADMIN_UNKNOWN_MAX / 4;
 /// Bytes of a request's body: a ruleset of 100,000 rules has 20 to 50 MiB. More is answered 413.
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a request's head on the admin API; hyper refuses longer ones.

@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::context::{Actor, Context};
 use super::fault::Fault;
+use super::seats::Seat;
 use super::tls::AdminTls;
 use control::{Id, Scope, Token};
 
@@ -96,6 +97,12 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
             token.name.escape_debug()
         );
         return Err(Fault::new(StatusCode::FORBIDDEN, 9109, message));
+    }
+    if let Some(seat) = request.extensions().get::<Arc<Seat>>()
+        && !seat.is_known()
+    {
+        let message = "Too many connections; close some, or try again soon";
+        return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, 971, message));
     }
     Ok(Actor {
         name: format!("token {} ({})", token.id, token.name),

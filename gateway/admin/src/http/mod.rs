@@ -10,5 +10,6 @@ pub(crate) mod objects;
 pub(crate) mod query;
 mod rates;
 pub(crate) mod scope;
+pub(crate) mod seats;
 pub(crate) mod server;
 pub(crate) mod tls;

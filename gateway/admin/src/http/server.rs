@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::auth::Peer;
 use super::fault::Fault;
 use super::listener::Bound;
+use super::seats::{Seat, Seats};
 use super::tls::AdminTls;
 use crate::limits::{
     ADMIN_CONNECTION_GRACE, ADMIN_CONNECTION_LIFETIME, ADMIN_CONNECTIONS_MAX,
@@ -64,11 +65,12 @@ pub(crate) async fn serve_router(bound: Bound, router: Router) {
     run(bound, router, Patience::default()).await;
 }
 
-/// Serves until dropped; connections end with it. Each listener has slots of its own: clients
-/// over TCP cannot lock out whoever comes over the unix socket to stop them.
+/// Serves until dropped; connections end with it. Each listener has slots of its own:
+/// clients over TCP cannot lock out an administrator who comes over the unix socket to stop them.
 async fn run(bound: Bound, router: Router, patience: Patience) {
     let mut connections = JoinSet::new();
-    let (unix_slots, tcp_slots) = (slots(), slots());
+    let unix_slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
+    let seats = Arc::<Seats>::default();
     loop {
         // A slot comes first, so that what cannot be served waits in the kernel's queue.
         let unix = async {
@@ -76,9 +78,8 @@ async fn run(bound: Bound, router: Router, patience: Patience) {
             (slot, bound.unix.accept().await)
         };
         let tcp = async {
-            let slot = tcp_slots.clone().acquire_owned().await;
             match &bound.tcp {
-                Some(listener) => (slot, listener.accept().await),
+                Some(listener) => listener.accept().await,
                 None => std::future::pending().await,
             }
         };
@@ -86,27 +87,23 @@ async fn run(bound: Bound, router: Router, patience: Patience) {
             (slot, accepted) = unix => match (slot, accepted) {
                 (Ok(slot), Ok((stream, _))) => {
                     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                    let served = connection(stream, Peer::Unix { uid }, router.clone(), patience);
+                    let served = connection(stream, Peer::Unix { uid }, None, router.clone(), patience);
                     connections.spawn(with_slot(slot, served));
                 }
                 (_, Err(error)) => failed(&error).await,
                 (Err(_closed), _) => return,
             },
-            (slot, accepted) = tcp => match (slot, accepted) {
-                (Ok(slot), Ok((stream, _))) => {
-                    let served = over_tcp(stream, bound.tls.clone(), router.clone(), patience);
-                    connections.spawn(with_slot(slot, served));
+            accepted = tcp => match accepted {
+                Ok((stream, peer)) => {
+                    let seat = Arc::new(seats.take(peer.ip()));
+                    let (tls, router) = (bound.tls.clone(), router.clone());
+                    connections.spawn(over_tcp(stream, seat, tls, router, patience));
                 }
-                (_, Err(error)) => failed(&error).await,
-                (Err(_closed), _) => return,
+                Err(error) => failed(&error).await,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
     }
-}
-
-fn slots() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX))
 }
 
 async fn failed(error: &std::io::Error) {
@@ -120,17 +117,34 @@ async fn with_slot(_slot: OwnedSemaphorePermit, served: impl Future<Output = ()>
 
 async fn over_tcp(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    seat: Arc<Seat>,
+    tls: Option<Arc<AdminTls>>,
+    router: Router,
+    patience: Patience,
+) {
+    let served = in_seat(stream, seat.clone(), tls, router, patience);
+    tokio::select! {
+        () = served => {}
+        () = seat.lost() => {
+            tracing::debug!("an admin connection was cut: its client has not shown who it is, and another one came");
+        }
+    }
+}
+
+async fn in_seat(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    seat: Arc<Seat>,
     tls: Option<Arc<AdminTls>>,
     router: Router,
     patience: Patience,
 ) {
     let Some(tls) = tls else {
-        return connection(stream, Peer::Tcp, router, patience).await;
+        return connection(stream, Peer::Tcp, Some(seat), router, patience).await;
     };
     let acceptor = tls.acceptor();
     let handshake = tokio_boring::accept(&acceptor, stream);
     match tokio::time::timeout(patience.handshake, handshake).await {
-        Ok(Ok(stream)) => connection(stream, Peer::Tcp, router, patience).await,
+        Ok(Ok(stream)) => connection(stream, Peer::Tcp, Some(seat), router, patience).await,
         Ok(Err(error)) => tracing::debug!(%error, "a handshake with the admin API failed"),
         Err(_elapsed) => tracing::debug!("a handshake with the admin API took too long"),
     }
@@ -139,12 +153,16 @@ async fn over_tcp(
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
+    seat: Option<Arc<Seat>>,
     router: Router,
     patience: Patience,
 ) {
     let inner = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        if let Some(seat) = seat.clone() {
+            request.extensions_mut().insert(seat);
+        }
         let answer = hyper::service::Service::call(&inner, request.map(Body::new));
         async move {
             let response: Response = match tokio::time::timeout(patience.request, answer).await {
@@ -194,7 +212,7 @@ mod tests {
         let app = Router::new()
             .route("/large", axum::routing::get(async || "x".repeat(1 << 20)))
             .route("/body", axum::routing::post(async |body: String| body));
-        let served = tokio::spawn(connection(ours, Peer::Tcp, app, Patience::default()));
+        let served = tokio::spawn(connection(ours, Peer::Tcp, None, app, Patience::default()));
         client(&mut theirs).await;
         served.await.unwrap();
     }

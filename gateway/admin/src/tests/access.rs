@@ -1,6 +1,7 @@
 //! Who gets in over TCP, who changed what, and how the gateway is.
 
 use super::*;
+use crate::limits::ADMIN_UNKNOWN_MAX;
 
 #[tokio::test]
 async fn over_tcp_only_with_a_token() {
@@ -325,4 +326,79 @@ async fn how_it_is() {
         "33s"
     );
     assert_eq!(world.call("GET", "/livez", Value::Null).await.text, "ok\n");
+}
+
+/// A read-only token's header.
+fn reads(world: &World) -> String {
+    let new = NewToken {
+        name: "reads".into(),
+        scopes: [Scope::Read].into(),
+        zones: [].into(),
+        days: 1,
+    };
+    let (_, secret) = world.control.create_token(new).unwrap();
+    format!("Bearer {}", secret.reveal_text())
+}
+
+#[tokio::test]
+async fn silent_connections_keep_out_only_themselves() {
+    let world = World::new().await;
+    let token = reads(&world);
+    let connect = async |from: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(world.tcp).await.unwrap()
+    };
+    let asks = async |from: [u8; 4]| {
+        let headers = [("authorization", token.as_str())];
+        let stream = connect(from).await;
+        let answer = exchange(stream, "GET", "/client/v4/zones", Vec::new(), &headers);
+        let answer = tokio::time::timeout(std::time::Duration::from_secs(5), answer).await;
+        assert_eq!(answer.expect("served at once").status, 200);
+    };
+    // As many as there are seats, and more: from one address, then from many.
+    let mut silent = Vec::new();
+    for _ in 0..2 * ADMIN_UNKNOWN_MAX {
+        silent.push(connect([127, 0, 0, 1]).await);
+    }
+    asks([127, 0, 0, 2]).await;
+    asks([127, 0, 0, 1]).await;
+    for last in 3..3 + u8::try_from(ADMIN_UNKNOWN_MAX).unwrap() {
+        silent.push(connect([127, 0, 1, last]).await);
+    }
+    asks([127, 0, 0, 2]).await;
+    // The unix socket has slots of its own.
+    world.get("/client/v4/zones").await;
+}
+
+#[tokio::test]
+async fn no_get_changes_anything() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let token = reads(&world);
+    let account = world.control.model().account.to_string();
+    let before = world.control.model().revision;
+    let mut count = 0;
+    for route in crate::routes::all().filter(|route| route.method == "GET") {
+        let path = route
+            .path
+            .replace("{zone_id}", &zone)
+            .replace("{account_id}", &account)
+            .replace("{phase}", "http_request_firewall_custom")
+            .replace("{host}", "api.example.test")
+            .replace("{key}", "limit.connections");
+        let path: Vec<String> = path
+            .split('/')
+            .map(|part| match part.starts_with('{') {
+                true => "00000000-0000-4000-8000-000000000000".to_owned(),
+                false => part.to_owned(),
+            })
+            .collect();
+        let headers = [("authorization", token.as_str())];
+        world.over_tcp("GET", &path.join("/"), &headers).await;
+        let after = world.control.model().revision;
+        assert_eq!(after, before, "GET {} changes the store", route.path);
+        count += 1;
+    }
+    assert!(count > 30, "{count} routes");
 }
