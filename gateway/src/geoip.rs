@@ -2,12 +2,12 @@
 //!
 //! Owns the files; what is in them is checked and looked up by `rules::geo`, which does no I/O.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use rules::geo::{Database, Geo, GeoError};
 use rules::limits::GEOIP_DATABASE_BYTES_MAX;
+use vocabulary::file::open_regular;
 
 /// Why the databases cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub(crate) fn open<'p>(
 ///
 /// It is read, not mapped: a file that is written over in place must not change under a look-up.
 fn read(path: &Path) -> io::Result<Database> {
-    let file = File::open(path)?;
+    let file = open_regular(path)?;
     let mut bytes = Vec::new();
     file.take(GEOIP_DATABASE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)?;

@@ -11,6 +11,8 @@ use vocabulary::limits::MIB;
 pub const DESCRIPTORS_SPARE: u64 = 256;
 /// How long the access-log writer has to write what is queued when the process ends.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a process that ends waits for changes that had begun and for files that are read.
+pub const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the steering controller looks for new hosts and dead workers. A new host has no owner
 /// for so long.
 pub const STEER_POLL: Duration = Duration::from_millis(50);

@@ -277,6 +277,32 @@ async fn the_command_line_and_a_watched_file() {
 }
 
 #[test]
+fn a_fifo_in_the_place_of_a_list_holds_up_neither_others_nor_the_end() {
+    let mut world = World::new();
+    let fifo = world.gateway.file("list.fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let watch = |id: &str, file: &std::path::Path| {
+        let path = file.to_str().unwrap();
+        let set = world.gateway.cli(&["crl", "set", id, "--watch", path]);
+        drop(set.ok());
+    };
+    watch(&world.id, &fifo);
+    let other = Authority::root("Another CA");
+    let id = world.gateway.upload(&other);
+    let file = world.gateway.file("list.der");
+    std::fs::write(&file, CrlSpec::default().sign(&other)).unwrap();
+    watch(&id, &file);
+    tests::wait::until("the good file to be read", || {
+        let shown = world.gateway.cli(&["crl", "show", &id]).out;
+        shown.contains("01").then_some(())
+    });
+    let log = world.gateway.stderr();
+    assert!(log.contains("it is a FIFO"), "{log}");
+    assert!(world.gateway.stop().success());
+}
+
+#[test]
 fn half_a_million_entries_are_small() {
     let authority = Authority::root("Large CA");
     let serial = |n: u32| {

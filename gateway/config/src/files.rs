@@ -168,7 +168,7 @@ fn text(path: &Path) -> Result<Option<String>, ConfigError> {
         return Err(ConfigError::file(path, "this is not a file"));
     }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let file = vocabulary::file::open_regular(path).map_err(unreadable)?;
     file.take(limits::CONFIG_FILE_BYTES_MAX + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;

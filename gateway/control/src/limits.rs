@@ -11,6 +11,16 @@ pub const CRLS_OF_CA_MAX: usize = 64;
 /// Bytes of a revocation list in a file or a request: a million entries with long serials. A
 /// larger one is refused unread.
 pub const CRL_FILE_BYTES_MAX: u64 = 64 * MIB;
+/// Bytes of the file of the key that seals private keys: it has some 70; a larger one is none.
+pub const KEY_FILE_BYTES_MAX: u64 = 4096;
+/// Bytes of the CAs that the system believes: some 150 CAs have 250 KiB.
+pub const SYSTEM_BUNDLE_BYTES_MAX: u64 = 16 * MIB;
+/// For one look at a watched file, reading it included: 64 MiB at 8 MB/s. One that takes longer
+/// raises an alarm, and is waited for without holding up others.
+pub const FILE_DEADLINE: Duration = Duration::from_secs(8);
+/// For which all watched files together are waited for at a look, so that a change is most often
+/// seen at the look after it; later answers are taken at the next one.
+pub const FILE_LOOK_WAIT: Duration = Duration::from_millis(50);
 /// Bytes of the path of a watched file (PATH_MAX).
 pub const CRL_FILE_PATH_BYTES_MAX: usize = 4096;
 /// How long before its next update a list is warned of: a working publisher renews earlier.

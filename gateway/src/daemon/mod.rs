@@ -30,7 +30,7 @@ use self::reload::look_for_default_host;
 use self::signals::{Signals, wait};
 use self::steering::steer;
 use crate::geoip;
-use crate::limits::{DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
+use crate::limits::{BLOCKING_TIMEOUT, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
 use admin::{self, AdminTls};
 use config::{Config, Live, Loaded, Sources};
 use control::{Control, OpenError, Options};
@@ -270,7 +270,10 @@ pub fn serve(
         admin.abort();
         maintenance.abort();
         Ok::<_, StartError>(ended)
-    })?;
+    });
+    // What hangs, as on a file system whose server is gone, is left behind.
+    runtime.shutdown_timeout(BLOCKING_TIMEOUT);
+    let ended = ended?;
     access_log.finish(LOG_FLUSH_TIMEOUT);
     tracing::info!(cut = ended == Ended::Cut, "stopped");
     Ok(ended)

@@ -58,7 +58,11 @@ pub(super) async fn wait(
 ) -> Ended {
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => reload(shared, sources, control, admin_tls).await,
+            // Files may hang: a signal to stop is heard meanwhile.
+            _ = signals.hangup.recv() => tokio::select! {
+                () = reload(shared, sources, control, admin_tls) => {}
+                () = signals.stop() => break,
+            },
             _ = signals.user1.recv() => access_log.reopen(),
             _ = signals.interrupt.recv() => break,
             _ = signals.quit.recv() => break,

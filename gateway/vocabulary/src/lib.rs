@@ -2,8 +2,8 @@
 //!
 //! Owns plain data: names of hosts, the words a host is configured in, what verification found of a
 //! client, and the client's certificate as rules, logs and origins see it. Verifies and decides
-//! nothing, and reads nothing but, in [`clock`], the time: the crates that do depend on this one, and
-//! it depends on none of ours.
+//! nothing, and reads nothing but, in [`clock`], the time and, in [`file`], what it is told to: the
+//! crates that do depend on this one, and it depends on none of ours.
 //!
 //! | module | owns |
 //! |---|---|
@@ -14,11 +14,13 @@
 //! | [`side`] | whose side a failure is on |
 //! | [`words`](mod@words) | the macro that declares an enum of words, and its error |
 //! | [`clock`] | the wall clock as a number |
+//! | [`file`] | regular files, opened without waiting |
 //! | [`limits`] | bounds that the configuration promises and TLS is built on |
 #![forbid(unsafe_code)]
 
 pub mod client_auth;
 pub mod clock;
+pub mod file;
 pub mod hostname;
 pub mod limits;
 pub mod settings;

@@ -43,6 +43,7 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         steering: context.fleet().steering(),
         crls: context.reader().crls(),
         crl_fetches: context.lists().status(),
+        files_late: context.reader().files_late(),
         ocsp: context.responders().counts(),
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };

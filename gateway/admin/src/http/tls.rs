@@ -4,7 +4,6 @@
 //! or newer, HTTP/1.1 only, no session resumption. Clients authenticate with tokens, not with
 //! certificates.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use boring::x509::X509;
 use crate::limits::ADMIN_CERTIFICATE_WARNING_DAYS;
 use control::Moment;
 use control::limits::{CHAIN_CERTIFICATES_MAX, PEM_BYTES_MAX};
+use vocabulary::file::open_regular;
 use vocabulary::hostname::HostName;
 
 /// Why the admin API has no TLS.
@@ -81,7 +81,7 @@ fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, AdminTlsError> {
     };
     let mut bytes = Vec::new();
     let most = PEM_BYTES_MAX as u64 + 1;
-    let file = File::open(path).map_err(failed)?;
+    let file = open_regular(path).map_err(failed)?;
     file.take(most).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() > PEM_BYTES_MAX {
         return Err(wrong(

@@ -22,6 +22,7 @@
 //! | `postern_steer_frames_total`, `postern_steer_moves_total`, `postern_steer_mode` | |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
+//! | `postern_files_late` | – |
 //! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, kind |
 //! | `postern_crl_fetch_total` | ca_id, url, result |
 //! | `postern_crl_fetch_good_timestamp_seconds` | ca_id, url |
@@ -76,6 +77,8 @@ pub struct Process {
     pub crl_fetches: Vec<FetchStatus>,
     /// What responders have answered.
     pub ocsp: OcspCounts,
+    /// [`control::Control::files_late`].
+    pub files_late: usize,
     /// What ends soon.
     pub expiring: Vec<Expiring>,
 }

@@ -23,6 +23,7 @@ impl Scrape {
             steering: _,
             crls,
             crl_fetches,
+            files_late,
             ocsp,
             expiring,
         } = &self.process;
@@ -51,6 +52,11 @@ impl Scrape {
                 "postern_draining",
                 "1 while the gateway finishes requests and takes none",
                 u64::from(*draining),
+            ),
+            (
+                "postern_files_late",
+                "Watched files of revocation lists that have not answered in time",
+                *files_late as u64,
             ),
         ] {
             gauge(out, name, help, None, value)?;

@@ -28,6 +28,7 @@ fn process() -> Process {
         },
         crls: Vec::new(),
         crl_fetches: Vec::new(),
+        files_late: 0,
         ocsp: [(("ca".to_owned(), "good"), 3)].into(),
         expiring: vec![Expiring {
             kind: control::ExpiryKind::Server,

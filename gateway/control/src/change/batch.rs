@@ -5,6 +5,7 @@
 //! operations do. Compiles nothing: [`Control::change`] does, once.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -155,6 +156,7 @@ impl<A: Changes> Control<A> {
                 }),
                 geo: shared.geo.load_full().into(),
                 reach: ArcSwap::new(shared.reach.load_full()),
+                files_late: AtomicUsize::new(0),
                 batch: Some(Batch {
                     overlay,
                     collected: Mutex::default(),

@@ -5,6 +5,7 @@
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -19,7 +20,7 @@ use crate::compile::{Parts, compile};
 use crate::model::Model;
 use crate::store::certificate_index::Index;
 use crate::store::seal::Seal;
-use crate::store::{RedbStore, Store, load, migrate};
+use crate::store::{RedbStore, Store, StoreError, StoreOpenError, load, migrate};
 use rules::Program;
 use rules::geo::Geo;
 use snapshot::http::reach::Reach;
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     pub(crate) geo: ArcSwapOption<Geo>,
     /// What origins may not be that tokens of zones set.
     pub(crate) reach: ArcSwap<Reach>,
+    /// Watched files that have not answered in time.
+    pub(crate) files_late: AtomicUsize,
     /// Only in a shadow: gathers what its operations do instead of committing it.
     pub(crate) batch: Option<Batch>,
 }
@@ -123,7 +126,16 @@ impl Control {
             reach,
             ..
         } = options;
-        Self::open_on(Box::new(store), &key_file, default_host, reach, published)
+        let opened = Self::open_on(Box::new(store), &key_file, default_host, reach, published);
+        opened.map_err(|error| match error {
+            // Said as a check of the store says it, with what to do.
+            OpenError::Read(StoreError::Corrupt(why)) => StoreOpenError::Corrupt {
+                path: path.to_owned(),
+                why,
+            }
+            .into(),
+            other => other,
+        })
     }
 
     /// Starts on an opened store, whichever backend it is.
@@ -172,6 +184,7 @@ impl Control {
                 }),
                 geo: ArcSwapOption::empty(),
                 reach: ArcSwap::new(reach),
+                files_late: AtomicUsize::new(0),
                 batch: None,
             },
             Intent::default(),
@@ -276,6 +289,12 @@ impl<A: Reads> Control<A> {
     #[must_use]
     pub fn model(&self) -> Arc<Model> {
         self.shared.model.load_full()
+    }
+
+    /// How many watched files have not answered in time.
+    #[must_use]
+    pub fn files_late(&self) -> usize {
+        self.shared.files_late.load(Ordering::Relaxed)
     }
 
     /// The GeoIP databases.

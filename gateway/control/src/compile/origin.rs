@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use boring::hash::{MessageDigest, hash};
 
+use crate::limits::SYSTEM_BUNDLE_BYTES_MAX;
 use crate::model::OriginSpec;
 use snapshot::http::origin::{Origin, host_header};
 use snapshot::http::reach::{OutOfReach, Reach};
@@ -87,7 +88,8 @@ fn system_bundle() -> Result<Vec<u8>, OriginError> {
         .into_iter()
         .find(|path| Path::new(path).exists())
         .ok_or(OriginError::NoSystemBundle)?;
-    std::fs::read(path).map_err(|why| OriginError::SystemBundle { path, why })
+    vocabulary::file::read_regular(Path::new(path), SYSTEM_BUNDLE_BYTES_MAX)
+        .map_err(|why| OriginError::SystemBundle { path, why })
 }
 
 /// Reads an origin as it was asked for. Names are not resolved here: the data path does that when

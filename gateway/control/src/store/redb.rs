@@ -163,7 +163,7 @@ impl RedbStore {
         {
             let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(database) = guard.as_ref() {
-                match work(database) {
+                match attempt(&work, database) {
                     Ok(value) => return Ok(value),
                     Err(Attempt::Failed(error)) => return Err(error),
                     Err(Attempt::Reopen(_)) => {}
@@ -178,12 +178,32 @@ impl RedbStore {
         drop(guard.take());
         let database =
             open_existing(&self.path).map_err(|error| StoreError::Io(error.to_string()))?;
-        match work(guard.insert(database)) {
+        match attempt(&work, guard.insert(database)) {
             Ok(value) => Ok(value),
             Err(Attempt::Failed(error)) => Err(error),
             Err(Attempt::Reopen(why)) => Err(StoreError::Io(why)),
         }
     }
+}
+
+impl Drop for RedbStore {
+    fn drop(&mut self) {
+        // redb tidies up when it is closed, and trips over damage there too.
+        let database = self.database.get_mut();
+        let database = database.unwrap_or_else(PoisonError::into_inner).take();
+        drop(quietly(|| drop(database)));
+    }
+}
+
+/// One attempt. A page that lies about itself can trip an assertion of redb anywhere.
+fn attempt<T>(
+    work: impl Fn(&Database) -> Result<T, Attempt>,
+    database: &Database,
+) -> Result<T, Attempt> {
+    quietly(|| work(database)).unwrap_or_else(|panic| {
+        let why = panic.unwrap_or_else(contradicts);
+        Err(Attempt::Failed(StoreError::Corrupt(why)))
+    })
 }
 
 /// Makes an empty store whose file appears under its name only when it is complete: a crash in
@@ -303,9 +323,9 @@ fn quietly<T>(work: impl FnOnce() -> T) -> Result<T, Option<String>> {
             }
         }));
     });
-    HUSHED.set(Some(None));
+    let outer = HUSHED.replace(Some(None));
     let done = catch_unwind(AssertUnwindSafe(work));
-    let words = HUSHED.take().flatten();
+    let words = HUSHED.replace(outer).flatten();
     done.map_err(|_payload| words.map(|words| format!("{} ({words})", contradicts())))
 }
 

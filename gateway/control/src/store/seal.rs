@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -13,8 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use boring::symm::{Cipher, decrypt_aead, encrypt_aead};
 
+use crate::limits::KEY_FILE_BYTES_MAX;
 use crate::model::id::Uuid;
 use crate::model::secret::{Sealed, Secret};
+use vocabulary::file::read_regular;
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
@@ -30,7 +32,7 @@ pub enum SealError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        why: std::io::Error,
+        why: io::Error,
     },
     /// The store has sealed keys, and the file is gone.
     #[error(
@@ -80,6 +82,11 @@ pub struct Seal {
     key: Secret,
 }
 
+fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = read_regular(path, KEY_FILE_BYTES_MAX)?;
+    String::from_utf8(bytes).map_err(|_not_utf8| ErrorKind::InvalidData.into())
+}
+
 impl Seal {
     /// Reads the key file, or makes it (mode 0600) if `may_create`. The second value says whether
     /// it was made now, so that the caller can ask for a backup.
@@ -91,7 +98,7 @@ impl Seal {
             path: path.to_owned(),
             why,
         };
-        let text = match fs::read_to_string(path) {
+        let text = match read_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound && may_create => {
                 return Ok((Self::create(path)?, true));

@@ -19,13 +19,16 @@ use vocabulary::settings::MtlsMode;
 
 mod authorities;
 mod changes;
+mod damage;
 mod documents;
 mod durability;
 mod expiry;
 mod many_rules;
+mod many_writers;
 mod rules;
 mod ruleset_versions;
 mod tenants;
+mod watched_files;
 
 struct World {
     directory: Directory,

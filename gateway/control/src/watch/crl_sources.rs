@@ -3,22 +3,127 @@
 //! Owns which files are read again. The last good list stays until a better one comes.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::SystemTime;
+use std::collections::btree_map::Entry;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::change::Control;
 use crate::change::intent::Intent;
-use crate::limits::{CRL_ALARM, CRL_FILE_BYTES_MAX};
+use crate::limits::{CRL_ALARM, CRL_FILE_BYTES_MAX, FILE_DEADLINE, FILE_LOOK_WAIT};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
 use crate::operations::revocation_lists::CrlSource;
+use vocabulary::file::read_regular;
 
 /// What a file looked like when it was last read, to read it again only when it changed.
-type FileMark = (SystemTime, u64, u64);
+pub(crate) type FileMark = (SystemTime, u64, u64);
+
+/// What the last look found; `None` before the first.
+pub(crate) type Known = Option<Option<FileMark>>;
 
 /// What watching files remembers.
-#[derive(Debug, Default)]
-pub struct CrlFiles(BTreeMap<Uuid, (PathBuf, Option<FileMark>)>);
+#[derive(Debug)]
+pub struct CrlFiles {
+    watched: BTreeMap<Uuid, Watched>,
+    look: LookAt,
+    deadline: Duration,
+}
+
+pub(crate) type LookAt = fn(&Path, Known) -> Look;
+
+impl Default for CrlFiles {
+    fn default() -> Self {
+        Self::with(look, FILE_DEADLINE)
+    }
+}
+
+impl CrlFiles {
+    pub(crate) fn with(look: LookAt, deadline: Duration) -> Self {
+        Self {
+            watched: BTreeMap::new(),
+            look,
+            deadline,
+        }
+    }
+}
+
+/// A watched file with a thread of its own, which looks at it when it is asked to. It may hang, as
+/// on a network file system whose server is gone: nothing else waits for it, and a process that
+/// ends does not either.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    ask: Sender<Known>,
+    answers: Receiver<Look>,
+    known: Known,
+    /// Since when it has not answered.
+    asked: Option<Instant>,
+    is_late: bool,
+}
+
+/// What came of a look at a file.
+#[derive(Debug)]
+pub(crate) struct Look {
+    /// `None` when there is no such file.
+    mark: Option<FileMark>,
+    /// What is in it, when it has changed.
+    content: Option<std::io::Result<Vec<u8>>>,
+}
+
+impl Watched {
+    fn start(path: PathBuf, look: LookAt) -> std::io::Result<Self> {
+        let (ask, asked) = channel();
+        let (answer, answers) = channel();
+        let file = path.clone();
+        std::thread::Builder::new()
+            .name("watched-file".into())
+            .spawn(move || {
+                while let Ok(known) = asked.recv() {
+                    if answer.send(look(&file, known)).is_err() {
+                        return;
+                    }
+                }
+            })?;
+        Ok(Self {
+            path,
+            ask,
+            answers,
+            known: None,
+            asked: None,
+            is_late: false,
+        })
+    }
+
+    /// Asks for a look, unless one is under way.
+    fn ask(&mut self, now: Instant) {
+        if self.asked.is_none() && self.ask.send(self.known).is_ok() {
+            self.asked = Some(now);
+        }
+    }
+
+    fn answer(&mut self, until: Instant) -> Option<Look> {
+        self.asked?;
+        let left = until.saturating_duration_since(Instant::now());
+        // A file that is late is not waited for.
+        let left = if self.is_late { Duration::ZERO } else { left };
+        let look = self.answers.recv_timeout(left).ok()?;
+        self.asked = None;
+        self.is_late = false;
+        self.known = Some(look.mark);
+        Some(look)
+    }
+}
+
+pub(crate) fn look(file: &Path, known: Known) -> Look {
+    let mark = mark(file);
+    let is_new = known != Some(mark);
+    Look {
+        mark,
+        content: is_new.then(|| read_regular(file, CRL_FILE_BYTES_MAX)),
+    }
+}
 
 impl Control {
     /// Whether any CA has a file that is watched.
@@ -29,27 +134,59 @@ impl Control {
     }
 
     /// Reads the files that changed since they were last looked at. What is wrong with one is
-    /// logged once, and the list that was there stays. Blocks on files: not for workers.
+    /// logged once, and the list that was there stays. A file that does not answer holds up no
+    /// other, and is told of after [`FILE_DEADLINE`].
     pub fn read_crl_files(&self, seen: &mut CrlFiles) {
         let model = self.model();
-        let watched = model.authorities.values().filter_map(|authority| {
+        let named = model.authorities.values().filter_map(|authority| {
             let file = authority.crl.file.clone()?;
             Some((authority.id, file))
         });
-        let mut now = BTreeMap::new();
-        for (id, file) in watched {
-            let mark = mark(&file);
-            let before = seen.0.get(&id).filter(|(path, _)| *path == file);
-            if before.is_none_or(|(_, known)| *known != mark) {
-                self.read_crl_file(id, &file);
+        let named: BTreeMap<Uuid, PathBuf> = named.collect();
+        seen.watched
+            .retain(|id, watched| named.get(id) == Some(&watched.path));
+        let now = Instant::now();
+        for (id, path) in named {
+            if let Entry::Vacant(place) = seen.watched.entry(id) {
+                match Watched::start(path, seen.look) {
+                    Ok(watched) => {
+                        place.insert(watched);
+                    }
+                    Err(error) => {
+                        tracing::error!(%id, %error, "a revocation list's file cannot be watched");
+                    }
+                }
             }
-            now.insert(id, (file, mark));
         }
-        seen.0 = now;
+        for watched in seen.watched.values_mut() {
+            watched.ask(now);
+        }
+        let until = now + FILE_LOOK_WAIT;
+        for (id, watched) in &mut seen.watched {
+            if let Some(look) = watched.answer(until) {
+                if let Some(content) = look.content {
+                    self.take_crl_file(*id, &watched.path, content);
+                }
+                continue;
+            }
+            let is_over = watched
+                .asked
+                .is_some_and(|asked| asked.elapsed() > seen.deadline);
+            if is_over && !watched.is_late {
+                watched.is_late = true;
+                tracing::error!(%id, file = %watched.path.display(), "a revocation list's file does not answer; the last list stays, and the file is waited for");
+            }
+        }
+        let late = seen
+            .watched
+            .values()
+            .filter(|watched| watched.is_late)
+            .count();
+        self.shared.files_late.store(late, Ordering::Relaxed);
     }
 
-    fn read_crl_file(&self, id: Uuid, file: &std::path::Path) {
-        let bytes = match read_bounded(file) {
+    fn take_crl_file(&self, id: Uuid, file: &Path, content: std::io::Result<Vec<u8>>) {
+        let bytes = match content {
             Ok(bytes) => bytes,
             Err(error) => {
                 tracing::error!(%id, file = %file.display(), %error, "a revocation list cannot be read; the last one stays");
@@ -94,19 +231,8 @@ impl Control {
     }
 }
 
-fn mark(file: &std::path::Path) -> Option<FileMark> {
+fn mark(file: &Path) -> Option<FileMark> {
     use std::os::unix::fs::MetadataExt as _;
     let found = std::fs::metadata(file).ok()?;
     Some((found.modified().ok()?, found.len(), found.ino()))
-}
-
-fn read_bounded(file: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(file)?;
-    file.take(CRL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > CRL_FILE_BYTES_MAX {
-        return Err(std::io::Error::other("it is larger than any list may be"));
-    }
-    Ok(bytes)
 }
