@@ -479,7 +479,7 @@ fn figures() -> Result<()> {
     let mut ground = Ground::make()?;
     let primitives = Primitives::make()?;
     let pem = std::fs::read(&ground.store.client_chain)?;
-    let client = boring::x509::X509::from_pem(&pem)?.to_der()?;
+    let client = tls::pem::certificate(&pem)?.to_der()?;
     println!("CPU µs of the server for a handshake: least (median) of {ROUNDS} rounds");
     for groups in EXCHANGES {
         println!(

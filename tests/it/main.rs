@@ -31,6 +31,7 @@ mod ocsp;
 mod openapi;
 mod origins;
 mod paths;
+mod pem;
 mod phases;
 mod places;
 mod resumption;

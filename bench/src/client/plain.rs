@@ -12,7 +12,6 @@ use boring::ssl::{
     ErrorCode, Ssl, SslContext, SslFiletype, SslMethod, SslMode, SslSessionCacheMode, SslStream,
     SslVerifyMode, SslVersion,
 };
-use boring::x509::X509;
 use boring::x509::store::X509StoreBuilder;
 
 use super::memory::thread_time;
@@ -47,7 +46,7 @@ impl Plain {
         builder.set_mode(SslMode::NO_AUTO_CHAIN);
         builder.set_session_id_context(b"plain")?;
         if let Some(clients) = clients {
-            let authority = X509::from_pem(&std::fs::read(clients)?)?;
+            let authority = tls::pem::certificate(&std::fs::read(clients)?)?;
             let mut store = X509StoreBuilder::new()?;
             store.add_cert(&authority)?;
             builder.set_cert_store_builder(store);

@@ -3,14 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use boring::pkey::PKey;
 use boring::ssl::{
     Ssl, SslContext, SslContextBuilder, SslMethod, SslSession, SslSessionCacheMode, SslVerifyMode,
     SslVersion,
 };
-use boring::x509::X509;
 use boring::x509::store::X509StoreBuilder;
 use boring::x509::verify::X509VerifyFlags;
+use tls::pem;
 
 /// A client's certificate and key.
 #[derive(Debug, Clone)]
@@ -81,11 +80,13 @@ impl Tls {
                 builder.set_default_verify_paths()?;
                 builder.set_verify(SslVerifyMode::PEER);
             }
-            Belief::Authorities(pem) => {
+            Belief::Authorities(text) => {
                 let mut store = X509StoreBuilder::new()?;
                 // A server's own certificate may be what is believed.
                 store.try_set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-                for certificate in X509::stack_from_pem(pem).context("reading the CA file")? {
+                for certificate in
+                    pem::certificates(text, pem::Use::Origins).context("reading the CA file")?
+                {
                     store.add_cert(&certificate)?;
                 }
                 builder.set_cert_store_builder(store);
@@ -153,8 +154,8 @@ impl Tls {
 }
 
 fn identify(builder: &mut SslContextBuilder, identity: &Identity) -> Result<()> {
-    let chain =
-        X509::stack_from_pem(&identity.chain_pem).context("reading the client certificate")?;
+    let chain = pem::certificates(&identity.chain_pem, pem::Use::Chain)
+        .context("reading the client certificate")?;
     let mut chain = chain.into_iter();
     let leaf = chain
         .next()
@@ -163,7 +164,7 @@ fn identify(builder: &mut SslContextBuilder, identity: &Identity) -> Result<()> 
     for certificate in chain {
         builder.add_extra_chain_cert(certificate)?;
     }
-    let key = PKey::private_key_from_pem(&identity.key_pem).context("reading the client key")?;
+    let key = pem::private_key(&identity.key_pem).context("reading the client key")?;
     builder.set_private_key(&key)?;
     builder
         .check_private_key()

@@ -3,9 +3,6 @@
 //! Each function takes any bytes, as a client's requester, an operator or a CA might send them, and
 //! panics when a promise is broken. Not part of the gateway: compiled for fuzzing and tests only.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::compile::origin::origin;
 use crate::document::Document;
 use crate::model::OriginSpec;
@@ -16,34 +13,22 @@ use crate::operations::authorities::bundle;
 use crate::pki::chain::ServerChain;
 use crate::pki::csr::Request;
 use crate::pki::uploaded_crl::der_of;
+use tls::pem;
 
 /// The time at which certificates are looked at: 2027-01-15, so that a corpus does not grow old.
 const NOW_SEC: i64 = 1_800_000_000;
 
-fn pem(label: &str, der: &[u8]) -> String {
-    let digits = STANDARD.encode(der);
-    let mut text = format!("-----BEGIN {label}-----\n");
-    for (place, digit) in digits.chars().enumerate() {
-        text.push(digit);
-        // RFC 7468 §2: lines of 64.
-        if place % 64 == 63 {
-            text.push('\n');
-        }
-    }
-    format!("{}\n-----END {label}-----\n", text.trim_end())
-}
-
 /// A certificate signing request in DER: no panic; one that is taken has a subject, and is read
 /// the same again.
 pub fn csr(der: &[u8]) {
-    let Ok(request) = Request::parse(&pem("CERTIFICATE REQUEST", der)) else {
+    let Ok(request) = Request::parse(&pem::write("CERTIFICATE REQUEST", der)) else {
         return;
     };
     assert!(request.subject().entries().next().is_some());
     let Ok(written) = request.to_der() else {
         return;
     };
-    let again = Request::parse(&pem("CERTIFICATE REQUEST", &written));
+    let again = Request::parse(&pem::write("CERTIFICATE REQUEST", &written));
     assert!(again.is_ok_and(|again| again.names == request.names));
 }
 
@@ -170,7 +155,7 @@ mod tests {
     #[test]
     fn a_request_with_one_bit_turned_or_its_end_cut_is_refused() {
         let der = request();
-        let taken = |der: &[u8]| Request::parse(&pem("CERTIFICATE REQUEST", der)).is_ok();
+        let taken = |der: &[u8]| Request::parse(&pem::write("CERTIFICATE REQUEST", der)).is_ok();
         assert!(taken(&der));
         sweep(&der, |changed| {
             assert!(!taken(changed), "{changed:02x?}");
@@ -181,7 +166,7 @@ mod tests {
     #[test]
     fn a_pem_request_with_one_byte_changed_is_refused_or_the_same_request() {
         let der = request();
-        let text = pem("CERTIFICATE REQUEST", &der);
+        let text = pem::write("CERTIFICATE REQUEST", &der);
         sweep(text.as_bytes(), |changed| {
             pems(changed);
             let read = std::str::from_utf8(changed).ok();

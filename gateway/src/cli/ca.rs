@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::client::files::read_text;
+use super::client::files::read_certificates;
 use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text};
 use super::client::{Client, segment};
 use super::output::table::{Table, list as entries};
 use super::output::{CliError, Output, json_text};
 use control::Moment;
+use tls::pem;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Ca {
@@ -150,12 +151,13 @@ impl Ca {
                 (answer, format!("retired the CA {id} ({name})\n"))
             }
             Self::Upload { name, file } => {
-                let pem = read_text(&file)?;
-                let body = json!({ "ca": true, "certificates": pem, "name": name });
+                let (text_of_all, found) = read_certificates(&file, pem::Use::Clients)?;
+                let body = json!({ "ca": true, "certificates": text_of_all, "name": name });
                 let made = client.post(&uploaded(client)?, &body)?;
                 let told = format!(
-                    "uploaded the CA {}; `postern ca associate --ca` makes hosts trust it\n",
-                    text(&made, "id")
+                    "uploaded the CA {} with {}; `postern ca associate --ca` makes hosts trust it\n",
+                    text(&made, "id"),
+                    pem::subjects(&found)
                 );
                 (made, told)
             }

@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 
-use super::client::files::{Certificate, read_bytes};
+use super::client::files::{Certificate, read_lists};
 use super::client::names::{OWN, text, text_or_none};
 use super::client::{Client, segment};
 use super::output::table::Table;
@@ -86,17 +84,6 @@ fn file(text: &str) -> Result<Wish<PathBuf>, Infallible> {
     Ok(Wish((text != "none").then(|| text.into())))
 }
 
-/// What goes into JSON: PEM as it is, DER as PEM.
-fn pem(bytes: Vec<u8>) -> String {
-    match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(binary) => {
-            let digits = STANDARD.encode(binary.into_bytes());
-            format!("-----BEGIN X509 CRL-----\n{digits}\n-----END X509 CRL-----\n")
-        }
-    }
-}
-
 /// Where a certificate says that its revocation would be published: what can be fetched of it.
 fn points(file: &Path) -> Result<Vec<String>, CliError> {
     let certificate = Certificate::read(file)?;
@@ -127,7 +114,7 @@ impl Crl {
         let answer = match self {
             Self::Show { ca } => client.get(&path(&ca))?,
             Self::Put { ca, file } => {
-                let made = client.put(&path(&ca), &json!({ "crl": pem(read_bytes(&file)?) }))?;
+                let made = client.put(&path(&ca), &json!({ "crl": read_lists(&file)? }))?;
                 if !json {
                     return Ok(format!(
                         "took list {} with {} entries, due again {}\n",

@@ -10,11 +10,12 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::client::files::{PRIVATE, PUBLIC, read_text, write_new};
+use super::client::files::{PRIVATE, PUBLIC, read_certificates, read_key, read_text, write_new};
 use super::client::names::{OWN, str_of};
 use super::output::table::harmless_lines;
 use super::output::yaml::{self, Marked};
 use super::output::{CliError, ClientError, Output, json_text};
+use tls::pem;
 
 /// Write everything that is configured as one document, YAML or (with --json) JSON
 ///
@@ -214,8 +215,12 @@ fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliE
             let why = format!("{at}say either `{key}` or `{file_key}`");
             return Err(CliError::Failed(why));
         }
-        let text = read_text(&directory.join(file))
-            .map_err(|error| CliError::Failed(format!("{at}{error}")))?;
+        let file = directory.join(file);
+        let read = match key {
+            "key" => read_key(&file),
+            _ => read_certificates(&file, pem::Use::Chain).map(|(text, _)| text),
+        };
+        let text = read.map_err(|error| CliError::Failed(format!("{at}{error}")))?;
         fields.remove(&file_key);
         fields.insert(key.into(), text.into());
         marked.moved(
@@ -229,9 +234,11 @@ fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliE
 /// A value on one line.
 fn brief(value: &Value) -> String {
     match value {
-        Value::String(text) if text.contains("-----BEGIN") => {
-            let count = text.matches("-----BEGIN").count();
-            format!("PEM, {count} certificates")
+        Value::String(text) if pem::is_meant(text.as_bytes()) => {
+            match pem::certificates(text.as_bytes(), pem::Use::Chain) {
+                Ok(all) => format!("PEM, {}", pem::subjects(&all)),
+                Err(_not_certificates) => "PEM".into(),
+            }
         }
         Value::String(text) => text.clone(),
         other => other.to_string(),

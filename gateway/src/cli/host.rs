@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::client::files::read_text;
+use super::client::files::{read_certificates, read_key};
 use super::client::names::{OWN, ZoneRef, str_of, text};
 use super::client::{Client, segment};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
+use tls::pem;
 use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
 
 #[derive(Debug, Subcommand)]
@@ -136,7 +137,10 @@ impl Settings {
             }
         }
         if let Some(path) = &self.origin_ca {
-            origin.insert("ca_pem".into(), json!(read_text(path)?));
+            origin.insert(
+                "ca_pem".into(),
+                json!(read_certificates(path, pem::Use::Origins)?.0),
+            );
         }
         if origin != before {
             body.insert("origin".into(), Value::Object(origin));
@@ -160,14 +164,16 @@ impl Settings {
         Ok(body)
     }
 
-    /// Uploads or makes the server certificates when some are wanted, and says so in `body`.
+    /// Uploads or makes the server certificates when some are wanted, and says so in `body`. Answers
+    /// what was taken.
     fn certificates(
         &self,
         client: &Client,
         zone: &ZoneRef,
         host: &str,
         body: &mut Map<String, Value>,
-    ) -> Result<(), CliError> {
+    ) -> Result<String, CliError> {
+        let mut took = String::new();
         let (certs, keys) = (self.cert.len(), self.key.len());
         if certs != keys || certs > 2 {
             return Err(CliError::Usage(format!(
@@ -176,7 +182,13 @@ impl Settings {
         }
         let mut ids = Vec::new();
         for (cert, key) in self.cert.iter().zip(&self.key) {
-            let pair = json!({ "certificate": read_text(cert)?, "private_key": read_text(key)? });
+            let (chain, found) = read_certificates(cert, pem::Use::Chain)?;
+            took.push_str(&format!(
+                "took {} from {}\n",
+                pem::subjects(&found),
+                cert.display()
+            ));
+            let pair = json!({ "certificate": chain, "private_key": read_key(key)? });
             let made = client.post(&zone.path("custom_certificates"), &pair)?;
             ids.push(text(&made, "id"));
         }
@@ -189,7 +201,7 @@ impl Settings {
             body.insert("certificate_id".into(), json!(first));
             body.insert("other_certificate_id".into(), json!(ids.get(1)));
         }
-        Ok(())
+        Ok(took)
     }
 }
 
@@ -208,13 +220,13 @@ impl Host {
                 }
                 let zone = ZoneRef::find(client, &zone)?;
                 let mut body = settings.body(None)?;
-                settings.certificates(client, &zone, &host, &mut body)?;
+                let took = settings.certificates(client, &zone, &host, &mut body)?;
                 body.insert("name".into(), json!(host));
                 let made = client.post(&zone.own("hosts"), &Value::Object(body))?;
                 Ok(if json {
                     json_text(&made)
                 } else {
-                    format!("added {}\n{}", text(&made, "name"), details(&made))
+                    format!("{took}added {}\n{}", text(&made, "name"), details(&made))
                 })
             }
             Self::List { zone } => {
@@ -252,7 +264,7 @@ impl Host {
                     id: text(&present, "zone_id"),
                     value: Value::Null,
                 };
-                settings.certificates(client, &zone, &host, &mut body)?;
+                let took = settings.certificates(client, &zone, &host, &mut body)?;
                 if body.is_empty() {
                     return Err(CliError::Usage(
                         "nothing to change; `postern host set --help` shows what can be".into(),
@@ -262,7 +274,7 @@ impl Host {
                 Ok(if json {
                     json_text(&changed)
                 } else {
-                    details(&changed)
+                    took + &details(&changed)
                 })
             }
             Self::Delete { host } => {

@@ -20,6 +20,7 @@
 //! | `candidates`, `constraints` | the paths that a chain may take; name constraints of every type |
 //! | `ids` | identifiers of certificates and CAs: digests, names, serial numbers |
 //! | `der` | the elements that lists and answers are made of |
+//! | `pem` | the reader and the writer of PEM |
 //! | `crl` | revocation lists: read, checked, kept small |
 //! | `presented` | the leaf as it was sent, for records of handshakes that BoringSSL ends itself |
 //! | `ocsp` | questions about certificates, and the answers that were believed |
@@ -55,6 +56,7 @@ pub mod limits;
 mod ocsp;
 mod origin;
 mod path;
+pub mod pem;
 mod presented;
 mod refusal;
 mod session;

@@ -12,6 +12,7 @@ use boring::x509::verify::X509CheckFlags;
 use boring::x509::{X509, X509VerifyError};
 
 use super::algorithms::PEER_ALGORITHMS;
+use super::pem::{self, PemError};
 
 /// What is offered to an origin in ALPN (RFC 7301).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl fmt::Debug for OriginTls {
 pub enum OriginTlsError {
     /// The CA bundle is not PEM certificates, or empty.
     #[error("the origin's CA bundle cannot be read: {0}")]
-    Bundle(String),
+    Bundle(#[from] PemError),
     /// BoringSSL would not take the settings.
     #[error("TLS to the origin cannot be set up: {0}")]
     Context(#[from] ErrorStack),
@@ -83,13 +84,8 @@ impl OriginTls {
         builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
         builder.set_verify_algorithm_prefs(&PEER_ALGORITHMS)?;
         builder.set_verify(SslVerifyMode::PEER);
-        let certificates = X509::stack_from_pem(ca_pem)
-            .map_err(|error| OriginTlsError::Bundle(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(OriginTlsError::Bundle("no certificate in it".into()));
-        }
         let mut store = X509StoreBuilder::new()?;
-        for certificate in &certificates {
+        for certificate in &pem::certificates(ca_pem, pem::Use::Origins)? {
             store.add_cert(certificate)?;
         }
         builder.set_cert_store_builder(store);

@@ -26,6 +26,7 @@ use super::algorithms::{
 use super::chain;
 use super::ffi::{add_credential, buffered_method, set_session_lifetimes};
 use super::ids::sha256;
+use super::pem;
 use super::trust::Trust;
 use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::HostName;
@@ -236,14 +237,14 @@ impl Pair {
             host: host.clone(),
             why,
         };
-        let chain = X509::stack_from_pem(identity.chain_pem)
+        let chain = pem::certificates(identity.chain_pem, pem::Use::Chain)
             .map_err(|error| chain_error(error.to_string()))?;
         let mut certificates = chain.into_iter();
         let leaf = certificates
             .next()
             .ok_or_else(|| chain_error("no certificate in it".into()))?;
-        let key = PKey::private_key_from_pem(identity.key_pem)
-            .map_err(|error| key_error(error.to_string()))?;
+        let key =
+            pem::private_key(identity.key_pem).map_err(|error| key_error(error.to_string()))?;
         let public = leaf
             .public_key()
             .map_err(|error| chain_error(error.to_string()))?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use boring::x509::X509;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,7 +14,7 @@ use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
 use crate::http::scope::{ChangeInAccount, ChangeInZone, InAccount, InZone};
 use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Moment, Uuid};
-use tls::{Anchor, Unasked};
+use tls::{Anchor, Unasked, pem};
 
 #[derive(Deserialize)]
 pub(crate) struct Upload {
@@ -74,7 +73,7 @@ fn warnings(authority: &Authority) -> Vec<String> {
 }
 
 fn shown(authority: &Authority) -> Value {
-    let first = X509::from_pem(authority.certificate.as_bytes()).ok();
+    let first = pem::certificate(authority.certificate.as_bytes()).ok();
     let details = first.and_then(|certificate| Details::of(&certificate).ok());
     let of = |read: fn(&Details) -> &String| details.as_ref().map(|found| read(found).clone());
     json!({

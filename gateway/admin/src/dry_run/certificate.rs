@@ -6,6 +6,7 @@ use boring::x509::X509;
 
 use control::limits::PEM_BYTES_MAX;
 use rules::FieldSet;
+use tls::pem::{self, PemError};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::verdict::{Reason, Verdict};
 
@@ -85,21 +86,18 @@ pub(super) fn state(word: &str) -> Option<(Verdict, FieldSet)> {
 }
 
 /// Why a text is no chain of certificates.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(super) enum NotAChain {
     #[error("the PEM has more than {PEM_BYTES_MAX} bytes")]
     TooLong,
-    #[error("there is no certificate in PEM here")]
-    NoCertificate,
+    #[error(transparent)]
+    Pem(#[from] PemError),
 }
 
 /// Reads a chain of PEM.
-pub(super) fn chain(pem: &str) -> Result<Vec<X509>, NotAChain> {
-    if pem.len() > PEM_BYTES_MAX {
+pub(super) fn chain(text: &str) -> Result<Vec<X509>, NotAChain> {
+    if text.len() > PEM_BYTES_MAX {
         return Err(NotAChain::TooLong);
     }
-    match X509::stack_from_pem(pem.as_bytes()) {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        _ => Err(NotAChain::NoCertificate),
-    }
+    Ok(pem::certificates(text.as_bytes(), pem::Use::Chain)?)
 }

@@ -254,7 +254,7 @@ fn certificate(body: Option<CertificateBody>) -> Result<Certificate, Wrong> {
             state: Some("none".into()),
             ..Described::default()
         },
-        Some(CertificateBody::State(text)) if text.contains("-----BEGIN") => Described {
+        Some(CertificateBody::State(text)) if tls::pem::is_meant(text.as_bytes()) => Described {
             pem: Some(text),
             ..Described::default()
         },

@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use boring::error::ErrorStack;
-use boring::pkey::PKey;
 use boring::ssl::{AlpnError, SslAcceptor, SslMethod, SslOptions, SslVersion, select_next_proto};
-use boring::x509::X509;
 
 use crate::limits::ADMIN_CERTIFICATE_WARNING_DAYS;
 use control::Moment;
 use control::limits::{CHAIN_CERTIFICATES_MAX, PEM_BYTES_MAX};
+use tls::pem;
 use vocabulary::file::open_regular;
 use vocabulary::hostname::HostName;
 
@@ -103,20 +102,20 @@ fn wrong(key: &'static str, path: &Path, why: impl Into<String>) -> AdminTlsErro
 
 impl Loaded {
     fn read(certificate: &Path, key: &Path) -> Result<Self, AdminTlsError> {
-        let pem = read(CERTIFICATE, certificate)?;
-        let mut chain = X509::stack_from_pem(&pem).unwrap_or_default().into_iter();
+        let text = read(CERTIFICATE, certificate)?;
+        let chain = pem::certificates(&text, pem::Use::Chain)
+            .map_err(|why| wrong(CERTIFICATE, certificate, why.to_string()))?;
+        let mut chain = chain.into_iter();
         let Some(leaf) = chain.next() else {
-            let why = "there is no certificate in PEM in it";
+            let why = "there is no certificate in it";
             return Err(wrong(CERTIFICATE, certificate, why));
         };
         if chain.len() >= CHAIN_CERTIFICATES_MAX {
             let why = format!("the chain has more than {CHAIN_CERTIFICATES_MAX} certificates");
             return Err(wrong(CERTIFICATE, certificate, why));
         }
-        let private = PKey::private_key_from_pem(&read(KEY, key)?).map_err(|_unreadable| {
-            let why = "the private key cannot be read; PEM of PKCS#8, SEC 1 or PKCS#1 is expected, not encrypted";
-            wrong(KEY, key, why)
-        })?;
+        let private =
+            pem::private_key(&read(KEY, key)?).map_err(|why| wrong(KEY, key, why.to_string()))?;
         if !leaf.public_key()?.public_eq(&private) {
             let why = "the key does not belong to the first certificate of `admin.tls_certificate`";
             return Err(wrong(KEY, key, why));

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use boring::x509::X509;
-
 use crate::compile::{CompileError, Parts};
 use crate::model::id::Uuid;
 use crate::model::lookup::Lookup;
 use crate::model::revocation::OcspSettings;
 use crate::model::{HostRecord, Model};
+use crate::operations::authorities::certificates_of;
 use tls::{Anchor, Answers, CrlPolicy, CrlSet, Responder, Trust};
 use vocabulary::settings::MtlsMode;
 
@@ -53,12 +52,7 @@ pub(super) fn trust(
     for (id, _) in &key {
         let unreadable = || CompileError::Authority(*id);
         let authority = model.authorities.get(id).ok_or_else(unreadable)?;
-        let bundle = X509::stack_from_pem(authority.certificate.as_bytes())
-            .map_err(|_not_pem| unreadable())?;
-        // An empty bundle would quietly believe fewer than were asked for.
-        if bundle.is_empty() {
-            return Err(unreadable());
-        }
+        let bundle = certificates_of(authority).map_err(|_not_pem| unreadable())?;
         let revoked = model
             .revoked
             .get(id)

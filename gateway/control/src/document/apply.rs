@@ -6,7 +6,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use boring::pkey::PKey;
 use serde::Serialize;
 
 use super::export::{self, MANAGED, fingerprints};
@@ -36,6 +35,7 @@ use crate::pki::x509::{Signer, X509Error};
 use crate::store::seal::authority_purpose;
 use crate::store::seal::server_certificate_purpose;
 use chunked_list::ChunkedList;
+use tls::pem;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
 
@@ -249,13 +249,13 @@ impl Apply<'_> {
                 let key = key.ok_or_else(|| {
                     refuse("a managed CA needs its key; export with --private-keys")
                 })?;
-                let key = PKey::private_key_from_pem(key.as_bytes())
-                    .map_err(|_unreadable| refuse("it cannot be read; expected PEM of PKCS#8"))?;
+                let key =
+                    pem::private_key(key.as_bytes()).map_err(|why| refuse(&why.to_string()))?;
                 let text = x509::key_pem(&key)?;
                 let signer = Signer::open(one.certificate.as_bytes(), &text);
                 signer.map_err(|error| ChangeError::from(error).at(&pointer))?;
-                let certificate = boring::x509::X509::from_pem(one.certificate.as_bytes())
-                    .map_err(X509Error::from)?;
+                let certificate =
+                    pem::certificate(one.certificate.as_bytes()).map_err(X509Error::from)?;
                 let belongs = certificate
                     .public_key()
                     .is_ok_and(|public| public.public_eq(&key));

@@ -5,8 +5,6 @@
 
 use std::collections::HashMap;
 
-use boring::x509::X509;
-
 use super::{
     AssociationDocument, AuthorityDocument, Document, HostDocument, ItemDocument, KeyedDocument,
     ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
@@ -22,13 +20,14 @@ use crate::store::seal::Seal;
 use crate::store::seal::authority_purpose;
 use crate::store::seal::server_certificate_purpose;
 use crate::store::verify::verify;
+use tls::pem;
 
 /// What an association calls the CAs that the gateway keeps for the zone.
 pub(super) const MANAGED: &str = "managed";
 
 /// SHA-256 of each certificate in a PEM text, in lower-case hex.
-pub(super) fn fingerprints(pem: &str) -> Result<Vec<String>, X509Error> {
-    let found = X509::stack_from_pem(pem.as_bytes()).unwrap_or_default();
+pub(super) fn fingerprints(text: &str) -> Result<Vec<String>, X509Error> {
+    let found = pem::certificates(text.as_bytes(), pem::Use::Chain)?;
     let prints = found
         .iter()
         .map(|one| Ok(Details::of(one)?.fingerprint_sha256));

@@ -27,22 +27,21 @@ use crate::pki::{crl, x509};
 use crate::store::Table;
 use crate::store::keys::part;
 use crate::store::seal::authority_purpose;
+use tls::pem::{self, PemError};
 
 fn refused<T>(why: impl Into<String>) -> Result<T, ChangeError> {
     Err(X509Error::Authority(why.into()).into())
 }
 
 /// The certificates of a bundle, each able to sign and valid now.
-pub(crate) fn bundle(pem: &str, now: Moment) -> Result<Vec<X509>, ChangeError> {
-    if pem.len() > PEM_BYTES_MAX {
+pub(crate) fn bundle(text: &str, now: Moment) -> Result<Vec<X509>, ChangeError> {
+    if text.len() > PEM_BYTES_MAX {
         return refused(format!("it has more than {PEM_BYTES_MAX} bytes"));
     }
-    let found = X509::stack_from_pem(pem.as_bytes()).unwrap_or_default();
-    if found.is_empty() {
-        return refused(
-            "no certificate was found; expected PEM, `-----BEGIN CERTIFICATE-----` and so on",
-        );
-    }
+    let found = match pem::certificates(text.as_bytes(), pem::Use::Clients) {
+        Ok(found) => found,
+        Err(why) => return refused(why.to_string()),
+    };
     if found.len() > BUNDLE_CERTIFICATES_MAX {
         return refused(format!(
             "the bundle has more than {BUNDLE_CERTIFICATES_MAX} certificates"
@@ -86,6 +85,11 @@ pub(crate) fn bundle(pem: &str, now: Moment) -> Result<Vec<X509>, ChangeError> {
     Ok(found)
 }
 
+/// The certificates of a stored CA.
+pub(crate) fn certificates_of(authority: &Authority) -> Result<Vec<X509>, PemError> {
+    pem::certificates(authority.certificate.as_bytes(), pem::Use::Clients)
+}
+
 /// Whether any certificate of `new` is believed under another id already: a client's chain would
 /// end in two CAs.
 fn twin(model: &Model, new: &[X509]) -> Option<Uuid> {
@@ -101,7 +105,7 @@ fn twin(model: &Model, new: &[X509]) -> Option<Uuid> {
         .filter(|ca| matches!(ca.kind, AuthorityKind::Uploaded));
     known
         .filter(|ca| {
-            let theirs = X509::stack_from_pem(ca.certificate.as_bytes()).unwrap_or_default();
+            let theirs = certificates_of(ca).unwrap_or_default();
             theirs
                 .iter()
                 .filter_map(fingerprint)
@@ -118,7 +122,7 @@ fn made_here(model: &Model, new: &[X509]) -> Option<Arc<Authority>> {
     let keys: Vec<Vec<u8>> = new.iter().filter_map(key_of).collect();
     let ours = |ca: &&Arc<Authority>| !matches!(ca.kind, AuthorityKind::Uploaded);
     let same = |ca: &&Arc<Authority>| {
-        let certificate = X509::from_pem(ca.certificate.as_bytes());
+        let certificate = pem::certificate(ca.certificate.as_bytes());
         let key = certificate.ok().as_ref().and_then(key_of);
         key.is_some_and(|key| keys.contains(&key))
     };
@@ -175,7 +179,7 @@ impl Authority {
     /// The kind of its key, when it is one that a managed CA may have.
     #[must_use]
     pub fn key_kind(&self) -> Option<CaKey> {
-        let certificate = X509::from_pem(self.certificate.as_bytes()).ok()?;
+        let certificate = pem::certificate(self.certificate.as_bytes()).ok()?;
         CaKey::of(&*certificate.public_key().ok()?)
     }
 }

@@ -4,15 +4,14 @@
 //! Owns the format and what a password must be. Keeps nothing: neither key, file nor password.
 
 use boring::pkcs12::Pkcs12;
-use boring::pkey::PKey;
 use boring::stack::Stack;
-use boring::x509::X509;
 
 use crate::change::error::ChangeError;
 use crate::limits::{PKCS12_PASSWORD_BYTES, PKCS12_ROUNDS};
 use crate::model::secret::Secret;
 use crate::operations::client_certificates::FreshCertificate;
 use crate::pki::x509::X509Error;
+use tls::pem;
 
 /// Refuses passwords that are too short or too long, or that no importer can be given.
 ///
@@ -38,11 +37,11 @@ pub fn check_password(password: &Secret) -> Result<(), ChangeError> {
 pub fn pkcs12(fresh: &FreshCertificate, password: &Secret) -> Result<Secret, ChangeError> {
     check_password(password)?;
     let made = &fresh.certificate;
-    let build = || {
-        let key = PKey::private_key_from_pem(fresh.private_key.reveal())?;
-        let certificate = X509::from_pem(made.certificate.as_bytes())?;
+    let build = || -> Result<_, X509Error> {
+        let key = pem::private_key(fresh.private_key.reveal())?;
+        let certificate = pem::certificate(made.certificate.as_bytes())?;
         let mut chain = Stack::new()?;
-        chain.push(X509::from_pem(fresh.authority.as_bytes())?)?;
+        chain.push(pem::certificate(fresh.authority.as_bytes())?)?;
         let mut builder = Pkcs12::builder();
         builder
             .key_iter(PKCS12_ROUNDS)
@@ -50,10 +49,10 @@ pub fn pkcs12(fresh: &FreshCertificate, password: &Secret) -> Result<Secret, Cha
             .ca(chain);
         let password = password.reveal_text();
         let name = &made.details.common_name;
-        builder.build(password, name, &key, &certificate)?.to_der()
+        let built = builder.build(password, name, &key, &certificate)?;
+        Ok(built.to_der()?)
     };
-    let file = build().map_err(X509Error::from)?;
-    Ok(Secret::new(file))
+    Ok(Secret::new(build()?))
 }
 
 #[cfg(test)]

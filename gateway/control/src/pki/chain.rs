@@ -5,7 +5,7 @@
 //! compiled.
 
 use boring::hash::MessageDigest;
-use boring::pkey::{HasPublic, Id as KeyId, PKey, PKeyRef};
+use boring::pkey::{HasPublic, Id as KeyId, PKeyRef};
 use boring::x509::X509;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -15,6 +15,7 @@ use crate::model::moment::Moment;
 use crate::model::secret::Secret;
 use crate::pki::x509::{Details, X509Error, check_strength};
 use tls::limits::CLOCK_SKEW;
+use tls::pem;
 use vocabulary::hostname::HostName;
 
 /// A chain that may serve, with its key.
@@ -45,26 +46,18 @@ impl ServerChain {
         if chain_pem.len() > PEM_BYTES_MAX || key_pem.len() > PEM_BYTES_MAX {
             return refused(format!("a PEM text has more than {PEM_BYTES_MAX} bytes"));
         }
-        let certificates = X509::stack_from_pem(chain_pem.as_bytes()).unwrap_or_default();
-        if certificates.is_empty() {
-            return refused(
-                "no certificate was found; expected PEM, `-----BEGIN CERTIFICATE-----` and so on",
-            );
-        }
+        let certificates = match pem::certificates(chain_pem.as_bytes(), pem::Use::Chain) {
+            Ok(certificates) => certificates,
+            Err(why) => return refused(why.to_string()),
+        };
         if certificates.len() > CHAIN_CERTIFICATES_MAX {
             return refused(format!(
                 "the chain has more than {CHAIN_CERTIFICATES_MAX} certificates"
             ));
         }
-        if key_pem.contains("ENCRYPTED") {
-            return refused(
-                "the private key is encrypted with a passphrase; decrypt it first (`openssl pkey -in … -out …`)",
-            );
-        }
-        let Ok(key) = PKey::private_key_from_pem(key_pem.as_bytes()) else {
-            return refused(
-                "the private key cannot be read; expected PEM of PKCS#8, SEC 1 or PKCS#1",
-            );
+        let key = match pem::private_key(key_pem.as_bytes()) {
+            Ok(key) => key,
+            Err(why) => return refused(format!("its key: {why}")),
         };
         check_strength(&key)?;
         let matches = |certificate: &X509| {
@@ -138,7 +131,7 @@ fn key_type_of<T: HasPublic>(key: &PKeyRef<T>) -> ServerKey {
 /// # Errors
 /// It cannot be read.
 pub(crate) fn key_type(chain_pem: &str) -> Result<ServerKey, X509Error> {
-    let leaf = X509::from_pem(chain_pem.as_bytes())?;
+    let leaf = pem::certificate(chain_pem.as_bytes())?;
     let key = leaf.public_key()?;
     Ok(key_type_of(&key))
 }
@@ -259,8 +252,8 @@ mod tests {
                 leaf.key_pem(),
                 "two certificates for",
             ),
-            (vec![&leaf], "nonsense".into(), "cannot be read"),
-            (vec![], leaf.key_pem(), "no certificate was found"),
+            (vec![&leaf], "nonsense".into(), "its key: there is no PEM in it"),
+            (vec![], leaf.key_pem(), "it is empty"),
             (
                 vec![&leaf; CHAIN_CERTIFICATES_MAX + 1],
                 leaf.key_pem(),
@@ -268,7 +261,7 @@ mod tests {
             ),
             (
                 vec![&leaf],
-                "-----BEGIN ENCRYPTED PRIVATE KEY-----".into(),
+                "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n".into(),
                 "openssl pkey",
             ),
         ] {

@@ -54,11 +54,8 @@ impl Request {
                 "it has more than {CSR_BYTES_MAX} bytes"
             )));
         }
-        let request = X509Req::from_pem(pem.trim().as_bytes()).map_err(|_not_a_request| {
-            X509Error::Request(
-                "expected PEM, `-----BEGIN CERTIFICATE REQUEST-----` to `-----END CERTIFICATE REQUEST-----`".into(),
-            )
-        })?;
+        let request =
+            tls::pem::request(pem.as_bytes()).map_err(|why| X509Error::Request(why.to_string()))?;
         let key = request.public_key().map_err(|_unknown_key| {
             X509Error::Key("its algorithm is unknown or its bytes are no key".into())
         })?;

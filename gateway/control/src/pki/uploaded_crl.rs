@@ -3,13 +3,11 @@
 //! Owns the PEM form, and the key under which a list replaces an older one. What a list must be to
 //! be trusted is [`tls::Crl`]'s.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use boring::hash::{MessageDigest, hash};
-use boring::x509::X509;
 
 use crate::model::hex::hex;
 use crate::pki::x509::X509Error;
+use tls::pem::{self, PemError};
 use tls::{Crl, CrlError};
 
 /// Why a list that came is refused.
@@ -21,8 +19,11 @@ pub(crate) enum UploadedCrlError {
     /// It is not to be believed.
     #[error(transparent)]
     List(#[from] CrlError),
-    /// Text with another block, or with more than one.
-    #[error("expected one PEM block `X509 CRL`, or DER")]
+    /// Neither DER nor PEM.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// More than one.
+    #[error("expected one revocation list")]
     NotOneBlock,
 }
 
@@ -41,28 +42,15 @@ pub(crate) fn key(crl: &Crl) -> Result<Box<[u8]>, X509Error> {
 
 /// Reads a list against the certificates of its CA.
 pub(crate) fn read(certificate_pem: &str, der: &[u8]) -> Result<Crl, UploadedCrlError> {
-    let issuers = X509::stack_from_pem(certificate_pem.as_bytes()).map_err(X509Error::from)?;
+    let issuers = pem::certificates(certificate_pem.as_bytes(), pem::Use::Clients)?;
     Ok(Crl::read(der, issuers.iter().map(|issuer| &**issuer))?)
 }
 
 /// The DER in what was given, which may be PEM.
 pub(crate) fn der_of(bytes: &[u8]) -> Result<Vec<u8>, UploadedCrlError> {
-    let Some(text) = std::str::from_utf8(bytes)
-        .ok()
-        .filter(|text| text.contains("-----BEGIN"))
-    else {
-        return Ok(bytes.to_vec());
-    };
-    let wrong = || UploadedCrlError::NotOneBlock;
-    let (_, rest) = text
-        .split_once("-----BEGIN X509 CRL-----")
-        .ok_or_else(wrong)?;
-    let (body, after) = rest
-        .split_once("-----END X509 CRL-----")
-        .ok_or_else(wrong)?;
-    if after.contains("-----BEGIN") {
-        return Err(wrong());
+    let mut found = pem::lists(bytes)?.lists;
+    match (found.pop(), found.is_empty()) {
+        (Some(list), true) => Ok(list),
+        _ => Err(UploadedCrlError::NotOneBlock),
     }
-    let digits: String = body.split_whitespace().collect();
-    STANDARD.decode(digits).map_err(|_not_base64| wrong())
 }

@@ -23,6 +23,7 @@ use crate::pki::csr::{Request, check_subject};
 use crate::pki::details::seconds;
 pub(crate) use crate::pki::details::{Details, to_pem};
 use tls::limits::{CLOCK_SKEW, RSA_BITS_MAX, RSA_BITS_MIN};
+use tls::pem::{self, PemError};
 use vocabulary::hostname::HostName;
 
 pub(crate) const DAY_SECONDS: i64 = 24 * 60 * 60;
@@ -61,9 +62,18 @@ pub enum X509Error {
     /// A CA that cannot be believed.
     #[error("the CA certificate is refused: {0}")]
     Authority(String),
+    /// A PEM text that is none, or has something else in it.
+    #[error(transparent)]
+    Pem(PemError),
     /// BoringSSL refused something that was expected to work.
     #[error("the certificate cannot be made: {0}")]
     Crypto(String),
+}
+
+impl From<PemError> for X509Error {
+    fn from(error: PemError) -> Self {
+        Self::Pem(error)
+    }
 }
 
 impl From<ErrorStack> for X509Error {
@@ -261,8 +271,8 @@ impl Signer {
     /// BoringSSL cannot read them.
     pub(crate) fn open(pem: &[u8], key_pem: &Secret) -> Result<Self, X509Error> {
         Ok(Self {
-            certificate: X509::from_pem(pem)?,
-            key: PKey::private_key_from_pem(key_pem.reveal())?,
+            certificate: pem::certificate(pem)?,
+            key: pem::private_key(key_pem.reveal())?,
         })
     }
 

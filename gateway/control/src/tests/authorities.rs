@@ -66,11 +66,11 @@ fn what_cannot_sign_is_refused() {
     };
     let picture = world.picture();
     for (what, pem, says) in [
-        ("empty", String::new(), "no certificate"),
+        ("empty", String::new(), "it is empty"),
         (
             "nonsense",
             "-----BEGIN CERTIFICATE-----\nAA\n-----END CERTIFICATE-----\n".into(),
-            "no certificate",
+            "line 1, block 1 (`CERTIFICATE`): its base64",
         ),
         ("a leaf", leaf.clone(), "CA:TRUE"),
         ("no basicConstraints", plain, "CA:TRUE"),
@@ -88,6 +88,11 @@ fn what_cannot_sign_is_refused() {
             "one of a bundle expired",
             good.clone() + &made(&|spec| spec.ends = -1),
             "expired on",
+        ),
+        (
+            "its key with it",
+            good.clone() + "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n",
+            "keep the key where it is",
         ),
         (
             "too long",

@@ -523,7 +523,7 @@ fn refusals_name_their_place_and_change_nothing() {
         (
             json!({"postern": 1, "authorities": [{"name": "x", "certificate": "nonsense"}]}),
             "/authorities/0/certificate",
-            "no certificate",
+            "there is no PEM in it",
         ),
         (
             json!({"postern": 1, "zones": [{"name": "example.test",

@@ -17,9 +17,6 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use crate::change::Control;
 use crate::change::error::ChangeError;
 use crate::limits::{CRL_FILE_EVERY, CRL_FILE_RETRY};
@@ -27,6 +24,7 @@ use crate::model::Model;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::store::sync_directory;
+use tls::pem;
 
 /// Why the files of a zone were not written.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +147,7 @@ impl CrlDirectory {
         let mut text = String::new();
         for (id, _) in wanted {
             let list = control.revocation_list(zone, *id)?;
-            text.push_str(&pem(&list));
+            text.push_str(&pem::write("X509 CRL", &list));
             files.insert(replace(self.path.join(format!("{id}.crl")), &list)?);
         }
         let together = self.path.join(format!("{name}.crl.pem"));
@@ -194,17 +192,6 @@ fn remove<'p>(files: impl Iterator<Item = &'p PathBuf>) {
             tracing::warn!(file = %file.display(), %error, "an old revocation list could not be removed");
         }
     }
-}
-
-/// RFC 7468 §6.
-fn pem(der: &[u8]) -> String {
-    let mut text = String::from("-----BEGIN X509 CRL-----\n");
-    for line in STANDARD.encode(der).as_bytes().chunks(64) {
-        text.push_str(&String::from_utf8_lossy(line));
-        text.push('\n');
-    }
-    text.push_str("-----END X509 CRL-----\n");
-    text
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::files::{Password, Targets};
-use crate::cli::client::files::{PUBLIC, read_text, write_new};
+use crate::cli::client::files::{PUBLIC, read_request, write_new};
 use crate::cli::client::names::{ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
 use crate::cli::output::table::{Table, list};
@@ -193,7 +193,7 @@ impl Cert {
                 days,
                 out,
             } => {
-                let csr = read_text(&csr)?;
+                let csr = read_request(&csr)?;
                 let zone = ZoneRef::find(client, &zone.zone)?;
                 let body = json!({ "csr": csr, "validity_days": days.days });
                 let made = client.post(&zone.path("client_certificates"), &body)?;

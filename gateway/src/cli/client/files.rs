@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use boring::x509::X509;
+use tls::pem;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::cli::output::CliError;
@@ -18,9 +19,7 @@ use crate::limits;
 pub(crate) fn read_text(path: &Path) -> Result<String, CliError> {
     String::from_utf8(read_bytes(path)?).map_err(|_position| {
         let name = path.display();
-        CliError::Failed(format!(
-            "{name} is not text; certificates, keys and requests must be in PEM"
-        ))
+        CliError::Failed(format!("{name} is not text"))
     })
 }
 
@@ -50,6 +49,55 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Vec<u8>, CliError> {
     Ok(bytes)
 }
 
+fn wrong(path: &Path, why: &dyn std::fmt::Display) -> CliError {
+    CliError::Failed(format!("{}: {why}", path.display()))
+}
+
+/// The certificates in a file of PEM, as a text of them alone and read.
+pub(crate) fn read_certificates(
+    path: &Path,
+    of: pem::Use,
+) -> Result<(String, Vec<X509>), CliError> {
+    let found = pem::certificates(&read_bytes(path)?, of).map_err(|why| wrong(path, &why))?;
+    let mut text = String::new();
+    for certificate in &found {
+        let der = certificate.to_der().map_err(|why| wrong(path, &why))?;
+        text.push_str(&pem::write("CERTIFICATE", &der));
+    }
+    Ok((text, found))
+}
+
+/// The private key in a file of PEM, as PKCS#8.
+pub(crate) fn read_key(path: &Path) -> Result<String, CliError> {
+    let key = pem::private_key(&read_bytes(path)?).map_err(|why| wrong(path, &why))?;
+    let text = key
+        .private_key_to_pem_pkcs8()
+        .map_err(|why| wrong(path, &why))?;
+    String::from_utf8(text).map_err(|why| wrong(path, &why))
+}
+
+/// The request in a file of PEM.
+pub(crate) fn read_request(path: &Path) -> Result<String, CliError> {
+    let request = pem::request(&read_bytes(path)?).map_err(|why| wrong(path, &why))?;
+    let der = request.to_der().map_err(|why| wrong(path, &why))?;
+    Ok(pem::write("CERTIFICATE REQUEST", &der))
+}
+
+/// The revocation lists in a file, PEM or DER, as PEM, with the certificates of issuing CAs that
+/// came along.
+pub(crate) fn read_lists(path: &Path) -> Result<String, CliError> {
+    let found = pem::lists(&read_bytes(path)?).map_err(|why| wrong(path, &why))?;
+    let mut text = String::new();
+    for list in &found.lists {
+        text.push_str(&pem::write("X509 CRL", list));
+    }
+    for certificate in &found.below {
+        let der = certificate.to_der().map_err(|why| wrong(path, &why))?;
+        text.push_str(&pem::write("CERTIFICATE", &der));
+    }
+    Ok(text)
+}
+
 /// A certificate in a file, to look into.
 pub(crate) struct Certificate<'f> {
     file: &'f Path,
@@ -59,11 +107,8 @@ pub(crate) struct Certificate<'f> {
 impl<'f> Certificate<'f> {
     /// Reads PEM, of several certificates the first.
     pub(crate) fn read(file: &'f Path) -> Result<Self, CliError> {
-        let found = X509::from_pem(&read_bytes(file)?).and_then(|found| found.to_der());
-        let shown = file.display();
-        let der = found.map_err(|_not_pem| {
-            CliError::Failed(format!("{shown}: expected a certificate in PEM"))
-        })?;
+        let found = pem::certificate(&read_bytes(file)?).map_err(|why| wrong(file, &why))?;
+        let der = found.to_der().map_err(|why| wrong(file, &why))?;
         Ok(Self { file, der })
     }
 

@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use boring::hash::MessageDigest;
-use boring::x509::X509;
 use clap::Args;
 
 use crate::cli::client::Client;
@@ -233,10 +232,10 @@ impl State {
         };
         if pem.exists() && key.exists() {
             let bytes = fs::read(&pem).map_err(|why| failed(&why))?;
-            let fingerprint = X509::from_pem(&bytes).and_then(|certificate| {
-                certificate
-                    .digest(MessageDigest::sha256())
-                    .map(|digest| hex(&digest))
+            let certificate = tls::pem::certificate(&bytes).ok();
+            let fingerprint = certificate.and_then(|certificate| {
+                let digest = certificate.digest(MessageDigest::sha256()).ok()?;
+                Some(hex(&digest))
             });
             let query = CertificateQuery {
                 status: None,

@@ -14,7 +14,7 @@ use super::args::{Settings, Text, ZoneArg};
 use super::phases::Phase;
 use super::ruleset::{Position, Ruleset};
 use crate::cli::client::Client;
-use crate::cli::client::files::read_text;
+use crate::cli::client::files::{read_certificates, read_text};
 use crate::cli::client::names::{ZoneRef, str_of, text};
 use crate::cli::output::table::{harmless, harmless_lines};
 use crate::cli::output::{CliError, ClientError, Output, json_text, yaml};
@@ -161,7 +161,7 @@ impl RuleTest {
         }
         let certificate = match self.certificate.as_str() {
             word @ ("none" | "invalid" | "valid" | "revoked") => word.to_owned(),
-            file => read_text(Path::new(file))?,
+            file => read_certificates(Path::new(file), tls::pem::Use::Chain)?.0,
         };
         let mut request = json!({
             "url": url, "method": self.method, "headers": headers, "certificate": certificate,

@@ -107,6 +107,32 @@ pub fn name(data: &[u8]) {
     assert_eq!(minimal(minimal(data)), minimal(data));
 }
 
+/// Any bytes as PEM: no panic; every `-----BEGIN` is a block or an error; what is taken is written,
+/// and read to the same.
+pub fn pem(data: &[u8]) {
+    drop(crate::pem::private_key(data));
+    drop(crate::pem::request(data));
+    if let Ok(lists) = crate::pem::lists(data) {
+        assert!(!lists.lists.is_empty());
+    }
+    let begun = |text: &[u8]| {
+        text.windows(10)
+            .filter(|found| *found == b"-----BEGIN")
+            .count()
+    };
+    let Ok(blocks) = crate::pem::read(data) else {
+        return;
+    };
+    assert_eq!(blocks.len(), begun(data));
+    for block in blocks {
+        let again = crate::pem::read(block.to_text().as_bytes());
+        // A key that is encrypted as a text has its headers, and is not read beyond them.
+        if !block.der.is_empty() {
+            assert!(again.is_ok_and(|again| matches!(&*again, [one] if one.der == block.der)));
+        }
+    }
+}
+
 /// The text of the group setting: no panic; what is taken is printed as it is read.
 pub fn groups(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
@@ -151,5 +177,6 @@ mod tests {
         replay("tls_answer", answer);
         replay("tls_name", name);
         replay("tls_groups", groups);
+        replay("tls_pem", pem);
     }
 }
