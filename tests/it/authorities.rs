@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::gateway::ZONE;
+use tests::pki::{DAY, Spec};
 use tests::{Authority, Gateway, Identity, Origin, Setup, tool};
 
 const HOST: &str = "api.example.test";
@@ -217,4 +218,94 @@ async fn a_mode_that_is_switched_off_and_on_believes_whom_it_believed() {
         told.err.contains("asks for no client certificates"),
         "{told:?}"
     );
+}
+
+#[test]
+fn what_a_ca_s_own_certificate_forbids_is_told() {
+    let origin = Origin::echo();
+    let gateway = Setup::new().host(HOST, "require", &origin.url()).start();
+    let with = |name: &str, value: &str| Spec {
+        extension: Some((name.into(), value.into())),
+        ..Spec::authority("Narrow CA")
+    };
+    for (spec, said, state) in [
+        (
+            with("nameConstraints", "permitted;DNS:a.test"),
+            "constrains names",
+            "doubt",
+        ),
+        (
+            with("extendedKeyUsage", "emailProtection"),
+            "lacks clientAuth",
+            "bad",
+        ),
+        (
+            Spec {
+                ca: Some(Some(0)),
+                ..Spec::authority("Narrow CA")
+            },
+            "path length is 0",
+            "doubt",
+        ),
+        (
+            Spec {
+                unknown_critical: true,
+                ..Spec::authority("Narrow CA")
+            },
+            "critical extensions that are not understood",
+            "bad",
+        ),
+        (
+            Spec {
+                begins: DAY,
+                ..Spec::authority("Narrow CA")
+            },
+            "the CA's certificate begins on",
+            "bad",
+        ),
+    ] {
+        let made = Identity::self_signed(&spec);
+        let file = gateway.file("narrow.pem");
+        std::fs::write(&file, made.chain_pem()).unwrap();
+        let told = gateway.cli(&["ca", "upload", file.to_str().unwrap()]).ok();
+        let warning = told
+            .lines()
+            .find(|line| line.starts_with("warning: CN=Narrow CA"));
+        assert!(
+            warning.is_some_and(|line| line.contains(said)),
+            "{said}: {told}"
+        );
+        let all = gateway.cli(&["ca", "list", "--json"]).json();
+        let id = all[0]["id"].as_str().unwrap().to_owned();
+        let shown = gateway.cli(&["ca", "show", &id]).ok();
+        assert!(shown.contains(said), "{said}: {shown}");
+        gateway.associate(&id, &[HOST]);
+        let found = gateway.cli(&["doctor", HOST, "--json"]);
+        let found: Value = serde_json::from_str(&found.out).unwrap();
+        let mut found = found.as_array().unwrap().iter();
+        let finding = found.find(|one| one["check"] == "CA").unwrap();
+        assert_eq!(finding["state"], state, "{finding}");
+        assert!(
+            finding["message"].as_str().unwrap().contains(said),
+            "{finding}"
+        );
+        gateway.associate(&id, &[]);
+        drop(gateway.cli(&["ca", "delete", &id]).ok());
+    }
+    let plain = Authority::root("Plain CA");
+    let file = gateway.file("plain.pem");
+    std::fs::write(&file, plain.pem()).unwrap();
+    let told = gateway.cli(&["ca", "upload", file.to_str().unwrap()]).ok();
+    assert!(!told.contains("warning"), "{told}");
+    // Names and keys that people try.
+    let named = gateway.cli(&[
+        "host",
+        "add",
+        "b\u{fc}cher.example.test",
+        "--zone",
+        ZONE,
+        "--origin",
+        &origin.url(),
+    ]);
+    assert!(named.failed(1).contains("xn--bcher-kva.example.test"));
 }

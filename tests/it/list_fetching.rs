@@ -97,6 +97,31 @@ async fn a_list_is_fetched_renewed_and_never_goes_back() {
             "its issuer is none of",
         ),
         (
+            list(
+                "three",
+                &CrlSpec {
+                    begins: -2 * DAY,
+                    ends: Some(-DAY),
+                    ..empty(3)
+                },
+                &world.authority,
+            ),
+            "refused",
+            "it expired at",
+        ),
+        (
+            list(
+                "three",
+                &CrlSpec {
+                    begins: -DAY,
+                    ..empty(3)
+                },
+                &world.authority,
+            ),
+            "refused",
+            "its number is above",
+        ),
+        (
             Manner::body(b"garbage".to_vec()),
             "refused",
             "not a certificate revocation list",

@@ -5,6 +5,9 @@ use tests::{Authority, Origin, Setup, tool};
 
 const HOST: &str = "api.example.test";
 
+/// Makes one text of two certificates.
+type Form = fn(&str, &str) -> String;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_certificate_of_a_bundle_is_believed_or_named() {
     let origin = Origin::echo();
@@ -14,7 +17,7 @@ async fn every_certificate_of_a_bundle_is_believed_or_named() {
         std::fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let forms: [(&str, fn(&str, &str) -> String); 6] = [
+    let forms: [(&str, Form); 6] = [
         ("a byte order mark", |a, b| format!("\u{feff}{a}{b}")),
         ("a trusted one", |a, b| {
             format!("{a}{}", b.replace("CERTIFICATE", "TRUSTED CERTIFICATE"))

@@ -12,7 +12,6 @@ use crate::model::source_url::SourceUrl;
 use crate::operations::authorities::bundle;
 use crate::pki::chain::ServerChain;
 use crate::pki::csr::Request;
-use crate::pki::uploaded_crl::der_of;
 use tls::pem;
 
 /// The time at which certificates are looked at: 2027-01-15, so that a corpus does not grow old.
@@ -35,7 +34,7 @@ pub fn csr(der: &[u8]) {
 /// PEM texts, the second one after a NUL: a request, a bundle of CAs, a chain with its key, a
 /// revocation list. No panic; a chain that is taken is read the same again.
 pub fn pems(data: &[u8]) {
-    drop(der_of(data));
+    drop(pem::lists(data));
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };

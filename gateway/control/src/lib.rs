@@ -34,7 +34,9 @@ pub use self::model::client_certificate::Status;
 pub use self::model::id::{Id, IdError, Uuid};
 pub use self::model::list::{ListItem, ListKind, ListRecord};
 pub use self::model::moment::Moment;
-pub use self::model::revocation::{CrlRecord, CrlSettings, OcspSettings};
+pub use self::model::revocation::{
+    CrlFileOutcome, CrlFileStatus, CrlRecord, CrlSettings, OcspSettings,
+};
 pub use self::model::secret::Secret;
 pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
@@ -54,7 +56,7 @@ pub use self::operations::lists::ItemsChange;
 pub use self::operations::mtls_rule::{MtlsPatch, MtlsRule, mtls_rule};
 pub use self::operations::ocsp::OcspPatch;
 pub use self::operations::pkcs12::{check_password, pkcs12};
-pub use self::operations::revocation_lists::{CrlPatch, CrlSource, CrlStatus};
+pub use self::operations::revocation_lists::{CrlPatch, CrlSource, CrlStatus, CrlsPut};
 pub use self::operations::ruleset_differences::{RuleDifference, RulesetDifference};
 pub use self::operations::ruleset_versions::VersionNote;
 pub use self::operations::rulesets::{NewRule, Position, RulePatch};

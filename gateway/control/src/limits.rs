@@ -8,6 +8,9 @@ use std::time::Duration;
 use vocabulary::limits::MIB;
 /// Lists of one CA: complete ones and deltas, by issuer and scope.
 pub const CRLS_OF_CA_MAX: usize = 64;
+/// Certificates of issuing CAs that may come along with the lists of one file: each that is new costs
+/// a signature check or two.
+pub const CRL_ISSUERS_MAX: usize = 20;
 /// Bytes of a revocation list in a file or a request: a million entries with long serials. A
 /// larger one is refused unread.
 pub const CRL_FILE_BYTES_MAX: u64 = 64 * MIB;

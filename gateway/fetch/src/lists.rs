@@ -2,7 +2,7 @@
 //!
 //! Owns the schedule (before a list's next update, with jitter; after a failure at growing
 //! intervals), the validators that spare the transfer of an unchanged list (RFC 9110 §13.1), and the
-//! outcome of the last attempt. A fetched list is taken in by [`Control::put_crl`], which refuses
+//! outcome of the last attempt. A fetched list is taken in by [`Control::put_crls`], which refuses
 //! untrusted lists and older numbers: the last good list stays.
 
 use std::collections::BTreeMap;
@@ -104,7 +104,8 @@ pub struct FetchStatus {
 struct Known {
     /// Of the list that was last taken from it.
     validators: HeaderMap,
-    number: Option<String>,
+    /// The lists that came with it: their places, and when they were made.
+    lists: Vec<(String, i64)>,
     next_update_sec: i64,
     last: Option<FetchOutcome>,
     good_at: Option<Moment>,
@@ -113,6 +114,13 @@ struct Known {
     /// `None`: at once.
     due: Option<Instant>,
     under_way: bool,
+}
+
+/// What a server had that was taken.
+struct Taken {
+    validators: HeaderMap,
+    lists: Vec<(String, i64)>,
+    next_update_sec: i64,
 }
 
 type Places = BTreeMap<(Uuid, SourceUrl), Known>;
@@ -233,10 +241,10 @@ impl Lists {
         if let Some(count) = counted.and_then(|place| entry.counts.get_mut(place)) {
             *count += 1;
         }
-        if let Some((validators, number, next_update_sec)) = answer {
-            entry.validators = validators;
-            entry.number = Some(number);
-            entry.next_update_sec = next_update_sec;
+        if let Some(taken) = answer {
+            entry.validators = taken.validators;
+            entry.lists = taken.lists;
+            entry.next_update_sec = taken.next_update_sec;
         }
         let good = outcome.why().is_none();
         if good {
@@ -257,12 +265,14 @@ impl Lists {
         id: Uuid,
         url: &SourceUrl,
         before: &Known,
-    ) -> (FetchOutcome, Option<(HeaderMap, String, i64)>) {
-        // The list that the server is asked about may have been removed here.
+    ) -> (FetchOutcome, Option<Taken>) {
+        // The lists that the server is asked about may have been removed here.
         let crls = self.control.crls();
-        let still_there = crls
-            .iter()
-            .any(|crl| crl.authority == id && Some(&crl.number) == before.number.as_ref());
+        let is_there = |(place, made): &(String, i64)| {
+            let mut held = crls.iter().filter(|crl| crl.authority == id);
+            held.any(|crl| crl.place == *place && crl.this_update == *made)
+        };
+        let still_there = !before.lists.is_empty() && before.lists.iter().all(is_there);
         let mut headers = if still_there {
             before.validators.clone()
         } else {
@@ -295,13 +305,27 @@ impl Lists {
         let source = CrlSource::Url(url.clone());
         let put = tokio::task::spawn_blocking(move || {
             let control = control.changer(Intent::of("revocation list fetch"));
-            control.put_crl_from(id, &source, &answer.body)
+            control.put_crls(id, &source, &answer.body, false)
         });
         match put.await {
-            Ok(Ok(crl)) => {
-                let known = (validators, crl.number, crl.next_update);
-                (FetchOutcome::Taken, Some(known))
+            Ok(Ok(put)) if put.refused.is_empty() => {
+                for crl in &put.lists {
+                    for warning in &crl.warnings {
+                        let issuer = &crl.issuer;
+                        tracing::warn!(%id, %url, issuer, warning, "a revocation list is odd");
+                    }
+                }
+                let lists = put.lists.iter();
+                let taken = Taken {
+                    validators,
+                    next_update_sec: lists.clone().map(|crl| crl.next_update).min().unwrap_or(0),
+                    lists: lists
+                        .map(|crl| (crl.place.clone(), crl.this_update))
+                        .collect(),
+                };
+                (FetchOutcome::Taken, Some(taken))
             }
+            Ok(Ok(put)) => (FetchOutcome::Refused(put.refused.join("; ")), None),
             Ok(Err(why)) => (FetchOutcome::Refused(why.to_string()), None),
             Err(_panicked) => {
                 let why = "taking it in failed inside; the log has the reason";

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::files::read_certificates;
-use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text};
+use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text, warnings};
 use super::client::{Client, segment};
 use super::output::table::{Table, list as entries};
 use super::output::{CliError, Output, json_text};
@@ -155,9 +155,10 @@ impl Ca {
                 let body = json!({ "ca": true, "certificates": text_of_all, "name": name });
                 let made = client.post(&uploaded(client)?, &body)?;
                 let told = format!(
-                    "uploaded the CA {} with {}; `postern ca associate --ca` makes hosts trust it\n",
+                    "uploaded the CA {} with {}; `postern ca associate --ca` makes hosts trust it\n{}",
                     text(&made, "id"),
-                    pem::subjects(&found)
+                    pem::subjects(&found),
+                    warnings(&made)
                 );
                 (made, told)
             }
@@ -188,7 +189,7 @@ impl Ca {
 }
 
 /// The path of uploaded CAs: they belong to the one account.
-fn uploaded(client: &Client) -> Result<String, CliError> {
+pub(super) fn uploaded(client: &Client) -> Result<String, CliError> {
     let accounts = client.get(&format!("{CLOUDFLARE}/accounts"))?;
     let account = accounts
         .get(0)
@@ -242,7 +243,7 @@ fn details(one: &Value) -> String {
     } else {
         ends
     };
-    entries(&[
+    let listed = entries(&[
         ("id", text(one, "id")),
         ("name", text(one, "name")),
         ("key", text(one, "key_type")),
@@ -254,7 +255,8 @@ fn details(one: &Value) -> String {
         ("made", text(one, "created_on")),
         ("expires", expires),
         ("trusted by", hosts.unwrap_or_default()),
-    ])
+    ]);
+    listed + &warnings(one)
 }
 
 fn uploaded_id(client: &Client, path: &str, wanted: &str) -> Result<String, CliError> {

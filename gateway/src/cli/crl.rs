@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 
 use super::client::files::{Certificate, read_lists};
-use super::client::names::{OWN, text, text_or_none};
+use super::client::names::{OWN, text, text_or_none, texts_of};
 use super::client::{Client, segment};
 use super::output::table::Table;
 use super::output::{CliError, Output, ValueError, json_text};
@@ -22,14 +22,20 @@ pub(super) enum Crl {
         #[arg(value_name = "CA")]
         ca: String,
     },
-    /// Install a list, in DER or PEM; its number must be higher than that of the list it replaces
+    /// Install the lists of a file, in DER or PEM; each must be newer than the list it replaces
+    ///
+    /// Lists of issuing CAs below the uploaded one are taken when those CAs' certificates are in the
+    /// same file; they do not become trusted by that.
     Put {
         /// The uploaded CA's id
         #[arg(value_name = "CA")]
         ca: String,
-        /// The list
+        /// The lists
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Take lists that have expired or are older than those in their places
+        #[arg(long)]
+        force: bool,
     },
     /// Set the policy for a missing list, and the sources of newer ones
     Set {
@@ -108,20 +114,47 @@ fn points(file: &Path) -> Result<Vec<String>, CliError> {
     Ok(found)
 }
 
+fn lists_of(answer: &Value) -> &[Value] {
+    let lists = answer.get("crls").and_then(Value::as_array);
+    lists.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// A line for each list, and one for each thing that is odd about it.
+fn taken(made: &Value) -> String {
+    let mut told = String::new();
+    for crl in lists_of(made) {
+        let number = match text(crl, "number") {
+            number if number.is_empty() => "without a number".to_owned(),
+            number => number,
+        };
+        told.push_str(&format!(
+            "took list {number} with {} entries of {}, due again {}\n",
+            text(crl, "entries"),
+            text(crl, "issuer"),
+            text(crl, "next_update")
+        ));
+        told.push_str(&warnings(crl));
+    }
+    told
+}
+
+fn warnings(crl: &Value) -> String {
+    let issuer = text(crl, "issuer");
+    texts_of(crl, "warnings")
+        .map(|warning| format!("warning: the list of {issuer}: {warning}\n"))
+        .collect()
+}
+
 impl Crl {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
         let path = |ca: &str| format!("{OWN}/certificate_authorities/{}/crls", segment(ca));
         let answer = match self {
             Self::Show { ca } => client.get(&path(&ca))?,
-            Self::Put { ca, file } => {
-                let made = client.put(&path(&ca), &json!({ "crl": read_lists(&file)? }))?;
+            Self::Put { ca, file, force } => {
+                let body = json!({ "crl": read_lists(&file)?, "force": force });
+                let made = client.put(&path(&ca), &body)?;
                 if !json {
-                    return Ok(format!(
-                        "took list {} with {} entries, due again {}\n",
-                        text(&made, "number"),
-                        text(&made, "entries"),
-                        text(&made, "next_update")
-                    ));
+                    return Ok(taken(&made));
                 }
                 made
             }
@@ -163,10 +196,12 @@ impl Crl {
             return Ok(json_text(&answer));
         }
         let word = |key| text_or_none(&answer, key);
-        let mut table = Table::new(&["NUMBER", "DELTA", "ENTRIES", "MADE", "DUE"]);
-        let lists = answer.get("crls").and_then(Value::as_array);
-        for crl in lists.into_iter().flatten() {
+        let mut table = Table::new(&["ISSUER", "NUMBER", "DELTA", "ENTRIES", "MADE", "DUE"]);
+        let mut odd = String::new();
+        for crl in lists_of(&answer) {
+            odd.push_str(&warnings(crl));
             table.row([
+                text(crl, "issuer"),
                 text(crl, "number"),
                 text(crl, "delta"),
                 text(crl, "entries"),
@@ -184,8 +219,12 @@ impl Crl {
                 text(fetch, "error"),
             ]);
         }
+        let refused = match text(&answer, "file_error") {
+            why if why.is_empty() => String::new(),
+            why => format!("  not taken: {why}\n"),
+        };
         Ok(format!(
-            "policy: {}\nwatched file: {}\n{}{}",
+            "policy: {}\nwatched file: {}\n{refused}{}{}{odd}",
             word("policy"),
             word("file"),
             fetched.text("fetched from nowhere; `postern crl set CA --url URL` names where"),

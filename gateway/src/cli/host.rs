@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::client::files::{read_certificates, read_key};
-use super::client::names::{OWN, ZoneRef, str_of, text};
+use super::client::names::{OWN, ZoneRef, str_of, text, warnings};
 use super::client::{Client, segment};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
@@ -190,6 +190,7 @@ impl Settings {
             ));
             let pair = json!({ "certificate": chain, "private_key": read_key(key)? });
             let made = client.post(&zone.path("custom_certificates"), &pair)?;
+            took.push_str(&warnings(&made));
             ids.push(text(&made, "id"));
         }
         if self.development_cert {

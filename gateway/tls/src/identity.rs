@@ -25,6 +25,7 @@ use vocabulary::client_auth::ClientAuth;
 pub fn read_client(chain: &[X509], verification: &Verification) -> ClientAuth {
     let mut client = ClientAuth {
         verdict: verification.verdict,
+        about: verification.about().unwrap_or_default().into(),
         ..ClientAuth::none()
     };
     client.ca_id = verification
@@ -54,6 +55,7 @@ pub fn read_client(chain: &[X509], verification: &Verification) -> ClientAuth {
 pub fn with_verification(client: &ClientAuth, verification: &Verification) -> ClientAuth {
     let mut client = client.clone();
     client.verdict = verification.verdict;
+    client.about = verification.about().unwrap_or_default().into();
     client.ca_id = verification
         .anchor()
         .map(|id| &**id)

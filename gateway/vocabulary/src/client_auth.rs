@@ -16,6 +16,9 @@ use crate::verdict::Verdict;
 pub struct ClientAuth {
     /// What verification found.
     pub verdict: Verdict,
+    /// Whom the verdict's reason is about, when that is an issuer and not the client: whose list is
+    /// wanting, whose certificate is at fault. For logs and people; rules do not see it.
+    pub about: Box<str>,
     /// UUID of the CA set's anchor that the chain ends in; empty when not verified.
     pub ca_id: Box<str>,
     /// `CN=…,OU=…,O=…,L=…,ST=…,C=…`.
@@ -76,6 +79,7 @@ impl ClientAuth {
     pub fn none() -> Self {
         Self {
             verdict: Verdict::NONE,
+            about: "".into(),
             ca_id: "".into(),
             issuer_dn: "".into(),
             issuer_dn_rfc2253: "".into(),

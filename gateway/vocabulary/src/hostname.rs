@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::punycode;
+
 /// Longest host name in bytes, without the trailing dot (RFC 1035 §2.3.4).
 pub const NAME_BYTES_MAX: usize = 253;
 /// Longest label in bytes (RFC 1035 §2.3.4).
@@ -45,7 +47,8 @@ pub enum HostNameError {
     IpLiteral(String),
     /// A character that no host name has.
     #[error(
-        "the host name `{name}` has the character {character:?}, allowed are letters, digits, `-`, `_` and `.`"
+        "the host name `{name}` has the character {character:?}, allowed are letters, digits, `-`, `_` and `.`{}",
+        ascii(name)
     )]
     Character {
         /// The whole text.
@@ -63,6 +66,15 @@ pub enum HostNameError {
         "the wildcard in `{0}` must be the whole first label with at least two labels after it, as in `*.example.com`"
     )]
     Wildcard(String),
+}
+
+/// What an internationalised name is written as.
+fn ascii(name: &str) -> String {
+    let ascii = Some(name).filter(|name| !name.is_ascii());
+    let ascii = ascii.and_then(punycode::ascii_form);
+    ascii.map_or_else(String::new, |ascii| {
+        format!("; in certificates and DNS it is written `{ascii}`")
+    })
 }
 
 impl HostName {

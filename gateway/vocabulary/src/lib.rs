@@ -23,6 +23,7 @@ pub mod clock;
 pub mod file;
 pub mod hostname;
 pub mod limits;
+mod punycode;
 pub mod settings;
 pub mod side;
 pub mod verdict;

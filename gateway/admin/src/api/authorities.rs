@@ -88,6 +88,7 @@ fn shown(authority: &Authority) -> Value {
         "type": "custom",
         "uploaded_on": authority.created_on.to_string(),
         "updated_at": authority.created_on.to_string(),
+        "warnings": authority.warnings(Moment::now()),
     })
 }
 

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{Json, Raw, present, read_json};
+use crate::http::query::{Json, Parameters, Raw, present, read_json};
 use crate::http::scope::{ChangeInGateway, InGateway};
 use control::limits::CRL_FILE_BYTES_MAX;
-use control::{ChangeError, CrlPatch, CrlStatus, Moment, Uuid};
+use control::{ChangeError, CrlPatch, CrlSource, CrlStatus, Moment, Uuid};
 use fetch::FetchOutcome;
 use tls::CrlPolicy;
 
@@ -39,15 +39,21 @@ pub(crate) struct Set {
 struct Wrapped {
     /// PEM.
     crl: String,
+    /// As the parameter.
+    #[serde(default)]
+    force: bool,
 }
 
 fn shown(crl: &CrlStatus) -> Value {
     json!({
+        "list": crl.place,
+        "issuer": crl.issuer,
         "number": crl.number,
         "delta": crl.delta,
         "this_update": Moment::from_seconds(crl.this_update).to_second(),
         "next_update": Moment::from_seconds(crl.next_update).to_second(),
         "entries": crl.entries,
+        "warnings": crl.warnings,
     })
 }
 
@@ -74,10 +80,13 @@ fn all(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
         })
     });
     let fetches: Vec<Value> = fetches.collect();
+    let files = control.crl_files();
+    let file = files.iter().find(|one| one.authority == id);
     Ok(json!({
         "id": id,
         "policy": authority.crl.policy,
         "file": authority.crl.file,
+        "file_error": file.and_then(|one| one.last.why()),
         "urls": authority.crl.urls,
         "fetch_every": authority.crl.fetch_every_sec,
         "fetches": fetches,
@@ -89,20 +98,32 @@ pub(crate) async fn show(at: InGateway) -> Result<Response, Fault> {
     Ok(envelope::result(all(&at, at.one()?)?))
 }
 
-/// The body is a list in DER or PEM, or PEM in JSON.
+/// The body has lists in DER or PEM, or PEM in JSON.
 pub(crate) async fn put(
     at: ChangeInGateway,
+    parameters: Parameters,
     body: Raw<CRL_FILE_BYTES_MAX>,
 ) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
+    let mut force = match parameters.text("force") {
+        None | Some("false" | "0") => false,
+        Some("true" | "1") => true,
+        Some(_) => return Err(Fault::parameter("force: `true` or `false` is expected")),
+    };
     let bytes = if body.0.first() == Some(&b'{') {
         let wrapped: Wrapped = read_json(&body.0, "")?;
+        force |= wrapped.force;
         wrapped.crl.into_bytes()
     } else {
         body.0.to_vec()
     };
-    let crl = at.run(move |control| control.put_crl(id, &bytes)).await?;
-    Ok(envelope::result(shown(&crl)))
+    let put = at
+        .run(move |control| control.put_crls(id, &CrlSource::Upload, &bytes, force))
+        .await?;
+    let lists: Vec<Value> = put.lists.iter().map(shown).collect();
+    Ok(envelope::result(
+        json!({ "crls": lists, "taken": put.taken }),
+    ))
 }
 
 pub(crate) async fn set(at: ChangeInGateway, Json(body): Json<Set>) -> Result<Response, Fault> {

@@ -44,6 +44,7 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         crls: context.reader().crls(),
         crl_fetches: context.lists().status(),
         files_late: context.reader().files_late(),
+        crl_files: context.reader().crl_files(),
         ocsp: context.responders().counts(),
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };

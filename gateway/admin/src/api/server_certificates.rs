@@ -56,6 +56,7 @@ fn shown(certificate: &ServerCertificate) -> Value {
         "fingerprint_sha256": certificate.fingerprint_sha256,
         "certificate": certificate.chain,
         "source": certificate.source,
+        "warnings": certificate.warnings(),
     })
 }
 

@@ -23,7 +23,9 @@
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late` | – |
-//! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, kind |
+//! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, issuer, kind, list |
+//! | `postern_crl_file_reads_total` | ca_id, result |
+//! | `postern_crl_source_failing` | ca_id, source |
 //! | `postern_crl_fetch_total` | ca_id, url, result |
 //! | `postern_crl_fetch_good_timestamp_seconds` | ca_id, url |
 //! | `postern_ocsp_answers_total` | ca_id, answer |
@@ -46,7 +48,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use self::usage::Usage;
-use control::{CrlStatus, Expiring};
+use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
 use fetch::{FetchStatus, OcspCounts};
@@ -75,6 +77,8 @@ pub struct Process {
     pub crls: Vec<CrlStatus>,
     /// Where they are fetched from, and what became of it.
     pub crl_fetches: Vec<FetchStatus>,
+    /// Files that are watched for them, and what became of those.
+    pub crl_files: Vec<CrlFileStatus>,
     /// What responders have answered.
     pub ocsp: OcspCounts,
     /// [`control::Control::files_late`].

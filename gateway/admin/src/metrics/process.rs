@@ -8,7 +8,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 
 use super::{Process, Scrape, counters, gauge};
-use control::{CrlStatus, Expiring};
+use control::{CrlFileOutcome, CrlFileStatus, CrlStatus, Expiring};
 use fetch::{FetchOutcome, FetchStatus};
 
 impl Scrape {
@@ -24,6 +24,7 @@ impl Scrape {
             crls,
             crl_fetches,
             files_late,
+            crl_files,
             ocsp,
             expiring,
         } = &self.process;
@@ -65,10 +66,6 @@ impl Scrape {
             .iter()
             .map(|crl| (crl.authority.to_string(), crl))
             .collect();
-        let labels = |id: &'_ str, crl: &CrlStatus| {
-            let kind = if crl.delta { "delta" } else { "complete" };
-            (id.to_owned(), kind)
-        };
         type Read = fn(&CrlStatus) -> i64;
         let read: [(&str, &str, Read); 2] = [
             (
@@ -85,12 +82,20 @@ impl Scrape {
         for (name, help, read) in read {
             let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for (id, crl) in &lists {
-                let (id, kind) = labels(id, crl);
-                let labels = [("ca_id", id.as_str()), ("kind", kind)];
+                let kind = if crl.delta { "delta" } else { "complete" };
+                let labels = [
+                    ("ca_id", id.as_str()),
+                    ("issuer", crl.issuer.as_str()),
+                    ("kind", kind),
+                    // Of one issuer there may be several, for certificates of several kinds.
+                    ("list", crl.place.as_str()),
+                ];
                 family.encode_family(&labels)?.encode_gauge(&read(crl))?;
             }
         }
         fetches(out, crl_fetches)?;
+        files(out, crl_files)?;
+        sources(out, crl_files, crl_fetches)?;
         ends(out, expiring)?;
         let answers = ocsp
             .iter()
@@ -164,6 +169,44 @@ fn ends(out: &mut DescriptorEncoder<'_>, expiring: &[Expiring]) -> fmt::Result {
             let labels = [("kind", one.kind.as_str()), ("within", within.as_str())];
             family.encode_family(&labels)?.encode_gauge(count)?;
         }
+    }
+    Ok(())
+}
+
+/// What became of reading revocation lists from watched files.
+fn files(out: &mut DescriptorEncoder<'_>, files: &[CrlFileStatus]) -> fmt::Result {
+    let ids: Vec<String> = files.iter().map(|one| one.authority.to_string()).collect();
+    let counted = files.iter().zip(&ids).flat_map(|(one, id)| {
+        let outcomes = CrlFileOutcome::ALL.into_iter().zip(one.counts);
+        outcomes.map(move |(result, count)| ([("ca_id", id.as_str()), ("result", result)], count))
+    });
+    let help = "Readings of a watched file of revocation lists";
+    counters(out, "postern_crl_file_reads", help, counted)
+}
+
+/// Which sources of revocation lists had something that was not taken.
+fn sources(
+    out: &mut DescriptorEncoder<'_>,
+    files: &[CrlFileStatus],
+    fetches: &[FetchStatus],
+) -> fmt::Result {
+    let of_files = files.iter().map(|one| {
+        let source = one.file.display().to_string();
+        (one.authority.to_string(), source, one.last.why().is_some())
+    });
+    let of_urls = fetches.iter().map(|one| {
+        let is_bad = one.last.as_ref().is_some_and(|last| last.why().is_some());
+        (one.authority.to_string(), one.url.to_string(), is_bad)
+    });
+    let name = "postern_crl_source_failing";
+    let help =
+        "1 while what a source of revocation lists had last was not taken, or not had at all";
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (id, source, is_bad) in of_files.chain(of_urls) {
+        let labels = [("ca_id", id.as_str()), ("source", source.as_str())];
+        family
+            .encode_family(&labels)?
+            .encode_gauge(&i64::from(is_bad))?;
     }
     Ok(())
 }

@@ -26,9 +26,34 @@ fn process() -> Process {
             moves: 5,
             ..SteeringStatus::default()
         },
-        crls: Vec::new(),
+        // Several lists of one CA: of itself, of CAs of one name below it, of several scopes.
+        crls: [
+            ("CN=a", false, "01"),
+            ("CN=a", false, "02"),
+            ("CN=b", false, "03"),
+            ("CN=b", true, "04"),
+        ]
+        .map(|(issuer, delta, place)| CrlStatus {
+            authority: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+            place: place.into(),
+            issuer: issuer.into(),
+            warnings: Vec::new(),
+            number: "01".into(),
+            delta,
+            this_update: 1,
+            next_update: 2,
+            entries: 3,
+            bytes: 4,
+        })
+        .to_vec(),
         crl_fetches: Vec::new(),
         files_late: 0,
+        crl_files: vec![CrlFileStatus {
+            authority: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
+            file: "/a.crl".into(),
+            last: control::CrlFileOutcome::Refused("expired".into()),
+            counts: [1, 2, 0],
+        }],
         ocsp: [(("ca".to_owned(), "good"), 3)].into(),
         expiring: vec![Expiring {
             kind: control::ExpiryKind::Server,
@@ -155,6 +180,18 @@ fn all_families_and_what_they_count() {
         ("postern_trust_epoch", 3.0),
         ("postern_hosts", 1.0),
         ("postern_workers", 2.0),
+        (
+            "postern_crl_entries{ca_id=\"00000000-0000-4000-8000-000000000001\",issuer=\"CN=b\",kind=\"delta\",list=\"04\"}",
+            3.0,
+        ),
+        (
+            "postern_crl_file_reads_total{ca_id=\"00000000-0000-4000-8000-000000000001\",result=\"refused\"}",
+            2.0,
+        ),
+        (
+            "postern_crl_source_failing{ca_id=\"00000000-0000-4000-8000-000000000001\",source=\"/a.crl\"}",
+            1.0,
+        ),
         ("postern_access_log_dropped_total", 2.0),
         ("postern_build_info{version=\"0.1.0\"}", 1.0),
         ("process_start_time_seconds", 1_700_000_000.0),

@@ -122,9 +122,14 @@ const REVOCATION: &[Route] = &[
         "Show an uploaded CA's revocation lists and where they come from")
     .gives(One("Crls")),
     route!(PUT "/postern/v1/certificate_authorities/{ca_id}/crls", crls::put, "upload_crl",
-        "Upload a revocation list; it takes the place of the older one of its kind")
+        "Upload revocation lists; each takes the place of the older one of its kind")
+    .query(&[Parameter::new(
+        "force",
+        Flag,
+        "Take lists that have expired or are older than those in their places",
+    )])
     .takes(Crl("CrlUpload"))
-    .gives(One("Crl"))
+    .gives(One("CrlsPut"))
     .tried(),
     route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/crls", crls::set, "update_crls",
         "Change where an uploaded CA's lists come from, and what is done without one")

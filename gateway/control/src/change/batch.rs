@@ -157,6 +157,7 @@ impl<A: Changes> Control<A> {
                 geo: shared.geo.load_full().into(),
                 reach: ArcSwap::new(shared.reach.load_full()),
                 files_late: AtomicUsize::new(0),
+                crl_files: shared.crl_files.clone(),
                 batch: Some(Batch {
                     overlay,
                     collected: Mutex::default(),

@@ -18,6 +18,7 @@ use crate::change::error::{ChangeError, OpenError};
 use crate::change::intent::Intent;
 use crate::compile::{Parts, compile};
 use crate::model::Model;
+use crate::model::revocation::CrlFileOutcomes;
 use crate::store::certificate_index::Index;
 use crate::store::seal::Seal;
 use crate::store::{RedbStore, Store, StoreError, StoreOpenError, load, migrate};
@@ -95,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) reach: ArcSwap<Reach>,
     /// Watched files that have not answered in time.
     pub(crate) files_late: AtomicUsize,
+    /// What became of the files that are watched for revocation lists.
+    pub(crate) crl_files: Arc<Mutex<CrlFileOutcomes>>,
     /// Only in a shadow: gathers what its operations do instead of committing it.
     pub(crate) batch: Option<Batch>,
 }
@@ -185,6 +188,7 @@ impl Control {
                 geo: ArcSwapOption::empty(),
                 reach: ArcSwap::new(reach),
                 files_late: AtomicUsize::new(0),
+                crl_files: Arc::default(),
                 batch: None,
             },
             Intent::default(),

@@ -5,20 +5,20 @@ use std::sync::Arc;
 use crate::change::draft::Draft;
 use crate::change::error::Noun;
 use crate::model::id::Uuid;
-use crate::pki::uploaded_crl;
+use crate::pki::uploaded_crl::{self, Incoming};
 use crate::store::{StoreError, Table};
-use tls::Crl;
 
 impl Draft<'_> {
     /// Puts a list into its place.
-    pub(crate) fn put_crl(&mut self, id: Uuid, key: Box<[u8]>, der: &[u8], crl: Arc<Crl>) {
+    pub(crate) fn put_crl(&mut self, id: Uuid, key: Box<[u8]>, list: &Incoming) {
+        let crl = &list.held.crl;
         self.write(
             Table::Crls,
             [id.as_bytes().as_slice(), &key].concat(),
-            Some(der.to_vec()),
+            Some(list.record.clone()),
         );
         let told = serde_json::json!({
-            "number": uploaded_crl::number(&crl), "delta": crl.base.is_some(), "entries": crl.len(),
+            "issuer": crl.issuer_name, "number": uploaded_crl::number(crl), "delta": crl.base.is_some(), "entries": crl.len(),
         });
         self.note(
             Noun::Authority,
@@ -27,7 +27,10 @@ impl Draft<'_> {
             Some(&told),
         );
         let crls = Arc::make_mut(&mut self.model.crls);
-        crls.entry(id).or_default().lists.insert(key, crl);
+        crls.entry(id)
+            .or_default()
+            .lists
+            .insert(key, list.held.clone());
         self.crl_changes(id);
     }
 

@@ -7,7 +7,6 @@ use crate::model::id::Uuid;
 use crate::model::lookup::Lookup;
 use crate::model::revocation::OcspSettings;
 use crate::model::{HostRecord, Model};
-use crate::operations::authorities::certificates_of;
 use tls::{Anchor, Answers, CrlPolicy, CrlSet, Responder, Trust};
 use vocabulary::settings::MtlsMode;
 
@@ -52,7 +51,7 @@ pub(super) fn trust(
     for (id, _) in &key {
         let unreadable = || CompileError::Authority(*id);
         let authority = model.authorities.get(id).ok_or_else(unreadable)?;
-        let bundle = certificates_of(authority).map_err(|_not_pem| unreadable())?;
+        let bundle = authority.certificates().map_err(|_not_pem| unreadable())?;
         let revoked = model
             .revoked
             .get(id)
@@ -92,7 +91,7 @@ fn crl_set(model: &Model, id: Uuid) -> Option<Arc<CrlSet>> {
     let lists = record.into_iter().flat_map(|record| record.lists.values());
     Some(Arc::new(CrlSet {
         policy,
-        lists: lists.cloned().collect(),
+        lists: lists.map(|held| held.crl.clone()).collect(),
     }))
 }
 

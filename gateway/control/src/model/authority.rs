@@ -1,11 +1,13 @@
 //! A CA's record, and the sets of CAs that hosts believe.
 
+use boring::x509::X509;
 use serde::{Deserialize, Serialize};
 
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::revocation::{CrlSettings, OcspSettings};
 use crate::model::secret::Sealed;
+use tls::pem::{self, PemError};
 
 /// What a CA is to Postern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +54,16 @@ pub struct Authority {
     /// What it is for.
     #[serde(flatten)]
     pub kind: AuthorityKind,
+}
+
+impl Authority {
+    /// Its certificates; a bundle has several.
+    ///
+    /// # Errors
+    /// What is stored cannot be read.
+    pub(crate) fn certificates(&self) -> Result<Vec<X509>, PemError> {
+        pem::certificates(self.certificate.as_bytes(), pem::Use::Clients)
+    }
 }
 
 /// Which CAs an association is about.

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use boring::x509::X509;
 use serde::{Deserialize, Serialize};
 
+use crate::model::id::Uuid;
 use crate::model::source_url::SourceUrl;
 use tls::{Crl, CrlPolicy};
 
@@ -36,14 +38,76 @@ impl CrlSettings {
     }
 }
 
+/// A list, with what it takes to verify it again.
+#[derive(Debug, Clone)]
+pub struct HeldCrl {
+    /// The list.
+    pub crl: Arc<Crl>,
+    /// Certificates that lead from its issuer up to the uploaded CA; none when that is its issuer.
+    pub above: Vec<X509>,
+}
+
 /// The lists of one CA. A delta list and lists of other scopes stand beside the complete one.
 #[derive(Debug, Clone, Default)]
 pub struct CrlRecord {
     /// By their key in the store, behind the CA's id.
-    pub lists: BTreeMap<Box<[u8]>, Arc<Crl>>,
+    pub lists: BTreeMap<Box<[u8]>, HeldCrl>,
     /// The revision that last changed them or what is asked of them.
     pub revision: u64,
 }
+
+/// What became of a file when it was last read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CrlFileOutcome {
+    /// All of its lists are in their places.
+    Taken,
+    /// What is wrong with one at least. The last good one stays.
+    Refused(String),
+    /// Why it cannot be read.
+    Failed(String),
+}
+
+impl CrlFileOutcome {
+    /// For metric labels, in the order of [`CrlFileStatus::counts`].
+    pub const ALL: [&'static str; 3] = ["taken", "refused", "failed"];
+
+    /// The stable text.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        let [taken, refused, failed] = Self::ALL;
+        match self {
+            Self::Taken => taken,
+            Self::Refused(_) => refused,
+            Self::Failed(_) => failed,
+        }
+    }
+
+    /// What went wrong, in words.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Taken => None,
+            Self::Refused(why) | Self::Failed(why) => Some(why),
+        }
+    }
+}
+
+/// One watched file, for people and metrics.
+#[derive(Debug, Clone)]
+pub struct CrlFileStatus {
+    /// The CA.
+    pub authority: Uuid,
+    /// The file.
+    pub file: PathBuf,
+    /// What became of it when it was last read.
+    pub last: CrlFileOutcome,
+    /// Readings by outcome.
+    pub counts: [u64; 3],
+}
+
+/// What became of each CA's file.
+#[derive(Debug, Default)]
+pub(crate) struct CrlFileOutcomes(pub(crate) BTreeMap<Uuid, CrlFileStatus>);
 
 /// Whom to ask about a CA's client certificates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,11 +1,13 @@
 //! A server certificate's record.
 
+use boring::pkey::Id as KeyId;
 use serde::{Deserialize, Serialize};
 
 use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::secret::Sealed;
+use tls::pem;
 use vocabulary::hostname::HostName;
 
 vocabulary::words! {
@@ -72,6 +74,19 @@ pub struct ServerCertificate {
 }
 
 impl ServerCertificate {
+    /// What clients will make of it that its owner may not expect.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let leaf = pem::certificate(self.chain.as_bytes()).ok();
+        let key = leaf.and_then(|leaf| leaf.public_key().ok());
+        if key.is_some_and(|key| key.id() == KeyId::ED25519) {
+            let why = "its key is Ed25519: browsers cannot use such a certificate. Give the host one \
+                       with an ECDSA P-256 or an RSA key for them";
+            return vec![why.into()];
+        }
+        Vec::new()
+    }
+
     /// Whether a client that asked for `host` would accept it. A wildcard host needs the very
     /// same wildcard.
     #[must_use]

@@ -27,7 +27,8 @@ use crate::pki::{crl, x509};
 use crate::store::Table;
 use crate::store::keys::part;
 use crate::store::seal::authority_purpose;
-use tls::pem::{self, PemError};
+use tls::Anchor;
+use tls::pem;
 
 fn refused<T>(why: impl Into<String>) -> Result<T, ChangeError> {
     Err(X509Error::Authority(why.into()).into())
@@ -85,11 +86,6 @@ pub(crate) fn bundle(text: &str, now: Moment) -> Result<Vec<X509>, ChangeError> 
     Ok(found)
 }
 
-/// The certificates of a stored CA.
-pub(crate) fn certificates_of(authority: &Authority) -> Result<Vec<X509>, PemError> {
-    pem::certificates(authority.certificate.as_bytes(), pem::Use::Clients)
-}
-
 /// Whether any certificate of `new` is believed under another id already: a client's chain would
 /// end in two CAs.
 fn twin(model: &Model, new: &[X509]) -> Option<Uuid> {
@@ -105,7 +101,7 @@ fn twin(model: &Model, new: &[X509]) -> Option<Uuid> {
         .filter(|ca| matches!(ca.kind, AuthorityKind::Uploaded));
     known
         .filter(|ca| {
-            let theirs = certificates_of(ca).unwrap_or_default();
+            let theirs = ca.certificates().unwrap_or_default();
             theirs
                 .iter()
                 .filter_map(fingerprint)
@@ -176,6 +172,31 @@ pub(crate) fn make_managed(
 }
 
 impl Authority {
+    /// What its own certificates forbid: clients that are refused for them, although this CA is
+    /// believed. Each says which certificate it is about.
+    #[must_use]
+    pub fn warnings(&self, now: Moment) -> Vec<String> {
+        let mut told = Vec::new();
+        for certificate in self.certificates().unwrap_or_default() {
+            let Ok(der) = certificate.to_der() else {
+                continue;
+            };
+            let anchor = Anchor {
+                id: self.id.to_string().into(),
+                der,
+                revoked: Arc::default(),
+                lists: None,
+                responder: None,
+            };
+            let name = pem::subject(&certificate);
+            match anchor.limits(now.seconds()) {
+                Ok(limits) => told.extend(limits.iter().map(|limit| format!("{name}: {limit}"))),
+                Err(why) => told.push(format!("{name}: {why}")),
+            }
+        }
+        told
+    }
+
     /// The kind of its key, when it is one that a managed CA may have.
     #[must_use]
     pub fn key_kind(&self) -> Option<CaKey> {

@@ -1,6 +1,7 @@
 //! Revocation lists of uploaded CAs: taken in, removed, configured.
 //!
-//! Owns that a list never goes back to an older number. What a list must be to be trusted is
+//! Owns that a list never goes back to an older one, nor gives way to one that has expired, unless an
+//! administrator forces it. What a list must be to be trusted is
 //! [`tls::Crl`]'s; the last good one stays until a better one comes.
 
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
 use crate::limits::{
@@ -19,7 +21,8 @@ use crate::model::moment::Moment;
 use crate::model::revocation::CrlSettings;
 use crate::model::source_url::SourceUrl;
 use crate::model::{Authority, AuthorityKind, Model};
-use crate::pki::uploaded_crl::{self, der_of};
+use crate::pki::uploaded_crl::{self, Incoming};
+use crate::pki::x509::X509Error;
 use tls::limits::CLOCK_SKEW;
 use tls::{Crl, CrlPolicy};
 
@@ -67,11 +70,28 @@ impl From<&CrlSettings> for CrlPatch {
     }
 }
 
+/// What became of the lists of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CrlsPut {
+    /// Those that are in their places now, whether they are new or were there.
+    pub lists: Vec<CrlStatus>,
+    /// How many of them are new.
+    pub taken: usize,
+    /// What is wrong with others; always empty for [`CrlSource::Upload`].
+    pub refused: Vec<String>,
+}
+
 /// One list, for people and metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CrlStatus {
     /// Its CA.
     pub authority: Uuid,
+    /// What it is told apart from the CA's other lists by: sixteen digits of hex.
+    pub place: String,
+    /// The CA that signed it: the uploaded one, or one below it.
+    pub issuer: String,
+    /// What should be known of it, in sentences.
+    pub warnings: Vec<String>,
     /// Its number in hex; empty when its issuer numbers none.
     pub number: String,
     /// Whether it is a delta list.
@@ -86,9 +106,12 @@ pub struct CrlStatus {
     pub bytes: usize,
 }
 
-fn status(authority: Uuid, crl: &Crl) -> CrlStatus {
+fn status(authority: Uuid, key: &[u8], crl: &Crl) -> CrlStatus {
     CrlStatus {
         authority,
+        place: uploaded_crl::short(key),
+        issuer: crl.issuer_name.to_string(),
+        warnings: warnings(crl),
         number: uploaded_crl::number(crl),
         delta: crl.base.is_some(),
         this_update: crl.this_update_sec,
@@ -96,6 +119,73 @@ fn status(authority: Uuid, crl: &Crl) -> CrlStatus {
         entries: crl.len(),
         bytes: crl.bytes(),
     }
+}
+
+/// What is odd about a list that is believed all the same.
+fn warnings(crl: &Crl) -> Vec<String> {
+    let mut told = Vec::new();
+    if crl.number.is_none() {
+        told.push(
+            "it has no number (RFC 5280 §5.2.3 asks its CA for one): newer lists are known by their \
+             thisUpdate"
+                .into(),
+        );
+    }
+    if crl.odd_entries > 0 {
+        told.push(format!(
+            "{} of its entries have serial numbers with which no certificate is believed, and are \
+             left out",
+            crl.odd_entries
+        ));
+    }
+    told
+}
+
+const FORCE: &str = "`postern crl put --force` takes it all the same";
+
+/// Whether a list takes its place, where `old` may be; `false` when it is there already.
+///
+/// A list that has expired takes the place of none that has not, and an older one that of none: the
+/// first would refuse all clients, the second believe some that are revoked.
+fn takes_place(new: &Crl, old: Option<&Crl>, now_sec: i64, force: bool) -> Result<bool, String> {
+    let date = |sec| Moment::from_seconds(sec).to_second();
+    if new.this_update_sec > now_sec + CLOCK_SKEW_SEC {
+        let at = date(new.this_update_sec);
+        return Err(format!("it begins at {at}, which has not come"));
+    }
+    let is_there =
+        |old: &Crl| new.number == old.number && new.this_update_sec == old.this_update_sec;
+    if old.is_some_and(is_there) {
+        return Ok(false);
+    }
+    let has_ended = |crl: &Crl| crl.next_update_sec < now_sec;
+    if !force && has_ended(new) && !old.is_some_and(has_ended) {
+        return Err(format!(
+            "it expired at {}: get a newer one of its CA; {FORCE}",
+            date(new.next_update_sec)
+        ));
+    }
+    if let Some(old) = old {
+        if !force && !new.is_newer_than(old) {
+            return Err(match (&new.number, &old.number) {
+                (Some(new), Some(old)) => format!(
+                    "its number {} is not above {}, the number of the list that is there; {FORCE}",
+                    hex(new),
+                    hex(old)
+                ),
+                _ => format!("its thisUpdate is not after that of the list that is there; {FORCE}"),
+            });
+        }
+        if !force && new.this_update_sec < old.this_update_sec {
+            return Err(format!(
+                "its number is above that of the list that is there, and its thisUpdate ({}) before \
+                 that list's ({}); {FORCE}",
+                date(new.this_update_sec),
+                date(old.this_update_sec)
+            ));
+        }
+    }
+    Ok(true)
 }
 
 /// Reads the URLs of a CA, each once.
@@ -150,61 +240,107 @@ impl CrlSource {
     }
 }
 
-impl<A: Changes> Control<A> {
-    /// Takes a list, DER or PEM, of an uploaded CA. In effect when this returns.
-    ///
-    /// # Errors
-    /// It is not to be believed, is from the future, or is older than the one in its place.
-    pub fn put_crl(&self, id: Uuid, bytes: &[u8]) -> Result<CrlStatus, ChangeError> {
-        self.put_crl_from(id, &CrlSource::Upload, bytes)
+/// Puts one list of a file into its place: what is there now, and whether it is new. `None` when the
+/// file has a newer one of that place.
+fn put_one(
+    draft: &mut Draft<'_>,
+    id: Uuid,
+    list: &Incoming,
+    file: &[Incoming],
+    force: bool,
+) -> Result<Option<(CrlStatus, bool)>, ChangeError> {
+    let crl = &list.held.crl;
+    let is_passed = |other: &Incoming| {
+        let other = &other.held.crl;
+        other.is_of_the_place_of(crl) && other.is_newer_than(crl)
+    };
+    if file.iter().any(is_passed) {
+        return Ok(None);
     }
+    let known = draft.model.crls.get(&id);
+    let mut lists = known.into_iter().flat_map(|known| &known.lists);
+    let old = lists.find(|(_, old)| old.crl.is_of_the_place_of(crl));
+    let key = match old {
+        Some((key, _)) => key.clone(),
+        None => uploaded_crl::key(crl)?,
+    };
+    let old = old.map(|(_, old)| old.crl.clone());
+    let takes = takes_place(crl, old.as_deref(), draft.now.seconds(), force);
+    let takes = takes.map_err(|why| {
+        ChangeError::invalid("crl", format!("the list of {}: {why}", crl.issuer_name))
+    })?;
+    if !takes {
+        let there = old.as_ref().unwrap_or(crl);
+        return Ok(Some((status(id, &key, there), false)));
+    }
+    if old.is_none() && known.is_some_and(|known| known.lists.len() >= CRLS_OF_CA_MAX) {
+        return Err(ChangeError::Full {
+            what: "revocation lists of a CA",
+            max: CRLS_OF_CA_MAX,
+        });
+    }
+    draft.put_crl(id, key.clone(), list);
+    Ok(Some((status(id, &key, crl), true)))
+}
 
-    /// As [`Control::put_crl`], when the CA still takes its lists from where this one was read.
+impl<A: Changes> Control<A> {
+    /// Takes the lists of a file, DER or PEM, of an uploaded CA and of issuing CAs below it, whose
+    /// certificates come along, when the CA still takes its lists from there. In effect when this
+    /// returns. `force` takes lists that have expired, or are older than those in their places.
+    ///
+    /// Of an upload all lists are taken or none. Of a file or a URL that is read without anybody
+    /// looking, what is wrong with one list costs no other.
     ///
     /// # Errors
-    /// As there; the CA's lists come from elsewhere now.
-    pub fn put_crl_from(
+    /// A list is not to be believed, is from the future, or, unless it is forced, has expired or is
+    /// older than the one in its place; the CA's lists come from elsewhere now.
+    pub fn put_crls(
         &self,
         id: Uuid,
         from: &CrlSource,
         bytes: &[u8],
-    ) -> Result<CrlStatus, ChangeError> {
-        let der = der_of(bytes)?;
-        let basis = |model: &Model| Ok(uploaded(model, id)?.certificate);
+        force: bool,
+    ) -> Result<CrlsPut, ChangeError> {
+        let each = *from != CrlSource::Upload;
+        let basis = |model: &Model| {
+            let held = model.crls.get(&id).into_iter();
+            let held = held.flat_map(|held| held.lists.values());
+            let known = held.flat_map(|one| &one.above).map(|one| one.to_der());
+            let known = known.collect::<Result<Vec<_>, _>>();
+            let known = known.map_err(X509Error::from)?;
+            Ok((uploaded(model, id)?.certificate, known))
+        };
         // Reading half a million entries holds up no other change.
-        let read = |certificate: &String| Ok(Arc::new(uploaded_crl::read(certificate, &der)?));
-        self.change_prepared(basis, read, |draft, _, crl| {
+        let read = |(certificate, known): &(String, Vec<Vec<u8>>)| {
+            let mut refused = Vec::new();
+            let mut lists: Vec<Incoming> = Vec::new();
+            for list in uploaded_crl::read_file(certificate, known, bytes)? {
+                match list {
+                    Ok(list) => lists.push(list),
+                    Err(why) if each => refused.push(why.to_string()),
+                    Err(why) => return Err(why.into()),
+                }
+            }
+            Ok((lists, refused))
+        };
+        self.change_prepared(basis, read, |draft, _, (lists, refused)| {
             from.check(&uploaded(&draft.model, id)?)?;
-            let key = uploaded_crl::key(&crl)?;
-            if crl.this_update_sec > draft.now.seconds() + CLOCK_SKEW_SEC {
-                let at = Moment::from_seconds(crl.this_update_sec).to_second();
-                let why = format!("it begins at {at}, which has not come");
-                return Err(ChangeError::invalid("crl", why));
-            }
-            let known = draft.model.crls.get(&id);
-            if let Some(old) = known.and_then(|known| known.lists.get(&key)) {
-                if old.number == crl.number && old.this_update_sec == crl.this_update_sec {
-                    return Ok(status(id, old));
+            let mut put = CrlsPut {
+                refused,
+                ..CrlsPut::default()
+            };
+            for list in &lists {
+                match put_one(draft, id, list, &lists, force) {
+                    Ok(None) => {}
+                    Ok(Some((status, is_new))) => {
+                        put.taken += usize::from(is_new);
+                        put.lists.push(status);
+                    }
+                    Err(ChangeError::Invalid { why, .. }) if each => put.refused.push(why),
+                    Err(error) => return Err(error),
                 }
-                if !crl.is_newer_than(old) {
-                    let why = match (&crl.number, &old.number) {
-                        (Some(new), Some(old)) => format!(
-                            "its number {} is not above {}, the number of the list that is there",
-                            hex(new),
-                            hex(old)
-                        ),
-                        _ => "its thisUpdate is not after that of the list that is there".into(),
-                    };
-                    return Err(ChangeError::invalid("crl", why));
-                }
-            } else if known.is_some_and(|known| known.lists.len() >= CRLS_OF_CA_MAX) {
-                return Err(ChangeError::Full {
-                    what: "revocation lists of a CA",
-                    max: CRLS_OF_CA_MAX,
-                });
             }
-            draft.put_crl(id, key.clone(), &der, crl.clone());
-            Ok(status(id, &crl))
+            Ok(put)
         })
     }
 
@@ -264,7 +400,10 @@ impl<A: Reads> Control<A> {
         let model = self.model();
         let records = model.crls.iter();
         records
-            .flat_map(|(id, record)| record.lists.values().map(|crl| status(*id, crl)))
+            .flat_map(|(id, record)| {
+                let lists = record.lists.iter();
+                lists.map(|(key, held)| status(*id, key, &held.crl))
+            })
             .collect()
     }
 }

@@ -234,11 +234,11 @@ fn crls(store: &dyn Store, model: &Model) -> Result<BTreeMap<Uuid, CrlRecord>, S
         let id = Uuid::from_bytes(id);
         let authority = model.authorities.get(&id);
         let authority = authority.ok_or_else(|| corrupt(table, key, "its CA is missing"))?;
-        let crl = uploaded_crl::read(&authority.certificate, der);
+        let crl = uploaded_crl::read_record(&authority.certificate, der);
         let crl = crl.map_err(|why| corrupt(table, key, why))?;
         let record = found.entry(id).or_default();
         record.revision = model.revision;
-        record.lists.insert(place.into(), Arc::new(crl));
+        record.lists.insert(place.into(), crl);
         Ok(())
     })?;
     Ok(found)

@@ -80,7 +80,9 @@ fn every_kind_comes_to_every_stage() {
         key: authority.key.clone(),
     };
     let list = crl::sign(&signer, &[], 1, Moment::from_seconds(now), 100).unwrap();
-    control.put_crl(brought.id, &list).unwrap();
+    control
+        .put_crls(brought.id, &crate::CrlSource::Upload, &list, false)
+        .unwrap();
     let subject = Subject::named("device");
     let revoked = control.create_certificate(zone.id, &subject, 100).unwrap();
     control.create_certificate(zone.id, &subject, 100).unwrap();

@@ -5,15 +5,17 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::change::Control;
 use crate::change::intent::Intent;
+use crate::change::{Control, Reads};
 use crate::limits::{CRL_ALARM, CRL_FILE_BYTES_MAX, FILE_DEADLINE, FILE_LOOK_WAIT};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
+use crate::model::revocation::{CrlFileOutcome, CrlFileStatus};
 use crate::operations::revocation_lists::CrlSource;
 use vocabulary::file::read_regular;
 
@@ -125,6 +127,24 @@ pub(crate) fn look(file: &Path, known: Known) -> Look {
     }
 }
 
+impl<A: Reads> Control<A> {
+    /// What became of the files that are watched, each at its last reading.
+    #[must_use]
+    pub fn crl_files(&self) -> Vec<CrlFileStatus> {
+        let model = self.model();
+        let known = self
+            .shared
+            .crl_files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_watched = |one: &&CrlFileStatus| {
+            let authority = model.authorities.get(&one.authority);
+            authority.is_some_and(|ca| ca.crl.file.as_ref() == Some(&one.file))
+        };
+        known.0.values().filter(is_watched).cloned().collect()
+    }
+}
+
 impl Control {
     /// Whether any CA has a file that is watched.
     #[must_use]
@@ -190,18 +210,54 @@ impl Control {
             Ok(bytes) => bytes,
             Err(error) => {
                 tracing::error!(%id, file = %file.display(), %error, "a revocation list cannot be read; the last one stays");
+                self.note_crl_file(id, file, CrlFileOutcome::Failed(error.to_string()));
                 return;
             }
         };
         let control = self.acting(Intent::of("revocation list file"));
-        match control.put_crl_from(id, &CrlSource::File(file.into()), &bytes) {
-            Ok(crl) => {
-                tracing::info!(%id, file = %file.display(), number = crl.number, entries = crl.entries, "a revocation list was read");
-            }
-            Err(error) => {
-                tracing::error!(%id, file = %file.display(), %error, "a revocation list is refused; the last one stays");
+        let put = control.put_crls(id, &CrlSource::File(file.into()), &bytes, false);
+        let (put, refused) = match put {
+            Ok(put) => (put.lists, put.refused),
+            Err(error) => (Vec::new(), vec![error.to_string()]),
+        };
+        for crl in &put {
+            let (issuer, number) = (&crl.issuer, &crl.number);
+            tracing::info!(%id, file = %file.display(), issuer, number, entries = crl.entries, "a revocation list was read");
+            for warning in &crl.warnings {
+                tracing::warn!(%id, file = %file.display(), issuer, warning, "a revocation list is odd");
             }
         }
+        for error in &refused {
+            tracing::error!(%id, file = %file.display(), error, "a revocation list is refused; the last one stays");
+        }
+        let outcome = if refused.is_empty() {
+            CrlFileOutcome::Taken
+        } else {
+            CrlFileOutcome::Refused(refused.join("; "))
+        };
+        self.note_crl_file(id, file, outcome);
+    }
+
+    fn note_crl_file(&self, id: Uuid, file: &Path, outcome: CrlFileOutcome) {
+        let mut known = self
+            .shared
+            .crl_files
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let entry = known.0.entry(id).or_insert_with(|| CrlFileStatus {
+            authority: id,
+            file: file.into(),
+            last: outcome.clone(),
+            counts: [0; 3],
+        });
+        let place = CrlFileOutcome::ALL
+            .iter()
+            .position(|name| *name == outcome.as_str());
+        if let Some(count) = place.and_then(|place| entry.counts.get_mut(place)) {
+            *count += 1;
+        }
+        entry.file = file.into();
+        entry.last = outcome;
     }
 
     /// Writes a warning for every list that is old, or will be within [`CRL_ALARM`], and for every
@@ -210,12 +266,12 @@ impl Control {
         let model = self.model();
         let soon = now.seconds() + i64::try_from(CRL_ALARM.as_secs()).unwrap_or(i64::MAX);
         for crl in self.crls() {
-            let (id, number) = (crl.authority, &crl.number);
+            let (id, issuer, number) = (crl.authority, &crl.issuer, &crl.number);
             let due = Moment::from_seconds(crl.next_update).to_second();
             if crl.next_update < now.seconds() {
-                tracing::error!(%id, number, due, "a revocation list is old: its next update is overdue");
+                tracing::error!(%id, issuer, number, due, "a revocation list is old: its next update is overdue");
             } else if crl.next_update < soon {
-                tracing::warn!(%id, number, due, "a revocation list needs its next update");
+                tracing::warn!(%id, issuer, number, due, "a revocation list needs its next update");
             }
         }
         for authority in model.authorities.values() {

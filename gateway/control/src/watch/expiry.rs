@@ -124,11 +124,7 @@ impl<A: Reads> Control<A> {
             let from_stage = EXPIRY_STAGES_DAYS.iter().position(tells);
             all.push(Single {
                 kind: ExpiryKind::Crl,
-                name: format!(
-                    "{} {}",
-                    crl.authority,
-                    if crl.delta { "delta" } else { "complete" }
-                ),
+                name: format!("{} {}", crl.authority, crl.place),
                 of: name.cloned().unwrap_or_default(),
                 end: crl.next_update,
                 from_stage: from_stage.unwrap_or(STAGES),

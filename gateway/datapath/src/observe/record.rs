@@ -16,7 +16,7 @@
 //! | `method`, `path`, `http` | the path is the normalised one, as matched and forwarded |
 //! | `status`, `bytes_received`, `bytes_sent` | of the answer; bytes of bodies |
 //! | `tls` | `version`, `cipher`, `sni`, `resumed` |
-//! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, and when presented `subject`, `san_uri`, `san_dns`, `san_email`, `san_ip` (lists, the first names of each kind), `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
+//! | `client_cert` | `presented`, `verified`, `revoked`, `reason`, `about` (the issuer that the reason is about, when it is one), and when presented `subject`, `san_uri`, `san_dns`, `san_email`, `san_ip` (lists, the first names of each kind), `issuer`, `issuer_key_id`, `subject_key_id`, `serial`, `fingerprint_sha256`, `ca_id` |
 //! | `rule` | `id` of the rule that decided, and its `action`: `block`, `rate_limit` for a rate limit that was passed, `redirect` |
 //! | `logged` | ids of the `log` rules that matched |
 //! | `origin` | where it was forwarded to |
@@ -269,6 +269,7 @@ fn client_cert(line: &mut Object<'_>, client: &ClientAuth) {
     cert.flag("verified", client.verdict.verified);
     cert.flag("revoked", client.verdict.revoked);
     cert.text("reason", client.verdict.reason.as_str());
+    cert.text_if("about", &client.about);
     cert.text_if("subject", &client.subject_dn);
     names(
         &mut cert,

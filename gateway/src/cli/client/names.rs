@@ -24,6 +24,19 @@ pub(crate) fn text_or_none(value: &Value, key: &str) -> String {
     }
 }
 
+/// The texts in a list of an answer.
+pub(crate) fn texts_of<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v str> {
+    let all = value.get(key).and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// What an answer warns of, a line each.
+pub(crate) fn warnings(value: &Value) -> String {
+    texts_of(value, "warnings")
+        .map(|warning| format!("warning: {warning}\n"))
+        .collect()
+}
+
 /// A field of an object as borrowed text; empty when it is not there.
 pub(crate) fn str_of<'v>(value: &'v Value, key: &str) -> &'v str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()

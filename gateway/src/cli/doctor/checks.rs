@@ -1,11 +1,13 @@
 //! The checks of what the API reports: each makes one finding.
 
+use std::collections::HashMap;
+
 use boring::asn1::{Asn1Time, Asn1TimeRef};
 use boring::x509::X509;
 use serde_json::Value;
 
 use super::report::{Finding, State};
-use crate::cli::client::names::{str_of, text};
+use crate::cli::client::names::{str_of, text, texts_of};
 use control::Moment;
 
 pub(super) fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
@@ -48,7 +50,7 @@ const CERTIFICATE: &str = "server certificate";
 /// The latest notBefore of a chain that has not come yet.
 fn not_begun(chain: &str) -> Option<String> {
     let now = Asn1Time::from_unix(Moment::now().seconds()).ok()?;
-    let chain = X509::stack_from_pem(chain.as_bytes()).ok()?;
+    let chain = tls::pem::certificates(chain.as_bytes(), tls::pem::Use::Chain).ok()?;
     let begins = |one: &X509| -> bool { *one.not_before() > *now };
     let late = chain.iter().find(|one| begins(one))?;
     let shown: &Asn1TimeRef = late.not_before();
@@ -79,18 +81,20 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
         .iter()
         .filter_map(|one| one.as_str().map(str::to_owned))
         .collect();
-    match coverage(&names, name) {
-        Some(true) => Finding::good(
+    let warning = texts_of(served, "warnings").next();
+    match (coverage(&names, name), warning) {
+        (Some(true), Some(warning)) => Finding::new(CERTIFICATE, State::Doubt, warning, mend),
+        (Some(true), None) => Finding::good(
             CERTIFICATE,
             format!("it names the host ({kind}, until {until})"),
         ),
-        Some(false) => Finding::new(
+        (Some(false), _) => Finding::new(
             CERTIFICATE,
             State::Doubt,
             format!("only a wildcard covers the host ({})", names.join(", ")),
             mend,
         ),
-        None => Finding::new(
+        (None, _) => Finding::new(
             CERTIFICATE,
             State::Bad,
             format!("it is for {} and not for the host", names.join(", ")),
@@ -99,7 +103,9 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
     }
 }
 
-pub(super) fn authorities(host: &Value) -> Finding {
+/// Whom the host trusts, and what their own certificates and their revocation lists make of that.
+/// `uploaded` are the uploaded CAs by id, with their lists as `crls`.
+pub(super) fn authorities(host: &Value, uploaded: &HashMap<String, Value>) -> Finding {
     const CHECK: &str = "CA";
     let believed = list_of(host, "certificate_authorities");
     let names: Vec<&str> = believed.iter().map(|ca| str_of(ca, "name")).collect();
@@ -129,6 +135,36 @@ pub(super) fn authorities(host: &Value) -> Finding {
             "postern ca list; renew it, upload the new one (postern ca upload) and associate it";
         return Finding::new(CHECK, state, said, mend);
     }
+    let now = Moment::now();
+    let mut worst: Option<Finding> = None;
+    for ca in believed
+        .iter()
+        .filter_map(|ca| uploaded.get(str_of(ca, "id")))
+    {
+        let id = str_of(ca, "id");
+        let of_certificate = texts_of(ca, "warnings").map(|warning| {
+            // The others bear on some clients only.
+            let refuses_all = warning.contains("its clients are refused");
+            let state = if refuses_all {
+                State::Bad
+            } else {
+                State::Doubt
+            };
+            (state, warning.to_owned(), format!("postern ca show {id}"))
+        });
+        let of_lists = list_problems(ca.get("crls").unwrap_or(&Value::Null), now);
+        let of_lists = of_lists
+            .into_iter()
+            .map(|(state, said)| (state, said, format!("postern crl put {id} FILE")));
+        for (state, said, mend) in of_certificate.chain(of_lists) {
+            if worst.as_ref().is_none_or(|worst| worst.state < state) {
+                worst = Some(Finding::new(CHECK, state, said, mend));
+            }
+        }
+    }
+    if let Some(worst) = worst {
+        return worst;
+    }
     let warned = believed.iter().flat_map(|ca| list_of(ca, "warnings"));
     let warned: Vec<&str> = warned.filter_map(Value::as_str).collect();
     if !warned.is_empty() {
@@ -143,6 +179,54 @@ pub(super) fn authorities(host: &Value) -> Finding {
         );
     }
     Finding::good(CHECK, format!("the host trusts {}", names.join(", ")))
+}
+
+/// What is wrong with the revocation lists of an uploaded CA, each with whose list it is.
+fn list_problems(crls: &Value, now: Moment) -> Vec<(State, String)> {
+    let is_soft = str_of(crls, "policy") == "soft";
+    let state = if is_soft { State::Doubt } else { State::Bad };
+    let lists = list_of(crls, "crls");
+    let mut found = Vec::new();
+    if lists.is_empty() && !str_of(crls, "policy").is_empty() {
+        let said = if is_soft {
+            "its policy asks for a revocation list and there is none: revoked clients pass"
+        } else {
+            "its policy asks for a revocation list and there is none: its clients are refused \
+             (crl_missing)"
+        };
+        found.push((state, said.to_owned()));
+    }
+    for list in lists {
+        let due = str_of(list, "next_update");
+        if Moment::parse(due).is_some_and(|due| due < now) {
+            let what = if is_soft {
+                "further revocations are not known"
+            } else {
+                "its clients are refused (crl_expired)"
+            };
+            let issuer = str_of(list, "issuer");
+            found.push((
+                state,
+                format!("the revocation list of {issuer} expired at {due}: {what}"),
+            ));
+        }
+        let issuer = str_of(list, "issuer");
+        let odd = texts_of(list, "warnings");
+        found.extend(odd.map(|odd| (State::Doubt, format!("the list of {issuer}: {odd}"))));
+    }
+    if let Some(why) = crls.get("file_error").and_then(Value::as_str) {
+        found.push((
+            State::Doubt,
+            format!("what the watched file has is not taken: {why}"),
+        ));
+    }
+    for fetch in list_of(crls, "fetches") {
+        if let Some(why) = fetch.get("error").and_then(Value::as_str) {
+            let url = str_of(fetch, "url");
+            found.push((State::Doubt, format!("no list was had from {url}: {why}")));
+        }
+    }
+    found
 }
 
 /// Whether what has an `expires_on` has passed it.
@@ -312,6 +396,78 @@ mod tests {
     }
 
     #[test]
+    fn what_refuses_all_clients_of_a_ca_is_bad_and_what_refuses_some_is_doubtful() {
+        let host = json!({ "name": "a.test", "certificate_authorities": [
+            { "id": "managed", "name": "M" }, { "id": "u", "name": "U" },
+        ]});
+        let with = |warnings: &[tls::AnchorLimit], crls: Value| {
+            let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+            let ca = json!({ "id": "u", "warnings": warnings, "crls": crls });
+            authorities(&host, &HashMap::from([("u".to_owned(), ca)]))
+        };
+        use tls::AnchorLimit as Limit;
+        for (limits, state) in [
+            (&[][..], State::Good),
+            (&[Limit::PathLength(0)], State::Doubt),
+            (&[Limit::NameConstraints, Limit::SignsNoLists], State::Doubt),
+            (&[Limit::NotForClients], State::Bad),
+            (&[Limit::PathLength(1), Limit::Expired(0)], State::Bad),
+            (&[Limit::NotYetValid(i64::MAX)], State::Bad),
+            (&[Limit::UnknownCritical(vec!["1.2".into()])], State::Bad),
+        ] {
+            assert_eq!(with(limits, Value::Null).state, state, "{limits:?}");
+        }
+        let list = |due: &str, warnings: Value| json!([{ "issuer": "CN=Lower", "next_update": due, "warnings": warnings }]);
+        let (past, future) = ("2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z");
+        for (crls, state, said) in [
+            (
+                json!({ "policy": "hard", "crls": [] }),
+                State::Bad,
+                "crl_missing",
+            ),
+            (
+                json!({ "policy": "soft", "crls": [] }),
+                State::Doubt,
+                "revoked clients pass",
+            ),
+            (
+                json!({ "policy": null, "crls": [] }),
+                State::Good,
+                "trusts M, U",
+            ),
+            (
+                json!({ "policy": null, "crls": list(past, json!([])) }),
+                State::Bad,
+                "CN=Lower expired",
+            ),
+            (
+                json!({ "policy": "soft", "crls": list(past, json!([])) }),
+                State::Doubt,
+                "CN=Lower",
+            ),
+            (
+                json!({ "policy": "hard", "crls": list(future, json!(["odd"])) }),
+                State::Doubt,
+                "odd",
+            ),
+            (
+                json!({ "crls": [], "file_error": "no" }),
+                State::Doubt,
+                "not taken: no",
+            ),
+            (
+                json!({ "fetches": [{ "url": "u", "error": "no" }] }),
+                State::Doubt,
+                "from u: no",
+            ),
+        ] {
+            let found = with(&[], crls.clone());
+            assert_eq!(found.state, state, "{crls}");
+            assert!(found.said.contains(said), "{crls}: {}", found.said);
+        }
+    }
+
+    #[test]
     fn names_that_cover() {
         let names = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
         for (held, wanted, said) in [
@@ -348,7 +504,7 @@ mod tests {
         };
         let with = |host: &Value, enforcement: &Value, lints: &Value| {
             states(&[
-                authorities(host),
+                authorities(host, &HashMap::new()),
                 mode(host),
                 rule(host, enforcement, lints),
             ])
@@ -450,7 +606,7 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                authorities(&host("request", ends.clone())).state,
+                authorities(&host("request", ends.clone()), &HashMap::new()).state,
                 state,
                 "{ends}"
             );

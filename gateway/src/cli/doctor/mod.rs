@@ -18,6 +18,7 @@ use self::checks::{
 };
 use self::origin::origin;
 use self::report::{Finding, State, as_json, for_people};
+use crate::cli::ca::uploaded;
 use crate::cli::client::names::{OWN, ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
 use crate::cli::output::table::harmless;
@@ -133,9 +134,13 @@ fn origins(hosts: &[Value]) -> Vec<Finding> {
     found
 }
 
-/// What the API says of a zone, asked once for all of its hosts.
+/// What the API says of zones and of uploaded CAs, asked once for all hosts.
 #[derive(Default)]
-struct Zones(HashMap<String, ZoneFacts>);
+struct Zones {
+    zones: HashMap<String, ZoneFacts>,
+    /// By id; with its lists as `crls`.
+    uploaded: Option<HashMap<String, Value>>,
+}
 
 struct ZoneFacts {
     issued: Issued,
@@ -144,7 +149,7 @@ struct ZoneFacts {
 
 impl Zones {
     fn facts(&mut self, client: &Client, zone: &ZoneRef) -> Result<&ZoneFacts, CliError> {
-        match self.0.entry(zone.id.clone()) {
+        match self.zones.entry(zone.id.clone()) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => Ok(place.insert(ZoneFacts {
                 issued: issued(client, zone)?,
@@ -179,6 +184,25 @@ fn issued(client: &Client, zone: &ZoneRef) -> Result<Issued, CliError> {
     }
 }
 
+impl Zones {
+    /// The uploaded CAs with their lists.
+    fn uploaded(&mut self, client: &Client) -> Result<&HashMap<String, Value>, CliError> {
+        if self.uploaded.is_none() {
+            let mut found = HashMap::new();
+            for mut ca in client.all(&uploaded(client)?)? {
+                let id = text(&ca, "id");
+                let crls = client.get(&format!("{OWN}/certificate_authorities/{id}/crls"))?;
+                if let Some(ca) = ca.as_object_mut() {
+                    ca.insert("crls".into(), crls);
+                }
+                found.insert(id, ca);
+            }
+            self.uploaded = Some(found);
+        }
+        Ok(self.uploaded.get_or_insert_default())
+    }
+}
+
 /// Everything but the origin, in two parts: its finding stands between them.
 struct Examined {
     before: Finding,
@@ -205,11 +229,12 @@ fn examine(client: &Client, zones: &mut Zones, host: &Value) -> Result<Examined,
     }
     let name = segment(str_of(host, "name"));
     let enforcement = client.get(&format!("{OWN}/hosts/{name}/enforcement"))?;
+    let trusted = authorities(host, zones.uploaded(client)?);
     let facts = zones.facts(client, &zone)?;
     Ok(Examined {
         before: server_certificate(host, &served),
         after: vec![
-            authorities(host),
+            trusted,
             client_certificate(host, facts.issued),
             mode(host),
             rule(host, &enforcement, &facts.lints),

@@ -6,14 +6,16 @@
 //! lists, lists for some reasons only and lists of attribute certificates are refused: each would
 //! make "not on the list" mean less than it says. Never reads a clock: the time is an argument.
 
+mod issuers;
 mod parse;
 mod serials;
 
 use boring::x509::{X509, X509Name, X509Ref};
 
+use self::issuers::issuers;
 use self::parse::Parsed;
 use self::serials::Serials;
-use super::der::{DerError, Reader, canonical_name, tag};
+use super::der::{DerError, canonical_name, sequences};
 use super::ids::{Link, Serial};
 use crate::limits::CRL_ENTRIES_MAX;
 
@@ -27,7 +29,9 @@ pub enum CrlError {
     #[error("its signature algorithm is not one of ECDSA or RSA with SHA-256, -384, -512, Ed25519")]
     Algorithm,
     /// None of the CA's certificates has its issuer's name.
-    #[error("its issuer is none of the CA's certificates")]
+    #[error(
+        "its issuer is none of the CA's certificates; the list of a CA below it needs that CA's certificate in the same file"
+    )]
     WrongIssuer,
     /// The signature is not the issuer's.
     #[error("its signature does not verify")]
@@ -97,6 +101,8 @@ pub struct Crl {
     pub issuer: [u8; 32],
     /// The same CA, by its name and key.
     pub(super) issuer_key: [u8; 32],
+    /// Its name (RFC 4514).
+    pub issuer_name: Box<str>,
     /// Big-endian, without leading zeros. Some CAs number none of their lists (RFC 5280 §5.2.3 is
     /// about issuers): such lists are ordered by thisUpdate, and none of them has deltas.
     pub number: Option<Box<[u8]>>,
@@ -182,6 +188,15 @@ impl Crl {
         }
     }
 
+    /// Whether it speaks for the same certificates as another: of the same CA, whichever of its
+    /// certificates was at hand, of the same scope and kind.
+    #[must_use]
+    pub fn is_of_the_place_of(&self, other: &Self) -> bool {
+        self.issuer_key == other.issuer_key
+            && self.scope == other.scope
+            && self.base.is_some() == other.base.is_some()
+    }
+
     fn says(&self, serial: &Serial) -> Word {
         if self.revoked.contains(serial) {
             Word::Revoked
@@ -230,36 +245,8 @@ pub fn read_lists(ders: &[Vec<u8>], cas: &[X509], below: &[X509]) -> Result<Vec<
 ///
 /// # Errors
 /// What is there is no DER.
-pub fn split_lists(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, CrlError> {
-    let mut lists = Vec::new();
-    while !bytes.is_empty() {
-        let mut reader = Reader::new(bytes);
-        let (whole, _) = reader.whole(tag::SEQUENCE, "it is no SEQUENCE")?;
-        let (_, rest) = bytes.split_at(whole.len());
-        lists.push(whole.to_vec());
-        bytes = rest;
-    }
-    Ok(lists)
-}
-
-fn issuers(cas: &[X509], below: &[X509]) -> Vec<X509> {
-    let mut known = cas.to_vec();
-    let mut open: Vec<&X509> = below.iter().collect();
-    loop {
-        let (found, rest): (Vec<&X509>, Vec<&X509>) = open.into_iter().partition(|one| {
-            known.iter().any(|issuer| {
-                issuer.issued(one).is_ok()
-                    && issuer
-                        .public_key()
-                        .is_ok_and(|key| one.verify(&key).unwrap_or(false))
-            })
-        });
-        if found.is_empty() {
-            return known;
-        }
-        known.extend(found.into_iter().cloned());
-        open = rest;
-    }
+pub fn split_lists(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CrlError> {
+    Ok(sequences(bytes)?)
 }
 
 fn issuer_of(der: &[u8]) -> String {

@@ -7,6 +7,7 @@ use super::{Crl, CrlError, Scope};
 use crate::der::{self, Algorithm, Reader, extensions, tag};
 use crate::ids::{Serial, name_and_key, sha256};
 use crate::limits::{CRL_ENTRIES_MAX, DISTRIBUTION_POINTS_MAX};
+use crate::pem::subject;
 
 /// A list as it was written, before its signature is checked.
 pub(super) struct Parsed<'d> {
@@ -131,6 +132,7 @@ impl<'d> Parsed<'d> {
         Ok(Crl {
             issuer: sha256(&issuer.to_der()?)?,
             issuer_key: name_and_key(issuer)?,
+            issuer_name: subject(issuer).into(),
             number: self.extensions.number,
             base,
             this_update_sec: self.this_update_sec,

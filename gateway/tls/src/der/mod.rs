@@ -127,6 +127,18 @@ impl<'d> Reader<'d> {
     }
 }
 
+/// The SEQUENCEs in these bytes, one behind the other, each whole.
+pub(crate) fn sequences(mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, DerError> {
+    let mut found = Vec::new();
+    while !bytes.is_empty() {
+        let (whole, _) = Reader::new(bytes).whole(tag::SEQUENCE, "it is no SEQUENCE")?;
+        let (_, rest) = bytes.split_at(whole.len());
+        found.push(whole.to_vec());
+        bytes = rest;
+    }
+    Ok(found)
+}
+
 /// Calls `each` with object, criticality and value of every extension.
 pub(crate) fn extensions<'d, E: From<DerError>>(
     content: &'d [u8],

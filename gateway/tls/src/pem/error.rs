@@ -59,6 +59,9 @@ pub enum Problem {
     /// Text without any block.
     #[error("there is no PEM in it: no line `-----BEGIN …-----`")]
     NoBlock,
+    /// Neither form of a list.
+    #[error("it is not a certificate revocation list, neither in DER nor in PEM")]
+    NoList,
     /// The bytes that PEM would be made of, or another container.
     #[error("it is {0}, and PEM is expected: `{command}` makes it", command = .0.command())]
     Der(Form),

@@ -7,8 +7,7 @@ use super::error::{PemError, Problem};
 use super::form::Form;
 use super::trusted::{CLIENTS, SERVERS};
 use super::{Block, read};
-use crate::crl::split_lists;
-use crate::der::{Reader, tag};
+use crate::der::{Reader, sequences, tag};
 
 /// What certificates are for, which decides what may stand beside them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +169,7 @@ pub fn lists(bytes: &[u8]) -> Result<Lists, PemError> {
     let mut found = Lists::default();
     // A text may begin as DER does, with the digit 0, and is none as a whole.
     if !bytes.is_empty()
-        && let Ok(lists) = split_lists(bytes)
+        && let Ok(lists) = sequences(bytes)
     {
         let form = |der: &Vec<u8>| super::form_of(der).filter(|form| *form != Form::List);
         if let Some(form) = lists.iter().find_map(form) {
@@ -180,7 +179,11 @@ pub fn lists(bytes: &[u8]) -> Result<Lists, PemError> {
         found.lists = lists;
         return Ok(found);
     }
-    for (place, block) in read(bytes)?.iter().enumerate() {
+    let blocks = read(bytes).map_err(|error| match error.problem {
+        Problem::Empty | Problem::NoBlock => PemError::whole(Problem::NoList),
+        _ => error,
+    })?;
+    for (place, block) in blocks.iter().enumerate() {
         match block.form {
             Form::List => found.lists.push(block.der.clone()),
             Form::Certificate => found.below.push(read_certificate(place, block)?),

@@ -38,7 +38,11 @@ fn uploaded() -> Vec<Named> {
         .has("signature", text().or_null())
         .has("type", text().only("custom"))
         .has("uploaded_on", time())
-        .has("updated_at", time());
+        .has("updated_at", time())
+        .has(
+            "warnings",
+            list(text()).about("What its own certificates forbid: clients that are refused"),
+        );
     let create = object()
         .has("ca", flag().only(true))
         .has(
@@ -115,11 +119,29 @@ fn crls() -> Vec<Named> {
     };
     let urls = || list(source_url()).items(CRL_URLS_MAX);
     let one = object()
-        .has("number", text().about("Its number in hex"))
+        .has(
+            "list",
+            text().about("What it is told apart from the CA's other lists by, in metrics too"),
+        )
+        .has(
+            "issuer",
+            text().about("The name of the CA that signed it: the uploaded one, or one below it"),
+        )
+        .has(
+            "number",
+            text().about("Its number in hex; empty when its CA numbers none"),
+        )
         .has("delta", flag().about("Whether it is a delta list"))
         .has("this_update", time())
         .has("next_update", time())
-        .has("entries", count());
+        .has("entries", count())
+        .has(
+            "warnings",
+            list(text()).about("What is odd about it; it is believed all the same"),
+        );
+    let put = object()
+        .has("crls", list(named("Crl")))
+        .has("taken", count().about("How many of them are new"));
     let fetched = object()
         .has("url", source_url())
         .has(
@@ -137,6 +159,12 @@ fn crls() -> Vec<Named> {
         .has("id", uuid())
         .has("policy", policy())
         .has("file", file())
+        .has(
+            "file_error",
+            text()
+                .or_null()
+                .about("Why what the file held last was not taken, or not all of it"),
+        )
         .has("urls", urls())
         .has("fetch_every", every())
         .has(
@@ -153,11 +181,18 @@ fn crls() -> Vec<Named> {
         )
         .may_have("fetch_every", every())
         .about("What is left out stays as it is.");
+    let upload = closed()
+        .has(
+            "crl",
+            pem("The lists, with the certificates of issuing CAs below the uploaded one"),
+        )
+        .takes("force", flag().about("As the parameter"));
     vec![
         ("Crl", one.into()),
         ("Crls", shown.into()),
+        ("CrlsPut", put.into()),
         ("CrlsUpdate", update.into()),
-        ("CrlUpload", closed().has("crl", pem("The list")).into()),
+        ("CrlUpload", upload.into()),
     ]
 }
 

@@ -113,7 +113,11 @@ fn servers() -> Vec<Named> {
         .has("uploaded_on", time())
         .has("modified_on", time())
         .has("certificate", pem("The chain, leaf first"))
-        .has("source", words(["uploaded", "development"]));
+        .has("source", words(["uploaded", "development"]))
+        .has(
+            "warnings",
+            list(text()).about("Clients that cannot use it, although it is served"),
+        );
     let chain = || pem("The chain").characters(PEM_BYTES_MAX);
     let key = || pem("The private key of the chain's leaf").characters(PEM_BYTES_MAX);
     let bundle = || {
