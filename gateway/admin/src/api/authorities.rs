@@ -14,7 +14,7 @@ use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
 use crate::http::scope::{ChangeInAccount, ChangeInZone, InAccount, InZone};
 use control::{Authority, AuthorityKind, AuthoritySet, CaKey, Details, Moment, Uuid};
-use tls::{Anchor, Unasked, pem};
+use tls::{Unasked, pem};
 
 #[derive(Deserialize)]
 pub(crate) struct Upload {
@@ -40,36 +40,12 @@ pub(crate) fn key_kind(text: &str) -> Result<CaKey, Fault> {
 
 /// What clients of these CAs cannot be asked for.
 pub(crate) fn unasked(authority: &Authority) -> Vec<String> {
-    let certificates = X509::stack_from_pem(authority.certificate.as_bytes());
+    let certificates = pem::certificates(authority.certificate.as_bytes(), pem::Use::Clients);
     let certificates = certificates.unwrap_or_default();
     let found = certificates.iter().flat_map(|one| Unasked::of_ca(one));
     found
         .map(|what| format!("{}: {}", authority.name, what.for_ca()))
         .collect()
-}
-
-/// The same, and what the CAs' own certificates forbid.
-fn warnings(authority: &Authority) -> Vec<String> {
-    let mut found = unasked(authority);
-    let certificates = X509::stack_from_pem(authority.certificate.as_bytes());
-    for one in certificates.unwrap_or_default() {
-        let Ok(der) = one.to_der() else { continue };
-        let anchor = Anchor {
-            id: authority.id.to_string().into(),
-            der,
-            revoked: Arc::default(),
-            lists: None,
-            responder: None,
-        };
-        // One that cannot be an anchor at all was refused before.
-        let limits = anchor.limits(Moment::now().seconds()).unwrap_or_default();
-        found.extend(
-            limits
-                .iter()
-                .map(|limit| format!("{}: {limit}", authority.name)),
-        );
-    }
-    found
 }
 
 fn shown(authority: &Authority) -> Value {
@@ -120,7 +96,7 @@ pub(crate) async fn upload(
     let made = at
         .run(move |control| control.upload_authority(&name, &body.certificates))
         .await?;
-    Ok(envelope::told(shown(&made), warnings(&made)))
+    Ok(envelope::told(shown(&made), unasked(&made)))
 }
 
 pub(crate) async fn list(at: InAccount, parameters: Parameters) -> Result<Response, Fault> {

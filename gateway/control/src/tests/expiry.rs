@@ -81,7 +81,7 @@ fn every_kind_comes_to_every_stage() {
     };
     let list = crl::sign(&signer, &[], 1, Moment::from_seconds(now), 100).unwrap();
     control
-        .put_crls(brought.id, &crate::CrlSource::Upload, &list, false)
+        .put_crls(brought.id, &CrlSource::Upload, &list, false)
         .unwrap();
     let subject = Subject::named("device");
     let revoked = control.create_certificate(zone.id, &subject, 100).unwrap();
