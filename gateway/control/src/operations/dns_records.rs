@@ -204,7 +204,6 @@ impl<A: Changes> Control<A> {
                 tls_min_version: None,
                 certificate: None,
                 other_certificate: None,
-                tls_min_version: None,
             };
             control
                 .create_host(zone, new)

@@ -513,7 +513,7 @@ mod tests {
         use State::{Bad, Doubt, Good};
         let asked = host("request", ca.clone());
         let foreign = json!([{ "name": "test CA", "warnings": ["test CA: its key is Ed25519"] }]);
-        let found = authorities(&host("request", foreign));
+        let found = authorities(&host("request", foreign), &HashMap::new());
         assert_eq!(found.state, Doubt, "{found:?}");
         assert!(found.said.contains("Ed25519"), "{found:?}");
         let other = lints("r2");
