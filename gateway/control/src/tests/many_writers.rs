@@ -299,7 +299,9 @@ fn change(control: &Control, ground: &Ground, name: &str, dice: usize) -> Option
         }
         29 => {
             let number = pick % ground.crls.len();
-            control.put_crl(ground.brought, &ground.crls[number]).ok()?;
+            let list = &ground.crls[number];
+            let put = control.put_crls(ground.brought, &CrlSource::Upload, list, false);
+            put.ok()?;
             Some(Step::PutCrl(u64::try_from(number + 1).unwrap()))
         }
         30 => {
