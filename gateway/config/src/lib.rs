@@ -35,7 +35,6 @@ mod reader;
 mod syntax;
 mod value;
 
-pub use error::suggest;
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use files::Sources;
 pub use keys::{KEYS, Key, key};

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
 
-use super::error::suggest;
 use super::syntax::KeyName;
 use super::{Change, Config, KEYS, Key, Pins, Tunables, key};
+use vocabulary::suggest::suggest;
 
 /// The current configuration of the process.
 #[derive(Debug)]

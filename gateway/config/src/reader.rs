@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use super::error::suggest;
 use super::files::Source;
 use super::syntax::{self, KeyName};
 use super::value::ValueError;
 use super::{Config, ConfigError, KEYS, Key, Kind, Place, key, pin};
 use vocabulary::hostname::HostName;
+use vocabulary::suggest::suggest;
 
 /// Where a key was set last, for errors that concern several keys.
 struct Origin {

@@ -7,8 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use super::error::suggest;
+use vocabulary::suggest::suggest;
 
 /// Why a text is not a value of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,6 +37,7 @@ pub use self::model::moment::Moment;
 pub use self::model::revocation::{
     CrlFileOutcome, CrlFileStatus, CrlRecord, CrlSettings, OcspSettings,
 };
+pub use self::model::revocation_reason::RevocationReason;
 pub use self::model::secret::Secret;
 pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
@@ -45,14 +46,17 @@ pub use self::model::{
     OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
     Zone,
 };
+pub use self::operations::associations::AssociationsChange;
 pub use self::operations::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,
 };
 pub use self::operations::dns_records::{DnsRecord, RecordKind, RecordTarget};
 pub use self::operations::dry_run::{DraftRule, RulesetDryRun};
 pub use self::operations::forwarding::forwards_certificate;
+pub use self::operations::host_certificates::HostCertificates;
 pub use self::operations::hosts::{HostPatch, NewHost};
 pub use self::operations::lists::ItemsChange;
+pub use self::operations::loss::Loss;
 pub use self::operations::mtls_rule::{MtlsPatch, MtlsRule, mtls_rule};
 pub use self::operations::ocsp::OcspPatch;
 pub use self::operations::pkcs12::{check_password, pkcs12};

@@ -12,6 +12,7 @@
 //! | [`verdict`] | presented, verified, revoked, and the exact reason |
 //! | [`client_auth`] | the client's certificate as data |
 //! | [`side`] | whose side a failure is on |
+//! | [`suggest`](mod@suggest) | the known word that was probably meant |
 //! | [`words`](mod@words) | the macro that declares an enum of words, and its error |
 //! | [`clock`] | the wall clock as a number |
 //! | [`file`] | regular files, opened without waiting |
@@ -26,5 +27,6 @@ pub mod limits;
 mod punycode;
 pub mod settings;
 pub mod side;
+pub mod suggest;
 pub mod verdict;
 pub mod words;

@@ -1,5 +1,5 @@
-//! `/client/v4/zones/{zone}/certificate_authorities/hostname_associations`: the hosts that
-//! trust a CA.
+//! `/client/v4/zones/{zone}/certificate_authorities/hostname_associations`: the hosts that trust a
+//! CA; and `/postern/v1/zones/{zone}/hostname_associations`, which adds and takes away some.
 
 use std::collections::BTreeSet;
 
@@ -27,6 +27,13 @@ fn set_of(id: Option<Uuid>) -> AuthoritySet {
     id.map_or(AuthoritySet::Managed, AuthoritySet::Uploaded)
 }
 
+fn parsed(texts: &[String], field: &str) -> Result<BTreeSet<HostName>, Fault> {
+    let read = texts.iter().enumerate().map(|(place, text)| {
+        HostName::parse(text).map_err(|why| Fault::from(why).at(format!("/{field}/{place}")))
+    });
+    read.collect()
+}
+
 fn names(names: &BTreeSet<HostName>) -> Value {
     json!({ "hostnames": names.iter().map(HostName::as_str).collect::<Vec<_>>() })
 }
@@ -46,14 +53,7 @@ pub(crate) async fn replace(
     at: ChangeInZone,
     Json(body): Json<Associate>,
 ) -> Result<Response, Fault> {
-    let wanted: BTreeSet<HostName> = body
-        .hostnames
-        .iter()
-        .enumerate()
-        .map(|(place, text)| {
-            HostName::parse(text).map_err(|why| Fault::from(why).at(format!("/hostnames/{place}")))
-        })
-        .collect::<Result<_, _>>()?;
+    let wanted = parsed(&body.hostnames, "hostnames")?;
     let set = set_of(body.mtls_certificate_id);
     let (set, at) = at
         .run_then_read(move |control, zone| control.associate_hosts(zone, set, wanted))
@@ -74,4 +74,30 @@ fn asks_nothing(model: &Model, names: &BTreeSet<HostName>) -> Vec<String> {
         "{} asks for no client certificates: its mTLS mode was set to `off`, which an association does not change; set the mode to `request` or `require`",
         off.join(", ")
     )]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Change {
+    #[serde(default)]
+    add: Vec<String>,
+    #[serde(default)]
+    remove: Vec<String>,
+    #[serde(default)]
+    mtls_certificate_id: Option<Uuid>,
+}
+
+pub(crate) async fn change(at: ChangeInZone, Json(body): Json<Change>) -> Result<Response, Fault> {
+    let (add, remove) = (parsed(&body.add, "add")?, parsed(&body.remove, "remove")?);
+    let set = set_of(body.mtls_certificate_id);
+    let done = at
+        .run(move |control, zone| control.change_associations(zone, set, &add, &remove))
+        .await?;
+    let list = |names: &[HostName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut shown = names(&done.names);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("added".into(), json!(list(&done.added)));
+        shown.insert("removed".into(), json!(list(&done.removed)));
+    }
+    Ok(envelope::result(shown))
 }

@@ -119,8 +119,12 @@ pub(crate) async fn show(at: InAccount) -> Result<Response, Fault> {
 
 pub(crate) async fn delete(at: ChangeInAccount) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
-    let gone = at.run(move |control| control.delete_authority(id)).await?;
-    Ok(envelope::result(shown(&gone)))
+    let (gone, lost) = at.run(move |control| control.delete_authority(id)).await?;
+    let mut shown = shown(&gone);
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert("lost".into(), json!(lost));
+    }
+    Ok(envelope::result(shown))
 }
 
 /// Which host names believe an uploaded CA.
@@ -166,9 +170,10 @@ pub(crate) async fn roll(
 
 pub(crate) async fn retire(at: ChangeInZone) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
-    at.run(move |control, zone| control.retire_authority(zone, id))
+    let lost = at
+        .run(move |control, zone| control.retire_authority(zone, id))
         .await?;
-    Ok(envelope::result(json!({ "id": id })))
+    Ok(envelope::result(json!({ "id": id, "lost": lost })))
 }
 
 /// The signed revocation list of a managed CA (RFC 2585 §4.2 names the media type).

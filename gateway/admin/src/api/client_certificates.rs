@@ -13,11 +13,13 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
 use crate::http::scope::{ChangeInZone, InZone};
+use control::RevocationReason;
 use control::{
     CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
     check_password,
 };
 use tls::Unasked;
+use vocabulary::words::NotAWord;
 
 #[derive(Deserialize)]
 pub(crate) struct Issue {
@@ -190,10 +192,16 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(shown(&found)))
 }
 
-pub(crate) async fn revoke(at: ChangeInZone) -> Result<Response, Fault> {
+pub(crate) async fn revoke(at: ChangeInZone, parameters: Parameters) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
+    let reason = match parameters.text("reason") {
+        None => RevocationReason::Unspecified,
+        Some(text) => text
+            .parse()
+            .map_err(|why: NotAWord| Fault::parameter(format!("reason: {why}")))?,
+    };
     let revoked = at
-        .run(move |control, zone| control.revoke_certificate(zone, id))
+        .run(move |control, zone| control.revoke_certificate_for(zone, id, reason))
         .await?;
     Ok(envelope::result(shown(&revoked)))
 }

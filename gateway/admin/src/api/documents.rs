@@ -18,8 +18,8 @@ use crate::http::fault::Fault;
 use crate::http::objects::Objects;
 use crate::http::query::{Json, Parameters, pointer};
 use crate::http::scope::{ChangeInGateway, InGateway};
-use config::suggest;
 use control::{ApplyOptions, Document};
+use vocabulary::suggest::suggest;
 
 /// The words of serde, as people would say them, with what was probably meant.
 fn words(message: &str) -> String {
@@ -51,17 +51,24 @@ pub(crate) async fn apply(
     parameters: Parameters,
     Json(body): Json<Value>,
 ) -> Result<Response, Fault> {
-    let prune = match parameters.text("prune") {
-        None | Some("false" | "0") => false,
-        Some("true" | "1") => true,
-        Some(_) => return Err(Fault::parameter("prune: `true` or `false` is expected")),
+    let flag = |name: &str| match parameters.text(name) {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(_) => Err(Fault::parameter(format!(
+            "{name}: `true` or `false` is expected"
+        ))),
     };
+    let (prune, prune_zones) = (flag("prune")?, flag("prune_zones")?);
     let revision = match parameters.text("revision").map(str::parse) {
         None => None,
         Some(Ok(revision)) => Some(revision),
         Some(Err(_)) => return Err(Fault::parameter("revision: a whole number is expected")),
     };
-    let options = ApplyOptions { prune, revision };
+    let options = ApplyOptions {
+        prune,
+        prune_zones,
+        revision,
+    };
     let document = read(body)?;
     let applied = at
         .run(move |control| control.apply(&document, options))

@@ -14,7 +14,8 @@ use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters, present};
 use crate::http::scope::{ChangeInGateway, ChangeInZone, InGateway, InZone};
 use control::{
-    HostPatch, HostRecord, Model, Moment, NewHost, OriginPatch, OriginSpec, ServerKey, Uuid,
+    HostCertificates, HostPatch, HostRecord, Model, Moment, NewHost, OriginPatch, OriginSpec,
+    ServerKey, Uuid,
 };
 use rules::Enforcement;
 use vocabulary::hostname::HostName;
@@ -41,6 +42,41 @@ pub(crate) struct Create {
     certificate_id: Option<Uuid>,
     #[serde(default)]
     other_certificate_id: Option<Uuid>,
+    #[serde(default)]
+    server_certificates: Option<Vec<Pair>>,
+    #[serde(default)]
+    development_certificate: bool,
+}
+
+/// A server certificate that comes with a host.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Pair {
+    certificate: String,
+    private_key: String,
+}
+
+fn brought(
+    pairs: Option<Vec<Pair>>,
+    develop: bool,
+    names_one: bool,
+) -> Result<HostCertificates, Fault> {
+    let count = usize::from(pairs.is_some()) + usize::from(develop) + usize::from(names_one);
+    if count > 1 {
+        let message = "one of certificate_id, server_certificates and development_certificate is \
+                       expected, not several";
+        return Err(Fault::bad(1004, message).at("/server_certificates"));
+    }
+    Ok(match pairs {
+        Some(pairs) => HostCertificates::Given(
+            pairs
+                .into_iter()
+                .map(|pair| (pair.certificate, pair.private_key))
+                .collect(),
+        ),
+        None if develop => HostCertificates::Development,
+        None => HostCertificates::None,
+    })
 }
 
 #[derive(Deserialize)]
@@ -65,6 +101,10 @@ pub(crate) struct Update {
     certificate_id: Option<Option<Uuid>>,
     #[serde(default, deserialize_with = "present")]
     other_certificate_id: Option<Option<Uuid>>,
+    #[serde(default)]
+    server_certificates: Option<Vec<Pair>>,
+    #[serde(default)]
+    development_certificate: bool,
 }
 
 fn shown(model: &Model, host: &HostRecord) -> Value {
@@ -119,6 +159,11 @@ pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result
         certificate_headers: body.certificate_headers,
         tell_reason: body.tell_reason,
     };
+    let certificates = brought(
+        body.server_certificates,
+        body.development_certificate,
+        body.certificate_id.is_some(),
+    )?;
     let new = NewHost {
         name: HostName::parse(&body.name)?,
         origin: body.origin,
@@ -129,7 +174,7 @@ pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result
         other_certificate: body.other_certificate_id,
     };
     let (host, at) = at
-        .run_then_read(move |control, zone| control.create_host(zone, new))
+        .run_then_read(move |control, zone| control.create_host_with(zone, new, &certificates))
         .await?;
     Ok(envelope::result(shown(&at.control().model(), &host)))
 }
@@ -199,6 +244,11 @@ pub(crate) async fn update(
     Json(body): Json<Update>,
 ) -> Result<Response, Fault> {
     let name = HostName::parse(at.text(0))?;
+    let certificates = brought(
+        body.server_certificates,
+        body.development_certificate,
+        body.certificate_id.is_some(),
+    )?;
     let patch = HostPatch {
         origin: body.origin,
         mtls: body.mtls,
@@ -212,14 +262,14 @@ pub(crate) async fn update(
         other_certificate: body.other_certificate_id,
     };
     let (host, at) = at
-        .run_then_read(move |control| control.update_host(&name, patch))
+        .run_then_read(move |control| control.update_host_with(&name, patch, &certificates))
         .await?;
     Ok(envelope::result(shown(&at.control().model(), &host)))
 }
 
 pub(crate) async fn delete(at: ChangeInGateway) -> Result<Response, Fault> {
     let name = HostName::parse(at.text(0))?;
-    let answer = json!({ "name": name.as_str() });
-    at.run(move |control| control.delete_host(&name)).await?;
-    Ok(envelope::result(answer))
+    let shown = name.to_string();
+    let lost = at.run(move |control| control.delete_host(&name)).await?;
+    Ok(envelope::result(json!({ "name": shown, "lost": lost })))
 }

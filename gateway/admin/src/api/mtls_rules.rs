@@ -135,13 +135,16 @@ pub(crate) async fn create(
     Json(mut body): Json<Body>,
 ) -> Result<Response, Fault> {
     let wanted = body.patch()?.apply(&MtlsRule::default());
+    let hosts = wanted.hosts.clone();
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let mut rule = NewRule::block(&wanted.expression());
     rule.description = body.name.unwrap_or_else(|| "mTLS".into());
     rule.enabled = body.enabled.unwrap_or(true);
     rule.action = body.action.unwrap_or(rule.action);
     let ((ruleset, rule), at) = at
-        .run_then_read(move |control, zone| control.add_rule(zone, rule, position.as_ref()))
+        .run_then_read(move |control, zone| {
+            control.add_mtls_rule(zone, &hosts, rule, position.as_ref())
+        })
         .await
         .map_err(one_rule)?;
     written(&at, ruleset, rule.id).await

@@ -1,6 +1,8 @@
 //! Server certificates: `/client/v4/zones/{zone}/custom_certificates`, and the development CA under
 //! `/postern/v1`.
 
+use std::collections::HashMap;
+
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +11,7 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
 use crate::http::scope::{ChangeInGateway, ChangeInZone, InGateway, InZone};
-use control::{Authority, Moment, ServerCertificate, ServerKey, Uuid};
+use control::{Authority, Model, Moment, ServerCertificate, ServerKey, Uuid};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -36,7 +38,23 @@ pub(crate) struct Develop {
     hosts: Vec<String>,
 }
 
-fn shown(certificate: &ServerCertificate) -> Value {
+/// The names of the hosts that present each certificate.
+fn users(model: &Model) -> HashMap<Uuid, Vec<&str>> {
+    let mut users: HashMap<Uuid, Vec<&str>> = HashMap::new();
+    for host in model.hosts.values() {
+        for certificate in model.presented(host) {
+            let of = users.entry(certificate.id).or_default();
+            of.push(host.name.as_str());
+        }
+    }
+    users
+}
+
+fn shown(at: &InZone, certificate: &ServerCertificate) -> Value {
+    shown_with(&users(&at.control().model()), certificate)
+}
+
+fn shown_with(users: &HashMap<Uuid, Vec<&str>>, certificate: &ServerCertificate) -> Value {
     let now = Moment::now().seconds();
     json!({
         "id": certificate.id,
@@ -57,6 +75,7 @@ fn shown(certificate: &ServerCertificate) -> Value {
         "certificate": certificate.chain,
         "source": certificate.source,
         "warnings": certificate.warnings(),
+        "presented_by": users.get(&certificate.id).map(Vec::as_slice).unwrap_or_default(),
     })
 }
 
@@ -72,12 +91,12 @@ fn check_bundle(method: Option<&str>) -> Result<(), Fault> {
 
 pub(crate) async fn upload(at: ChangeInZone, Json(body): Json<Upload>) -> Result<Response, Fault> {
     check_bundle(body.bundle_method.as_deref())?;
-    let made = at
-        .run(move |control, zone| {
+    let (made, at) = at
+        .run_then_read(move |control, zone| {
             control.upload_server_certificate(zone, &body.certificate, &body.private_key)
         })
         .await?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(shown(&at, &made)))
 }
 
 pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
@@ -96,15 +115,16 @@ pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response,
         .filter(|certificate| certificate.zone == at.zone && wanted(certificate))
         .collect();
     found.sort_by_key(|certificate| std::cmp::Reverse((certificate.modified_on, certificate.id)));
-    let items = page.of(found.iter().map(|certificate| shown(certificate)));
+    let users = users(&model);
+    let items = page.of(found
+        .iter()
+        .map(|certificate| shown_with(&users, certificate)));
     Ok(envelope::list(items, &page, found.len()))
 }
 
 pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
-    let control = at.control();
-    Ok(envelope::result(shown(
-        &*control.server_certificate(at.zone, at.one()?)?,
-    )))
+    let found = at.control().server_certificate(at.zone, at.one()?)?;
+    Ok(envelope::result(shown(&at, &found)))
 }
 
 pub(crate) async fn replace(
@@ -113,9 +133,9 @@ pub(crate) async fn replace(
 ) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     check_bundle(body.bundle_method.as_deref())?;
-    let made = match (body.certificate, body.private_key) {
+    let (made, at) = match (body.certificate, body.private_key) {
         (Some(certificate), Some(key)) => {
-            at.run(move |control, zone| {
+            at.run_then_read(move |control, zone| {
                 control.replace_server_certificate(zone, id, &certificate, &key)
             })
             .await?
@@ -123,21 +143,23 @@ pub(crate) async fn replace(
         // Nothing that Postern keeps would change.
         _ if body.bundle_method.is_some() => {
             let ((), at) = at.run_then_read(|_, _| Ok(())).await?;
-            at.control().server_certificate(at.zone, id)?
+            let found = at.control().server_certificate(at.zone, id)?;
+            (found, at)
         }
         _ => {
             let message = "certificate and private_key are expected, both";
             return Err(Fault::body(message));
         }
     };
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(shown(&at, &made)))
 }
 
 pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
-    at.run(move |control, zone| control.delete_server_certificate(zone, id))
+    let lost = at
+        .run(move |control, zone| control.delete_server_certificate(zone, id))
         .await?;
-    Ok(envelope::result(json!({ "id": id })))
+    Ok(envelope::result(json!({ "id": id, "lost": lost })))
 }
 
 pub(crate) async fn develop(
@@ -149,10 +171,10 @@ pub(crate) async fn develop(
         .iter()
         .map(|text| HostName::parse(text))
         .collect::<Result<_, _>>()?;
-    let made = at
-        .run(move |control, zone| control.develop_server_certificate(zone, &names))
+    let (made, at) = at
+        .run_then_read(move |control, zone| control.develop_server_certificate(zone, &names))
         .await?;
-    Ok(envelope::result(shown(&made)))
+    Ok(envelope::result(shown(&at, &made)))
 }
 
 /// The development CA, when there is one.

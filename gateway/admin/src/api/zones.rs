@@ -127,8 +127,8 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
 
 pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
     let id = at.zone;
-    at.run(|control, zone| control.delete_zone(zone)).await?;
-    Ok(envelope::result(json!({ "id": id })))
+    let lost = at.run(|control, zone| control.delete_zone(zone)).await?;
+    Ok(envelope::result(json!({ "id": id, "lost": lost })))
 }
 
 pub(crate) async fn accounts(

@@ -259,6 +259,21 @@ const CLIENT_CERTIFICATES: &[Route] = &[
     route!(DELETE "/client/v4/zones/{zone_id}/client_certificates/{certificate_id}",
         client_certificates::revoke, "revoke_client_certificate", "Revoke a client certificate")
     .needs(Certificates)
+    .query(&[Parameter::new(
+        "reason",
+        OneOf(&[
+            "unspecified",
+            "keyCompromise",
+            "cACompromise",
+            "affiliationChanged",
+            "superseded",
+            "cessationOfOperation",
+            "certificateHold",
+            "privilegeWithdrawn",
+            "aACompromise",
+        ]),
+        "Why, as the CA's revocation list says it (RFC 5280)",
+    )])
     .gives(One("ClientCertificate"))
     .tried(),
     route!(PATCH "/client/v4/zones/{zone_id}/client_certificates/{certificate_id}",

@@ -6,8 +6,8 @@ use super::Kind::{AtLeast, Flag, Text, Time};
 use super::Need::{Certificates, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
-    audit, authorities, client_certificates, crls, documents, expressions, hosts, mtls_rules, ocsp,
-    rulesets, server_certificates, tokens,
+    associations, audit, authorities, client_certificates, crls, documents, expressions, hosts,
+    mtls_rules, ocsp, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
 
@@ -107,6 +107,12 @@ const MANAGED: &[Route] = &[
     .needs(Certificates)
     .takes(Json("ClientCertificateCreate"))
     .gives(One("ClientCertificateWithKey"))
+    .tried(),
+    route!(PATCH "/postern/v1/zones/{zone_id}/hostname_associations", associations::change,
+        "change_hostname_associations",
+        "Add host names to those that accept a CA's clients, and take others away")
+    .takes(Json("HostnameAssociationsChange"))
+    .gives(One("HostnameAssociationsChanged"))
     .tried(),
     route!(GET "/postern/v1/development_authority", server_certificates::development,
         "get_development_ca", "Show the development CA, when there is one")
@@ -241,7 +247,13 @@ const DOCUMENTS: &[Route] = &[
         Parameter::new(
             "prune",
             Flag,
-            "Remove what a section of the document does not name; by default it is kept",
+            "Remove what a section of the document does not name, zones excepted; by default it is \
+             kept",
+        ),
+        Parameter::new(
+            "prune_zones",
+            Flag,
+            "Remove zones that the document does not name, with their CA keys and all certificates",
         ),
         Parameter::new(
             "revision",

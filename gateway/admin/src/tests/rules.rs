@@ -78,10 +78,18 @@ async fn rulesets() {
     assert_eq!(preview["expression"], "http.host eq \"a\"");
 }
 
+/// A host, so that rules may be about it.
+async fn host(world: &World, zone: &str, name: &str) {
+    let body = json!({"name": name, "origin": {"url": "http://127.0.0.1:9"}, "mtls": "request"});
+    let hosts = format!("/postern/v1/zones/{zone}/hosts");
+    world.ok("POST", &hosts, body).await;
+}
+
 #[tokio::test]
 async fn mtls_rules() {
     let world = World::new().await;
     let zone = world.zone().await;
+    host(&world, &zone, "api.example.test").await;
     let path = format!("/postern/v1/zones/{zone}/mtls_rules");
     let body = json!({"hosts": ["api.example.test"], "paths": ["/admin"], "check_revoked": true});
     let tried = world
@@ -114,6 +122,8 @@ async fn mtls_rules() {
 async fn mtls_rules_are_read_back_and_edited() {
     let world = World::new().await;
     let zone = world.zone().await;
+    host(&world, &zone, "api.example.test").await;
+    host(&world, &zone, "*.dev.example.test").await;
     let path = format!("/postern/v1/zones/{zone}/mtls_rules");
     let rules =
         format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");

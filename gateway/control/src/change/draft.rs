@@ -17,6 +17,7 @@ use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX};
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
 use crate::model::moment::Moment;
+use crate::model::revocation_reason::RevocationReason;
 use crate::model::token::Token;
 use crate::model::{Authority, AuthoritySet, HostRecord, Model, ServerCertificate, Zone};
 use crate::store::certificate_index::IndexChange;
@@ -351,7 +352,12 @@ impl<'c> Draft<'c> {
     }
 
     /// Marks a serial as revoked by its CA, or no longer.
-    pub(crate) fn set_revoked(&mut self, authority: Uuid, serial: &[u8], revoked: bool) {
+    pub(crate) fn set_revoked(
+        &mut self,
+        authority: Uuid,
+        serial: &[u8],
+        revoked: Option<RevocationReason>,
+    ) {
         self.trust_moves();
         let revision = self.model.revision;
         let entry = Arc::make_mut(&mut self.model.revoked)
@@ -360,9 +366,10 @@ impl<'c> Draft<'c> {
         entry.revision = revision;
         let serials = Arc::make_mut(&mut entry.serials);
         let key = keys::revoked_key(authority, serial);
-        if revoked {
+        if let Some(reason) = revoked {
             serials.insert(serial.into());
-            let at = self.now.seconds().to_be_bytes().to_vec();
+            let mut at = self.now.seconds().to_be_bytes().to_vec();
+            at.push(reason.code());
             self.write(Table::Revoked, key, Some(at));
         } else {
             serials.remove(serial);

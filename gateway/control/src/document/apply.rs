@@ -25,6 +25,7 @@ use crate::model::{
 };
 use crate::operations::hosts::{HostPatch, NewHost};
 use crate::operations::lists::ItemsChange;
+use crate::operations::loss::Loss;
 use crate::operations::ocsp::OcspPatch;
 use crate::operations::revocation_lists::CrlPatch;
 use crate::operations::rulesets::check_compiles;
@@ -42,8 +43,10 @@ use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
 /// How a document is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ApplyOptions {
-    /// Remove what a section that is there does not name.
+    /// Remove what a section that is there does not name, zones excepted.
     pub prune: bool,
+    /// Remove zones that the document does not name, with their CA keys and all certificates.
+    pub prune_zones: bool,
     /// Refuse when the gateway is at another revision: what was looked at is what is changed.
     pub revision: Option<u64>,
 }
@@ -55,6 +58,8 @@ pub struct Applied {
     pub changes: Vec<DocumentChange>,
     /// What is there, not in the document, and left alone.
     pub kept: Vec<String>,
+    /// What is lost for good with what is removed.
+    pub lost: Vec<Loss>,
     /// The revision that the document was compared with.
     pub revision: u64,
 }
@@ -63,7 +68,9 @@ pub struct Applied {
 pub(super) struct Apply<'c> {
     pub(super) control: &'c Control,
     pub(super) prune: bool,
+    pub(super) prune_zones: bool,
     pub(super) kept: Vec<String>,
+    pub(super) lost: Vec<Loss>,
 }
 
 pub(super) type Step<T = ()> = Result<T, ChangeError>;
@@ -671,13 +678,16 @@ impl<A: Changes> Control<A> {
             let mut apply = Apply {
                 control,
                 prune: options.prune,
+                prune_zones: options.prune_zones,
                 kept: Vec::new(),
+                lost: Vec::new(),
             };
             apply.run(document)?;
             let after = export::export(&control.model(), None)?;
             Ok(Applied {
                 changes: changes(&before, &after),
                 kept: apply.kept,
+                lost: apply.lost,
                 revision: model.revision,
             })
         })

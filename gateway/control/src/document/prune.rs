@@ -1,6 +1,7 @@
 //! Prunes what a document does not name: removes it when asked to, else reports it as kept.
 //!
-//! Owns what counts as named. A section that is left out prunes nothing.
+//! Owns what counts as named. A section that is left out prunes nothing. Zones go only when that is
+//! asked for by name: with them go keys and certificates that nothing brings back.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,17 @@ use super::export::{self, fingerprints, labels};
 use super::{Document, ZoneDocument};
 use crate::model::Zone;
 use crate::model::id::Uuid;
+use crate::operations::loss::Loss;
 
 impl Apply<'_> {
     fn keep(&mut self, what: String) {
         self.kept.push(what);
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        if !loss.is_nothing() {
+            self.lost.push(loss);
+        }
     }
 
     /// Hosts and server certificates of a zone that its sections do not name.
@@ -29,7 +37,7 @@ impl Apply<'_> {
                 }
                 if self.prune {
                     let gone = self.control.delete_host(&host.name);
-                    gone.map_err(|error| error.at(at(pointer, "hosts")))?;
+                    self.lose(gone.map_err(|error| error.at(at(pointer, "hosts")))?);
                 } else {
                     self.keep(format!("host {}", host.name));
                 }
@@ -40,13 +48,15 @@ impl Apply<'_> {
             for one in certificates {
                 named.extend(fingerprints(&one.certificate)?);
             }
+            // Some may have left with a host above.
+            let model = self.model();
             for one in model.server_certificates.values() {
                 if one.zone != zone.id || named.contains(&one.fingerprint_sha256) {
                     continue;
                 }
                 if self.prune {
                     let gone = self.control.delete_server_certificate(zone.id, one.id);
-                    gone.map_err(|error| error.at(at(pointer, "server_certificates")))?;
+                    self.lose(gone.map_err(|error| error.at(at(pointer, "server_certificates")))?);
                 } else {
                     self.keep(format!(
                         "server certificate {} of {}",
@@ -70,9 +80,9 @@ impl Apply<'_> {
                 if named.contains(zone.name.as_str()) {
                     continue;
                 }
-                if self.prune {
+                if self.prune_zones {
                     let gone = self.control.delete_zone(zone.id);
-                    gone.map_err(|error| error.at("/zones"))?;
+                    self.lose(gone.map_err(|error| error.at("/zones"))?);
                 } else {
                     self.keep(format!("zone {}", zone.name));
                 }
@@ -86,7 +96,8 @@ impl Apply<'_> {
                 }
                 if self.prune {
                     let gone = self.control.delete_authority(ca.id);
-                    gone.map_err(|error| error.at("/authorities"))?;
+                    let (_, loss) = gone.map_err(|error| error.at("/authorities"))?;
+                    self.lose(loss);
                 } else {
                     let label = labels.get(&ca.id).map_or("", String::as_str);
                     self.keep(format!("CA {label}"));

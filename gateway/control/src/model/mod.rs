@@ -15,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod moment;
 pub(crate) mod revocation;
+pub(crate) mod revocation_reason;
 pub(crate) mod rule_diff;
 pub(crate) mod ruleset;
 pub(crate) mod secret;

@@ -67,6 +67,9 @@ pub struct ServerCertificate {
     pub version: u64,
     /// Where it came from.
     pub source: ServerCertificateSource,
+    /// It came with a host, and leaves with the last one that names it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub of_host: bool,
     /// When it came here.
     pub uploaded_on: Moment,
     /// When it was last changed.

@@ -19,7 +19,9 @@ use crate::limits::{
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::revocation::CrlSettings;
+use crate::model::revocation_reason::RevocationReason;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, Model};
+use crate::operations::loss::{Loss, loss_of_uploaded};
 use crate::operations::revocation_lists::uploaded;
 use crate::pki::ca_key::CaKey;
 use crate::pki::x509::{X509Error, check_strength};
@@ -297,7 +299,7 @@ impl<A: Changes> Control<A> {
     ///
     /// # Errors
     /// Host names are still associated with it.
-    pub fn delete_authority(&self, id: Uuid) -> Result<Arc<Authority>, ChangeError> {
+    pub fn delete_authority(&self, id: Uuid) -> Result<(Arc<Authority>, Loss), ChangeError> {
         self.change(|draft| {
             let authority = Arc::new(uploaded(&draft.model, id)?);
             let set = AuthoritySet::Uploaded(id);
@@ -320,8 +322,9 @@ impl<A: Changes> Control<A> {
                     by,
                 });
             }
+            let loss = loss_of_uploaded(&draft.model, id);
             draft.remove_authority(id)?;
-            Ok(authority)
+            Ok((authority, loss))
         })
     }
 
@@ -361,7 +364,7 @@ impl<A: Changes> Control<A> {
     ///
     /// # Errors
     /// It is the one that issues, or not the zone's.
-    pub fn retire_authority(&self, zone: Id, id: Uuid) -> Result<(), ChangeError> {
+    pub fn retire_authority(&self, zone: Id, id: Uuid) -> Result<Loss, ChangeError> {
         self.change(|draft| {
             let managed = draft.model.managed(zone);
             let place = managed.iter().position(|ca| ca.id == id);
@@ -372,7 +375,11 @@ impl<A: Changes> Control<A> {
                     key: id.to_string(),
                     by: "it is the one that issues; make the next one first".into(),
                 }),
-                Some(_) => Ok(draft.remove_authority(id)?),
+                Some(_) => {
+                    let loss = draft.shared().loss_of_managed(&draft.model, zone, id);
+                    draft.remove_authority(id)?;
+                    Ok(loss)
+                }
             }
         })
     }
@@ -394,8 +401,14 @@ impl<A: Reads> Control<A> {
             .store
             .scan(Table::Revoked, id.as_bytes(), &mut |key, value| {
                 let (_, serial) = part(Table::Revoked, key)?;
-                let at = value.try_into().map_or(0, i64::from_be_bytes);
-                revoked.push((serial.to_vec(), Moment::from_seconds(at)));
+                let (at, rest) = value.split_first_chunk().unwrap_or((&[0; 8], &[]));
+                // Entries of older versions say no reason.
+                let reason = rest.first().copied().and_then(RevocationReason::of_code);
+                revoked.push(crl::Entry {
+                    serial: serial.to_vec(),
+                    at: Moment::from_seconds(i64::from_be_bytes(*at)),
+                    reason: reason.unwrap_or(RevocationReason::Unspecified),
+                });
                 Ok(())
             })?;
         let now = Moment::now();

@@ -20,6 +20,7 @@ use crate::limits::{CERTIFICATES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
 use crate::model::client_certificate::Status;
 use crate::model::id::{ID_BYTES, Id, Uuid};
 use crate::model::moment::Moment;
+use crate::model::revocation_reason::RevocationReason;
 use crate::model::secret::Secret;
 use crate::model::{Authority, AuthorityKind, Model};
 use crate::pki::csr::Request;
@@ -233,7 +234,20 @@ impl<A: Changes> Control<A> {
     /// # Errors
     /// The zone has none of this id.
     pub fn revoke_certificate(&self, zone: Id, id: Uuid) -> Result<ClientCertificate, ChangeError> {
-        self.set_status(zone, id, Status::Revoked)
+        self.revoke_certificate_for(zone, id, RevocationReason::Unspecified)
+    }
+
+    /// As [`Control::revoke_certificate`], with the reason that the CA's list will say.
+    ///
+    /// # Errors
+    /// The zone has none of this id.
+    pub fn revoke_certificate_for(
+        &self,
+        zone: Id,
+        id: Uuid,
+        reason: RevocationReason,
+    ) -> Result<ClientCertificate, ChangeError> {
+        self.set_status(zone, id, Some(reason))
     }
 
     /// Believes a revoked certificate again.
@@ -245,15 +259,19 @@ impl<A: Changes> Control<A> {
         zone: Id,
         id: Uuid,
     ) -> Result<ClientCertificate, ChangeError> {
-        self.set_status(zone, id, Status::Active)
+        self.set_status(zone, id, None)
     }
 
     fn set_status(
         &self,
         zone: Id,
         id: Uuid,
-        status: Status,
+        revoked: Option<RevocationReason>,
     ) -> Result<ClientCertificate, ChangeError> {
+        let status = match revoked {
+            Some(_) => Status::Revoked,
+            None => Status::Active,
+        };
         self.change(|draft| {
             let shared = draft.shared();
             let mut entry = shared.entry(zone, id)?;
@@ -264,7 +282,7 @@ impl<A: Changes> Control<A> {
                 entry.status = status;
                 entry.status_since = draft.now.seconds();
                 put_entry(draft, zone, Some(old), entry);
-                draft.set_revoked(entry.authority, &serial, status == Status::Revoked);
+                draft.set_revoked(entry.authority, &serial, revoked);
             }
             fill(&draft.model, zone, &entry, &body)
         })

@@ -15,6 +15,8 @@ use crate::compile::origin::{check_reach, origin};
 use crate::limits::ASSOCIATIONS_MAX;
 use crate::model::id::{Id, Uuid};
 use crate::model::{AuthoritySet, HostRecord, Model, OriginPatch, OriginSpec, ServerKey, Zone};
+use crate::operations::host_certificates::{release, used};
+use crate::operations::loss::Loss;
 use snapshot::limits::HOSTS_MAX;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode, TlsVersion};
@@ -55,7 +57,7 @@ pub struct HostPatch {
     pub other_certificate: Option<Option<Uuid>>,
 }
 
-fn zone_of(model: &Model, id: Id) -> Result<&Arc<Zone>, ChangeError> {
+pub(crate) fn zone_of(model: &Model, id: Id) -> Result<&Arc<Zone>, ChangeError> {
     model
         .zones
         .get(&id)
@@ -278,6 +280,7 @@ impl<A: Changes> Control<A> {
             let found = draft.model.hosts.get(name);
             let found = found.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
             let mut host = (**found).clone();
+            let before = used(&draft.model, &host);
             let origin = patch.origin.map(|origin| origin.apply(&host.origin));
             if let Some(origin) = origin.filter(|origin| *origin != host.origin) {
                 host.origin = new_origin(draft, origin)?;
@@ -311,23 +314,29 @@ impl<A: Changes> Control<A> {
             host.modified_on = draft.now;
             check(&draft.model, &host)?;
             draft.put_host(host.clone());
+            release(draft, before);
             Ok(Arc::new(host))
         })
     }
 
-    /// Removes a host, and its name from all associations.
+    /// Removes a host, its name from all associations, and the server certificates that came with
+    /// it and that no other host uses. Answers what was lost for good.
     ///
     /// # Errors
     /// There is no such host.
-    pub fn delete_host(&self, name: &HostName) -> Result<(), ChangeError> {
+    pub fn delete_host(&self, name: &HostName) -> Result<Loss, ChangeError> {
         self.change(|draft| {
-            let found = draft.model.hosts.get(name);
-            let zone = found
-                .ok_or_else(|| ChangeError::not_found(Noun::Host, name))?
-                .zone;
-            dissociate(draft, zone, name);
+            let found = draft.model.hosts.get(name).cloned();
+            let found = found.ok_or_else(|| ChangeError::not_found(Noun::Host, name))?;
+            dissociate(draft, found.zone, name);
+            let before = used(&draft.model, &found);
             draft.remove_host(name);
-            Ok(())
+            Ok(Loss {
+                what: format!("host {name}"),
+                hosts: 1,
+                server_keys: release(draft, before),
+                ..Loss::default()
+            })
         })
     }
 }
@@ -394,54 +403,62 @@ impl<A: Changes> Control<A> {
         set: AuthoritySet,
         names: BTreeSet<HostName>,
     ) -> Result<Arc<BTreeSet<HostName>>, ChangeError> {
-        if names.len() > ASSOCIATIONS_MAX {
-            return Err(ChangeError::Full {
-                what: "associated host names",
-                max: ASSOCIATIONS_MAX,
-            });
-        }
-        self.change(|draft| {
-            let owner = zone_of(&draft.model, zone)?.clone();
-            check_set(&draft.model, set)?;
-            for name in &names {
-                check_belongs(&draft.model, &owner, name, "hostnames")?;
-            }
-            if draft.model.associations.get(&(zone, set)).is_some_and(|known| **known == names) {
-                return Ok(Arc::new(names));
-            }
-            let before = draft.model.clone();
-            draft.put_association(zone, set, names.clone());
-            for host in before.hosts_of(zone) {
-                let had = is_associated(&before, zone, &host.name);
-                let has = is_associated(&draft.model, zone, &host.name);
-                if had == has {
-                    continue;
-                }
-                if !has && host.told_mode().is_some_and(|mode| mode != MtlsMode::Off) {
-                    let asks = if host.mtls == MtlsMode::Require { "requires" } else { "requests" };
-                    return Err(ChangeError::InUse {
-                        noun: Noun::Authority,
-                        key: owner.name.to_string(),
-                        by: format!(
-                            "the host {} {asks} client certificates and would have no CA left; associate another CA with it, or set its mTLS mode to `off` first",
-                            host.name
-                        ),
-                    });
-                }
-                let mut host = (**host).clone();
-                host.lost_last_ca = !has;
-                if host.told_mode().is_none() {
-                    host.mtls = mode(None, has);
-                }
-                host.modified_on = draft.now;
-                draft.put_host(host);
-            }
-            Ok(Arc::new(names))
-        })
+        self.change(|draft| put_names(draft, zone, set, names))
     }
 }
 
-fn check_set(model: &Model, set: AuthoritySet) -> Result<(), ChangeError> {
+/// Makes these names those that believe a set, and hosts ask for certificates accordingly.
+pub(crate) fn put_names(
+    draft: &mut Draft<'_>,
+    zone: Id,
+    set: AuthoritySet,
+    names: BTreeSet<HostName>,
+) -> Result<Arc<BTreeSet<HostName>>, ChangeError> {
+    if names.len() > ASSOCIATIONS_MAX {
+        return Err(ChangeError::Full {
+            what: "associated host names",
+            max: ASSOCIATIONS_MAX,
+        });
+    }
+    let owner = zone_of(&draft.model, zone)?.clone();
+    check_set(&draft.model, set)?;
+    for name in &names {
+        check_belongs(&draft.model, &owner, name, "hostnames")?;
+    }
+    if draft.model.associations.get(&(zone, set)).is_some_and(|known| **known == names) {
+        return Ok(Arc::new(names));
+    }
+    let before = draft.model.clone();
+    draft.put_association(zone, set, names.clone());
+    for host in before.hosts_of(zone) {
+        let had = is_associated(&before, zone, &host.name);
+        let has = is_associated(&draft.model, zone, &host.name);
+        if had == has {
+            continue;
+        }
+        if !has && host.told_mode().is_some_and(|mode| mode != MtlsMode::Off) {
+            let asks = if host.mtls == MtlsMode::Require { "requires" } else { "requests" };
+            return Err(ChangeError::InUse {
+                noun: Noun::Authority,
+                key: owner.name.to_string(),
+                by: format!(
+                    "the host {} {asks} client certificates and would have no CA left; associate another CA with it, or set its mTLS mode to `off` first",
+                    host.name
+                ),
+            });
+        }
+        let mut host = (**host).clone();
+        host.lost_last_ca = !has;
+        if host.told_mode().is_none() {
+            host.mtls = mode(None, has);
+        }
+        host.modified_on = draft.now;
+        draft.put_host(host);
+    }
+    Ok(Arc::new(names))
+}
+
+pub(crate) fn check_set(model: &Model, set: AuthoritySet) -> Result<(), ChangeError> {
     use crate::model::AuthorityKind::Uploaded;
     match set {
         AuthoritySet::Managed => Ok(()),

@@ -8,7 +8,8 @@ use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control};
 use crate::model::id::Id;
 use crate::model::{Model, Phase, RuleRecord, Ruleset};
-use crate::operations::rulesets::{Position, RulePatch, change_rule, put, successor};
+use crate::operations::associations::check_rule_hosts;
+use crate::operations::rulesets::{NewRule, Position, RulePatch, change_rule, put, successor};
 use rules::{Expression, Form, Operator, Row, check};
 use vocabulary::hostname::HostName;
 
@@ -146,6 +147,23 @@ pub fn mtls_rule(
 }
 
 impl<A: Changes> Control<A> {
+    /// Adds an mTLS rule for these hosts.
+    ///
+    /// # Errors
+    /// No host of the zone answers for one of them, or the rule is not acceptable.
+    pub fn add_mtls_rule(
+        &self,
+        zone: Id,
+        hosts: &[HostName],
+        rule: NewRule,
+        at: Option<&Position>,
+    ) -> Result<(Arc<Ruleset>, Arc<RuleRecord>), ChangeError> {
+        self.batch(|control| {
+            check_rule_hosts(&control.model(), zone, hosts)?;
+            control.add_rule(zone, rule, at)
+        })
+    }
+
     /// Changes an mTLS rule, moves it, or both. What says the same stays as it was written.
     ///
     /// # Errors
@@ -160,6 +178,12 @@ impl<A: Changes> Control<A> {
     ) -> Result<Arc<Ruleset>, ChangeError> {
         self.change(|draft| {
             let (old, _, _, present) = mtls_rule(&draft.model, zone, rule)?;
+            // Names that were there already are no news.
+            check_rule_hosts(
+                &draft.model,
+                zone,
+                wanted.hosts.as_deref().unwrap_or_default(),
+            )?;
             let wanted = wanted.apply(&present);
             patch.expression = (wanted != present).then(|| wanted.expression());
             let mut new = successor(&old);

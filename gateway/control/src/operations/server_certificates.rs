@@ -16,6 +16,7 @@ use crate::model::{
     Authority, AuthorityKind, HostRecord, Model, ServerCertificate, ServerCertificateSource,
     ServerKey,
 };
+use crate::operations::loss::Loss;
 use crate::pki::ca_key::CaKey;
 use crate::pki::chain::ServerChain;
 use crate::pki::x509;
@@ -91,6 +92,7 @@ fn fill(
         not_after: chain.details.not_after,
         version: 1,
         source,
+        of_host: false,
         uploaded_on: draft.now,
         modified_on: draft.now,
     })
@@ -156,6 +158,7 @@ impl<A: Changes> Control<A> {
             let mut new = fill(draft, &chain, id, zone, ServerCertificateSource::Uploaded)?;
             new.version = old.version + 1;
             new.uploaded_on = old.uploaded_on;
+            new.of_host = old.of_host;
             draft.put_server_certificate(new.clone());
             check_covered(&before, &draft.model, id)?;
             Ok(Arc::new(new))
@@ -166,12 +169,21 @@ impl<A: Changes> Control<A> {
     ///
     /// # Errors
     /// A host would be left without one.
-    pub fn delete_server_certificate(&self, zone: Id, id: Uuid) -> Result<(), ChangeError> {
+    pub fn delete_server_certificate(&self, zone: Id, id: Uuid) -> Result<Loss, ChangeError> {
         self.change(|draft| {
             let before = draft.model.clone();
-            find(&before, zone, id)?;
+            let names: Vec<&str> = find(&before, zone, id)?
+                .names
+                .iter()
+                .map(HostName::as_str)
+                .collect();
             draft.remove_server_certificate(id);
-            check_covered(&before, &draft.model, id)
+            check_covered(&before, &draft.model, id)?;
+            Ok(Loss {
+                what: format!("server certificate of {}", names.join(", ")),
+                server_keys: 1,
+                ..Loss::default()
+            })
         })
     }
 

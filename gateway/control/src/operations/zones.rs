@@ -9,6 +9,7 @@ use crate::model::id::Id;
 use crate::model::{Phase, Zone};
 use crate::operations::authorities::make_managed;
 use crate::operations::hosts::would_belong;
+use crate::operations::loss::Loss;
 use crate::pki::ca_key::CaKey;
 use crate::store::Table;
 use crate::store::certificate_index::IndexChange;
@@ -96,16 +97,17 @@ impl<A: Changes> Control<A> {
     }
 
     /// Removes a zone with its hosts, certificates, CAs and rules. No client gets in by this: hosts
-    /// that are gone are refused as unknown names are.
+    /// that are gone are refused as unknown names are. Answers what was lost for good.
     ///
     /// # Errors
     /// There is none.
-    pub fn delete_zone(&self, id: Id) -> Result<(), ChangeError> {
+    pub fn delete_zone(&self, id: Id) -> Result<Loss, ChangeError> {
         self.change(|draft| {
             if !draft.model.zones.contains_key(&id) {
                 return Err(ChangeError::not_found(Noun::Zone, id));
             }
             let model = draft.model.clone();
+            let loss = draft.shared().loss_of_zone(&model, id);
             for host in model.hosts_of(id) {
                 draft.remove_host(&host.name);
             }
@@ -133,7 +135,7 @@ impl<A: Changes> Control<A> {
             }
             draft.index(IndexChange::RemoveZone(id));
             draft.remove_zone(id);
-            Ok(())
+            Ok(loss)
         })
     }
 }

@@ -4,6 +4,7 @@
 //! calling BoringSSL's C functions, and none of it unsafe.
 
 use crate::model::moment::Moment;
+use crate::model::revocation_reason::RevocationReason;
 use crate::pki::ca_key::kind_of;
 use crate::pki::x509::{Signer, X509Error};
 
@@ -13,6 +14,7 @@ const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
 const NULL: u8 = 0x05;
 const OBJECT: u8 = 0x06;
+const ENUMERATED: u8 = 0x0a;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// `[0]`, constructed: the extensions of a TBSCertList, and `authorityCertIssuer`'s neighbours.
@@ -24,6 +26,8 @@ const CONTEXT_0_PRIMITIVE: u8 = 0x80;
 const AUTHORITY_KEY: &[u8] = &[0x55, 0x1d, 0x23];
 /// 2.5.29.20, cRLNumber.
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
+/// 2.5.29.21, reasonCode of an entry.
+const REASON: &[u8] = &[0x55, 0x1d, 0x15];
 
 /// Tag, length (X.690 §8.1.3, the shortest form that DER asks for), content.
 pub(crate) fn element(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -84,10 +88,29 @@ fn extension(object: &[u8], value: &[u8]) -> Vec<u8> {
     sequence(&[element(OBJECT, object), element(OCTET_STRING, value)])
 }
 
-/// Signs the list of `revoked` serials with their times. `number` must never become smaller.
+/// One revoked certificate.
+pub(crate) struct Entry {
+    pub(crate) serial: Vec<u8>,
+    pub(crate) at: Moment,
+    pub(crate) reason: RevocationReason,
+}
+
+impl Entry {
+    fn der(&self) -> Vec<u8> {
+        let mut parts = vec![integer(&self.serial), time(self.at)];
+        // RFC 5280 §5.3.1: left out rather than said to be unspecified.
+        if self.reason != RevocationReason::Unspecified {
+            let code = element(ENUMERATED, &[self.reason.code()]);
+            parts.push(sequence(&[extension(REASON, &code)]));
+        }
+        sequence(&parts)
+    }
+}
+
+/// Signs the list of `revoked` certificates. `number` must never become smaller.
 pub(crate) fn sign(
     signer: &Signer,
-    revoked: &[(Vec<u8>, Moment)],
+    revoked: &[Entry],
     number: u64,
     now: Moment,
     days: u32,
@@ -110,10 +133,7 @@ pub(crate) fn sign(
     ];
     // §5.1.2.6: absent when nothing is revoked.
     if !revoked.is_empty() {
-        let entries: Vec<Vec<u8>> = revoked
-            .iter()
-            .map(|(serial, at)| sequence(&[integer(serial), time(*at)]))
-            .collect();
+        let entries: Vec<Vec<u8>> = revoked.iter().map(Entry::der).collect();
         parts.push(sequence(&entries));
     }
     let mut extensions = Vec::new();

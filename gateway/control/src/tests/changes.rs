@@ -179,7 +179,7 @@ fn refused_changes_leave_everything_as_it_was() {
         ),
         ("server certificate in use", {
             let id = *control.model().server_certificates.keys().next().unwrap();
-            control.delete_server_certificate(zone.id, id)
+            control.delete_server_certificate(zone.id, id).map(drop)
         }),
     ];
     for (what, result) in refusals {

@@ -152,6 +152,7 @@ fn an_export_applied_changes_nothing_and_makes_an_equal_gateway() {
         &exported,
         ApplyOptions {
             prune: true,
+            prune_zones: true,
             revision: None,
         },
     );
@@ -263,6 +264,7 @@ fn only_what_differs_is_told_and_done() {
     let stale = ApplyOptions {
         revision: Some(revision),
         prune: false,
+        prune_zones: false,
     };
     let error = control
         .apply(&document(value), stale)
@@ -384,10 +386,34 @@ fn what_is_not_named_stays_unless_it_is_to_be_pruned() {
     value["zones"][0]["rate_limits"] = json!([]);
     let prune = ApplyOptions {
         prune: true,
+        prune_zones: true,
         revision: None,
     };
+    // Without being asked for by name, a zone is never removed, whatever else is.
+    let careful = ApplyOptions {
+        prune_zones: false,
+        ..prune
+    };
+    let kept = |options| {
+        let intent = Intent {
+            dry_run: true,
+            ..Intent::default()
+        };
+        let only_try = control.acting(intent);
+        only_try.apply(&document(value.clone()), options).unwrap()
+    };
+    let zones: Vec<String> = kept(careful).kept;
+    assert!(
+        zones.iter().all(|one| one.starts_with("zone ")),
+        "{zones:?}"
+    );
+    assert_eq!(zones.len(), 1);
     let applied = control.apply(&document(value.clone()), prune).unwrap();
     assert_eq!(applied.kept, Vec::<String>::new());
+    let lost: Vec<&str> = applied.lost.iter().map(|loss| &*loss.what).collect();
+    assert!(lost.contains(&&*zones[0]), "it is counted: {lost:?}");
+    let zone = applied.lost.iter().find(|loss| loss.what == zones[0]);
+    assert_eq!(zone.unwrap().ca_keys, 1);
     let model = control.model();
     assert_eq!(
         (model.zones.len(), model.hosts.len(), model.lists.len()),
@@ -450,6 +476,7 @@ fn export_is_stable(control: &Control) -> bool {
     let exported = control.export(false).unwrap();
     let prune = ApplyOptions {
         prune: true,
+        prune_zones: true,
         revision: None,
     };
     control.apply(&exported, prune).unwrap().changes.is_empty()

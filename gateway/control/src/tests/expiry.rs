@@ -72,6 +72,17 @@ fn every_kind_comes_to_every_stage() {
     control
         .upload_server_certificate(zone.id, &server.chain_pem(), &server.key_pem())
         .unwrap();
+    control
+        .create_host(zone.id, host("api.example.test", MtlsMode::Off))
+        .unwrap();
+    // Nobody is shown this one.
+    let unused = Identity::self_signed(&Spec {
+        ends: DAY,
+        ..Spec::server(&["unused.example.test"]).at(now)
+    });
+    control
+        .upload_server_certificate(zone.id, &unused.chain_pem(), &unused.key_pem())
+        .unwrap();
     let brought = control
         .upload_authority("brought", &authority.chain_pem())
         .unwrap();
@@ -159,7 +170,12 @@ fn every_kind_comes_to_every_stage() {
         },
         None,
     );
-    let id = *control.model().server_certificates.keys().next().unwrap();
+    let model = control.model();
+    let mut certificates = model.server_certificates.values();
+    let id = certificates
+        .find(|one| one.covers(&name("api.example.test")))
+        .unwrap()
+        .id;
     control
         .replace_server_certificate(zone.id, id, &renewed.chain_pem(), &renewed.key_pem())
         .unwrap();

@@ -23,6 +23,7 @@ mod damage;
 mod documents;
 mod durability;
 mod expiry;
+mod losses;
 mod many_rules;
 mod many_writers;
 mod rules;

@@ -3,13 +3,15 @@
 //!
 //! Owns the stages and the words. Reads no clock: the time is given.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 use crate::change::{Control, Reads};
 use crate::limits::EXPIRY_STAGES_DAYS;
 use crate::model::AuthorityKind;
 use crate::model::client_certificate::Status;
+use crate::model::id::Uuid;
+use crate::model::lookup::Lookup;
 use crate::model::moment::Moment;
 use vocabulary::hostname::HostName;
 
@@ -22,7 +24,7 @@ vocabulary::words! {
     pub enum ExpiryKind("a kind of expiry", without serde) {
         /// An active client certificate of a managed CA.
         Client = "client",
-        /// A server certificate.
+        /// A server certificate that a host presents.
         Server = "server",
         /// A zone's own CA.
         CaManaged = "ca_managed",
@@ -93,7 +95,18 @@ impl<A: Reads> Control<A> {
     fn singles(&self) -> Vec<Single> {
         let model = self.model();
         let mut all = Vec::new();
+        // One that nobody is shown may end: an alarm for it would never stop.
+        let lookup = Lookup::new(&model);
+        let presented: HashSet<Uuid> = model
+            .hosts
+            .values()
+            .flat_map(|host| lookup.presented(host))
+            .map(|certificate| certificate.id)
+            .collect();
         for certificate in model.server_certificates.values() {
+            if !presented.contains(&certificate.id) {
+                continue;
+            }
             let hosts: Vec<&str> = certificate.names.iter().map(HostName::as_str).collect();
             all.push(Single {
                 kind: ExpiryKind::Server,

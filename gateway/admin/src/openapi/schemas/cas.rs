@@ -37,6 +37,7 @@ fn uploaded() -> Vec<Named> {
         .has("serial_number", text().or_null())
         .has("signature", text().or_null())
         .has("type", text().only("custom"))
+        .may_have("lost", named("Loss"))
         .has("uploaded_on", time())
         .has("updated_at", time())
         .has(

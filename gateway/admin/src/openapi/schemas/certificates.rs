@@ -117,6 +117,10 @@ fn servers() -> Vec<Named> {
         .has(
             "warnings",
             list(text()).about("Clients that cannot use it, although it is served"),
+        )
+        .has(
+            "presented_by",
+            list(host_name()).about("The hosts that present it; none means that it is not used"),
         );
     let chain = || pem("The chain").characters(PEM_BYTES_MAX);
     let key = || pem("The private key of the chain's leaf").characters(PEM_BYTES_MAX);

@@ -148,6 +148,10 @@ fn changes() -> Vec<Named> {
             list(text()).about("What is there, not in the document, and left alone"),
         )
         .has(
+            "lost",
+            list(named("Loss")).about("What is lost for good with what is removed"),
+        )
+        .has(
             "revision",
             count().about("The revision that the document was compared with"),
         );

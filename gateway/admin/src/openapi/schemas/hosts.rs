@@ -126,6 +126,23 @@ fn hosts() -> Vec<Named> {
         )
         .has("created_on", time())
         .has("modified_on", time());
+    let brought = || {
+        let pair = closed()
+            .has("certificate", pem("The chain").characters(PEM_BYTES_MAX))
+            .has(
+                "private_key",
+                pem("Its leaf's key").characters(PEM_BYTES_MAX),
+            );
+        list(pair).items(2).about(
+            "Server certificates that come with the host, of different kinds of key, in the place \
+             of `certificate_id`. They leave with the last host that names them",
+        )
+    };
+    let develops = || {
+        flag()
+            .default(false)
+            .about("Make a server certificate of the development CA for it")
+    };
     let create = closed()
         .has("name", host_name())
         .has("origin", named("Origin"))
@@ -135,7 +152,9 @@ fn hosts() -> Vec<Named> {
         .takes("tell_reason", tell_reason().default(false))
         .takes("tls_min_version", tls_min_version())
         .takes("certificate_id", certificate())
-        .takes("other_certificate_id", other());
+        .takes("other_certificate_id", other())
+        .takes("server_certificates", brought())
+        .may_have("development_certificate", develops());
     let newest = |schema: Schema| {
         schema
             .or_null()
@@ -155,6 +174,8 @@ fn hosts() -> Vec<Named> {
         .may_have("tls_min_version", tls_min_version().or_null())
         .may_have("certificate_id", newest(uuid()))
         .may_have("other_certificate_id", newest(uuid()))
+        .takes("server_certificates", brought())
+        .may_have("development_certificate", develops())
         .about("What is left out stays as it is.");
     let enforcement = object()
         .has(
@@ -179,7 +200,13 @@ fn hosts() -> Vec<Named> {
         ("Host", shown.into()),
         ("HostCreate", create.into()),
         ("HostUpdate", update.into()),
-        ("DeletedHost", object().has("name", host_name()).into()),
+        (
+            "DeletedHost",
+            object()
+                .has("name", host_name())
+                .has("lost", named("Loss"))
+                .into(),
+        ),
         ("Enforcement", enforcement.into()),
     ]
 }

@@ -105,7 +105,23 @@ fn common() -> Vec<Named> {
         .has("count", count().about("How many items are here"))
         .has("per_page", count())
         .has("cursors", object().has("after", text().about(after)));
-    let deleted_uuid = object().has("id", named("Uuid"));
+    let deleted_uuid = object()
+        .has("id", named("Uuid"))
+        .may_have("lost", named("Loss"));
+    let loss = object()
+        .has("what", text().about("What goes: `zone example.com`"))
+        .has("ca_keys", count().about("Keys of managed CAs"))
+        .has(
+            "client_certificates",
+            count().about("Client certificates that they issued"),
+        )
+        .has(
+            "server_keys",
+            count().about("Server certificates with their keys"),
+        )
+        .has("revocation_lists", count())
+        .has("hosts", count().about("Hosts that are not served any more"))
+        .about("What is lost for good. With `dry_run=true`: what would be");
     vec![
         ("Id", id),
         ("Uuid", uuid),
@@ -124,7 +140,14 @@ fn common() -> Vec<Named> {
             "PageOrCursorInfo",
             either([named("PageInfo"), named("CursorInfo")]),
         ),
-        ("Deleted", object().has("id", named("Id")).into()),
+        ("Loss", loss.into()),
+        (
+            "Deleted",
+            object()
+                .has("id", named("Id"))
+                .may_have("lost", named("Loss"))
+                .into(),
+        ),
         ("DeletedByUuid", deleted_uuid.into()),
     ]
 }

@@ -201,7 +201,24 @@ fn associations() -> Vec<Named> {
             uuid().about("The uploaded CA; without it, the zone's managed CAs are meant"),
         );
     let shown = object().has("hostnames", list(host_name()));
+    let names = |about: &str| list(host_name()).default(Vec::<String>::new()).about(about);
+    let change = closed()
+        .may_have(
+            "add",
+            names("Hosts of the zone that accept the CA's clients from now on"),
+        )
+        .may_have("remove", names("Those of the present ones that do not"))
+        .takes(
+            "mtls_certificate_id",
+            uuid().about("The uploaded CA; without it, the zone's managed CAs are meant"),
+        );
+    let changed = object()
+        .has("hostnames", list(host_name()).about("All that do now"))
+        .has("added", list(host_name()))
+        .has("removed", list(host_name()));
     vec![
+        ("HostnameAssociationsChange", change.into()),
+        ("HostnameAssociationsChanged", changed.into()),
         ("HostnameAssociations", shown.into()),
         ("HostnameAssociationsReplace", replace.into()),
     ]
