@@ -192,3 +192,67 @@ fn the_network_needs_tls() {
         "{message}"
     );
 }
+
+#[test]
+fn the_command_line_reaches_a_remote_gateway_with_a_token() {
+    let authority = Authority::root("Admin CA");
+    let (gateway, address) = start(&authority.server(&["localhost", "127.0.0.1"]));
+    fs::write(gateway.file("ca.pem"), authority.pem()).unwrap();
+    let other = Authority::root("Another CA");
+    fs::write(gateway.file("other.pem"), other.pem()).unwrap();
+    let made = gateway.cli(&["token", "create", "t", "--scope", "all", "--json"]);
+    fs::write(
+        gateway.file("token"),
+        made.json()["value"].as_str().unwrap(),
+    )
+    .unwrap();
+    fs::write(gateway.file("bad"), "postern_nonsense").unwrap();
+    let run = |host: &str, token: &str, ca: &str, command: &[&str]| {
+        let mut postern = std::process::Command::new(tests::tool::postern());
+        postern
+            .args(["--api", &format!("https://{host}:{}", address.port())])
+            .arg("--token")
+            .arg(gateway.file(token))
+            .arg("--api-ca")
+            .arg(gateway.file(ca))
+            .args(command);
+        tests::tool::run(&mut postern)
+    };
+    for host in ["127.0.0.1", "localhost"] {
+        let zones = run(host, "token", "ca.pem", &["zone", "list"]).ok();
+        assert!(zones.contains("example.test"), "{zones}");
+    }
+    drop(
+        run(
+            "127.0.0.1",
+            "token",
+            "ca.pem",
+            &["zone", "create", "remote.test"],
+        )
+        .ok(),
+    );
+    for (token, ca, why) in [
+        ("bad", "ca.pem", "the token is unknown"),
+        ("token", "other.pem", "TLS"),
+    ] {
+        let refused = run("127.0.0.1", token, ca, &["zone", "list"]).failed(1);
+        assert!(refused.contains(why), "{why}: {refused}");
+    }
+    // The same by the environment, and what is named there gives way to an option.
+    let environment = |more: &[&str]| {
+        let mut postern = std::process::Command::new(tests::tool::postern());
+        postern
+            .env("POSTERN_API", format!("https://{address}"))
+            .env("POSTERN_TOKEN_FILE", gateway.file("token"))
+            .env("POSTERN_API_CA", gateway.file("ca.pem"))
+            .args(more)
+            .args(["zone", "show", "remote.test"]);
+        tests::tool::run(&mut postern)
+    };
+    assert!(environment(&[]).ok().contains("remote.test"));
+    let socket = environment(&["--socket", "/nowhere/admin.sock"]).failed(1);
+    assert!(socket.contains("/nowhere/admin.sock"), "{socket}");
+    // What only the machine itself may do is refused by the gateway, not by the command.
+    let told = run("127.0.0.1", "token", "ca.pem", &["audit"]).ok();
+    assert!(told.contains("remote.test"), "{told}");
+}

@@ -153,5 +153,7 @@ async fn every_mend_works_when_pasted() {
     );
     mended("rule mtls");
     drop(gateway.cli(&["host", "set", HOST, "--mtls", "off"]).ok());
+    let nobody = ["ca", "associate", "--zone", ZONE, "--replace", "--yes"];
+    drop(gateway.cli(&nobody).ok());
     mended("--mtls request");
 }

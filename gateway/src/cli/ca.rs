@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::client::files::read_certificates;
 use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text, warnings};
 use super::client::{Client, segment};
+use super::output::confirm::{confirm, counted, losses, some};
 use super::output::table::{Table, list as entries};
 use super::output::{CliError, Output, json_text};
 use control::Moment;
@@ -71,8 +72,11 @@ pub(super) enum Ca {
         /// Its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
+        /// Confirm, when revocation lists go with it
+        #[arg(long)]
+        yes: bool,
     },
-    /// Set the hosts that trust a CA, replacing the present ones; without hosts, none
+    /// Make hosts trust a CA, beside those that do
     Associate {
         /// The zone of the hosts, by name or id
         #[arg(long, value_name = "ZONE")]
@@ -81,8 +85,17 @@ pub(super) enum Ca {
         #[arg(long, value_name = "CA")]
         ca: Option<String>,
         /// Host names
-        #[arg(value_name = "HOST")]
+        #[arg(value_name = "HOST", required_unless_present = "replace")]
         hosts: Vec<String>,
+        /// Take the CA from all other hosts
+        #[arg(long, conflicts_with = "remove")]
+        replace: bool,
+        /// Take the CA from these hosts
+        #[arg(long)]
+        remove: bool,
+        /// Confirm what --replace takes away
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -142,12 +155,13 @@ impl Ca {
                 let all = all.as_array().map(Vec::as_slice).unwrap_or_default();
                 let found = by_id(all, &ca, "CA", "postern ca list --zone ZONE")?;
                 let (id, name) = (text(found, "id"), text(found, "name"));
-                if !yes {
-                    return Err(CliError::Usage(format!(
-                        "every certificate that `{name}` issued will be refused; add --yes to confirm"
-                    )));
-                }
-                let answer = client.delete(&zone.own(&format!("authorities/{id}")))?;
+                let path = zone.own(&format!("authorities/{id}"));
+                let lost = losses(&client.delete(&format!("{path}?dry_run=true"))?);
+                confirm(
+                    yes,
+                    &format!("every certificate that `{name}` issued will be refused: {lost}"),
+                )?;
+                let answer = client.delete(&path)?;
                 (answer, format!("retired the CA {id} ({name})\n"))
             }
             Self::Upload { name, file } => {
@@ -162,30 +176,99 @@ impl Ca {
                 );
                 (made, told)
             }
-            Self::Delete { ca } => {
+            Self::Delete { ca, yes } => {
                 let path = uploaded(client)?;
                 let id = uploaded_id(client, &path, &ca)?;
-                let answer = client.delete(&format!("{path}/{id}"))?;
+                let path = format!("{path}/{id}");
+                let lost = client.delete(&format!("{path}?dry_run=true"))?;
+                let lists = lost
+                    .pointer("/lost/revocation_lists")
+                    .and_then(Value::as_u64);
+                if lists.is_some_and(|lists| lists > 0) {
+                    let what = format!("this removes the CA {id}: {}", losses(&lost));
+                    confirm(yes, &what)?;
+                }
+                let answer = client.delete(&path)?;
                 (answer, format!("removed the CA {id}\n"))
             }
-            Self::Associate { zone, ca, hosts } => {
+            Self::Associate {
+                zone,
+                ca,
+                hosts,
+                replace,
+                remove,
+                yes,
+            } => {
                 let zone = ZoneRef::find(client, &zone)?;
-                let mut body = json!({ "hostnames": hosts });
+                let mut body = match remove {
+                    true => json!({ "remove": hosts }),
+                    false => json!({ "add": hosts }),
+                };
                 if let (Some(ca), Some(body)) = (ca, body.as_object_mut()) {
                     let id = uploaded_id(client, &uploaded(client)?, &ca)?;
                     body.insert("mtls_certificate_id".into(), id.into());
                 }
-                let path = zone.path("certificate_authorities/hostname_associations");
-                let answer = client.put(&path, &body)?;
-                let told = match hosts.as_slice() {
-                    [] => "no host trusts it now\n".into(),
-                    hosts => format!("trusted by {}\n", hosts.join(", ")),
-                };
+                if replace {
+                    let taken = others(client, &zone, &body, &hosts)?;
+                    if !taken.is_empty() {
+                        let count = counted(taken.len(), "host");
+                        confirm(
+                            yes,
+                            &format!(
+                                "this takes the CA from {count}, where its clients are refused \
+                                 from then on: {}",
+                                some(&taken)
+                            ),
+                        )?;
+                    }
+                    if let Some(body) = body.as_object_mut() {
+                        body.insert("remove".into(), taken.into());
+                    }
+                }
+                let answer = client.patch(&zone.own("hostname_associations"), &body)?;
+                let names = |key: &str| strings(&answer, key);
+                let mut told = String::new();
+                for (key, said) in [("added", "added"), ("removed", "taken from")] {
+                    if !names(key).is_empty() {
+                        told.push_str(&format!("{said} {}\n", names(key).join(", ")));
+                    }
+                }
+                told.push_str(&match names("hostnames") {
+                    none if none.is_empty() => "no host trusts it now\n".into(),
+                    all => format!("trusted by {}\n", all.join(", ")),
+                });
                 (answer, told)
             }
         };
         Ok(if json { json_text(&answer) } else { told })
     }
+}
+
+/// The hosts beside `kept` that trust the CA that a body names.
+fn others(
+    client: &Client,
+    zone: &ZoneRef,
+    body: &Value,
+    kept: &[String],
+) -> Result<Vec<String>, CliError> {
+    let mut path = zone.path("certificate_authorities/hostname_associations");
+    if let Some(id) = body.get("mtls_certificate_id").and_then(Value::as_str) {
+        path.push_str(&format!("?mtls_certificate_id={}", segment(id)));
+    }
+    let kept: Vec<String> = kept
+        .iter()
+        .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
+        .collect();
+    let mut others = strings(&client.get(&path)?, "hostnames");
+    others.retain(|name| !kept.contains(name));
+    Ok(others)
+}
+
+/// A list of texts.
+fn strings(value: &Value, key: &str) -> Vec<String> {
+    let list = value.get(key).and_then(Value::as_array);
+    let texts = list.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(str::to_owned).collect()
 }
 
 /// The path of uploaded CAs: they belong to the one account.

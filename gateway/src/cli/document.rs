@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::client::files::{PRIVATE, PUBLIC, read_certificates, read_key, read_text, write_new};
 use super::client::names::{OWN, str_of};
+use super::output::confirm::losses;
 use super::output::table::harmless_lines;
 use super::output::yaml::{self, Marked};
 use super::output::{CliError, ClientError, Output, json_text};
@@ -76,10 +77,13 @@ pub(super) struct Apply {
     /// Show the difference and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Remove objects that the document's sections do not contain
+    /// Remove objects that the document's sections do not contain, zones excepted
     #[arg(long)]
     prune: bool,
-    /// Do not ask for confirmation
+    /// Remove zones that the document does not contain, with their CA keys and all certificates
+    #[arg(long)]
+    prune_zones: bool,
+    /// Do not ask for confirmation; needed without a terminal when something is lost for good
     #[arg(long)]
     yes: bool,
 }
@@ -94,7 +98,10 @@ impl Apply {
         })?;
         let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
         resolve(&mut marked, directory, &name)?;
-        let path = format!("{OWN}/apply?prune={}", self.prune);
+        let path = format!(
+            "{OWN}/apply?prune={}&prune_zones={}",
+            self.prune, self.prune_zones
+        );
         let explain = |error| explained(error, &marked, &name);
         let plan = client
             .post(&format!("{path}&dry_run=true"), &marked.value)
@@ -122,8 +129,14 @@ impl Apply {
             let text = format!("{count} changes; nothing was done (--dry-run)\n");
             return Ok(if json { done(false, plan) } else { text });
         }
-        if !self.yes && !json && self.asks() && !agreed()? {
-            return Err(CliError::Failed("nothing was changed".into()));
+        if !self.yes && !json && self.asks() {
+            if !agreed()? {
+                return Err(CliError::Failed("nothing was changed".into()));
+            }
+        } else if let Some(lost) = lost(&plan).filter(|_| !self.yes) {
+            return Err(CliError::Usage(format!(
+                "this loses for good: {lost}; say --yes to do it"
+            )));
         }
         let revision = plan.get("revision").and_then(Value::as_u64).unwrap_or(0);
         let answer = client
@@ -231,6 +244,19 @@ fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliE
     Ok(())
 }
 
+/// What a plan loses for good, in words.
+fn lost(plan: &Value) -> Option<String> {
+    let lost = plan
+        .get("lost")?
+        .as_array()
+        .filter(|lost| !lost.is_empty())?;
+    let told = lost.iter().map(|one| {
+        let what = harmless_lines(str_of(one, "what"));
+        format!("{what} ({})", losses(one))
+    });
+    Some(told.collect::<Vec<_>>().join("; "))
+}
+
 /// A value on one line.
 fn brief(value: &Value) -> String {
     match value {
@@ -276,10 +302,18 @@ fn shown(plan: &Value, changes: &[Value]) -> String {
             }
         }
     }
+    if let Some(lost) = lost(plan) {
+        out.push_str(&format!("lost for good: {lost}\n"));
+    }
     let kept = plan.get("kept").and_then(Value::as_array);
     for one in kept.into_iter().flatten().filter_map(Value::as_str) {
+        let option = if one.starts_with("zone ") {
+            "--prune-zones"
+        } else {
+            "--prune"
+        };
         out.push_str(&format!(
-            "  {one}: not in the document, left alone (--prune removes it)\n"
+            "  {one}: not in the document, left alone ({option} removes it)\n"
         ));
     }
     harmless_lines(&out)

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::client::files::{read_certificates, read_key};
 use super::client::names::{OWN, ZoneRef, str_of, text, warnings};
 use super::client::{Client, segment};
+use super::output::confirm::{confirm, losses};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
 use tls::pem;
@@ -52,6 +53,9 @@ pub(super) enum Host {
         /// Its name
         #[arg(value_name = "HOST")]
         host: String,
+        /// Confirm, when a server certificate goes with it
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -63,13 +67,14 @@ pub(super) struct Settings {
     /// HTTP version towards the origin
     #[arg(long, value_name = "VERSION", value_parser = ["auto", "http1", "http2"])]
     origin_protocol: Option<String>,
-    /// CAs that an https origin's certificate must come from, in PEM [default: the system's]
+    /// CAs that an https origin's certificate must come from, in PEM; `system` is the system's
+    /// [default: system]
     #[arg(long, value_name = "FILE")]
     origin_ca: Option<PathBuf>,
-    /// The name that an https origin's certificate must have [default: the URL's host]
+    /// The name that an https origin's certificate must have; `none` is the URL's host [default: none]
     #[arg(long, value_name = "NAME")]
     origin_server_name: Option<String>,
-    /// Replaces the client's `Host` towards the origin
+    /// Replaces the client's `Host` towards the origin; `none` passes it on [default: none]
     #[arg(long, value_name = "NAME")]
     origin_host_header: Option<String>,
     /// Whether clients are asked for a certificate: off, request (rules decide), require
@@ -117,6 +122,31 @@ fn header_groups(text: &str) -> Result<HeaderGroups, ValueError> {
     groups.collect::<Result<_, _>>().map(HeaderGroups)
 }
 
+/// Takes a setting back that there is. What a change does not name stays.
+fn take_back(origin: &mut Map<String, Value>, key: &str) {
+    if let Some(value) = origin.get_mut(key) {
+        *value = Value::Null;
+    }
+}
+
+/// What is to be known of the certificates that a host presents, when some were given.
+fn warned(client: &Client, settings: &Settings, host: &Value) -> Result<String, CliError> {
+    let mut all = String::new();
+    if settings.cert.is_empty() {
+        return Ok(all);
+    }
+    let zone = ZoneRef {
+        id: text(host, "zone_id"),
+        value: Value::Null,
+    };
+    let presented = host.get("server_certificates").and_then(Value::as_array);
+    for one in presented.into_iter().flatten() {
+        let path = format!("custom_certificates/{}", str_of(one, "id"));
+        all.push_str(&warnings(&client.get(&zone.path(&path))?));
+    }
+    Ok(all)
+}
+
 impl Settings {
     /// What the API takes; `origin` builds on what the host has already.
     fn body(&self, present: Option<&Value>) -> Result<Map<String, Value>, CliError> {
@@ -132,15 +162,34 @@ impl Settings {
             ("server_name", &self.origin_server_name),
             ("host_header", &self.origin_host_header),
         ] {
-            if let Some(value) = value {
-                origin.insert(key.into(), json!(value));
+            match value.as_deref() {
+                None => {}
+                Some("none") if matches!(key, "server_name" | "host_header") => {
+                    take_back(&mut origin, key);
+                }
+                Some(value) => {
+                    origin.insert(key.into(), json!(value));
+                }
             }
         }
-        if let Some(path) = &self.origin_ca {
-            origin.insert(
-                "ca_pem".into(),
-                json!(read_certificates(path, pem::Use::Origins)?.0),
-            );
+        match &self.origin_ca {
+            None => {}
+            Some(word) if word.as_os_str() == "system" => {
+                take_back(&mut origin, "ca_pem");
+            }
+            Some(path) => {
+                let (bundle, _) = read_certificates(path, pem::Use::Origins)?;
+                origin.insert("ca_pem".into(), json!(bundle));
+            }
+        }
+        // Another origin without TLS has no use for what was said of the old one's.
+        let is_plain = self
+            .origin
+            .as_deref()
+            .is_some_and(|url| url.starts_with("http://"));
+        if is_plain && self.origin_ca.is_none() && self.origin_server_name.is_none() {
+            take_back(&mut origin, "ca_pem");
+            take_back(&mut origin, "server_name");
         }
         if origin != before {
             body.insert("origin".into(), Value::Object(origin));
@@ -164,15 +213,9 @@ impl Settings {
         Ok(body)
     }
 
-    /// Uploads or makes the server certificates when some are wanted, and says so in `body`. Answers
-    /// what was taken.
-    fn certificates(
-        &self,
-        client: &Client,
-        zone: &ZoneRef,
-        host: &str,
-        body: &mut Map<String, Value>,
-    ) -> Result<String, CliError> {
+    /// The server certificates that come with the host, when some are wanted. Answers what was
+    /// taken.
+    fn certificates(&self, body: &mut Map<String, Value>) -> Result<String, CliError> {
         let mut took = String::new();
         let (certs, keys) = (self.cert.len(), self.key.len());
         if certs != keys || certs > 2 {
@@ -180,7 +223,7 @@ impl Settings {
                 "{certs} times --cert and {keys} times --key: give each certificate its key, one with an ECDSA key and one with an RSA key at most"
             )));
         }
-        let mut ids = Vec::new();
+        let mut pairs = Vec::new();
         for (cert, key) in self.cert.iter().zip(&self.key) {
             let (chain, found) = read_certificates(cert, pem::Use::Chain)?;
             took.push_str(&format!(
@@ -188,19 +231,13 @@ impl Settings {
                 pem::subjects(&found),
                 cert.display()
             ));
-            let pair = json!({ "certificate": chain, "private_key": read_key(key)? });
-            let made = client.post(&zone.path("custom_certificates"), &pair)?;
-            took.push_str(&warnings(&made));
-            ids.push(text(&made, "id"));
+            pairs.push(json!({ "certificate": chain, "private_key": read_key(key)? }));
+        }
+        if !pairs.is_empty() {
+            body.insert("server_certificates".into(), pairs.into());
         }
         if self.development_cert {
-            let path = zone.own("server_certificates/development");
-            let made = client.post(&path, &json!({ "hosts": [host] }))?;
-            ids.push(text(&made, "id"));
-        }
-        if let Some(first) = ids.first() {
-            body.insert("certificate_id".into(), json!(first));
-            body.insert("other_certificate_id".into(), json!(ids.get(1)));
+            body.insert("development_certificate".into(), true.into());
         }
         Ok(took)
     }
@@ -221,9 +258,10 @@ impl Host {
                 }
                 let zone = ZoneRef::find(client, &zone)?;
                 let mut body = settings.body(None)?;
-                let took = settings.certificates(client, &zone, &host, &mut body)?;
+                let mut took = settings.certificates(&mut body)?;
                 body.insert("name".into(), json!(host));
                 let made = client.post(&zone.own("hosts"), &Value::Object(body))?;
+                took.push_str(&warned(client, &settings, &made)?);
                 Ok(if json {
                     json_text(&made)
                 } else {
@@ -261,24 +299,27 @@ impl Host {
             Self::Set { host, settings } => {
                 let present = client.get(&path(&host))?;
                 let mut body = settings.body(Some(&present))?;
-                let zone = ZoneRef {
-                    id: text(&present, "zone_id"),
-                    value: Value::Null,
-                };
-                let took = settings.certificates(client, &zone, &host, &mut body)?;
+                let mut took = settings.certificates(&mut body)?;
                 if body.is_empty() {
                     return Err(CliError::Usage(
                         "nothing to change; `postern host set --help` shows what can be".into(),
                     ));
                 }
                 let changed = client.patch(&path(&host), &Value::Object(body))?;
+                took.push_str(&warned(client, &settings, &changed)?);
                 Ok(if json {
                     json_text(&changed)
                 } else {
                     took + &details(&changed)
                 })
             }
-            Self::Delete { host } => {
+            Self::Delete { host, yes } => {
+                let lost = client.delete(&format!("{}?dry_run=true", path(&host)))?;
+                let keys = lost.pointer("/lost/server_keys").and_then(Value::as_u64);
+                if keys.is_some_and(|keys| keys > 0) {
+                    let what = format!("this removes the host {host}: {}", losses(&lost));
+                    confirm(yes, &what)?;
+                }
                 let answer = client.delete(&path(&host))?;
                 Ok(if json {
                     json_text(&answer)

@@ -16,11 +16,15 @@ mod doctor;
 mod document;
 mod explain;
 mod host;
+mod list;
+mod log;
 mod man;
 mod ocsp;
 pub(crate) mod output;
+mod reload;
 mod rule;
 mod run;
+mod server_cert;
 mod status;
 mod steer;
 mod store;
@@ -37,6 +41,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use self::client::Client;
+use self::client::target::Target;
 use self::output::{CliError, Output, print};
 use self::run::ConfigFile;
 
@@ -53,15 +58,8 @@ pub use self::output::ClientError;
 )]
 #[command(after_help = AFTER_HELP)]
 struct Cli {
-    /// Unix socket of the gateway's admin API [env: POSTERN_SOCKET] [default: /run/postern/admin.sock]
-    #[arg(
-        long,
-        global = true,
-        value_name = "PATH",
-        help_heading = "Global options"
-    )]
-    socket: Option<PathBuf>,
-
+    #[command(flatten)]
+    target: Target,
     /// Print what the API answered, as JSON
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
@@ -102,6 +100,9 @@ enum Command {
     /// Client certificates of a zone's managed CA
     #[command(subcommand)]
     Cert(cert::Cert),
+    /// Server certificates of hosts, and those that nothing uses any more
+    #[command(subcommand)]
+    ServerCert(server_cert::ServerCert),
     /// CAs of client certificates: a zone's own ones and their rollover, and uploaded ones
     #[command(subcommand)]
     Ca(ca::Ca),
@@ -114,6 +115,9 @@ enum Command {
     /// Rules of a zone, in the order of evaluation
     #[command(subcommand)]
     Rule(rule::Rule),
+    /// Lists of addresses, host names or AS numbers that rules name
+    #[command(subcommand)]
+    List(list::Lists),
     /// Tokens for clients that reach the admin API over TCP
     #[command(subcommand)]
     Token(token::Token),
@@ -126,6 +130,8 @@ enum Command {
     /// The store's file: verify, back up, restore
     #[command(subcommand)]
     Store(store::Store),
+    Reload(reload::Reload),
+    Log(log::Log),
     /// The state of a running gateway
     Status,
     /// Check that hosts have what mutual TLS needs, and how to mend what they lack
@@ -149,7 +155,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         _ if cli.test => check::check(&ConfigFile { config: cli.config }.sources()),
-        Some(command) => command.run(cli.socket, cli.json),
+        Some(command) => command.run(&cli.target, cli.json),
         None => Err(CliError::Usage(Cli::command().render_help().to_string())),
     };
     match result {
@@ -169,8 +175,8 @@ impl Command {
         Cli::command()
     }
 
-    fn run(self, socket: Option<PathBuf>, json: bool) -> Output {
-        let client = || Client::new(socket.clone());
+    fn run(self, target: &Target, json: bool) -> Output {
+        let client = || Client::new(target);
         match self {
             Self::Run(run) => run.run(),
             Self::Demo(demo) => demo.run(),
@@ -178,16 +184,20 @@ impl Command {
             Self::Zone(zone) => zone.run(&client()?, json),
             Self::Host(host) => host.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
+            Self::ServerCert(cert) => cert.run(&client()?, json),
             Self::Ca(ca) => ca.run(&client()?, json),
             Self::Crl(crl) => crl.run(&client()?, json),
             Self::Ocsp(ocsp) => ocsp.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
+            Self::List(list) => list.run(&client()?, json),
             Self::Token(token) => token.run(&client()?, json),
             Self::Audit(audit) => audit.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),
             Self::Export(export) => export.run(&client()?, json),
             Self::Apply(apply) => apply.run(&client()?, json),
             Self::Store(store) => store.run(client, json),
+            Self::Reload(reload) => reload.run(target, json),
+            Self::Log(log) => log.run(client),
             Self::Status => status::status(&client()?, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),
             Self::Explain(explain) => explain.run(json),

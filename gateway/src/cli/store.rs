@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::client::names::{OWN, text};
-use super::output::{CliError, ClientError, Output, json_text};
+use super::output::{CliError, Output, json_text};
 use super::run::ConfigFile;
 use config::Config;
 use control::{self, Verified};
@@ -89,7 +89,7 @@ fn told(verified: &Verified, verb: &str, path: &std::path::Path, json: bool) -> 
 impl Store {
     pub(super) fn run(
         self,
-        client: impl FnOnce() -> Result<Client, ClientError>,
+        client: impl FnOnce() -> Result<Client, CliError>,
         json: bool,
     ) -> Output {
         let failed = |error: &dyn std::error::Error| CliError::Failed(error.to_string());

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::ca::CaKey;
 use super::client::Client;
 use super::client::names::{CLOUDFLARE, OWN, ZoneRef, text};
+use super::output::confirm::{confirm, losses};
 use super::output::table::{Table, list};
 use super::output::{Output, json_text};
 
@@ -117,12 +118,13 @@ impl Zone {
             Self::Delete { zone, yes } => {
                 let zone = ZoneRef::find(client, &zone)?;
                 let name = text(&zone.value, "name");
-                if !yes {
-                    return Err(super::output::CliError::Usage(format!(
-                        "this removes the zone {name} with its hosts, certificates, CAs and rules, for good; say --yes to do it"
-                    )));
-                }
-                let answer = client.delete(&format!("{CLOUDFLARE}/zones/{}", zone.id))?;
+                let path = format!("{CLOUDFLARE}/zones/{}", zone.id);
+                let lost = losses(&client.delete(&format!("{path}?dry_run=true"))?);
+                confirm(
+                    yes,
+                    &format!("this removes the zone {name} and its rules, for good: {lost}"),
+                )?;
+                let answer = client.delete(&path)?;
                 Ok(if json {
                     json_text(&answer)
                 } else {

@@ -1,6 +1,7 @@
 //! `postern cert`: client certificates of a zone's managed CA.
 
 mod files;
+mod revoke;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::files::{Password, Targets};
+use self::revoke::Revoke;
 use crate::cli::client::files::{PUBLIC, read_request, write_new};
 use crate::cli::client::names::{ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
@@ -83,11 +85,8 @@ pub(crate) enum Cert {
         #[arg(long)]
         pem: bool,
     },
-    /// Revoke a certificate: new and open connections lose it at once
-    Revoke {
-        #[command(flatten)]
-        one: One,
-    },
+    /// Revoke certificates: new and open connections lose them at once
+    Revoke(Revoke),
     /// Restore a revoked certificate
     Restore {
         #[command(flatten)]
@@ -267,16 +266,7 @@ impl Cert {
                     _ => details(&found),
                 })
             }
-            Self::Revoke { one } => {
-                let (zone, found) = one.find(client)?;
-                let answer = client
-                    .delete(&zone.path(&format!("client_certificates/{}", text(&found, "id"))))?;
-                Ok(if json {
-                    json_text(&answer)
-                } else {
-                    format!("revoked\n{}", details(&answer))
-                })
-            }
+            Self::Revoke(revoke) => revoke.run(client, json),
             Self::Restore { one } => {
                 let (zone, found) = one.find(client)?;
                 let path = zone.path(&format!("client_certificates/{}", text(&found, "id")));
@@ -296,19 +286,35 @@ impl One {
     fn find(&self, client: &Client) -> Result<(ZoneRef, Value), CliError> {
         let zone = ZoneRef::find(client, &self.zone.zone)?;
         let wanted = self.certificate.as_str();
+        let found = Self::find_in(client, &zone, wanted)?;
+        let found = found.ok_or_else(|| {
+            CliError::Failed(format!(
+                "there is no certificate `{wanted}` in this zone; `postern cert list --zone ZONE` shows all"
+            ))
+        })?;
+        Ok((zone, found))
+    }
+
+    /// The certificate of a zone that is called so, if there is one.
+    fn find_in(client: &Client, zone: &ZoneRef, wanted: &str) -> Result<Option<Value>, CliError> {
         let uuid = wanted.len() == 36
             && wanted
                 .bytes()
                 .all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
         if uuid {
             match client.get(&zone.path(&format!("client_certificates/{wanted}"))) {
-                Ok(found) => return Ok((zone, found)),
+                Ok(found) => return Ok(Some(found)),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
         }
         // The gateway looks up what it has an index for; only the beginning of an id needs the list.
-        for key in ["serial_number", "fingerprint_sha256", "common_name"] {
+        let digits = wanted.replace(':', "");
+        for (key, wanted) in [
+            ("serial_number", digits.as_str()),
+            ("fingerprint_sha256", digits.as_str()),
+            ("common_name", wanted),
+        ] {
             let query = format!(
                 "client_certificates?status=all&{key}={}&per_page=50",
                 segment(wanted)
@@ -317,13 +323,13 @@ impl One {
                 continue;
             };
             match <[Value; 1]>::try_from(found) {
-                Ok([one]) => return Ok((zone, one)),
+                Ok([one]) => return Ok(Some(one)),
                 Err(several) if several.is_empty() => {}
                 Err(several) => return Err(ambiguous(wanted, several.len())),
             }
         }
         let all = client.all(&zone.path("client_certificates?status=all"))?;
-        pick(&all, wanted).map(|found| (zone, found.clone()))
+        Ok(pick(&all, wanted)?.cloned())
     }
 }
 
@@ -334,15 +340,13 @@ fn ambiguous(wanted: &str, count: usize) -> CliError {
 }
 
 /// The certificate whose id begins with `wanted`.
-fn pick<'v>(all: &'v [Value], wanted: &str) -> Result<&'v Value, CliError> {
+fn pick<'v>(all: &'v [Value], wanted: &str) -> Result<Option<&'v Value>, CliError> {
     let long_enough = wanted.len() >= 4;
     let begins = |one: &&Value| long_enough && str_of(one, "id").starts_with(wanted);
     let matches: Vec<&Value> = all.iter().filter(begins).collect();
     match matches.as_slice() {
-        [one] => Ok(one),
-        [] => Err(CliError::Failed(format!(
-            "there is no certificate `{wanted}` in this zone; `postern cert list --zone ZONE` shows all"
-        ))),
+        [one] => Ok(Some(one)),
+        [] => Ok(None),
         many => Err(ambiguous(wanted, many.len())),
     }
 }
@@ -375,9 +379,10 @@ mod tests {
             json!({"id": "aaaa-2"}),
             json!({"id": "bbbb-3"}),
         ];
-        assert_eq!(pick(&all, "bbbb").unwrap(), &all[2]);
-        for wanted in ["aaaa", "bbb", "", "nothing"] {
-            assert!(pick(&all, wanted).is_err(), "{wanted}");
+        assert_eq!(pick(&all, "bbbb").unwrap(), Some(&all[2]));
+        assert!(pick(&all, "aaaa").is_err());
+        for wanted in ["bbb", "", "nothing"] {
+            assert_eq!(pick(&all, wanted).unwrap(), None, "{wanted}");
         }
     }
 

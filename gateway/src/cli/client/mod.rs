@@ -1,13 +1,13 @@
-//! The client of the admin API, over its unix socket.
+//! The client of the admin API, over its unix socket or over TCP with a token.
 //!
 //! Owns one request and its answer, and the envelope `{success, errors, result}`. Does not know any
 //! resource.
 
 pub(crate) mod files;
 pub(crate) mod names;
+pub(crate) mod target;
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
@@ -15,32 +15,26 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-use super::output::ClientError;
+use self::target::{Place, Target};
 use super::output::table::harmless;
+use super::output::{CliError, ClientError};
 use crate::limits;
-use config::Config;
 
 /// Speaks to one gateway.
 pub(crate) struct Client {
-    socket: PathBuf,
+    place: Place,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
-    /// For the socket given, or that of the environment, or the default.
-    pub(crate) fn new(socket: Option<PathBuf>) -> Result<Self, ClientError> {
-        let socket = socket
-            .or_else(|| {
-                std::env::var_os("POSTERN_SOCKET")
-                    .filter(|path| !path.is_empty())
-                    .map(PathBuf::from)
-            })
-            .unwrap_or_else(|| Config::default().admin_socket);
+    /// For the gateway that the options or the environment name.
+    pub(crate) fn new(target: &Target) -> Result<Self, CliError> {
+        let place = target.place()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ClientError::Runtime)?;
-        Ok(Self { socket, runtime })
+        Ok(Self { place, runtime })
     }
 
     /// `GET`: the `result` of the answer.
@@ -66,6 +60,11 @@ impl Client {
     /// `DELETE`.
     pub(crate) fn delete(&self, path: &str) -> Result<Value, ClientError> {
         self.send(&Method::DELETE, path, None)
+    }
+
+    /// `DELETE` with a body that says what.
+    pub(crate) fn delete_with(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send(&Method::DELETE, path, Some(body))
     }
 
     /// Whether the gateway is there and takes connections.
@@ -137,7 +136,7 @@ impl Client {
                 .await
                 .unwrap_or_else(|_elapsed| {
                     Err(ClientError::Timeout {
-                        socket: self.socket.clone(),
+                        at: self.place.shown(),
                     })
                 })
         })?;
@@ -180,22 +179,24 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
         let unreachable = |why| ClientError::Unreachable {
-            socket: self.socket.clone(),
+            at: self.place.shown(),
             why,
         };
-        let stream = tokio::net::UnixStream::connect(&self.socket)
-            .await
-            .map_err(unreachable)?;
+        let stream = self.place.connect().await.map_err(unreachable)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreadable(error.to_string()))?;
         let driver = tokio::spawn(connection);
         let bytes = body.map(Value::to_string).unwrap_or_default();
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", "localhost")
-            .header("content-type", "application/json")
+            .header("host", self.place.authority())
+            .header("content-type", "application/json");
+        if let Some(authorization) = self.place.authorization() {
+            request = request.header("authorization", authorization);
+        }
+        let request = request
             .body(Full::new(Bytes::from(bytes)))
             .map_err(|error| self.unreadable(error.to_string()))?;
         let response = sender
@@ -215,7 +216,7 @@ impl Client {
 
     fn unreadable(&self, why: impl Into<String>) -> ClientError {
         ClientError::Unreadable {
-            socket: self.socket.clone(),
+            at: self.place.shown(),
             why: why.into(),
         }
     }

@@ -18,6 +18,7 @@ use clap::Args;
 
 use crate::cli::client::Client;
 use crate::cli::client::files::{PRIVATE, PUBLIC, write_new};
+use crate::cli::client::target::Target;
 use crate::cli::output::{CliError, Output};
 use crate::daemon;
 use config::{AccessLogTarget, Config, LogLevel};
@@ -402,7 +403,10 @@ fn quote(path: &Path) -> String {
 
 /// Prints once the gateway is ready: what it says before, when it cannot start, stays in sight.
 fn print_when_ready(socket: &Path, text: &str) {
-    let Ok(client) = Client::new(Some(socket.into())) else {
+    let Ok(client) = Client::new(&Target {
+        socket: Some(socket.into()),
+        ..Target::default()
+    }) else {
         return;
     };
     let start = Instant::now();

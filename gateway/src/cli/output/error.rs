@@ -1,7 +1,5 @@
 //! Errors of commands, and their exit codes.
 
-use std::path::{Path, PathBuf};
-
 use super::table;
 use crate::limits;
 use config::ConfigErrors;
@@ -44,25 +42,27 @@ impl CliError {
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens.
-    #[error("{}", unreachable(socket, why))]
+    #[error("{}", unreachable(at, why))]
     Unreachable {
         /// Where.
-        socket: PathBuf,
+        at: String,
         /// What the kernel said.
         #[source]
         why: std::io::Error,
     },
     /// It did not answer in time.
-    #[error("the gateway at {} did not answer within {} s; its log may say why", socket.display(), limits::CLI_TIMEOUT.as_secs())]
+    #[error("the gateway at {at} did not answer within {} s; its log may say why", limits::CLI_TIMEOUT.as_secs())]
     Timeout {
         /// Where.
-        socket: PathBuf,
+        at: String,
     },
     /// It answered, but not as the admin API does.
-    #[error("the answer of {} cannot be read: {why}; is this the admin socket of a postern of this version?", socket.display())]
+    #[error(
+        "the answer of {at} cannot be read: {why}; is this the admin API of a postern of this version?"
+    )]
     Unreadable {
         /// Where.
-        socket: PathBuf,
+        at: String,
         /// What is wrong with it.
         why: String,
     },
@@ -88,9 +88,11 @@ impl ClientError {
     }
 }
 
-fn unreachable(socket: &Path, why: &std::io::Error) -> String {
-    let socket = socket.display();
+fn unreachable(socket: &str, why: &std::io::Error) -> String {
     match why.kind() {
+        _ if socket.contains("://") => {
+            format!("the admin API {socket} cannot be reached ({why}); is it `admin.listen` there?")
+        }
         std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => format!(
             "no gateway listens at {socket} ({why}); start it with `postern run`, or name its socket with --socket or POSTERN_SOCKET"
         ),

@@ -1,6 +1,7 @@
 //! Output of commands: text and JSON, errors with exit codes, tables, YAML. Nothing here knows a
 //! command.
 
+pub(crate) mod confirm;
 mod error;
 pub(crate) mod table;
 pub(crate) mod yaml;

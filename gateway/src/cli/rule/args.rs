@@ -61,6 +61,9 @@ pub(crate) struct Settings {
     /// A description for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// What --action skip leaves out; several with commas [default: rules]
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    skip: Vec<Skipped>,
     /// Status of a block's response, 400 to 499
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(400..=499))]
     status: Option<u16>,
@@ -78,6 +81,17 @@ pub(crate) enum Action {
     Block,
     /// Write it to the access log and continue
     Log,
+    /// Leave out what comes after it, see --skip
+    Skip,
+}
+
+/// What a rule with the action `skip` leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Skipped {
+    /// The other custom rules that come after it
+    Rules,
+    /// The zone's rate limits
+    RateLimits,
 }
 
 impl Action {
@@ -85,6 +99,7 @@ impl Action {
         match self {
             Self::Block => "block",
             Self::Log => "log",
+            Self::Skip => "skip",
         }
     }
 }
@@ -126,6 +141,16 @@ impl Settings {
         if let Some(action) = self.action {
             body.insert("action".into(), json!(action.as_str()));
         }
+        if self.action == Some(Action::Skip) || !self.skip.is_empty() {
+            let mut parameters = Map::new();
+            if self.skip.is_empty() || self.skip.contains(&Skipped::Rules) {
+                parameters.insert("ruleset".into(), json!("current"));
+            }
+            if self.skip.contains(&Skipped::RateLimits) {
+                parameters.insert("phases".into(), json!(["http_ratelimit"]));
+            }
+            body.insert("action_parameters".into(), Value::Object(parameters));
+        }
         if let Some(description) = &self.description {
             body.insert("description".into(), json!(description));
         }
@@ -161,6 +186,7 @@ mod tests {
         let settings = Settings {
             action: None,
             description: None,
+            skip: Vec::new(),
             status: Some(451),
             content_type: None,
             content: None,
@@ -171,5 +197,30 @@ mod tests {
             body["action_parameters"]["response"],
             json!({"status_code": 451, "content_type": "text/html", "content": "no"})
         );
+    }
+
+    #[test]
+    fn skip_leaves_out_the_other_rules_unless_it_says_what() {
+        let settings = |skip: &[Skipped]| Settings {
+            action: Some(Action::Skip),
+            description: None,
+            skip: skip.to_vec(),
+            status: None,
+            content_type: None,
+            content: None,
+        };
+        let rules = json!({"ruleset": "current"});
+        let limits = json!({"phases": ["http_ratelimit"]});
+        let both = json!({"ruleset": "current", "phases": ["http_ratelimit"]});
+        for (skip, expected) in [
+            (&[][..], &rules),
+            (&[Skipped::Rules], &rules),
+            (&[Skipped::RateLimits], &limits),
+            (&[Skipped::Rules, Skipped::RateLimits], &both),
+        ] {
+            let body = settings(skip).body(None);
+            assert_eq!(body["action"], "skip");
+            assert_eq!(&body["action_parameters"], expected);
+        }
     }
 }

@@ -1,0 +1,257 @@
+//! `postern cert revoke`: one certificate, a file of them, a list of serial numbers, a pattern.
+//!
+//! Owns which certificates are meant, and that several are counted and confirmed first.
+
+use std::path::{Path, PathBuf};
+
+use boring::hash::MessageDigest;
+use boring::x509::X509;
+use clap::Args;
+use serde_json::Value;
+
+use super::{One, details};
+use crate::cli::client::files::read_text;
+use crate::cli::client::names::{CLOUDFLARE, ZoneRef, str_of, text};
+use crate::cli::client::{Client, segment};
+use crate::cli::output::confirm::{confirm, counted, some};
+use crate::cli::output::table::harmless;
+use crate::cli::output::{CliError, Output, json_text};
+use control::RevocationReason;
+
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The zone, by name or id [default: the one that has issued the certificate]
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Certificates: a PEM file, or an id, the beginning of it, a serial number, fingerprint, or a
+    /// common name that no other has
+    #[arg(value_name = "CERTIFICATE", required_unless_present_any = ["serials", "cn"])]
+    certificates: Vec<String>,
+    /// A file with one serial number a line, `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    serials: Option<PathBuf>,
+    /// All whose common name fits; `*` stands for any text, `?` for one character
+    #[arg(long, value_name = "PATTERN")]
+    cn: Option<String>,
+    /// Why, for the CA's revocation list (RFC 5280): keyCompromise, superseded, cessationOfOperation,
+    /// affiliationChanged, privilegeWithdrawn, certificateHold, cACompromise, aACompromise
+    #[arg(long, value_name = "REASON", default_value_t = RevocationReason::Unspecified)]
+    reason: RevocationReason,
+    /// Confirm, when it is more than one
+    #[arg(long)]
+    yes: bool,
+}
+
+/// A certificate and its zone.
+struct Found {
+    zone: ZoneRef,
+    certificate: Value,
+}
+
+impl Revoke {
+    pub(crate) fn run(self, client: &Client, json: bool) -> Output {
+        let zones = zones(client, self.zone.as_deref())?;
+        let mut found: Vec<Found> = Vec::new();
+        for wanted in &self.certificates {
+            for name in names(wanted)? {
+                found.push(find(client, &zones, &name)?);
+            }
+        }
+        if let Some(file) = &self.serials {
+            for serial in serials(&read_text(file)?) {
+                found.push(find(client, &zones, &serial)?);
+            }
+        }
+        if let Some(pattern) = &self.cn {
+            found.extend(matching(client, &zones, pattern)?);
+        }
+        found.sort_by(|a, b| str_of(&a.certificate, "id").cmp(str_of(&b.certificate, "id")));
+        found.dedup_by(|a, b| str_of(&a.certificate, "id") == str_of(&b.certificate, "id"));
+        let count = counted(found.len(), "certificate");
+        if found.len() > 1 {
+            let holders: Vec<String> = found
+                .iter()
+                .map(|one| harmless(str_of(&one.certificate, "common_name")))
+                .collect();
+            let what = format!("this revokes {count}: {}", some(&holders));
+            confirm(self.yes, &what)?;
+        }
+        let mut revoked = Vec::new();
+        for one in &found {
+            let id = segment(str_of(&one.certificate, "id"));
+            let reason = self.reason;
+            let path = format!("client_certificates/{id}?reason={reason}");
+            match client.delete(&one.zone.path(&path)) {
+                Ok(answer) => revoked.push(answer),
+                Err(error) if revoked.is_empty() => return Err(error.into()),
+                Err(error) => {
+                    let done = revoked.len();
+                    return Err(CliError::Failed(format!(
+                        "{error}\n{done} of {count} are revoked; the same command goes on with the others"
+                    )));
+                }
+            }
+        }
+        Ok(match (json, revoked.as_slice()) {
+            (true, [one]) if self.certificates.len() == 1 => json_text(one),
+            (true, _) => json_text(&Value::Array(revoked)),
+            (false, [one]) => format!("revoked\n{}", details(one)),
+            (false, []) => "no certificate fits\n".to_owned(),
+            (false, _) => format!("revoked {count}\n"),
+        })
+    }
+}
+
+/// The zones to look in.
+fn zones(client: &Client, zone: Option<&str>) -> Result<Vec<ZoneRef>, CliError> {
+    if let Some(zone) = zone {
+        return Ok(vec![ZoneRef::find(client, zone)?]);
+    }
+    let zones = client.all(&format!("{CLOUDFLARE}/zones"))?;
+    let zones = zones.into_iter().map(|value| ZoneRef {
+        id: text(&value, "id"),
+        value,
+    });
+    Ok(zones.collect())
+}
+
+/// What an argument calls certificates: the fingerprints of those in a file, or itself.
+fn names(wanted: &str) -> Result<Vec<String>, CliError> {
+    let path = Path::new(wanted);
+    if !path.is_file() {
+        return Ok(vec![wanted.to_owned()]);
+    }
+    let refuse = |why: &str| CliError::Failed(format!("{wanted}: {why}"));
+    let text = read_text(path)?;
+    let certificates = X509::stack_from_pem(text.as_bytes())
+        .map_err(|_unreadable| refuse("it cannot be read; certificates in PEM are expected"))?;
+    if certificates.is_empty() {
+        return Err(refuse("no certificate in PEM is in it"));
+    }
+    let prints = certificates.iter().map(|certificate| {
+        let digest = certificate
+            .digest(MessageDigest::sha256())
+            .map_err(|why| refuse(&why.to_string()))?;
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    });
+    prints.collect()
+}
+
+/// Serial numbers of a text: one a line, `#` begins a comment.
+fn serials(text: &str) -> Vec<String> {
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default());
+    let plain = lines.map(|line| line.trim().replace(':', ""));
+    plain.filter(|line| !line.is_empty()).collect()
+}
+
+/// The one certificate that is called so.
+fn find(client: &Client, zones: &[ZoneRef], wanted: &str) -> Result<Found, CliError> {
+    let mut found = Vec::new();
+    for zone in zones {
+        if let Some(certificate) = One::find_in(client, zone, wanted)? {
+            let zone = ZoneRef {
+                id: zone.id.clone(),
+                value: zone.value.clone(),
+            };
+            found.push(Found { zone, certificate });
+        }
+    }
+    let names = || {
+        let names: Vec<String> = found
+            .iter()
+            .map(|one| text(&one.zone.value, "name"))
+            .collect();
+        names.join(", ")
+    };
+    if found.len() > 1 {
+        return Err(CliError::Failed(format!(
+            "`{wanted}` means a certificate of each of the zones {}; say which with --zone",
+            names()
+        )));
+    }
+    found.pop().ok_or_else(|| {
+        CliError::Failed(format!(
+            "there is no certificate `{wanted}` that a zone has issued; `postern cert list --zone ZONE` \
+             shows all. \
+             Clients of an uploaded CA are revoked by its lists (`postern crl`)"
+        ))
+    })
+}
+
+/// Those that are not revoked and whose common name fits.
+fn matching(client: &Client, zones: &[ZoneRef], pattern: &str) -> Result<Vec<Found>, CliError> {
+    let mut found = Vec::new();
+    for zone in zones {
+        for certificate in client.all(&zone.path("client_certificates?status=active"))? {
+            if fits(pattern, str_of(&certificate, "common_name")) {
+                let zone = ZoneRef {
+                    id: zone.id.clone(),
+                    value: zone.value.clone(),
+                };
+                found.push(Found { zone, certificate });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a text fits a pattern with `*` and `?`, letter case ignored.
+fn fits(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<char> = pattern.to_lowercase().chars().collect();
+    let text: Vec<char> = text.to_lowercase().chars().collect();
+    let (mut at, mut from) = (0, 0);
+    // Where the last star stands, and what of the text it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while from < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, from));
+                at += 1;
+            }
+            Some(c) if *c == '?' || text.get(from) == Some(c) => {
+                at += 1;
+                from += 1;
+            }
+            _ => match star {
+                Some((place, taken)) => {
+                    star = Some((place, taken + 1));
+                    at = place + 1;
+                    from = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.iter().skip(at).all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("device-*", "Device-17", true),
+            ("*", "", true),
+            ("*-berlin-?", "sensor-berlin-7", true),
+            ("*-berlin-?", "sensor-berlin-17", false),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbY", false),
+            ("device", "device-1", false),
+            ("", "x", false),
+            ("", "", true),
+            ("gerät*", "GERÄT 5", true),
+        ] {
+            assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn serial_numbers_of_a_file() {
+        let text = "# lost devices\n0A:1b:2C\n\n  ff00 # van 3\r\n";
+        assert_eq!(serials(text), ["0A1b2C", "ff00"]);
+    }
+}

@@ -1,0 +1,305 @@
+//! `postern log`: the access log, followed and filtered.
+//!
+//! Owns the filters. Reads the file that `log.access` names, or the journal when it goes to standard
+//! output; a file that is rotated away is followed to its successor.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::client::names::{OWN, str_of};
+use super::output::{CliError, Output};
+use crate::limits::ACCESS_LOG_LINE_BYTES_READ;
+
+/// How often a file is looked at for more.
+const LOOK: Duration = Duration::from_millis(200);
+/// Bytes from the end of a file in which the last lines are looked for.
+const TAIL_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The access log: its last lines, and with -f those that come
+#[derive(Debug, clap::Args)]
+pub(super) struct Log {
+    /// Go on with the lines that come
+    #[arg(long, short)]
+    follow: bool,
+    /// How many of the last lines to begin with, of those that fit
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 20)]
+    lines: usize,
+    /// Only of this host
+    #[arg(long, value_name = "HOST")]
+    host: Option<String>,
+    /// Only with this reason, such as `revoked`, `not_presented` or `origin_refused`
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only of clients whose certificate has this fingerprint, serial number or text in its subject
+    #[arg(long, value_name = "CERTIFICATE")]
+    certificate: Option<String>,
+    /// The log's file [default: what `log.access` says]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The systemd unit whose journal is read when the log goes to standard output
+    #[arg(long, value_name = "UNIT", default_value = "postern")]
+    unit: String,
+}
+
+impl Log {
+    pub(super) fn run(self, client: impl FnOnce() -> Result<Client, CliError>) -> Output {
+        let place = match &self.file {
+            Some(file) => file.display().to_string(),
+            None => {
+                let setting = client()?.get(&format!("{OWN}/sysctl/log.access"))?;
+                str_of(&setting, "value").to_owned()
+            }
+        };
+        match place.as_str() {
+            "off" => Err(CliError::Failed(
+                "the access log is off; set `log.access` in postern.conf and restart".into(),
+            )),
+            "stdout" | "stderr" => self.journal(),
+            file => self.file(Path::new(file)),
+        }
+    }
+
+    /// Lines of the unit's journal.
+    fn journal(&self) -> Output {
+        let mut journal = Command::new("journalctl");
+        journal.args(["--unit", &self.unit, "--output", "cat", "--quiet"]);
+        if self.follow {
+            journal.args(["--follow", "--lines", "10000"]);
+        } else {
+            journal.args(["--lines", "100000"]);
+        }
+        let failed = |why: std::io::Error| {
+            CliError::Failed(format!(
+                "the access log goes to standard output, and the journal cannot be read: journalctl: {why}"
+            ))
+        };
+        let mut child = journal.stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let Some(out) = child.stdout.take() else {
+            return Ok(String::new());
+        };
+        let lines = BufReader::new(out).lines().map_while(Result::ok);
+        if self.follow {
+            for line in lines.filter(|line| self.fits(line)) {
+                show(&line)?;
+            }
+        } else {
+            for line in self.last(lines) {
+                show(&line)?;
+            }
+        }
+        // Not waited for, it would stay behind as a zombie.
+        drop(child.wait());
+        Ok(String::new())
+    }
+
+    fn file(&self, path: &Path) -> Output {
+        let failed = |why: std::io::Error| CliError::Failed(format!("{}: {why}", path.display()));
+        let mut file = File::open(path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let from = size.saturating_sub(TAIL_BYTES);
+        file.seek(SeekFrom::Start(from)).map_err(failed)?;
+        let mut reader = BufReader::new(file);
+        if from > 0 {
+            // The first is most likely the end of a line.
+            drop(next_line(&mut reader).map_err(failed)?);
+        }
+        let mut lines = Vec::new();
+        while let Some(line) = next_line(&mut reader).map_err(failed)? {
+            lines.push(line);
+        }
+        for line in self.last(lines.into_iter()) {
+            show(&line)?;
+        }
+        while self.follow {
+            match next_line(&mut reader).map_err(failed)? {
+                Some(line) if self.fits(&line) => show(&line)?,
+                Some(_) => {}
+                None => {
+                    std::thread::sleep(LOOK);
+                    if let Some(successor) = successor(&mut reader, path) {
+                        reader = BufReader::new(successor);
+                    }
+                }
+            }
+        }
+        Ok(String::new())
+    }
+
+    /// The last lines that fit.
+    fn last(&self, lines: impl Iterator<Item = String>) -> Vec<String> {
+        let mut kept = std::collections::VecDeque::new();
+        for line in lines.filter(|line| self.fits(line)) {
+            if kept.len() >= self.lines {
+                kept.pop_front();
+            }
+            kept.push_back(line);
+        }
+        kept.truncate(self.lines);
+        kept.into()
+    }
+
+    fn fits(&self, line: &str) -> bool {
+        let Ok(record) = serde_json::from_str::<Value>(line) else {
+            // The gateway's own words share the journal with the log.
+            return false;
+        };
+        if !record.is_object() {
+            return false;
+        }
+        let host = self.host.as_ref().is_none_or(|host| {
+            ["/host", "/tls/sni"].iter().any(|place| {
+                let found = record.pointer(place).and_then(Value::as_str);
+                found.is_some_and(|found| found.eq_ignore_ascii_case(host))
+            })
+        });
+        let reason = self.reason.as_ref().is_none_or(|reason| {
+            let has = |value: &Value| value.as_str() == Some(reason);
+            holds(&record, &["reason", "error", "stop"], &has)
+        });
+        let certificate = self.certificate.as_ref().is_none_or(|wanted| {
+            let plain = wanted.replace(':', "").to_ascii_lowercase();
+            let is = |value: &Value| {
+                let text = value.as_str().unwrap_or_default();
+                text.to_ascii_lowercase() == plain
+            };
+            let has = |value: &Value| {
+                let text = value.as_str().unwrap_or_default();
+                text.contains(wanted.as_str())
+            };
+            holds(&record, &["fingerprint_sha256", "serial"], &is)
+                || holds(&record, &["subject", "san"], &has)
+        });
+        host && reason && certificate
+    }
+}
+
+/// Whether some field of these names, at any depth, passes.
+fn holds(value: &Value, names: &[&str], test: &dyn Fn(&Value) -> bool) -> bool {
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            (names.contains(&name.as_str()) && any(value, test)) || holds(value, names, test)
+        }),
+        Value::Array(items) => items.iter().any(|item| holds(item, names, test)),
+        _ => false,
+    }
+}
+
+fn any(value: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(test),
+        value => test(value),
+    }
+}
+
+/// A whole line, `None` when there is no more now. What is not whole yet is read again later.
+fn next_line(reader: &mut BufReader<File>) -> std::io::Result<Option<String>> {
+    use std::io::Read;
+    let mut line = Vec::new();
+    let count = reader
+        .by_ref()
+        .take(ACCESS_LOG_LINE_BYTES_READ)
+        .read_until(b'\n', &mut line)?;
+    if count > 0 && line.last() != Some(&b'\n') && (count as u64) < ACCESS_LOG_LINE_BYTES_READ {
+        let back = i64::try_from(count).unwrap_or_default();
+        reader.seek_relative(-back)?;
+        return Ok(None);
+    }
+    Ok((count > 0).then(|| String::from_utf8_lossy(&line).trim_end().to_owned()))
+}
+
+/// The file that is at the path now, when it is another one, or the same one cut short.
+fn successor(reader: &mut BufReader<File>, path: &Path) -> Option<File> {
+    let there = File::open(path).ok()?;
+    let (new, old) = (there.metadata().ok()?, reader.get_ref().metadata().ok()?);
+    let is_other = (new.dev(), new.ino()) != (old.dev(), old.ino());
+    let was_cut = !is_other && new.len() < reader.stream_position().ok()?;
+    (is_other || was_cut).then_some(there)
+}
+
+fn show(line: &str) -> Result<(), CliError> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")
+        .and_then(|()| out.flush())
+        .map_err(|why| CliError::Failed(format!("standard output: {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(change: impl FnOnce(&mut Log)) -> Log {
+        let mut log = Log {
+            follow: false,
+            lines: 2,
+            host: None,
+            reason: None,
+            certificate: None,
+            file: None,
+            unit: "postern".into(),
+        };
+        change(&mut log);
+        log
+    }
+
+    const REVOKED: &str = r#"{"host":"a.test","tls":{"sni":"a.test"},"client":{"reason":"revoked","serial":"0a1b","fingerprint_sha256":"ff00","subject":"CN=van-1"}}"#;
+    const ORIGIN: &str =
+        r#"{"host":"b.test","error":"origin_refused","client":{"reason":"not_presented"}}"#;
+
+    #[test]
+    fn lines_are_filtered_by_what_they_say() {
+        for (log, revoked, origin) in [
+            (log(|_| {}), true, true),
+            (log(|log| log.host = Some("A.test".into())), true, false),
+            (
+                log(|log| log.reason = Some("origin_refused".into())),
+                false,
+                true,
+            ),
+            (log(|log| log.reason = Some("revoked".into())), true, false),
+            (
+                log(|log| log.certificate = Some("0A:1B".into())),
+                true,
+                false,
+            ),
+            (
+                log(|log| log.certificate = Some("van-1".into())),
+                true,
+                false,
+            ),
+            (log(|log| log.certificate = Some("ff".into())), false, false),
+        ] {
+            assert_eq!(log.fits(REVOKED), revoked, "{log:?}");
+            assert_eq!(log.fits(ORIGIN), origin, "{log:?}");
+            assert!(!log.fits("INFO listening"), "words are no records");
+        }
+        let many = (0..5).map(|n| format!("{{\"host\":\"{n}\"}}"));
+        assert_eq!(log(|_| {}).last(many).len(), 2);
+    }
+
+    #[test]
+    fn a_line_that_is_not_whole_is_read_when_it_is_and_a_rotated_file_is_followed() {
+        let directory = fixtures::Directory::new();
+        let path = directory.path().join("access.log");
+        std::fs::write(&path, "one\ntw").unwrap();
+        let mut reader = BufReader::new(File::open(&path).unwrap());
+        assert_eq!(next_line(&mut reader).unwrap().as_deref(), Some("one"));
+        assert_eq!(next_line(&mut reader).unwrap(), None);
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"o\n").unwrap();
+        assert_eq!(next_line(&mut reader).unwrap().as_deref(), Some("two"));
+        assert!(successor(&mut reader, &path).is_none());
+        std::fs::rename(&path, directory.path().join("access.log.1")).unwrap();
+        std::fs::write(&path, "three\n").unwrap();
+        let mut reader = BufReader::new(successor(&mut reader, &path).unwrap());
+        assert_eq!(next_line(&mut reader).unwrap().as_deref(), Some("three"));
+        std::fs::write(&path, "").unwrap();
+        assert!(successor(&mut reader, &path).is_some(), "it was cut short");
+    }
+}
