@@ -179,7 +179,11 @@ async fn zones_hosts_and_certificates() {
             .status,
         200
     );
-    drop(gateway.cli(&["host", "delete", "api.shop.test", "--yes"]).ok());
+    drop(
+        gateway
+            .cli(&["host", "delete", "api.shop.test", "--yes"])
+            .ok(),
+    );
     assert_eq!(client.get("/x").await.unwrap_err().why, "unrecognized_name");
     drop(gateway.cli(&["zone", "delete", "shop.test"]).failed(2));
     drop(gateway.cli(&["zone", "delete", "shop.test", "--yes"]).ok());

@@ -261,7 +261,7 @@ impl<A: Changes> Control<A> {
     pub fn delete_dns_record(&self, zone: Id, id: Id) -> Result<(), ChangeError> {
         self.batch(|control| {
             let name = find(&control.model(), zone, id)?.host.name.clone();
-            control.delete_host(&name)
+            control.delete_host(&name).map(drop)
         })
     }
 }

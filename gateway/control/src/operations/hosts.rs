@@ -425,7 +425,12 @@ pub(crate) fn put_names(
     for name in &names {
         check_belongs(&draft.model, &owner, name, "hostnames")?;
     }
-    if draft.model.associations.get(&(zone, set)).is_some_and(|known| **known == names) {
+    if draft
+        .model
+        .associations
+        .get(&(zone, set))
+        .is_some_and(|known| **known == names)
+    {
         return Ok(Arc::new(names));
     }
     let before = draft.model.clone();
@@ -437,7 +442,11 @@ pub(crate) fn put_names(
             continue;
         }
         if !has && host.told_mode().is_some_and(|mode| mode != MtlsMode::Off) {
-            let asks = if host.mtls == MtlsMode::Require { "requires" } else { "requests" };
+            let asks = if host.mtls == MtlsMode::Require {
+                "requires"
+            } else {
+                "requests"
+            };
             return Err(ChangeError::InUse {
                 noun: Noun::Authority,
                 key: owner.name.to_string(),
