@@ -16,6 +16,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use boring::x509::X509;
+
 use self::origin::{OriginError, origin};
 use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
@@ -159,7 +161,24 @@ impl Parts {
         let origin = match known {
             Some((spec, origin)) if *spec == record.origin => origin.clone(),
             _ => {
-                let made = origin(&record.origin, &self.reach);
+                let made = match origin(&record.origin, &self.reach) {
+                    Err(OriginError::Tls(why)) => {
+                        let bundle = record.origin.ca_pem.as_deref().and_then(as_once_read);
+                        let Some(bundle) = bundle else {
+                            return Err(CompileError::Origin {
+                                host: record.name.clone(),
+                                why: OriginError::Tls(why),
+                            });
+                        };
+                        tracing::warn!(host = %record.name, %why, "not all of the origin's CA bundle can be read; what can is believed, as when it was set");
+                        let spec = OriginSpec {
+                            ca_pem: Some(bundle),
+                            ..record.origin.clone()
+                        };
+                        origin(&spec, &self.reach)
+                    }
+                    made => made,
+                };
                 Arc::new(made.map_err(|why| CompileError::Origin {
                     host: record.name.clone(),
                     why,
@@ -278,6 +297,16 @@ pub(crate) fn compile(
     Ok((snapshot.withholding(withheld(model)), parts))
 }
 
+/// The certificates of a CA bundle that was stored when PEM was read block by block and what could
+/// not be read was left out. None is refused now that could be stored then, so that such a store
+/// starts; a change of the origin is read strictly.
+fn as_once_read(bundle: &str) -> Option<String> {
+    let certificates = X509::stack_from_pem(bundle.as_bytes()).ok()?;
+    let texts = certificates.iter().map(|one| one.to_pem().ok());
+    let text = texts.collect::<Option<Vec<_>>>()?.concat();
+    String::from_utf8(text).ok().filter(|text| !text.is_empty())
+}
+
 /// Names of zones that a wildcard host of another zone would cover.
 fn withheld(model: &Model) -> impl Iterator<Item = Box<str>> {
     model.zones.values().filter_map(|zone| {
@@ -286,4 +315,25 @@ fn withheld(model: &Model) -> impl Iterator<Item = Box<str>> {
         let host = model.hosts.get(&wildcard)?;
         (host.zone != zone.id).then(|| zone.name.as_str().into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use fixtures::pki::foreign;
+
+    use super::as_once_read;
+
+    #[test]
+    fn a_bundle_that_was_stored_is_read_as_it_was_then() {
+        let good = foreign("Origin CA");
+        let list = "-----BEGIN X509 CRL-----\nAA==\n-----END X509 CRL-----\n";
+        for (text, read) in [
+            (good.clone(), Some(good.clone())),
+            (format!("{good}{list}"), Some(good.clone())),
+            (list.to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(as_once_read(&text), read, "{text}");
+        }
+    }
 }
