@@ -20,9 +20,8 @@ pub mod limits;
 pub mod phases;
 pub mod questions;
 #[expect(
-    clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "publishing is the control plane's, which may lock and notes the moment; readers do not"
+    reason = "publishing is the control plane's, which may lock; readers do not"
 )]
 mod snapshot;
 #[cfg(any(test, fuzzing))]

@@ -117,7 +117,10 @@ impl Log {
         for line in self.last(lines.into_iter()) {
             show(&line)?;
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(String::new());
+        }
+        loop {
             match next_line(&mut reader).map_err(failed)? {
                 Some(line) if self.fits(&line) => show(&line)?,
                 Some(_) => {}
@@ -129,7 +132,6 @@ impl Log {
                 }
             }
         }
-        Ok(String::new())
     }
 
     /// The last lines that fit.

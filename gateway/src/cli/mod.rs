@@ -81,6 +81,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
 Configuration: /etc/postern/postern.conf, see postern.conf(5). To try it: postern demo --state /tmp/postern";
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once, and never moved about"
+)]
 enum Command {
     /// Run the gateway in the foreground
     ///

@@ -70,6 +70,9 @@ impl<A: Changes> Control<A> {
     }
 }
 
+/// The one or two server certificates that a host presents.
+type Presented = (Option<Uuid>, Option<Uuid>);
+
 impl Control {
     /// Takes over what comes with a host; the ids that it names then.
     fn bring(
@@ -77,7 +80,7 @@ impl Control {
         zone: Id,
         name: &HostName,
         certificates: &HostCertificates,
-    ) -> Result<Option<(Option<Uuid>, Option<Uuid>)>, ChangeError> {
+    ) -> Result<Option<Presented>, ChangeError> {
         let ids = match certificates {
             HostCertificates::None => return Ok(None),
             HostCertificates::Development => {

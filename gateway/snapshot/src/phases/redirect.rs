@@ -179,7 +179,7 @@ impl Redirect {
                     Ok(url)
                 }
             })
-            .and_then(|url| HeaderValue::from_str(&url).map_err(|_| Unfit::Url)))
+            .and_then(|url| HeaderValue::from_str(&url).map_err(|_not_a_url| Unfit::Url)))
     }
 }
 
@@ -194,7 +194,7 @@ fn url(text: &[u8]) -> Result<String, Unfit> {
         return Err(Unfit::Relative);
     }
     if is_absolute {
-        let whole: Uri = url.parse().map_err(|_| Unfit::Url)?;
+        let whole: Uri = url.parse().map_err(|_not_a_url| Unfit::Url)?;
         let authority = whole.authority().ok_or(Unfit::Url)?;
         if authority.host().is_empty() || authority.as_str().contains('@') {
             return Err(Unfit::Url);

@@ -131,7 +131,7 @@ fn common() -> Vec<Named> {
         ("Error", error.into()),
         ("Failure", failure.into()),
         ("NoMessages", list(text()).items(0)),
-        ("Messages", list(named("Message")).into()),
+        ("Messages", list(named("Message"))),
         ("Message", message.into()),
         ("NoErrors", list(named("Error")).items(0)),
         ("PageInfo", page_info.into()),
