@@ -201,7 +201,8 @@ async fn a_mode_that_is_switched_off_and_on_believes_whom_it_believed() {
     let id = gateway.upload(&uploaded);
     gateway.associate(&id, &[host]);
     // The zone's own CA is not believed any more.
-    drop(gateway.cli(&["ca", "associate", "--zone", ZONE]).ok());
+    let nobody = ["ca", "associate", "--zone", ZONE, "--replace", "--yes"];
+    drop(gateway.cli(&nobody).ok());
     let partner = gateway.client(host).identity(&uploaded.client("device"));
     let ours = gateway.authority(ZONE).client("device");
     let ours = gateway.client(host).identity(&ours);

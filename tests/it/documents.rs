@@ -32,7 +32,9 @@ async fn an_export_is_edited_and_applied() {
     // A rule is written into the file, first with a mistake in it.
     let edit = |from: &str, to: &str| {
         assert!(text.contains(from), "{text}");
-        std::fs::write(&path, text.replace(from, to)).unwrap();
+        // `origin_rules` ends in the same word.
+        let edited = text.replace(&format!(" {from}"), &format!(" {to}"));
+        std::fs::write(&path, edited).unwrap();
     };
     let rule =
         "rules:\n      - action: block\n        expression: http.request.uri.path eq \"/admin\"\n";

@@ -326,7 +326,8 @@ mod tests {
     #[test]
     fn files_take_the_place_of_their_names() {
         let directory = fixtures::Directory::new();
-        std::fs::write(directory.path().join("ca.pem"), "PEM\n").unwrap();
+        let pem = fixtures::pki::foreign("A");
+        std::fs::write(directory.path().join("ca.pem"), &pem).unwrap();
         let read = |text: &str| {
             let mut marked = yaml::read(text).unwrap();
             resolve(&mut marked, directory.path(), "f").map(|()| marked)
@@ -335,7 +336,7 @@ mod tests {
         let marked = read(text).unwrap();
         assert_eq!(
             marked.value["authorities"][0],
-            json!({"name": "a", "certificate": "PEM\n"})
+            json!({"name": "a", "certificate": pem})
         );
         let place = marked.place("/authorities/0/certificate", false).unwrap();
         assert_eq!((place.line, place.column), (3, 23));

@@ -173,9 +173,10 @@ async fn hosts_associations_and_server_certificates() {
         .ok("PATCH", "/postern/v1/hosts/api.example.test", null)
         .await;
     assert_eq!(host["certificate_id"], Value::Null);
-    world
-        .ok("DELETE", "/postern/v1/hosts/api.example.test", Value::Null)
-        .await;
+    for host in ["api.example.test", "later.example.test"] {
+        let path = format!("/postern/v1/hosts/{host}");
+        world.ok("DELETE", &path, Value::Null).await;
+    }
     world
         .ok("DELETE", &format!("{custom}/{id}"), Value::Null)
         .await;

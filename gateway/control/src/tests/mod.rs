@@ -23,6 +23,7 @@ mod damage;
 mod documents;
 mod durability;
 mod expiry;
+mod host_settings;
 mod losses;
 mod many_rules;
 mod many_writers;

@@ -110,12 +110,16 @@ pub(super) fn authorities(host: &Value, uploaded: &HashMap<String, Value>) -> Fi
     let believed = list_of(host, "certificate_authorities");
     let names: Vec<&str> = believed.iter().map(|ca| str_of(ca, "name")).collect();
     if names.is_empty() {
-        // A host that begins to ask for certificates trusts its zone's managed CA.
+        // The zone's managed CA is the one that there always is.
         return Finding::new(
             CHECK,
             State::Bad,
             "the host trusts no CA: no client certificate can verify",
-            format!("postern host set {} --mtls request", str_of(host, "name")),
+            format!(
+                "postern ca associate --zone {} {}",
+                str_of(host, "zone_name"),
+                str_of(host, "name")
+            ),
         );
     }
     let (expired, good): (Vec<&Value>, Vec<&Value>) =

@@ -35,7 +35,7 @@ pub(super) fn reason(reason: Reason) -> Text {
         Reason::Malformed => ("The bytes are no certificate. Alert `bad_certificate`", "Check the file"),
         Reason::ChainTooLarge => ("The chain has more bytes than `trust.chain_bytes`", "Send no more certificates than the path needs, or raise the key"),
         Reason::BadSerial => ("A serial number of more than 64 bytes. Alert `bad_certificate`", "Issue with a serial number of at most 20 bytes (RFC 5280 §4.1.2.2)"),
-        Reason::CrlMissing => ("The CA's policy is `hard`, and no list speaks for the certificate; `detail` names the issuer whose list is wanting. Alert `bad_certificate`", "`postern crl put CA FILE`, or check `--watch` and `--url` with `postern crl show CA`"),
+        Reason::CrlMissing => ("The CA's policy is `hard`, and no list speaks for the certificate; `client_cert.about` and `detail` name the issuer whose list is wanting. Alert `bad_certificate`", "`postern crl put CA FILE` (with the certificate of that issuer in the file when it is a CA below the uploaded one), or check `--watch` and `--url` with `postern crl show CA`"),
         Reason::CrlExpired => ("The same, and the list's nextUpdate has passed", "Publish a new list; `postern crl fetch CA`; `postern crl show CA` says why fetching failed"),
         Reason::CrlNotYetValid => ("The same, and the list's thisUpdate has not come", "Check the clocks of the CA and of the gateway"),
         Reason::OcspMissing => ("The policy is `hard`, and no answer came in time", "Look at `postern ocsp show CA`; the responder must answer within 2.5 s"),

@@ -7,6 +7,7 @@ mod paths;
 pub(crate) mod pki;
 mod pkits;
 mod serials;
+mod settings;
 mod sweeps;
 mod tickets;
 mod verifications;
