@@ -1,6 +1,6 @@
 //! Limits that an anchor's own certificate sets, so that an upload can warn of them.
 //!
-//! Enforces nothing: the verifier does ([`verify`](super::verify)).
+//! Enforces nothing: the verifier does ([`verify`](super::verify())).
 
 use std::fmt;
 

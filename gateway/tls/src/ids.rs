@@ -113,7 +113,7 @@ pub(super) struct Link {
     pub(super) issuer: [u8; 32],
     /// The issuer's name, for people.
     pub(super) issuer_name: Arc<str>,
-    /// [`name_and_key`](super::path::name_and_key) of the issuer's certificate.
+    /// `name_and_key` of the issuer's certificate.
     pub(super) issuer_key: [u8; 32],
     pub(super) serial: Serial,
     /// Whether it is a CA itself.

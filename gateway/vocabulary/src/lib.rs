@@ -2,7 +2,7 @@
 //!
 //! Owns plain data: names of hosts, the words a host is configured in, what verification found of a
 //! client, and the client's certificate as rules, logs and origins see it. Verifies and decides
-//! nothing, and reads nothing but, in [`clock`], the time and, in [`file`], what it is told to: the
+//! nothing, and reads nothing but, in [`clock`], the time and, in [`file`](mod@file), what it is told to: the
 //! crates that do depend on this one, and it depends on none of ours.
 //!
 //! | module | owns |
@@ -15,7 +15,7 @@
 //! | [`suggest`](mod@suggest) | the known word that was probably meant |
 //! | [`words`](mod@words) | the macro that declares an enum of words, and its error |
 //! | [`clock`] | the wall clock as a number |
-//! | [`file`] | regular files, opened without waiting |
+//! | [`file`](mod@file) | regular files, opened without waiting |
 //! | [`limits`] | bounds that the configuration promises and TLS is built on |
 #![forbid(unsafe_code)]
 

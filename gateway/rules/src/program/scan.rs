@@ -1,4 +1,4 @@
-//! Scanning an index for the terms that match; allocates nothing once a thread's [`Run`] has grown.
+//! Scanning an index for the terms that match; allocates nothing once a thread's [`ScanState`] has grown.
 //!
 //! A question is asked when the first group needs it. A group is left at the first column in which
 //! no key holds. Otherwise its candidates come from its smallest column, one by one when they are
