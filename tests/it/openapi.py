@@ -42,6 +42,8 @@ for path, item in document['paths'].items():
     responses = item['get']['responses']
     response = responses.get(str(status)) or responses.get(f'{status // 100}XX')
     assert response, (path, status)
+    if '$ref' in response:
+        response = document['components']['responses'][response['$ref'].rsplit('/', 1)[1]]
     kind = headers['content-type']
     content = response['content']
     assert kind in content, (path, kind, list(content))

@@ -90,14 +90,15 @@ pub(crate) struct Change {
 pub(crate) async fn change(at: ChangeInZone, Json(body): Json<Change>) -> Result<Response, Fault> {
     let (add, remove) = (parsed(&body.add, "add")?, parsed(&body.remove, "remove")?);
     let set = set_of(body.mtls_certificate_id);
-    let done = at
-        .run(move |control, zone| control.change_associations(zone, set, &add, &remove))
+    let (done, at) = at
+        .run_then_read(move |control, zone| control.change_associations(zone, set, &add, &remove))
         .await?;
+    let messages = asks_nothing(&at.control().model(), &done.names);
     let list = |names: &[HostName]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let mut shown = names(&done.names);
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("added".into(), json!(list(&done.added)));
         shown.insert("removed".into(), json!(list(&done.removed)));
     }
-    Ok(envelope::result(shown))
+    Ok(envelope::told(shown, messages))
 }

@@ -240,6 +240,9 @@ async fn cas(world: &World, zone: &str, account: &str) {
     world.ok("PATCH", &ocsp, json!({"url": null})).await;
     world.ok("PUT", &associations, body(&[])).await;
     world.ok("DELETE", &one, Value::Null).await;
+    // What follows is to have a CA to believe.
+    let managed_again = json!({"add": ["a.example.test"]});
+    world.ok("PATCH", &change, managed_again).await;
     let managed = format!("/postern/v1/zones/{zone}/authorities");
     world
         .ok("POST", &managed, json!({"key_type": "rsa-2048"}))
