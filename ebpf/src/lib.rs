@@ -31,7 +31,7 @@ pub use pending::{
 /// Moves whenever a map, its key, its value or the meaning of one of them changes.
 ///
 /// The object carries it (see [`ABI_MARK`]); a gateway loads only an object of its own number.
-pub const ABI_VERSION: u32 = 10;
+pub const ABI_VERSION: u32 = 11;
 
 /// What stands before the number in [`ABI_MARK`].
 pub const ABI_MARK_PREFIX: [u8; 20] = *b"postern-steer-abi-v=";
