@@ -8,7 +8,7 @@ use config::AccessLogTarget;
 use criterion::{Criterion, criterion_group, criterion_main};
 use datapath::observe::{AccessLog, RequestRecord, Stage, StageTimes, Steered};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use snapshot::http::headers::{Told, for_origin};
+use snapshot::http::headers::{OriginMetadata, for_origin};
 use snapshot::http::path::normalise;
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::settings::ClientSettings;
@@ -74,7 +74,7 @@ fn headers(criterion: &mut Criterion) {
             Some((&nobody, &told_groups)),
         ),
     ] {
-        let told = Told {
+        let told = OriginMetadata {
             client: [192, 0, 2, 1].into(),
             client_address: &address,
             host: "api.example.test",

@@ -17,7 +17,7 @@ mod lists;
 mod ocsp;
 
 pub use self::lists::{FetchOutcome, FetchStatus, Lists};
-pub use self::ocsp::{OcspCounts, Responders};
+pub use self::ocsp::{OcspClient, OcspCounts};
 
 /// A part of one, from 0 to just below 1, that differs between gateways that began together.
 fn chance() -> f64 {

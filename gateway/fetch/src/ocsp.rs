@@ -19,9 +19,9 @@ use crate::limits::{
     OCSP_AT_ONCE, OCSP_BYTES_MAX, OCSP_COMPLAINT_INTERVAL, OCSP_TIMEOUT, OCSP_UNDER_WAY_MAX,
 };
 use control::{Control, Intent, SourceUrl, SourceUrlError};
-use snapshot::questions::{Asked, Questions};
+use snapshot::questions::{OcspQuery, OcspQueue};
 use tls::limits::OCSP_RETRY;
-use tls::{Answer, NONCE_BYTES, OcspError, OcspQuestion, Said};
+use tls::{Answer, CertStatus, NONCE_BYTES, OcspError, OcspQuestion};
 use vocabulary::clock::now_sec;
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
@@ -33,9 +33,9 @@ pub type OcspCounts = BTreeMap<(String, &'static str), u64>;
 type UnderWay = HashMap<(Arc<str>, [u8; 32]), Vec<oneshot::Sender<()>>>;
 
 /// Asks responders.
-pub struct Responders {
+pub struct OcspClient {
     control: Arc<Control>,
-    questions: Arc<Questions>,
+    questions: Arc<OcspQueue>,
     counts: Mutex<OcspCounts>,
     under_way: Mutex<UnderWay>,
     /// When a CA's responder was last complained of.
@@ -48,10 +48,10 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Responders {
+impl OcspClient {
     /// One that has asked nothing yet.
     #[must_use]
-    pub fn new(control: Arc<Control>, questions: Arc<Questions>) -> Arc<Self> {
+    pub fn new(control: Arc<Control>, questions: Arc<OcspQueue>) -> Arc<Self> {
         Arc::new(Self {
             control,
             questions,
@@ -71,7 +71,7 @@ impl Responders {
     /// Asks for as long as it is polled.
     pub async fn run(self: Arc<Self>) {
         loop {
-            let Asked { question, told } = self.questions.next().await;
+            let OcspQuery { question, told } = self.questions.next().await;
             let key = (question.responder.ca.clone(), question.subject);
             {
                 let mut under_way = lock(&self.under_way);
@@ -114,17 +114,17 @@ impl Responders {
             }
             let until = now_sec.saturating_add(i64::try_from(OCSP_RETRY.as_secs()).unwrap_or(0));
             Answer {
-                said: Said::Failed(reason),
+                said: CertStatus::Failed(reason),
                 this_update_sec: now_sec,
                 until_sec: until,
                 again_sec: until,
             }
         });
         let word = match answer.said {
-            Said::Good => "good",
-            Said::Revoked => "revoked",
-            Said::Unknown => "unknown",
-            Said::Failed(reason) => reason.as_str(),
+            CertStatus::Good => "good",
+            CertStatus::Revoked => "revoked",
+            CertStatus::Unknown => "unknown",
+            CertStatus::Failed(reason) => reason.as_str(),
         };
         *lock(&self.counts)
             .entry((ca.to_string(), word))

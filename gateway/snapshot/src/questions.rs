@@ -12,7 +12,7 @@ use crate::limits::{OCSP_QUESTIONS_MAX, OCSP_WAIT};
 use tls::OcspQuestion;
 
 /// A question, and who is to be told when it is answered.
-pub struct Asked {
+pub struct OcspQuery {
     /// What is to be asked.
     pub question: OcspQuestion,
     /// Told when there is an answer, or when none is to be expected.
@@ -20,12 +20,12 @@ pub struct Asked {
 }
 
 /// The questions of all workers.
-pub struct Questions {
-    queue: ArrayQueue<Asked>,
+pub struct OcspQueue {
+    queue: ArrayQueue<OcspQuery>,
     bell: Notify,
 }
 
-impl Default for Questions {
+impl Default for OcspQueue {
     fn default() -> Self {
         Self {
             queue: ArrayQueue::new(OCSP_QUESTIONS_MAX),
@@ -34,10 +34,10 @@ impl Default for Questions {
     }
 }
 
-impl Questions {
+impl OcspQueue {
     /// Asks, and does not wait.
     pub fn ask(&self, question: OcspQuestion) {
-        self.put(Asked {
+        self.put(OcspQuery {
             question,
             told: None,
         });
@@ -47,21 +47,21 @@ impl Questions {
     /// `left` has passed at most.
     pub async fn wait(&self, question: OcspQuestion, left: Duration) {
         let (told, tells) = oneshot::channel();
-        self.put(Asked {
+        self.put(OcspQuery {
             question,
             told: Some(told),
         });
         drop(tokio::time::timeout(left.min(OCSP_WAIT), tells).await);
     }
 
-    fn put(&self, asked: Asked) {
+    fn put(&self, asked: OcspQuery) {
         // One that finds no room is dropped, and with it who waits is told.
         drop(self.queue.push(asked));
         self.bell.notify_one();
     }
 
     /// The next question.
-    pub async fn next(&self) -> Asked {
+    pub async fn next(&self) -> OcspQuery {
         loop {
             if let Some(asked) = self.queue.pop() {
                 return asked;

@@ -13,7 +13,7 @@ use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, TICKET_LOOK};
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
-use fetch::{Lists, Responders};
+use fetch::{Lists, OcspClient};
 use vocabulary::clock::now_sec;
 
 /// Does all of it until it is dropped.
@@ -21,7 +21,7 @@ pub(crate) async fn run(
     shared: Arc<Shared>,
     control: Arc<Control>,
     lists: Arc<Lists>,
-    responders: Arc<Responders>,
+    responders: Arc<OcspClient>,
     crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(

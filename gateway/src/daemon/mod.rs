@@ -41,11 +41,11 @@ use datapath::observe::{AccessLog, AccessLogError};
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
-use fetch::{Lists, Responders};
+use fetch::{Lists, OcspClient};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
-use snapshot::questions::Questions;
+use snapshot::questions::OcspQueue;
 use tls::Acceptor;
 
 /// Why the gateway does not run.
@@ -192,7 +192,7 @@ pub fn serve(
     let live = Arc::new(Live::new(config));
     let inboxes =
         Inboxes::new(workers).map_err(|error| StartError::System("the workers' inboxes", error))?;
-    let questions = Arc::new(Questions::default());
+    let questions = Arc::new(OcspQueue::default());
     let shared = Arc::new(Shared {
         acceptor,
         published: published.clone(),
@@ -208,7 +208,7 @@ pub fn serve(
         placed,
         inboxes,
     });
-    let responders = Responders::new(control.clone(), questions);
+    let responders = OcspClient::new(control.clone(), questions);
     let team = Arc::new(Workers::start(
         &shared,
         &placement,

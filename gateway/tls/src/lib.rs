@@ -86,7 +86,7 @@ pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_verification};
 pub use ids::{CaId, Serial};
 pub use ocsp::{
-    Answer, Answers, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject, Responder, Said,
+    Answer, Answers, CertStatus, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject, Responder,
 };
 pub use origin::{Alpn, OriginFlaw, OriginTls, OriginTlsError};
 pub use path::forget_paths;

@@ -14,7 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
 use super::ids::{CaId, Link, name_and_key, sha256};
-use super::ocsp::{OcspSubject, Responder, Said};
+use super::ocsp::{CertStatus, OcspSubject, Responder};
 use super::path::Path;
 use crate::limits::OCSP_RETRY;
 use vocabulary::verdict::Reason;
@@ -108,16 +108,16 @@ impl Standing {
         let hard = responder.policy == CrlPolicy::Hard;
         let known = responder.answers.find(subject);
         let holds = known.filter(|known| now_sec <= known.until_sec);
-        let revoked = known.is_some_and(|known| known.said == Said::Revoked);
+        let revoked = known.is_some_and(|known| known.said == CertStatus::Revoked);
         let wanting = match (holds, known) {
             // Revoked stays revoked until a newer answer says otherwise.
             _ if revoked => None,
             (Some(known), _) => match known.said {
-                Said::Good | Said::Revoked => None,
-                Said::Unknown => Some(Reason::OcspUnknown),
-                Said::Failed(reason) => Some(reason),
+                CertStatus::Good | CertStatus::Revoked => None,
+                CertStatus::Unknown => Some(Reason::OcspUnknown),
+                CertStatus::Failed(reason) => Some(reason),
             },
-            (None, Some(known)) if known.said == Said::Good => Some(Reason::OcspExpired),
+            (None, Some(known)) if known.said == CertStatus::Good => Some(Reason::OcspExpired),
             (None, _) => Some(Reason::OcspMissing),
         };
         let asks =

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 use self::record::Recorded;
 use self::request::RequestBody;
-use self::subject::{Asked, Refused, World};
+use self::subject::{DryRunRequest, Refused, World};
 use crate::api::rule_body::{PositionBody, RuleBody};
 use crate::http::envelope;
 use crate::http::fault::Fault;
@@ -51,7 +51,7 @@ pub(super) struct Body {
 
 /// One request to try, and the outcome that is expected.
 struct Entry {
-    asked: Result<Asked, Refused>,
+    asked: Result<DryRunRequest, Refused>,
     expect: Option<String>,
     recorded: Option<Recorded>,
 }

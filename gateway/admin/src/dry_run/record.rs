@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::certificate::{Certificate, certificate_fields_but, fields};
-use super::subject::{Asked, Refused, time_msec, version};
+use super::subject::{DryRunRequest, Refused, time_msec, version};
 use datapath::limits::ACCESS_LOG_FIELD_BYTES_MAX;
 use rules::FieldSet;
 use vocabulary::client_auth::ClientAuth;
@@ -50,7 +50,7 @@ fn never_logged() -> FieldSet {
 }
 
 /// Reads a line; `Err` says why there is nothing to evaluate.
-pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
+pub(super) fn read(line: &str) -> Result<(DryRunRequest, Recorded), Refused> {
     let unevaluated = |why: &str| Refused::Unevaluated(why.to_owned());
     let line: Value = serde_json::from_str(line).map_err(|why| {
         Refused::Unevaluated(format!("it is not a line of the access log: {why}"))
@@ -100,7 +100,7 @@ pub(super) fn read(line: &str) -> Result<(Asked, Recorded), Refused> {
         blocked_by: blocked.and_then(|_| text("/rule/id")).map(str::to_owned),
         status,
     };
-    let asked = Asked {
+    let asked = DryRunRequest {
         name: text("/request_id").map(str::to_owned),
         method: needed("/method")?.to_owned(),
         version: http,

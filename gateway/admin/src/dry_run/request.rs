@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::certificate::{Certificate, chain, fields, state};
-use super::subject::{Asked, now_msec, time_msec, version};
+use super::subject::{DryRunRequest, now_msec, time_msec, version};
 use rules::FieldSet;
 use vocabulary::client_auth::ClientAuth;
 
@@ -127,7 +127,7 @@ struct Described {
 type Wrong = (&'static str, String);
 
 impl RequestBody {
-    pub(super) fn read(self) -> Result<Asked, Wrong> {
+    pub(super) fn read(self) -> Result<DryRunRequest, Wrong> {
         let (host, path) = match (self.url, self.host, self.path) {
             (Some(url), None, None) => split(&url).map_err(|why| ("url", why.to_string()))?,
             (None, Some(host), path) => (host, path.unwrap_or_else(|| "/".into())),
@@ -161,7 +161,7 @@ impl RequestBody {
                 ("time", why.to_owned())
             })?,
         };
-        Ok(Asked {
+        Ok(DryRunRequest {
             name: self.name,
             method: self.method.unwrap_or_else(|| "GET".into()),
             version: http,

@@ -27,7 +27,7 @@ use vocabulary::verdict::Verdict;
 
 /// A request as it was written or recorded.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct DryRunRequest {
     pub(super) name: Option<String>,
     pub(super) method: String,
     pub(super) version: Version,
@@ -128,7 +128,7 @@ pub(super) fn version(text: &str) -> Option<Version> {
     })
 }
 
-impl Asked {
+impl DryRunRequest {
     /// What is asked, for people who look at the answer.
     pub(super) fn shown(&self) -> Value {
         let certificate = match &self.certificate {

@@ -15,7 +15,7 @@ use super::tls::AdminTls;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Workers};
-use fetch::{Lists, Responders};
+use fetch::{Lists, OcspClient};
 use snapshot::Published;
 
 /// What the API speaks about.
@@ -26,7 +26,7 @@ pub struct State {
     /// Revocation lists that are fetched.
     pub lists: Arc<Lists>,
     /// Responders that are asked about clients.
-    pub responders: Arc<Responders>,
+    pub responders: Arc<OcspClient>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
@@ -94,7 +94,7 @@ impl Context {
     }
 
     /// Responders that are asked about clients.
-    pub(crate) fn responders(&self) -> &Responders {
+    pub(crate) fn responders(&self) -> &OcspClient {
         &self.state.responders
     }
 

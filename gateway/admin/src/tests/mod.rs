@@ -22,7 +22,7 @@ use crate::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
 use datapath::observe::{AccessLog, WorkerStats, Workers};
-use fetch::{Lists, Responders};
+use fetch::{Lists, OcspClient};
 use fixtures::Directory;
 use snapshot::Published;
 
@@ -80,7 +80,7 @@ impl World {
         let state = State {
             control: control.clone(),
             lists: Lists::new(control.clone()),
-            responders: Responders::new(control.clone(), Arc::default()),
+            responders: OcspClient::new(control.clone(), Arc::default()),
             published: published.clone(),
             fleet: Arc::new(NoWorkers),
             live: Arc::new(Live::new(Config::default())),

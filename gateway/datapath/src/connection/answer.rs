@@ -9,7 +9,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 
 use super::Connection;
-use super::exchange::{Account, Tunnel};
+use super::exchange::{Exchange, Tunnel};
 use super::origin_head::{prepare, wanted_upgrade};
 use super::standing::{Outdated, Standing};
 use crate::clock;
@@ -57,26 +57,26 @@ pub(super) async fn answer(
 ) -> Response<ResponseBody> {
     let (method, version) = (request.method().clone(), request.version());
     let is_head = method == Method::HEAD;
-    let account = Account::open(connection.clone(), method, version);
+    let exchange = Exchange::open(connection.clone(), method, version);
     let has_body = !request.body().is_end_stream();
-    let mut response = match respond(&connection, &account, request).await {
+    let mut response = match respond(&connection, &exchange, request).await {
         Ok(response) => response,
         Err(refused) => {
             // What is left of the body is not read: the client must still get its answer.
             if has_body {
                 connection.remainder.leave_unread();
             }
-            let mut notes = account.notes.borrow_mut();
+            let mut notes = exchange.notes.borrow_mut();
             notes.error = refused.error;
             // What is only the operator's is there already.
             if notes.detail.is_empty() {
                 notes.detail.clone_from(&refused.text);
             }
-            answer::text(refused.status, &refused.text, &account.id.to_header())
+            answer::text(refused.status, &refused.text, &exchange.id.to_header())
         }
     };
     let changes = {
-        let mut notes = account.notes.borrow_mut();
+        let mut notes = exchange.notes.borrow_mut();
         notes.status = response.status();
         std::mem::take(&mut notes.response_changes)
     };
@@ -91,21 +91,21 @@ pub(super) async fn answer(
     if is_head {
         answer::keep_head(&mut response);
     }
-    // The account of a request that becomes a tunnel is open for as long as the tunnel.
+    // The exchange of a request that becomes a tunnel is open for as long as the tunnel.
     if connection.remainder.is_tunnel() {
         return response;
     }
     let patience = connection.tunables.origin_body_timeout;
-    response.map(|body| body.watched_by(account, patience))
+    response.map(|body| body.watched_by(exchange, patience))
 }
 
 async fn respond(
     connection: &Rc<Connection>,
-    account: &Rc<Account>,
+    exchange: &Rc<Exchange>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Refused> {
     let (mut parts, incoming) = request.into_parts();
-    let (standing, head) = admit(connection, account, &parts)?;
+    let (standing, head) = admit(connection, exchange, &parts)?;
     let checks::Head {
         host,
         known_as,
@@ -116,7 +116,7 @@ async fn respond(
 
     let verification = evaluate_request(
         connection,
-        account,
+        exchange,
         &standing,
         &host,
         &parts,
@@ -140,7 +140,7 @@ async fn respond(
     parts.uri = Uri::from(target);
     let upgrade = wanted_upgrade(&parts);
     let origin: &Origin = origin.as_deref().unwrap_or(&host.origin);
-    prepare(connection, account, &standing, (&host, origin), &mut parts);
+    prepare(connection, exchange, &standing, (&host, origin), &mut parts);
     // After what is removed and set for all: nothing that the client says takes ours away.
     let replaced = changes
         .iter()
@@ -159,23 +159,23 @@ async fn respond(
     }
     let request = Request::from_parts(
         parts,
-        RequestBody::new(incoming, account.clone()).hiding(replaced),
+        RequestBody::new(incoming, exchange.clone()).hiding(replaced),
     );
-    account.notes.borrow_mut().forwarded = true;
-    let served = forward_to(account, permit, request, origin, upgrade.is_some()).await;
+    exchange.notes.borrow_mut().forwarded = true;
+    let served = forward_to(exchange, permit, request, origin, upgrade.is_some()).await;
     match served {
-        Ok(served) => Ok(finish(account, served)),
+        Ok(served) => Ok(finish(exchange, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
             if error.side() != Side::Client {
                 tracing::warn!(
                     host = %host.name(), origin = %origin.url, reason = error.reason(), %error,
-                    request_id = account.id.as_str(), "the origin did not answer"
+                    request_id = exchange.id.as_str(), "the origin did not answer"
                 );
             }
             let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
             // The details are the operator's, not the client's.
-            account.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
+            exchange.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
             refused.text = refused
                 .status
                 .canonical_reason()
@@ -189,23 +189,23 @@ async fn respond(
 /// The checks before the rules: who the client is by now, then what it asks for.
 fn admit<'p>(
     connection: &Rc<Connection>,
-    account: &Account,
+    exchange: &Exchange,
     parts: &'p http::request::Parts,
 ) -> Result<(Rc<Standing>, checks::Head<'p, Arc<Host>>), Refused> {
     // A request that gets no further is recorded with its path as it came.
-    let note_raw = || account.notes.borrow_mut().path = parts.uri.path().into();
-    let now_sec = account.time_msec() / 1000;
+    let note_raw = || exchange.notes.borrow_mut().path = parts.uri.path().into();
+    let now_sec = exchange.time_msec() / 1000;
     let (standing, snapshot) = match connection.standings.current(&connection.local, now_sec) {
         Ok(current) => current,
         Err(Outdated(standing)) => {
             connection.closing.retire();
             note_raw();
-            account.notes.borrow_mut().standing = standing;
+            exchange.notes.borrow_mut().standing = standing;
             return Err(checks::Refusal::Misdirected.into());
         }
     };
     connection.enter_if_good(&standing);
-    account.notes.borrow_mut().standing = Some(standing.clone());
+    exchange.notes.borrow_mut().standing = Some(standing.clone());
     let connected = checks::Connected {
         sni: &standing.facts.sni,
         host: &standing.host,
@@ -216,7 +216,7 @@ fn admit<'p>(
     let select = |authority: &Arc<str>| connected.select(authority);
     match checks::admit(parts, &standing.facts.sni, header_count_max, select) {
         Ok(head) => {
-            let mut notes = account.notes.borrow_mut();
+            let mut notes = exchange.notes.borrow_mut();
             if !Arc::ptr_eq(&head.host, &standing.host) {
                 connection.standings.opens_elsewhere(head.authority.clone());
                 notes.elsewhere = true;
@@ -229,7 +229,7 @@ fn admit<'p>(
         }
         Err(refused) => {
             note_raw();
-            let mut notes = account.notes.borrow_mut();
+            let mut notes = exchange.notes.borrow_mut();
             notes.authority = refused.authority.unwrap_or_default();
             notes.host = refused.host;
             Err(refused.refusal.into())
@@ -265,7 +265,7 @@ enum NotPermitted {
 )]
 fn evaluate_request(
     connection: &Connection,
-    account: &Account,
+    exchange: &Exchange,
     standing: &Standing,
     host: &Host,
     parts: &http::request::Parts,
@@ -277,8 +277,8 @@ fn evaluate_request(
         known_as,
         path,
         Circumstances {
-            received_msec: account.time_msec(),
-            ray_id: account.id.as_str(),
+            received_msec: exchange.time_msec(),
+            ray_id: exchange.id.as_str(),
             round_trip: RoundTrip::of(&connection.tcp),
         },
     );
@@ -289,7 +289,7 @@ fn evaluate_request(
         state: &connection.rules,
         request: &facts,
     };
-    let decided = match redirect(account, host, subject) {
+    let decided = match redirect(exchange, host, subject) {
         Some(answered) => Err(answered),
         None => match decide_on(
             &host.rules,
@@ -299,29 +299,29 @@ fn evaluate_request(
             &mut log,
         ) {
             Decision::Permit(permit) => pass_phases(
-                connection, account, host, permit, subject, started, &mut log,
+                connection, exchange, host, permit, subject, started, &mut log,
             ),
             Decision::Block { rule_id, response } => {
-                account.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Block));
+                exchange.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Block));
                 let reason = standing.facts.client.verdict.reason;
                 let tells = host.client.tell_reason && reason != Reason::Verified;
                 Err(NotPermitted::Blocked(answer::block(
                     response,
-                    &account.id.to_header(),
+                    &exchange.id.to_header(),
                     tells.then(|| reason.as_str()),
                 )))
             }
             Decision::TooLarge => Err(too_large()),
         },
     };
-    let decided = response_changes(account, host, subject, decided);
-    account.stage(Stage::Rules, started.elapsed());
-    account.notes.borrow_mut().logged = logged;
+    let decided = response_changes(exchange, host, subject, decided);
+    exchange.stage(Stage::Rules, started.elapsed());
+    exchange.notes.borrow_mut().logged = logged;
     decided
 }
 
 /// Asks the redirects, which come before all other rules.
-fn redirect(account: &Account, host: &Host, subject: Subject<'_>) -> Option<NotPermitted> {
+fn redirect(exchange: &Exchange, host: &Host, subject: Subject<'_>) -> Option<NotPermitted> {
     let redirected = match host.phases.redirects.as_ref()?.ask(subject) {
         Ok(redirected) => redirected?,
         Err(Overworked) => return Some(too_large()),
@@ -331,14 +331,14 @@ fn redirect(account: &Account, host: &Host, subject: Subject<'_>) -> Option<NotP
         status,
         location,
     } = redirected;
-    account.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Redirect));
+    exchange.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Redirect));
     Some(match location {
         Ok(location) => {
-            let id = account.id.to_header();
+            let id = exchange.id.to_header();
             NotPermitted::Blocked(answer::redirect(status, location, &id))
         }
         Err(unfit) => {
-            account.notes.borrow_mut().detail = format!("the redirect's target: {unfit}");
+            exchange.notes.borrow_mut().detail = format!("the redirect's target: {unfit}");
             let text = "a redirect of this host has no target for this request";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             NotPermitted::Refused(Refused::new(status, "redirect", text))
@@ -353,7 +353,7 @@ fn redirect(account: &Account, host: &Host, subject: Subject<'_>) -> Option<NotP
     reason = "a blocked request is answered with it at once"
 )]
 fn response_changes(
-    account: &Account,
+    exchange: &Exchange,
     host: &Host,
     subject: Subject<'_>,
     decided: Result<Permitted, NotPermitted>,
@@ -363,7 +363,7 @@ fn response_changes(
     };
     match transforms.changes(subject) {
         Ok(changes) => {
-            account.notes.borrow_mut().response_changes = changes;
+            exchange.notes.borrow_mut().response_changes = changes;
             decided
         }
         Err(Overworked) => decided.and_then(|_| Err(too_large())),
@@ -383,7 +383,7 @@ fn too_large() -> NotPermitted {
 )]
 fn pass_phases(
     connection: &Connection,
-    account: &Account,
+    exchange: &Exchange,
     host: &Host,
     permit: Permit,
     subject: Subject<'_>,
@@ -403,8 +403,8 @@ fn pass_phases(
                     retry_after,
                 } => {
                     let rule = (rule_id.into(), RuleAction::RateLimit);
-                    account.notes.borrow_mut().rule = Some(rule);
-                    let mut blocked = answer::block(response, &account.id.to_header(), None);
+                    exchange.notes.borrow_mut().rule = Some(rule);
+                    let mut blocked = answer::block(response, &exchange.id.to_header(), None);
                     let after = header::HeaderValue::from(retry_after);
                     blocked.headers_mut().insert(header::RETRY_AFTER, after);
                     return Err(NotPermitted::Blocked(blocked));
@@ -419,7 +419,7 @@ fn pass_phases(
             .map_err(|Overworked| too_large())?
             .map(Rc::new),
     };
-    account.notes.borrow_mut().routed.clone_from(&origin);
+    exchange.notes.borrow_mut().routed.clone_from(&origin);
     let changes = match &host.phases.transforms {
         None => Vec::new(),
         Some(transforms) => transforms
@@ -434,13 +434,13 @@ fn pass_phases(
 }
 
 async fn forward_to(
-    account: &Rc<Account>,
+    exchange: &Rc<Exchange>,
     permit: Permit,
     request: Request<RequestBody>,
     origin: &Origin,
     upgrade: bool,
 ) -> Result<Served, OriginError> {
-    let connection = account.connection();
+    let connection = exchange.connection();
     let patience = Patience {
         connect: connection.tunables.origin_connect_timeout,
         response: connection.tunables.origin_response_timeout,
@@ -451,18 +451,18 @@ async fn forward_to(
     }
     let (served, end) = forward::upgrade(permit, request, origin, pool, patience).await?;
     if let Some(end) = end {
-        let account = account.clone();
-        connection.remainder.become_tunnel(Tunnel { end, account });
+        let exchange = exchange.clone();
+        connection.remainder.become_tunnel(Tunnel { end, exchange });
     }
     Ok(served)
 }
 
 /// Notes what is known of the origin's answer and makes it the client's.
-fn finish(account: &Account, served: Served) -> Response<ResponseBody> {
+fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBody> {
     if let Some(time) = served.connected_in {
-        account.stage(Stage::OriginConnect, time);
+        exchange.stage(Stage::OriginConnect, time);
     }
-    account.stage(Stage::OriginFirstByte, served.first_byte_in);
+    exchange.stage(Stage::OriginFirstByte, served.first_byte_in);
     let mut response = served.response;
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let upgrade = response
@@ -470,7 +470,7 @@ fn finish(account: &Account, served: Served) -> Response<ResponseBody> {
         .get(header::UPGRADE)
         .cloned()
         .filter(|_| switching);
-    for_client(response.headers_mut(), &account.id.to_header());
+    for_client(response.headers_mut(), &exchange.id.to_header());
     if let Some(upgrade) = upgrade {
         response.headers_mut().insert(header::UPGRADE, upgrade);
         let connection = header::HeaderValue::from_static("upgrade");

@@ -1,4 +1,4 @@
-//! The account of one request: what is counted, timed and logged, from the head to the last byte.
+//! The exchange of one request: what is counted, timed and logged, from the head to the last byte.
 //!
 //! It is closed once, when the response's body is over or dropped.
 
@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Version};
 use super::Connection;
 use super::standing::Standing;
 use crate::clock;
-use crate::http::body::{Exchange, Upload};
+use crate::http::body::{BodyObserver, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::observe::{HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
@@ -21,8 +21,8 @@ use snapshot::checks::version_text;
 use snapshot::http::origin::Origin;
 use snapshot::phases::Change;
 
-/// The account of one request.
-pub(super) struct Account {
+/// The exchange of one request.
+pub(super) struct Exchange {
     connection: Rc<Connection>,
     started: Instant,
     time: SystemTime,
@@ -41,10 +41,10 @@ pub(super) struct Account {
 }
 
 /// A request that becomes a tunnel once its 101 is written. The code that drives the
-/// connection takes it out: an account holds its connection.
+/// connection takes it out: an exchange holds its connection.
 pub(super) struct Tunnel {
     pub(super) end: OriginEnd,
-    pub(super) account: Rc<Account>,
+    pub(super) exchange: Rc<Exchange>,
 }
 
 /// What becomes known while the request is worked on.
@@ -74,7 +74,7 @@ pub(super) struct Notes {
     pub(super) times: StageTimes,
 }
 
-impl Account {
+impl Exchange {
     pub(super) fn open(connection: Rc<Connection>, method: Method, version: Version) -> Rc<Self> {
         connection.request_begins();
         let id = connection.local.request_ids.next();
@@ -113,7 +113,7 @@ impl Account {
         self.close();
     }
 
-    /// Notes how long a stage took, in the account and in the host's histogram.
+    /// Notes how long a stage took, in the exchange and in the host's histogram.
     pub(super) fn stage(&self, stage: Stage, time: Duration) {
         let mut notes = self.notes.borrow_mut();
         notes.times.set(stage, time);
@@ -231,7 +231,7 @@ impl Account {
     }
 }
 
-impl Exchange for Account {
+impl BodyObserver for Exchange {
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         let last_progress = Some(clock::now());
@@ -295,7 +295,7 @@ impl Exchange for Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for Exchange {
     /// A request whose client went away before there was any answer.
     fn drop(&mut self) {
         if !self.closed.get() {

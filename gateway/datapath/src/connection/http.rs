@@ -112,7 +112,7 @@ async fn pass_through(
     connection: &Connection,
     stream: TlsStream,
     early: Bytes,
-    Tunnel { end, account }: Tunnel,
+    Tunnel { end, exchange }: Tunnel,
 ) -> Stop {
     let idle = connection.tunables.idle_timeout;
     let traffic = Traffic::default();
@@ -132,7 +132,7 @@ async fn pass_through(
         })
     })
     .await;
-    account.tunnelled(&traffic, error);
+    exchange.tunnelled(&traffic, error);
     stop
 }
 

@@ -20,7 +20,7 @@ pub(super) type Fingerprint = [u8; 32];
 
 /// What connections are found by: the good certificate that their client showed. All others, whose
 /// clients showed none or no good one, are found together.
-pub(super) type Shown = Option<Fingerprint>;
+pub(super) type ShownCertificate = Option<Fingerprint>;
 
 /// The live connections of one worker.
 #[derive(Default)]
@@ -32,20 +32,20 @@ pub struct Clients {
 
 /// Where a connection is in the index.
 #[derive(Default)]
-pub(super) struct Place(Cell<Option<(Shown, usize)>>);
+pub(super) struct Place(Cell<Option<(ShownCertificate, usize)>>);
 
 impl Place {
     /// What the connection is found by, if it is in the index.
-    pub(super) fn shown(&self) -> Option<Shown> {
+    pub(super) fn shown(&self) -> Option<ShownCertificate> {
         self.0.get().map(|(shown, _)| shown)
     }
 }
 
 #[derive(Default)]
 struct Index {
-    by_certificate: HashMap<Shown, Entry, foldhash::fast::RandomState>,
+    by_certificate: HashMap<ShownCertificate, Entry, foldhash::fast::RandomState>,
     /// When to look at which certificate again, seconds since the epoch.
-    ends: BTreeSet<(i64, Shown)>,
+    ends: BTreeSet<(i64, ShownCertificate)>,
 }
 
 struct Entry {
@@ -59,7 +59,7 @@ impl Index {
     /// any other.
     fn enter(
         &mut self,
-        shown: Shown,
+        shown: ShownCertificate,
         until_sec: i64,
         connection: Weak<Connection>,
     ) -> (usize, bool) {
@@ -83,7 +83,7 @@ impl Index {
     }
 
     /// Answers who has taken the empty place.
-    fn leave(&mut self, shown: &Shown, place: usize) -> Option<Weak<Connection>> {
+    fn leave(&mut self, shown: &ShownCertificate, place: usize) -> Option<Weak<Connection>> {
         let entry = self.by_certificate.get_mut(shown)?;
         if place < entry.connections.len() {
             entry.connections.swap_remove(place);
@@ -98,14 +98,14 @@ impl Index {
     }
 
     /// Everything that there is, certificates before those who have none: theirs is the hurry.
-    fn all(&self) -> Vec<Shown> {
-        let mut all: Vec<Shown> = self.by_certificate.keys().copied().collect();
+    fn all(&self) -> Vec<ShownCertificate> {
+        let mut all: Vec<ShownCertificate> = self.by_certificate.keys().copied().collect();
         all.sort_unstable_by_key(Option::is_none);
         all
     }
 
     /// The certificates whose verification no longer holds.
-    fn ended(&self, now_sec: i64) -> Vec<Shown> {
+    fn ended(&self, now_sec: i64) -> Vec<ShownCertificate> {
         let ended = self.ends.iter().take_while(|(end, _)| *end < now_sec);
         ended.map(|(_, shown)| *shown).collect()
     }
@@ -115,16 +115,16 @@ impl Index {
     }
 
     /// A certificate is about to be looked at. Who enters meanwhile says itself until when.
-    fn is_looked_at(&mut self, shown: &Shown) {
+    fn is_looked_at(&mut self, shown: &ShownCertificate) {
         self.set_until(shown, |_| i64::MAX);
     }
 
     /// A certificate was looked at: its connections' verifications hold until then.
-    fn holds_until(&mut self, shown: &Shown, until_sec: i64) {
+    fn holds_until(&mut self, shown: &ShownCertificate, until_sec: i64) {
         self.set_until(shown, |entered| until_sec.min(entered));
     }
 
-    fn set_until(&mut self, shown: &Shown, change: impl FnOnce(i64) -> i64) {
+    fn set_until(&mut self, shown: &ShownCertificate, change: impl FnOnce(i64) -> i64) {
         if let Some(entry) = self.by_certificate.get_mut(shown) {
             let until_sec = change(entry.until_sec);
             self.ends.remove(&(entry.until_sec, *shown));
@@ -136,7 +136,12 @@ impl Index {
 
 impl Clients {
     /// Takes a connection into the index. It leaves when it is dropped.
-    pub(super) fn enter(&self, connection: &Rc<Connection>, shown: Shown, until_sec: i64) {
+    pub(super) fn enter(
+        &self,
+        connection: &Rc<Connection>,
+        shown: ShownCertificate,
+        until_sec: i64,
+    ) {
         let weak = Rc::downgrade(connection);
         let (place, sooner) = self.index.borrow_mut().enter(shown, until_sec, weak);
         connection.place.0.set(Some((shown, place)));
@@ -168,27 +173,27 @@ impl Clients {
     }
 
     /// See [`Index::all`].
-    pub(super) fn all(&self) -> Vec<Shown> {
+    pub(super) fn all(&self) -> Vec<ShownCertificate> {
         self.index.borrow().all()
     }
 
     /// See [`Index::ended`].
-    pub(super) fn ended(&self, now_sec: i64) -> Vec<Shown> {
+    pub(super) fn ended(&self, now_sec: i64) -> Vec<ShownCertificate> {
         self.index.borrow().ended(now_sec)
     }
 
     /// See [`Index::is_looked_at`].
-    pub(super) fn is_looked_at(&self, shown: &Shown) {
+    pub(super) fn is_looked_at(&self, shown: &ShownCertificate) {
         self.index.borrow_mut().is_looked_at(shown);
     }
 
     /// See [`Index::holds_until`].
-    pub(super) fn holds_until(&self, shown: &Shown, until_sec: i64) {
+    pub(super) fn holds_until(&self, shown: &ShownCertificate, until_sec: i64) {
         self.index.borrow_mut().holds_until(shown, until_sec);
     }
 
     /// The connections that are found by a certificate.
-    pub(super) fn of(&self, shown: &Shown) -> Vec<Rc<Connection>> {
+    pub(super) fn of(&self, shown: &ShownCertificate) -> Vec<Rc<Connection>> {
         let index = self.index.borrow();
         let entry = index.by_certificate.get(shown);
         let connections = entry.into_iter().flat_map(|entry| &entry.connections);
@@ -230,7 +235,7 @@ impl Connection {
         true
     }
 
-    fn enter(self: &Rc<Self>, standing: &Standing, shown: Shown, until_sec: i64) {
+    fn enter(self: &Rc<Self>, standing: &Standing, shown: ShownCertificate, until_sec: i64) {
         let clients = &self.local.clients;
         clients.leave(self);
         clients.enter(self, shown, until_sec);
@@ -245,8 +250,8 @@ impl Connection {
 mod tests {
     use super::*;
 
-    const ONE: Shown = Some([1; 32]);
-    const OTHER: Shown = Some([2; 32]);
+    const ONE: ShownCertificate = Some([1; 32]);
+    const OTHER: ShownCertificate = Some([2; 32]);
 
     #[test]
     fn a_certificate_is_looked_at_when_its_last_second_is_over() {

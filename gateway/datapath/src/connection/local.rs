@@ -19,7 +19,7 @@ use config::Live;
 use rules::geo::Geo;
 use snapshot::Published;
 use snapshot::phases::Buckets;
-use snapshot::questions::Questions;
+use snapshot::questions::OcspQueue;
 use tls::Acceptor;
 
 /// What the connections of all workers use: immutable or lock-free.
@@ -35,7 +35,7 @@ pub struct Shared {
     /// Where requests are written down.
     pub access_log: AccessLog,
     /// What responders are to be asked about clients.
-    pub questions: Arc<Questions>,
+    pub questions: Arc<OcspQueue>,
     /// How many requests have come, for rate limits.
     pub buckets: Buckets,
 }

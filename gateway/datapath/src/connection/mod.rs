@@ -10,7 +10,7 @@
 //! | `state` | the connection's parts, and what begins and ends with a request |
 //! | `http` | driving hyper, and the clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
-//! | `exchange` | the account of one request: what is counted, timed and logged |
+//! | `exchange` | the exchange of one request: what is counted, timed and logged |
 //! | `clocks` | what the connection waits for, since when, and until when |
 //! | `standing` | who the client is by now, and when it is verified again |
 //! | `closing` | the orders to close |

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 
 use http::{HeaderValue, Method, Version, header};
 
-use super::exchange::Account;
+use super::exchange::Exchange;
 use super::standing::Standing;
 use super::state::Connection;
 use snapshot::Host;
-use snapshot::http::headers::{Told, for_origin};
+use snapshot::http::headers::{OriginMetadata, for_origin};
 use snapshot::http::origin::Origin;
 use vocabulary::settings::MtlsMode;
 
@@ -48,15 +48,15 @@ fn value_of(name: &str) -> HeaderValue {
 /// Makes the client's head the origin's.
 pub(super) fn prepare(
     connection: &Connection,
-    account: &Account,
+    exchange: &Exchange,
     standing: &Standing,
     (host, origin): (&Host, &Origin),
     parts: &mut http::request::Parts,
 ) {
-    let notes = account.notes.borrow();
-    let id = account.id.to_header();
+    let notes = exchange.notes.borrow();
+    let id = exchange.id.to_header();
     let authority = connection.names.authority(&notes.authority);
-    let told = Told {
+    let told = OriginMetadata {
         client: standing.facts.source.ip(),
         client_address: &connection.names.client_address,
         host: &notes.authority,

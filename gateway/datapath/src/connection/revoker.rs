@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::index::Shown;
+use super::index::ShownCertificate;
 use super::record::record_certificate;
 use super::{Connection, Local};
 use crate::clock;
@@ -173,7 +173,7 @@ fn begin_after(end_sec: i64) -> Duration {
 
 /// Looks at certificates and cuts the connections of those that are no longer good, letting others
 /// run in between.
-async fn look(local: &Rc<Local>, certificates: Vec<Shown>, since: Instant) {
+async fn look(local: &Rc<Local>, certificates: Vec<ShownCertificate>, since: Instant) {
     let cutting = Cutting::new(local, since);
     let mut looked = 0_usize;
     for shown in certificates {

@@ -18,7 +18,7 @@ use crate::clock;
 use snapshot::http::headers::{clean_trailers, remove_like};
 
 /// Observes the bodies of one exchange.
-pub trait Exchange {
+pub trait BodyObserver {
     /// Bytes of the request's body went to the origin.
     fn received(&self, bytes: usize);
     /// The origin wants more of the request's body, and the client has not sent it.
@@ -55,7 +55,7 @@ pub struct Upload {
 /// A request's body on its way to the origin.
 pub struct RequestBody {
     incoming: Option<Incoming>,
-    exchange: Rc<dyn Exchange>,
+    exchange: Rc<dyn BodyObserver>,
     /// What the client may not say in trailers either.
     hidden: Box<[HeaderName]>,
 }
@@ -63,7 +63,7 @@ pub struct RequestBody {
 impl RequestBody {
     /// Takes the client's body.
     #[must_use]
-    pub fn new(incoming: Incoming, exchange: Rc<dyn Exchange>) -> Self {
+    pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
         Self {
             incoming,
@@ -86,7 +86,7 @@ impl RequestBody {
     }
 
     /// Who keeps account of the request.
-    pub(super) fn exchange(&self) -> Rc<dyn Exchange> {
+    pub(super) fn exchange(&self) -> Rc<dyn BodyObserver> {
         self.exchange.clone()
     }
 
@@ -163,7 +163,7 @@ pub enum BodyError {
 /// A response's body on its way to the client, or one of our own.
 pub struct ResponseBody {
     source: Source,
-    exchange: Option<Rc<dyn Exchange>>,
+    exchange: Option<Rc<dyn BodyObserver>>,
     /// The wait for the origin, if it may not last for ever.
     wait: Option<Wait>,
 }
@@ -180,7 +180,7 @@ struct Wait {
 impl Wait {
     /// Nothing is there: whether that has been so for too long. A request's body that still moves
     /// is a sign of life, too.
-    fn is_over(&mut self, cx: &mut Context<'_>, exchange: &dyn Exchange) -> bool {
+    fn is_over(&mut self, cx: &mut Context<'_>, exchange: &dyn BodyObserver) -> bool {
         let since = *self.since.get_or_insert_with(clock::now);
         let patience = self.patience;
         let alarm = self
@@ -240,7 +240,7 @@ impl ResponseBody {
     /// Reports to `exchange` from now on, and does not wait longer than `patience` for the next
     /// piece of an origin's body.
     #[must_use]
-    pub fn watched_by(mut self, exchange: Rc<dyn Exchange>, patience: Duration) -> Self {
+    pub fn watched_by(mut self, exchange: Rc<dyn BodyObserver>, patience: Duration) -> Self {
         if !self.is_end_stream() {
             exchange.offered();
             self.wait = Some(Wait {

@@ -15,7 +15,7 @@ use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
-use super::body::{Exchange, RequestBody, ResponseBody};
+use super::body::{BodyObserver, RequestBody, ResponseBody};
 use super::connect::{OriginError, OriginStream, connect};
 use super::tunnel::OriginEnd;
 use super::upstream::{Lease, Pool, Sender};
@@ -107,7 +107,7 @@ pub async fn forward(
 /// not a slow origin.
 async fn within<T>(
     patience: Duration,
-    exchange: &dyn Exchange,
+    exchange: &dyn BodyObserver,
     answer: impl Future<Output = T>,
 ) -> Result<T, OriginError> {
     let mut answer = pin!(answer);

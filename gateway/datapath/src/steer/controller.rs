@@ -15,7 +15,7 @@ use ebpf::{Admission, Owners};
 use super::admission::Block;
 use super::balance::{Assignment, Demand, Occasion, Place, plan};
 use super::engage::{Engaged, engage};
-use super::{Owned, Ownership, Placed, Unavailable, cookies};
+use super::{Owned, Ownership, PlacedMap, Unavailable, cookies};
 use crate::observe::{HostLoad, SteeredHost, SteeringStatus};
 use config::{Config, Pins, SteerMode};
 use snapshot::Snapshot;
@@ -73,7 +73,7 @@ impl Controller {
         config: &Config,
         listeners: &[Vec<OwnedFd>],
         owned: Arc<Owned>,
-    ) -> Result<(Self, Placed), Unavailable> {
+    ) -> Result<(Self, PlacedMap), Unavailable> {
         let file = state_file(&config.admin_socket);
         cookies::recover(&file);
         let workers = listeners.len();
@@ -307,7 +307,7 @@ fn begin(
     listeners: &[Vec<OwnedFd>],
     config: &Config,
     state: &Path,
-) -> Result<(Engaged, Placed), Unavailable> {
+) -> Result<(Engaged, PlacedMap), Unavailable> {
     let kernel = engage(
         listeners,
         &config.listen,

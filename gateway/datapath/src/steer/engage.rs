@@ -12,7 +12,7 @@ use ebpf::{Counters, HostCounts};
 
 use super::cookies::Cookies;
 use super::tables::family;
-use super::{Attached, Listen, Placed, Steering, Unavailable, answering, interfaces, load};
+use super::{Attached, Listen, PlacedMap, Steering, Unavailable, answering, interfaces, load};
 use config::SteerInterfaces;
 use vocabulary::hostname::HostName;
 
@@ -139,7 +139,7 @@ impl Engaged {
     ///
     /// # Errors
     /// As [`Steering::placed`].
-    pub fn placed(&self) -> Result<Placed, Unavailable> {
+    pub fn placed(&self) -> Result<PlacedMap, Unavailable> {
         self.steering.placed()
     }
 

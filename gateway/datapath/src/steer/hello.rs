@@ -14,7 +14,7 @@ const RECORD_HANDSHAKE: u8 = 22;
 
 /// What the first bytes of a connection say about the host they want.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Wanted<'a> {
+pub enum RequestedHost<'a> {
     /// A host, as spelt by the client.
     Host(Cow<'a, [u8]>),
     /// No host: the ClientHello is complete, or what it is will be said by BoringSSL.
@@ -25,13 +25,13 @@ pub enum Wanted<'a> {
 
 /// Reads the bytes that have arrived.
 #[must_use]
-pub fn wanted(bytes: &[u8]) -> Wanted<'_> {
+pub fn wanted(bytes: &[u8]) -> RequestedHost<'_> {
     match find(bytes, 0, bytes.len()) {
-        Hello::Named { at, size } => {
-            name(bytes, at, size).map_or(Wanted::Nobody, |name| Wanted::Host(name.into()))
-        }
-        Hello::Partial => Wanted::More,
-        Hello::Nameless | Hello::Foreign => Wanted::Nobody,
+        Hello::Named { at, size } => name(bytes, at, size).map_or(RequestedHost::Nobody, |name| {
+            RequestedHost::Host(name.into())
+        }),
+        Hello::Partial => RequestedHost::More,
+        Hello::Nameless | Hello::Foreign => RequestedHost::Nobody,
         Hello::Unusual => spread(bytes),
     }
 }
@@ -41,7 +41,7 @@ fn name(bytes: &[u8], at: usize, size: usize) -> Option<&[u8]> {
 }
 
 /// A message over several records, searched as if it had come in one.
-fn spread(bytes: &[u8]) -> Wanted<'_> {
+fn spread(bytes: &[u8]) -> RequestedHost<'_> {
     let mut message = Vec::with_capacity(bytes.len());
     // The header of a record as long as one can be; its length only has to cover the message.
     message.extend([RECORD_HANDSHAKE, 3, 1, 0xff, 0xff]);
@@ -51,7 +51,7 @@ fn spread(bytes: &[u8]) -> Wanted<'_> {
             break;
         };
         if kind != RECORD_HANDSHAKE {
-            return Wanted::Nobody;
+            return RequestedHost::Nobody;
         }
         let size = usize::from(u16::from_be_bytes([high, low])).min(tail.len());
         let (payload, tail) = tail.split_at(size);
@@ -60,8 +60,10 @@ fn spread(bytes: &[u8]) -> Wanted<'_> {
     }
     match find(&message[..], 0, message.len()) {
         Hello::Named { at, size } => name(&message, at, size)
-            .map_or(Wanted::Nobody, |name| Wanted::Host(name.to_vec().into())),
-        Hello::Partial => Wanted::More,
-        Hello::Nameless | Hello::Foreign | Hello::Unusual => Wanted::Nobody,
+            .map_or(RequestedHost::Nobody, |name| {
+                RequestedHost::Host(name.to_vec().into())
+            }),
+        Hello::Partial => RequestedHost::More,
+        Hello::Nameless | Hello::Foreign | Hello::Unusual => RequestedHost::Nobody,
     }
 }

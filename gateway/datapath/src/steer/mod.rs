@@ -16,7 +16,7 @@
 //! | `answering`, [`cookies`] | SYNs that the program answers, and the sysctls it depends on |
 //! | `interfaces`, `object` | where to attach, and the program itself |
 //! | [`hello`] | the ClientHello as a worker sees it, read with the programs' own parser |
-//! | [`Ownership`], [`Placed`] | what workers read: owners of hosts, and who brought a connection |
+//! | [`Ownership`], [`PlacedMap`] | what workers read: owners of hosts, and who brought a connection |
 
 pub mod admission;
 mod answering;
@@ -41,7 +41,7 @@ mod placed;
 mod tables;
 
 pub use ownership::{Owned, Ownership, flow};
-pub use placed::Placed;
+pub use placed::PlacedMap;
 pub use tables::Listen;
 
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
@@ -256,10 +256,10 @@ impl Steering {
     ///
     /// # Errors
     /// [`Unavailable::Mapping`].
-    pub fn placed(&self) -> Result<Placed, Unavailable> {
+    pub fn placed(&self) -> Result<PlacedMap, Unavailable> {
         let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
         let map = match self.kernel.map(MAP_PLACED) {
-            Some(aya::maps::Map::Array(map)) => Placed::map(map.fd().as_fd()),
+            Some(aya::maps::Map::Array(map)) => PlacedMap::map(map.fd().as_fd()),
             _ => Err(missing()),
         };
         map.map_err(Unavailable::Mapping)

@@ -17,20 +17,20 @@ const _: () = assert!(PLACED_MAX == HELD_MAX);
 
 /// The map, or nothing when the kernel does not steer.
 #[derive(Default)]
-pub struct Placed(Option<Mapping>);
+pub struct PlacedMap(Option<Mapping>);
 
 struct Mapping(NonNull<AtomicU64>);
 
 /// Bytes of the mapping: the kernel gives every element of an array eight.
 const SIZE: usize = PLACED_MAX as usize * size_of::<AtomicU64>();
 
-impl fmt::Debug for Placed {
+impl fmt::Debug for PlacedMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Placed").field(&self.0.is_some()).finish()
+        f.debug_tuple("PlacedMap").field(&self.0.is_some()).finish()
     }
 }
 
-impl Placed {
+impl PlacedMap {
     /// Maps the programs' array.
     ///
     /// # Errors

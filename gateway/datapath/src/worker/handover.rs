@@ -19,7 +19,7 @@ use crate::connection::{self, Arrival, Stop};
 use crate::io::{Doorbell, Ear, Socket};
 use crate::limits::{HANDOVER_QUEUE, HELLO_BYTES_MAX, RECEIVE_BUFFER_MIN};
 use crate::observe::Steered;
-use crate::steer::hello::{Wanted, wanted};
+use crate::steer::hello::{RequestedHost, wanted};
 use crate::steer::{Ownership, flow};
 
 /// A connection between two workers.
@@ -181,18 +181,18 @@ async fn read_hello(arrival: &mut Arrival) -> bool {
             arrival.read.extend_from_slice(&received);
         }
         match wanted(&arrival.read) {
-            Wanted::Host(_) | Wanted::Nobody => return true,
-            Wanted::More if arrival.read.len() >= HELLO_BYTES_MAX => return false,
-            Wanted::More => {}
+            RequestedHost::Host(_) | RequestedHost::Nobody => return true,
+            RequestedHost::More if arrival.read.len() >= HELLO_BYTES_MAX => return false,
+            RequestedHost::More => {}
         }
     }
 }
 
 fn owners(table: &Ownership, read: &[u8]) -> Option<Owners> {
     match wanted(read) {
-        Wanted::Host(name) => table.of(&name),
-        Wanted::Nobody => table.nameless(),
-        Wanted::More => None,
+        RequestedHost::Host(name) => table.of(&name),
+        RequestedHost::Nobody => table.nameless(),
+        RequestedHost::More => None,
     }
 }
 

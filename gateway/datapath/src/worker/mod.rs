@@ -44,7 +44,7 @@ use crate::observe::{
     self, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats, WorkersStatus,
 };
 use crate::steer::controller::Controller;
-use crate::steer::{Owned, Placed};
+use crate::steer::{Owned, PlacedMap};
 
 /// What decides which worker serves a connection, and whether there is room for it: the same for
 /// all workers, and lock-free.
@@ -54,7 +54,7 @@ pub struct Placement {
     /// Who owns which host; empty when nothing is steered.
     pub owned: Arc<Owned>,
     /// Which connections the kernel brought to their owner.
-    pub placed: Placed,
+    pub placed: PlacedMap,
     /// Connections between workers.
     pub inboxes: Inboxes,
 }

@@ -42,7 +42,7 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
     let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),
         owned,
-        placed: Placed::default(),
+        placed: PlacedMap::default(),
         inboxes: Inboxes::with_room(count, room).unwrap(),
     });
     let listeners = Listeners::bind(count, addresses).unwrap();

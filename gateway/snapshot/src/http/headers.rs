@@ -29,7 +29,7 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 
 /// What the origin is told about a request.
 #[derive(Debug)]
-pub struct Told<'a> {
+pub struct OriginMetadata<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// The same as text.
@@ -307,7 +307,7 @@ fn is_replaced(name: &HeaderName) -> bool {
 }
 
 /// Makes a client's headers the origin's: removes, then sets.
-pub fn for_origin(headers: &mut HeaderMap, told: &Told<'_>, via: &'static str) {
+pub fn for_origin(headers: &mut HeaderMap, told: &OriginMetadata<'_>, via: &'static str) {
     remove_hop_by_hop(headers);
     remove_claims(headers);
     if headers.keys().any(is_replaced) {
@@ -376,7 +376,7 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn forwarded(told: &Told<'_>) -> String {
+fn forwarded(told: &OriginMetadata<'_>) -> String {
     let node = match told.client {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("\"[{address}]\""),
@@ -410,8 +410,8 @@ mod tests {
     static ADDRESS: HeaderValue = HeaderValue::from_static("192.0.2.1");
     static HOST_VALUE: HeaderValue = HeaderValue::from_static("api.example.test");
 
-    fn told(id: &HeaderValue) -> Told<'_> {
-        Told {
+    fn told(id: &HeaderValue) -> OriginMetadata<'_> {
+        OriginMetadata {
             client: [192, 0, 2, 1].into(),
             client_address: &ADDRESS,
             host: "api.example.test",

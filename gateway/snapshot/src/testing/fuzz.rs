@@ -82,7 +82,7 @@ pub fn http_head(data: &[u8]) {
     assert_eq!(head.target.path(), head.path);
     assert_eq!(head.target.query(), parts.uri.query());
     assert!(*head.path != *"*" || parts.method == Method::OPTIONS);
-    let said = headers::Told {
+    let said = headers::OriginMetadata {
         client: IpAddr::from([192, 0, 2, 1]),
         client_address: &HeaderValue::from_static("192.0.2.1"),
         host: &head.authority,

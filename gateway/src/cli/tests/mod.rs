@@ -69,7 +69,7 @@ impl Gateway {
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
         let state = admin::State {
             lists: fetch::Lists::new(control.clone()),
-            responders: fetch::Responders::new(control.clone(), Arc::default()),
+            responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             control,
             published,
             fleet: Arc::new(NoWorkers),

@@ -11,8 +11,8 @@ use boring::x509::X509;
 use crate::der::canonical_name;
 use crate::ids::{Serial, minimal};
 use crate::{
-    Anchor, Chain, Crl, CrlPolicy, OcspQuestion, Responder, Said, Trust, read_client, split_lists,
-    verify, verify_afresh,
+    Anchor, CertStatus, Chain, Crl, CrlPolicy, OcspQuestion, Responder, Trust, read_client,
+    split_lists, verify, verify_afresh,
 };
 
 /// A CA whose key was thrown away.
@@ -93,9 +93,9 @@ pub fn answer(data: &[u8]) {
         assert_eq!(found, Ok(signed));
     }
     if let Ok(answer) = found {
-        assert!(answer.said == Said::Revoked || answer.until_sec >= NOW_SEC);
+        assert!(answer.said == CertStatus::Revoked || answer.until_sec >= NOW_SEC);
         assert!(answer.again_sec > NOW_SEC);
-        assert!(!matches!(answer.said, Said::Failed(_)));
+        assert!(!matches!(answer.said, CertStatus::Failed(_)));
     }
 }
 

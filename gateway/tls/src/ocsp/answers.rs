@@ -17,7 +17,7 @@ const TABLES: usize = 64;
 
 /// What is known of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Said {
+pub enum CertStatus {
     /// Not revoked.
     Good,
     /// Revoked.
@@ -32,7 +32,7 @@ pub enum Said {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     /// What was said.
-    pub said: Said,
+    pub said: CertStatus,
     /// Since when it was so, seconds since the epoch.
     pub this_update_sec: i64,
     /// The last second at which it holds.
@@ -83,8 +83,8 @@ impl Answers {
             known.insert(subject, answer);
             Arc::new(known)
         });
-        let was_revoked = before.is_some_and(|before| before.said == Said::Revoked);
-        answer.said == Said::Revoked && !was_revoked
+        let was_revoked = before.is_some_and(|before| before.said == CertStatus::Revoked);
+        answer.said == CertStatus::Revoked && !was_revoked
     }
 }
 
@@ -92,13 +92,17 @@ impl Answers {
 fn settle(before: Option<Answer>, new: Answer, now_sec: i64) -> Answer {
     let Some(before) = before else { return new };
     match (before.said, new.said) {
-        (Said::Failed(_), _) => new,
+        (CertStatus::Failed(_), _) => new,
         // No answer came: the one before holds until it ends, and then nothing does.
-        (said, Said::Failed(_)) if said == Said::Revoked || now_sec <= before.until_sec => Answer {
-            again_sec: now_sec.saturating_add(OCSP_RETRY_SEC),
-            ..before
-        },
-        (_, Said::Failed(_)) => new,
+        (said, CertStatus::Failed(_))
+            if said == CertStatus::Revoked || now_sec <= before.until_sec =>
+        {
+            Answer {
+                again_sec: now_sec.saturating_add(OCSP_RETRY_SEC),
+                ..before
+            }
+        }
+        (_, CertStatus::Failed(_)) => new,
         // An older answer, from a cache on the way, is no news.
         _ if new.this_update_sec < before.this_update_sec => Answer {
             again_sec: now_sec.saturating_add(OCSP_RETRY_SEC),
@@ -117,7 +121,7 @@ fn make_room(known: &mut Table, now_sec: i64) {
     }
     let first = known
         .iter()
-        .min_by_key(|(_, answer)| (answer.said == Said::Revoked, answer.until_sec))
+        .min_by_key(|(_, answer)| (answer.said == CertStatus::Revoked, answer.until_sec))
         .map(|(subject, _)| *subject);
     if let Some(first) = first {
         known.remove(&first);
@@ -131,7 +135,7 @@ const OCSP_RETRY_SEC: i64 = OCSP_RETRY.as_secs() as i64;
 mod tests {
     use super::*;
 
-    fn answer(said: Said, this_update_sec: i64, until_sec: i64) -> Answer {
+    fn answer(said: CertStatus, this_update_sec: i64, until_sec: i64) -> Answer {
         Answer {
             said,
             this_update_sec,
@@ -142,48 +146,48 @@ mod tests {
 
     #[test]
     fn an_answer_never_gives_way_to_an_older_one() {
-        let failed = Said::Failed(Reason::OcspUnreachable);
+        let failed = CertStatus::Failed(Reason::OcspUnreachable);
         for (before, new, said, until) in [
             (
-                answer(Said::Good, 10, 100),
-                answer(Said::Revoked, 20, 90),
-                Said::Revoked,
+                answer(CertStatus::Good, 10, 100),
+                answer(CertStatus::Revoked, 20, 90),
+                CertStatus::Revoked,
                 90,
             ),
             (
-                answer(Said::Revoked, 20, 90),
-                answer(Said::Good, 10, 100),
-                Said::Revoked,
+                answer(CertStatus::Revoked, 20, 90),
+                answer(CertStatus::Good, 10, 100),
+                CertStatus::Revoked,
                 90,
             ),
             (
-                answer(Said::Revoked, 20, 90),
-                answer(Said::Good, 30, 100),
-                Said::Good,
+                answer(CertStatus::Revoked, 20, 90),
+                answer(CertStatus::Good, 30, 100),
+                CertStatus::Good,
                 100,
             ),
             (
-                answer(Said::Good, 10, 100),
+                answer(CertStatus::Good, 10, 100),
                 answer(failed, 50, 60),
-                Said::Good,
+                CertStatus::Good,
                 100,
             ),
             (
-                answer(Said::Good, 10, 49),
+                answer(CertStatus::Good, 10, 49),
                 answer(failed, 50, 60),
                 failed,
                 60,
             ),
             (
-                answer(Said::Revoked, 10, 49),
+                answer(CertStatus::Revoked, 10, 49),
                 answer(failed, 50, 60),
-                Said::Revoked,
+                CertStatus::Revoked,
                 49,
             ),
             (
                 answer(failed, 50, 60),
-                answer(Said::Good, 10, 100),
-                Said::Good,
+                answer(CertStatus::Good, 10, 100),
+                CertStatus::Good,
                 100,
             ),
         ] {
@@ -196,7 +200,7 @@ mod tests {
                 (said, until),
                 "{before:?} {new:?}"
             );
-            let expected = said == Said::Revoked && before.said != Said::Revoked;
+            let expected = said == CertStatus::Revoked && before.said != CertStatus::Revoked;
             assert_eq!(newly, expected, "{before:?} {new:?}");
         }
     }
@@ -207,11 +211,15 @@ mod tests {
         for n in 0..3000_u32 {
             let mut leaf = [0; 32];
             leaf[4..8].copy_from_slice(&n.to_be_bytes());
-            let said = if n == 0 { Said::Revoked } else { Said::Good };
+            let said = if n == 0 {
+                CertStatus::Revoked
+            } else {
+                CertStatus::Good
+            };
             answers.put(leaf, answer(said, 0, 1000 + i64::from(n)), 0);
         }
         let count = answers.0[0].load().len();
         assert_eq!(count, OCSP_ANSWERS_MAX / TABLES);
-        assert_eq!(answers.find(&[0; 32]).unwrap().said, Said::Revoked);
+        assert_eq!(answers.find(&[0; 32]).unwrap().said, CertStatus::Revoked);
     }
 }

@@ -14,7 +14,7 @@ use boring::hash::{MessageDigest, hash};
 use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-pub use self::answers::{Answer, Answers, Said};
+pub use self::answers::{Answer, Answers, CertStatus};
 use super::crl::CrlPolicy;
 use super::der::{Algorithm, DerError, Reader, canonical_name, element, extensions, tag};
 use super::ids::{CaId, Serial, minimal};
@@ -281,9 +281,9 @@ impl OcspQuestion {
                 continue;
             }
             let said = match status {
-                0x80 => Said::Good,
-                0xa1 => Said::Revoked,
-                0x82 => Said::Unknown,
+                0x80 => CertStatus::Good,
+                0xa1 => CertStatus::Revoked,
+                0x82 => CertStatus::Unknown,
                 _ => return Err(OcspError::Malformed("certStatus".into())),
             };
             return dated(said, this_update_sec, next_update_sec, now_sec);
@@ -300,7 +300,7 @@ fn time(reader: &mut Reader<'_>, what: &'static str) -> Result<i64, OcspError> {
 
 /// How long an answer holds (§3.2).
 fn dated(
-    said: Said,
+    said: CertStatus,
     this_update_sec: i64,
     next_update_sec: Option<i64>,
     now_sec: i64,
@@ -313,7 +313,7 @@ fn dated(
     let undated = this_update_sec.saturating_add(seconds(OCSP_UNDATED));
     let until_sec = next_update_sec.unwrap_or(undated);
     // What is revoked stays so, however old the answer that says it.
-    if until_sec < now_sec && said != Said::Revoked {
+    if until_sec < now_sec && said != CertStatus::Revoked {
         return Err(OcspError::Expired);
     }
     let half = until_sec.saturating_sub(now_sec) / 2;

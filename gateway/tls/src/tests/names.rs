@@ -12,7 +12,7 @@ use boring::x509::X509;
 use super::pki::{Identity, ListWish, NOW, Wish, issue, list, name};
 use crate::der::{Reader, element, tag};
 use crate::{
-    Anchor, Answer, Answers, Chain, Crl, CrlPolicy, CrlSet, Responder, Said, Trust, verify,
+    Anchor, Answer, Answers, CertStatus, Chain, Crl, CrlPolicy, CrlSet, Responder, Trust, verify,
 };
 use vocabulary::verdict::Reason;
 
@@ -136,7 +136,7 @@ fn an_answer_is_about_a_serial_number_and_not_about_bytes() {
             .question()
             .expect("nothing is known yet");
         let answer = Answer {
-            said: Said::Revoked,
+            said: CertStatus::Revoked,
             this_update_sec: NOW,
             until_sec: NOW + 60,
             again_sec: NOW + 60,

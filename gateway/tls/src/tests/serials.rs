@@ -11,8 +11,8 @@ use super::pki::{Identity, ListWish, NOW, Wish, answer, issue, list};
 use crate::der::{element, tag};
 use crate::limits::SERIAL_BYTES_MAX;
 use crate::{
-    Anchor, Chain, Crl, CrlPolicy, CrlSet, OcspError, Responder, Said, Serial, Trust, read_client,
-    verify,
+    Anchor, CertStatus, Chain, Crl, CrlPolicy, CrlSet, OcspError, Responder, Serial, Trust,
+    read_client, verify,
 };
 use vocabulary::verdict::Reason;
 
@@ -183,7 +183,7 @@ fn openssl(ca: &Identity, list: &[u8], client: &Identity) -> Option<Reason> {
 
 /// What OpenSSL reads in an answer about this certificate. Its signature is not looked at: time and
 /// signer are not what these tests are about.
-fn openssl_answer(ca: &Identity, answer: &[u8], client: &Identity) -> Option<Option<Said>> {
+fn openssl_answer(ca: &Identity, answer: &[u8], client: &Identity) -> Option<Option<CertStatus>> {
     let place = std::env::temp_dir().join(format!("answers-{}", std::process::id()));
     std::fs::create_dir_all(&place).unwrap();
     let write = |name: &str, bytes: &[u8]| {
@@ -207,8 +207,8 @@ fn openssl_answer(ca: &Identity, answer: &[u8], client: &Identity) -> Option<Opt
         + &String::from_utf8_lossy(&output.stderr);
     Some(match said {
         said if said.contains("No Status found") => None,
-        said if said.contains("client.pem: revoked") => Some(Said::Revoked),
-        said if said.contains("client.pem: good") => Some(Said::Good),
+        said if said.contains("client.pem: revoked") => Some(CertStatus::Revoked),
+        said if said.contains("client.pem: good") => Some(CertStatus::Good),
         said => panic!("{said}"),
     })
 }

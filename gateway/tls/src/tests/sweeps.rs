@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pki::{Identity, ListWish, NOW, Wish, answer, issue, list};
 use crate::{
-    Anchor, Answers, Chain, Crl, CrlPolicy, OcspError, Responder, Said, Serial, Trust, verify,
+    Anchor, Answers, CertStatus, Chain, Crl, CrlPolicy, OcspError, Responder, Serial, Trust, verify,
 };
 use vocabulary::verdict::Reason;
 
@@ -64,7 +64,10 @@ fn no_bent_answer_is_believed() {
     let chain = Chain::of_x509(std::slice::from_ref(&client.x509)).unwrap();
     let question = verify(&chain, &trust, NOW).question().unwrap();
     let good = answer(&[0x80, 0], &client, &ca);
-    assert_eq!(question.read(&good, None, NOW).unwrap().said, Said::Good);
+    assert_eq!(
+        question.read(&good, None, NOW).unwrap().said,
+        CertStatus::Good
+    );
     for bytes in bent(&good) {
         assert!(question.read(&bytes, None, NOW).is_err(), "{bytes:02x?}");
         drop(question.read_unsigned(&bytes, NOW));
@@ -148,7 +151,7 @@ fn an_answer_speaks_of_its_serial_and_no_other() {
                 &ca,
             );
             match question.read(&revoked, None, NOW) {
-                Ok(answer) => assert_eq!((answer.said, held), (Said::Revoked, told)),
+                Ok(answer) => assert_eq!((answer.said, held), (CertStatus::Revoked, told)),
                 Err(error) => assert!(held != told && error == OcspError::Another, "{error}"),
             }
         }

@@ -1,7 +1,7 @@
 //! Our reading of a ClientHello against BoringSSL's: where both name a host it is the same one, and
 //! we never wait or give up where BoringSSL has an answer.
 
-use super::super::hello::{Wanted, wanted};
+use super::super::hello::{RequestedHost, wanted};
 use super::{Wire, client_hello};
 use boring::ssl::{
     ConnectConfiguration, NameType, SelectCertError, Ssl, SslContext, SslContextBuilder, SslMethod,
@@ -52,13 +52,13 @@ impl Authority {
         let fine = match (&ours, &theirs) {
             // BoringSSL refuses or waits: the hint is never used, or used again with more bytes.
             (_, None) => true,
-            (Wanted::Host(ours), Some(Some(theirs))) => **ours == *theirs.as_bytes(),
+            (RequestedHost::Host(ours), Some(Some(theirs))) => **ours == *theirs.as_bytes(),
             // boring gives only names that are UTF-8.
-            (Wanted::Host(ours), Some(None)) => std::str::from_utf8(ours).is_err(),
-            (Wanted::Nobody, Some(theirs)) => theirs
+            (RequestedHost::Host(ours), Some(None)) => std::str::from_utf8(ours).is_err(),
+            (RequestedHost::Nobody, Some(theirs)) => theirs
                 .as_ref()
                 .is_none_or(|name| name.len() > ebpf::hello::NAME_SIZE_MAX),
-            (Wanted::More, Some(_)) => false,
+            (RequestedHost::More, Some(_)) => false,
         };
         assert!(
             fine,
@@ -119,7 +119,7 @@ fn real_hellos_are_read_the_same() {
     for (description, setup) in SETUPS {
         for name in names {
             let bytes = client_hello(Some(name), setup);
-            let named = Wanted::Host(name.as_bytes().into());
+            let named = RequestedHost::Host(name.as_bytes().into());
             assert_eq!(wanted(&bytes), named, "{description}, {name}");
             assert_eq!(
                 authority.reads(&bytes),
@@ -128,7 +128,11 @@ fn real_hellos_are_read_the_same() {
             );
         }
         let bytes = client_hello(None, setup);
-        assert_eq!(wanted(&bytes), Wanted::Nobody, "{description}, no name");
+        assert_eq!(
+            wanted(&bytes),
+            RequestedHost::Nobody,
+            "{description}, no name"
+        );
         assert_eq!(
             authority.reads(&bytes),
             Some(None),
@@ -148,8 +152,8 @@ fn every_prefix_is_waited_for_until_the_name_is_there() {
         + 15;
     for end in 0..=bytes.len() {
         let expected = match end {
-            end if end < known => Wanted::More,
-            _ => Wanted::Host(b"api.example.com".into()),
+            end if end < known => RequestedHost::More,
+            _ => RequestedHost::Host(b"api.example.com".into()),
         };
         assert_eq!(wanted(&bytes[..end]), expected, "{end} bytes");
     }
@@ -190,18 +194,21 @@ fn a_hello_over_several_records_is_put_together() {
         let two = [record(first), record(second)].concat();
         assert_eq!(
             wanted(&two),
-            Wanted::Host(b"api.example.com".into()),
+            RequestedHost::Host(b"api.example.com".into()),
             "cut at {cut}"
         );
         authority.agrees(&two, "two records");
         let waiting = wanted(&two[..two.len() - second.len()]);
         assert!(
-            matches!(waiting, Wanted::More | Wanted::Host(_)),
+            matches!(waiting, RequestedHost::More | RequestedHost::Host(_)),
             "cut at {cut}: {waiting:?}"
         );
     }
     let crumbs: Vec<u8> = message.chunks(7).flat_map(record).collect();
-    assert_eq!(wanted(&crumbs), Wanted::Host(b"api.example.com".into()));
+    assert_eq!(
+        wanted(&crumbs),
+        RequestedHost::Host(b"api.example.com".into())
+    );
 }
 
 #[test]
@@ -212,7 +219,7 @@ fn what_is_no_hello_wants_nobody() {
         b"\x16\x03\x01\x00\x02\x01\x00\x17\x03\x03\x00\x01\x00",
         b"\xff",
     ] {
-        assert_eq!(wanted(bytes), Wanted::Nobody, "{bytes:?}");
+        assert_eq!(wanted(bytes), RequestedHost::Nobody, "{bytes:?}");
     }
-    assert_eq!(wanted(b""), Wanted::More);
+    assert_eq!(wanted(b""), RequestedHost::More);
 }

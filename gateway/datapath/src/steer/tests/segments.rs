@@ -2,7 +2,7 @@
 //! seen before the stack gets the first one, and handed over otherwise.
 
 use super::super::Steering;
-use super::super::hello::{Wanted, wanted};
+use super::super::hello::{RequestedHost, wanted};
 use super::network::{SERVER_IPV4, SERVER_IPV6, moved, visit_with, with_workers};
 use super::proven::{Client, with_listener};
 use super::{client_hello, in_own_network, ip, loaded};
@@ -30,7 +30,7 @@ fn permuted(name: &str) -> Vec<u8> {
 }
 
 fn is_named(bytes: &[u8]) -> bool {
-    matches!(wanted(bytes), Wanted::Host(_))
+    matches!(wanted(bytes), RequestedHost::Host(_))
 }
 
 /// Who is wanted is known from the same bytes on both sides, whatever order BoringSSL chose.
