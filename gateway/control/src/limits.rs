@@ -24,6 +24,9 @@ pub const FILE_DEADLINE: Duration = Duration::from_secs(8);
 /// For which all watched files together are waited for at a look, so that a change is most often
 /// seen at the look after it; later answers are taken at the next one.
 pub const FILE_LOOK_WAIT: Duration = Duration::from_millis(50);
+/// After which a watched file that was refused, or could not be read, is read again although it has
+/// not changed: a clock, a permission or a full disk may have been set right meanwhile.
+pub const CRL_FILE_AGAIN: Duration = Duration::from_secs(60);
 /// Bytes of the path of a watched file (PATH_MAX).
 pub const CRL_FILE_PATH_BYTES_MAX: usize = 4096;
 /// How long before its next update a list is warned of: a working publisher renews earlier.

@@ -1,6 +1,7 @@
 //! Uploaded CAs, the managed CA's rollover and revocation list, and lists.
 
 use super::*;
+use crate::RevocationReason as Reason;
 use fixtures::pki::{Identity, Spec};
 
 /// A CA, or something like one, from the openssl command line.
@@ -243,7 +244,14 @@ fn openssl_agrees_with_the_revocation_list() {
             .unwrap()
             .certificate;
         if n % 3 == 0 {
-            control.revoke_certificate(zone.id, made.id).unwrap();
+            let reason = [
+                Reason::Unspecified,
+                Reason::KeyCompromise,
+                Reason::Superseded,
+            ][n / 3 % 3];
+            control
+                .revoke_certificate_for(zone.id, made.id, reason)
+                .unwrap();
             serials.push(made.details.serial_hex.to_uppercase());
         }
     }
@@ -269,6 +277,9 @@ fn openssl_agrees_with_the_revocation_list() {
             "{verdict}{text}"
         );
         assert_eq!(text.matches("Serial Number:").count(), count);
+        // RFC 5280 §5.3.1: unspecified is left out.
+        assert_eq!(text.matches("Key Compromise").count(), count / 3);
+        assert_eq!(text.matches("Superseded").count(), count / 3);
         for expected in [
             "Version 2",
             "X509v3 CRL Number",

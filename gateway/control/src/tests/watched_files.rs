@@ -1,5 +1,6 @@
 //! Watched files that are none, or do not answer, beside one that is good.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -14,6 +15,56 @@ fn hangs(file: &Path, known: Known) -> Look {
         std::thread::park();
     }
     look(file, known)
+}
+
+/// Whether the next reading is denied, as before a permission is set right, which no mark tells.
+static DENIED: AtomicBool = AtomicBool::new(true);
+
+fn denied_at_first(file: &Path, known: Known) -> Look {
+    let mut found = look(file, known);
+    if found.content.is_some() && DENIED.swap(false, Ordering::Relaxed) {
+        found.content = Some(Err(std::io::ErrorKind::PermissionDenied.into()));
+    }
+    found
+}
+
+#[test]
+fn a_file_that_was_not_good_is_read_again_although_it_has_not_changed() {
+    let world = World::new();
+    let control = world.control();
+    let file = world.directory.path().join("a.crl");
+    let now = Moment::now();
+    let made = Identity::issued(&Spec::authority("a").at(now.seconds()), None);
+    let ca = control.upload_authority("a", &made.chain_pem()).unwrap();
+    let patch = CrlPatch {
+        file: Some(Some(file.clone())),
+        ..CrlPatch::default()
+    };
+    control.set_crl(ca.id, patch).unwrap();
+    let signer = Signer {
+        certificate: made.leaf().clone(),
+        key: made.key.clone(),
+    };
+    std::fs::write(&file, crl::sign(&signer, &[], 1, now, 9).unwrap()).unwrap();
+    let mut seen = CrlFiles::with(denied_at_first, Duration::from_secs(20));
+    let counts = || control.crl_files().first().map(|file| file.counts);
+    let began = Instant::now();
+    while counts().is_none() {
+        control.read_crl_files(&mut seen);
+        assert!(began.elapsed() < Duration::from_secs(20));
+    }
+    assert!(control.crls().is_empty(), "denied");
+    // It is not read before its time.
+    control.read_crl_files(&mut seen);
+    assert_eq!(counts().unwrap().iter().sum::<u64>(), 1);
+    DENIED.store(true, Ordering::Relaxed);
+    let mut seen = CrlFiles::with(denied_at_first, Duration::from_secs(20));
+    seen.again_after = Duration::ZERO;
+    while control.crls().is_empty() {
+        control.read_crl_files(&mut seen);
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", counts());
+    }
+    assert_eq!(control.crls().len(), 1);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::change::intent::Intent;
 use crate::change::{Control, Reads};
-use crate::limits::{CRL_ALARM, CRL_FILE_BYTES_MAX, FILE_DEADLINE, FILE_LOOK_WAIT};
+use crate::limits::{CRL_ALARM, CRL_FILE_AGAIN, CRL_FILE_BYTES_MAX, FILE_DEADLINE, FILE_LOOK_WAIT};
 use crate::model::id::Uuid;
 use crate::model::moment::Moment;
 use crate::model::revocation::{CrlFileOutcome, CrlFileStatus};
@@ -31,6 +31,7 @@ pub struct CrlFiles {
     watched: BTreeMap<Uuid, Watched>,
     look: LookAt,
     deadline: Duration,
+    pub(crate) again_after: Duration,
 }
 
 pub(crate) type LookAt = fn(&Path, Known) -> Look;
@@ -47,6 +48,7 @@ impl CrlFiles {
             watched: BTreeMap::new(),
             look,
             deadline,
+            again_after: CRL_FILE_AGAIN,
         }
     }
 }
@@ -60,6 +62,9 @@ struct Watched {
     ask: Sender<Known>,
     answers: Receiver<Look>,
     known: Known,
+    /// When it is read again although it is as it was: what was wrong may have been a clock, a
+    /// permission or the store.
+    again: Option<Instant>,
     /// Since when it has not answered.
     asked: Option<Instant>,
     is_late: bool,
@@ -71,7 +76,7 @@ pub(crate) struct Look {
     /// `None` when there is no such file.
     mark: Option<FileMark>,
     /// What is in it, when it has changed.
-    content: Option<std::io::Result<Vec<u8>>>,
+    pub(crate) content: Option<std::io::Result<Vec<u8>>>,
 }
 
 impl Watched {
@@ -93,6 +98,7 @@ impl Watched {
             ask,
             answers,
             known: None,
+            again: None,
             asked: None,
             is_late: false,
         })
@@ -100,6 +106,10 @@ impl Watched {
 
     /// Asks for a look, unless one is under way.
     fn ask(&mut self, now: Instant) {
+        if self.again.is_some_and(|again| again <= now) {
+            self.again = None;
+            self.known = None;
+        }
         if self.asked.is_none() && self.ask.send(self.known).is_ok() {
             self.asked = Some(now);
         }
@@ -153,8 +163,9 @@ impl Control {
         model.authorities.values().any(|ca| ca.crl.file.is_some())
     }
 
-    /// Reads the files that changed since they were last looked at. What is wrong with one is
-    /// logged once, and the list that was there stays. A file that does not answer holds up no
+    /// Reads the files that changed since they were last looked at, and after [`CRL_FILE_AGAIN`] those
+    /// that were not good. What is wrong with one is logged once, and the list that was there stays. A
+    /// file that does not answer holds up no
     /// other, and is told of after [`FILE_DEADLINE`].
     pub fn read_crl_files(&self, seen: &mut CrlFiles) {
         let model = self.model();
@@ -185,7 +196,8 @@ impl Control {
         for (id, watched) in &mut seen.watched {
             if let Some(look) = watched.answer(until) {
                 if let Some(content) = look.content {
-                    self.take_crl_file(*id, &watched.path, content);
+                    let is_good = self.take_crl_file(*id, &watched.path, content);
+                    watched.again = (!is_good).then(|| now + seen.again_after);
                 }
                 continue;
             }
@@ -205,13 +217,15 @@ impl Control {
         self.shared.files_late.store(late, Ordering::Relaxed);
     }
 
-    fn take_crl_file(&self, id: Uuid, file: &Path, content: std::io::Result<Vec<u8>>) {
+    /// Answers whether nothing was wrong with it.
+    fn take_crl_file(&self, id: Uuid, file: &Path, content: std::io::Result<Vec<u8>>) -> bool {
         let bytes = match content {
             Ok(bytes) => bytes,
             Err(error) => {
-                tracing::error!(%id, file = %file.display(), %error, "a revocation list cannot be read; the last one stays");
-                self.note_crl_file(id, file, CrlFileOutcome::Failed(error.to_string()));
-                return;
+                if self.note_crl_file(id, file, CrlFileOutcome::Failed(error.to_string())) {
+                    tracing::error!(%id, file = %file.display(), %error, "a revocation list cannot be read; the last one stays");
+                }
+                return false;
             }
         };
         let control = self.acting(Intent::of("revocation list file"));
@@ -220,6 +234,15 @@ impl Control {
             Ok(put) => (put.lists, put.refused),
             Err(error) => (Vec::new(), vec![error.to_string()]),
         };
+        let outcome = if refused.is_empty() {
+            CrlFileOutcome::Taken
+        } else {
+            CrlFileOutcome::Refused(refused.join("; "))
+        };
+        let is_good = outcome == CrlFileOutcome::Taken;
+        if !self.note_crl_file(id, file, outcome) && !is_good {
+            return false;
+        }
         for crl in &put {
             let (issuer, number) = (&crl.issuer, &crl.number);
             tracing::info!(%id, file = %file.display(), issuer, number, entries = crl.entries, "a revocation list was read");
@@ -230,20 +253,18 @@ impl Control {
         for error in &refused {
             tracing::error!(%id, file = %file.display(), error, "a revocation list is refused; the last one stays");
         }
-        let outcome = if refused.is_empty() {
-            CrlFileOutcome::Taken
-        } else {
-            CrlFileOutcome::Refused(refused.join("; "))
-        };
-        self.note_crl_file(id, file, outcome);
+        is_good
     }
 
-    fn note_crl_file(&self, id: Uuid, file: &Path, outcome: CrlFileOutcome) {
+    /// Answers whether it is another outcome than the last one of this file.
+    fn note_crl_file(&self, id: Uuid, file: &Path, outcome: CrlFileOutcome) -> bool {
         let mut known = self
             .shared
             .crl_files
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        let last = known.0.get(&id);
+        let is_other = last.is_none_or(|last| last.file != *file || last.last != outcome);
         let entry = known.0.entry(id).or_insert_with(|| CrlFileStatus {
             authority: id,
             file: file.into(),
@@ -258,6 +279,7 @@ impl Control {
         }
         entry.file = file.into();
         entry.last = outcome;
+        is_other
     }
 
     /// Writes a warning for every list that is old, or will be within [`CRL_ALARM`], and for every

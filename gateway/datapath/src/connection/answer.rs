@@ -114,7 +114,7 @@ async fn respond(
         ..
     } = head;
 
-    let verification = evaluate_request(
+    let evaluation = evaluate_request(
         connection,
         exchange,
         &standing,
@@ -126,7 +126,7 @@ async fn respond(
         permit,
         origin,
         changes,
-    } = match verification {
+    } = match evaluation {
         Ok(permitted) => permitted,
         Err(NotPermitted::Blocked(answer)) => {
             if !incoming.is_end_stream() {
