@@ -5,18 +5,18 @@
 use std::path::{Path, PathBuf};
 
 use boring::hash::MessageDigest;
-use boring::x509::X509;
 use clap::Args;
 use serde_json::Value;
 
 use super::{One, details};
-use crate::cli::client::files::read_text;
+use crate::cli::client::files::{read_certificates, read_text};
 use crate::cli::client::names::{CLOUDFLARE, ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
 use crate::cli::output::confirm::{confirm, counted, some};
 use crate::cli::output::table::harmless;
 use crate::cli::output::{CliError, Output, json_text};
 use control::RevocationReason;
+use tls::pem;
 
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
@@ -67,6 +67,10 @@ impl Revoke {
         }
         found.sort_by(|a, b| str_of(&a.certificate, "id").cmp(str_of(&b.certificate, "id")));
         found.dedup_by(|a, b| str_of(&a.certificate, "id") == str_of(&b.certificate, "id"));
+        if found.is_empty() {
+            let why = "no certificate fits, and none is revoked; `postern cert list --zone ZONE` shows all";
+            return Err(CliError::Failed(why.into()));
+        }
         let count = counted(found.len(), "certificate");
         if found.len() > 1 {
             let holders: Vec<String> = found
@@ -96,7 +100,6 @@ impl Revoke {
             (true, [one]) if self.certificates.len() == 1 => json_text(one),
             (true, _) => json_text(&Value::Array(revoked)),
             (false, [one]) => format!("revoked\n{}", details(one)),
-            (false, []) => "no certificate fits\n".to_owned(),
             (false, _) => format!("revoked {count}\n"),
         })
     }
@@ -122,12 +125,7 @@ fn names(wanted: &str) -> Result<Vec<String>, CliError> {
         return Ok(vec![wanted.to_owned()]);
     }
     let refuse = |why: &str| CliError::Failed(format!("{wanted}: {why}"));
-    let text = read_text(path)?;
-    let certificates = X509::stack_from_pem(text.as_bytes())
-        .map_err(|_unreadable| refuse("it cannot be read; certificates in PEM are expected"))?;
-    if certificates.is_empty() {
-        return Err(refuse("no certificate in PEM is in it"));
-    }
+    let (_, certificates) = read_certificates(path, pem::Use::Chain)?;
     let prints = certificates.iter().map(|certificate| {
         let digest = certificate
             .digest(MessageDigest::sha256())

@@ -7,16 +7,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use boring::ssl::{SslConnector, SslMethod, SslVersion};
-use boring::x509::X509;
 use boring::x509::store::X509StoreBuilder;
 use clap::Args;
 use hyper::Uri;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::files::read_text;
+use super::files::{read_certificates, read_text};
 use crate::cli::output::CliError;
 use config::Config;
+use tls::pem;
 
 /// Which gateway a command speaks to.
 #[derive(Debug, Clone, Default, Args)]
@@ -190,12 +190,7 @@ fn connector(ca: Option<&Path>) -> Result<SslConnector, CliError> {
         .set_min_proto_version(Some(SslVersion::TLS1_2))
         .map_err(failed)?;
     if let Some(file) = ca {
-        let text = read_text(file)?;
-        let certificates = X509::stack_from_pem(text.as_bytes()).unwrap_or_default();
-        if certificates.is_empty() {
-            let why = format!("{}: no certificate in PEM is in it", file.display());
-            return Err(CliError::Failed(why));
-        }
+        let (_, certificates) = read_certificates(file, pem::Use::Origins)?;
         let mut store = X509StoreBuilder::new().map_err(failed)?;
         for certificate in &certificates {
             store.add_cert(certificate).map_err(failed)?;
