@@ -4,25 +4,11 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
 
-use tests::tool::run;
+use tests::tool::{python, run};
 use tests::{Gateway, Setup, pki};
 
 const SCRIPT: &str = include_str!("sdk.py");
 const NODE_SCRIPT: &str = include_str!("sdk.mjs");
-
-/// The Python that `cargo xtask test` has given the SDK to.
-fn python() -> Option<PathBuf> {
-    let python =
-        std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
-    let probe = Command::new(&python)
-        .args(["-c", "import cloudflare"])
-        .output();
-    if probe.is_ok_and(|done| done.status.success()) {
-        return Some(python);
-    }
-    eprintln!("skipped: needs a Python with cloudflare (`cargo xtask setup` makes one)");
-    None
-}
 
 /// The directory that `cargo xtask test` has given the SDK for Node to. Node itself is on the path.
 fn node() -> Option<PathBuf> {
@@ -65,7 +51,9 @@ fn started() -> (Gateway, String, String) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_and_wrong_input() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("cloudflare", "cloudflare") else {
+        return;
+    };
     let (gateway, url, token) = started();
     let outcome = run(Command::new(python)
         .args(["-c", SCRIPT, &url, &token])

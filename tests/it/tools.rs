@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::gateway::ZONE;
-use tests::tool::{Outcome, has, run};
+use tests::tool::{Outcome, has, python, run};
 use tests::{Gateway, Identity, Origin, Setup};
 
 const RULE: &str = r#"(not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked) and http.request.uri.path eq "/admin""#;
@@ -250,21 +250,11 @@ with channel(False) as nobody:
 print('all good')
 "#;
 
-/// The Python that `cargo xtask test` has given grpcio to.
-fn python() -> Option<PathBuf> {
-    let python =
-        std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
-    let probe = Command::new(&python).args(["-c", "import grpc"]).output();
-    if probe.is_ok_and(|done| done.status.success()) {
-        return Some(python);
-    }
-    eprintln!("skipped: needs a Python with grpcio (`cargo xtask setup` makes one)");
-    None
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_streaming_call_from_grpcio() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("grpc", "grpcio") else {
+        return;
+    };
     let gateway = Setup::new().start();
     let device = gateway.authority(ZONE).client("device");
     let [ca, cert, key] = files(&gateway, &device);

@@ -5,6 +5,21 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+/// The Python that `cargo xtask test` has given packages to, when it can import `module` of
+/// `package`; otherwise says what is missing.
+#[must_use]
+pub fn python(module: &str, package: &str) -> Option<PathBuf> {
+    let python =
+        std::env::var_os("POSTERN_TEST_PYTHON").map_or_else(|| "python3".into(), PathBuf::from);
+    let import = format!("import {module}");
+    let probe = Command::new(&python).args(["-c", &import]).output();
+    if probe.is_ok_and(|done| done.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: needs a Python with {package} (`cargo xtask setup` makes one)");
+    None
+}
+
 /// How a program ended.
 #[derive(Debug)]
 pub struct Outcome {

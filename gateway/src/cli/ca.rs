@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::files::read_certificates;
-use super::client::names::{CLOUDFLARE, ZoneRef, by_id, text, warnings};
+use super::client::names::{ZoneRef, by_id, of_account, text, warnings};
 use super::client::{Client, segment};
 use super::output::confirm::{confirm, counted, losses, some};
 use super::output::table::{Table, list as entries};
@@ -273,15 +273,7 @@ fn strings(value: &Value, key: &str) -> Vec<String> {
 
 /// The path of uploaded CAs: they belong to the one account.
 pub(super) fn uploaded(client: &Client) -> Result<String, CliError> {
-    let accounts = client.get(&format!("{CLOUDFLARE}/accounts"))?;
-    let account = accounts
-        .get(0)
-        .map(|one| text(one, "id"))
-        .unwrap_or_default();
-    Ok(format!(
-        "{CLOUDFLARE}/accounts/{}/mtls_certificates",
-        segment(&account)
-    ))
+    of_account(client, "mtls_certificates")
 }
 
 /// One of a zone's own CAs.

@@ -3,7 +3,7 @@
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::client::names::{CLOUDFLARE, by_id, str_of, text};
+use super::client::names::{by_id, of_account, str_of, text};
 use super::client::{Client, segment};
 use super::output::confirm::counted;
 use super::output::table::Table;
@@ -172,15 +172,7 @@ impl Lists {
 
 /// The path of lists: they belong to the one account.
 fn path(client: &Client) -> Result<String, CliError> {
-    let accounts = client.get(&format!("{CLOUDFLARE}/accounts"))?;
-    let account = accounts
-        .get(0)
-        .map(|one| text(one, "id"))
-        .unwrap_or_default();
-    Ok(format!(
-        "{CLOUDFLARE}/accounts/{}/rules/lists",
-        segment(&account)
-    ))
+    of_account(client, "rules/lists")
 }
 
 fn find(client: &Client, path: &str, wanted: &str) -> Result<Value, CliError> {

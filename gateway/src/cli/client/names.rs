@@ -47,6 +47,13 @@ pub(crate) const CLOUDFLARE: &str = "/client/v4";
 /// What Cloudflare has no resource for.
 pub(crate) const OWN: &str = "/postern/v1";
 
+/// The path of something that belongs to the one account.
+pub(crate) fn of_account(client: &Client, rest: &str) -> Result<String, CliError> {
+    let accounts = client.get(&format!("{CLOUDFLARE}/accounts"))?;
+    let account = accounts.get(0).map_or("", |one| str_of(one, "id"));
+    Ok(format!("{CLOUDFLARE}/accounts/{}/{rest}", segment(account)))
+}
+
 /// A zone as the API answers it.
 pub(crate) struct ZoneRef {
     pub(crate) id: String,
