@@ -1,5 +1,6 @@
 //! The configuration as a file, and the store's file, as people handle them.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::json;
@@ -124,6 +125,21 @@ fn backups_are_made_checked_and_put_back() {
     let (copy, config) = (copy.to_str().unwrap(), config.to_str().unwrap());
     let made = gateway.cli(&["store", "backup", copy]).ok();
     assert!(made.contains("ca.key"), "{made}");
+    let beside = |end: &str| gateway.file(&format!("copy.redb{end}"));
+    let mode = beside("").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!beside(".part").exists());
+    // The copy that was handed out is gone; what a killed gateway left is, after the next start.
+    let copies = |gateway: &tests::Gateway| {
+        let all = std::fs::read_dir(&gateway.directory).unwrap();
+        all.filter(|one| {
+            let name = one.as_ref().unwrap().file_name();
+            name.to_string_lossy().contains(".copying-")
+        })
+        .count()
+    };
+    assert_eq!(copies(&gateway), 0);
+    std::fs::write(gateway.file("store.redb.copying-0"), "half").unwrap();
     assert!(
         gateway
             .cli(&["store", "backup", copy])
@@ -155,6 +171,7 @@ fn backups_are_made_checked_and_put_back() {
             .ok(),
     );
     gateway.start();
+    assert_eq!(copies(&gateway), 0, "after a start");
     let path = format!(
         "/client/v4/zones/{}/client_certificates/{id}",
         gateway.zone_id(ZONE)

@@ -29,7 +29,7 @@ pub use self::change::intent::Intent;
 pub use self::change::{Control, Options};
 pub use self::compile::origin::{OriginError, origin};
 pub use self::compile::{CompileError, FieldError};
-pub use self::document::{Applied, ApplyOptions, Document, DocumentChange};
+pub use self::document::{Applied, ApplyOptions, BackupCopy, Document, DocumentChange};
 pub use self::model::client_certificate::Status;
 pub use self::model::id::{Id, IdError, Uuid};
 pub use self::model::list::{ListItem, ListKind, ListRecord};

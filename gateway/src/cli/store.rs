@@ -3,13 +3,16 @@
 //! Owns where the store is (the configuration names it) and how findings are reported. The running
 //! gateway makes backups; checks and restores need it stopped.
 
-use std::path::PathBuf;
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::client::Client;
-use super::client::names::{OWN, text};
+use super::client::files::PRIVATE;
+use super::client::names::OWN;
 use super::output::{CliError, Output, json_text};
 use super::run::ConfigFile;
 use config::Config;
@@ -60,7 +63,7 @@ fn place(config: &ConfigFile, file: Option<PathBuf>) -> Result<PathBuf, CliError
     }
 }
 
-fn told(verified: &Verified, verb: &str, path: &std::path::Path, json: bool) -> String {
+fn told(verified: &Verified, verb: &str, path: &Path, json: bool) -> String {
     let Verified {
         revision,
         size,
@@ -86,6 +89,36 @@ fn told(verified: &Verified, verb: &str, path: &std::path::Path, json: bool) -> 
     )
 }
 
+/// Writes a backup with the rights of whoever asks for it: the gateway may be another user. The file
+/// is there whole, or not at all.
+fn backup(client: &Client, to: &Path) -> Result<Verified, CliError> {
+    let failed = |what: &Path, why: &dyn std::fmt::Display| {
+        CliError::Failed(format!("{}: {why}", what.display()))
+    };
+    if to.symlink_metadata().is_ok() {
+        let why = "it is there already; a backup never overwrites";
+        return Err(failed(to, &why));
+    }
+    let mut part = to.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(PRIVATE)
+        .open(&part)
+        .map_err(|why| failed(&part, &why))?;
+    let written = (|| {
+        client.download(&format!("{OWN}/backup"), &mut file)?;
+        file.sync_all().map_err(|why| failed(&part, &why))?;
+        // Unlike a renaming, a link takes the place of nothing.
+        std::fs::hard_link(&part, to).map_err(|why| failed(to, &why))
+    })();
+    drop(std::fs::remove_file(&part));
+    written?;
+    control::verify(to).map_err(|why| CliError::Failed(format!("the backup is not good: {why}")))
+}
+
 impl Store {
     pub(super) fn run(
         self,
@@ -102,16 +135,17 @@ impl Store {
             Self::Backup { file } => {
                 let absolute = std::path::absolute(&file)
                     .map_err(|why| CliError::Failed(format!("{}: {why}", file.display())))?;
-                let made =
-                    client()?.post(&format!("{OWN}/backup"), &json!({ "path": absolute }))?;
+                let made = backup(&client()?, &absolute)?;
                 Ok(if json {
-                    json_text(&made)
+                    json_text(&json!({
+                        "path": absolute, "revision": made.revision, "size": made.size,
+                    }))
                 } else {
                     format!(
                         "{}: a copy of revision {}, {} bytes; keep a copy of the key file (`ca.key`) too\n",
                         absolute.display(),
-                        text(&made, "revision"),
-                        text(&made, "size")
+                        made.revision,
+                        made.size
                     )
                 })
             }

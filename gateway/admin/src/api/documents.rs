@@ -7,14 +7,15 @@
 use std::path::PathBuf;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::http::auth::Peer;
 use crate::http::envelope;
 use crate::http::fault::Fault;
+use crate::http::file_body::FileBody;
 use crate::http::objects::Objects;
 use crate::http::query::{Json, Parameters, pointer};
 use crate::http::scope::{ChangeInGateway, InGateway};
@@ -95,12 +96,28 @@ pub(crate) struct Backup {
     path: PathBuf,
 }
 
-pub(crate) async fn backup(at: InGateway, request: Request) -> Result<Response, Fault> {
-    // The file is written with the gateway's rights: a token must not choose where.
-    if !matches!(request.extensions().get(), Some(Peer::Unix { .. })) {
-        let message = "A backup is made over the unix socket only";
-        return Err(Fault::new(StatusCode::FORBIDDEN, 9109, message));
+/// A backup has all keys, sealed, and is written with the gateway's rights where its path says: no
+/// token is enough for that.
+fn check_peer(request: &Request) -> Result<(), Fault> {
+    if matches!(request.extensions().get(), Some(Peer::Unix { .. })) {
+        return Ok(());
     }
+    let message = "A backup is made over the unix socket only";
+    Err(Fault::new(StatusCode::FORBIDDEN, 9109, message))
+}
+
+/// The copy itself, for whoever asks to keep where the gateway may not write.
+pub(crate) async fn download_backup(at: InGateway, request: Request) -> Result<Response, Fault> {
+    check_peer(&request)?;
+    let copy = at.run(|control| control.backup_copy()).await?;
+    tracing::info!(actor = %at.actor(), revision = copy.revision, "handed a backup out");
+    let body = FileBody::new(copy.file, copy.size);
+    let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+    Ok((kind, axum::body::Body::new(body)).into_response())
+}
+
+pub(crate) async fn backup(at: InGateway, request: Request) -> Result<Response, Fault> {
+    check_peer(&request)?;
     let Json(wanted): Json<Backup> = Json::from_request(request, &()).await?;
     if !wanted.path.is_absolute() {
         return Err(Fault::bad(1004, "path: an absolute path is expected").at("/path"));

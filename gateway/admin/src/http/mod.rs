@@ -5,6 +5,7 @@ pub(crate) mod auth;
 pub(crate) mod context;
 pub(crate) mod envelope;
 pub(crate) mod fault;
+pub(crate) mod file_body;
 pub(crate) mod listener;
 pub(crate) mod objects;
 pub(crate) mod query;

@@ -282,6 +282,10 @@ const DOCUMENTS: &[Route] = &[
         Parameter::new("until", Time, "Only changes that are not newer"),
     ])
     .gives(PageOrCursor("AuditEntry")),
+    route!(GET "/postern/v1/backup", documents::download_backup, "download_backup",
+        "A copy of the store as it is at one moment, verified")
+    .needs(Socket)
+    .gives(Media("application/octet-stream")),
     route!(POST "/postern/v1/backup", documents::backup, "make_backup",
         "Write a copy of the store to a new file on the gateway's machine")
     .needs(Socket)

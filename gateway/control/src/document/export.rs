@@ -16,6 +16,8 @@ use crate::model::list::ListRecord;
 use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
 use crate::operations::rulesets::DEFAULT_NAME;
 use crate::pki::x509::{Details, X509Error};
+use crate::store::StoreError;
+use crate::store::redb::copy_of;
 use crate::store::seal::Seal;
 use crate::store::seal::authority_purpose;
 use crate::store::seal::server_certificate_purpose;
@@ -215,6 +217,17 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
     })
 }
 
+/// A copy of the store that is handed out.
+#[derive(Debug)]
+pub struct BackupCopy {
+    /// At its beginning.
+    pub file: std::fs::File,
+    /// The revision that it holds.
+    pub revision: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
 impl<A: Reads> Control<A> {
     /// Everything that is configured, as a document. `private_keys` puts the keys of managed CAs
     /// and server certificates in, in clear: a reader of them can issue client certificates.
@@ -244,5 +257,30 @@ impl<A: Reads> Control<A> {
         };
         let copy = verify(to).map_err(|error| unread(error.to_string()))?;
         Ok((copy.revision, copy.size))
+    }
+
+    /// A copy of all that the store holds, verified, to be handed out: the file has no name any more.
+    /// Changes go on meanwhile.
+    ///
+    /// # Errors
+    /// The store is no file, or the copy cannot be written beside it or does not read back.
+    pub fn backup_copy(&self) -> Result<BackupCopy, ChangeError> {
+        let Some(store) = self.shared.store.path() else {
+            return Err(StoreError::Io("the store is no file".into()).into());
+        };
+        let to = copy_of(store, &Uuid::random().to_string());
+        let made = self.backup(&to).and_then(|(revision, _)| {
+            let io = |why: std::io::Error| StoreError::Io(format!("{}: {why}", to.display()));
+            let file = std::fs::File::open(&to).map_err(io)?;
+            let size = file.metadata().map_err(io)?.len();
+            Ok(BackupCopy {
+                file,
+                revision,
+                size,
+            })
+        });
+        // It is there by its descriptor, or was no good.
+        drop(std::fs::remove_file(&to));
+        made
     }
 }

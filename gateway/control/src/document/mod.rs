@@ -27,6 +27,7 @@ use tls::CrlPolicy;
 use vocabulary::settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked, TlsVersion};
 
 pub use self::apply::{Applied, ApplyOptions};
+pub use self::export::BackupCopy;
 pub use self::summary::DocumentChange;
 
 /// What this build writes as `postern:`, and the only thing it reads.

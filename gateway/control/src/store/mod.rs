@@ -11,7 +11,7 @@ pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod migrate;
 pub(crate) mod order;
-mod redb;
+pub(crate) mod redb;
 pub(crate) mod seal;
 pub(crate) mod verify;
 
@@ -181,6 +181,11 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read, or the file not be written; there is none then.
     fn backup(&self, to: &Path) -> Result<(), StoreError>;
+
+    /// Where it is kept, if that is a file.
+    fn path(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// Why the store cannot be opened, each with what to do about it.

@@ -80,6 +80,8 @@ impl RedbStore {
         if store.check_format()? < FORMAT {
             store.upgrade()?;
         }
+        // Only now is it sure that no other process is making one.
+        forget_copies(path, directory);
         Ok(store)
     }
 
@@ -387,6 +389,36 @@ impl From<CommitError> for Attempt {
     }
 }
 
+/// What is between a store's name and the rest of the name of a copy that is handed out. Such a copy
+/// is removed as soon as it is open.
+const COPYING: &str = ".copying-";
+
+/// A name for a copy of the store at `path` that is handed out.
+pub(crate) fn copy_of(path: &Path, unique: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(COPYING);
+    name.push(unique);
+    name.into()
+}
+
+/// Removes copies that a process left behind that was killed while it made them. What cannot be
+/// removed is in nobody's way.
+fn forget_copies(path: &Path, directory: &Path) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
+    let prefix = format!("{name}{COPYING}");
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(&prefix))
+        {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
 /// Writes all that one moment of `database` holds to a new file, durably, in one transaction.
 fn copy(database: &Database, to: &Path) -> Result<(), Attempt> {
     let io =
@@ -524,6 +556,10 @@ impl Store for RedbStore {
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.run(|database| copy(database, to))
+    }
+
+    fn path(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }
 

@@ -10,10 +10,11 @@ pub(crate) mod target;
 use std::io::Write;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::task::JoinHandle;
 
 use self::target::{Place, Target};
 use super::output::table::harmless;
@@ -140,10 +141,17 @@ impl Client {
                     })
                 })
         })?;
+        let answer = self.read(status, &bytes)?;
+        warn(&answer);
+        Ok(answer)
+    }
+
+    /// Reads an envelope, or why there is none.
+    fn read(&self, status: StatusCode, bytes: &Bytes) -> Result<Value, ClientError> {
         if bytes.is_empty() && status.is_success() {
             return Ok(Value::Null);
         }
-        let answer: Value = serde_json::from_slice(&bytes)
+        let answer: Value = serde_json::from_slice(bytes)
             .map_err(|error| self.unreadable(format!("status {status}, and {error}")))?;
         let failed = answer.get("success") == Some(&Value::Bool(false)) || !status.is_success();
         if failed {
@@ -168,8 +176,42 @@ impl Client {
                 pointer: pointer.and_then(Value::as_str).map(str::to_owned),
             });
         }
-        warn(&answer);
         Ok(answer)
+    }
+
+    /// `GET` of what is no JSON, into a file. Nothing may come for [`limits::CLI_TIMEOUT`] at most.
+    pub(crate) fn download(&self, path: &str, to: &mut impl Write) -> Result<(), CliError> {
+        let late = |_elapsed| ClientError::Timeout {
+            at: self.place.shown(),
+        };
+        self.runtime.block_on(async {
+            let begun = self.begin(&Method::GET, path, None);
+            let (response, driver) = tokio::time::timeout(limits::CLI_TIMEOUT, begun)
+                .await
+                .map_err(late)??;
+            let status = response.status();
+            let mut body = response.into_body();
+            if status != StatusCode::OK {
+                let body = Limited::new(body, limits::CLI_ANSWER_BYTES_MAX)
+                    .collect()
+                    .await;
+                let bytes = body.map_err(|error| self.unreadable(error.to_string()))?;
+                self.read(status, &bytes.to_bytes())?;
+                return Err(self.unreadable(format!("status {status}")).into());
+            }
+            while let Some(frame) = tokio::time::timeout(limits::CLI_TIMEOUT, body.frame())
+                .await
+                .map_err(late)?
+            {
+                let frame = frame.map_err(|error| self.unreadable(error.to_string()))?;
+                if let Some(bytes) = frame.data_ref() {
+                    to.write_all(bytes)
+                        .map_err(|why| CliError::Failed(format!("writing failed: {why}")))?;
+                }
+            }
+            driver.abort();
+            Ok(())
+        })
     }
 
     async fn exchange(
@@ -178,6 +220,25 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Bytes), ClientError> {
+        let (response, driver) = self.begin(method, path, body).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), limits::CLI_ANSWER_BYTES_MAX);
+        let bytes = body
+            .collect()
+            .await
+            .map_err(|error| self.unreadable(error.to_string()))?
+            .to_bytes();
+        driver.abort();
+        Ok((status, bytes))
+    }
+
+    /// Sends a request; the head of its answer, and the task that moves its body.
+    async fn begin(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), ClientError> {
         let unreachable = |why| ClientError::Unreachable {
             at: self.place.shown(),
             why,
@@ -203,15 +264,7 @@ impl Client {
             .send_request(request)
             .await
             .map_err(|error| self.unreadable(error.to_string()))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), limits::CLI_ANSWER_BYTES_MAX);
-        let bytes = body
-            .collect()
-            .await
-            .map_err(|error| self.unreadable(error.to_string()))?
-            .to_bytes();
-        driver.abort();
-        Ok((status, bytes))
+        Ok((response, driver))
     }
 
     fn unreadable(&self, why: impl Into<String>) -> ClientError {

@@ -475,6 +475,10 @@ async fn configuration(world: &World) {
         let entries = world.get(&format!("/postern/v1/audit{query}")).await;
         assert!(entries[0]["revision"].is_u64());
     }
+    let copy = world
+        .raw("GET", "/postern/v1/backup", Vec::new(), &[])
+        .await;
+    assert_eq!(copy.status, 200, "{}", copy.text);
     let path = world.file("copy");
     world
         .ok("POST", "/postern/v1/backup", json!({ "path": path }))
