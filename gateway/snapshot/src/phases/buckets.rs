@@ -2,7 +2,7 @@
 //!
 //! A bucket is a moment: when it will be empty again. That is the generic cell rate algorithm
 //! (ITU-T I.371), one compare-and-swap for what is counted. A bucket that is empty says the same as
-//! none, so that its place can be given to another; when no place is free, the bucket that would be
+//! none, so that its slot can be given to another; when no slot is free, the bucket that would be
 //! empty first goes.
 
 use std::hash::{BuildHasher as _, RandomState};
@@ -39,19 +39,19 @@ pub struct Buckets {
     /// Secret, so that clients cannot choose with whom they share a bucket.
     hasher: RandomState,
     started: Instant,
-    places: OnceLock<Box<[Place]>>,
+    slots: OnceLock<Box<[Slot]>>,
 }
 
-/// The key of a free place.
+/// The key of a free slot.
 const NOBODY: u64 = 0;
-/// The key of a place that is being given to another one.
+/// The key of a slot that is being given to another one.
 const BUSY: u64 = u64::MAX;
-/// Looks at a set of places while others are giving its places away. A thread that was taken off
+/// Looks at a set of slots while others are giving its slots away. A thread that was taken off
 /// its processor in the middle of that is not waited for longer.
 const LOOKS: usize = 10_000;
 
 #[derive(Debug, Default)]
-struct Place {
+struct Slot {
     /// Whose it is.
     key: AtomicU64,
     /// When the bucket will be empty, in nanoseconds since the start.
@@ -60,7 +60,7 @@ struct Place {
     penalty_until: AtomicU64,
 }
 
-impl Place {
+impl Slot {
     /// When it will say nothing any more.
     fn free_at(&self) -> u64 {
         let penalty = self.penalty_until.load(Ordering::Relaxed);
@@ -75,7 +75,7 @@ impl Buckets {
         Self {
             hasher: RandomState::new(),
             started: now,
-            places: OnceLock::new(),
+            slots: OnceLock::new(),
         }
     }
 
@@ -84,95 +84,95 @@ impl Buckets {
     pub(super) fn ask(&self, what: &[u8], rate: Rate, counts: bool, moment: Instant) -> Hit {
         let now = nanos(moment.saturating_duration_since(self.started));
         let key = self.hasher.hash_one(what).clamp(NOBODY + 1, BUSY - 1);
-        let place = if counts {
-            Some(self.place_for(key, now))
+        let slot = if counts {
+            Some(self.slot_for(key, now))
         } else {
-            self.places_of(key)
+            self.slots_of(key)
                 .iter()
-                .find(|place| place.key.load(Ordering::Acquire) == key)
+                .find(|slot| slot.key.load(Ordering::Acquire) == key)
         };
-        place.map_or(Hit::Within, |place| place.ask(key, rate, counts, now))
+        slot.map_or(Hit::Within, |slot| slot.ask(key, rate, counts, now))
     }
 
-    fn places_of(&self, key: u64) -> &[Place] {
-        let places = self
-            .places
-            .get_or_init(|| (0..RATE_BUCKETS).map(|_| Place::default()).collect());
+    fn slots_of(&self, key: u64) -> &[Slot] {
+        let slots = self
+            .slots
+            .get_or_init(|| (0..RATE_BUCKETS).map(|_| Slot::default()).collect());
         let sets = (RATE_BUCKETS / RATE_BUCKETS_WAYS) as u64;
         // Below the number of sets, which is a `usize`.
         let first = usize::try_from(key % sets).unwrap_or_default() * RATE_BUCKETS_WAYS;
-        places
+        slots
             .get(first..first + RATE_BUCKETS_WAYS)
             .unwrap_or_default()
     }
 
-    /// The bucket's place, taken from another one if need be.
-    fn place_for(&self, key: u64, now: u64) -> &Place {
-        static NOWHERE: Place = Place {
+    /// The bucket's slot, taken from another one if need be.
+    fn slot_for(&self, key: u64, now: u64) -> &Slot {
+        static NOWHERE: Slot = Slot {
             key: AtomicU64::new(NOBODY),
             empty_at: AtomicU64::new(0),
             penalty_until: AtomicU64::new(0),
         };
-        let places = self.places_of(key);
-        let keys = || places.iter().map(|place| place.key.load(Ordering::SeqCst));
+        let slots = self.slots_of(key);
+        let keys = || slots.iter().map(|slot| slot.key.load(Ordering::SeqCst));
         let known = || keys().position(|other| other == key);
         let mut last = &NOWHERE;
         for _look in 0..LOOKS {
-            if let Some(place) = known().and_then(|at| places.get(at)) {
-                return place;
+            if let Some(slot) = known().and_then(|at| slots.get(at)) {
+                return slot;
             }
-            let ends = |place: &Place| place.free_at().max(now);
-            let Some((at, place)) = places.iter().enumerate().min_by_key(|(_, one)| ends(one))
+            let ends = |slot: &Slot| slot.free_at().max(now);
+            let Some((at, slot)) = slots.iter().enumerate().min_by_key(|(_, one)| ends(one))
             else {
                 return last;
             };
-            last = place;
-            let ended = ends(place);
-            let old = place.key.load(Ordering::SeqCst);
+            last = slot;
+            let ended = ends(slot);
+            let old = slot.key.load(Ordering::SeqCst);
             // Somebody has made room for the same key since, or may be about to.
             if old == key {
-                return place;
+                return slot;
             }
             if keys().any(|other| other == BUSY) {
                 std::hint::spin_loop();
                 continue;
             }
-            let swapped = place
+            let swapped = slot
                 .key
                 .compare_exchange(old, BUSY, Ordering::SeqCst, Ordering::SeqCst);
             if swapped.is_err() {
                 continue;
             }
-            // Of several that are busy at once, the one with the first place waits for the others,
+            // Of several that are busy at once, the one with the first slot waits for the others,
             // and they give way to it: each has said so before it looks for the others.
-            let is_busy = |range: &[Place]| {
+            let is_busy = |range: &[Slot]| {
                 range
                     .iter()
                     .any(|other| other.key.load(Ordering::SeqCst) == BUSY)
             };
-            let before = places.get(..at).unwrap_or_default();
-            let after = places.get(at + 1..).unwrap_or_default();
+            let before = slots.get(..at).unwrap_or_default();
+            let after = slots.get(at + 1..).unwrap_or_default();
             let mut looks = LOOKS;
             while !is_busy(before) && is_busy(after) && looks > 0 {
                 std::hint::spin_loop();
                 looks -= 1;
             }
             let gives_way = is_busy(before) || is_busy(after);
-            if gives_way || known().is_some() || ends(place) != ended {
-                place.key.store(old, Ordering::SeqCst);
+            if gives_way || known().is_some() || ends(slot) != ended {
+                slot.key.store(old, Ordering::SeqCst);
                 continue;
             }
-            place.empty_at.store(0, Ordering::Relaxed);
-            place.penalty_until.store(0, Ordering::Relaxed);
-            place.key.store(key, Ordering::SeqCst);
-            return place;
+            slot.empty_at.store(0, Ordering::Relaxed);
+            slot.penalty_until.store(0, Ordering::Relaxed);
+            slot.key.store(key, Ordering::SeqCst);
+            return slot;
         }
         // Shared with another one: it counts too much rather than too little.
         last
     }
 }
 
-impl Place {
+impl Slot {
     fn ask(&self, key: u64, rate: Rate, counts: bool, now: u64) -> Hit {
         let beyond = |until: u64| Hit::Beyond {
             retry_after: Duration::from_nanos(until.saturating_sub(now)),
@@ -190,7 +190,7 @@ impl Place {
                     return beyond(next);
                 }
                 let until = now.saturating_add(rate.penalty);
-                // Unless the place is another's by now.
+                // Unless the slot is another's by now.
                 if self.key.load(Ordering::SeqCst) == key {
                     self.penalty_until.store(until, Ordering::Relaxed);
                 }
