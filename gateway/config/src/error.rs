@@ -14,16 +14,16 @@ pub struct ConfigError {
     /// The file; empty for a value that came with a command.
     pub file: PathBuf,
     /// Where in the file, `None` when the file as a whole is meant.
-    pub place: Option<Place>,
+    pub place: Option<Span>,
     /// What is wrong, one sentence without a full stop.
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
 }
 
-/// A stretch of one line.
+/// A part of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Span {
     /// Counted from 1.
     pub line: usize,
     /// Counted from 1, in characters.
@@ -34,7 +34,7 @@ pub struct Place {
     pub text: String,
 }
 
-impl Place {
+impl Span {
     /// The place of the bytes `from..to` of `text`, which is line `line`.
     pub(super) fn new(line: usize, text: &str, from: usize, to: usize) -> Self {
         let characters = |until: usize| {
@@ -75,14 +75,14 @@ impl fmt::Display for ConfigError {
         if !self.file.as_os_str().is_empty() {
             write!(f, "{}:", self.file.display())?;
         }
-        if let Some(Place { line, column, .. }) = &self.place {
+        if let Some(Span { line, column, .. }) = &self.place {
             write!(f, "{line}:{column}:")?;
         }
         if !self.file.as_os_str().is_empty() || self.place.is_some() {
             f.write_str(" ")?;
         }
         f.write_str(&self.message)?;
-        if let Some(Place {
+        if let Some(Span {
             line,
             column,
             width,
@@ -150,7 +150,7 @@ mod tests {
         let from = text.find('b').unwrap();
         let error = ConfigError {
             file: "a.conf".into(),
-            place: Some(Place::new(12, text, from, from + "bücher".len())),
+            place: Some(Span::new(12, text, from, from + "bücher".len())),
             message: "not a number".into(),
             help: Some("write 5".into()),
         };

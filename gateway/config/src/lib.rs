@@ -35,7 +35,7 @@ mod reader;
 mod syntax;
 mod value;
 
-pub use error::{ConfigError, ConfigErrors, Place};
+pub use error::{ConfigError, ConfigErrors, Span};
 pub use files::Sources;
 pub use keys::{KEYS, Key, key};
 pub use kind::{Change, Kind};

@@ -10,20 +10,20 @@ use std::path::PathBuf;
 use super::files::Source;
 use super::syntax::{self, KeyName};
 use super::value::ValueError;
-use super::{Config, ConfigError, KEYS, Key, Kind, Place, key, pin};
+use super::{Config, ConfigError, KEYS, Key, Kind, Span, key, pin};
 use vocabulary::hostname::HostName;
 use vocabulary::suggest::suggest;
 
 /// Where a key was set last, for errors that concern several keys.
 struct Origin {
     file: PathBuf,
-    place: Place,
+    place: Span,
 }
 
 /// Where a host was given workers.
 struct Pinned {
     source: Source,
-    place: Place,
+    place: Span,
     lenient: bool,
 }
 
@@ -56,7 +56,7 @@ impl Reader {
             let line = match line {
                 Ok(line) => line,
                 Err(error) => {
-                    let place = Place::new(error.line, error.text, error.at.start, error.at.end);
+                    let place = Span::new(error.line, error.text, error.at.start, error.at.end);
                     self.report(
                         error.lenient,
                         source,
@@ -67,9 +67,9 @@ impl Reader {
                     continue;
                 }
             };
-            let place = Place::new(line.line, line.text, line.key_at.start, line.key_at.end);
+            let place = Span::new(line.line, line.text, line.key_at.start, line.key_at.end);
             if let Some(host) = pin::host_of(&line.key) {
-                let place = |at: Range<usize>| Place::new(line.line, line.text, at.start, at.end);
+                let place = |at: Range<usize>| Span::new(line.line, line.text, at.start, at.end);
                 match pin::read(host, line.value) {
                     Ok((host, workers)) => {
                         let place = place(line.value_at);
@@ -119,7 +119,7 @@ impl Reader {
             if let Err(ValueError { at, message, help }) = (key.set)(&mut self.config, line.value) {
                 self.config = before;
                 let from = line.value_at.start;
-                let place = Place::new(line.line, line.text, from + at.start, from + at.end);
+                let place = Span::new(line.line, line.text, from + at.start, from + at.end);
                 self.report(
                     line.lenient,
                     source,
@@ -178,7 +178,7 @@ impl Reader {
         &mut self,
         source: &Source,
         lenient: bool,
-        place: Place,
+        place: Span,
         host: HostName,
         workers: Vec<u16>,
     ) {
@@ -198,7 +198,7 @@ impl Reader {
         &mut self,
         lenient: bool,
         source: &Source,
-        place: Option<Place>,
+        place: Option<Span>,
         message: String,
         help: Option<String>,
     ) {

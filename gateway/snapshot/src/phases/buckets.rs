@@ -122,8 +122,7 @@ impl Buckets {
                 return slot;
             }
             let ends = |slot: &Slot| slot.free_at().max(now);
-            let Some((at, slot)) = slots.iter().enumerate().min_by_key(|(_, one)| ends(one))
-            else {
+            let Some((at, slot)) = slots.iter().enumerate().min_by_key(|(_, one)| ends(one)) else {
                 return last;
             };
             last = slot;
