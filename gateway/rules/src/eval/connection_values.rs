@@ -5,13 +5,13 @@ use std::cell::OnceCell;
 
 use super::client_hello::Hello;
 use crate::facts::ConnectionFacts;
-use crate::geo::Place;
+use crate::geo::Location;
 
 /// Belongs to one connection for its life; each value is made when a rule first reads it.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionValues {
     hello: OnceCell<Box<Hello>>,
-    place: OnceCell<Box<Place>>,
+    place: OnceCell<Box<Location>>,
 }
 
 impl ConnectionValues {
@@ -22,7 +22,7 @@ impl ConnectionValues {
     }
 
     /// What is known of the client's address.
-    pub(crate) fn place(&self, connection: &ConnectionFacts) -> &Place {
+    pub(crate) fn place(&self, connection: &ConnectionFacts) -> &Location {
         self.place.get_or_init(|| {
             let address = connection.source.ip().to_canonical();
             let geo = connection.geo.as_ref();

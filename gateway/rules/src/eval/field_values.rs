@@ -13,7 +13,7 @@ use super::connection_values::ConnectionValues;
 use super::pairs::decoded;
 use super::value::{Scratch, Value};
 use crate::facts::{ConnectionFacts, RequestFacts};
-use crate::geo::Place;
+use crate::geo::Location;
 use crate::matcher::budget;
 use crate::syntax::field::Field;
 use vocabulary::client_auth::ClientAuth;
@@ -308,7 +308,7 @@ fn arguments(query: &str) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Without a database, or where it does not know: missing.
-fn geographic(place: &Place, field: Field) -> Value<'_> {
+fn geographic(place: &Location, field: Field) -> Value<'_> {
     fn known(name: &Option<Box<str>>) -> Value<'_> {
         name.as_deref().map_or(Value::Missing, text)
     }

@@ -67,7 +67,7 @@ impl fmt::Debug for Geo {
 
 /// What is known of an address. Nothing is empty: what is not known is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Location {
     /// The number of the autonomous system that announces it.
     pub asnum: Option<u32>,
     /// ISO 3166-1 alpha-2: `GB`.
@@ -149,8 +149,8 @@ impl Geo {
 
     /// What is known of an address; the database named first wins.
     #[must_use]
-    pub fn place(&self, address: IpAddr) -> Place {
-        let mut place = Place::default();
+    pub fn place(&self, address: IpAddr) -> Location {
+        let mut place = Location::default();
         for database in &self.databases {
             // Of an IPv6 address a database of IPv4 knows nothing; damage was looked for before.
             let record = database.lookup(address).and_then(|found| found.decode());
@@ -162,7 +162,7 @@ impl Geo {
     }
 }
 
-impl Place {
+impl Location {
     fn add(&mut self, record: &Record<'_>) {
         fn fill(slot: &mut Option<Box<str>>, text: Option<&str>) {
             if slot.is_none() {
@@ -209,9 +209,9 @@ fn checked(database: Database) -> Result<Reader<Vec<u8>>, GeoError> {
     for network in networks.take(GEOIP_RECORDS_TRIED) {
         let found = network.and_then(|found| found.decode()).map_err(damaged)?;
         if let Some(record) = found {
-            let mut place = Place::default();
+            let mut place = Location::default();
             place.add(&record);
-            useful |= place != Place::default();
+            useful |= place != Location::default();
         }
     }
     if !useful {
@@ -265,7 +265,7 @@ mod tests {
         let geo = Geo::new([cities, numbers]).unwrap().unwrap();
         let place = |address: &str| geo.place(address.parse().unwrap());
         let some = |text: &str| Some(Box::from(text));
-        let leeds = Place {
+        let leeds = Location {
             asnum: Some(64496),
             country: some("GB"),
             continent: some("EU"),
@@ -279,25 +279,25 @@ mod tests {
         assert_eq!(place("203.0.113.9"), leeds);
         assert_eq!(
             place("203.0.113.200"),
-            Place {
+            Location {
                 asnum: None,
                 ..leeds
             }
         );
-        let abroad = Place {
+        let abroad = Location {
             asnum: Some(4_200_000_000),
             country: some("DE"),
             is_in_european_union: Some(true),
-            ..Place::default()
+            ..Location::default()
         };
         assert_eq!(place("2001:db8:1::9"), abroad);
-        let ocean = Place {
+        let ocean = Location {
             continent: some("OC"),
-            ..Place::default()
+            ..Location::default()
         };
         assert_eq!(place("198.51.100.1"), ocean);
         for unknown in ["198.51.100.128", "10.0.0.1", "::1", "2001:db9::1"] {
-            assert_eq!(place(unknown), Place::default(), "{unknown}");
+            assert_eq!(place(unknown), Location::default(), "{unknown}");
         }
         assert!(Geo::new([]).unwrap().is_none());
     }
