@@ -57,13 +57,13 @@ impl Program {
         for ((at, rule), (known, kept)) in rules.iter().enumerate().zip(known.iter_mut().zip(kept))
         {
             match known.place {
-                Place::Base(local) if kept => {
+                Provenance::Base(local) if kept => {
                     if let Some(slot) = program.base.positions.get_mut(local as usize) {
                         *slot = position;
                     }
                 }
-                Place::Checked => {}
-                Place::Base(_) | Place::New => {
+                Provenance::Checked => {}
+                Provenance::Base(_) | Provenance::New => {
                     let condition =
                         parser::parse(&rule.expression, Some(lists)).map_err(|error| {
                             RuleError {
@@ -71,7 +71,7 @@ impl Program {
                                 message: error.to_string(),
                             }
                         })?;
-                    known.place = Place::New;
+                    known.place = Provenance::New;
                     known.traits = Traits::of(&condition);
                     if matches!(known.role, Role::Ends | Role::Reports) {
                         if program.changed.positions.len() >= limits::CHANGED_RULES_MAX {
@@ -100,8 +100,8 @@ impl Program {
         }
         for known in known {
             let base = match known.place {
-                Place::Base(local) => Some(local),
-                Place::Checked | Place::New => None,
+                Provenance::Base(local) => Some(local),
+                Provenance::Checked | Provenance::New => None,
             };
             program.keep(known.role, base, known.traits)?;
         }
@@ -156,11 +156,11 @@ impl Program {
         };
         let state = |input: &Input| Known {
             place: match (input.role, input.base) {
-                _ if input.traits.lists && !same_lists => Place::New,
-                (Role::Off | Role::Idle, _) => Place::Checked,
-                (_, Some(local)) => Place::Base(local),
+                _ if input.traits.lists && !same_lists => Provenance::New,
+                (Role::Off | Role::Idle, _) => Provenance::Checked,
+                (_, Some(local)) => Provenance::Base(local),
                 // In the small index, which is made again.
-                (_, None) => Place::New,
+                (_, None) => Provenance::New,
             },
             role: input.role,
             traits: input.traits,
@@ -184,7 +184,7 @@ impl Program {
             let moved = new.get(hunk.new).unwrap_or_default().iter().map(|rule| {
                 let found = by_id.get(&*rule.id).filter(|(old, _)| same(old, rule));
                 let unknown = || Known {
-                    place: Place::New,
+                    place: Provenance::New,
                     role: Role::of(rule),
                     traits: Traits::default(),
                 };
@@ -202,7 +202,7 @@ impl Program {
 /// What an earlier program knows of a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Known {
-    place: Place,
+    place: Provenance,
     role: Role,
     /// Of a new one still to be found.
     traits: Traits,
@@ -210,7 +210,7 @@ struct Known {
 
 /// Where an earlier program has a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Provenance {
     /// It is in the index.
     Base(Local),
     /// It parses, and no index needs it.
@@ -227,7 +227,7 @@ fn ascending(known: &[Known]) -> Vec<bool> {
     let mut ends: Vec<(Local, usize)> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; known.len()];
     for (at, one) in known.iter().enumerate() {
-        let Place::Base(local) = &one.place else {
+        let Provenance::Base(local) = &one.place else {
             continue;
         };
         let length = match ends.last() {
@@ -271,7 +271,7 @@ mod tests {
             let known: Vec<Known> = locals
                 .into_iter()
                 .map(|local| Known {
-                    place: Place::Base(local),
+                    place: Provenance::Base(local),
                     role: Role::Ends,
                     traits: Traits::default(),
                 })
@@ -289,7 +289,7 @@ mod tests {
                 .collect();
             let ordered = run
                 .windows(2)
-                .all(|pair| matches!(pair, [Place::Base(a), Place::Base(b)] if a < b));
+                .all(|pair| matches!(pair, [Provenance::Base(a), Provenance::Base(b)] if a < b));
             assert!(ordered, "{run:?}");
         }
     }
