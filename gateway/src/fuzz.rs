@@ -21,9 +21,9 @@ pub fn document(data: &[u8]) {
             assert!(!wrong.why.is_empty());
             let lines = text.lines().count() + 1;
             assert!(
-                (1..=lines).contains(&wrong.place.line),
+                (1..=lines).contains(&wrong.position.line),
                 "{:?} of {lines}",
-                wrong.place
+                wrong.position
             );
         }
     }

@@ -14,7 +14,7 @@ pub struct ConfigError {
     /// The file; empty for a value that came with a command.
     pub file: PathBuf,
     /// Where in the file, `None` when the file as a whole is meant.
-    pub place: Option<Span>,
+    pub span: Option<Span>,
     /// What is wrong, one sentence without a full stop.
     pub message: String,
     /// What to do about it.
@@ -57,7 +57,7 @@ impl ConfigError {
     pub(super) fn file(file: &Path, message: impl Into<String>) -> Self {
         Self {
             file: file.into(),
-            place: None,
+            span: None,
             message: message.into(),
             help: None,
         }
@@ -75,10 +75,10 @@ impl fmt::Display for ConfigError {
         if !self.file.as_os_str().is_empty() {
             write!(f, "{}:", self.file.display())?;
         }
-        if let Some(Span { line, column, .. }) = &self.place {
+        if let Some(Span { line, column, .. }) = &self.span {
             write!(f, "{line}:{column}:")?;
         }
-        if !self.file.as_os_str().is_empty() || self.place.is_some() {
+        if !self.file.as_os_str().is_empty() || self.span.is_some() {
             f.write_str(" ")?;
         }
         f.write_str(&self.message)?;
@@ -87,7 +87,7 @@ impl fmt::Display for ConfigError {
             column,
             width,
             text,
-        }) = &self.place
+        }) = &self.span
         {
             let number = line.to_string();
             let margin = " ".repeat(number.len());
@@ -150,7 +150,7 @@ mod tests {
         let from = text.find('b').unwrap();
         let error = ConfigError {
             file: "a.conf".into(),
-            place: Some(Span::new(12, text, from, from + "bücher".len())),
+            span: Some(Span::new(12, text, from, from + "bücher".len())),
             message: "not a number".into(),
             help: Some("write 5".into()),
         };

@@ -33,7 +33,7 @@ pub fn text(data: &[u8]) {
             assert!(!errors.0.is_empty(), "a refusal says why");
             for error in &errors.0 {
                 assert!(!error.to_string().is_empty());
-                let line = error.place.as_ref().map_or(1, |place| place.line);
+                let line = error.span.as_ref().map_or(1, |span| span.line);
                 assert!((1..=lines.max(1)).contains(&line), "line {line} of {lines}");
             }
         }

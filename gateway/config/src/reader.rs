@@ -17,13 +17,13 @@ use vocabulary::suggest::suggest;
 /// Where a key was set last, for errors that concern several keys.
 struct Origin {
     file: PathBuf,
-    place: Span,
+    span: Span,
 }
 
 /// Where a host was given workers.
 struct Pinned {
     source: Source,
-    place: Span,
+    span: Span,
     lenient: bool,
 }
 
@@ -56,33 +56,33 @@ impl Reader {
             let line = match line {
                 Ok(line) => line,
                 Err(error) => {
-                    let place = Span::new(error.line, error.text, error.at.start, error.at.end);
+                    let span = Span::new(error.line, error.text, error.at.start, error.at.end);
                     self.report(
                         error.lenient,
                         source,
-                        Some(place),
+                        Some(span),
                         error.message.into(),
                         Some(error.help.into()),
                     );
                     continue;
                 }
             };
-            let place = Span::new(line.line, line.text, line.key_at.start, line.key_at.end);
+            let span = Span::new(line.line, line.text, line.key_at.start, line.key_at.end);
             if let Some(host) = pin::host_of(&line.key) {
-                let place = |at: Range<usize>| Span::new(line.line, line.text, at.start, at.end);
+                let span = |at: Range<usize>| Span::new(line.line, line.text, at.start, at.end);
                 match pin::read(host, line.value) {
                     Ok((host, workers)) => {
-                        let place = place(line.value_at);
-                        self.pin(source, line.lenient, place, host, workers);
+                        let span = span(line.value_at);
+                        self.pin(source, line.lenient, span, host, workers);
                     }
                     Err(pin::PinError::Host(message)) => {
-                        let place = place(line.key_at);
-                        self.report(line.lenient, source, Some(place), message, None);
+                        let span = span(line.key_at);
+                        self.report(line.lenient, source, Some(span), message, None);
                     }
                     Err(pin::PinError::Workers(ValueError { at, message, help })) => {
                         let from = line.value_at.start;
-                        let place = place(from + at.start..from + at.end);
-                        self.report(line.lenient, source, Some(place), message, help);
+                        let span = span(from + at.start..from + at.end);
+                        self.report(line.lenient, source, Some(span), message, help);
                     }
                 }
                 continue;
@@ -90,7 +90,7 @@ impl Reader {
             let key = match find(&line.key) {
                 Ok(key) => key,
                 Err((message, help)) => {
-                    self.report(line.lenient, source, Some(place), message, help);
+                    self.report(line.lenient, source, Some(span), message, help);
                     continue;
                 }
             };
@@ -104,7 +104,7 @@ impl Reader {
                     self.report(
                         line.lenient,
                         source,
-                        Some(place),
+                        Some(span),
                         message,
                         Some("keep one of the two".into()),
                     );
@@ -119,11 +119,11 @@ impl Reader {
             if let Err(ValueError { at, message, help }) = (key.set)(&mut self.config, line.value) {
                 self.config = before;
                 let from = line.value_at.start;
-                let place = Span::new(line.line, line.text, from + at.start, from + at.end);
+                let span = Span::new(line.line, line.text, from + at.start, from + at.end);
                 self.report(
                     line.lenient,
                     source,
-                    Some(place),
+                    Some(span),
                     format!("`{}`: {message}", key.name),
                     help,
                 );
@@ -133,7 +133,7 @@ impl Reader {
                 key.name,
                 Origin {
                     file: source.path.clone(),
-                    place,
+                    span,
                 },
             );
         }
@@ -145,7 +145,7 @@ impl Reader {
             // Only when every `listen` line of a file was wrong, which has been reported.
             self.config.listen = Config::default().listen;
         }
-        for (host, place) in std::mem::take(&mut self.pinned) {
+        for (host, span) in std::mem::take(&mut self.pinned) {
             let count = self.config.workers;
             let workers = self.config.pins.get(&host);
             let beyond = workers.and_then(|all| all.iter().find(|one| usize::from(**one) >= count));
@@ -153,9 +153,9 @@ impl Reader {
                 let message = format!("there is no worker {worker}: `workers` is {count}");
                 let help = format!("write numbers from 0 to {}, or raise `workers`", count - 1);
                 self.report(
-                    place.lenient,
-                    &place.source,
-                    Some(place.place),
+                    span.lenient,
+                    &span.source,
+                    Some(span.span),
                     message,
                     Some(help),
                 );
@@ -166,7 +166,7 @@ impl Reader {
             let origin = self.origins.get(name);
             self.errors.push(ConfigError {
                 file: origin.map(|origin| origin.file.clone()).unwrap_or_default(),
-                place: origin.map(|origin| origin.place.clone()),
+                span: origin.map(|origin| origin.span.clone()),
                 message,
                 help: Some(help),
             });
@@ -178,7 +178,7 @@ impl Reader {
         &mut self,
         source: &Source,
         lenient: bool,
-        place: Span,
+        span: Span,
         host: HostName,
         workers: Vec<u16>,
     ) {
@@ -187,7 +187,7 @@ impl Reader {
                 path: source.path.clone(),
                 text: String::new(),
             },
-            place,
+            span,
             lenient,
         };
         self.pinned.insert(host.clone(), pinned);
@@ -198,13 +198,13 @@ impl Reader {
         &mut self,
         lenient: bool,
         source: &Source,
-        place: Option<Span>,
+        span: Option<Span>,
         message: String,
         help: Option<String>,
     ) {
         let error = ConfigError {
             file: source.path.clone(),
-            place,
+            span,
             message,
             help,
         };

@@ -93,7 +93,7 @@ impl Apply {
         let text = read_text(&self.file)?;
         let name = self.file.display().to_string();
         let mut marked = yaml::read(&text).map_err(|wrong| {
-            let (line, column) = (wrong.place.line, wrong.place.column);
+            let (line, column) = (wrong.position.line, wrong.position.column);
             CliError::Failed(format!("{name}:{line}:{column}: {}", wrong.why))
         })?;
         let directory = self.file.parent().unwrap_or_else(|| Path::new(""));
@@ -181,7 +181,7 @@ fn explained(error: ClientError, marked: &Marked, name: &str) -> CliError {
             let is_key = message.starts_with("unknown key");
             let place = pointer
                 .as_deref()
-                .and_then(|pointer| marked.place(pointer, is_key));
+                .and_then(|pointer| marked.position(pointer, is_key));
             match place {
                 Some(place) => CliError::Failed(harmless_lines(&format!(
                     "{name}:{}:{}: {message}",
@@ -214,15 +214,15 @@ fn resolve(marked: &mut Marked, directory: &Path, name: &str) -> Result<(), CliE
     }
     for (pointer, key) in found {
         let file_key = format!("{key}_file");
-        let place = marked.place(&format!("{pointer}/{file_key}"), false);
+        let position = marked.position(&format!("{pointer}/{file_key}"), false);
         let Some(Value::Object(fields)) = marked.value.pointer_mut(&pointer) else {
             continue;
         };
         let Some(file) = fields.get(&file_key).and_then(Value::as_str) else {
             continue;
         };
-        let at = place.map_or(String::new(), |place| {
-            format!("{name}:{}:{}: ", place.line, place.column)
+        let at = position.map_or(String::new(), |position| {
+            format!("{name}:{}:{}: ", position.line, position.column)
         });
         if fields.contains_key(key) {
             let why = format!("{at}say either `{key}` or `{file_key}`");
@@ -338,8 +338,10 @@ mod tests {
             marked.value["authorities"][0],
             json!({"name": "a", "certificate": pem})
         );
-        let place = marked.place("/authorities/0/certificate", false).unwrap();
-        assert_eq!((place.line, place.column), (3, 23));
+        let position = marked
+            .position("/authorities/0/certificate", false)
+            .unwrap();
+        assert_eq!((position.line, position.column), (3, 23));
         for (text, why) in [
             ("authorities:\n  - certificate_file: none.pem\n", "f:2:23: "),
             (

@@ -16,26 +16,26 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use self::target::{Place, Target};
+use self::target::{Endpoint, Target};
 use super::output::table::harmless;
 use super::output::{CliError, ClientError};
 use crate::limits;
 
 /// Speaks to one gateway.
 pub(crate) struct Client {
-    place: Place,
+    endpoint: Endpoint,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Client {
     /// For the gateway that the options or the environment name.
     pub(crate) fn new(target: &Target) -> Result<Self, CliError> {
-        let place = target.place()?;
+        let endpoint = target.endpoint()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ClientError::Runtime)?;
-        Ok(Self { place, runtime })
+        Ok(Self { endpoint, runtime })
     }
 
     /// `GET`: the `result` of the answer.
@@ -137,7 +137,7 @@ impl Client {
                 .await
                 .unwrap_or_else(|_elapsed| {
                     Err(ClientError::Timeout {
-                        at: self.place.shown(),
+                        at: self.endpoint.shown(),
                     })
                 })
         })?;
@@ -182,7 +182,7 @@ impl Client {
     /// `GET` of what is no JSON, into a file. Nothing may come for [`limits::CLI_TIMEOUT`] at most.
     pub(crate) fn download(&self, path: &str, to: &mut impl Write) -> Result<(), CliError> {
         let late = |_elapsed| ClientError::Timeout {
-            at: self.place.shown(),
+            at: self.endpoint.shown(),
         };
         self.runtime.block_on(async {
             let begun = self.begin(&Method::GET, path, None);
@@ -240,10 +240,10 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<(Response<Incoming>, JoinHandle<hyper::Result<()>>), ClientError> {
         let unreachable = |why| ClientError::Unreachable {
-            at: self.place.shown(),
+            at: self.endpoint.shown(),
             why,
         };
-        let stream = self.place.connect().await.map_err(unreachable)?;
+        let stream = self.endpoint.connect().await.map_err(unreachable)?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.unreadable(error.to_string()))?;
@@ -252,9 +252,9 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header("host", self.place.authority())
+            .header("host", self.endpoint.authority())
             .header("content-type", "application/json");
-        if let Some(authorization) = self.place.authorization() {
+        if let Some(authorization) = self.endpoint.authorization() {
             request = request.header("authorization", authorization);
         }
         let request = request
@@ -269,7 +269,7 @@ impl Client {
 
     fn unreadable(&self, why: impl Into<String>) -> ClientError {
         ClientError::Unreadable {
-            at: self.place.shown(),
+            at: self.endpoint.shown(),
             why: why.into(),
         }
     }

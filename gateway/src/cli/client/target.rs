@@ -60,8 +60,8 @@ pub(crate) struct Target {
     pub(crate) api_ca: Option<PathBuf>,
 }
 
-/// A place to connect to.
-pub(super) enum Place {
+/// What to connect to.
+pub(super) enum Endpoint {
     Socket(PathBuf),
     Api(Box<Api>),
 }
@@ -90,9 +90,9 @@ fn from_environment(name: &str) -> Option<PathBuf> {
 impl Target {
     /// The socket of a gateway of this machine.
     pub(crate) fn local_socket(&self) -> Result<PathBuf, CliError> {
-        match self.place()? {
-            Place::Socket(path) => Ok(path),
-            Place::Api(api) => Err(CliError::Usage(format!(
+        match self.endpoint()? {
+            Endpoint::Socket(path) => Ok(path),
+            Endpoint::Api(api) => Err(CliError::Usage(format!(
                 "this is for the gateway of this machine, and {} is another one",
                 api.url
             ))),
@@ -100,9 +100,9 @@ impl Target {
     }
 
     /// What was said, or else what the environment says.
-    pub(super) fn place(&self) -> Result<Place, CliError> {
+    pub(super) fn endpoint(&self) -> Result<Endpoint, CliError> {
         if let Some(socket) = &self.socket {
-            return Ok(Place::Socket(socket.clone()));
+            return Ok(Endpoint::Socket(socket.clone()));
         }
         let api = self.api.clone().or_else(|| {
             let value = from_environment("POSTERN_API")?;
@@ -114,7 +114,7 @@ impl Target {
                 return Err(CliError::Usage(why.into()));
             }
             let socket = from_environment("POSTERN_SOCKET");
-            return Ok(Place::Socket(
+            return Ok(Endpoint::Socket(
                 socket.unwrap_or_else(|| Config::default().admin_socket),
             ));
         };
@@ -128,7 +128,7 @@ impl Target {
                  POSTERN_TOKEN_FILE; `postern token create` on the gateway's machine makes one"
             )));
         };
-        Api::new(url, &token, ca.as_deref()).map(|api| Place::Api(Box::new(api)))
+        Api::new(url, &token, ca.as_deref()).map(|api| Endpoint::Api(Box::new(api)))
     }
 }
 
@@ -200,7 +200,7 @@ fn connector(ca: Option<&Path>) -> Result<SslConnector, CliError> {
     Ok(builder.build())
 }
 
-impl Place {
+impl Endpoint {
     /// For messages.
     pub(super) fn shown(&self) -> String {
         match self {
@@ -292,6 +292,6 @@ mod tests {
             ..Target::default()
         };
         // The environment of the tests names no API.
-        assert!(target.place().is_err());
+        assert!(target.endpoint().is_err());
     }
 }

@@ -13,7 +13,7 @@ use crate::limits::DOCUMENT_DEPTH_MAX;
 
 /// Line and column, from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Position {
     pub(crate) line: usize,
     pub(crate) column: usize,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Place {
 /// What is wrong with a text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Wrong {
-    pub(crate) place: Place,
+    pub(crate) position: Position,
     pub(crate) why: String,
 }
 
@@ -30,21 +30,21 @@ pub(crate) struct Wrong {
 pub(crate) struct Marked {
     pub(crate) value: Value,
     /// Where values begin.
-    values: HashMap<String, Place>,
+    values: HashMap<String, Position>,
     /// Where the keys of mappings stand.
-    keys: HashMap<String, Place>,
+    keys: HashMap<String, Position>,
 }
 
 impl Marked {
     /// Where a value stands, or the nearest thing around it; the key when that is what is wrong.
-    pub(crate) fn place(&self, pointer: &str, key: bool) -> Option<Place> {
+    pub(crate) fn position(&self, pointer: &str, key: bool) -> Option<Position> {
         let mut pointer = pointer;
-        if key && let Some(place) = self.keys.get(pointer) {
-            return Some(*place);
+        if key && let Some(position) = self.keys.get(pointer) {
+            return Some(*position);
         }
         loop {
-            if let Some(place) = self.values.get(pointer) {
-                return Some(*place);
+            if let Some(position) = self.values.get(pointer) {
+                return Some(*position);
             }
             pointer = pointer.rsplit_once('/')?.0;
         }
@@ -53,15 +53,15 @@ impl Marked {
     /// Gives a value another name beside the old one's place.
     pub(crate) fn moved(&mut self, from: &str, to: &str) {
         for map in [&mut self.values, &mut self.keys] {
-            if let Some(place) = map.get(from).copied() {
-                map.insert(to.to_owned(), place);
+            if let Some(position) = map.get(from).copied() {
+                map.insert(to.to_owned(), position);
             }
         }
     }
 }
 
-fn place(marker: &Marker) -> Place {
-    Place {
+fn position(marker: &Marker) -> Position {
+    Position {
         line: marker.line(),
         column: marker.col() + 1,
     }
@@ -74,13 +74,13 @@ pub(crate) fn escaped(key: &str) -> String {
 
 struct Reader<'t> {
     parser: Parser<'t, saphyr_parser::StrInput<'t>>,
-    values: HashMap<String, Place>,
-    keys: HashMap<String, Place>,
+    values: HashMap<String, Position>,
+    keys: HashMap<String, Position>,
 }
 
-fn wrong<T>(place: Place, why: impl Into<String>) -> Result<T, Wrong> {
+fn wrong<T>(position: Position, why: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong {
-        place,
+        position,
         why: why.into(),
     })
 }
@@ -106,18 +106,18 @@ fn plain(text: &str) -> Value {
 }
 
 impl<'t> Reader<'t> {
-    fn next(&mut self) -> Result<(Event<'t>, Place), Wrong> {
+    fn next(&mut self) -> Result<(Event<'t>, Position), Wrong> {
         match self.parser.next() {
-            Some(Ok((event, span))) => Ok((event, place(&span.start))),
-            Some(Err(error)) => wrong(place(error.marker()), error.info()),
-            None => Ok((Event::StreamEnd, Place { line: 1, column: 1 })),
+            Some(Ok((event, span))) => Ok((event, position(&span.start))),
+            Some(Err(error)) => wrong(position(error.marker()), error.info()),
+            None => Ok((Event::StreamEnd, Position { line: 1, column: 1 })),
         }
     }
 
     fn value(
         &mut self,
         event: Event<'t>,
-        at: Place,
+        at: Position,
         pointer: &str,
         depth: usize,
     ) -> Result<Value, Wrong> {
@@ -385,8 +385,8 @@ mod tests {
             ("/zones/0/hosts/0/name/not/there", false, 5, 15),
         ] {
             assert_eq!(
-                read.place(pointer, key),
-                Some(Place { line, column }),
+                read.position(pointer, key),
+                Some(Position { line, column }),
                 "{pointer}"
             );
         }
@@ -405,7 +405,7 @@ mod tests {
         ] {
             let wrong = read(text).unwrap_err();
             assert!(wrong.why.contains(why), "{text:?}: {wrong:?}");
-            assert!(wrong.place.line <= line + 1, "{text:?}: {wrong:?}");
+            assert!(wrong.position.line <= line + 1, "{text:?}: {wrong:?}");
         }
         let deep = "[".repeat(100_000);
         assert!(read(&deep).is_err());

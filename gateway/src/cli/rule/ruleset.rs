@@ -17,7 +17,7 @@ use crate::cli::output::{CliError, ValueError};
 pub(crate) struct Position {
     /// `first`, `last`, or a number from 1
     #[arg(long, value_name = "PLACE")]
-    position: Option<Place>,
+    position: Option<Ordinal>,
     /// Before this rule
     #[arg(long, value_name = "RULE")]
     before: Option<String>,
@@ -27,13 +27,13 @@ pub(crate) struct Position {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Ordinal {
     First,
     Last,
     Index(u32),
 }
 
-impl std::str::FromStr for Place {
+impl std::str::FromStr for Ordinal {
     type Err = ValueError;
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
@@ -126,15 +126,15 @@ impl Ruleset {
     pub(crate) fn position(&self, position: &Position) -> Result<Option<Value>, CliError> {
         Ok(match position {
             Position {
-                position: Some(Place::First),
+                position: Some(Ordinal::First),
                 ..
             } => Some(json!({ "before": "" })),
             Position {
-                position: Some(Place::Last),
+                position: Some(Ordinal::Last),
                 ..
             } => Some(json!({ "after": "" })),
             Position {
-                position: Some(Place::Index(index)),
+                position: Some(Ordinal::Index(index)),
                 ..
             } => Some(json!({ "index": index })),
             Position {
@@ -218,7 +218,7 @@ mod tests {
             assert!(ruleset.rule(wanted).is_err(), "{wanted}");
         }
         for wanted in ["0", "-1", "middle", ""] {
-            assert!(wanted.parse::<Place>().is_err(), "{wanted}");
+            assert!(wanted.parse::<Ordinal>().is_err(), "{wanted}");
         }
     }
 }

@@ -258,10 +258,10 @@ fn read_requests(
     let name = file.display().to_string();
     let text = read_text(file)?;
     let marked = yaml::read(&text).map_err(|wrong| {
-        let place = wrong.place;
+        let position = wrong.position;
         CliError::Failed(harmless_lines(&format!(
             "{name}:{}:{}: {}",
-            place.line, place.column, wrong.why
+            position.line, position.column, wrong.why
         )))
     })?;
     let Value::Array(requests) = marked.value.clone() else {
@@ -337,10 +337,10 @@ fn explained(error: ClientError, origins: &[Origin]) -> CliError {
         else {
             continue;
         };
-        if let Some(place) = origin.marked.place(&format!("/{at}/{rest}"), false) {
+        if let Some(position) = origin.marked.position(&format!("/{at}/{rest}"), false) {
             return CliError::Failed(harmless_lines(&format!(
                 "{}:{}:{}: {message}",
-                origin.name, place.line, place.column
+                origin.name, position.line, position.column
             )));
         }
     }
