@@ -49,7 +49,7 @@ struct Groups {
 
 /// What is to be known of a match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
+pub(crate) enum MatchDetail {
     /// Whether there is one.
     Match,
     /// Where its groups are.
@@ -89,7 +89,7 @@ impl Pattern {
     ///
     /// # Errors
     /// It is none, or larger than `limits::REGEX_PROGRAM_BYTES_MAX`.
-    pub(crate) fn new(source: &str, wanted: Wanted) -> Result<Self, RegexError> {
+    pub(crate) fn new(source: &str, wanted: MatchDetail) -> Result<Self, RegexError> {
         let hir = ParserBuilder::new()
             .unicode(false)
             .utf8(false)
@@ -104,8 +104,8 @@ impl Pattern {
             })?;
         let program = program(&hir).ok_or(RegexError::TooLarge)?;
         let groups = match wanted {
-            Wanted::Match => None,
-            Wanted::Groups => {
+            MatchDetail::Match => None,
+            MatchDetail::Groups => {
                 let states = program.states().len();
                 Some(
                     Groups::new(&hir, states)
@@ -143,7 +143,7 @@ impl Pattern {
     }
 
     /// Where the first match and its groups are; `false` when there is none, or that is too much
-    /// work. Needs [`Wanted::Groups`].
+    /// work. Needs [`MatchDetail::Groups`].
     pub(crate) fn groups(
         &self,
         value: &[u8],
@@ -250,7 +250,7 @@ impl Groups {
 mod tests {
     use super::*;
 
-    fn pattern(source: &str, wanted: Wanted) -> Pattern {
+    fn pattern(source: &str, wanted: MatchDetail) -> Pattern {
         Pattern::new(source, wanted).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -277,7 +277,7 @@ mod tests {
             (r"(?u)\bfoo\b", b"foo", true),
             ("(a|b)*abb", b"babaabb", true),
         ] {
-            for wanted in [Wanted::Match, Wanted::Groups] {
+            for wanted in [MatchDetail::Match, MatchDetail::Groups] {
                 let found = pattern(source, wanted).is_match(value, &mut Work::default());
                 assert_eq!(found, expected, "{source} {wanted:?} {value:?}");
             }
@@ -294,7 +294,11 @@ mod tests {
             (r"(?u)\bfoo\b", true),
             ("[ab]*a[ab]{20}", true),
         ] {
-            assert_eq!(pattern(source, Wanted::Match).is_lazy(), lazy, "{source}");
+            assert_eq!(
+                pattern(source, MatchDetail::Match).is_lazy(),
+                lazy,
+                "{source}"
+            );
         }
     }
 
@@ -307,7 +311,7 @@ mod tests {
             (r"\p{L}", "not a regular expression"),
             ("(a{1000}){1000}", "too large"),
         ] {
-            for wanted in [Wanted::Match, Wanted::Groups] {
+            for wanted in [MatchDetail::Match, MatchDetail::Groups] {
                 let error = Pattern::new(source, wanted).unwrap_err().to_string();
                 assert!(error.contains(why), "{source} {wanted:?}: {error}");
             }
@@ -338,7 +342,7 @@ mod tests {
             ),
         ] {
             let mut groups = [None; limits::REPLACEMENT_GROUPS];
-            let pattern = pattern(source, Wanted::Groups);
+            let pattern = pattern(source, MatchDetail::Groups);
             assert!(
                 pattern.groups(value, &mut Work::default(), &mut groups),
                 "{source}"

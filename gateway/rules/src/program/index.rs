@@ -27,11 +27,11 @@ pub(super) type Local = u32;
 pub(super) struct Index {
     /// Tells indexes apart, for what connections remember.
     pub(super) identity: u64,
-    pub(super) subjects: Vec<Asked>,
+    pub(super) subjects: Vec<IndexedSubject>,
     pub(super) tables: Vec<Table>,
     /// By key: where its entries start; one more than keys.
     key_starts: Vec<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<ColumnEntry>,
     pub(super) arena: Arena,
     /// Ascending by first rule, those that end the evaluation before those that report.
     pub(super) groups: Vec<Group>,
@@ -48,7 +48,7 @@ pub(super) struct Atom {
 
 /// A subject and its tables.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct IndexedSubject {
     pub(super) subject: Subject,
     pub(super) lifetime: Lifetime,
     is_costly: bool,
@@ -57,7 +57,7 @@ pub(super) struct Asked {
 
 /// What a key means for one column.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct ColumnEntry {
     pub(super) column: u32,
     pub(super) vector: Vector,
 }
@@ -107,14 +107,14 @@ impl Index {
     }
 
     /// An entry by its number.
-    pub(super) fn entry(&self, number: u32) -> Option<Entry> {
+    pub(super) fn entry(&self, number: u32) -> Option<ColumnEntry> {
         self.entries.get(number as usize).copied()
     }
 
     /// Bytes of the vectors and their entries, for figures.
     pub(super) fn vector_bytes(&self) -> usize {
         self.arena.bytes()
-            + self.entries.capacity() * size_of::<Entry>()
+            + self.entries.capacity() * size_of::<ColumnEntry>()
             + self.key_starts.capacity() * 4
     }
 }
@@ -144,7 +144,7 @@ pub(super) struct Builder {
     specs: HashMap<Spec, u32, RandomState>,
     groups: HashMap<(bool, Vec<u32>), u32, RandomState>,
     atoms: HashMap<Condition, u32, RandomState>,
-    asked: Vec<Asked>,
+    asked: Vec<IndexedSubject>,
     built: Vec<Table>,
     spec_list: Vec<Spec>,
     group_list: Vec<Group>,
@@ -160,7 +160,7 @@ pub(super) struct Builder {
 }
 
 /// A literal's place in a term that is being added.
-struct Placed {
+struct TermLiteral {
     spec: u32,
     keys: Vec<Key>,
     literal: Literal,
@@ -174,12 +174,12 @@ impl Builder {
     /// Adds a rule; rules come in their order.
     pub(super) fn add(&mut self, rule: Local, reports: bool, condition: &Condition) {
         for term in terms(condition) {
-            let mut placed: Vec<Placed> = Vec::new();
+            let mut placed: Vec<TermLiteral> = Vec::new();
             let mut residual = Vec::new();
             for literal in term {
                 match self.place(&literal) {
                     Some((spec, keys, exact)) if placed.iter().all(|other| other.spec != spec) => {
-                        placed.push(Placed {
+                        placed.push(TermLiteral {
                             spec,
                             keys,
                             literal,
@@ -200,7 +200,7 @@ impl Builder {
         }
     }
 
-    fn append(&mut self, group: u32, rule: Local, placed: &[Placed], residual: &[Residue]) {
+    fn append(&mut self, group: u32, rule: Local, placed: &[TermLiteral], residual: &[Residue]) {
         let Some(group) = self.group_list.get_mut(group as usize) else {
             return;
         };
@@ -246,7 +246,7 @@ impl Builder {
             None if self.asked.len() >= limits::INDEX_SUBJECTS_MAX => return None,
             None => {
                 let number = count(self.asked.len());
-                self.asked.push(Asked {
+                self.asked.push(IndexedSubject {
                     subject: question.subject.clone(),
                     lifetime,
                     // What is the same for a connection is looked up with it.
@@ -298,10 +298,10 @@ impl Builder {
     fn group(
         &mut self,
         reports: bool,
-        placed: &mut Vec<Placed>,
+        placed: &mut Vec<TermLiteral>,
         residual: &mut Vec<Residue>,
     ) -> u32 {
-        let signature = |placed: &[Placed]| {
+        let signature = |placed: &[TermLiteral]| {
             (
                 reports,
                 placed.iter().map(|one| one.spec).collect::<Vec<_>>(),
@@ -311,7 +311,7 @@ impl Builder {
             return *known;
         }
         if self.group_list.len() >= limits::INDEX_GROUPS_MAX && placed.len() > 1 {
-            let telling = |one: &Placed| match self.spec_list.get(one.spec as usize) {
+            let telling = |one: &TermLiteral| match self.spec_list.get(one.spec as usize) {
                 Some((_, true)) | None => 0,
                 Some((table, false)) => self.built.get(*table as usize).map_or(0, Table::len) + 1,
             };
@@ -408,7 +408,7 @@ impl Builder {
                 .copied()
                 .unwrap_or_default();
             if let Some(vector) = arena.keep(&set, terms) {
-                entries.push(Entry { column, vector });
+                entries.push(ColumnEntry { column, vector });
             }
         }
         while key_starts.len() <= self.keys as usize {

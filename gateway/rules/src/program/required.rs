@@ -97,7 +97,7 @@ fn extract(kind: ExtractKind, hir: &Hir) -> Option<Texts> {
 mod tests {
     use super::*;
     use crate::matcher::budget::Work;
-    use crate::matcher::regex::{Pattern, Wanted};
+    use crate::matcher::regex::{MatchDetail, Pattern};
 
     #[test]
     fn texts_of_patterns() {
@@ -164,7 +164,7 @@ mod tests {
             "[a-z]+wp-login[a-z]+",
             "(?:fo*o|qu)",
         ] {
-            let regex = Pattern::new(source, Wanted::Match).unwrap();
+            let regex = Pattern::new(source, MatchDetail::Match).unwrap();
             let Some(texts) = required(source) else {
                 continue;
             };

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::index::{Column, Entry, Index, count};
+use super::index::{Column, ColumnEntry, Index, count};
 use super::table::Key;
 
 /// By column: the entries that the facts have.
@@ -78,7 +78,7 @@ impl Slots {
         let Some(entry) = index.entry(number) else {
             return;
         };
-        self.touch(size_of::<Entry>() + size_of::<Head>() + size_of::<Link>());
+        self.touch(size_of::<ColumnEntry>() + size_of::<Head>() + size_of::<Link>());
         let Some(head) = self.heads.get_mut(entry.column as usize) else {
             return;
         };
@@ -113,7 +113,7 @@ impl Slots {
         &'s self,
         index: &'s Index,
         head: Head,
-    ) -> impl Iterator<Item = Entry> + 's {
+    ) -> impl Iterator<Item = ColumnEntry> + 's {
         let mut at = head.link;
         std::iter::from_fn(move || {
             let link = self.links.get(at as usize)?;
@@ -130,7 +130,7 @@ impl Slots {
                 Some(half) if !vector.is_dense => half as usize + 1,
                 _ => 2,
             };
-            self.touch(size_of::<Entry>() + probes * size_of::<u32>());
+            self.touch(size_of::<ColumnEntry>() + probes * size_of::<u32>());
             index.arena.has(vector, term)
         })
     }

@@ -7,7 +7,7 @@ use super::ast::{Argument, Array, Call, Scalar};
 use super::error::{Problem, Span};
 use super::types::{Kind, Type};
 use crate::limits;
-use crate::matcher::regex::{Pattern, Wanted};
+use crate::matcher::regex::{MatchDetail, Pattern};
 use crate::matcher::wildcard::Wildcard;
 
 macro_rules! functions {
@@ -101,13 +101,13 @@ impl Call {
 }
 
 /// An argument as it was parsed, before the function has had its say.
-pub(crate) struct Given {
-    pub(crate) value: GivenValue,
+pub(crate) struct ParsedArgument {
+    pub(crate) value: ParsedValue,
     pub(crate) span: Span,
 }
 
-/// See [`Given`].
-pub(crate) enum GivenValue {
+/// See [`ParsedArgument`].
+pub(crate) enum ParsedValue {
     Scalar(Scalar),
     Array(Array),
     Map,
@@ -115,7 +115,7 @@ pub(crate) enum GivenValue {
     Int(i64),
 }
 
-impl GivenValue {
+impl ParsedValue {
     fn describe(&self) -> String {
         match self {
             Self::Scalar(scalar) => scalar.kind().to_string(),
@@ -131,14 +131,14 @@ impl GivenValue {
 struct Taking {
     function: Function,
     span: Span,
-    given: std::vec::IntoIter<Given>,
+    given: std::vec::IntoIter<ParsedArgument>,
     taken: Vec<Argument>,
 }
 
 impl Taking {
-    fn wrong(&self, given: &Given, expected: &str) -> Problem {
+    fn wrong(&self, given: &ParsedArgument, expected: &str) -> Problem {
         let hint = match &given.value {
-            GivenValue::Array(_) => format!(
+            ParsedValue::Array(_) => format!(
                 "; apply it to each element with `[*]`: `{}`",
                 self.function.signature()
             ),
@@ -152,7 +152,7 @@ impl Taking {
         Problem::new(given.span, message, format!("expected {expected}{hint}"))
     }
 
-    fn next(&mut self) -> Result<Given, Problem> {
+    fn next(&mut self) -> Result<ParsedArgument, Problem> {
         self.given.next().ok_or_else(|| {
             let message = format!("`{}` has too few arguments", self.function.name());
             Problem::new(
@@ -167,7 +167,7 @@ impl Taking {
     fn field(&mut self, kind: Kind) -> Result<(), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Scalar(scalar) if scalar.kind() == kind => {
+            ParsedValue::Scalar(scalar) if scalar.kind() == kind => {
                 self.taken.push(Argument::Scalar(scalar))
             }
             _ => return Err(self.wrong(&given, &format!("a field of type {kind}"))),
@@ -179,10 +179,10 @@ impl Taking {
     fn string(&mut self) -> Result<(), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => {
+            ParsedValue::Scalar(scalar) if scalar.kind() == Kind::String => {
                 self.taken.push(Argument::Scalar(scalar))
             }
-            GivenValue::Bytes(bytes) => self.taken.push(Argument::Bytes(bytes)),
+            ParsedValue::Bytes(bytes) => self.taken.push(Argument::Bytes(bytes)),
             _ => return Err(self.wrong(&given, "a string")),
         }
         Ok(())
@@ -191,7 +191,7 @@ impl Taking {
     fn literal(&mut self) -> Result<(Box<[u8]>, Span), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Bytes(bytes) => Ok((bytes, given.span)),
+            ParsedValue::Bytes(bytes) => Ok((bytes, given.span)),
             _ => Err(self.wrong(&given, "a literal string")),
         }
     }
@@ -199,10 +199,10 @@ impl Taking {
     fn int(&mut self, least: i64, most: i64) -> Result<(), Problem> {
         let given = self.next()?;
         match given.value {
-            GivenValue::Int(value) if (least..=most).contains(&value) => {
+            ParsedValue::Int(value) if (least..=most).contains(&value) => {
                 self.taken.push(Argument::Int(value))
             }
-            GivenValue::Int(_) => {
+            ParsedValue::Int(_) => {
                 let message = format!("`{}` takes {least} to {most} here", self.function.name());
                 return Err(Problem::new(given.span, message, ""));
             }
@@ -217,7 +217,11 @@ impl Taking {
 }
 
 /// Checks arguments against the function's signature.
-pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<Call, Problem> {
+pub(crate) fn call(
+    function: Function,
+    given: Vec<ParsedArgument>,
+    span: Span,
+) -> Result<Call, Problem> {
     let mut take = Taking {
         function,
         span,
@@ -243,7 +247,7 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
         Function::Join => {
             let given = take.next()?;
             match given.value {
-                GivenValue::Array(array) if array.kind() == Kind::String => {
+                ParsedValue::Array(array) if array.kind() == Kind::String => {
                     take.taken.push(Argument::Array(array))
                 }
                 _ => return Err(take.wrong(&given, "an array of strings")),
@@ -253,8 +257,8 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
         Function::Len => {
             let given = take.next()?;
             match given.value {
-                GivenValue::Array(array) => take.taken.push(Argument::Array(array)),
-                GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => {
+                ParsedValue::Array(array) => take.taken.push(Argument::Array(array)),
+                ParsedValue::Scalar(scalar) if scalar.kind() == Kind::String => {
                     take.taken.push(Argument::Scalar(scalar));
                 }
                 _ => return Err(take.wrong(&given, "a string field or an array")),
@@ -265,8 +269,8 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
             loop {
                 let given = take.next()?;
                 match given.value {
-                    GivenValue::Bytes(bytes) => take.taken.push(Argument::Bytes(bytes)),
-                    GivenValue::Int(index) if index >= 0 => take.taken.push(Argument::Int(index)),
+                    ParsedValue::Bytes(bytes) => take.taken.push(Argument::Bytes(bytes)),
+                    ParsedValue::Int(index) if index >= 0 => take.taken.push(Argument::Int(index)),
                     _ => return Err(take.wrong(&given, "an attribute's name or a position from 0")),
                 }
                 if !take.more() {
@@ -285,8 +289,8 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
                     "use `\\x` inside a raw string",
                 )
             })?;
-            let pattern =
-                Pattern::new(source, Wanted::Groups).map_err(|error| Problem::regex(at, error))?;
+            let pattern = Pattern::new(source, MatchDetail::Groups)
+                .map_err(|error| Problem::regex(at, error))?;
             take.taken.push(Argument::Pattern(pattern));
             replacement(&mut take)?;
         }
@@ -318,7 +322,7 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
         Function::ToString => {
             let given = take.next()?;
             match given.value {
-                GivenValue::Scalar(scalar) if scalar.kind() != Kind::String => {
+                ParsedValue::Scalar(scalar) if scalar.kind() != Kind::String => {
                     take.taken.push(Argument::Scalar(scalar));
                 }
                 _ => {
@@ -357,12 +361,12 @@ pub(crate) fn call(function: Function, given: Vec<Given>, span: Span) -> Result<
 
 fn concat(take: &mut Taking) -> Result<(), Problem> {
     let first = take.next()?;
-    let GivenValue::Array(array) = first.value else {
+    let ParsedValue::Array(array) = first.value else {
         match first.value {
-            GivenValue::Scalar(scalar) if scalar.kind() == Kind::String => {
+            ParsedValue::Scalar(scalar) if scalar.kind() == Kind::String => {
                 take.taken.push(Argument::Scalar(scalar))
             }
-            GivenValue::Bytes(bytes) => take.taken.push(Argument::Bytes(bytes)),
+            ParsedValue::Bytes(bytes) => take.taken.push(Argument::Bytes(bytes)),
             _ => return Err(take.wrong(&first, "strings, or arrays of one type")),
         }
         while take.more() {
@@ -375,7 +379,7 @@ fn concat(take: &mut Taking) -> Result<(), Problem> {
     while take.more() {
         let given = take.next()?;
         match given.value {
-            GivenValue::Array(array) if array.kind() == kind => {
+            ParsedValue::Array(array) if array.kind() == kind => {
                 take.taken.push(Argument::Array(array))
             }
             _ => return Err(take.wrong(&given, &format!("another {}", Type::Array(kind)))),

@@ -3,7 +3,7 @@
 use super::ast::{Array, Call, Scalar};
 use super::error::{Problem, Span};
 use super::field::Field;
-use super::function::{self, Function, Given, GivenValue};
+use super::function::{self, Function, ParsedArgument, ParsedValue};
 use super::lexer::{Symbol, Token};
 use super::literal;
 use super::parser::Parser;
@@ -133,12 +133,12 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn argument(&mut self) -> Result<(Given, Option<Array>), Problem> {
+    fn argument(&mut self) -> Result<(ParsedArgument, Option<Array>), Problem> {
         let (token, span) = self.peek();
         match token {
             Token::Quoted | Token::Raw(_) => {
-                let value = GivenValue::Bytes(self.string()?);
-                Ok((Given { value, span }, None))
+                let value = ParsedValue::Bytes(self.string()?);
+                Ok((ParsedArgument { value, span }, None))
             }
             Token::Word
                 if self
@@ -149,8 +149,8 @@ impl Parser<'_> {
                 let value =
                     literal::int(self.slice(span)).map_err(|no| Problem::new(span, no.0, no.1))?;
                 Ok((
-                    Given {
-                        value: GivenValue::Int(value),
+                    ParsedArgument {
+                        value: ParsedValue::Int(value),
                         span,
                     },
                     None,
@@ -159,12 +159,12 @@ impl Parser<'_> {
             Token::Word => {
                 let operand = self.operand()?;
                 let value = match operand.value {
-                    OperandValue::Scalar(scalar) => GivenValue::Scalar(scalar),
-                    OperandValue::Array(array) => GivenValue::Array(array),
-                    OperandValue::Map(_) => GivenValue::Map,
+                    OperandValue::Scalar(scalar) => ParsedValue::Scalar(scalar),
+                    OperandValue::Array(array) => ParsedValue::Array(array),
+                    OperandValue::Map(_) => ParsedValue::Map,
                 };
                 Ok((
-                    Given {
+                    ParsedArgument {
                         value,
                         span: operand.span,
                     },

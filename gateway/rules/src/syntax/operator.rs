@@ -8,7 +8,7 @@ use super::literal::{self, NotALiteral};
 use super::operand::is_ordered;
 use super::parser::Parser;
 use super::types::Kind;
-use crate::matcher::regex::{Pattern, Wanted};
+use crate::matcher::regex::{MatchDetail, Pattern};
 use crate::matcher::wildcard::Wildcard;
 
 enum Operator {
@@ -187,7 +187,7 @@ impl Parser<'_> {
             _ => return Err(self.unexpected("expected a regular expression in double quotes")),
         };
         self.advance();
-        Pattern::new(&source, Wanted::Match)
+        Pattern::new(&source, MatchDetail::Match)
             .map(Comparison::Matches)
             .map_err(|error| Problem::regex(span, error))
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{Certificate, World};
-use crate::matcher::regex::{Pattern, Wanted};
+use crate::matcher::regex::{MatchDetail, Pattern};
 use crate::matcher::wildcard::Wildcard;
 use crate::syntax::ast::{
     Argument, Array, Call, Comparison, Condition, IpItem, ListReference, Literal, Part, Quantifier,
@@ -181,7 +181,7 @@ fn test(kind: Kind) -> BoxedStrategy<Comparison> {
             2 => vec(bytes(), 1..4).prop_map(|items| Comparison::In(Set::Bytes(items))),
             2 => bytes().prop_map(Comparison::Contains),
             1 => select(PATTERNS)
-                .prop_map(|source| Comparison::Matches(Pattern::new(source, Wanted::Match).unwrap())),
+                .prop_map(|source| Comparison::Matches(Pattern::new(source, MatchDetail::Match).unwrap())),
             1 => Just(listed("hosts")),
             1 => (select(WILDCARDS), any::<bool>())
                 .prop_map(|(source, strict)| Comparison::Wildcard(Wildcard::new(source.as_bytes(), strict).unwrap())),
@@ -292,7 +292,7 @@ fn made() -> BoxedStrategy<Scalar> {
         }),
         vec(part, 1..4).prop_map(move |parts| call(Function::Concat, parts)),
         (string_field(), select(PATTERNS)).prop_map(move |(source, pattern)| {
-            let pattern = Pattern::new(pattern, Wanted::Groups).unwrap();
+            let pattern = Pattern::new(pattern, MatchDetail::Groups).unwrap();
             let arguments = vec![
                 Argument::Scalar(source),
                 Argument::Pattern(pattern),
