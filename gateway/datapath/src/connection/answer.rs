@@ -23,7 +23,7 @@ use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::for_client;
 use snapshot::http::origin::Origin;
-use snapshot::phases::{Change, Limited, Redirected, Subject};
+use snapshot::phases::{Change, Limited, PhaseInput, Redirected};
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
@@ -284,7 +284,7 @@ fn evaluate_request(
     );
     let mut logged = Vec::new();
     let mut log = |rule: &str| logged.push(Box::from(rule));
-    let subject = Subject {
+    let subject = PhaseInput {
         connection: &standing.facts,
         state: &connection.rules,
         request: &facts,
@@ -321,7 +321,7 @@ fn evaluate_request(
 }
 
 /// Asks the redirects, which come before all other rules.
-fn redirect(exchange: &Exchange, host: &Host, subject: Subject<'_>) -> Option<NotPermitted> {
+fn redirect(exchange: &Exchange, host: &Host, subject: PhaseInput<'_>) -> Option<NotPermitted> {
     let redirected = match host.phases.redirects.as_ref()?.ask(subject) {
         Ok(redirected) => redirected?,
         Err(Overworked) => return Some(too_large()),
@@ -355,7 +355,7 @@ fn redirect(exchange: &Exchange, host: &Host, subject: Subject<'_>) -> Option<No
 fn response_changes(
     exchange: &Exchange,
     host: &Host,
-    subject: Subject<'_>,
+    subject: PhaseInput<'_>,
     decided: Result<Permitted, NotPermitted>,
 ) -> Result<Permitted, NotPermitted> {
     let Some(transforms) = &host.phases.response_transforms else {
@@ -386,7 +386,7 @@ fn pass_phases(
     exchange: &Exchange,
     host: &Host,
     permit: Permit,
-    subject: Subject<'_>,
+    subject: PhaseInput<'_>,
     now: Instant,
     log: &mut dyn FnMut(&str),
 ) -> Result<Permitted, NotPermitted> {

@@ -32,9 +32,9 @@ pub struct Clients {
 
 /// Where a connection is in the index.
 #[derive(Default)]
-pub(super) struct Place(Cell<Option<(ShownCertificate, usize)>>);
+pub(super) struct IndexSlot(Cell<Option<(ShownCertificate, usize)>>);
 
-impl Place {
+impl IndexSlot {
     /// What the connection is found by, if it is in the index.
     pub(super) fn shown(&self) -> Option<ShownCertificate> {
         self.0.get().map(|(shown, _)| shown)
@@ -43,12 +43,12 @@ impl Place {
 
 #[derive(Default)]
 struct Index {
-    by_certificate: HashMap<ShownCertificate, Entry, foldhash::fast::RandomState>,
+    by_certificate: HashMap<ShownCertificate, CertificateConnections, foldhash::fast::RandomState>,
     /// When to look at which certificate again, seconds since the epoch.
     ends: BTreeSet<(i64, ShownCertificate)>,
 }
 
-struct Entry {
+struct CertificateConnections {
     /// The last second at which all of its connections' verifications hold.
     until_sec: i64,
     connections: Vec<Weak<Connection>>,
@@ -67,7 +67,7 @@ impl Index {
         let ends = &mut self.ends;
         let entry = self.by_certificate.entry(shown).or_insert_with(|| {
             ends.insert((until_sec, shown));
-            Entry {
+            CertificateConnections {
                 until_sec,
                 connections: Vec::with_capacity(1),
             }

@@ -12,7 +12,7 @@ use super::clocks::Clocks;
 use super::closing::Closing;
 use super::handshake::Found;
 use super::http::Remainder;
-use super::index::Place;
+use super::index::IndexSlot;
 use super::origin_head::Names;
 use super::standing::{Standing, Standings};
 use super::stop::Stop;
@@ -47,7 +47,7 @@ pub(super) struct Connection {
     pub(super) closing: Closing,
     pub(super) remainder: Remainder,
     /// Where it is in the worker's index of clients.
-    pub(super) place: Place,
+    pub(super) place: IndexSlot,
     /// What rules have worked out for this connection.
     pub(super) rules: ConnectionState,
 }
@@ -95,7 +95,7 @@ impl Connection {
             standings: Standings::new(established.chain, standing),
             closing: Closing::default(),
             remainder: Remainder::default(),
-            place: Place::default(),
+            place: IndexSlot::default(),
             rules: ConnectionState::default(),
         })
     }

@@ -20,7 +20,7 @@ use ebpf::{
     MAP_TRACE, Traced,
 };
 
-use super::controller::{Controller, State};
+use super::controller::{Controller, SteeringState};
 use super::ownership::{ends, words};
 use super::{Steering, Unavailable, xdp};
 use crate::observe::TracedConnection;
@@ -112,7 +112,7 @@ impl Controller {
     /// does not steer.
     pub fn traced(&self, every: u32) -> Option<Vec<TracedConnection>> {
         let mut state = self.lock();
-        let State {
+        let SteeringState {
             kernel,
             admission,
             hosts,

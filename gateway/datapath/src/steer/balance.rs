@@ -43,7 +43,7 @@ pub struct Demand<'a> {
 
 /// Owners of one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct HostOwners {
     /// Worker numbers: at least one while any worker lives, at most [`OWNERS_MAX`], none twice.
     pub workers: Vec<u16>,
     /// Rounds until it may be moved again.
@@ -52,7 +52,7 @@ pub struct Place {
 
 /// Owners of all hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assignment(pub BTreeMap<HostName, Place>);
+pub struct Assignment(pub BTreeMap<HostName, HostOwners>);
 
 /// What a plan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub fn plan(
         } else {
             pinned
         };
-        let place = Place {
+        let place = HostOwners {
             workers,
             rest: rest.saturating_sub(u8::from(occasion == Occasion::Round)),
         };
@@ -166,7 +166,7 @@ fn is_pinned(demand: &Demand<'_>, alive: &[bool]) -> bool {
 }
 
 /// What each owner carries of a host.
-fn share(demand: &Demand<'_>, place: &Place) -> f64 {
+fn share(demand: &Demand<'_>, place: &HostOwners) -> f64 {
     let owners = f64::from(u16::try_from(place.workers.len().max(1)).unwrap_or(u16::MAX));
     demand.load / owners + HOST_NOMINAL
 }
@@ -188,7 +188,7 @@ fn width(load: f64, now: usize, living: usize) -> usize {
 }
 
 /// Gives a host the owners it should have, fewer or more.
-fn widen(place: &mut Place, demand: &Demand<'_>, loads: &mut Loads, living: usize) {
+fn widen(place: &mut HostOwners, demand: &Demand<'_>, loads: &mut Loads, living: usize) {
     let wanted = width(demand.load, place.workers.len(), living);
     if wanted == place.workers.len() {
         return;
@@ -275,7 +275,7 @@ mod tests {
     ) -> Vec<Vec<u16>> {
         let names: Vec<HostName> = (0..loads.len()).map(name).collect();
         let before = names.iter().zip(before).map(|(name, workers)| {
-            let place = Place {
+            let place = HostOwners {
                 workers: workers.to_vec(),
                 rest: 0,
             };

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ebpf::{Admission, Owners};
 
 use super::admission::Block;
-use super::balance::{Assignment, Demand, Occasion, Place, plan};
+use super::balance::{Assignment, Demand, HostOwners, Occasion, plan};
 use super::engage::{Engaged, engage};
 use super::{Owned, Ownership, PlacedMap, Unavailable, cookies};
 use crate::observe::{HostLoad, SteeredHost, SteeringStatus};
@@ -34,12 +34,12 @@ pub struct Controller {
     reason: Option<String>,
     workers: usize,
     owned: Arc<Owned>,
-    state: Mutex<State>,
+    state: Mutex<SteeringState>,
 }
 
 /// What changes while the gateway runs.
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct SteeringState {
     pub(super) kernel: Option<Engaged>,
     assignment: Assignment,
     default_host: Option<HostName>,
@@ -99,10 +99,10 @@ impl Controller {
             reason,
             workers,
             owned,
-            state: Mutex::new(State {
+            state: Mutex::new(SteeringState {
                 kernel,
                 pins: config.pins.clone(),
-                ..State::default()
+                ..SteeringState::default()
             }),
         };
         Ok((controller, placed.unwrap_or_default()))
@@ -173,7 +173,7 @@ impl Controller {
         }
     }
 
-    fn apply(&self, state: &mut State, alive: &[bool], occasion: Occasion) {
+    fn apply(&self, state: &mut SteeringState, alive: &[bool], occasion: Occasion) {
         let none = Vec::new();
         let demands: Vec<Demand<'_>> = state
             .hosts
@@ -201,7 +201,7 @@ impl Controller {
         }
         // A round knows the hosts of the plan before it, so the plans differ in owners only.
         let mut pairs = after.0.values().zip(state.assignment.0.values());
-        let same = |(a, b): (&Place, &Place)| a.workers == b.workers;
+        let same = |(a, b): (&HostOwners, &HostOwners)| a.workers == b.workers;
         if occasion == Occasion::Round && pairs.all(same) {
             state.assignment = after;
             return;
@@ -263,13 +263,13 @@ impl Controller {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, SteeringState> {
         // A panic elsewhere leaves at worst an older plan, which the next one replaces.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl SteeringState {
     pub(super) fn zone_number(&mut self, zone: &str) -> u32 {
         let next = u32::try_from(self.zone_numbers.len() + 1).unwrap_or(u32::MAX);
         if let Some(number) = self.zone_numbers.get(zone) {
@@ -389,9 +389,9 @@ mod tests {
 
     #[test]
     fn loads_are_what_was_added_smoothed_and_forgotten_with_their_host() {
-        let mut state = State {
+        let mut state = SteeringState {
             hosts: vec![name("a.example"), name("b.example")],
-            ..State::default()
+            ..SteeringState::default()
         };
         state.measure(&[count("a.example", 1_000_000)], 1.0);
         assert_eq!(

@@ -99,7 +99,7 @@ impl Fault {
 
 /// What one request of one connection is.
 #[derive(Debug, Clone, Copy)]
-pub struct Subject<'a> {
+pub struct PhaseInput<'a> {
     /// The connection.
     pub connection: &'a ConnectionFacts,
     /// What is worked out once for it.
@@ -110,12 +110,12 @@ pub struct Subject<'a> {
 
 /// Rules that are all asked, with what each of them does.
 #[derive(Debug)]
-struct Asked<T> {
+struct PhaseProgram<T> {
     program: Program,
     does: HashMap<Arc<str>, T>,
 }
 
-impl<T> Asked<T> {
+impl<T> PhaseProgram<T> {
     fn compile(rules: Vec<PhaseRule<T>>, lists: &Lists) -> Result<Self, RuleError> {
         let forms: Vec<Rule> = rules.iter().map(PhaseRule::form).collect();
         let does = rules.into_iter().map(|rule| (rule.id, rule.does)).collect();
@@ -126,7 +126,7 @@ impl<T> Asked<T> {
     }
 
     /// The rules that match, in order.
-    fn matching(&self, subject: Subject<'_>) -> Result<Vec<(&str, &T)>, Overworked> {
+    fn matching(&self, subject: PhaseInput<'_>) -> Result<Vec<(&str, &T)>, Overworked> {
         let ids = matching(&self.program, subject)?;
         let does = |id| self.does.get(id).map(|does| (id, does));
         Ok(ids.into_iter().filter_map(does).collect())
@@ -145,9 +145,9 @@ impl<T> PhaseRule<T> {
     }
 }
 
-fn matching<'p>(program: &'p Program, subject: Subject<'_>) -> Result<Vec<&'p str>, Overworked> {
+fn matching<'p>(program: &'p Program, subject: PhaseInput<'_>) -> Result<Vec<&'p str>, Overworked> {
     let mut ids = Vec::new();
-    let Subject {
+    let PhaseInput {
         connection,
         state,
         request,

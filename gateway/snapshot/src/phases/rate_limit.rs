@@ -12,7 +12,7 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use super::buckets::{Buckets, Hit, Rate};
-use super::{Asked, Fault, PhaseRule, Subject, matching};
+use super::{Fault, PhaseInput, PhaseProgram, PhaseRule, matching};
 use crate::limits::{
     RATE_CHARACTERISTICS_MAX, RATE_PENALTY_MAX_SEC, RATE_PERIOD_MAX_SEC, RATE_PERIOD_MIN_SEC,
     RATE_REQUESTS_MAX,
@@ -41,7 +41,7 @@ pub struct RateLimit {
 /// A zone's rate limits.
 #[derive(Debug)]
 pub struct RateLimits {
-    asked: Asked<RateLimit>,
+    asked: PhaseProgram<RateLimit>,
     /// The rules that count something else than they match.
     counting: Program,
     reads_client_hello: bool,
@@ -133,10 +133,10 @@ impl RateLimit {
     }
 
     /// Whom a request counts for, by this rule: more than one where it says something twice.
-    fn keys(&self, id: &str, subject: Subject<'_>) -> Result<Vec<Vec<u8>>, Overworked> {
+    fn keys(&self, id: &str, subject: PhaseInput<'_>) -> Result<Vec<Vec<u8>>, Overworked> {
         let mut keys = vec![[id.as_bytes(), &self.identity.to_le_bytes()].concat()];
         for part in &self.keys {
-            let Subject {
+            let PhaseInput {
                 connection,
                 state,
                 request,
@@ -159,7 +159,7 @@ impl RateLimit {
     fn ask(
         &self,
         id: &str,
-        subject: Subject<'_>,
+        subject: PhaseInput<'_>,
         buckets: &Buckets,
         counts: bool,
         now: Instant,
@@ -315,7 +315,7 @@ impl RateLimits {
         })?;
         let keys = rules.iter().flat_map(|rule| &rule.does.keys);
         let keys_read_hello = keys.into_iter().any(Computed::reads_client_hello);
-        let asked = Asked::compile(rules, lists)?;
+        let asked = PhaseProgram::compile(rules, lists)?;
         let reads_client_hello =
             keys_read_hello || counting.reads_client_hello() || asked.program.reads_client_hello();
         Ok(Self {
@@ -336,7 +336,7 @@ impl RateLimits {
     pub fn evaluate<'p>(
         &'p self,
         permit: Permit,
-        subject: Subject<'_>,
+        subject: PhaseInput<'_>,
         buckets: &Buckets,
         now: Instant,
         logged: &mut dyn FnMut(&'p str),
@@ -353,7 +353,7 @@ impl RateLimits {
 
     fn beyond<'p>(
         &'p self,
-        subject: Subject<'_>,
+        subject: PhaseInput<'_>,
         buckets: &Buckets,
         now: Instant,
         logged: &mut dyn FnMut(&'p str),

@@ -8,7 +8,7 @@ use http::header::HeaderValue;
 use http::{StatusCode, Uri};
 use serde_json::{Map, Value};
 
-use super::{Asked, Fault, PhaseRule, Subject};
+use super::{Fault, PhaseInput, PhaseProgram, PhaseRule};
 use crate::limits::REDIRECT_URL_BYTES_MAX;
 use rules::{Computed, Lists, Overworked, RuleError};
 
@@ -30,7 +30,7 @@ enum Target {
 /// A zone's redirects.
 #[derive(Debug)]
 pub struct Redirects {
-    asked: Asked<Redirect>,
+    asked: PhaseProgram<Redirect>,
     reads_client_hello: bool,
 }
 
@@ -153,12 +153,12 @@ impl Redirect {
         })
     }
 
-    fn location(&self, subject: Subject<'_>) -> Result<Result<HeaderValue, Unfit>, Overworked> {
+    fn location(&self, subject: PhaseInput<'_>) -> Result<Result<HeaderValue, Unfit>, Overworked> {
         let made = match &self.target {
             Target::Fixed(url) => Ok(String::from(&**url)),
             Target::Computed(computed) => {
                 let mut bytes = Vec::new();
-                let Subject {
+                let PhaseInput {
                     connection,
                     state,
                     request,
@@ -258,7 +258,7 @@ impl Redirects {
             Target::Fixed(_) => false,
             Target::Computed(computed) => computed.reads_client_hello(),
         });
-        let asked = Asked::compile(rules, lists)?;
+        let asked = PhaseProgram::compile(rules, lists)?;
         Ok(Self {
             reads_client_hello: targets_read_hello || asked.program.reads_client_hello(),
             asked,
@@ -275,7 +275,7 @@ impl Redirects {
     ///
     /// # Errors
     /// It cannot be told: the request is not to be forwarded.
-    pub fn ask(&self, subject: Subject<'_>) -> Result<Option<Redirected<'_>>, Overworked> {
+    pub fn ask(&self, subject: PhaseInput<'_>) -> Result<Option<Redirected<'_>>, Overworked> {
         let Some((rule_id, rule)) = self.asked.matching(subject)?.into_iter().next() else {
             return Ok(None);
         };
@@ -311,7 +311,7 @@ mod tests {
     fn location(target: &Value, keeps: bool, world: &World) -> Result<String, Unfit> {
         let from = json!({ "target_url": target, "preserve_query_string": keeps });
         let redirects = redirects(&from);
-        let found = redirects.ask(Subject {
+        let found = redirects.ask(PhaseInput {
             connection: &world.connection,
             state: &ConnectionState::default(),
             request: &world.request(),

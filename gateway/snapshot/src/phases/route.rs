@@ -11,7 +11,7 @@ use std::sync::Arc;
 use http::header::HeaderValue;
 use serde_json::{Map, Value};
 
-use super::{Asked, Fault, PhaseRule, Subject};
+use super::{Fault, PhaseInput, PhaseProgram, PhaseRule};
 use crate::http::origin::{Detour, Origin, host_header};
 use crate::http::reach::{OutOfReach, Reach};
 use rules::{Lists, Overworked, RuleError};
@@ -31,7 +31,7 @@ pub struct Route {
 /// A zone's origin rules.
 #[derive(Debug)]
 pub struct Routes {
-    asked: Asked<Route>,
+    asked: PhaseProgram<Route>,
     /// Names and addresses that rules send requests to.
     hosts: Vec<Box<str>>,
 }
@@ -177,7 +177,7 @@ impl Routes {
         let hosts = rules.iter().filter_map(|rule| rule.does.host.clone());
         let hosts = hosts.collect();
         Ok(Self {
-            asked: Asked::compile(rules, lists)?,
+            asked: PhaseProgram::compile(rules, lists)?,
             hosts,
         })
     }
@@ -199,7 +199,7 @@ impl Routes {
     /// It cannot be told: the request is not to be forwarded.
     pub fn origin(
         &self,
-        subject: Subject<'_>,
+        subject: PhaseInput<'_>,
         own: &Origin,
         named: &NamedOrigins,
     ) -> Result<Option<Origin>, Overworked> {
@@ -267,7 +267,7 @@ mod tests {
         let world = World::new(Certificate::None, "api.example.test", "/p");
         let state = ConnectionState::default();
         let request = world.request();
-        let subject = Subject {
+        let subject = PhaseInput {
             connection: &world.connection,
             state: &state,
             request: &request,

@@ -9,7 +9,7 @@
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::{Asked, Fault, PhaseRule, Subject};
+use super::{Fault, PhaseInput, PhaseProgram, PhaseRule};
 use crate::http::headers::{is_ours, is_ours_to_clients, is_same_to_cgi, remove_like};
 use crate::limits::{TRANSFORM_BYTES_MAX, TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
 use rules::{Computed, Lists, Overworked, RuleError};
@@ -59,7 +59,7 @@ enum Source {
 /// A zone's header rules.
 #[derive(Debug)]
 pub struct Transforms {
-    asked: Asked<Transform>,
+    asked: PhaseProgram<Transform>,
     reads_client_hello: bool,
 }
 
@@ -187,7 +187,7 @@ fn step(name: &str, what: &Value, message: Message) -> Result<Step, Fault> {
 
 impl Step {
     /// What it comes to for one request. A value that cannot be a header is none.
-    fn change(&self, subject: Subject<'_>) -> Result<Option<Change>, Overworked> {
+    fn change(&self, subject: PhaseInput<'_>) -> Result<Option<Change>, Overworked> {
         let (adds, source) = match &self.operation {
             Operation::Set(source) => (false, Some(source)),
             Operation::Add(source) => (true, Some(source)),
@@ -198,7 +198,7 @@ impl Step {
             Some(Source::Fixed(value)) => Some(value.clone()),
             Some(Source::Computed(computed)) => {
                 let mut bytes = Vec::new();
-                let Subject {
+                let PhaseInput {
                     connection,
                     state,
                     request,
@@ -239,7 +239,7 @@ impl Transforms {
     pub fn compile(rules: Vec<PhaseRule<Transform>>, lists: &Lists) -> Result<Self, RuleError> {
         let steps = rules.iter().flat_map(|rule| &rule.does.0);
         let steps_read_hello = steps.into_iter().any(Step::reads_client_hello);
-        let asked = Asked::compile(rules, lists)?;
+        let asked = PhaseProgram::compile(rules, lists)?;
         Ok(Self {
             reads_client_hello: steps_read_hello || asked.program.reads_client_hello(),
             asked,
@@ -256,7 +256,7 @@ impl Transforms {
     ///
     /// # Errors
     /// It cannot be told: the request is not to be forwarded.
-    pub fn changes(&self, subject: Subject<'_>) -> Result<Vec<Change>, Overworked> {
+    pub fn changes(&self, subject: PhaseInput<'_>) -> Result<Vec<Change>, Overworked> {
         let mut changes = Vec::new();
         let mut left = TRANSFORM_BYTES_MAX;
         for (_, rule) in self.asked.matching(subject)? {
@@ -322,7 +322,7 @@ mod tests {
     }
 
     fn changes(transforms: &Transforms, world: &World) -> Result<Vec<Change>, Overworked> {
-        transforms.changes(Subject {
+        transforms.changes(PhaseInput {
             connection: &world.connection,
             state: &ConnectionState::default(),
             request: &world.request(),
