@@ -29,9 +29,9 @@ use crate::limits::TICKET_LIFETIME;
 use vocabulary::hostname::NAME_BYTES_MAX;
 use vocabulary::settings::{MtlsMode, TlsVersion};
 
-/// Where a connection's [`State`] is kept: one place for the whole process, because BoringSSL's
+/// Where a connection's [`HandshakeState`] is kept: one place for the whole process, because BoringSSL's
 /// question for ticket keys comes without an [`Acceptor`](crate::Acceptor).
-pub(super) static STATE: OnceLock<Index<Ssl, State>> = OnceLock::new();
+pub(super) static STATE: OnceLock<Index<Ssl, HandshakeState>> = OnceLock::new();
 
 /// The keys of a server connection's tickets.
 pub(super) fn ticket_keys(ssl: &SslRef) -> Option<&TicketKeys> {
@@ -56,7 +56,7 @@ pub(super) fn keep_leaf(ssl: &mut SslRef, leaf: &[u8]) {
 }
 
 /// What travels with a connection through BoringSSL's callbacks.
-pub(super) struct State {
+pub(super) struct HandshakeState {
     pub(super) endpoints: Arc<dyn Endpoints>,
     pub(super) now_sec: i64,
     /// Canonical; `None` without the extension.
@@ -78,7 +78,7 @@ pub(super) struct State {
 
 /// What connections start on that get so many tickets.
 pub(super) fn starting_context(
-    state: Index<Ssl, State>,
+    state: Index<Ssl, HandshakeState>,
     protocol: &Protocol,
     tickets: usize,
 ) -> Result<SslContext, ErrorStack> {
@@ -111,7 +111,7 @@ pub(super) fn starting_context(
 }
 
 /// The ClientHello callback: finds the host and makes this connection its.
-fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, State>) {
+fn choose_host(mut hello: ClientHello<'_>, index: Index<Ssl, HandshakeState>) {
     let sni = hello.servername(NameType::HOST_NAME).and_then(canonical);
     let Some(state) = hello.ssl_mut().ex_data_mut(index) else {
         return;

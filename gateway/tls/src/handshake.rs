@@ -15,7 +15,7 @@ use boring::ex_data::Index;
 use boring::ssl::{Ssl, SslContext};
 
 use super::algorithms::{Groups, Protocol};
-use super::callbacks::{STATE, State, starting_context};
+use super::callbacks::{HandshakeState, STATE, starting_context};
 use super::chain::Chain;
 use super::endpoint::{Endpoint, Endpoints};
 use super::ffi::{send_fatal_alert, set_certificate_bytes_max};
@@ -39,7 +39,7 @@ pub struct Acceptor {
     /// By how many tickets they give.
     contexts: [SslContext; TICKETS_MAX + 1],
     tickets: Arc<TicketKeys>,
-    state: Index<Ssl, State>,
+    state: Index<Ssl, HandshakeState>,
 }
 
 /// What one connection is accepted with.
@@ -147,7 +147,7 @@ impl Acceptor {
         set_certificate_bytes_max(&mut ssl, settings.chain_bytes_max);
         ssl.set_ex_data(
             self.state,
-            State {
+            HandshakeState {
                 endpoints,
                 now_sec: settings.now_sec,
                 sni: None,

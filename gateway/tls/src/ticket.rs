@@ -151,7 +151,7 @@ impl TicketKeys {
 }
 
 /// Seals and opens the tickets of a connection with the keys in its
-/// [`State`](super::callbacks::State).
+/// [`HandshakeState`](super::callbacks::HandshakeState).
 pub(super) struct Sealer;
 
 impl TicketSealer for Sealer {

@@ -404,7 +404,7 @@ impl<A: Reads> Control<A> {
                 let (at, rest) = value.split_first_chunk().unwrap_or((&[0; 8], &[]));
                 // Entries of older versions say no reason.
                 let reason = rest.first().copied().and_then(RevocationReason::of_code);
-                revoked.push(crl::Entry {
+                revoked.push(crl::RevokedCertificate {
                     serial: serial.to_vec(),
                     at: Moment::from_seconds(i64::from_be_bytes(*at)),
                     reason: reason.unwrap_or(RevocationReason::Unspecified),

@@ -26,7 +26,7 @@ use crate::model::{Authority, AuthorityKind, Model};
 use crate::pki::csr::Request;
 use crate::pki::x509;
 use crate::pki::x509::{Details, Signer, Subject, X509Error};
-use crate::store::certificate_index::{Entry, IndexChange, row_key};
+use crate::store::certificate_index::{CertificateEntry, IndexChange, row_key};
 use crate::store::keys::part;
 use crate::store::seal::authority_purpose;
 use crate::store::{StoreError, Table};
@@ -311,20 +311,20 @@ impl<A: Reads> Control<A> {
                 Some(others) => others.intersection(&by_this).copied().collect(),
             });
         }
-        let wanted = |entry: &&Entry| {
+        let wanted = |entry: &&CertificateEntry| {
             query.status.is_none_or(|status| entry.status == status)
                 && query
                     .ends
                     .is_none_or(|(from, to)| (from..=to).contains(&entry.not_after))
         };
-        let (page, total): (Vec<Entry>, usize) = {
+        let (page, total): (Vec<CertificateEntry>, usize) = {
             let index = self
                 .shared
                 .index
                 .read()
                 .unwrap_or_else(PoisonError::into_inner);
             let all = index.of(zone);
-            let chosen: Vec<Entry>;
+            let chosen: Vec<CertificateEntry>;
             let of = match &found {
                 Some(sequences) => {
                     chosen = sequences
@@ -402,7 +402,7 @@ impl Shared {
         Ok(sequences)
     }
 
-    fn entry(&self, zone: Id, id: Uuid) -> Result<Entry, ChangeError> {
+    fn entry(&self, zone: Id, id: Uuid) -> Result<CertificateEntry, ChangeError> {
         let none = || ChangeError::not_found(Noun::ClientCertificate, id);
         let key = self
             .store
@@ -470,7 +470,7 @@ fn record(
         }
         known.last().map_or(1, |last| last.sequence + 1)
     };
-    let entry = Entry {
+    let entry = CertificateEntry {
         sequence,
         id,
         authority: authority.id,
@@ -502,7 +502,7 @@ fn record(
 fn fill(
     model: &Model,
     zone: Id,
-    entry: &Entry,
+    entry: &CertificateEntry,
     body: &[u8],
 ) -> Result<ClientCertificate, ChangeError> {
     let body = decode_body(body)
@@ -531,10 +531,15 @@ fn fill(
     })
 }
 
-fn put_entry(draft: &mut Draft<'_>, zone: Id, old: Option<Entry>, entry: Entry) {
+fn put_entry(
+    draft: &mut Draft<'_>,
+    zone: Id,
+    old: Option<CertificateEntry>,
+    entry: CertificateEntry,
+) {
     let key = row_key(zone, entry.sequence);
     draft.write(Table::CertificateIndex, key, Some(entry.encode()));
-    let shown = |entry: Entry| json!({ "zone": zone, "status": entry.status.as_str() });
+    let shown = |entry: CertificateEntry| json!({ "zone": zone, "status": entry.status.as_str() });
     let (before, after) = (old.map(shown), shown(entry));
     draft.note(
         Noun::ClientCertificate,

@@ -89,13 +89,13 @@ fn extension(object: &[u8], value: &[u8]) -> Vec<u8> {
 }
 
 /// One revoked certificate.
-pub(crate) struct Entry {
+pub(crate) struct RevokedCertificate {
     pub(crate) serial: Vec<u8>,
     pub(crate) at: Moment,
     pub(crate) reason: RevocationReason,
 }
 
-impl Entry {
+impl RevokedCertificate {
     fn der(&self) -> Vec<u8> {
         let mut parts = vec![integer(&self.serial), time(self.at)];
         // RFC 5280 §5.3.1: left out rather than said to be unspecified.
@@ -110,7 +110,7 @@ impl Entry {
 /// Signs the list of `revoked` certificates. `number` must never become smaller.
 pub(crate) fn sign(
     signer: &Signer,
-    revoked: &[Entry],
+    revoked: &[RevokedCertificate],
     number: u64,
     now: Moment,
     days: u32,
@@ -133,7 +133,7 @@ pub(crate) fn sign(
     ];
     // §5.1.2.6: absent when nothing is revoked.
     if !revoked.is_empty() {
-        let entries: Vec<Vec<u8>> = revoked.iter().map(Entry::der).collect();
+        let entries: Vec<Vec<u8>> = revoked.iter().map(RevokedCertificate::der).collect();
         parts.push(sequence(&entries));
     }
     let mut extensions = Vec::new();

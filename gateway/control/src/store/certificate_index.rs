@@ -12,7 +12,7 @@ use crate::store::{Store, StoreError, Table};
 
 /// What memory holds of one certificate.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
+pub(crate) struct CertificateEntry {
     pub(crate) sequence: u64,
     pub(crate) id: Uuid,
     pub(crate) authority: Uuid,
@@ -23,18 +23,18 @@ pub(crate) struct Entry {
 
 /// All certificates of all zones, each zone's in the order of issue.
 #[derive(Debug, Default)]
-pub(crate) struct Index(pub(crate) HashMap<Id, Vec<Entry>>);
+pub(crate) struct Index(pub(crate) HashMap<Id, Vec<CertificateEntry>>);
 
 /// What a change does to the index, once it is durable.
 #[derive(Debug, Clone)]
 pub(crate) enum IndexChange {
-    Put(Id, Entry),
+    Put(Id, CertificateEntry),
     RemoveZone(Id),
 }
 
 const ENTRY_BYTES: usize = 1 + 8 + 8 + 2 * ID_BYTES;
 
-impl Entry {
+impl CertificateEntry {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let status = match self.status {
             Status::Active => 0,
@@ -74,13 +74,13 @@ impl Entry {
 impl Index {
     pub(crate) fn load(store: &dyn Store) -> Result<Self, StoreError> {
         let table = Table::CertificateIndex;
-        let mut index: HashMap<Id, Vec<Entry>> = HashMap::new();
+        let mut index: HashMap<Id, Vec<CertificateEntry>> = HashMap::new();
         store.scan(table, b"", &mut |key, value| {
             let (zone, rest) = part(table, key)?;
             let entry = rest
                 .try_into()
                 .ok()
-                .and_then(|sequence| Entry::decode(u64::from_be_bytes(sequence), value))
+                .and_then(|sequence| CertificateEntry::decode(u64::from_be_bytes(sequence), value))
                 .ok_or_else(|| {
                     StoreError::Corrupt("a record of certificate_index cannot be read".into())
                 })?;
@@ -109,11 +109,11 @@ impl Index {
         }
     }
 
-    pub(crate) fn of(&self, zone: Id) -> &[Entry] {
+    pub(crate) fn of(&self, zone: Id) -> &[CertificateEntry] {
         self.0.get(&zone).map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub(crate) fn entry(&self, zone: Id, sequence: u64) -> Option<Entry> {
+    pub(crate) fn entry(&self, zone: Id, sequence: u64) -> Option<CertificateEntry> {
         let entries = self.of(zone);
         let place = entries
             .binary_search_by_key(&sequence, |entry| entry.sequence)

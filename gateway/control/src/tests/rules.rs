@@ -249,7 +249,7 @@ fn an_older_version_comes_back_as_the_newest() {
 }
 
 #[test]
-fn only_custom_rules_block_addresses_at_the_door() {
+fn only_custom_rules_block_addresses_in_the_kernel() {
     let world = World::new();
     let zone = world.served(MtlsMode::Off);
     let control = world.control();

@@ -155,7 +155,7 @@ fn a_tenants_origin_is_confined_and_an_administrators_is_not() {
 }
 
 #[test]
-fn the_policy_may_change_and_what_tenants_set_is_judged_by_it() {
+fn the_policy_may_change_and_what_tenants_set_is_checked_against_it() {
     let world = World::new();
     let control = world.control();
     let zone = world.zone();
