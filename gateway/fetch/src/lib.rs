@@ -16,7 +16,7 @@ pub mod limits;
 mod lists;
 mod ocsp;
 
-pub use self::lists::{FetchOutcome, FetchStatus, Lists};
+pub use self::lists::{CrlFetcher, FetchOutcome, FetchStatus};
 pub use self::ocsp::{OcspClient, OcspCounts};
 
 /// A part of one, from 0 to just below 1, that differs between gateways that began together.

@@ -126,13 +126,13 @@ struct Taken {
 type Places = BTreeMap<(Uuid, SourceUrl), Known>;
 
 /// The fetcher of revocation lists.
-pub struct Lists {
+pub struct CrlFetcher {
     control: Arc<Control>,
     known: Mutex<Places>,
     at_once: Semaphore,
 }
 
-impl Lists {
+impl CrlFetcher {
     /// One that has fetched nothing yet.
     #[must_use]
     pub fn new(control: Arc<Control>) -> Arc<Self> {

@@ -13,14 +13,14 @@ use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, TICKET_LOOK};
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
-use fetch::{Lists, OcspClient};
+use fetch::{CrlFetcher, OcspClient};
 use vocabulary::clock::now_sec;
 
 /// Does all of it until it is dropped.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     control: Arc<Control>,
-    lists: Arc<Lists>,
+    lists: Arc<CrlFetcher>,
     responders: Arc<OcspClient>,
     crl_directory: Option<PathBuf>,
 ) {

@@ -41,7 +41,7 @@ use datapath::observe::{AccessLog, AccessLogError};
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
-use fetch::{Lists, OcspClient};
+use fetch::{CrlFetcher, OcspClient};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
@@ -169,7 +169,7 @@ pub fn serve(
     let geo = geoip::open(config.geoip_databases())?.map(Arc::new);
     control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
-    let (workers, listen) = (config.workers, config.listen.clone());
+    let (worker_count, listen) = (config.workers, config.listen.clone());
     let admin_tls = match config.admin_tls() {
         Some((certificate, key)) => Some(AdminTls::load(certificate, key)?),
         None => None,
@@ -184,14 +184,14 @@ pub fn serve(
         groups: config.tls_groups.as_slice().into(),
         min_version: config.tls_min_version,
     })?;
-    let listeners = Listeners::bind(workers, &listen)?;
+    let listeners = Listeners::bind(worker_count, &listen)?;
     let owned = Arc::new(Owned::default());
     let (controller, placed) = Controller::start(&config, listeners.of_workers(), owned.clone())?;
     let controller = Arc::new(controller);
-    controller.set_hosts(&published.load(), &vec![true; workers]);
+    controller.set_hosts(&published.load(), &vec![true; worker_count]);
     let live = Arc::new(Live::new(config));
-    let inboxes =
-        Inboxes::new(workers).map_err(|error| StartError::System("the workers' inboxes", error))?;
+    let inboxes = Inboxes::new(worker_count)
+        .map_err(|error| StartError::System("the workers' inboxes", error))?;
     let questions = Arc::new(OcspQueue::default());
     let shared = Arc::new(Shared {
         acceptor,
@@ -209,20 +209,20 @@ pub fn serve(
         inboxes,
     });
     let responders = OcspClient::new(control.clone(), questions);
-    let team = Arc::new(Workers::start(
+    let workers = Arc::new(Workers::start(
         &shared,
         &placement,
         listeners,
         controller.clone(),
     ));
     let steered = published.clone();
-    let lists = Lists::new(control.clone());
+    let lists = CrlFetcher::new(control.clone());
     let state = admin::State {
         control: control.clone(),
         lists: lists.clone(),
         responders: responders.clone(),
         published,
-        fleet: team.clone(),
+        workers: workers.clone(),
         live: live.clone(),
         access_log: access_log.clone(),
         started: SystemTime::now(),
@@ -238,7 +238,7 @@ pub fn serve(
             let control = control.clone();
             tokio::spawn(steer(
                 controller,
-                team.clone(),
+                workers.clone(),
                 control,
                 steered,
                 live.clone(),
@@ -247,7 +247,7 @@ pub fn serve(
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();
         for address in &listen {
-            tracing::info!(%address, workers, "listening");
+            tracing::info!(%address, workers = worker_count, "listening");
         }
         let maintenance = tokio::spawn(maintenance::run(
             shared.clone(),
@@ -259,7 +259,7 @@ pub fn serve(
         let mut signals = Signals::new()?;
         let ended = wait(
             &mut signals,
-            &team,
+            &workers,
             &shared,
             sources.as_ref(),
             &control,

@@ -49,7 +49,7 @@ impl Signals {
 /// Listens to signals until one of them, or the end of all workers, ends the run.
 pub(super) async fn wait(
     signals: &mut Signals,
-    team: &Workers,
+    workers: &Workers,
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
@@ -75,9 +75,9 @@ pub(super) async fn wait(
         seconds = live.load().drain_timeout.as_secs(),
         "stopping: requests are finished; a second signal stops at once"
     );
-    team.drain();
+    workers.drain();
     loop {
-        if team.has_ended() {
+        if workers.has_ended() {
             return Ended::Drained;
         }
         if Instant::now() >= deadline {

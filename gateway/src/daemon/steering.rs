@@ -16,7 +16,7 @@ use snapshot::Published;
 /// Keeps the steering controller informed: of hosts as they come and go, of workers, of load.
 pub(super) async fn steer(
     controller: Arc<Controller>,
-    team: Arc<Workers>,
+    workers: Arc<Workers>,
     control: Arc<Control>,
     published: Arc<Published>,
     live: Arc<Live>,
@@ -24,8 +24,8 @@ pub(super) async fn steer(
     let mut poll = tokio::time::interval(STEER_POLL);
     poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut generation = published.load().generation;
-    let mut silent = vec![0_u32; team.alive().len()];
-    let mut before = team.alive();
+    let mut silent = vec![0_u32; workers.alive().len()];
+    let mut before = workers.alive();
     let mut last_round = Instant::now();
     // The generation whose rules' addresses the kernel drops, when it is to.
     let mut blocked = None;
@@ -43,7 +43,7 @@ pub(super) async fn steer(
             controller.set_admission(&tunables);
         }
         let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
-        let alive: Vec<bool> = team.alive().into_iter().zip(&silent).map(fit).collect();
+        let alive: Vec<bool> = workers.alive().into_iter().zip(&silent).map(fit).collect();
         if alive != before {
             tracing::warn!(?alive, "workers died or came back: their hosts move");
             controller.set_workers(&alive);
@@ -59,7 +59,7 @@ pub(super) async fn steer(
         if passed >= STEER_ROUND {
             last_round = Instant::now();
             controller.set_pins(&live.pins(), &alive);
-            let answers = team.loads().await;
+            let answers = workers.loads().await;
             for (silent, answer) in silent.iter_mut().zip(&answers) {
                 *silent = if answer.is_some() { 0 } else { *silent + 1 };
             }

@@ -17,10 +17,10 @@ pub(crate) async fn livez() -> &'static str {
 
 /// Whether new connections are welcome.
 pub(crate) async fn readyz(State(context): Shared) -> Response {
-    if context.fleet().ready() {
+    if context.workers().ready() {
         return "ok\n".into_response();
     }
-    let reason = if context.fleet().status().draining {
+    let reason = if context.workers().status().draining {
         "draining"
     } else {
         "starting"
@@ -31,7 +31,7 @@ pub(crate) async fn readyz(State(context): Shared) -> Response {
 }
 
 pub(crate) async fn metrics(State(context): Shared) -> Response {
-    let workers = context.fleet().collect().await;
+    let workers = context.workers().collect().await;
     let snapshot = context.published().load();
     let process = metrics::Process {
         started: context.started(),
@@ -39,8 +39,8 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         trust_epoch: snapshot.trust_epoch,
         hosts: snapshot.hosts.len(),
         access_log_dropped: context.access_log().dropped(),
-        draining: context.fleet().status().draining,
-        steering: context.fleet().steering(),
+        draining: context.workers().status().draining,
+        steering: context.workers().steering(),
         crls: context.reader().crls(),
         crl_fetches: context.lists().status(),
         files_late: context.reader().files_late(),

@@ -11,10 +11,10 @@ use control::Moment;
 use datapath::observe::{self, WorkerStats};
 
 pub(crate) async fn show(State(context): Shared) -> Response {
-    let workers = context.fleet().collect().await;
-    let sum = WorkerStats::sum(&workers);
-    let fleet = context.fleet().status();
-    let steering = context.fleet().steering();
+    let statistics = context.workers().collect().await;
+    let sum = WorkerStats::sum(&statistics);
+    let status = context.workers().status();
+    let steering = context.workers().steering();
     let snapshot = context.published().load();
     let model = context.reader().model();
     let latency = |quantile| {
@@ -25,10 +25,10 @@ pub(crate) async fn show(State(context): Shared) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptime_seconds": context.started().elapsed().unwrap_or_default().as_secs(),
-        "ready": context.fleet().ready(),
-        "draining": fleet.draining,
-        "workers": fleet.workers,
-        "workers_answering": workers.len(),
+        "ready": context.workers().ready(),
+        "draining": status.draining,
+        "workers": status.workers,
+        "workers_answering": statistics.len(),
         "steering": { "mode": steering.mode, "reason": steering.reason },
         "generation": snapshot.generation,
         "trust_epoch": snapshot.trust_epoch,

@@ -16,9 +16,9 @@ use datapath::observe;
 
 /// Who steers, and who owns what.
 pub(crate) async fn show(State(context): Shared) -> Response {
-    let fleet = context.fleet();
-    let workers = fleet.collect().await;
-    envelope::result(fleet.steering().with(&workers).json())
+    let workers = context.workers();
+    let statistics = workers.collect().await;
+    envelope::result(workers.steering().with(&statistics).json())
 }
 
 /// Decisions of the kernel as they happen: waits up to `milliseconds` for the first, one of `every`.
@@ -33,10 +33,10 @@ pub(crate) async fn trace(
     };
     let wait = Duration::from_millis(number("milliseconds", 1_000)?).min(TRACE_WAIT_MAX);
     let every = u32::try_from(number("every", 1)?).unwrap_or(u32::MAX);
-    let fleet = context.fleet();
+    let workers = context.workers();
     let deadline = Instant::now() + wait;
     loop {
-        let Some(mut events) = fleet.traced(every) else {
+        let Some(mut events) = workers.traced(every) else {
             return Ok(envelope::result(json!({ "kernel": false, "events": [] })));
         };
         let over = Instant::now() >= deadline;

@@ -184,7 +184,7 @@ pub(crate) async fn edit(at: ChangeInZone, Json(body): Json<Edit>) -> Result<Res
 }
 
 /// What of HSTS is to change.
-struct Wanted {
+struct HstsChange {
     enabled: Option<bool>,
     max_age: Option<u64>,
     include_subdomains: Option<bool>,
@@ -192,7 +192,7 @@ struct Wanted {
     nosniff: Option<bool>,
 }
 
-fn hsts(value: Value) -> Result<Wanted, Fault> {
+fn hsts(value: Value) -> Result<HstsChange, Fault> {
     let Strict {
         strict_transport_security: said,
     } = serde_json::from_value(value).map_err(|why| {
@@ -211,7 +211,7 @@ fn hsts(value: Value) -> Result<Wanted, Fault> {
             Fault::bad(1007, message).at("/value/strict_transport_security/max_age")
         })
     });
-    Ok(Wanted {
+    Ok(HstsChange {
         enabled: said.enabled,
         max_age: max_age.transpose()?,
         include_subdomains: said.include_subdomains,

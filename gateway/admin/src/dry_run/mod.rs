@@ -50,7 +50,7 @@ pub(super) struct Body {
 }
 
 /// One request to try, and the outcome that is expected.
-struct Entry {
+struct DryRunCase {
     asked: Result<DryRunRequest, Refused>,
     expect: Option<String>,
     recorded: Option<Recorded>,
@@ -129,7 +129,7 @@ pub(crate) fn read_line(text: &str) {
     drop(record::read(text));
 }
 
-fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fault> {
+fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<DryRunCase>, Fault> {
     let mut entries = Vec::with_capacity(requests.len() + records.len());
     for (place, request) in requests.into_iter().enumerate() {
         let body: RequestBody =
@@ -141,7 +141,7 @@ fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fau
         let asked = body.read().map_err(|(field, why)| {
             Fault::bad(1004, format!("{field}: {why}")).at(format!("/requests/{place}/{field}"))
         })?;
-        entries.push(Entry {
+        entries.push(DryRunCase {
             asked: Ok(asked),
             expect,
             recorded: None,
@@ -152,7 +152,7 @@ fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fau
             Ok((asked, recorded)) => (Ok(asked), Some(recorded)),
             Err(refused) => (Err(refused), None),
         };
-        entries.push(Entry {
+        entries.push(DryRunCase {
             asked,
             expect: None,
             recorded,
@@ -164,7 +164,7 @@ fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<Entry>, Fau
 fn try_all(
     dry_run: &mut RulesetDryRun,
     world: &World<'_>,
-    entries: Vec<Entry>,
+    entries: Vec<DryRunCase>,
     explain: &[String],
 ) -> Result<Value, Fault> {
     let work = entries.len().saturating_mul(dry_run.rules.len());
@@ -216,7 +216,7 @@ fn try_all(
 fn try_one(
     dry_run: &mut RulesetDryRun,
     world: &World<'_>,
-    entry: Entry,
+    entry: DryRunCase,
     wanted: &BTreeSet<usize>,
     summary: &mut Summary,
 ) -> Value {

@@ -54,7 +54,7 @@ pub(super) struct DryRunRequest {
 }
 
 /// What rules can evaluate.
-pub(super) struct Subject {
+pub(super) struct DryRunInput {
     pub(super) connection: ConnectionFacts,
     pub(super) state: ConnectionState,
     parts: Parts,
@@ -146,13 +146,16 @@ impl DryRunRequest {
     }
 
     /// Takes the request as far as the data path does before its rules.
-    pub(super) fn arrive(mut self, world: &World<'_>) -> (Vec<String>, Result<Subject, Refused>) {
+    pub(super) fn arrive(
+        mut self,
+        world: &World<'_>,
+    ) -> (Vec<String>, Result<DryRunInput, Refused>) {
         let mut notes = std::mem::take(&mut self.notes);
         let arrived = self.go(world, &mut notes);
         (notes, arrived)
     }
 
-    fn go(self, world: &World<'_>, notes: &mut Vec<String>) -> Result<Subject, Refused> {
+    fn go(self, world: &World<'_>, notes: &mut Vec<String>) -> Result<DryRunInput, Refused> {
         let parts = self.head()?;
         // The handshake comes first.
         let sni = match &self.sni {
@@ -235,7 +238,7 @@ impl DryRunRequest {
                 unknown = unknown.and(fields(names));
             }
         }
-        Ok(Subject {
+        Ok(DryRunInput {
             connection: ConnectionFacts {
                 source: self.source.unwrap_or(nowhere),
                 local: self.local.unwrap_or(nowhere),
@@ -432,7 +435,7 @@ fn is_http1_only(name: &HeaderName, value: &HeaderValue) -> bool {
     }
 }
 
-impl Subject {
+impl DryRunInput {
     /// The facts for the rules.
     pub(super) fn facts(&self) -> RequestFacts<'_> {
         let circumstances = Circumstances {

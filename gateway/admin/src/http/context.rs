@@ -15,7 +15,7 @@ use super::tls::AdminTls;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Workers};
-use fetch::{Lists, OcspClient};
+use fetch::{CrlFetcher, OcspClient};
 use snapshot::Published;
 
 /// What the API speaks about.
@@ -24,13 +24,13 @@ pub struct State {
     /// Zones, hosts, certificates, rules.
     pub control: Arc<Control>,
     /// Revocation lists that are fetched.
-    pub lists: Arc<Lists>,
+    pub lists: Arc<CrlFetcher>,
     /// Responders that are asked about clients.
     pub responders: Arc<OcspClient>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
-    pub fleet: Arc<dyn Workers>,
+    pub workers: Arc<dyn Workers>,
     /// What can be tuned.
     pub live: Arc<Live>,
     /// For its count of dropped lines.
@@ -89,7 +89,7 @@ impl Context {
     }
 
     /// Revocation lists that are fetched.
-    pub(crate) fn lists(&self) -> &Arc<Lists> {
+    pub(crate) fn lists(&self) -> &Arc<CrlFetcher> {
         &self.state.lists
     }
 
@@ -104,8 +104,8 @@ impl Context {
     }
 
     /// The workers.
-    pub(crate) fn fleet(&self) -> &dyn Workers {
-        &*self.state.fleet
+    pub(crate) fn workers(&self) -> &dyn Workers {
+        &*self.state.workers
     }
 
     /// What can be tuned.

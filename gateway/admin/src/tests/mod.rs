@@ -22,7 +22,7 @@ use crate::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
 use datapath::observe::{AccessLog, WorkerStats, Workers};
-use fetch::{Lists, OcspClient};
+use fetch::{CrlFetcher, OcspClient};
 use fixtures::Directory;
 use snapshot::Published;
 
@@ -79,10 +79,10 @@ impl World {
         let tcp = bound.tcp_address().unwrap();
         let state = State {
             control: control.clone(),
-            lists: Lists::new(control.clone()),
+            lists: CrlFetcher::new(control.clone()),
             responders: OcspClient::new(control.clone(), Arc::default()),
             published: published.clone(),
-            fleet: Arc::new(NoWorkers),
+            workers: Arc::new(NoWorkers),
             live: Arc::new(Live::new(Config::default())),
             access_log: AccessLog::off(),
             started: SystemTime::now(),

@@ -68,11 +68,11 @@ impl Gateway {
         let published = Arc::new(Published::default());
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
         let state = admin::State {
-            lists: fetch::Lists::new(control.clone()),
+            lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             control,
             published,
-            fleet: Arc::new(NoWorkers),
+            workers: Arc::new(NoWorkers),
             live: Arc::new(Live::new(Config {
                 workers: 1,
                 ..Config::default()
