@@ -160,6 +160,8 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
                 claim.replace('-', "_"),
                 claim.to_uppercase().replace('-', "_"),
                 claim.replacen('-', "_", 1),
+                claim.replace('-', "."),
+                claim.replacen('-', "~", 1),
                 mixed,
             ] {
                 for nominated in [
@@ -190,7 +192,98 @@ async fn no_spelling_of_a_forged_certificate_reaches_the_origin() {
             }
         }
     }
-    assert!(count > 600, "{count} spellings");
+    assert!(count > 800, "{count} spellings");
+}
+
+/// What only the edge knows: whoever says it is believed by some origin.
+const EDGES: &[&str] = &[
+    "CF-Connecting-IP",
+    "True-Client-IP",
+    "X-Real-IP",
+    "Client-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Port",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-User",
+    "Forwarded",
+    "Front-End-Https",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "Proxy",
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_edge_speaks_for_is_not_the_clients_to_say() {
+    let origin = Origin::echo();
+    let two = Origin::echo_http2();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .host_with(
+            "two.example.test",
+            "off",
+            &json!({ "url": two.url(), "protocol": "http2" }),
+        )
+        .start();
+    let client = gateway.client("api.example.test");
+    let mut raw = client.raw().await.unwrap();
+    let over_http2 = gateway.client("two.example.test").http2().await.unwrap();
+    for edge in EDGES {
+        for name in [
+            edge.to_lowercase(),
+            edge.to_uppercase(),
+            edge.replace('-', "_"),
+            edge.replace('-', "."),
+            edge.replacen('-', "+", 1),
+        ] {
+            raw.write(format!(
+                "POST /x HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked\r\n\
+                 Trailer: {name}\r\n{name}: forged\r\n{name}: forged\r\n\r\n\
+                 1\r\na\r\n0\r\n{name}: forged\r\n\r\n"
+            ))
+            .await;
+            let answer = raw.message().await.unwrap();
+            assert_eq!(answer.status(), 200, "{name}: {}", answer.text());
+            assert!(!answer.text().contains("forged"), "{name}: {answer:?}");
+            let name = HeaderName::from_bytes(name.to_lowercase().as_bytes()).unwrap();
+            let forged = HeaderValue::from_static("forged");
+            let mut trailers = HeaderMap::new();
+            trailers.append(name.clone(), forged.clone());
+            let mut request = over_http2.request("/y", Trailing(Some(trailers)).boxed());
+            *request.method_mut() = http::Method::POST;
+            request.headers_mut().append(name.clone(), forged);
+            let seen = over_http2.send(request).await.unwrap().json();
+            assert!(!seen.to_string().contains("forged"), "{name}: {seen}");
+        }
+    }
+    // An origin that wants one of them is told by a rule.
+    let zone = gateway.zone_id(ZONE);
+    let set = json!({ "rules": [{ "action": "rewrite", "expression": "true",
+        "action_parameters": { "headers": {
+            "X-Real-IP": { "operation": "set", "expression": "to_string(ip.src)" },
+            "X-Forwarded-Port": { "operation": "set", "value": "443" } } } }] });
+    let path =
+        format!("/client/v4/zones/{zone}/rulesets/phases/http_request_late_transform/entrypoint");
+    drop(gateway.admin.call("PUT", &path, &set).result());
+    let mut http1 = client.http1().await.unwrap();
+    let request = Request::get("/z")
+        .header("host", "api.example.test")
+        .header("x-real-ip", "forged")
+        .header("x_real_ip", "forged");
+    let seen = http1.send(request.body(body("")).unwrap()).await.unwrap();
+    let seen = seen.json();
+    assert_eq!(seen["headers"]["x-real-ip"], json!(["127.0.0.1"]), "{seen}");
+    assert_eq!(
+        seen["headers"]["x-forwarded-port"],
+        json!(["443"]),
+        "{seen}"
+    );
+    assert!(!seen.to_string().contains("forged"), "{seen}");
 }
 
 /// Trailers that a client sends with a body.

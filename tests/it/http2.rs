@@ -399,6 +399,11 @@ async fn heads_are_bounded_and_sound_as_over_http1() {
         field.extend_from_slice(value.as_bytes());
         field
     };
+    let lengths = |all: &[&str]| -> Vec<(String, String)> {
+        all.iter()
+            .map(|length| ("content-length".to_owned(), (*length).to_owned()))
+            .collect()
+    };
     let numbered = |count| (0..count).map(|i| (format!("x-{i}"), "1".to_owned()));
     let crumbs = (0..50).map(|i| ("cookie".to_owned(), format!("c{i}=1")));
     for (what, fields, status) in [
@@ -416,6 +421,8 @@ async fn heads_are_bounded_and_sound_as_over_http1() {
             400,
         ),
         ("empty", vec![("x-role".into(), String::new())], 200),
+        ("one length", lengths(&["0"]), 200),
+        ("a length twice", lengths(&["0", "0"]), 400),
     ] {
         let mut block = request_block();
         let before = gateway.records().len();

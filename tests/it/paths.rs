@@ -47,9 +47,22 @@ async fn no_spelling_of_a_path_gets_around_a_rule() {
         ("/admin%0", Err(400)),
         ("/admin%zz", Err(400)),
         ("admin", Err(400)),
+        // A step, or nothing, to origins that cut parameters off.
+        ("/x/..;/admin", Err(400)),
+        ("/x/..;a=b/admin", Err(400)),
+        ("/;/admin", Err(400)),
+        ("/;x=1/admin", Err(400)),
+        ("/.;/admin", Err(400)),
+        ("/x/%2e%2e;/admin", Err(400)),
+        ("/x/.%2e;/admin", Err(400)),
+        ("/x/..%3b/admin", Err(400)),
+        ("/x/%2e%2E%3B/admin", Err(400)),
+        ("/%3b/admin", Err(400)),
+        ("https://api.example.test/x/..;/admin", Err(400)),
         // Another path, and the origin gets just what the rule saw.
         ("/ADMIN", Ok("/ADMIN")),
         ("/admin;x", Ok("/admin;x")),
+        ("/x;a=b/..c;d", Ok("/x;a=b/..c;d")),
         ("/administrator", Ok("/administrator")),
         ("/x//y/./z/../w", Ok("/x/y/w")),
         ("/a%7Eb%20c", Ok("/a~b%20c")),
@@ -85,6 +98,36 @@ async fn no_spelling_of_a_path_gets_around_a_rule() {
         // What hyper itself refuses ends the connection.
         if answer.header("connection") == "close" || answer.header("x-request-id").is_empty() {
             raw = gateway.client("api.example.test").raw().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_has_a_port_that_can_be() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "off", &origin.url())
+        .start();
+    for (authority, status) in [
+        ("api.example.test:443", 200),
+        ("api.example.test:", 200),
+        ("api.example.test:65535", 200),
+        ("api.example.test:65536", 400),
+        ("api.example.test:98777", 400),
+        ("api.example.test:+443", 400),
+        ("api.example.test:0000443", 400),
+    ] {
+        for head in [
+            format!("GET / HTTP/1.1\r\nHost: {authority}\r\n\r\n"),
+            format!("GET https://{authority}/ HTTP/1.1\r\nHost: api.example.test\r\n\r\n"),
+        ] {
+            let count = origin.requests().len();
+            let mut raw = gateway.client("api.example.test").raw().await.unwrap();
+            raw.write(&head).await;
+            let answer = raw.message().await.unwrap();
+            assert_eq!(answer.status(), status, "{head}");
+            let reached = origin.requests().len() - count;
+            assert_eq!(reached, usize::from(status == 200), "{head}");
         }
     }
 }

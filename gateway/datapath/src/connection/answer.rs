@@ -21,7 +21,7 @@ use crate::observe::{RuleAction, Stage};
 use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
-use snapshot::http::headers::for_client;
+use snapshot::http::headers::{for_client, says_one_length};
 use snapshot::http::origin::Origin;
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected};
 use vocabulary::side::Side;
@@ -163,7 +163,7 @@ async fn respond(
     );
     exchange.notes.borrow_mut().forwarded = true;
     let served = forward_to(exchange, permit, request, origin, upgrade.is_some()).await;
-    match served {
+    match served.and_then(with_one_length) {
         Ok(served) => Ok(finish(exchange, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
@@ -455,6 +455,15 @@ async fn forward_to(
         connection.remainder.become_tunnel(Tunnel { end, exchange });
     }
     Ok(served)
+}
+
+/// HTTP/2 frames by itself, so that nothing else asks what an origin says of the length.
+fn with_one_length(served: Served) -> Result<Served, OriginError> {
+    if says_one_length(served.response.headers()) {
+        Ok(served)
+    } else {
+        Err(OriginError::Lengths)
+    }
 }
 
 /// Notes what is known of the origin's answer and makes it the client's.

@@ -50,6 +50,9 @@ pub enum OriginError {
     /// What it sent is not HTTP, or it closed before the head was whole.
     #[error("the origin's answer is broken: {0}")]
     Response(hyper::Error),
+    /// It says several lengths of one answer.
+    #[error("the origin's answer has several values of Content-Length")]
+    Lengths,
     /// The client stopped sending in the middle of its request.
     #[error("the client sent nothing more of its request's body")]
     ClientStalled,
@@ -83,6 +86,7 @@ impl OriginError {
             | Self::Protocol(_)
             | Self::Unasked
             | Self::ResponseTimeout
+            | Self::Lengths
             | Self::Response(_) => Side::Origin,
         }
     }
@@ -101,7 +105,7 @@ impl OriginError {
             Self::Tls(_) => "origin_tls",
             Self::Protocol(_) | Self::Unasked => "origin_protocol",
             Self::ResponseTimeout => "origin_response_timeout",
-            Self::Response(_) => "origin_response",
+            Self::Response(_) | Self::Lengths => "origin_response",
             Self::ClientGone => "client_gone",
             Self::ClientStalled => "client_stalled",
         }

@@ -113,7 +113,12 @@ pub fn canonical(text: &str) -> Result<Arc<str>, AuthorityError> {
                 && !name.split('.').any(str::is_empty)
         }
     };
-    if !sound || !port.bytes().all(|byte| byte.is_ascii_digit()) || port.len() > 5 {
+    // A name with an empty port has the default one (RFC 3986 §3.2.3).
+    let is_port = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.is_empty() || text.len() <= 5 && text.parse::<u16>().is_ok())
+    };
+    if !sound || !is_port(port) {
         return Err(AuthorityError::Malformed);
     }
     Ok(name.to_ascii_lowercase().into())
@@ -145,6 +150,7 @@ mod tests {
         check("/", &["[::1]:80"], Ok("[::1]"));
         check("/", &["[::1]"], Ok("[::1]"));
         check("/", &["api.example.test:"], Ok("api.example.test"));
+        check("/", &["api.example.test:65535"], Ok("api.example.test"));
         check("https://a.test/x", &[], Ok("a.test"));
         check("https://a.test/x", &["a.test"], Ok("a.test"));
         check("https://a.test:1/x", &["A.TEST"], Ok("a.test"));
@@ -183,6 +189,11 @@ mod tests {
             "a/b",
             "a.test:x",
             "a.test:123456",
+            "a.test:65536",
+            "a.test:98777",
+            "[::1]:70000",
+            "a.test:+80",
+            "a.test:000080",
             "a.test..",
             "a..test",
             ".a.test",

@@ -60,6 +60,9 @@ pub enum HeadError {
     /// HTTP/2 keeps spaces around values that origins do not see (RFC 9113 §8.2.1).
     #[error("a header's value begins or ends with white space")]
     WhiteSpace,
+    /// Content-Length is said twice, or is no number. On HTTP/1 hyper refuses it first.
+    #[error("Content-Length is not one number")]
+    Length,
     /// `limit.header_count`. On HTTP/1 hyper refuses it first.
     #[error("the request has too many headers")]
     TooMany,
@@ -71,7 +74,7 @@ impl HeadError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
-            Self::WhiteSpace | Self::Unframed => StatusCode::BAD_REQUEST,
+            Self::WhiteSpace | Self::Unframed | Self::Length => StatusCode::BAD_REQUEST,
             Self::TooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
@@ -101,6 +104,20 @@ pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<
     };
     if headers.values().any(padded) {
         return Err(HeadError::WhiteSpace);
+    }
+    check_length(headers)
+}
+
+/// HTTP/2 frames by itself, and h2 believes the first Content-Length of several; an HTTP/1 origin
+/// would get them all (RFC 9110 §8.6).
+fn check_length(headers: &HeaderMap) -> Result<(), HeadError> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(length) = lengths.next() else {
+        return Ok(());
+    };
+    let length = length.as_bytes();
+    if lengths.next().is_some() || length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+        return Err(HeadError::Length);
     }
     Ok(())
 }
@@ -190,11 +207,11 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every header by which a client could claim a certificate, in every spelling that some
-/// origin takes for the same: underscores for dashes too. Likewise what would pass there for a
-/// header of ours, or for the framing.
+/// Removes every header that a client may not say to an origin: by which it could claim a
+/// certificate, or that only the edge can know, or that would pass there for a header of ours or
+/// for the framing; each in every spelling that some origin takes for the same.
 pub fn remove_claims(headers: &mut HeaderMap) {
-    let is_false = |name: &HeaderName| is_claim(name) || is_disguise(name);
+    let is_false = |name: &HeaderName| is_claim(name) || is_disguise(name) || is_edges(name);
     // Nearly no request has one: look before allocating.
     if !headers.keys().any(is_false) {
         return;
@@ -211,7 +228,6 @@ pub fn remove_claims(headers: &mut HeaderMap) {
 
 /// Whether a header, were it let through, could pass for what a gateway says of a certificate.
 fn is_claim(name: &HeaderName) -> bool {
-    const EXACT: [&str; 1] = ["x-amzn-mtls-clientcert"];
     const PREFIXES: [&str; 10] = [
         "client-cert",
         "cf-client-cert",
@@ -228,11 +244,58 @@ fn is_claim(name: &HeaderName) -> bool {
     if !matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x')) {
         return false;
     }
-    let starts = |prefix: &&str| starts_like(name, prefix);
-    EXACT.iter().chain(&PREFIXES).any(starts)
+    PREFIXES.iter().any(|prefix| starts_like(name, prefix))
 }
 
-/// Whether an origin that takes underscores for dashes, as CGI and its heirs do, would take a
+/// Whether only the edge can know what a header says: where the client is, under which name, port
+/// and scheme it was asked, which URL was asked for before a proxy wrote another. Whatever a client
+/// says here, some origin believes. `Proxy` is CGI's `HTTP_PROXY` (CVE-2016-5385).
+///
+/// A rule may set those that are not ours ([`is_ours`]), for origins that want them.
+fn is_edges(name: &HeaderName) -> bool {
+    const NAMES: [&str; 30] = [
+        "cf-connecting-ip",
+        "cf-connecting-ipv6",
+        "cf-ipcountry",
+        "cf-pseudo-ipv4",
+        "cf-visitor",
+        "client-ip",
+        "fastly-client-ip",
+        "forwarded",
+        "forwarded-for",
+        "front-end-https",
+        "proxy",
+        "true-client-ip",
+        "x-appengine-user-ip",
+        "x-azure-clientip",
+        "x-azure-socketip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-envoy-external-address",
+        "x-forwarded",
+        "x-http-host-override",
+        "x-original-forwarded-for",
+        "x-original-host",
+        "x-original-uri",
+        "x-original-url",
+        "x-originating-ip",
+        "x-real-ip",
+        "x-remote-addr",
+        "x-remote-ip",
+        "x-rewrite-url",
+        "x-scheme",
+    ];
+    let name = name.as_str();
+    if !matches!(
+        name.as_bytes().first(),
+        Some(b'c' | b'f' | b'p' | b't' | b'x')
+    ) {
+        return false;
+    }
+    starts_like(name, "x-forwarded-") || NAMES.iter().any(|known| is_like(name, known))
+}
+
+/// Whether an origin that takes other bytes for dashes, as CGI and its heirs do, would take a
 /// header for one that we set or that frames the message.
 fn is_disguise(name: &HeaderName) -> bool {
     const KNOWN: [&str; 6] = [
@@ -244,19 +307,32 @@ fn is_disguise(name: &HeaderName) -> bool {
         "transfer-encoding",
     ];
     let name = name.as_str();
-    name.contains('_')
-        && KNOWN
-            .iter()
-            .any(|known| name.len() == known.len() && starts_like(name, known))
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    !name.bytes().all(is_plain) && KNOWN.iter().any(|known| is_like(name, known))
 }
 
-/// Whether a name starts with `prefix`, underscores taken for dashes.
+/// How CGI and its heirs write a byte of a header's name: what is no letter and no digit is `_` to
+/// them, `-` and `.` alike.
+fn folded(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte
+    } else {
+        b'-'
+    }
+}
+
+/// Whether a name is `known`, to CGI.
+fn is_like(name: &str, known: &str) -> bool {
+    name.len() == known.len() && starts_like(name, known)
+}
+
+/// Whether a name starts with `prefix`, to CGI.
 fn starts_like(name: &str, prefix: &str) -> bool {
     name.len() >= prefix.len()
         && name
             .bytes()
             .zip(prefix.bytes())
-            .all(|(a, b)| a == b || (a == b'_' && b == b'-'))
+            .all(|(a, b)| a == b || folded(a) == b)
 }
 
 /// Whether a header is the gateway's alone: it belongs to one connection, frames or routes the
@@ -281,12 +357,12 @@ pub fn is_ours_to_clients(name: &HeaderName) -> bool {
     is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name)
 }
 
-/// Whether CGI and its heirs take two names for one: dashes and underscores are the same to them.
+/// Whether CGI and its heirs take two names for one: whatever is no letter and no digit is the
+/// same to them.
 #[must_use]
 pub fn is_same_to_cgi(one: &HeaderName, other: &HeaderName) -> bool {
-    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
     let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
-    one.map(plain).eq(other.map(plain))
+    one.map(folded).eq(other.map(folded))
 }
 
 /// Removes a header in every spelling that some origin takes for it.
@@ -310,14 +386,8 @@ fn is_replaced(name: &HeaderName) -> bool {
 pub fn for_origin(headers: &mut HeaderMap, told: &OriginMetadata<'_>, via: &'static str) {
     remove_hop_by_hop(headers);
     remove_claims(headers);
-    if headers.keys().any(is_replaced) {
-        // hyper has answered `100-continue` itself, or will when the body is wanted.
-        headers.remove(EXPECT);
-        headers.remove(X_FORWARDED_FOR);
-        headers.remove(X_FORWARDED_HOST);
-        headers.remove(X_FORWARDED_PROTO);
-        headers.remove(FORWARDED);
-    }
+    // hyper has answered `100-continue` itself, or will when the body is wanted.
+    headers.remove(EXPECT);
     join_cookies(headers);
     headers.insert(X_REQUEST_ID, told.request_id.clone());
     headers.append(VIA, HeaderValue::from_static(via));
@@ -334,9 +404,26 @@ pub fn for_origin(headers: &mut HeaderMap, told: &OriginMetadata<'_>, via: &'sta
     }
 }
 
+/// Whether an origin's answer says one length, or none. Of several, each client would believe
+/// another one.
+#[must_use]
+pub fn says_one_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = lengths.next() else {
+        return true;
+    };
+    lengths.all(|length| length == first)
+}
+
 /// Removes from an origin's answer what belongs to its connection.
 pub fn for_client(headers: &mut HeaderMap, request_id: &HeaderValue) {
     remove_hop_by_hop(headers);
+    // One that is said again says nothing new ([`says_one_length`]).
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(length) = headers.get(CONTENT_LENGTH).cloned()
+    {
+        headers.insert(CONTENT_LENGTH, length);
+    }
     headers.insert(X_REQUEST_ID, request_id.clone());
 }
 
@@ -349,10 +436,6 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
         HOST,
         CONTENT_LENGTH,
         http::header::AUTHORIZATION,
-        FORWARDED,
-        X_FORWARDED_FOR,
-        X_FORWARDED_HOST,
-        X_FORWARDED_PROTO,
         X_REQUEST_ID,
     ] {
         trailers.remove(name);
@@ -483,6 +566,18 @@ mod tests {
         }
         padded.insert("a", HeaderValue::from_static(""));
         assert_eq!(super::check(&padded, two, 3), Ok(()));
+        let said = |length| ("content-length", length);
+        assert_eq!(check(&[said("12")], two), Ok(()));
+        for lengths in [
+            &[said("1"), said("1")][..],
+            &[said("1"), said("2")],
+            &[said("1, 1")],
+            &[said("+1")],
+            &[said("")],
+            &[said("0x1")],
+        ] {
+            assert_eq!(check(lengths, two), Err(HeadError::Length), "{lengths:?}");
+        }
     }
 
     #[test]
@@ -501,14 +596,60 @@ mod tests {
             "X_Request_Id",
             "content_length",
             "transfer_encoding",
+            "X.Forwarded.For",
+            "x~request~id",
+            "Content.Length",
+            "transfer!encoding",
         ] {
             let mut headers = map(&[(name, "1"), ("x_custom", "2")]);
             remove_claims(&mut headers);
             assert_eq!(headers.len(), 1, "{name} must not cross");
         }
-        let mut headers = map(&[("x-forwarded-for", "1"), ("content-length", "2")]);
+        let mut headers = map(&[("x-request-id", "1"), ("content-length", "2")]);
         remove_claims(&mut headers);
         assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn what_only_the_edge_knows_is_not_the_clients_to_say() {
+        for name in [
+            "CF-Connecting-IP",
+            "True-Client-IP",
+            "X-Real-IP",
+            "X_Real_IP",
+            "x.real.ip",
+            "X-Forwarded",
+            "X-Forwarded-For",
+            "X-Forwarded-Port",
+            "X-Forwarded-Ssl",
+            "X.Forwarded+Prefix",
+            "X-Forwarded-User",
+            "Forwarded",
+            "X-Original-URL",
+            "x_original_url",
+            "X-Rewrite-URL",
+            "Proxy",
+        ] {
+            let mut headers = map(&[(name, "1"), ("via", "2")]);
+            remove_claims(&mut headers);
+            assert_eq!(headers.len(), 1, "{name} must not cross");
+        }
+        let others = [
+            "cf-access-client-id",
+            "cdn-loop",
+            "x-real-ip-2",
+            "proxies",
+            "x-host",
+        ];
+        for name in others {
+            let mut headers = map(&[(name, "1")]);
+            remove_claims(&mut headers);
+            assert_eq!(headers.len(), 1, "{name} means nothing here");
+        }
+        // For origins that want them, rules may say them.
+        let is_ours = |name: &'static str| is_ours(&HeaderName::from_static(name));
+        assert!(!is_ours("x-real-ip") && !is_ours("x-forwarded-port"));
+        assert!(is_ours("x-forwarded-for") && is_ours("forwarded"));
     }
 
     #[test]
@@ -527,6 +668,9 @@ mod tests {
             "X-Forwarded-Tls-Client-Cert-Info",
             "X-SSL-Client-Verify",
             "SSL_CLIENT_CERT",
+            "Cf.Cert.Verified",
+            "cf~cert*revoked",
+            "client.cert",
             "ssl-client-s-dn",
             "X-Amzn-Mtls-Clientcert",
             "X-ARR-ClientCert",

@@ -3,9 +3,10 @@
 //! Normalisation is RFC 3986 §6.2.2 (decode what needs no encoding, upper-case the rest, remove
 //! dot segments) plus merging slashes, so that no two spellings of a path are told apart by
 //! the rules and taken for the same by the origin. What could still be read in two ways is
-//! refused: NUL, encoded slashes and backslashes, backslashes, broken escapes. Path parameters
-//! (`/admin;x`) are kept, because rules see them: for an origin that ignores them, match with
-//! `starts_with`. Case is kept too.
+//! refused: NUL, encoded slashes and backslashes, backslashes, broken escapes, and segments that
+//! are empty, `.` or `..` before their parameters (`/x/..;/admin` is `/admin` to an origin that
+//! cuts parameters off). Other path parameters (`/admin;x`) are kept, because rules see them: for
+//! an origin that ignores them, match with `starts_with`. Case is kept too.
 
 use std::borrow::Cow;
 
@@ -24,6 +25,9 @@ pub enum PathError {
     /// `%2F`, `%5C` or `\`: slashes to some origins and letters to others.
     #[error("the path has an encoded slash or a backslash")]
     Slash,
+    /// `/..;x/`, `/;x`: a step that only origins make that cut the parameters off.
+    #[error("a segment of the path is empty, `.` or `..` before its parameters")]
+    Parameters,
     /// It does not start with a slash.
     #[error("the path does not start with a slash")]
     Relative,
@@ -47,6 +51,9 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, PathError> {
         return Ok(Cow::Borrowed(raw));
     }
     let decoded = decode(raw)?;
+    if decoded.split('/').any(is_bare_with_parameters) {
+        return Err(PathError::Parameters);
+    }
     Ok(Cow::Owned(remove_dot_segments(&decoded)))
 }
 
@@ -75,12 +82,20 @@ fn is_normal(raw: &str) -> bool {
     raw.bytes().all(|byte| {
         let plain = match byte {
             b'%' | b'\\' | 0x80.. => false,
-            b'/' | b'.' => before != b'/',
+            b'/' | b'.' | b';' => before != b'/',
             _ => true,
         };
         before = byte;
         plain
     })
+}
+
+/// Whether a decoded segment is none, or a dot segment, once its parameters are cut off. Some
+/// origins cut first and decode then, others the other way round: `%3B` begins parameters, too.
+fn is_bare_with_parameters(segment: &str) -> bool {
+    let cut = segment.split(';').next().unwrap_or_default();
+    let cut = cut.split("%3B").next().unwrap_or_default();
+    cut.len() < segment.len() && matches!(cut, "" | "." | "..")
 }
 
 fn decode(raw: &str) -> Result<String, PathError> {
@@ -171,6 +186,11 @@ mod tests {
             ("/caf\u{e9}", "/caf%C3%A9"),
             ("/caf%c3%a9", "/caf%C3%A9"),
             ("/a;b=c", "/a;b=c"),
+            ("/a;b/../c", "/c"),
+            ("/a;/b", "/a;/b"),
+            ("/...;x", "/...;x"),
+            ("/.a;x", "/.a;x"),
+            ("/a%3bb", "/a%3Bb"),
             ("/.well-known/x", "/.well-known/x"),
             ("/a..b/...", "/a..b/..."),
             ("*", "*"),
@@ -187,6 +207,19 @@ mod tests {
             ("/a%2Fb", PathError::Slash),
             ("/a%5cb", PathError::Slash),
             ("/a\\b", PathError::Slash),
+            ("/;/admin", PathError::Parameters),
+            ("/;", PathError::Parameters),
+            ("/a/;x=1", PathError::Parameters),
+            ("/.;/admin", PathError::Parameters),
+            ("/x/..;/admin", PathError::Parameters),
+            ("/x/..;a=b;c/admin", PathError::Parameters),
+            ("/x/..;", PathError::Parameters),
+            ("/x/%2e%2e;/admin", PathError::Parameters),
+            ("/x/.%2E;/admin", PathError::Parameters),
+            ("/x/..%3b/admin", PathError::Parameters),
+            ("/%3B/admin", PathError::Parameters),
+            ("/x/%2e%3b%2e/admin", PathError::Parameters),
+            ("/x/..;/..", PathError::Parameters),
             ("/a%", PathError::BrokenEscape),
             ("/a%2", PathError::BrokenEscape),
             ("/a%zz", PathError::BrokenEscape),
@@ -237,6 +270,10 @@ mod tests {
                 prop_assert_eq!(twice.as_deref(), Ok(&*once));
                 prop_assert!(once.starts_with('/') && !once.contains("//") && once.is_ascii());
                 prop_assert!(!once.split('/').any(|s| s == "." || s == ".."));
+                let upper = once.to_ascii_uppercase().replace("%3B", ";");
+                let cut = |s: &str| s.split(';').next().unwrap_or_default().to_owned();
+                let bare = |s: &str| s.contains(';') && matches!(&*cut(s), "" | "." | "..");
+                prop_assert!(!upper.split('/').any(bare), "{}", once);
             }
         }
     }
