@@ -126,7 +126,7 @@ fn access_log(criterion: &mut Criterion) {
         logged: &[],
         origin: "127.0.0.1:9000",
         times,
-        error: "",
+        error: None,
         detail: "",
     };
     criterion.bench_function("access log, one line", |bencher| {

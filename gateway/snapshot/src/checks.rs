@@ -22,6 +22,7 @@ use crate::http::headers::{self, HeadError};
 use crate::http::path::{self, PathError};
 use crate::{Host, Snapshot};
 use rules::{Allowance, RequestFacts, RoundTrip};
+use vocabulary::request_error::RequestError;
 
 /// What a connection says of the hosts that its requests may be for.
 pub struct Connected<'s> {
@@ -137,13 +138,13 @@ impl Refusal {
 
     /// The stable word for the access log.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> RequestError {
         match self {
-            Self::Method => "method",
-            Self::Authority(_) => "authority",
-            Self::Misdirected => "misdirected",
-            Self::Headers(_) => "headers",
-            Self::Path(_) | Self::Asterisk => "path",
+            Self::Method => RequestError::Method,
+            Self::Authority(_) => RequestError::Authority,
+            Self::Misdirected => RequestError::Misdirected,
+            Self::Headers(_) => RequestError::Headers,
+            Self::Path(_) | Self::Asterisk => RequestError::Path,
         }
     }
 }
@@ -287,7 +288,10 @@ mod tests {
         };
         match admit(&parts, &SNI.into(), 3, select) {
             Ok(head) => Ok(format!("{}{}", head.known_as, head.target)),
-            Err(refused) => Err((refused.refusal.reason(), refused.refusal.status().as_u16())),
+            Err(refused) => Err((
+                refused.refusal.reason().as_str(),
+                refused.refusal.status().as_u16(),
+            )),
         }
     }
 

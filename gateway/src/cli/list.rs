@@ -60,23 +60,15 @@ pub(super) enum Lists {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Kind {
-    /// Addresses and networks
-    Ip,
-    /// Host names
-    Hostname,
-    /// AS numbers
-    Asn,
-}
-
-impl Kind {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ip => "ip",
-            Self::Hostname => "hostname",
-            Self::Asn => "asn",
-        }
+vocabulary::words! {
+    #[derive(ValueEnum)]
+    pub(super) enum Kind("a kind of list", without serde) {
+        /// Addresses and networks
+        Ip = "ip",
+        /// Host names
+        Hostname = "hostname",
+        /// AS numbers
+        Asn = "asn",
     }
 }
 

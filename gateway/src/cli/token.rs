@@ -35,16 +35,18 @@ pub(super) enum Token {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Scope {
-    /// Reading only
-    Read,
-    /// Issue, revoke and restore client certificates
-    Certificates,
-    /// Change rules
-    Rules,
-    /// Everything, tokens included
-    All,
+vocabulary::words! {
+    #[derive(ValueEnum)]
+    pub(super) enum Scope("a scope", without serde) {
+        /// Reading only
+        Read = "read",
+        /// Issue, revoke and restore client certificates
+        Certificates = "certificates",
+        /// Change rules
+        Rules = "rules",
+        /// Everything, tokens included
+        All = "all",
+    }
 }
 
 impl Token {
@@ -109,17 +111,6 @@ impl Token {
                     format!("removed the token {}\n", text(found, "name"))
                 })
             }
-        }
-    }
-}
-
-impl Scope {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Certificates => "certificates",
-            Self::Rules => "rules",
-            Self::All => "all",
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | [`settings`] | mTLS mode, origin protocol, what a host does with client certificates |
 //! | [`verdict`] | presented, verified, revoked, and the exact reason |
 //! | [`client_auth`] | the client's certificate as data |
+//! | [`request_error`] | why a request was not served, in one word |
 //! | [`side`] | whose side a failure is on |
 //! | [`suggest`](mod@suggest) | the known word that was probably meant |
 //! | [`words`](mod@words) | the macro that declares an enum of words, and its error |
@@ -25,6 +26,7 @@ pub mod file;
 pub mod hostname;
 pub mod limits;
 mod punycode;
+pub mod request_error;
 pub mod settings;
 pub mod side;
 pub mod suggest;

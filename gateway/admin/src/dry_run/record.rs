@@ -10,6 +10,7 @@ use super::subject::{DryRunRequest, Refused, time_msec, version};
 use datapath::limits::ACCESS_LOG_FIELD_BYTES_MAX;
 use rules::FieldSet;
 use vocabulary::client_auth::ClientAuth;
+use vocabulary::request_error::RequestError;
 use vocabulary::verdict::{Reason, Verdict};
 
 /// What was done with a recorded request.
@@ -70,11 +71,10 @@ pub(super) fn read(line: &str) -> Result<(DryRunRequest, Recorded), Refused> {
         }
     }
     let status = line.get("status").and_then(Value::as_u64).unwrap_or(0);
-    let before_rules = ["method", "misdirected", "authority", "headers", "path"];
-    if let Some(error) = text("/error").filter(|error| before_rules.contains(error)) {
+    let error = text("/error").and_then(|word| word.parse::<RequestError>().ok());
+    if let Some(error) = error.filter(|error| error.is_before_rules()) {
         return Err(Refused::Unevaluated(format!(
-            "it was refused before any rule was asked: {status} {}",
-            error.escape_debug()
+            "it was refused before any rule was asked: {status} {error}"
         )));
     }
     let needed = |pointer: &str| {

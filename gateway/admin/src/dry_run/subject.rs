@@ -197,7 +197,7 @@ impl DryRunRequest {
             Err(checks::Refused { refusal, .. }) => {
                 return Err(Refused::Gateway {
                     status: Some(refusal.status().as_u16()),
-                    reason: refusal.reason(),
+                    reason: refusal.reason().as_str(),
                     why: refusal.to_string(),
                 });
             }

@@ -6,6 +6,7 @@ use datapath::observe::{HandshakeResult, Stage, Steered};
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 use vocabulary::hostname::HostName;
+use vocabulary::request_error::RequestError;
 use vocabulary::verdict::{Reason, Verdict};
 
 fn process() -> Process {
@@ -75,7 +76,7 @@ fn busy() -> WorkerStats {
     stats.verified(host, Reason::Expired);
     stats.rule("ab\"\\\ncd", RuleAction::Block);
     stats.stop("closed");
-    stats.origin_error(host, "connect_refused");
+    stats.origin_error(host, RequestError::OriginRefused);
     stats.bytes(host, 5, 6);
     stats.connections_open = 4;
     stats.steered(host, Steered::Handoff);
@@ -166,7 +167,7 @@ fn all_families_and_what_they_count() {
             1.0,
         ),
         (
-            "postern_origin_errors_total{host=\"api.example.com\",reason=\"connect_refused\"}",
+            "postern_origin_errors_total{host=\"api.example.com\",reason=\"origin_refused\"}",
             1.0,
         ),
         (

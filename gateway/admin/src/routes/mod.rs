@@ -44,21 +44,22 @@ pub(super) struct Route {
     pub(super) dry_run: bool,
 }
 
-/// Who may call a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
-    /// Everyone who can connect.
-    Nothing,
-    /// A token of any scope.
-    Read,
-    /// A token with the scope `certificates`, or `all`.
-    Certificates,
-    /// A token with the scope `rules`, or `all`.
-    Rules,
-    /// A token with the scope `all`.
-    All,
-    /// The unix socket; no token is enough.
-    Socket,
+vocabulary::words! {
+    /// Who may call a route.
+    pub(super) enum Need("a need", without serde) {
+        /// Everyone who can connect.
+        Nothing = "none",
+        /// A token of any scope.
+        Read = "read",
+        /// A token with the scope `certificates`, or `all`.
+        Certificates = "certificates",
+        /// A token with the scope `rules`, or `all`.
+        Rules = "rules",
+        /// A token with the scope `all`.
+        All = "all",
+        /// The unix socket; no token is enough.
+        Socket = "unix socket",
+    }
 }
 
 /// A parameter of the query. None of them is required.
@@ -184,20 +185,6 @@ impl Route {
 impl Parameter {
     pub(super) const fn new(name: &'static str, kind: Kind, about: &'static str) -> Self {
         Self { name, kind, about }
-    }
-}
-
-impl Need {
-    /// The word for people.
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Nothing => "none",
-            Self::Read => "read",
-            Self::Certificates => "certificates",
-            Self::Rules => "rules",
-            Self::All => "all",
-            Self::Socket => "unix socket",
-        }
     }
 }
 

@@ -24,18 +24,19 @@ use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::{for_client, says_one_length};
 use snapshot::http::origin::Origin;
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected};
+use vocabulary::request_error::RequestError;
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
 /// Why a request is answered by us.
 struct Refused {
     status: StatusCode,
-    error: &'static str,
+    error: RequestError,
     text: String,
 }
 
 impl Refused {
-    fn new(status: StatusCode, error: &'static str, text: impl Into<String>) -> Self {
+    fn new(status: StatusCode, error: RequestError, text: impl Into<String>) -> Self {
         Self {
             status,
             error,
@@ -67,7 +68,7 @@ pub(super) async fn answer(
                 connection.remainder.leave_unread();
             }
             let mut notes = exchange.notes.borrow_mut();
-            notes.error = refused.error;
+            notes.error = Some(refused.error);
             // What is only the operator's is there already.
             if notes.detail.is_empty() {
                 notes.detail.clone_from(&refused.text);
@@ -169,7 +170,7 @@ async fn respond(
             // What a client breaks off is no fault of the origin, and clients write no log here.
             if error.side() != Side::Client {
                 tracing::warn!(
-                    host = %host.name(), origin = %origin.url, reason = error.reason(), %error,
+                    host = %host.name(), origin = %origin.url, reason = error.reason().as_str(), %error,
                     request_id = exchange.id.as_str(), "the origin did not answer"
                 );
             }
@@ -341,7 +342,7 @@ fn redirect(exchange: &Exchange, host: &Host, subject: PhaseInput<'_>) -> Option
             exchange.notes.borrow_mut().detail = format!("the redirect's target: {unfit}");
             let text = "a redirect of this host has no target for this request";
             let status = StatusCode::INTERNAL_SERVER_ERROR;
-            NotPermitted::Refused(Refused::new(status, "redirect", text))
+            NotPermitted::Refused(Refused::new(status, RequestError::Redirect, text))
         }
     })
 }
@@ -373,7 +374,7 @@ fn response_changes(
 fn too_large() -> NotPermitted {
     let text = "the request's head is too large for the rules of this host; send less in it";
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-    NotPermitted::Refused(Refused::new(status, "rules", text))
+    NotPermitted::Refused(Refused::new(status, RequestError::Rules, text))
 }
 
 /// Lets the phases after the custom rules have their say: rate limits, origin rules, header rules.

@@ -20,6 +20,7 @@ use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::origin::Origin;
 use snapshot::phases::Change;
+use vocabulary::request_error::RequestError;
 
 /// The exchange of one request.
 pub(super) struct Exchange {
@@ -69,7 +70,7 @@ pub(super) struct Notes {
     pub(super) routed: Option<Rc<Origin>>,
     /// What rules change of the headers that the client gets.
     pub(super) response_changes: Vec<Change>,
-    pub(super) error: &'static str,
+    pub(super) error: Option<RequestError>,
     pub(super) detail: String,
     pub(super) times: StageTimes,
 }
@@ -105,7 +106,7 @@ impl Exchange {
     }
 
     /// The request became a tunnel, which has ended.
-    pub(super) fn tunnelled(&self, traffic: &Traffic, error: &'static str) {
+    pub(super) fn tunnelled(&self, traffic: &Traffic, error: Option<RequestError>) {
         self.tunnel.set(true);
         self.received.set(traffic.up.get());
         self.sent.set(traffic.down.get());
@@ -178,8 +179,11 @@ impl Exchange {
         stats.request(slot, notes.status.as_u16(), verdict, answered_by);
         stats.bytes(slot, self.received.get(), self.sent.get());
         // What was refused before it was forwarded is not the origin's fault.
-        if notes.forwarded && !notes.error.is_empty() && !self.tunnel.get() {
-            stats.origin_error(slot, notes.error);
+        if let Some(error) = notes.error
+            && notes.forwarded
+            && !self.tunnel.get()
+        {
+            stats.origin_error(slot, error);
         }
     }
 
@@ -274,7 +278,7 @@ impl BodyObserver for Exchange {
     }
 
     fn origin_stalled(&self) {
-        self.notes.borrow_mut().error = "origin_stalled";
+        self.notes.borrow_mut().error = Some(RequestError::OriginStalled);
     }
 
     fn sent(&self, bytes: usize) {
@@ -287,9 +291,7 @@ impl BodyObserver for Exchange {
         // The body of an answer to HEAD is never read.
         if !whole && self.method != Method::HEAD {
             let mut notes = self.notes.borrow_mut();
-            if notes.error.is_empty() {
-                notes.error = "response_cut";
-            }
+            notes.error.get_or_insert(RequestError::ResponseCut);
         }
         self.close();
     }
@@ -301,9 +303,7 @@ impl Drop for Exchange {
         if !self.closed.get() {
             let notes = self.notes.get_mut();
             notes.status = StatusCode::from_u16(499).unwrap_or_default();
-            if notes.error.is_empty() {
-                notes.error = "client_gone";
-            }
+            notes.error.get_or_insert(RequestError::ClientGone);
             self.close();
         }
     }

@@ -25,6 +25,7 @@ use crate::http::LocalExecutor;
 use crate::http::tunnel::{self, Traffic};
 use crate::io::TlsStream;
 use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use vocabulary::request_error::RequestError;
 
 /// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
 const HYPER_HEADERS: usize = 100;
@@ -120,13 +121,15 @@ async fn pass_through(
     let (stop, error) = std::future::poll_fn(|cx| {
         connection.closing.woken_by(cx.waker());
         if connection.closing.cut_due().is_some() {
-            return Poll::Ready((Stop::CertificateLost, "certificate_lost"));
+            return Poll::Ready((Stop::CertificateLost, Some(RequestError::CertificateLost)));
         }
         relay.as_mut().poll(cx).map(|end| {
             let error = match end {
-                Ok(()) => "",
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => "idle_timeout",
-                Err(_) => "tunnel_broken",
+                Ok(()) => None,
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    Some(RequestError::IdleTimeout)
+                }
+                Err(_) => Some(RequestError::TunnelBroken),
             };
             (Stop::Tunnel, error)
         })

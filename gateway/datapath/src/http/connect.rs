@@ -17,6 +17,7 @@ use crate::io::{PlainStream, Socket, TlsStream};
 use snapshot::http::origin::Origin;
 use snapshot::http::reach::OutOfReach;
 use tls::{Alpn, Session};
+use vocabulary::request_error::RequestError;
 use vocabulary::settings::OriginProtocol;
 use vocabulary::side::Side;
 
@@ -93,21 +94,21 @@ impl OriginError {
 
     /// The stable snake_case text for logs and metric labels.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> RequestError {
         match self {
-            Self::Resolve(_) => "origin_resolve",
-            Self::OutOfReach(_) => "origin_out_of_reach",
+            Self::Resolve(_) => RequestError::OriginResolve,
+            Self::OutOfReach(_) => RequestError::OriginOutOfReach,
             Self::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                "origin_refused"
+                RequestError::OriginRefused
             }
-            Self::Connect(_) => "origin_connect",
-            Self::ConnectTimeout => "origin_connect_timeout",
-            Self::Tls(_) => "origin_tls",
-            Self::Protocol(_) | Self::Unasked => "origin_protocol",
-            Self::ResponseTimeout => "origin_response_timeout",
-            Self::Response(_) | Self::Lengths => "origin_response",
-            Self::ClientGone => "client_gone",
-            Self::ClientStalled => "client_stalled",
+            Self::Connect(_) => RequestError::OriginConnect,
+            Self::ConnectTimeout => RequestError::OriginConnectTimeout,
+            Self::Tls(_) => RequestError::OriginTls,
+            Self::Protocol(_) | Self::Unasked => RequestError::OriginProtocol,
+            Self::ResponseTimeout => RequestError::OriginResponseTimeout,
+            Self::Response(_) | Self::Lengths => RequestError::OriginResponse,
+            Self::ClientGone => RequestError::ClientGone,
+            Self::ClientStalled => RequestError::ClientStalled,
         }
     }
 }

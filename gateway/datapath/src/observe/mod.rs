@@ -30,58 +30,28 @@ pub use steering::{
 };
 pub use tally::RuleAction;
 
-/// A stretch of a connection's or request's life that is timed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stage {
-    /// From the accepted connection to its first turn on the worker.
-    AcceptWait,
-    /// From the accepted connection to the complete ClientHello.
-    ClientHello,
-    /// From the complete ClientHello to the end of a full handshake.
-    HandshakeFull,
-    /// The same of a resumed one.
-    HandshakeResumed,
-    /// Evaluating the rules for one request.
-    Rules,
-    /// A new connection to the origin, its TLS handshake included.
-    OriginConnect,
-    /// From the request sent to the head of the origin's response.
-    OriginFirstByte,
-    /// From the change of trust, or the end of a certificate, to the end of a live connection that
-    /// rested on it.
-    CertificateLost,
-    /// From the complete head of a request to the last byte of its response.
-    Total,
-}
-
-impl Stage {
-    /// All stages, in order.
-    pub const ALL: [Self; 9] = [
-        Self::AcceptWait,
-        Self::ClientHello,
-        Self::HandshakeFull,
-        Self::HandshakeResumed,
-        Self::Rules,
-        Self::OriginConnect,
-        Self::OriginFirstByte,
-        Self::CertificateLost,
-        Self::Total,
-    ];
-
-    /// The name in metrics and in the access log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AcceptWait => "accept_wait",
-            Self::ClientHello => "client_hello",
-            Self::HandshakeFull => "handshake_full",
-            Self::HandshakeResumed => "handshake_resumed",
-            Self::Rules => "rules",
-            Self::OriginConnect => "origin_connect",
-            Self::OriginFirstByte => "origin_first_byte",
-            Self::CertificateLost => "certificate_lost",
-            Self::Total => "total",
-        }
+vocabulary::words! {
+    /// A stretch of a connection's or request's life that is timed.
+    pub enum Stage("a stage", without serde) {
+        /// From the accepted connection to its first turn on the worker.
+        AcceptWait = "accept_wait",
+        /// From the accepted connection to the complete ClientHello.
+        ClientHello = "client_hello",
+        /// From the complete ClientHello to the end of a full handshake.
+        HandshakeFull = "handshake_full",
+        /// The same of a resumed one.
+        HandshakeResumed = "handshake_resumed",
+        /// Evaluating the rules for one request.
+        Rules = "rules",
+        /// A new connection to the origin, its TLS handshake included.
+        OriginConnect = "origin_connect",
+        /// From the request sent to the head of the origin's response.
+        OriginFirstByte = "origin_first_byte",
+        /// From the change of trust, or the end of a certificate, to the end of a live connection that
+        /// rested on it.
+        CertificateLost = "certificate_lost",
+        /// From the complete head of a request to the last byte of its response.
+        Total = "total",
     }
 }
 

@@ -41,6 +41,7 @@ use super::json::Object;
 use super::{Stage, StageTimes, Steered};
 use crate::limits;
 use vocabulary::client_auth::ClientAuth;
+use vocabulary::request_error::RequestError;
 
 /// The rule that decided on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub struct RequestRecord<'a> {
     /// How long it took.
     pub times: StageTimes,
     /// Why the gateway could not do it, a fixed word.
-    pub error: &'a str,
+    pub error: Option<RequestError>,
     /// What a library said about it.
     pub detail: &'a str,
 }
@@ -228,7 +229,7 @@ impl RequestRecord<'_> {
             }
         }
         seconds.close();
-        line.text_if("error", self.error);
+        line.text_if("error", self.error.map_or("", RequestError::as_str));
         line.text_if("detail", self.detail);
         line.close();
         out.push(b'\n');
@@ -352,7 +353,7 @@ pub(super) mod tests {
             worker: 3,
             steered: Steered::Handoff,
             times,
-            error: "",
+            error: None,
             detail: "",
         }
     }

@@ -13,6 +13,7 @@ use super::tally::{CLASSES, Requests, RuleAction, RuleMatches, Tally};
 use super::{HandshakeResult, HostLoad, Stage, Steered};
 use crate::limits;
 use vocabulary::hostname::HostName;
+use vocabulary::request_error::RequestError;
 use vocabulary::verdict::{Reason, Verdict};
 
 /// A host in one worker's statistics; stays valid for the worker's life.
@@ -277,8 +278,8 @@ impl WorkerStats {
     }
 
     /// The origin could not be used; the word is the access log's error.
-    pub fn origin_error(&mut self, host: HostSlot, why: &'static str) {
-        self.at(host).origin_errors.count(why, 1);
+    pub fn origin_error(&mut self, host: HostSlot, why: RequestError) {
+        self.at(host).origin_errors.count(why.as_str(), 1);
     }
 
     /// A connection ended.

@@ -11,30 +11,17 @@ use super::WorkerStats;
 use crate::limits::{COST_HANDSHAKE_FULL, COST_HANDSHAKE_RESUMED, COST_REQUEST};
 use vocabulary::hostname::HostName;
 
-/// How a connection came to its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Steered {
-    /// The kernel gave it to the owner's listener.
-    Kernel,
-    /// Another worker read its ClientHello and handed it over.
-    Handoff,
-    /// The kernel chose any listener, and here it stayed.
-    #[default]
-    None,
-}
-
-impl Steered {
-    /// All, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Kernel, Self::Handoff, Self::None];
-
-    /// The word in metrics and in the access log.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Kernel => "kernel",
-            Self::Handoff => "handoff",
-            Self::None => "none",
-        }
+vocabulary::words! {
+    /// How a connection came to its worker.
+    #[derive(Default)]
+    pub enum Steered("a way of steering", without serde) {
+        /// The kernel gave it to the owner's listener.
+        Kernel = "kernel",
+        /// Another worker read its ClientHello and handed it over.
+        Handoff = "handoff",
+        /// The kernel chose any listener, and here it stayed.
+        #[default]
+        None = "none",
     }
 }
 

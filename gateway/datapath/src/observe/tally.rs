@@ -4,31 +4,21 @@
 
 use crate::limits;
 
-/// What a rule did with a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RuleAction {
-    /// A custom rule blocked it.
-    Block,
-    /// A rate limit turned it away.
-    RateLimit,
-    /// It was sent elsewhere.
-    Redirect,
-    /// It was only reported.
-    Log,
+vocabulary::words! {
+    /// What a rule did with a request.
+    pub enum RuleAction("what a rule did", without serde) {
+        /// A custom rule blocked it.
+        Block = "block",
+        /// A rate limit turned it away.
+        RateLimit = "rate_limit",
+        /// It was sent elsewhere.
+        Redirect = "redirect",
+        /// It was only reported.
+        Log = "log",
+    }
 }
 
 impl RuleAction {
-    /// As the access log says it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::RateLimit => "rate_limit",
-            Self::Redirect => "redirect",
-            Self::Log => "log",
-        }
-    }
-
     /// Its place in [`OUTCOMES`].
     pub(super) fn outcome(self) -> usize {
         match self {

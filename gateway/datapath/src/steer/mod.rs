@@ -147,23 +147,13 @@ impl From<EbpfError> for Unavailable {
     }
 }
 
-/// Where in the receive path an interface runs the program.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Attached {
-    /// In the driver, before a packet buffer exists.
-    Native,
-    /// In the stack's generic hook: correct, but it saves less.
-    Generic,
-}
-
-impl Attached {
-    /// `native` or `generic`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-        }
+vocabulary::words! {
+    /// Where in the receive path an interface runs the program.
+    pub enum Attached("an attachment of the program", without serde) {
+        /// In the driver, before a packet buffer exists.
+        Native = "native",
+        /// In the stack's generic hook: correct, but it saves less.
+        Generic = "generic",
     }
 }
 

@@ -113,36 +113,25 @@ pub(crate) enum Comparison {
     Listed(ListReference),
 }
 
-/// An ordering operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Relation {
-    /// `eq`
-    Equal,
-    /// `ne`
-    NotEqual,
-    /// `lt`
-    Less,
-    /// `le`
-    LessOrEqual,
-    /// `gt`
-    Greater,
-    /// `ge`
-    GreaterOrEqual,
+vocabulary::words! {
+    /// An ordering operator.
+    pub(crate) enum Relation("an ordering operator", without serde) {
+        /// `eq`
+        Equal = "eq",
+        /// `ne`
+        NotEqual = "ne",
+        /// `lt`
+        Less = "lt",
+        /// `le`
+        LessOrEqual = "le",
+        /// `gt`
+        Greater = "gt",
+        /// `ge`
+        GreaterOrEqual = "ge",
+    }
 }
 
 impl Relation {
-    /// The English notation.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Equal => "eq",
-            Self::NotEqual => "ne",
-            Self::Less => "lt",
-            Self::LessOrEqual => "le",
-            Self::Greater => "gt",
-            Self::GreaterOrEqual => "ge",
-        }
-    }
-
     /// Whether two values in this order satisfy it.
     pub(crate) fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {

@@ -4,15 +4,17 @@ use serde_json::{Value, json};
 
 use crate::cli::output::table::list;
 
-/// What came of one check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
-    /// As it should be.
-    Good,
-    /// It works, yet perhaps not as meant.
-    Doubt,
-    /// mTLS does not work, or does not protect.
-    Bad,
+vocabulary::words! {
+    /// What came of one check.
+    #[derive(PartialOrd, Ord)]
+    pub(super) enum State("a state", without serde) {
+        /// As it should be.
+        Good = "ok",
+        /// It works, yet perhaps not as meant.
+        Doubt = "doubt",
+        /// mTLS does not work, or does not protect.
+        Bad = "bad",
+    }
 }
 
 /// One check, done.
@@ -25,16 +27,6 @@ pub(super) struct Finding {
     pub(super) said: String,
     /// How to mend it; empty when there is nothing to mend.
     pub(super) mend: String,
-}
-
-impl State {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Doubt => "doubt",
-            Self::Bad => "bad",
-        }
-    }
 }
 
 impl Finding {

@@ -10,11 +10,11 @@ use clap::Args;
 use datapath::connection::Stop;
 use serde_json::json;
 use tls::Refusal;
+use vocabulary::request_error::RequestError;
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
 use super::output::{CliError, Output, json_text};
-use texts::ANSWERS;
 
 /// Say what a reason in a log line or a metric means, and how to mend it
 ///
@@ -87,9 +87,10 @@ fn all() -> Vec<Explained> {
         side: one.side(),
         ..explained(one.as_str(), "connection", texts::stop(one))
     });
-    let answers = ANSWERS
-        .iter()
-        .map(|(word, _, means, mend)| explained(word, "answer", (means, mend)));
+    let answers = RequestError::ALL.into_iter().flat_map(|one| {
+        let texts = texts::answer(one).iter();
+        texts.map(move |(_, means, mend)| explained(one.as_str(), "answer", (*means, *mend)))
+    });
     reasons
         .chain(refusals)
         .chain(stops)
@@ -225,9 +226,10 @@ mod tests {
         assert!(last.starts_with(&format!("| `{late}` |")), "{last}");
         refusals.push_str(last);
         refusals.push('\n');
-        let answers: String = ANSWERS
-            .iter()
-            .map(|(word, status, means, mend)| {
+        let answers: String = RequestError::ALL
+            .into_iter()
+            .flat_map(|one| texts::answer(one).iter().map(move |text| (one, text)))
+            .map(|(word, (status, means, mend))| {
                 format!("| `{word}` | {status} | {means} | {mend} |\n")
             })
             .collect();

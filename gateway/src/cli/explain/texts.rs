@@ -5,6 +5,7 @@
 
 use datapath::connection::Stop;
 use tls::Refusal;
+use vocabulary::request_error::RequestError;
 use vocabulary::verdict::Reason;
 
 /// What it means, and how to mend it.
@@ -87,34 +88,82 @@ pub(super) fn stop(stop: Stop) -> Text {
     }
 }
 
-/// Of an answer that the gateway gave itself: the word, its status, what it means, how to mend it. A
-/// word may have several.
+/// Of a request that was not served as its client meant it: the status, what it means, how to mend
+/// it. A word may have several.
 #[rustfmt::skip]
-pub(super) const ANSWERS: &[(&str, &str, &str, &str)] = &[
-    ("method", "405", "CONNECT or TRACE", "Neither is served"),
-    ("authority", "400", "The request names no host, several, different ones in Host and target, or a malformed one", "Mend the client's `Host`"),
-    ("misdirected", "421", "The request is for another host than the connection's, and their trust policies differ, or the connection's host is gone or asks for more now", "Clients open a new connection by themselves; if they do not, give hosts that share connections the same mode and CAs"),
-    ("headers", "400", "A header's value begins or ends with white space, or Content-Length is not one number (HTTP/2)", "Mend the client"),
-    ("headers", "431", "More headers than `limit.header_count`", "Send fewer, or raise the key"),
-    ("headers", "501", "A transfer coding other than `chunked`, once", "Mend the client"),
-    ("path", "400", "A broken percent escape, an encoded NUL, an encoded slash or a backslash, a segment that is empty, `.` or `..` before its parameters (`/..;x/`), a path that does not start with a slash, or `*` without OPTIONS", "Mend the URL; such paths are never forwarded, because origin and rules could read them differently"),
-    ("rules", "431", "The head is too large for the rules of the host to be evaluated within their bound", "Send less, or simplify the rules: [what a request may cost](rules.md#what-a-request-may-cost)"),
-    ("redirect", "500", "A redirect matched, and its expression made no target for this request; `detail` says why", "Mend the expression of the rule that the record names: [redirects](rules.md#redirects)"),
-    ("client_gone", "499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
-    ("client_gone", "400", "The client broke its request off while it was being forwarded", "The same"),
-    ("client_stalled", "408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),
-    ("origin_resolve", "502", "The origin's name has no address", "Check DNS, or `postern host set HOST --origin URL`"),
-    ("origin_out_of_reach", "502", "A token of a zone set this origin, and its name resolves to this machine, a link-local address or a metadata service", "An administrator sets it (`postern host set HOST --origin URL`), or `control.private_origins = allow`"),
-    ("origin_refused", "502", "The origin refuses connections", "Start it; check the port"),
-    ("origin_connect", "502", "No address of the origin took the connection", "Check routes and firewalls; `detail` names the address"),
-    ("origin_connect_timeout", "504", "Not connected within `timeout.origin_connect`, TLS included", "Is it up, is it overloaded?"),
-    ("origin_tls", "502", "TLS to the origin failed, most often its certificate", "`postern doctor HOST`; `--origin-ca`, `--origin-server-name`"),
-    ("origin_protocol", "502", "It agreed on another protocol than was offered, or answered 101 unasked", "`--origin-protocol auto`, `http1` or `http2`; WebSocket needs HTTP/1.1"),
-    ("origin_response_timeout", "504", "No response head within `timeout.origin_response`", "Slow origin; raise the key if that is normal"),
-    ("origin_response", "502", "It sent no HTTP, several lengths of one answer, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),
-    ("origin_stalled", "as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),
-    ("response_cut", "as sent", "The response did not reach its end: client or origin broke off", "Compare `bytes_sent`; often a client that went away"),
-    ("idle_timeout", "101", "A tunnel was silent for `timeout.idle`", "Send pings more often"),
-    ("tunnel_broken", "101", "A tunnel's socket broke", "Network trouble, or one side crashed"),
-    ("certificate_lost", "101", "A tunnel's client certificate is no longer good", "See the first table"),
-];
+pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static str, &'static str)] {
+    match error {
+        RequestError::Method => &[
+            ("405", "CONNECT or TRACE", "Neither is served"),
+        ],
+        RequestError::Authority => &[
+            ("400", "The request names no host, several, different ones in Host and target, or a malformed one", "Mend the client's `Host`"),
+        ],
+        RequestError::Misdirected => &[
+            ("421", "The request is for another host than the connection's, and their trust policies differ, or the connection's host is gone or asks for more now", "Clients open a new connection by themselves; if they do not, give hosts that share connections the same mode and CAs"),
+        ],
+        RequestError::Headers => &[
+            ("400", "A header's value begins or ends with white space, or Content-Length is not one number (HTTP/2)", "Mend the client"),
+            ("431", "More headers than `limit.header_count`", "Send fewer, or raise the key"),
+            ("501", "A transfer coding other than `chunked`, once", "Mend the client"),
+        ],
+        RequestError::Path => &[
+            ("400", "A broken percent escape, an encoded NUL, an encoded slash or a backslash, a segment that is empty, `.` or `..` before its parameters (`/..;x/`), a path that does not start with a slash, or `*` without OPTIONS", "Mend the URL; such paths are never forwarded, because origin and rules could read them differently"),
+        ],
+        RequestError::Rules => &[
+            ("431", "The head is too large for the rules of the host to be evaluated within their bound", "Send less, or simplify the rules: [what a request may cost](rules.md#what-a-request-may-cost)"),
+        ],
+        RequestError::Redirect => &[
+            ("500", "A redirect matched, and its expression made no target for this request; `detail` says why", "Mend the expression of the rule that the record names: [redirects](rules.md#redirects)"),
+        ],
+        RequestError::ClientGone => &[
+            ("499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
+            ("400", "The client broke its request off while it was being forwarded", "The same"),
+        ],
+        RequestError::ClientStalled => &[
+            ("408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),
+        ],
+        RequestError::OriginResolve => &[
+            ("502", "The origin's name has no address", "Check DNS, or `postern host set HOST --origin URL`"),
+        ],
+        RequestError::OriginOutOfReach => &[
+            ("502", "A token of a zone set this origin, and its name resolves to this machine, a link-local address or a metadata service", "An administrator sets it (`postern host set HOST --origin URL`), or `control.private_origins = allow`"),
+        ],
+        RequestError::OriginRefused => &[
+            ("502", "The origin refuses connections", "Start it; check the port"),
+        ],
+        RequestError::OriginConnect => &[
+            ("502", "No address of the origin took the connection", "Check routes and firewalls; `detail` names the address"),
+        ],
+        RequestError::OriginConnectTimeout => &[
+            ("504", "Not connected within `timeout.origin_connect`, TLS included", "Is it up, is it overloaded?"),
+        ],
+        RequestError::OriginTls => &[
+            ("502", "TLS to the origin failed, most often its certificate", "`postern doctor HOST`; `--origin-ca`, `--origin-server-name`"),
+        ],
+        RequestError::OriginProtocol => &[
+            ("502", "It agreed on another protocol than was offered, or answered 101 unasked", "`--origin-protocol auto`, `http1` or `http2`; WebSocket needs HTTP/1.1"),
+        ],
+        RequestError::OriginResponseTimeout => &[
+            ("504", "No response head within `timeout.origin_response`", "Slow origin; raise the key if that is normal"),
+        ],
+        RequestError::OriginResponse => &[
+            ("502", "It sent no HTTP, several lengths of one answer, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),
+        ],
+        RequestError::OriginStalled => &[
+            ("as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),
+        ],
+        RequestError::ResponseCut => &[
+            ("as sent", "The response did not reach its end: client or origin broke off", "Compare `bytes_sent`; often a client that went away"),
+        ],
+        RequestError::IdleTimeout => &[
+            ("101", "A tunnel was silent for `timeout.idle`", "Send pings more often"),
+        ],
+        RequestError::TunnelBroken => &[
+            ("101", "A tunnel's socket broke", "Network trouble, or one side crashed"),
+        ],
+        RequestError::CertificateLost => &[
+            ("101", "A tunnel's client certificate is no longer good", "See the first table"),
+        ],
+    }
+}

@@ -75,14 +75,16 @@ pub(crate) struct Settings {
     content: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Action {
-    /// Refuse the request
-    Block,
-    /// Write it to the access log and continue
-    Log,
-    /// Leave out what comes after it, see --skip
-    Skip,
+vocabulary::words! {
+    #[derive(ValueEnum)]
+    pub(crate) enum Action("an action", without serde) {
+        /// Refuse the request
+        Block = "block",
+        /// Write it to the access log and continue
+        Log = "log",
+        /// Leave out what comes after it, see --skip
+        Skip = "skip",
+    }
 }
 
 /// What a rule with the action `skip` leaves out.
@@ -92,16 +94,6 @@ pub(crate) enum Skipped {
     Rules,
     /// The zone's rate limits
     RateLimits,
-}
-
-impl Action {
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Block => "block",
-            Self::Log => "log",
-            Self::Skip => "skip",
-        }
-    }
 }
 
 impl One {

@@ -7,34 +7,22 @@ use serde_json::{Map, Value, json};
 use crate::cli::client::names::text;
 use crate::cli::output::CliError;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Phase {
-    /// Rules that block and log (http_request_firewall_custom)
-    #[default]
-    Custom,
-    /// Rate limits (http_ratelimit)
-    Ratelimit,
-    /// Request headers for the origin (http_request_late_transform)
-    Headers,
-    /// Response headers for the client (http_response_headers_transform)
-    ResponseHeaders,
-    /// Redirects, before all other rules (http_request_dynamic_redirect)
-    Redirect,
-    /// Another origin (http_request_origin)
-    Origin,
-}
-
-impl Phase {
-    /// As the API writes it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Custom => "http_request_firewall_custom",
-            Self::Ratelimit => "http_ratelimit",
-            Self::Headers => "http_request_late_transform",
-            Self::ResponseHeaders => "http_response_headers_transform",
-            Self::Redirect => "http_request_dynamic_redirect",
-            Self::Origin => "http_request_origin",
-        }
+vocabulary::words! {
+    #[derive(Default, ValueEnum)]
+    pub(crate) enum Phase("a phase", without serde) {
+        /// Rules that block and log (http_request_firewall_custom)
+        #[default]
+        Custom = "http_request_firewall_custom",
+        /// Rate limits (http_ratelimit)
+        Ratelimit = "http_ratelimit",
+        /// Request headers for the origin (http_request_late_transform)
+        Headers = "http_request_late_transform",
+        /// Response headers for the client (http_response_headers_transform)
+        ResponseHeaders = "http_response_headers_transform",
+        /// Redirects, before all other rules (http_request_dynamic_redirect)
+        Redirect = "http_request_dynamic_redirect",
+        /// Another origin (http_request_origin)
+        Origin = "http_request_origin",
     }
 }
 
