@@ -29,6 +29,7 @@ mod names;
 mod observe;
 mod ocsp;
 mod openapi;
+mod origin_pool;
 mod origins;
 mod paths;
 mod pem;

@@ -217,8 +217,6 @@ async fn a_pooled_connection_that_died_is_replaced() {
             200,
             "request {index}"
         );
-        // The retry is for connections that lay idle; how long is `limits::STALE_AFTER`.
-        tokio::time::sleep(datapath::limits::STALE_AFTER * 2).await;
     }
     // What is not idempotent is not sent twice.
     let post = http::Request::post("/once").header("host", "api.example.test");

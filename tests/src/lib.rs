@@ -15,6 +15,7 @@
 pub mod admin;
 pub mod client;
 pub mod crl;
+pub mod frames;
 pub mod gateway;
 pub mod network;
 pub mod ocsp;

@@ -62,7 +62,8 @@ type Handler =
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Speaks {
     Http1,
-    Http2,
+    /// With so many streams at once.
+    Http2(u32),
 }
 
 impl Origin {
@@ -77,8 +78,14 @@ impl Origin {
     /// Reports over HTTP/2 with prior knowledge.
     #[must_use]
     pub fn echo_http2() -> Self {
-        Self::run(Arc::new(|stream, state| {
-            Box::pin(serve(stream, Speaks::Http2, state))
+        Self::echo_http2_streams(200)
+    }
+
+    /// The same, and takes so many streams at once on a connection.
+    #[must_use]
+    pub fn echo_http2_streams(streams: u32) -> Self {
+        Self::run(Arc::new(move |stream, state| {
+            Box::pin(serve(stream, Speaks::Http2(streams), state))
         }))
     }
 
@@ -101,7 +108,11 @@ impl Origin {
                 let http2 = stream.ssl().selected_alpn_protocol() == Some(b"h2");
                 serve(
                     stream,
-                    if http2 { Speaks::Http2 } else { Speaks::Http1 },
+                    if http2 {
+                        Speaks::Http2(200)
+                    } else {
+                        Speaks::Http1
+                    },
                     state,
                 )
                 .await;
@@ -233,8 +244,9 @@ async fn serve(
             let connection = http1::Builder::new().serve_connection(io, service);
             drop(connection.with_upgrades().await);
         }
-        Speaks::Http2 => {
-            let builder = http2::Builder::new(TokioExecutor::new());
+        Speaks::Http2(streams) => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.max_concurrent_streams(streams);
             drop(builder.serve_connection(io, service).await);
         }
     }

@@ -552,10 +552,32 @@ pub static KEYS: &[Key] = &[
         count,
         plain,
         origin_idle_max,
-        "128",
+        "1024",
         0,
         65_536,
-        "Unused connections to one origin that a worker keeps."
+        "Unused connections to one origin that a worker keeps at most; of them those stay that were in use at once lately."
+    ),
+    number!(
+        "limit.origin_h2_connections",
+        Count,
+        count,
+        plain,
+        origin_h2_connections_max,
+        "32",
+        1,
+        limits::ORIGIN_H2_CONNECTIONS_CEILING,
+        "HTTP/2 connections of a worker to one origin, opened as streams run short; beyond them requests wait for a stream."
+    ),
+    number!(
+        "limit.retry_percent",
+        Count,
+        count,
+        plain,
+        retry_percent,
+        "10",
+        0,
+        100,
+        "Requests of a hundred to an origin that may be sent again because their connection died under them; 0 repeats none."
     ),
     Key {
         name: "tls.groups",

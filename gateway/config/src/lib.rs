@@ -137,6 +137,10 @@ pub struct Tunables {
     pub h2_resets_max: usize,
     /// `limit.origin_idle`: of one origin, on one worker; 0 keeps none.
     pub origin_idle_max: usize,
+    /// `limit.origin_h2_connections`: of one origin, on one worker.
+    pub origin_h2_connections_max: usize,
+    /// `limit.retry_percent`: of the requests to one origin.
+    pub retry_percent: usize,
     /// `trust.chain_bytes`
     pub chain_bytes_max: usize,
     /// `trust.tickets`: of a full handshake; 0 turns resumption off.

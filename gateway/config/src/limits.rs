@@ -50,6 +50,8 @@ pub const H2_STREAMS_CEILING: u64 = 10_000;
 /// Largest `limit.h2_resets`: resets of streams not worked on yet, per connection
 /// (CVE-2023-44487, CVE-2025-8671). More is refused.
 pub const H2_RESETS_CEILING: u64 = 10_000;
+/// Largest `limit.origin_h2_connections`: each takes a hundred requests. More is refused.
+pub const ORIGIN_H2_CONNECTIONS_CEILING: u64 = 10_000;
 /// Shortest `trust.ticket_rotation`: two rotations within the life of a ticket already make it
 /// worthless.
 pub const TICKET_ROTATION_MIN: Duration = Duration::from_secs(60);

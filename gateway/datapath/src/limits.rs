@@ -74,10 +74,33 @@ pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
 /// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
 /// read from (back-pressure).
 pub const H2_SEND_BUFFER: usize = 128 * 1024;
-/// Idle time after which an origin connection may have been closed by the origin at the moment a
-/// request goes out on it; below it no copy of the request is kept for a second attempt. Origins'
-/// keep-alive timeouts are seconds.
-pub const STALE_AFTER: Duration = Duration::from_millis(50);
+/// Requests on one HTTP/2 connection to an origin; further ones get a connection of their own. As
+/// many as origins usually take (RFC 9113 §6.5.2 recommends no fewer).
+pub const H2_ORIGIN_STREAMS_MAX: usize = 100;
+/// Bytes that an origin may send on one HTTP/2 connection before they are passed on: the windows of
+/// all its streams, so that clients that do not read hold up nobody else's response.
+pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
+/// Between two looks whether a new HTTP/2 origin has sent its SETTINGS: a round trip on a fast
+/// network.
+pub const H2_ORIGIN_SETTINGS_POLL: Duration = Duration::from_millis(1);
+/// Requests to one origin that a worker may repeat beyond the share of `limit.retry_percent`: the
+/// connections that end at once when a busy origin restarts.
+pub const REPEATS_RESERVED: usize = 1_000;
+/// How often a request goes out again of which an origin says that it has processed nothing; then
+/// the client gets 502.
+pub const UNPROCESSED_MAX: usize = 3;
+/// Bytes of a request's body that are kept until the origin answers, for a second attempt; a
+/// request that has sent more is not repeated. Holds an ordinary call; a hundred streams of a
+/// client connection hold 1.6 MiB.
+pub const REPLAYED_BYTES_MAX: usize = 16 * 1024;
+/// Pauses before an origin that refuses connections is asked again: three quarters of a second in
+/// all, in which most services are back from a restart.
+pub const REFUSED_PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+];
 /// Silence after which an HTTP/1.1 connection is put aside and hyper's buffers are given back.
 /// Clients that ask more often never pay for it.
 pub const PARK_AFTER: Duration = Duration::from_secs(1);

@@ -20,6 +20,7 @@
 //! | `postern_steer_segments_total` | reason |
 //! | `postern_steer_host_segments_total` | host, reason (`steered`, `host_budget`, `blocked`) |
 //! | `postern_steer_frames_total`, `postern_steer_moves_total`, `postern_steer_mode` | |
+//! | `postern_origin_requests_repeated_total` | worker |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late` | – |

@@ -31,7 +31,7 @@ impl Scrape {
                 .iter()
                 .map(move |(name, stats)| ([("worker", name.as_str())], read(stats)))
         };
-        let totals: [(&str, &str, Read); 4] = [
+        let totals: [(&str, &str, Read); 5] = [
             (
                 "postern_connections_accepted",
                 "Client connections accepted",
@@ -51,6 +51,11 @@ impl Scrape {
                 "postern_connections_kept",
                 "Client connections of another worker's host that were served here, because it had no room",
                 |stats| stats.kept,
+            ),
+            (
+                "postern_origin_requests_repeated",
+                "Requests sent again because their connection to the origin died under them, or was refused",
+                |stats| stats.origin_repeated,
             ),
         ];
         for (name, help, read) in totals {

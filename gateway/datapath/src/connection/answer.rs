@@ -248,10 +248,6 @@ struct Permitted {
 }
 
 /// Why a request is not forwarded.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is answered with at once, and most often it is the large one"
-)]
 enum NotPermitted {
     /// The answer of the rule that blocks it.
     Blocked(Response<ResponseBody>),

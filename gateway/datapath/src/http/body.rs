@@ -1,6 +1,7 @@
 //! Bodies, passed on frame by frame and never collected: back-pressure reaches from one side to the
 //! other, and memory stays bounded whatever their size.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -8,13 +9,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http::header::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::upstream::Lease;
+use super::multiplexed::Stream;
+use super::upstream::Hold;
 use crate::clock;
+use crate::limits::REPLAYED_BYTES_MAX;
 use snapshot::http::headers::{clean_trailers, remove_like};
 
 /// Observes the bodies of one exchange.
@@ -54,10 +58,77 @@ pub struct Upload {
 
 /// A request's body on its way to the origin.
 pub struct RequestBody {
-    incoming: Option<Incoming>,
+    content: Content,
     exchange: Rc<dyn BodyObserver>,
     /// What the client may not say in trailers either.
     hidden: Box<[HeaderName]>,
+    /// The place on an HTTP/2 connection that it keeps taken.
+    stream: Option<Rc<Stream>>,
+}
+
+enum Content {
+    /// Comes once; `None` at its end.
+    Once(Option<Incoming>),
+    /// Comes once more if need be: `turn` says which attempt this is, and `next` how many pieces
+    /// it has had.
+    Again {
+        replay: Rc<Replay>,
+        turn: usize,
+        next: usize,
+    },
+}
+
+/// A body whose beginning is kept until the origin answers.
+struct Replay {
+    incoming: RefCell<Option<Incoming>>,
+    kept: RefCell<Vec<Piece>>,
+    bytes: Cell<usize>,
+    /// More went out than is kept.
+    spoiled: Cell<bool>,
+    /// The attempt that gets what comes; the others are over.
+    turn: Cell<usize>,
+    /// Attempts that there are.
+    turns: Cell<usize>,
+    hint: SizeHint,
+}
+
+#[derive(Clone)]
+enum Piece {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Piece {
+    fn into_frame(self) -> Frame<Bytes> {
+        match self {
+            Self::Data(data) => Frame::data(data),
+            Self::Trailers(trailers) => Frame::trailers(trailers),
+        }
+    }
+}
+
+impl Replay {
+    fn spoil(&self) {
+        self.spoiled.set(true);
+        self.kept.take();
+    }
+
+    /// Keeps what is about to go out, as long as there is room for it. Answers whether it did.
+    fn keep(&self, frame: &Frame<Bytes>) -> bool {
+        let bytes = self.bytes.get() + frame.data_ref().map_or(0, Bytes::len);
+        if self.spoiled.get() || bytes > REPLAYED_BYTES_MAX {
+            self.spoil();
+            return false;
+        }
+        self.bytes.set(bytes);
+        let piece = match (frame.data_ref(), frame.trailers_ref()) {
+            (Some(data), _) => Piece::Data(data.clone()),
+            (None, Some(trailers)) => Piece::Trailers(trailers.clone()),
+            (None, None) => return true,
+        };
+        self.kept.borrow_mut().push(piece);
+        true
+    }
 }
 
 impl RequestBody {
@@ -66,9 +137,10 @@ impl RequestBody {
     pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>) -> Self {
         let incoming = (!incoming.is_end_stream()).then_some(incoming);
         Self {
-            incoming,
+            content: Content::Once(incoming),
             exchange,
             hidden: Box::default(),
+            stream: None,
         }
     }
 
@@ -79,10 +151,10 @@ impl RequestBody {
         self
     }
 
-    /// Whether there is nothing in it, so that the request can be sent a second time.
+    /// Whether there is nothing in it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.incoming.is_none()
+        matches!(self.content, Content::Once(None))
     }
 
     /// Who keeps account of the request.
@@ -90,14 +162,139 @@ impl RequestBody {
         self.exchange.clone()
     }
 
-    /// Another body with nothing in it, for the same request.
-    pub(super) fn empty_copy(&self) -> Self {
+    /// Keeps its place on an HTTP/2 connection taken for as long as it is under way.
+    pub(super) fn takes(&mut self, stream: Rc<Stream>) {
+        self.stream = Some(stream);
+    }
+
+    /// The same body for a second attempt. From now on what goes out is kept, up to
+    /// [`REPLAYED_BYTES_MAX`], until the second body is dropped or taken over with.
+    pub(super) fn second(&mut self) -> Self {
+        let content = match &mut self.content {
+            Content::Once(None) => Content::Once(None),
+            Content::Once(incoming) => {
+                let hint = incoming.as_ref().map(Body::size_hint).unwrap_or_default();
+                let replay = Rc::new(Replay {
+                    incoming: RefCell::new(incoming.take()),
+                    kept: RefCell::default(),
+                    bytes: Cell::new(0),
+                    spoiled: Cell::new(false),
+                    turn: Cell::new(0),
+                    turns: Cell::new(1),
+                    hint,
+                });
+                self.content = Content::Again {
+                    replay: replay.clone(),
+                    turn: 0,
+                    next: 0,
+                };
+                Replay::next_attempt(replay)
+            }
+            Content::Again { replay, .. } => Replay::next_attempt(replay.clone()),
+        };
         Self {
-            incoming: None,
+            content,
             exchange: self.exchange.clone(),
-            hidden: Box::default(),
+            hidden: self.hidden.clone(),
+            stream: None,
         }
     }
+
+    /// Whether a second attempt would send what the first one did.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.content {
+            Content::Once(incoming) => incoming.is_none(),
+            Content::Again { replay, .. } => !replay.spoiled.get(),
+        }
+    }
+
+    /// The attempt before is over: this body gets everything.
+    pub(super) fn take_over(&self) {
+        if let Content::Again { replay, turn, .. } = &self.content {
+            replay.turn.set(*turn);
+        }
+    }
+
+    /// Whether it is the one that gets what comes.
+    fn is_current(&self) -> bool {
+        match &self.content {
+            Content::Once(_) => true,
+            Content::Again { replay, turn, .. } => replay.turn.get() == *turn,
+        }
+    }
+
+    fn poll_content(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let incoming = match &mut self.content {
+            Content::Once(incoming) => {
+                let frame = match incoming {
+                    None => return Poll::Ready(None),
+                    Some(body) => poll_client(body, &*self.exchange, cx),
+                };
+                if matches!(frame, Poll::Ready(None)) {
+                    *incoming = None;
+                }
+                return frame;
+            }
+            Content::Again { replay, turn, next } => {
+                if replay.turn.get() != *turn {
+                    // The connection under it is gone: nothing more, and no end either, which
+                    // would make a whole request of a part.
+                    return Poll::Pending;
+                }
+                let kept = replay.kept.borrow().get(*next).cloned();
+                if let Some(piece) = kept {
+                    *next += 1;
+                    return Poll::Ready(Some(Ok(piece.into_frame())));
+                }
+                (replay, next)
+            }
+        };
+        let (replay, next) = incoming;
+        let mut body = replay.incoming.borrow_mut();
+        let frame = match &mut *body {
+            None => return Poll::Ready(None),
+            Some(body) => std::task::ready!(poll_client(body, &*self.exchange, cx)),
+        };
+        match &frame {
+            None => *body = None,
+            Some(Ok(frame)) => *next += usize::from(replay.keep(frame)),
+            Some(Err(_)) => replay.spoil(),
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Replay {
+    fn next_attempt(replay: Rc<Self>) -> Content {
+        let turn = replay.turns.get();
+        replay.turns.set(turn + 1);
+        Content::Again {
+            replay,
+            turn,
+            next: 0,
+        }
+    }
+}
+
+/// What comes from the client, and what its exchange has to know of it.
+fn poll_client(
+    incoming: &mut Incoming,
+    exchange: &dyn BodyObserver,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+        exchange.waits_for_client();
+        return Poll::Pending;
+    };
+    match &frame {
+        Some(Ok(frame)) => exchange.received(frame.data_ref().map_or(0, Bytes::len)),
+        Some(Err(_)) => exchange.request_broken(),
+        None => {}
+    }
+    Poll::Ready(frame)
 }
 
 impl Body for RequestBody {
@@ -105,45 +302,45 @@ impl Body for RequestBody {
     type Error = hyper::Error;
 
     fn poll_frame(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
-            self.exchange.waits_for_client();
-            return Poll::Pending;
-        };
-        if frame.is_none() {
-            self.incoming = None;
-        }
-        match &frame {
-            Some(Ok(frame)) => {
-                self.exchange
-                    .received(frame.data_ref().map_or(0, Bytes::len));
-            }
-            Some(Err(_)) => self.exchange.request_broken(),
-            None => {}
-        }
-        let hidden = &self.hidden;
+        let this = self.get_mut();
+        let frame = std::task::ready!(this.poll_content(cx));
+        let hidden = &this.hidden;
         Poll::Ready(frame.map(|frame| frame.map(|frame| clean(frame, hidden))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        let ended = |incoming: &Option<Incoming>| incoming.as_ref().is_none_or(Body::is_end_stream);
+        match &self.content {
+            Content::Once(incoming) => ended(incoming),
+            Content::Again { replay, next, .. } => {
+                *next >= replay.kept.borrow().len() && ended(&replay.incoming.borrow())
+            }
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming
-            .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.content {
+            Content::Once(None) => SizeHint::with_exact(0),
+            Content::Once(Some(incoming)) => incoming.size_hint(),
+            // Asked for before the first piece.
+            Content::Again { replay, .. } => replay.hint,
+        }
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if !self.is_end_stream() {
+        if !self.is_current() {
+            // An answer has come, or this attempt was given up: nothing is kept for another one.
+            if let Content::Again { replay, turn, .. } = &self.content
+                && *turn > replay.turn.get()
+            {
+                replay.spoil();
+            }
+        } else if !self.is_end_stream() {
             self.exchange.request_left();
         }
     }
@@ -199,7 +396,7 @@ impl Wait {
 
 enum Source {
     Ours(Option<Bytes>),
-    Origin(Incoming, Option<Lease>),
+    Origin(Incoming, Option<Hold>),
 }
 
 impl ResponseBody {
@@ -224,14 +421,14 @@ impl ResponseBody {
 
     /// An origin's body; its connection goes back to the pool once the body is over.
     #[must_use]
-    pub fn origin(incoming: Incoming, mut lease: Option<Lease>) -> Self {
+    pub(super) fn origin(incoming: Incoming, mut hold: Option<Hold>) -> Self {
         if incoming.is_end_stream()
-            && let Some(lease) = lease.take()
+            && let Some(hold) = hold.take()
         {
-            lease.give_back();
+            hold.give_back();
         }
         Self {
-            source: Source::Origin(incoming, lease),
+            source: Source::Origin(incoming, hold),
             exchange: None,
             wait: None,
         }
@@ -265,7 +462,7 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.source {
             Source::Ours(content) => content.take().map(|content| Ok(Frame::data(content))),
-            Source::Origin(incoming, lease) => {
+            Source::Origin(incoming, hold) => {
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     let Some(exchange) = &this.exchange else {
                         return Poll::Pending;
@@ -274,7 +471,7 @@ impl Body for ResponseBody {
                     let wait = this.wait.as_mut();
                     if wait.is_some_and(|wait| wait.is_over(cx, &**exchange)) {
                         exchange.origin_stalled();
-                        drop(lease.take());
+                        drop(hold.take());
                         return Poll::Ready(Some(Err(BodyError::Stalled)));
                     }
                     return Poll::Pending;
@@ -285,10 +482,10 @@ impl Body for ResponseBody {
                 let over = frame.is_none() || incoming.is_end_stream();
                 match (over, &frame) {
                     // A broken connection is not given back.
-                    (_, Some(Err(_))) => drop(lease.take()),
+                    (_, Some(Err(_))) => drop(hold.take()),
                     (true, _) => {
-                        if let Some(lease) = lease.take() {
-                            lease.give_back();
+                        if let Some(hold) = hold.take() {
+                            hold.give_back();
                         }
                     }
                     (false, _) => {}

@@ -1,9 +1,10 @@
 //! Relays one request to its origin and the answer back, given a [`Permit`].
 //!
-//! Owns the choice of connection and the one safe retry. What the request means was settled
-//! before: the head given here is what the origin gets.
+//! Owns the choice of connection, and whether the request goes out once more. What the request
+//! means was settled before: the head given here is what the origin gets.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -11,16 +12,17 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 
 use super::body::{BodyObserver, RequestBody, ResponseBody};
 use super::connect::{OriginError, OriginStream, connect};
+use super::repeat::{Fate, copy_of, is_idempotent};
 use super::tunnel::OriginEnd;
-use super::upstream::{Lease, Pool, Sender};
+use super::upstream::{Hold, Pool, Sender};
 use crate::clock;
-use crate::limits::STALE_AFTER;
+use crate::limits::{REFUSED_PAUSES, UNPROCESSED_MAX};
 use rules::Permit;
 use snapshot::http::origin::Origin;
 
@@ -54,15 +56,15 @@ pub async fn forward(
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<Served, OriginError> {
+    pool.earn(origin);
     let mut connected_in = None;
-    // At most one connection that turns out to be dead is forgiven for each request.
-    let mut may_retry = true;
+    let mut attempts = Attempts::default();
     loop {
-        let sender = match pool.reuse(origin).filter(|_| may_retry) {
+        let sender = match pool.reuse(origin, attempts.any()) {
             Some(sender) => sender,
             None => {
                 let started = clock::now();
-                let sender = pool.open(origin, patience.connect).await?;
+                let sender = open(origin, pool, patience).await?;
                 connected_in = Some(started.elapsed());
                 sender
             }
@@ -70,12 +72,12 @@ pub async fn forward(
         let started = clock::now();
         let exchange = request.body().exchange();
         let sent = within(patience.response, &*exchange, send(sender, request, origin)).await;
-        match sent {
+        match sent? {
             // What follows would be bytes of a protocol that is not spoken here.
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(OriginError::Unasked);
             }
-            Ok(Ok(response)) => {
+            Ok(response) => {
                 let first_byte_in = started.elapsed();
                 return Ok(Served {
                     response,
@@ -83,23 +85,61 @@ pub async fn forward(
                     first_byte_in,
                 });
             }
-            Ok(Err(Unsent::Stale(again))) if may_retry => {
-                may_retry = false;
+            Err(_) if exchange.upload().broken => return Err(OriginError::ClientGone),
+            Err(Unsent::Unprocessed(again, error)) => {
+                attempts.unprocessed += 1;
+                if attempts.unprocessed > UNPROCESSED_MAX {
+                    return Err(OriginError::Response(error));
+                }
                 request = again;
             }
-            Ok(Err(Unsent::Stale(_))) => {
-                let closed = std::io::Error::new(
-                    std::io::ErrorKind::ConnectionReset,
-                    "it closed the connection before the request",
-                );
-                return Err(OriginError::Connect(closed));
+            Err(Unsent::Died(again, error)) => {
+                if attempts.repeated || !pool.may_repeat(origin) {
+                    return Err(OriginError::Response(error));
+                }
+                attempts.repeated = true;
+                request = again;
             }
-            Ok(Err(Unsent::Failed(_))) if exchange.upload().broken => {
-                return Err(OriginError::ClientGone);
-            }
-            Ok(Err(Unsent::Failed(error))) => return Err(OriginError::Response(error)),
-            Err(late) => return Err(late),
+            Err(Unsent::Failed(error)) => return Err(OriginError::Response(error)),
         }
+    }
+}
+
+/// What has been tried for one request.
+#[derive(Default)]
+struct Attempts {
+    /// Attempts of which the origin has processed nothing.
+    unprocessed: usize,
+    /// It was repeated: the connection died under it.
+    repeated: bool,
+}
+
+impl Attempts {
+    fn any(&self) -> bool {
+        self.unprocessed > 0 || self.repeated
+    }
+}
+
+/// A new connection. An origin that refuses it may be about to start again: it is asked a few
+/// times more before the client hears of it, within the same budget as requests that are repeated.
+async fn open(origin: &Origin, pool: &Rc<Pool>, patience: Patience) -> Result<Sender, OriginError> {
+    let mut pauses = REFUSED_PAUSES.into_iter();
+    let mut asked = false;
+    loop {
+        let error = match pool.open(origin, patience.connect).await {
+            Ok(sender) => return Ok(sender),
+            Err(error) => error,
+        };
+        let refused = matches!(&error, OriginError::Connect(why)
+            if matches!(why.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset));
+        let Some(pause) = pauses.next().filter(|_| refused) else {
+            return Err(error);
+        };
+        if !asked && !pool.may_repeat(origin) {
+            return Err(error);
+        }
+        asked = true;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -133,13 +173,11 @@ async fn within<T>(
 }
 
 /// What became of a request that got no answer.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one match, and boxing would cost the retry an allocation"
-)]
 enum Unsent {
-    /// The connection was dead and the request can go out once more.
-    Stale(Request<RequestBody>),
+    /// The origin has processed nothing of it: it can go out once more, whatever it means.
+    Unprocessed(Request<RequestBody>, hyper::Error),
+    /// The connection died, and the request may be repeated.
+    Died(Request<RequestBody>, hyper::Error),
     Failed(hyper::Error),
 }
 
@@ -148,34 +186,17 @@ async fn send(
     mut request: Request<RequestBody>,
     origin: &Origin,
 ) -> Result<Response<ResponseBody>, Unsent> {
-    match sender {
+    let may_repeat = is_idempotent(request.method());
+    let (outcome, again, sender) = match sender {
         Sender::Http1(mut lease) => {
             *request.version_mut() = Version::HTTP_11;
             frame(&mut request);
-            // A copy of the head is for the case that the origin closes while the request is on
-            // its way. That happens to connections that lay idle, not to busy ones.
-            let risky = lease.idle.is_some_and(|idle| idle >= STALE_AFTER);
-            let again = (risky && is_repeatable(&request)).then(|| copy_of(&request));
-            if let Err(error) = lease.sender.ready().await {
-                return Err(if lease.idle.is_some() {
-                    Unsent::Stale(request)
-                } else {
-                    Unsent::Failed(error)
-                });
-            }
-            let (parts, incoming) = match lease.sender.try_send_request(request).await {
-                Ok(response) => response.into_parts(),
-                Err(mut error) => {
-                    return Err(match (error.take_message(), again) {
-                        (Some(request), _) if lease.idle.is_some() => Unsent::Stale(request),
-                        (None, Some(request)) => Unsent::Stale(request),
-                        _ => Unsent::Failed(error.into_error()),
-                    });
-                }
-            };
-            Ok(relay(parts, incoming, Some(lease)))
+            // A request that was never sent comes back by itself.
+            let again = may_repeat.then(|| copy_of(&mut request));
+            let outcome = lease.sender.try_send_request(request).await;
+            (outcome, again, Sender::Http1(lease))
         }
-        Sender::Http2(mut sender) => {
+        Sender::Http2(stream) => {
             *request.version_mut() = Version::HTTP_2;
             let scheme = if origin.tls.is_some() {
                 Scheme::HTTPS
@@ -183,18 +204,45 @@ async fn send(
                 Scheme::HTTP
             };
             absolute(&mut request, scheme);
-            match sender.try_send_request(request).await {
-                Ok(response) => {
-                    let (parts, incoming) = response.into_parts();
-                    Ok(relay(parts, incoming, None))
-                }
-                Err(mut error) => Err(match error.take_message() {
-                    Some(request) => Unsent::Stale(request),
-                    None => Unsent::Failed(error.into_error()),
-                }),
-            }
+            let again = Some(copy_of(&mut request));
+            request.body_mut().takes(stream.clone());
+            let outcome = stream.sender().try_send_request(request).await;
+            (outcome, again, Sender::Http2(stream))
+        }
+    };
+    let mut error = match outcome {
+        Ok(response) => {
+            let (parts, incoming) = response.into_parts();
+            let hold = match sender {
+                Sender::Http1(lease) => Hold::Http1(lease),
+                Sender::Http2(stream) => Hold::Http2 { _stream: stream },
+            };
+            return Ok(relay(parts, incoming, Some(hold)));
+        }
+        Err(error) => error,
+    };
+    let never_sent = error.take_message();
+    let fate = match &never_sent {
+        Some(_) => Fate::Unprocessed,
+        None => Fate::of(error.error()),
+    };
+    if let Sender::Http2(stream) = &sender {
+        match fate {
+            Fate::Refused => stream.was_refused(),
+            Fate::Unprocessed | Fate::Died => stream.retire(),
+            Fate::Answered => {}
         }
     }
+    let again = again
+        .filter(|again| again.body().is_whole())
+        .inspect(|again| again.body().take_over())
+        .or(never_sent);
+    let error = error.into_error();
+    Err(match (fate, again) {
+        (Fate::Refused | Fate::Unprocessed, Some(again)) => Unsent::Unprocessed(again, error),
+        (Fate::Died, Some(again)) if may_repeat => Unsent::Died(again, error),
+        _ => Unsent::Failed(error),
+    })
 }
 
 /// Says that a body of unknown length follows: hyper takes some methods, GET among them, to have
@@ -209,27 +257,9 @@ fn frame(request: &mut Request<RequestBody>) {
 fn relay(
     parts: http::response::Parts,
     incoming: Incoming,
-    lease: Option<Lease>,
+    hold: Option<Hold>,
 ) -> Response<ResponseBody> {
-    Response::from_parts(parts, ResponseBody::origin(incoming, lease))
-}
-
-/// A second attempt changes nothing: the method is idempotent (RFC 9110 §9.2.2) and there is no
-/// body that is half gone.
-fn is_repeatable(request: &Request<RequestBody>) -> bool {
-    let idempotent = matches!(
-        *request.method(),
-        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-    );
-    idempotent && request.body().is_empty()
-}
-
-fn copy_of(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(request.body().empty_copy());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    copy
+    Response::from_parts(parts, ResponseBody::origin(incoming, hold))
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).

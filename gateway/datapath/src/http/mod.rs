@@ -8,6 +8,8 @@
 //! | `answer` | the answers that Postern gives itself |
 //! | `body` | bodies on their way through |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
+//! | `multiplexed` | HTTP/2 connections to origins, and which has room |
+//! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
 //! | `tunnel` | the tunnel after a 101 |
@@ -17,6 +19,8 @@ pub mod answer;
 pub mod body;
 mod connect;
 pub mod forward;
+mod multiplexed;
+mod repeat;
 pub mod request_id;
 pub mod tunnel;
 pub mod upstream;

@@ -1,7 +1,10 @@
 //! A worker's own pool of origin connections.
 //!
-//! No other worker sees it, so it needs no lock. HTTP/1.1 connections are lent out one request
-//! at a time and come back when the response's body is over; an HTTP/2 connection is shared.
+//! No other worker sees it, so it needs no lock. An HTTP/1.1 connection is lent out one request at
+//! a time and comes back when both directions of its exchange are over; an HTTP/2 connection is
+//! shared by as many requests as it has streams, and further ones are opened when they run short
+//! (`multiplexed`). What is kept idle follows what was in use lately: `limit.origin_idle` is the
+//! last bound, not the habit.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -10,25 +13,69 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
+use tokio::sync::oneshot;
 
 use super::body::RequestBody;
 use super::connect::{LocalExecutor, OriginError, OriginStream, connect};
+use super::multiplexed::{self, Multiplexed, Opening, Stream};
+use super::repeat::Budget;
 use crate::clock;
-use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use crate::limits::{
+    H2_ORIGIN_SETTINGS_POLL, H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_WINDOW_ORIGIN,
+    H2_WINDOW_STREAM,
+};
+use config::Tunables;
 use snapshot::http::origin::Origin;
+use vocabulary::settings::OriginProtocol;
 
 /// A worker's origin connections.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Pool {
-    idle: RefCell<HashMap<u64, Vec<Idle>>>,
-    shared: RefCell<HashMap<u64, http2::SendRequest<RequestBody>>>,
+    origins: RefCell<HashMap<u64, Kept, foldhash::fast::RandomState>>,
     /// Connections open, idle ones included.
     open: Rc<Cell<u64>>,
-    /// Idle connections kept for one origin.
-    idle_max: Cell<usize>,
+    /// Requests sent again because their connection died under them.
+    repeated: Cell<u64>,
+    bounds: Cell<Bounds>,
 }
 
-#[derive(Debug)]
+/// The bounds of the pool that can be tuned.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds {
+    /// Idle connections kept for one origin.
+    idle_max: usize,
+    /// HTTP/2 connections to one origin.
+    http2_max: usize,
+    /// Requests of a hundred that may be repeated.
+    retry_percent: usize,
+}
+
+/// What is known of one origin and kept for it.
+#[derive(Default)]
+struct Kept {
+    /// HTTP/1.1 connections that wait for a request, the last used one last.
+    idle: Vec<Idle>,
+    /// HTTP/1.1 connections that requests have.
+    lent: usize,
+    /// The most that were lent at once since the last sweep, and before it.
+    peak: usize,
+    peak_before: usize,
+    http2: Vec<Rc<Multiplexed>>,
+    /// Whether ALPN last agreed on HTTP/2.
+    speaks_http2: Option<bool>,
+    /// An HTTP/2 connection that is being opened, or one that may become one.
+    opening: Option<Rc<Opening>>,
+    budget: Budget,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("open", &self.open)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Idle {
     sender: http1::SendRequest<RequestBody>,
     since: Instant,
@@ -37,41 +84,118 @@ struct Idle {
 /// A connection to send one request on.
 pub(super) enum Sender {
     Http1(Lease),
-    Http2(http2::SendRequest<RequestBody>),
+    Http2(Rc<Stream>),
+}
+
+/// What a response's body holds of its connection until it is over.
+pub(super) enum Hold {
+    Http1(Lease),
+    Http2 { _stream: Rc<Stream> },
+}
+
+impl Hold {
+    /// The response is over and good: the connection may serve another request.
+    pub(super) fn give_back(self) {
+        if let Self::Http1(lease) = self {
+            lease.give_back();
+        }
+    }
 }
 
 /// An HTTP/1.1 connection that is lent to one request.
-pub struct Lease {
+pub(super) struct Lease {
     pub(super) sender: http1::SendRequest<RequestBody>,
-    pool: Rc<Pool>,
-    key: u64,
-    /// How long it lay idle, when it has carried requests before: the origin may have closed it
-    /// meanwhile.
-    pub(super) idle: Option<Duration>,
+    loan: Loan,
 }
 
-impl fmt::Debug for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("idle", &self.idle)
-            .finish_non_exhaustive()
+/// Counts a connection as lent for as long as it lives.
+struct Loan {
+    pool: Rc<Pool>,
+    key: u64,
+}
+
+impl Loan {
+    fn new(pool: &Rc<Pool>, key: u64) -> Self {
+        pool.of(key, |kept| {
+            kept.lent += 1;
+            kept.peak = kept.peak.max(kept.lent);
+        });
+        let pool = pool.clone();
+        Self { pool, key }
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        self.pool
+            .of(self.key, |kept| kept.lent = kept.lent.saturating_sub(1));
     }
 }
 
 impl Lease {
-    /// Puts the connection back for the next request.
-    pub fn give_back(self) {
-        if self.sender.is_closed() {
+    /// Puts the connection back for the next request, once both directions are over: a response
+    /// can be whole while the request's body is still owed, and another request would wait for it.
+    fn give_back(self) {
+        let Self { mut sender, loan } = self;
+        if sender.is_closed() {
             return;
         }
-        let mut idle = self.pool.idle.borrow_mut();
-        let kept = idle.entry(self.key).or_default();
-        if kept.len() < self.pool.idle_max.get() {
-            kept.push(Idle {
-                sender: self.sender,
-                since: clock::now(),
-            });
+        if sender.is_ready() {
+            return keep(sender, loan);
         }
+        tokio::task::spawn_local(async move {
+            if sender.ready().await.is_ok() {
+                keep(sender, loan);
+            }
+        });
+    }
+}
+
+fn keep(sender: http1::SendRequest<RequestBody>, loan: Loan) {
+    let idle_max = loan.pool.bounds.get().idle_max;
+    loan.pool.of(loan.key, |kept| {
+        if kept.idle.len() < idle_max {
+            let since = clock::now();
+            kept.idle.push(Idle { sender, since });
+        }
+    });
+}
+
+impl Kept {
+    /// Connections that were wanted at once lately.
+    fn wanted(&self) -> usize {
+        self.peak.max(self.peak_before)
+    }
+
+    fn sweep(&mut self, now: Instant, idle_timeout: Duration, idle_max: usize) {
+        let spare = self.wanted().saturating_sub(self.lent).min(idle_max);
+        // The first ones have waited longest.
+        let beyond = self.idle.len().saturating_sub(spare);
+        self.idle.drain(..beyond);
+        self.idle.retain(|idle| {
+            !idle.sender.is_closed() && now.duration_since(idle.since) < idle_timeout
+        });
+        self.http2.retain(|one| !one.is_over(now, idle_timeout));
+        self.peak_before = std::mem::replace(&mut self.peak, self.lent);
+    }
+
+    fn is_unused(&self) -> bool {
+        self.idle.is_empty()
+            && self.lent == 0
+            && self.wanted() == 0
+            && self.http2.is_empty()
+            && self.opening.is_none()
+            && self.budget.is_full()
+    }
+
+    fn stream(&self, http2_max: usize) -> Option<Rc<Stream>> {
+        let alive = || self.http2.iter().filter(|one| one.is_alive());
+        if let Some(roomy) = alive().find(|one| one.has_room()) {
+            return Some(Stream::on(roomy));
+        }
+        // No further connection may be opened: the request waits for a stream.
+        let least = alive().min_by_key(|one| one.streams())?;
+        (alive().count() >= http2_max).then(|| Stream::on(least))
     }
 }
 
@@ -79,88 +203,188 @@ impl Pool {
     /// Connections open and connections idle.
     #[must_use]
     pub fn count(&self) -> (u64, u64) {
-        let idle: usize = self.idle.borrow().values().map(Vec::len).sum();
+        let origins = self.origins.borrow();
+        let idle: usize = origins.values().map(|kept| kept.idle.len()).sum();
         (self.open.get(), idle as u64)
     }
 
-    /// Lets go of connections that have been idle for `idle_timeout`, or that the origin closed.
-    pub fn sweep(&self, idle_timeout: Duration, idle_max: usize) {
-        self.idle_max.set(idle_max);
-        let now = clock::now();
-        self.idle.borrow_mut().retain(|_, kept| {
-            kept.retain(|idle| {
-                !idle.sender.is_closed() && now.duration_since(idle.since) < idle_timeout
-            });
-            !kept.is_empty()
+    /// Requests that were sent again because their connection died under them.
+    #[must_use]
+    pub fn repeated(&self) -> u64 {
+        self.repeated.get()
+    }
+
+    /// Lets go of connections that were not needed lately, that have been idle for
+    /// `timeout.origin_idle`, or that the origin closed.
+    pub fn sweep(&self, tunables: &Tunables) {
+        self.bounds.set(Bounds {
+            idle_max: tunables.origin_idle_max,
+            http2_max: tunables.origin_h2_connections_max,
+            retry_percent: tunables.retry_percent,
         });
-        self.shared
-            .borrow_mut()
-            .retain(|_, sender| !sender.is_closed());
+        let now = clock::now();
+        self.origins.borrow_mut().retain(|_, kept| {
+            kept.sweep(now, tunables.origin_idle_timeout, tunables.origin_idle_max);
+            !kept.is_unused()
+        });
     }
 
-    /// An idle connection, if one is there and alive. The last one used is the first one reused:
-    /// the others may then time out.
-    pub(super) fn reuse(self: &Rc<Self>, origin: &Origin) -> Option<Sender> {
-        if let Some(sender) = self.shared.borrow().get(&origin.key)
-            && !sender.is_closed()
-        {
-            return Some(Sender::Http2(sender.clone()));
-        }
-        let mut idle = self.idle.borrow_mut();
-        let kept = idle.get_mut(&origin.key)?;
-        while let Some(Idle { sender, since }) = kept.pop() {
-            if !sender.is_closed() {
-                let (pool, idle) = (self.clone(), Some(since.elapsed()));
-                return Some(Sender::Http1(Lease {
-                    sender,
-                    pool,
-                    key: origin.key,
-                    idle,
-                }));
+    fn of<T>(&self, key: u64, change: impl FnOnce(&mut Kept) -> T) -> T {
+        change(self.origins.borrow_mut().entry(key).or_default())
+    }
+
+    /// A request for this origin has come: it earns its share of a repetition.
+    pub(super) fn earn(&self, origin: &Origin) {
+        let percent = self.bounds.get().retry_percent;
+        self.of(origin.key, |kept| kept.budget.earn(percent));
+    }
+
+    /// Whether a request for this origin may be repeated; counts it.
+    pub(super) fn may_repeat(&self, origin: &Origin) -> bool {
+        let percent = self.bounds.get().retry_percent;
+        let may = percent > 0 && self.of(origin.key, |kept| kept.budget.spend());
+        self.repeated.set(self.repeated.get() + u64::from(may));
+        may
+    }
+
+    /// A connection that is there, alive, and ready at once. The last one used is the first one
+    /// reused: the others may then time out. `unused_only` leaves out HTTP/1.1 connections that may
+    /// have been closed by the origin like the one before.
+    pub(super) fn reuse(self: &Rc<Self>, origin: &Origin, unused_only: bool) -> Option<Sender> {
+        let http2_max = self.bounds.get().http2_max;
+        let sender = {
+            let mut origins = self.origins.borrow_mut();
+            let kept = origins.get_mut(&origin.key)?;
+            if let Some(stream) = kept.stream(http2_max) {
+                return Some(Sender::Http2(stream));
             }
-        }
-        None
+            if unused_only {
+                return None;
+            }
+            loop {
+                let sender = kept.idle.pop()?.sender;
+                if sender.is_ready() {
+                    break sender;
+                }
+            }
+        };
+        let loan = Loan::new(self, origin.key);
+        Some(Sender::Http1(Lease { sender, loan }))
     }
 
-    /// A new connection.
+    /// A new connection, or a stream of one that is being opened.
     pub(super) async fn open(
         self: &Rc<Self>,
         origin: &Origin,
         patience: Duration,
     ) -> Result<Sender, OriginError> {
+        while self.may_share(origin) {
+            let opening = self.of(origin.key, |kept| kept.opening.clone());
+            let Some(joined) = opening.filter(|opening| opening.join()) else {
+                break;
+            };
+            if !joined.over().await {
+                // It failed; each of those who waited finds out for itself why.
+                return self.dial(origin, None, patience).await;
+            }
+            if let Some(sender) = self.reuse(origin, true) {
+                return Ok(sender);
+            }
+        }
+        let opening = self.may_share(origin).then(Opening::new);
+        if let Some(opening) = &opening {
+            self.of(origin.key, |kept| kept.opening = Some(opening.clone()));
+        }
+        self.dial(origin, opening, patience).await
+    }
+
+    /// Whether a connection to this origin may turn out to have room for several requests.
+    fn may_share(&self, origin: &Origin) -> bool {
+        match origin.protocol {
+            OriginProtocol::Http1 => false,
+            OriginProtocol::Http2 => true,
+            OriginProtocol::Auto => {
+                let spoken = self.of(origin.key, |kept| kept.speaks_http2);
+                origin.tls.is_some() && spoken != Some(false)
+            }
+        }
+    }
+
+    /// Connects on a task of its own: a client that goes away meanwhile does not waste what was
+    /// begun for it. The connection then waits for the next request.
+    async fn dial(
+        self: &Rc<Self>,
+        origin: &Origin,
+        opening: Option<Rc<Opening>>,
+        patience: Duration,
+    ) -> Result<Sender, OriginError> {
+        let (answer, answered) = oneshot::channel();
+        let (pool, origin) = (self.clone(), origin.clone());
+        let loan = Loan::new(self, origin.key);
+        tokio::task::spawn_local(async move {
+            let outcome = pool.begin(&origin, loan, patience).await;
+            if let Some(opening) = opening {
+                pool.of(origin.key, |kept| {
+                    kept.opening
+                        .take_if(|current| Rc::ptr_eq(current, &opening));
+                });
+                opening.end(outcome.is_ok());
+            }
+            if let Err(Ok(Sender::Http1(lease))) = answer.send(outcome) {
+                lease.give_back();
+            }
+        });
+        let gone = |_| {
+            let ended = std::io::Error::other("the attempt to connect was given up");
+            Err(OriginError::Connect(ended))
+        };
+        answered.await.unwrap_or_else(gone)
+    }
+
+    async fn begin(
+        self: &Rc<Self>,
+        origin: &Origin,
+        loan: Loan,
+        patience: Duration,
+    ) -> Result<Sender, OriginError> {
+        let started = clock::now();
         let (stream, http2) = connect(origin, false, patience).await?;
+        self.of(origin.key, |kept| kept.speaks_http2 = Some(http2));
         if http2 {
-            let sender = self
-                .start_http2(stream)
-                .await
-                .map_err(OriginError::Response)?;
-            self.shared.borrow_mut().insert(origin.key, sender.clone());
-            return Ok(Sender::Http2(sender));
+            let left = patience.saturating_sub(started.elapsed());
+            let started = tokio::time::timeout(left, self.start_http2(stream)).await;
+            let Ok(shared) = started else {
+                return Err(OriginError::ConnectTimeout);
+            };
+            let shared = shared.map_err(OriginError::Response)?;
+            let stream = Stream::on(&shared);
+            self.of(origin.key, |kept| kept.http2.push(shared));
+            return Ok(Sender::Http2(stream));
         }
         let (sender, connection) = http1::handshake(stream)
             .await
             .map_err(OriginError::Response)?;
         self.drive(connection);
-        Ok(Sender::Http1(Lease {
-            sender,
-            pool: self.clone(),
-            key: origin.key,
-            idle: None,
-        }))
+        Ok(Sender::Http1(Lease { sender, loan }))
     }
 
-    async fn start_http2(
-        &self,
-        stream: OriginStream,
-    ) -> Result<http2::SendRequest<RequestBody>, hyper::Error> {
-        let (sender, connection) = http2::Builder::new(LocalExecutor)
+    /// Starts HTTP/2 and waits for the origin's SETTINGS, so that it never has to refuse a stream
+    /// because we did not know yet how many it takes.
+    async fn start_http2(&self, stream: OriginStream) -> Result<Rc<Multiplexed>, hyper::Error> {
+        let (mut sender, connection) = http2::Builder::new(LocalExecutor)
             .initial_stream_window_size(H2_WINDOW_STREAM)
-            .initial_connection_window_size(H2_WINDOW_CONNECTION)
+            .initial_connection_window_size(H2_WINDOW_ORIGIN)
+            .initial_max_send_streams(0)
             .max_send_buf_size(H2_SEND_BUFFER)
             .handshake(stream)
             .await?;
-        self.drive(connection);
-        Ok(sender)
+        let (driven, settings) = multiplexed::shared(connection);
+        self.drive(driven);
+        while settings.streams_max() == 0 {
+            sender.ready().await?;
+            tokio::time::sleep(H2_ORIGIN_SETTINGS_POLL).await;
+        }
+        Ok(Multiplexed::new(sender, settings))
     }
 
     /// Runs a connection beside the requests that use it, until both sides are done with it.
@@ -178,3 +402,6 @@ impl Pool {
         });
     }
 }
+
+const _: () =
+    assert!(H2_WINDOW_ORIGIN as usize >= H2_WINDOW_STREAM as usize * H2_ORIGIN_STREAMS_MAX);

@@ -48,6 +48,8 @@ pub struct WorkerStats {
     pub origin_connections_open: u64,
     /// Of these, the ones that wait for a request.
     pub origin_connections_idle: u64,
+    /// Requests sent again because their connection to the origin died under them.
+    pub origin_repeated: u64,
     /// What was counted of each host, by [`HostSlot`].
     pub hosts: Vec<HostStats>,
     by_name: HashMap<HostName, HostSlot, foldhash::fast::RandomState>,
@@ -140,6 +142,7 @@ impl WorkerStats {
             connections_parked: 0,
             origin_connections_open: 0,
             origin_connections_idle: 0,
+            origin_repeated: 0,
             hosts: vec![HostStats::new(OTHER_NAME)],
             by_name: HashMap::default(),
             rules: HashMap::default(),
@@ -341,6 +344,7 @@ impl WorkerStats {
         self.connections_parked += other.connections_parked;
         self.origin_connections_open += other.origin_connections_open;
         self.origin_connections_idle += other.origin_connections_idle;
+        self.origin_repeated += other.origin_repeated;
         for host in &other.hosts {
             let slot = match HostName::parse(&host.name) {
                 Ok(name) if &*host.name != OTHER_NAME => self.host(&name),

@@ -295,7 +295,7 @@ async fn run(
             },
             _ = sweep.tick() => {
                 let tunables = worker.local.shared.live.load();
-                local.pool.sweep(tunables.origin_idle_timeout, tunables.origin_idle_max);
+                local.pool.sweep(&tunables);
                 if local.take_quieted(GIVE_BACK_AFTER) {
                     memory::give_back();
                 }
@@ -428,6 +428,7 @@ impl Worker {
         stats.connections_idle = self.open.get().saturating_sub(local.busy.get()) as u64;
         stats.connections_parked = local.parked() as u64;
         (stats.origin_connections_open, stats.origin_connections_idle) = local.pool.count();
+        stats.origin_repeated = local.pool.repeated();
         stats
     }
 }

@@ -13,7 +13,7 @@ use tls::OriginTls;
 use vocabulary::settings::OriginProtocol;
 
 /// Where permitted requests of a host go.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Origin {
     /// Identifies equal origins: the key of a worker's pool.
     pub key: u64,

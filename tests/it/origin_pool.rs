@@ -1,0 +1,461 @@
+//! Origin connections: one client's unfinished business is no other client's wait, an origin that
+//! closes or restarts loses no request that may be repeated, and HTTP/2 origins get as many
+//! connections as their streams need.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use serde_json::json;
+use tests::client::{Body, Http2, body};
+use tests::frames::{self, frame};
+use tests::origin::read_head;
+use tests::{Gateway, Origin, Setup};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+const HOST: &str = "api.example.test";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A body that goes on for as long as its sender is held.
+struct Endless(mpsc::Receiver<Frame<Bytes>>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
+}
+
+fn endless() -> (mpsc::Sender<Frame<Bytes>>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Endless(receiver).boxed())
+}
+
+fn gateway_with(origin: &serde_json::Value) -> Gateway {
+    Setup::new().host_with(HOST, "off", origin).start()
+}
+
+fn http2_origin(url: &str) -> serde_json::Value {
+    json!({ "url": url, "protocol": "http2" })
+}
+
+/// Answers each request at once, before its body.
+fn hasty() -> Origin {
+    Origin::raw(|mut stream, _| async move {
+        while read_head(&mut stream).await.is_some() {
+            if stream.write_all(OK).await.is_err() {
+                break;
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_body_never_ends_holds_up_no_other_client() {
+    let one = hasty();
+    let two = Origin::raw(|stream, _| hasty_http2(stream));
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host("one.example.test", "off", &one.url())
+        .host_with("two.example.test", "off", &http2_origin(&two.url()))
+        .start();
+    for host in ["one.example.test", "two.example.test"] {
+        let attacker = gateway.client(host).http2().await.unwrap();
+        let mut owed = Vec::new();
+        for index in 0..20 {
+            let (feed, content) = endless();
+            let mut request = attacker.request(&format!("/owed/{index}"), content);
+            *request.method_mut() = Method::POST;
+            feed.send(Frame::data(Bytes::from_static(b"x")))
+                .await
+                .unwrap();
+            assert_eq!(attacker.begin(request).await.unwrap().status(), 200);
+            owed.push(feed);
+        }
+        // The same over HTTP/1.1, with a length that is never reached.
+        let mut raw = gateway.client(host).raw().await.unwrap();
+        raw.write(format!(
+            "POST /owed HTTP/1.1\r\nHost: {host}\r\nContent-Length: 100\r\n\r\nonly this"
+        ))
+        .await;
+        assert_eq!(raw.message().await.unwrap().status(), 200, "{host}");
+        let visitor = gateway.client(host).http2().await.unwrap();
+        for index in 0..30 {
+            let answer = visitor.get(&format!("/{index}")).await.unwrap();
+            assert_eq!(answer.status, 200, "{host}: request {index}");
+        }
+        drop(owed);
+    }
+}
+
+/// Answers each stream at its head. Its windows are what RFC 9113 begins with.
+async fn hasty_http2(mut stream: TcpStream) {
+    let mut preface = [0; 24];
+    drop(stream.read_exact(&mut preface).await);
+    drop(stream.write_all(&frame(frames::SETTINGS, 0, 0, &[])).await);
+    while let Some(came) = frames::read(&mut stream).await {
+        let answer = match came.kind {
+            frames::SETTINGS if came.flags & 1 == 0 => frame(frames::SETTINGS, 1, 0, &[]),
+            frames::HEADERS => frame(frames::HEADERS, 5, came.stream, &[0x88]),
+            _ => continue,
+        };
+        if stream.write_all(&answer).await.is_err() {
+            break;
+        }
+    }
+}
+
+/// An origin at one address that can be restarted. It closes every connection after ten answers,
+/// and says nothing of it before.
+struct Restarting {
+    address: SocketAddr,
+    posts: Arc<AtomicUsize>,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Restarting {
+    async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut origin = Self {
+            address: listener.local_addr().unwrap(),
+            posts: Arc::default(),
+            stop: None,
+            running: None,
+        };
+        origin.run(listener);
+        origin
+    }
+
+    fn run(&mut self, listener: TcpListener) {
+        let (stop, mut stopped) = oneshot::channel();
+        let posts = self.posts.clone();
+        self.stop = Some(stop);
+        self.running = Some(tokio::spawn(async move {
+            let mut open = JoinSet::new();
+            loop {
+                tokio::select! {
+                    Ok((stream, _)) = listener.accept() => drop(open.spawn(ten(stream, posts.clone()))),
+                    _ = &mut stopped => return,
+                }
+            }
+        }));
+    }
+
+    async fn restart(&mut self) {
+        drop(self.stop.take());
+        self.running.take().unwrap().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.run(socket.listen(1024).unwrap());
+    }
+}
+
+async fn ten(mut stream: TcpStream, posts: Arc<AtomicUsize>) {
+    for _ in 0..10 {
+        let Some(head) = read_head(&mut stream).await else {
+            return;
+        };
+        if head.starts_with("POST") {
+            posts.fetch_add(1, Ordering::SeqCst);
+        }
+        if stream.write_all(OK).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_closes_and_restarts_loses_no_get() {
+    let mut origin = Restarting::new().await;
+    let gateway = gateway_with(&json!({ "url": format!("http://{}", origin.address) }));
+    let client = gateway.client(HOST);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut visitors = JoinSet::new();
+    for visitor in 0..8 {
+        let http2 = client.http2().await.unwrap();
+        let asked = asked.clone();
+        visitors.spawn(async move {
+            let mut lost = Vec::new();
+            for index in 0..500 {
+                let answer = http2.get(&format!("/{visitor}/{index}")).await.unwrap();
+                if answer.status != 200 {
+                    lost.push(answer.status);
+                }
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
+            lost
+        });
+    }
+    for restart in 1..=3 {
+        while asked.load(Ordering::SeqCst) < restart * 1_000 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        origin.restart().await;
+    }
+    while let Some(lost) = visitors.join_next().await {
+        let lost = lost.unwrap();
+        assert!(
+            lost.is_empty(),
+            "{} requests were lost: {lost:?}",
+            lost.len()
+        );
+    }
+    let metrics = gateway.admin.get("/metrics").body;
+    assert!(
+        metrics.contains("postern_origin_requests_repeated_total"),
+        "{metrics}"
+    );
+
+    // What is not idempotent reaches the origin once at most.
+    let http2 = client.http2().await.unwrap();
+    for index in 0..200 {
+        let mut request = http2.request(&format!("/once/{index}"), body("x"));
+        *request.method_mut() = Method::POST;
+        let answer = http2.send(request).await.unwrap();
+        assert!(matches!(answer.status, 200 | 502), "{answer:?}");
+    }
+    assert!(origin.posts.load(Ordering::SeqCst) <= 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_be_repeated_is_repeated_once_and_with_its_body() {
+    // Every connection's second request is read and then dropped; so is every request to /never.
+    let origin = Origin::raw(|mut stream, _| async move {
+        for answered in 0..2 {
+            let Some(head) = read_head(&mut stream).await else {
+                return;
+            };
+            let sends_body = head.to_ascii_lowercase().contains("content-length: 5");
+            let mut sent = [0; 5];
+            if sends_body && stream.read_exact(&mut sent).await.is_err() {
+                return;
+            }
+            assert!(!sends_body || &sent == b"hello", "{head}");
+            if answered == 1 || head.contains("/never") {
+                return;
+            }
+            drop(stream.write_all(OK).await);
+        }
+    });
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host(HOST, "off", &origin.url())
+        .start();
+    let mut client = gateway.client(HOST).http1().await.unwrap();
+    let mut ask = async |method: &str, path: &str| {
+        let content = if method == "GET" { "" } else { "hello" };
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", HOST);
+        client
+            .send(request.body(body(content)).unwrap())
+            .await
+            .unwrap()
+            .status
+    };
+    for (method, expected) in [("GET", 200), ("PUT", 200), ("DELETE", 200), ("POST", 502)] {
+        assert_eq!(ask("GET", "/first").await, 200);
+        // The connection that is there reads it and closes.
+        assert_eq!(ask(method, "/second").await, expected, "{method}");
+    }
+    let before = origin.connections();
+    assert_eq!(ask("GET", "/never").await, 502);
+    assert!(
+        origin.connections() - before <= 2,
+        "repeated once and no more"
+    );
+}
+
+async fn hold(http2: &Http2, count: usize) -> JoinSet<u16> {
+    let mut held = JoinSet::new();
+    for _ in 0..count {
+        let http2 = http2.clone();
+        held.spawn(async move { http2.get("/hold").await.unwrap().status });
+    }
+    held
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_http2_origin_gets_as_many_connections_as_its_streams_need() {
+    let origin = Origin::echo_http2_streams(5);
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host_with(HOST, "off", &http2_origin(&origin.url()))
+        .start();
+    let http2 = gateway.client(HOST).http2().await.unwrap();
+    let held = hold(&http2, 30).await;
+    // All thirty are with the origin, which allows five on a connection.
+    origin.wait_held(30);
+    assert!(
+        (6..=12).contains(&origin.connections()),
+        "{}",
+        origin.connections()
+    );
+    for index in 0..10 {
+        assert_eq!(http2.get(&format!("/{index}")).await.unwrap().status, 200);
+    }
+    origin.release();
+    assert!(held.join_all().await.iter().all(|status| *status == 200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_wait_for_a_stream_beyond_the_bound_of_connections() {
+    let origin = Origin::echo_http2_streams(5);
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("limit.origin_h2_connections", "2")
+        .host_with(HOST, "off", &http2_origin(&origin.url()))
+        .start();
+    let http2 = gateway.client(HOST).http2().await.unwrap();
+    let held = hold(&http2, 30).await;
+    origin.wait_held(10);
+    assert_eq!(origin.connections(), 2);
+    origin.release();
+    assert!(held.join_all().await.iter().all(|status| *status == 200));
+    assert_eq!(origin.connections(), 2);
+}
+
+/// What an HTTP/2 origin does with the first request that it gets; all others it answers.
+#[derive(Clone, Copy, Debug)]
+enum First {
+    Refused,
+    BeyondGoaway,
+    /// With an error that does not say that nothing was processed.
+    Reset,
+}
+
+async fn turns_away(mut stream: TcpStream, first: First, turned: Arc<AtomicUsize>) {
+    let mut preface = [0; 24];
+    drop(stream.read_exact(&mut preface).await);
+    drop(stream.write_all(&frame(frames::SETTINGS, 0, 0, &[])).await);
+    while let Some(came) = frames::read(&mut stream).await {
+        let ends = came.flags & 1 == 1;
+        let answer = match came.kind {
+            frames::SETTINGS if came.flags & 1 == 0 => frame(frames::SETTINGS, 1, 0, &[]),
+            frames::HEADERS | frames::DATA if ends => {
+                if turned.fetch_add(1, Ordering::SeqCst) > 0 {
+                    frame(frames::HEADERS, 5, came.stream, &[0x88])
+                } else {
+                    match first {
+                        First::Refused => frame(frames::RST_STREAM, 0, came.stream, &[0, 0, 0, 7]),
+                        First::Reset => frame(frames::RST_STREAM, 0, came.stream, &[0, 0, 0, 2]),
+                        First::BeyondGoaway => frame(frames::GOAWAY, 0, 0, &[0; 8]),
+                    }
+                }
+            }
+            _ => continue,
+        };
+        if stream.write_all(&answer).await.is_err() {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_http2_origin_says_it_has_not_processed_is_sent_again() {
+    for first in [First::Refused, First::BeyondGoaway, First::Reset] {
+        for method in [Method::GET, Method::POST] {
+            let turned = Arc::new(AtomicUsize::new(0));
+            let count = turned.clone();
+            let origin = Origin::raw(move |stream, _| turns_away(stream, first, count.clone()));
+            let gateway = gateway_with(&http2_origin(&origin.url()));
+            let http2 = gateway.client(HOST).http2().await.unwrap();
+            let mut request = http2.request("/", body("hello"));
+            *request.method_mut() = method.clone();
+            let answer = http2.send(request).await.unwrap();
+            let (status, requests) = match first {
+                First::Reset => (502, 1),
+                First::Refused | First::BeyondGoaway => (200, 2),
+            };
+            assert_eq!(answer.status, status, "{first:?} {method}");
+            assert_eq!(
+                turned.load(Ordering::SeqCst),
+                requests,
+                "{first:?} {method}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_that_a_client_does_not_read_hold_up_no_other_client() {
+    let origin = Origin::echo_http2();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host_with(HOST, "off", &http2_origin(&origin.url()))
+        .start();
+    let (mut attacker, _) = gateway.client(HOST).connect(b"\x02h2").await.unwrap();
+    drop(attacker.write_all(frames::PREFACE).await);
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing of any answer may be sent.
+    let nothing = frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    drop(attacker.write_all(&nothing).await);
+    for index in 0..50 {
+        let block = frames::get(HOST, "/source/1000000");
+        let request = frame(frames::HEADERS, 5, 2 * index + 1, &block);
+        drop(attacker.write_all(&request).await);
+    }
+    drop(attacker.flush().await);
+    let mut heads = 0;
+    while heads < 50 {
+        let came = tests::wait::within("the heads", frames::read(&mut attacker))
+            .await
+            .unwrap();
+        heads += usize::from(came.kind == frames::HEADERS);
+    }
+    let visitor = gateway.client(HOST).http2().await.unwrap();
+    for index in 0..10 {
+        let answer = visitor.get("/source/500000").await.unwrap();
+        assert_eq!(
+            (answer.status, answer.body.len()),
+            (200, 500_000),
+            "{index}"
+        );
+    }
+    drop(attacker);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_idle_follows_what_was_in_use() {
+    const CLIENTS: usize = 200;
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host(HOST, "off", &origin.url())
+        .start();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        clients.push(gateway.client(HOST).http1().await.unwrap());
+    }
+    for _round in 0..5 {
+        let mut under_way = JoinSet::new();
+        for mut client in clients.drain(..) {
+            under_way.spawn(async move {
+                assert_eq!(client.get("/").await.unwrap().status, 200);
+                client
+            });
+        }
+        clients = under_way.join_all().await;
+    }
+    let opened = origin.connections();
+    assert!(
+        opened <= CLIENTS,
+        "{opened} connections for {CLIENTS} clients"
+    );
+}
