@@ -337,7 +337,7 @@ pub static KEYS: &[Key] = &[
         change: Change::Restart,
         doc: "Network interfaces on which the kernel steers; `auto` is those that have an address that is listened on, loopback never.",
         set: |config, text| {
-            config.steer_interfaces = interfaces(text)?;
+            config.steer_interfaces = value::interfaces(text)?;
             Ok(())
         },
         show: |config| match &config.steer_interfaces {
@@ -666,41 +666,6 @@ fn groups(text: &str) -> Result<Vec<KeyExchange>, ValueError> {
             None => error,
         }
     })
-}
-
-/// Names as the kernel allows them (`dev_valid_name`): 15 bytes, no slash, no blank.
-fn interfaces(text: &str) -> Result<SteerInterfaces, ValueError> {
-    if text == "auto" {
-        return Ok(SteerInterfaces::Auto);
-    }
-    let mut names: Vec<String> = Vec::new();
-    for name in text
-        .split([',', ' '])
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-    {
-        let valid = name.len() <= 15
-            && !matches!(name, "." | "..")
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
-        if !valid {
-            let message = format!("`{name}` is no name of a network interface");
-            return Err(ValueError::whole(text, message).help("`ip link` lists those there are"));
-        }
-        if names.iter().any(|other| other == name) {
-            return Err(ValueError::whole(text, format!("`{name}` is there twice")));
-        }
-        names.push(name.into());
-    }
-    if names.is_empty() || names.len() > limits::STEER_INTERFACES_MAX {
-        let most = limits::STEER_INTERFACES_MAX;
-        return Err(
-            ValueError::whole(text, format!("from 1 to {most} interfaces are expected"))
-                .help("write `auto` for those that have the addresses that are listened on"),
-        );
-    }
-    Ok(SteerInterfaces::Named(names))
 }
 
 fn none<T>(

@@ -1,12 +1,15 @@
 //! Parses and prints values.
 //!
-//! Owns the notations: durations `5s`, sizes `64k`, switches, words, addresses, paths. Does not know
-//! which key a value belongs to; ranges come from the table of keys.
+//! Owns the notations: durations `5s`, sizes `64k`, switches, words, addresses, paths,
+//! interfaces. Does not know which key a value belongs to; ranges come from the table of keys.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::SteerInterfaces;
+use crate::limits;
 use vocabulary::suggest::suggest;
 
 /// Why a text is not a value of its kind.
@@ -311,6 +314,41 @@ pub(super) fn path(text: &str) -> Result<PathBuf, ValueError> {
         ));
     }
     Ok(PathBuf::from(text))
+}
+
+/// Names as the kernel allows them (`dev_valid_name`): 15 bytes, no slash, no blank.
+pub(super) fn interfaces(text: &str) -> Result<SteerInterfaces, ValueError> {
+    if text == "auto" {
+        return Ok(SteerInterfaces::Auto);
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in text
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+    {
+        let valid = name.len() <= 15
+            && !matches!(name, "." | "..")
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':');
+        if !valid {
+            let message = format!("`{name}` is no name of a network interface");
+            return Err(ValueError::whole(text, message).help("`ip link` lists those there are"));
+        }
+        if names.iter().any(|other| other == name) {
+            return Err(ValueError::whole(text, format!("`{name}` is there twice")));
+        }
+        names.push(name.into());
+    }
+    if names.is_empty() || names.len() > limits::STEER_INTERFACES_MAX {
+        let most = limits::STEER_INTERFACES_MAX;
+        return Err(
+            ValueError::whole(text, format!("from 1 to {most} interfaces are expected"))
+                .help("write `auto` for those that have the addresses that are listened on"),
+        );
+    }
+    Ok(SteerInterfaces::Named(names))
 }
 
 #[cfg(test)]
