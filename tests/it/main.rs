@@ -45,6 +45,7 @@ mod scripts;
 mod sdk;
 mod second_opinion;
 mod server_certificates;
+mod stapling;
 mod steering;
 mod steering_wire;
 mod tenants;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use tests::ocsp::{OcspSpec, Status};
 use tests::pki::{DAY, Spec};
 use tests::server::{CaServer, Manner};
-use tests::{Authority, Identity};
-use tls::{CrlPolicy, OcspQuestion, Responder, Serial};
+use tests::{Authority, Gateway, Identity};
+use tls::{CertId, Serial};
 
 use crate::revocation_lists::World;
 
@@ -20,29 +20,31 @@ impl World {
 }
 
 /// `openssl ocsp` as a server, until it is dropped.
-struct OpenSsl {
+pub(crate) struct OpenSsl {
     child: Child,
-    url: String,
+    pub(crate) url: String,
+}
+
+/// A port that nothing has. The next one to bind it gets it.
+pub(crate) fn free_port() -> u16 {
+    let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    probe.local_addr().unwrap().port()
 }
 
 impl OpenSsl {
-    fn start(world: &World, index: &str) -> Self {
-        let responder = world.authority.issue(&Spec {
+    /// Answers for a CA at this port.
+    pub(crate) fn start(gateway: &Gateway, authority: &Authority, index: &str, port: u16) -> Self {
+        let responder = authority.issue(&Spec {
             client_auth: false,
             ocsp_signing: true,
             ..Spec::client("Responder")
         });
         let file = |name: &str, content: &str| {
-            let path = world.gateway.file(name);
+            let path = gateway.file(name);
             std::fs::write(&path, content).unwrap();
             path
         };
-        // The next one to bind it gets it: the listener is closed when the block ends.
-        let port = {
-            let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            probe.local_addr().unwrap().port()
-        };
-        let said = world.gateway.file("openssl.log");
+        let said = gateway.file("openssl.log");
         let log = std::fs::File::create(&said).unwrap();
         let child = Command::new("openssl")
             .arg("ocsp")
@@ -54,7 +56,7 @@ impl OpenSsl {
             .arg("-rkey")
             .arg(file("responder.key", &responder.key_pem()))
             .arg("-CA")
-            .arg(file("ca.pem", &world.authority.pem()))
+            .arg(file("ca.pem", &authority.pem()))
             .stdout(Stdio::from(log.try_clone().unwrap()))
             .stderr(Stdio::from(log))
             .spawn()
@@ -89,7 +91,7 @@ async fn openssl_is_asked() {
         good.serial(),
         bad.serial()
     );
-    let responder = OpenSsl::start(&world, &index);
+    let responder = OpenSsl::start(&world.gateway, &world.authority, &index, free_port());
     assert_eq!(world.outcome(&bad).await, "200", "nobody asks");
     for nonce in ["false", "true"] {
         let set = world.gateway.cli(&[
@@ -325,15 +327,7 @@ async fn live_connections_end_when_the_answer_comes() {
 fn no_broken_answer_is_believed_or_brings_the_reader_down() {
     let authority = Authority::root("CA");
     let device = authority.client("device");
-    let question = OcspQuestion {
-        responder: std::sync::Arc::new(Responder {
-            ca: "ca".into(),
-            url: "http://ocsp.test/".into(),
-            policy: CrlPolicy::Hard,
-            nonce: false,
-            answers: std::sync::Arc::default(),
-        }),
-        subject: [0; 32],
+    let question = CertId {
         issuer_name: device.leaf().issuer_name().to_der().unwrap().into(),
         serial: Serial::of(device.leaf()).unwrap().unwrap(),
         issuer: authority.certificate.clone(),

@@ -9,7 +9,7 @@ use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::limits;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{KeyExchange, TlsVersion};
+use vocabulary::settings::{KeyExchange, StapleMode, TlsVersion};
 
 /// One configuration key.
 pub struct Key {
@@ -133,6 +133,12 @@ const GROUP_ALIASES: &[(&str, &str)] = &[
 
 const TLS_VERSIONS: &[(&str, TlsVersion)] =
     &[("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+
+const STAPLE_MODES: &[(&str, StapleMode)] = &[
+    ("off", StapleMode::Off),
+    ("must-staple", StapleMode::MustStaple),
+    ("on", StapleMode::On),
+];
 
 /// Every key, in the order of the manual.
 pub static KEYS: &[Key] = &[
@@ -630,6 +636,17 @@ pub static KEYS: &[Key] = &[
         limits::TICKET_ROTATION_MAX,
         "How often session tickets get a new key; the one before still opens tickets while they live."
     ),
+    Key {
+        name: "ocsp.staple",
+        kind: Kind::Word(&["off", "must-staple", "on"]),
+        default: "must-staple",
+        change: Change::Live,
+        doc: "Which server certificates' OCSP responders are asked, so that clients get the answer with the certificate: those of certificates that clients refuse without it (`must-staple`, RFC 7633), of all that name one (`on`), or none (`off`).",
+        set: |config, text| {
+            value::word(text, STAPLE_MODES).map(|mode| config.tunables.ocsp_staple = mode)
+        },
+        show: |config| value::show_word(&config.tunables.ocsp_staple, STAPLE_MODES),
+    },
     switch!(
         "forward.x_forwarded",
         x_forwarded,

@@ -50,7 +50,7 @@ use std::time::Duration;
 use files::Source;
 use reader::{Reader, find};
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{KeyExchange, TlsVersion};
+use vocabulary::settings::{KeyExchange, StapleMode, TlsVersion};
 
 /// The configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +147,8 @@ pub struct Tunables {
     pub tickets: usize,
     /// `trust.ticket_rotation`
     pub ticket_rotation: Duration,
+    /// `ocsp.staple`
+    pub ocsp_staple: StapleMode,
     /// `forward.x_forwarded`
     pub x_forwarded: bool,
     /// `forward.forwarded`

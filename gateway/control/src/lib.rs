@@ -28,7 +28,7 @@ pub use self::change::error::{ChangeError, Noun, OpenError};
 pub use self::change::intent::Intent;
 pub use self::change::{Control, Options};
 pub use self::compile::origin::{OriginError, origin};
-pub use self::compile::{CompileError, FieldError};
+pub use self::compile::{CompileError, FieldError, Staples};
 pub use self::document::{Applied, ApplyOptions, BackupCopy, Document, DocumentChange};
 pub use self::model::client_certificate::Status;
 pub use self::model::id::{Id, IdError, Uuid};

@@ -4,6 +4,8 @@
 //! answer is to be trusted is decided by the caller.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use tokio::net::TcpStream;
 
 use crate::limits::SOURCE_REDIRECTS_MAX;
 use control::{RedirectError, SourceUrl};
+use snapshot::http::reach::{OutOfReach, Reach};
 use vocabulary::side::Side;
 
 /// What is asked.
@@ -27,6 +30,8 @@ pub(super) struct Question {
     pub(super) bytes_max: u64,
     /// For all of it.
     pub(super) within: Duration,
+    /// Where the server may be, when no administrator has named it.
+    pub(super) reach: Option<Arc<Reach>>,
 }
 
 /// What came back.
@@ -42,6 +47,13 @@ pub(super) enum AskError {
     /// The name has no address, or nothing listens there.
     #[error("it cannot be connected to: {0}")]
     Connect(io::Error),
+    /// The server is where it is not asked.
+    #[error(
+        "{} is {}: no server is asked there that only a certificate names \
+         (control.private_origins)",
+        .0.address, .0.what
+    )]
+    OutOfReach(#[from] OutOfReach),
     /// No HTTP at all.
     #[error("it cannot be spoken to: {0}")]
     Handshake(hyper::Error),
@@ -74,7 +86,7 @@ impl AskError {
         match self {
             Self::Request(_) => Side::Us,
             // Another name, or the new URL, has to be written down.
-            Self::Elsewhere(_) => Side::Operator,
+            Self::Elsewhere(_) | Self::OutOfReach(_) => Side::Operator,
             Self::Connect(_)
             | Self::Handshake(_)
             | Self::Broken(_)
@@ -118,10 +130,32 @@ impl Drop for Driver {
     }
 }
 
+/// Connects to the server. What its name resolves to is what is checked and connected to.
+async fn connect(url: &SourceUrl, reach: Option<&Reach>) -> Result<TcpStream, AskError> {
+    let Some(reach) = reach else {
+        let connected = TcpStream::connect(url.server()).await;
+        return connected.map_err(AskError::Connect);
+    };
+    let (host, port) = url.server();
+    reach.check_text(host, port)?;
+    let resolved = tokio::net::lookup_host((host, port)).await;
+    let (mut within, mut refused): (Vec<SocketAddr>, _) = (Vec::new(), None);
+    for address in resolved.map_err(AskError::Connect)? {
+        match reach.check(address) {
+            Ok(()) => within.push(address),
+            Err(why) => refused = Some(why),
+        }
+    }
+    match refused {
+        Some(why) if within.is_empty() => Err(why.into()),
+        _ => TcpStream::connect(&*within)
+            .await
+            .map_err(AskError::Connect),
+    }
+}
+
 async fn once(url: &SourceUrl, question: &Question) -> Result<Answer, AskError> {
-    let stream = TcpStream::connect(url.server())
-        .await
-        .map_err(AskError::Connect)?;
+    let stream = connect(url, question.reach.as_deref()).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
         .await
         .map_err(AskError::Handshake)?;

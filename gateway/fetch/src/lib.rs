@@ -6,18 +6,22 @@
 //! | `http` | one bounded request to a server |
 //! | `lists` | when each revocation list is fetched, and the outcome |
 //! | `ocsp` | the OCSP client: how many questions at once, and what becomes of answers |
+//! | `staples` | OCSP answers about the gateway's own server certificates, and when they are renewed |
 //!
-//! Which servers to ask is set by the administrator ([`control::SourceUrl`]). Whether a list or an
-//! answer is to be trusted is [`tls`]'s.
+//! Which servers to ask is set by the administrator ([`control::SourceUrl`]); those that server
+//! certificates name are bound by [`snapshot::http::reach`]. Whether a list or an answer is to be
+//! trusted is [`tls`]'s.
 #![forbid(unsafe_code)]
 
 mod http;
 pub mod limits;
 mod lists;
 mod ocsp;
+mod staples;
 
 pub use self::lists::{CrlFetcher, FetchOutcome, FetchStatus};
 pub use self::ocsp::{OcspClient, OcspCounts};
+pub use self::staples::{StapleStatus, Stapler};
 
 /// A part of one, from 0 to just below 1, that differs between gateways that began together.
 fn chance() -> f64 {

@@ -29,5 +29,16 @@ pub const OCSP_AT_ONCE: usize = 64;
 pub const OCSP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer: a signature, four certificates, one status. A larger one is refused.
 pub const OCSP_BYTES_MAX: u64 = 64 * 1024;
+/// How often server certificates are looked through for answers that are due or have ended: what is
+/// stapled to a new certificate may be this late.
+pub const STAPLE_LOOK: Duration = Duration::from_secs(1);
+/// Responders of server certificates that are asked at the same time: each is one connection.
+pub const STAPLES_AT_ONCE: usize = 16;
+/// An answer is renewed no more often than this, however short its life.
+pub const STAPLE_RENEW_MIN: Duration = Duration::from_secs(1);
+/// After the first failure; every further one doubles it.
+pub const STAPLE_RETRY_MIN: Duration = Duration::from_secs(5);
+/// Longest time between two attempts after failures.
+pub const STAPLE_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 /// One line at most in this time for each CA whose responder does not answer.
 pub const OCSP_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);

@@ -1,7 +1,7 @@
 //! The OCSP client (RFC 6960): one question at a time for each certificate, however many connections
 //! wait for its answer.
 //!
-//! Owns concurrency, timeouts and counters. What an answer must be is [`tls::OcspQuestion::read`]'s.
+//! Owns concurrency, timeouts and counters. What an answer must be is [`tls::CertId::read`]'s.
 //! When a certificate turns out to be revoked, the trust epoch moves, and its live connections are
 //! closed.
 
@@ -19,6 +19,7 @@ use crate::limits::{
     OCSP_AT_ONCE, OCSP_BYTES_MAX, OCSP_COMPLAINT_INTERVAL, OCSP_TIMEOUT, OCSP_UNDER_WAY_MAX,
 };
 use control::{Control, Intent, SourceUrl, SourceUrlError};
+use snapshot::http::reach::Reach;
 use snapshot::questions::{OcspQuery, OcspQueue};
 use tls::limits::OCSP_RETRY;
 use tls::{Answer, CertStatus, NONCE_BYTES, OcspError, OcspQuestion};
@@ -199,8 +200,20 @@ async fn attempt(question: &OcspQuestion) -> Result<Answer, AttemptError> {
         boring::rand::rand_bytes(&mut bytes).map_err(AttemptError::Nonce)?;
         nonce = Some(bytes);
     }
-    let body = question.der(nonce.as_ref());
+    let body = question.certificate.der(nonce.as_ref());
     let body = body.map_err(AttemptError::Question)?;
+    let answer = exchange(&url, body, None).await?;
+    Ok(question
+        .certificate
+        .read(&answer, nonce.as_ref(), now_sec())?)
+}
+
+/// Sends a question in DER to a responder; what comes back is not looked at.
+pub(super) async fn exchange(
+    url: &SourceUrl,
+    question: Vec<u8>,
+    reach: Option<Arc<Reach>>,
+) -> Result<Vec<u8>, AskError> {
     let mut headers = HeaderMap::new();
     // RFC 6960 §A.1.
     headers.insert(
@@ -214,13 +227,14 @@ async fn attempt(question: &OcspQuestion) -> Result<Answer, AttemptError> {
     let asked = Question {
         method: Method::POST,
         headers,
-        body: Bytes::from(body),
+        body: Bytes::from(question),
         bytes_max: OCSP_BYTES_MAX,
         within: OCSP_TIMEOUT,
+        reach,
     };
-    let answer = ask(&url, &asked).await?;
+    let answer = ask(url, &asked).await?;
     if answer.status != StatusCode::OK {
-        return Err(AskError::Status(answer.status).into());
+        return Err(AskError::Status(answer.status));
     }
-    Ok(question.read(&answer.body, nonce.as_ref(), now_sec())?)
+    Ok(answer.body)
 }

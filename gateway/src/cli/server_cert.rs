@@ -50,8 +50,15 @@ impl ServerCert {
                 if json {
                     return Ok(json_text(&Value::Array(all)));
                 }
-                let mut table =
-                    Table::new(&["ID", "NAMES", "PRESENTED BY", "ISSUER", "KEY", "EXPIRES"]);
+                let mut table = Table::new(&[
+                    "ID",
+                    "NAMES",
+                    "PRESENTED BY",
+                    "ISSUER",
+                    "KEY",
+                    "OCSP",
+                    "EXPIRES",
+                ]);
                 for one in &all {
                     let by = hosts(one, "presented_by");
                     table.row([
@@ -64,6 +71,7 @@ impl ServerCert {
                         },
                         text(one, "issuer"),
                         text(one, "key_type"),
+                        stapled(one).into(),
                         text(one, "expires_on"),
                     ]);
                 }
@@ -113,6 +121,21 @@ impl ServerCert {
                 })
             }
         }
+    }
+}
+
+/// Whether an OCSP answer is stapled to it.
+fn stapled(one: &Value) -> &'static str {
+    let Some(found) = one.get("ocsp_stapling") else {
+        return "-";
+    };
+    let is = |key: &str| found.get(key).and_then(Value::as_bool) == Some(true);
+    if found.get("stapled_until").is_some_and(Value::is_string) {
+        "stapled"
+    } else if is("wanted") || is("must_staple") {
+        "missing"
+    } else {
+        "-"
     }
 }
 

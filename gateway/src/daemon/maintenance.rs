@@ -1,5 +1,5 @@
 //! Periodic work of the process: rotates session ticket keys, reads revocation lists from files and
-//! URLs, warns of expiry, writes the managed CAs' own lists.
+//! URLs, asks responders, warns of expiry, writes the managed CAs' own lists.
 //!
 //! Owns when each is due; how it is done belongs to its owner.
 
@@ -13,7 +13,7 @@ use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, TICKET_LOOK};
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
-use fetch::{CrlFetcher, OcspClient};
+use fetch::{CrlFetcher, OcspClient, Stapler};
 use vocabulary::clock::now_sec;
 
 /// Does all of it until it is dropped.
@@ -22,6 +22,7 @@ pub(crate) async fn run(
     control: Arc<Control>,
     lists: Arc<CrlFetcher>,
     responders: Arc<OcspClient>,
+    stapler: Arc<Stapler>,
     crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(
@@ -31,6 +32,7 @@ pub(crate) async fn run(
         publish_lists(control, crl_directory),
         lists.run(),
         responders.run(),
+        stapler.run(),
     );
 }
 

@@ -41,7 +41,7 @@ use datapath::observe::{AccessLog, AccessLogError};
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
-use fetch::{CrlFetcher, OcspClient};
+use fetch::{CrlFetcher, OcspClient, Stapler};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
@@ -209,6 +209,8 @@ pub fn serve(
         inboxes,
     });
     let responders = OcspClient::new(control.clone(), questions);
+    let tuned = live.clone();
+    let stapler = Stapler::new(control.clone(), move || tuned.load().ocsp_staple);
     let workers = Arc::new(Workers::start(
         &shared,
         &placement,
@@ -221,6 +223,7 @@ pub fn serve(
         control: control.clone(),
         lists: lists.clone(),
         responders: responders.clone(),
+        stapler: stapler.clone(),
         published,
         workers: workers.clone(),
         live: live.clone(),
@@ -254,6 +257,7 @@ pub fn serve(
             control.clone(),
             lists,
             responders,
+            stapler,
             crl_directory,
         ));
         let mut signals = Signals::new()?;

@@ -86,7 +86,8 @@ pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_verification};
 pub use ids::{CaId, Serial};
 pub use ocsp::{
-    Answer, Answers, CertStatus, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject, Responder,
+    Answer, Answers, CertId, CertStatus, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject,
+    Responder, Staple, Stapling, StaplingError,
 };
 pub use origin::{Alpn, OriginFlaw, OriginTls, OriginTlsError};
 pub use path::forget_paths;

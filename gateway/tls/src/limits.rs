@@ -53,6 +53,9 @@ pub const OCSP_UNDATED: Duration = Duration::from_secs(5 * 60);
 pub const OCSP_AGAIN: Duration = Duration::from_secs(3600);
 /// Shortest time between two questions about a certificate after one went unanswered.
 pub const OCSP_RETRY: Duration = Duration::from_secs(10);
+/// Bytes of an OCSP answer that is stapled: sent with every full handshake that asks for it. A
+/// signature, a responder's certificate or two. A larger one is not stapled.
+pub const STAPLE_BYTES_MAX: usize = 16 * 1024;
 /// Distribution points that are read out of a certificate; a list that is bound to a further one
 /// does not speak for it.
 pub const DISTRIBUTION_POINTS_MAX: usize = 8;

@@ -6,7 +6,8 @@
 //!
 //! A host may have two certificates, of an elliptic-curve key and of an RSA key: the first one that
 //! the ClientHello's signature algorithms and cipher suites allow is presented (RFC 8446 §4.4.2.2).
-//! One that has expired gives way to the other.
+//! One that has expired gives way to the other. An OCSP answer is stapled for as long as it holds: a
+//! context without it takes over from there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::algorithms::{
 use super::chain;
 use super::ffi::{add_credential, buffered_method, set_session_lifetimes};
 use super::ids::sha256;
+use super::ocsp::Staple;
 use super::pem;
 use super::trust::Trust;
 use crate::limits::TICKET_LIFETIME;
@@ -42,6 +44,8 @@ pub struct ServerIdentity<'a> {
     pub chain_pem: &'a [u8],
     /// The leaf's private key in PEM (PKCS#8, SEC 1 or PKCS#1).
     pub key_pem: &'a [u8],
+    /// What clients that ask for it are told of the leaf.
+    pub staple: Option<&'a Staple>,
 }
 
 /// What a [`Site`] is built from.
@@ -114,14 +118,17 @@ pub struct Site {
     pub policy: [u8; 32],
     /// What the CAs sign with that clients are verified by.
     pub(super) ca_signatures: CaSignatures,
-    /// In the order in which they are to be used: with all certificates, then with one each.
+    /// In the order in which they are to be used: with all certificates, then with one each; of
+    /// these with what is stapled, then without.
     contexts: Vec<Dated>,
 }
 
-/// A context, and when its certificates are valid: seconds since the epoch, both ends included.
+/// A context, and when its certificates and what is stapled to them are valid: seconds since the
+/// epoch, both ends included.
 struct Dated {
     from_sec: i64,
     until_sec: i64,
+    is_stapled: bool,
     context: SslContext,
 }
 
@@ -150,34 +157,36 @@ impl Site {
             why,
         };
         let policy = policy(spec).map_err(failed)?;
-        let pairs: Vec<Pair> = spec
+        let pairs: Vec<Pair<'_>> = spec
             .certificates
             .iter()
             .map(|identity| Pair::read(spec.host, identity))
             .collect::<Result<_, _>>()?;
-        let dated = |pairs: &[&Pair]| -> Result<Dated, SiteError> {
+        let dated = |pairs: &[&Pair<'_>], stapled: bool| -> Result<Dated, SiteError> {
             let mut builder = server_context(&Protocol::default()).map_err(failed)?;
-            certify(&mut builder, spec.host, pairs)?;
+            certify(&mut builder, spec.host, pairs, stapled)?;
             finish(&mut builder, spec, &policy).map_err(failed)?;
+            let begins = pairs.iter().map(|pair| pair.from_sec);
+            let ends = pairs.iter().map(|pair| pair.until_sec);
+            let staples = pairs.iter().filter_map(|pair| pair.staple);
+            let staples_end = staples.filter(|_| stapled).map(|staple| staple.until_sec);
             Ok(Dated {
-                from_sec: pairs
-                    .iter()
-                    .map(|pair| pair.from_sec)
-                    .max()
-                    .unwrap_or(i64::MIN),
-                until_sec: pairs
-                    .iter()
-                    .map(|pair| pair.until_sec)
-                    .min()
-                    .unwrap_or(i64::MAX),
+                from_sec: begins.max().unwrap_or(i64::MIN),
+                until_sec: ends.chain(staples_end).min().unwrap_or(i64::MAX),
+                is_stapled: stapled,
                 context: builder.build(),
             })
         };
-        let mut contexts = vec![dated(&pairs.iter().collect::<Vec<_>>())?];
+        let mut groups = vec![pairs.iter().collect::<Vec<_>>()];
         if pairs.len() > 1 {
-            for pair in &pairs {
-                contexts.push(dated(&[pair])?);
+            groups.extend(pairs.iter().map(|pair| vec![pair]));
+        }
+        let mut contexts = Vec::new();
+        for group in &groups {
+            if group.iter().any(|pair| pair.staple.is_some()) {
+                contexts.push(dated(group, true)?);
             }
+            contexts.push(dated(group, false)?);
         }
         Ok(Self {
             mtls: spec.mtls,
@@ -194,7 +203,7 @@ impl Site {
         let valid = |one: &&Dated| (one.from_sec..=one.until_sec).contains(&now_sec);
         let found = self.contexts.iter().find(valid);
         // With nothing valid left clients still learn what is wrong: `certificate expired`.
-        let found = found.or_else(|| self.contexts.first());
+        let found = found.or_else(|| self.contexts.iter().find(|one| !one.is_stapled));
         &found.expect("a site is built with a context").context
     }
 }
@@ -219,16 +228,17 @@ pub(super) fn server_context(protocol: &Protocol) -> Result<SslContextBuilder, E
 }
 
 /// A chain and its key, read.
-struct Pair {
+struct Pair<'a> {
     leaf: X509,
     above: Vec<X509>,
     key: PKey<Private>,
+    staple: Option<&'a Staple>,
     from_sec: i64,
     until_sec: i64,
 }
 
-impl Pair {
-    fn read(host: &HostName, identity: &ServerIdentity<'_>) -> Result<Self, SiteError> {
+impl<'a> Pair<'a> {
+    fn read(host: &HostName, identity: &ServerIdentity<'a>) -> Result<Self, SiteError> {
         let chain_error = |why: String| SiteError::Chain {
             host: host.clone(),
             why,
@@ -258,6 +268,7 @@ impl Pair {
             above: certificates.collect(),
             leaf,
             key,
+            staple: identity.staple,
         })
     }
 }
@@ -272,7 +283,8 @@ fn seconds(time: &Asn1TimeRef) -> Result<i64, ErrorStack> {
 fn certify(
     builder: &mut SslContextBuilder,
     host: &HostName,
-    pairs: &[&Pair],
+    pairs: &[&Pair<'_>],
+    stapled: bool,
 ) -> Result<(), SiteError> {
     let context = |why| SiteError::Context {
         host: host.clone(),
@@ -284,6 +296,7 @@ fn certify(
         return Err(SiteError::Chain { host, why });
     }
     for pair in pairs {
+        let staple = pair.staple.filter(|_| stapled);
         let chain = std::iter::once(&pair.leaf).chain(&pair.above);
         let chain = chain.map(|one| one.to_der()).collect::<Result<Vec<_>, _>>();
         add_credential(
@@ -291,6 +304,7 @@ fn certify(
             &chain.map_err(context)?,
             &pair.key,
             &OWN_ALGORITHMS,
+            staple.map(|staple| &*staple.der),
         )
         .map_err(context)?;
     }

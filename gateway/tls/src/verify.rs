@@ -22,7 +22,7 @@ use super::constraints::all_permitted;
 use super::ffi::{extension_facts, leave_constraint_types, set_purpose_tls_client};
 use super::identity::{dn_rfc2253, read_client, with_verification};
 use super::ids::{CaId, sha256};
-use super::ocsp::OcspQuestion;
+use super::ocsp::{CertId, OcspQuestion};
 use super::path::{self, Path};
 use super::trust::{Ask, Trust};
 use crate::limits::{CHAIN_DEPTH_MAX, RSA_BITS_MAX, RSA_BITS_MIN};
@@ -96,9 +96,11 @@ impl Verification {
         Some(OcspQuestion {
             responder: ask.responder.clone(),
             subject: path.subject,
-            issuer_name: path.issuer_name.clone(),
-            serial: path.links.first()?.serial.clone(),
-            issuer: path.issuer.clone(),
+            certificate: CertId {
+                issuer_name: path.issuer_name.clone(),
+                serial: path.links.first()?.serial.clone(),
+                issuer: path.issuer.clone(),
+            },
         })
     }
 

@@ -64,6 +64,20 @@ words! {
 }
 
 words! {
+    /// To which server certificates an OCSP answer is stapled.
+    #[derive(Default)]
+    pub enum StapleMode("a way to staple OCSP answers", without serde) {
+        /// To none: no responder is asked.
+        Off = "off",
+        /// To those that clients refuse without one (RFC 7633).
+        #[default]
+        MustStaple = "must-staple",
+        /// To all that name a responder.
+        On = "on",
+    }
+}
+
+words! {
     /// What becomes of clients whose certificate is revoked, on hosts that do not require one. Live
     /// connections of such a certificate are closed either way.
     #[derive(Default)]

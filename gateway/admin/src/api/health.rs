@@ -46,6 +46,7 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         files_late: context.reader().files_late(),
         crl_files: context.reader().crl_files(),
         ocsp: context.responders().counts(),
+        staples: context.stapler().status(),
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };
     // Megabytes of text for many hosts, and files of /proc: not on the thread that answers all.

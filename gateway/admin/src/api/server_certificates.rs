@@ -12,6 +12,7 @@ use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
 use crate::http::scope::{ChangeInGateway, ChangeInZone, InGateway, InZone};
 use control::{Authority, Model, Moment, ServerCertificate, ServerKey, Uuid};
+use fetch::StapleStatus;
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -50,11 +51,21 @@ fn users(model: &Model) -> HashMap<Uuid, Vec<&str>> {
     users
 }
 
-fn shown(at: &InZone, certificate: &ServerCertificate) -> Value {
-    shown_with(&users(&at.control().model()), certificate)
+/// What is stapled to each certificate.
+fn staples(at: &InZone) -> HashMap<Uuid, StapleStatus> {
+    let all = at.context().stapler().status().into_iter();
+    all.map(|one| (one.certificate, one)).collect()
 }
 
-fn shown_with(users: &HashMap<Uuid, Vec<&str>>, certificate: &ServerCertificate) -> Value {
+fn shown(at: &InZone, certificate: &ServerCertificate) -> Value {
+    shown_with(&users(&at.control().model()), &staples(at), certificate)
+}
+
+fn shown_with(
+    users: &HashMap<Uuid, Vec<&str>>,
+    staples: &HashMap<Uuid, StapleStatus>,
+    certificate: &ServerCertificate,
+) -> Value {
     let now = Moment::now().seconds();
     json!({
         "id": certificate.id,
@@ -75,7 +86,19 @@ fn shown_with(users: &HashMap<Uuid, Vec<&str>>, certificate: &ServerCertificate)
         "certificate": certificate.chain,
         "source": certificate.source,
         "warnings": certificate.warnings(),
+        "ocsp_stapling": staples.get(&certificate.id).map(stapling),
         "presented_by": users.get(&certificate.id).map(Vec::as_slice).unwrap_or_default(),
+    })
+}
+
+fn stapling(one: &StapleStatus) -> Value {
+    let until = one.until_sec.map(Moment::from_seconds);
+    json!({
+        "must_staple": one.is_must,
+        "responder": one.responder,
+        "wanted": one.is_wanted,
+        "stapled_until": until.map(|until| until.to_second()),
+        "error": one.error,
     })
 }
 
@@ -115,10 +138,10 @@ pub(crate) async fn list(at: InZone, parameters: Parameters) -> Result<Response,
         .filter(|certificate| certificate.zone == at.zone && wanted(certificate))
         .collect();
     found.sort_by_key(|certificate| std::cmp::Reverse((certificate.modified_on, certificate.id)));
-    let users = users(&model);
+    let (users, staples) = (users(&model), staples(&at));
     let items = page.of(found
         .iter()
-        .map(|certificate| shown_with(&users, certificate)));
+        .map(|certificate| shown_with(&users, &staples, certificate)));
     Ok(envelope::list(items, &page, found.len()))
 }
 

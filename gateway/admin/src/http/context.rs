@@ -15,7 +15,7 @@ use super::tls::AdminTls;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Workers};
-use fetch::{CrlFetcher, OcspClient};
+use fetch::{CrlFetcher, OcspClient, Stapler};
 use snapshot::Published;
 
 /// What the API speaks about.
@@ -27,6 +27,8 @@ pub struct State {
     pub lists: Arc<CrlFetcher>,
     /// Responders that are asked about clients.
     pub responders: Arc<OcspClient>,
+    /// Answers that are stapled to server certificates.
+    pub stapler: Arc<Stapler>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
@@ -96,6 +98,11 @@ impl Context {
     /// Responders that are asked about clients.
     pub(crate) fn responders(&self) -> &OcspClient {
         &self.state.responders
+    }
+
+    /// Answers that are stapled to server certificates.
+    pub(crate) fn stapler(&self) -> &Stapler {
+        &self.state.stapler
     }
 
     /// What the data path runs on now.

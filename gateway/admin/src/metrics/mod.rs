@@ -30,6 +30,8 @@
 //! | `postern_crl_fetch_total` | ca_id, url, result |
 //! | `postern_crl_fetch_good_timestamp_seconds` | ca_id, url |
 //! | `postern_ocsp_answers_total` | ca_id, answer |
+//! | `postern_ocsp_staple_missing` | cert_id, must_staple |
+//! | `postern_ocsp_staple_next_update_timestamp_seconds` | cert_id |
 //! | `postern_expiring` | kind, within |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 
@@ -52,7 +54,7 @@ use self::usage::Usage;
 use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
-use fetch::{FetchStatus, OcspCounts};
+use fetch::{FetchStatus, OcspCounts, StapleStatus};
 
 /// The media type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -82,6 +84,8 @@ pub struct Process {
     pub crl_files: Vec<CrlFileStatus>,
     /// What responders have answered.
     pub ocsp: OcspCounts,
+    /// What is stapled to server certificates.
+    pub staples: Vec<StapleStatus>,
     /// [`control::Control::files_late`].
     pub files_late: usize,
     /// What ends soon.

@@ -9,7 +9,7 @@ use prometheus_client::registry::Unit;
 
 use super::{Process, Scrape, counters, gauge};
 use control::{CrlFileOutcome, CrlFileStatus, CrlStatus, Expiring};
-use fetch::{FetchOutcome, FetchStatus};
+use fetch::{FetchOutcome, FetchStatus, StapleStatus};
 
 impl Scrape {
     pub(super) fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -26,6 +26,7 @@ impl Scrape {
             files_late,
             crl_files,
             ocsp,
+            staples: stapled,
             expiring,
         } = &self.process;
         for (name, help, value) in [
@@ -102,6 +103,7 @@ impl Scrape {
             .map(|((id, answer), count)| ([("ca_id", id.as_str()), ("answer", *answer)], *count));
         let help = "What OCSP responders have answered about client certificates";
         counters(out, "postern_ocsp_answers", help, answers)?;
+        staples(out, stapled)?;
         let help =
             "Lines that the access log lost because its writer was behind or its disk failed";
         counters(
@@ -207,6 +209,36 @@ fn sources(
         family
             .encode_family(&labels)?
             .encode_gauge(&i64::from(is_bad))?;
+    }
+    Ok(())
+}
+
+/// What is stapled to server certificates, of those to which something should be.
+fn staples(out: &mut DescriptorEncoder<'_>, staples: &[StapleStatus]) -> fmt::Result {
+    let concerned: Vec<(String, &StapleStatus)> = staples
+        .iter()
+        .filter(|one| one.is_wanted || one.is_must)
+        .map(|one| (one.certificate.to_string(), one))
+        .collect();
+    let name = "postern_ocsp_staple_missing";
+    let help = "1 while a server certificate has no OCSP answer that is to be stapled to it";
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (id, one) in &concerned {
+        let is_must = if one.is_must { "true" } else { "false" };
+        let labels = [("cert_id", id.as_str()), ("must_staple", is_must)];
+        family
+            .encode_family(&labels)?
+            .encode_gauge(&i64::from(one.is_missing()))?;
+    }
+    let name = "postern_ocsp_staple_next_update_timestamp_seconds";
+    let help = "When the OCSP answer ends that is stapled to a server certificate, since the epoch";
+    let mut family = out.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (id, one) in &concerned {
+        let Some(until_sec) = one.until_sec else {
+            continue;
+        };
+        let labels = [("cert_id", id.as_str())];
+        family.encode_family(&labels)?.encode_gauge(&until_sec)?;
     }
     Ok(())
 }

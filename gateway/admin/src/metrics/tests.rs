@@ -56,6 +56,14 @@ fn process() -> Process {
             counts: [1, 2, 0],
         }],
         ocsp: [(("ca".to_owned(), "good"), 3)].into(),
+        staples: vec![StapleStatus {
+            certificate: "00000000-0000-4000-8000-000000000002".parse().unwrap(),
+            is_must: true,
+            responder: Some("http://ocsp.test/".into()),
+            is_wanted: true,
+            until_sec: None,
+            error: Some("it answers 500".into()),
+        }],
         expiring: vec![Expiring {
             kind: control::ExpiryKind::Server,
             expired: 1,

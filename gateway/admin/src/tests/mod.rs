@@ -22,9 +22,10 @@ use crate::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
 use datapath::observe::{AccessLog, WorkerStats, Workers};
-use fetch::{CrlFetcher, OcspClient};
+use fetch::{CrlFetcher, OcspClient, Stapler};
 use fixtures::Directory;
 use snapshot::Published;
+use vocabulary::settings::StapleMode;
 
 mod access;
 mod certificates;
@@ -81,6 +82,7 @@ impl World {
             control: control.clone(),
             lists: CrlFetcher::new(control.clone()),
             responders: OcspClient::new(control.clone(), Arc::default()),
+            stapler: Stapler::new(control.clone(), StapleMode::default),
             published: published.clone(),
             workers: Arc::new(NoWorkers),
             live: Arc::new(Live::new(Config::default())),

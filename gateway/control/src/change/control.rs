@@ -16,7 +16,7 @@ use crate::change::batch::Batch;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, OpenError};
 use crate::change::intent::Intent;
-use crate::compile::{Parts, compile};
+use crate::compile::{Parts, Staples, compile};
 use crate::model::Model;
 use crate::model::revocation::CrlFileOutcomes;
 use crate::store::certificate_index::Index;
@@ -249,6 +249,36 @@ impl Control {
         let (snapshot, parts) = compile(&shared.model.load(), host, &shared.seal, &writer.parts)?;
         shared.publish(&mut writer, snapshot, parts);
         Ok(())
+    }
+
+    /// Says what is stapled to server certificates from now on. Connections go on; new handshakes
+    /// see it.
+    ///
+    /// # Errors
+    /// The snapshot does not compile; what was stapled before stays.
+    pub fn set_staples(&self, staples: Staples) -> Result<(), ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        let before = writer.parts.staples();
+        writer.parts.set_staples(Arc::new(staples));
+        let host = writer.default_host.as_ref();
+        let compiled = compile(&shared.model.load(), host, &shared.seal, &writer.parts);
+        match compiled {
+            Ok((snapshot, parts)) => {
+                shared.publish(&mut writer, snapshot, parts);
+                Ok(())
+            }
+            Err(error) => {
+                writer.parts.set_staples(before);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What servers may not be that are asked on behalf of a tenant.
+    #[must_use]
+    pub fn reach(&self) -> Arc<Reach> {
+        self.shared.reach.load_full()
     }
 
     /// Gives it the GeoIP databases that the data path has, for lints and dry runs.

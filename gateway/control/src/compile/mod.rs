@@ -10,6 +10,7 @@ pub(crate) mod origin;
 pub(crate) mod phases;
 pub(crate) mod rules;
 mod site;
+mod staples;
 mod trust;
 
 use std::borrow::Cow;
@@ -22,6 +23,7 @@ use self::origin::{OriginError, origin};
 use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
 use self::site::{SiteKey, site};
+pub use self::staples::Staples;
 use self::trust::{TrustKey, anchors, responder, trust};
 use crate::model::id::{Id, Uuid};
 use crate::model::lookup::Lookup;
@@ -107,6 +109,7 @@ pub(crate) struct Parts {
     responders: HashMap<Uuid, (OcspSettings, Arc<Responder>)>,
     origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
     reach: Arc<Reach>,
+    staples: Arc<Staples>,
 }
 
 impl Parts {
@@ -125,11 +128,23 @@ impl Parts {
         self.phases = PhaseParts::default();
     }
 
+    /// What is stapled to server certificates.
+    pub(crate) fn staples(&self) -> Arc<Staples> {
+        self.staples.clone()
+    }
+
+    /// Takes other answers to staple: the TLS of hosts whose certificates they are about is made
+    /// anew.
+    pub(crate) fn set_staples(&mut self, staples: Arc<Staples>) {
+        self.staples = staples;
+    }
+
     /// Nothing but what responders have answered, and where tenants' origins may be.
     pub(crate) fn with_responders_of(other: &Self) -> Self {
         Self {
             responders: other.responders.clone(),
             reach: other.reach.clone(),
+            staples: other.staples.clone(),
             ..Self::default()
         }
     }
@@ -218,6 +233,7 @@ pub(crate) fn compile(
     let mut parts = Parts {
         no_rules: last.no_rules.clone(),
         reach: last.reach.clone(),
+        staples: last.staples.clone(),
         ..Parts::default()
     };
     parts.responders(model, last);
@@ -258,7 +274,7 @@ pub(crate) fn compile(
         let key = SiteKey {
             certificates: certificates
                 .iter()
-                .map(|one| (one.id, one.version))
+                .map(|one| (one.id, one.version, parts.staples.of(one)))
                 .collect(),
             mtls: record.mtls,
             revoked: record.client.revoked,
@@ -267,7 +283,7 @@ pub(crate) fn compile(
         };
         let site = match last.sites.get(&record.name) {
             Some((known, site)) if *known == key => site.clone(),
-            _ => Arc::new(site(record, &certificates, seal, &trust)?),
+            _ => Arc::new(site(record, &certificates, &key, seal, &trust)?),
         };
         parts.sites.insert(record.name.clone(), (key, site.clone()));
         let origin = parts.origin(record, last)?;

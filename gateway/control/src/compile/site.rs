@@ -7,14 +7,14 @@ use crate::model::id::Uuid;
 use crate::model::secret::Secret;
 use crate::model::{HostRecord, ServerCertificate};
 use crate::store::seal::{Seal, server_certificate_purpose};
-use tls::{ServerIdentity, Site, SiteSpec, Trust};
+use tls::{ServerIdentity, Site, SiteSpec, Staple, Trust};
 use vocabulary::settings::{MtlsMode, OnRevoked, TlsVersion};
 
 /// Everything a [`Site`] depends on besides the host's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SiteKey {
-    /// With their versions, in the order of preference.
-    pub(super) certificates: Vec<(Uuid, u64)>,
+    /// With their versions and what is stapled to them, in the order of preference.
+    pub(super) certificates: Vec<(Uuid, u64, Option<Arc<Staple>>)>,
     pub(super) mtls: MtlsMode,
     pub(super) revoked: OnRevoked,
     pub(super) min_version: Option<TlsVersion>,
@@ -25,6 +25,7 @@ pub(super) struct SiteKey {
 pub(super) fn site(
     record: &HostRecord,
     certificates: &[&Arc<ServerCertificate>],
+    key: &SiteKey,
     seal: &Seal,
     trust: &Arc<Trust>,
 ) -> Result<Site, CompileError> {
@@ -39,9 +40,11 @@ pub(super) fn site(
     let identities: Vec<ServerIdentity<'_>> = certificates
         .iter()
         .zip(&keys)
-        .map(|(one, key)| ServerIdentity {
+        .zip(&key.certificates)
+        .map(|((one, key), (_, _, staple))| ServerIdentity {
             chain_pem: one.chain.as_bytes(),
             key_pem: key.reveal(),
+            staple: staple.as_deref(),
         })
         .collect();
     Ok(Site::build(&SiteSpec {

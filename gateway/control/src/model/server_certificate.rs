@@ -7,7 +7,8 @@ use crate::model::host_names;
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
 use crate::model::secret::Sealed;
-use tls::pem;
+use crate::model::source_url::SourceUrl;
+use tls::{Stapling, StaplingError, pem};
 use vocabulary::hostname::HostName;
 
 vocabulary::words! {
@@ -87,7 +88,21 @@ impl ServerCertificate {
                        with an ECDSA P-256 or an RSA key for them";
             return vec![why.into()];
         }
-        Vec::new()
+        self.stapling_flaw().into_iter().collect()
+    }
+
+    /// Why nothing can be stapled to a certificate that clients refuse then.
+    fn stapling_flaw(&self) -> Option<String> {
+        let stapling = Stapling::read(self.chain.as_bytes()).ok()?;
+        let why = match (&stapling.certificate, &stapling.url) {
+            _ if !stapling.is_must => return None,
+            (Err(why), _) => why.to_string(),
+            (_, None) => StaplingError::NoResponder.to_string(),
+            (_, Some(url)) => format!("its responder: {}", SourceUrl::parse(url).err()?),
+        };
+        Some(format!(
+            "clients may refuse it: it must be stapled (RFC 7633), and no OCSP answer can be had; {why}"
+        ))
     }
 
     /// Whether a client that asked for `host` would accept it. A wildcard host needs the very

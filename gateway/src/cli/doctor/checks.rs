@@ -62,6 +62,25 @@ fn new_certificate(host: &Value) -> String {
     format!("postern host set {name} --cert FILE --key FILE")
 }
 
+/// Why a certificate that clients refuse without an OCSP answer has none.
+fn not_stapled(served: &Value) -> Option<String> {
+    let stapling = served.get("ocsp_stapling")?;
+    let is_must = stapling.get("must_staple")?.as_bool()?;
+    if !is_must || stapling.get("stapled_until").is_some_and(Value::is_string) {
+        return None;
+    }
+    let why = match stapling.get("error").and_then(Value::as_str) {
+        Some(why) => why,
+        None if stapling.get("wanted").and_then(Value::as_bool) == Some(false) => {
+            "`ocsp.staple` is off"
+        }
+        None => "none has come yet",
+    };
+    Some(format!(
+        "it must be stapled, and there is no good OCSP answer: clients may refuse it ({why})"
+    ))
+}
+
 fn one_certificate(host: &Value, served: &Value) -> Finding {
     let name = str_of(host, "name");
     let mend = new_certificate(host);
@@ -75,6 +94,11 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
         let said =
             format!("the {kind} certificate, or an issuer of it, is not valid before {begins}");
         let mend = format!("check this machine's clock; otherwise wait, or {mend}");
+        return Finding::new(CERTIFICATE, State::Bad, said, mend);
+    }
+    if let Some(said) = not_stapled(served) {
+        let mend = "check that its responder can be reached from here, and `postern sysctl \
+                    ocsp.staple`; else a certificate without must-staple";
         return Finding::new(CERTIFICATE, State::Bad, said, mend);
     }
     let names: Vec<String> = list_of(served, "hosts")

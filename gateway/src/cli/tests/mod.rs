@@ -70,6 +70,7 @@ impl Gateway {
         let state = admin::State {
             lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
+            stapler: fetch::Stapler::new(control.clone(), Default::default),
             control,
             published,
             workers: Arc::new(NoWorkers),

@@ -34,8 +34,8 @@ impl<T> Drop for Owned<T> {
 }
 
 /// Adds a chain (DER, leaf first) with the leaf's key, which signs with one of `algorithms` (RFC 8446
-/// §4.2.3), most wanted first. Credentials are tried in the order in which
-/// they were added.
+/// §4.2.3), most wanted first; with an OCSP answer for clients that ask for one. Credentials are
+/// tried in the order in which they were added.
 ///
 /// # Errors
 /// BoringSSL cannot read the leaf, or the key is not its.
@@ -44,6 +44,7 @@ pub(crate) fn add_credential(
     chain: &[Vec<u8>],
     key: &PKey<Private>,
     algorithms: &[u16],
+    staple: Option<&[u8]>,
 ) -> Result<(), ErrorStack> {
     // SAFETY: it takes nothing; what comes back is null or one reference for the caller.
     let made = unsafe { boring_sys::SSL_CREDENTIAL_new_x509() };
@@ -73,6 +74,13 @@ pub(crate) fn add_credential(
             algorithms.len(),
         )
     })?;
+    if let Some(staple) = staple {
+        let staple = Buffer::copy(staple)?;
+        // SAFETY: both are live; BoringSSL takes a reference of its own to the buffer.
+        done(unsafe {
+            boring_sys::SSL_CREDENTIAL_set1_ocsp_response(credential.0.as_ptr(), staple.as_ptr())
+        })?;
+    }
     // SAFETY: both are live, the builder is borrowed exclusively, and a reference is taken.
     done(unsafe { boring_sys::SSL_CTX_add1_credential(builder.as_ptr(), credential.0.as_ptr()) })
 }

@@ -11,8 +11,7 @@ use boring::x509::X509;
 use crate::der::canonical_name;
 use crate::ids::{Serial, minimal};
 use crate::{
-    Anchor, CertStatus, Chain, Crl, CrlPolicy, OcspQuestion, Responder, Trust, read_client,
-    split_lists, verify, verify_afresh,
+    Anchor, CertId, CertStatus, Chain, Crl, Trust, read_client, split_lists, verify, verify_afresh,
 };
 
 /// A CA whose key was thrown away.
@@ -75,15 +74,7 @@ pub fn list(data: &[u8]) {
 /// An OCSP answer: no panic; what is believed holds now, and what failed is no answer.
 pub fn answer(data: &[u8]) {
     let ca = ca();
-    let question = OcspQuestion {
-        responder: Arc::new(Responder {
-            ca: "ca".into(),
-            url: "http://ocsp.test/".into(),
-            policy: CrlPolicy::Hard,
-            nonce: false,
-            answers: Arc::default(),
-        }),
-        subject: [0; 32],
+    let question = CertId {
         issuer_name: ca.subject_name().to_der().expect("a name").into(),
         serial: Serial::of_integer(&[0x12, 0x34]).expect("a serial number"),
         issuer: ca,

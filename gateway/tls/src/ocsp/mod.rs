@@ -6,6 +6,7 @@
 //! (id-kp-OCSPSigning, §4.2.2.2). Sends nothing (`fetch` does), and reads no clock.
 
 mod answers;
+mod staple;
 
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use boring::x509::{X509, X509Ref};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use self::answers::{Answer, Answers, CertStatus};
+pub use self::staple::{Staple, Stapling, StaplingError};
 use super::crl::CrlPolicy;
 use super::der::{Algorithm, DerError, Reader, canonical_name, element, extensions, tag};
 use super::ids::{CaId, Serial, minimal};
@@ -48,6 +50,13 @@ pub struct OcspQuestion {
     pub responder: Arc<Responder>,
     /// What its answer is kept by.
     pub subject: OcspSubject,
+    /// Which certificate.
+    pub certificate: CertId,
+}
+
+/// Which certificate is asked about (§4.1.1), and by whom an answer must be signed.
+#[derive(Debug, Clone)]
+pub struct CertId {
     /// The name of its issuer, in DER, as the certificate has it.
     pub issuer_name: Box<[u8]>,
     /// Its serial number.
@@ -139,7 +148,7 @@ const BASIC: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1];
 /// 1.3.6.1.5.5.7.48.1.2, the nonce.
 const NONCE: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 2];
 
-impl OcspQuestion {
+impl CertId {
     /// The question in DER (§4.1.1), unsigned.
     ///
     /// # Errors

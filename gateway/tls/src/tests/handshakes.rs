@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use boring::ssl::{
-    SslConnector, SslMethod, SslSession, SslSessionCacheMode, SslSignatureAlgorithm, SslStream,
-    SslVerifyMode, SslVersion,
+    SslConnector, SslContext, SslMethod, SslSession, SslSessionCacheMode, SslSignatureAlgorithm,
+    SslStream, SslVerifyMode, SslVersion,
 };
+
+use foreign_types::ForeignType as _;
 
 use super::pki::{Identity, NOW, Wish, issue};
 use crate::ffi::testing::{set_session, set_signing_algorithm, shown_issuers};
 use crate::{
     AcceptSettings, Acceptor, Anchor, Endpoint, Endpoints, Established, HandshakeError,
-    HandshakeFailure, Refusal, ServerIdentity, Session, Site, SiteSpec, Trust, Wire,
+    HandshakeFailure, Refusal, ServerIdentity, Session, Site, SiteSpec, Staple, Trust, Wire,
 };
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OnRevoked, TlsVersion};
@@ -99,6 +101,7 @@ impl World {
             certificates: &[ServerIdentity {
                 chain_pem: &self.server.x509.to_pem().unwrap(),
                 key_pem: &self.server.key.private_key_to_pem_pkcs8().unwrap(),
+                staple: None,
             }],
             mtls,
             revoked: OnRevoked::Rule,
@@ -525,6 +528,46 @@ fn a_revoked_or_expired_client_does_not_resume() {
             }
         }
     }
+}
+
+#[test]
+fn an_answer_that_has_ended_is_stapled_no_more() {
+    let world = World::new();
+    let (chain, key) = (
+        world.server.x509.to_pem().unwrap(),
+        world.server.key.private_key_to_pem_pkcs8().unwrap(),
+    );
+    let staple = Staple {
+        der: [1, 2, 3].into(),
+        this_update_sec: NOW - 10,
+        until_sec: NOW + 10,
+    };
+    let name = HostName::parse("off.test").unwrap();
+    let build = |staple| {
+        let site = Site::build(&SiteSpec {
+            host: &name,
+            certificates: &[ServerIdentity {
+                chain_pem: &chain,
+                key_pem: &key,
+                staple,
+            }],
+            mtls: MtlsMode::Off,
+            revoked: OnRevoked::Rule,
+            min_version: TlsVersion::default(),
+            trust: &Arc::new(Trust::build(Vec::new()).unwrap()),
+        });
+        site.unwrap()
+    };
+    let is_same = |site: &Site, one: i64, other: i64| {
+        let [one, other] = [one, other].map(|now| SslContext::as_ptr(site.context(now)));
+        one == other
+    };
+    let stapled = build(Some(&staple));
+    assert!(is_same(&stapled, NOW, NOW + 10));
+    assert!(!is_same(&stapled, NOW, NOW + 11), "another context goes on");
+    // A certificate that has ended is shown without an answer, as it would be without one.
+    assert!(is_same(&stapled, NOW + 11, i64::MAX));
+    assert!(is_same(&build(None), NOW, NOW + 11));
 }
 
 #[test]

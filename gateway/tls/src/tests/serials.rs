@@ -263,7 +263,7 @@ fn answers_agree_with_openssl_on_every_serial() {
         let question = verify(&chain, &trust, NOW)
             .question()
             .expect("it is not known yet");
-        let ours = match question.read(&der, None, NOW) {
+        let ours = match question.certificate.read(&der, None, NOW) {
             Ok(answer) => Some(answer.said),
             Err(OcspError::Another) => None,
             Err(other) => panic!("{other}"),

@@ -65,12 +65,15 @@ fn no_bent_answer_is_believed() {
     let question = verify(&chain, &trust, NOW).question().unwrap();
     let good = answer(&[0x80, 0], &client, &ca);
     assert_eq!(
-        question.read(&good, None, NOW).unwrap().said,
+        question.certificate.read(&good, None, NOW).unwrap().said,
         CertStatus::Good
     );
     for bytes in bent(&good) {
-        assert!(question.read(&bytes, None, NOW).is_err(), "{bytes:02x?}");
-        drop(question.read_unsigned(&bytes, NOW));
+        assert!(
+            question.certificate.read(&bytes, None, NOW).is_err(),
+            "{bytes:02x?}"
+        );
+        drop(question.certificate.read_unsigned(&bytes, NOW));
     }
 }
 
@@ -96,7 +99,7 @@ fn no_bent_chain_is_believed() {
     let good = answer(&[0x80, 0], &client, &middle);
     answers.put(
         question.subject,
-        question.read(&good, None, NOW).unwrap(),
+        question.certificate.read(&good, None, NOW).unwrap(),
         NOW,
     );
     assert_eq!(verified(&ders).verdict.reason, Reason::Verified);
@@ -133,9 +136,13 @@ fn an_answer_speaks_of_its_serial_and_no_other() {
     for held in serials {
         let chain = Chain::of_x509(&[client(held).x509]).unwrap();
         let question = verify(&chain, &trust, NOW).question().unwrap();
-        assert_eq!(Some(&question.serial), Serial::of_integer(held).as_ref());
+        assert_eq!(
+            Some(&question.certificate.serial),
+            Serial::of_integer(held).as_ref()
+        );
         assert!(
             question
+                .certificate
                 .der(None)
                 .unwrap()
                 .windows(held.len())
@@ -150,7 +157,7 @@ fn an_answer_speaks_of_its_serial_and_no_other() {
                 &client(told),
                 &ca,
             );
-            match question.read(&revoked, None, NOW) {
+            match question.certificate.read(&revoked, None, NOW) {
                 Ok(answer) => assert_eq!((answer.said, held), (CertStatus::Revoked, told)),
                 Err(error) => assert!(held != told && error == OcspError::Another, "{error}"),
             }

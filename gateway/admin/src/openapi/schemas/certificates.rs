@@ -99,6 +99,38 @@ pub(super) fn server_key() -> super::Schema {
     words([ServerKey::Elliptic, ServerKey::Rsa].map(ServerKey::as_str))
 }
 
+/// What is stapled to a server certificate.
+fn stapling() -> super::Schema {
+    let shown = object()
+        .has(
+            "must_staple",
+            super::flag().about("Clients may refuse the certificate without an answer (RFC 7633)"),
+        )
+        .has(
+            "responder",
+            text().or_null().about("The URL in the certificate"),
+        )
+        .has(
+            "wanted",
+            super::flag().about("By the configuration key `ocsp.staple`"),
+        )
+        .has(
+            "stapled_until",
+            time()
+                .or_null()
+                .about("When the answer ends that clients are given"),
+        )
+        .has(
+            "error",
+            text()
+                .or_null()
+                .about("Why the last attempt brought no answer"),
+        );
+    super::Schema::from(shown)
+        .or_null()
+        .about("`null` until the certificate has been looked at, a second after it came")
+}
+
 fn servers() -> Vec<Named> {
     let shown = object()
         .has("id", uuid())
@@ -118,6 +150,7 @@ fn servers() -> Vec<Named> {
             "warnings",
             list(text()).about("Clients that cannot use it, although it is served"),
         )
+        .has("ocsp_stapling", stapling())
         .has(
             "presented_by",
             list(host_name()).about("The hosts that present it; none means that it is not used"),
