@@ -86,6 +86,15 @@ impl fmt::Debug for Host {
 }
 
 /// Everything the data path needs.
+///
+/// ```
+/// use snapshot::{Published, Snapshot};
+///
+/// let empty = Snapshot::new(1, 0, Vec::new(), None)?;
+/// assert!(empty.host("api.example.com").is_none());
+/// assert_eq!(Published::new(empty).load().generation, 1);
+/// # Ok::<(), snapshot::DuplicateHost>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Snapshot {
     /// Moves with every published change.

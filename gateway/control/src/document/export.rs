@@ -17,7 +17,7 @@ use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Ph
 use crate::operations::rulesets::DEFAULT_NAME;
 use crate::pki::x509::{Details, X509Error};
 use crate::store::StoreError;
-use crate::store::redb::copy_of;
+use crate::store::copies::copy_of;
 use crate::store::seal::Seal;
 use crate::store::seal::authority_purpose;
 use crate::store::seal::server_certificate_purpose;

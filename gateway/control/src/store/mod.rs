@@ -7,11 +7,12 @@
 //! fleet's store is another implementation of it and nothing else changes.
 
 pub(crate) mod certificate_index;
+pub(crate) mod copies;
 pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod migrate;
 pub(crate) mod order;
-pub(crate) mod redb;
+mod redb;
 pub(crate) mod seal;
 pub(crate) mod verify;
 

@@ -16,6 +16,7 @@ use redb::{
     StorageError, TableDefinition, TableError, TransactionError,
 };
 
+use super::copies::forget_copies;
 use super::{Store, StoreError, StoreOpenError, Table, Visit, Write};
 use crate::limits::STORE_CACHE_BYTES;
 
@@ -385,36 +386,6 @@ impl From<CommitError> for Attempt {
         match error {
             CommitError::Storage(error) => error.into(),
             other => Self::Failed(StoreError::Io(other.to_string())),
-        }
-    }
-}
-
-/// What is between a store's name and the rest of the name of a copy that is handed out. Such a copy
-/// is removed as soon as it is open.
-const COPYING: &str = ".copying-";
-
-/// A name for a copy of the store at `path` that is handed out.
-pub(crate) fn copy_of(path: &Path, unique: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(COPYING);
-    name.push(unique);
-    name.into()
-}
-
-/// Removes copies that a process left behind that was killed while it made them. What cannot be
-/// removed is in nobody's way.
-fn forget_copies(path: &Path, directory: &Path) {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return;
-    };
-    let prefix = format!("{name}{COPYING}");
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.starts_with(&prefix))
-        {
-            drop(fs::remove_file(entry.path()));
         }
     }
 }

@@ -15,6 +15,7 @@ use http::header::{
 use http::{StatusCode, Version};
 
 use super::certificate;
+use super::names::{is_claim, is_disguise, is_edges, is_hop_by_hop, is_same_to_cgi};
 use vocabulary::client_auth::ClientAuth;
 use vocabulary::settings::CertificateHeaders;
 
@@ -143,22 +144,6 @@ fn check_codings(headers: &HeaderMap, version: Version) -> Result<(), HeadError>
     Ok(())
 }
 
-/// Whether a header belongs to one connection only.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
-}
-
 /// Removes what belongs to one connection only (RFC 9110 §7.6.1), as `Connection` and the
 /// standard say. `te: trailers` survives: gRPC origins insist on it.
 pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -226,145 +211,6 @@ pub fn remove_claims(headers: &mut HeaderMap) {
     }
 }
 
-/// Whether a header, were it let through, could pass for what a gateway says of a certificate.
-fn is_claim(name: &HeaderName) -> bool {
-    const PREFIXES: [&str; 10] = [
-        "client-cert",
-        "cf-client-cert",
-        "cf-cert-",
-        "x-client-cert",
-        "x-forwarded-client-cert",
-        "x-forwarded-tls-client-cert",
-        "x-ssl-",
-        "ssl-client-",
-        "x-amzn-mtls-",
-        "x-arr-clientcert",
-    ];
-    let name = name.as_str();
-    if !matches!(name.as_bytes().first(), Some(b'c' | b's' | b'x')) {
-        return false;
-    }
-    PREFIXES.iter().any(|prefix| starts_like(name, prefix))
-}
-
-/// Whether only the edge can know what a header says: where the client is, under which name, port
-/// and scheme it was asked, which URL was asked for before a proxy wrote another. Whatever a client
-/// says here, some origin believes. `Proxy` is CGI's `HTTP_PROXY` (CVE-2016-5385).
-///
-/// A rule may set those that are not ours ([`is_ours`]), for origins that want them.
-fn is_edges(name: &HeaderName) -> bool {
-    const NAMES: [&str; 30] = [
-        "cf-connecting-ip",
-        "cf-connecting-ipv6",
-        "cf-ipcountry",
-        "cf-pseudo-ipv4",
-        "cf-visitor",
-        "client-ip",
-        "fastly-client-ip",
-        "forwarded",
-        "forwarded-for",
-        "front-end-https",
-        "proxy",
-        "true-client-ip",
-        "x-appengine-user-ip",
-        "x-azure-clientip",
-        "x-azure-socketip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "x-envoy-external-address",
-        "x-forwarded",
-        "x-http-host-override",
-        "x-original-forwarded-for",
-        "x-original-host",
-        "x-original-uri",
-        "x-original-url",
-        "x-originating-ip",
-        "x-real-ip",
-        "x-remote-addr",
-        "x-remote-ip",
-        "x-rewrite-url",
-        "x-scheme",
-    ];
-    let name = name.as_str();
-    if !matches!(
-        name.as_bytes().first(),
-        Some(b'c' | b'f' | b'p' | b't' | b'x')
-    ) {
-        return false;
-    }
-    starts_like(name, "x-forwarded-") || NAMES.iter().any(|known| is_like(name, known))
-}
-
-/// Whether an origin that takes other bytes for dashes, as CGI and its heirs do, would take a
-/// header for one that we set or that frames the message.
-fn is_disguise(name: &HeaderName) -> bool {
-    const KNOWN: [&str; 6] = [
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
-        "x-request-id",
-        "content-length",
-        "transfer-encoding",
-    ];
-    let name = name.as_str();
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
-    !name.bytes().all(is_plain) && KNOWN.iter().any(|known| is_like(name, known))
-}
-
-/// How CGI and its heirs write a byte of a header's name: what is no letter and no digit is `_` to
-/// them, `-` and `.` alike.
-fn folded(byte: u8) -> u8 {
-    if byte.is_ascii_alphanumeric() {
-        byte
-    } else {
-        b'-'
-    }
-}
-
-/// Whether a name is `known`, to CGI.
-fn is_like(name: &str, known: &str) -> bool {
-    name.len() == known.len() && starts_like(name, known)
-}
-
-/// Whether a name starts with `prefix`, to CGI.
-fn starts_like(name: &str, prefix: &str) -> bool {
-    name.len() >= prefix.len()
-        && name
-            .bytes()
-            .zip(prefix.bytes())
-            .all(|(a, b)| a == b || folded(a) == b)
-}
-
-/// Whether a header is the gateway's alone: it belongs to one connection, frames or routes the
-/// message, or is set or removed by [`for_origin`].
-#[must_use]
-pub fn is_ours(name: &HeaderName) -> bool {
-    let is_set = matches!(
-        name.as_str(),
-        "host" | "content-length" | "trailer" | "via" | "x-request-id"
-    );
-    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name) || is_replaced(name)
-}
-
-/// The same for what clients get: a rule may not say how the message is framed, when it was made,
-/// which request it belongs to, nor anything that could pass for a word about a certificate.
-#[must_use]
-pub fn is_ours_to_clients(name: &HeaderName) -> bool {
-    let is_set = matches!(
-        name.as_str(),
-        "content-length" | "trailer" | "date" | "x-request-id"
-    );
-    is_set || is_hop_by_hop(name) || is_claim(name) || is_disguise(name)
-}
-
-/// Whether CGI and its heirs take two names for one: whatever is no letter and no digit is the
-/// same to them.
-#[must_use]
-pub fn is_same_to_cgi(one: &HeaderName, other: &HeaderName) -> bool {
-    let (one, other) = (one.as_str().bytes(), other.as_str().bytes());
-    one.map(folded).eq(other.map(folded))
-}
-
 /// Removes a header in every spelling that some origin takes for it.
 pub fn remove_like(headers: &mut HeaderMap, name: &HeaderName) {
     let same = |other: &&HeaderName| is_same_to_cgi(other, name);
@@ -372,14 +218,6 @@ pub fn remove_like(headers: &mut HeaderMap, name: &HeaderName) {
     for name in gone {
         headers.remove(name);
     }
-}
-
-/// Whether the gateway speaks here and the client does not.
-fn is_replaced(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "expect" | "forwarded" | "x-forwarded-for" | "x-forwarded-host" | "x-forwarded-proto"
-    )
 }
 
 /// Makes a client's headers the origin's: removes, then sets.
@@ -477,6 +315,7 @@ pub(super) fn insert(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::names::is_ours;
     use super::*;
 
     fn map(headers: &[(&str, &str)]) -> HeaderMap {

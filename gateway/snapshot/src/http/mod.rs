@@ -7,11 +7,13 @@
 //! | `authority` | which host a request is for |
 //! | `path` | the one normalised path that is matched, and the target made of it |
 //! | `headers`, `certificate` | which headers cross the gateway, and the certificate headers |
+//! | `names` | which names of headers are whose |
 //! | `origin`, `reach` | where permitted requests go, and where a tenant's do not |
 
 pub mod authority;
 mod certificate;
 pub mod headers;
+pub mod names;
 pub mod origin;
 pub mod path;
 pub mod reach;

@@ -10,7 +10,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{Fault, PhaseInput, PhaseProgram, PhaseRule};
-use crate::http::headers::{is_ours, is_ours_to_clients, is_same_to_cgi, remove_like};
+use crate::http::headers::remove_like;
+use crate::http::names::{is_ours, is_ours_to_clients, is_same_to_cgi};
 use crate::limits::{TRANSFORM_BYTES_MAX, TRANSFORM_HEADERS_MAX, TRANSFORM_VALUE_BYTES_MAX};
 use rules::{Computed, Lists, Overworked, RuleError};
 

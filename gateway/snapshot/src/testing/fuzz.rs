@@ -10,7 +10,7 @@ use ::http::header::{HeaderMap, HeaderName, HeaderValue};
 use ::http::{Method, Request, Uri, Version};
 
 use crate::checks::{self, Selected};
-use crate::http::{authority, headers, path};
+use crate::http::{authority, headers, names, path};
 
 /// An authority is refused, or has one canonical form.
 pub fn http_authority(data: &[u8]) {
@@ -101,7 +101,7 @@ pub fn http_head(data: &[u8]) {
             "x-forwarded-host" | "x-forwarded-proto" | "forwarded" => assert_eq!(count, 1),
             "te" => assert_eq!((count, value.as_bytes()), (1, &b"trailers"[..])),
             "host" | "content-length" | "trailer" | "via" => {}
-            _ => assert!(!headers::is_ours(name), "{name} goes to the origin"),
+            _ => assert!(!names::is_ours(name), "{name} goes to the origin"),
         }
     }
 }
