@@ -4,6 +4,7 @@
 //! file gathers the tree and says what may stand at its top; each kind of rule has a file of its own.
 
 mod documents;
+mod folders;
 mod markdown;
 mod rooms;
 mod source;
@@ -134,6 +135,7 @@ impl Tree {
             }
         }
         complaints.extend(documents::complaints(self));
+        complaints.extend(folders::complaints(self));
         complaints.extend(rooms::complaints(self));
         complaints
     }
