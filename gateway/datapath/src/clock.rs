@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+pub use vocabulary::clock::{msec, now_sec, since_epoch};
+
 /// This moment.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
@@ -23,23 +25,4 @@ pub fn time() -> SystemTime {
 #[must_use]
 pub fn time_since_epoch() -> Duration {
     since_epoch(time())
-}
-
-/// The time in seconds since the epoch, as certificates are verified by.
-#[must_use]
-pub fn now_sec() -> i64 {
-    i64::try_from(time_since_epoch().as_secs()).unwrap_or(i64::MAX)
-}
-
-/// A time as a duration since the epoch; zero before it.
-#[must_use]
-pub fn since_epoch(time: SystemTime) -> Duration {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
-/// A time in milliseconds since the epoch.
-#[must_use]
-pub fn msec(time: SystemTime) -> i64 {
-    i64::try_from(since_epoch(time).as_millis()).unwrap_or(i64::MAX)
 }

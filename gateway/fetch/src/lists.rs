@@ -24,6 +24,16 @@ use control::{Control, CrlSource, Intent, Moment, SourceUrl, Uuid};
 use vocabulary::side::Side;
 
 /// What became of one attempt.
+///
+/// ```
+/// use fetch::FetchOutcome;
+/// use vocabulary::side::Side;
+///
+/// let refused = FetchOutcome::Refused("it ended yesterday".into());
+/// assert_eq!(refused.as_str(), "refused");
+/// assert_eq!(refused.side(), Some(Side::Source));
+/// assert_eq!(FetchOutcome::Unchanged.why(), None);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FetchOutcome {
     /// A list came and is in its place.

@@ -14,7 +14,7 @@ pub fn now_sec() -> i64 {
 /// Milliseconds since the epoch.
 #[must_use]
 pub fn now_msec() -> i64 {
-    saturated(since_epoch(SystemTime::now()).as_millis())
+    msec(SystemTime::now())
 }
 
 /// Microseconds since the epoch.
@@ -23,7 +23,15 @@ pub fn now_usec() -> i64 {
     saturated(since_epoch(SystemTime::now()).as_micros())
 }
 
-fn since_epoch(time: SystemTime) -> Duration {
+/// A time in milliseconds since the epoch.
+#[must_use]
+pub fn msec(time: SystemTime) -> i64 {
+    saturated(since_epoch(time).as_millis())
+}
+
+/// A time as a duration since the epoch; zero before it.
+#[must_use]
+pub fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
 }
@@ -40,6 +48,7 @@ mod tests {
     fn a_clock_before_the_epoch_reads_zero() {
         let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
         assert_eq!(since_epoch(before), Duration::ZERO);
+        assert_eq!(msec(before), 0);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Metrics of the process: snapshot, revocation, expiry, logs, and use of the machine.
 
 use std::fmt;
-use std::time::UNIX_EPOCH;
 
 use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -10,6 +9,7 @@ use prometheus_client::registry::Unit;
 use super::{Process, Scrape, counters, gauge};
 use control::{CrlFileOutcome, CrlFileStatus, CrlStatus, Expiring};
 use fetch::{FetchOutcome, FetchStatus, StapleStatus};
+use vocabulary::clock::since_epoch;
 
 impl Scrape {
     pub(super) fn process(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -115,10 +115,7 @@ impl Scrape {
         let mut build =
             out.encode_descriptor("postern_build", "What runs here", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
-        let since = started
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs_f64();
+        let since = since_epoch(*started).as_secs_f64();
         gauge(
             out,
             "process_start_time",

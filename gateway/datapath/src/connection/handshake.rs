@@ -52,7 +52,7 @@ pub(super) async fn shake_hands(
     if let Ok(Ok(finished)) = outcome
         && let Some(question) = acceptor.must_ask(stream.session())
     {
-        let left = deadline.duration_since(tokio::time::Instant::now());
+        let left = deadline.duration_since(tokio::time::Instant::from_std(clock::now()));
         local.shared.questions.wait(question, left).await;
         if !finished {
             outcome = tokio::time::timeout_at(deadline, stream.handshake()).await;

@@ -4,6 +4,15 @@ use tls::Refusal;
 use vocabulary::side::Side;
 
 /// Why a connection ended. Each ends with exactly one.
+///
+/// ```
+/// use datapath::connection::Stop;
+/// use vocabulary::side::Side;
+///
+/// assert_eq!(Stop::TooMany.as_str(), "too_many_connections");
+/// assert_eq!(Stop::TooMany.side(), Some(Side::Us));
+/// assert_eq!(Stop::Drained.side(), None);
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
     /// The client closed, or we did after its last request.

@@ -137,7 +137,7 @@ impl Workers {
             worker.mailbox.send(message(sender)).ok().map(|()| receiver)
         };
         let asked: Vec<_> = self.handles.iter().map(ask).collect();
-        let deadline = tokio::time::Instant::now() + COLLECT_TIMEOUT;
+        let deadline = tokio::time::Instant::from_std(clock::now()) + COLLECT_TIMEOUT;
         let mut all = Vec::with_capacity(asked.len());
         for answer in asked {
             all.push(match answer {
@@ -204,6 +204,7 @@ impl observe::Workers for Workers {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "this is what starts the workers")]
 fn start_thread(
     index: usize,
     shared: Arc<Shared>,

@@ -20,6 +20,10 @@ pub(super) struct Renewal(Arc<OnceLock<Program>>);
 
 impl Renewal {
     /// Begins it; `None` when the system gives no thread.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the control plane begins it: compiling 100,000 rules takes a second"
+    )]
     pub(super) fn begin(rules: ChunkedList<Arc<Rule>>, lists: Lists) -> Option<Self> {
         let renewal = Self(Arc::default());
         let result = Arc::downgrade(&renewal.0);

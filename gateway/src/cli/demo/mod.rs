@@ -11,7 +11,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
 use boring::hash::MessageDigest;
 use clap::Args;
@@ -27,6 +27,7 @@ use control::{
     Phase, Subject,
 };
 use snapshot::Published;
+use vocabulary::clock::since_epoch;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::MtlsMode;
 
@@ -211,10 +212,7 @@ impl State {
     /// Whether one of the hosts has no server certificate, or one that ends soon.
     fn needs_certificate(&self, control: &Control) -> bool {
         let model = control.model();
-        let soon = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            + RENEW_BEFORE;
+        let soon = since_epoch(SystemTime::now()) + RENEW_BEFORE;
         [API_HOST, OPEN_HOST].iter().any(|name| {
             let host = model.hosts.get(&host_name(name));
             let presented = host.and_then(|host| model.presented(host).first().copied());
