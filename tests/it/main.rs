@@ -51,3 +51,4 @@ mod steering_wire;
 mod tenants;
 mod ticket_matrix;
 mod tools;
+mod unread;

@@ -247,6 +247,14 @@ with channel(False) as nobody:
         raise AssertionError('nobody got in')
     except grpc.RpcError as error:
         assert error.code() == grpc.StatusCode.PERMISSION_DENIED, error
+        assert error.details().startswith('This request was refused'), error
+with channel(True) as good:
+    try:
+        good.unary_unary('/down', **raw)(b'x', timeout=30)
+        raise AssertionError('no error')
+    except grpc.RpcError as error:
+        assert error.code() == grpc.StatusCode.UNAVAILABLE, error
+        assert error.details().startswith('Bad Gateway'), error
 print('all good')
 "#;
 
@@ -279,6 +287,12 @@ async fn a_streaming_call_from_grpcio() {
     let _rule = gateway.rule(&serde_json::json!({
         "action": "block", "expression": "not cf.tls_client_auth.cert_verified",
     }));
+    let zone = gateway.zone_id(ZONE);
+    let path = format!("/client/v4/zones/{zone}/rulesets/phases/http_request_origin/entrypoint");
+    let nowhere = serde_json::json!({ "rules": [{ "action": "route",
+        "expression": "http.request.uri.path eq \"/down\"",
+        "action_parameters": { "origin": { "host": "127.0.0.1", "port": 1 } } }] });
+    drop(gateway.admin.call("PUT", &path, &nowhere).result());
     let outcome = run(&mut command(&gateway.address.to_string()));
     drop(server.kill());
     drop(server.wait());

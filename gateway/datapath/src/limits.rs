@@ -36,11 +36,22 @@ pub const RECEIVE_BUFFER_MAX: usize = 64 * 1024;
 pub const SEND_BUFFER_MAX: usize = 64 * 1024;
 /// An emptied send buffer larger than this is given back to the allocator.
 pub const SEND_BUFFER_KEPT: usize = 16 * 1024;
-/// Bytes read and forgotten after our last word on a connection that we close while the client
-/// still sends; beyond it the client may lose our answer to a reset.
-pub const LINGER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long that may take.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long bytes are read and forgotten after our last word on a connection that we close while
+/// the client still sends; one that sends for longer may lose our answer to a reset. As nginx's
+/// `lingering_time`: a slow device gets through what its buffers hold.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Silence after which such a client is believed to have its answer, or to be gone. As nginx's
+/// `lingering_timeout`.
+pub const LINGER_SILENCE: Duration = Duration::from_secs(5);
+/// Bytes a second that are read and forgotten so, by each connection: more than clients send over
+/// the internet, and some tenths of a percent of a core.
+pub const LINGER_BYTES_PER_SECOND: u64 = 16 * 1024 * 1024;
+/// Bytes of a request's body that are read although nobody wants them, so that the connection can
+/// be used again: what a client may have sent before it could see the answer, over HTTP/2 without
+/// asking.
+pub const REMAINDER_BYTES_MAX: u64 = H2_WINDOW_STREAM as u64;
+/// How long that may take; then the connection is closed, and over HTTP/2 the stream reset.
+pub const REMAINDER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a start waits for a listening address that is taken. The rings of a gateway that has
 /// ended hold its sockets until the kernel has taken them apart: milliseconds, more on a busy machine.
 pub const LISTEN_WAIT: Duration = Duration::from_secs(3);
@@ -158,6 +169,10 @@ pub const ACCESS_LOG_NAMES_MAX: usize = 8;
 /// Bytes of the names of one kind in one line, so that a certificate's holder does not choose how
 /// long lines are; a name that does not fit whole is left out with those behind it.
 pub const ACCESS_LOG_NAMES_BYTES_MAX: usize = 1_024;
+
+/// Bytes of the message that a gRPC call is answered with by us, before encoding; a longer one is
+/// cut. Clients bound the head of an answer, most at 8 KiB.
+pub const GRPC_MESSAGE_BYTES_MAX: usize = 1_024;
 
 const _: () = assert!(HISTOGRAM_MIN.as_nanos() < HISTOGRAM_MAX.as_nanos());
 const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);

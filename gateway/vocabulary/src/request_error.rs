@@ -46,8 +46,10 @@ words! {
         OriginResponse = "origin_response",
         /// The origin stopped in the middle of its body.
         OriginStalled = "origin_stalled",
-        /// The response did not reach its end.
+        /// The origin broke its response off.
         ResponseCut = "response_cut",
+        /// The head is not HTTP, or larger than it may be.
+        BadHttp = "bad_http",
         /// A tunnel was silent for too long.
         IdleTimeout = "idle_timeout",
         /// A tunnel's socket broke.

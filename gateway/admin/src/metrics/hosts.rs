@@ -93,6 +93,16 @@ impl Scrape {
                     .map(|(reason, count)| ([("host", &*host.name), ("reason", reason)], count))
             }),
         )?;
+        counters(
+            out,
+            "postern_client_errors",
+            "Requests that the client left before their answer's end",
+            hosts.iter().flat_map(|host| {
+                host.client_errors
+                    .iter()
+                    .map(|(reason, count)| ([("host", &*host.name), ("reason", reason)], count))
+            }),
+        )?;
         let mut rules: Vec<_> = self.sum.rules.iter().collect();
         rules.sort_by_key(|(id, _)| &***id);
         counters(

@@ -13,6 +13,7 @@
 //! | `postern_tls_handshakes_total` | host, result (`full`, `resumed`, or why it failed) |
 //! | `postern_client_cert_verify_total` | host, reason |
 //! | `postern_origin_errors_total` | host, reason |
+//! | `postern_client_errors_total` | host, reason |
 //! | `postern_rule_matches_total` | rule_id, action |
 //! | `postern_connection_stops_total` | stop |
 //! | `postern_connections_accepted_total`, `_refused_total`, `_handed_over_total`, `_kept_total` | worker |

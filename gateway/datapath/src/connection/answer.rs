@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use super::Connection;
 use super::exchange::{Exchange, Tunnel};
 use super::origin_head::{prepare, wanted_upgrade};
+use super::remainder::Rest;
 use super::standing::{Outdated, Standing};
 use crate::clock;
 use crate::http::OriginError;
@@ -58,15 +59,14 @@ pub(super) async fn answer(
 ) -> Response<ResponseBody> {
     let (method, version) = (request.method().clone(), request.version());
     let is_head = method == Method::HEAD;
-    let exchange = Exchange::open(connection.clone(), method, version);
-    let has_body = !request.body().is_end_stream();
-    let mut response = match respond(&connection, &exchange, request).await {
+    let is_call = version == Version::HTTP_2 && answer::is_grpc(request.headers());
+    let rest = rest_of(&request);
+    let exchange = Exchange::open(connection.clone(), method, version, rest);
+    let (parts, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, exchange.clone());
+    let mut response = match respond(&connection, &exchange, parts, body).await {
         Ok(response) => response,
         Err(refused) => {
-            // What is left of the body is not read: the client must still get its answer.
-            if has_body {
-                connection.remainder.leave_unread();
-            }
             let mut notes = exchange.notes.borrow_mut();
             notes.error = Some(refused.error);
             // What is only the operator's is there already.
@@ -84,14 +84,16 @@ pub(super) async fn answer(
     for change in changes {
         change.apply(response.headers_mut());
     }
-    // An answer that is ready at once is written before hyper hears that it is the last one.
-    if connection.closing.is_retired() && version < Version::HTTP_2 {
-        let close = header::HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
+    if is_call {
+        answer::to_grpc(&mut response);
     }
     if is_head {
         answer::keep_head(&mut response);
     }
+    if version < Version::HTTP_2 {
+        speak_http1(&connection, &exchange, version, &mut response);
+    }
+    connection.bad_head.gives();
     // The exchange of a request that becomes a tunnel is open for as long as the tunnel.
     if connection.remainder.is_tunnel() {
         return response;
@@ -100,12 +102,55 @@ pub(super) async fn answer(
     response.map(|body| body.watched_by(exchange, patience))
 }
 
+/// How much of a request's body is to come.
+fn rest_of(request: &Request<Incoming>) -> Rest {
+    if request.body().is_end_stream() {
+        return Rest::Over;
+    }
+    let length = request.body().size_hint().exact();
+    // hyper says `100 Continue` when the body is first asked for.
+    let expects = request.version() == Version::HTTP_11
+        && request
+            .headers()
+            .get(header::EXPECT)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    if expects {
+        Rest::Unasked(length)
+    } else {
+        Rest::Coming(length)
+    }
+}
+
+/// A gateway speaks its own version, whatever the origin's (RFC 9110 §2.5), and says `close` when
+/// it closes. hyper knows what a client of HTTP/1.0 can read; what it is given as HTTP/1.0 is the
+/// last answer on its connection.
+fn speak_http1(
+    connection: &Connection,
+    exchange: &Exchange,
+    version: Version,
+    response: &mut Response<ResponseBody>,
+) {
+    *response.version_mut() = Version::HTTP_11;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    // An answer that is ready at once is written before hyper hears that it is the last one.
+    let closes = connection.closing.is_retired() || exchange.is_cut_short();
+    let ends_by_closing = response.body().size_hint().exact().is_none();
+    if version == Version::HTTP_10 && (closes || ends_by_closing) {
+        *response.version_mut() = Version::HTTP_10;
+    } else if closes {
+        let close = header::HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+}
+
 async fn respond(
     connection: &Rc<Connection>,
     exchange: &Rc<Exchange>,
-    request: Request<Incoming>,
+    mut parts: http::request::Parts,
+    body: RequestBody,
 ) -> Result<Response<ResponseBody>, Refused> {
-    let (mut parts, incoming) = request.into_parts();
     let (standing, head) = admit(connection, exchange, &parts)?;
     let checks::Head {
         host,
@@ -129,12 +174,7 @@ async fn respond(
         changes,
     } = match evaluation {
         Ok(permitted) => permitted,
-        Err(NotPermitted::Blocked(answer)) => {
-            if !incoming.is_end_stream() {
-                connection.remainder.leave_unread();
-            }
-            return Ok(answer);
-        }
+        Err(NotPermitted::Blocked(answer)) => return Ok(answer),
         Err(NotPermitted::Refused(refused)) => return Err(refused),
     };
 
@@ -158,10 +198,7 @@ async fn respond(
             header::HeaderValue::from_static("upgrade"),
         );
     }
-    let request = Request::from_parts(
-        parts,
-        RequestBody::new(incoming, exchange.clone()).hiding(replaced),
-    );
+    let request = Request::from_parts(parts, body.hiding(replaced));
     exchange.notes.borrow_mut().forwarded = true;
     let served = forward_to(exchange, permit, request, origin, upgrade.is_some()).await;
     match served.and_then(with_one_length) {
@@ -174,6 +211,7 @@ async fn respond(
                     request_id = exchange.id.as_str(), "the origin did not answer"
                 );
             }
+            exchange.notes.borrow_mut().fault = Some(error.side());
             let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
             // The details are the operator's, not the client's.
             exchange.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
@@ -454,6 +492,23 @@ async fn forward_to(
     Ok(served)
 }
 
+/// Whether an origin closes its connection behind an answer.
+fn closes<B>(response: &Response<B>) -> bool {
+    let says = |wanted: &str| {
+        let connection = response.headers().get_all(header::CONNECTION);
+        let mut values = connection.iter().filter_map(|value| value.to_str().ok());
+        values.any(|value| {
+            let mut tokens = value.split(',');
+            tokens.any(|token| token.trim().eq_ignore_ascii_case(wanted))
+        })
+    };
+    match response.version() {
+        Version::HTTP_10 => !says("keep-alive"),
+        Version::HTTP_11 => says("close"),
+        _ => false,
+    }
+}
+
 /// HTTP/2 frames by itself, so that nothing else asks what an origin says of the length.
 fn with_one_length(served: Served) -> Result<Served, OriginError> {
     if says_one_length(served.response.headers()) {
@@ -470,6 +525,7 @@ fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBody> {
     }
     exchange.stage(Stage::OriginFirstByte, served.first_byte_in);
     let mut response = served.response;
+    exchange.notes.borrow_mut().origin_closes = closes(&response);
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     let upgrade = response
         .headers()

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
+use hyper::body::Incoming;
 
 use super::Connection;
+use super::remainder::{self, Rest};
 use super::standing::Standing;
 use crate::clock;
 use crate::http::body::{BodyObserver, Upload};
@@ -21,6 +23,7 @@ use snapshot::checks::version_text;
 use snapshot::http::origin::Origin;
 use snapshot::phases::Change;
 use vocabulary::request_error::RequestError;
+use vocabulary::side::Side;
 
 /// The exchange of one request.
 pub(super) struct Exchange {
@@ -34,6 +37,10 @@ pub(super) struct Exchange {
     received: Cell<u64>,
     sent: Cell<u64>,
     upload: Cell<Upload>,
+    /// How much of the request's body is still to come.
+    rest: Cell<Rest>,
+    /// Nobody wants that.
+    left: Cell<bool>,
     /// Something of the response waits for the client to ask for it.
     offered: Cell<bool>,
     /// It became a tunnel.
@@ -66,18 +73,30 @@ pub(super) struct Notes {
     pub(super) rule: Option<(Box<str>, RuleAction)>,
     pub(super) logged: Vec<Box<str>>,
     pub(super) forwarded: bool,
+    /// The origin closes its connection behind the answer.
+    pub(super) origin_closes: bool,
     /// Where to, when rules sent it to another origin than the host's own.
     pub(super) routed: Option<Rc<Origin>>,
     /// What rules change of the headers that the client gets.
     pub(super) response_changes: Vec<Change>,
     pub(super) error: Option<RequestError>,
+    /// Whose fault the error is, when it is one of forwarding.
+    pub(super) fault: Option<Side>,
     pub(super) detail: String,
     pub(super) times: StageTimes,
 }
 
 impl Exchange {
-    pub(super) fn open(connection: Rc<Connection>, method: Method, version: Version) -> Rc<Self> {
+    pub(super) fn open(
+        connection: Rc<Connection>,
+        method: Method,
+        version: Version,
+        rest: Rest,
+    ) -> Rc<Self> {
         connection.request_begins();
+        if rest != Rest::Over {
+            connection.remainder.body_begins();
+        }
         let id = connection.local.request_ids.next();
         Rc::new(Self {
             started: clock::now(),
@@ -89,6 +108,8 @@ impl Exchange {
             received: Cell::new(0),
             sent: Cell::new(0),
             upload: Cell::default(),
+            rest: Cell::new(rest),
+            left: Cell::new(false),
             offered: Cell::new(false),
             tunnel: Cell::new(false),
             closed: Cell::new(false),
@@ -103,6 +124,13 @@ impl Exchange {
     /// Milliseconds since the epoch at which the head was complete.
     pub(super) fn time_msec(&self) -> i64 {
         clock::msec(self.time)
+    }
+
+    /// Whether an HTTP/1.1 connection cannot be used again after the answer, because the client
+    /// still sends a body that nobody reads to its end.
+    pub(super) fn is_cut_short(&self) -> bool {
+        let unwanted = self.left.get() || self.notes.borrow().origin_closes;
+        unwanted && !self.rest.get().is_small()
     }
 
     /// The request became a tunnel, which has ended.
@@ -149,6 +177,15 @@ impl Exchange {
         self.connection.request_ends();
     }
 
+    /// Notes why the response does not reach its end. What is known by then stands.
+    fn note_fault(&self, error: RequestError, side: Side) {
+        let mut notes = self.notes.borrow_mut();
+        if notes.error.is_none() {
+            notes.error = Some(error);
+            notes.fault = Some(side);
+        }
+    }
+
     fn offer(&self, something: bool) {
         if self.offered.replace(something) != something {
             let clocks = &self.connection.clocks;
@@ -178,12 +215,12 @@ impl Exchange {
         let answered_by = notes.rule.as_ref().map(|(_, action)| *action);
         stats.request(slot, notes.status.as_u16(), verdict, answered_by);
         stats.bytes(slot, self.received.get(), self.sent.get());
-        // What was refused before it was forwarded is not the origin's fault.
-        if let Some(error) = notes.error
-            && notes.forwarded
-            && !self.tunnel.get()
-        {
-            stats.origin_error(slot, error);
+        if let (Some(error), false) = (notes.error, self.tunnel.get()) {
+            match notes.fault {
+                Some(Side::Client) => stats.client_error(slot, error),
+                Some(_) => stats.origin_error(slot, error),
+                None => {}
+            }
         }
     }
 
@@ -244,6 +281,10 @@ impl BodyObserver for Exchange {
             waits_for_client: false,
             broken: false,
         });
+        if let Rest::Coming(Some(rest)) | Rest::Unasked(Some(rest)) = self.rest.get() {
+            let rest = rest.saturating_sub(bytes as u64);
+            self.rest.set(Rest::Coming(Some(rest)));
+        }
     }
 
     fn waits_for_client(&self) {
@@ -251,6 +292,9 @@ impl BodyObserver for Exchange {
             waits_for_client: true,
             ..self.upload.get()
         });
+        if let Rest::Unasked(rest) = self.rest.get() {
+            self.rest.set(Rest::Coming(rest));
+        }
     }
 
     fn request_broken(&self) {
@@ -260,9 +304,15 @@ impl BodyObserver for Exchange {
         });
     }
 
-    fn request_left(&self) {
-        // Closing with bytes unread would cost the client its answer.
-        self.connection.remainder.leave_unread();
+    fn request_over(&self) {
+        self.rest.set(Rest::Over);
+        remainder::body_ends(&self.connection);
+    }
+
+    fn request_left(&self, rest: Incoming) {
+        self.left.set(true);
+        let http2 = self.version == Version::HTTP_2;
+        remainder::leave(&self.connection, rest, self.rest.get(), http2);
     }
 
     fn upload(&self) -> Upload {
@@ -278,20 +328,31 @@ impl BodyObserver for Exchange {
     }
 
     fn origin_stalled(&self) {
-        self.notes.borrow_mut().error = Some(RequestError::OriginStalled);
+        self.note_fault(RequestError::OriginStalled, Side::Origin);
+    }
+
+    fn origin_broke(&self) {
+        self.note_fault(RequestError::ResponseCut, Side::Origin);
     }
 
     fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
         self.offer(true);
         self.connection.clocks.client_asked();
+        self.connection.bad_head.gives();
     }
 
     fn ended(&self, whole: bool) {
+        self.connection.bad_head.gives();
         // The body of an answer to HEAD is never read.
         if !whole && self.method != Method::HEAD {
-            let mut notes = self.notes.borrow_mut();
-            notes.error.get_or_insert(RequestError::ResponseCut);
+            // What the origin broke off is noted by now.
+            let why = if self.connection.closing.cut_due().is_some() {
+                RequestError::CertificateLost
+            } else {
+                RequestError::ClientGone
+            };
+            self.note_fault(why, Side::Client);
         }
         self.close();
     }
@@ -301,9 +362,8 @@ impl Drop for Exchange {
     /// A request whose client went away before there was any answer.
     fn drop(&mut self) {
         if !self.closed.get() {
-            let notes = self.notes.get_mut();
-            notes.status = StatusCode::from_u16(499).unwrap_or_default();
-            notes.error.get_or_insert(RequestError::ClientGone);
+            self.notes.get_mut().status = StatusCode::from_u16(499).unwrap_or_default();
+            self.note_fault(RequestError::ClientGone, Side::Client);
             self.close();
         }
     }

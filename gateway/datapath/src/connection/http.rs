@@ -4,7 +4,6 @@
 //! connections, and cost a timer per request. One timer per connection is re-armed only when it
 //! fires, and looks at the marks that requests and sockets leave.
 
-use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -18,6 +17,7 @@ use hyper::service::service_fn;
 
 use super::Connection;
 use super::answer::answer;
+use super::bad_head::{self, Watched};
 use super::exchange::Tunnel;
 use super::stop::Stop;
 use crate::clock;
@@ -42,32 +42,6 @@ pub(super) enum Served {
     Stopped(Stop),
 }
 
-/// What is left to do on the connection when hyper is done with it.
-#[derive(Default)]
-pub(super) struct Remainder {
-    /// A request's body was left unread: closing at once would cost the client its answer.
-    unread: Cell<bool>,
-    /// It is a tunnel from then on.
-    tunnel: RefCell<Option<Tunnel>>,
-}
-
-impl Remainder {
-    /// A request's body is left unread.
-    pub(super) fn leave_unread(&self) {
-        self.unread.set(true);
-    }
-
-    /// The request that is being answered becomes a tunnel.
-    pub(super) fn become_tunnel(&self, tunnel: Tunnel) {
-        self.tunnel.replace(Some(tunnel));
-    }
-
-    /// Whether a request has become a tunnel.
-    pub(super) fn is_tunnel(&self) -> bool {
-        self.tunnel.borrow().is_some()
-    }
-}
-
 /// Serves HTTP/1.1, and the tunnel that may follow.
 pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -> Served {
     let tunables = &connection.tunables;
@@ -83,14 +57,16 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
         let connection = owner.clone();
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
+    let stream = Watched::new(stream, connection.clone());
     let mut hyper = builder.serve_connection(stream, service);
     let outcome = drive(&connection, false, &mut hyper, |hyper| {
         hyper.graceful_shutdown()
     })
     .await;
-    let end = connection.remainder.tunnel.take();
+    let end = connection.remainder.take_tunnel();
     let parts = hyper.into_parts();
-    let mut stream = parts.io;
+    let mut stream = parts.io.into_stream();
+    bad_head::record(&connection, &parts.read_buf);
     match (outcome, end) {
         (Outcome::Idle, _) => {
             stream.put_back(parts.read_buf);
@@ -100,12 +76,26 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
             Served::Stopped(pass_through(&connection, stream, parts.read_buf, tunnel).await)
         }
         (Outcome::Stop(stop), _) => {
-            if connection.remainder.unread.get() {
-                stream.linger().await;
+            let unread = connection.remainder.is_unread() || stop == Stop::BadHttp;
+            if unread && stop != Stop::CertificateLost {
+                linger(&connection, &mut stream).await;
             }
             Served::Stopped(stop)
         }
     }
+}
+
+/// Lets the client read its answer before the socket is closed, unless it is not let in any more.
+async fn linger(connection: &Connection, stream: &mut TlsStream) {
+    let mut lingering = pin!(stream.linger());
+    std::future::poll_fn(|cx| {
+        connection.closing.woken_by(cx.waker());
+        match connection.closing.cut_due() {
+            Some(_) => Poll::Ready(()),
+            None => lingering.as_mut().poll(cx),
+        }
+    })
+    .await;
 }
 
 /// The connection is a tunnel from here to its end.
@@ -234,7 +224,8 @@ where
         connection.closing.woken_by(cx.waker());
         loop {
             if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
-                return Poll::Ready(Outcome::Stop(stop_of(outcome, retiring)));
+                let stop = stop_of(connection, outcome, retiring);
+                return Poll::Ready(Outcome::Stop(stop));
             }
             let cut = connection.closing.cut_due();
             let wanted = if cut.is_some() {
@@ -264,6 +255,7 @@ where
                 }
                 if !http2
                     && retiring.is_none()
+                    && !connection.remainder.has_body()
                     && connection.clocks.is_quiet(&connection.activity, now)
                 {
                     return Poll::Ready(Outcome::Idle);
@@ -296,10 +288,13 @@ async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Out
     .await
 }
 
-fn stop_of(outcome: hyper::Result<()>, retiring: Option<Stop>) -> Stop {
+fn stop_of(connection: &Connection, outcome: hyper::Result<()>, retiring: Option<Stop>) -> Stop {
     match outcome {
         Ok(()) => retiring.unwrap_or(Stop::Closed),
-        Err(error) if error.is_parse() => Stop::BadHttp,
+        Err(error) if error.is_parse() => {
+            connection.bad_head.because(error);
+            Stop::BadHttp
+        }
         Err(error) if error.is_incomplete_message() || error.is_canceled() => Stop::Closed,
         Err(error) => {
             tracing::debug!(%error, "a client connection broke");

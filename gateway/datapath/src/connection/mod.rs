@@ -10,6 +10,8 @@
 //! | `state` | the connection's parts, and what begins and ends with a request |
 //! | `http` | driving hyper, and the clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
+//! | `bad_head` | the answers that hyper gives by itself |
+//! | `remainder` | what is left of requests' bodies that nobody wants |
 //! | `exchange` | the exchange of one request: what is counted, timed and logged |
 //! | `clocks` | what the connection waits for, since when, and until when |
 //! | `standing` | who the client is by now, and when it is verified again |
@@ -21,6 +23,7 @@
 
 mod answer;
 mod arrival;
+mod bad_head;
 mod clocks;
 mod closing;
 mod exchange;
@@ -30,6 +33,7 @@ mod index;
 mod local;
 mod origin_head;
 mod record;
+mod remainder;
 mod revoker;
 mod standing;
 mod state;

@@ -5,13 +5,19 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use http::{StatusCode, Version};
+
 use super::standing::Standing;
-use super::{Arrival, Local, Stop};
+use super::{Arrival, Connection, Local, Stop};
 use crate::clock;
+use crate::http::request_id::RequestId;
 use crate::observe::{
-    CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, Stage, Steered,
+    CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, RequestRecord, Stage,
+    StageTimes, Steered,
 };
+use snapshot::checks::version_text;
 use tls::{Established, HandshakeError, HandshakeFailure, Refusal};
+use vocabulary::request_error::RequestError;
 use vocabulary::verdict::Reason;
 
 /// Counts a handshake that succeeded, and how long it took.
@@ -79,6 +85,48 @@ pub(super) fn record_certificate(
         client_auth: &standing.facts.client,
         event,
         reason: reason.as_str(),
+    });
+}
+
+/// Counts and logs a request whose head could not be read.
+pub(super) fn record_bad_head(
+    connection: &Connection,
+    id: RequestId,
+    status: StatusCode,
+    (method, path): (&str, &str),
+    detail: &str,
+) {
+    let standing = connection.standings.established();
+    let (facts, host) = (&standing.facts, standing.host.name());
+    let mut stats = connection.local.stats.borrow_mut();
+    let slot = stats.host(host);
+    stats.request(slot, status.as_u16(), facts.client.verdict, None);
+    drop(stats);
+    connection.local.shared.access_log.write(&RequestRecord {
+        time: clock::time(),
+        request_id: id.as_str(),
+        client: facts.source,
+        host: host.as_str(),
+        authority: "",
+        method,
+        path,
+        http_version: version_text(Version::HTTP_11),
+        status: status.as_u16(),
+        bytes_received: 0,
+        bytes_sent: 0,
+        tls_version: facts.tls_version,
+        tls_cipher: facts.tls_cipher,
+        sni: &facts.sni,
+        resumed: connection.resumed,
+        client_auth: &facts.client,
+        rule: None,
+        logged: &[],
+        origin: "",
+        worker: connection.local.index,
+        steered: connection.steered,
+        times: StageTimes::default(),
+        error: Some(RequestError::BadHttp),
+        detail,
     });
 }
 

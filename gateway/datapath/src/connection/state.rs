@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Local;
+use super::bad_head::BadHead;
 use super::clocks::Clocks;
 use super::closing::Closing;
 use super::handshake::Found;
-use super::http::Remainder;
 use super::index::IndexSlot;
 use super::origin_head::Names;
+use super::remainder::Remainder;
 use super::standing::{Standing, Standings};
 use super::stop::Stop;
 use crate::clock;
@@ -46,6 +47,7 @@ pub(super) struct Connection {
     pub(super) standings: Standings,
     pub(super) closing: Closing,
     pub(super) remainder: Remainder,
+    pub(super) bad_head: BadHead,
     /// Where it is in the worker's index of clients.
     pub(super) place: IndexSlot,
     /// What rules have worked out for this connection.
@@ -95,6 +97,7 @@ impl Connection {
             standings: Standings::new(established.chain, standing),
             closing: Closing::default(),
             remainder: Remainder::default(),
+            bad_head: BadHead::default(),
             place: IndexSlot::default(),
             rules: ConnectionState::default(),
         })

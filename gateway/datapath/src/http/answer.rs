@@ -3,10 +3,11 @@
 //! Short, without a version, and each with the request id by which the access log finds it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
+use crate::limits::GRPC_MESSAGE_BYTES_MAX;
 use rules::BlockResponse;
 use snapshot::http::headers::X_REQUEST_ID;
 
@@ -84,6 +85,85 @@ pub fn keep_head(response: &mut Response<ResponseBody>) {
     }
 }
 
+/// Whether a request is a gRPC call. gRPC-Web, which looks alike, says its status elsewhere.
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let Some(said) = headers.get(CONTENT_TYPE) else {
+        return false;
+    };
+    let rest = said.as_bytes().strip_prefix(b"application/grpc");
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// Says an answer of our own as gRPC does: no content, and the status and its reason in the head
+/// (`Trailers-Only`). An answer of the origin's, or one that sends the client elsewhere, stays.
+pub fn to_grpc(response: &mut Response<ResponseBody>) {
+    let status = response.status();
+    if status.is_redirection() {
+        return;
+    }
+    let Some(content) = response.body_mut().take_ours() else {
+        return;
+    };
+    let is_text = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|said| said.as_bytes().starts_with(b"text/plain"));
+    let message = match std::str::from_utf8(&content) {
+        Ok(text) if is_text => text.trim(),
+        _ => status
+            .canonical_reason()
+            .unwrap_or("refused by the gateway"),
+    };
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    headers.remove(CONTENT_LENGTH);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(status)));
+    if let Ok(message) = HeaderValue::from_str(&grpc_message(message)) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+
+/// The code by which gRPC knows what a status means.
+fn grpc_status(status: StatusCode) -> u16 {
+    match status.as_u16() {
+        // INVALID_ARGUMENT
+        400 => 3,
+        // UNAUTHENTICATED
+        401 => 16,
+        // PERMISSION_DENIED
+        403 => 7,
+        // UNIMPLEMENTED
+        404 | 405 | 501 => 12,
+        // CANCELLED: the client sent nothing more.
+        408 | 499 => 1,
+        // RESOURCE_EXHAUSTED
+        413 | 429 | 431 => 8,
+        // INTERNAL
+        500 => 13,
+        // UNAVAILABLE: the origin's trouble, or another connection is needed; trying again helps.
+        421 | 502..=504 => 14,
+        // UNKNOWN
+        _ => 2,
+    }
+}
+
+/// Percent-encodes what a header does not hold, as gRPC's `Status-Message` does.
+fn grpc_message(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes().take(GRPC_MESSAGE_BYTES_MAX) {
+        match byte {
+            b' '..=b'$' | b'&'..=b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
 fn build(
     status: StatusCode,
     content_type: HeaderValue,
@@ -101,9 +181,40 @@ fn build(
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_told_from_what_looks_alike() {
+        for (said, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc; charset=utf-8", true),
+            ("application/grpc-web", false),
+            ("application/grpc-web+proto", false),
+            ("application/json", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(said));
+            assert_eq!(is_grpc(&headers), expected, "{said}");
+        }
+        assert!(!is_grpc(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn messages_are_encoded() {
+        assert_eq!(
+            grpc_message("a b: 100%\ncaf\u{e9}"),
+            "a b: 100%25%0Acaf%C3%A9"
+        );
+        assert_eq!(
+            grpc_message(&"a".repeat(9_999)).len(),
+            GRPC_MESSAGE_BYTES_MAX
+        );
+    }
+
     #[test]
     fn the_plain_answer_counts_right() {
-        let (head, body) = super::PLAIN_HTTP.split_once("\r\n\r\n").unwrap();
+        let (head, body) = PLAIN_HTTP.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}", body.len())));
     }
 }

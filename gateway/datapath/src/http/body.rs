@@ -29,8 +29,10 @@ pub trait BodyObserver {
     fn waits_for_client(&self);
     /// The client broke its request off.
     fn request_broken(&self);
-    /// What is left of the request's body will not be read.
-    fn request_left(&self);
+    /// The request's body is over.
+    fn request_over(&self);
+    /// What is left of the request's body is not wanted by the origin, nor by anything else.
+    fn request_left(&self, rest: Incoming);
     /// How far the request's body is.
     fn upload(&self) -> Upload;
     /// Something of the response's body may be there, and the client has to ask for it.
@@ -39,6 +41,8 @@ pub trait BodyObserver {
     fn waits_for_origin(&self);
     /// The origin sent nothing more of the response's body for too long.
     fn origin_stalled(&self);
+    /// The origin broke its response off.
+    fn origin_broke(&self);
     /// Bytes of the response's body went to the client.
     fn sent(&self, bytes: usize);
     /// The response is over: wholly, or because one side went away.
@@ -68,7 +72,7 @@ pub struct RequestBody {
 
 enum Content {
     /// Comes once; `None` at its end.
-    Once(Option<Incoming>),
+    Once(Option<ClientBody>),
     /// Comes once more if need be: `turn` says which attempt this is, and `next` how many pieces
     /// it has had.
     Again {
@@ -78,9 +82,66 @@ enum Content {
     },
 }
 
+/// A body as it comes from the client.
+struct ClientBody {
+    /// `None` once it is over.
+    incoming: Option<Incoming>,
+    exchange: Rc<dyn BodyObserver>,
+}
+
+impl ClientBody {
+    /// The next piece, and what the exchange has to know of it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+            self.exchange.waits_for_client();
+            return Poll::Pending;
+        };
+        // Trailers are the last that comes, though hyper does not say so.
+        let over = match &frame {
+            Some(Ok(frame)) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.exchange.received(bytes);
+                frame.is_trailers()
+            }
+            Some(Err(_)) => {
+                self.exchange.request_broken();
+                true
+            }
+            None => true,
+        };
+        if over {
+            self.incoming = None;
+            self.exchange.request_over();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_over(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let incoming = self.incoming.as_ref();
+        incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for ClientBody {
+    fn drop(&mut self) {
+        match self.incoming.take() {
+            None => {}
+            Some(rest) if rest.is_end_stream() => self.exchange.request_over(),
+            Some(rest) => self.exchange.request_left(rest),
+        }
+    }
+}
+
 /// A body whose beginning is kept until the origin answers.
 struct Replay {
-    incoming: RefCell<Option<Incoming>>,
+    incoming: RefCell<Option<ClientBody>>,
     kept: RefCell<Vec<Piece>>,
     bytes: Cell<usize>,
     /// More went out than is kept.
@@ -135,7 +196,10 @@ impl RequestBody {
     /// Takes the client's body.
     #[must_use]
     pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>) -> Self {
-        let incoming = (!incoming.is_end_stream()).then_some(incoming);
+        let incoming = (!incoming.is_end_stream()).then(|| ClientBody {
+            incoming: Some(incoming),
+            exchange: exchange.clone(),
+        });
         Self {
             content: Content::Once(incoming),
             exchange,
@@ -173,7 +237,10 @@ impl RequestBody {
         let content = match &mut self.content {
             Content::Once(None) => Content::Once(None),
             Content::Once(incoming) => {
-                let hint = incoming.as_ref().map(Body::size_hint).unwrap_or_default();
+                let hint = incoming
+                    .as_ref()
+                    .map(ClientBody::size_hint)
+                    .unwrap_or_default();
                 let replay = Rc::new(Replay {
                     incoming: RefCell::new(incoming.take()),
                     kept: RefCell::default(),
@@ -215,14 +282,6 @@ impl RequestBody {
         }
     }
 
-    /// Whether it is the one that gets what comes.
-    fn is_current(&self) -> bool {
-        match &self.content {
-            Content::Once(_) => true,
-            Content::Again { replay, turn, .. } => replay.turn.get() == *turn,
-        }
-    }
-
     fn poll_content(
         &mut self,
         cx: &mut Context<'_>,
@@ -231,7 +290,7 @@ impl RequestBody {
             Content::Once(incoming) => {
                 let frame = match incoming {
                     None => return Poll::Ready(None),
-                    Some(body) => poll_client(body, &*self.exchange, cx),
+                    Some(body) => body.poll(cx),
                 };
                 if matches!(frame, Poll::Ready(None)) {
                     *incoming = None;
@@ -256,7 +315,7 @@ impl RequestBody {
         let mut body = replay.incoming.borrow_mut();
         let frame = match &mut *body {
             None => return Poll::Ready(None),
-            Some(body) => std::task::ready!(poll_client(body, &*self.exchange, cx)),
+            Some(body) => std::task::ready!(body.poll(cx)),
         };
         match &frame {
             None => *body = None,
@@ -279,24 +338,6 @@ impl Replay {
     }
 }
 
-/// What comes from the client, and what its exchange has to know of it.
-fn poll_client(
-    incoming: &mut Incoming,
-    exchange: &dyn BodyObserver,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-    let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
-        exchange.waits_for_client();
-        return Poll::Pending;
-    };
-    match &frame {
-        Some(Ok(frame)) => exchange.received(frame.data_ref().map_or(0, Bytes::len)),
-        Some(Err(_)) => exchange.request_broken(),
-        None => {}
-    }
-    Poll::Ready(frame)
-}
-
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = hyper::Error;
@@ -312,7 +353,8 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let ended = |incoming: &Option<Incoming>| incoming.as_ref().is_none_or(Body::is_end_stream);
+        let ended =
+            |incoming: &Option<ClientBody>| incoming.as_ref().is_none_or(ClientBody::is_over);
         match &self.content {
             Content::Once(incoming) => ended(incoming),
             Content::Again { replay, next, .. } => {
@@ -333,15 +375,11 @@ impl Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if !self.is_current() {
-            // An answer has come, or this attempt was given up: nothing is kept for another one.
-            if let Content::Again { replay, turn, .. } = &self.content
-                && *turn > replay.turn.get()
-            {
-                replay.spoil();
-            }
-        } else if !self.is_end_stream() {
-            self.exchange.request_left();
+        // An answer has come, or this attempt was given up: nothing is kept for another one.
+        if let Content::Again { replay, turn, .. } = &self.content
+            && *turn > replay.turn.get()
+        {
+            replay.spoil();
         }
     }
 }
@@ -408,6 +446,14 @@ impl ResponseBody {
             source: Source::Ours(content),
             exchange: None,
             wait: None,
+        }
+    }
+
+    /// Takes the content, when it is our own.
+    pub fn take_ours(&mut self) -> Option<Bytes> {
+        match &mut self.source {
+            Source::Ours(content) => Some(content.take().unwrap_or_default()),
+            Source::Origin(..) => None,
         }
     }
 
@@ -479,7 +525,9 @@ impl Body for ResponseBody {
                 if let Some(wait) = &mut this.wait {
                     wait.since = None;
                 }
-                let over = frame.is_none() || incoming.is_end_stream();
+                // Trailers are the last that comes, though hyper does not say so.
+                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+                let over = frame.is_none() || trailers || incoming.is_end_stream();
                 match (over, &frame) {
                     // A broken connection is not given back.
                     (_, Some(Err(_))) => drop(hold.take()),
@@ -493,10 +541,18 @@ impl Body for ResponseBody {
                 frame
             }
         };
-        if let (Some(exchange), Some(Ok(frame))) = (&this.exchange, &frame) {
-            exchange.sent(frame.data_ref().map_or(0, Bytes::len));
-        }
-        if let Some(exchange) = this.exchange.take_if(|_| frame.is_none()) {
+        let last = match (&this.exchange, &frame) {
+            (Some(exchange), Some(Ok(frame))) => {
+                exchange.sent(frame.data_ref().map_or(0, Bytes::len));
+                frame.is_trailers()
+            }
+            (Some(exchange), Some(Err(_))) => {
+                exchange.origin_broke();
+                false
+            }
+            (_, frame) => frame.is_none(),
+        };
+        if let Some(exchange) = this.exchange.take_if(|_| last) {
             exchange.ended(true);
         }
         Poll::Ready(frame.map(|frame| {

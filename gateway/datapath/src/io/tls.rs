@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -13,7 +14,7 @@ use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::{Socket, TcpInfo};
 use crate::clock;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT, SEND_BUFFER_MAX};
+use crate::limits::{LINGER_BYTES_PER_SECOND, LINGER_SILENCE, LINGER_TIMEOUT, SEND_BUFFER_MAX};
 use tls::{HandshakeFailure, Session};
 
 /// A TLS connection in the shape that hyper reads and writes.
@@ -150,21 +151,25 @@ impl TlsStream {
     }
 
     /// Reads and forgets what the client still sends after our last word, so that the kernel does
-    /// not throw that word away with a reset (RFC 9112 §9.6). Bounded in bytes and time.
+    /// not throw that word away with a reset (RFC 9112 §9.6). Bounded in rate and time: a client
+    /// that sends slowly still gets to the end of its request, and then to its answer.
     pub async fn linger(&mut self) {
         self.socket.finish_writing();
+        let begun = clock::now();
         let until_end = async {
-            let mut left = LINGER_BYTES_MAX;
-            while left > 0 {
+            let mut forgotten = 0;
+            loop {
                 let received = std::future::poll_fn(|cx| {
                     self.receiver
                         .poll(&self.socket, &self.activity, cx, Vec::new)
                 });
-                match received.await {
-                    Ok(buffer) if !buffer.is_empty() => {
-                        left = left.saturating_sub(buffer.len());
-                    }
+                match tokio::time::timeout(LINGER_SILENCE, received).await {
+                    Ok(Ok(buffer)) if !buffer.is_empty() => forgotten += buffer.len() as u64,
                     _ => break,
+                }
+                let due = Duration::from_micros(forgotten * 1_000_000 / LINGER_BYTES_PER_SECOND);
+                if begun.elapsed() < due {
+                    tokio::time::sleep_until((begun + due).into()).await;
                 }
             }
         };

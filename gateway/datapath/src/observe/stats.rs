@@ -76,6 +76,8 @@ pub struct HostStats {
     pub verdicts: Tally,
     /// What its origin failed at.
     pub origin_errors: Tally,
+    /// What clients failed at, of requests that were forwarded.
+    pub client_errors: Tally,
     /// Bytes of request bodies.
     pub bytes_received: u64,
     /// Bytes of response bodies.
@@ -93,6 +95,7 @@ impl HostStats {
             handshakes: Tally::default(),
             verdicts: Tally::default(),
             origin_errors: Tally::default(),
+            client_errors: Tally::default(),
             bytes_received: 0,
             bytes_sent: 0,
             steered: Default::default(),
@@ -119,6 +122,7 @@ impl HostStats {
         self.handshakes.add(&other.handshakes);
         self.verdicts.add(&other.verdicts);
         self.origin_errors.add(&other.origin_errors);
+        self.client_errors.add(&other.client_errors);
         self.bytes_received += other.bytes_received;
         self.bytes_sent += other.bytes_sent;
         for (mine, others) in self.steered.iter_mut().zip(other.steered) {
@@ -283,6 +287,11 @@ impl WorkerStats {
     /// The origin could not be used; the word is the access log's error.
     pub fn origin_error(&mut self, host: HostSlot, why: RequestError) {
         self.at(host).origin_errors.count(why.as_str(), 1);
+    }
+
+    /// The client left its request or its answer; the word is the access log's error.
+    pub fn client_error(&mut self, host: HostSlot, why: RequestError) {
+        self.at(host).client_errors.count(why.as_str(), 1);
     }
 
     /// A connection ended.

@@ -119,6 +119,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
         RequestError::ClientGone => &[
             ("499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
             ("400", "The client broke its request off while it was being forwarded", "The same"),
+            ("as sent", "The client went away before the end of its answer, or took nothing of it for `timeout.idle`", "Compare `bytes_sent`"),
         ],
         RequestError::ClientStalled => &[
             ("408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),
@@ -154,7 +155,10 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),
         ],
         RequestError::ResponseCut => &[
-            ("as sent", "The response did not reach its end: client or origin broke off", "Compare `bytes_sent`; often a client that went away"),
+            ("as sent", "The origin broke its response off", "The origin's log; compare `bytes_sent`"),
+        ],
+        RequestError::BadHttp => &[
+            ("400, 414, 431", "The head is not HTTP, its target is too long, or it is larger than `limit.header_bytes` or has more headers than `limit.header_count` (HTTP/1.1)", "`detail` says what; look at the client, or raise the key"),
         ],
         RequestError::IdleTimeout => &[
             ("101", "A tunnel was silent for `timeout.idle`", "Send pings more often"),
@@ -163,7 +167,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("101", "A tunnel's socket broke", "Network trouble, or one side crashed"),
         ],
         RequestError::CertificateLost => &[
-            ("101", "A tunnel's client certificate is no longer good", "See the first table"),
+            ("as sent", "The client's certificate is no longer good, and its tunnel or its answer was cut", "See the first table"),
         ],
     }
 }
