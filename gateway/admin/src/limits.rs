@@ -61,4 +61,22 @@ pub const TOKEN_REQUESTS_PER_SECOND: u32 = 200;
 /// a look at the token.
 pub const TOKEN_FAILURES_PER_SECOND: u32 = 10;
 
+/// How long the link that `postern dashboard` prints is good, for one use: time to click on it.
+pub const SIGN_IN_LINK_LIFETIME: Duration = Duration::from_secs(60);
+/// Links that were not used yet; a further one is answered 503.
+pub const SIGN_IN_LINKS_MAX: usize = 64;
+/// Of these, links of one token, or of one user over the unix socket. For a further one, the oldest
+/// is good no more.
+pub const SIGN_IN_LINKS_OF_HOLDER_MAX: usize = 4;
+/// How long a session of the dashboard lives without a request: a lunch.
+pub const SESSION_IDLE: Duration = Duration::from_secs(60 * 60);
+/// How long a session of the dashboard lives at most: a working day.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// Sessions of the dashboard at once, of everybody together; a further one is answered 503.
+pub const SESSIONS_MAX: usize = 256;
+/// Of these, sessions with one token, or of one user over the unix socket. For a further one, the
+/// one that was idle longest ends.
+pub const SESSIONS_OF_HOLDER_MAX: usize = 16;
+
+const _: () = assert!(SESSIONS_OF_HOLDER_MAX < SESSIONS_MAX);
 const _: () = assert!(PER_PAGE_DEFAULT <= PER_PAGE_MAX);

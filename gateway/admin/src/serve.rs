@@ -23,7 +23,7 @@ pub async fn serve(
 
 /// Serves the API on sockets that were bound before, until the future is dropped.
 pub async fn serve_bound(bound: Bound, state: State) {
-    let context = Arc::new(Context::new(state, bound.tls.clone()));
+    let context = Arc::new(Context::new(state, &bound));
     let router = router(context, Description(openapi::text));
     serve_router(bound, router).await;
 }

@@ -240,7 +240,7 @@ pub static KEYS: &[Key] = &[
         kind: Kind::AddressOrOff,
         default: "off",
         change: Change::Restart,
-        doc: "Address of the admin API for clients with a token, or `off`. Without `admin.tls_certificate` it must be a loopback address.",
+        doc: "Address of the dashboard, and of the admin API for clients with a token, or `off`. Without `admin.tls_certificate` it must be a loopback address.",
         set: |config, text| {
             config.admin_listen = none(text, &["off", ""], value::address)?;
             Ok(())

@@ -1,22 +1,23 @@
 //! Authentication and authorisation. A process that may open the unix socket is an administrator;
-//! over TCP every request needs a token and one of our names as `Host`, and must not come from a web
-//! page.
+//! over TCP every request needs one of our names as `Host`, and a token or a session of the
+//! dashboard. Requests that a browser sends for a page are refused, unless the page is our own.
 //!
-//! Owns the mapping from a request to the scope it needs. What a token may do is decided by
-//! [`control`].
+//! Owns the mapping from a request to the scope it needs, and how a request shows that it comes from
+//! the dashboard. What a token may do is decided by [`control`].
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::context::{Actor, Context};
 use super::fault::Fault;
 use super::seats::Seat;
+use super::sessions::{Holder, Session};
 use super::tls::AdminTls;
 use control::{Id, Scope, Token};
 
@@ -35,8 +36,25 @@ pub(crate) enum Peer {
 /// What may be done without showing who one is: whether the process lives, nothing else.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
-/// What every token may ask, whatever it is for: whether it is good.
-const VERIFY: &str = "/client/v4/user/tokens/verify";
+/// What every token may ask, whatever it is for: whether it is good, and a session with its rights.
+const OWN: [&str; 3] = [
+    "/client/v4/user/tokens/verify",
+    "/postern/v1/dashboard/links",
+    SESSION,
+];
+
+/// The session of the one who asks; `POST` begins it.
+const SESSION: &str = "/postern/v1/dashboard/session";
+
+/// The header that the dashboard's page sends: the key of its session. No form and no link can send
+/// it, and a page of another origin only after a question (CORS) that is always denied.
+const PAGE: &str = "x-postern-dashboard";
+
+/// Whether this is the dashboard's page or a file of it: the same for everyone, and no secret.
+fn is_page(method: &Method, path: &str) -> bool {
+    let served = path == "/" || path.starts_with("/dashboard/");
+    served && (method == Method::GET || method == Method::HEAD)
+}
 
 /// The middleware: decides, and notes who it is.
 pub(crate) async fn admit(
@@ -49,30 +67,65 @@ pub(crate) async fn admit(
         .get::<Peer>()
         .copied()
         .unwrap_or(Peer::Tcp);
-    let actor = match peer {
-        Peer::Unix { uid: Some(uid) } => Ok(Actor::from(format!("unix uid {uid}"))),
-        Peer::Unix { uid: None } => Ok(Actor::from("unix".to_owned())),
+    let admitted = match peer {
+        Peer::Unix { uid: Some(uid) } => Ok(Actor::from(format!("unix uid {uid}")).into()),
+        Peer::Unix { uid: None } => Ok(Actor::from("unix".to_owned()).into()),
         Peer::Tcp => admit_tcp(&context, &request),
     };
-    match actor {
-        Ok(actor) => {
-            request.extensions_mut().insert(actor);
-            next.run(request).await
+    let Admitted { actor, session } = match admitted {
+        Ok(admitted) => admitted,
+        Err(fault) => return fault.into_response(),
+    };
+    request.extensions_mut().insert(actor);
+    let Some(session) = session else {
+        return next.run(request).await;
+    };
+    request.extensions_mut().insert(session);
+    let mut response = next.run(request).await;
+    // A browser is not to keep what was shown to one who has signed out since.
+    let never = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, never);
+    response
+}
+
+/// Who makes a request that is let in, and with which session.
+struct Admitted {
+    actor: Actor,
+    session: Option<Session>,
+}
+
+impl From<Actor> for Admitted {
+    fn from(actor: Actor) -> Self {
+        Self {
+            actor,
+            session: None,
         }
-        Err(fault) => fault.into_response(),
     }
 }
 
-fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
+fn admit_tcp(context: &Context, request: &Request) -> Result<Admitted, Fault> {
     let headers = request.headers();
+    let is_tls = context.tls.is_some();
     check_host(request, context.tls.as_deref())?;
+    let (method, path) = (request.method(), request.uri().path());
+    let anonymous = || Ok(Actor::from("anonymous".to_owned()).into());
+    if is_page(method, path) {
+        return anonymous();
+    }
+    // With a token, it is no page's request: those have a session.
+    if is_of_the_dashboard(headers) && presented(headers).is_none() {
+        check_page(method, headers, is_tls)?;
+        if path == SESSION && method == Method::POST {
+            return anonymous();
+        }
+        return admit_session(context, request);
+    }
     if is_of_a_page(headers) {
         let message = "Requests from web pages are not taken here";
         return Err(Fault::new(StatusCode::FORBIDDEN, 10_000, message));
     }
-    let path = request.uri().path();
     if OPEN.contains(&path) {
-        return Ok(Actor::from("anonymous".to_owned()));
+        return anonymous();
     }
     let Some(secret) = presented(headers) else {
         let message = "A token is needed: send `Authorization: Bearer TOKEN`";
@@ -90,24 +143,72 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Actor, Fault> {
     if !context.rates.token(token.id, now) {
         return Err(too_many());
     }
-    let (scope, zone) = needed(request.method(), path);
-    if !token.allows(scope, zone) && path != VERIFY {
-        let message = format!(
-            "Unauthorized: the token `{}` may not do this",
-            token.name.escape_debug()
-        );
-        return Err(Fault::new(StatusCode::FORBIDDEN, 9109, message));
+    check_scope(&token, method, path)?;
+    take_seat(request)?;
+    Ok(Actor {
+        name: format!("token {} ({})", token.id, token.name),
+        tenant: !token.zones.is_empty(),
     }
+    .into())
+}
+
+/// A request of the dashboard's page: its session may do what its holder may do now.
+fn admit_session(context: &Context, request: &Request) -> Result<Admitted, Fault> {
+    let now = Instant::now();
+    let headers = request.headers();
+    let key = headers.get(PAGE).and_then(|key| key.to_str().ok());
+    let found = cookies(headers, &cookie_name(headers, context.tls.is_some()))
+        .find_map(|cookie| context.sessions.find(cookie, key?, now));
+    let Some(session) = found else {
+        // Unlike tokens, sessions end by themselves all the time: this is no attempt.
+        let message = "The session has ended: sign in again";
+        return Err(Fault::new(StatusCode::UNAUTHORIZED, 10_000, message));
+    };
+    let token = session.holder.token(&context.reader().model());
+    if let Holder::Token { .. } = session.holder {
+        let Some(token) = &token else {
+            context.sessions.end(session.id);
+            let message = "The token of this session has ended: sign in with another one";
+            return Err(Fault::new(StatusCode::UNAUTHORIZED, 10_000, message));
+        };
+        check_scope(token, request.method(), request.uri().path())?;
+    }
+    let rated = token.as_ref().map_or(session.id, |token| token.id);
+    if !context.rates.token(rated, now) {
+        return Err(too_many());
+    }
+    take_seat(request)?;
+    let actor = Actor {
+        name: session.holder.name(token.as_deref()),
+        tenant: token.is_some_and(|token| !token.zones.is_empty()),
+    };
+    Ok(Admitted {
+        actor,
+        session: Some(session),
+    })
+}
+
+fn check_scope(token: &Token, method: &Method, path: &str) -> Result<(), Fault> {
+    let (scope, zone) = needed(method, path);
+    if token.allows(scope, zone) || OWN.contains(&path) {
+        return Ok(());
+    }
+    let message = format!(
+        "Unauthorized: the token `{}` may not do this",
+        token.name.escape_debug()
+    );
+    Err(Fault::new(StatusCode::FORBIDDEN, 9109, message))
+}
+
+/// Among those that are known.
+fn take_seat(request: &Request) -> Result<(), Fault> {
     if let Some(seat) = request.extensions().get::<Arc<Seat>>()
         && !seat.is_known()
     {
         let message = "Too many connections; close some, or try again soon";
         return Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, 971, message));
     }
-    Ok(Actor {
-        name: format!("token {} ({})", token.id, token.name),
-        tenant: !token.zones.is_empty(),
-    })
+    Ok(())
 }
 
 fn too_many() -> Fault {
@@ -121,6 +222,55 @@ fn too_many() -> Fault {
 fn is_of_a_page(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all("sec-fetch-site").iter();
     headers.contains_key(header::ORIGIN) || sites.any(|site| site != "none")
+}
+
+/// Whether it says that it comes from the dashboard's page.
+pub(crate) fn is_of_the_dashboard(headers: &HeaderMap) -> bool {
+    headers.contains_key(PAGE)
+}
+
+/// Whether it can come from our page. Browsers say `Origin` with every change, and
+/// `Sec-Fetch-Site`, if they know it, with every request.
+fn check_page(method: &Method, headers: &HeaderMap, is_tls: bool) -> Result<(), Fault> {
+    let scheme = if is_tls { "https" } else { "http" };
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let own = format!("{scheme}://{}", host.unwrap_or_default());
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let origin = origins.next();
+    let same = |origin: &HeaderValue| origin.as_bytes().eq_ignore_ascii_case(own.as_bytes());
+    let safe = method == Method::GET || method == Method::HEAD;
+    let origin = origins.next().is_none() && origin.map_or(safe, same);
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    if origin && sites.all(|site| site == "same-origin") {
+        return Ok(());
+    }
+    let message = "This request does not come from the dashboard's own page";
+    Err(Fault::new(StatusCode::FORBIDDEN, 10_000, message))
+}
+
+/// Browsers send a cookie to every port of a host, so each port has a name of its own. With TLS the
+/// prefix keeps others from setting it (RFC 6265bis §4.1.3.2).
+pub(crate) fn cookie_name(headers: &HeaderMap, is_tls: bool) -> String {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let port = host.and_then(|host| host.rsplit_once(':')?.1.parse::<u16>().ok());
+    match (is_tls, port) {
+        (true, port) => format!("__Host-postern-{}", port.unwrap_or(443)),
+        (false, port) => format!("postern-{}", port.unwrap_or(80)),
+    }
+}
+
+/// The values of the cookies of this name.
+fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    let all = headers.get_all(header::COOKIE).iter();
+    let all = all.filter_map(|value| value.to_str().ok());
+    all.flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .filter(move |(found, _)| *found == name)
+        .map(|(_, value)| value)
 }
 
 /// A page of another site can make a browser resolve the site's own name to this address (DNS
@@ -184,6 +334,8 @@ fn needed(method: &Method, path: &str) -> (Scope, Option<Id>) {
         (&Method::POST, "rule_tests") => Scope::Read,
         _ if path.contains("/rules/lists") => Scope::Rules,
         _ if path.starts_with("/postern/v1/expressions") => Scope::Read,
+        // It gives no more than the asker has.
+        _ if OWN.contains(&path) => Scope::Read,
         _ => Scope::All,
     };
     (scope, zone)

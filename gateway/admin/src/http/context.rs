@@ -4,13 +4,16 @@
 //! Owns which handle of the control plane a handler has: handlers that read get one that cannot
 //! change anything, handlers that change get one that cannot read ([`super::scope`]).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use axum::http::StatusCode;
 
 use super::fault::Fault;
+use super::listener::Bound;
 use super::rates::Rates;
+use super::sessions::Sessions;
 use super::tls::AdminTls;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Id, Intent, ReadOnly};
@@ -64,19 +67,24 @@ pub(crate) struct Context {
     state: State,
     reader: Control<ReadOnly>,
     pub(super) rates: Rates,
+    /// Who is signed in at the dashboard.
+    pub(crate) sessions: Sessions,
     /// What the TCP listener is called, when it speaks TLS.
-    pub(super) tls: Option<Arc<AdminTls>>,
+    pub(crate) tls: Option<Arc<AdminTls>>,
+    tcp: Option<SocketAddr>,
 }
 
 pub(crate) type Shared = axum::extract::State<Arc<Context>>;
 
 impl Context {
-    pub(crate) fn new(state: State, tls: Option<Arc<AdminTls>>) -> Self {
+    pub(crate) fn new(state: State, bound: &Bound) -> Self {
         Self {
             reader: state.control.reader(),
             state,
             rates: Rates::new(),
-            tls,
+            sessions: Sessions::default(),
+            tls: bound.tls.clone(),
+            tcp: bound.tcp_address(),
         }
     }
 
@@ -128,6 +136,21 @@ impl Context {
     /// When the process started.
     pub(crate) fn started(&self) -> SystemTime {
         self.state.started
+    }
+
+    /// Where a browser on this machine finds the dashboard: nowhere without a TCP listener.
+    pub(crate) fn address(&self) -> Option<String> {
+        let tcp = self.tcp?;
+        let Some(tls) = &self.tls else {
+            return Some(format!("http://{tcp}"));
+        };
+        let name = tls.name().unwrap_or_else(|| "localhost".into());
+        Some(format!("https://{name}:{}", tcp.port()))
+    }
+
+    /// Whether another look at something that is to prove who one is may be had.
+    pub(crate) fn failure(&self, now: Instant) -> bool {
+        self.rates.failure(now)
     }
 
     /// Checks an account id: there is one account.

@@ -13,4 +13,5 @@ mod rates;
 pub(crate) mod scope;
 pub(crate) mod seats;
 pub(crate) mod server;
+pub(crate) mod sessions;
 pub(crate) mod tls;

@@ -194,6 +194,17 @@ impl AdminTls {
         Ok(())
     }
 
+    /// A name that a link can have.
+    pub(crate) fn name(&self) -> Option<String> {
+        let current = self.current.load();
+        let mut names = current.names.iter().map(HostName::as_str);
+        let name = names.find(|name| !name.starts_with('*')).map(str::to_owned);
+        name.or_else(|| match current.addresses.first()? {
+            IpAddr::V4(v4) => Some(v4.to_string()),
+            IpAddr::V6(v6) => Some(format!("[{v6}]")),
+        })
+    }
+
     pub(crate) fn acceptor(&self) -> SslAcceptor {
         self.current.load().acceptor.clone()
     }

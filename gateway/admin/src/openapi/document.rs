@@ -18,7 +18,7 @@ counterpart there.
 
 Over TCP, a request needs a token with the scope that its operation names, and a `Host` header \
 that is `localhost`, a loopback address or a name of the API's own certificate. Requests from web \
-pages are refused. A token that is for some zones is refused outside of them. Over the unix \
+pages are refused, but for the dashboard's own. A token that is for some zones is refused outside of them. Over the unix \
 socket no token is needed: the socket's mode decides who may connect.
 
 Every answer but those of health checks, metrics, downloads and this document is in one envelope. \

@@ -3,11 +3,11 @@
 use super::Answer::{All, Media, One, Page, PageOrCursor};
 use super::Body::{Crl, Json, MaybeJson};
 use super::Kind::{AtLeast, Flag, Text, Time};
-use super::Need::{Certificates, Read, Rules, Socket};
+use super::Need::{Certificates, Nothing, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
-    associations, audit, authorities, client_certificates, crls, documents, expressions, hosts,
-    mtls_rules, ocsp, rulesets, server_certificates, tokens,
+    associations, audit, authorities, client_certificates, crls, dashboard, documents, expressions,
+    hosts, mtls_rules, ocsp, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
 
@@ -44,6 +44,12 @@ pub(super) const GROUPS: &[Group] = &[
         name: "Tokens",
         about: "Tokens for this API.",
         routes: TOKENS,
+    },
+    Group {
+        name: "Dashboard",
+        about: "The dashboard's page, and who is signed in at it. Only its own page can use a \
+                session: scripts use a token.",
+        routes: DASHBOARD,
     },
     Group {
         name: "Configuration as a document",
@@ -231,6 +237,35 @@ const TOKENS: &[Route] = &[
         "Delete a token: it is refused from now on")
     .gives(One("Deleted"))
     .tried(),
+];
+
+const DASHBOARD: &[Route] = &[
+    route!(GET "/", dashboard::page, "get_dashboard", "Show the dashboard")
+        .needs(Nothing)
+        .gives(Media("text/html; charset=utf-8")),
+    route!(GET "/dashboard/{file}", dashboard::file, "get_dashboard_file",
+        "A script or style sheet of the dashboard; names have a digest of the content in them")
+    .needs(Nothing)
+    .gives(Media("application/octet-stream")),
+    route!(POST "/postern/v1/dashboard/links", dashboard::create_link, "create_dashboard_link",
+        "Make a link that signs in at the dashboard once, for a minute, with the asker's rights")
+    .needs(Read)
+    .gives(One("DashboardLink")),
+    route!(POST "/postern/v1/dashboard/session", dashboard::sign_in, "begin_dashboard_session",
+        "Sign in with a token or a link's code; the answer sets a cookie")
+    .needs(Nothing)
+    .takes(Json("DashboardSignIn"))
+    .gives(One("DashboardSessionBegun")),
+    route!(GET "/postern/v1/dashboard/session", dashboard::show_session,
+        "get_dashboard_session", "Show who is signed in")
+    .gives(One("DashboardSession")),
+    route!(DELETE "/postern/v1/dashboard/session", dashboard::sign_out,
+        "end_dashboard_session", "Sign out")
+    .needs(Read)
+    .gives(One("DashboardSessionsEnded")),
+    route!(DELETE "/postern/v1/dashboard/sessions", dashboard::end_sessions,
+        "end_dashboard_sessions", "End all sessions, and the links that would begin others")
+    .gives(One("DashboardSessionsEnded")),
 ];
 
 const DOCUMENTS: &[Route] = &[

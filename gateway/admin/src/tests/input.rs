@@ -17,7 +17,7 @@ async fn wrong_input_is_answered_with_the_envelope_and_never_with_500() {
     };
     let nobody = "00000000-0000-4000-8000-000000000000";
     let cases: Vec<(&str, String, Value, u16)> = vec![
-        ("GET", "/".into(), Value::Null, 404),
+        ("GET", "/nothing".into(), Value::Null, 404),
         ("GET", "/client/v4/nothing".into(), Value::Null, 404),
         ("PUT", zones.into(), json!({}), 405),
         ("GET", format!("{zones}/xyz"), Value::Null, 404),

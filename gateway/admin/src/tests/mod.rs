@@ -29,6 +29,7 @@ use vocabulary::settings::StapleMode;
 
 mod access;
 mod certificates;
+pub(crate) mod dashboard;
 mod input;
 mod routes;
 mod rules;

@@ -407,6 +407,7 @@ async fn an_array_in_the_place_of_an_object_is_refused() {
 fn expected(method: &str, path: &str) -> Scope {
     match (method, path) {
         ("GET", _) => Scope::Read,
+        (_, "/postern/v1/dashboard/links" | "/postern/v1/dashboard/session") => Scope::Read,
         (_, path) if path.ends_with("/rule_tests") || path.ends_with("/preview") => Scope::Read,
         (_, path) if path.contains("/zones/{zone}/client_certificates") => Scope::Certificates,
         (_, path) if path.contains("/rulesets") || path.contains("/mtls_rules") => Scope::Rules,
@@ -444,11 +445,15 @@ async fn every_scope_on_every_route() {
         // Open to all; and over the unix socket only.
         if matches!(
             template.as_str(),
-            "/livez" | "/readyz" | "/postern/v1/backup"
+            "/" | "/dashboard/{file}" | "/livez" | "/readyz" | "/postern/v1/backup"
         ) {
             continue;
         }
         for method in methods {
+            // Signing in, which is how one gets to have a scope.
+            if (*method, template.as_str()) == ("POST", "/postern/v1/dashboard/session") {
+                continue;
+            }
             let path = filled(template, &zone, &account);
             let needs = expected(method, template);
             let said = crate::routes::all()
@@ -465,8 +470,11 @@ async fn every_scope_on_every_route() {
                 let answer = world.over_tcp(method, &path, &headers).await;
                 let power = needs == Scope::Read || *scope == Scope::All || *scope == needs;
                 let place = zones.is_empty() || in_zone && zones[0] == zone;
-                // Whether a token is good may be asked with every one.
-                let place = place || template.ends_with("/tokens/verify");
+                // Whether a token is good may be asked with every one, and a session be had.
+                let place = place
+                    || template.ends_with("/tokens/verify")
+                    || template.ends_with("/dashboard/links")
+                    || template.ends_with("/dashboard/session");
                 let what = format!("{method} {path} {scope:?} {zones:?}: {}", answer.text);
                 assert_eq!(answer.status == 403, !(power && place), "{what}");
             }

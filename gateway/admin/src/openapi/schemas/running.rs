@@ -12,6 +12,7 @@ pub(super) fn schemas() -> Vec<Named> {
     let mut all = status();
     all.extend(steering());
     all.extend(settings());
+    all.extend(dashboard());
     all
 }
 
@@ -142,4 +143,49 @@ fn settings() -> Vec<Named> {
         .has("description", text());
     let set = closed().has("value", either([text(), number(), flag()]));
     vec![("Setting", shown.into()), ("SettingSet", set.into())]
+}
+
+fn dashboard() -> Vec<Named> {
+    let link = object()
+        .has("code", text())
+        .has(
+            "url",
+            text()
+                .or_null()
+                .about("`null` without `admin.listen`: then there is no dashboard"),
+        )
+        .has("expires_on", time());
+    let sign_in = closed()
+        .takes("token", text())
+        .takes("code", text().about("Of a link"))
+        .about("Either of them.");
+    let zone = object().has("id", id()).has("name", host_name());
+    let session = object()
+        .has("id", id())
+        .has("signed_in_as", text())
+        .has(
+            "scopes",
+            list(words(["read", "certificates", "rules", "all"])),
+        )
+        .has("zones", list(zone).or_null().about("`null` means all"))
+        .has("ends_on", time())
+        .has(
+            "idle_seconds",
+            count().about("It ends after so long without a request"),
+        )
+        .has("version", text().about("The gateway's"));
+    let begun = session.clone().has(
+        "key",
+        text().about("The page sends it in `X-Postern-Dashboard`, beside the cookie"),
+    );
+    vec![
+        ("DashboardLink", link.into()),
+        ("DashboardSignIn", sign_in.into()),
+        ("DashboardSession", session.into()),
+        ("DashboardSessionBegun", begun.into()),
+        (
+            "DashboardSessionsEnded",
+            object().has("ended", count()).into(),
+        ),
+    ]
 }
