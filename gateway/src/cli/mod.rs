@@ -11,6 +11,7 @@ mod cert;
 mod check;
 mod client;
 mod crl;
+mod dashboard;
 mod demo;
 mod doctor;
 mod document;
@@ -122,6 +123,7 @@ enum Command {
     /// Lists of addresses, host names or AS numbers that rules name
     #[command(subcommand)]
     List(list::Lists),
+    Dashboard(dashboard::Dashboard),
     /// Tokens for clients that reach the admin API over TCP
     #[command(subcommand)]
     Token(token::Token),
@@ -194,6 +196,7 @@ impl Command {
             Self::Ocsp(ocsp) => ocsp.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
             Self::List(list) => list.run(&client()?, json),
+            Self::Dashboard(dashboard) => dashboard.run(target, &client()?, json),
             Self::Token(token) => token.run(&client()?, json),
             Self::Audit(audit) => audit.run(&client()?, json),
             Self::Sysctl(sysctl) => sysctl.run(&client()?, json),

@@ -99,6 +99,14 @@ impl Target {
         }
     }
 
+    /// The address of a gateway elsewhere, as it was given.
+    pub(crate) fn api_url(&self) -> Option<String> {
+        match self.endpoint() {
+            Ok(Endpoint::Api(api)) => Some(api.url),
+            Ok(Endpoint::Socket(_)) | Err(_) => None,
+        }
+    }
+
     /// What was said, or else what the environment says.
     pub(super) fn endpoint(&self) -> Result<Endpoint, CliError> {
         if let Some(socket) = &self.socket {

@@ -7,7 +7,7 @@
 mod echo;
 
 use std::fs;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +63,9 @@ pub(crate) struct Demo {
     listen: SocketAddr,
 }
 
+/// Where the dashboard is, when that port is free.
+const DASHBOARD: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
+
 impl Demo {
     pub(crate) fn run(self) -> Output {
         let state = State::open(&self.state, self.listen)?;
@@ -75,7 +78,7 @@ impl Demo {
             .name("demo-instructions".into())
             .spawn(move || print_when_ready(&socket, &text))
             .map_err(|why| CliError::Failed(format!("no thread: {why}")))?;
-        let config = state.configuration();
+        let config = state.configuration(dashboard(&state)?);
         crate::cli::run::start_logging(config.log_level);
         crate::cli::run::ended(daemon::serve(config, None, control, published))
     }
@@ -113,9 +116,10 @@ impl State {
         self.file("admin.sock")
     }
 
-    fn configuration(&self) -> Config {
+    fn configuration(&self, dashboard: SocketAddr) -> Config {
         Config {
             listen: vec![self.listen],
+            admin_listen: Some(dashboard),
             store_path: self.file("store.redb"),
             admin_socket: self.socket(),
             access_log: AccessLogTarget::File(self.file("access.log")),
@@ -311,7 +315,10 @@ impl State {
              # the rules; what the gateway says of itself; who came, and why they were refused\n\
              {program} --socket {socket} rule list --zone {ZONE}\n\
              {program} --socket {socket} status\n\
-             tail -n 3 {log}\n",
+             tail -n 3 {log}\n\
+             \n\
+             # another link to the dashboard\n\
+             {program} --socket {socket} dashboard\n",
             listen = self.listen,
             state = self.directory.display(),
             blocked = curl(API_HOST, "/admin", false),
@@ -349,6 +356,24 @@ fn host_name(text: &str) -> HostName {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Where the dashboard is: where it was at the last start, or at the usual port, or at one that is
+/// free.
+fn dashboard(state: &State) -> Result<SocketAddr, CliError> {
+    let file = state.file("dashboard.address");
+    let before = fs::read_to_string(&file).ok();
+    let before = before.and_then(|text| text.trim().parse().ok());
+    let any = SocketAddr::new(DASHBOARD.ip(), 0);
+    let chosen = [before.unwrap_or(DASHBOARD), any]
+        .into_iter()
+        .filter(|address| address.port() != state.listen.port())
+        .find_map(|address| TcpListener::bind(address).ok()?.local_addr().ok());
+    let chosen = chosen.ok_or_else(|| {
+        CliError::Failed("no port of 127.0.0.1 can be had for the dashboard".into())
+    })?;
+    replace(&file, &chosen.to_string())?;
+    Ok(chosen)
 }
 
 /// Whether the port can be had: workers would only say so later, one after another.
@@ -401,19 +426,34 @@ fn quote(path: &Path) -> String {
 
 /// Prints once the gateway is ready: what it says before, when it cannot start, stays in sight.
 fn print_when_ready(socket: &Path, text: &str) {
-    let Ok(client) = Client::new(&Target {
+    let target = Target {
         socket: Some(socket.into()),
         ..Target::default()
-    }) else {
+    };
+    let Ok(client) = Client::new(&target) else {
         return;
     };
     let start = Instant::now();
     while start.elapsed() < READY_TIMEOUT {
         if client.ready() {
             crate::cli::output::print(text);
+            print_link(&target, &client);
             return;
         }
         std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The way to the dashboard comes last: it is what is read first.
+fn print_link(target: &Target, client: &Client) {
+    match crate::cli::dashboard::link(target, client) {
+        Ok(link) => {
+            crate::cli::output::print(&format!(
+                "\n# the dashboard in a browser; the link is good once and for a minute\n{}\n",
+                crate::cli::client::names::text(&link, "url")
+            ));
+        }
+        Err(error) => tracing::warn!("there is no link to the dashboard: {error}"),
     }
 }
 
