@@ -3,7 +3,7 @@
 //! Built with the `dist` profile (fat LTO). Installs nothing.
 
 use crate::setup::{self, Purpose};
-use crate::{run, shell};
+use crate::{dashboard, run, shell};
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::process::Command;
@@ -19,6 +19,7 @@ const SHELLS: &[(&str, &str)] = &[
 pub(crate) fn dist() -> Result<()> {
     setup::ensure(Purpose::Build)?;
     run::kernel_program();
+    dashboard::build_or_warn();
     shell::run(shell::cargo().args(["build", "--profile", "dist", "--package", "gateway"]))?;
 
     let built = shell::target().join("dist");

@@ -4,7 +4,7 @@
 
 use crate::parts::{Outcome, Parts};
 use crate::setup::{self, Purpose};
-use crate::{docs, graph, kernel, run, shell, tidy};
+use crate::{dashboard, docs, graph, kernel, run, shell, tidy};
 use anyhow::{Result, bail};
 use std::path::Path;
 use std::process::Command;
@@ -50,6 +50,11 @@ const LINTS: &[Step] = &[
         run: || done(kernel::lint()),
     },
     Step {
+        name: "dashboard",
+        builds: false,
+        run: || done(dashboard::check()),
+    },
+    Step {
         name: "docs",
         builds: true,
         run: || done(docs::api()),
@@ -80,6 +85,7 @@ fn steps(steps: &[Step]) -> Result<()> {
             setup::ensure(Purpose::Test)?;
             // What is built next embeds it: made later, it would have the gateway compiled again.
             run::kernel_program();
+            dashboard::build_or_warn();
         }
         Ok(Outcome::Done)
     });

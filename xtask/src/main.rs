@@ -8,6 +8,7 @@
 
 mod apt;
 mod bench;
+mod dashboard;
 mod dist;
 mod docs;
 mod fuzz;
@@ -100,6 +101,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         about: "build the kernel program into target/ebpf/",
         run: |_| kernel::command(),
+    },
+    Command {
+        name: "dashboard",
+        arguments: "",
+        about: "build the dashboard into target/dashboard/, and check its types",
+        run: |_| dashboard::command(),
     },
     Command {
         name: "dist",

@@ -4,7 +4,7 @@
 
 use crate::parts::{Outcome, Parts};
 use crate::setup::{self, Purpose};
-use crate::{kernel, shell};
+use crate::{dashboard, kernel, shell};
 use anyhow::{Context as _, Result};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -13,6 +13,7 @@ use std::process::Command;
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     setup::ensure(Purpose::Build)?;
     kernel_program();
+    dashboard::build_or_warn();
     gateway()?;
     let program = shell::target().join("release/postern");
     let state = shell::target().join("run");
@@ -29,11 +30,15 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// `cargo xtask test`: `arguments` go to `cargo test`.
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
-    let mut parts = Parts::new(4);
-    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
+    let mut parts = Parts::new(5);
+    let steps: [(&str, &dyn Fn() -> Result<()>); 5] = [
         ("set-up", &|| setup::ensure(Purpose::Test)),
         ("kernel program", &|| {
             kernel_program();
+            Ok(())
+        }),
+        ("dashboard", &|| {
+            dashboard::build_or_warn();
             Ok(())
         }),
         // The end-to-end tests start the binary, which `cargo test` does not build for another

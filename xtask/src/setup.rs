@@ -5,7 +5,7 @@
 //! it prints as a line to paste. The kernel's own toolchain is `kernel.rs`.
 
 use crate::apt::{self, Access, Apt};
-use crate::{kernel, shell};
+use crate::{dashboard, kernel, shell};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -112,10 +112,21 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "npm",
-        why: "brings Cloudflare's SDK for Node, a client in the tests",
+        why: "builds the dashboard, and brings Cloudflare's SDK for Node, a client in the tests",
         purpose: Purpose::Test,
         found: || shell::find("npm").is_some() && shell::find("node").is_some(),
         packages: &["npm"],
+    },
+    Need {
+        what: "Chromium",
+        why: "is the dashboard's browser in the tests",
+        purpose: Purpose::Test,
+        found: || {
+            ["chromium", "chromium-browser"]
+                .iter()
+                .any(|name| shell::find(name).is_some())
+        },
+        packages: &["chromium", "chromium-browser"],
     },
 ];
 
@@ -172,6 +183,13 @@ fn provide(apt: &Apt, purpose: Purpose) -> Result<()> {
         && let Err(error) = node()
     {
         eprintln!("warning: the test of Cloudflare's SDK for Node will be skipped: {error:#}");
+    }
+    if purpose == Purpose::Test
+        && let Err(error) = dashboard::packages()
+    {
+        eprintln!(
+            "warning: the gateway will have no dashboard, and its test will be skipped: {error:#}"
+        );
     }
     Ok(())
 }
@@ -342,6 +360,15 @@ fn grpc() -> Result<()> {
         .context("cannot note that grpcio and cloudflare are installed")
 }
 
+/// How packages are installed: by the lock file, and without running their scripts.
+pub(crate) const NPM_INSTALL: [&str; 5] = [
+    "ci",
+    "--ignore-scripts",
+    "--no-audit",
+    "--no-fund",
+    "--silent",
+];
+
 /// What pins Cloudflare's SDK for Node, by version and digest. No registry is named in it.
 const NODE_FILES: [(&str, &str); 2] = [
     (
@@ -378,14 +405,7 @@ fn node() -> Result<()> {
     for (name, text) in NODE_FILES {
         fs::write(home.join(name), text).with_context(|| format!("cannot write {name}"))?;
     }
-    let quiet = [
-        "ci",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--silent",
-    ];
-    shell::run(Command::new(npm).args(quiet).current_dir(&home))?;
+    shell::run(Command::new(npm).args(NPM_INSTALL).current_dir(&home))?;
     let [_, (_, lock)] = NODE_FILES;
     fs::write(home.join("ready"), lock).context("cannot note that the package is installed")
 }
