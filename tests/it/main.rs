@@ -10,6 +10,7 @@ mod admin_tls;
 mod answers;
 mod authorities;
 mod cli;
+mod dashboard;
 mod doctor;
 mod documents;
 mod dry_run;

@@ -1,0 +1,290 @@
+// The client of the admin API: one request and its answer, the session, and what the page uses of
+// the shapes. It knows no page. `GET /client/v4/openapi.json` describes everything; the browser
+// test compares each request of the page with it.
+
+export const OWN = "/postern/v1";
+export const CLOUDFLARE = "/client/v4";
+
+/** A failure, with words for the person: what happened, and what to do. */
+export class ApiError extends Error {
+    constructor(
+        readonly status: number,
+        message: string,
+        /** JSON pointer to the value of the request that is wrong. */
+        readonly pointer: string | null = null,
+    ) {
+        super(message);
+    }
+}
+
+export interface PageInfo {
+    page: number;
+    per_page: number;
+    total_count: number;
+    total_pages: number;
+}
+
+interface Envelope<T> {
+    success: boolean;
+    errors: { code: number; message: string; source?: { pointer: string } }[];
+    messages: { code: number; message: string }[];
+    result: T;
+    result_info?: PageInfo;
+}
+
+export interface Answer<T> {
+    result: T;
+    messages: string[];
+    info: PageInfo | null;
+}
+
+export type Scope = "read" | "certificates" | "rules" | "all";
+
+export interface Session {
+    id: string;
+    signed_in_as: string;
+    scopes: Scope[];
+    zones: { id: string; name: string }[] | null;
+    ends_on: string;
+    idle_seconds: number;
+    version: string;
+}
+
+export interface Zone {
+    id: string;
+    name: string;
+}
+
+export type Mtls = "off" | "request" | "require";
+
+export interface Host {
+    name: string;
+    zone_id: string;
+    zone_name: string | null;
+    mtls: Mtls;
+    served: boolean;
+    origin: { url: string };
+    server_certificate: { id: string; expires_on: string } | null;
+    certificate_authorities: { id: string; name: string }[];
+}
+
+export interface ClientCertificate {
+    id: string;
+    certificate: string;
+    common_name: string;
+    organization: string;
+    csr: string;
+    status: "active" | "revoked";
+    issued_on: string;
+    expires_on: string;
+    serial_number: string;
+    fingerprint_sha256: string;
+    ski: string;
+    certificate_authority: { id: string; name: string };
+    private_key?: string;
+    pkcs12?: string;
+}
+
+export interface Lint {
+    kind: string;
+    rule_id: string | null;
+    message: string;
+    suggestion: string | null;
+}
+
+export interface Rule {
+    id: string;
+    version: string;
+    action: string;
+    action_parameters?: unknown;
+    expression: string;
+    description: string;
+    enabled: boolean;
+    ref: string;
+    last_updated: string;
+}
+
+export interface MtlsRuleWrite {
+    name: string;
+    hosts: string[];
+    paths: string[];
+    check_revoked: boolean;
+    action: "block" | "log";
+    enabled: boolean;
+}
+
+export interface MtlsRule extends Rule {
+    position: number;
+    lints: Lint[];
+}
+
+export interface Ruleset {
+    id: string;
+    version: string;
+    rules: Rule[];
+}
+
+export interface FormRow {
+    field: string;
+    key?: string | null;
+    operator: string;
+    negated?: boolean;
+    values?: string[];
+}
+
+export interface Form {
+    groups: { rows: FormRow[] }[];
+}
+
+export interface Previewed {
+    expression: string;
+    form: Form | null;
+    fields: string[];
+    lifetime: "connection" | "request";
+    lints: Lint[];
+}
+
+export interface Enforcement {
+    by: "handshake" | "rule" | "rule_partly" | null;
+    rule_id: string | null;
+    skip_id: string | null;
+    revoked_pass: boolean;
+}
+
+export interface Status {
+    version: string;
+    uptime_seconds: number;
+    ready: boolean;
+    draining: boolean;
+    workers: number;
+    workers_answering: number;
+    steering: { mode: string; reason: string | null };
+    generation: number;
+    zones: number;
+    hosts: number;
+    hosts_served: number;
+    requests_total: number;
+    latency_seconds: { p50: number | null; p99: number | null; p999: number | null };
+    access_log_dropped: number;
+    expiring: {
+        server_certificates: { id: string; hosts: string[]; expires_on: string }[];
+        authorities: { id: string; name: string; expires_on: string }[];
+        client_certificates: {
+            within_1_day: number;
+            within_7_days: number;
+            within_30_days: number;
+        };
+    };
+}
+
+/** The page's half of the session; the browser has the other half in a cookie. */
+const KEY = "postern-session-key";
+
+/** Told when the session has ended. */
+let ended: (why: string) => void = () => {};
+
+export function whenSessionEnds(tell: (why: string) => void): void {
+    ended = tell;
+}
+
+/** No answer comes later than this: the gateway gives up at 25 s itself. */
+const PATIENCE_MS = 40_000;
+
+async function send(method: string, path: string, body: unknown, key: string): Promise<Response> {
+    const headers: Record<string, string> = { "x-postern-dashboard": key };
+    if (body !== undefined) headers["content-type"] = "application/json";
+    try {
+        return await fetch(path, {
+            method,
+            headers,
+            credentials: "same-origin",
+            cache: "no-store",
+            redirect: "error",
+            signal: AbortSignal.timeout(PATIENCE_MS),
+            ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        });
+    } catch (error) {
+        const late = error instanceof DOMException && error.name === "TimeoutError";
+        const what = late ? "The gateway did not answer in time" : "The gateway cannot be reached";
+        throw new ApiError(0, `${what}. Is it running? Nothing may have changed; try again.`);
+    }
+}
+
+async function read<T>(response: Response): Promise<Answer<T>> {
+    let envelope: Envelope<T>;
+    try {
+        envelope = (await response.json()) as Envelope<T>;
+    } catch {
+        throw new ApiError(response.status, `The answer (${response.status}) cannot be read.`);
+    }
+    if (!response.ok || !envelope.success) {
+        const error = envelope.errors[0];
+        const message = error?.message ?? `The gateway answered ${response.status}.`;
+        throw new ApiError(response.status, message, error?.source?.pointer ?? null);
+    }
+    return {
+        result: envelope.result,
+        messages: envelope.messages.map((message) => message.message),
+        info: envelope.result_info ?? null,
+    };
+}
+
+/** One call, with the session. */
+export async function call<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+    const key = localStorage.getItem(KEY) ?? "none";
+    const response = await send(method, path, body, key);
+    try {
+        return await read<T>(response);
+    } catch (error) {
+        if (error instanceof ApiError && error.status === 401) ended(error.message);
+        throw error;
+    }
+}
+
+export async function get<T>(path: string): Promise<T> {
+    return (await call<T>("GET", path)).result;
+}
+
+/** Items of a list that is not long: at most ten pages of a thousand. */
+export async function all<T>(path: string): Promise<T[]> {
+    const items: T[] = [];
+    for (let page = 1; page <= 10; page += 1) {
+        const join = path.includes("?") ? "&" : "?";
+        const part = await call<T[]>("GET", `${path}${join}per_page=1000&page=${page}`);
+        items.push(...part.result);
+        if (part.info === null || page >= part.info.total_pages) break;
+    }
+    return items;
+}
+
+export async function signIn(how: { token: string } | { code: string }): Promise<Session> {
+    const response = await send("POST", `${OWN}/dashboard/session`, how, "sign-in");
+    const { result } = await read<Session & { key: string }>(response);
+    localStorage.setItem(KEY, result.key);
+    return result;
+}
+
+/** The session that is there, or nothing. */
+export async function session(): Promise<Session | null> {
+    const key = localStorage.getItem(KEY);
+    if (key === null) return null;
+    const response = await send("GET", `${OWN}/dashboard/session`, undefined, key);
+    if (response.status === 401 || response.status === 403) {
+        localStorage.removeItem(KEY);
+        return null;
+    }
+    return (await read<Session>(response)).result;
+}
+
+export async function signOut(): Promise<void> {
+    try {
+        await call("DELETE", `${OWN}/dashboard/session`);
+    } finally {
+        localStorage.removeItem(KEY);
+    }
+}
+
+/** Whether a session may do what needs `scope`. */
+export function may(session: Session, scope: Scope): boolean {
+    return scope === "read" || session.scopes.includes("all") || session.scopes.includes(scope);
+}

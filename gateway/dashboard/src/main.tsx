@@ -1,0 +1,168 @@
+// The frame around all pages: signing in, the navigation, and which page is shown.
+
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import type { Session, Zone } from "./api";
+import { CLOUDFLARE, all, session as loadSession, signIn, signOut, whenSessionEnds } from "./api";
+import { ClientCertificates } from "./pages/client-certificates";
+import { MtlsRulePage } from "./pages/mtls-rule";
+import { Overview } from "./pages/overview";
+import { SignIn } from "./pages/sign-in";
+import { link, takeCode, usePath } from "./router";
+import { Show, Time, message, useLoaded } from "./ui";
+
+function Dashboard() {
+    const [session, setSession] = useState<Session | null | undefined>(undefined);
+    const [why, setWhy] = useState<string | null>(null);
+    useEffect(() => {
+        whenSessionEnds((reason) => {
+            setSession(null);
+            setWhy(reason);
+        });
+        const code = takeCode();
+        const begin = code === null ? loadSession() : signIn({ code });
+        begin.then(setSession, (error: unknown) => {
+            setWhy(message(error));
+            setSession(null);
+        });
+    }, []);
+    if (session === undefined) {
+        return (
+            <p class="quiet center" role="status">
+                Signing in…
+            </p>
+        );
+    }
+    if (session === null) {
+        const signedIn = (begun: Session) => {
+            setWhy(null);
+            setSession(begun);
+        };
+        return <SignIn why={why} signedIn={signedIn} />;
+    }
+    const leave = () => {
+        signOut().then(
+            () => {
+                setWhy(null);
+                setSession(null);
+            },
+            (error: unknown) => {
+                setWhy(message(error));
+                setSession(null);
+            },
+        );
+    };
+    return <Frame session={session} leave={leave} />;
+}
+
+function Frame({ session, leave }: { session: Session; leave: () => void }) {
+    const path = usePath();
+    const zones = useLoaded<Zone[]>(
+        async () => session.zones ?? (await all<Zone>(`${CLOUDFLARE}/zones`)),
+        [session],
+    );
+    useEffect(() => {
+        zones.reload();
+        const heading = document.querySelector<HTMLElement>("h1");
+        heading?.focus();
+        scrollTo(0, 0);
+    }, [path.join("/")]);
+    return (
+        <>
+            <a class="skip" href="#main" onClick={skip}>
+                Skip to the content
+            </a>
+            <header>
+                <a class="brand" href={link()}>
+                    Postern
+                </a>
+                <div class="who">
+                    <details>
+                        <summary>{session.signed_in_as}</summary>
+                        <div class="menu">
+                            <p>
+                                May: {session.scopes.join(", ")}
+                                {session.zones !== null &&
+                                    `, in ${session.zones.map((zone) => zone.name).join(", ")}`}
+                            </p>
+                            <p>
+                                The session ends <Time at={session.ends_on} />, or after{" "}
+                                {Math.round(session.idle_seconds / 60)} minutes without use.
+                            </p>
+                            <button type="button" onClick={leave}>
+                                Sign out
+                            </button>
+                        </div>
+                    </details>
+                </div>
+            </header>
+            <div class="body">
+                <Navigation path={path} zones={zones.data ?? []} tenant={session.zones !== null} />
+                <main id="main" tabIndex={-1}>
+                    <Show of={zones} what="zones">
+                        {(found) => <Page path={path} zones={found} session={session} />}
+                    </Show>
+                </main>
+            </div>
+        </>
+    );
+}
+
+function skip(event: Event): void {
+    event.preventDefault();
+    document.getElementById("main")?.focus();
+}
+
+/** The pages of a zone, by the last part of their address, in the order of the menu. */
+const OF_ZONE: [string, string][] = [["client-certificates", "Client Certificates"]];
+
+function Navigation(props: { path: string[]; zones: Zone[]; tenant: boolean }) {
+    const [first, name, page] = props.path;
+    const here = (is: boolean) => (is ? "page" : undefined);
+    return (
+        <nav aria-label="Main">
+            <a href={link()} aria-current={here(first === undefined)}>
+                Overview
+            </a>
+            {props.zones.map((zone) => (
+                <section>
+                    <h2>{zone.name}</h2>
+                    {OF_ZONE.map(([segment, title]) => (
+                        <a
+                            href={link("zones", zone.name, segment)}
+                            aria-current={here(name === zone.name && page === segment)}
+                        >
+                            {title}
+                        </a>
+                    ))}
+                </section>
+            ))}
+        </nav>
+    );
+}
+
+function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
+    const { path, zones, session } = props;
+    const [first, name, page, rest] = path;
+    if (first === undefined) return <Overview session={session} zones={zones} />;
+    const zone = zones.find((one) => one.name === name);
+    if (first === "zones" && zone !== undefined) {
+        if (page === "client-certificates" && rest === undefined) {
+            return <ClientCertificates key={zone.id} zone={zone} session={session} />;
+        }
+        if (page === "client-certificates" && rest === "create-mtls-rule") {
+            return <MtlsRulePage key={zone.id} zone={zone} session={session} />;
+        }
+    }
+    return (
+        <>
+            <h1 tabIndex={-1}>Not here</h1>
+            <p>
+                There is no such page, or the zone is gone. <a href={link()}>To the overview</a>
+            </p>
+        </>
+    );
+}
+
+const root = document.getElementById("app");
+if (root !== null) render(<Dashboard />, root);

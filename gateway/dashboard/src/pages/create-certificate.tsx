@@ -1,0 +1,310 @@
+// Create Certificate: the key is made in the browser, or by the gateway, or elsewhere (own CSR). What
+// is made is shown once.
+
+import { useState } from "preact/hooks";
+import type { ClientCertificate, Zone } from "../api";
+import { CLOUDFLARE, OWN, call } from "../api";
+import type { Subject } from "../csr";
+import { makeRequest } from "../csr";
+import { Copy, Dialog, Field, Messages, Notice, TextInput, save, submitting, useTask } from "../ui";
+
+type Way = "browser" | "gateway" | "csr";
+
+const WAYS: [Way, string, string][] = [
+    ["browser", "Make a key in this browser", "The private key never leaves it."],
+    [
+        "gateway",
+        "Let the gateway make the key",
+        "It is sent to this page once, also as PKCS#12 for iOS, Android and Java.",
+    ],
+    ["csr", "Use my own CSR", "The private key stays where it was made."],
+];
+
+/** Days that the form offers. */
+const VALIDITY: [number, string][] = [
+    [30, "30 days"],
+    [90, "90 days"],
+    [365, "1 year"],
+    [1825, "5 years"],
+    [3650, "10 years"],
+];
+
+interface Made {
+    certificate: ClientCertificate;
+    privateKey: string | null;
+    pkcs12: string | null;
+    messages: string[];
+}
+
+export function CreateCertificate(props: { zone: Zone; close: () => void; created: () => void }) {
+    const { zone } = props;
+    const [way, setWay] = useState<Way>("browser");
+    const [name, setName] = useState("");
+    const [organization, setOrganization] = useState("");
+    const [csr, setCsr] = useState("");
+    const [password, setPassword] = useState("");
+    const [days, setDays] = useState(3650);
+    const [made, setMade] = useState<Made | null>(null);
+    const task = useTask();
+
+    const issue = async (request: string) => {
+        const path = `${CLOUDFLARE}/zones/${zone.id}/client_certificates`;
+        const body = { csr: request, validity_days: days };
+        return await call<ClientCertificate>("POST", path, body);
+    };
+    const create = () =>
+        task.run(async () => {
+            if (way === "browser") {
+                const subject: Subject = { name, organization };
+                const { csr: request, privateKey } = await makeRequest(subject);
+                const { result, messages } = await issue(request);
+                setMade({ certificate: result, privateKey, pkcs12: null, messages });
+            } else if (way === "csr") {
+                const { result, messages } = await issue(csr);
+                setMade({ certificate: result, privateKey: null, pkcs12: null, messages });
+            } else {
+                const path = `${OWN}/zones/${zone.id}/client_certificates`;
+                const { result, messages } = await call<ClientCertificate>("POST", path, {
+                    common_name: name,
+                    organization,
+                    validity_days: days,
+                    ...(password === "" ? {} : { pkcs12_password: password }),
+                });
+                setMade({
+                    certificate: result,
+                    privateKey: result.private_key ?? null,
+                    pkcs12: result.pkcs12 ?? null,
+                    messages,
+                });
+            }
+            props.created();
+        });
+
+    if (made !== null) return <Shown of={made} zone={zone} close={props.close} />;
+    return (
+        <Dialog title="Create Certificate" close={props.close} wide>
+            <form onSubmit={submitting(create)}>
+                <fieldset>
+                    <legend>Private key</legend>
+                    {WAYS.map(([value, title, hint]) => (
+                        <label class="choice">
+                            <input
+                                type="radio"
+                                name="way"
+                                value={value}
+                                checked={way === value}
+                                onChange={() => setWay(value)}
+                            />
+                            <span>
+                                {title}
+                                <small>{hint}</small>
+                            </span>
+                        </label>
+                    ))}
+                </fieldset>
+                {way === "csr" ? (
+                    <Request csr={csr} set={setCsr} />
+                ) : (
+                    <>
+                        <TextInput
+                            label="Name of the client"
+                            hint="The certificate's common name: a device, a service, a partner."
+                            value={name}
+                            set={setName}
+                            max={64}
+                            required
+                        />
+                        <TextInput
+                            label="Organization (optional)"
+                            value={organization}
+                            set={setOrganization}
+                            max={64}
+                        />
+                    </>
+                )}
+                {way === "gateway" && (
+                    <TextInput
+                        label="Password for a PKCS#12 file (optional)"
+                        hint="With it, a file that iOS, Android and Java take is made as well."
+                        type="password"
+                        value={password}
+                        set={setPassword}
+                    />
+                )}
+                <Field label="Certificate Validity">
+                    {(id) => (
+                        <select
+                            id={id}
+                            value={String(days)}
+                            onChange={(event) => setDays(Number(event.currentTarget.value))}
+                        >
+                            {VALIDITY.map(([value, title]) => (
+                                <option value={String(value)}>{title}</option>
+                            ))}
+                        </select>
+                    )}
+                </Field>
+                {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+                <div class="actions">
+                    <button type="button" onClick={props.close}>
+                        Cancel
+                    </button>
+                    <button type="submit" class="primary" disabled={task.busy}>
+                        {task.busy ? "Creating…" : "Create"}
+                    </button>
+                </div>
+            </form>
+        </Dialog>
+    );
+}
+
+/** A request that was made elsewhere: pasted, dropped, or chosen. */
+function Request({ csr, set }: { csr: string; set: (csr: string) => void }) {
+    const read = (file: File | undefined) => {
+        void file?.slice(0, 100_000).text().then(set);
+    };
+    return (
+        <>
+            <Field
+                label="Certificate signing request (CSR)"
+                hint="In PEM. Paste it, or drop the file here. Its subject becomes the certificate's."
+            >
+                {(id, hint) => (
+                    <textarea
+                        id={id}
+                        class="code"
+                        rows={8}
+                        value={csr}
+                        required
+                        spellcheck={false}
+                        placeholder="-----BEGIN CERTIFICATE REQUEST-----"
+                        aria-describedby={hint}
+                        onInput={(event) => set(event.currentTarget.value)}
+                        onDragOver={(event) => event.preventDefault()}
+                        onDrop={(event) => {
+                            event.preventDefault();
+                            read(event.dataTransfer?.files[0]);
+                        }}
+                    />
+                )}
+            </Field>
+            <Field label="Or choose its file">
+                {(id) => (
+                    <input
+                        id={id}
+                        type="file"
+                        accept=".csr,.pem,.req"
+                        onChange={(event) => read(event.currentTarget.files?.[0])}
+                    />
+                )}
+            </Field>
+        </>
+    );
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+    const binary = atob(base64.replace(/\s/g, ""));
+    const out = new Uint8Array(binary.length);
+    for (let at = 0; at < binary.length; at += 1) out[at] = binary.charCodeAt(at);
+    return out;
+}
+
+function Shown({ of, zone, close }: { of: Made; zone: Zone; close: () => void }) {
+    const [sure, setSure] = useState(of.privateKey === null);
+    const [asked, setAsked] = useState(false);
+    const leave = () => {
+        if (sure || asked) close();
+        else setAsked(true);
+    };
+    const keep = () => setSure(true);
+    const { certificate, privateKey, pkcs12 } = of;
+    return (
+        <Dialog title="The certificate was created" close={leave} wide>
+            <Messages of={of.messages} />
+            {privateKey !== null && (
+                <Notice kind="warning">
+                    The private key is shown <strong>this once</strong>. The gateway does not keep
+                    it: save it now.
+                </Notice>
+            )}
+            <h3>Certificate</h3>
+            <pre class="pem" tabIndex={0} aria-label="Certificate">
+                {certificate.certificate}
+            </pre>
+            <div class="actions start">
+                <Copy text={certificate.certificate} what="the certificate" />
+                <button type="button" onClick={() => save("client.pem", certificate.certificate)}>
+                    Download client.pem
+                </button>
+            </div>
+            {privateKey !== null && (
+                <>
+                    <h3>Private key</h3>
+                    <pre class="pem" tabIndex={0} aria-label="Private key">
+                        {privateKey}
+                    </pre>
+                    <div class="actions start" onClick={keep}>
+                        <Copy text={privateKey} what="the key" />
+                        <button type="button" onClick={() => save("client.key", privateKey)}>
+                            Download client.key
+                        </button>
+                        {pkcs12 !== null && (
+                            <button
+                                type="button"
+                                onClick={() =>
+                                    save("client.p12", bytesOf(pkcs12), "application/x-pkcs12")
+                                }
+                            >
+                                Download client.p12
+                            </button>
+                        )}
+                    </div>
+                </>
+            )}
+            <HowTo zone={zone} />
+            {asked && !sure && (
+                <Notice kind="error">
+                    The key was not saved. Closing again loses it for good; the certificate would be
+                    of no use then.
+                </Notice>
+            )}
+            <div class="actions">
+                <button type="button" class="primary" onClick={leave}>
+                    Done
+                </button>
+            </div>
+        </Dialog>
+    );
+}
+
+function HowTo({ zone }: { zone: Zone }) {
+    const host = `api.${zone.name}`;
+    const uses: [string, string][] = [
+        ["curl", `curl --cert client.pem --key client.key https://${host}/`],
+        [
+            "Python",
+            `import requests\n\nrequests.get("https://${host}/", cert=("client.pem", "client.key"))`,
+        ],
+        [
+            "iOS",
+            `# A .p12 file: made here with a password, or of the two files.\nopenssl pkcs12 -export -in client.pem -inkey client.key -out client.p12\n# Send it to the device and install it as a profile, or load it in the app:\nSecPKCS12Import(data as CFData, [kSecImportExportPassphrase: password] as CFDictionary, &items)`,
+        ],
+        [
+            "Android, Java",
+            `KeyStore store = KeyStore.getInstance("PKCS12");\nstore.load(stream, password);\nKeyManagerFactory keys = KeyManagerFactory.getInstance("X509");\nkeys.init(store, password);\nSSLContext context = SSLContext.getInstance("TLS");\ncontext.init(keys.getKeyManagers(), null, null);`,
+        ],
+    ];
+    return (
+        <>
+            <h3>How to use it</h3>
+            {uses.map(([name, text], place) => (
+                <details open={place === 0}>
+                    <summary>{name}</summary>
+                    <pre class="code" tabIndex={0} aria-label={`With ${name}`}>
+                        {text}
+                    </pre>
+                </details>
+            ))}
+        </>
+    );
+}

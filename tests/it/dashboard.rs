@@ -1,0 +1,78 @@
+//! The dashboard in a real browser: the documents' steps, and real clients that are refused and let
+//! in accordingly.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::json;
+use tests::gateway::ZONE;
+use tests::tool::run;
+use tests::{Origin, Setup, pki};
+
+const HOST: &str = "api.example.test";
+
+/// The sources of the dashboard, when all that its test needs is there.
+fn dashboard() -> Option<PathBuf> {
+    let home = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/dashboard"));
+    let node = Command::new("node").arg("--version").output();
+    let has_node = node.is_ok_and(|done| done.status.success());
+    let has_chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"]
+        .iter()
+        .any(|path| PathBuf::from(path).exists());
+    if has_node && has_chromium && home.join("node_modules/playwright-core").is_dir() {
+        return Some(home);
+    }
+    eprintln!("skipped: needs chromium and node, which `cargo xtask setup` brings");
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documents_steps_in_a_browser() {
+    let Some(home) = dashboard() else { return };
+    let origin = Origin::echo();
+    // Free when it was looked for; the gateway says so if another process was faster.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = free.local_addr().unwrap();
+    drop(free);
+    let gateway = Setup::new()
+        .set("admin.listen", &admin.to_string())
+        .host(HOST, "request", &origin.url())
+        .start();
+    let page = gateway.admin.get("/").body;
+    if page.contains("built without the dashboard") {
+        eprintln!("skipped: needs a gateway with its dashboard (`cargo xtask dashboard`)");
+        return;
+    }
+    let token = |name: &str, scope: &str, zone: &[&str]| {
+        let create = ["token", "create", name, "--scope", scope, "--json"];
+        gateway.cli(&[&create[..], zone].concat()).json()
+    };
+    let read = token("reads", "read", &[]);
+    let all = token("all", "all", &[]);
+    let zone = token("tenant", "certificates", &["--zone", ZONE]);
+    let ca = gateway.file("servers.pem");
+    std::fs::write(&ca, gateway.servers.pem()).unwrap();
+    let link = gateway.cli(&["dashboard"]).ok();
+    let told = json!({
+        "link": link.trim(),
+        "url": format!("http://{admin}"),
+        "address": gateway.address.to_string(),
+        "ca": ca,
+        "origin": origin.url(),
+        "zone": gateway.zone_id(ZONE),
+        "csr": pki::request("own-device").0,
+        "tokens": {
+            "read": read["value"],
+            "read_id": read["id"],
+            "all": all["value"],
+            "zone": zone["value"],
+        },
+    });
+    let outcome = run(Command::new("node")
+        .current_dir(home)
+        .arg("tests/steps.mjs")
+        .arg(told.to_string()));
+    assert!(outcome.out.contains("all good"), "{outcome:?}");
+    assert!(!gateway.stderr().contains("panicked"));
+}
