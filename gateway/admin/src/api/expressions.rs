@@ -73,10 +73,6 @@ fn look_at(body: Preview, has_geo: bool) -> Result<Value, Fault> {
         .iter()
         .map(shown_lint)
         .collect();
-    let lifetime = match read.lifetime() {
-        rules::Lifetime::Connection => "connection",
-        rules::Lifetime::Request => "request",
-    };
     // What is written shorter than it is printed may be refused when it is printed.
     let canonical = read.to_string();
     let is_accepted = rules::check(&canonical).is_ok();
@@ -84,9 +80,33 @@ fn look_at(body: Preview, has_geo: bool) -> Result<Value, Fault> {
         "expression": if is_accepted { canonical } else { expression },
         "form": rules::Form::from_expression(&read),
         "fields": read.fields(),
-        "lifetime": lifetime,
+        "lifetime": word(read.lifetime()),
         "lints": lints,
     }))
+}
+
+fn word(lifetime: rules::Lifetime) -> &'static str {
+    match lifetime {
+        rules::Lifetime::Connection => "connection",
+        rules::Lifetime::Request => "request",
+    }
+}
+
+/// The words of the language, for editors.
+pub(crate) async fn vocabulary() -> Response {
+    let fields: Vec<Value> = rules::fields()
+        .map(|field| {
+            json!({
+                "name": field.name,
+                "type": field.of_type.to_string(),
+                "lifetime": word(field.lifetime),
+            })
+        })
+        .collect();
+    let functions: Vec<Value> = rules::functions()
+        .map(|function| json!({ "name": function.name, "signature": function.signature }))
+        .collect();
+    envelope::result(json!({ "fields": fields, "functions": functions }))
 }
 
 /// What is odd about a zone's rules and hosts.

@@ -36,11 +36,14 @@ pub(crate) enum Peer {
 /// What may be done without showing who one is: whether the process lives, nothing else.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
-/// What every token may ask, whatever it is for: whether it is good, and a session with its rights.
-const OWN: [&str; 3] = [
+/// What every token may ask, whatever it is for: whether it is good, a session with its rights, and
+/// help with the language of rules, which tells nothing of any zone.
+const OWN: [&str; 5] = [
     "/client/v4/user/tokens/verify",
     "/postern/v1/dashboard/links",
     SESSION,
+    "/postern/v1/expressions/preview",
+    "/postern/v1/expressions/vocabulary",
 ];
 
 /// The session of the one who asks; `POST` begins it.
@@ -333,8 +336,7 @@ fn needed(method: &Method, path: &str) -> (Scope, Option<Id>) {
         // A dry run changes nothing.
         (&Method::POST, "rule_tests") => Scope::Read,
         _ if path.contains("/rules/lists") => Scope::Rules,
-        _ if path.starts_with("/postern/v1/expressions") => Scope::Read,
-        // It gives no more than the asker has.
+        // They change nothing, and give no more than the asker has.
         _ if OWN.contains(&path) => Scope::Read,
         _ => Scope::All,
     };

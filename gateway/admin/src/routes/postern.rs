@@ -202,6 +202,9 @@ const HELP: &[Route] = &[
     .needs(Read)
     .takes(Json("ExpressionPreview"))
     .gives(One("ExpressionPreviewed")),
+    route!(GET "/postern/v1/expressions/vocabulary", expressions::vocabulary,
+        "list_expression_vocabulary", "List the fields and functions of the rules language")
+    .gives(One("ExpressionVocabulary")),
     route!(GET "/postern/v1/zones/{zone_id}/lints", expressions::lints, "list_lints",
         "List what is suspicious about a zone's rules and hosts")
     .gives(All("Lint")),

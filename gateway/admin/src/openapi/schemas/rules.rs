@@ -429,7 +429,24 @@ fn help() -> Vec<Named> {
             words(["connection", "request"]).about("For how long its outcome is the same"),
         )
         .has("lints", list(named("Lint")));
+    let field = object()
+        .has("name", text())
+        .has(
+            "type",
+            text().about("Such as `String` or `Map<Array<String>>`"),
+        )
+        .has(
+            "lifetime",
+            words(["connection", "request"]).about("For how long its value is the same"),
+        );
+    let function = object()
+        .has("name", text())
+        .has("signature", text().about("How it is called"));
+    let vocabulary = object()
+        .has("fields", list(field))
+        .has("functions", list(function));
     vec![
+        ("ExpressionVocabulary", vocabulary.into()),
         ("Lint", lint.into()),
         ("ExpressionForm", form.into()),
         ("ExpressionPreview", preview.into()),

@@ -398,6 +398,7 @@ async fn tests_of_rules(world: &World, own: &str) {
         (outcome(2), outcome(5)),
         ("refuse".into(), "not_judged".into())
     );
+    world.get("/postern/v1/expressions/vocabulary").await;
     let preview = "/postern/v1/expressions/preview";
     let body = json!({"expression": "not cf.tls_client_auth.cert_verified or ssl"});
     let form = world.ok("POST", preview, body).await["form"].clone();
