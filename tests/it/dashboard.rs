@@ -59,9 +59,11 @@ async fn the_documents_steps_in_a_browser() {
         "url": format!("http://{admin}"),
         "address": gateway.address.to_string(),
         "ca": ca,
+        "log": gateway.file("access.log"),
         "origin": origin.url(),
         "zone": gateway.zone_id(ZONE),
         "csr": pki::request("own-device").0,
+        "partners": pki::Authority::root("Partners").pem(),
         "tokens": {
             "read": read["value"],
             "read_id": read["id"],

@@ -241,6 +241,15 @@ export async function call<T>(method: string, path: string, body?: unknown): Pro
     }
 }
 
+/** A file, which has no envelope. */
+export async function download(path: string): Promise<ArrayBuffer> {
+    const key = localStorage.getItem(KEY) ?? "none";
+    const response = await send("GET", path, undefined, key);
+    if (response.status === 401) ended("The session has ended: sign in again");
+    if (!response.ok) await read(response);
+    return await response.arrayBuffer();
+}
+
 export async function get<T>(path: string): Promise<T> {
     return (await call<T>("GET", path)).result;
 }

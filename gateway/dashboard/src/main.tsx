@@ -4,10 +4,18 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Session, Zone } from "./api";
 import { CLOUDFLARE, all, session as loadSession, signIn, signOut, whenSessionEnds } from "./api";
+import { AuditLog } from "./pages/audit";
+import { Authorities } from "./pages/authorities";
 import { ClientCertificates } from "./pages/client-certificates";
 import { MtlsRulePage } from "./pages/mtls-rule";
 import { Overview } from "./pages/overview";
+import { RulePage } from "./pages/rule";
+import { Rules } from "./pages/rules";
+import { ServerCertificates } from "./pages/server-certificates";
+import { Settings } from "./pages/settings";
 import { SignIn } from "./pages/sign-in";
+import { TestPage } from "./pages/test";
+import { Tokens } from "./pages/tokens";
 import { link, takeCode, usePath } from "./router";
 import { Show, Time, message, useLoaded } from "./ui";
 
@@ -114,7 +122,20 @@ function skip(event: Event): void {
 }
 
 /** The pages of a zone, by the last part of their address, in the order of the menu. */
-const OF_ZONE: [string, string][] = [["client-certificates", "Client Certificates"]];
+const OF_ZONE: [string, string][] = [
+    ["client-certificates", "Client Certificates"],
+    ["rules", "Custom rules"],
+    ["test", "Test"],
+    ["server-certificates", "Server certificates"],
+];
+
+/** The pages that are of no zone. Tokens of some zones have only the first. */
+const OF_GATEWAY: [string, string][] = [
+    ["authorities", "Certificate Authorities"],
+    ["audit-log", "Audit log"],
+    ["tokens", "Tokens"],
+    ["settings", "Settings"],
+];
 
 function Navigation(props: { path: string[]; zones: Zone[]; tenant: boolean }) {
     const [first, name, page] = props.path;
@@ -137,6 +158,16 @@ function Navigation(props: { path: string[]; zones: Zone[]; tenant: boolean }) {
                     ))}
                 </section>
             ))}
+            <section>
+                <h2>Gateway</h2>
+                {OF_GATEWAY.filter(([segment]) => !props.tenant || segment === "authorities").map(
+                    ([segment, title]) => (
+                        <a href={link(segment)} aria-current={here(first === segment)}>
+                            {title}
+                        </a>
+                    ),
+                )}
+            </section>
         </nav>
     );
 }
@@ -145,6 +176,12 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
     const { path, zones, session } = props;
     const [first, name, page, rest] = path;
     if (first === undefined) return <Overview session={session} zones={zones} />;
+    if (name === undefined) {
+        if (first === "authorities") return <Authorities session={session} zones={zones} />;
+        if (first === "audit-log") return <AuditLog />;
+        if (first === "tokens") return <Tokens session={session} zones={zones} />;
+        if (first === "settings") return <Settings session={session} />;
+    }
     const zone = zones.find((one) => one.name === name);
     if (first === "zones" && zone !== undefined) {
         if (page === "client-certificates" && rest === undefined) {
@@ -152,6 +189,16 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
         }
         if (page === "client-certificates" && rest === "create-mtls-rule") {
             return <MtlsRulePage key={zone.id} zone={zone} session={session} />;
+        }
+        if (page === "test" && rest === undefined) return <TestPage key={zone.id} zone={zone} />;
+        if (page === "server-certificates" && rest === undefined) {
+            return <ServerCertificates key={zone.id} zone={zone} session={session} />;
+        }
+        if (page === "rules" && rest === undefined) {
+            return <Rules key={zone.id} zone={zone} session={session} />;
+        }
+        if (page === "rules" && rest !== undefined) {
+            return <RulePage key={`${zone.id} ${rest}`} zone={zone} session={session} id={rest} />;
         }
     }
     return (

@@ -103,6 +103,12 @@ function RuleForm({ zone, hosts }: { zone: Zone; hosts: string[] }) {
                     <button
                         type="button"
                         class="primary"
+                        onClick={() => go("zones", zone.name, "rules")}
+                    >
+                        To the custom rules
+                    </button>
+                    <button
+                        type="button"
                         onClick={() => go("zones", zone.name, "client-certificates")}
                     >
                         To the client certificates

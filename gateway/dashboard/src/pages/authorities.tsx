@@ -1,0 +1,397 @@
+// Certificate Authorities: the managed CAs of each zone, and the uploaded ones with the hosts that
+// believe them and how old their revocation lists are.
+
+import { useState } from "preact/hooks";
+import type { Session, Zone } from "../api";
+import { CLOUDFLARE, OWN, all, call, download, get, may } from "../api";
+import {
+    Badge,
+    Dialog,
+    Field,
+    Messages,
+    Notice,
+    Show,
+    Table,
+    TextInput,
+    Time,
+    Value,
+    save,
+    submitting,
+    useLoaded,
+    useTask,
+} from "../ui";
+import { Confirm } from "./confirm";
+
+interface ManagedCa {
+    id: string;
+    name: string;
+    certificate: string;
+    issues: boolean;
+    key_type: string | null;
+    created_on: string;
+    expires_on: string;
+}
+
+interface UploadedCa {
+    id: string;
+    name: string;
+    certificates: string;
+    expires_on: string;
+    issuer: string | null;
+    warnings: string[];
+}
+
+interface Crls {
+    policy: "hard" | "soft" | null;
+    crls: { issuer: string; next_update: string; entries: number }[];
+}
+
+export function Authorities({ session, zones }: { session: Session; zones: Zone[] }) {
+    return (
+        <>
+            <h1 tabIndex={-1}>Certificate Authorities</h1>
+            {zones.map((zone) => (
+                <Managed key={zone.id} zone={zone} canChange={may(session, "all")} />
+            ))}
+            {session.zones === null && <Uploaded canChange={may(session, "all")} />}
+        </>
+    );
+}
+
+function Managed({ zone, canChange }: { zone: Zone; canChange: boolean }) {
+    const path = `${OWN}/zones/${zone.id}/authorities`;
+    const cas = useLoaded(() => get<ManagedCa[]>(path), [zone.id]);
+    const [retires, setRetires] = useState<ManagedCa | null>(null);
+    const [rolls, setRolls] = useState(false);
+    const task = useTask();
+    const roll = () =>
+        task.run(async () => {
+            await call("POST", path);
+            setRolls(false);
+            cas.reload();
+        });
+    const list = async (ca: ManagedCa) => {
+        const content = await download(`${path}/${ca.id}/crl`);
+        save(`${zone.name}.crl`, content, "application/pkix-crl");
+    };
+    return (
+        <section class="card">
+            <div class="title">
+                <h2>Managed CAs of {zone.name}</h2>
+                {canChange && (
+                    <div class="actions">
+                        <button type="button" onClick={() => setRolls(true)}>
+                            Make a new one
+                        </button>
+                    </div>
+                )}
+            </div>
+            {task.error !== null && !rolls && <Notice kind="error">{task.error}</Notice>}
+            <Show of={cas} what="CAs">
+                {(found) =>
+                    found.length === 0 ? (
+                        <p class="quiet">None: no client certificate can be issued.</p>
+                    ) : (
+                        <Table
+                            label={`Managed CAs of ${zone.name}`}
+                            head={["Name", "State", "Key", "Ends", "Files", ...(canChange ? ["Change"] : [])]}
+                        >
+                            {found.map((ca) => (
+                                <tr key={ca.id}>
+                                    <th scope="row">
+                                        <Value text={ca.name} />
+                                    </th>
+                                    <td>
+                                        {ca.issues ? (
+                                            <Badge kind="good">issues</Badge>
+                                        ) : (
+                                            <Badge kind="plain">still accepted</Badge>
+                                        )}
+                                    </td>
+                                    <td>{ca.key_type ?? "–"}</td>
+                                    <td>
+                                        <Time at={ca.expires_on} />
+                                    </td>
+                                    <td>
+                                        <button
+                                            type="button"
+                                            aria-label={`Download the certificate of ${ca.id}`}
+                                            onClick={() => save(`${zone.name}-ca.pem`, ca.certificate)}
+                                        >
+                                            Certificate
+                                        </button>{" "}
+                                        <button
+                                            type="button"
+                                            aria-label={`Download the revocation list of ${ca.id}`}
+                                            onClick={() => task.run(() => list(ca))}
+                                        >
+                                            Revocation list
+                                        </button>
+                                    </td>
+                                    {canChange && (
+                                        <td>
+                                            <button
+                                                type="button"
+                                                class="danger"
+                                                aria-label={`Retire ${ca.id}`}
+                                                onClick={() => setRetires(ca)}
+                                            >
+                                                Retire
+                                            </button>
+                                        </td>
+                                    )}
+                                </tr>
+                            ))}
+                        </Table>
+                    )
+                }
+            </Show>
+            {rolls && (
+                <Dialog title={`A new managed CA for ${zone.name}?`} close={() => setRolls(false)}>
+                    <form onSubmit={submitting(roll)}>
+                        <p>
+                            It issues from now on. The older ones are still accepted, until they are
+                            retired.
+                        </p>
+                        {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+                        <div class="actions">
+                            <button type="button" onClick={() => setRolls(false)}>
+                                Cancel
+                            </button>
+                            <button type="submit" class="primary" disabled={task.busy}>
+                                Make it
+                            </button>
+                        </div>
+                    </form>
+                </Dialog>
+            )}
+            {retires !== null && (
+                <Confirm
+                    title="Retire the CA?"
+                    button="Retire it"
+                    path={`${path}/${retires.id}`}
+                    close={() => setRetires(null)}
+                    done={() => {
+                        setRetires(null);
+                        cas.reload();
+                    }}
+                >
+                    <p>
+                        <Value text={retires.name} />: its clients are refused from now on, and its key
+                        is gone.
+                    </p>
+                </Confirm>
+            )}
+        </section>
+    );
+}
+
+interface Known {
+    ca: UploadedCa;
+    hosts: string[];
+    crls: Crls | null;
+}
+
+async function loadUploaded(): Promise<{ account: string; known: Known[] }> {
+    const [account] = await get<{ id: string }[]>(`${CLOUDFLARE}/accounts`);
+    const id = account?.id ?? "";
+    const path = `${CLOUDFLARE}/accounts/${id}/mtls_certificates`;
+    const cas = await all<UploadedCa>(path);
+    const known = await Promise.all(
+        cas.slice(0, 50).map(async (ca) => {
+            const [hosts, crls] = await Promise.all([
+                get<{ service: string }[]>(`${path}/${ca.id}/associations`),
+                get<Crls>(`${OWN}/certificate_authorities/${ca.id}/crls`).catch(() => null),
+            ]);
+            return { ca, hosts: hosts.map((host) => host.service), crls };
+        }),
+    );
+    return { account: id, known };
+}
+
+function Uploaded({ canChange }: { canChange: boolean }) {
+    const loaded = useLoaded(loadUploaded, []);
+    const [uploads, setUploads] = useState(false);
+    const [deletes, setDeletes] = useState<UploadedCa | null>(null);
+    return (
+        <section class="card">
+            <div class="title">
+                <h2>Uploaded CAs</h2>
+                {canChange && (
+                    <div class="actions">
+                        <button
+                            type="button"
+                            disabled={loaded.data === null}
+                            onClick={() => setUploads(true)}
+                        >
+                            Upload a CA
+                        </button>
+                    </div>
+                )}
+            </div>
+            <Show of={loaded} what="CAs">
+                {({ account, known }) => (
+                    <>
+                        {known.length === 0 ? (
+                            <p class="quiet">
+                                None. CAs that are run elsewhere are uploaded, and then believed by the
+                                hosts that are associated with them.
+                            </p>
+                        ) : (
+                            <Table
+                                label="Uploaded CAs"
+                                head={[
+                                    "Name",
+                                    "Believed by",
+                                    "Ends",
+                                    "Revocation lists",
+                                    ...(canChange ? ["Change"] : []),
+                                ]}
+                            >
+                                {known.map(({ ca, hosts, crls }) => (
+                                    <tr key={ca.id}>
+                                        <th scope="row">
+                                            <Value text={ca.name === "" ? (ca.issuer ?? ca.id) : ca.name} />
+                                            <Messages of={ca.warnings} />
+                                        </th>
+                                        <td>{hosts.length === 0 ? "no host" : hosts.join(", ")}</td>
+                                        <td>
+                                            <Time at={ca.expires_on} />
+                                        </td>
+                                        <td>{crls !== null && <Lists of={crls} />}</td>
+                                        {canChange && (
+                                            <td>
+                                                <button
+                                                    type="button"
+                                                    class="danger"
+                                                    aria-label={`Delete ${ca.name}`}
+                                                    onClick={() => setDeletes(ca)}
+                                                >
+                                                    Delete
+                                                </button>
+                                            </td>
+                                        )}
+                                    </tr>
+                                ))}
+                            </Table>
+                        )}
+                        {uploads && (
+                            <Upload
+                                account={account}
+                                close={() => setUploads(false)}
+                                done={() => {
+                                    setUploads(false);
+                                    loaded.reload();
+                                }}
+                            />
+                        )}
+                        {deletes !== null && (
+                            <Confirm
+                                title="Delete the CA?"
+                                button="Delete it"
+                                path={`${CLOUDFLARE}/accounts/${account}/mtls_certificates/${deletes.id}`}
+                                close={() => setDeletes(null)}
+                                done={() => {
+                                    setDeletes(null);
+                                    loaded.reload();
+                                }}
+                            >
+                                <p>
+                                    <Value text={deletes.name} />: no host may be associated with it any
+                                    more.
+                                </p>
+                            </Confirm>
+                        )}
+                    </>
+                )}
+            </Show>
+        </section>
+    );
+}
+
+function Lists({ of }: { of: Crls }) {
+    if (of.crls.length === 0) {
+        return of.policy === "hard" ? (
+            <Badge kind="bad">none: its clients are refused</Badge>
+        ) : (
+            <>none</>
+        );
+    }
+    return (
+        <>
+            {of.crls.map((one) => (
+                <span>
+                    {one.entries.toLocaleString()} revoked; good until <Time at={one.next_update} />{" "}
+                    {new Date(one.next_update).getTime() < Date.now() && (
+                        <Badge kind="bad">has ended</Badge>
+                    )}
+                </span>
+            ))}{" "}
+            (policy {of.policy ?? "none"})
+        </>
+    );
+}
+
+function Upload(props: { account: string; close: () => void; done: () => void }) {
+    const [name, setName] = useState("");
+    const [pem, setPem] = useState("");
+    const task = useTask();
+    const upload = () =>
+        task.run(async () => {
+            const path = `${CLOUDFLARE}/accounts/${props.account}/mtls_certificates`;
+            await call("POST", path, { ca: true, name, certificates: pem });
+            props.done();
+        });
+    return (
+        <Dialog title="Upload a CA" close={props.close} wide>
+            <form onSubmit={submitting(upload)}>
+                <TextInput label="Name" value={name} set={setName} required />
+                <Pem
+                    label="Certificates"
+                    hint="In PEM, all that are accepted together. Paste them, or drop the file. No key."
+                    value={pem}
+                    set={setPem}
+                />
+                {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+                <div class="actions">
+                    <button type="button" onClick={props.close}>
+                        Cancel
+                    </button>
+                    <button type="submit" class="primary" disabled={task.busy}>
+                        Upload
+                    </button>
+                </div>
+            </form>
+        </Dialog>
+    );
+}
+
+/** Text in PEM: pasted, or a file that is dropped on it. */
+export function Pem(props: {
+    label: string;
+    hint: string;
+    value: string;
+    set: (text: string) => void;
+}) {
+    return (
+        <Field label={props.label} hint={props.hint}>
+            {(id, hint) => (
+                <textarea
+                    id={id}
+                    class="code"
+                    rows={8}
+                    required
+                    spellcheck={false}
+                    value={props.value}
+                    aria-describedby={hint}
+                    onInput={(event) => props.set(event.currentTarget.value)}
+                    onDragOver={(event) => event.preventDefault()}
+                    onDrop={(event) => {
+                        event.preventDefault();
+                        void event.dataTransfer?.files[0]?.slice(0, 1_000_000).text().then(props.set);
+                    }}
+                />
+            )}
+        </Field>
+    );
+}

@@ -1,0 +1,71 @@
+// Asks before something goes for good, and names what goes with it.
+
+import type { ComponentChildren } from "preact";
+import { call } from "../api";
+import { Dialog, Notice, submitting, useLoaded, useTask } from "../ui";
+
+interface Loss {
+    what?: string;
+    ca_keys?: number;
+    client_certificates?: number;
+    server_keys?: number;
+}
+
+function words(loss: Loss): string[] {
+    const parts: [number | undefined, string, string][] = [
+        [loss.ca_keys, "key of a CA", "keys of CAs"],
+        [loss.client_certificates, "client certificate", "client certificates"],
+        [loss.server_keys, "server certificate with its key", "server certificates with their keys"],
+    ];
+    return parts.flatMap(([count, one, many]) =>
+        count === undefined || count === 0
+            ? []
+            : [`${count.toLocaleString()} ${count === 1 ? one : many}`],
+    );
+}
+
+export function Confirm(props: {
+    title: string;
+    button: string;
+    /** The call that does it; tried first. */
+    path: string;
+    close: () => void;
+    done: () => void;
+    children: ComponentChildren;
+}) {
+    const tried = useLoaded(
+        async () => (await call<{ lost?: Loss } | null>("DELETE", `${props.path}?dry_run=true`)).result,
+        [props.path],
+    );
+    const task = useTask();
+    const go = () =>
+        task.run(async () => {
+            await call("DELETE", props.path);
+            props.done();
+        });
+    const lost = words(tried.data?.lost ?? {});
+    return (
+        <Dialog title={props.title} close={props.close}>
+            <form onSubmit={submitting(go)}>
+                {props.children}
+                {lost.length > 0 && (
+                    <Notice kind="warning">Lost for good: {lost.join(", ")}.</Notice>
+                )}
+                {tried.error !== null && <Notice kind="error">{tried.error}</Notice>}
+                {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+                <div class="actions">
+                    <button type="button" onClick={props.close}>
+                        Cancel
+                    </button>
+                    <button
+                        type="submit"
+                        class="danger"
+                        disabled={task.busy || tried.busy || tried.error !== null}
+                    >
+                        {props.button}
+                    </button>
+                </div>
+            </form>
+        </Dialog>
+    );
+}

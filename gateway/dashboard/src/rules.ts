@@ -1,0 +1,110 @@
+// Custom rules of a zone: the calls about them, and what the page says of them.
+
+import type { Form, Previewed, Rule, Ruleset, Zone } from "./api";
+import { ApiError, CLOUDFLARE, OWN, call, get } from "./api";
+
+const PHASE = "http_request_firewall_custom";
+
+export interface Vocabulary {
+    fields: { name: string; type: string; lifetime: "connection" | "request" }[];
+    functions: { name: string; signature: string }[];
+}
+
+let vocabulary: Promise<Vocabulary> | null = null;
+
+/** The fields and functions of the language. They are the same while the gateway runs. */
+export function loadVocabulary(): Promise<Vocabulary> {
+    vocabulary ??= get<Vocabulary>(`${OWN}/expressions/vocabulary`).catch((error: unknown) => {
+        vocabulary = null;
+        throw error;
+    });
+    return vocabulary;
+}
+
+export async function preview(of: { expression: string } | { form: Form }): Promise<Previewed> {
+    return (await call<Previewed>("POST", `${OWN}/expressions/preview`, of)).result;
+}
+
+/** The zone's custom rules; nothing before the first. */
+export async function loadRules(zone: Zone): Promise<Ruleset | null> {
+    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/phases/${PHASE}/entrypoint`;
+    try {
+        return await get<Ruleset>(path);
+    } catch (error) {
+        if (error instanceof ApiError && error.status === 404) return null;
+        throw error;
+    }
+}
+
+/** What of a rule is written. */
+export interface Written {
+    description: string;
+    expression: string;
+    action: string;
+    enabled: boolean;
+    action_parameters?: unknown;
+}
+
+export async function addRule(
+    zone: Zone,
+    ruleset: Ruleset | null,
+    rule: Written,
+    position?: number,
+): Promise<Ruleset> {
+    const rules = `${CLOUDFLARE}/zones/${zone.id}/rulesets`;
+    if (ruleset === null) {
+        const path = `${rules}/phases/${PHASE}/entrypoint`;
+        return (await call<Ruleset>("PUT", path, { rules: [rule] })).result;
+    }
+    const place = position === undefined ? {} : { position: { index: position } };
+    const path = `${rules}/${ruleset.id}/rules`;
+    return (await call<Ruleset>("POST", path, { ...rule, ...place })).result;
+}
+
+export async function changeRule(
+    zone: Zone,
+    ruleset: Ruleset,
+    id: string,
+    change: Partial<Written> & { position?: { index: number } },
+): Promise<Ruleset> {
+    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset.id}/rules/${id}`;
+    return (await call<Ruleset>("PATCH", path, change)).result;
+}
+
+export async function deleteRule(zone: Zone, ruleset: Ruleset, id: string): Promise<void> {
+    await call("DELETE", `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset.id}/rules/${id}`);
+}
+
+export function written(rule: Rule): Written {
+    const { description, expression, action, enabled } = rule;
+    const parameters = rule.action_parameters;
+    return {
+        description,
+        expression,
+        action,
+        enabled,
+        ...(parameters === undefined ? {} : { action_parameters: parameters }),
+    };
+}
+
+/** A place in an expression, in characters from 0. */
+export interface ErrorPlace {
+    from: number;
+    to: number;
+    message: string;
+}
+
+/** What a parser's error says, with its place: `Filter parsing error (LINE:COLUMN):`, the line, and
+ * carets below it. Null when it is of another kind. */
+export function errorPlace(message: string, text: string): ErrorPlace | null {
+    const head = /^Filter parsing error \((\d+):(\d+)\)/.exec(message);
+    if (head === null) return null;
+    const [line, column] = [Number(head[1]), Number(head[2])];
+    const lines = text.split("\n");
+    const before = lines.slice(0, line - 1).reduce((sum, one) => sum + one.length + 1, 0);
+    // Columns count characters; a text is indexed by UTF-16 units.
+    const start = [...(lines[line - 1] ?? "")].slice(0, column - 1).join("").length;
+    const carets = /\^+/.exec(message)?.[0].length ?? 1;
+    const from = Math.min(before + start, text.length);
+    return { from, to: Math.min(Math.max(from + carets, from + 1), text.length), message };
+}
