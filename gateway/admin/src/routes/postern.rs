@@ -6,8 +6,8 @@ use super::Kind::{AtLeast, Flag, Text, Time};
 use super::Need::{Certificates, Nothing, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
-    associations, audit, authorities, client_certificates, crls, dashboard, documents, expressions,
-    hosts, mtls_rules, ocsp, rulesets, server_certificates, tokens,
+    associations, audit, authorities, client_certificates, dashboard, documents, expressions, hosts,
+    mtls_rules, revocation, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
 
@@ -130,10 +130,10 @@ const MANAGED: &[Route] = &[
 ];
 
 const REVOCATION: &[Route] = &[
-    route!(GET "/postern/v1/certificate_authorities/{ca_id}/crls", crls::show, "get_crls",
+    route!(GET "/postern/v1/certificate_authorities/{ca_id}/crls", revocation::show_lists, "get_crls",
         "Show an uploaded CA's revocation lists and where they come from")
     .gives(One("Crls")),
-    route!(PUT "/postern/v1/certificate_authorities/{ca_id}/crls", crls::put, "upload_crl",
+    route!(PUT "/postern/v1/certificate_authorities/{ca_id}/crls", revocation::put_lists, "upload_crl",
         "Upload revocation lists; each takes the place of the older one of its kind")
     .query(&[Parameter::new(
         "force",
@@ -143,22 +143,22 @@ const REVOCATION: &[Route] = &[
     .takes(Crl("CrlUpload"))
     .gives(One("CrlsPut"))
     .tried(),
-    route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/crls", crls::set, "update_crls",
+    route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/crls", revocation::set_lists, "update_crls",
         "Change where an uploaded CA's lists come from, and what is done without one")
     .takes(Json("CrlsUpdate"))
     .gives(One("Crls"))
     .tried(),
-    route!(DELETE "/postern/v1/certificate_authorities/{ca_id}/crls", crls::remove,
+    route!(DELETE "/postern/v1/certificate_authorities/{ca_id}/crls", revocation::remove_lists,
         "delete_crls", "Delete an uploaded CA's revocation lists")
     .gives(One("Crls"))
     .tried(),
-    route!(POST "/postern/v1/certificate_authorities/{ca_id}/crls/fetch", crls::fetch,
+    route!(POST "/postern/v1/certificate_authorities/{ca_id}/crls/fetch", revocation::fetch_lists,
         "fetch_crls", "Fetch an uploaded CA's revocation lists now, and wait for them")
     .gives(One("Crls")),
-    route!(GET "/postern/v1/certificate_authorities/{ca_id}/ocsp", ocsp::show, "get_ocsp",
+    route!(GET "/postern/v1/certificate_authorities/{ca_id}/ocsp", revocation::show_responder, "get_ocsp",
         "Show which responder is asked about an uploaded CA's clients")
     .gives(One("Ocsp")),
-    route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/ocsp", ocsp::set, "update_ocsp",
+    route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/ocsp", revocation::set_responder, "update_ocsp",
         "Change which responder is asked about an uploaded CA's clients")
     .takes(Json("OcspUpdate"))
     .gives(One("Ocsp"))

@@ -1,24 +1,26 @@
-//! `/postern/v1/certificate_authorities/{id}/crls`: the revocation lists of an uploaded CA.
-//! Cloudflare has no resource for them.
+//! `/postern/v1/certificate_authorities/{id}/crls` and `…/ocsp`: the revocation lists of an uploaded
+//! CA and its OCSP responder. Cloudflare has no resource for them.
 
 use std::path::PathBuf;
 
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters, Raw, present, read_json};
 use crate::http::scope::{ChangeInGateway, InGateway};
 use control::limits::CRL_FILE_BYTES_MAX;
-use control::{ChangeError, CrlPatch, CrlSource, CrlStatus, Moment, Uuid};
+use control::{
+    ChangeError, ChangeOnly, Control, CrlPatch, CrlSource, CrlStatus, Moment, OcspPatch, Uuid,
+};
 use fetch::FetchOutcome;
 use tls::CrlPolicy;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Set {
+pub(crate) struct SetLists {
     /// Absent leaves it, `null` asks for no list.
     #[serde(default, deserialize_with = "present")]
     policy: Option<Option<CrlPolicy>>,
@@ -31,6 +33,18 @@ pub(crate) struct Set {
     /// Seconds; absent leaves it, `null` is the default.
     #[serde(default, deserialize_with = "present")]
     fetch_every: Option<Option<u32>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetResponder {
+    /// Absent leaves it, `null` asks nobody.
+    #[serde(default, deserialize_with = "present")]
+    url: Option<Option<String>>,
+    #[serde(default)]
+    policy: Option<CrlPolicy>,
+    #[serde(default)]
+    nonce: Option<bool>,
 }
 
 /// A list in JSON, for clients that speak nothing else.
@@ -57,7 +71,7 @@ fn shown(crl: &CrlStatus) -> Value {
     })
 }
 
-fn all(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
+fn lists(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
     let control = at.control();
     let authority = control.uploaded_authority(id)?;
     let lists: Vec<Value> = control
@@ -94,12 +108,44 @@ fn all(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
     }))
 }
 
-pub(crate) async fn show(at: InGateway) -> Result<Response, Fault> {
-    Ok(envelope::result(all(&at, at.one()?)?))
+fn responder(at: &InGateway, id: Uuid) -> Result<Value, ChangeError> {
+    let authority = at.control().uploaded_authority(id)?;
+    let settings = authority.ocsp.as_ref();
+    let name = id.to_string();
+    let answers: Map<String, Value> = at
+        .context()
+        .responders()
+        .counts()
+        .into_iter()
+        .filter(|((ca, _), _)| *ca == name)
+        .map(|((_, word), count)| (word.to_owned(), json!(count)))
+        .collect();
+    Ok(json!({
+        "id": id,
+        "url": settings.map(|found| &found.url),
+        "policy": settings.map(|found| found.policy),
+        "nonce": settings.is_some_and(|found| found.nonce),
+        "answers": answers,
+    }))
+}
+
+/// Changes something of a CA, and shows what there is afterwards.
+async fn change<T: Send + 'static>(
+    at: ChangeInGateway,
+    change: impl FnOnce(&Control<ChangeOnly>, Uuid) -> Result<T, ChangeError> + Send + 'static,
+    shown: fn(&InGateway, Uuid) -> Result<Value, ChangeError>,
+) -> Result<Response, Fault> {
+    let id: Uuid = at.one()?;
+    let (_, at) = at.run_then_read(move |control| change(control, id)).await?;
+    Ok(envelope::result(shown(&at, id)?))
+}
+
+pub(crate) async fn show_lists(at: InGateway) -> Result<Response, Fault> {
+    Ok(envelope::result(lists(&at, at.one()?)?))
 }
 
 /// The body has lists in DER or PEM, or PEM in JSON.
-pub(crate) async fn put(
+pub(crate) async fn put_lists(
     at: ChangeInGateway,
     parameters: Parameters,
     body: Raw<CRL_FILE_BYTES_MAX>,
@@ -126,30 +172,25 @@ pub(crate) async fn put(
     ))
 }
 
-pub(crate) async fn set(at: ChangeInGateway, Json(body): Json<Set>) -> Result<Response, Fault> {
-    let id: Uuid = at.one()?;
+pub(crate) async fn set_lists(
+    at: ChangeInGateway,
+    Json(body): Json<SetLists>,
+) -> Result<Response, Fault> {
     let patch = CrlPatch {
         policy: body.policy,
         file: body.file,
         urls: body.urls.map(Option::unwrap_or_default),
         fetch_every_sec: body.fetch_every,
     };
-    let (_, at) = at
-        .run_then_read(move |control| control.set_crl(id, patch))
-        .await?;
-    Ok(envelope::result(all(&at, id)?))
+    change(at, move |control, id| control.set_crl(id, patch), lists).await
 }
 
-pub(crate) async fn remove(at: ChangeInGateway) -> Result<Response, Fault> {
-    let id: Uuid = at.one()?;
-    let (_, at) = at
-        .run_then_read(move |control| control.remove_crls(id))
-        .await?;
-    Ok(envelope::result(all(&at, id)?))
+pub(crate) async fn remove_lists(at: ChangeInGateway) -> Result<Response, Fault> {
+    change(at, |control, id| control.remove_crls(id), lists).await
 }
 
 /// Fetches now what is to be fetched, and says what became of it.
-pub(crate) async fn fetch(at: InGateway) -> Result<Response, Fault> {
+pub(crate) async fn fetch_lists(at: InGateway) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     let authority = at.control().uploaded_authority(id)?;
     if authority.crl.urls.is_empty() {
@@ -157,5 +198,21 @@ pub(crate) async fn fetch(at: InGateway) -> Result<Response, Fault> {
         return Err(Fault::bad(1411, message).at("/urls"));
     }
     at.context().lists().fetch_now(id).await;
-    Ok(envelope::result(all(&at, id)?))
+    Ok(envelope::result(lists(&at, id)?))
+}
+
+pub(crate) async fn show_responder(at: InGateway) -> Result<Response, Fault> {
+    Ok(envelope::result(responder(&at, at.one()?)?))
+}
+
+pub(crate) async fn set_responder(
+    at: ChangeInGateway,
+    Json(body): Json<SetResponder>,
+) -> Result<Response, Fault> {
+    let patch = OcspPatch {
+        url: body.url,
+        policy: body.policy,
+        nonce: body.nonce,
+    };
+    change(at, move |control, id| control.set_ocsp(id, &patch), responder).await
 }
