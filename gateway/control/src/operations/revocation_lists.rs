@@ -143,15 +143,32 @@ fn warnings(crl: &Crl) -> Vec<String> {
 
 const FORCE: &str = "`postern crl put --force` takes it all the same";
 
+/// Why a list does not take its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum NotTaken {
+    #[error("it begins at {0}, which has not come")]
+    NotBegun(String),
+    #[error("it expired at {0}: get a newer one of its CA; {FORCE}")]
+    Expired(String),
+    #[error("its number {new} is not above {old}, the number of the list that is there; {FORCE}")]
+    Number { new: String, old: String },
+    #[error("its thisUpdate is not after that of the list that is there; {FORCE}")]
+    NotNewer,
+    #[error(
+        "its number is above that of the list that is there, and its thisUpdate ({new}) before \
+         that list's ({old}); {FORCE}"
+    )]
+    Older { new: String, old: String },
+}
+
 /// Whether a list takes its place, where `old` may be; `false` when it is there already.
 ///
 /// A list that has expired takes the place of none that has not, and an older one that of none: the
 /// first would refuse all clients, the second believe some that are revoked.
-fn takes_place(new: &Crl, old: Option<&Crl>, now_sec: i64, force: bool) -> Result<bool, String> {
-    let date = |sec| Moment::from_seconds(sec).to_second();
+fn takes_place(new: &Crl, old: Option<&Crl>, now_sec: i64, force: bool) -> Result<bool, NotTaken> {
+    let date = |sec| Moment::from_seconds(sec).to_second().to_string();
     if new.this_update_sec > now_sec + CLOCK_SKEW_SEC {
-        let at = date(new.this_update_sec);
-        return Err(format!("it begins at {at}, which has not come"));
+        return Err(NotTaken::NotBegun(date(new.this_update_sec)));
     }
     let is_there =
         |old: &Crl| new.number == old.number && new.this_update_sec == old.this_update_sec;
@@ -160,29 +177,23 @@ fn takes_place(new: &Crl, old: Option<&Crl>, now_sec: i64, force: bool) -> Resul
     }
     let has_ended = |crl: &Crl| crl.next_update_sec < now_sec;
     if !force && has_ended(new) && !old.is_some_and(has_ended) {
-        return Err(format!(
-            "it expired at {}: get a newer one of its CA; {FORCE}",
-            date(new.next_update_sec)
-        ));
+        return Err(NotTaken::Expired(date(new.next_update_sec)));
     }
     if let Some(old) = old {
         if !force && !new.is_newer_than(old) {
             return Err(match (&new.number, &old.number) {
-                (Some(new), Some(old)) => format!(
-                    "its number {} is not above {}, the number of the list that is there; {FORCE}",
-                    hex(new),
-                    hex(old)
-                ),
-                _ => format!("its thisUpdate is not after that of the list that is there; {FORCE}"),
+                (Some(new), Some(old)) => NotTaken::Number {
+                    new: hex(new),
+                    old: hex(old),
+                },
+                _ => NotTaken::NotNewer,
             });
         }
         if !force && new.this_update_sec < old.this_update_sec {
-            return Err(format!(
-                "its number is above that of the list that is there, and its thisUpdate ({}) before \
-                 that list's ({}); {FORCE}",
-                date(new.this_update_sec),
-                date(old.this_update_sec)
-            ));
+            return Err(NotTaken::Older {
+                new: date(new.this_update_sec),
+                old: date(old.this_update_sec),
+            });
         }
     }
     Ok(true)

@@ -35,17 +35,26 @@ struct OldChange {
     added: Vec<Entry>,
 }
 
+/// Why an old version cannot be one of its ruleset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum OldRecordError {
+    #[error("it names no rules")]
+    NoRules,
+    #[error("it changes rules that the version before it does not have")]
+    NotThere,
+}
+
 impl OldRecord {
     /// Makes the order of the version before it the order of this one.
-    fn apply(&mut self, rules: &mut Vec<Entry>) -> Result<(), &'static str> {
+    fn apply(&mut self, rules: &mut Vec<Entry>) -> Result<(), OldRecordError> {
         if let Some(whole) = self.rules.take() {
             *rules = whole;
             return Ok(());
         }
-        let change = self.change.take().ok_or("it names no rules")?;
+        let change = self.change.take().ok_or(OldRecordError::NoRules)?;
         let end = change.start.checked_add(change.removed);
         let end = end.filter(|end| *end <= rules.len());
-        let end = end.ok_or("it changes what is not there")?;
+        let end = end.ok_or(OldRecordError::NotThere)?;
         rules.splice(change.start..end, change.added);
         Ok(())
     }
