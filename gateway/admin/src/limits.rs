@@ -5,13 +5,17 @@
 
 use std::time::Duration;
 
-use control::limits::EXPIRY_STAGES_DAYS;
+use control::limits::{CRL_FILE_BYTES_MAX, EXPIRY_STAGES_DAYS};
+
 /// Decisions in one answer about traces.
 pub const TRACE_EVENTS_MAX: usize = 10_000;
 /// How long one question for traces may wait.
 pub const TRACE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Requests and log lines in one dry run of rules; further ones are for the next.
 pub const DRY_RUN_REQUESTS_MAX: usize = 10_000;
+/// Bytes of a line of an access log in a dry run; a longer one is not evaluated. It is read as a
+/// tree, which takes a hundred times as much at worst.
+pub const DRY_RUN_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Requests times rules of one dry run, each up to a microsecond where values are not known: some
 /// seconds. More is refused.
 pub const DRY_RUN_EVALUATIONS_MAX: usize = 10_000_000;
@@ -31,8 +35,31 @@ pub const ADMIN_UNKNOWN_MAX: usize = 64;
 /// Of these, connections of one IPv4 address or IPv6 /64 network: a quarter, so that no address
 /// takes all of them.
 pub const ADMIN_UNKNOWN_OF_ADDRESS_MAX: usize = ADMIN_UNKNOWN_MAX / 4;
-/// Bytes of a request's body: a ruleset of 100,000 rules has 20 to 50 MiB. More is answered 413.
+/// Bytes of a body that is a ruleset or a document: 100,000 rules have 20 to 50 MiB. More than a
+/// route takes is answered 413.
 pub const ADMIN_BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a body of most routes: a handful of words, a signing request, an expression.
+pub const ADMIN_SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of a body with certificates: twenty of a CA, or a chain with its key.
+pub const ADMIN_CERTIFICATES_BODY_BYTES_MAX: usize = 512 << 10;
+/// Bytes of a body with names of hosts: 10,000 of the longest.
+pub const ADMIN_NAMES_BODY_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a body with items of a list: 10,000 with the longest comments.
+pub const ADMIN_ITEMS_BODY_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a body with revocation lists: as many as a file of them may have.
+pub const ADMIN_CRL_BODY_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a dry run: 10,000 lines of an access log.
+pub const ADMIN_DRY_RUN_BODY_BYTES_MAX: usize = 16 << 20;
+/// What a body's items and members may take in memory, for each of its bytes. A rule of a ruleset
+/// takes about 4; an empty object in a list of objects takes 100 and is refused.
+pub const ADMIN_READ_BODY_FACTOR: usize = 10;
+/// What they may take in a small body, in bytes: 10,000 requests of a dry run.
+pub const ADMIN_READ_BODY_BYTES_MIN: usize = 8 << 20;
+/// Bytes of memory for all requests of a listener together, their bodies and what is read from them:
+/// one ruleset of the largest size, or many small ones. Further ones are answered 503.
+pub const ADMIN_ALL_BODIES_BYTES_MAX: usize = 512 << 20;
+/// Bytes of what an answer repeats of a request's body: enough to recognise it.
+pub const ADMIN_TOLD_BYTES_MAX: usize = 512;
 /// Bytes of a request's head on the admin API; hyper refuses longer ones.
 pub const ADMIN_HEAD_BYTES_MAX: usize = 64 << 10;
 /// For the TLS handshake of a client of the admin API; then its connection is closed.
@@ -80,3 +107,7 @@ pub const SESSIONS_OF_HOLDER_MAX: usize = 16;
 
 const _: () = assert!(SESSIONS_OF_HOLDER_MAX < SESSIONS_MAX);
 const _: () = assert!(PER_PAGE_DEFAULT <= PER_PAGE_MAX);
+const _: () = assert!(ADMIN_CRL_BODY_BYTES_MAX as u64 == CRL_FILE_BYTES_MAX);
+const _: () = assert!(ADMIN_SMALL_BODY_BYTES_MAX <= ADMIN_BODY_BYTES_MAX);
+// A ruleset of the largest size can be sent, read and counted.
+const _: () = assert!(ADMIN_BODY_BYTES_MAX * 4 <= ADMIN_ALL_BODIES_BYTES_MAX);

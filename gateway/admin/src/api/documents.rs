@@ -10,14 +10,15 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::http::auth::Peer;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::file_body::FileBody;
-use crate::http::objects::Objects;
-use crate::http::query::{Json, Parameters, pointer};
+use crate::http::memory::Share;
+use crate::http::query::{
+    Json, Parameters, Raw, malformed, off_thread, read_json_saying, shortened,
+};
 use crate::http::scope::{ChangeInGateway, InGateway};
 use control::{ApplyOptions, Document};
 use vocabulary::suggest::suggest;
@@ -40,17 +41,17 @@ fn words(message: &str) -> String {
 }
 
 /// Reads a document, or says what is wrong with it and where.
-fn read(value: Value) -> Result<Document, Fault> {
-    serde_path_to_error::deserialize(Objects(value)).map_err(|error| {
-        let pointer = pointer(error.path());
-        Fault::bad(1004, words(&error.inner().to_string())).at(pointer)
+fn read(text: &[u8], kind: &str, share: &Share) -> Result<Document, Fault> {
+    read_json_saying(text, share, |error| match error.is_data() {
+        true => Fault::bad(1004, shortened(words(&error.to_string()))),
+        false => malformed(error, kind),
     })
 }
 
 pub(crate) async fn apply(
     at: ChangeInGateway,
     parameters: Parameters,
-    Json(body): Json<Value>,
+    Raw(body): Raw,
 ) -> Result<Response, Fault> {
     let flag = |name: &str| match parameters.text(name) {
         None | Some("false" | "0") => Ok(false),
@@ -70,7 +71,7 @@ pub(crate) async fn apply(
         prune_zones,
         revision,
     };
-    let document = read(body)?;
+    let document = off_thread(move || read(&body.bytes, &body.kind, &body.share)).await??;
     let applied = at
         .run(move |control| control.apply(&document, options))
         .await?;
@@ -136,6 +137,7 @@ pub(crate) async fn backup(at: InGateway, request: Request) -> Result<Response, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::memory::Pool;
     use serde_json::json;
 
     #[test]
@@ -174,7 +176,8 @@ mod tests {
             ),
             (json!({}), "", "missing field `postern`"),
         ] {
-            let fault = read(document).unwrap_err();
+            let text = document.to_string();
+            let fault = read(text.as_bytes(), "", &Pool::default().share()).unwrap_err();
             assert_eq!(fault.message, message);
             assert_eq!(fault.pointer.as_deref(), Some(place), "{message}");
         }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{Json, Parameters};
+use crate::http::query::{AtMost, Json, Parameters};
 use crate::http::scope::{ChangeInAccount, InAccount};
+use control::limits::LIST_ITEMS_MAX;
 use control::{ChangeError, Id, ItemsChange, ListItem, ListKind, ListRecord, Model, Moment};
 use vocabulary::hostname::HostName;
 
@@ -51,7 +52,7 @@ struct Hostname {
 
 #[derive(Deserialize)]
 pub(crate) struct Remove {
-    items: Vec<ItemId>,
+    items: AtMost<LIST_ITEMS_MAX, ItemId>,
 }
 
 #[derive(Deserialize)]
@@ -228,7 +229,7 @@ pub(crate) async fn item(at: InAccount) -> Result<Response, Fault> {
 
 pub(crate) async fn append(
     at: ChangeInAccount,
-    Json(body): Json<Vec<Item>>,
+    Json(AtMost(body)): Json<AtMost<LIST_ITEMS_MAX, Item>>,
 ) -> Result<Response, Fault> {
     let id: Id = at.one()?;
     let append = move |kind| Ok(ItemsChange::Append(values(kind, body)?));
@@ -237,7 +238,7 @@ pub(crate) async fn append(
 
 pub(crate) async fn replace(
     at: ChangeInAccount,
-    Json(body): Json<Vec<Item>>,
+    Json(AtMost(body)): Json<AtMost<LIST_ITEMS_MAX, Item>>,
 ) -> Result<Response, Fault> {
     let id: Id = at.one()?;
     let replace = move |kind| Ok(ItemsChange::Replace(values(kind, body)?));
@@ -248,7 +249,7 @@ pub(crate) async fn remove(
     at: ChangeInAccount,
     Json(body): Json<Remove>,
 ) -> Result<Response, Fault> {
-    let ids = body.items.into_iter().map(|item| item.id).collect();
+    let ids = body.items.0.into_iter().map(|item| item.id).collect();
     let id = at.one()?;
     change(at, id, |_| Ok(ItemsChange::Remove(ids))).await
 }

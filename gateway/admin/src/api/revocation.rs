@@ -9,9 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::{Json, Parameters, Raw, present, read_json};
+use crate::http::query::{Json, Parameters, Raw, off_thread, present, read_json};
 use crate::http::scope::{ChangeInGateway, InGateway};
-use control::limits::CRL_FILE_BYTES_MAX;
 use control::{
     ChangeError, ChangeOnly, Control, CrlPatch, CrlSource, CrlStatus, Moment, OcspPatch, Uuid,
 };
@@ -148,7 +147,7 @@ pub(crate) async fn show_lists(at: InGateway) -> Result<Response, Fault> {
 pub(crate) async fn put_lists(
     at: ChangeInGateway,
     parameters: Parameters,
-    body: Raw<CRL_FILE_BYTES_MAX>,
+    Raw(body): Raw,
 ) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
     let mut force = match parameters.text("force") {
@@ -156,12 +155,13 @@ pub(crate) async fn put_lists(
         Some("true" | "1") => true,
         Some(_) => return Err(Fault::parameter("force: `true` or `false` is expected")),
     };
-    let bytes = if body.0.first() == Some(&b'{') {
-        let wrapped: Wrapped = read_json(&body.0, "")?;
+    let bytes = if body.bytes.first() == Some(&b'{') {
+        let read = move || read_json::<Wrapped>(&body.bytes, "", &body.share);
+        let wrapped = off_thread(read).await??;
         force |= wrapped.force;
         wrapped.crl.into_bytes()
     } else {
-        body.0.to_vec()
+        body.bytes
     };
     let put = at
         .run(move |control| control.put_crls(id, &CrlSource::Upload, &bytes, force))

@@ -3,10 +3,12 @@
 //! Unknown fields are refused: a rule without one of its conditions would mean something else.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::http::fault::Fault;
-use crate::http::query::present;
+use crate::http::query::{AtMost, present};
+use control::limits::RULES_MAX;
 use control::{Id, NewRule, Phase, Position, RulePatch};
 
 /// A rule as it comes. What only answers have is taken too, so that an answer can be sent back.
@@ -34,11 +36,11 @@ pub(crate) struct RuleBody {
     #[serde(default)]
     pub(crate) position: Option<PositionBody>,
     #[serde(default, rename = "version")]
-    _version: Option<String>,
+    _version: Option<IgnoredAny>,
     #[serde(default, rename = "last_updated")]
-    _last_updated: Option<String>,
+    _last_updated: Option<IgnoredAny>,
     #[serde(default, rename = "categories")]
-    _categories: Option<Vec<String>>,
+    _categories: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +72,7 @@ pub(crate) struct RulesetBody {
     #[serde(default)]
     pub(crate) phase: Option<String>,
     #[serde(default)]
-    pub(crate) rules: Option<Vec<RuleBody>>,
+    pub(crate) rules: Option<AtMost<RULES_MAX, RuleBody>>,
     #[serde(default, rename = "id")]
     _id: Option<String>,
     #[serde(default, rename = "version")]
@@ -149,9 +151,9 @@ impl RulesetBody {
         Ok(())
     }
 
-    pub(crate) fn rules(rules: Vec<RuleBody>) -> Result<Vec<NewRule>, Fault> {
+    pub(crate) fn rules(rules: AtMost<RULES_MAX, RuleBody>) -> Result<Vec<NewRule>, Fault> {
+        let rules = rules.0.into_iter();
         rules
-            .into_iter()
             .enumerate()
             .map(|(place, rule)| rule.new_rule(&format!("/rules/{place}")))
             .collect()

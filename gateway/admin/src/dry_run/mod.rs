@@ -23,8 +23,7 @@ use self::subject::{DryRunRequest, Refused, World};
 use crate::api::rule_body::{PositionBody, RuleBody};
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::objects::Objects;
-use crate::http::query::{Json, pointer};
+use crate::http::query::{AtMost, Json};
 use crate::http::scope::InZone;
 use crate::limits::{
     DRY_RUN_EVALUATIONS_MAX, DRY_RUN_EXPLAINED_MAX, DRY_RUN_REQUESTS_MAX, DRY_RUN_TRACES_MAX,
@@ -37,10 +36,10 @@ use rules::{Action, Case, DryRunOutcome, Fate, Seen, Trace};
 pub(super) struct Body {
     /// Requests written by hand.
     #[serde(default)]
-    requests: Vec<Value>,
+    requests: AtMost<DRY_RUN_REQUESTS_MAX, RequestBody>,
     /// Lines of the access log.
     #[serde(default)]
-    records: Vec<String>,
+    records: AtMost<DRY_RUN_REQUESTS_MAX, String>,
     /// A rule that is not saved; with the `id` of one that is, a change of it.
     #[serde(default)]
     draft: Option<RuleBody>,
@@ -69,13 +68,13 @@ struct Summary {
 /// Tries rules out and changes nothing.
 pub(super) async fn run(at: InZone, Json(mut body): Json<Body>) -> Result<Response, Fault> {
     let draft = body.draft.take().map(draft).transpose()?;
-    let count = body.requests.len().saturating_add(body.records.len());
+    let (requests, records) = (body.requests.0, body.records.0);
+    let count = requests.len().saturating_add(records.len());
     if count > DRY_RUN_REQUESTS_MAX {
         let message =
             format!("{count} requests are more than {DRY_RUN_REQUESTS_MAX}; try fewer at a time");
         return Err(Fault::bad(1489, message).at("/requests"));
     }
-    let entries = entries(body.requests, body.records)?;
     let explain = body.explain;
     let snapshot = at.context().published().load();
     let header_count_max = at.context().live().load().header_count_max;
@@ -88,11 +87,11 @@ pub(super) async fn run(at: InZone, Json(mut body): Json<Body>) -> Result<Respon
                 zone: zone.to_string(),
                 header_count_max,
             };
-            Ok(try_all(&mut dry_run, &world, entries, &explain))
+            Ok(try_all(&mut dry_run, &world, requests, records, &explain))
         })
         .await
         .map_err(of_the_draft)?;
-    Ok(envelope::result(found?))
+    Ok(envelope::result_text(&found?))
 }
 
 fn draft(mut body: RuleBody) -> Result<DraftRule, Fault> {
@@ -129,49 +128,47 @@ pub(crate) fn read_line(text: &str) {
     drop(record::read(text));
 }
 
-fn entries(requests: Vec<Value>, records: Vec<String>) -> Result<Vec<DryRunCase>, Fault> {
-    let mut entries = Vec::with_capacity(requests.len() + records.len());
-    for (place, request) in requests.into_iter().enumerate() {
-        let body: RequestBody =
-            serde_path_to_error::deserialize(Objects(request)).map_err(|error| {
-                let pointer = format!("/requests/{place}{}", pointer(error.path()));
-                Fault::body(error.inner().to_string()).at(pointer)
-            })?;
-        let expect = body.expect.clone();
-        let asked = body.read().map_err(|(field, why)| {
-            Fault::bad(1004, format!("{field}: {why}")).at(format!("/requests/{place}/{field}"))
-        })?;
-        entries.push(DryRunCase {
-            asked: Ok(asked),
-            expect,
-            recorded: None,
-        });
-    }
-    for line in records {
-        let (asked, recorded) = match record::read(&line) {
-            Ok((asked, recorded)) => (Ok(asked), Some(recorded)),
-            Err(refused) => (Err(refused), None),
-        };
-        entries.push(DryRunCase {
-            asked,
-            expect: None,
-            recorded,
-        });
-    }
-    Ok(entries)
+/// One request, read from what was written.
+fn written(place: usize, body: RequestBody) -> Result<DryRunCase, Fault> {
+    let expect = body.expect.clone();
+    let asked = body.read().map_err(|(field, why)| {
+        let why = Fault::bad(1004, format!("{field}: {why}"));
+        why.at(format!("/requests/{place}/{field}"))
+    })?;
+    Ok(DryRunCase {
+        asked: Ok(asked),
+        expect,
+        recorded: None,
+    })
 }
 
+/// One request, read from a line of the access log.
+fn recorded(line: &str) -> DryRunCase {
+    let (asked, recorded) = match record::read(line) {
+        Ok((asked, recorded)) => (Ok(asked), Some(recorded)),
+        Err(refused) => (Err(refused), None),
+    };
+    DryRunCase {
+        asked,
+        expect: None,
+        recorded,
+    }
+}
+
+/// Reads, tries and shows one request after the other: of the many, none is kept but its text in the
+/// answer.
 fn try_all(
     dry_run: &mut RulesetDryRun,
     world: &World<'_>,
-    entries: Vec<DryRunCase>,
+    requests: Vec<RequestBody>,
+    records: Vec<String>,
     explain: &[String],
-) -> Result<Value, Fault> {
-    let work = entries.len().saturating_mul(dry_run.rules.len());
+) -> Result<String, Fault> {
+    let count = requests.len().saturating_add(records.len());
+    let work = count.saturating_mul(dry_run.rules.len());
     if work > DRY_RUN_EVALUATIONS_MAX {
         let message = format!(
-            "{} requests by {} rules are more than a dry run evaluates ({DRY_RUN_EVALUATIONS_MAX}); try fewer requests at a time",
-            entries.len(),
+            "{count} requests by {} rules are more than a dry run evaluates ({DRY_RUN_EVALUATIONS_MAX}); try fewer requests at a time",
             dry_run.rules.len()
         );
         return Err(Fault::bad(1489, message).at("/requests"));
@@ -194,23 +191,35 @@ fn try_all(
         wanted.insert(found);
     }
     let mut summary = Summary::default();
-    let tested: Vec<Value> = entries
-        .into_iter()
-        .map(|entry| try_one(dry_run, world, entry, &wanted, &mut summary))
-        .collect();
-    Ok(json!({
+    let requests = requests.into_iter().enumerate();
+    let requests = requests.map(|(place, body)| written(place, body));
+    let records = records.into_iter().map(|line| Ok(recorded(&line)));
+    // As text: the many trees would take ten times as much.
+    let mut tested = String::from("[");
+    for entry in requests.chain(records) {
+        if tested.len() > 1 {
+            tested.push(',');
+        }
+        let shown = try_one(dry_run, world, entry?, &wanted, &mut summary);
+        tested.push_str(&shown.to_string());
+    }
+    tested.push(']');
+    let rest = json!({
         "ruleset_version": dry_run.version.to_string(),
         "rules": dry_run.rules.len(),
         "draft": dry_run.draft.map(|place| rule_at(dry_run, place)),
-        "tested": tested,
         "summary": {
-            "requests": tested.len(),
+            "requests": count,
             "outcomes": summary.outcomes,
             "expectations_unmet": summary.unmet,
             "different_from_record": summary.differ,
             "unexplained": summary.unexplained,
         },
-    }))
+    });
+    let mut answer = format!(r#"{{"tested":{tested},"#);
+    drop(tested);
+    answer.push_str(rest.to_string().trim_start_matches('{'));
+    Ok(answer)
 }
 
 fn try_one(

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::certificate::{Certificate, certificate_fields_but, fields};
 use super::subject::{DryRunRequest, Refused, time_msec, version};
+use crate::limits::DRY_RUN_RECORD_BYTES_MAX;
 use datapath::limits::ACCESS_LOG_FIELD_BYTES_MAX;
 use rules::FieldSet;
 use vocabulary::client_auth::ClientAuth;
@@ -53,6 +54,12 @@ fn never_logged() -> FieldSet {
 /// Reads a line; `Err` says why there is nothing to evaluate.
 pub(super) fn read(line: &str) -> Result<(DryRunRequest, Recorded), Refused> {
     let unevaluated = |why: &str| Refused::Unevaluated(why.to_owned());
+    if line.len() > DRY_RUN_RECORD_BYTES_MAX {
+        let max = DRY_RUN_RECORD_BYTES_MAX;
+        return Err(unevaluated(&format!(
+            "it is longer than the {max} bytes that a line of the access log may have"
+        )));
+    }
     let line: Value = serde_json::from_str(line).map_err(|why| {
         Refused::Unevaluated(format!("it is not a line of the access log: {why}"))
     })?;

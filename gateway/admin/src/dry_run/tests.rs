@@ -454,7 +454,7 @@ async fn wrong_and_too_much() {
         (json!({"explain": ["nothing"]}), "/explain/0"),
         (
             json!({"records": vec![""; DRY_RUN_REQUESTS_MAX + 1]}),
-            "/requests",
+            "/records",
         ),
     ] {
         let answer = world.call("POST", &path, body).await;

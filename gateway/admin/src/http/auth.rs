@@ -79,6 +79,9 @@ pub(crate) async fn admit(
         Ok(admitted) => admitted,
         Err(fault) => return fault.into_response(),
     };
+    // Held until the answer is made: what is read from a body lives so long.
+    let share = context.memory_of(peer).share();
+    request.extensions_mut().insert(share.clone());
     request.extensions_mut().insert(actor);
     let Some(session) = session else {
         return next.run(request).await;

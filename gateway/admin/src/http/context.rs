@@ -10,8 +10,10 @@ use std::time::{Instant, SystemTime};
 
 use axum::http::StatusCode;
 
+use super::auth::Peer;
 use super::fault::Fault;
 use super::listener::Bound;
+use super::memory::Pool;
 use super::rates::Rates;
 use super::sessions::Sessions;
 use super::tls::AdminTls;
@@ -69,6 +71,8 @@ pub(crate) struct Context {
     pub(super) rates: Rates,
     /// Who is signed in at the dashboard.
     pub(crate) sessions: Sessions,
+    over_unix: Pool,
+    over_tcp: Pool,
     /// What the TCP listener is called, when it speaks TLS.
     pub(crate) tls: Option<Arc<AdminTls>>,
     tcp: Option<SocketAddr>,
@@ -85,6 +89,16 @@ impl Context {
             sessions: Sessions::default(),
             tls: bound.tls.clone(),
             tcp: bound.tcp_address(),
+            over_unix: Pool::default(),
+            over_tcp: Pool::default(),
+        }
+    }
+
+    /// The memory for requests that come so.
+    pub(super) fn memory_of(&self, peer: Peer) -> &Pool {
+        match peer {
+            Peer::Unix { .. } => &self.over_unix,
+            Peer::Tcp => &self.over_tcp,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The form of every answer: Cloudflare's envelope, and pages of lists.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,6 +25,15 @@ const MESSAGE: u32 = 10_000;
 /// A result.
 pub(crate) fn result(value: impl Serialize) -> Response {
     result_with(value, Vec::new())
+}
+
+/// A result that is JSON already.
+pub(crate) fn result_text(json: &str) -> Response {
+    let whole = format!(r#"{{"success":true,"errors":[],"messages":[],"result":{json}}}"#);
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    let mut response = (StatusCode::OK, kind, whole).into_response();
+    response.extensions_mut().insert(Enveloped);
+    response
 }
 
 /// A result, and what else there is to say: with Cloudflare's code for it.

@@ -7,6 +7,7 @@ pub(crate) mod envelope;
 pub(crate) mod fault;
 pub(crate) mod file_body;
 pub(crate) mod listener;
+pub(crate) mod memory;
 pub(crate) mod objects;
 pub(crate) mod query;
 mod rates;

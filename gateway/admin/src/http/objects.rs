@@ -1,8 +1,9 @@
-//! Reading JSON with objects as objects.
+//! Reading JSON with objects as objects, and counting what it becomes.
 //!
 //! serde reads a struct from an array as well, as its members in their order: `[]` would be a body
 //! in which every member is left out. Owns a layer over any deserializer that refuses this at every
-//! depth. Everything else is read as before.
+//! depth, and counts the memory of items and members against a [`Budget`] before they are read.
+//! Everything else is read as before.
 //!
 //! What an untagged or flattened type keeps aside is read without this layer; bodies have none.
 
@@ -12,13 +13,37 @@ use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
+use super::memory::Budget;
+
 /// The layer: around deserializers, visitors, and what visitors are given.
-pub(crate) struct Objects<T>(pub(crate) T);
+pub(crate) struct Objects<'b, T>(pub(crate) T, pub(crate) &'b Budget<'b>);
 
 /// A visitor that takes the members of an object, and nothing else.
-struct Members<V>(V);
+struct Members<'b, V>(V, &'b Budget<'b>);
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Members<V> {
+/// The items of an array, counted. A growing vector has room for twice as many.
+struct Items<'b, A>(A, &'b Budget<'b>);
+
+/// The members of an object, counted where they are kept in a map.
+struct Entries<'b, A> {
+    inner: A,
+    budget: &'b Budget<'b>,
+    /// How many there were before.
+    count: usize,
+    /// What the key takes that was read last. The name of a struct's member is no more than a byte.
+    key_bytes: usize,
+}
+
+/// Keys that are kept are texts; see [`Entries`].
+const KEPT_KEY_BYTES_MIN: usize = size_of::<Box<str>>();
+/// Entries that a node of a `BTreeMap` has room for.
+const NODE_ENTRIES: usize = 11;
+/// Entries that it has at least, but for the only one.
+const NODE_ENTRIES_MIN: usize = 5;
+/// What it takes beside its entries, and below it.
+const NODE_BYTES: usize = 32;
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for Members<'_, V> {
     type Value = V::Value;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +51,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Members<V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Objects(members))
+        self.0.visit_map(Entries::of(members, self.1))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _items: A) -> Result<V::Value, A::Error> {
@@ -39,12 +64,12 @@ macro_rules! deserialize {
         fn $method<V: Visitor<'de>>(self, $($name: $kind,)* visitor: V)
             -> Result<V::Value, D::Error>
         {
-            self.0.$method($($name,)* Objects(visitor))
+            self.0.$method($($name,)* Objects(visitor, self.1))
         }
     )*};
 }
 
-impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
+impl<'b, 'de, D: Deserializer<'de>> Deserializer<'de> for Objects<'b, D> {
     type Error = D::Error;
 
     deserialize! {
@@ -67,7 +92,8 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Objects<D> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.0.deserialize_struct(name, fields, Members(visitor))
+        self.0
+            .deserialize_struct(name, fields, Members(visitor, self.1))
     }
 
     fn is_human_readable(&self) -> bool {
@@ -83,7 +109,7 @@ macro_rules! visit {
     )*};
 }
 
-impl<'de, V: Visitor<'de>> Visitor<'de> for Objects<V> {
+impl<'b, 'de, V: Visitor<'de>> Visitor<'de> for Objects<'b, V> {
     type Value = V::Value;
 
     visit! {
@@ -107,42 +133,43 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Objects<V> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_some(Objects(inner))
+        self.0.visit_some(Objects(inner, self.1))
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, inner: D) -> Result<V::Value, D::Error> {
-        self.0.visit_newtype_struct(Objects(inner))
+        self.0.visit_newtype_struct(Objects(inner, self.1))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
-        self.0.visit_seq(Objects(items))
+        self.0.visit_seq(Items(items, self.1))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<V::Value, A::Error> {
-        self.0.visit_map(Objects(members))
+        self.0.visit_map(Entries::of(members, self.1))
     }
 
     fn visit_enum<A: EnumAccess<'de>>(self, variant: A) -> Result<V::Value, A::Error> {
-        self.0.visit_enum(Objects(variant))
+        self.0.visit_enum(Objects(variant, self.1))
     }
 }
 
-impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Objects<S> {
+impl<'b, 'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Objects<'b, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, inner: D) -> Result<S::Value, D::Error> {
-        self.0.deserialize(Objects(inner))
+        self.0.deserialize(Objects(inner, self.1))
     }
 }
 
-impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Objects<A> {
+impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
     type Error = A::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_element_seed(Objects(seed))
+        self.1.count(size_of::<S::Value>().saturating_mul(2))?;
+        self.0.next_element_seed(Objects(seed, self.1))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -150,39 +177,58 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Objects<A> {
     }
 }
 
-impl<'de, A: MapAccess<'de>> MapAccess<'de> for Objects<A> {
+impl<'b, A> Entries<'b, A> {
+    fn of(inner: A, budget: &'b Budget<'b>) -> Self {
+        Self {
+            inner,
+            budget,
+            count: 0,
+            key_bytes: 0,
+        }
+    }
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Entries<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, A::Error> {
-        self.0.next_key_seed(seed)
+        self.key_bytes = size_of::<S::Value>();
+        self.inner.next_key_seed(seed)
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.next_value_seed(Objects(seed))
+        let begins_a_node = self.count.is_multiple_of(NODE_ENTRIES_MIN);
+        if self.key_bytes >= KEPT_KEY_BYTES_MIN && begins_a_node {
+            let entry = self.key_bytes.saturating_add(size_of::<S::Value>());
+            let entries = entry.saturating_mul(NODE_ENTRIES);
+            self.budget.count(entries.saturating_add(NODE_BYTES))?;
+        }
+        self.count = self.count.saturating_add(1);
+        self.inner.next_value_seed(Objects(seed, self.budget))
     }
 
     fn size_hint(&self) -> Option<usize> {
-        self.0.size_hint()
+        self.inner.size_hint()
     }
 }
 
-impl<'de, A: EnumAccess<'de>> EnumAccess<'de> for Objects<A> {
+impl<'b, 'de, A: EnumAccess<'de>> EnumAccess<'de> for Objects<'b, A> {
     type Error = A::Error;
-    type Variant = Objects<A::Variant>;
+    type Variant = Objects<'b, A::Variant>;
 
     fn variant_seed<S: DeserializeSeed<'de>>(
         self,
         seed: S,
     ) -> Result<(S::Value, Self::Variant), A::Error> {
         let (name, variant) = self.0.variant_seed(seed)?;
-        Ok((name, Objects(variant)))
+        Ok((name, Objects(variant, self.1)))
     }
 }
 
-impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Objects<A> {
+impl<'b, 'de, A: VariantAccess<'de>> VariantAccess<'de> for Objects<'b, A> {
     type Error = A::Error;
 
     fn unit_variant(self) -> Result<(), A::Error> {
@@ -190,11 +236,11 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Objects<A> {
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
-        self.0.newtype_variant_seed(Objects(seed))
+        self.0.newtype_variant_seed(Objects(seed, self.1))
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, A::Error> {
-        self.0.tuple_variant(len, Objects(visitor))
+        self.0.tuple_variant(len, Objects(visitor, self.1))
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -202,7 +248,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Objects<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.0.struct_variant(fields, Members(visitor))
+        self.0.struct_variant(fields, Members(visitor, self.1))
     }
 }
 
@@ -214,6 +260,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::http::memory::Pool;
 
     #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(default)]
@@ -259,9 +306,12 @@ mod tests {
             r#"{"choice": {"named": [1]}}"#,
         ] {
             let value: Value = serde_json::from_str(text).unwrap();
+            let share = Pool::default().share();
+            let budget = Budget::of(text.len(), &share);
+            let mut json = serde_json::Deserializer::from_str(text);
             for refused in [
-                Outer::deserialize(Objects(&mut serde_json::Deserializer::from_str(text))),
-                Outer::deserialize(Objects(value)),
+                Outer::deserialize(Objects(&mut json, &budget)),
+                Outer::deserialize(Objects(value, &budget)),
             ] {
                 assert!(refused.is_err(), "{text}: {refused:?}");
             }
@@ -286,9 +336,28 @@ mod tests {
             r#"{"one": "#,
         ] {
             let plain = serde_json::from_str::<Outer>(text).ok();
-            let layered =
-                Outer::deserialize(Objects(&mut serde_json::Deserializer::from_str(text)));
+            let share = Pool::default().share();
+            let budget = Budget::of(text.len(), &share);
+            let mut json = serde_json::Deserializer::from_str(text);
+            let layered = Outer::deserialize(Objects(&mut json, &budget));
             assert_eq!(layered.ok(), plain, "{text}");
+        }
+    }
+
+    #[test]
+    fn items_and_members_are_counted_before_they_are_kept() {
+        for (text, fits) in [
+            (format!("[{}]", vec!["{}"; 1 << 20].join(",")), false),
+            (format!("[{}]", vec![r#"{"":0}"#; 100_000].join(",")), false),
+            (format!("[{}]", vec!["7"; 1 << 20].join(",")), false),
+            (format!("[{}]", vec![r#"{"":0}"#; 10_000].join(",")), true),
+            (format!(r#"["{}"]"#, "x".repeat(8 << 20)), true),
+        ] {
+            let share = Pool::default().share();
+            let budget = Budget::of(text.len(), &share);
+            let mut json = serde_json::Deserializer::from_str(&text);
+            let read = Value::deserialize(Objects(&mut json, &budget));
+            assert_eq!(read.is_ok(), fits, "{}", &text[..32]);
         }
     }
 }

@@ -1,40 +1,47 @@
 //! Bodies and query parameters of requests.
 //!
-//! Owns the bound on bodies and the messages for malformed ones. Lenient where Cloudflare's clients
+//! Owns how bodies are taken and read, and the messages for malformed ones. Lenient where Cloudflare's clients
 //! are loose (numbers as `2` or `2.0`, unknown parameters), strict where a value could be
 //! misunderstood.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use http_body::Body;
+use http_body_util::BodyExt;
+use serde::de::{self, DeserializeOwned, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::context::Actor;
 use super::envelope::Page;
 use super::fault::Fault;
+use super::memory::{Budget, Pool, Share, Spent};
 use super::objects::Objects;
-use crate::limits::{ADMIN_BODY_BYTES_MAX, PER_PAGE_DEFAULT, PER_PAGE_MAX};
+use crate::limits::{
+    ADMIN_ALL_BODIES_BYTES_MAX, ADMIN_BODY_BYTES_MAX, ADMIN_READ_BODY_FACTOR,
+    ADMIN_SMALL_BODY_BYTES_MAX, ADMIN_TOLD_BYTES_MAX, PER_PAGE_DEFAULT, PER_PAGE_MAX,
+};
 use control::Intent;
+
+/// How many bytes the body of a route may have. The table of routes says it; a route that says
+/// nothing takes small ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyMax(pub(crate) usize);
 
 /// A JSON body.
 pub(crate) struct Json<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Json<T> {
     type Rejection = Fault;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
-        let kind = content_type(&request);
-        let bytes = bytes(request.into_body()).await?;
-        if bytes.is_empty() {
-            return Err(Fault::body(
-                "The request has no body; a JSON object is expected",
-            ));
-        }
-        read_json(&bytes, &kind).map(Json)
+    async fn from_request(request: Request, state: &S) -> Result<Self, Fault> {
+        let MaybeJson(read) = MaybeJson::from_request(request, state).await?;
+        let missing = || Fault::body("The request has no body; a JSON object is expected");
+        read.map(Self).ok_or_else(missing)
     }
 }
 
@@ -49,16 +56,125 @@ pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 /// A JSON body that may be missing.
 pub(crate) struct MaybeJson<T>(pub(crate) Option<T>);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for MaybeJson<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for MaybeJson<T> {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
-        let kind = content_type(&request);
-        let bytes = bytes(request.into_body()).await?;
-        if bytes.is_empty() {
+        let body = Received::of(request).await?;
+        if body.bytes.is_empty() {
             return Ok(Self(None));
         }
-        read_json(&bytes, &kind).map(|value| Self(Some(value)))
+        let read = move || read_json(&body.bytes, &body.kind, &body.share);
+        off_thread(read).await?.map(|value| Self(Some(value)))
+    }
+}
+
+/// A body as it came.
+pub(crate) struct Received {
+    pub(crate) bytes: Vec<u8>,
+    /// What the request says that it is, when that is not JSON.
+    pub(crate) kind: String,
+    pub(crate) share: Share,
+}
+
+impl Received {
+    /// Takes a body as it streams in, while it is no longer than its route allows and while there is
+    /// memory for it.
+    async fn of(request: Request) -> Result<Self, Fault> {
+        let found = request.extensions();
+        let BodyMax(max) = found
+            .get()
+            .copied()
+            .unwrap_or(BodyMax(ADMIN_SMALL_BODY_BYTES_MAX));
+        let share: Option<Share> = found.get().cloned();
+        // A request that did not come through the listener has none to share with.
+        let share = share.unwrap_or_else(|| Pool::default().share());
+        let kind = content_type(&request);
+        let said = request.body().size_hint().lower();
+        let mut body = request.into_body();
+        if said > u64::try_from(max).unwrap_or(u64::MAX) {
+            return Err(too_large(body, max).await);
+        }
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_broken| Fault::body("The request body broke off"))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if data.len() > max.saturating_sub(bytes.len()) {
+                return Err(too_large(body, max).await);
+            }
+            // Its texts are kept beside it while it is read.
+            if !share.take(data.len().saturating_mul(2)) {
+                return Err(no_memory());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok(Self { bytes, kind, share })
+    }
+}
+
+/// Refuses a body that is too large. What it still has is read first and forgotten, so that a client
+/// that sends all of it before it listens gets the answer.
+async fn too_large(mut body: axum::body::Body, max: usize) -> Fault {
+    let mut left = ADMIN_BODY_BYTES_MAX;
+    while left > 0
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(0, axum::body::Bytes::len));
+    }
+    let message = format!("The request body is larger than the {max} bytes that this call takes");
+    Fault::new(StatusCode::PAYLOAD_TOO_LARGE, 6008, message)
+}
+
+fn no_memory() -> Fault {
+    let message = format!(
+        "The requests that are under way take all memory that there is for them \
+         ({ADMIN_ALL_BODIES_BYTES_MAX} bytes); try again soon"
+    );
+    Fault::new(StatusCode::SERVICE_UNAVAILABLE, 971, message)
+}
+
+/// A list of at most `MAX` items. One that is longer is refused at its first further item.
+pub(crate) struct AtMost<const MAX: usize, T>(pub(crate) Vec<T>);
+
+impl<const MAX: usize, T> Default for AtMost<MAX, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, const MAX: usize, T: Deserialize<'de>> Deserialize<'de> for AtMost<MAX, T> {
+    fn deserialize<D: Deserializer<'de>>(given: D) -> Result<Self, D::Error> {
+        struct Counted<const MAX: usize, T>(PhantomData<T>);
+
+        impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for Counted<MAX, T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "an array of at most {MAX} items")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+                let mut taken = Vec::new();
+                while taken.len() < MAX {
+                    match items.next_element()? {
+                        Some(item) => taken.push(item),
+                        None => return Ok(taken),
+                    }
+                }
+                match items.next_element::<IgnoredAny>()? {
+                    None => Ok(taken),
+                    Some(_) => Err(de::Error::custom(format_args!(
+                        "more than {MAX} items; send fewer at a time"
+                    ))),
+                }
+            }
+        }
+
+        given
+            .deserialize_seq(Counted::<MAX, T>(PhantomData))
+            .map(Self)
     }
 }
 
@@ -74,19 +190,56 @@ fn content_type(request: &Request) -> String {
 }
 
 /// Reads a body's JSON, or says what is wrong with it and where. `kind` is what the request says
-/// that it is, when that is not JSON.
-pub(crate) fn read_json<T: DeserializeOwned>(text: &[u8], kind: &str) -> Result<T, Fault> {
+/// that it is, when that is not JSON. Takes long where the body is large: not for the thread that
+/// answers everybody.
+pub(crate) fn read_json<T: DeserializeOwned>(
+    text: &[u8],
+    kind: &str,
+    share: &Share,
+) -> Result<T, Fault> {
+    read_json_saying(text, share, |error| malformed(error, kind))
+}
+
+/// As [`read_json`], with words of its own for what is wrong.
+pub(crate) fn read_json_saying<T: DeserializeOwned>(
+    text: &[u8],
+    share: &Share,
+    say: impl Fn(&serde_json::Error) -> Fault,
+) -> Result<T, Fault> {
+    let budget = Budget::of(text.len(), share);
     let mut json = serde_json::Deserializer::from_slice(text);
-    let value = serde_path_to_error::deserialize(Objects(&mut json)).map_err(|error| {
-        let fault = malformed(error.inner(), kind);
+    let value = serde_path_to_error::deserialize(Objects(&mut json, &budget)).map_err(|error| {
+        let fault = match budget.spent() {
+            Some(Spent::Parts) => too_many_parts(text.len()),
+            Some(Spent::Pool) => return no_memory(),
+            None => say(error.inner()),
+        };
         match error.inner().is_data() {
-            true => fault.at(pointer(error.path())),
+            true => fault.at(shortened(pointer(error.path()))),
             // What is no JSON has no places.
             false => fault,
         }
     })?;
-    json.end().map_err(|error| malformed(&error, kind))?;
+    json.end().map_err(|error| malformed(&error, ""))?;
     Ok(value)
+}
+
+fn too_many_parts(bytes: usize) -> Fault {
+    let message = format!(
+        "The request body has too many parts for its {bytes} bytes: it would take more than \
+         {ADMIN_READ_BODY_FACTOR} times as much memory"
+    );
+    Fault::new(StatusCode::PAYLOAD_TOO_LARGE, 6008, message)
+}
+
+/// What is told of a text that came: its beginning, since it may be as long as the body.
+pub(crate) fn shortened(mut text: String) -> String {
+    if text.len() > ADMIN_TOLD_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(ADMIN_TOLD_BYTES_MAX));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// The JSON pointer (RFC 6901) of a path.
@@ -106,8 +259,10 @@ pub(crate) fn pointer(path: &serde_path_to_error::Path) -> String {
     out
 }
 
-fn malformed(error: &serde_json::Error, kind: &str) -> Fault {
-    let mut message = format!("Malformed JSON in request body: {error}");
+/// What serde_json says of a text that it cannot take.
+pub(crate) fn malformed(error: &serde_json::Error, kind: &str) -> Fault {
+    let mut message = "Malformed JSON in request body: ".to_owned();
+    message.push_str(&shortened(error.to_string()));
     if !kind.is_empty() {
         message.push_str(&format!(
             "; it came as `{}`, application/json is expected",
@@ -117,31 +272,26 @@ fn malformed(error: &serde_json::Error, kind: &str) -> Fault {
     Fault::body(message)
 }
 
-/// A body of up to `MAX` bytes, whatever it is.
-pub(crate) struct Raw<const MAX: u64>(pub(crate) axum::body::Bytes);
+/// A body as it came, whatever it is.
+pub(crate) struct Raw(pub(crate) Received);
 
-impl<S: Send + Sync, const MAX: u64> FromRequest<S> for Raw<MAX> {
+impl<S: Send + Sync> FromRequest<S> for Raw {
     type Rejection = Fault;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Fault> {
-        let max = usize::try_from(MAX).unwrap_or(usize::MAX);
-        let read = to_bytes(request.into_body(), max).await;
-        read.map(Self).map_err(|_too_long_or_broken| {
-            let message = format!("The request body is larger than {MAX} bytes, or broke off");
-            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, 6008, message)
-        })
+        Received::of(request).await.map(Self)
     }
 }
 
-async fn bytes(body: Body) -> Result<axum::body::Bytes, Fault> {
-    to_bytes(body, ADMIN_BODY_BYTES_MAX)
-        .await
-        .map_err(|_too_long_or_broken| {
-            let message = format!(
-                "The request body is larger than {ADMIN_BODY_BYTES_MAX} bytes, or broke off"
-            );
-            Fault::new(StatusCode::PAYLOAD_TOO_LARGE, 6008, message)
-        })
+/// Reads a body where it keeps nobody waiting.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Fault> {
+    let done = tokio::task::spawn_blocking(read).await;
+    done.map_err(|_panicked| {
+        let message = "The request could not be read; the log has the reason";
+        Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message)
+    })
 }
 
 /// With what intent a request changes something: as whom, and whether only to try it

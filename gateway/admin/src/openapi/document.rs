@@ -106,7 +106,7 @@ fn operation(route: &Route, tag: &str) -> Value {
         if !query.is_empty() {
             fields.insert("parameters".into(), query.into());
         }
-        if let Some(body) = request_body(route.body) {
+        if let Some(body) = request_body(route) {
             fields.insert("requestBody".into(), body);
         }
         if let Some(text) = described {
@@ -208,18 +208,30 @@ fn in_query(parameter: &Parameter) -> Value {
     })
 }
 
-fn request_body(body: Body) -> Option<Value> {
+fn request_body(route: &Route) -> Option<Value> {
     let json = |name| json!({ JSON: { "schema": named(name).into_value() } });
-    Some(match body {
+    let about = format!("At most {}.", bytes(route.body_max));
+    Some(match route.body {
         Body::None => return None,
-        Body::Json(name) => json!({ "required": true, "content": json(name) }),
-        Body::MaybeJson(name) => json!({ "content": json(name) }),
-        Body::Crl(name) => json!({ "required": true, "content": {
+        Body::Json(name) => {
+            json!({ "description": about, "required": true, "content": json(name) })
+        }
+        Body::MaybeJson(name) => json!({ "description": about, "content": json(name) }),
+        Body::Crl(name) => json!({ "description": about, "required": true, "content": {
             "application/pkix-crl": {},
             "application/x-pem-file": { "schema": { "type": "string" } },
             JSON: { "schema": named(name).into_value() },
         } }),
     })
+}
+
+/// A size, in the largest unit that it is whole in.
+pub(super) fn bytes(count: usize) -> String {
+    match count {
+        _ if count.is_multiple_of(1 << 20) => format!("{} MiB", count >> 20),
+        _ if count.is_multiple_of(1 << 10) => format!("{} KiB", count >> 10),
+        _ => format!("{count} bytes"),
+    }
 }
 
 fn responses(route: &Route) -> Value {

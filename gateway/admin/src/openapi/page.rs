@@ -1,6 +1,7 @@
 //! The table of routes as Markdown, for people who read `docs/api.md`.
 
-use super::document::query;
+use super::document::{bytes, query};
+use crate::limits::ADMIN_SMALL_BODY_BYTES_MAX;
 use crate::routes::{self, Answer, Body, Route};
 
 /// All routes, one table a group.
@@ -20,11 +21,17 @@ pub(super) fn page() -> String {
 
 fn row(route: &Route) -> String {
     let mut says = vec![format!("{}.", route.summary)];
-    match route.body {
-        Body::None => {}
-        Body::Json(name) => says.push(format!("Takes `{name}`.")),
-        Body::MaybeJson(name) => says.push(format!("May take `{name}`.")),
-        Body::Crl(name) => says.push(format!("Takes DER, PEM, or `{name}`.")),
+    let takes = match route.body {
+        Body::None => None,
+        Body::Json(name) => Some(format!("Takes `{name}`")),
+        Body::MaybeJson(name) => Some(format!("May take `{name}`")),
+        Body::Crl(name) => Some(format!("Takes DER, PEM, or `{name}`")),
+    };
+    if let Some(takes) = takes {
+        says.push(match route.body_max {
+            ADMIN_SMALL_BODY_BYTES_MAX => format!("{takes}."),
+            larger => format!("{takes} of up to {}.", bytes(larger)),
+        });
     }
     says.push(match route.answer {
         Answer::One(name) => format!("Gives `{name}`."),

@@ -10,6 +10,10 @@ use crate::api::{
     associations, audit, authorities, client_certificates, description, dns_records, forwarding,
     lists, rulesets, server_certificates, tokens, zone_settings, zones,
 };
+use crate::limits::{
+    ADMIN_BODY_BYTES_MAX, ADMIN_CERTIFICATES_BODY_BYTES_MAX, ADMIN_ITEMS_BODY_BYTES_MAX,
+    ADMIN_NAMES_BODY_BYTES_MAX,
+};
 
 pub(super) const GROUPS: &[Group] = &[
     Group {
@@ -158,6 +162,7 @@ const SETTINGS: &[Route] = &[
         forwarding::set_certificate_settings, "set_certificate_settings",
         "Set which hosts forward clients' certificates")
     .takes(Json("CertificateSettings"))
+    .up_to(ADMIN_NAMES_BODY_BYTES_MAX)
     .gives(All("CertificateSetting"))
     .tried(),
 ];
@@ -299,6 +304,7 @@ const ASSOCIATIONS: &[Route] = &[
         associations::replace, "replace_hostname_associations",
         "Set which host names accept a CA's clients")
     .takes(Json("HostnameAssociationsReplace"))
+    .up_to(ADMIN_NAMES_BODY_BYTES_MAX)
     .gives(One("HostnameAssociations"))
     .tried(),
 ];
@@ -310,6 +316,7 @@ const UPLOADED: &[Route] = &[
     route!(POST "/client/v4/accounts/{account_id}/mtls_certificates", authorities::upload,
         "upload_ca", "Upload a CA")
     .takes(Json("UploadedCaCreate"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
     .gives(One("UploadedCa"))
     .tried(),
     route!(GET "/client/v4/accounts/{account_id}/mtls_certificates/{ca_id}", authorities::show,
@@ -338,6 +345,7 @@ const SERVER_CERTIFICATES: &[Route] = &[
     route!(POST "/client/v4/zones/{zone_id}/custom_certificates", server_certificates::upload,
         "upload_server_certificate", "Upload a server certificate with its key")
     .takes(Json("ServerCertificateUpload"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
     .gives(One("ServerCertificate"))
     .tried(),
     route!(GET "/client/v4/zones/{zone_id}/custom_certificates/{certificate_id}",
@@ -347,6 +355,7 @@ const SERVER_CERTIFICATES: &[Route] = &[
         server_certificates::replace, "replace_server_certificate",
         "Replace a server certificate and its key, as on renewal")
     .takes(Json("ServerCertificateReplace"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
     .gives(One("ServerCertificate"))
     .tried(),
     route!(DELETE "/client/v4/zones/{zone_id}/custom_certificates/{certificate_id}",
@@ -363,6 +372,7 @@ const RULESETS: &[Route] = &[
         "Create the ruleset of a phase that has none")
     .needs(Rules)
     .takes(Json("RulesetCreate"))
+    .up_to(ADMIN_BODY_BYTES_MAX)
     .gives(One("Ruleset"))
     .tried(),
     route!(GET "/client/v4/zones/{zone_id}/rulesets/phases/{phase}/entrypoint",
@@ -373,6 +383,7 @@ const RULESETS: &[Route] = &[
         "Replace the ruleset of a phase, or create it")
     .needs(Rules)
     .takes(Json("RulesetReplace"))
+    .up_to(ADMIN_BODY_BYTES_MAX)
     .gives(One("Ruleset"))
     .tried(),
     route!(GET "/client/v4/zones/{zone_id}/rulesets/phases/{phase}/entrypoint/versions",
@@ -390,6 +401,7 @@ const RULESETS: &[Route] = &[
         "replace_ruleset", "Replace a ruleset")
     .needs(Rules)
     .takes(Json("RulesetReplace"))
+    .up_to(ADMIN_BODY_BYTES_MAX)
     .gives(One("Ruleset"))
     .tried(),
     route!(DELETE "/client/v4/zones/{zone_id}/rulesets/{ruleset_id}", rulesets::delete,
@@ -458,18 +470,21 @@ const LISTS: &[Route] = &[
         "append_items", "Add items to a list")
     .needs(Rules)
     .takes(Json("ListItems"))
+    .up_to(ADMIN_ITEMS_BODY_BYTES_MAX)
     .gives(One("ListOperation"))
     .tried(),
     route!(PUT "/client/v4/accounts/{account_id}/rules/lists/{list_id}/items", lists::replace,
         "replace_items", "Replace all items of a list")
     .needs(Rules)
     .takes(Json("ListItems"))
+    .up_to(ADMIN_ITEMS_BODY_BYTES_MAX)
     .gives(One("ListOperation"))
     .tried(),
     route!(DELETE "/client/v4/accounts/{account_id}/rules/lists/{list_id}/items", lists::remove,
         "remove_items", "Remove items from a list")
     .needs(Rules)
     .takes(Json("ListItemsRemove"))
+    .up_to(ADMIN_ITEMS_BODY_BYTES_MAX)
     .gives(One("ListOperation"))
     .tried(),
     route!(GET "/client/v4/accounts/{account_id}/rules/lists/{list_id}/items/{item_id}",

@@ -11,10 +11,12 @@ pub(crate) mod router;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::routing::MethodRouter;
+use axum::{Extension, Router};
 
 use crate::http::context::Context;
+use crate::http::query::BodyMax;
+use crate::limits::ADMIN_SMALL_BODY_BYTES_MAX;
 
 /// Routes about one subject.
 pub(super) struct Group {
@@ -39,6 +41,8 @@ pub(super) struct Route {
     pub(super) needs: Need,
     pub(super) query: &'static [Parameter],
     pub(super) body: Body,
+    /// How many bytes its body has at most.
+    pub(super) body_max: usize,
     pub(super) answer: Answer,
     /// Whether `dry_run=true` only tries it.
     pub(super) dry_run: bool,
@@ -138,6 +142,7 @@ impl Route {
             needs,
             query: &[],
             body: Body::None,
+            body_max: ADMIN_SMALL_BODY_BYTES_MAX,
             answer: Answer::Nothing,
             dry_run: false,
         }
@@ -155,6 +160,12 @@ impl Route {
 
     const fn takes(mut self, body: Body) -> Self {
         self.body = body;
+        self
+    }
+
+    /// The bound of a body that may be larger than most, or smaller.
+    const fn up_to(mut self, bytes: usize) -> Self {
+        self.body_max = bytes;
         self
     }
 
@@ -216,6 +227,8 @@ pub(super) fn all() -> impl Iterator<Item = &'static Route> {
 /// The handlers of the table, at their paths.
 fn of_the_table() -> Router<Arc<Context>> {
     all().fold(Router::new(), |router, route| {
-        router.route(route.path, (route.handler)())
+        let handler = (route.handler)();
+        let most = Extension(BodyMax(route.body_max));
+        router.route(route.path, handler.route_layer(most))
     })
 }

@@ -10,6 +10,10 @@ use crate::api::{
     mtls_rules, revocation, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
+use crate::limits::{
+    ADMIN_BODY_BYTES_MAX, ADMIN_CERTIFICATES_BODY_BYTES_MAX, ADMIN_CRL_BODY_BYTES_MAX,
+    ADMIN_DRY_RUN_BODY_BYTES_MAX, ADMIN_NAMES_BODY_BYTES_MAX,
+};
 
 pub(super) const GROUPS: &[Group] = &[
     Group {
@@ -68,12 +72,14 @@ const HOSTS: &[Route] = &[
     route!(POST "/postern/v1/zones/{zone_id}/hosts", hosts::create, "create_host",
         "Create a host")
     .takes(Json("HostCreate"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
     .gives(One("Host"))
     .tried(),
     route!(GET "/postern/v1/hosts/{host}", hosts::show, "get_host", "Show a host")
         .gives(One("Host")),
     route!(PATCH "/postern/v1/hosts/{host}", hosts::update, "update_host", "Change a host")
         .takes(Json("HostUpdate"))
+        .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
         .gives(One("Host"))
         .tried(),
     route!(DELETE "/postern/v1/hosts/{host}", hosts::delete, "delete_host", "Delete a host")
@@ -118,6 +124,7 @@ const MANAGED: &[Route] = &[
         "change_hostname_associations",
         "Add host names to those that accept a CA's clients, and take others away")
     .takes(Json("HostnameAssociationsChange"))
+    .up_to(ADMIN_NAMES_BODY_BYTES_MAX)
     .gives(One("HostnameAssociationsChanged"))
     .tried(),
     route!(GET "/postern/v1/development_authority", server_certificates::development,
@@ -141,6 +148,7 @@ const REVOCATION: &[Route] = &[
         "Take lists that have expired or are older than those in their places",
     )])
     .takes(Crl("CrlUpload"))
+    .up_to(ADMIN_CRL_BODY_BYTES_MAX)
     .gives(One("CrlsPut"))
     .tried(),
     route!(PATCH "/postern/v1/certificate_authorities/{ca_id}/crls", revocation::set_lists, "update_crls",
@@ -196,6 +204,7 @@ const HELP: &[Route] = &[
         "Try a zone's rules, with a draft or without, on written or recorded requests")
     .needs(Read)
     .takes(Json("RuleTest"))
+    .up_to(ADMIN_DRY_RUN_BODY_BYTES_MAX)
     .gives(One("RuleTestResult")),
     route!(POST "/postern/v1/expressions/preview", expressions::preview, "preview_expression",
         "Check an expression, or make one of a form")
@@ -300,6 +309,7 @@ const DOCUMENTS: &[Route] = &[
         ),
     ])
     .takes(Json("Document"))
+    .up_to(ADMIN_BODY_BYTES_MAX)
     .gives(One("Applied"))
     .tried(),
     route!(GET "/postern/v1/audit", audit::list, "list_audit_log",

@@ -266,7 +266,7 @@ async fn a_form_instead_of_an_expression() {
     };
     for body in [
         matches(format!("\"{}", "#".repeat(50_000))),
-        json!({"expression": " ".repeat(1 << 20)}),
+        json!({"expression": " ".repeat(50_000)}),
         json!({}),
         json!({"form": {"groups": []}}),
         json!({"form": {"groups": [{"rows": [{"field": "x", "operator": "eq", "values": ["1"]}]}]}}),
