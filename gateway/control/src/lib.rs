@@ -25,7 +25,7 @@ mod watch;
 pub use self::change::access::{ChangeOnly, Changes, Full, ReadOnly, Reads};
 pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
-pub use self::change::intent::Intent;
+pub use self::change::intent::{Grant, Intent};
 pub use self::change::{Control, Options};
 pub use self::compile::origin::{OriginError, origin};
 pub use self::compile::{CompileError, FieldError, Staples};

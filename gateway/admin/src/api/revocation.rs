@@ -12,7 +12,8 @@ use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters, Raw, off_thread, present, read_json};
 use crate::http::scope::{ChangeInGateway, InGateway};
 use control::{
-    ChangeError, ChangeOnly, Control, CrlPatch, CrlSource, CrlStatus, Moment, OcspPatch, Uuid,
+    ChangeError, ChangeOnly, Control, CrlPatch, CrlSource, CrlStatus, Moment, OcspPatch, ReadOnly,
+    Uuid,
 };
 use fetch::FetchOutcome;
 use tls::CrlPolicy;
@@ -192,8 +193,8 @@ pub(crate) async fn remove_lists(at: ChangeInGateway) -> Result<Response, Fault>
 /// Fetches now what is to be fetched, and says what became of it.
 pub(crate) async fn fetch_lists(at: InGateway) -> Result<Response, Fault> {
     let id: Uuid = at.one()?;
-    let authority = at.control().uploaded_authority(id)?;
-    if authority.crl.urls.is_empty() {
+    let found = move |control: &Control<ReadOnly>| control.uploaded_authority(id);
+    if at.run(found).await?.crl.urls.is_empty() {
         let message = "urls: the CA names no URL to fetch a list from; set `urls` first";
         return Err(Fault::bad(1411, message).at("/urls"));
     }

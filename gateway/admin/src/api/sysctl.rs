@@ -8,6 +8,7 @@ use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
+use crate::http::scope::ChangeInGateway;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,11 +34,7 @@ pub(crate) async fn show(
 }
 
 /// Sets a live key until the next start or reload; files are not written.
-pub(crate) async fn set(
-    State(context): Shared,
-    Path(key): Path<String>,
-    Json(body): Json<Set>,
-) -> Result<Response, Fault> {
+pub(crate) async fn set(at: ChangeInGateway, Json(body): Json<Set>) -> Result<Response, Fault> {
     let text = match &body.value {
         serde_json::Value::String(text) => text.clone(),
         serde_json::Value::Number(number) => number.to_string(),
@@ -48,7 +45,9 @@ pub(crate) async fn set(
             ));
         }
     };
-    let setting = context.live().set(&key, &text)?;
+    let key = at.text(0).to_owned();
+    let set = at.tune(move |live| live.set(&key, &text)).await?;
+    let setting = set?;
     tracing::info!(key = setting.key, value = %setting.value, "a setting was changed");
     Ok(envelope::result(setting))
 }

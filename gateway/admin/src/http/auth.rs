@@ -19,7 +19,7 @@ use super::fault::Fault;
 use super::seats::Seat;
 use super::sessions::{Holder, Session};
 use super::tls::AdminTls;
-use control::{Id, Scope, Token};
+use control::{Grant, Id, Scope, Token};
 
 /// From where a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +154,7 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Admitted, Fault> {
     Ok(Actor {
         name: format!("token {} ({})", token.id, token.name),
         tenant: !token.zones.is_empty(),
+        grant: grant(&token, method, path),
     }
     .into())
 }
@@ -186,12 +187,22 @@ fn admit_session(context: &Context, request: &Request) -> Result<Admitted, Fault
     take_seat(request)?;
     let actor = Actor {
         name: session.holder.name(token.as_deref()),
+        grant: token
+            .as_ref()
+            .and_then(|token| grant(token, request.method(), request.uri().path())),
         tenant: token.is_some_and(|token| !token.zones.is_empty()),
     };
     Ok(Admitted {
         actor,
         session: Some(session),
     })
+}
+
+/// What a token gives a request, to be looked at again where a change is made. What every token may
+/// ask changes nothing.
+fn grant(token: &Token, method: &Method, path: &str) -> Option<Grant> {
+    let (scope, zone) = needed(method, path);
+    (!OWN.contains(&path)).then(|| Grant::of(token, scope, zone))
 }
 
 fn check_scope(token: &Token, method: &Method, path: &str) -> Result<(), Fault> {

@@ -18,7 +18,7 @@ use super::rates::Rates;
 use super::sessions::Sessions;
 use super::tls::AdminTls;
 use config::Live;
-use control::{ChangeError, ChangeOnly, Control, Id, Intent, ReadOnly};
+use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Workers};
 use fetch::{CrlFetcher, OcspClient, Stapler};
 use snapshot::Published;
@@ -53,6 +53,8 @@ pub(crate) struct Actor {
     pub(crate) name: String,
     /// Whether it is a token of some zones only.
     pub(crate) tenant: bool,
+    /// What its token gives it; nothing where none is needed.
+    pub(crate) grant: Option<Grant>,
 }
 
 impl From<String> for Actor {
@@ -60,6 +62,7 @@ impl From<String> for Actor {
         Self {
             name,
             tenant: false,
+            grant: None,
         }
     }
 }

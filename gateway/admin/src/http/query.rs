@@ -315,6 +315,7 @@ impl<S: Send + Sync> FromRequestParts<S> for As {
             dry_run,
             // Whoever is not known is trusted with least.
             tenant: actor.is_none_or(|actor| actor.tenant),
+            grant: actor.and_then(|actor| actor.grant.clone()),
         }))
     }
 }

@@ -15,6 +15,7 @@ use axum::http::request::Parts;
 use super::context::{Context, off_thread};
 use super::fault::Fault;
 use super::query::As;
+use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Id, ReadOnly};
 
 /// A request about the gateway as a whole, for reading or for changing (`A`).
@@ -167,7 +168,11 @@ impl InGateway {
         &self,
         work: impl FnOnce(&Control<ReadOnly>) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<T, Fault> {
-        off_thread(self.control.clone(), work).await
+        let granted = |control: &Control<ReadOnly>| {
+            control.check_granted()?;
+            work(control)
+        };
+        off_thread(self.control.clone(), granted).await
     }
 }
 
@@ -182,6 +187,17 @@ impl ChangeInGateway {
         self,
         work: impl FnOnce(&Control<ChangeOnly>) -> Result<T, ChangeError> + Send + 'static,
     ) -> Result<T, Fault> {
+        off_thread(self.control, work).await
+    }
+
+    /// Makes a change of the process that is in no store.
+    pub(crate) async fn tune<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Live) -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let context = self.context;
+        let work =
+            move |control: &Control<ChangeOnly>| control.beside_the_store(|| work(context.live()));
         off_thread(self.control, work).await
     }
 

@@ -108,6 +108,80 @@ async fn over_tcp_only_with_a_token() {
 }
 
 #[tokio::test]
+async fn a_token_that_goes_while_its_request_comes_changes_nothing() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let in_zone = format!("/client/v4/zones/{zone}");
+    let custom = format!("{in_zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+    for (method, path, body) in [
+        ("POST", "/client/v4/zones", r#"{"name":"late.test"}"#),
+        (
+            "POST",
+            "/postern/v1/tokens",
+            r#"{"name":"x","scopes":["all"],"days":1}"#,
+        ),
+        (
+            "PUT",
+            &custom,
+            r#"{"rules":[{"action":"log","expression":"ssl"}]}"#,
+        ),
+        (
+            "POST",
+            "/postern/v1/apply",
+            r#"{"postern":1,"zones":[{"name":"late.test"}]}"#,
+        ),
+        // In no store, and what it does is done at once.
+        (
+            "PUT",
+            "/postern/v1/sysctl/timeout.idle",
+            r#"{"value":"77s"}"#,
+        ),
+        // Reads, but what it shows is secret.
+        (
+            "POST",
+            "/postern/v1/zones/Z/rule_tests",
+            r#"{"requests":[]}"#,
+        ),
+    ] {
+        let path = path.replace('Z', &zone);
+        let new = NewToken {
+            name: "ci".into(),
+            scopes: [Scope::All].into(),
+            zones: [].into(),
+            days: 1,
+        };
+        let (token, secret) = world.control.create_token(new).unwrap();
+        let (first, last) = body.split_at(body.len() / 2);
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             authorization: Bearer {}\r\ncontent-length: {}\r\n\r\n{first}",
+            secret.reveal_text(),
+            body.len(),
+        );
+        let mut stream = TcpStream::connect(world.tcp).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The head was judged when the gateway waits for the rest.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        world.control.delete_token(token.id).unwrap();
+        let before = format!("{:?}", world.control.model());
+        stream.write_all(last.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 403 ") && answer.contains("9109"),
+            "{method} {path}: {answer}"
+        );
+        assert_eq!(
+            format!("{:?}", world.control.model()),
+            before,
+            "{method} {path}"
+        );
+    }
+    let idle = world.get("/postern/v1/sysctl/timeout.idle").await;
+    assert_ne!(idle["value"], "77s");
+}
+
+#[tokio::test]
 async fn who_changed_what() {
     let world = World::new().await;
     let zone = world.zone().await;

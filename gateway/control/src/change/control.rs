@@ -18,6 +18,7 @@ use crate::change::error::{ChangeError, OpenError};
 use crate::change::intent::Intent;
 use crate::compile::{Parts, Staples, compile};
 use crate::model::Model;
+use crate::model::moment::Moment;
 use crate::model::revocation::CrlFileOutcomes;
 use crate::store::certificate_index::Index;
 use crate::store::seal::Seal;
@@ -325,6 +326,14 @@ impl<A: Reads> Control<A> {
         self.shared.model.load_full()
     }
 
+    /// Whether who asks may still do so.
+    ///
+    /// # Errors
+    /// [`ChangeError::Denied`].
+    pub fn check_granted(&self) -> Result<(), ChangeError> {
+        self.intent.check(&self.shared.model.load(), Moment::now())
+    }
+
     /// How many watched files have not answered in time.
     #[must_use]
     pub fn files_late(&self) -> usize {
@@ -379,7 +388,8 @@ impl Shared {
 }
 
 impl<A: Changes> Control<A> {
-    /// The one way in which anything changes. `work` validates and writes into the draft; an error
+    /// The one way in which anything changes. It begins with the right of who asks, as the draft has
+    /// it: no change is made by a token that is gone. `work` validates and writes into the draft; an error
     /// from it, from compiling or from the store leaves everything as it was. When this returns
     /// `Ok`, the change is durable and, where it concerns the data path, published.
     pub(crate) fn change<T>(
@@ -395,6 +405,7 @@ impl<A: Changes> Control<A> {
             shared.reload(&mut writer)?;
         }
         let mut draft = Draft::new(shared, &shared.model.load(), &self.intent);
+        self.intent.check(&draft.model, draft.now)?;
         let answer = work(&mut draft)?;
         let intent = &self.intent;
         let Some(done) = draft.finish() else {
@@ -432,6 +443,19 @@ impl<A: Changes> Control<A> {
         shared.model.store(Arc::new(done.model));
         Ok(answer)
     }
+
+    /// Runs what changes the process and not the store, as a change is made: while nothing else
+    /// changes, and only when who asks may still do so.
+    ///
+    /// # Errors
+    /// [`ChangeError::Denied`].
+    pub fn beside_the_store<T>(&self, work: impl FnOnce() -> T) -> Result<T, ChangeError> {
+        let _writer = self.shared.lock();
+        self.intent
+            .check(&self.shared.model.load(), Moment::now())?;
+        Ok(work())
+    }
+
     /// A change of which a costly part is prepared before other changes have to wait for it.
     /// `basis` is all that the preparation rests on. When it is another in the draft, what was
     /// prepared is thrown away and prepared anew.

@@ -122,6 +122,9 @@ pub enum ChangeError {
     /// A certificate, a request or a key.
     #[error(transparent)]
     Certificate(#[from] X509Error),
+    /// The token that asks is gone, has ended, or may do less than when the request came.
+    #[error("the token may not do this any more: nothing was changed")]
+    Denied,
     /// Too many.
     #[error("no more than {max} {what} are kept; remove some first")]
     Full {
@@ -179,6 +182,7 @@ impl ChangeError {
             | Self::Invalid { .. }
             | Self::Expression { .. }
             | Self::Full { .. }
+            | Self::Denied
             | Self::Compile(_) => Side::Operator,
             Self::Certificate(X509Error::Crypto(_)) | Self::Seal(_) | Self::Store(_) => Side::Us,
             Self::Certificate(_) => Side::Operator,

@@ -124,6 +124,9 @@ impl<A: Reads> Control<A> {
 mod tests {
     use super::*;
     use crate::change::draft::Draft;
+    use crate::change::intent::{Grant, Intent};
+    use crate::document::{ApplyOptions, Document};
+    use crate::model::id::Uuid;
     use fixtures::Directory;
 
     #[test]
@@ -191,5 +194,123 @@ mod tests {
         ] {
             assert!(control.create_token(bad.clone()).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_change_is_made_by_what_the_token_may_do_when_it_is_made() {
+        let directory = Directory::new();
+        let control = Control::open(&directory.path().join("store"), Arc::default()).unwrap();
+        let zone = control.create_zone("example.test").unwrap().id;
+        let new = NewToken {
+            name: "ci".into(),
+            scopes: BTreeSet::from([Scope::All]),
+            zones: BTreeSet::new(),
+            days: 1,
+        };
+        let (token, _) = control.create_token(new).unwrap();
+        let put = |token: Token| {
+            let put = |draft: &mut Draft<'_>| {
+                draft.put_token(Arc::new(token));
+                Ok(())
+            };
+            control.change(put).unwrap();
+        };
+        let change = |scope, place, tenant| {
+            let handle = control.changer(Intent {
+                grant: Some(Grant::of(&token, scope, place)),
+                tenant,
+                ..Intent::default()
+            });
+            let of_the_store = handle.create_zone(&format!("{}.test", Uuid::random()));
+            let beside = handle.beside_the_store(|| ());
+            let tried = handle.acting(Intent {
+                dry_run: true,
+                grant: Some(Grant::of(&token, scope, place)),
+                tenant,
+                ..Intent::default()
+            });
+            let tried = tried.create_zone("tried.test");
+            let batch = handle.apply(
+                &Document {
+                    postern: 1,
+                    lists: None,
+                    authorities: None,
+                    zones: None,
+                },
+                ApplyOptions::default(),
+            );
+            let all = [
+                of_the_store.is_ok(),
+                beside.is_ok(),
+                tried.is_ok(),
+                batch.is_ok(),
+            ];
+            assert!(all.iter().all(|made| *made == all[0]), "{all:?}");
+            all[0]
+        };
+        let now = Moment::now().seconds();
+        let narrowed = |scopes: &[Scope], zones: &[Id], left| Token {
+            scopes: scopes.iter().copied().collect(),
+            zones: zones.iter().copied().collect(),
+            expires: now + left,
+            ..(*token).clone()
+        };
+        for (what, token, scope, place, tenant, is_made) in [
+            ("as it was", (*token).clone(), Scope::All, None, false, true),
+            (
+                "it has ended",
+                narrowed(&[Scope::All], &[], -1),
+                Scope::All,
+                None,
+                false,
+                false,
+            ),
+            (
+                "fewer scopes",
+                narrowed(&[Scope::Rules], &[], 60),
+                Scope::All,
+                None,
+                false,
+                false,
+            ),
+            (
+                "enough scopes",
+                narrowed(&[Scope::Rules], &[], 60),
+                Scope::Rules,
+                None,
+                false,
+                true,
+            ),
+            (
+                "of a zone",
+                narrowed(&[Scope::All], &[zone], 60),
+                Scope::All,
+                None,
+                true,
+                false,
+            ),
+            // What was judged as no tenant's must not be made as one's that is.
+            (
+                "confined",
+                narrowed(&[Scope::All], &[zone], 60),
+                Scope::All,
+                Some(zone),
+                false,
+                false,
+            ),
+            (
+                "its zone",
+                narrowed(&[Scope::All], &[zone], 60),
+                Scope::All,
+                Some(zone),
+                true,
+                true,
+            ),
+        ] {
+            put(token);
+            assert_eq!(change(scope, place, tenant), is_made, "{what}");
+        }
+        control.delete_token(token.id).unwrap();
+        assert!(!change(Scope::Read, None, false), "it is gone");
     }
 }

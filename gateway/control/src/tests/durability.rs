@@ -245,7 +245,7 @@ fn what_was_only_tried_leaves_no_trace() {
     let dry = Intent {
         actor: "somebody".into(),
         dry_run: true,
-        tenant: false,
+        ..Intent::default()
     };
     let control = world.control();
     let tried = control.acting(dry);
