@@ -108,6 +108,7 @@ fn access_log(criterion: &mut Criterion) {
         request_id: "0192e4a17b0c7c3fa1b2c3d4e5f60718",
         client: ([192, 0, 2, 1], 51_324).into(),
         host: "api.example.test",
+        zone: "example.test",
         authority: "api.example.test",
         method: "GET",
         path: "/api/v1/devices/0192e4a1/telemetry",

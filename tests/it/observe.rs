@@ -207,6 +207,42 @@ async fn every_line_of_the_access_log_is_json_whatever_clients_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_of_the_access_log_name_the_zone() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .host("api.example.test", "require", &origin.url())
+        .host("open.example.test", "request", &origin.url())
+        .start();
+    let refused = gateway.client("api.example.test").get("/").await;
+    assert!(refused.is_err(), "{refused:?}");
+    let device = gateway.authority(ZONE).client("device");
+    let good = gateway.client("api.example.test").identity(&device);
+    assert_eq!(good.get("/good").await.unwrap().status, 200);
+    let strange = Authority::root("Strange").client("strange");
+    let open = gateway.client("open.example.test").identity(&strange);
+    assert_eq!(open.get("/open").await.unwrap().status, 200);
+    for (kind, host) in [
+        ("handshake", "api.example.test"),
+        ("request", "api.example.test"),
+        ("certificate", "open.example.test"),
+    ] {
+        let line = gateway.record(kind, |line| line["kind"] == kind && line["host"] == host);
+        assert_eq!(line["zone"], ZONE, "{line}");
+    }
+    // A name that no host has belongs to no zone.
+    let unknown = gateway.client("unknown.example.test").get("/").await;
+    assert!(unknown.is_err(), "{unknown:?}");
+    let line = gateway.record("a handshake", |line| {
+        line["kind"] == "handshake" && line["tls"]["sni"] == "unknown.example.test"
+    });
+    assert_eq!(
+        (&line["zone"], &line["host"]),
+        (&Value::Null, &Value::Null),
+        "{line}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_access_log_can_be_rotated() {
     let origin = Origin::echo();
     let gateway = Setup::new()

@@ -34,6 +34,9 @@ pub(super) struct Log {
     /// Only of this host
     #[arg(long, value_name = "HOST")]
     host: Option<String>,
+    /// Only of hosts in this zone
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
     /// Only with this reason, such as `revoked`, `not_presented` or `origin_refused`
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
@@ -161,6 +164,13 @@ impl Log {
                 found.is_some_and(|found| found.eq_ignore_ascii_case(host))
             })
         });
+        let zone = self.zone.as_ref().is_none_or(|zone| {
+            let is = |value: &Value| {
+                let found = value.as_str();
+                found.is_some_and(|found| found.eq_ignore_ascii_case(zone))
+            };
+            record.get("zone").is_some_and(is)
+        });
         let reason = self.reason.as_ref().is_none_or(|reason| {
             let has = |value: &Value| value.as_str() == Some(reason);
             holds(&record, &["reason", "error", "stop"], &has)
@@ -178,7 +188,7 @@ impl Log {
             holds(&record, &["fingerprint_sha256", "serial"], &is)
                 || holds(&record, &["subject", "san"], &has)
         });
-        host && reason && certificate
+        host && zone && reason && certificate
     }
 }
 
@@ -241,6 +251,7 @@ mod tests {
             follow: false,
             lines: 2,
             host: None,
+            zone: None,
             reason: None,
             certificate: None,
             file: None,

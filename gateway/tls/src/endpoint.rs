@@ -17,6 +17,8 @@ use vocabulary::verdict::Verdict;
 pub struct Endpoint {
     /// Its name, exact or wildcard.
     pub name: HostName,
+    /// What it belongs to, for the log: the name of a zone.
+    pub zone: Arc<str>,
     /// Server certificate, key, TLS settings, mTLS mode.
     pub site: Arc<Site>,
     /// What client certificates are verified by.

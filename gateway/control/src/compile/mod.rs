@@ -297,6 +297,7 @@ pub(crate) fn compile(
         hosts.push(Host {
             endpoint: Arc::new(Endpoint {
                 name: record.name.clone(),
+                zone: zone_name(model, record),
                 site,
                 trust,
                 keeps_hello: rules.reads_client_hello() || phases.reads_client_hello(),
@@ -311,6 +312,11 @@ pub(crate) fn compile(
     }
     let snapshot = Snapshot::new(model.revision, model.trust_epoch, hosts, default_host)?;
     Ok((snapshot.withholding(withheld(model)), parts))
+}
+
+fn zone_name(model: &Model, host: &HostRecord) -> Arc<str> {
+    let zone = model.zones.get(&host.zone);
+    zone.map_or_else(|| "".into(), |zone| zone.name.as_str().into())
 }
 
 /// The certificates of a CA bundle that was stored when PEM was read block by block and what could

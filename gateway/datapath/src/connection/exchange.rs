@@ -240,6 +240,7 @@ impl Exchange {
                 request_id: self.id.as_str(),
                 client: standing.facts.source,
                 host: host.name().as_str(),
+                zone: &host.endpoint.zone,
                 authority: &notes.authority,
                 method: self.method.as_str(),
                 path: &notes.path,

@@ -12,6 +12,7 @@
 //! | `request_id` | the id that the origin got too |
 //! | `client` | address and port |
 //! | `host` | the configured host, `*.example.com` for a wildcard |
+//! | `zone` | the zone that the host is in |
 //! | `authority` | what the client asked for |
 //! | `method`, `path`, `http` | the path is the normalised one, as matched and forwarded |
 //! | `status`, `bytes_received`, `bytes_sent` | of the answer; bytes of bodies |
@@ -27,11 +28,11 @@
 //! | `detail` | what a library or the kernel said about it |
 //!
 //! A client certificate that is not, or no longer, good on a connection that was established
-//! (`"kind":"certificate"`): `time`, `client`, `host`, `tls`, `client_cert` as above, `event`
+//! (`"kind":"certificate"`): `time`, `client`, `host`, `zone`, `tls`, `client_cert` as above, `event`
 //! (`presented` when it came with the handshake of a host that leaves it to rules, `closed` when a
 //! live connection was closed because of it) and `reason`.
 //!
-//! A failed handshake (`"kind":"handshake"`): `time`, `client`, `host`, `tls`, `client_cert` as
+//! A failed handshake (`"kind":"handshake"`): `time`, `client`, `host`, `zone`, `tls`, `client_cert` as
 //! above, `worker`, `steered`, `reason` (the connection's stop), `detail` (what BoringSSL said), `seconds.total`.
 
 use std::net::SocketAddr;
@@ -63,6 +64,8 @@ pub struct RequestRecord<'a> {
     pub client: SocketAddr,
     /// The configured host.
     pub host: &'a str,
+    /// The zone that it is in.
+    pub zone: &'a str,
     /// The authority as sent.
     pub authority: &'a str,
     /// `GET`.
@@ -114,6 +117,8 @@ pub struct HandshakeRecord<'a> {
     pub client: SocketAddr,
     /// The configured host, when the SNI named one.
     pub host: &'a str,
+    /// The zone that it is in.
+    pub zone: &'a str,
     /// As sent.
     pub sni: &'a str,
     /// When it was agreed upon.
@@ -152,6 +157,8 @@ pub struct CertificateRecord<'a> {
     pub client: SocketAddr,
     /// The configured host.
     pub host: &'a str,
+    /// The zone that it is in.
+    pub zone: &'a str,
     /// As sent.
     pub sni: &'a str,
     /// What it says.
@@ -170,6 +177,7 @@ impl CertificateRecord<'_> {
         line.text("kind", "certificate");
         line.address("client", self.client);
         line.text("host", self.host);
+        line.text_if("zone", self.zone);
         let mut tls = line.object("tls");
         tls.text_if("sni", self.sni);
         tls.close();
@@ -196,6 +204,7 @@ impl RequestRecord<'_> {
         line.text("request_id", self.request_id);
         line.address("client", self.client);
         line.text("host", self.host);
+        line.text_if("zone", self.zone);
         line.text_if("authority", self.authority);
         line.text("method", self.method);
         line.text("path", self.path);
@@ -244,6 +253,7 @@ impl HandshakeRecord<'_> {
         line.text("kind", "handshake");
         line.address("client", self.client);
         line.text_if("host", self.host);
+        line.text_if("zone", self.zone);
         let mut tls = line.object("tls");
         tls.text_if("version", self.tls_version);
         tls.text_if("cipher", self.tls_cipher);
@@ -332,6 +342,7 @@ pub(super) mod tests {
             request_id: "0af7651916cd43dd",
             client: "192.0.2.1:5000".parse().unwrap(),
             host: "api.example.com",
+            zone: "example.com",
             authority: "api.example.com:8443",
             method: "GET",
             path,
@@ -399,6 +410,7 @@ pub(super) mod tests {
             time: UNIX_EPOCH,
             client: "[2001:db8::1]:1".parse().unwrap(),
             host: "api.example.com",
+            zone: "example.com",
             sni: "api.example.com",
             tls_version: "",
             tls_cipher: "",
@@ -437,7 +449,7 @@ pub(super) mod tests {
             found,
             json!({
                 "time": "2025-11-21T01:22:09.007Z", "kind": "request", "request_id": "0af7651916cd43dd",
-                "client": "192.0.2.1:5000", "host": "api.example.com", "authority": "api.example.com:8443",
+                "client": "192.0.2.1:5000", "host": "api.example.com", "zone": "example.com", "authority": "api.example.com:8443",
                 "method": "GET", "path": "/admin", "http": "HTTP/2", "status": 403,
                 "bytes_received": 0, "bytes_sent": 5,
                 "tls": {"version": "TLSv1.3", "cipher": "AEAD-AES128-GCM-SHA256", "sni": "api.example.com", "resumed": false},
@@ -465,6 +477,7 @@ pub(super) mod tests {
             time: UNIX_EPOCH,
             client: "[2001:db8::1]:1".parse().unwrap(),
             host: "api.example.com",
+            zone: "example.com",
             sni: "api.example.com",
             tls_version: "",
             tls_cipher: "",
@@ -479,7 +492,7 @@ pub(super) mod tests {
             read(|out| record.write(out)),
             json!({
                 "time": "1970-01-01T00:00:00.000Z", "kind": "handshake", "client": "[2001:db8::1]:1",
-                "host": "api.example.com", "tls": {"sni": "api.example.com"},
+                "host": "api.example.com", "zone": "example.com", "tls": {"sni": "api.example.com"},
                 "client_cert": {"presented": true, "verified": false, "revoked": false, "reason": "expired", "issuer_key_id": "AA55"},
                 "worker": 0, "steered": "kernel", "reason": "certificate_rejected", "detail": "CERTIFICATE_VERIFY_FAILED", "seconds": {"total": 0.012},
             })

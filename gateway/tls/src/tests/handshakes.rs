@@ -109,6 +109,7 @@ impl World {
             trust,
         });
         Endpoint {
+            zone: "example.com".into(),
             name,
             site: site.unwrap().into(),
             trust: trust.clone(),
