@@ -37,6 +37,8 @@ pub const CLI_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the command line waits for an answer of the admin socket: publishing a change of a
 /// large store takes seconds at worst.
 pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
+/// Unknown names in rules that `postern doctor` tells of with one host. The API's lints have all.
+pub const UNKNOWN_NAMES_TOLD_MAX: usize = 10;
 /// How long `postern doctor` waits for an origin to connect, and then for each of its answers: one
 /// that takes longer has a fault of its own, which is reported.
 pub const DOCTOR_ORIGIN_TIMEOUT: Duration = Duration::from_secs(5);

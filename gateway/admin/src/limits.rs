@@ -58,6 +58,8 @@ pub const ADMIN_READ_BODY_BYTES_MIN: usize = 8 << 20;
 /// Bytes of memory for all requests of a listener together, their bodies and what is read from them:
 /// one ruleset of the largest size, or many small ones. Further ones are answered 503.
 pub const ADMIN_ALL_BODIES_BYTES_MAX: usize = 512 << 20;
+/// Warnings of a change that are told one by one; of the rest, the number is.
+pub const WARNINGS_TOLD_MAX: usize = 20;
 /// Bytes of what an answer repeats of a request's body: enough to recognise it.
 pub const ADMIN_TOLD_BYTES_MAX: usize = 512;
 /// Bytes of a request's head on the admin API; hyper refuses longer ones.

@@ -61,7 +61,7 @@ pub use analysis::dry_run::{DryRun, DryRunOutcome, Fate};
 pub use analysis::enforcement::{Enforcement, enforcement};
 pub use analysis::explain::{Case, FieldSet, Operand, Seen, Trace};
 pub use analysis::form::{Form, FormError, Group, Operator, Row};
-pub use analysis::lint::{Lint, LintHost, LintKind, lint};
+pub use analysis::lint::{Lint, LintHost, LintKind, lint, unknown_hosts};
 pub use decide::{Decision, Permit, decide, decide_on, matching, touched_bytes};
 pub use facts::{ConnectionFacts, RequestFacts, RoundTrip, Timed};
 pub use matcher::budget::{Allowance, Overworked};

@@ -1,5 +1,7 @@
 //! `/client/v4/zones/{zone}/rulesets`: a zone's rules, phase by phase, with their versions.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
@@ -10,6 +12,7 @@ use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
 use crate::http::scope::{ChangeInZone, InZone};
+use crate::limits::WARNINGS_TOLD_MAX;
 use control::{Id, Phase, RuleDifference, RuleRecord, Ruleset, VersionNote};
 
 fn shown_versions(ruleset: &Ruleset, notes: &[VersionNote]) -> Response {
@@ -41,6 +44,30 @@ pub(crate) async fn list(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(heads.collect::<Vec<_>>()))
 }
 
+/// The ruleset that a change made, and what is odd about the names in the rules that it changed.
+async fn changed(at: &InZone, made: Arc<Ruleset>) -> Result<Response, Fault> {
+    let ruleset = made.clone();
+    let unknown = at
+        .run(move |control, _| Ok(control.unknown_hosts_of(&ruleset)))
+        .await?;
+    let mut messages: Vec<String> = unknown
+        .iter()
+        .take(WARNINGS_TOLD_MAX)
+        .map(|lint| {
+            format!(
+                "rule {}: {}",
+                lint.rule_id.as_deref().unwrap_or("?"),
+                lint.message
+            )
+        })
+        .collect();
+    let more = unknown.len().saturating_sub(messages.len());
+    if more > 0 {
+        messages.push(format!("{more} more rules name hosts that there are not"));
+    }
+    Ok(envelope::told(ShownRuleset::from(&*made), messages))
+}
+
 pub(crate) async fn create(
     at: ChangeInZone,
     Json(body): Json<RulesetBody>,
@@ -50,12 +77,12 @@ pub(crate) async fn create(
         return Err(Fault::bad(20_000, "phase: it is required").at("/phase"));
     };
     let rules = RulesetBody::rules(body.rules.unwrap_or_default())?;
-    let made = at
-        .run(move |control, zone| {
+    let (made, at) = at
+        .run_then_read(move |control, zone| {
             control.create_entrypoint(zone, wanted, body.name, body.description, rules)
         })
         .await?;
-    Ok(envelope::result(ShownRuleset::from(&*made)))
+    changed(&at, made).await
 }
 
 pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
@@ -73,10 +100,12 @@ pub(crate) async fn replace(
     let phase = body.phase.as_deref().map(phase).transpose()?;
     let rules = body.rules.map(RulesetBody::rules).transpose()?;
     let texts = (body.name, body.description);
-    let made = at
-        .run(move |control, zone| control.replace_ruleset(zone, ruleset, phase, texts, rules))
+    let (made, at) = at
+        .run_then_read(move |control, zone| {
+            control.replace_ruleset(zone, ruleset, phase, texts, rules)
+        })
         .await?;
-    Ok(envelope::result(ShownRuleset::from(&*made)))
+    changed(&at, made).await
 }
 
 pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
@@ -101,13 +130,13 @@ pub(crate) async fn set_entrypoint(
     let phase = phase(at.text(0))?;
     body.check(Some(phase))?;
     let rules = body.rules.map(RulesetBody::rules).transpose()?;
-    let made = at
-        .run(move |control, zone| match rules {
+    let (made, at) = at
+        .run_then_read(move |control, zone| match rules {
             Some(rules) => control.set_entrypoint(zone, phase, body.name, body.description, rules),
             None => control.describe_entrypoint(zone, phase, body.name, body.description),
         })
         .await?;
-    Ok(envelope::result(ShownRuleset::from(&*made)))
+    changed(&at, made).await
 }
 
 pub(crate) async fn create_rule(
@@ -117,11 +146,13 @@ pub(crate) async fn create_rule(
     let ruleset: Id = at.one()?;
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let rule = body.new_rule("")?;
-    let made = at
-        .run(move |control, zone| control.create_rule(zone, ruleset, rule, position.as_ref()))
+    let (made, at) = at
+        .run_then_read(move |control, zone| {
+            control.create_rule(zone, ruleset, rule, position.as_ref())
+        })
         .await
         .map_err(one_rule)?;
-    Ok(envelope::result(ShownRuleset::from(&*made)))
+    changed(&at, made).await
 }
 
 pub(crate) async fn update_rule(
@@ -134,13 +165,13 @@ pub(crate) async fn update_rule(
     }
     let position = body.position.take().map(PositionBody::read).transpose()?;
     let patch = body.patch();
-    let made = at
-        .run(move |control, zone| {
+    let (made, at) = at
+        .run_then_read(move |control, zone| {
             control.update_rule(zone, ruleset, rule, patch, position.as_ref())
         })
         .await
         .map_err(one_rule)?;
-    Ok(envelope::result(ShownRuleset::from(&*made)))
+    changed(&at, made).await
 }
 
 /// The request has one rule, whatever its place in the ruleset.
@@ -258,7 +289,7 @@ fn shown_difference(difference: &RuleDifference) -> Value {
         _ if difference.is_changed => "changed",
         _ => "moved",
     };
-    let shown = |side: &Option<(usize, std::sync::Arc<RuleRecord>)>| match side {
+    let shown = |side: &Option<(usize, Arc<RuleRecord>)>| match side {
         Some((place, rule)) => json!({ "position": place + 1, "rule": ShownRule::from(&**rule) }),
         None => Value::Null,
     };

@@ -363,6 +363,64 @@ async fn versions_differ_and_come_back() {
 }
 
 #[tokio::test]
+async fn names_that_no_host_answers_for_are_told_with_the_change() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let hosts = format!("/postern/v1/zones/{zone}/hosts");
+    let host = json!({"name": "api.example.test", "origin": {"url": "http://127.0.0.1:1"}});
+    world.ok("POST", &hosts, host).await;
+    let of = |phase: &str| format!("/client/v4/zones/{zone}/rulesets/phases/{phase}/entrypoint");
+    let custom = of("http_request_firewall_custom");
+    let rule =
+        |name: &str| json!({"action": "log", "expression": format!("http.host eq \"{name}\"")});
+    let told = |answer: &Answer| -> Vec<String> {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let messages = answer.body["messages"].as_array().unwrap();
+        let texts = messages
+            .iter()
+            .map(|one| one["message"].as_str().unwrap().to_owned());
+        texts.collect()
+    };
+    let good = json!({"rules": [rule("api.example.test")]});
+    let answer = world.call("PUT", &custom, good).await;
+    assert_eq!(told(&answer), Vec::<String>::new());
+    let rules = format!(
+        "/client/v4/zones/{zone}/rulesets/{}/rules",
+        answer.body["result"]["id"].as_str().unwrap()
+    );
+    let answer = world.call("POST", &rules, rule("aip.example.test")).await;
+    let said = told(&answer);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("did you mean `api.example.test`?"),
+        "{said:?}"
+    );
+    // Only what a change touches is told of.
+    let answer = world.call("POST", &rules, rule("api.example.test")).await;
+    assert_eq!(told(&answer), Vec::<String>::new());
+    let many: Vec<Value> = (0..30).map(|n| rule(&format!("h{n}.test"))).collect();
+    let answer = world.call("PUT", &custom, json!({"rules": many})).await;
+    let said = told(&answer);
+    assert_eq!(said.len(), crate::limits::WARNINGS_TOLD_MAX + 1);
+    assert!(said.last().unwrap().starts_with("10 more"), "{said:?}");
+    // Rules of other phases too, and all of them in the zone's lints.
+    let redirect = json!({"rules": [{
+        "action": "redirect", "expression": "http.host eq \"www.example.tset\"",
+        "action_parameters": {"from_value": {"target_url": {"value": "https://api.example.test/"}}},
+    }]});
+    let answer = world
+        .call("PUT", &of("http_request_dynamic_redirect"), redirect)
+        .await;
+    assert_eq!(told(&answer).len(), 1);
+    let lints = world.get(&format!("/postern/v1/zones/{zone}/lints")).await;
+    let lints = lints.as_array().unwrap().iter();
+    assert_eq!(
+        lints.filter(|lint| lint["kind"] == "unknown_host").count(),
+        31
+    );
+}
+
+#[tokio::test]
 async fn lists() {
     let world = World::new().await;
     let account = world.control.model().account;

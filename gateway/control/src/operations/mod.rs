@@ -10,6 +10,7 @@ pub(crate) mod dry_run;
 pub(crate) mod forwarding;
 pub(crate) mod host_certificates;
 pub(crate) mod hosts;
+pub(crate) mod lints;
 pub(crate) mod lists;
 pub(crate) mod loss;
 pub(crate) mod mtls_rule;

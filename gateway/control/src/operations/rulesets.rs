@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
-use crate::compile::rules::{action_of, compiled_form};
+use crate::compile::rules::action_of;
 use crate::compile::{self, FieldError, phases};
 use crate::limits::{DESCRIPTION_BYTES_MAX, PHASE_RULES_MAX, REFERENCE_BYTES_MAX, RULES_MAX};
 use crate::model::id::Id;
@@ -22,8 +22,6 @@ use crate::model::{Model, Phase, RuleRecord, Ruleset};
 use crate::operations::origin_rules;
 use chunked_list::ChunkedList;
 use rules::limits::EXPRESSION_BYTES_MAX;
-use rules::{Enforcement, Lint, LintHost, Lists, Rule, enforcement, lint};
-use vocabulary::hostname::HostName;
 
 /// A rule to be made.
 #[derive(Debug, Clone)]
@@ -526,55 +524,6 @@ impl<A: Changes> Control<A> {
     }
 }
 
-impl<A: Reads> Control<A> {
-    /// What is odd about a zone's rules and hosts.
-    ///
-    /// # Errors
-    /// There is no such zone.
-    pub fn lints(&self, zone: Id) -> Result<Vec<Lint>, ChangeError> {
-        let model = self.model();
-        if !model.zones.contains_key(&zone) {
-            return Err(ChangeError::not_found(Noun::Zone, zone));
-        }
-        self.lints_with(zone, custom_rules(&model, zone).into_iter().flatten())
-    }
-
-    /// What would be odd about a zone if these were its rules.
-    ///
-    /// # Errors
-    /// A rule's action cannot be read.
-    pub fn lints_with<'r>(
-        &self,
-        zone: Id,
-        rules: impl IntoIterator<Item = &'r Arc<RuleRecord>>,
-    ) -> Result<Vec<Lint>, ChangeError> {
-        let model = self.model();
-        let hosts: Vec<LintHost> = model
-            .hosts_of(zone)
-            .map(|host| LintHost {
-                name: host.name.clone(),
-                mtls: host.mtls,
-                cas: model.believed(host).len(),
-            })
-            .collect();
-        let rules = forms(rules)?;
-        let lists = lists_of(&model, &rules);
-        Ok(lint(&rules, &hosts, &lists, self.has_geo()))
-    }
-
-    /// What keeps clients without a certificate that verifies from a host, of its zone's rules.
-    ///
-    /// # Errors
-    /// There is no such host.
-    pub fn enforcement(&self, name: &HostName) -> Result<Enforcement, ChangeError> {
-        let model = self.model();
-        let host = self.host(name)?;
-        let rules = forms(custom_rules(&model, host.zone).into_iter().flatten())?;
-        let lists = lists_of(&model, &rules);
-        Ok(enforcement(&rules, &lists, &host.name))
-    }
-}
-
 /// Changes a rule of a list, moves it, or both.
 pub(crate) fn change_rule(
     rules: &mut ChunkedList<Arc<RuleRecord>>,
@@ -614,29 +563,6 @@ pub(crate) fn change_rule(
     }
     rules.replace(place..place + 1, [Arc::new(new)]);
     Ok(())
-}
-
-/// The lists that rules may name; none of them when they name none.
-fn lists_of(model: &Model, rules: &[Rule]) -> Lists {
-    if rules.iter().any(|rule| rule.expression.contains('$')) {
-        // One that could not be read would have been refused; without it nothing is vouched for.
-        compile::lists::compile(model).unwrap_or_default()
-    } else {
-        Lists::default()
-    }
-}
-
-/// A zone's custom rules.
-fn custom_rules(model: &Model, zone: Id) -> Option<&ChunkedList<Arc<RuleRecord>>> {
-    let place = (zone, Phase::HttpRequestFirewallCustom);
-    model.rulesets.get(&place).map(|ruleset| &ruleset.rules)
-}
-
-fn forms<'r>(
-    rules: impl IntoIterator<Item = &'r Arc<RuleRecord>>,
-) -> Result<Vec<Rule>, ChangeError> {
-    let forms = rules.into_iter().map(|rule| compiled_form(rule));
-    Ok(forms.collect::<Result<_, _>>()?)
 }
 
 /// The name of a ruleset that was given none.

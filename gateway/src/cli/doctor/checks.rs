@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::report::{Finding, State};
 use crate::cli::client::names::{str_of, text, texts_of};
+use crate::limits::UNKNOWN_NAMES_TOLD_MAX;
 use control::Moment;
 
 pub(super) fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
@@ -381,6 +382,32 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
     Finding::new(CHECK, State::Doubt, said, without_skip())
 }
 
+/// Names in the zone's rules that no host answers for: those that mean this host, and with the first
+/// host of a zone those that mean none.
+pub(super) fn unknown_names(host: &Value, lints: &Value, is_first: bool) -> Vec<Finding> {
+    let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
+    let this = format!("did you mean `{name}`?");
+    let all = lints.as_array().map(Vec::as_slice).unwrap_or_default();
+    all.iter()
+        .filter(|lint| str_of(lint, "kind") == "unknown_host")
+        .filter(|lint| {
+            let said = str_of(lint, "message");
+            said.contains(&this) || (is_first && !said.contains("did you mean"))
+        })
+        .take(UNKNOWN_NAMES_TOLD_MAX)
+        .map(|lint| {
+            let id = str_of(lint, "rule_id");
+            let said = format!("the rule {id}: {}", str_of(lint, "message"));
+            let better = str_of(lint, "suggestion").replace('\'', "'\\''");
+            let mend = match better.as_str() {
+                "" => format!("postern rule edit --zone {zone} {id}"),
+                better => format!("postern rule edit --zone {zone} {id} --expression '{better}'"),
+            };
+            Finding::new("names", State::Doubt, said, mend)
+        })
+        .collect()
+}
+
 /// The worst lint of the rule that blocks clients without a certificate.
 fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Finding> {
     let (name, zone) = (str_of(host, "name"), str_of(host, "zone_name"));
@@ -416,6 +443,34 @@ fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Fi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_in_rules_that_mean_a_host_are_told_with_it() {
+        let host = |name: &str| json!({"name": name, "zone_name": "shop.test"});
+        let lints = json!([
+            {"kind": "exact_path", "rule_id": "r0", "message": "did you mean `api.shop.test`?"},
+            {"kind": "unknown_host", "rule_id": "r1", "suggestion": "http.host eq \"api.shop.test\"",
+             "message": "there is no host for `aip.shop.test`; did you mean `api.shop.test`?"},
+            {"kind": "unknown_host", "rule_id": "r2", "suggestion": null,
+             "message": "there is no host for `elsewhere.test` in this zone"},
+        ]);
+        for (name, is_first, rules) in [
+            ("api.shop.test", false, &["r1"][..]),
+            ("api.shop.test", true, &["r1", "r2"]),
+            ("www.shop.test", true, &["r2"]),
+            ("www.shop.test", false, &[]),
+        ] {
+            let found = unknown_names(&host(name), &lints, is_first);
+            assert_eq!(found.len(), rules.len(), "{name}: {found:?}");
+            for (finding, rule) in found.iter().zip(rules) {
+                assert_eq!(finding.state, State::Doubt);
+                assert!(
+                    finding.mend.contains(&format!("--zone shop.test {rule}")),
+                    "{finding:?}"
+                );
+            }
+        }
+    }
     use fixtures::pki::{Identity, Spec};
     use serde_json::json;
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use self::checks::{
     Issued, authorities, client_certificate, has_expired, list_of, mode, rule, server_certificate,
+    unknown_names,
 };
 use self::origin::origin;
 use self::report::{Finding, State, as_json, for_people};
@@ -145,15 +146,18 @@ struct Zones {
 struct ZoneFacts {
     issued: Issued,
     lints: Value,
+    /// Names in rules that mean no host at all were told of, with the first host.
+    names_told: bool,
 }
 
 impl Zones {
-    fn facts(&mut self, client: &Client, zone: &ZoneRef) -> Result<&ZoneFacts, CliError> {
+    fn facts(&mut self, client: &Client, zone: &ZoneRef) -> Result<&mut ZoneFacts, CliError> {
         match self.zones.entry(zone.id.clone()) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => Ok(place.insert(ZoneFacts {
                 issued: issued(client, zone)?,
                 lints: client.get(&zone.own("lints"))?,
+                names_told: false,
             })),
         }
     }
@@ -231,13 +235,16 @@ fn examine(client: &Client, zones: &mut Zones, host: &Value) -> Result<Examined,
     let enforcement = client.get(&format!("{OWN}/hosts/{name}/enforcement"))?;
     let trusted = authorities(host, zones.uploaded(client)?);
     let facts = zones.facts(client, &zone)?;
+    let is_first = !std::mem::replace(&mut facts.names_told, true);
+    let mut after = vec![
+        trusted,
+        client_certificate(host, facts.issued),
+        mode(host),
+        rule(host, &enforcement, &facts.lints),
+    ];
+    after.extend(unknown_names(host, &facts.lints, is_first));
     Ok(Examined {
         before: server_certificate(host, &served),
-        after: vec![
-            trusted,
-            client_certificate(host, facts.issued),
-            mode(host),
-            rule(host, &enforcement, &facts.lints),
-        ],
+        after,
     })
 }

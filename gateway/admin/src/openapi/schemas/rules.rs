@@ -359,6 +359,7 @@ fn lint_kind() -> Schema {
         LintKind::CapitalHeader,
         LintKind::CapitalHost,
         LintKind::FinalDotHost,
+        LintKind::UnknownHost,
         LintKind::RewriteOnlyFunction,
         LintKind::NoGeoDatabase,
     ];

@@ -33,6 +33,8 @@ vocabulary::words! {
         CapitalHost = "capital_host",
         /// A host's name with a dot at its end is never met.
         FinalDotHost = "final_dot_host",
+        /// A host's name that no host of the zone answers for.
+        UnknownHost = "unknown_host",
         /// A function that Cloudflare keeps for rewriting, in a filter.
         RewriteOnlyFunction = "rewrite_only_function",
         /// Country, AS number and the like have no value without a GeoIP database.

@@ -11,15 +11,18 @@ mod paths;
 #[cfg(test)]
 mod tests;
 mod trust;
+mod unknown_hosts;
 mod values;
 
 pub(crate) use self::parts::fields;
 
 pub use self::hosts::LintHost;
 pub use self::kind::{Lint, LintKind};
+pub use self::unknown_hosts::unknown_hosts;
 
 use self::hosts::Hosts;
 use self::parts::truth;
+use self::unknown_hosts::Names;
 use crate::action::Action;
 use crate::analysis::enforcement;
 use crate::limits;
@@ -51,6 +54,7 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], lists: &Lists, has_geo: bool) ->
         .filter(|rule| rule.enabled)
         .filter_map(|rule| enforcement::read(rule, lists).map(|condition| (rule, condition)))
         .collect();
+    let mut names = Names::new(hosts.iter().map(|host| &host.name));
     let mut hosts = Hosts::new(hosts, &parsed);
     let mut found = Vec::new();
     // Where revoked certificates are stopped whatever they ask for. A rule that skips the rest has
@@ -81,6 +85,7 @@ pub fn lint(rules: &[Rule], hosts: &[LintHost], lists: &Lists, has_geo: bool) ->
         looked_at.trust(revoked_are_blocked, &mut hosts, &mut found);
         looked_at.paths(&mut found);
         looked_at.hosts(&mut hosts, &mut found);
+        names.say(&rule.id, condition, &mut found);
         looked_at.values(has_geo, &mut found);
     }
     hosts.without_rule(&mut found);

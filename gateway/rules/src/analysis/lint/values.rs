@@ -215,6 +215,49 @@ fn canonical(condition: &Condition, small: bool, dotless: bool) -> Option<Condit
 }
 
 /// `http.host`, in small letters once more or not.
+/// The names that `http.host` is compared with as wholes.
+pub(super) fn host_names(condition: &Condition) -> Vec<&[u8]> {
+    match condition {
+        Condition::Compare(
+            host,
+            Comparison::Order(Relation::Equal | Relation::NotEqual, Literal::Bytes(name)),
+        ) if is_host(host) => vec![name],
+        Condition::Compare(host, Comparison::In(Set::Bytes(names))) if is_host(host) => {
+            names.iter().map(|name| &**name).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The comparison with `better` for the name `old`, if it has it.
+pub(super) fn with_host_names(condition: &Condition, old: &str, better: &str) -> Option<Condition> {
+    let is_old = |name: &[u8]| {
+        name.strip_suffix(b".")
+            .unwrap_or(name)
+            .eq_ignore_ascii_case(old.as_bytes())
+    };
+    if !host_names(condition).into_iter().any(is_old) {
+        return None;
+    }
+    let new = |name: &[u8]| -> Box<[u8]> {
+        match is_old(name) {
+            true => better.as_bytes().into(),
+            false => name.into(),
+        }
+    };
+    Some(match condition {
+        Condition::Compare(host, Comparison::Order(relation, Literal::Bytes(name))) => {
+            let test = Comparison::Order(*relation, Literal::Bytes(new(name)));
+            Condition::Compare(host.clone(), test)
+        }
+        Condition::Compare(host, Comparison::In(Set::Bytes(names))) => {
+            let names = names.iter().map(|name| new(name)).collect();
+            Condition::Compare(host.clone(), Comparison::In(Set::Bytes(names)))
+        }
+        _ => return None,
+    })
+}
+
 fn is_host(value: &Scalar) -> bool {
     match value {
         Scalar::Field(field) => *field == Field::Host,

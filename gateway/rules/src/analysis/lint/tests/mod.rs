@@ -289,3 +289,67 @@ fn names_with_capitals() {
     let text = "http.user_agent eq \"http.request.headers[\\\"X\\\"]\"";
     assert_eq!(lint(&[block("r", text)], &[], false), []);
 }
+
+#[test]
+fn names_that_no_host_answers_for() {
+    let hosts = [
+        host("api.example.com", MtlsMode::Require, 1),
+        host("*.shop.example.com", MtlsMode::Require, 1),
+    ];
+    for (expression, names, suggestion) in [
+        (
+            r#"http.host eq "aip.example.com" and ssl"#,
+            &["aip.example.com"][..],
+            Some(r#"http.host eq "api.example.com" and ssl"#),
+        ),
+        (
+            r#"http.host in {"api.example.com" "api.example.org"}"#,
+            &["api.example.org"],
+            Some(r#"http.host in {"api.example.com" "api.example.com"}"#),
+        ),
+        (
+            r#"not lower(http.host) in {"API.example.com." "APY.example.com."}"#,
+            &["apy.example.com"],
+            Some(r#"not lower(http.host) in {"API.example.com." "api.example.com"}"#),
+        ),
+        (
+            r#"http.host ne "elsewhere.test""#,
+            &["elsewhere.test"],
+            None,
+        ),
+        (
+            r#"http.host eq "one.test" or http.host eq "two.test""#,
+            &["one.test", "two.test"],
+            None,
+        ),
+        (r#"http.host eq "api.example.com""#, &[], None),
+        (r#"http.host eq "a.shop.example.com""#, &[], None),
+        // What is no comparison with a whole name is not looked at.
+        (r#"http.host contains "typo""#, &[], None),
+        (r#"ends_with(http.host, ".typo.test")"#, &[], None),
+        (r#"http.request.uri.path eq "typo.test""#, &[], None),
+        (r#"http.host eq "not a name""#, &[], None),
+    ] {
+        let found: Vec<Lint> = lint(&[block("r", expression)], &hosts, true)
+            .into_iter()
+            .filter(|lint| lint.kind == LintKind::UnknownHost)
+            .collect();
+        assert_eq!(found.len(), names.len(), "{expression}: {found:?}");
+        for (lint, name) in found.iter().zip(names) {
+            assert!(
+                lint.message.contains(&format!("`{name}`")),
+                "{expression}: {lint:?}"
+            );
+            assert_eq!(lint.suggestion.as_deref(), suggestion, "{expression}");
+        }
+        let of_any_phase = unknown_hosts(
+            [("r".into(), expression)],
+            hosts.iter().map(|host| &host.name),
+        );
+        assert_eq!(of_any_phase, found, "{expression}");
+    }
+    assert!(
+        kinds(&[block("r", r#"http.host eq "a.test""#)], &[]).is_empty(),
+        "rules may be written before there is any host"
+    );
+}
