@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::export::{self, MANAGED, fingerprints};
 use super::summary::{DocumentChange, changes};
 use super::{
-    AuthorityDocument, Document, HostDocument, KeyedDocument, ListDocument, RuleDocument,
-    RulesetDocument, VERSION, ZoneDocument,
+    AuthorityDocument, Document, KeyedDocument, ListDocument, RuleDocument, RulesetDocument,
+    VERSION, ZoneDocument,
 };
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control};
@@ -23,7 +23,6 @@ use crate::model::revocation::CrlSettings;
 use crate::model::{
     Authority, AuthorityKind, AuthoritySet, Model, Phase, RuleRecord, Ruleset, Zone,
 };
-use crate::operations::hosts::{HostPatch, NewHost};
 use crate::operations::lists::ItemsChange;
 use crate::operations::loss::Loss;
 use crate::operations::ocsp::OcspPatch;
@@ -38,7 +37,7 @@ use crate::store::seal::server_certificate_purpose;
 use chunked_list::ChunkedList;
 use tls::pem;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode};
+use vocabulary::settings::MtlsMode;
 
 /// How a document is applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -80,7 +79,7 @@ pub(super) fn at(base: &str, part: impl std::fmt::Display) -> String {
     format!("{base}/{part}")
 }
 
-fn parse_name(text: &str, pointer: &str) -> Step<HostName> {
+pub(super) fn parse_name(text: &str, pointer: &str) -> Step<HostName> {
     let invalid = |why: String| ChangeError::invalid("name", why).at(pointer);
     HostName::parse(text).map_err(|why| invalid(why.to_string()))
 }
@@ -120,24 +119,29 @@ impl Apply<'_> {
             Some(known) => known,
             None => self
                 .control
-                .create_list(&list.name, list.kind, &list.description)
+                .create_list(
+                    &list.name,
+                    list.kind,
+                    list.description.as_deref().unwrap_or(""),
+                )
                 .map_err(|error| error.at(at(pointer, "name")))?,
         };
-        if known.description != list.description {
+        let description = list.description.as_ref();
+        if let Some(description) = description.filter(|said| known.description != **said) {
             self.control
-                .describe_list(known.id, &list.description)
+                .describe_list(known.id, description)
                 .map_err(|error| error.at(at(pointer, "description")))?;
         }
-        if export::items(&known) != list.items {
+        let items = list.items.as_ref();
+        if let Some(items) = items.filter(|items| export::items(&known) != **items) {
             distinct(
-                list.items
+                items
                     .iter()
                     .enumerate()
                     .map(|(place, item)| (format!("{pointer}/items/{place}/value"), &*item.value)),
                 "item",
             )?;
-            let items = list
-                .items
+            let items = items
                 .iter()
                 .map(|item| (item.value.clone(), item.comment.clone()));
             self.control
@@ -159,23 +163,27 @@ impl Apply<'_> {
             Some(known) => Arc::new(known.clone()),
             None => self
                 .control
-                .upload_authority(&wanted.name, &wanted.certificate)
+                .upload_authority(wanted.name.as_deref().unwrap_or(""), &wanted.certificate)
                 .map_err(|error| error.at(&place))?,
         };
         let id = known.id;
-        if known.name != wanted.name {
+        if let Some(name) = wanted.name.as_ref().filter(|name| known.name != **name) {
             self.control
-                .rename_authority(id, &wanted.name)
+                .rename_authority(id, name)
                 .map_err(|error| error.at(at(pointer, "name")))?;
         }
-        if known.crl != wanted.crl {
-            let patch = CrlPatch::from(&wanted.crl);
+        let crl = wanted
+            .crl
+            .clone()
+            .map(|said| said.unwrap_or_else(|| CrlPatch::from(&CrlSettings::default())));
+        if let Some(patch) = crl.filter(|patch| patch.changes(&known.crl)) {
             self.control
                 .set_crl(id, patch)
                 .map_err(|error| error.at(at(pointer, "crl")))?;
         }
-        if known.ocsp != wanted.ocsp {
-            let patch = OcspPatch::from(wanted.ocsp.as_ref());
+        let ocsp = wanted.ocsp.clone();
+        let ocsp = ocsp.map(|said| said.unwrap_or_else(|| OcspPatch::from(None)));
+        if let Some(patch) = ocsp.filter(|patch| patch.changes(known.ocsp.as_ref())) {
             self.control
                 .set_ocsp(id, &patch)
                 .map_err(|error| error.at(at(pointer, "ocsp")))?;
@@ -399,12 +407,16 @@ impl Apply<'_> {
         for (place, host) in wanted.hosts.iter().flatten().enumerate() {
             let pointer = format!("{pointer}/hosts/{place}");
             let name = parse_name(&host.name, &at(&pointer, "name"))?;
-            let asks = host.mtls.is_some_and(|mode| mode != MtlsMode::Off);
+            let known = model.hosts.get(&name);
+            let told = known.and_then(|known| known.told_mode());
+            let asks = host
+                .mtls
+                .unwrap_or(told)
+                .is_some_and(|mode| mode != MtlsMode::Off);
             if !asks || sets.values().any(|names| names.contains(&name)) {
                 continue;
             }
             // A mode adds no CA to those that a host believes, nor to one that lost its last.
-            let known = model.hosts.get(&name);
             let is_told = known.is_some_and(|known| {
                 let believed = model.associations_of(known.zone);
                 let mut sets = believed
@@ -447,80 +459,6 @@ impl Apply<'_> {
             }
         }
         Ok(())
-    }
-
-    fn host(&mut self, zone: Id, wanted: &HostDocument, pointer: &str) -> Step {
-        let name = parse_name(&wanted.name, &at(pointer, "name"))?;
-        let model = self.model();
-        let named = |print: &Option<String>, field| -> Step<Option<Uuid>> {
-            let Some(print) = print else { return Ok(None) };
-            let print = print.to_ascii_lowercase();
-            let found = model
-                .server_certificates
-                .values()
-                .find(|one| one.zone == zone && one.fingerprint_sha256 == print);
-            let missing = || ChangeError::not_found(Noun::ServerCertificate, &print);
-            let found = found.ok_or_else(|| missing().at(at(pointer, field)))?;
-            Ok(Some(found.id))
-        };
-        let certificate = named(&wanted.certificate, "certificate")?;
-        let other_certificate = named(&wanted.other_certificate, "other_certificate")?;
-        let client = ClientSettings {
-            revoked: wanted.revoked,
-            certificate_headers: wanted.certificate_headers.clone(),
-            tell_reason: wanted.tell_reason,
-        };
-        let part = |error: ChangeError| {
-            let field = match &error {
-                ChangeError::Invalid { field, .. } => field.to_string(),
-                _ => "name".into(),
-            };
-            error.at(at(pointer, field))
-        };
-        let Some(known) = model.hosts.get(&name) else {
-            let new = NewHost {
-                name,
-                origin: wanted.origin.clone(),
-                mtls: wanted.mtls,
-                client,
-                tls_min_version: wanted.tls_min_version,
-                certificate,
-                other_certificate,
-            };
-            return self.control.create_host(zone, new).map(drop).map_err(part);
-        };
-        if known.zone != zone {
-            let taken = ChangeError::Exists {
-                noun: Noun::Host,
-                key: name.to_string(),
-            };
-            return Err(taken.at(at(pointer, "name")));
-        }
-        let same = known.origin == wanted.origin
-            && known.told_mode() == wanted.mtls
-            && known.client == client
-            && known.tls_min_version == wanted.tls_min_version
-            && known.certificate == certificate
-            && known.other_certificate == other_certificate;
-        if same {
-            return Ok(());
-        }
-        let patch = HostPatch {
-            origin: Some(wanted.origin.clone().into()),
-            mtls: Some(wanted.mtls),
-            client: ClientPatch {
-                revoked: Some(client.revoked),
-                certificate_headers: Some(client.certificate_headers),
-                tell_reason: Some(client.tell_reason),
-            },
-            tls_min_version: Some(wanted.tls_min_version),
-            certificate: Some(certificate),
-            other_certificate: Some(other_certificate),
-        };
-        self.control
-            .update_host(&name, patch)
-            .map(drop)
-            .map_err(part)
     }
 
     fn rules(&mut self, zone: Id, document: &ZoneDocument, pointer: &str, phase: Phase) -> Step {

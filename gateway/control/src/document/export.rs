@@ -13,7 +13,11 @@ use crate::change::error::ChangeError;
 use crate::change::{Control, Reads};
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
-use crate::model::{Authority, AuthorityKind, AuthoritySet, HostRecord, Model, Phase, RuleRecord};
+use crate::model::{
+    Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginPatch, Phase, RuleRecord,
+};
+use crate::operations::ocsp::OcspPatch;
+use crate::operations::revocation_lists::CrlPatch;
 use crate::operations::rulesets::DEFAULT_NAME;
 use crate::pki::x509::{Details, X509Error};
 use crate::store::StoreError;
@@ -85,16 +89,20 @@ pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
         let found = model.server_certificates.get(&id?)?;
         Some(found.fingerprint_sha256.clone())
     };
+    let origin = OriginPatch::from(host.origin.clone());
     HostDocument {
         name: host.name.to_string(),
-        origin: host.origin.clone(),
-        mtls: host.told_mode(),
-        revoked: host.client.revoked,
-        certificate_headers: host.client.certificate_headers.clone(),
-        tell_reason: host.client.tell_reason,
-        tls_min_version: host.tls_min_version,
-        certificate: print(host.certificate),
-        other_certificate: print(host.other_certificate),
+        origin: Some(OriginPatch {
+            confined: origin.confined.filter(|confined| *confined),
+            ..origin
+        }),
+        mtls: Some(host.told_mode()),
+        revoked: Some(host.client.revoked),
+        certificate_headers: Some(host.client.certificate_headers.clone()),
+        tell_reason: Some(host.client.tell_reason),
+        tls_min_version: Some(host.tls_min_version),
+        certificate: Some(print(host.certificate)),
+        other_certificate: Some(print(host.other_certificate)),
     }
 }
 
@@ -192,16 +200,16 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
         .map(|list| ListDocument {
             name: list.name.clone(),
             kind: list.kind,
-            description: list.description.clone(),
-            items: items(list),
+            description: Some(list.description.clone()),
+            items: Some(items(list)),
         })
         .collect();
     lists.sort_by(|a, b| a.name.cmp(&b.name));
     let authorities = uploaded(model).into_iter().map(|ca| AuthorityDocument {
-        name: ca.name.clone(),
+        name: Some(ca.name.clone()),
         certificate: ca.certificate.clone(),
-        crl: ca.crl.clone(),
-        ocsp: ca.ocsp.clone(),
+        crl: Some((!ca.crl.is_default()).then(|| CrlPatch::from(&ca.crl))),
+        ocsp: Some(ca.ocsp.as_ref().map(|ocsp| OcspPatch::from(Some(ocsp)))),
     });
     let labels = labels(model)?;
     let mut zones = Vec::new();

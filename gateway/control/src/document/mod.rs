@@ -1,30 +1,31 @@
 //! The whole configuration as one document: zones, hosts, CAs, rules, lists. What reads, writes or
 //! compares documents belongs here.
 //!
-//! Owns the document's form. A field that is left out has its default. A section that is left out is
-//! left alone, and so is a thing that a section does not name, unless `prune` is set. Rules are the
-//! exception: their list is whole.
+//! Owns the document's form. What is left out is left alone: a section, a thing that a section does
+//! not name (unless `prune` is set), a key of a thing that is there. Of a thing that the document
+//! makes, a key that is left out has its default; `null` is the default everywhere, and an export
+//! says every key. Rules are the exception: their list is whole, and so is each of them, since a rule
+//! is known by what it says.
 //!
 //! Not in it: client certificates, revocations, revocation lists and tokens, which are state and not
 //! configuration (a backup has them), and private keys, unless they are asked for.
 
 mod apply;
 mod export;
+mod host;
 mod prune;
 mod summary;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::model::list::ListKind;
-use crate::model::revocation::{CrlSettings, OcspSettings};
-use crate::model::source_url::SourceUrl;
-use crate::model::{OriginSpec, Phase};
-use tls::CrlPolicy;
-use vocabulary::settings::{CertificateHeaders, ClientSettings, MtlsMode, OnRevoked, TlsVersion};
+use crate::model::{OriginPatch, Phase};
+use crate::operations::ocsp::OcspPatch;
+use crate::operations::revocation_lists::CrlPatch;
+use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked, TlsVersion};
 
 pub use self::apply::{Applied, ApplyOptions};
 pub use self::export::BackupCopy;
@@ -59,11 +60,11 @@ pub struct ListDocument {
     /// What it holds.
     pub kind: ListKind,
     /// For people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub description: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// All there are.
-    #[serde(default)]
-    pub items: Vec<ItemDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<Vec<ItemDocument>>,
 }
 
 /// An item of a list.
@@ -82,47 +83,31 @@ pub struct ItemDocument {
 #[serde(deny_unknown_fields)]
 pub struct AuthorityDocument {
     /// What people call it; associations do too.
-    #[serde(default)]
-    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// PEM; a bundle is believed together.
     pub certificate: String,
-    /// What is asked of its revocation lists.
+    /// What is asked of its revocation lists; `null` is nothing.
     #[serde(
         default,
-        skip_serializing_if = "CrlSettings::is_default",
-        serialize_with = "CrlForm::serialize",
-        deserialize_with = "crl_or_default"
-    )]
-    pub crl: CrlSettings,
-    /// Whom to ask about its clients.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ocsp: Option<OcspSettings>,
-}
-
-/// How a document writes [`CrlSettings`]: as the API does, where the interval is `fetch_every`.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "CrlSettings", deny_unknown_fields)]
-struct CrlForm {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    policy: Option<CrlPolicy>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    file: Option<PathBuf>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    urls: Vec<SourceUrl>,
-    #[serde(
-        default,
-        rename = "fetch_every",
+        deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    fetch_every_sec: Option<u32>,
+    pub crl: Option<Option<CrlPatch>>,
+    /// Whom to ask about its clients; `null` asks nobody.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ocsp: Option<Option<OcspPatch>>,
 }
 
-/// Settings that are `null` are the default, as those that are left out are.
-fn crl_or_default<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CrlSettings, D::Error> {
-    #[derive(Deserialize)]
-    struct Given(#[serde(with = "CrlForm")] CrlSettings);
-    let given = Option::<Given>::deserialize(deserializer)?;
-    Ok(given.map_or_else(CrlSettings::default, |given| given.0))
+/// Tells what is `null`, which is the default, from what is left out, which is as it was.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A zone.
@@ -220,32 +205,45 @@ pub struct HostDocument {
     /// Exact or wildcard.
     pub name: String,
     /// Where its requests go.
-    pub origin: OriginSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<OriginPatch>,
     /// Whether it asks for client certificates; by default while CAs are associated with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtls: Option<MtlsMode>,
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub mtls: Option<Option<MtlsMode>>,
     /// What becomes of revoked clients.
-    #[serde(default)]
-    pub revoked: OnRevoked,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<OnRevoked>,
     /// What the origin is told.
-    #[serde(default = "default_headers")]
-    pub certificate_headers: BTreeSet<CertificateHeaders>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_headers: Option<BTreeSet<CertificateHeaders>>,
     /// Whether a blocked client is told why.
-    #[serde(default)]
-    pub tell_reason: bool,
-    /// The oldest TLS version, when it is not the gateway's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_min_version: Option<TlsVersion>,
+    pub tell_reason: Option<bool>,
+    /// The oldest TLS version; the gateway's by default.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub tls_min_version: Option<Option<TlsVersion>>,
     /// SHA-256 of the server certificate that it must use; the newest that covers it by default.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<String>,
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub certificate: Option<Option<String>>,
     /// SHA-256 of the one beside it, of the other kind of key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub other_certificate: Option<String>,
-}
-
-fn default_headers() -> BTreeSet<CertificateHeaders> {
-    ClientSettings::default().certificate_headers
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub other_certificate: Option<Option<String>>,
 }
 
 fn is_true(value: &bool) -> bool {

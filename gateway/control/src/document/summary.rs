@@ -48,7 +48,7 @@ fn things(document: &Document) -> Things {
         let print = super::export::fingerprints(&ca.certificate).unwrap_or_default();
         let key = format!(
             "{} {}",
-            ca.name,
+            ca.name.as_deref().unwrap_or_default(),
             print
                 .first()
                 .map_or("", |print| print.get(..16).unwrap_or(print))

@@ -33,23 +33,26 @@ pub struct OriginSpec {
 }
 
 /// What is to change of an [`OriginSpec`]. Absent leaves as it is, `null` takes away.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OriginPatch {
     /// See [`OriginSpec::url`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// See [`OriginSpec::protocol`].
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<OriginProtocol>,
     /// See [`OriginSpec::host_header`].
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub host_header: Option<Option<String>>,
     /// See [`OriginSpec::server_name`].
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub server_name: Option<Option<String>>,
     /// See [`OriginSpec::ca_pem`].
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub ca_pem: Option<Option<String>>,
     /// See [`OriginSpec::confined`]. Absent, it stays while the URL does.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub confined: Option<bool>,
 }
 

@@ -4,24 +4,44 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::change::error::ChangeError;
 use crate::change::{Changes, Control};
 use crate::model::Authority;
 use crate::model::id::Uuid;
 use crate::model::revocation::OcspSettings;
 use crate::model::source_url::SourceUrl;
-use crate::operations::revocation_lists::uploaded;
+use crate::operations::revocation_lists::{present, uploaded};
 use tls::CrlPolicy;
 
 /// What is to change of it. `None` leaves as it is.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct OcspPatch {
     /// `Some(None)` turns OCSP off.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub url: Option<Option<String>>,
     /// `hard` when nothing was ever said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<CrlPolicy>,
     /// Not when nothing was ever said.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nonce: Option<bool>,
+}
+
+impl OcspPatch {
+    /// Whether it changes something of these settings.
+    pub(crate) fn changes(&self, settings: Option<&OcspSettings>) -> bool {
+        let now = Self::from(settings);
+        let wanted = self.clone();
+        let after = Self {
+            url: wanted.url.or_else(|| now.url.clone()),
+            policy: wanted.policy.or(now.policy),
+            nonce: wanted.nonce.or(now.nonce),
+        };
+        after != now
+    }
 }
 
 impl From<Option<&OcspSettings>> for OcspPatch {

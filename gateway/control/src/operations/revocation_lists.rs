@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
@@ -28,25 +28,44 @@ use tls::{Crl, CrlPolicy};
 
 /// What is to change of [`CrlSettings`], as the API is asked for it. Absent leaves as it is, `null`
 /// takes away.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CrlPatch {
     /// What is done when a list is wanting.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub policy: Option<Option<CrlPolicy>>,
     /// A file that is watched.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub file: Option<Option<PathBuf>>,
     /// Where lists are fetched from; replaces all.
-    #[serde(deserialize_with = "all")]
+    #[serde(deserialize_with = "all", skip_serializing_if = "Option::is_none")]
     pub urls: Option<Vec<String>>,
     /// How often at most, in seconds.
-    #[serde(rename = "fetch_every", deserialize_with = "present")]
+    #[serde(
+        rename = "fetch_every",
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub fetch_every_sec: Option<Option<u32>>,
 }
 
+impl CrlPatch {
+    /// Whether it changes something of these settings.
+    pub(crate) fn changes(&self, settings: &CrlSettings) -> bool {
+        let now = Self::from(settings);
+        let wanted = self.clone();
+        let after = Self {
+            policy: wanted.policy.or(now.policy),
+            file: wanted.file.or_else(|| now.file.clone()),
+            urls: wanted.urls.or_else(|| now.urls.clone()),
+            fetch_every_sec: wanted.fetch_every_sec.or(now.fetch_every_sec),
+        };
+        after != now
+    }
+}
+
 /// Tells what is `null` from what is absent.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)

@@ -5,15 +5,15 @@ use serde_json::{Value, json};
 use super::*;
 use fixtures::pki::foreign;
 
-fn document(value: Value) -> Document {
+pub(super) fn document(value: Value) -> Document {
     serde_json::from_value(value).unwrap()
 }
 
-fn apply(control: &Control, value: &Value) -> Result<Applied, ChangeError> {
+pub(super) fn apply(control: &Control, value: &Value) -> Result<Applied, ChangeError> {
     control.apply(&document(value.clone()), ApplyOptions::default())
 }
 
-fn told(applied: &Applied) -> Vec<String> {
+pub(super) fn told(applied: &Applied) -> Vec<String> {
     let changes = applied.changes.iter();
     changes
         .map(|one| format!("{} {} {}", one.action, one.noun, one.key))
@@ -21,7 +21,7 @@ fn told(applied: &Applied) -> Vec<String> {
 }
 
 /// One of everything.
-fn full(world: &World) -> Arc<Zone> {
+pub(super) fn full(world: &World) -> Arc<Zone> {
     let control = world.control();
     let zone = world.served(MtlsMode::Require);
     let ca = control.upload_authority("partner", &foreign("P")).unwrap();

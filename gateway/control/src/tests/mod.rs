@@ -20,6 +20,7 @@ use vocabulary::settings::MtlsMode;
 mod authorities;
 mod changes;
 mod damage;
+mod document_keys;
 mod documents;
 mod durability;
 mod expiry;

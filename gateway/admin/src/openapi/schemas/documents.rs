@@ -27,8 +27,8 @@ fn document() -> Vec<Named> {
         .takes("authorities", list(named("AuthorityDocument")))
         .takes("zones", list(named("ZoneDocument")))
         .about(
-            "What a document says of a thing is all there is to say of it. A section that is left \
-             out is left alone.",
+            "What is left out is left alone: a section, a thing, a key of a thing that is there. \
+             `null` is the default of a key. Lists of rules are whole, and so is each rule.",
         );
     let item = closed()
         .has("value", text())
@@ -47,14 +47,14 @@ fn document() -> Vec<Named> {
             "fetch_every",
             count().least(1).most(CRL_FETCH_EVERY_MAX_SEC.into()),
         );
-    let ocsp = object()
-        .has("url", text())
-        .has("policy", policy())
-        .may_have("nonce", flag().default(false));
+    let ocsp = closed()
+        .takes("url", text())
+        .takes("policy", policy())
+        .takes("nonce", flag());
     let authority = closed()
         .may_have("name", description())
         .has("certificate", pem("The CA's certificates"))
-        .takes("crl", crl)
+        .takes("crl", crl.about("`null` asks for no lists"))
         .takes("ocsp", ocsp);
     vec![
         ("Document", all.into()),
@@ -102,7 +102,10 @@ fn zone() -> Vec<Named> {
     let fingerprint = || text().about("The SHA-256 of a server certificate that it must present");
     let host = closed()
         .has("name", host_name())
-        .has("origin", named("Origin"))
+        .may_have(
+            "origin",
+            named("OriginUpdate").about("Its `url` is needed of a host that the document makes"),
+        )
         .takes("mtls", mtls())
         .may_have("revoked", revoked().default("rule"))
         .may_have("certificate_headers", certificate_headers())
