@@ -37,6 +37,10 @@ pub const CLI_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the command line waits for an answer of the admin socket: publishing a change of a
 /// large store takes seconds at worst.
 pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the completion of a word waits for each answer, of three at most: a person is typing.
+pub const COMPLETION_TIMEOUT: Duration = Duration::from_millis(500);
+/// Names that a word is completed with: what a page of the API has. Of more, the first.
+pub const COMPLETED_NAMES_MAX: usize = 1_000;
 /// Unknown names in rules that `postern doctor` tells of with one host. The API's lints have all.
 pub const UNKNOWN_NAMES_TOLD_MAX: usize = 10;
 /// How long `postern doctor` waits for an origin to connect, and then for each of its answers: one

@@ -498,3 +498,109 @@ async fn what_cannot_work_is_refused_and_changes_nothing() {
         200
     );
 }
+
+/// What bash completes a line of words with, by the script that `postern completions bash` prints.
+fn completed(gateway: &Gateway, line: &[&str]) -> Vec<String> {
+    let script = gateway.file("postern.bash");
+    std::fs::write(&script, gateway.cli(&["completions", "bash"]).ok()).unwrap();
+    let mut program = std::process::Command::new("bash");
+    program
+        .args(["--norc", "-c"])
+        .arg(
+            r#"source "$1"; shift
+               spec=$(complete -p postern); function=${spec#*-F }; function=${function%% *}
+               COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMP_LINE="$*"; COMP_POINT=${#COMP_LINE}
+               "$function" "${COMP_WORDS[0]}" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+               printf '%s\n' "${COMPREPLY[@]}""#,
+        )
+        .arg("bash")
+        .arg(script)
+        .arg(tool::postern())
+        .args(line);
+    tool::run(&mut program)
+        .ok()
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_completes_the_names_that_the_gateway_has() {
+    let origin = Origin::echo();
+    let gateway = Setup::new().start();
+    drop(gateway.cli(&["zone", "create", "shop.test"]).ok());
+    for host in ["api.shop.test", "app.shop.test", "www.shop.test"] {
+        let add = ["host", "add", host, "--zone", "shop.test", "--origin"];
+        drop(
+            gateway
+                .cli(&[&add[..], &[origin.url().as_str()]].concat())
+                .ok(),
+        );
+    }
+    let zone = gateway.admin.get("/client/v4/zones?name=shop.test").json();
+    let zone = zone["result"][0]["id"].as_str().unwrap().to_owned();
+    for name in ["device-1", "device-2", "printer"] {
+        let path = format!("/postern/v1/zones/{zone}/client_certificates");
+        let subject = json!({"common_name": name, "validity_days": 1});
+        drop(gateway.admin.call("POST", &path, &subject));
+    }
+    let phase = format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom");
+    let rules = json!({"rules": [
+        {"action": "log", "expression": "ssl", "ref": "first"},
+        {"action": "log", "expression": "not ssl", "ref": "second"},
+    ]});
+    drop(
+        gateway
+            .admin
+            .call("PUT", &format!("{phase}/entrypoint"), &rules),
+    );
+    let socket = gateway.file("admin.sock");
+    let socket = socket.to_str().unwrap();
+    for (line, names) in [
+        (
+            &["host", "list", "--zone", ""][..],
+            &[ZONE, "shop.test"][..],
+        ),
+        (&["host", "list", "--zone", "sh"], &["shop.test"]),
+        (&["host", "list", "--zone", "=", "sh"], &["shop.test"]),
+        (&["host", "show", "a"], &["api.shop.test", "app.shop.test"]),
+        (
+            &["cert", "revoke", "--zone", "shop.test", "dev"],
+            &["device-1", "device-2"],
+        ),
+        (
+            &[
+                "cert",
+                "revoke",
+                "--zone",
+                "shop.test",
+                "printer",
+                "device-2",
+            ],
+            &["device-2"],
+        ),
+        (
+            &["rule", "delete", "--zone", "shop.test", ""],
+            &["first", "second"],
+        ),
+        // Words are completed as ever.
+        (&["host", "sho"], &["show"]),
+        (&["host", "list", "--zo"], &["--zone"]),
+    ] {
+        let mut found = completed(&gateway, &[&["--socket", socket], line].concat());
+        found.retain(|name| !name.ends_with(".example.com") || names.contains(&name.as_str()));
+        assert_eq!(found, names, "{line:?}");
+    }
+    // Where no gateway answers, nothing is said, and nothing is waited for.
+    let begun = std::time::Instant::now();
+    let line = ["--socket", "/nowhere", "host", "show", "a"];
+    assert!(completed(&gateway, &line).is_empty());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    // A ref is taken where it was offered.
+    drop(
+        gateway
+            .cli(&["rule", "delete", "--zone", "shop.test", "first"])
+            .ok(),
+    );
+}

@@ -1,10 +1,12 @@
 //! `postern man` and `postern completions`: generated from the commands and the table of keys.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use clap_complete::Shell;
 
+use super::complete::NAMED;
 use super::output::{CliError, Output};
 use config::{Change, KEYS};
 
@@ -39,6 +41,9 @@ fn write(directory: &Path, name: &str, text: &str) -> Result<(), CliError> {
 
 /// Print a shell's completions
 ///
+/// Names of zones, hosts, certificates, CAs, rules and lists come from the gateway that the command
+/// line speaks to, while it answers at once; there is nothing to configure.
+///
 /// For bash: postern completions bash > /usr/share/bash-completion/completions/postern
 #[derive(Debug, Args)]
 pub(super) struct Completions {
@@ -50,8 +55,85 @@ impl Completions {
     pub(super) fn run(&self, commands: &mut clap::Command) -> String {
         let mut out = Vec::new();
         clap_complete::generate(self.shell, commands, "postern", &mut out);
-        String::from_utf8_lossy(&out).into_owned()
+        let words = String::from_utf8_lossy(&out).into_owned();
+        match self.shell {
+            Shell::Bash => format!("{words}{BASH_NAMES}"),
+            // The file is the body of the function `_postern`: what completes words gets another
+            // name, and this one's place is taken.
+            Shell::Zsh => words
+                .replacen("_postern() {", "_postern_words() {", 1)
+                .replacen(ZSH_TAIL, &format!("{ZSH_NAMES}{ZSH_TAIL}"), 1),
+            Shell::Fish => format!("{words}{}", fish_names(commands)),
+            _ => words,
+        }
     }
+}
+
+/// Asks the gateway for names, and where it says none, completes words.
+const BASH_NAMES: &str = r#"
+_postern_names() {
+    local cur names
+    names=$("${COMP_WORDS[0]}" complete --index "$COMP_CWORD" -- "${COMP_WORDS[@]}" 2>/dev/null)
+    if [[ -z $names ]]; then
+        _postern "$@"
+        return
+    fi
+    cur=${COMP_WORDS[COMP_CWORD]}
+    [[ $cur == = ]] && cur=
+    COMPREPLY=($(compgen -W "$names" -- "$cur"))
+}
+
+complete -F _postern_names -o bashdefault -o default postern
+"#;
+
+/// Where the functions of the script for zsh end.
+const ZSH_TAIL: &str = "\nif [ \"$funcstack[1]\" = \"_postern\" ]";
+
+const ZSH_NAMES: &str = r#"
+_postern() {
+    local -a names
+    names=(${(f)"$($words[1] complete --index $((CURRENT - 1)) -- $words 2>/dev/null)"})
+    if (( $#names )); then
+        [[ $PREFIX == --*=* ]] && compset -P '*='
+        compadd -a names
+    else
+        _postern_words "$@"
+    fi
+}
+"#;
+
+/// One line for positional words, and one for each option that takes a name.
+fn fish_names(commands: &clap::Command) -> String {
+    let mut longs = BTreeSet::new();
+    let mut all = vec![commands];
+    while let Some(command) = all.pop() {
+        all.extend(command.get_subcommands());
+        longs.extend(command.get_opts().filter_map(|option| {
+            let named = option.get_value_names().is_some_and(|names| {
+                names
+                    .first()
+                    .is_some_and(|name| NAMED.contains(&name.as_str()))
+            });
+            option.get_long().filter(|_| named)
+        }));
+    }
+    let mut text = String::from(
+        r#"
+function __postern_names
+    set -l words (commandline --current-process --tokenize --cut-at-cursor)
+    set -l word (commandline --current-token --cut-at-cursor)
+    $words[1] complete --index (count $words) -- $words "$word" 2>/dev/null
+end
+
+complete -c postern -a '(__postern_names)'
+"#,
+    );
+    for long in longs {
+        text.push_str(&format!(
+            "complete -c postern -l {long} -x -a '(__postern_names)'\n"
+        ));
+    }
+    text
 }
 
 /// The page postern.conf(5) as roff.
@@ -246,6 +328,10 @@ mod tests {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let text = Completions { shell }.run(&mut Cli::command());
             assert!(text.contains("postern"), "{shell}");
+            // Each asks the gateway for names, and has the words of the commands beside them.
+            for part in ["complete --index", "server-cert"] {
+                assert!(text.contains(part), "{shell}: {part}");
+            }
         }
     }
 }

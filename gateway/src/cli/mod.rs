@@ -10,6 +10,7 @@ mod ca;
 mod cert;
 mod check;
 mod client;
+mod complete;
 mod crl;
 mod dashboard;
 mod demo;
@@ -153,6 +154,9 @@ enum Command {
     Man(man::Man),
     /// Print a shell's completions
     Completions(man::Completions),
+    /// Print the names that a word of a command line may be
+    #[command(hide = true)]
+    Complete(complete::Complete),
 }
 
 /// Reads the arguments and does what they say.
@@ -210,6 +214,7 @@ impl Command {
             Self::Explain(explain) => explain.run(json),
             Self::Steer(steer) => steer.run(&client()?, json),
             Self::Man(man) => man.run(Self::whole()),
+            Self::Complete(complete) => complete.run(Self::whole()),
             Self::Completions(completions) => Ok(completions.run(&mut Self::whole())),
         }
     }

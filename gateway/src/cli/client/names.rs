@@ -54,6 +54,13 @@ pub(crate) fn of_account(client: &Client, rest: &str) -> Result<String, CliError
     Ok(format!("{CLOUDFLARE}/accounts/{}/{rest}", segment(account)))
 }
 
+/// As [`of_account`], for who does not wait.
+pub(crate) fn of_account_within(client: &Client, rest: &str) -> Option<String> {
+    let accounts = client.ask(&format!("{CLOUDFLARE}/accounts"))?;
+    let account = accounts.get(0).map_or("", |one| str_of(one, "id"));
+    Some(format!("{CLOUDFLARE}/accounts/{}/{rest}", segment(account)))
+}
+
 /// A zone as the API answers it.
 pub(crate) struct ZoneRef {
     pub(crate) id: String,
@@ -95,14 +102,18 @@ impl ZoneRef {
     }
 }
 
-/// The one of `items` that `wanted` means by its name, its id or the beginning of that.
+/// The one of `items` that `wanted` means by its name or ref, its id or the beginning of that.
 pub(crate) fn by_id<'v>(
     items: &'v [Value],
     wanted: &str,
     noun: &str,
     list: &str,
 ) -> Result<&'v Value, CliError> {
-    let named = |item: &&Value| str_of(item, "name") == wanted;
+    let named = |item: &&Value| {
+        ["name", "ref"]
+            .iter()
+            .any(|key| str_of(item, key) == wanted)
+    };
     let mut matches: Vec<&Value> = items.iter().filter(named).collect();
     if matches.is_empty() {
         let begins = |item: &&Value| str_of(item, "id").starts_with(wanted);

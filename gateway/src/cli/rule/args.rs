@@ -30,7 +30,7 @@ pub(crate) struct RulesArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct RuleArg {
-    /// The rule: its id, the beginning of it, or `#2` for its position
+    /// The rule: its ref, its id, the beginning of it, or `#2` for its position
     #[arg(value_name = "RULE")]
     rule: String,
 }

@@ -10,12 +10,12 @@ mod versions;
 
 use std::path::Path;
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::args::{One, RuleArg, RulesArg, Settings, Text, ZoneArg};
 use self::mtls::MtlsRule;
-use self::phases::PhaseSettings;
+use self::phases::{Phase, PhaseSettings};
 use self::ruleset::{Position, Ruleset};
 use self::shown::{changed, rules};
 use self::test::RuleTest;
@@ -191,6 +191,12 @@ impl Rule {
             }
         }
     }
+}
+
+/// What the API calls a phase that `--phase` names.
+pub(super) fn cloudflare_phase(word: &str) -> Option<&'static str> {
+    let phase = <Phase as ValueEnum>::from_str(word, false);
+    phase.ok().map(Phase::as_str)
 }
 
 fn preview(client: &Client, expression: &str, json: bool) -> Output {
