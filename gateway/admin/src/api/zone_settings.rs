@@ -1,8 +1,8 @@
 //! `/client/v4/zones/{zone}/settings`: Cloudflare's settings of a zone, as far as they mean something
 //! here.
 //!
-//! One can be changed: `security_header`, which is a response header rule. The others are what the
-//! gateway does in any case, or does elsewhere: setting them to what they are succeeds, anything
+//! One can be changed: `security_header`, which is a response header rule. `min_tls_version` is what
+//! `tls.min_version` says. The others are what the gateway does in any case, or does elsewhere: setting them to what they are succeeds, anything
 //! else is refused with what to use. `managed_headers` and the settings of Access, which forward the
 //! client's certificate, are in [`super::forwarding`].
 
@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::http::context::Context;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::Json;
@@ -61,9 +62,12 @@ const FIXED: &[Fixed] = &[
         "every host takes WebSockets over HTTP/1.1; block them with a rule if they must not be",
     ),
     (
-        "min_tls_version",
+        MIN_TLS_VERSION,
         "1.2",
-        "it is a setting of the gateway's TLS, not of a zone: see tls.min_version in postern.conf(5)",
+        "it is the gateway's `tls.min_version` (1.2 or 1.3), for all zones, which changes in \
+         postern.conf and with a restart. One host may ask for a newer version: \
+         `postern host set NAME --tls-min-version 1.3`, or `tls_min_version` in \
+         PATCH /postern/v1/hosts/NAME",
     ),
     (
         "development_mode",
@@ -71,6 +75,9 @@ const FIXED: &[Fixed] = &[
         "nothing is cached that could be left out",
     ),
 ];
+
+/// The one whose value is the configuration's.
+const MIN_TLS_VERSION: &str = "min_tls_version";
 
 const SECURITY_HEADER: &str = "security_header";
 
@@ -104,7 +111,19 @@ struct Hsts {
 /// Two years: the longest that anybody recommends, and what the list for browsers asks for at most.
 const HSTS_MAX_AGE_MAX_SEC: f64 = 63_072_000.0;
 
-fn fixed((name, value, _): Fixed) -> Value {
+/// What a setting is.
+fn value(context: &Context, (name, value, _): Fixed) -> String {
+    if name == MIN_TLS_VERSION
+        && let Ok(setting) = context.live().get("tls.min_version")
+    {
+        return setting.value;
+    }
+    value.into()
+}
+
+fn fixed(context: &Context, setting: Fixed) -> Value {
+    let (name, ..) = setting;
+    let value = value(context, setting);
     json!({ "id": name, "value": value, "editable": false, "modified_on": null })
 }
 
@@ -142,7 +161,7 @@ fn find(name: &str) -> Option<Fixed> {
 
 pub(crate) async fn list(at: InZone) -> Result<Response, Fault> {
     let mut all = vec![security_header(at.control().security_header(at.zone))];
-    all.extend(FIXED.iter().map(|setting| fixed(*setting)));
+    all.extend(FIXED.iter().map(|setting| fixed(at.context(), *setting)));
     Ok(envelope::result(all))
 }
 
@@ -153,7 +172,7 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
         return Ok(envelope::result(security_header(header)));
     }
     let setting = find(name).ok_or_else(|| absent(name))?;
-    Ok(envelope::result(fixed(setting)))
+    Ok(envelope::result(fixed(at.context(), setting)))
 }
 
 pub(crate) async fn edit(at: ChangeInZone, Json(body): Json<Edit>) -> Result<Response, Fault> {
@@ -175,9 +194,13 @@ pub(crate) async fn edit(at: ChangeInZone, Json(body): Json<Edit>) -> Result<Res
             .await?;
         return Ok(envelope::result(security_header(header)));
     }
-    let (name, value, why) = find(&name).ok_or_else(|| absent(&name))?;
-    if body.value == value {
-        return Ok(envelope::result(fixed((name, value, why))));
+    let setting = find(&name).ok_or_else(|| absent(&name))?;
+    let (name, _, why) = setting;
+    // Nothing that is kept would change.
+    let ((), at) = at.run_then_read(|_, _| Ok(())).await?;
+    let value = value(at.context(), setting);
+    if body.value == *value {
+        return Ok(envelope::result(fixed(at.context(), setting)));
     }
     let message = format!("{name}: it is `{value}` and cannot be changed here: {why}");
     Err(Fault::bad(1007, message).at("/value"))

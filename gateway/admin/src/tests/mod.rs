@@ -69,6 +69,10 @@ pub(crate) struct Answer {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    pub(crate) async fn with(config: Config) -> Self {
         let directory = Directory::new();
         let published: Arc<Published> = Arc::default();
         let control = Control::open(&directory.path().join("store"), published.clone()).unwrap();
@@ -86,7 +90,7 @@ impl World {
             stapler: Stapler::new(control.clone(), StapleMode::default),
             published: published.clone(),
             workers: Arc::new(NoWorkers),
-            live: Arc::new(Live::new(Config::default())),
+            live: Arc::new(Live::new(config)),
             access_log: AccessLog::off(),
             started: SystemTime::now(),
         };

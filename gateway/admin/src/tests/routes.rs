@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::*;
 use crate::routes::Body;
+use vocabulary::settings::TlsVersion;
 
 /// Every path with its methods, in the order of the table. `{zone}` is one that exists, all other
 /// names stand for something that does not.
@@ -583,5 +584,37 @@ async fn lists_at_their_edges() {
         assert_eq!(answer.status, 200, "{what}: {}", answer.text);
         let info = &answer.body["result_info"];
         assert_eq!(info["total_count"], total, "{what}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn min_tls_version_is_what_the_gateway_serves() {
+    for (served, other) in [(TlsVersion::Tls12, "1.3"), (TlsVersion::Tls13, "1.2")] {
+        let world = World::with(Config {
+            tls_min_version: served,
+            ..Config::default()
+        })
+        .await;
+        let zone = world.control.create_zone("example.test").unwrap().id;
+        let all = format!("/client/v4/zones/{zone}/settings");
+        let one = format!("{all}/min_tls_version");
+        let served = served.as_str();
+        let shown = world.call("GET", &one, Value::Null).await;
+        assert_eq!(shown.body["result"]["value"], served);
+        let shown = world.call("GET", &all, Value::Null).await;
+        let listed = shown.body["result"].as_array().unwrap();
+        let found = listed.iter().find(|one| one["id"] == "min_tls_version");
+        assert_eq!(found.unwrap()["value"], served);
+        let set = |value: &str| world.call("PATCH", &one, json!({ "value": value }));
+        assert_eq!(set(served).await.status, 200, "what is");
+        for wanted in [other, "1.0", "1.1", "2"] {
+            let refused = set(wanted).await;
+            assert_eq!(refused.status, 400, "{wanted}");
+            let why = refused.body["errors"][0]["message"].as_str().unwrap();
+            assert!(
+                why.contains(&format!("it is `{served}`")) && why.contains("tls.min_version"),
+                "{wanted}: {why}"
+            );
+        }
     }
 }
