@@ -6,6 +6,12 @@
 use std::time::Duration;
 
 use vocabulary::limits::MIB;
+/// Client certificates that one change revokes, some 50 µs each while other changes wait. More are
+/// revoked by several changes.
+pub const REVOKED_AT_ONCE_MAX: usize = 10_000;
+/// Certificates of one uploaded CA that are denied by hand, some 250 bytes each in the CA's record.
+/// Beyond it the next is refused: a CA with more is to publish a list.
+pub const DENIED_OF_CA_MAX: usize = 1_000;
 /// Lists of one CA: complete ones and deltas, by issuer and scope.
 pub const CRLS_OF_CA_MAX: usize = 64;
 /// Certificates of issuing CAs that may come along with the lists of one file: each that is new costs

@@ -1,6 +1,8 @@
 //! Client certificates: `/client/v4/zones/{zone}/client_certificates`, and under `/postern/v1` the
 //! ones whose key the gateway makes.
 
+use std::collections::BTreeSet;
+
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,10 +14,10 @@ use super::authorities::unasked;
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, MaybeJson, Parameters};
-use crate::http::scope::{ChangeInZone, InZone};
+use crate::http::scope::{ChangeInGateway, ChangeInZone, InZone};
 use control::RevocationReason;
 use control::{
-    CertificateQuery, ClientCertificate, FindBy, Moment, Secret, Status, Subject, Uuid,
+    CertificateQuery, ClientCertificate, FindBy, Id, Moment, Secret, Status, Subject, Uuid,
     check_password,
 };
 use tls::Unasked;
@@ -204,6 +206,73 @@ pub(crate) async fn revoke(at: ChangeInZone, parameters: Parameters) -> Result<R
         .run(move |control, zone| control.revoke_certificate_for(zone, id, reason))
         .await?;
     Ok(envelope::result(shown(&revoked)))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeInZone {
+    certificates: Vec<Uuid>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeAnywhere {
+    certificates: Vec<Place>,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    zone_id: Id,
+    id: Uuid,
+}
+
+fn reason(text: Option<&str>) -> Result<RevocationReason, Fault> {
+    let read = text.map(|text| {
+        text.parse()
+            .map_err(|why: NotAWord| Fault::body(format!("reason: {why}")).at("/reason"))
+    });
+    Ok(read.transpose()?.unwrap_or(RevocationReason::Unspecified))
+}
+
+fn counted(all: usize, changed: usize) -> Response {
+    envelope::result(json!({ "certificates": all, "changed": changed }))
+}
+
+/// Revokes many of a zone, all or none.
+pub(crate) async fn revoke_many(
+    at: ChangeInZone,
+    Json(body): Json<RevokeInZone>,
+) -> Result<Response, Fault> {
+    let reason = reason(body.reason.as_deref())?;
+    let ids: BTreeSet<Uuid> = body.certificates.into_iter().collect();
+    let count = ids.len();
+    let changed = at
+        .run(move |control, zone| {
+            let all = ids.into_iter().map(|id| (zone, id)).collect();
+            control.revoke_certificates(&all, reason)
+        })
+        .await?;
+    Ok(counted(count, changed))
+}
+
+/// Revokes many of several zones, all or none.
+pub(crate) async fn revoke_anywhere(
+    at: ChangeInGateway,
+    Json(body): Json<RevokeAnywhere>,
+) -> Result<Response, Fault> {
+    let reason = reason(body.reason.as_deref())?;
+    let places = body.certificates.into_iter();
+    let all: BTreeSet<(Id, Uuid)> = places.map(|place| (place.zone_id, place.id)).collect();
+    let count = all.len();
+    let changed = at
+        .run(move |control| control.revoke_certificates(&all, reason))
+        .await?;
+    Ok(counted(count, changed))
 }
 
 pub(crate) async fn reactivate(

@@ -120,6 +120,21 @@ const MANAGED: &[Route] = &[
     .takes(Json("ClientCertificateCreate"))
     .gives(One("ClientCertificateWithKey"))
     .tried(),
+    route!(POST "/postern/v1/zones/{zone_id}/client_certificates/revocations",
+        client_certificates::revoke_many, "revoke_client_certificates",
+        "Revoke many client certificates of a zone in one change, all or none")
+    .needs(Certificates)
+    .takes(Json("ClientCertificatesRevoke"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
+    .gives(One("ClientCertificatesRevoked"))
+    .tried(),
+    route!(POST "/postern/v1/client_certificates/revocations",
+        client_certificates::revoke_anywhere, "revoke_client_certificates_of_zones",
+        "Revoke many client certificates of several zones in one change, all or none")
+    .takes(Json("ClientCertificatesOfZonesRevoke"))
+    .up_to(ADMIN_NAMES_BODY_BYTES_MAX)
+    .gives(One("ClientCertificatesRevoked"))
+    .tried(),
     route!(PATCH "/postern/v1/zones/{zone_id}/hostname_associations", associations::change,
         "change_hostname_associations",
         "Add host names to those that accept a CA's clients, and take others away")

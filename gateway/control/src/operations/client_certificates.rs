@@ -16,7 +16,7 @@ use crate::change::control::Shared;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
-use crate::limits::{CERTIFICATES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
+use crate::limits::{CERTIFICATES_MAX, REVOKED_AT_ONCE_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN};
 use crate::model::client_certificate::Status;
 use crate::model::id::{ID_BYTES, Id, Uuid};
 use crate::model::moment::Moment;
@@ -248,6 +248,43 @@ impl<A: Changes> Control<A> {
         reason: RevocationReason,
     ) -> Result<ClientCertificate, ChangeError> {
         self.set_status(zone, id, Some(reason))
+    }
+
+    /// Revokes certificates of any zones in one change: all of them, or none. Answers how many were
+    /// not revoked before.
+    ///
+    /// # Errors
+    /// One of them is not there; there are none, or too many for one change.
+    pub fn revoke_certificates(
+        &self,
+        certificates: &BTreeSet<(Id, Uuid)>,
+        reason: RevocationReason,
+    ) -> Result<usize, ChangeError> {
+        if certificates.is_empty() || certificates.len() > REVOKED_AT_ONCE_MAX {
+            let why = format!("between 1 and {REVOKED_AT_ONCE_MAX} certificates are expected");
+            return Err(ChangeError::invalid("certificates", why));
+        }
+        self.change(|draft| {
+            let mut changed = 0;
+            for (zone, id) in certificates {
+                let shared = draft.shared();
+                let old = shared.entry(*zone, *id)?;
+                if old.status == Status::Revoked {
+                    continue;
+                }
+                let body = shared.body(*zone, old.sequence)?;
+                let serial = fill(&draft.model, *zone, &old, &body)?.details.serial;
+                let entry = CertificateEntry {
+                    status: Status::Revoked,
+                    status_since: draft.now.seconds(),
+                    ..old
+                };
+                put_entry(draft, *zone, Some(old), entry);
+                draft.set_revoked(entry.authority, &serial, Some(reason));
+                changed += 1;
+            }
+            Ok(changed)
+        })
     }
 
     /// Believes a revoked certificate again.

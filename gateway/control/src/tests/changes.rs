@@ -580,3 +580,49 @@ fn a_lost_or_foreign_key_file_is_refused() {
     std::fs::write(&key, good).unwrap();
     world.reopen();
 }
+
+#[test]
+fn many_revocations_are_one_change_or_none() {
+    let world = World::new();
+    let control = world.control();
+    let zones = ["a.test", "b.test"].map(|name| control.create_zone(name).unwrap().id);
+    let mut all = BTreeSet::new();
+    for (n, zone) in zones.iter().cycle().take(6).enumerate() {
+        let subject = Subject::named(&format!("device-{n}"));
+        let made = control.create_certificate(*zone, &subject, 30).unwrap();
+        all.insert((*zone, made.certificate.id));
+    }
+    let reason = RevocationReason::Superseded;
+    let before = world.picture();
+    // The last is of another zone, and the first five are good.
+    let (zone, id) = *all.first().unwrap();
+    let other = zones.into_iter().find(|other| *other != zone).unwrap();
+    let mut wrong = all.clone();
+    wrong.insert((other, id));
+    let error = control.revoke_certificates(&wrong, reason).unwrap_err();
+    assert!(matches!(error, ChangeError::NotFound { .. }), "{error}");
+    assert!(
+        control
+            .revoke_certificates(&BTreeSet::new(), reason)
+            .is_err()
+    );
+    assert_eq!(world.picture(), before, "nothing was revoked");
+
+    control.revoke_certificate(zone, id).unwrap();
+    let (revision, epoch) = (control.model().revision, control.model().trust_epoch);
+    assert_eq!(control.revoke_certificates(&all, reason).unwrap(), 5);
+    let model = control.model();
+    assert_eq!(
+        (model.revision, model.trust_epoch),
+        (revision + 1, epoch + 1)
+    );
+    let revoked: usize = model.revoked.values().map(|of| of.serials.len()).sum();
+    assert_eq!(revoked, 6);
+    for (zone, id) in &all {
+        let found = control.certificate(*zone, *id).unwrap();
+        assert_eq!(found.status, Status::Revoked);
+    }
+    let same = world.picture();
+    assert_eq!(control.revoke_certificates(&all, reason).unwrap(), 0);
+    assert_eq!(world.picture(), same, "revoking twice changes nothing");
+}

@@ -2,15 +2,16 @@
 //!
 //! Owns which certificates are meant, and that several are counted and confirmed first.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use boring::hash::MessageDigest;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{One, details};
 use crate::cli::client::files::{read_certificates, read_text};
-use crate::cli::client::names::{CLOUDFLARE, ZoneRef, str_of, text};
+use crate::cli::client::names::{CLOUDFLARE, OWN, ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
 use crate::cli::output::confirm::{confirm, counted, some};
 use crate::cli::output::table::harmless;
@@ -80,29 +81,49 @@ impl Revoke {
             let what = format!("this revokes {count}: {}", some(&holders));
             confirm(self.yes, &what)?;
         }
-        let mut revoked = Vec::new();
-        for one in &found {
+        if let [one] = found.as_slice() {
             let id = segment(str_of(&one.certificate, "id"));
-            let reason = self.reason;
-            let path = format!("client_certificates/{id}?reason={reason}");
-            match client.delete(&one.zone.path(&path)) {
-                Ok(answer) => revoked.push(answer),
-                Err(error) if revoked.is_empty() => return Err(error.into()),
-                Err(error) => {
-                    let done = revoked.len();
-                    return Err(CliError::Failed(format!(
-                        "{error}\n{done} of {count} are revoked; the same command goes on with the others"
-                    )));
-                }
-            }
+            let path = format!("client_certificates/{id}?reason={}", self.reason);
+            let revoked = client.delete(&one.zone.path(&path))?;
+            return Ok(match json {
+                true => json_text(&revoked),
+                false => format!("revoked\n{}", details(&revoked)),
+            });
         }
-        Ok(match (json, revoked.as_slice()) {
-            (true, [one]) if self.certificates.len() == 1 => json_text(one),
-            (true, _) => json_text(&Value::Array(revoked)),
-            (false, [one]) => format!("revoked\n{}", details(one)),
-            (false, _) => format!("revoked {count}\n"),
+        let answer = revoke_all(client, &found, self.reason)?;
+        if json {
+            return Ok(json_text(&answer));
+        }
+        let changed = answer.get("changed").and_then(Value::as_u64).unwrap_or(0);
+        let before = (found.len() as u64).saturating_sub(changed);
+        Ok(match before {
+            0 => format!("revoked {count}\n"),
+            _ => format!("revoked {count}, {before} of them before\n"),
         })
     }
+}
+
+/// Revokes all of them in one change, or none.
+fn revoke_all(client: &Client, all: &[Found], reason: RevocationReason) -> Result<Value, CliError> {
+    let reason = reason.to_string();
+    let zones: BTreeSet<&str> = all.iter().map(|one| &*one.zone.id).collect();
+    let id = |one: &Found| text(&one.certificate, "id");
+    // A token of one zone may revoke there and nowhere else.
+    let (path, certificates) = match (zones.len(), all.first()) {
+        (1, Some(first)) => (
+            first.zone.own("client_certificates/revocations"),
+            all.iter().map(|one| json!(id(one))).collect(),
+        ),
+        _ => (
+            format!("{OWN}/client_certificates/revocations"),
+            all.iter()
+                .map(|one| json!({ "zone_id": one.zone.id, "id": id(one) }))
+                .collect(),
+        ),
+    };
+    let certificates = Value::Array(certificates);
+    let body = json!({ "certificates": certificates, "reason": reason });
+    Ok(client.post(&path, &body)?)
 }
 
 /// The zones to look in.

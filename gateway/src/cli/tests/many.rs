@@ -133,6 +133,10 @@ fn many_certificates_are_revoked_at_once_with_a_count() {
         &["revoked 4 certificates"],
     );
     assert_eq!(active(), 1);
+    // Of two zones at once, and all of it one change.
+    let last = gateway.json(&["audit", "--limit", "1"]);
+    let changes = last[0]["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 4, "{last}");
     let none = ["cert", "revoke", "--cn", "boat-*"];
     contains(&gateway.fail(&none), &["no certificate fits", "cert list"]);
 }

@@ -2,11 +2,11 @@
 
 use super::super::schema::{Object, closed, count, list, named, object, text, words};
 use super::{Named, host_name, id, pem, time, uuid};
-use control::ServerKey;
 use control::limits::{
     CSR_BYTES_MAX, DEVELOPMENT_NAMES_MAX, PEM_BYTES_MAX, PKCS12_PASSWORD_BYTES,
-    SUBJECT_VALUE_BYTES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN,
+    REVOKED_AT_ONCE_MAX, SUBJECT_VALUE_BYTES_MAX, VALIDITY_DAYS_MAX, VALIDITY_DAYS_MIN,
 };
+use control::{RevocationReason, ServerKey};
 
 pub(super) fn schemas() -> Vec<Named> {
     let mut all = clients();
@@ -85,7 +85,27 @@ fn clients() -> Vec<Named> {
         "pkcs12",
         text().about("The certificate, its CA and the key, in base64"),
     );
+    let reasons = || words(RevocationReason::ALL.map(RevocationReason::as_str));
+    let revoke = closed()
+        .has(
+            "certificates",
+            list(uuid()).items(REVOKED_AT_ONCE_MAX).not_empty(),
+        )
+        .takes("reason", reasons().default("unspecified"));
+    let place = closed().has("zone_id", id()).has("id", uuid());
+    let revoke_of_zones = closed()
+        .has(
+            "certificates",
+            list(place).items(REVOKED_AT_ONCE_MAX).not_empty(),
+        )
+        .takes("reason", reasons().default("unspecified"));
+    let revoked = object()
+        .has("certificates", count().about("How many are revoked now"))
+        .has("changed", count().about("How many of them were not before"));
     vec![
+        ("ClientCertificatesRevoke", revoke.into()),
+        ("ClientCertificatesOfZonesRevoke", revoke_of_zones.into()),
+        ("ClientCertificatesRevoked", revoked.into()),
         ("ClientCertificate", client().into()),
         ("ClientCertificateIssue", issue.into()),
         ("ClientCertificateReactivate", reactivate.into()),

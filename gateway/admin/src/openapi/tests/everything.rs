@@ -174,6 +174,22 @@ async fn certificates(world: &World, zone: &str) {
     world
         .ok("POST", &format!("{own}/client_certificates"), body)
         .await;
+    let revoke = json!({"certificates": [text(&issued["id"])], "reason": "superseded"});
+    world
+        .ok(
+            "POST",
+            &format!("{own}/client_certificates/revocations"),
+            revoke,
+        )
+        .await;
+    let place = json!({"zone_id": zone, "id": text(&issued["id"])});
+    world
+        .ok(
+            "POST",
+            "/postern/v1/client_certificates/revocations",
+            json!({"certificates": [place]}),
+        )
+        .await;
     world
         .get(&format!("{clients}?expires_within_days=40&status=active"))
         .await;
