@@ -9,6 +9,9 @@ use admin::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_REQUEST_TIMEOUT};
 use vocabulary::limits::MIB;
 /// Descriptors of a process beside its connections: listeners, rings, store, logs, admin clients.
 pub const DESCRIPTORS_SPARE: u64 = 256;
+/// Lines a second that libraries for protocols have in the gateway's own log, altogether: what a
+/// peer sends makes them, and they name nobody. Further ones are lost; `log.level = debug` shows all.
+pub const LIBRARY_LINES_PER_SECOND: u32 = 5;
 /// How long the access-log writer has to write what is queued when the process ends.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process that ends waits for changes that had begun and for files that are read.

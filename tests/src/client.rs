@@ -275,6 +275,7 @@ impl Client {
         let handshake = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(1 << 22)
+            .max_header_list_size(1 << 20)
             .handshake(TokioIo::new(stream))
             .await;
         let (sender, connection) = handshake.map_err(|error| Refused {

@@ -506,7 +506,7 @@ pub static KEYS: &[Key] = &[
         "64k",
         limits::HEADER_BYTES_FLOOR,
         limits::HEADER_BYTES_CEILING,
-        "Bytes of a request's line and headers; a larger request gets 431."
+        "Bytes of a head, and of trailers, in both directions; a larger request gets 431, a larger answer of the origin 502."
     ),
     number!(
         "limit.header_count",
@@ -517,7 +517,7 @@ pub static KEYS: &[Key] = &[
         "100",
         limits::HEADER_COUNT_FLOOR,
         limits::HEADER_COUNT_CEILING,
-        "Headers of a request; a request with more gets 431."
+        "Headers of a head, and of trailers, in both directions; a request with more gets 431, an answer of the origin 502."
     ),
     number!(
         "limit.requests",

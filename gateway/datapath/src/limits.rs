@@ -82,6 +82,14 @@ pub const COST_REQUEST: Duration = Duration::from_micros(40);
 pub const H2_WINDOW_STREAM: u32 = 256 * 1024;
 /// Bytes that an HTTP/2 peer may send on all streams of a connection before they are passed on.
 pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
+/// How many times `limit.header_bytes` h2 decodes of a head or of trailers: beyond it, it drops
+/// fields in silence, and beyond a multiple of that the connection ends. What is between one and
+/// this is refused by us, with a line in the log.
+pub const H2_HEADER_LIST_MARGIN: usize = 4;
+/// The least buffer that hyper reads into, bytes.
+pub const HYPER_BUFFER_MIN: usize = 8_192;
+/// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
+pub const HYPER_HEADERS: usize = 100;
 /// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
 /// read from (back-pressure).
 pub const H2_SEND_BUFFER: usize = 128 * 1024;

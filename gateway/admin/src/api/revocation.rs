@@ -215,5 +215,10 @@ pub(crate) async fn set_responder(
         policy: body.policy,
         nonce: body.nonce,
     };
-    change(at, move |control, id| control.set_ocsp(id, &patch), responder).await
+    change(
+        at,
+        move |control, id| control.set_ocsp(id, &patch),
+        responder,
+    )
+    .await
 }

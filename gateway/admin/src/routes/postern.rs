@@ -6,8 +6,8 @@ use super::Kind::{AtLeast, Flag, Text, Time};
 use super::Need::{Certificates, Nothing, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
-    associations, audit, authorities, client_certificates, dashboard, documents, expressions, hosts,
-    mtls_rules, revocation, rulesets, server_certificates, tokens,
+    associations, audit, authorities, client_certificates, dashboard, documents, expressions,
+    hosts, mtls_rules, revocation, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
 use crate::limits::{

@@ -18,11 +18,12 @@ use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
+use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
-use snapshot::http::headers::{for_client, says_one_length};
+use snapshot::http::headers::{HeadError, for_client, is_within, says_one_length};
 use snapshot::http::origin::Origin;
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected};
 use vocabulary::request_error::RequestError;
@@ -63,7 +64,8 @@ pub(super) async fn answer(
     let rest = rest_of(&request);
     let exchange = Exchange::open(connection.clone(), method, version, rest);
     let (parts, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, exchange.clone());
+    let heads = HeadBounds::of(&connection.tunables);
+    let body = RequestBody::new(incoming, exchange.clone(), heads);
     let mut response = match respond(&connection, &exchange, parts, body).await {
         Ok(response) => response,
         Err(refused) => {
@@ -99,7 +101,7 @@ pub(super) async fn answer(
         return response;
     }
     let patience = connection.tunables.origin_body_timeout;
-    response.map(|body| body.watched_by(exchange, patience))
+    response.map(|body| body.watched_by(exchange, patience, heads))
 }
 
 /// How much of a request's body is to come.
@@ -201,7 +203,8 @@ async fn respond(
     let request = Request::from_parts(parts, body.hiding(replaced));
     exchange.notes.borrow_mut().forwarded = true;
     let served = forward_to(exchange, permit, request, origin, upgrade.is_some()).await;
-    match served.and_then(with_one_length) {
+    let heads = HeadBounds::of(&connection.tunables);
+    match served.and_then(|served| sound(served, heads)) {
         Ok(served) => Ok(finish(exchange, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
@@ -252,6 +255,17 @@ fn admit<'p>(
         snapshot: &snapshot,
     };
     let header_count_max = connection.tunables.header_count_max;
+    // hyper has looked at HTTP/1.1. Cookies may come one by one: their number is looked at below.
+    if parts.version == Version::HTTP_2
+        && !is_within(
+            &parts.headers,
+            connection.tunables.header_bytes_max,
+            usize::MAX,
+        )
+    {
+        note_raw();
+        return Err(checks::Refusal::Headers(HeadError::TooLarge).into());
+    }
     let select = |authority: &Arc<str>| connected.select(authority);
     match checks::admit(parts, &standing.facts.sni, header_count_max, select) {
         Ok(head) => {
@@ -286,6 +300,10 @@ struct Permitted {
 }
 
 /// Why a request is not forwarded.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is answered with at once, and most often it is the large one"
+)]
 enum NotPermitted {
     /// The answer of the rule that blocks it.
     Blocked(Response<ResponseBody>),
@@ -509,13 +527,19 @@ fn closes<B>(response: &Response<B>) -> bool {
     }
 }
 
-/// HTTP/2 frames by itself, so that nothing else asks what an origin says of the length.
-fn with_one_length(served: Served) -> Result<Served, OriginError> {
-    if says_one_length(served.response.headers()) {
-        Ok(served)
-    } else {
-        Err(OriginError::Lengths)
+/// HTTP/2 frames by itself, so that nothing else asks what an origin says of the length, nor how
+/// much it says.
+fn sound(served: Served, heads: HeadBounds) -> Result<Served, OriginError> {
+    let headers = served.response.headers();
+    if !says_one_length(headers) {
+        return Err(OriginError::Lengths);
     }
+    if served.response.version() == Version::HTTP_2
+        && !is_within(headers, heads.bytes_max, heads.count_max)
+    {
+        return Err(OriginError::LargeHead);
+    }
+    Ok(served)
 }
 
 /// Notes what is known of the origin's answer and makes it the client's.

@@ -14,7 +14,7 @@ use super::Connection;
 use super::remainder::{self, Rest};
 use super::standing::Standing;
 use crate::clock;
-use crate::http::body::{BodyObserver, Upload};
+use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::observe::{HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
@@ -280,7 +280,7 @@ impl BodyObserver for Exchange {
         self.upload.set(Upload {
             last_progress,
             waits_for_client: false,
-            broken: false,
+            ..self.upload.get()
         });
         if let Rest::Coming(Some(rest)) | Rest::Unasked(Some(rest)) = self.rest.get() {
             let rest = rest.saturating_sub(bytes as u64);
@@ -301,6 +301,13 @@ impl BodyObserver for Exchange {
     fn request_broken(&self) {
         self.upload.set(Upload {
             broken: true,
+            ..self.upload.get()
+        });
+    }
+
+    fn request_oversized(&self) {
+        self.upload.set(Upload {
+            oversized: true,
             ..self.upload.get()
         });
     }
@@ -332,8 +339,12 @@ impl BodyObserver for Exchange {
         self.note_fault(RequestError::OriginStalled, Side::Origin);
     }
 
-    fn origin_broke(&self) {
+    fn origin_broke(&self, why: &BodyError) {
         self.note_fault(RequestError::ResponseCut, Side::Origin);
+        let mut notes = self.notes.borrow_mut();
+        if notes.detail.is_empty() {
+            notes.detail = why.to_string();
+        }
     }
 
     fn sent(&self, bytes: usize) {

@@ -88,6 +88,7 @@ pub(super) async fn shake_hands(
             if let Some(question) = established.verification.question() {
                 local.shared.questions.ask(question);
             }
+            stream.acknowledge();
             let first_received = stream.activity().first_received.take();
             record_handshake(
                 local,

@@ -23,12 +23,10 @@ use super::stop::Stop;
 use crate::clock;
 use crate::http::LocalExecutor;
 use crate::http::tunnel::{self, Traffic};
+use crate::http::upstream::HeadBounds;
 use crate::io::TlsStream;
-use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, HYPER_HEADERS};
 use vocabulary::request_error::RequestError;
-
-/// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
-const HYPER_HEADERS: usize = 100;
 
 /// How a stretch of serving ended.
 #[expect(
@@ -49,6 +47,8 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
     // Never `pipeline_flush`: with it hyper takes bodies in without bound (its `can_buffer`).
     builder.header_read_timeout(None).half_close(false);
     builder.max_buf_size(tunables.header_bytes_max);
+    // Of trailers, too.
+    builder.max_header_size(tunables.header_bytes_max);
     if tunables.header_count_max != HYPER_HEADERS {
         builder.max_headers(tunables.header_count_max);
     }
@@ -76,7 +76,8 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
             Served::Stopped(pass_through(&connection, stream, parts.read_buf, tunnel).await)
         }
         (Outcome::Stop(stop), _) => {
-            let unread = connection.remainder.is_unread() || stop == Stop::BadHttp;
+            let unread =
+                connection.remainder.is_unread() || stop == Stop::BadHttp || stream.has_alerted();
             if unread && stop != Stop::CertificateLost {
                 linger(&connection, &mut stream).await;
             }
@@ -133,11 +134,10 @@ async fn pass_through(
 pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -> Stop {
     let tunables = &connection.tunables;
     let streams = u32::try_from(tunables.h2_streams_max).unwrap_or(u32::MAX);
-    let header_bytes = u32::try_from(tunables.header_bytes_max).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(LocalExecutor);
     builder
         .max_concurrent_streams(streams)
-        .max_header_list_size(header_bytes)
+        .max_header_list_size(HeadBounds::of(tunables).h2_list_size())
         .max_pending_accept_reset_streams(tunables.h2_resets_max)
         .max_local_error_reset_streams(tunables.h2_resets_max)
         .initial_stream_window_size(H2_WINDOW_STREAM)

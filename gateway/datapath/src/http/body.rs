@@ -16,10 +16,10 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::multiplexed::Stream;
-use super::upstream::Hold;
+use super::upstream::{HeadBounds, Hold};
 use crate::clock;
 use crate::limits::REPLAYED_BYTES_MAX;
-use snapshot::http::headers::{clean_trailers, remove_like};
+use snapshot::http::headers::{clean_trailers, is_within, remove_like};
 
 /// Observes the bodies of one exchange.
 pub trait BodyObserver {
@@ -29,6 +29,8 @@ pub trait BodyObserver {
     fn waits_for_client(&self);
     /// The client broke its request off.
     fn request_broken(&self);
+    /// The request's trailers are larger than they may be.
+    fn request_oversized(&self);
     /// The request's body is over.
     fn request_over(&self);
     /// What is left of the request's body is not wanted by the origin, nor by anything else.
@@ -41,8 +43,8 @@ pub trait BodyObserver {
     fn waits_for_origin(&self);
     /// The origin sent nothing more of the response's body for too long.
     fn origin_stalled(&self);
-    /// The origin broke its response off.
-    fn origin_broke(&self);
+    /// The origin broke its response off, or ended it with trailers that are not passed on.
+    fn origin_broke(&self, why: &BodyError);
     /// Bytes of the response's body went to the client.
     fn sent(&self, bytes: usize);
     /// The response is over: wholly, or because one side went away.
@@ -58,6 +60,8 @@ pub struct Upload {
     pub waits_for_client: bool,
     /// The client broke it off.
     pub broken: bool,
+    /// It ends with larger trailers than it may.
+    pub oversized: bool,
 }
 
 /// A request's body on its way to the origin.
@@ -86,12 +90,13 @@ enum Content {
 struct ClientBody {
     /// `None` once it is over.
     incoming: Option<Incoming>,
+    heads: HeadBounds,
     exchange: Rc<dyn BodyObserver>,
 }
 
 impl ClientBody {
     /// The next piece, and what the exchange has to know of it.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
@@ -116,7 +121,12 @@ impl ClientBody {
             self.incoming = None;
             self.exchange.request_over();
         }
-        Poll::Ready(frame)
+        let large = matches!(&frame, Some(Ok(frame)) if is_oversized(frame, self.heads));
+        if large {
+            self.exchange.request_oversized();
+            return Poll::Ready(Some(Err(BodyError::Oversized)));
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
     }
 
     fn is_over(&self) -> bool {
@@ -195,9 +205,10 @@ impl Replay {
 impl RequestBody {
     /// Takes the client's body.
     #[must_use]
-    pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>) -> Self {
+    pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>, heads: HeadBounds) -> Self {
         let incoming = (!incoming.is_end_stream()).then(|| ClientBody {
             incoming: Some(incoming),
+            heads,
             exchange: exchange.clone(),
         });
         Self {
@@ -285,7 +296,7 @@ impl RequestBody {
     fn poll_content(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let incoming = match &mut self.content {
             Content::Once(incoming) => {
                 let frame = match incoming {
@@ -340,12 +351,12 @@ impl Replay {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let frame = std::task::ready!(this.poll_content(cx));
         let hidden = &this.hidden;
@@ -393,6 +404,9 @@ pub enum BodyError {
     /// The origin sent nothing more.
     #[error("the origin stopped in the middle of its response")]
     Stalled,
+    /// A body ends with more than it may.
+    #[error("trailers are larger than limit.header_bytes or limit.header_count")]
+    Oversized,
 }
 
 /// A response's body on its way to the client, or one of our own.
@@ -401,6 +415,8 @@ pub struct ResponseBody {
     exchange: Option<Rc<dyn BodyObserver>>,
     /// The wait for the origin, if it may not last for ever.
     wait: Option<Wait>,
+    /// How large trailers may be.
+    heads: HeadBounds,
 }
 
 /// Waiting for the next piece of an origin's body.
@@ -446,6 +462,7 @@ impl ResponseBody {
             source: Source::Ours(content),
             exchange: None,
             wait: None,
+            heads: HeadBounds::default(),
         }
     }
 
@@ -477,13 +494,20 @@ impl ResponseBody {
             source: Source::Origin(incoming, hold),
             exchange: None,
             wait: None,
+            heads: HeadBounds::default(),
         }
     }
 
     /// Reports to `exchange` from now on, and does not wait longer than `patience` for the next
     /// piece of an origin's body.
     #[must_use]
-    pub fn watched_by(mut self, exchange: Rc<dyn BodyObserver>, patience: Duration) -> Self {
+    pub fn watched_by(
+        mut self,
+        exchange: Rc<dyn BodyObserver>,
+        patience: Duration,
+        heads: HeadBounds,
+    ) -> Self {
+        self.heads = heads;
         if !self.is_end_stream() {
             exchange.offered();
             self.wait = Some(Wait {
@@ -541,13 +565,18 @@ impl Body for ResponseBody {
                 frame
             }
         };
+        let frame = frame.map(|frame| match frame {
+            Ok(frame) if is_oversized(&frame, this.heads) => Err(BodyError::Oversized),
+            Ok(frame) => Ok(frame),
+            Err(error) => Err(BodyError::Broken(error)),
+        });
         let last = match (&this.exchange, &frame) {
             (Some(exchange), Some(Ok(frame))) => {
                 exchange.sent(frame.data_ref().map_or(0, Bytes::len));
                 frame.is_trailers()
             }
-            (Some(exchange), Some(Err(_))) => {
-                exchange.origin_broke();
+            (Some(exchange), Some(Err(why))) => {
+                exchange.origin_broke(why);
                 false
             }
             (_, frame) => frame.is_none(),
@@ -555,11 +584,7 @@ impl Body for ResponseBody {
         if let Some(exchange) = this.exchange.take_if(|_| last) {
             exchange.ended(true);
         }
-        Poll::Ready(frame.map(|frame| {
-            frame
-                .map(|frame| clean(frame, &[]))
-                .map_err(BodyError::Broken)
-        }))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean(frame, &[]))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -586,6 +611,12 @@ impl Drop for ResponseBody {
             exchange.ended(self.is_end_stream());
         }
     }
+}
+
+/// Whether a frame is trailers that are larger than they may be.
+fn is_oversized(frame: &Frame<Bytes>, heads: HeadBounds) -> bool {
+    let trailers = frame.trailers_ref();
+    trailers.is_some_and(|trailers| !is_within(trailers, heads.bytes_max, heads.count_max))
 }
 
 fn clean(frame: Frame<Bytes>, hidden: &[HeaderName]) -> Frame<Bytes> {

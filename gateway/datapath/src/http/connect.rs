@@ -54,6 +54,14 @@ pub enum OriginError {
     /// It says several lengths of one answer.
     #[error("the origin's answer has several values of Content-Length")]
     Lengths,
+    /// Its head is larger than `limit.header_bytes`, or has more headers than `limit.header_count`.
+    #[error(
+        "the head of the origin's answer is larger than limit.header_bytes or limit.header_count"
+    )]
+    LargeHead,
+    /// The client's trailers are.
+    #[error("the trailers of the request are larger than limit.header_bytes or limit.header_count")]
+    LargeTrailers,
     /// The client stopped sending in the middle of its request.
     #[error("the client sent nothing more of its request's body")]
     ClientStalled,
@@ -69,6 +77,7 @@ impl OriginError {
         match self {
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::BAD_REQUEST,
+            Self::LargeTrailers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -78,7 +87,7 @@ impl OriginError {
     #[must_use]
     pub fn side(&self) -> Side {
         match self {
-            Self::ClientGone | Self::ClientStalled => Side::Client,
+            Self::ClientGone | Self::ClientStalled | Self::LargeTrailers => Side::Client,
             Self::OutOfReach(_) => Side::Operator,
             Self::Resolve(_)
             | Self::Connect(_)
@@ -88,6 +97,7 @@ impl OriginError {
             | Self::Unasked
             | Self::ResponseTimeout
             | Self::Lengths
+            | Self::LargeHead
             | Self::Response(_) => Side::Origin,
         }
     }
@@ -106,8 +116,9 @@ impl OriginError {
             Self::Tls(_) => RequestError::OriginTls,
             Self::Protocol(_) | Self::Unasked => RequestError::OriginProtocol,
             Self::ResponseTimeout => RequestError::OriginResponseTimeout,
-            Self::Response(_) | Self::Lengths => RequestError::OriginResponse,
+            Self::Response(_) | Self::Lengths | Self::LargeHead => RequestError::OriginResponse,
             Self::ClientGone => RequestError::ClientGone,
+            Self::LargeTrailers => RequestError::Headers,
             Self::ClientStalled => RequestError::ClientStalled,
         }
     }

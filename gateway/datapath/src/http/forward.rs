@@ -85,6 +85,7 @@ pub async fn forward(
                     first_byte_in,
                 });
             }
+            Err(_) if exchange.upload().oversized => return Err(OriginError::LargeTrailers),
             Err(_) if exchange.upload().broken => return Err(OriginError::ClientGone),
             Err(Unsent::Unprocessed(again, error)) => {
                 attempts.unprocessed += 1;

@@ -21,8 +21,8 @@ use super::multiplexed::{self, Multiplexed, Opening, Stream};
 use super::repeat::Budget;
 use crate::clock;
 use crate::limits::{
-    H2_ORIGIN_SETTINGS_POLL, H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_WINDOW_ORIGIN,
-    H2_WINDOW_STREAM,
+    H2_HEADER_LIST_MARGIN, H2_ORIGIN_SETTINGS_POLL, H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER,
+    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, HYPER_BUFFER_MIN, HYPER_HEADERS,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -48,6 +48,41 @@ struct Bounds {
     http2_max: usize,
     /// Requests of a hundred that may be repeated.
     retry_percent: usize,
+    heads: HeadBounds,
+}
+
+/// How large heads and trailers may be, of requests and of answers alike.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadBounds {
+    /// `limit.header_bytes`.
+    pub bytes_max: usize,
+    /// `limit.header_count`.
+    pub count_max: usize,
+}
+
+impl Default for HeadBounds {
+    fn default() -> Self {
+        Self::of(&Tunables::default())
+    }
+}
+
+impl HeadBounds {
+    /// As they are set.
+    #[must_use]
+    pub fn of(tunables: &Tunables) -> Self {
+        Self {
+            bytes_max: tunables.header_bytes_max,
+            count_max: tunables.header_count_max,
+        }
+    }
+
+    /// What h2 is told. It drops what is beyond in silence, so it is told more than is taken: what
+    /// it lets through is looked at again, and refused aloud.
+    #[must_use]
+    pub fn h2_list_size(self) -> u32 {
+        let bytes = self.bytes_max.saturating_mul(H2_HEADER_LIST_MARGIN);
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
 }
 
 /// What is known of one origin and kept for it.
@@ -221,6 +256,7 @@ impl Pool {
             idle_max: tunables.origin_idle_max,
             http2_max: tunables.origin_h2_connections_max,
             retry_percent: tunables.retry_percent,
+            heads: HeadBounds::of(tunables),
         });
         let now = clock::now();
         self.origins.borrow_mut().retain(|_, kept| {
@@ -361,7 +397,15 @@ impl Pool {
             self.of(origin.key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
         }
-        let (sender, connection) = http1::handshake(stream)
+        let heads = self.bounds.get().heads;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(heads.bytes_max.max(HYPER_BUFFER_MIN));
+        builder.max_header_size(heads.bytes_max);
+        if heads.count_max != HYPER_HEADERS {
+            builder.max_headers(heads.count_max);
+        }
+        let (sender, connection) = builder
+            .handshake(stream)
             .await
             .map_err(OriginError::Response)?;
         self.drive(connection);
@@ -376,6 +420,7 @@ impl Pool {
             .initial_connection_window_size(H2_WINDOW_ORIGIN)
             .initial_max_send_streams(0)
             .max_send_buf_size(H2_SEND_BUFFER)
+            .max_header_list_size(self.bounds.get().heads.h2_list_size())
             .handshake(stream)
             .await?;
         let (driven, settings) = multiplexed::shared(connection);

@@ -42,6 +42,12 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Acknowledges what has come now, and not after the kernel's delay. That it cannot is no
+    /// failure.
+    pub fn acknowledge(&self) {
+        let _done = rustix::net::sockopt::set_tcp_quickack(&*self.0, true);
+    }
+
     /// The other side's address.
     ///
     /// # Errors

@@ -25,6 +25,10 @@ pub struct TlsStream {
     receiver: Receiver,
     sender: Sender,
     closing: bool,
+    /// Why reading failed, once the alert that says it is on its way.
+    failed: Option<io::Error>,
+    /// The client was sent an alert.
+    alerted: bool,
     /// Plaintext that was read and put back.
     early: Bytes,
     /// A wait for something to receive.
@@ -42,6 +46,8 @@ impl TlsStream {
             receiver: Receiver::new(),
             sender: Sender::new(),
             closing: false,
+            failed: None,
+            alerted: false,
             early: Bytes::new(),
             readable: None,
         }
@@ -142,6 +148,20 @@ impl TlsStream {
         Poll::Ready(outcome)
     }
 
+    /// Whether what came was no TLS any more, and an alert was sent.
+    #[must_use]
+    pub fn has_alerted(&self) -> bool {
+        self.alerted
+    }
+
+    /// Acknowledges what has come, unless an answer to it is on its way. A client that leaves Nagle
+    /// on sends its first request only then, and the kernel would wait 40 ms.
+    pub fn acknowledge(&mut self) {
+        if self.session.wire().outgoing_len() == 0 && !self.session.has_unread() {
+            self.socket.acknowledge();
+        }
+    }
+
     /// Says goodbye and nothing more.
     ///
     /// # Errors
@@ -228,10 +248,27 @@ impl Read for TlsStream {
             return Poll::Ready(Ok(()));
         }
         loop {
+            if this.failed.is_some() {
+                // The alert goes first (RFC 8446 §6.2); that it does not get through is no news.
+                drop(ready!(this.poll_send(cx)));
+                let failed = this
+                    .failed
+                    .take()
+                    .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+                return Poll::Ready(Err(failed));
+            }
             // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
             // only ever writes bytes into the slice.
             let room = unsafe { into.as_mut() };
-            match this.session.read(room)? {
+            let read = match this.session.read(room) {
+                Ok(read) => read,
+                Err(error) => {
+                    this.alerted = true;
+                    this.failed = Some(error);
+                    continue;
+                }
+            };
+            match read {
                 Some(count) => {
                     // SAFETY: `advance` needs `count` initialised bytes at the cursor;
                     // `Session::read` has just written that many there.

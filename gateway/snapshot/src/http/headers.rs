@@ -67,6 +67,9 @@ pub enum HeadError {
     /// `limit.header_count`. On HTTP/1 hyper refuses it first.
     #[error("the request has too many headers")]
     TooMany,
+    /// `limit.header_bytes`. On HTTP/1 hyper refuses it first.
+    #[error("the request's head is too large")]
+    TooLarge,
 }
 
 impl HeadError {
@@ -76,7 +79,7 @@ impl HeadError {
         match self {
             Self::TransferCoding => StatusCode::NOT_IMPLEMENTED,
             Self::WhiteSpace | Self::Unframed | Self::Length => StatusCode::BAD_REQUEST,
-            Self::TooMany => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TooMany | Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         }
     }
 }
@@ -107,6 +110,14 @@ pub fn check(headers: &HeaderMap, version: Version, count_max: usize) -> Result<
         return Err(HeadError::WhiteSpace);
     }
     check_length(headers)
+}
+
+/// Whether headers or trailers are within the bounds: their bytes counted as HTTP/2 does
+/// (RFC 9113 §10.5.1), their number, and in all.
+#[must_use]
+pub fn is_within(headers: &HeaderMap, bytes_max: usize, count_max: usize) -> bool {
+    let size = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 32;
+    headers.len() <= count_max && headers.iter().map(size).sum::<usize>() <= bytes_max
 }
 
 /// HTTP/2 frames by itself, and h2 believes the first Content-Length of several; an HTTP/1 origin

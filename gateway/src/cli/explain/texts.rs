@@ -104,7 +104,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
         ],
         RequestError::Headers => &[
             ("400", "A header's value begins or ends with white space, or Content-Length is not one number (HTTP/2)", "Mend the client"),
-            ("431", "More headers than `limit.header_count`", "Send fewer, or raise the key"),
+            ("431", "More headers than `limit.header_count`, a larger head than `limit.header_bytes` (HTTP/2), or such trailers", "Send less, or raise the key"),
             ("501", "A transfer coding other than `chunked`, once", "Mend the client"),
         ],
         RequestError::Path => &[
@@ -149,13 +149,13 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("504", "No response head within `timeout.origin_response`", "Slow origin; raise the key if that is normal"),
         ],
         RequestError::OriginResponse => &[
-            ("502", "It sent no HTTP, several lengths of one answer, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),
+            ("502", "It sent no HTTP, several lengths of one answer, a head larger than `limit.header_bytes` or `limit.header_count` allows, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),
         ],
         RequestError::OriginStalled => &[
             ("as sent", "It stopped in the middle of its response for `timeout.origin_body`; the response is cut", "Slow origin, or event streams without heartbeats: raise the key"),
         ],
         RequestError::ResponseCut => &[
-            ("as sent", "The origin broke its response off", "The origin's log; compare `bytes_sent`"),
+            ("as sent", "The origin broke its response off, or ended it with trailers larger than `limit.header_bytes` or `limit.header_count` allows; `detail` says which", "The origin's log; compare `bytes_sent`"),
         ],
         RequestError::BadHttp => &[
             ("400, 414, 431", "The head is not HTTP, its target is too long, or it is larger than `limit.header_bytes` or has more headers than `limit.header_count` (HTTP/1.1)", "`detail` says what; look at the client, or raise the key"),
