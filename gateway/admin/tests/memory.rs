@@ -4,6 +4,12 @@
 //! It speaks to the API as a stranger does, over the socket, and takes the routes from the document
 //! that the API gives of itself.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "helpers of a test fail as the test does"
+)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::future::Future;
 use std::io::{Read, Write};
@@ -536,7 +542,7 @@ fn no_request_of_a_mebibyte_takes_more_than_sixteen() {
             }
         }
     }
-    worst.sort_by(|a, b| b.0.cmp(&a.0));
+    worst.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
     println!("{routes} routes, {requests} requests; those that took most:");
     for (took, what) in worst.iter().take(12) {
         println!("  {:.1} MiB  {what}", *took as f64 / MIB as f64);

@@ -207,7 +207,7 @@ impl Line {
     fn names(&self) -> Option<Vec<String>> {
         let client = Client::new(&self.target()).ok()?;
         let page = format!("per_page={COMPLETED_NAMES_MAX}");
-        let said = self.options.get("zone").is_some();
+        let said = self.options.contains_key("zone");
         let path = match self.kind {
             Kind::Zone => format!("{CLOUDFLARE}/zones?{page}"),
             Kind::Host if said => format!("{OWN}/zones/{}/hosts?{page}", self.zone(&client)?),
@@ -231,7 +231,9 @@ impl Line {
             }
         };
         let answer = client.ask(&path)?;
-        let items = answer.as_array().or_else(|| answer["rules"].as_array())?;
+        let items = answer
+            .as_array()
+            .or_else(|| answer.get("rules")?.as_array())?;
         Some(items.iter().map(|item| self.name(item)).collect())
     }
 
@@ -322,7 +324,7 @@ mod tests {
             if let Some(found) = found {
                 assert_eq!(found.begun, begun, "{line}");
                 assert_eq!(
-                    found.options.get("zone").is_some(),
+                    found.options.contains_key("zone"),
                     line.contains("--zone example.com"),
                     "{line}"
                 );
