@@ -256,3 +256,41 @@ fn the_command_line_reaches_a_remote_gateway_with_a_token() {
     let told = run("127.0.0.1", "token", "ca.pem", &["audit"]).ok();
     assert!(told.contains("remote.test"), "{told}");
 }
+
+#[test]
+fn a_session_over_tls_has_a_cookie_that_crosses_no_plain_connection() {
+    let authority = Authority::root("Admin CA");
+    let (gateway, address) = start(&authority.server(&["admin.example.test"]));
+    let token = gateway.cli(&["token", "create", "t", "--scope", "read", "--json"]);
+    let token = token.json()["value"].as_str().unwrap().to_owned();
+    let host = format!("admin.example.test:{}", address.port());
+    let session = "/postern/v1/dashboard/session HTTP/1.1";
+    let body = format!("{{\"token\": \"{token}\"}}");
+    let sign_in = |origin: &str| {
+        let head = format!(
+            "POST {session}\r\nhost: {host}\r\norigin: {origin}\r\nx-postern-dashboard: sign-in\r\n\
+             content-length: {}",
+            body.len()
+        );
+        // What `ask` writes behind it comes after the body, and is not read.
+        let text = format!("{head}\r\nconnection: close\r\n\r\n{body}");
+        ask(address, &authority, SslVersion::TLS1_3, &text).unwrap()
+    };
+    let refused = sign_in(&format!("http://{host}"));
+    assert_eq!(status(&refused), "403", "a page of the plain scheme");
+    let begun = sign_in(&format!("https://{host}"));
+    assert_eq!(status(&begun), "200", "{begun}");
+    let name = format!("__Host-postern-{}=", address.port());
+    let line = begun.lines().find(|line| line.starts_with("set-cookie: "));
+    let line = line.unwrap();
+    assert!(line.contains(&name), "{line}");
+    for attribute in ["; Secure", "; HttpOnly", "; SameSite=Strict", "; Path=/"] {
+        assert!(line.contains(attribute), "{line}");
+    }
+    // The link names the certificate's name, which this gateway answers to.
+    let link = gateway.cli(&["dashboard"]).ok();
+    assert!(
+        link.starts_with(&format!("https://{host}/#sign-in=")),
+        "{link}"
+    );
+}

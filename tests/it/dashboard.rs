@@ -1,14 +1,15 @@
 //! The dashboard in a real browser: the documents' steps, and real clients that are refused and let
 //! in accordingly.
 
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 use tests::gateway::ZONE;
 use tests::tool::run;
-use tests::{Origin, Setup, pki};
+use tests::{Gateway, Origin, Setup, pki};
 
 const HOST: &str = "api.example.test";
 
@@ -27,21 +28,34 @@ fn dashboard() -> Option<PathBuf> {
     None
 }
 
+/// A gateway with an API over TCP, and its address.
+fn start(origin: &Origin) -> (Gateway, String) {
+    // Free when it was looked for; the gateway says so if another process was faster.
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = free.local_addr().unwrap().to_string();
+    drop(free);
+    let gateway = Setup::new()
+        .set("admin.listen", &admin)
+        .host(HOST, "request", &origin.url())
+        .start();
+    (gateway, admin)
+}
+
+fn has_dashboard(gateway: &Gateway) -> bool {
+    let page = gateway.admin.get("/").body;
+    let built = !page.contains("built without the dashboard");
+    if !built {
+        eprintln!("skipped: needs a gateway with its dashboard (`cargo xtask dashboard`)");
+    }
+    built
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_documents_steps_in_a_browser() {
     let Some(home) = dashboard() else { return };
     let origin = Origin::echo();
-    // Free when it was looked for; the gateway says so if another process was faster.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let admin = free.local_addr().unwrap();
-    drop(free);
-    let gateway = Setup::new()
-        .set("admin.listen", &admin.to_string())
-        .host(HOST, "request", &origin.url())
-        .start();
-    let page = gateway.admin.get("/").body;
-    if page.contains("built without the dashboard") {
-        eprintln!("skipped: needs a gateway with its dashboard (`cargo xtask dashboard`)");
+    let (gateway, admin) = start(&origin);
+    if !has_dashboard(&gateway) {
         return;
     }
     let token = |name: &str, scope: &str, zone: &[&str]| {
@@ -77,4 +91,55 @@ async fn the_documents_steps_in_a_browser() {
         .arg(told.to_string()));
     assert!(outcome.out.contains("all good"), "{outcome:?}");
     assert!(!gateway.stderr().contains("panicked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_rules_and_a_restart_under_the_page() {
+    let Some(home) = dashboard() else { return };
+    let origin = Origin::echo();
+    let (mut gateway, admin) = start(&origin);
+    if !has_dashboard(&gateway) {
+        return;
+    }
+    let rules: Vec<_> = (0..100_000)
+        .map(|number| {
+            json!({
+                "action": "log",
+                "description": format!("rule number {number}"),
+                "expression": format!("http.request.uri.path eq \"/{number}\""),
+            })
+        })
+        .collect();
+    let path = format!(
+        "/client/v4/zones/{}/rulesets/phases/http_request_firewall_custom/entrypoint",
+        gateway.zone_id(ZONE)
+    );
+    let body = json!({ "rules": rules });
+    assert_eq!(gateway.admin.call("PUT", &path, &body).status, 200);
+    let token = gateway.cli(&["token", "create", "reads", "--scope", "read", "--json"]);
+    let link = gateway.cli(&["dashboard"]).ok();
+    let told = json!({
+        "link": link.trim(),
+        "url": format!("http://{admin}"),
+        "tokens": { "read": token.json()["value"] },
+    });
+    let mut script = Command::new("node")
+        .current_dir(home)
+        .arg("tests/large.mjs")
+        .arg(told.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(script.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert_eq!(line, "restart\n", "the script has said why above");
+    gateway.stop();
+    gateway.start();
+    script.stdin.take().unwrap().write_all(b"done\n").unwrap();
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(script.wait().unwrap().success());
+    assert_eq!(rest, "all good\n");
 }
