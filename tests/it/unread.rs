@@ -10,6 +10,8 @@ const API: &str = "api.example.test";
 /// A gateway that blocks `/no`, and has a host whose origin is down.
 fn gateway(origin: &Origin) -> Gateway {
     Setup::new()
+        // Connections to the origin are a worker's own.
+        .set("workers", "1")
         .host(API, "off", &origin.url())
         .host("down.example.test", "off", "http://127.0.0.1:1")
         .block("http.request.uri.path eq \"/no\"")

@@ -297,6 +297,11 @@ impl Write for TlsStream {
         from: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.failed.is_some() {
+            // Nothing is written behind the alert, and the stream is not given up before it.
+            drop(ready!(this.poll_send(cx)));
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if this.session.wire().outgoing_len() >= SEND_BUFFER_MAX {
             ready!(this.poll_send(cx))?;
         }
