@@ -90,9 +90,10 @@ impl fmt::Debug for Host {
 /// ```
 /// use snapshot::{Published, Snapshot};
 ///
-/// let empty = Snapshot::new(1, 0, Vec::new(), None)?;
-/// assert!(empty.host("api.example.com").is_none());
-/// assert_eq!(Published::new(empty).load().generation, 1);
+/// let published = Published::default();
+/// published.publish(Snapshot::new(7, 0, Vec::new(), None)?, std::time::Instant::now());
+/// assert_eq!(published.load().generation, 7);
+/// assert!(published.load().host("api.example.com").is_none());
 /// # Ok::<(), snapshot::DuplicateHost>(())
 /// ```
 #[derive(Debug, Default)]

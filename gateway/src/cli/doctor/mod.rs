@@ -6,6 +6,7 @@
 mod checks;
 mod origin;
 mod report;
+mod rules;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -14,11 +15,11 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::checks::{
-    Issued, authorities, client_certificate, has_expired, list_of, mode, rule, server_certificate,
-    unknown_names,
+    Issued, authorities, client_certificate, has_expired, list_of, mode, server_certificate,
 };
 use self::origin::origin;
 use self::report::{Finding, State, as_json, for_people};
+use self::rules::{rule, unknown_names};
 use crate::cli::ca::uploaded;
 use crate::cli::client::names::{OWN, ZoneRef, str_of, text};
 use crate::cli::client::{Client, segment};
