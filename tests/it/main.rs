@@ -12,6 +12,7 @@ mod authorities;
 mod bounds;
 mod cli;
 mod dashboard;
+mod denied;
 mod doctor;
 mod documents;
 mod dry_run;

@@ -42,6 +42,7 @@ fn ours(case: &Case) -> (bool, Reason) {
         der: anchor.to_der().unwrap(),
         revoked: Arc::default(),
         lists: lists.clone(),
+        denied: Arc::default(),
         responder: None,
     });
     let Ok(trust) = Trust::build(anchors.collect()) else {

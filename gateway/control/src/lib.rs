@@ -35,7 +35,7 @@ pub use self::model::id::{Id, IdError, Uuid};
 pub use self::model::list::{ListItem, ListKind, ListRecord};
 pub use self::model::moment::Moment;
 pub use self::model::revocation::{
-    CrlFileOutcome, CrlFileStatus, CrlRecord, CrlSettings, OcspSettings,
+    CrlFileOutcome, CrlFileStatus, CrlRecord, CrlSettings, DeniedCertificate, OcspSettings,
 };
 pub use self::model::revocation_reason::RevocationReason;
 pub use self::model::secret::Secret;
@@ -50,6 +50,7 @@ pub use self::operations::associations::AssociationsChange;
 pub use self::operations::client_certificates::{
     CertificatePage, CertificateQuery, ClientCertificate, FindBy, FreshCertificate,
 };
+pub use self::operations::denied::{Deny, DenyWhat};
 pub use self::operations::dns_records::{DnsRecord, RecordKind, RecordTarget};
 pub use self::operations::dry_run::{DraftRule, RulesetDryRun};
 pub use self::operations::forwarding::forwards_certificate;

@@ -334,7 +334,7 @@ fn details(one: &Value) -> String {
     listed + &warnings(one)
 }
 
-fn uploaded_id(client: &Client, path: &str, wanted: &str) -> Result<String, CliError> {
+pub(super) fn uploaded_id(client: &Client, path: &str, wanted: &str) -> Result<String, CliError> {
     let all = client.all(path)?;
     by_id(&all, wanted, "uploaded CA", "postern ca list").map(|found| text(found, "id"))
 }

@@ -104,15 +104,7 @@ impl Log {
 
     fn file(&self, path: &Path) -> Output {
         let failed = |why: std::io::Error| CliError::Failed(format!("{}: {why}", path.display()));
-        let mut file = File::open(path).map_err(failed)?;
-        let size = file.metadata().map_err(failed)?.len();
-        let from = size.saturating_sub(TAIL_BYTES);
-        file.seek(SeekFrom::Start(from)).map_err(failed)?;
-        let mut reader = BufReader::new(file);
-        if from > 0 {
-            // The first is most likely the end of a line.
-            drop(next_line(&mut reader).map_err(failed)?);
-        }
+        let mut reader = tail(path).map_err(failed)?;
         let mut lines = Vec::new();
         while let Some(line) = next_line(&mut reader).map_err(failed)? {
             lines.push(line);
@@ -190,6 +182,45 @@ impl Log {
         });
         host && zone && reason && certificate
     }
+}
+
+/// What the end of the access log's file last said of the client certificate with this SHA-256.
+pub(super) fn last_of_certificate(client: &Client, print: &str) -> Result<Option<Value>, CliError> {
+    let setting = client.get(&format!("{OWN}/sysctl/log.access"))?;
+    let place = str_of(&setting, "value");
+    if matches!(place, "off" | "stdout" | "stderr") {
+        let why = format!("the access log (log.access = {place}) is no file");
+        return Err(CliError::Failed(why));
+    }
+    let path = Path::new(place);
+    let failed = |why: std::io::Error| CliError::Failed(format!("{place}: {why}"));
+    let mut reader = tail(path).map_err(failed)?;
+    let mut last = None;
+    while let Some(line) = next_line(&mut reader).map_err(failed)? {
+        let Ok(record) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        if let Some(seen) = record.get("client_cert")
+            && str_of(seen, "fingerprint_sha256") == print
+        {
+            last = Some(seen.clone());
+        }
+    }
+    Ok(last)
+}
+
+/// The end of a file, from the beginning of a line.
+fn tail(path: &Path) -> std::io::Result<BufReader<File>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let from = size.saturating_sub(TAIL_BYTES);
+    file.seek(SeekFrom::Start(from))?;
+    let mut reader = BufReader::new(file);
+    if from > 0 {
+        // The first is most likely the end of a line.
+        drop(next_line(&mut reader)?);
+    }
+    Ok(reader)
 }
 
 /// Whether some field of these names, at any depth, passes.

@@ -14,6 +14,7 @@ mod complete;
 mod crl;
 mod dashboard;
 mod demo;
+mod deny;
 mod doctor;
 mod document;
 mod explain;
@@ -118,6 +119,9 @@ enum Command {
     /// OCSP responders for the client certificates of uploaded CAs
     #[command(subcommand)]
     Ocsp(ocsp::Ocsp),
+    /// Certificates of uploaded CAs that are not believed, although their CA publishes nothing
+    #[command(subcommand)]
+    Deny(deny::Deny),
     /// Rules of a zone, in the order of evaluation
     #[command(subcommand)]
     Rule(rule::Rule),
@@ -197,6 +201,7 @@ impl Command {
             Self::ServerCert(cert) => cert.run(&client()?, json),
             Self::Ca(ca) => ca.run(&client()?, json),
             Self::Crl(crl) => crl.run(&client()?, json),
+            Self::Deny(deny) => deny.run(&client()?, json),
             Self::Ocsp(ocsp) => ocsp.run(&client()?, json),
             Self::Rule(rule) => rule.run(&client()?, json),
             Self::List(list) => list.run(&client()?, json),

@@ -45,13 +45,37 @@ impl Serial {
         let mut content = number.to_vec();
         content.insert(0, 0);
         if number.is_negative() {
-            // Two's complement (X.690 §8.3.3): inverted, and one more.
-            let mut carry = true;
-            for byte in content.iter_mut().rev() {
-                (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
-            }
+            negate(&mut content);
         }
         Ok(Self::of_integer(&content))
+    }
+
+    /// One as [`fmt::Display`] writes it, in either letter case and with or without colons; `None` when
+    /// it is none, or too long.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim().replace(':', "");
+        let (is_negative, digits) = match text.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, &*text),
+        };
+        if digits.is_empty() || digits.len() > 2 * SERIAL_BYTES_MAX {
+            return None;
+        }
+        let padded = format!("{}{digits}", if digits.len() % 2 == 1 { "0" } else { "" });
+        let mut content = vec![0];
+        for pair in padded.as_bytes().chunks_exact(2) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            // `from_str_radix` would take a sign.
+            if !pair.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return None;
+            }
+            content.push(u8::from_str_radix(pair, 16).ok()?);
+        }
+        if is_negative {
+            negate(&mut content);
+        }
+        Self::of_integer(&content)
     }
 
     /// The INTEGER's content.
@@ -94,6 +118,32 @@ impl fmt::Display for Serial {
     }
 }
 
+/// Two's complement (X.690 §8.3.3): inverted, and one more.
+fn negate(content: &mut [u8]) {
+    let mut carry = true;
+    for byte in content.iter_mut().rev() {
+        (*byte, carry) = (!*byte).overflowing_add(u8::from(carry));
+    }
+}
+
+/// A certificate by its issuer's name and its serial number, whatever bytes it is written in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Denied {
+    /// [`issuer_digest`] of its issuer's name.
+    pub issuer: [u8; 32],
+    /// Its serial number.
+    pub serial: Serial,
+}
+
+/// SHA-256 over a name in DER, in the form in which equal names are equal (RFC 5280 §7.1).
+///
+/// # Errors
+/// BoringSSL has no memory for it.
+pub fn issuer_digest(name: &[u8]) -> Result<[u8; 32], ErrorStack> {
+    let form = canonical_name(name);
+    sha256(form.as_deref().unwrap_or(name))
+}
+
 /// An INTEGER's content without needless bytes of sign in front (X.690 §8.3.2).
 pub(super) fn minimal(mut content: &[u8]) -> &[u8] {
     while let [sign @ (0 | 0xff), rest @ ..] = content {
@@ -115,6 +165,8 @@ pub(super) struct Link {
     pub(super) issuer_name: Arc<str>,
     /// `name_and_key` of the issuer's certificate.
     pub(super) issuer_key: [u8; 32],
+    /// `issuer_digest` of the issuer's name.
+    pub(super) issuer_digest: [u8; 32],
     pub(super) serial: Serial,
     /// Whether it is a CA itself.
     pub(super) is_ca: bool,
@@ -165,8 +217,22 @@ mod tests {
         ] {
             let serial = Serial::of_integer(content);
             assert_eq!(serial.as_ref().map(Serial::bytes), bytes, "{content:02x?}");
+            if let Some(serial) = &serial {
+                assert_eq!(Serial::parse(text).as_ref(), Some(serial), "{text}");
+                let spelt = text.to_lowercase();
+                assert_eq!(Serial::parse(&spelt).as_ref(), Some(serial), "{spelt}");
+            }
             assert_eq!(serial.map_or(String::new(), |one| one.to_string()), text);
         }
+    }
+
+    #[test]
+    fn what_is_no_serial_number() {
+        let long = "ab".repeat(SERIAL_BYTES_MAX + 1);
+        for text in ["", "-", "xyz", "+1", "--1", "0x1", "1 2", "é", &long] {
+            assert_eq!(Serial::parse(text), None, "{text}");
+        }
+        assert_eq!(Serial::parse("a:BC:01 "), Serial::parse("0abc01"));
     }
 
     proptest! {

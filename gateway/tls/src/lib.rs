@@ -84,7 +84,7 @@ pub use endpoint::{Endpoint, Endpoints};
 pub use ffi::sign_without_digest;
 pub use handshake::{AcceptSettings, Acceptor, Established};
 pub use identity::{read_client, with_verification};
-pub use ids::{CaId, Serial};
+pub use ids::{CaId, Denied, Serial, issuer_digest};
 pub use ocsp::{
     Answer, Answers, CertId, CertStatus, NONCE_BYTES, OcspError, OcspQuestion, OcspSubject,
     Responder, Staple, Stapling, StaplingError,

@@ -19,7 +19,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::chain::Chain;
 use super::identity::dn_rfc2253;
-use super::ids::{CaId, Link, Serial, name_and_key, sha256};
+use super::ids::{CaId, Link, Serial, issuer_digest, name_and_key, sha256};
 use super::ocsp::OcspSubject;
 use super::trust::Trust;
 use crate::limits::{DISTRIBUTION_POINTS_MAX, PATHS_REMEMBERED_MAX};
@@ -89,6 +89,7 @@ impl Path {
                         Some(known) => *known,
                         None => name_and_key(issuer)?,
                     },
+                    issuer_digest: issuer_digest(&certificate.issuer_name().to_der()?)?,
                     serial,
                     is_ca: parsed.is_ca(),
                     distribution_points: distribution_points(&parsed),

@@ -13,7 +13,7 @@ use boring::x509::verify::X509VerifyFlags;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::crl::{CrlPolicy, CrlSet, Finding};
-use super::ids::{CaId, Link, name_and_key, sha256};
+use super::ids::{CaId, Denied, Link, name_and_key, sha256};
 use super::ocsp::{CertStatus, OcspSubject, Responder};
 use super::path::Path;
 use crate::limits::OCSP_RETRY;
@@ -29,6 +29,8 @@ pub struct Anchor {
     /// Serial numbers that it has revoked, by our own records, big-endian without leading zeros.
     /// None of them is negative: the CAs whose certificates we revoke number them themselves.
     pub revoked: Arc<HashSet<Box<[u8]>>>,
+    /// Certificates that are not believed below it, by our own records: of it and of CAs below it.
+    pub denied: Arc<HashSet<Denied>>,
     /// Its revocation lists, and what is done when they are wanting; `None` when none are
     /// configured.
     pub lists: Option<Arc<CrlSet>>,
@@ -76,6 +78,7 @@ pub(super) struct CompiledAnchor {
     /// The same for all certificates of one CA.
     pub(super) name_and_key: [u8; 32],
     pub(super) revoked: Arc<HashSet<Box<[u8]>>>,
+    denied: Arc<HashSet<Denied>>,
     pub(super) lists: Option<Arc<CrlSet>>,
     pub(super) responder: Option<Arc<Responder>>,
 }
@@ -182,6 +185,7 @@ impl Trust {
                 id: anchor.id,
                 x509,
                 revoked: anchor.revoked,
+                denied: anchor.denied,
                 lists: anchor.lists,
                 responder: anchor.responder,
             });
@@ -293,11 +297,17 @@ impl Trust {
     /// client's choice.
     fn is_revoked_by_its_issuer(&self, link: &Link, now_sec: i64) -> bool {
         let serial = link.serial.unsigned();
+        let denied = Denied {
+            issuer: link.issuer_digest,
+            serial: link.serial.clone(),
+        };
         self.anchors.iter().any(|anchor| {
             let by_record = anchor.name_and_key == link.issuer_key
                 && serial.is_some_and(|serial| anchor.revoked.contains(serial));
             let lists = anchor.lists.as_ref();
-            by_record || lists.is_some_and(|lists| lists.find(link, now_sec) == Finding::Revoked)
+            by_record
+                || anchor.denied.contains(&denied)
+                || lists.is_some_and(|lists| lists.find(link, now_sec) == Finding::Revoked)
         })
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod authorities;
 pub(crate) mod client_certificates;
 pub(crate) mod dashboard;
+pub(crate) mod denied;
 pub(crate) mod description;
 pub(crate) mod dns_records;
 pub(crate) mod documents;

@@ -6,8 +6,8 @@ use super::Kind::{AtLeast, Flag, Text, Time};
 use super::Need::{Certificates, Nothing, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
-    associations, audit, authorities, client_certificates, dashboard, documents, expressions,
-    hosts, mtls_rules, revocation, rulesets, server_certificates, tokens,
+    associations, audit, authorities, client_certificates, dashboard, denied, documents,
+    expressions, hosts, mtls_rules, revocation, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
 use crate::limits::{
@@ -178,6 +178,19 @@ const REVOCATION: &[Route] = &[
     route!(POST "/postern/v1/certificate_authorities/{ca_id}/crls/fetch", revocation::fetch_lists,
         "fetch_crls", "Fetch an uploaded CA's revocation lists now, and wait for them")
     .gives(One("Crls")),
+    route!(GET "/postern/v1/certificate_authorities/{ca_id}/denied", denied::list,
+        "list_denied_certificates", "List the certificates of an uploaded CA that are denied")
+    .gives(Page("DeniedCertificate")),
+    route!(POST "/postern/v1/certificate_authorities/{ca_id}/denied", denied::add,
+        "deny_certificate", "Deny a certificate of an uploaded CA, as if it were revoked")
+    .takes(Json("DeniedCertificateCreate"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
+    .gives(All("DeniedCertificate"))
+    .tried(),
+    route!(DELETE "/postern/v1/certificate_authorities/{ca_id}/denied/{denied_id}", denied::remove,
+        "allow_certificate", "Believe a denied certificate of an uploaded CA again")
+    .gives(One("DeniedCertificate"))
+    .tried(),
     route!(GET "/postern/v1/certificate_authorities/{ca_id}/ocsp", revocation::show_responder, "get_ocsp",
         "Show which responder is asked about an uploaded CA's clients")
     .gives(One("Ocsp")),

@@ -240,6 +240,21 @@ impl<'c> Draft<'c> {
         Arc::make_mut(&mut self.model.authorities).insert(authority.id, Arc::new(authority));
     }
 
+    /// Puts a CA of which only the deny list is another. Of that, the audit log has what changed.
+    pub(crate) fn put_denied<T: Serialize>(
+        &mut self,
+        authority: Authority,
+        before: Option<&T>,
+        after: Option<&T>,
+    ) {
+        self.trust_moves();
+        let key = authority.id.as_bytes().to_vec();
+        self.write(Table::Authorities, key, Some(encode(&authority)));
+        let of = format!("{}: denied certificates", authority.id);
+        self.note(Noun::Authority, of, before, after);
+        Arc::make_mut(&mut self.model.authorities).insert(authority.id, Arc::new(authority));
+    }
+
     /// Removes a CA with its revocations.
     pub(crate) fn remove_authority(&mut self, id: Uuid) -> Result<(), StoreError> {
         self.trust_moves();

@@ -51,6 +51,8 @@ vocabulary::words! {
         ServerCertificate = "server certificate",
         /// A client certificate.
         ClientCertificate = "client certificate",
+        /// A client certificate that is denied.
+        Denied = "denied certificate",
         /// A ruleset.
         Ruleset = "ruleset",
         /// A rule.

@@ -1,11 +1,12 @@
 //! Compiles a host's CA set, with the revocations, lists and responders of each CA.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::compile::{CompileError, Parts};
 use crate::model::id::Uuid;
 use crate::model::lookup::Lookup;
-use crate::model::revocation::OcspSettings;
+use crate::model::revocation::{DeniedCertificate, OcspSettings};
 use crate::model::{HostRecord, Model};
 use tls::{Anchor, Answers, CrlPolicy, CrlSet, Responder, Trust};
 use vocabulary::settings::MtlsMode;
@@ -58,12 +59,17 @@ pub(super) fn trust(
             .map(|r| r.serials.clone())
             .unwrap_or_default();
         let lists = crl_set(model, *id);
+        let denied = authority.denied.iter().map(DeniedCertificate::key);
+        // A record that cannot be read back must not become one that is forgotten.
+        let denied = denied.collect::<Option<HashSet<_>>>();
+        let denied = Arc::new(denied.ok_or_else(unreadable)?);
         let responder = parts.responders.get(id).map(|(_, found)| found.clone());
         for certificate in bundle {
             set.push(Anchor {
                 id: id.to_string().into(),
                 der: certificate.to_der().map_err(|_not_der| unreadable())?,
                 revoked: revoked.clone(),
+                denied: denied.clone(),
                 lists: lists.clone(),
                 responder: responder.clone(),
             });

@@ -188,6 +188,12 @@ impl Apply<'_> {
                 .set_ocsp(id, &patch)
                 .map_err(|error| error.at(at(pointer, "ocsp")))?;
         }
+        if let Some(denied) = &wanted.denied {
+            let set = self
+                .control
+                .set_denied(id, denied.as_deref().unwrap_or_default());
+            set.map_err(|error| error.at(at(pointer, "denied")))?;
+        }
         Ok(id)
     }
 
@@ -293,6 +299,7 @@ impl Apply<'_> {
                     crl: CrlSettings::default(),
                     ocsp: None,
                     ocsp_before: None,
+                    denied: Vec::new(),
                     kind: AuthorityKind::Managed {
                         zone: zone.id,
                         key: draft.seal().seal(&authority_purpose(id), text.reveal())?,

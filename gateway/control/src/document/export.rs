@@ -210,6 +210,9 @@ pub(super) fn export(model: &Model, keys: Option<&Seal>) -> Result<Document, Cha
         certificate: ca.certificate.clone(),
         crl: Some((!ca.crl.is_default()).then(|| CrlPatch::from(&ca.crl))),
         ocsp: Some(ca.ocsp.as_ref().map(|ocsp| OcspPatch::from(Some(ocsp)))),
+        // None is left out, so that no older document believes one again.
+        denied: Some(Some(ca.denied.clone()).filter(|denied| !denied.is_empty()))
+            .filter(Option::is_some),
     });
     let labels = labels(model)?;
     let mut zones = Vec::new();

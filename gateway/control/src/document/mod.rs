@@ -7,7 +7,7 @@
 //! says every key. Rules are the exception: their list is whole, and so is each of them, since a rule
 //! is known by what it says.
 //!
-//! Not in it: client certificates, revocations, revocation lists and tokens, which are state and not
+//! Not in it: client certificates, their revocations, revocation lists and tokens, which are state and not
 //! configuration (a backup has them), and private keys, unless they are asked for.
 
 mod apply;
@@ -22,6 +22,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::model::list::ListKind;
+use crate::model::revocation::DeniedCertificate;
 use crate::model::{OriginPatch, Phase};
 use crate::operations::ocsp::OcspPatch;
 use crate::operations::revocation_lists::CrlPatch;
@@ -101,6 +102,14 @@ pub struct AuthorityDocument {
         skip_serializing_if = "Option::is_none"
     )]
     pub ocsp: Option<Option<OcspPatch>>,
+    /// Certificates that are not believed below it; all there are. An export leaves it out when there
+    /// are none, so that no older document believes one again; `null` is none.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub denied: Option<Option<Vec<DeniedCertificate>>>,
 }
 
 /// Tells what is `null`, which is the default, from what is left out, which is as it was.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::id::{Id, Uuid};
 use crate::model::moment::Moment;
-use crate::model::revocation::{CrlSettings, OcspSettings};
+use crate::model::revocation::{CrlSettings, DeniedCertificate, OcspSettings};
 use crate::model::secret::Sealed;
 use tls::pem::{self, PemError};
 
@@ -51,6 +51,9 @@ pub struct Authority {
     /// How its responder was asked before OCSP was turned off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ocsp_before: Option<OcspSettings>,
+    /// Certificates that are not believed below it, whatever it says of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denied: Vec<DeniedCertificate>,
     /// What it is for.
     #[serde(flatten)]
     pub kind: AuthorityKind,

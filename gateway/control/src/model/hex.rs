@@ -12,3 +12,16 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
             text
         })
 }
+
+/// Bytes of as many pairs of digits.
+#[must_use]
+pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let mut pairs = text.as_bytes().chunks(2);
+    for byte in &mut bytes {
+        let pair = std::str::from_utf8(pairs.next()?).ok()?;
+        let is_pair = pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(pair, 16).ok().filter(|_| is_pair)?;
+    }
+    pairs.next().is_none().then_some(bytes)
+}

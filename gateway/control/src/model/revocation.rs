@@ -8,9 +8,11 @@ use std::sync::Arc;
 use boring::x509::X509;
 use serde::{Deserialize, Serialize};
 
+use crate::model::hex::unhex;
 use crate::model::id::Uuid;
+use crate::model::moment::Moment;
 use crate::model::source_url::SourceUrl;
-use tls::{Crl, CrlPolicy};
+use tls::{Crl, CrlPolicy, Denied, Serial};
 
 /// What is asked of an uploaded CA's revocation lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +121,65 @@ pub struct OcspSettings {
     /// Whether answers must carry the nonce of their question, which no cached answer does.
     #[serde(default)]
     pub nonce: bool,
+}
+
+/// A certificate that is not believed, although its CA has published nothing: known by its issuer's
+/// name and its serial number, which its holder cannot vary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeniedCertificate {
+    /// Its issuer's name, for people.
+    pub issuer: String,
+    /// [`tls::issuer_digest`] of that name, in lower-case hex.
+    pub issuer_sha256: String,
+    /// Upper-case hex; `-` in front of a negative one.
+    pub serial_number: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Since when.
+    #[serde(with = "moment_text")]
+    pub denied_on: Moment,
+}
+
+/// A time as documents write it.
+mod moment_text {
+    use serde::de::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::model::moment::Moment;
+
+    pub(super) fn serialize<S: Serializer>(
+        moment: &Moment,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(moment)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Moment, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let wanted = "a time as in 2026-01-31T12:00:00Z is expected";
+        Moment::parse(&text).ok_or_else(|| D::Error::custom(wanted))
+    }
+}
+
+impl DeniedCertificate {
+    /// As the verifier compares it; `None` when it is none.
+    pub(crate) fn key(&self) -> Option<Denied> {
+        Some(Denied {
+            issuer: unhex(&self.issuer_sha256)?,
+            serial: Serial::parse(&self.serial_number)?,
+        })
+    }
+
+    /// What a URL calls it: the serial number, and the beginning of the issuer's digest.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let issuer = self.issuer_sha256.get(..16).unwrap_or_default();
+        format!("{}.{issuer}", self.serial_number)
+    }
 }
 
 /// The revoked serials of one CA.

@@ -167,6 +167,7 @@ pub(crate) fn make_managed(
         crl: CrlSettings::default(),
         ocsp: None,
         ocsp_before: None,
+        denied: Vec::new(),
         kind: AuthorityKind::Managed { zone, key },
     };
     draft.put_authority(authority.clone());
@@ -188,6 +189,7 @@ impl Authority {
                 der,
                 revoked: Arc::default(),
                 lists: None,
+                denied: Arc::default(),
                 responder: None,
             };
             let name = pem::subject(&certificate);
@@ -255,6 +257,7 @@ impl<A: Changes> Control<A> {
                 crl: CrlSettings::default(),
                 ocsp: None,
                 ocsp_before: None,
+                denied: Vec::new(),
                 kind: AuthorityKind::Uploaded,
             };
             draft.put_authority(authority.clone());

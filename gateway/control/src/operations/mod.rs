@@ -5,6 +5,7 @@ pub(crate) mod associations;
 pub(crate) mod authorities;
 pub(crate) mod blocked_networks;
 pub(crate) mod client_certificates;
+pub(crate) mod denied;
 pub(crate) mod dns_records;
 pub(crate) mod dry_run;
 pub(crate) mod forwarding;

@@ -253,6 +253,7 @@ fn development(draft: &mut Draft<'_>) -> Result<Arc<Authority>, ChangeError> {
         crl: CrlSettings::default(),
         ocsp: None,
         ocsp_before: None,
+        denied: Vec::new(),
         kind: AuthorityKind::Development { key },
     };
     draft.put_authority(authority.clone());

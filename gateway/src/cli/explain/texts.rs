@@ -17,7 +17,7 @@ pub(super) fn reason(reason: Reason) -> Text {
     match reason {
         Reason::NotPresented => ("The host does not ask, or the client sent no certificate. Alert `certificate_required`", "Configure the client with its certificate and key. Browsers: import the `.p12`, close the old connection. Check that the host's mode is not `off`"),
         Reason::Verified => ("The chain verifies and nothing is revoked", "Nothing"),
-        Reason::Revoked => ("The chain verifies; the leaf or one of its issuers is revoked. Alert `certificate_revoked`", "`postern cert list --zone ZONE --status revoked`; if it was a mistake, `postern cert restore`. For an uploaded CA look at its list: `postern crl show CA`"),
+        Reason::Revoked => ("The chain verifies; the leaf or one of its issuers is revoked. Alert `certificate_revoked`", "`postern cert list --zone ZONE --status revoked`; if it was a mistake, `postern cert restore`. For an uploaded CA look at its list, `postern crl show CA`, and at `postern deny list`"),
         Reason::Expired => ("A certificate of the chain has passed its notAfter. Alert `certificate_expired`", "Issue a new one: `postern cert create` or `cert sign`. If it should still be valid, check the clocks"),
         Reason::NotYetValid => ("A certificate's notBefore has not come. Alert `certificate_expired`", "Check the clocks of the CA and of the gateway; wait, or issue anew"),
         Reason::UnknownCa => ("No chain to a CA that the host believes. Alert `unknown_ca`", "Upload the CA (`postern ca upload`) and associate it with the host (`postern ca associate`), or let the client send its intermediates"),

@@ -30,6 +30,7 @@ fn trust() -> Trust {
         der: CA.to_vec(),
         revoked: Arc::default(),
         lists: None,
+        denied: Arc::default(),
         responder: None,
     };
     Trust::build(vec![anchor]).expect("a CA")

@@ -19,7 +19,7 @@ pub use self::form::Form;
 use self::form::form_of;
 use self::trusted::TrustSettings;
 pub use self::typed::{
-    Lists, Use, certificate, certificates, lists, private_key, request, subject, subjects,
+    Lists, Use, certificate, certificates, lists, name, private_key, request, subject, subjects,
 };
 use crate::der::{Reader, tag};
 

@@ -1,7 +1,7 @@
 //! What the places that take PEM ask for: certificates, a key, a request, lists.
 
 use boring::pkey::{PKey, Private};
-use boring::x509::{X509, X509Ref, X509Req};
+use boring::x509::{X509, X509NameRef, X509Ref, X509Req};
 
 use super::error::{PemError, Problem};
 use super::form::Form;
@@ -199,7 +199,12 @@ pub fn lists(bytes: &[u8]) -> Result<Lists, PemError> {
 /// A certificate's subject, `CN=…,O=…` (RFC 4514).
 #[must_use]
 pub fn subject(certificate: &X509Ref) -> String {
-    let name = certificate.subject_name();
+    name(certificate.subject_name())
+}
+
+/// A name, for people.
+#[must_use]
+pub fn name(name: &X509NameRef) -> String {
     let name = name.print_ex(boring_sys::XN_FLAG_RFC2253 as _);
     let name = name.filter(|name| !name.is_empty());
     name.unwrap_or_else(|| "no subject".into())

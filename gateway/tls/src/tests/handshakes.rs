@@ -74,6 +74,7 @@ impl World {
                 der,
                 revoked: Arc::new(revoked),
                 lists: None,
+                denied: Arc::default(),
                 responder: None,
             };
             Arc::new(Trust::build(vec![anchor]).unwrap())

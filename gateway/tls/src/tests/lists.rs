@@ -16,6 +16,7 @@ fn trust(root: &Identity, policy: CrlPolicy, lists: Vec<Crl>) -> Trust {
         id: "root".into(),
         der: root.x509.to_der().unwrap(),
         revoked: Default::default(),
+        denied: Arc::default(),
         lists: Some(Arc::new(CrlSet {
             policy,
             lists: lists.into_iter().map(Arc::new).collect(),

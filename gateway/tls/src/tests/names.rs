@@ -22,6 +22,7 @@ fn plain_anchor(ca: &Identity) -> Anchor {
         der: ca.x509.to_der().unwrap(),
         revoked: Arc::new(HashSet::new()),
         lists: None,
+        denied: Arc::default(),
         responder: None,
     }
 }

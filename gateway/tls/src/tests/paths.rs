@@ -15,6 +15,7 @@ fn trust(anchors: &[&Identity]) -> Trust {
         der: ca.x509.to_der().unwrap(),
         revoked: Default::default(),
         lists: None,
+        denied: Arc::default(),
         responder: None,
     });
     Trust::build(anchors.collect()).unwrap()
@@ -165,6 +166,7 @@ fn what_an_anchor_forbids_is_told_before_it_bites() {
             der: issue(&wish, None).x509.to_der().unwrap(),
             revoked: Default::default(),
             lists: None,
+            denied: Arc::default(),
             responder: None,
         };
         let limits = anchor.limits(NOW).unwrap();

@@ -98,6 +98,7 @@ fn pkits_finds_no_false_accept() {
             policy: CrlPolicy::Hard,
             lists: lists.collect(),
         })),
+        denied: Arc::default(),
         responder: None,
     };
     let trust = Trust::build(vec![anchor]).unwrap();

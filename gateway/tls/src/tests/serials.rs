@@ -31,6 +31,7 @@ fn trust(ca: &Identity, lists: Vec<Vec<u8>>, revoked: &[&[u8]]) -> Trust {
             policy: CrlPolicy::Hard,
             lists: lists.into_iter().map(read).collect(),
         })),
+        denied: Arc::default(),
         responder: None,
     };
     Trust::build(vec![anchor]).unwrap()
@@ -236,6 +237,7 @@ fn answers_agree_with_openssl_on_every_serial() {
         der: ca.x509.to_der().unwrap(),
         revoked: Arc::default(),
         lists: None,
+        denied: Arc::default(),
         responder: Some(Arc::new(responder)),
     };
     let trust = Trust::build(vec![anchor]).unwrap();

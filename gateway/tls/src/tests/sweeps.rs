@@ -30,6 +30,7 @@ fn responding(ca: &Identity) -> (Trust, Arc<Answers>) {
         der: ca.x509.to_der().unwrap(),
         revoked: Arc::new(HashSet::new()),
         lists: None,
+        denied: Arc::default(),
         responder: Some(Arc::new(Responder {
             ca: "ca".into(),
             url: "http://ocsp.test/".into(),

@@ -44,6 +44,7 @@ fn trust(anchors: &[(&Identity, &[u32])]) -> Trust {
                     .collect::<HashSet<_>>(),
             ),
             lists: None,
+            denied: Arc::default(),
             responder: None,
         });
     Trust::build(anchors.collect()).unwrap()
@@ -356,6 +357,7 @@ fn a_ca_that_cannot_sign_is_refused() {
             der: identity.x509.to_der().unwrap(),
             revoked: Arc::default(),
             lists: None,
+            denied: Arc::default(),
             responder: None,
         };
         let error = Trust::build(vec![anchor]).unwrap_err();
@@ -367,6 +369,7 @@ fn a_ca_that_cannot_sign_is_refused() {
         der: vec![0x30, 3, 1, 2],
         revoked: Arc::default(),
         lists: None,
+        denied: Arc::default(),
         responder: None,
     };
     assert!(matches!(

@@ -16,6 +16,7 @@ pub(super) fn schemas() -> Vec<Named> {
     all.extend(managed());
     all.extend(crls());
     all.extend(ocsp());
+    all.extend(denied());
     all
 }
 
@@ -195,6 +196,39 @@ fn crls() -> Vec<Named> {
         ("CrlsUpdate", update.into()),
         ("CrlUpload", upload.into()),
     ]
+}
+
+fn denied() -> Vec<Named> {
+    let comment = || text().characters(DESCRIPTION_BYTES_MAX);
+    let shown = object()
+        .has("id", text())
+        .has("issuer", text().about("The name of its issuer"))
+        .has(
+            "issuer_sha256",
+            text().about("SHA-256 over that name in its canonical form"),
+        )
+        .has("serial_number", serial())
+        .has("comment", comment())
+        .has("denied_on", time());
+    let create = closed()
+        .takes(
+            "certificate",
+            pem("The certificate, or a chain that begins with it").characters(PEM_BYTES_MAX),
+        )
+        .takes("serial_number", serial())
+        .may_have("comment", comment().default(""))
+        .about(
+            "Either `certificate` or `serial_number`, which is one of the uploaded CA itself. What \
+             counts is issuer and serial number.",
+        );
+    vec![
+        ("DeniedCertificate", shown.into()),
+        ("DeniedCertificateCreate", create.into()),
+    ]
+}
+
+fn serial() -> Schema {
+    text().pattern("^-?[0-9A-Fa-f:]+$")
 }
 
 fn ocsp() -> Vec<Named> {

@@ -6,7 +6,8 @@ use super::super::schema::{
 use super::hosts::{certificate_headers, mtls, revoked, tell_reason, tls_min_version};
 use super::{Named, host_name, pem, time};
 use control::limits::{
-    CRL_FETCH_EVERY_MAX_SEC, DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX, REFERENCE_BYTES_MAX,
+    CRL_FETCH_EVERY_MAX_SEC, DENIED_OF_CA_MAX, DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX,
+    REFERENCE_BYTES_MAX,
 };
 
 pub(super) fn schemas() -> Vec<Named> {
@@ -51,11 +52,18 @@ fn document() -> Vec<Named> {
         .takes("url", text())
         .takes("policy", policy())
         .takes("nonce", flag());
+    let denied = closed()
+        .has("issuer", text())
+        .has("issuer_sha256", text())
+        .has("serial_number", text())
+        .may_have("comment", description())
+        .has("denied_on", time());
     let authority = closed()
         .may_have("name", description())
         .has("certificate", pem("The CA's certificates"))
         .takes("crl", crl.about("`null` asks for no lists"))
-        .takes("ocsp", ocsp);
+        .takes("ocsp", ocsp)
+        .takes("denied", list(denied).items(DENIED_OF_CA_MAX));
     vec![
         ("Document", all.into()),
         ("ListDocument", of_list.into()),

@@ -256,6 +256,14 @@ async fn cas(world: &World, zone: &str, account: &str) {
     let settings = json!({"url": "http://127.0.0.1:1/", "policy": "soft", "nonce": true});
     world.ok("PATCH", &ocsp, settings).await;
     world.ok("PATCH", &ocsp, json!({"url": null})).await;
+    let denied = format!("/postern/v1/certificate_authorities/{id}/denied");
+    let deny = json!({"serial_number": "0A:1b", "comment": "stolen"});
+    let made = world.ok("POST", &denied, deny).await;
+    world.get(&denied).await;
+    let entry = text(&made[0]["id"]);
+    world
+        .ok("DELETE", &format!("{denied}/{entry}"), Value::Null)
+        .await;
     world.ok("PUT", &associations, body(&[])).await;
     world.ok("DELETE", &one, Value::Null).await;
     // What follows is to have a CA to believe.
@@ -470,6 +478,13 @@ async fn configuration(world: &World) {
             "PATCH",
             &format!("{kept}/ocsp"),
             json!({"url": "http://127.0.0.1:1/b"}),
+        )
+        .await;
+    world
+        .ok(
+            "POST",
+            &format!("{kept}/denied"),
+            json!({"serial_number": "-0a"}),
         )
         .await;
     let document = world.get("/postern/v1/export").await;
