@@ -238,7 +238,7 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
                                         <td>
                                             <Time at={one.issued_on} />
                                         </td>
-                                        <td class="code">{one.serial_number.slice(0, 16)}…</td>
+                                        <td class="code">{one.serial_number.slice(0, 8)}…</td>
                                         {canChange && (
                                             <td>
                                                 {one.status === "active" ? (
