@@ -3,9 +3,14 @@
 //! Builds nothing itself: a plain `cargo build` needs no Node. The page says at run time what came
 //! of it.
 
+#[path = "../build/target_directory.rs"]
+mod target_directory;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use target_directory::target_directory;
 
 /// Media types by the end of a file's name. Other files are not served.
 const MEDIA: [(&str, &str); 4] = [
@@ -16,7 +21,7 @@ const MEDIA: [(&str, &str); 4] = [
 ];
 
 fn main() {
-    let directory = target().join("dashboard");
+    let directory = target_directory().join("dashboard");
     // The directory is watched, not its files: cargo takes a missing file for a changed one, every
     // time. When the directory cannot be made there is nothing to embed either.
     let made = fs::create_dir_all(&directory).is_ok();
@@ -67,17 +72,4 @@ fn names(directory: &Path) -> Vec<(String, &'static str)> {
         .collect();
     all.sort();
     all
-}
-
-/// Cargo's target directory, the same one that `xtask` finds.
-fn target() -> PathBuf {
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    // Cargo writes this tag into the target directory's top and nowhere else.
-    let tagged = out
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").exists());
-    tagged.map_or_else(
-        || Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../target"),
-        Path::to_path_buf,
-    )
 }

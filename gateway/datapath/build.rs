@@ -3,13 +3,18 @@
 //! Builds nothing itself: a plain `cargo build` needs no kernel toolchain. `steer` says at run time
 //! what came of it.
 
+#[path = "../build/target_directory.rs"]
+mod target_directory;
+
 use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use target_directory::target_directory;
 
 fn main() {
     println!("cargo:rustc-check-cfg=cfg(postern_steer_object)");
-    let directory = target().join("ebpf");
+    let directory = target_directory().join("ebpf");
     // The directory is watched, not the file: cargo takes a missing file for a changed one, every
     // time. When the directory cannot be made there is nothing to embed either.
     let made = fs::create_dir_all(&directory).is_ok();
@@ -26,17 +31,4 @@ fn main() {
         println!("cargo:rustc-env=POSTERN_STEER_OBJECT={}", copy.display());
         println!("cargo:rustc-cfg=postern_steer_object");
     }
-}
-
-/// Cargo's target directory, the same one that `xtask` finds.
-fn target() -> PathBuf {
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    // Cargo writes this tag into the target directory's top and nowhere else.
-    let tagged = out
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").exists());
-    tagged.map_or_else(
-        || Path::new(&env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../target"),
-        Path::to_path_buf,
-    )
 }
