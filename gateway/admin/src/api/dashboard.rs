@@ -222,20 +222,8 @@ pub(crate) async fn sign_in(
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("key".into(), json!(begun.key));
     }
-    let secure = if context.tls.is_some() {
-        "; Secure"
-    } else {
-        ""
-    };
-    let cookie = format!(
-        "{}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
-        cookie_name(&headers, context.tls.is_some()),
-        begun.cookie
-    );
     let mut response = unkept(envelope::result(shown));
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
+    set_cookie(&mut response, &context, &headers, &begun.cookie);
     Ok(response)
 }
 
@@ -262,19 +250,8 @@ pub(crate) async fn sign_out(
         return Err(no_session());
     };
     context.sessions.end(session.id);
-    let secure = if context.tls.is_some() {
-        "; Secure"
-    } else {
-        ""
-    };
-    let cookie = format!(
-        "{}=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict{secure}",
-        cookie_name(&headers, context.tls.is_some())
-    );
     let mut response = envelope::result(json!({ "ended": 1 }));
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, cookie);
-    }
+    set_cookie(&mut response, &context, &headers, "");
     Ok(response)
 }
 
@@ -292,6 +269,19 @@ fn no_session() -> Fault {
 fn full(what: &str) -> Fault {
     let message = format!("There are too many {what}; try again in a minute");
     Fault::new(StatusCode::SERVICE_UNAVAILABLE, 971, message)
+}
+
+/// Gives the browser the session's cookie; without a secret it forgets the one that it has.
+fn set_cookie(response: &mut Response, context: &Context, headers: &HeaderMap, secret: &str) {
+    let is_tls = context.tls.is_some();
+    let name = cookie_name(headers, is_tls);
+    let age = if secret.is_empty() { "; Max-Age=0" } else { "" };
+    let secure = if is_tls { "; Secure" } else { "" };
+    let cookie = format!("{name}={secret}; Path=/{age}; HttpOnly; SameSite=Strict{secure}");
+    // A port and letters of base64 always are a header's value.
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
 }
 
 /// Secrets are in it.
