@@ -318,6 +318,30 @@ export function Chips(props: {
     );
 }
 
+/** The two ways out of a form: its button, and back. */
+export function SubmitOrCancel(props: {
+    cancel: () => void;
+    disabled: boolean;
+    /** What it does cannot be undone. */
+    danger?: boolean;
+    children: ComponentChildren;
+}) {
+    return (
+        <div class="actions">
+            <button type="button" onClick={props.cancel}>
+                Cancel
+            </button>
+            <button
+                type="submit"
+                class={props.danger === true ? "danger" : "primary"}
+                disabled={props.disabled}
+            >
+                {props.children}
+            </button>
+        </div>
+    );
+}
+
 /** A window over the page; Escape closes it, and the focus goes back to where it was. */
 export function Dialog(props: {
     title: string;

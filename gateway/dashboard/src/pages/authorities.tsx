@@ -10,15 +10,16 @@ import {
     Field,
     Messages,
     Notice,
+    save,
     Show,
+    SubmitOrCancel,
+    submitting,
     Table,
     TextInput,
     Time,
-    Value,
-    save,
-    submitting,
     useLoaded,
     useTask,
+    Value,
 } from "../ui";
 import { Confirm } from "./confirm";
 
@@ -154,14 +155,9 @@ function Managed({ zone, canChange }: { zone: Zone; canChange: boolean }) {
                             retired.
                         </p>
                         {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                        <div class="actions">
-                            <button type="button" onClick={() => setRolls(false)}>
-                                Cancel
-                            </button>
-                            <button type="submit" class="primary" disabled={task.busy}>
-                                Make it
-                            </button>
-                        </div>
+                        <SubmitOrCancel cancel={() => setRolls(false)} disabled={task.busy}>
+                            Make it
+                        </SubmitOrCancel>
                     </form>
                 </Dialog>
             )}
@@ -353,14 +349,9 @@ function Upload(props: { account: string; close: () => void; done: () => void })
                     set={setPem}
                 />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <div class="actions">
-                    <button type="button" onClick={props.close}>
-                        Cancel
-                    </button>
-                    <button type="submit" class="primary" disabled={task.busy}>
-                        Upload
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={props.close} disabled={task.busy}>
+                    Upload
+                </SubmitOrCancel>
             </form>
         </Dialog>
     );

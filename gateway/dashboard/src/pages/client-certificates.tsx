@@ -6,20 +6,21 @@ import { CLOUDFLARE, call, may } from "../api";
 import { link } from "../router";
 import {
     Badge,
+    daysUntil,
     Dialog,
     Field,
+    harmless,
     Notice,
     Pages,
+    save,
     Show,
+    SubmitOrCancel,
+    submitting,
     Table,
     Time,
-    Value,
-    daysUntil,
-    harmless,
-    save,
-    submitting,
     useLoaded,
     useTask,
+    Value,
 } from "../ui";
 import { CreateCertificate } from "./create-certificate";
 import { HostsCard } from "./hosts-card";
@@ -508,16 +509,11 @@ function Revoke(props: {
                         {task.error}
                     </Notice>
                 )}
-                <div class="actions">
-                    <button type="button" onClick={close}>
-                        Cancel
-                    </button>
-                    <button type="submit" class="danger" disabled={task.busy}>
-                        {task.busy && of.length > 1
-                            ? `Revoking ${count + 1} of ${of.length}…`
-                            : `Revoke ${of.length === 1 ? "it" : of.length}`}
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={close} disabled={task.busy} danger>
+                    {task.busy && of.length > 1
+                    ? `Revoking ${count + 1} of ${of.length}…`
+                    : `Revoke ${of.length === 1 ? "it" : of.length}`}
+                </SubmitOrCancel>
             </form>
         </Dialog>
     );

@@ -2,7 +2,14 @@
 
 import type { ComponentChildren } from "preact";
 import { call } from "../api";
-import { Dialog, Notice, submitting, useLoaded, useTask } from "../ui";
+import {
+    Dialog,
+    Notice,
+    SubmitOrCancel,
+    submitting,
+    useLoaded,
+    useTask,
+} from "../ui";
 
 interface Loss {
     what?: string;
@@ -53,18 +60,9 @@ export function Confirm(props: {
                 )}
                 {tried.error !== null && <Notice kind="error">{tried.error}</Notice>}
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <div class="actions">
-                    <button type="button" onClick={props.close}>
-                        Cancel
-                    </button>
-                    <button
-                        type="submit"
-                        class="danger"
-                        disabled={task.busy || tried.busy || tried.error !== null}
-                    >
-                        {props.button}
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={props.close} disabled={task.busy || tried.busy || tried.error !== null} danger>
+                    {props.button}
+                </SubmitOrCancel>
             </form>
         </Dialog>
     );

@@ -6,7 +6,18 @@ import type { ClientCertificate, Zone } from "../api";
 import { CLOUDFLARE, OWN, call } from "../api";
 import type { Subject } from "../csr";
 import { makeRequest } from "../csr";
-import { Copy, Dialog, Field, Messages, Notice, TextInput, save, submitting, useTask } from "../ui";
+import {
+    Copy,
+    Dialog,
+    Field,
+    Messages,
+    Notice,
+    save,
+    SubmitOrCancel,
+    submitting,
+    TextInput,
+    useTask,
+} from "../ui";
 
 type Way = "browser" | "gateway" | "csr";
 
@@ -145,14 +156,9 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
                     )}
                 </Field>
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <div class="actions">
-                    <button type="button" onClick={props.close}>
-                        Cancel
-                    </button>
-                    <button type="submit" class="primary" disabled={task.busy}>
-                        {task.busy ? "Creating…" : "Create"}
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={props.close} disabled={task.busy}>
+                    {task.busy ? "Creating…" : "Create"}
+                </SubmitOrCancel>
             </form>
         </Dialog>
     );

@@ -10,9 +10,10 @@ import {
     Messages,
     Notice,
     Show,
+    SubmitOrCancel,
+    submitting,
     Table,
     TextInput,
-    submitting,
     useLoaded,
     useTask,
 } from "../ui";
@@ -210,18 +211,9 @@ function Edit(props: {
                     placeholder={`api.${zone.name}`}
                 />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <div class="actions">
-                    <button type="button" onClick={props.close}>
-                        Cancel
-                    </button>
-                    <button
-                        type="submit"
-                        class="primary"
-                        disabled={task.busy || missing.length > 0}
-                    >
-                        Save
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={props.close} disabled={task.busy || missing.length > 0}>
+                    Save
+                </SubmitOrCancel>
             </form>
             {missing.map((name) => (
                 <CreateHost key={name} zone={zone} name={name} created={props.reload} />

@@ -5,17 +5,18 @@ import type { Session, Zone } from "../api";
 import { CLOUDFLARE, all, call, may } from "../api";
 import {
     Badge,
+    daysUntil,
     Dialog,
     Messages,
     Notice,
     Show,
+    SubmitOrCancel,
+    submitting,
     Table,
     Time,
-    Value,
-    daysUntil,
-    submitting,
     useLoaded,
     useTask,
+    Value,
 } from "../ui";
 import { Pem } from "./authorities";
 import { Confirm } from "./confirm";
@@ -179,14 +180,9 @@ function Upload(props: { path: string; close: () => void; done: () => void }) {
                     set={setKey}
                 />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <div class="actions">
-                    <button type="button" onClick={props.close}>
-                        Cancel
-                    </button>
-                    <button type="submit" class="primary" disabled={task.busy}>
-                        Upload
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={props.close} disabled={task.busy}>
+                    Upload
+                </SubmitOrCancel>
             </form>
         </Dialog>
     );

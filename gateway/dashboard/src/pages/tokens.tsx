@@ -11,13 +11,14 @@ import {
     Field,
     Notice,
     Show,
+    SubmitOrCancel,
+    submitting,
     Table,
     TextInput,
     Time,
-    Value,
-    submitting,
     useLoaded,
     useTask,
+    Value,
 } from "../ui";
 import { Confirm } from "./confirm";
 
@@ -220,18 +221,9 @@ function Create(props: { zones: Zone[]; close: () => void; made: () => void }) {
                     )}
                 </Field>
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <div class="actions">
-                    <button type="button" onClick={props.close}>
-                        Cancel
-                    </button>
-                    <button
-                        type="submit"
-                        class="primary"
-                        disabled={task.busy || scopes.length === 0 || unknown.length > 0}
-                    >
-                        Create
-                    </button>
-                </div>
+                <SubmitOrCancel cancel={props.close} disabled={task.busy || scopes.length === 0 || unknown.length > 0}>
+                    Create
+                </SubmitOrCancel>
             </form>
         </Dialog>
     );
