@@ -4,35 +4,14 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 use serde_json::json;
-use tests::client::{Body, body, gather};
+use tests::client::{body, fed, gather};
 use tests::{Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::mpsc;
 
 fn gateway(origin: &Origin) -> Gateway {
     Setup::new()
         .host("api.example.test", "off", &origin.url())
         .start()
-}
-
-/// A body that a test writes while the request is under way.
-struct Fed(mpsc::Receiver<Frame<Bytes>>);
-
-impl http_body::Body for Fed {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
-    }
-}
-
-fn fed() -> (mpsc::Sender<Frame<Bytes>>, Body) {
-    let (sender, receiver) = mpsc::channel(1);
-    (sender, Fed(receiver).boxed())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,40 +9,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
-use http_body_util::BodyExt;
 use hyper::body::Frame;
 use serde_json::json;
-use tests::client::{Body, Http2, body};
+use tests::client::{Http2, body, fed};
 use tests::frames::{self, frame};
 use tests::origin::read_head;
 use tests::{Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 const HOST: &str = "api.example.test";
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-
-/// A body that goes on for as long as its sender is held.
-struct Endless(mpsc::Receiver<Frame<Bytes>>);
-
-impl http_body::Body for Endless {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
-    }
-}
-
-fn endless() -> (mpsc::Sender<Frame<Bytes>>, Body) {
-    let (sender, receiver) = mpsc::channel(1);
-    (sender, Endless(receiver).boxed())
-}
 
 fn gateway_with(origin: &serde_json::Value) -> Gateway {
     Setup::new().host_with(HOST, "off", origin).start()
@@ -76,7 +55,7 @@ async fn a_request_whose_body_never_ends_holds_up_no_other_client() {
         let attacker = gateway.client(host).http2().await.unwrap();
         let mut owed = Vec::new();
         for index in 0..20 {
-            let (feed, content) = endless();
+            let (feed, content) = fed();
             let mut request = attacker.request(&format!("/owed/{index}"), content);
             *request.method_mut() = Method::POST;
             feed.send(Frame::data(Bytes::from_static(b"x")))

@@ -6,7 +6,9 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use boring::ssl::{
@@ -18,12 +20,12 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Version};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_boring::{SslStream, SslStreamBuilder};
 
 use crate::pki::{Authority, Identity};
@@ -37,6 +39,27 @@ pub type Body = BoxBody<Bytes, Infallible>;
 #[must_use]
 pub fn body(content: impl Into<Bytes>) -> Body {
     Full::new(content.into()).boxed()
+}
+
+/// A body that a test writes while the request is under way; it ends when the sender is dropped.
+#[must_use]
+pub fn fed() -> (mpsc::Sender<Frame<Bytes>>, Body) {
+    let (sender, receiver) = mpsc::channel(1);
+    (sender, Fed(receiver).boxed())
+}
+
+struct Fed(mpsc::Receiver<Frame<Bytes>>);
+
+impl http_body::Body for Fed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|frame| frame.map(Ok))
+    }
 }
 
 /// How a client connects, and as whom.
