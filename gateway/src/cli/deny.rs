@@ -4,6 +4,7 @@
 //! Owns how a certificate may be called: a file, a serial number, or a fingerprint that the access log
 //! knows. What is kept is always issuer and serial number.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use boring::x509::X509;
@@ -66,6 +67,7 @@ impl Deny {
                 comment,
             } => {
                 let (ca, mut body) = meant(client, &certificate, ca.as_deref())?;
+                let of_ca = subjects(client, &ca)?;
                 if let Some(body) = body.as_object_mut() {
                     body.insert("comment".into(), json!(comment));
                 }
@@ -76,7 +78,12 @@ impl Deny {
                 let all = denied.as_array().map(Vec::as_slice).unwrap_or_default();
                 let told = all.iter().map(|one| {
                     let (serial, issuer) = (str_of(one, "serial_number"), str_of(one, "issuer"));
-                    format!("denied {serial} of {}\n", harmless(issuer))
+                    let below = if of_ca.contains(str_of(one, "issuer_sha256")) {
+                        ""
+                    } else {
+                        "; that is not the CA itself, and the entry does nothing unless it is one below it"
+                    };
+                    format!("denied {serial} of {}{below}\n", harmless(issuer))
                 });
                 Ok(told.collect())
             }
@@ -178,8 +185,7 @@ fn of_file(file: &Path) -> Result<(String, String), CliError> {
     let issuer = issuer.map_err(|why| lacks(&why.to_string()))?;
     let serial = Serial::of(leaf).map_err(|why| lacks(&why.to_string()))?;
     let serial = serial.ok_or_else(|| lacks("its serial number is too long"))?;
-    let digits = issuer.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((digits, serial.to_string()))
+    Ok((digits(&issuer), serial.to_string()))
 }
 
 /// The uploaded CA, and what to send it.
@@ -214,6 +220,23 @@ fn meant(client: &Client, wanted: &str, ca: Option<&str>) -> Result<(String, Val
         CliError::Usage("a serial number needs its CA: --ca CA (`postern ca list`)".into())
     })?;
     Ok((id, json!({ "serial_number": wanted })))
+}
+
+/// The names of an uploaded CA, as the API writes issuers.
+fn subjects(client: &Client, id: &str) -> Result<HashSet<String>, CliError> {
+    let all = client.all(&uploaded(client)?)?;
+    let bundle = all.iter().find(|ca| str_of(ca, "id") == id);
+    let bundle = bundle.map_or("", |ca| str_of(ca, "certificates"));
+    let certificates = pem::certificates(bundle.as_bytes(), pem::Use::Clients).unwrap_or_default();
+    let names = certificates.iter().filter_map(|one| {
+        let name = one.subject_name().to_der().ok()?;
+        Some(digits(&issuer_digest(&name).ok()?))
+    });
+    Ok(names.collect())
+}
+
+fn digits(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The uploaded CA one of whose certificates passes.
