@@ -102,6 +102,9 @@ pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
 /// Between two looks whether a new HTTP/2 origin has sent its SETTINGS: a round trip on a fast
 /// network.
 pub const H2_ORIGIN_SETTINGS_POLL: Duration = Duration::from_millis(1);
+/// How often each worker's log says that an origin does not answer: clients decide how many requests
+/// it gets. The access log has every one.
+pub const ORIGIN_TOLD_EVERY: Duration = Duration::from_secs(1);
 /// Requests to one origin that a worker may repeat beyond the share of `limit.retry_percent`: the
 /// connections that end at once when a busy origin restarts.
 pub const REPEATS_RESERVED: usize = 1_000;

@@ -208,10 +208,12 @@ async fn respond(
         Ok(served) => Ok(finish(exchange, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
-            if error.side() != Side::Client {
+            if error.side() != Side::Client
+                && let Some(more) = connection.local.pool.tell(origin)
+            {
                 tracing::warn!(
                     host = %host.name(), origin = %origin.url, reason = error.reason().as_str(), %error,
-                    request_id = exchange.id.as_str(), "the origin did not answer"
+                    request_id = exchange.id.as_str(), more, "the origin did not answer"
                 );
             }
             exchange.notes.borrow_mut().fault = Some(error.side());

@@ -123,17 +123,20 @@ impl Attempts {
 
 /// A new connection. An origin that refuses it may be about to start again: it is asked a few
 /// times more before the client hears of it, within the same budget as requests that are repeated.
+/// All attempts together have the time to connect.
 async fn open(origin: &Origin, pool: &Rc<Pool>, patience: Patience) -> Result<Sender, OriginError> {
+    let started = clock::now();
+    let left = || patience.connect.saturating_sub(started.elapsed());
     let mut pauses = REFUSED_PAUSES.into_iter();
     let mut asked = false;
     loop {
-        let error = match pool.open(origin, patience.connect).await {
+        let error = match pool.open(origin, left()).await {
             Ok(sender) => return Ok(sender),
             Err(error) => error,
         };
         let refused = matches!(&error, OriginError::Connect(why)
             if matches!(why.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset));
-        let Some(pause) = pauses.next().filter(|_| refused) else {
+        let Some(pause) = pauses.next().filter(|pause| refused && *pause < left()) else {
             return Err(error);
         };
         if !asked && !pool.may_repeat(origin) {

@@ -22,7 +22,7 @@ use super::repeat::Budget;
 use crate::clock;
 use crate::limits::{
     H2_HEADER_LIST_MARGIN, H2_ORIGIN_SETTINGS_POLL, H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER,
-    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, HYPER_BUFFER_MIN, HYPER_HEADERS,
+    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, HYPER_BUFFER_MIN, HYPER_HEADERS, ORIGIN_TOLD_EVERY,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -101,6 +101,9 @@ struct Kept {
     /// An HTTP/2 connection that is being opened, or one that may become one.
     opening: Option<Rc<Opening>>,
     budget: Budget,
+    /// When the operator was last told that it does not answer, and how often it did not since.
+    told: Option<Instant>,
+    untold: u64,
 }
 
 impl fmt::Debug for Pool {
@@ -212,6 +215,21 @@ impl Kept {
         });
         self.http2.retain(|one| !one.is_over(now, idle_timeout));
         self.peak_before = std::mem::replace(&mut self.peak, self.lent);
+        self.told = self
+            .told
+            .filter(|told| now.duration_since(*told) < ORIGIN_TOLD_EVERY);
+    }
+
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        if self
+            .told
+            .is_some_and(|told| now.duration_since(told) < ORIGIN_TOLD_EVERY)
+        {
+            self.untold += 1;
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 
     fn is_unused(&self) -> bool {
@@ -220,6 +238,8 @@ impl Kept {
             && self.wanted() == 0
             && self.http2.is_empty()
             && self.opening.is_none()
+            && self.told.is_none()
+            && self.untold == 0
             && self.budget.is_full()
     }
 
@@ -281,6 +301,13 @@ impl Pool {
         let may = percent > 0 && self.of(origin.key, |kept| kept.budget.spend());
         self.repeated.set(self.repeated.get() + u64::from(may));
         may
+    }
+
+    /// Whether the operator is to be told that this origin did not answer a request: clients decide
+    /// how many there are, and the access log has each. `Some` has how often it was not told since
+    /// the last time.
+    pub fn tell(&self, origin: &Origin) -> Option<u64> {
+        self.of(origin.key, |kept| kept.tell(clock::now()))
     }
 
     /// A connection that is there, alive, and ready at once. The last one used is the first one
@@ -450,3 +477,27 @@ impl Pool {
 
 const _: () =
     assert!(H2_WINDOW_ORIGIN as usize >= H2_WINDOW_STREAM as usize * H2_ORIGIN_STREAMS_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_origin_that_does_not_answer_there_is_a_line_now_and_then() {
+        let (mut kept, begun) = (Kept::default(), Instant::now());
+        let told = |kept: &mut Kept, after| {
+            let all = (0..1_000).filter_map(|_| kept.tell(begun + after));
+            all.collect::<Vec<u64>>()
+        };
+        assert_eq!(told(&mut kept, Duration::ZERO), [0]);
+        let soon = ORIGIN_TOLD_EVERY - Duration::from_millis(1);
+        assert_eq!(told(&mut kept, soon), [0_u64; 0]);
+        assert_eq!(told(&mut kept, ORIGIN_TOLD_EVERY), [1_999]);
+        // What was not told is not forgotten with the connections.
+        kept.sweep(begun + 3 * ORIGIN_TOLD_EVERY, Duration::ZERO, 0);
+        assert!(!kept.is_unused());
+        assert_eq!(kept.tell(begun + 3 * ORIGIN_TOLD_EVERY), Some(999));
+        kept.sweep(begun + 5 * ORIGIN_TOLD_EVERY, Duration::ZERO, 0);
+        assert!(kept.is_unused());
+    }
+}
