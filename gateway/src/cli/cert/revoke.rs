@@ -194,7 +194,7 @@ fn find(client: &Client, zones: &[ZoneRef], wanted: &str) -> Result<Found, CliEr
         CliError::Failed(format!(
             "there is no certificate `{wanted}` that a zone has issued; `postern cert list --zone ZONE` \
              shows all. \
-             Clients of an uploaded CA are revoked by its lists (`postern crl`)"
+             Clients of an uploaded CA are revoked by its lists (`postern crl`), or denied here (`postern deny`)"
         ))
     })
 }
