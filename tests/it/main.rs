@@ -17,6 +17,7 @@ mod doctor;
 mod documents;
 mod dry_run;
 mod durability;
+mod fair;
 mod fields;
 mod guide;
 mod handshake;

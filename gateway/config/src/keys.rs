@@ -4,6 +4,7 @@
 //! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are all
 //! made from it. Does not read files.
 
+use super::key_macros::{duration, number, path_or_none, switch};
 use super::kind::{Change, Kind};
 use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
@@ -25,75 +26,6 @@ pub struct Key {
     pub doc: &'static str,
     pub(super) set: fn(&mut Config, &str) -> Result<(), ValueError>,
     pub(super) show: fn(&Config) -> String,
-}
-
-macro_rules! duration {
-    ($name:literal, $field:ident, $default:literal, $min:expr, $max:expr, $doc:literal) => {
-        Key {
-            name: $name,
-            kind: Kind::Duration($min, $max),
-            default: $default,
-            change: Change::Live,
-            doc: $doc,
-            set: |config, text| {
-                value::duration(text, $min, $max).map(|value| config.tunables.$field = value)
-            },
-            show: |config| value::show_duration(config.tunables.$field),
-        }
-    };
-}
-
-macro_rules! path_or_none {
-    ($name:literal, $field:ident, $doc:literal) => {
-        Key {
-            name: $name,
-            kind: Kind::PathOrNone,
-            default: "none",
-            change: Change::Reload,
-            doc: $doc,
-            set: |config, text| {
-                config.$field = none(text, &["none", ""], value::path)?;
-                Ok(())
-            },
-            show: |config| {
-                let path = config.$field.as_ref();
-                path.map_or_else(|| "none".into(), |path| path.display().to_string())
-            },
-        }
-    };
-}
-
-macro_rules! number {
-    ($name:literal, $kind:ident, $reader:ident, $show:expr, $field:ident, $default:literal, $min:expr, $max:expr, $doc:literal) => {
-        Key {
-            name: $name,
-            kind: Kind::$kind($min, $max),
-            default: $default,
-            change: Change::Live,
-            doc: $doc,
-            set: |config, text| {
-                let value = value::$reader(text, $min, $max)?;
-                // The range fits: every maximum in the table is far below 2^32.
-                config.tunables.$field = usize::try_from(value).unwrap_or(usize::MAX);
-                Ok(())
-            },
-            show: |config| $show(config.tunables.$field as u64),
-        }
-    };
-}
-
-macro_rules! switch {
-    ($name:literal, $field:ident, $default:literal, $doc:literal) => {
-        Key {
-            name: $name,
-            kind: Kind::Switch,
-            default: $default,
-            change: Change::Live,
-            doc: $doc,
-            set: |config, text| value::switch(text).map(|value| config.tunables.$field = value),
-            show: |config| value::show_switch(config.tunables.$field),
-        }
-    };
 }
 
 const STEER_MODES: &[(&str, SteerMode)] = &[
@@ -551,6 +483,17 @@ pub static KEYS: &[Key] = &[
         1,
         limits::H2_RESETS_CEILING,
         "Streams of an HTTP/2 connection that may be reset before anybody worked on them; more end the connection."
+    ),
+    number!(
+        "limit.h2_control_frames",
+        Count,
+        count,
+        plain,
+        h2_control_frames_max,
+        "20000",
+        limits::H2_CONTROL_FRAMES_FLOOR,
+        limits::H2_CONTROL_FRAMES_CEILING,
+        "HTTP/2 frames of a connection that carry nothing (PING, SETTINGS, WINDOW_UPDATE, empty DATA, …), in ten seconds and beyond what its bodies and requests call for; a cancelled request counts as 200. More end the connection with ENHANCE_YOUR_CALM."
     ),
     number!(
         "limit.origin_idle",

@@ -24,6 +24,7 @@ mod error;
 mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
+mod key_macros;
 mod keys;
 #[cfg(test)]
 mod keys_tests;
@@ -135,6 +136,8 @@ pub struct Tunables {
     pub h2_streams_max: usize,
     /// `limit.h2_resets`: pending, of one client connection.
     pub h2_resets_max: usize,
+    /// `limit.h2_control_frames`: in ten seconds, of one client connection.
+    pub h2_control_frames_max: usize,
     /// `limit.origin_idle`: of one origin, on one worker; 0 keeps none.
     pub origin_idle_max: usize,
     /// `limit.origin_h2_connections`: of one origin, on one worker.

@@ -50,6 +50,12 @@ pub const H2_STREAMS_CEILING: u64 = 10_000;
 /// Largest `limit.h2_resets`: resets of streams not worked on yet, per connection
 /// (CVE-2023-44487, CVE-2025-8671). More is refused.
 pub const H2_RESETS_CEILING: u64 = 10_000;
+/// Smallest `limit.h2_control_frames`: what the windows and cancelled requests of an ordinary page
+/// take. Less is refused.
+pub const H2_CONTROL_FRAMES_FLOOR: u64 = 1_000;
+/// Largest `limit.h2_control_frames`: a million a second is more than a core can read. More is
+/// refused.
+pub const H2_CONTROL_FRAMES_CEILING: u64 = 10_000_000;
 /// Largest `limit.origin_h2_connections`: each takes a hundred requests. More is refused.
 pub const ORIGIN_H2_CONNECTIONS_CEILING: u64 = 10_000;
 /// Shortest `trust.ticket_rotation`: two rotations within the life of a ticket already make it

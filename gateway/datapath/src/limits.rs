@@ -82,6 +82,23 @@ pub const COST_REQUEST: Duration = Duration::from_micros(40);
 pub const H2_WINDOW_STREAM: u32 = 256 * 1024;
 /// Bytes that an HTTP/2 peer may send on all streams of a connection before they are passed on.
 pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
+/// The time in which a connection may send `limit.h2_control_frames` frames that carry nothing.
+pub const H2_CONTROL_FRAMES_WINDOW: Duration = Duration::from_secs(10);
+/// Frames that the head of a request earns: its windows, its end, a PING.
+pub const H2_EARNED_FRAMES_HEAD: u64 = 4;
+/// Bytes of a body that earn a frame, in either direction: clients open their windows every 4 KiB
+/// at the most, that of the stream and that of the connection.
+pub const H2_EARNED_BYTES: u64 = 1_024;
+/// Frames that a request counts as which its client takes back before it has anything of the
+/// answer: with the default budget a hundred at once, as many as may be open, and ten a second.
+pub const H2_CANCELLED_FRAMES: u64 = 200;
+/// Frames that a request earns which is answered to its end: who takes back every third one may go
+/// on for ever.
+pub const H2_EARNED_FRAMES_ANSWER: u64 = H2_CANCELLED_FRAMES / 2;
+/// How long a client that floods us may take to take our last word.
+pub const FLOOD_FAREWELL: Duration = Duration::from_secs(1);
+/// How long what it still sends is read and forgotten then, so that it can read that.
+pub const FLOOD_LINGER: Duration = Duration::from_secs(2);
 /// How many times `limit.header_bytes` h2 decodes of a head or of trailers: beyond it, it drops
 /// fields in silence, and beyond a multiple of that the connection ends. What is between one and
 /// this is refused by us, with a line in the log.

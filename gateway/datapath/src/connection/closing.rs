@@ -38,6 +38,11 @@ impl Closing {
         }
         self.cut.replace(Some(order()));
         self.retire();
+        self.wake();
+    }
+
+    /// Wakes the task that drives the connection.
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }

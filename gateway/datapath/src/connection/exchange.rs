@@ -10,9 +10,9 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 
-use super::Connection;
 use super::remainder::{self, Rest};
 use super::standing::Standing;
+use super::{Connection, flood};
 use crate::clock;
 use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::request_id::RequestId;
@@ -365,6 +365,12 @@ impl BodyObserver for Exchange {
                 RequestError::ClientGone
             };
             self.note_fault(why, Side::Client);
+            let clients = self.notes.borrow().fault == Some(Side::Client);
+            if clients && self.sent.get() == 0 {
+                flood::cancelled(&self.connection);
+            }
+        } else {
+            flood::answered(&self.connection);
         }
         self.close();
     }
@@ -376,6 +382,7 @@ impl Drop for Exchange {
         if !self.closed.get() {
             self.notes.get_mut().status = StatusCode::from_u16(499).unwrap_or_default();
             self.note_fault(RequestError::ClientGone, Side::Client);
+            flood::cancelled(&self.connection);
             self.close();
         }
     }

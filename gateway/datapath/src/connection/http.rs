@@ -19,13 +19,17 @@ use super::Connection;
 use super::answer::answer;
 use super::bad_head::{self, Watched};
 use super::exchange::Tunnel;
+use super::flood::Watch;
+use super::record::record_connection;
 use super::stop::Stop;
 use crate::clock;
 use crate::http::LocalExecutor;
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
 use crate::io::TlsStream;
-use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, HYPER_HEADERS};
+use crate::limits::{
+    FLOOD_FAREWELL, H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM, HYPER_HEADERS,
+};
 use vocabulary::request_error::RequestError;
 
 /// How a stretch of serving ended.
@@ -59,7 +63,7 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
     });
     let stream = Watched::new(stream, connection.clone());
     let mut hyper = builder.serve_connection(stream, service);
-    let outcome = drive(&connection, false, &mut hyper, |hyper| {
+    let outcome = drive(&connection, None, &mut hyper, |hyper| {
         hyper.graceful_shutdown()
     })
     .await;
@@ -148,12 +152,22 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         let connection = owner.clone();
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
-    let mut hyper = builder.serve_connection(stream, service);
-    match drive(&connection, true, &mut hyper, |hyper| {
+    let watch = Watch::new(connection.clone());
+    let mut hyper = builder.serve_connection(watch.guard(stream), service);
+    let outcome = drive(&connection, Some(&watch), &mut hyper, |hyper| {
         hyper.graceful_shutdown()
     })
-    .await
-    {
+    .await;
+    drop(hyper);
+    match outcome {
+        Outcome::Stop(Stop::Flood) => {
+            record_connection(&connection, Stop::Flood);
+            // h2 has said its own goodbye, if it was the first to notice.
+            if connection.budget.is_over() {
+                watch.say_goodbye().await;
+            }
+            Stop::Flood
+        }
         Outcome::Stop(stop) => stop,
         // HTTP/2 connections have a state of their own and are never put aside.
         Outcome::Idle => Stop::IdleTimeout,
@@ -208,7 +222,7 @@ pub(super) async fn wait_for_request(
 /// Polls hyper until the connection stops, for whichever reason comes first.
 async fn drive<H>(
     connection: &Connection,
-    http2: bool,
+    http2: Option<&Watch>,
     hyper: &mut H,
     retire: impl Fn(Pin<&mut H>),
 ) -> Outcome
@@ -218,6 +232,7 @@ where
     let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
     let mut drained = pin!(connection.local.drain.begun());
     let mut retiring = None;
+    let mut flooded = None;
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
     std::future::poll_fn(|cx| {
@@ -226,6 +241,16 @@ where
             if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
                 let stop = stop_of(connection, outcome, retiring);
                 return Poll::Ready(Outcome::Stop(stop));
+            }
+            if let Some(watch) = http2.filter(|_| connection.budget.is_over()) {
+                if watch.may_end() {
+                    return Poll::Ready(Outcome::Stop(Stop::Flood));
+                }
+                if flooded.is_none() {
+                    let due = clock::now() + FLOOD_FAREWELL;
+                    flooded = Some(due);
+                    alarm.as_mut().reset(due.into());
+                }
             }
             let cut = connection.closing.cut_due();
             let wanted = if cut.is_some() {
@@ -246,6 +271,9 @@ where
             }
             while alarm.as_mut().poll(cx).is_ready() {
                 let now = clock::now();
+                if flooded.is_some_and(|due| due <= now) {
+                    return Poll::Ready(Outcome::Stop(Stop::Flood));
+                }
                 if let Some(due) = cut {
                     if due <= now {
                         return Poll::Ready(Outcome::Stop(Stop::CertificateLost));
@@ -253,14 +281,14 @@ where
                     alarm.as_mut().reset(due.into());
                     continue;
                 }
-                if !http2
+                if http2.is_none()
                     && retiring.is_none()
                     && !connection.remainder.has_body()
                     && connection.clocks.is_quiet(&connection.activity, now)
                 {
                     return Poll::Ready(Outcome::Idle);
                 }
-                match connection.due(http2, now) {
+                match connection.due(http2.is_some(), now) {
                     Ok(due) => alarm.as_mut().reset(due.into()),
                     Err(Stop::IdleTimeout) if retiring.is_none() => {
                         // Politely first: a close_notify or a GOAWAY, so that no client takes the
@@ -296,9 +324,19 @@ fn stop_of(connection: &Connection, outcome: hyper::Result<()>, retiring: Option
             Stop::BadHttp
         }
         Err(error) if error.is_incomplete_message() || error.is_canceled() => Stop::Closed,
+        Err(error) if is_flood(&error) => Stop::Flood,
         Err(error) => {
             tracing::debug!(%error, "a client connection broke");
             Stop::Broken
         }
     }
+}
+
+/// Whether h2 has found that a client makes it work for nothing: it has bounds of its own.
+fn is_flood(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error);
+    let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
+    })
 }

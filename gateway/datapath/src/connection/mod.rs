@@ -11,6 +11,7 @@
 //! | `http` | driving hyper, and the clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
 //! | `bad_head` | the answers that hyper gives by itself |
+//! | `flood` | what an HTTP/2 client may make us do for nothing |
 //! | `remainder` | what is left of requests' bodies that nobody wants |
 //! | `exchange` | the exchange of one request: what is counted, timed and logged |
 //! | `clocks` | what the connection waits for, since when, and until when |
@@ -27,6 +28,7 @@ mod bad_head;
 mod clocks;
 mod closing;
 mod exchange;
+mod flood;
 mod handshake;
 mod http;
 mod index;

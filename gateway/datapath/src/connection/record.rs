@@ -12,8 +12,8 @@ use super::{Arrival, Connection, Local, Stop};
 use crate::clock;
 use crate::http::request_id::RequestId;
 use crate::observe::{
-    CertificateEvent, CertificateRecord, HandshakeRecord, HandshakeResult, RequestRecord, Stage,
-    StageTimes, Steered,
+    CertificateEvent, CertificateRecord, ConnectionRecord, HandshakeRecord, HandshakeResult,
+    RequestRecord, Stage, StageTimes, Steered,
 };
 use snapshot::checks::version_text;
 use tls::{Established, HandshakeError, HandshakeFailure, Refusal};
@@ -86,6 +86,22 @@ pub(super) fn record_certificate(
         client_auth: &standing.facts.client,
         event,
         reason: reason.as_str(),
+    });
+}
+
+/// Writes down that a connection was ended for what its client did.
+pub(super) fn record_connection(connection: &Connection, stop: Stop) {
+    let standing = connection.standings.established();
+    let local = &connection.local;
+    local.shared.access_log.connection(&ConnectionRecord {
+        time: clock::time(),
+        client: standing.facts.source,
+        host: standing.host.name().as_str(),
+        zone: &standing.host.endpoint.zone,
+        sni: &standing.facts.sni,
+        client_auth: &standing.facts.client,
+        worker: local.index,
+        reason: stop.as_str(),
     });
 }
 

@@ -11,6 +11,7 @@ use super::Local;
 use super::bad_head::BadHead;
 use super::clocks::Clocks;
 use super::closing::Closing;
+use super::flood::Budget;
 use super::handshake::Found;
 use super::index::IndexSlot;
 use super::origin_head::Names;
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     pub(super) closing: Closing,
     pub(super) remainder: Remainder,
     pub(super) bad_head: BadHead,
+    /// What its client may make us do for nothing.
+    pub(super) budget: Budget,
     /// Where it is in the worker's index of clients.
     pub(super) place: IndexSlot,
     /// What rules have worked out for this connection.
@@ -85,6 +88,7 @@ impl Connection {
                 client: established.client,
             },
         };
+        let now = clock::now();
         Rc::new(Self {
             local,
             tunables,
@@ -93,11 +97,12 @@ impl Connection {
             activity: stream.activity(),
             tcp: stream.info(),
             names: Names::new(ends.client.ip(), &standing.facts.sni),
-            clocks: Clocks::new(clock::now()),
+            clocks: Clocks::new(now),
             standings: Standings::new(established.chain, standing),
             closing: Closing::default(),
             remainder: Remainder::default(),
             bad_head: BadHead::default(),
+            budget: Budget::new(now),
             place: IndexSlot::default(),
             rules: ConnectionState::default(),
         })

@@ -27,6 +27,9 @@ pub enum Stop {
     IdleTimeout,
     /// The client took none of our bytes for `timeout.idle`.
     SlowReader,
+    /// More frames that carry nothing, or more requests taken back, than
+    /// `limit.h2_control_frames` allows.
+    Flood,
     /// What came is not HTTP.
     BadHttp,
     /// The socket broke, or a TLS record was bad.
@@ -55,6 +58,7 @@ impl Stop {
             | Self::HandshakeTimeout
             | Self::HeaderTimeout
             | Self::SlowReader
+            | Self::Flood
             | Self::BadHttp
             | Self::Broken => Some(Side::Client),
             Self::TooMany => Some(Side::Us),
@@ -71,6 +75,7 @@ impl Stop {
             Self::HeaderTimeout => "header_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::SlowReader => "slow_reader",
+            Self::Flood => "flood",
             Self::BadHttp => "bad_http",
             Self::Broken => "broken",
             Self::Drained => "drained",

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `answer` | the answers that Postern gives itself |
 //! | `body` | bodies on their way through |
+//! | `frames` | where HTTP/2 frames begin and end, and whether they carry anything |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `multiplexed` | HTTP/2 connections to origins, and which has room |
 //! | `repeat` | when a request is sent a second time |
@@ -19,6 +20,7 @@ pub mod answer;
 pub mod body;
 mod connect;
 pub mod forward;
+pub mod frames;
 mod multiplexed;
 mod repeat;
 pub mod request_id;

@@ -197,6 +197,74 @@ impl TlsStream {
         drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 
+    /// Reads as hyper does, and shows `wanted` what came. What it does not want is not given on,
+    /// and then nothing wakes the caller any more: it must not wait for this.
+    pub fn poll_read_if(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut into: ReadBufCursor<'_>,
+        wanted: impl FnOnce(&[u8]) -> bool,
+    ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let now = self.early.split_to(self.early.len().min(into.remaining()));
+            if !wanted(&now) {
+                return Poll::Pending;
+            }
+            into.put_slice(&now);
+            if self.early.is_empty() {
+                self.early = Bytes::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if self.failed.is_some() {
+                // The alert goes first (RFC 8446 §6.2); that it does not get through is no news.
+                drop(ready!(self.poll_send(cx)));
+                let failed = self
+                    .failed
+                    .take()
+                    .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
+                return Poll::Ready(Err(failed));
+            }
+            // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
+            // only ever writes bytes into the slice.
+            let room = unsafe { into.as_mut() };
+            let read = match self.session.read(room) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.alerted = true;
+                    self.failed = Some(error);
+                    continue;
+                }
+            };
+            match read {
+                Some(count) => {
+                    let (read, _) = room.split_at(count.min(room.len()));
+                    // SAFETY: `assume_init_ref` needs every byte of the slice to be initialised;
+                    // `Session::read` has just written that many, and says so by `count`.
+                    let read = unsafe { read.assume_init_ref() };
+                    if !wanted(read) {
+                        return Poll::Pending;
+                    }
+                    // SAFETY: `advance` needs `count` initialised bytes at the cursor;
+                    // `Session::read` has just written that many there.
+                    unsafe {
+                        into.advance(count);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                None => {
+                    // Reading may have made BoringSSL answer (a key update): it goes out while
+                    // we wait, and whether it got through the next write will tell.
+                    if self.session.wire().outgoing_len() > 0 {
+                        drop(self.poll_send(cx));
+                    }
+                    ready!(self.poll_fill(cx))?;
+                }
+            }
+        }
+    }
+
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, HandshakeFailure>> {
         loop {
             let progress = self.session.handshake();
@@ -236,57 +304,9 @@ impl Read for TlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
+        into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.early.is_empty() {
-            let now = this.early.split_to(this.early.len().min(into.remaining()));
-            into.put_slice(&now);
-            if this.early.is_empty() {
-                this.early = Bytes::new();
-            }
-            return Poll::Ready(Ok(()));
-        }
-        loop {
-            if this.failed.is_some() {
-                // The alert goes first (RFC 8446 §6.2); that it does not get through is no news.
-                drop(ready!(this.poll_send(cx)));
-                let failed = this
-                    .failed
-                    .take()
-                    .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
-                return Poll::Ready(Err(failed));
-            }
-            // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
-            // only ever writes bytes into the slice.
-            let room = unsafe { into.as_mut() };
-            let read = match this.session.read(room) {
-                Ok(read) => read,
-                Err(error) => {
-                    this.alerted = true;
-                    this.failed = Some(error);
-                    continue;
-                }
-            };
-            match read {
-                Some(count) => {
-                    // SAFETY: `advance` needs `count` initialised bytes at the cursor;
-                    // `Session::read` has just written that many there.
-                    unsafe {
-                        into.advance(count);
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                None => {
-                    // Reading may have made BoringSSL answer (a key update): it goes out while
-                    // we wait, and whether it got through the next write will tell.
-                    if this.session.wire().outgoing_len() > 0 {
-                        drop(this.poll_send(cx));
-                    }
-                    ready!(this.poll_fill(cx))?;
-                }
-            }
-        }
+        self.get_mut().poll_read_if(cx, into, |_| true)
     }
 }
 

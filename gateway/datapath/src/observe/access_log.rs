@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
 
-use super::record::{CertificateRecord, HandshakeRecord, RequestRecord};
+use super::record::{CertificateRecord, ConnectionRecord, HandshakeRecord, RequestRecord};
 use crate::clock;
 use crate::limits;
 use config::AccessLogTarget;
@@ -132,6 +132,11 @@ impl AccessLog {
 
     /// Writes one client certificate that is no good. Never waits.
     pub fn certificate(&self, record: &CertificateRecord<'_>) {
+        self.line(|out| record.write(out));
+    }
+
+    /// Writes one connection that was ended for what its client did. Never waits.
+    pub fn connection(&self, record: &ConnectionRecord<'_>) {
         self.line(|out| record.write(out));
     }
 

@@ -23,7 +23,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use access_log::{AccessLog, AccessLogError};
-pub use record::{CertificateEvent, CertificateRecord, HandshakeRecord, RequestRecord, RuleHit};
+pub use record::{
+    CertificateEvent, CertificateRecord, ConnectionRecord, HandshakeRecord, RequestRecord, RuleHit,
+};
 pub use stats::{HostSlot, WorkerStats};
 pub use steering::{
     HostLoad, Steered, SteeredHost, SteeringStatus, TracedConnection, host_reasons, reasons,

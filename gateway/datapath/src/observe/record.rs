@@ -32,6 +32,9 @@
 //! (`presented` when it came with the handshake of a host that leaves it to rules, `closed` when a
 //! live connection was closed because of it) and `reason`.
 //!
+//! A connection that was ended for what its client did (`"kind":"connection"`): `time`, `client`,
+//! `host`, `zone`, `tls`, `client_cert` as above, `worker` and `reason` (the connection's stop).
+//!
 //! A failed handshake (`"kind":"handshake"`): `time`, `client`, `host`, `zone`, `tls`, `client_cert` as
 //! above, `worker`, `steered`, `reason` (the connection's stop), `detail` (what BoringSSL said), `seconds.total`.
 
@@ -137,6 +140,47 @@ pub struct HandshakeRecord<'a> {
     pub detail: &'a str,
     /// From the accepted connection to the end.
     pub elapsed: Duration,
+}
+
+/// One connection that was ended for what its client did.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionRecord<'a> {
+    /// When it was.
+    pub time: SystemTime,
+    /// Whose it was.
+    pub client: SocketAddr,
+    /// The configured host.
+    pub host: &'a str,
+    /// The zone that it is in.
+    pub zone: &'a str,
+    /// As sent.
+    pub sni: &'a str,
+    /// What its certificate says.
+    pub client_auth: &'a ClientAuth,
+    /// Who served it.
+    pub worker: usize,
+    /// The label of its stop.
+    pub reason: &'a str,
+}
+
+impl ConnectionRecord<'_> {
+    /// Writes the line, its end included.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let mut line = Object::open(out);
+        line.time("time", self.time);
+        line.text("kind", "connection");
+        line.address("client", self.client);
+        line.text("host", self.host);
+        line.text_if("zone", self.zone);
+        let mut tls = line.object("tls");
+        tls.text_if("sni", self.sni);
+        tls.close();
+        client_cert(&mut line, self.client_auth);
+        line.number("worker", self.worker as u64);
+        line.text("reason", self.reason);
+        line.close();
+        out.push(b'\n');
+    }
 }
 
 /// When a client certificate was found to be no good.

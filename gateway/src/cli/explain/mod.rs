@@ -53,13 +53,14 @@ const REFUSALS: [Refusal; 13] = [
 ];
 
 /// Every end of a connection.
-const STOPS: [Stop; 12] = [
+const STOPS: [Stop; 13] = [
     Stop::Closed,
     Stop::Handshake(Refusal::Protocol),
     Stop::HandshakeTimeout,
     Stop::HeaderTimeout,
     Stop::IdleTimeout,
     Stop::SlowReader,
+    Stop::Flood,
     Stop::BadHttp,
     Stop::Broken,
     Stop::Drained,
@@ -191,15 +192,16 @@ mod tests {
             Stop::HeaderTimeout => 3,
             Stop::IdleTimeout => 4,
             Stop::SlowReader => 5,
-            Stop::BadHttp => 6,
-            Stop::Broken => 7,
-            Stop::Drained => 8,
-            Stop::CertificateLost => 9,
-            Stop::Tunnel => 10,
-            Stop::TooMany => 11,
+            Stop::Flood => 6,
+            Stop::BadHttp => 7,
+            Stop::Broken => 8,
+            Stop::Drained => 9,
+            Stop::CertificateLost => 10,
+            Stop::Tunnel => 11,
+            Stop::TooMany => 12,
         };
         assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..13));
-        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..12));
+        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..13));
     }
 
     /// What a page says of words is what the command says.

@@ -79,6 +79,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::HeaderTimeout => ("A request head was not complete within `timeout.header`", "Slow or hostile clients; raise the key only for known slow ones"),
         Stop::IdleTimeout => ("No request within `timeout.idle`", "Normal; let clients connect again, or raise the key"),
         Stop::SlowReader => ("The client took none of our bytes for `timeout.idle`", "The client hangs, or its network is gone"),
+        Stop::Flood => ("Over HTTP/2 the client sent more frames that carry nothing, or took more requests back, than `limit.h2_control_frames` allows. GOAWAY with ENHANCE_YOUR_CALM", "The line with `\"kind\":\"connection\"` has the address. Hostile, unless it is a client of yours: raise the key"),
         Stop::BadHttp => ("What came is not HTTP", "Look at the client; another protocol on this port"),
         Stop::Broken => ("The socket broke, or a TLS record was bad", "Network trouble, or a middlebox"),
         Stop::Drained => ("The gateway is stopping", "Normal during a restart"),

@@ -1,0 +1,200 @@
+//! Clients that make the gateway work for nothing: what they do is charged to them, and nobody else
+//! notices.
+
+use tests::frames::{
+    DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, get, post,
+    read,
+};
+use tests::wait::{until, within};
+use tests::{Gateway, Origin, Setup};
+use tokio::io::AsyncWriteExt;
+
+const API: &str = "api.example.test";
+/// RFC 9113 §7.
+const ENHANCE_YOUR_CALM: u32 = 11;
+const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn stops(gateway: &Gateway, stop: &str) -> u64 {
+    let wanted = format!("postern_connection_stops_total{{stop=\"{stop}\"}} ");
+    let metrics = gateway.admin.get("/metrics").body;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&wanted));
+    line.map_or(0, |count| count.parse().unwrap())
+}
+
+/// Sends `first`, then `again` without end; answers the code of the GOAWAY that it gets.
+async fn flood(gateway: &Gateway, first: Vec<u8>, again: Vec<u8>) -> Option<u32> {
+    let client = gateway.client(API);
+    let (stream, _) = client.connect(b"\x02h2").await.unwrap();
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let writer = tokio::spawn(async move {
+        drop(writing.write_all(PREFACE).await);
+        drop(writing.write_all(&first).await);
+        while writing.write_all(&again).await.is_ok() {}
+    });
+    let code = async {
+        let mut code = None;
+        while let Some(came) = read(&mut reading).await {
+            if came.kind == GOAWAY {
+                code = Some(u32::from_be_bytes(came.payload[4..8].try_into().unwrap()));
+            }
+        }
+        code
+    };
+    let code = within("the end of a flood", code).await;
+    writer.abort();
+    code
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_that_carry_nothing_end_the_connection() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host(API, "off", &origin.url())
+        .start();
+    let visitor = gateway.client(API).http2().await.unwrap();
+    assert_eq!(visitor.get("/before").await.unwrap().status, 200);
+    let before = gateway.resident_kib();
+    // An upload that goes on: its stream takes DATA.
+    let upload = frame(HEADERS, END_HEADERS, 1, &post(API, "/sink"));
+    let settings = frame(SETTINGS, 0, 0, &[0, 3, 0, 0, 0, 100]);
+    let floods = [
+        ("PING", vec![], frame(PING, 0, 0, &[0; 8])),
+        ("PING ACK", vec![], frame(PING, ACK, 0, &[0; 8])),
+        ("empty SETTINGS", vec![], frame(SETTINGS, 0, 0, &[])),
+        ("SETTINGS", vec![], settings),
+        ("PRIORITY", vec![], frame(2, 0, 1, &[0, 0, 0, 0, 1])),
+        (
+            "WINDOW_UPDATE",
+            vec![],
+            frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]),
+        ),
+        ("unknown frames", vec![], frame(0xbe, 0, 0, b"what")),
+        ("empty DATA", upload.clone(), frame(DATA, 0, 1, &[])),
+        ("padding", upload, frame(DATA, 8, 1, &[3, 0, 0, 0])),
+    ];
+    let count = floods.len() as u64;
+    for (what, first, one) in floods {
+        let code = flood(&gateway, first, one.repeat(500)).await;
+        assert_eq!(code, Some(ENHANCE_YOUR_CALM), "{what}");
+        assert_eq!(visitor.get("/beside").await.unwrap().status, 200, "{what}");
+    }
+    // Those h2 does not put up with at all.
+    for (what, one) in [
+        ("SETTINGS ACK", frame(SETTINGS, ACK, 0, &[])),
+        ("RST_STREAM", frame(RST_STREAM, 0, 1, &[0; 4])),
+    ] {
+        let code = flood(&gateway, vec![], one.repeat(500)).await;
+        assert!(code.is_some_and(|code| code != 0), "{what}: {code:?}");
+        assert_eq!(visitor.get("/beside").await.unwrap().status, 200, "{what}");
+    }
+    until("the stops to be counted", || {
+        (stops(&gateway, "flood") >= count).then_some(())
+    });
+    let records = gateway.records();
+    let floods = records.iter().filter(|line| line["kind"] == "connection");
+    let floods: Vec<_> = floods.collect();
+    assert!(floods.len() as u64 >= count, "{records:?}");
+    for line in &floods {
+        assert_eq!(line["reason"], "flood", "{line}");
+        assert_eq!(line["host"], API, "{line}");
+        assert!(
+            line["client"].as_str().unwrap().starts_with("127."),
+            "{line}"
+        );
+    }
+    let lines = records.len() + gateway.stderr().lines().count();
+    assert!(lines <= 100, "{lines} lines");
+    let grown = gateway.resident_kib().saturating_sub(before);
+    assert!(grown <= 64 * 1024, "the gateway grew by {grown} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_requests_back_again_and_again_is_thrown_out() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host(API, "off", &origin.url())
+        .start();
+    let visitor = gateway.client(API).http2().await.unwrap();
+    assert_eq!(visitor.get("/before").await.unwrap().status, 200);
+    let client = gateway.client(API);
+    let (mut stream, _) = client.connect(b"\x02h2").await.unwrap();
+    drop(stream.write_all(PREFACE).await);
+    let mut code = None;
+    let attack = async {
+        for round in 0..1_000_u32 {
+            // One that is being worked on when it is taken back, which the answer to a PING says.
+            let id = 2 * round + 1;
+            let mut bytes = frame(HEADERS, END_HEADERS | 1, id, &get(API, "/hold"));
+            bytes.extend(frame(PING, 0, 0, &[0; 8]));
+            if stream.write_all(&bytes).await.is_err() {
+                return round;
+            }
+            loop {
+                let Some(came) = read(&mut stream).await else {
+                    return round;
+                };
+                match came.kind {
+                    GOAWAY => {
+                        code = Some(u32::from_be_bytes(came.payload[4..8].try_into().unwrap()))
+                    }
+                    PING => break,
+                    _ => {}
+                }
+            }
+            drop(
+                stream
+                    .write_all(&frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()))
+                    .await,
+            );
+        }
+        1_000
+    };
+    let rounds = within("the attacker to be thrown out", attack).await;
+    assert_eq!(code, Some(ENHANCE_YOUR_CALM), "after {rounds}");
+    assert!((50..=150).contains(&rounds), "after {rounds}");
+    assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
+    let record = gateway.record("the attacker", |line| line["kind"] == "connection");
+    assert_eq!(record["reason"], "flood");
+    // No more connections were begun than requests let through.
+    let permitted = gateway
+        .records()
+        .iter()
+        .filter(|line| line["kind"] == "request")
+        .count();
+    assert!(
+        origin.connections() <= permitted,
+        "{} of {permitted}",
+        origin.connections()
+    );
+    origin.release();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordinary_client_meets_no_budget() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("limit.h2_control_frames", "1000")
+        .host(API, "off", &origin.url())
+        .start();
+    let visitor = gateway.client(API).http2().await.unwrap();
+    for _ in 0..2_000 {
+        assert_eq!(visitor.get("/small").await.unwrap().status, 200);
+    }
+    let large = visitor.get("/source/100000000").await.unwrap();
+    assert_eq!(large.body.len(), 100_000_000);
+    // Every third one is taken back.
+    for round in 0..600 {
+        if round % 3 == 0 {
+            let held = visitor.begin(visitor.request("/hold", tests::client::body("")));
+            drop(tokio::time::timeout(std::time::Duration::from_millis(2), held).await);
+        } else {
+            assert_eq!(visitor.get("/good").await.unwrap().status, 200);
+        }
+    }
+    assert_eq!(stops(&gateway, "flood"), 0);
+    origin.release();
+}
