@@ -114,6 +114,34 @@ impl Bound {
     ///
     /// # Errors
     /// See [`ServeError`]; nothing stays bound then.
+    ///
+    /// # Examples
+    /// What would carry tokens over the network in clear is not bound:
+    /// ```
+    /// use admin::{Bound, Listen, ServeError};
+    ///
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    /// # runtime.block_on(async {
+    /// let directory = std::env::temp_dir().join(format!("postern-{}", std::process::id()));
+    /// let mut listen = Listen {
+    ///     socket: directory.join("admin.sock"),
+    ///     tcp: Some(([192, 0, 2, 1], 8443).into()),
+    ///     tls: None,
+    /// };
+    /// let refused = Bound::bind(&listen).await;
+    /// assert!(matches!(refused, Err(ServeError::NotLoopback(_))));
+    /// assert!(!listen.socket.exists());
+    ///
+    /// listen.tcp = Some(([127, 0, 0, 1], 0).into());
+    /// let bound = Bound::bind(&listen).await?;
+    /// assert!(listen.socket.exists());
+    /// drop(bound);
+    /// assert!(!listen.socket.exists());
+    /// # std::fs::remove_dir(&directory)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn bind(listen: &Listen) -> Result<Self, ServeError> {
         let (unix, file) = bind_unix(&listen.socket).await?;
         let tcp = match listen.tcp {
