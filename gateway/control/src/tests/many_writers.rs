@@ -42,7 +42,7 @@ enum Step {
         of: Vec<String>,
     },
     NameRuleset(String),
-    /// Without mTLS, and so believed by nothing.
+    /// Without mTLS: a CA that it is associated with is asked for nothing.
     AddHost {
         of: String,
         port: u16,
@@ -104,11 +104,10 @@ impl Picture {
                 self.rules = of.into_iter().map(|of| (of.clone(), of)).collect();
             }
             Step::NameRuleset(name) => self.ruleset = name,
-            Step::AddHost { of, port } => {
-                self.believed.remove(&of);
+            // A name that was associated before its host came stays so.
+            Step::AddHost { of, port } | Step::SetHost { of, port } => {
                 self.hosts.insert(of, port);
             }
-            Step::SetHost { of, port } => drop(self.hosts.insert(of, port)),
             Step::DropHost(of) => {
                 self.hosts.remove(&of).unwrap();
                 self.believed.remove(&of);
