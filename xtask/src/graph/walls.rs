@@ -22,6 +22,27 @@ const WALLS: &[Wall] = &[
         why: "data path and control plane meet in `snapshot` only",
     },
     Wall {
+        from: "http1",
+        never: &[
+            "chunked_list",
+            "config",
+            "control",
+            "datapath",
+            "ebpf",
+            "rules",
+            "snapshot",
+            "tls",
+            "hyper",
+            "rustix",
+            "socket2",
+            "tokio",
+            "tokio-uring",
+            "tracing",
+        ],
+        tests_too: false,
+        why: "HTTP/1.1 is bytes in and bytes out: no I/O, no clock, nothing of what it is used for",
+    },
+    Wall {
         from: "rules",
         never: &[
             "boring",
@@ -116,7 +137,7 @@ mod tests {
     #[test]
     fn a_way_through_a_wall_is_named() {
         let sound = "datapath: snapshot\nsnapshot: rules\nrules: regex\ncontrol: snapshot\n\
-                     admin: control\nfetch: control\n--\nregex: dev:cc\ncc:\nboring:";
+                     admin: control\nfetch: control\nhttp1:\n--\nregex: dev:cc\ncc:\nboring:";
         for (change, to, expected) in [
             ("", "", &[][..]),
             (
@@ -156,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_wall_that_guards_nothing_is_complained_about() {
-        let (_, resolved) = made_up("rules:\nother:");
+        let (_, resolved) = made_up("rules:\nhttp1:\nother:");
         let found = breaches(&resolved);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("no crate `datapath`"), "{found:?}");

@@ -1,0 +1,53 @@
+//! Fields to and from the types of the crate `http`.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::head::{Fields, Head, HeadError};
+
+impl Head {
+    /// The method of a request as the crate `http` has it. `input` is what the head was read from.
+    ///
+    /// # Errors
+    /// [`HeadError::Method`], which cannot be of a head that was read.
+    pub fn http_method(&self, input: &[u8]) -> Result<Method, HeadError> {
+        Method::from_bytes(self.method(input)).map_err(|_invalid| HeadError::Method)
+    }
+
+    /// The fields as a map whose values share the memory of `input`, which is what the head was read
+    /// from.
+    ///
+    /// # Errors
+    /// The fields are too many for a map.
+    pub fn shared_map(&self, input: &Bytes) -> Result<HeaderMap, HeadError> {
+        let mut map = HeaderMap::with_capacity(self.fields(input).len());
+        for field in self.fields(input) {
+            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
+            append(&mut map, field.name, value)?;
+        }
+        Ok(map)
+    }
+}
+
+impl Fields<'_> {
+    /// Appends the fields to a map. Values are copied.
+    ///
+    /// # Errors
+    /// The fields are too many for a map.
+    pub fn append_to(&self, map: &mut HeaderMap) -> Result<(), HeadError> {
+        self.iter()
+            .try_for_each(|field| append(map, field.name, HeaderValue::from_bytes(field.value)))
+    }
+}
+
+fn append(
+    map: &mut HeaderMap,
+    name: &[u8],
+    value: Result<HeaderValue, http::header::InvalidHeaderValue>,
+) -> Result<(), HeadError> {
+    let name = HeaderName::from_bytes(name).map_err(|_invalid| HeadError::FieldName)?;
+    let value = value.map_err(|_invalid| HeadError::Control)?;
+    let appended = map.try_append(name, value);
+    appended.map_err(|_full| HeadError::TooManyFields)?;
+    Ok(())
+}
