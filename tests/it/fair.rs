@@ -1,12 +1,14 @@
 //! Clients that make the gateway work for nothing: what they do is charged to them, and nobody else
 //! notices.
 
+use tests::client::{Http2, body};
 use tests::frames::{
     DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, get, post,
     read,
 };
+use tests::raw::tcp;
 use tests::wait::{until, within};
-use tests::{Gateway, Origin, Setup};
+use tests::{Gateway, Origin, Setup, tool};
 use tokio::io::AsyncWriteExt;
 
 const API: &str = "api.example.test";
@@ -189,12 +191,147 @@ async fn an_ordinary_client_meets_no_budget() {
     // Every third one is taken back.
     for round in 0..600 {
         if round % 3 == 0 {
-            let held = visitor.begin(visitor.request("/hold", tests::client::body("")));
+            let held = visitor.begin(visitor.request("/hold", body("")));
             drop(tokio::time::timeout(std::time::Duration::from_millis(2), held).await);
         } else {
             assert_eq!(visitor.get("/good").await.unwrap().status, 200);
         }
     }
     assert_eq!(stops(&gateway, "flood"), 0);
+    origin.release();
+}
+
+/// Another machine on the loopback.
+const ELSEWHERE: &str = "127.0.0.2";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_does_not_take_all_connections() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("limit.connections", "40")
+        .host(API, "off", &origin.url())
+        .start();
+    let mut silent = Vec::new();
+    for _ in 0..45 {
+        silent.push(tcp(gateway.address).await);
+    }
+    let visitor = gateway.client(API).from(ELSEWHERE);
+    assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
+    until("the others to be closed", || {
+        (stops(&gateway, "client_share") == 35).then_some(())
+    });
+    assert_eq!(stops(&gateway, "too_many_connections"), 0);
+    let said = gateway.stderr();
+    let told = said
+        .lines()
+        .filter(|line| line.contains("limit.client_connections"));
+    assert!((1..=4).contains(&told.count()), "{said}");
+    // Of a balancer all are taken, from now on.
+    let exempt = gateway.cli(&["sysctl", "-w", "limit.client_exempt=127.0.0.1/32"]);
+    assert_eq!(exempt.code, 0, "{}", exempt.err);
+    for _ in 0..20 {
+        silent.push(tcp(gateway.address).await);
+    }
+    assert_eq!(
+        gateway.client(API).get("/inside").await.unwrap().status,
+        200
+    );
+}
+
+/// Sends requests that the origin holds; answers the statuses of those that it does not.
+async fn hold(http2: &Http2, count: usize) -> Vec<u16> {
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..count {
+        let http2 = http2.clone();
+        waiting.spawn(async move {
+            let request = http2.request("/hold", body(""));
+            http2.send(request).await.map_or(0, |answer| answer.status)
+        });
+    }
+    let mut answered = Vec::new();
+    let patience = std::time::Duration::from_millis(500);
+    while let Ok(Some(status)) = tokio::time::timeout(patience, waiting.join_next()).await {
+        answered.push(status.unwrap());
+    }
+    waiting.detach_all();
+    answered
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_and_origin_connections_have_shares() {
+    for (key, value) in [
+        ("limit.client_streams", "150"),
+        ("limit.client_origin_connections", "150"),
+    ] {
+        let origin = Origin::echo();
+        let gateway = Setup::new()
+            .set("workers", "2")
+            .set(key, value)
+            .host(API, "off", &origin.url())
+            .start();
+        let client = gateway.client(API);
+        let (one, two) = (client.http2().await.unwrap(), client.http2().await.unwrap());
+        assert!(hold(&one, 90).await.is_empty(), "{key}");
+        let answered = hold(&two, 90).await;
+        assert_eq!(answered, [429; 30], "{key}");
+        let record = gateway.record("a request too many", |line| line["status"] == 429);
+        assert_eq!(record["error"], "client_share", "{record}");
+        let visitor = gateway.client(API).from(ELSEWHERE);
+        assert_eq!(visitor.get("/beside").await.unwrap().status, 200, "{key}");
+        assert!(
+            origin.connections() <= 151,
+            "{key}: {}",
+            origin.connections()
+        );
+        origin.release();
+        until("the held ones to be over", || {
+            let held = gateway.records().into_iter();
+            let held = held.filter(|line| line["path"] == "/hold" && line["status"] == 200);
+            (held.count() == 150).then_some(())
+        });
+        assert_eq!(client.get("/after").await.unwrap().status, 200, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn descriptors_are_kept_for_clients_that_have_few() {
+    if !tool::has("prlimit") {
+        eprintln!("skipped: needs prlimit");
+        return;
+    }
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("limit.connections", "500")
+        .set("limit.client_connections", "500")
+        .set("limit.client_streams", "10000")
+        .set("limit.client_origin_connections", "10000")
+        .descriptors(700)
+        .host(API, "off", &origin.url())
+        .start();
+    let client = gateway.client(API);
+    let mut connections = Vec::new();
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        let http2 = client.http2().await.unwrap();
+        statuses.extend(hold(&http2, 90).await);
+        connections.push(http2);
+    }
+    assert!(statuses.len() > 50, "{statuses:?}");
+    assert!(statuses.iter().all(|status| *status == 503), "{statuses:?}");
+    let record = gateway.record("a request too many", |line| line["status"] == 503);
+    assert_eq!(record["error"], "client_share", "{record}");
+    // Silent ones take no more either.
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(tcp(gateway.address).await);
+    }
+    for index in 0..10 {
+        let visitor = gateway.client(API).from(&format!("127.0.0.{}", index + 2));
+        let answer = visitor.get("/beside").await.unwrap();
+        assert_eq!(answer.status, 200, "{index}: {}", answer.text());
+    }
+    let said = gateway.stderr();
+    assert!(!said.contains("cannot be accepted"), "{said}");
     origin.release();
 }

@@ -5,7 +5,7 @@
 //! refusal may come with the first read only: both ends of that race are one [`Refused`] here.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -66,6 +66,7 @@ impl http_body::Body for Fed {
 #[derive(Clone)]
 pub struct Client {
     address: SocketAddr,
+    from: Option<IpAddr>,
     sni: Option<String>,
     host: String,
     trusted: Authority,
@@ -140,6 +141,7 @@ impl Client {
     pub fn new(address: SocketAddr, host: &str, trusted: &Authority) -> Self {
         Self {
             address,
+            from: None,
             sni: Some(host.into()),
             host: host.into(),
             trusted: trusted.clone(),
@@ -150,6 +152,13 @@ impl Client {
             tickets: Tickets::default(),
             resume: false,
         }
+    }
+
+    /// From this address of the machine.
+    #[must_use]
+    pub fn from(mut self, address: &str) -> Self {
+        self.from = Some(address.parse().unwrap());
+        self
     }
 
     /// With a certificate.
@@ -240,6 +249,9 @@ impl Client {
             SocketAddr::V4(_) => TcpSocket::new_v4().unwrap(),
             SocketAddr::V6(_) => TcpSocket::new_v6().unwrap(),
         };
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0)).unwrap();
+        }
         let stream = within("a TCP connection", socket.connect(self.address))
             .await
             .unwrap();

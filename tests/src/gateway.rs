@@ -35,6 +35,7 @@ pub struct Setup {
     settings: Vec<(String, String)>,
     rules: Vec<String>,
     listen: Vec<SocketAddr>,
+    descriptors: Option<u32>,
 }
 
 /// A running gateway.
@@ -52,6 +53,7 @@ pub struct Gateway {
     authorities: HashMap<String, Authority>,
     zone_ids: HashMap<String, String>,
     child: Option<Child>,
+    descriptors: Option<u32>,
 }
 
 impl Setup {
@@ -101,6 +103,13 @@ impl Setup {
         self
     }
 
+    /// Allows the process so many open files.
+    #[must_use]
+    pub fn descriptors(mut self, count: u32) -> Self {
+        self.descriptors = Some(count);
+        self
+    }
+
     /// Adds a rule that blocks, to the first zone.
     #[must_use]
     pub fn block(mut self, expression: &str) -> Self {
@@ -127,6 +136,7 @@ impl Setup {
             authorities,
             zone_ids,
             child: None,
+            descriptors: self.descriptors,
         };
         gateway.start();
         for zone in &self.zones {
@@ -178,7 +188,17 @@ impl Gateway {
             .append(true)
             .open(self.file("stderr.log"));
         let log = log.unwrap();
-        Command::new(tool::postern())
+        let mut command = match self.descriptors {
+            None => Command::new(tool::postern()),
+            Some(count) => {
+                // It becomes what it starts.
+                let mut command = Command::new("prlimit");
+                command.arg(format!("--nofile={count}:{count}"));
+                command.arg(tool::postern());
+                command
+            }
+        };
+        command
             .args(["run", "--config"])
             .arg(self.file("postern.conf"))
             .stdin(Stdio::null())

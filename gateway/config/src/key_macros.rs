@@ -57,6 +57,30 @@ macro_rules! number {
     };
 }
 
+macro_rules! auto_number {
+    ($name:literal, $field:ident, $max:expr, $doc:literal) => {
+        Key {
+            name: $name,
+            kind: Kind::AutoCount($max),
+            default: "auto",
+            change: Change::Live,
+            doc: $doc,
+            set: |config, text| {
+                let value = match text {
+                    "auto" => 0,
+                    text => value::count(text, 1, $max)?,
+                };
+                config.tunables.$field = usize::try_from(value).unwrap_or(usize::MAX);
+                Ok(())
+            },
+            show: |config| match config.tunables.$field {
+                0 => "auto".into(),
+                value => value.to_string(),
+            },
+        }
+    };
+}
+
 macro_rules! switch {
     ($name:literal, $field:ident, $default:literal, $doc:literal) => {
         Key {
@@ -71,4 +95,4 @@ macro_rules! switch {
     };
 }
 
-pub(crate) use {duration, number, path_or_none, switch};
+pub(crate) use {auto_number, duration, number, path_or_none, switch};

@@ -4,8 +4,9 @@
 //! The parser, `postern sysctl -a`, the manual page postern.conf(5), and the error messages are all
 //! made from it. Does not read files.
 
-use super::key_macros::{duration, number, path_or_none, switch};
+use super::key_macros::{auto_number, duration, number, path_or_none, switch};
 use super::kind::{Change, Kind};
+use super::network::Networks;
 use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::limits;
@@ -429,6 +430,40 @@ pub static KEYS: &[Key] = &[
         limits::CONNECTIONS_CEILING,
         "Client connections of the whole gateway; each worker takes an even share, more are closed at once."
     ),
+    auto_number!(
+        "limit.client_connections",
+        client_connections_max,
+        limits::CONNECTIONS_CEILING,
+        "Connections of clients that share a prefix (an IPv4 address, an IPv6 /64); more are closed at once. `auto` is a quarter of `limit.connections`, and ten at least."
+    ),
+    number!(
+        "limit.client_streams",
+        Count,
+        count,
+        plain,
+        client_streams_max,
+        "1000",
+        1,
+        limits::CONNECTIONS_CEILING,
+        "Requests over HTTP/2 that clients of one prefix may have open at once; more get 429."
+    ),
+    auto_number!(
+        "limit.client_origin_connections",
+        client_origin_connections_max,
+        limits::CONNECTIONS_CEILING,
+        "Connections to HTTP/1.1 origins that the requests of one prefix may keep busy at once; more get 429. `auto` is a quarter of the open files that are allowed."
+    ),
+    Key {
+        name: "limit.client_exempt",
+        kind: Kind::NetworksOrNone,
+        default: "none",
+        change: Change::Live,
+        doc: "Networks whose clients have no share, up to 16: balancers and proxies of your own, behind which many clients have one address.",
+        set: |config, text| {
+            Networks::parse(text).map(|networks| config.tunables.client_exempt = networks)
+        },
+        show: |config| config.tunables.client_exempt.show(),
+    },
     number!(
         "limit.header_bytes",
         Size,

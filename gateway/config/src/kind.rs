@@ -29,6 +29,8 @@ pub enum Kind {
     Count(u64, u64),
     /// `auto` or a whole number up to this.
     AutoCount(u64),
+    /// Networks by their prefix, or `none`.
+    NetworksOrNone,
     /// `on` or `off`.
     Switch,
     /// One of these.
@@ -72,6 +74,7 @@ impl Kind {
             ),
             Self::Count(min, max) => format!("a number from {min} to {max}"),
             Self::AutoCount(max) => format!("`auto` or a number from 1 to {max}"),
+            Self::NetworksOrNone => "networks, as in `10.0.0.0/8, 2001:db8::/32`, or `none`".into(),
             Self::Switch => "`on` or `off`".into(),
             Self::Word(words) => quoted(words),
             Self::Words(words) => format!("a list of {}", quoted(words)),

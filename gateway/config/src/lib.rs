@@ -31,6 +31,7 @@ mod keys_tests;
 mod kind;
 pub mod limits;
 mod live;
+pub mod network;
 mod pin;
 mod reader;
 mod syntax;
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use files::Source;
+use network::Networks;
 use reader::{Reader, find};
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{KeyExchange, StapleMode, TlsVersion};
@@ -126,6 +128,14 @@ pub struct Tunables {
     pub drain_timeout: Duration,
     /// `limit.connections`: of the whole gateway.
     pub connections_max: usize,
+    /// `limit.client_connections`: of one client prefix; 0 is a quarter of all.
+    pub client_connections_max: usize,
+    /// `limit.client_streams`: requests over HTTP/2 of one client prefix at once.
+    pub client_streams_max: usize,
+    /// `limit.client_origin_connections`: that one client prefix keeps busy; 0 is a quarter of all.
+    pub client_origin_connections_max: usize,
+    /// `limit.client_exempt`: clients without a share.
+    pub client_exempt: Networks,
     /// `limit.header_bytes`
     pub header_bytes_max: usize,
     /// `limit.header_count`

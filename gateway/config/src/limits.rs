@@ -12,6 +12,8 @@ pub const WORKERS_MAX: usize = 512;
 /// Client connections of the whole gateway that may be configured (`limit.connections`): the
 /// common `fs.nr_open` of Linux. Beyond the configured number new connections are closed at once.
 pub const CONNECTIONS_CEILING: u64 = 1_048_576;
+/// Networks in `limit.client_exempt`: an operator's own balancers. More are refused.
+pub const EXEMPT_NETWORKS_MAX: usize = 16;
 /// Largest `steer.host_rate` and `steer.source_rate`: a new connection every microsecond.
 pub const STEER_RATE_CEILING: u64 = 1_000_000;
 /// Workers that `host/NAME/workers` may name: as many as the kernel's table keeps for a host, which

@@ -13,6 +13,7 @@
 //! | [`steer`] | kernel programs, and which worker owns which host |
 //! | [`clock`] | the clocks that connections and workers read |
 //! | [`memory`] | the call that returns unused memory to the system |
+//! | [`shares`] | what the clients of one prefix hold |
 //! | [`observe`] | statistics of a worker, the access log |
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
@@ -24,6 +25,11 @@ pub mod limits;
 #[expect(unsafe_code, reason = "mimalloc has no safe call for it")]
 pub mod memory;
 pub mod observe;
+#[expect(
+    clippy::disallowed_types,
+    reason = "a lock is taken once for a connection, for one look-up"
+)]
+pub mod shares;
 #[expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,

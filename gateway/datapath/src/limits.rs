@@ -13,6 +13,17 @@ pub const RING_COMPLETIONS: u32 = 8_192;
 /// Connections that may wait for an accept on one listener; the kernel caps it at
 /// `net.core.somaxconn`. Further ones are tried again by the client's TCP.
 pub const LISTEN_BACKLOG: i32 = 4_096;
+/// Parts that the accounts of clients are kept in, each with a lock of its own: so rarely do two
+/// workers want the same one.
+pub const ACCOUNT_SHARDS: usize = 64;
+/// The least that `auto` makes of `limit.client_connections`: a browser and some more, where
+/// `limit.connections` is small.
+pub const CLIENT_CONNECTIONS_AUTO_MIN: usize = 10;
+/// The part of the descriptors that is kept for clients that have few, one in so many: when the rest
+/// is open, who has many gets no more.
+pub const DESCRIPTORS_RESERVED_PART: usize = 8;
+/// So many descriptors are few, however many there are: what a browser takes on both sides.
+pub const DESCRIPTORS_LIGHT_MIN: usize = 16;
 /// Silence after which the kernel asks whether a peer is still there. Without it a client or an
 /// origin that lost its power would keep its connection for as long as a body is waited for.
 pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -85,16 +96,16 @@ pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
 /// The time in which a connection may send `limit.h2_control_frames` frames that carry nothing.
 pub const H2_CONTROL_FRAMES_WINDOW: Duration = Duration::from_secs(10);
 /// Frames that the head of a request earns: its windows, its end, a PING.
-pub const H2_EARNED_FRAMES_HEAD: u64 = 4;
+pub const H2_EARNED_FRAMES_HEAD: u32 = 4;
 /// Bytes of a body that earn a frame, in either direction: clients open their windows every 4 KiB
 /// at the most, that of the stream and that of the connection.
-pub const H2_EARNED_BYTES: u64 = 1_024;
+pub const H2_EARNED_BYTES: u32 = 1_024;
 /// Frames that a request counts as which its client takes back before it has anything of the
 /// answer: with the default budget a hundred at once, as many as may be open, and ten a second.
-pub const H2_CANCELLED_FRAMES: u64 = 200;
+pub const H2_CANCELLED_FRAMES: u32 = 200;
 /// Frames that a request earns which is answered to its end: who takes back every third one may go
 /// on for ever.
-pub const H2_EARNED_FRAMES_ANSWER: u64 = H2_CANCELLED_FRAMES / 2;
+pub const H2_EARNED_FRAMES_ANSWER: u32 = H2_CANCELLED_FRAMES / 2;
 /// How long a client that floods us may take to take our last word.
 pub const FLOOD_FAREWELL: Duration = Duration::from_secs(1);
 /// How long what it still sends is read and forgotten then, so that it can read that.

@@ -171,6 +171,7 @@ fn placeholder(kind: &config::Kind) -> &'static str {
         Kind::HostOrNone => "HOST",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
         Kind::Interfaces => "NAMES",
+        Kind::NetworksOrNone => "NETWORKS",
     }
 }
 

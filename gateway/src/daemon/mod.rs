@@ -38,6 +38,7 @@ use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
 use datapath::observe::{AccessLog, AccessLogError};
+use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
@@ -131,8 +132,9 @@ fn keep_keys_out_of_core_dumps() {
 }
 
 /// Takes as many open files as the system allows: the soft limit is often a thousand, for the sake
-/// of programs that use `select`. Warns when that is too few for `limit.connections`.
-fn raise_descriptor_limit(connections_max: usize) {
+/// of programs that use `select`. Warns when that is too few for `limit.connections`. Answers how many
+/// of them connections may take.
+fn raise_descriptor_limit(connections_max: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
@@ -152,6 +154,9 @@ fn raise_descriptor_limit(connections_max: usize) {
              {wanted}: raise LimitNOFILE= of the service (`ulimit -Hn` in a shell), or lower the limit"
         );
     }
+    let left = allowed.map(|allowed| allowed.saturating_sub(DESCRIPTORS_SPARE).max(1));
+    left.and_then(|left| usize::try_from(left).ok())
+        .unwrap_or(usize::MAX)
 }
 
 /// Runs on a control plane that is open already. Without `sources` SIGHUP has nothing to read.
@@ -165,7 +170,7 @@ pub fn serve(
     published: Arc<Published>,
 ) -> Result<Ended, StartError> {
     probe()?;
-    raise_descriptor_limit(config.tunables.connections_max);
+    let descriptors = raise_descriptor_limit(config.tunables.connections_max);
     let geo = geoip::open(config.geoip_databases())?.map(Arc::new);
     control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
@@ -201,6 +206,7 @@ pub fn serve(
         access_log: access_log.clone(),
         questions: questions.clone(),
         buckets: Buckets::new(datapath::clock::now()),
+        shares: Shares::new(descriptors),
     });
     let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),

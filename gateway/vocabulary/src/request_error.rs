@@ -22,6 +22,8 @@ words! {
         Rules = "rules",
         /// A redirect made no target.
         Redirect = "redirect",
+        /// The client has more open at once than its share.
+        ClientShare = "client_share",
         /// The client went away.
         ClientGone = "client_gone",
         /// The client stopped in the middle of its body.

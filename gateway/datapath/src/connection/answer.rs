@@ -20,6 +20,7 @@ use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
+use crate::shares::Beyond;
 use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
@@ -27,6 +28,7 @@ use snapshot::http::headers::{HeadError, for_client, is_within, says_one_length}
 use snapshot::http::origin::Origin;
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected};
 use vocabulary::request_error::RequestError;
+use vocabulary::settings::OriginProtocol;
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
@@ -154,6 +156,9 @@ async fn respond(
     body: RequestBody,
 ) -> Result<Response<ResponseBody>, Refused> {
     let (standing, head) = admit(connection, exchange, &parts)?;
+    if exchange.is_beyond_share() {
+        return Err(beyond_share(exchange, Beyond::Share));
+    }
     let checks::Head {
         host,
         known_as,
@@ -201,6 +206,11 @@ async fn respond(
         );
     }
     let request = Request::from_parts(parts, body.hiding(replaced));
+    if origin.protocol != OriginProtocol::Http2 {
+        exchange
+            .keep_busy()
+            .map_err(|beyond| beyond_share(exchange, beyond))?;
+    }
     exchange.notes.borrow_mut().forwarded = true;
     let served = forward_to(exchange, permit, request, origin, upgrade.is_some()).await;
     let heads = HeadBounds::of(&connection.tunables);
@@ -228,6 +238,22 @@ async fn respond(
             Err(refused)
         }
     }
+}
+
+/// The client has more than its share; other clients are served.
+fn beyond_share(exchange: &Exchange, beyond: Beyond) -> Refused {
+    exchange.notes.borrow_mut().fault = Some(Side::Client);
+    let (status, text) = match beyond {
+        Beyond::Share => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "this client has too many requests open at once",
+        ),
+        Beyond::Descriptors => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the gateway runs short of connections, and this client has many",
+        ),
+    };
+    Refused::new(status, RequestError::ClientShare, text)
 }
 
 /// The checks before the rules: who the client is by now, then what it asks for.

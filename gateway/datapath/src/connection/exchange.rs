@@ -18,6 +18,7 @@ use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::observe::{HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
+use crate::shares::{Beyond, Busy};
 use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::origin::Origin;
@@ -46,6 +47,10 @@ pub(super) struct Exchange {
     /// It became a tunnel.
     tunnel: Cell<bool>,
     closed: Cell<bool>,
+    /// It counts among the streams of its client; whether that is within the share.
+    counted: Option<bool>,
+    /// The connection to an origin that it keeps busy, in the account of its client.
+    busy: RefCell<Option<Busy>>,
 }
 
 /// A request that becomes a tunnel once its 101 is written. The code that drives the
@@ -98,6 +103,10 @@ impl Exchange {
             connection.remainder.body_begins();
         }
         let id = connection.local.request_ids.next();
+        let account = connection.account.as_ref();
+        let counted = account
+            .filter(|_| version == Version::HTTP_2)
+            .map(|account| account.stream_begins(&connection.tunables));
         Rc::new(Self {
             started: clock::now(),
             time: clock::time(),
@@ -113,12 +122,28 @@ impl Exchange {
             offered: Cell::new(false),
             tunnel: Cell::new(false),
             closed: Cell::new(false),
+            counted,
+            busy: RefCell::default(),
             connection,
         })
     }
 
     pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.connection
+    }
+
+    /// Whether its client has more streams open than its share.
+    pub(super) fn is_beyond_share(&self) -> bool {
+        self.counted == Some(false)
+    }
+
+    /// Charges its client with a connection to an origin, until this is closed.
+    pub(super) fn keep_busy(&self) -> Result<(), Beyond> {
+        if let Some(account) = &self.connection.account {
+            let busy = account.use_origin(&self.connection.tunables)?;
+            self.busy.replace(Some(busy));
+        }
+        Ok(())
     }
 
     /// Milliseconds since the epoch at which the head was complete.
@@ -157,6 +182,10 @@ impl Exchange {
     fn close(&self) {
         if self.closed.replace(true) {
             return;
+        }
+        self.busy.take();
+        if let (Some(_), Some(account)) = (self.counted, &self.connection.account) {
+            account.stream_ends();
         }
         let total = self.started.elapsed();
         if self.tunnel.get() {

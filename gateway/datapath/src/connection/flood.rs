@@ -26,7 +26,7 @@ use crate::limits::{
 /// The budget of one connection, in halves of a frame.
 pub(super) struct Budget {
     /// What was spent of it and not earned back.
-    spent: Cell<u64>,
+    spent: Cell<u32>,
     /// Since when time has given nothing back.
     since: Cell<Instant>,
     over: Cell<bool>,
@@ -47,12 +47,12 @@ impl Budget {
         self.over.get()
     }
 
-    fn earn(&self, halves: u64) {
+    fn earn(&self, halves: u32) {
         self.spent.set(self.spent.get().saturating_sub(halves));
     }
 
-    fn spend(&self, halves: u64, frames_max: usize) {
-        let most = 2 * frames_max as u64;
+    fn spend(&self, halves: u32, frames_max: usize) {
+        let most = u32::try_from(2 * frames_max).unwrap_or(u32::MAX - 1);
         let mut spent = self.spent.get().saturating_add(halves);
         if spent > most {
             // Only now is the time asked for: most connections never come here.
@@ -65,11 +65,11 @@ impl Budget {
     }
 
     /// What is left of `spent` once time has given its part back: everything within a window.
-    fn recover(&self, spent: u64, most: u64, now: Instant) -> u64 {
+    fn recover(&self, spent: u32, most: u32, now: Instant) -> u32 {
         let window = H2_CONTROL_FRAMES_WINDOW;
         let passed = now.duration_since(self.since.replace(now)).min(window);
         let part = u128::from(most) * passed.as_micros() / window.as_micros();
-        spent.saturating_sub(u64::try_from(part).unwrap_or(u64::MAX))
+        spent.saturating_sub(u32::try_from(part).unwrap_or(u32::MAX))
     }
 
     /// The client sent a frame.
@@ -91,8 +91,8 @@ impl Budget {
 }
 
 /// What a piece of a body earns: half a frame, and one for each so many bytes.
-fn earned(content: u32) -> u64 {
-    1 + 2 * u64::from(content) / H2_EARNED_BYTES
+fn earned(content: u32) -> u32 {
+    1 + content / (H2_EARNED_BYTES / 2)
 }
 
 /// The client took a request back before it had anything of the answer.

@@ -33,6 +33,7 @@ pub(super) async fn shake_hands(
         accepted,
         read,
         steered,
+        ..
     } = arrival;
     let waited = accepted.elapsed();
     let acceptor = &local.shared.acceptor;

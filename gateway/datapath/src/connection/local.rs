@@ -15,6 +15,7 @@ use super::Clients;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
 use crate::observe::{AccessLog, WorkerStats};
+use crate::shares::Shares;
 use config::Live;
 use rules::geo::Geo;
 use snapshot::Published;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub questions: Arc<OcspQueue>,
     /// How many requests have come, for rate limits.
     pub buckets: Buckets,
+    /// What clients hold.
+    pub shares: Arc<Shares>,
 }
 
 /// What the connections of one worker use.

@@ -83,10 +83,11 @@ async fn begin(
 ) -> Result<(Rc<Connection>, TlsStream, bool), Stop> {
     let tunables = arc_swap::Guard::into_inner(local.shared.live.load());
     let socket = &arrival.socket;
-    let (Ok(client), Ok(server)) = (socket.peer_address(), socket.local_address()) else {
+    let Ok(server) = socket.local_address() else {
         return Err(Stop::Closed);
     };
-    let steered = arrival.steered;
+    let (client, steered) = (arrival.client, arrival.steered);
+    let account = arrival.account.clone();
     let ends = Ends { client, server };
     let (stream, established, found) =
         handshake::shake_hands(&local, arrival, client, &tunables).await?;
@@ -95,7 +96,7 @@ async fn begin(
         local,
         tunables,
         ends,
-        steered,
+        (steered, account),
         (established, found),
         &stream,
     );

@@ -21,6 +21,7 @@ use super::stop::Stop;
 use crate::clock;
 use crate::io::{Activity, TcpInfo, TlsStream};
 use crate::observe::Steered;
+use crate::shares::Account;
 use config::Tunables;
 use rules::{ConnectionFacts, ConnectionState, Timed};
 use tls::Established;
@@ -39,6 +40,8 @@ pub(super) struct Connection {
     pub(super) tunables: Arc<Tunables>,
     pub(super) resumed: bool,
     pub(super) steered: Steered,
+    /// What its client holds, if that is counted.
+    pub(super) account: Option<Arc<Account>>,
     pub(super) activity: Rc<Activity>,
     /// For rules that ask how far away the client is.
     pub(super) tcp: TcpInfo,
@@ -68,7 +71,7 @@ impl Connection {
         local: Rc<Local>,
         tunables: Arc<Tunables>,
         ends: Ends,
-        steered: Steered,
+        (steered, account): (Steered, Option<Arc<Account>>),
         (established, found): (Established, Found),
         stream: &TlsStream,
     ) -> Rc<Self> {
@@ -94,6 +97,7 @@ impl Connection {
             tunables,
             resumed: established.resumed,
             steered,
+            account,
             activity: stream.activity(),
             tcp: stream.info(),
             names: Names::new(ends.client.ip(), &standing.facts.sni),

@@ -42,6 +42,9 @@ pub enum Stop {
     Tunnel,
     /// `limit.connections` was reached.
     TooMany,
+    /// Its client has the connections that `limit.client_connections` allows, or descriptors run
+    /// short and it has many.
+    ClientShare,
 }
 
 impl Stop {
@@ -59,6 +62,7 @@ impl Stop {
             | Self::HeaderTimeout
             | Self::SlowReader
             | Self::Flood
+            | Self::ClientShare
             | Self::BadHttp
             | Self::Broken => Some(Side::Client),
             Self::TooMany => Some(Side::Us),
@@ -82,6 +86,7 @@ impl Stop {
             Self::CertificateLost => "certificate_lost",
             Self::Tunnel => "tunnel",
             Self::TooMany => "too_many_connections",
+            Self::ClientShare => "client_share",
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, SockRef, Type};
 
 use super::operation::Readable;
@@ -44,8 +44,8 @@ pub struct Listener(Rc<OwnedFd>);
 /// What came of one wait for a connection.
 #[derive(Debug)]
 pub enum Accepted {
-    /// A connection.
-    Socket(Socket),
+    /// A connection, and who it comes from.
+    Socket(Socket, SocketAddr),
     /// Nothing, for a reason that passes: the client is gone again, or no descriptor is free.
     Nothing(io::Error),
     /// The listener has been closed.
@@ -62,8 +62,14 @@ impl Listener {
     /// Waits for a connection.
     pub async fn accept(&self) -> Accepted {
         loop {
-            match accept_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(fd) => return Accepted::Socket(Socket::new(fd)),
+            match acceptfrom_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok((fd, from)) => {
+                    // Without an address it is no connection that could be served.
+                    if let Some(client) = from.and_then(|from| from.try_into().ok()) {
+                        return Accepted::Socket(Socket::new(fd), client);
+                    }
+                    continue;
+                }
                 Err(Errno::AGAIN) => {}
                 Err(Errno::INVAL) => return Accepted::Closed,
                 Err(error) => return Accepted::Nothing(error.into()),

@@ -32,5 +32,5 @@ pub use listener::{Accepted, Listener, bind};
 pub use plain::PlainStream;
 pub use pump::Activity;
 pub use ring::{RingError, probe, run};
-pub use socket::{Socket, TcpInfo};
+pub use socket::{Socket, TcpInfo, open_sockets};
 pub use tls::TlsStream;

@@ -6,12 +6,22 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::rc::{Rc, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, TcpKeepalive, Type};
 
 use super::operation::{Connect, Readable, Receive, Transmit};
 use crate::limits::{KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
+
+/// Sockets that all workers have.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+/// How many sockets the workers of this process have open, to clients and to origins.
+#[must_use]
+pub fn open_sockets() -> usize {
+    OPEN.load(Ordering::Relaxed)
+}
 
 /// A connected TCP socket, owned by one worker.
 #[derive(Debug)]
@@ -22,6 +32,7 @@ impl Socket {
     /// settings hold for: segments leave at once, and a peer that vanished is noticed.
     #[must_use]
     pub fn new(fd: OwnedFd) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Self(Rc::new(fd))
     }
 
@@ -122,6 +133,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         // Operations in flight hold references of their own; without this they, and the
         // descriptor, would stay until the peer does something.
         if Rc::strong_count(&self.0) > 1 {

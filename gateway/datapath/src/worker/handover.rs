@@ -25,6 +25,7 @@ use crate::steer::{Ownership, flow};
 /// A connection between two workers.
 struct Handed {
     socket: OwnedFd,
+    client: SocketAddr,
     accepted: Instant,
     read: Vec<u8>,
 }
@@ -129,6 +130,8 @@ impl Handed {
     fn arrive(self) -> Arrival {
         Arrival {
             socket: Socket::new(self.socket),
+            client: self.client,
+            account: None,
             accepted: self.accepted,
             read: self.read,
             steered: Steered::Handoff,
@@ -142,10 +145,8 @@ pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
     if arrival.steered == Steered::Handoff || worker.placement.owned.load().is_empty() {
         return Route::Here(arrival);
     }
-    let (Ok(client), Ok(local)) = (
-        arrival.socket.peer_address(),
-        arrival.socket.local_address(),
-    ) else {
+    let client = arrival.client;
+    let Ok(local) = arrival.socket.local_address() else {
         return Route::Here(arrival);
     };
     if worker.placement.placed.take(&flow(client, local)) {
@@ -212,6 +213,8 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
     };
     let Arrival {
         socket,
+        client,
+        account,
         accepted,
         read,
         steered,
@@ -220,6 +223,8 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
         worker.local.stats.borrow_mut().kept += 1;
         Route::Here(Arrival {
             socket,
+            client,
+            account,
             accepted,
             read,
             steered,
@@ -231,6 +236,7 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
     };
     let handed = Handed {
         socket,
+        client,
         accepted,
         read,
     };

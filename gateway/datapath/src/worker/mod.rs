@@ -1,7 +1,7 @@
 //! One pinned thread: its ring, its listeners, its connections, its pool, its statistics.
 //!
-//! Workers share nothing mutable but the count of connections and their inboxes, which are
-//! lock-free. Requests for statistics and the order to drain come as messages. Connections of hosts
+//! Workers share nothing mutable but the count of connections, what clients hold (`shares`), and
+//! their inboxes. Requests for statistics and the order to drain come as messages. Connections of hosts
 //! that another worker owns go through `handover`. A panic ends the worker's connections, never the
 //! process: the thread starts over with the same listening sockets. What a connection finds on its
 //! thread is `connection`'s.
@@ -16,6 +16,7 @@ mod listen;
 
 use std::cell::Cell;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -43,8 +44,10 @@ use crate::memory;
 use crate::observe::{
     self, HostLoad, Steered, SteeringStatus, TracedConnection, WorkerStats, WorkersStatus,
 };
+use crate::shares::{Beyond, Seat};
 use crate::steer::controller::Controller;
 use crate::steer::{Owned, PlacedMap};
+use config::network::Network;
 
 /// What decides which worker serves a connection, and whether there is room for it: the same for
 /// all workers, and lock-free.
@@ -66,6 +69,8 @@ struct Worker {
     placement: Arc<Placement>,
     /// Its connections.
     open: Cell<usize>,
+    /// When it was last said that a client has its share.
+    complained: Cell<Option<Instant>>,
 }
 
 /// What a worker can be told.
@@ -255,6 +260,7 @@ async fn run(
         local: local.clone(),
         placement,
         open: Cell::new(0),
+        complained: Cell::new(None),
     });
     let mut listeners = Vec::with_capacity(sockets.len());
     for socket in sockets {
@@ -315,8 +321,8 @@ async fn accept(worker: Rc<Worker>, listener: Rc<Listener>) {
     let mut told: Option<Instant> = None;
     loop {
         match listener.accept().await {
-            Accepted::Socket(socket) => {
-                admit(&worker, socket);
+            Accepted::Socket(socket, client) => {
+                admit(&worker, socket, client);
                 in_a_row += 1;
                 if in_a_row % ACCEPTS_IN_A_ROW == 0 {
                     tokio::task::yield_now().await;
@@ -364,12 +370,14 @@ fn take_last(worker: &Rc<Worker>) {
 }
 
 /// A connection came to this worker's own listener.
-fn admit(worker: &Rc<Worker>, socket: Socket) {
+fn admit(worker: &Rc<Worker>, socket: Socket, client: SocketAddr) {
     worker.local.stats.borrow_mut().accepted += 1;
     begin(
         worker,
         Arrival {
             socket,
+            client,
+            account: None,
             accepted: clock::now(),
             read: Vec::new(),
             steered: Steered::None,
@@ -378,16 +386,19 @@ fn admit(worker: &Rc<Worker>, socket: Socket) {
 }
 
 /// Serves a connection, if there is room for it: here, or where its host belongs.
-fn begin(worker: &Rc<Worker>, arrival: Arrival) {
-    let slot = Slot::take(worker.clone());
-    let Some(slot) = slot else {
-        let mut stats = worker.local.stats.borrow_mut();
-        stats.refused += 1;
-        stats.stop(Stop::TooMany.as_str());
-        return;
+fn begin(worker: &Rc<Worker>, mut arrival: Arrival) {
+    let slot = match Slot::take(worker.clone(), arrival.client) {
+        Ok(slot) => slot,
+        Err(stop) => {
+            let mut stats = worker.local.stats.borrow_mut();
+            stats.refused += u64::from(stop == Stop::TooMany);
+            stats.stop(stop.as_str());
+            return;
+        }
     };
+    arrival.account = slot.seat.as_ref().map(|seat| seat.account().clone());
     tokio::task::spawn_local(async move {
-        let worker = slot.0.clone();
+        let worker = slot.worker.clone();
         let arrival = match handover::route(&worker, arrival).await {
             Route::Here(arrival) => arrival,
             Route::There => return,
@@ -399,29 +410,67 @@ fn begin(worker: &Rc<Worker>, arrival: Arrival) {
     });
 }
 
-/// A place among `limit.connections`, given back however the connection ends.
-struct Slot(Rc<Worker>);
+/// A place among `limit.connections`, and among those of its client; given back however the
+/// connection ends.
+struct Slot {
+    worker: Rc<Worker>,
+    seat: Option<Seat>,
+}
 
 impl Slot {
-    fn take(worker: Rc<Worker>) -> Option<Self> {
+    fn take(worker: Rc<Worker>, client: SocketAddr) -> Result<Self, Stop> {
         let open = worker.placement.connections.fetch_add(1, Ordering::Relaxed);
         worker.open.set(worker.open.get() + 1);
-        let limit = worker.local.shared.live.load().connections_max;
         // Dropping the slot takes both counts back.
-        let slot = Self(worker);
-        (open < limit).then_some(slot)
+        let mut slot = Self { worker, seat: None };
+        let local = &slot.worker.local;
+        let tunables = local.shared.live.load();
+        if open >= tunables.connections_max {
+            return Err(Stop::TooMany);
+        }
+        match local.shared.shares.enter(client.ip(), &tunables) {
+            Ok(seat) => slot.seat = seat,
+            Err((prefix, beyond)) => {
+                slot.worker.complain(prefix, beyond);
+                return Err(Stop::ClientShare);
+            }
+        }
+        Ok(slot)
     }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.placement.connections.fetch_sub(1, Ordering::Relaxed);
-        self.0.open.set(self.0.open.get() - 1);
-        self.0.local.quiets();
+        let worker = &self.worker;
+        worker.placement.connections.fetch_sub(1, Ordering::Relaxed);
+        worker.open.set(worker.open.get() - 1);
+        worker.local.quiets();
     }
 }
 
 impl Worker {
+    /// Tells the operator that a client gets no more connections, now and then.
+    fn complain(&self, client: Network, beyond: Beyond) {
+        let now = clock::now();
+        let quiet = |told: Instant| now.duration_since(told) < ACCEPT_COMPLAINT_INTERVAL;
+        if self.complained.get().is_some_and(quiet) {
+            return;
+        }
+        self.complained.set(Some(now));
+        match beyond {
+            Beyond::Share => tracing::warn!(
+                %client,
+                "a client has the connections that `limit.client_connections` allows; if it is a \
+                 balancer or proxy of yours, name it in `limit.client_exempt`"
+            ),
+            Beyond::Descriptors => tracing::warn!(
+                %client,
+                "open files run short, and this client has many: it gets no more of them; raise \
+                 LimitNOFILE= of the service, or lower `limit.client_connections`"
+            ),
+        }
+    }
+
     fn report(&self) -> WorkerStats {
         let local = &self.local;
         let mut stats = local.stats.borrow().clone();

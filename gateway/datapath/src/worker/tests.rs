@@ -38,6 +38,7 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         access_log: AccessLog::off(),
         questions: Arc::default(),
         buckets: Buckets::new(Instant::now()),
+        shares: crate::shares::Shares::new(1_000_000),
     });
     let placement = Arc::new(Placement {
         connections: AtomicUsize::new(0),

@@ -53,7 +53,7 @@ const REFUSALS: [Refusal; 13] = [
 ];
 
 /// Every end of a connection.
-const STOPS: [Stop; 13] = [
+const STOPS: [Stop; 14] = [
     Stop::Closed,
     Stop::Handshake(Refusal::Protocol),
     Stop::HandshakeTimeout,
@@ -66,6 +66,7 @@ const STOPS: [Stop; 13] = [
     Stop::Drained,
     Stop::CertificateLost,
     Stop::Tunnel,
+    Stop::ClientShare,
     Stop::TooMany,
 ];
 
@@ -198,10 +199,11 @@ mod tests {
             Stop::Drained => 9,
             Stop::CertificateLost => 10,
             Stop::Tunnel => 11,
-            Stop::TooMany => 12,
+            Stop::ClientShare => 12,
+            Stop::TooMany => 13,
         };
         assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..13));
-        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..13));
+        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..14));
     }
 
     /// What a page says of words is what the command says.

@@ -85,6 +85,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::Drained => ("The gateway is stopping", "Normal during a restart"),
         Stop::CertificateLost => ("The client's certificate is no longer good: revoked, expired, or its CA removed", "The `certificate` line has the reason; see the first table"),
         Stop::Tunnel => ("The connection became a WebSocket, and it ended", "Normal; the request line's `error` says if it broke"),
+        Stop::ClientShare => ("Closed at once: clients of its prefix (an IPv4 address, an IPv6 /64) have as many connections as `limit.client_connections` allows, or open files run short and they have many", "The gateway's log names the prefix. Raise the key; name balancers and proxies of your own in `limit.client_exempt`"),
         Stop::TooMany => ("`limit.connections` was reached", "`postern_connections_refused_total`; raise the key and `LimitNOFILE`, or add a machine"),
     }
 }
@@ -116,6 +117,10 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
         ],
         RequestError::Redirect => &[
             ("500", "A redirect matched, and its expression made no target for this request; `detail` says why", "Mend the expression of the rule that the record names: [redirects](rules.md#redirects)"),
+        ],
+        RequestError::ClientShare => &[
+            ("429", "The clients of this prefix (an IPv4 address, an IPv6 /64) have more requests open over HTTP/2 than `limit.client_streams`, or keep more connections to origins busy than `limit.client_origin_connections`", "Raise the key; name balancers and proxies of your own in `limit.client_exempt`"),
+            ("503", "Open files run short, and this client has many of them", "Raise `LimitNOFILE`; lower `limit.client_connections`, `limit.client_origin_connections`"),
         ],
         RequestError::ClientGone => &[
             ("499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
