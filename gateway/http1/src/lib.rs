@@ -14,6 +14,7 @@
 //! | `framing` | how long a body is, and what a head says of its connection |
 //! | `body` | bodies read and written |
 //! | `client` | a connection to an origin, as states |
+//! | `server` | a client's connection, as states |
 //! | `convert` | fields to and from the types of the crate `http` |
 //! | `limits` | every bound |
 //!
@@ -52,9 +53,13 @@ pub mod framing;
 pub mod fuzz;
 pub mod head;
 pub mod limits;
+mod not_kept;
+pub mod server;
 
 pub use body::{BodyError, Decoder, Encoder, Frame, Piece, SendError};
-pub use client::{Answer, Asked, ClientError, Event, Idle, NotKept, Step, Upload};
+pub use client::{Answer, Asked, ClientError, Event, Idle, Step, Upload};
 pub use framing::{BodyLength, FramingError, Said};
 pub use head::{Field, Fields, Head, HeadError, Known, Scan, Unwritable, Writer};
 pub use limits::Limits;
+pub use not_kept::NotKept;
+pub use server::{Incoming, Next, Refused, Reply, Request, Sending, ServerError, Waiting};

@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use http::{Method, Version};
 
-use super::{ClientError, Idle, NotKept, Upload};
+use super::{ClientError, Idle, Upload};
 use crate::body::{Decoded, Decoder, Piece};
 use crate::framing::{BodyLength, Said, is_tunnel};
 use crate::head::{Head, Scan};
 use crate::limits::Limits;
+use crate::not_kept::NotKept;
 
 /// What has come.
 #[derive(Debug, Clone, PartialEq, Eq)]

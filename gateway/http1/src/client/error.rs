@@ -1,4 +1,4 @@
-//! Why an exchange with an origin failed, and why a connection is not used again.
+//! Why an exchange with an origin failed.
 
 use vocabulary::side::Side;
 
@@ -51,27 +51,5 @@ impl ClientError {
     #[must_use]
     pub fn side(self) -> Side {
         Side::Origin
-    }
-}
-
-vocabulary::words! {
-    /// Why a connection is not used for another request.
-    pub enum NotKept("a reason to close a connection", without serde) {
-        /// The request's body is not sent.
-        Uploading = "uploading",
-        /// The answer is not over.
-        Answering = "answering",
-        /// One side said `Connection: close`.
-        Close = "close",
-        /// HTTP/1.0 without `Connection: keep-alive`.
-        OldVersion = "http10",
-        /// The answer ended with the connection.
-        UntilClose = "until_close",
-        /// It speaks another protocol.
-        Switched = "switched",
-        /// The answer cannot have a body and says that it has one: nobody knows whether it comes.
-        Promised = "promised",
-        /// Bytes came behind the answer, which nobody asked for.
-        Surplus = "surplus",
     }
 }

@@ -13,7 +13,7 @@ mod answer;
 mod error;
 
 pub use answer::{Answer, Event, Step};
-pub use error::{ClientError, NotKept};
+pub use error::ClientError;
 
 use http::{HeaderMap, Method, Uri};
 

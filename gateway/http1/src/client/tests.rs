@@ -1,11 +1,12 @@
 //! What an exchange is, event by event, and when a connection serves again.
 
-use super::{Asked, ClientError, Idle, NotKept};
+use super::{Asked, ClientError, Idle};
 use crate::body::{BodyError, SendError};
 use crate::framing::{BodyLength, FramingError};
 use crate::fuzz::client::{Seen, ask, see};
 use crate::head::{Head, HeadError, Scan, Unwritable};
 use crate::limits::Limits;
+use crate::not_kept::NotKept;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {

@@ -6,10 +6,11 @@
 )]
 
 use super::{Pairs, SMALL, check_rewritten, pairs};
-use crate::client::{Answer, Asked, ClientError, Event, Idle, NotKept, Upload};
+use crate::client::{Answer, Asked, ClientError, Event, Idle, Upload};
 use crate::framing::BodyLength;
 use crate::head::Head;
 use crate::limits::Limits;
+use crate::not_kept::NotKept;
 use http::{HeaderMap, HeaderValue};
 
 /// What came out of a stream, pieces of data put together.

@@ -6,6 +6,9 @@ pub(crate) mod client;
 #[cfg(test)]
 pub(crate) mod random;
 #[cfg(test)]
+mod requests;
+pub(crate) mod server;
+#[cfg(test)]
 mod streams;
 
 use crate::head::{Fields, Head, Scan, Writer};
@@ -53,4 +56,13 @@ pub(crate) fn check_rewritten(input: &[u8], head: &Head) {
     let size = Scan::default().response(&out, &limits, &mut again);
     assert_eq!(size, Ok(Some(out.len())), "{out:?}");
     assert_eq!(pairs(again.fields(&out)), pairs(head.fields(input)));
+}
+
+/// Requests of one connection, their bodies and what is behind them: no panic; the same events and
+/// the same answers however the bytes are cut.
+pub fn server_head(data: &[u8]) {
+    let Some((mode, stream)) = data.split_first() else {
+        return;
+    };
+    server::check(*mode, stream);
 }

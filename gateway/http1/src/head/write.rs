@@ -23,6 +23,9 @@ pub enum Unwritable {
     /// With a control character.
     #[error("the field's value has a control character")]
     Value,
+    /// One that begins another kind of answer.
+    #[error("the status does not begin an answer of this kind")]
+    Status,
 }
 
 /// Writes one head behind what is in a buffer.
