@@ -49,6 +49,7 @@ mod scripts;
 mod sdk;
 mod second_opinion;
 mod server_certificates;
+mod slow;
 mod stapling;
 mod steering;
 mod steering_wire;

@@ -465,6 +465,17 @@ pub static KEYS: &[Key] = &[
         show: |config| config.tunables.client_exempt.show(),
     },
     number!(
+        "limit.body_rate",
+        Size,
+        size,
+        value::show_size,
+        body_rate,
+        "64",
+        0,
+        limits::BODY_RATE_CEILING,
+        "Bytes a second with which a request's body has to come, and an answer to be taken; a body that is behind by `timeout.origin_response` gets 408, an answer by `timeout.idle` is cut. 0 for as slowly as clients like; the bodies of gRPC calls come as they like."
+    ),
+    number!(
         "limit.header_bytes",
         Size,
         size,

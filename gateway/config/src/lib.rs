@@ -136,6 +136,8 @@ pub struct Tunables {
     pub client_origin_connections_max: usize,
     /// `limit.client_exempt`: clients without a share.
     pub client_exempt: Networks,
+    /// `limit.body_rate`: bytes a second; 0 for as slowly as clients like.
+    pub body_rate: usize,
     /// `limit.header_bytes`
     pub header_bytes_max: usize,
     /// `limit.header_count`

@@ -36,6 +36,8 @@ pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Longest idle, origin and drain timeout: one day, as long as a streaming call may stay silent.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Largest `limit.body_rate`: what every wired client has. More is refused.
+pub const BODY_RATE_CEILING: u64 = 64 * KIB;
 /// Smallest `limit.header_bytes`: hyper's own floor for its HTTP/1 buffer.
 pub const HEADER_BYTES_FLOOR: u64 = 8 * KIB;
 /// Largest `limit.header_bytes`: each connection may hold so much before anybody has been

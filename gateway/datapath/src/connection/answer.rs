@@ -64,7 +64,13 @@ pub(super) async fn answer(
     let is_head = method == Method::HEAD;
     let is_call = version == Version::HTTP_2 && answer::is_grpc(request.headers());
     let rest = rest_of(&request);
-    let exchange = Exchange::open(connection.clone(), method, version, rest);
+    // A call may stream, and be silent for as long as it likes.
+    let rate = if is_call {
+        0
+    } else {
+        connection.tunables.body_rate
+    };
+    let exchange = Exchange::open(connection.clone(), method, version, rest, rate);
     let (parts, incoming) = request.into_parts();
     let heads = HeadBounds::of(&connection.tunables);
     let body = RequestBody::new(incoming, exchange.clone(), heads);

@@ -25,7 +25,7 @@ pub(super) struct Clocks {
     /// Responses of which something waits for the client to ask for it. On HTTP/2 a client can
     /// leave them there with a window of nothing, and go on taking answers to its PINGs.
     offers: Cell<usize>,
-    /// How often the client has asked for something of a response.
+    /// Bytes of responses that the client has asked for.
     asked: Cell<u64>,
     /// `asked` at the last look.
     fetched: Watched,
@@ -78,9 +78,9 @@ impl Clocks {
         self.offers.set(self.offers.get().saturating_sub(1));
     }
 
-    /// The client asked for something of a response.
-    pub(super) fn client_asked(&self) {
-        self.asked.set(self.asked.get().wrapping_add(1));
+    /// The client asked for so many bytes of a response.
+    pub(super) fn client_asked(&self, bytes: usize) {
+        self.asked.set(self.asked.get().wrapping_add(bytes as u64));
     }
 
     /// When to look at the clocks again, or why the time is up.
@@ -99,8 +99,15 @@ impl Clocks {
         // Whatever else it does: a client has to take what it asked for.
         let sending = activity.sending.get();
         let offers = http2 && self.offers.get() > 0;
-        let taken = stuck_until(sending, activity.bytes_out.get(), &self.taken, now, idle);
-        let fetched = stuck_until(offers, self.asked.get(), &self.fetched, now, idle);
+        let patience = (idle, tunables.body_rate);
+        let taken = stuck_until(
+            sending,
+            activity.bytes_out.get(),
+            &self.taken,
+            now,
+            patience,
+        );
+        let fetched = stuck_until(offers, self.asked.get(), &self.fetched, now, patience);
         if let Some(due) = taken.into_iter().chain(fetched).min() {
             return if due <= now {
                 Err(Stop::SlowReader)
@@ -136,19 +143,89 @@ impl Clocks {
     }
 }
 
-/// When the client's patience is over, if something `waits` and `count` is what it was at the last
-/// look, which `seen` remembers.
+/// When the client's time is over, if something `waits` for it and `count` bytes were taken in all:
+/// `seen` remembers how many at the last look.
 fn stuck_until(
     waits: bool,
     count: u64,
     seen: &Watched,
     now: Instant,
-    patience: Duration,
+    (patience, rate): (Duration, usize),
 ) -> Option<Instant> {
     let since = match seen.get() {
-        (before, Some(since)) if before == count => since,
+        (before, Some(since)) => progress(since, count.wrapping_sub(before), rate, now),
         _ => now,
     };
     seen.set((count, waits.then_some(since)));
     waits.then(|| since + patience)
+}
+
+/// What so many bytes are worth to one who has to send or take them at `rate` bytes a second: until
+/// when there was progress, if it was `since`. Without a rate every byte is worth all the time.
+pub(super) fn progress(since: Instant, bytes: u64, rate: usize, now: Instant) -> Instant {
+    match (bytes, rate as u64) {
+        (0, _) => since,
+        (_, 0) => now,
+        (bytes, rate) => {
+            let worth = Duration::from_micros(bytes.saturating_mul(1_000_000) / rate);
+            // What would be beyond all time is beyond now.
+            since.checked_add(worth).map_or(now, |until| until.min(now))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_worth_the_time_that_they_may_take() {
+        let begun = clock_now();
+        let second = Duration::from_secs(1);
+        let now = begun + 60 * second;
+        for (bytes, rate, seconds) in [
+            (0, 64, 0),
+            (64, 64, 1),
+            (640, 64, 10),
+            (64 * 60, 64, 60),
+            (u64::MAX, 64, 60),
+            (u64::MAX, 1, 60),
+            (1, 0, 60),
+            (0, 0, 0),
+        ] {
+            let until = progress(begun, bytes, rate, now);
+            assert_eq!(
+                until.duration_since(begun),
+                seconds * second,
+                "{bytes} at {rate}"
+            );
+        }
+    }
+
+    /// How many seconds a client is let be that takes so many bytes a second.
+    fn seconds(bytes: u64, rate: usize) -> u64 {
+        let (begun, seen) = (clock_now(), Watched::default());
+        (0..1_000)
+            .take_while(|second| {
+                let now = begun + Duration::from_secs(*second);
+                let patience = (Duration::from_secs(75), rate);
+                let due = stuck_until(true, second * bytes, &seen, now, patience);
+                due.is_some_and(|due| due > now)
+            })
+            .count() as u64
+    }
+
+    #[test]
+    fn who_takes_less_than_the_rate_is_let_be_for_so_much_longer() {
+        assert_eq!(seconds(0, 64), 75);
+        assert_eq!(seconds(0, 0), 75);
+        assert_eq!(seconds(1, 64), 77);
+        assert_eq!(seconds(32, 64), 150);
+        assert_eq!(seconds(64, 64), 1_000);
+        assert_eq!(seconds(1, 0), 1_000);
+    }
+
+    fn clock_now() -> Instant {
+        crate::clock::now()
+    }
 }

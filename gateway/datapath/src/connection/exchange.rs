@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use http::{Method, StatusCode, Version};
 use hyper::body::Incoming;
 
+use super::clocks::progress;
 use super::remainder::{self, Rest};
 use super::standing::Standing;
 use super::{Connection, flood};
@@ -38,6 +39,8 @@ pub(super) struct Exchange {
     received: Cell<u64>,
     sent: Cell<u64>,
     upload: Cell<Upload>,
+    /// Bytes a second that its body has to come with; 0 for as slowly as it likes.
+    rate: usize,
     /// How much of the request's body is still to come.
     rest: Cell<Rest>,
     /// Nobody wants that.
@@ -97,6 +100,7 @@ impl Exchange {
         method: Method,
         version: Version,
         rest: Rest,
+        rate: usize,
     ) -> Rc<Self> {
         connection.request_begins();
         if rest != Rest::Over {
@@ -117,6 +121,7 @@ impl Exchange {
             received: Cell::new(0),
             sent: Cell::new(0),
             upload: Cell::default(),
+            rate,
             rest: Cell::new(rest),
             left: Cell::new(false),
             offered: Cell::new(false),
@@ -305,7 +310,8 @@ impl Exchange {
 impl BodyObserver for Exchange {
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
-        let last_progress = Some(clock::now());
+        let since = self.upload.get().last_progress.unwrap_or(self.started);
+        let last_progress = Some(progress(since, bytes as u64, self.rate, clock::now()));
         self.upload.set(Upload {
             last_progress,
             waits_for_client: false,
@@ -343,6 +349,16 @@ impl BodyObserver for Exchange {
 
     fn request_over(&self) {
         self.rest.set(Rest::Over);
+        let upload = self.upload.get();
+        if upload.last_progress.is_some() {
+            // The origin has all its time from now on.
+            let last_progress = Some(clock::now());
+            self.upload.set(Upload {
+                last_progress,
+                waits_for_client: false,
+                ..upload
+            });
+        }
         remainder::body_ends(&self.connection);
     }
 
@@ -379,7 +395,7 @@ impl BodyObserver for Exchange {
     fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
         self.offer(true);
-        self.connection.clocks.client_asked();
+        self.connection.clocks.client_asked(bytes);
         self.connection.bad_head.gives();
     }
 

@@ -25,7 +25,8 @@ pub enum Stop {
     HeaderTimeout,
     /// No request within `timeout.idle`.
     IdleTimeout,
-    /// The client took none of our bytes for `timeout.idle`.
+    /// The client took none of our bytes for `timeout.idle`, or fell so far behind
+    /// `limit.body_rate`.
     SlowReader,
     /// More frames that carry nothing, or more requests taken back, than
     /// `limit.h2_control_frames` allows.

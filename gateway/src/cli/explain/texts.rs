@@ -78,7 +78,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::HandshakeTimeout => ("The handshake was not finished within `timeout.handshake`", "See [Handshakes](#handshakes)"),
         Stop::HeaderTimeout => ("A request head was not complete within `timeout.header`", "Slow or hostile clients; raise the key only for known slow ones"),
         Stop::IdleTimeout => ("No request within `timeout.idle`", "Normal; let clients connect again, or raise the key"),
-        Stop::SlowReader => ("The client took none of our bytes for `timeout.idle`", "The client hangs, or its network is gone"),
+        Stop::SlowReader => ("The client took none of our bytes for `timeout.idle`, or fell so far behind `limit.body_rate`", "The client hangs, or its network is gone"),
         Stop::Flood => ("Over HTTP/2 the client sent more frames that carry nothing, or took more requests back, than `limit.h2_control_frames` allows. GOAWAY with ENHANCE_YOUR_CALM", "The line with `\"kind\":\"connection\"` has the address. Hostile, unless it is a client of yours: raise the key"),
         Stop::BadHttp => ("What came is not HTTP", "Look at the client; another protocol on this port"),
         Stop::Broken => ("The socket broke, or a TLS record was bad", "Network trouble, or a middlebox"),
@@ -125,10 +125,10 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
         RequestError::ClientGone => &[
             ("499", "The client went away before there was an answer", "Client timeouts; compare with `seconds`"),
             ("400", "The client broke its request off while it was being forwarded", "The same"),
-            ("as sent", "The client went away before the end of its answer, or took nothing of it for `timeout.idle`", "Compare `bytes_sent`"),
+            ("as sent", "The client went away before the end of its answer, or fell behind `limit.body_rate` by `timeout.idle` in taking it", "Compare `bytes_sent`"),
         ],
         RequestError::ClientStalled => &[
-            ("408", "The client stopped in the middle of its request's body", "The client hangs, or its network is gone"),
+            ("408", "The client stopped in the middle of its request's body, or fell behind `limit.body_rate` by `timeout.origin_response`", "The client hangs, or its network is gone"),
         ],
         RequestError::OriginResolve => &[
             ("502", "The origin's name has no address", "Check DNS, or `postern host set HOST --origin URL`"),
