@@ -4,6 +4,9 @@
 
 pub(crate) mod client;
 #[cfg(test)]
+mod differential;
+mod passing;
+#[cfg(test)]
 pub(crate) mod random;
 #[cfg(test)]
 mod requests;
@@ -66,3 +69,21 @@ pub fn server_head(data: &[u8]) {
     };
     server::check(*mode, stream);
 }
+
+/// A chunked body: no panic; the same data however the bytes are cut; data that is sent again reads
+/// the same.
+pub fn chunked(data: &[u8]) {
+    passing::check_chunked(data);
+}
+
+/// Requests that are passed on to an origin, and an answer that is passed on to a client: the other
+/// side reads what was seen here, in number, target and body. The bytes are divided at the first
+/// 0xfe.
+pub fn connection(data: &[u8]) {
+    let mut parts = data.splitn(2, |byte| *byte == 0xfe);
+    let (requests, answer) = (parts.next(), parts.next());
+    passing::check_connection(requests.unwrap_or_default(), answer.unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests;

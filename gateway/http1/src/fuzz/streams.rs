@@ -111,7 +111,7 @@ pub(super) fn say(length: BodyLength, random: &mut Random, out: &mut Vec<u8>, pa
     pairs.push((name.into(), value.into()));
 }
 
-fn answer(random: &mut Random) -> (Vec<u8>, Vec<Seen>) {
+pub(super) fn answer(random: &mut Random) -> (Vec<u8>, Vec<Seen>) {
     let (mut out, mut seen) = (Vec::new(), Vec::new());
     for _ in 0..random.below(3) {
         out.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n");
