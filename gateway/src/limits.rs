@@ -44,14 +44,6 @@ pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
 pub const COMPLETION_TIMEOUT: Duration = Duration::from_millis(500);
 /// Names that a word is completed with: what a page of the API has. Of more, the first.
 pub const COMPLETED_NAMES_MAX: usize = 1_000;
-/// Unknown names in rules that `postern doctor` tells of with one host. The API's lints have all.
-pub const UNKNOWN_NAMES_TOLD_MAX: usize = 10;
-/// How long `postern doctor` waits for an origin to connect, and then for each of its answers: one
-/// that takes longer has a fault of its own, which is reported.
-pub const DOCTOR_ORIGIN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Origins that `postern doctor` asks at once, each with a thread and a socket: 500 hosts whose
-/// origins are all down take under three minutes. The others wait.
-pub const DOCTOR_ORIGINS_AT_ONCE: usize = 16;
 /// Bytes of a PEM, CSR or CRL file given on the command line. Larger is refused unread.
 pub const CLI_FILE_BYTES_MAX: u64 = 16 * MIB;
 /// How deep a document of `postern apply` nests: its own form needs 8, action parameters a few

@@ -8,10 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod doctor;
 mod dry_run;
+mod events;
+pub mod explain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 mod http;
+mod latency;
 pub mod limits;
 pub mod metrics;
 mod openapi;

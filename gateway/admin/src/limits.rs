@@ -107,6 +107,53 @@ pub const SESSIONS_MAX: usize = 256;
 /// one that was idle longest ends.
 pub const SESSIONS_OF_HOLDER_MAX: usize = 16;
 
+/// Events and changes that are kept for those who look; the oldest give way. As many requests like
+/// most are kept beside them. Half a minute of a flood, days of a quiet gateway.
+pub const EVENTS_KEPT_MAX: usize = 5_000;
+/// Bytes of either; the oldest give way.
+pub const EVENTS_KEPT_BYTES_MAX: usize = 8 << 20;
+/// Events in a list when the client names no number.
+pub const EVENTS_LISTED_DEFAULT: usize = 200;
+/// Changes that are read from the audit log at once to be told; of more, the newest.
+pub const EVENT_CHANGES_READ_MAX: usize = 100;
+/// Things that a stream names of one change; of the rest, the number.
+pub const EVENT_CHANGES_TOLD_MAX: usize = 20;
+/// Event streams at once, each a connection; a further one is answered 503. As many are left of
+/// [`ADMIN_CONNECTIONS_MAX`] for everything else.
+pub const EVENT_STREAMS_MAX: usize = ADMIN_CONNECTIONS_MAX / 2;
+/// Of these, streams of one token, or of one user.
+pub const EVENT_STREAMS_OF_HOLDER_MAX: usize = EVENT_STREAMS_MAX / 2;
+/// Events that are written to a stream in one go.
+pub const EVENTS_IN_A_FRAME: usize = 250;
+/// How often a stream says how many events there were.
+pub const EVENT_COUNTS_EVERY: Duration = Duration::from_secs(1);
+/// After so long a silence a stream says that it lives, so that what is between keeps it open.
+pub const EVENT_HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a stream lasts; then its client asks again, on a connection that may be a new one.
+pub const EVENT_STREAM_LIFETIME: Duration = Duration::from_secs(50);
+
+/// Unknown names in rules that `postern doctor` tells of with one host. The API's lints have all.
+pub const UNKNOWN_NAMES_TOLD_MAX: usize = 10;
+/// How long `postern doctor` waits for an origin to connect, and then for each of its answers: one
+/// that takes longer has a fault of its own, which is reported.
+pub const DOCTOR_ORIGIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// Origins that `postern doctor` asks at once, each with a thread and a socket: 500 hosts whose
+/// origins are all down take under three minutes. The others wait.
+pub const DOCTOR_ORIGINS_AT_ONCE: usize = 16;
+/// Hosts that one request examines; further ones are left out, and the answer says how many: their
+/// origins would take longer than a request may.
+pub const DOCTOR_HOSTS_MAX: usize = 48;
+
+/// A step of the latency series.
+pub const SERIES_STEP: Duration = Duration::from_secs(10);
+/// Steps that are kept: an hour.
+pub const SERIES_STEPS_MAX: usize = 360;
+/// Bytes of all steps; the oldest give way. A thousand hosts that are busy in four stages, each over
+/// three doublings, take 370 kB a step: of them it is half an hour. Ten hosts need 1.3 MB for an
+/// hour.
+pub const SERIES_BYTES_MAX: usize = 64 << 20;
+
+const _: () = assert!(EVENT_STREAM_LIFETIME.as_secs() < ADMIN_CONNECTION_GRACE.as_secs());
 const _: () = assert!(SESSIONS_OF_HOLDER_MAX < SESSIONS_MAX);
 const _: () = assert!(PER_PAGE_DEFAULT <= PER_PAGE_MAX);
 const _: () = assert!(ADMIN_CRL_BODY_BYTES_MAX as u64 == CRL_FILE_BYTES_MAX);

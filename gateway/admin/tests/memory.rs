@@ -23,7 +23,7 @@ use std::time::SystemTime;
 use admin::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::Control;
-use datapath::observe::{AccessLog, WorkerStats, Workers};
+use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
 use fetch::{CrlFetcher, OcspClient, Stapler};
 use fixtures::Directory;
 use fixtures::pki::{Identity, Spec};
@@ -122,6 +122,7 @@ impl World {
                 workers: Arc::new(NoWorkers),
                 live: Arc::new(Live::new(Config::default())),
                 access_log: AccessLog::off(),
+                events: Events::new(1),
                 started: SystemTime::now(),
             };
             // As the gateway has it: one thread that answers everybody.

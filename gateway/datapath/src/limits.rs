@@ -209,6 +209,20 @@ pub const ACCESS_LOG_NAMES_MAX: usize = 8;
 /// long lines are; a name that does not fit whole is left out with those behind it.
 pub const ACCESS_LOG_NAMES_BYTES_MAX: usize = 1_024;
 
+/// Events of one kind in a second that all workers together keep for those who look; of more, a
+/// sample. Seven kinds at this rate, a kilobyte each, are a megabyte a second, and more than people
+/// read.
+pub const EVENTS_PER_SECOND: u32 = 200;
+/// Milliseconds in which a worker may keep its share of that: as often as the control side looks.
+pub const EVENT_WINDOW_MSEC: i64 = 250;
+/// Windows without an event whose shares a later one may use up: a burst is seen whole.
+pub const EVENT_WINDOWS_SAVED: u32 = 8;
+/// Events that wait on one worker for the control side; when it is full, one is dropped and counted.
+/// Holds what a worker may keep in a second and a half.
+pub const EVENT_QUEUE: usize = 2_048;
+/// Bytes of an event; a longer one is dropped and counted. Ordinary ones have a tenth of this.
+pub const EVENT_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes of the message that a gRPC call is answered with by us, before encoding; a longer one is
 /// cut. Clients bound the head of an answer, most at 8 KiB.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 1_024;
@@ -218,6 +232,8 @@ const _: () = assert!(ACCESS_LOG_FIELD_BYTES_MAX < ACCESS_LOG_LINE_BYTES_KEPT);
 const _: () = assert!(ACCESS_LOG_BUFFERS_KEPT <= ACCESS_LOG_QUEUE_LINES);
 const _: () = assert!(ACCESS_LOG_LINE_BYTES_KEPT < ACCESS_LOG_WRITE_BYTES);
 const _: () = assert!(ACCESS_LOG_WRITE_BYTES < ACCESS_LOG_QUEUE_BYTES);
+const _: () = assert!(1_000 % EVENT_WINDOW_MSEC == 0);
+const _: () = assert!(EVENT_QUEUE >= 7 * EVENTS_PER_SECOND as usize);
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);

@@ -37,7 +37,7 @@ use control::{Control, OpenError, Options};
 use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
-use datapath::observe::{AccessLog, AccessLogError};
+use datapath::observe::{AccessLog, AccessLogError, Events};
 use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
@@ -198,12 +198,14 @@ pub fn serve(
     let inboxes = Inboxes::new(worker_count)
         .map_err(|error| StartError::System("the workers' inboxes", error))?;
     let questions = Arc::new(OcspQueue::default());
+    let events = Events::new(worker_count);
     let shared = Arc::new(Shared {
         acceptor,
         published: published.clone(),
         live: live.clone(),
         geo: ArcSwapOption::new(geo),
         access_log: access_log.clone(),
+        events: events.clone(),
         questions: questions.clone(),
         buckets: Buckets::new(datapath::clock::now()),
         shares: Shares::new(descriptors),
@@ -234,6 +236,7 @@ pub fn serve(
         workers: workers.clone(),
         live: live.clone(),
         access_log: access_log.clone(),
+        events,
         started: SystemTime::now(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

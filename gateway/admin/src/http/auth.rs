@@ -37,13 +37,14 @@ pub(crate) enum Peer {
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
 /// What every token may ask, whatever it is for: whether it is good, a session with its rights, and
-/// help with the language of rules, which tells nothing of any zone.
-const OWN: [&str; 5] = [
+/// help with the language of rules and with reasons, which tells nothing of any zone.
+const OWN: [&str; 6] = [
     "/client/v4/user/tokens/verify",
     "/postern/v1/dashboard/links",
     SESSION,
     "/postern/v1/expressions/preview",
     "/postern/v1/expressions/vocabulary",
+    "/postern/v1/reasons",
 ];
 
 /// The session of the one who asks; `POST` begins it.
@@ -52,6 +53,9 @@ const SESSION: &str = "/postern/v1/dashboard/session";
 /// The header that the dashboard's page sends: the key of its session. No form and no link can send
 /// it, and a page of another origin only after a question (CORS) that is always denied.
 const PAGE: &str = "x-postern-dashboard";
+
+/// The header of requests that the page makes by itself: they are no use of its session.
+const BY_ITSELF: &str = "x-postern-by-itself";
 
 /// Whether this is the dashboard's page or a file of it: the same for everyone, and no secret.
 fn is_page(method: &Method, path: &str) -> bool {
@@ -164,8 +168,9 @@ fn admit_session(context: &Context, request: &Request) -> Result<Admitted, Fault
     let now = Instant::now();
     let headers = request.headers();
     let key = headers.get(PAGE).and_then(|key| key.to_str().ok());
+    let by_itself = headers.contains_key(BY_ITSELF);
     let found = cookies(headers, &cookie_name(headers, context.tls.is_some()))
-        .find_map(|cookie| context.sessions.find(cookie, key?, now));
+        .find_map(|cookie| context.sessions.find(cookie, key?, by_itself, now));
     let Some(session) = found else {
         // Unlike tokens, sessions end by themselves all the time: this is no attempt.
         let message = "The session has ended: sign in again";

@@ -17,9 +17,11 @@ use super::memory::Pool;
 use super::rates::Rates;
 use super::sessions::Sessions;
 use super::tls::AdminTls;
+use crate::events::History;
+use crate::latency::Series;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
-use datapath::observe::{AccessLog, Workers};
+use datapath::observe::{AccessLog, Events, Workers};
 use fetch::{CrlFetcher, OcspClient, Stapler};
 use snapshot::Published;
 
@@ -42,6 +44,8 @@ pub struct State {
     pub live: Arc<Live>,
     /// For its count of dropped lines.
     pub access_log: AccessLog,
+    /// Where workers put what happens.
+    pub events: Arc<Events>,
     /// When the process started.
     pub started: SystemTime,
 }
@@ -74,6 +78,10 @@ pub(crate) struct Context {
     pub(super) rates: Rates,
     /// Who is signed in at the dashboard.
     pub(crate) sessions: Sessions,
+    /// What has happened lately.
+    pub(crate) history: Arc<History>,
+    /// How long everything took lately.
+    pub(crate) series: Arc<Series>,
     over_unix: Pool,
     over_tcp: Pool,
     /// What the TCP listener is called, when it speaks TLS.
@@ -90,6 +98,8 @@ impl Context {
             state,
             rates: Rates::new(),
             sessions: Sessions::default(),
+            history: Arc::default(),
+            series: Arc::default(),
             tls: bound.tls.clone(),
             tcp: bound.tcp_address(),
             over_unix: Pool::default(),

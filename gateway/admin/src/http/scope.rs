@@ -250,6 +250,11 @@ impl InZone {
         self.at.context()
     }
 
+    /// Who asks, for the log.
+    pub(crate) fn actor(&self) -> &Arc<str> {
+        self.at.actor()
+    }
+
     /// As [`InGateway::run`], in this zone.
     pub(crate) async fn run<T: Send + 'static>(
         &self,

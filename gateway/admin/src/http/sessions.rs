@@ -169,17 +169,33 @@ impl Sessions {
         })
     }
 
-    /// The living session with these two secrets, used now. Digests are compared, of secrets that
-    /// no caller can choose, so the time that it takes tells nothing.
-    pub(crate) fn find(&self, cookie: &str, key: &str, now: Instant) -> Option<Session> {
+    /// The living session with these two secrets. It is used now, unless the page asks by itself:
+    /// one that nobody sits before comes to its end. Digests are compared, of secrets that no caller
+    /// can choose, so the time that it takes tells nothing.
+    pub(crate) fn find(
+        &self,
+        cookie: &str,
+        key: &str,
+        by_itself: bool,
+        now: Instant,
+    ) -> Option<Session> {
         let mut all = self.lock();
         all.forget(now);
         let kept = all.sessions.get_mut(&sha256(cookie.as_bytes()))?;
         if kept.key != sha256(key.as_bytes()) {
             return None;
         }
-        kept.used = now;
+        if !by_itself {
+            kept.used = now;
+        }
         Some(kept.session.clone())
+    }
+
+    /// Whether this one has not ended.
+    pub(crate) fn lives(&self, id: Id) -> bool {
+        let mut all = self.lock();
+        all.forget(Instant::now());
+        all.sessions.values().any(|kept| kept.session.id == id)
     }
 
     /// Ends one.
@@ -244,17 +260,35 @@ mod tests {
         let mut now = begun;
         while now + step < begun + SESSION_LIFETIME {
             now += step;
-            assert!(sessions.find(&one.cookie, &one.key, now).is_some());
+            assert!(sessions.find(&one.cookie, &one.key, false, now).is_some());
         }
         let old = begun + SESSION_LIFETIME;
-        assert!(sessions.find(&one.cookie, &one.key, old).is_none(), "old");
+        assert!(
+            sessions.find(&one.cookie, &one.key, false, old).is_none(),
+            "old"
+        );
         let two = sessions.begin(SOCKET, begun).unwrap();
         let idle = begun + SESSION_IDLE;
-        assert!(sessions.find(&two.cookie, &two.key, idle).is_none(), "idle");
         assert!(
-            sessions.find(&two.cookie, &two.key, begun).is_none(),
+            sessions.find(&two.cookie, &two.key, false, idle).is_none(),
+            "idle"
+        );
+        assert!(
+            sessions.find(&two.cookie, &two.key, false, begun).is_none(),
             "what has ended does not come back"
         );
+    }
+
+    #[test]
+    fn what_a_page_asks_by_itself_keeps_no_session_alive() {
+        let (sessions, begun) = (Sessions::default(), Instant::now());
+        let one = sessions.begin(SOCKET, begun).unwrap();
+        let almost = begun + SESSION_IDLE - Duration::from_secs(1);
+        assert!(sessions.find(&one.cookie, &one.key, true, almost).is_some());
+        assert!(sessions.lives(one.session.id));
+        let idle = begun + SESSION_IDLE;
+        assert!(sessions.find(&one.cookie, &one.key, false, idle).is_none());
+        assert!(!sessions.lives(one.session.id));
     }
 
     #[test]
@@ -268,15 +302,15 @@ mod tests {
             (&*one.cookie, &*two.key),
             (&*one.key, &*one.cookie),
         ] {
-            assert!(sessions.find(cookie, key, now).is_none());
+            assert!(sessions.find(cookie, key, false, now).is_none());
         }
-        assert!(sessions.find(&one.cookie, &one.key, now).is_some());
+        assert!(sessions.find(&one.cookie, &one.key, false, now).is_some());
         sessions.end(one.session.id);
-        assert!(sessions.find(&one.cookie, &one.key, now).is_none());
-        assert!(sessions.find(&two.cookie, &two.key, now).is_some());
+        assert!(sessions.find(&one.cookie, &one.key, false, now).is_none());
+        assert!(sessions.find(&two.cookie, &two.key, false, now).is_some());
         let code = sessions.link(SOCKET, now).unwrap();
         assert_eq!(sessions.end_all(), 1);
-        assert!(sessions.find(&two.cookie, &two.key, now).is_none());
+        assert!(sessions.find(&two.cookie, &two.key, false, now).is_none());
         assert_eq!(sessions.redeem(&code, now), None);
     }
 
@@ -295,18 +329,26 @@ mod tests {
             .collect();
         assert!(
             sessions
-                .find(&greedy[0].cookie, &greedy[0].key, now)
+                .find(&greedy[0].cookie, &greedy[0].key, false, now)
                 .is_none()
         );
         assert!(
             sessions
-                .find(&greedy[1].cookie, &greedy[1].key, now)
+                .find(&greedy[1].cookie, &greedy[1].key, false, now)
                 .is_some()
         );
-        assert!(sessions.find(&first.cookie, &first.key, now).is_some());
+        assert!(
+            sessions
+                .find(&first.cookie, &first.key, false, now)
+                .is_some()
+        );
         let others = (1..=SESSIONS_MAX).filter(|one| sessions.begin(holder(*one), now).is_some());
         assert_eq!(others.count(), SESSIONS_MAX - SESSIONS_OF_HOLDER_MAX - 1);
-        assert!(sessions.find(&first.cookie, &first.key, now).is_some());
+        assert!(
+            sessions
+                .find(&first.cookie, &first.key, false, now)
+                .is_some()
+        );
         let mine = sessions.link(SOCKET, now).unwrap();
         let links = (0..2 * SIGN_IN_LINKS_MAX).filter_map(|one| {
             let made = now + Duration::from_millis(u64::try_from(one).unwrap());

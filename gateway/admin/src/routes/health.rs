@@ -5,7 +5,7 @@ use super::Body::Json;
 use super::Kind::{AtLeast, Text};
 use super::Need::Nothing;
 use super::{Group, Parameter, Route, route};
-use crate::api::{health, status, steering, sysctl};
+use crate::api::{doctor, events, health, latency, status, steering, sysctl};
 
 /// The media type of metrics (OpenMetrics 1.0, "Content Type").
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -16,6 +16,19 @@ pub(super) const GROUPS: &[Group] = &[
         name: "Health",
         about: "How the gateway is.",
         routes: HEALTH,
+    },
+    Group {
+        name: "Events",
+        about: "What happens: refused handshakes, certificates that were no good, requests that were \
+                blocked, logged or failed. Each is its line of the access log, which need not be on. \
+                Of very many a sample is kept; `stands_for` says of how many. They are kept in \
+                memory, the newest thousands.",
+        routes: EVENTS,
+    },
+    Group {
+        name: "Latency and doctor",
+        about: "How long everything took in the last hour, kept in memory, and what is amiss.",
+        routes: LATENCY,
     },
     Group {
         name: "Settings",
@@ -55,6 +68,76 @@ const HEALTH: &[Route] = &[
         ),
     ])
     .gives(One("SteeringTrace")),
+];
+
+const KIND: Parameter = Parameter::new(
+    "kind",
+    Text,
+    "Only events of these kinds, separated by commas: `handshake`, `certificate`, \
+     `connection`, `blocked`, `logged`, `failed`",
+);
+const HOST: Parameter = Parameter::new("host", Text, "Only of this host");
+const LIMIT: Parameter = Parameter::new(
+    "limit",
+    AtLeast(0),
+    "How many at most; 200 by default, 5000 at most",
+);
+const RECENT: Parameter = Parameter::new(
+    "recent",
+    AtLeast(0),
+    "How many of the newest to begin with; none by default. With the header `Last-Event-ID` the \
+     stream goes on behind that event",
+);
+const STREAM: &str = "text/event-stream";
+
+const EVENTS: &[Route] = &[
+    route!(GET "/postern/v1/events", events::list, "list_events", "List the newest events")
+        .query(&[KIND, HOST, LIMIT])
+        .gives(All("Event")),
+    route!(GET "/postern/v1/events/counts", events::counts, "get_event_counts",
+        "Show how many events of each kind there were, and how many of them were kept")
+    .gives(One("EventCounts")),
+    route!(GET "/postern/v1/events/stream", events::stream, "stream_events",
+        "Tell events and changes of the configuration as they come (server-sent events)")
+    .query(&[KIND, HOST, RECENT])
+    .gives(Media(STREAM)),
+    route!(GET "/postern/v1/zones/{zone_id}/events", events::list_of, "list_events_of_zone",
+        "List a zone's newest events")
+    .query(&[KIND, HOST, LIMIT])
+    .gives(All("Event")),
+    route!(GET "/postern/v1/zones/{zone_id}/events/stream", events::stream_of,
+        "stream_events_of_zone", "Tell a zone's events as they come, and that something was changed")
+    .query(&[KIND, HOST, RECENT])
+    .gives(Media(STREAM)),
+    route!(GET "/postern/v1/zones/{zone_id}/events/requests", events::requests,
+        "list_recent_requests",
+        "List a zone's newest requests, whatever became of them; to try rules on")
+    .query(&[KIND, HOST, LIMIT])
+    .gives(All("Event")),
+    route!(GET "/postern/v1/reasons", events::reasons, "list_reasons",
+        "List what each reason in events, log lines and metrics means, and how to mend it")
+    .gives(All("Reason")),
+];
+
+const MINUTES: Parameter = Parameter::new(
+    "minutes",
+    AtLeast(0),
+    "How far back; 60 by default and at most",
+);
+
+const LATENCY: &[Route] = &[
+    route!(GET "/postern/v1/zones/{zone_id}/latency", latency::show, "get_latency",
+        "Show how long each stage took: percentiles in steps of ten seconds, and histograms")
+    .query(&[HOST, MINUTES])
+    .gives(One("Latency")),
+    route!(GET "/postern/v1/zones/{zone_id}/traffic", latency::traffic, "list_traffic",
+        "List what each of a zone's hosts did: requests, refusals, latency")
+    .query(&[HOST, MINUTES])
+    .gives(All("Traffic")),
+    route!(GET "/postern/v1/zones/{zone_id}/doctor", doctor::examine, "examine_hosts",
+        "Check whether a zone's hosts have what mutual TLS needs; it connects to their origins")
+    .query(&[HOST])
+    .gives(One("Examined")),
 ];
 
 const SETTINGS: &[Route] = &[

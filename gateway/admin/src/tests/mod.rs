@@ -21,7 +21,7 @@ use crate::openapi;
 use crate::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
-use datapath::observe::{AccessLog, WorkerStats, Workers};
+use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
 use fetch::{CrlFetcher, OcspClient, Stapler};
 use fixtures::Directory;
 use snapshot::Published;
@@ -30,6 +30,7 @@ use vocabulary::settings::StapleMode;
 mod access;
 mod certificates;
 pub(crate) mod dashboard;
+mod events;
 mod input;
 mod routes;
 mod rules;
@@ -51,6 +52,7 @@ pub(crate) struct World {
     directory: Directory,
     pub(crate) control: Arc<Control>,
     published: Arc<Published>,
+    pub(crate) events: Arc<Events>,
     tcp: SocketAddr,
     server: tokio::task::JoinHandle<()>,
 }
@@ -83,6 +85,7 @@ impl World {
         };
         let bound = Bound::bind(&listen).await.unwrap();
         let tcp = bound.tcp_address().unwrap();
+        let events = Events::new(1);
         let state = State {
             control: control.clone(),
             lists: CrlFetcher::new(control.clone()),
@@ -92,6 +95,7 @@ impl World {
             workers: Arc::new(NoWorkers),
             live: Arc::new(Live::new(config)),
             access_log: AccessLog::off(),
+            events: events.clone(),
             started: SystemTime::now(),
         };
         let server = tokio::spawn(serve_bound(bound, state));
@@ -99,6 +103,7 @@ impl World {
             directory,
             control,
             published,
+            events,
             tcp,
             server,
         }

@@ -472,9 +472,10 @@ async fn every_scope_on_every_route() {
                 let power = needs == Scope::Read || *scope == Scope::All || *scope == needs;
                 let place = zones.is_empty() || in_zone && zones[0] == zone;
                 // Whether a token is good may be asked with every one, a session be had, and help
-                // with the language.
+                // with the language and with reasons.
                 let place = place
                     || template.starts_with("/postern/v1/expressions/")
+                    || template == "/postern/v1/reasons"
                     || template.ends_with("/tokens/verify")
                     || template.ends_with("/dashboard/links")
                     || template.ends_with("/dashboard/session");

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
-use crate::observe::{HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
+use crate::observe::{EventKind, HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
 use crate::shares::{Beyond, Busy};
 use snapshot::Host;
 use snapshot::checks::version_text;
@@ -92,6 +92,18 @@ pub(super) struct Notes {
     pub(super) fault: Option<Side>,
     pub(super) detail: String,
     pub(super) times: StageTimes,
+}
+
+impl Notes {
+    /// What the request is, among the recent events.
+    fn event(&self) -> EventKind {
+        match &self.rule {
+            Some((_, RuleAction::Block | RuleAction::RateLimit)) => EventKind::Blocked,
+            _ if self.error.is_some() => EventKind::Failed,
+            _ if !self.logged.is_empty() => EventKind::Logged,
+            _ => EventKind::Passed,
+        }
+    }
 }
 
 impl Exchange {
@@ -201,9 +213,7 @@ impl Exchange {
         }
         let notes = self.notes.borrow();
         self.count(&notes);
-        if self.connection.local.shared.access_log.enabled() {
-            self.log(&notes);
-        }
+        self.log(&notes);
         self.offer(false);
         if notes.elsewhere {
             self.connection.standings.closes_elsewhere(&notes.authority);
@@ -264,46 +274,53 @@ impl Exchange {
             .as_ref()
             .unwrap_or_else(|| self.connection.standings.established());
         let host = notes.host.as_ref().unwrap_or(&standing.host);
+        let local = &self.connection.local;
+        let name = host.name().as_str();
+        let wanted = local.recorder.wants(notes.event(), name, self.time);
+        let access_log = &local.shared.access_log;
+        if wanted.is_none() && !access_log.enabled() {
+            return;
+        }
         let logged: Vec<&str> = notes.logged.iter().map(|rule| &**rule).collect();
-        self.connection
-            .local
-            .shared
-            .access_log
-            .write(&RequestRecord {
-                time: self.time,
-                request_id: self.id.as_str(),
-                client: standing.facts.source,
-                host: host.name().as_str(),
-                zone: &host.endpoint.zone,
-                authority: &notes.authority,
-                method: self.method.as_str(),
-                path: &notes.path,
-                http_version: version_text(self.version),
-                status: notes.status.as_u16(),
-                bytes_received: self.received.get(),
-                bytes_sent: self.sent.get(),
-                tls_version: standing.facts.tls_version,
-                tls_cipher: standing.facts.tls_cipher,
-                sni: &standing.facts.sni,
-                resumed: self.connection.resumed,
-                client_auth: &standing.facts.client,
-                rule: notes.rule.as_ref().map(|(id, action)| RuleHit {
-                    id,
-                    action: action.as_str(),
-                }),
-                logged: &logged,
-                origin: if notes.forwarded {
-                    let routed = notes.routed.as_deref();
-                    &routed.unwrap_or(&host.origin).url
-                } else {
-                    ""
-                },
-                worker: self.connection.local.index,
-                steered: self.connection.steered,
-                times: notes.times,
-                error: notes.error,
-                detail: &notes.detail,
-            });
+        let record = RequestRecord {
+            time: self.time,
+            request_id: self.id.as_str(),
+            client: standing.facts.source,
+            host: name,
+            zone: &host.endpoint.zone,
+            authority: &notes.authority,
+            method: self.method.as_str(),
+            path: &notes.path,
+            http_version: version_text(self.version),
+            status: notes.status.as_u16(),
+            bytes_received: self.received.get(),
+            bytes_sent: self.sent.get(),
+            tls_version: standing.facts.tls_version,
+            tls_cipher: standing.facts.tls_cipher,
+            sni: &standing.facts.sni,
+            resumed: self.connection.resumed,
+            client_auth: &standing.facts.client,
+            rule: notes.rule.as_ref().map(|(id, action)| RuleHit {
+                id,
+                action: action.as_str(),
+            }),
+            logged: &logged,
+            origin: if notes.forwarded {
+                let routed = notes.routed.as_deref();
+                &routed.unwrap_or(&host.origin).url
+            } else {
+                ""
+            },
+            worker: local.index,
+            steered: self.connection.steered,
+            times: notes.times,
+            error: notes.error,
+            detail: &notes.detail,
+        };
+        access_log.write(&record);
+        if let Some(wanted) = wanted {
+            local.recorder.request(wanted, &record);
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::Clients;
 use crate::http::request_id::RequestIds;
 use crate::http::upstream::Pool;
-use crate::observe::{AccessLog, WorkerStats};
+use crate::observe::{AccessLog, Events, Recorder, WorkerStats};
 use crate::shares::Shares;
 use config::Live;
 use rules::geo::Geo;
@@ -35,6 +35,8 @@ pub struct Shared {
     pub geo: ArcSwapOption<Geo>,
     /// Where requests are written down.
     pub access_log: AccessLog,
+    /// Where what happens can be looked at.
+    pub events: Arc<Events>,
     /// What responders are to be asked about clients.
     pub questions: Arc<OcspQueue>,
     /// How many requests have come, for rate limits.
@@ -51,6 +53,8 @@ pub struct Local {
     pub shared: Arc<Shared>,
     /// The worker's statistics; never borrowed across an await.
     pub stats: RefCell<WorkerStats>,
+    /// What it keeps of what happens, for those who look.
+    pub recorder: Recorder,
     /// Its connections by client certificate.
     pub clients: Clients,
     /// Its origin connections.
@@ -73,6 +77,7 @@ impl Local {
     pub fn new(index: usize, shared: Arc<Shared>, request_ids: RequestIds) -> Self {
         Self {
             index,
+            recorder: Recorder::new(shared.events.clone(), index),
             shared,
             stats: RefCell::new(WorkerStats::new(index)),
             clients: Clients::default(),

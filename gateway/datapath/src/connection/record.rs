@@ -1,4 +1,4 @@
-//! What handshakes and certificates leave in statistics and the access log.
+//! What handshakes and certificates leave in statistics, the access log and the recent events.
 //!
 //! Requests are `exchange`'s.
 
@@ -12,8 +12,8 @@ use super::{Arrival, Connection, Local, Stop};
 use crate::clock;
 use crate::http::request_id::RequestId;
 use crate::observe::{
-    CertificateEvent, CertificateRecord, ConnectionRecord, HandshakeRecord, HandshakeResult,
-    RequestRecord, Stage, StageTimes, Steered,
+    CertificateEvent, CertificateRecord, ConnectionRecord, EventKind, HandshakeRecord,
+    HandshakeResult, RequestRecord, Stage, StageTimes, Steered,
 };
 use snapshot::checks::version_text;
 use tls::{Established, HandshakeError, HandshakeFailure, Refusal};
@@ -77,7 +77,7 @@ pub(super) fn record_certificate(
     event: CertificateEvent,
     reason: Reason,
 ) {
-    local.shared.access_log.certificate(&CertificateRecord {
+    let record = CertificateRecord {
         time: clock::time(),
         client: standing.facts.source,
         host: standing.host.name().as_str(),
@@ -86,14 +86,16 @@ pub(super) fn record_certificate(
         client_auth: &standing.facts.client,
         event,
         reason: reason.as_str(),
-    });
+    };
+    local.shared.access_log.certificate(&record);
+    local.recorder.certificate(&record);
 }
 
 /// Writes down that a connection was ended for what its client did.
 pub(super) fn record_connection(connection: &Connection, stop: Stop) {
     let standing = connection.standings.established();
     let local = &connection.local;
-    local.shared.access_log.connection(&ConnectionRecord {
+    let record = ConnectionRecord {
         time: clock::time(),
         client: standing.facts.source,
         host: standing.host.name().as_str(),
@@ -102,7 +104,9 @@ pub(super) fn record_connection(connection: &Connection, stop: Stop) {
         client_auth: &standing.facts.client,
         worker: local.index,
         reason: stop.as_str(),
-    });
+    };
+    local.shared.access_log.connection(&record);
+    local.recorder.connection(&record);
 }
 
 /// Counts and logs a request whose head could not be read.
@@ -119,7 +123,7 @@ pub(super) fn record_bad_head(
     let slot = stats.host(host);
     stats.request(slot, status.as_u16(), facts.client.verdict, None);
     drop(stats);
-    connection.local.shared.access_log.write(&RequestRecord {
+    let record = RequestRecord {
         time: clock::time(),
         request_id: id.as_str(),
         client: facts.source,
@@ -145,7 +149,14 @@ pub(super) fn record_bad_head(
         times: StageTimes::default(),
         error: Some(RequestError::BadHttp),
         detail,
-    });
+    };
+    let Local {
+        shared, recorder, ..
+    } = &*connection.local;
+    shared.access_log.write(&record);
+    if let Some(wanted) = recorder.wants(EventKind::Failed, record.host, record.time) {
+        recorder.request(wanted, &record);
+    }
 }
 
 /// Counts and logs a handshake that failed.
@@ -172,7 +183,7 @@ pub(super) fn record_refusal(
     if let (Some(slot), Some(reason)) = (slot, standing) {
         stats.verified(slot, reason);
     }
-    local.shared.access_log.handshake_failed(&HandshakeRecord {
+    let record = HandshakeRecord {
         time: clock::time(),
         client,
         host: error.host.as_ref().map_or("", |host| host.name.as_str()),
@@ -186,5 +197,7 @@ pub(super) fn record_refusal(
         reason,
         detail: &error.detail(),
         elapsed: accepted.elapsed(),
-    });
+    };
+    local.shared.access_log.handshake_failed(&record);
+    local.recorder.handshake(&record);
 }

@@ -1,7 +1,7 @@
 //! Observability: the statistics of workers, and the access log.
 //!
 //! Owns the statistics that a worker keeps for itself ([`WorkerStats`]), their sum, and the access
-//! log ([`AccessLog`]). Statistics read no clock: times come from the caller. [`Workers`] is how
+//! log ([`AccessLog`]), and the queues of recent events ([`Events`]). Statistics read no clock: times come from the caller. [`Workers`] is how
 //! they are collected from the threads. Does not render metrics (`admin::metrics`).
 #![forbid(unsafe_code)]
 
@@ -11,6 +11,7 @@
     reason = "the writer has a thread of its own, and the lock is the writer's handle"
 )]
 mod access_log;
+mod events;
 pub mod histogram;
 mod json;
 mod record;
@@ -23,6 +24,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub use access_log::{AccessLog, AccessLogError};
+pub use events::{Event, EventCounts, EventKind, Events, Recorder, Wanted};
 pub use record::{
     CertificateEvent, CertificateRecord, ConnectionRecord, HandshakeRecord, RequestRecord, RuleHit,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::listen::{patiently, refuse_taken};
 use super::*;
-use crate::observe::{AccessLog, Workers as _};
+use crate::observe::{AccessLog, Events, Workers as _};
 use crate::steer::Ownership;
 use arc_swap::ArcSwapOption;
 use config::{Config, Live};
@@ -36,6 +36,7 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         live: Arc::new(Live::new(config)),
         geo: ArcSwapOption::empty(),
         access_log: AccessLog::off(),
+        events: Events::new(count),
         questions: Arc::default(),
         buckets: Buckets::new(Instant::now()),
         shares: crate::shares::Shares::new(1_000_000),

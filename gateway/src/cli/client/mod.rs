@@ -99,6 +99,11 @@ impl Client {
         }
     }
 
+    /// The whole answer to a GET, its envelope included.
+    pub(crate) fn whole(&self, path: &str) -> Result<Value, ClientError> {
+        self.answer(&Method::GET, path, None)
+    }
+
     /// All pages of a list.
     pub(crate) fn all(&self, path: &str) -> Result<Vec<Value>, ClientError> {
         let mut found = Vec::new();

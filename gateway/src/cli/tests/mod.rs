@@ -16,7 +16,7 @@ use super::*;
 use admin;
 use config::{Config, Live};
 use control::Control;
-use datapath::observe::{AccessLog, SteeringStatus, WorkerStats, Workers, WorkersStatus};
+use datapath::observe::{AccessLog, Events, SteeringStatus, WorkerStats, Workers, WorkersStatus};
 use snapshot::Published;
 
 struct NoWorkers;
@@ -79,6 +79,7 @@ impl Gateway {
                 ..Config::default()
             })),
             access_log: AccessLog::off(),
+            events: Events::new(1),
             started: SystemTime::now(),
         };
         let listen = admin::Listen {

@@ -3,14 +3,18 @@
 use ebpf::Decided;
 
 use super::super::schema::{
-    Schema, closed, count, either, flag, list, map, number, object, text, words,
+    Schema, anything, closed, count, either, flag, list, map, number, object, text, words,
 };
 use super::{Named, host_name, id, time, uuid};
-use datapath::observe::Steered;
+use crate::doctor::State;
+use datapath::observe::{EventKind, Steered};
 
 pub(super) fn schemas() -> Vec<Named> {
     let mut all = status();
     all.extend(steering());
+    all.extend(events());
+    all.extend(latency());
+    all.extend(doctor());
     all.extend(settings());
     all.extend(dashboard());
     all
@@ -124,6 +128,116 @@ fn steering() -> Vec<Named> {
         .has("kernel", flag().about("Whether the kernel steers at all"))
         .has("events", list(event));
     vec![("Steering", status.into()), ("SteeringTrace", trace.into())]
+}
+
+fn events() -> Vec<Named> {
+    let event = object()
+        .has("id", text().about("Its place in the stream"))
+        .has("kind", words(EventKind::ALL.map(EventKind::as_str)))
+        .has(
+            "stands_for",
+            count().least(1).about(
+                "How many events of this kind on this worker it stands for, itself included",
+            ),
+        )
+        .has(
+            "country",
+            text()
+                .or_null()
+                .about("Of the client\'s address, where a GeoIP database knows it"),
+        )
+        .has(
+            "record",
+            map(anything())
+                .about("The line of the access log: the page about it names its members"),
+        );
+    let by_kind = || object().has_counts(EventKind::ALL.map(EventKind::as_str));
+    let counts = object()
+        .has("seen", by_kind())
+        .has("kept", by_kind())
+        .has("lost", count().about("Events that there was no room for"));
+    let reason = object()
+        .has("word", text())
+        .has("of", text().about("What has it"))
+        .has(
+            "status",
+            text().or_null().about("Of the answers that have it"),
+        )
+        .has(
+            "side",
+            text().or_null().about("Whose fault it is, if it is one"),
+        )
+        .has("means", text().about("Markdown"))
+        .has("mend", text().about("Markdown"));
+    vec![
+        ("Event", event.into()),
+        ("EventCounts", counts.into()),
+        ("Reason", reason.into()),
+    ]
+}
+
+fn latency() -> Vec<Named> {
+    let seconds = || number().or_null();
+    let column = || list(number().or_null());
+    let whole = object()
+        .has("count", count())
+        .has("p50", seconds())
+        .has("p90", seconds())
+        .has("p99", seconds())
+        .has("max", seconds());
+    let bucket = object().has_counts(["from_ns", "to_ns", "count"]);
+    let stage = object()
+        .has("count", list(count()))
+        .has("p50", column())
+        .has("p90", column())
+        .has("p99", column())
+        .has("max", column())
+        .has("whole", whole)
+        .has("histogram", list(bucket))
+        .about("In seconds; a column has an entry for each step");
+    let series = object()
+        .has("step_seconds", count())
+        .has(
+            "at",
+            list(count()).about("When each step ended, in seconds since 1970"),
+        )
+        .has("requests", list(count()))
+        .has("blocked", list(count()))
+        .has("refused", list(count()).about("Handshakes"))
+        .has("stages", map(stage).about("By the words of the access log"));
+    let traffic = object()
+        .has("host", host_name())
+        .has_counts(["requests", "blocked", "refused"])
+        .has("p50_seconds", seconds())
+        .has("p99_seconds", seconds());
+    vec![("Latency", series.into()), ("Traffic", traffic.into())]
+}
+
+fn doctor() -> Vec<Named> {
+    let fix = object()
+        .has("kind", words(["host", "disable_rule", "expression"]))
+        .may_have("key", text().about("The setting of the host"))
+        .may_have("value", text())
+        .may_have("rule_id", id())
+        .may_have("expression", text());
+    let finding = object()
+        .has("check", text())
+        .has("state", words(State::ALL.map(State::as_str)))
+        .has("message", text())
+        .has("mend", text().or_null().about("A command"))
+        .has(
+            "fix",
+            Schema::from(fix)
+                .or_null()
+                .about("The one change that mends it, when one is surely meant"),
+        );
+    let host = object()
+        .has("host", host_name())
+        .has("findings", list(finding));
+    let examined = object()
+        .has("hosts", list(host))
+        .has("left_out", count().about("Hosts beyond those"));
+    vec![("Examined", examined.into())]
 }
 
 fn settings() -> Vec<Named> {

@@ -35,6 +35,17 @@ async fn every_operation_answers_as_the_document_says() {
     let account = world.control.model().account.to_string();
     world.get(&format!("/client/v4/zones/{zone}")).await;
     about_the_gateway(&world).await;
+    for below in [
+        "events",
+        "events/stream",
+        "events/requests",
+        "latency?minutes=5",
+        "traffic",
+        "doctor",
+    ] {
+        let path = format!("/postern/v1/zones/{zone}/{below}");
+        assert_eq!(world.call("GET", &path, Value::Null).await.status, 200);
+    }
     certificates(&world, &zone).await;
     settings(&world, &zone, &account).await;
     records(&world, &zone).await;
@@ -61,6 +72,10 @@ async fn about_the_gateway(world: &World) {
         "/livez",
         "/metrics",
         "/postern/v1/status",
+        "/postern/v1/events?kind=blocked,failed&host=a.test&limit=1",
+        "/postern/v1/events/counts",
+        "/postern/v1/events/stream?recent=1",
+        "/postern/v1/reasons",
         "/postern/v1/steering",
         "/postern/v1/steering/trace?milliseconds=0",
         "/postern/v1/sysctl",

@@ -6,8 +6,8 @@ use boring::asn1::{Asn1Time, Asn1TimeRef};
 use boring::x509::X509;
 use serde_json::Value;
 
-use super::report::{Finding, State};
-use crate::cli::client::names::{str_of, text, texts_of};
+use super::report::{Finding, Fix, State};
+use super::{str_of, text, texts_of};
 use control::Moment;
 
 pub(super) fn list_of<'v>(of: &'v Value, key: &str) -> &'v [Value] {
@@ -309,7 +309,11 @@ pub(super) fn mode(host: &Value) -> Finding {
             State::Bad,
             "the host does not ask for client certificates",
             format!("postern host set {name} --mtls request"),
-        ),
+        )
+        .fixed_by(Fix::Host {
+            key: "mtls",
+            value: "request",
+        }),
         mode => Finding::good(CHECK, format!("the mode is {mode}")),
     }
 }

@@ -13,7 +13,7 @@ use tls::{Alpn, HandshakeFailure, OriginFlaw, OriginTls, Session};
 
 use super::checks::coverage;
 use super::report::{Finding, State};
-use crate::cli::client::names::str_of;
+use super::str_of;
 use crate::limits::DOCTOR_ORIGIN_TIMEOUT;
 
 const CHECK: &str = "origin";

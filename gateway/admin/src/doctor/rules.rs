@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use super::report::{Finding, State};
-use crate::cli::client::names::str_of;
+use super::report::{Finding, Fix, State};
+use super::str_of;
 use crate::limits::UNKNOWN_NAMES_TOLD_MAX;
 
 pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding {
@@ -13,13 +13,25 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
     if str_of(host, "mtls") == "off" {
         let said = "without client certificates there is nothing to enforce";
         let mend = format!("postern host set {name} --mtls request");
-        return Finding::new(CHECK, State::Bad, said, mend);
+        return Finding::new(CHECK, State::Bad, said, mend).fixed_by(Fix::Host {
+            key: "mtls",
+            value: "request",
+        });
     }
     let (id, skip) = (
         str_of(enforcement, "rule_id"),
         str_of(enforcement, "skip_id"),
     );
-    let without_skip = || format!("postern rule edit --zone {zone} {skip} --disable");
+    let skipping = |state, said: String| {
+        let mend = format!("postern rule edit --zone {zone} {skip} --disable");
+        Finding::new(CHECK, state, said, mend).fixed_by(Fix::DisableRule {
+            rule: skip.to_owned(),
+        })
+    };
+    let close_revoked = Fix::Host {
+        key: "revoked",
+        value: "close",
+    };
     let partly = match str_of(enforcement, "by") {
         "handshake" => {
             return Finding::good(
@@ -39,7 +51,7 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
         }
         _ => {
             let said = format!("the rule {skip} lets every client skip the rules after it");
-            return Finding::new(CHECK, State::Bad, said, without_skip());
+            return skipping(State::Bad, said);
         }
     };
     if let Some(finding) = trap(CHECK, host, id, lints) {
@@ -53,7 +65,7 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
              for some requests at least"
         );
         let mend = format!("postern host set {name} --revoked close");
-        return Finding::new(CHECK, State::Doubt, said, mend);
+        return Finding::new(CHECK, State::Doubt, said, mend).fixed_by(close_revoked);
     }
     if !partly {
         return Finding::good(
@@ -71,7 +83,7 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
         "the rule {id} blocks clients without a certificate for some requests only: \
          the rule {skip} lets others around it"
     );
-    Finding::new(CHECK, State::Doubt, said, without_skip())
+    skipping(State::Doubt, said)
 }
 
 /// Names in the zone's rules that no host answers for: those that mean this host, and with the first
@@ -95,7 +107,14 @@ pub(super) fn unknown_names(host: &Value, lints: &Value, is_first: bool) -> Vec<
                 "" => format!("postern rule edit --zone {zone} {id}"),
                 better => format!("postern rule edit --zone {zone} {id} --expression '{better}'"),
             };
-            Finding::new("names", State::Doubt, said, mend)
+            let finding = Finding::new("names", State::Doubt, said, mend);
+            match str_of(lint, "suggestion") {
+                "" => finding,
+                better => finding.fixed_by(Fix::Expression {
+                    rule: id.to_owned(),
+                    expression: better.to_owned(),
+                }),
+            }
         })
         .collect()
 }
@@ -129,5 +148,12 @@ fn trap(check: &'static str, host: &Value, id: &str, lints: &Value) -> Option<Fi
         better => format!("postern rule edit --zone {zone} {id} --expression '{better}'"),
     };
     let said = format!("the rule {id} {said}");
-    Some(Finding::new(check, State::Doubt, said, mend))
+    let finding = Finding::new(check, State::Doubt, said, mend);
+    Some(match str_of(lint, "suggestion") {
+        "" => finding,
+        better => finding.fixed_by(Fix::Expression {
+            rule: id.to_owned(),
+            expression: better.to_owned(),
+        }),
+    })
 }

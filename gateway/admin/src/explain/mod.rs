@@ -1,38 +1,31 @@
-//! `postern explain`: what a word of the logs means, and how to mend it.
+//! What every word of the logs means, and how to mend it: for `postern explain`, the API, and the
+//! tables of `docs/troubleshooting.md`.
 //!
-//! Owns the command and the tables of `docs/troubleshooting.md`. The texts are in `texts`.
+//! Owns the list of all words. The texts are in `texts`.
 
 mod texts;
 
-use std::fmt::Write as _;
-
-use clap::Args;
 use datapath::connection::Stop;
-use serde_json::json;
 use tls::Refusal;
 use vocabulary::request_error::RequestError;
 use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
-use super::output::{CliError, Output, json_text};
-
-/// Say what a reason in a log line or a metric means, and how to mend it
-///
-/// Without a word, every word there is.
-#[derive(Debug, Args)]
-pub(super) struct Explain {
-    /// The word: `crl_expired`, `origin_refused`, …
-    word: Option<String>,
-}
-
 /// A word, where it stands, what it means, how to mend it.
-struct Explained {
-    word: &'static str,
-    place: &'static str,
+#[derive(Debug, Clone, Copy)]
+pub struct Explained {
+    /// The word: `crl_expired`.
+    pub word: &'static str,
+    /// What has it: a client certificate, a handshake, a connection, an answer.
+    pub place: &'static str,
+    /// The status of an answer that has it; empty for the others.
+    pub status: &'static str,
     /// Whose fault it is, if it is a fault.
-    side: Option<Side>,
-    means: &'static str,
-    mend: &'static str,
+    pub side: Option<Side>,
+    /// Markdown.
+    pub means: &'static str,
+    /// Markdown.
+    pub mend: &'static str,
 }
 
 /// Handshakes that are refused for something else than the client's certificate.
@@ -71,10 +64,12 @@ const STOPS: [Stop; 14] = [
 ];
 
 /// Every word, in the order of the page.
-fn all() -> Vec<Explained> {
+#[must_use]
+pub fn all() -> Vec<Explained> {
     let explained = |word, place, (means, mend)| Explained {
         word,
         place,
+        status: "",
         side: None,
         means,
         mend,
@@ -91,56 +86,16 @@ fn all() -> Vec<Explained> {
     });
     let answers = RequestError::ALL.into_iter().flat_map(|one| {
         let texts = texts::answer(one).iter();
-        texts.map(move |(_, means, mend)| explained(one.as_str(), "answer", (*means, *mend)))
+        texts.map(move |(status, means, mend)| Explained {
+            status,
+            ..explained(one.as_str(), "answer", (*means, *mend))
+        })
     });
     reasons
         .chain(refusals)
         .chain(stops)
         .chain(answers)
         .collect()
-}
-
-impl Explain {
-    pub(super) fn run(&self, json: bool) -> Output {
-        let mut found = all();
-        if let Some(word) = &self.word {
-            found.retain(|one| one.word == word);
-        }
-        if found.is_empty() {
-            let word = self.word.as_deref().unwrap_or_default().escape_debug();
-            return Err(CliError::Failed(format!(
-                "there is no reason `{word}`; `postern explain` lists every one"
-            )));
-        }
-        if json {
-            let rows: Vec<_> = found
-                .iter()
-                .map(|one| {
-                    json!({
-                        "word": one.word,
-                        "of": one.place,
-                        "side": one.side.map(Side::as_str),
-                        "means": one.means,
-                        "mend": one.mend,
-                    })
-                })
-                .collect();
-            return Ok(json_text(&json!(rows)));
-        }
-        let mut text = String::new();
-        for one in found {
-            let side = one
-                .side
-                .map_or(String::new(), |side| format!(", the fault of: {side}"));
-            // A String takes every write.
-            let _written = writeln!(
-                text,
-                "{} ({}{side})\n  means  {}\n  mend   {}",
-                one.word, one.place, one.means, one.mend
-            );
-        }
-        Ok(text)
-    }
 }
 
 #[cfg(test)]
@@ -153,7 +108,7 @@ mod tests {
     /// A page's block between its markers.
     fn block(page: &str, name: &str) -> String {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("docs")
+            .join("../docs")
             .join(page);
         let text = std::fs::read_to_string(&path).unwrap();
         let start = format!("<!-- generated: {name} -->\n");
@@ -274,27 +229,5 @@ mod tests {
         assert_eq!(names("rules.md", "functions"), functions);
         let keys: BTreeSet<String> = config::KEYS.iter().map(|key| key.name.to_owned()).collect();
         assert_eq!(names("configuration.md", "keys"), keys);
-    }
-
-    #[test]
-    fn a_word_is_explained_and_an_unknown_one_is_refused() {
-        let explain = |word: Option<&str>, json| {
-            Explain {
-                word: word.map(str::to_owned),
-            }
-            .run(json)
-        };
-        let text = explain(Some("crl_expired"), false).unwrap();
-        assert!(
-            text.starts_with("crl_expired (client certificate)\n  means  "),
-            "{text}"
-        );
-        let every = explain(None, true).unwrap();
-        assert!(every.contains("origin_refused"), "{every}");
-        let error = explain(Some("\u{1b}[2J"), false).unwrap_err().to_string();
-        assert!(
-            error.contains("postern explain") && !error.contains('\u{1b}'),
-            "{error}"
-        );
     }
 }

@@ -1,0 +1,78 @@
+//! Recent events, kept for those who look: what workers noted, and what was changed.
+//!
+//! Owns how many are kept and for how long, the order that they have in a stream, and who may have a
+//! stream. Which events workers note is [`datapath::observe::Events`]'s; what an event says is the
+//! access log's line.
+
+mod history;
+mod stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+pub(crate) use self::history::{Filter, History, Position};
+pub(crate) use self::stream::{Asked, open};
+use crate::limits::{EVENT_CHANGES_READ_MAX, EVENT_CHANGES_TOLD_MAX};
+use control::{AuditEntry, Control, ReadOnly};
+use datapath::limits::EVENT_WINDOW_MSEC;
+use datapath::observe::{EventCounts, EventKind, Events};
+
+/// Fetches what workers noted and what was changed, until it is dropped.
+pub(crate) async fn gather(history: Arc<History>, events: Arc<Events>, control: Control<ReadOnly>) {
+    let between = Duration::from_millis(EVENT_WINDOW_MSEC.unsigned_abs());
+    let mut tick = tokio::time::interval(between);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut told = control.model().revision;
+    loop {
+        tick.tick().await;
+        let geo = control.geo();
+        history.add_events(&events, |address| geo.as_ref()?.place(address).country);
+        let revision = control.model().revision;
+        if revision == told {
+            continue;
+        }
+        let wanted = usize::try_from(revision.saturating_sub(told))
+            .unwrap_or(usize::MAX)
+            .min(EVENT_CHANGES_READ_MAX);
+        let reader = control.clone();
+        let read = tokio::task::spawn_blocking(move || reader.audit(0, wanted)).await;
+        match read {
+            Ok(Ok((entries, _))) => {
+                let new = entries.iter().rev().filter(|entry| entry.revision > told);
+                history.add_changes(new.map(|entry| (entry.revision, change(entry))));
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the newest changes cannot be told"),
+            Err(_panicked) => {}
+        }
+        told = told.max(revision);
+    }
+}
+
+/// What a stream tells of a change: who, and of what. The audit log has the rest.
+fn change(entry: &AuditEntry) -> Value {
+    let changes: Vec<Value> = entry
+        .changes
+        .iter()
+        .take(EVENT_CHANGES_TOLD_MAX)
+        .map(|note| json!({ "noun": note.noun, "key": note.key }))
+        .collect();
+    json!({
+        "revision": entry.revision,
+        "at": entry.at.to_string(),
+        "actor": entry.actor,
+        "omitted": entry.changes.len() - changes.len() + entry.omitted,
+        "changes": changes,
+    })
+}
+
+/// Counts, by the words of the kinds.
+pub(crate) fn counts(of: &EventCounts) -> Value {
+    let by_kind = |counts: &[u64]| {
+        let named = EventKind::ALL.iter().zip(counts);
+        let named = named.map(|(kind, count)| (kind.as_str().to_owned(), Value::from(*count)));
+        Value::Object(named.collect())
+    };
+    json!({ "seen": by_kind(&of.seen), "kept": by_kind(&of.kept), "lost": of.lost })
+}
