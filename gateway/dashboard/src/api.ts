@@ -177,6 +177,105 @@ export interface Status {
     };
 }
 
+/** A line of the access log; `gateway/docs/production.md` names what it may have. */
+export interface LogRecord {
+    time: string;
+    kind: string;
+    client?: string;
+    host?: string;
+    zone?: string;
+    authority?: string;
+    method?: string;
+    path?: string;
+    status?: number;
+    reason?: string;
+    error?: string;
+    detail?: string;
+    tls?: { sni?: string; version?: string; cipher?: string; resumed?: boolean };
+    client_cert?: {
+        presented: boolean;
+        verified: boolean;
+        revoked: boolean;
+        reason: string;
+        subject?: string;
+        issuer?: string;
+        serial?: string;
+        fingerprint_sha256?: string;
+        ca_id?: string;
+    };
+    rule?: { id: string; action: string };
+    logged?: string[];
+    [member: string]: unknown;
+}
+
+export type EventKind =
+    | "handshake"
+    | "certificate"
+    | "connection"
+    | "blocked"
+    | "logged"
+    | "failed"
+    | "passed";
+
+export interface GatewayEvent {
+    id: string;
+    kind: EventKind;
+    stands_for: number;
+    country: string | null;
+    record: LogRecord;
+}
+
+export interface EventCounts {
+    seen: Record<EventKind, number>;
+    kept: Record<EventKind, number>;
+    lost: number;
+}
+
+/** A latency of a stage, in columns beside the `at` of the series; in seconds. */
+export interface LatencyStage {
+    count: number[];
+    p50: (number | null)[];
+    p90: (number | null)[];
+    p99: (number | null)[];
+    max: (number | null)[];
+    whole: {
+        count: number;
+        p50: number | null;
+        p90: number | null;
+        p99: number | null;
+        max: number | null;
+    };
+    histogram: { from_ns: number; to_ns: number; count: number }[];
+}
+
+export interface Latency {
+    step_seconds: number;
+    at: number[];
+    requests: number[];
+    blocked: number[];
+    refused: number[];
+    stages: Record<string, LatencyStage>;
+}
+
+/** What a host did lately. */
+export interface Traffic {
+    host: string;
+    requests: number;
+    blocked: number;
+    refused: number;
+    p50_seconds: number | null;
+    p99_seconds: number | null;
+}
+
+export interface Reason {
+    word: string;
+    of: string;
+    status: string | null;
+    side: string | null;
+    means: string;
+    mend: string;
+}
+
 /** The page's half of the session; the browser has the other half in a cookie. */
 const KEY = "postern-session-key";
 
@@ -187,11 +286,25 @@ export function whenSessionEnds(tell: (why: string) => void): void {
     ended = tell;
 }
 
+/** When a hand was last on the page. What the page asks by itself later keeps no session alive. */
+let touched = Date.now();
+for (const kind of ["pointerdown", "keydown", "hashchange", "visibilitychange"]) {
+    addEventListener(kind, () => (touched = Date.now()), { capture: true, passive: true });
+}
+const IDLE_MS = 60_000;
+
+function headersWith(key: string, byItself: boolean): Record<string, string> {
+    return {
+        "x-postern-dashboard": key,
+        ...(byItself ? { "x-postern-by-itself": "yes" } : {}),
+    };
+}
+
 /** No answer comes later than this: the gateway gives up at 25 s itself. */
 const PATIENCE_MS = 40_000;
 
 async function send(method: string, path: string, body: unknown, key: string): Promise<Response> {
-    const headers: Record<string, string> = { "x-postern-dashboard": key };
+    const headers = headersWith(key, Date.now() - touched > IDLE_MS);
     if (body !== undefined) headers["content-type"] = "application/json";
     try {
         return await fetch(path, {
@@ -238,6 +351,43 @@ export async function call<T>(method: string, path: string, body?: unknown): Pro
     } catch (error) {
         if (error instanceof ApiError && error.status === 401) ended(error.message);
         throw error;
+    }
+}
+
+/** The session may not hear this. */
+export class Refused extends Error {}
+
+/** The blocks of an event stream, as they come; `null` when it has begun. */
+export async function* follow(
+    path: string,
+    last: string,
+    signal: AbortSignal,
+): AsyncGenerator<string | null> {
+    const key = localStorage.getItem(KEY) ?? "none";
+    const headers = { ...headersWith(key, true), ...(last === "" ? {} : { "last-event-id": last }) };
+    const response = await fetch(path, {
+        headers,
+        credentials: "same-origin",
+        cache: "no-store",
+        redirect: "error",
+        signal,
+    });
+    if (response.status === 401) {
+        const why = await response.json().catch(() => null);
+        ended((why as Envelope<null> | null)?.errors[0]?.message ?? "The session has ended");
+        throw new Refused();
+    }
+    if (response.status === 403) throw new Refused();
+    if (!response.ok || response.body === null) throw new Error(`status ${response.status}`);
+    yield null;
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let text = "";
+    for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const blocks = (text + value).split("\n\n");
+        text = blocks.pop() ?? "";
+        yield* blocks;
     }
 }
 

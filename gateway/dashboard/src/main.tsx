@@ -4,9 +4,13 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Session, Zone } from "./api";
 import { CLOUDFLARE, all, session as loadSession, signIn, signOut, whenSessionEnds } from "./api";
+import type { Change } from "./live";
+import { start, useLive } from "./live";
 import { AuditLog } from "./pages/audit";
 import { Authorities } from "./pages/authorities";
 import { ClientCertificates } from "./pages/client-certificates";
+import { Events } from "./pages/events";
+import { Latency } from "./pages/latency";
 import { MtlsRulePage } from "./pages/mtls-rule";
 import { Overview } from "./pages/overview";
 import { RulePage } from "./pages/rule";
@@ -17,7 +21,7 @@ import { SignIn } from "./pages/sign-in";
 import { TestPage } from "./pages/test";
 import { Tokens } from "./pages/tokens";
 import { link, takeCode, usePath } from "./router";
-import { Show, Time, message, useLoaded } from "./ui";
+import { Show, Time, Value, message, useLoaded } from "./ui";
 
 function Dashboard() {
     const [session, setSession] = useState<Session | null | undefined>(undefined);
@@ -65,6 +69,7 @@ function Dashboard() {
 
 function Frame({ session, leave }: { session: Session; leave: () => void }) {
     const path = usePath();
+    useEffect(() => start(session), [session.id]);
     const zones = useLoaded<Zone[]>(
         async () => session.zones ?? (await all<Zone>(`${CLOUDFLARE}/zones`)),
         [session],
@@ -107,12 +112,45 @@ function Frame({ session, leave }: { session: Session; leave: () => void }) {
             <div class="body">
                 <Navigation path={path} zones={zones.data ?? []} tenant={session.zones !== null} />
                 <main id="main" tabIndex={-1}>
+                    <Changed me={session.signed_in_as} />
                     <Show of={zones} what="zones">
                         {(found) => <Page path={path} zones={found} session={session} />}
                     </Show>
                 </main>
             </div>
         </>
+    );
+}
+
+/** How long it is said that another person has changed something. */
+const SAID_MS = 20_000;
+
+/** What others have changed just now: the page shows it by itself. */
+function Changed({ me }: { me: string }) {
+    const [change, set] = useState<Change | null>(null);
+    useLive({
+        change: (told) => {
+            if (told.actor !== undefined && told.actor !== me) set(told);
+        },
+    });
+    useEffect(() => {
+        if (change === null) return;
+        const timer = setTimeout(() => set(null), SAID_MS);
+        return () => clearTimeout(timer);
+    }, [change]);
+    const [first, ...more] = change?.changes ?? [];
+    const others = more.length + (change?.omitted ?? 0);
+    return (
+        <div class="changed" role="status">
+            {change !== null && first !== undefined && (
+                <p class="notice info">
+                    <Value text={change.actor ?? ""} /> has changed {first.noun}{" "}
+                    <Value text={first.key} />
+                    {others > 0 && ` and ${others.toLocaleString()} more`}. What is shown here is up
+                    to date. <a href={link("audit-log")}>Audit log</a>
+                </p>
+            )}
+        </div>
     );
 }
 
@@ -126,11 +164,14 @@ const OF_ZONE: [string, string][] = [
     ["client-certificates", "Client Certificates"],
     ["rules", "Custom rules"],
     ["test", "Test"],
+    ["events", "Events"],
+    ["latency", "Latency"],
     ["server-certificates", "Server certificates"],
 ];
 
-/** The pages that are of no zone. Tokens of some zones have only the first. */
+/** The pages that are of no zone. Tokens of some zones have only that of CAs. */
 const OF_GATEWAY: [string, string][] = [
+    ["events", "Events"],
     ["authorities", "Certificate Authorities"],
     ["audit-log", "Audit log"],
     ["tokens", "Tokens"],
@@ -178,6 +219,9 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
     if (first === undefined) return <Overview session={session} zones={zones} />;
     if (name === undefined) {
         if (first === "authorities") return <Authorities session={session} zones={zones} />;
+        if (first === "events" && session.zones === null) {
+            return <Events zones={zones} session={session} />;
+        }
         if (first === "audit-log") return <AuditLog />;
         if (first === "tokens") return <Tokens session={session} zones={zones} />;
         if (first === "settings") return <Settings session={session} />;
@@ -189,6 +233,12 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
         }
         if (page === "client-certificates" && rest === "create-mtls-rule") {
             return <MtlsRulePage key={zone.id} zone={zone} session={session} />;
+        }
+        if (page === "events" && rest === undefined) {
+            return <Events key={zone.id} zone={zone} zones={zones} session={session} />;
+        }
+        if (page === "latency" && rest === undefined) {
+            return <Latency key={zone.id} zone={zone} tenant={session.zones !== null} />;
         }
         if (page === "test" && rest === undefined) return <TestPage key={zone.id} zone={zone} />;
         if (page === "server-certificates" && rest === undefined) {

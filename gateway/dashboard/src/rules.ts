@@ -36,6 +36,25 @@ export async function loadRules(zone: Zone): Promise<Ruleset | null> {
     }
 }
 
+/** A rule that another page has begun, for the page that creates one. */
+let begun: Partial<Written> | null = null;
+
+export function begin(rule: Partial<Written>): void {
+    begun = rule;
+}
+
+/** The rule that was begun, once. */
+export function takeBegun(): Partial<Written> | null {
+    const taken = begun;
+    begun = null;
+    return taken;
+}
+
+/** A text as the language writes it. */
+export function quoted(text: string): string {
+    return `"${text.replace(/[\\"]/g, "\\$&")}"`;
+}
+
 /** What of a rule is written. */
 export interface Written {
     description: string;

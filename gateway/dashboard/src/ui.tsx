@@ -1,8 +1,9 @@
-// The parts that pages are made of. They know no resource and make no call.
+// The parts that pages are made of. They know no resource and make no call of their own.
 
 import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useId, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
+import { useLive } from "./live";
 
 /** Characters of a value that are shown at once; what strangers send may be far longer. */
 const SHOWN_CHARACTERS_MAX = 300;
@@ -35,11 +36,15 @@ export function Value({ text, code }: { text: string; code?: boolean }) {
     );
 }
 
-/** A time in the viewer's zone, with UTC on hover. */
-export function Time({ at }: { at: string }) {
+/** A time in the viewer's zone, with UTC on hover; a precise one of today has seconds and no date. */
+export function Time({ at, precise }: { at: string; precise?: boolean }) {
     const date = new Date(at);
     if (Number.isNaN(date.getTime())) return <Value text={at} />;
-    const local = date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    const today = date.toDateString() === new Date().toDateString();
+    const local =
+        precise === true && today
+            ? date.toLocaleTimeString(undefined, { timeStyle: "medium" })
+            : date.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
     return (
         <time dateTime={at} title={`${date.toISOString().replace(".000Z", "Z")} (UTC)`}>
             {local}
@@ -64,7 +69,13 @@ export interface Loaded<T> {
     reload: () => void;
 }
 
-/** Loads something when the page is shown, when `keys` change, and when one comes back to it. */
+/** After a change and before what is shown is loaded again: changes come in groups. */
+const SETTLE_MS = 400;
+/** How many times longer than loading takes the pause before the next loading by itself is. */
+const REST = 10;
+
+/** Loads something when the page is shown, when `keys` change, when one comes back to it, and when
+ * the configuration was changed. */
 export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T> {
     const [state, set] = useState<{ data: T | null; error: string | null; busy: boolean }>({
         data: null,
@@ -72,12 +83,15 @@ export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T>
         busy: true,
     });
     const turn = useRef(0);
+    const rested = useRef(0);
     const reload = useCallback(() => {
         turn.current += 1;
         const mine = turn.current;
+        const begun = Date.now();
         set((before) => ({ ...before, busy: true }));
         load().then(
             (data) => {
+                rested.current = Date.now() + REST * (Date.now() - begun);
                 if (mine === turn.current) set({ data, error: null, busy: false });
             },
             (error: unknown) => {
@@ -100,6 +114,25 @@ export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T>
             document.removeEventListener("visibilitychange", back);
         };
     }, [reload]);
+    const now = useRef(reload);
+    now.current = reload;
+    const waits = useRef<ReturnType<typeof setTimeout> | null>(null);
+    useLive({
+        change: () => {
+            if (waits.current !== null) return;
+            const pause = Math.max(SETTLE_MS, rested.current - Date.now());
+            waits.current = setTimeout(() => {
+                waits.current = null;
+                now.current();
+            }, pause);
+        },
+    });
+    useEffect(
+        () => () => {
+            if (waits.current !== null) clearTimeout(waits.current);
+        },
+        [],
+    );
     return { ...state, reload };
 }
 

@@ -58,8 +58,12 @@ export async function visit(browser, options = {}) {
         }
     });
     page.on("console", (line) => {
-        // A refused call is said by the page in words; the browser says it here as well.
-        const refused = /Failed to load resource: the server responded/.test(line.text());
+        // A refused call, and a gateway that restarts, are said by the page in words; the browser
+        // says it here as well.
+        const refused =
+            /Failed to load resource: (the server responded|net::ERR_(CONNECTION|INCOMPLETE|EMPTY))/.test(
+                line.text(),
+            );
         if (["error", "warning"].includes(line.type()) && !refused) {
             seen.complaints.push(line.text());
         }
@@ -75,7 +79,11 @@ async function fromDirectory(page, directory) {
     await page.route(ours, async (route) => {
         const path = new URL(route.request().url()).pathname;
         const name = path === "/" ? "index.html" : path.slice("/dashboard/".length);
-        const gateway = await route.fetch({ url: new URL("/", route.request().url()).href });
+        const gateway = await route.fetch({ url: new URL("/", route.request().url()).href }).catch(
+            // The page was closed meanwhile.
+            () => null,
+        );
+        if (gateway === null) return;
         const headers = gateway.headers();
         delete headers["content-encoding"];
         delete headers["content-length"];

@@ -67,6 +67,8 @@ try {
     });
 
     const identities = {};
+    /** One whose names are markup. */
+    let hostile = null;
     const create = async (name, way) => {
         await button("Create Certificate").click();
         await page.getByLabel(way).check();
@@ -310,7 +312,7 @@ try {
         await page.getByLabel("Choose phone").check();
         await page.getByLabel("Choose own-device").check();
         await button("Revoke 2").click();
-        await button("Revoke 2").last().click();
+        await page.getByRole("dialog").getByRole("button", { name: "Revoke 2" }).click();
         await page.getByText("Revoked 2 certificates").waitFor();
         await page.getByLabel("Status").selectOption("active");
         await button("Revoke sensor").waitFor();
@@ -332,7 +334,10 @@ try {
                 validity_days: 1,
             }),
         });
-        assert.equal(made.status, 200, await made.text());
+        const text = await made.text();
+        assert.equal(made.status, 200, text);
+        const { result } = JSON.parse(text);
+        hostile = { certificate: result.certificate, key: result.private_key };
         await page.reload();
         const row = page.getByRole("row").filter({ hasText: "<img src=x" });
         await row.getByRole("button").first().click();
@@ -348,14 +353,134 @@ try {
         await page.getByRole("dialog").waitFor();
         await page.keyboard.press("Escape");
         await page.getByRole("dialog").waitFor({ state: "detached" });
-        const focused = await page.evaluate(() => document.activeElement?.textContent);
-        assert.equal(focused, "Create Certificate");
+        await page.locator("button:focus", { hasText: "Create Certificate" }).waitFor();
     });
 
     const visitPage = async (name) => {
-        await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name }).click();
+        await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name }).first().click();
         await heading(name);
     };
+    const api = async (method, path, body) => {
+        const answer = await fetch(`${told.url}${path}`, {
+            method,
+            headers: { authorization: `Bearer ${told.tokens.all}` },
+            ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+        });
+        const { result, errors } = await answer.json();
+        assert.equal(answer.status, 200, JSON.stringify(errors));
+        return result;
+    };
+    const event = (text) => page.getByRole("row").filter({ hasText: text }).first();
+    await step("Events: what happened is there, and what happens appears by itself", async () => {
+        await visitPage("Events");
+        await page.getByText("live", { exact: true }).waitFor();
+        await event("/admin").getByText("blocked", { exact: true }).waitFor();
+        assert.equal(await ask("nobody.test", "/"), "EPROTO");
+        await page.getByRole("link", { name: "Events", exact: true }).last().click();
+        await page.getByText("of all zones").waitFor();
+        await event("unknown_host").waitFor();
+        assert.equal(await ask("somebody.test", "/"), "EPROTO");
+        await event("somebody.test").waitFor();
+        await event("somebody.test").getByRole("button").click();
+        await page.getByRole("dialog").getByText("No host for this SNI").waitFor();
+        await inspect(page, "event-handshake");
+        await page.keyboard.press("Escape");
+        await page.getByLabel("Kind").selectOption("handshake");
+        await event("/admin").waitFor({ state: "detached" });
+        await page.getByLabel("Host", { exact: true }).fill("somebody");
+        await event("nobody.test").waitFor({ state: "detached" });
+        await page.getByLabel("Country").fill("XX");
+        await page.getByText("No event is like that").waitFor();
+        await page.getByLabel("Country").fill("");
+    });
+    await step("an event of a certificate: a rule is made of it, and it is revoked", async () => {
+        await visitPage("Events");
+        const certificates = `/client/v4/zones/${told.zone}/client_certificates`;
+        const [phone] = await api("GET", `${certificates}?common_name=phone&status=all`);
+        await api("PATCH", `${certificates}/${phone.id}`, { reactivate: true });
+        assert.equal(await ask(HOST, "/admin", identities.phone), 200);
+        await page.getByLabel("Kind").selectOption("blocked");
+        await page.getByLabel("Certificate").fill("CN=phone");
+        await event("/admin").getByRole("button").click();
+        const dialog = page.getByRole("dialog");
+        await dialog.getByText("Decided by the rule").waitFor();
+        await dialog.getByText("Create a rule from this").first().click();
+        await dialog.getByLabel("certificate", { exact: true }).check();
+        await dialog.getByText("cert_fingerprint_sha256").first().waitFor();
+        await dialog.getByText("Revoke this certificate").click();
+        await inspect(page, "event");
+        await dialog.getByRole("button", { name: "Revoke it" }).click();
+        await dialog.getByText("The certificate of phone is revoked").waitFor();
+        assert.equal(await ask(HOST, "/admin", identities.phone), 403);
+        await dialog.getByRole("button", { name: "Create a rule from this" }).click();
+        await heading("Create rule");
+        const preview = page.getByLabel("Expression Preview");
+        await preview.getByText("cert_fingerprint_sha256").waitFor();
+        const name = await page.getByLabel("Rule name").inputValue();
+        assert.equal(name, "From an event");
+    });
+    await step("hostile events are shown as text", async () => {
+        await visitPage("Events");
+        const path = `/internal/%3Cimg%20src=x%20onerror=alert(1)%3E%E2%80%AE${"a".repeat(10_000)}`;
+        assert.equal(await ask("new.example.test", path), 403);
+        await event("onerror").getByRole("button", { name: /^Open/ }).click();
+        await page.getByRole("dialog").getByRole("button", { name: /^show all/ }).first().click();
+        await page.getByRole("dialog").getByText(/a{1500}/).first().waitFor();
+        await page.keyboard.press("Escape");
+        const certificates = `/client/v4/zones/${told.zone}/client_certificates`;
+        const all = await api("GET", `${certificates}?status=active&per_page=50`);
+        const { id } = all.find((one) => one.common_name.includes("<img"));
+        await api("DELETE", `${certificates}/${id}`);
+        assert.equal(await ask(HOST, "/admin", hostile), 403);
+        const row = page.getByRole("row").filter({ hasText: "<img src=x" }).first();
+        await row.waitFor();
+        await inspect(page, "events");
+        await row.getByRole("button", { name: /^Open/ }).click();
+        await page.getByRole("dialog").getByText("\u27e8U+202E\u27e9").first().waitFor();
+        await inspect(page, "hostile-event");
+        await page.keyboard.press("Escape");
+    });
+    await step("Latency: percentiles over time, the histogram, and when rules changed", async () => {
+        await visitPage("Latency");
+        await page.getByText("in all. Half stayed below").waitFor({ timeout: 30_000 });
+        await page.locator(".chart canvas").nth(1).waitFor();
+        await page.getByText("Rules were changed").waitFor();
+        await page.getByRole("button", { name: "Full handshakes" }).click();
+        await page.getByText("From the complete ClientHello to the end of a full").waitFor();
+        await inspect(page, "latency");
+        await page.getByLabel("Host", { exact: true }).selectOption("new.example.test");
+        await page.getByText("in all. Half stayed below").waitFor();
+    });
+    await step("Overview: what is amiss, and the button that mends it", async () => {
+        await page.getByRole("link", { name: "Overview" }).click();
+        await heading("Overview");
+        const row = page.getByRole("row").filter({ hasText: HOST });
+        await row.getByText(/^[1-9]/).first().waitFor();
+        await api("PATCH", "/postern/v1/hosts/new.example.test", { mtls: "off" });
+        const amiss = page.getByRole("listitem").filter({ hasText: "does not ask for client" });
+        await page.reload();
+        await amiss.getByText("new.example.test").first().waitFor();
+        await inspect(page, "overview-amiss");
+        await amiss.getByRole("button", { name: "Mend it: set mtls to request" }).click();
+        await amiss.waitFor({ state: "detached" });
+        const host = await api("GET", "/postern/v1/hosts/new.example.test");
+        assert.equal(host.mtls, "request");
+    });
+    await step("what another person changes shows by itself, and is said", async () => {
+        await visitPage("Custom rules");
+        await page.getByText("No internals").waitFor();
+        const phase = "http_request_firewall_custom";
+        const entry = `/client/v4/zones/${told.zone}/rulesets/phases/${phase}/entrypoint`;
+        const { id, rules } = await api("GET", entry);
+        const rule = rules.find((one) => one.description === "No internals");
+        const path = `/client/v4/zones/${told.zone}/rulesets/${id}/rules/${rule.id}`;
+        await api("PATCH", path, { description: "No internals, said by another" });
+        await page.getByText("No internals, said by another").waitFor();
+        await page.getByText("has changed").first().waitFor();
+        await inspect(page, "changed-by-another");
+        await api("PATCH", path, { description: "No internals" });
+        await page.getByText("No internals, said by another").waitFor({ state: "detached" });
+    });
     await step("Test: which rule acts, and why", async () => {
         await visitPage("Test");
         const outcome = page.getByRole("status").filter({ hasText: "The request is" });
@@ -376,6 +501,11 @@ try {
         await page.getByRole("textbox", { name: "Expression" }).fill(`http.host eq "${HOST}"`);
         await button("Try it").click();
         await outcome.getByText("by the draft").waitFor();
+        await page.getByLabel("The newest requests").check();
+        await button("Try it").click();
+        await page.getByText(/of [1-9]\d* would be blocked/).waitFor();
+        await page.getByText("was: permit").first().waitFor();
+        await inspect(page, "test-recent");
         await page.getByLabel("Lines of the access log").first().check();
         await page.getByRole("textbox", { name: "Lines of the access log" }).fill(
             readFileSync(told.log, "utf8"),
@@ -495,7 +625,7 @@ try {
             headers: { authorization: `Bearer ${told.tokens.all}` },
         });
         assert.equal(answer.status, 200);
-        await page.getByRole("link", { name: "Overview" }).click();
+        // By itself: the stream of events asks again.
         await page.getByText("has ended").first().waitFor();
         await page.getByLabel("Token").waitFor();
     });
@@ -503,8 +633,8 @@ try {
     await step("a token of one zone sees that zone", async () => {
         await page.getByLabel("Token").fill(told.tokens.zone);
         await page.keyboard.press("Enter");
-        await heading("Overview");
-        await page.getByRole("link", { name: "Client Certificates" }).first().click();
+        // One is where one was.
+        await heading("Client Certificates");
         await page.getByRole("button", { name: "sensor", exact: true }).waitFor();
         await button("Revoke sensor").waitFor();
     });

@@ -1,9 +1,12 @@
 // Overview: the gateway at a glance, its zones with their hosts, and what ends soon.
 
-import type { Host, Session, Status, Zone } from "../api";
-import { OWN, all, get } from "../api";
+import { useEffect } from "preact/hooks";
+import type { Host, Session, Status, Traffic, Zone } from "../api";
+import { OWN, all, call, get, may } from "../api";
+import { duration } from "../chart";
 import { link } from "../router";
-import { Badge, Notice, Show, Table, Time, Value, daysUntil, useLoaded } from "../ui";
+import { changeRule, loadRules } from "../rules";
+import { Badge, Notice, Show, Table, Time, Value, daysUntil, useLoaded, useTask } from "../ui";
 
 export function Overview({ session, zones }: { session: Session; zones: Zone[] }) {
     return (
@@ -17,7 +20,7 @@ export function Overview({ session, zones }: { session: Session; zones: Zone[] }
                 </Notice>
             )}
             {zones.map((zone) => (
-                <ZoneCard key={zone.id} zone={zone} />
+                <ZoneCard key={zone.id} zone={zone} session={session} />
             ))}
         </>
     );
@@ -145,8 +148,26 @@ const MODES = {
     require: "refuses in the handshake",
 } as const;
 
-function ZoneCard({ zone }: { zone: Zone }) {
+/** Minutes that requests and refusals are counted over. */
+const MINUTES = 60;
+
+/** As often as the gateway adds a step to what it counts. */
+const STEP_MS = 10_000;
+
+function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
     const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id]);
+    const traffic = useLoaded(
+        () => get<Traffic[]>(`${OWN}/zones/${zone.id}/traffic?minutes=${MINUTES}`),
+        [zone.id],
+    );
+    useEffect(() => {
+        const timer = setInterval(() => {
+            if (document.visibilityState === "visible") traffic.reload();
+        }, STEP_MS);
+        return () => clearInterval(timer);
+    }, [traffic.reload]);
+    const of = new Map(traffic.data?.map((one) => [one.host, one]));
+    const count = (value: number | undefined) => (value ?? 0).toLocaleString();
     return (
         <section class="card" aria-label={zone.name}>
             <h2>
@@ -163,32 +184,192 @@ function ZoneCard({ zone }: { zone: Zone }) {
                             , card Hosts.
                         </p>
                     ) : (
-                        <Table
-                            label={`Hosts of ${zone.name}`}
-                            head={["Host", "mTLS", "Origin", "Server certificate"]}
-                        >
-                            {found.map((host) => (
-                                <tr>
-                                    <th scope="row">{host.name}</th>
-                                    <td title={MODES[host.mtls]}>{host.mtls}</td>
-                                    <td>
-                                        <Value text={host.origin.url} />
-                                    </td>
-                                    <td>
-                                        {host.server_certificate === null ? (
-                                            <Badge kind="bad">none: not served</Badge>
-                                        ) : (
-                                            <>
-                                                ends <Time at={host.server_certificate.expires_on} />
-                                            </>
-                                        )}
-                                    </td>
-                                </tr>
-                            ))}
-                        </Table>
+                        <>
+                            <Table
+                                label={`Hosts of ${zone.name}`}
+                                head={[
+                                    "Host",
+                                    "mTLS",
+                                    "Requests in an hour",
+                                    "Refused, blocked",
+                                    "p99",
+                                    "Origin",
+                                    "Server certificate",
+                                ]}
+                            >
+                                {found.map((host) => {
+                                    const did = of.get(host.name);
+                                    return (
+                                        <tr>
+                                            <th scope="row">{host.name}</th>
+                                            <td title={MODES[host.mtls]}>{host.mtls}</td>
+                                            <td>{count(did?.requests)}</td>
+                                            <td>
+                                                {count(did?.refused)}, {count(did?.blocked)}
+                                            </td>
+                                            <td>
+                                                {did === undefined || did.p99_seconds === null
+                                                    ? "–"
+                                                    : duration(did.p99_seconds)}
+                                            </td>
+                                            <td>
+                                                <Value text={host.origin.url} />
+                                            </td>
+                                            <td>
+                                                {host.server_certificate === null ? (
+                                                    <Badge kind="bad">none: not served</Badge>
+                                                ) : (
+                                                    <>
+                                                        ends{" "}
+                                                        <Time
+                                                            at={host.server_certificate.expires_on}
+                                                        />
+                                                    </>
+                                                )}
+                                            </td>
+                                        </tr>
+                                    );
+                                })}
+                            </Table>
+                            <Doctor zone={zone} session={session} />
+                        </>
                     )
                 }
             </Show>
         </section>
     );
+}
+
+type Fix =
+    | { kind: "host"; key: string; value: string }
+    | { kind: "disable_rule"; rule_id: string }
+    | { kind: "expression"; rule_id: string; expression: string };
+
+interface Finding {
+    check: string;
+    state: "ok" | "doubt" | "bad";
+    message: string;
+    mend: string | null;
+    fix: Fix | null;
+}
+
+interface Examined {
+    hosts: { host: string; findings: Finding[] }[];
+    left_out: number;
+}
+
+/** What `postern doctor` finds amiss, with the button that mends it. */
+function Doctor({ zone, session }: { zone: Zone; session: Session }) {
+    const examined = useLoaded(() => get<Examined>(`${OWN}/zones/${zone.id}/doctor`), [zone.id]);
+    return (
+        <section aria-label={`What is amiss in ${zone.name}`}>
+            <h3>What is amiss</h3>
+            <Show of={examined} what="what is amiss; origins are asked">
+                {({ hosts, left_out }) => {
+                    const odd = hosts.flatMap(({ host, findings }) =>
+                        findings
+                            .filter((one) => one.state !== "ok")
+                            .map((finding) => ({ host, finding })),
+                    );
+                    return (
+                        <>
+                            {odd.length === 0 && (
+                                <p class="quiet">
+                                    Nothing: every host has what mutual TLS needs.
+                                </p>
+                            )}
+                            <ul class="log">
+                                {odd.map(({ host, finding }) => (
+                                    <li>
+                                        <p>
+                                            <Badge kind={finding.state === "bad" ? "bad" : "warn"}>
+                                                {finding.state}
+                                            </Badge>{" "}
+                                            <strong>{host}</strong>, {finding.check}:{" "}
+                                            <Value text={finding.message} />
+                                        </p>
+                                        <Mend
+                                            zone={zone}
+                                            host={host}
+                                            finding={finding}
+                                            session={session}
+                                            done={examined.reload}
+                                        />
+                                    </li>
+                                ))}
+                            </ul>
+                            {left_out > 0 && (
+                                <p class="quiet">
+                                    {left_out.toLocaleString()} further hosts were not examined;{" "}
+                                    <code>postern doctor</code> examines all.
+                                </p>
+                            )}
+                        </>
+                    );
+                }}
+            </Show>
+        </section>
+    );
+}
+
+/** Where one mends by hand what one click cannot. */
+const PAGES: Record<string, [string[], string]> = {
+    rule: [["client-certificates", "create-mtls-rule"], "Create a mTLS rule"],
+    "client certificate": [["client-certificates"], "Create a client certificate"],
+    "server certificate": [["server-certificates"], "To the server certificates"],
+};
+
+function Mend(props: {
+    zone: Zone;
+    host: string;
+    finding: Finding;
+    session: Session;
+    done: () => void;
+}) {
+    const { zone, host, finding, session } = props;
+    const { fix } = finding;
+    const task = useTask();
+    const needs = fix?.kind === "host" ? "all" : "rules";
+    const mend = (how: Fix) =>
+        task.run(async () => {
+            if (how.kind === "host") {
+                const path = `${OWN}/hosts/${encodeURIComponent(host)}`;
+                await call("PATCH", path, { [how.key]: how.value });
+            } else {
+                const ruleset = await loadRules(zone);
+                if (ruleset === null) throw new Error("The rules are gone; reload the page.");
+                const change =
+                    how.kind === "disable_rule"
+                        ? { enabled: false }
+                        : { expression: how.expression };
+                await changeRule(zone, ruleset, how.rule_id, change);
+            }
+            props.done();
+        });
+    const page = PAGES[finding.check];
+    return (
+        <>
+            {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+            <div class="actions start">
+                {fix !== null && may(session, needs) && (
+                    <button type="button" disabled={task.busy} onClick={() => mend(fix)}>
+                        {said(fix)}
+                    </button>
+                )}
+                {fix === null && page !== undefined && (
+                    <a class="button" href={link("zones", zone.name, ...page[0])}>
+                        {page[1]}
+                    </a>
+                )}
+                {finding.mend !== null && <code class="mend">{finding.mend}</code>}
+            </div>
+        </>
+    );
+}
+
+function said(fix: Fix): string {
+    if (fix.kind === "host") return `Mend it: set ${fix.key} to ${fix.value}`;
+    return fix.kind === "disable_rule"
+        ? "Mend it: switch that rule off"
+        : `Mend it: make the rule ${fix.expression.slice(0, 80)}`;
 }

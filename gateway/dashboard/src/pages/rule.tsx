@@ -6,7 +6,7 @@ import type { Form, Host, Lint, Rule, Ruleset, Session, Zone } from "../api";
 import { OWN, all, may } from "../api";
 import { go, link } from "../router";
 import type { Vocabulary, Written } from "../rules";
-import { addRule, changeRule, loadRules, loadVocabulary, preview, written } from "../rules";
+import { addRule, changeRule, loadRules, loadVocabulary, preview, takeBegun, written } from "../rules";
 import { Field, Notice, TextInput, Value, message, submitting, useTask } from "../ui";
 import { Builder, FIRST_ROW } from "./builder";
 import { ExpressionEditor } from "./expression-editor";
@@ -72,16 +72,16 @@ const PAUSE_MS = 250;
 function RuleForm(props: { zone: Zone; opened: Opened; canChange: boolean }) {
     const { zone, opened, canChange } = props;
     const [base, setBase] = useState(opened.rule);
+    const [begun] = useState(() => (opened.rule === null ? takeBegun() : null));
     const first: Written = opened.rule
         ? written(opened.rule)
-        : { description: "", expression: "", action: "block", enabled: true };
+        : { description: "", expression: "", action: "block", enabled: true, ...begun };
     const [rule, setRule] = useState<Written>(first);
+    const blank = opened.rule === null && begun === null;
     const [form, setForm] = useState<Form | null>(
-        opened.rule === null ? { groups: [{ rows: [FIRST_ROW] }] } : null,
+        blank ? { groups: [{ rows: [FIRST_ROW] }] } : null,
     );
-    const [mode, setMode] = useState<"builder" | "editor" | null>(
-        opened.rule === null ? "builder" : null,
-    );
+    const [mode, setMode] = useState<"builder" | "editor" | null>(blank ? "builder" : null);
     const [shape, setShape] = useState<Form | null>(null);
     const [wrong, setWrong] = useState<string | null>(null);
     const [lints, setLints] = useState<Lint[]>([]);

@@ -2,8 +2,8 @@
 // log; with a rule that is not saved, if one likes. Nothing is forwarded and nothing is changed.
 
 import { useState } from "preact/hooks";
-import type { Host, Zone } from "../api";
-import { OWN, all, call } from "../api";
+import type { GatewayEvent, Host, Zone } from "../api";
+import { OWN, all, call, get } from "../api";
 import { link } from "../router";
 import {
     Badge,
@@ -87,7 +87,7 @@ export function TestPage({ zone }: { zone: Zone }) {
     const [certificate, setCertificate] = useState("none");
     const [source, setSource] = useState("");
     const [records, setRecords] = useState("");
-    const [of, setOf] = useState<"request" | "records">("request");
+    const [of, setOf] = useState<"request" | "recent" | "records">("request");
     const [drafted, setDrafted] = useState(false);
     const [expression, setExpression] = useState("");
     const [result, setResult] = useState<Result | null>(null);
@@ -104,10 +104,16 @@ export function TestPage({ zone }: { zone: Zone }) {
                 certificate,
                 ...(source.trim() === "" ? {} : { source: source.trim() }),
             };
+            const recent = `${OWN}/zones/${zone.id}/events/requests?limit=${RECORDS_MAX}`;
+            const events = of === "recent" ? await get<GatewayEvent[]>(recent) : [];
+            const newest = events.map((one) => JSON.stringify(one.record));
+            if (of === "recent" && newest.length === 0) {
+                throw new Error("There were no requests yet since the gateway started.");
+            }
             const asked = {
                 ...(of === "request"
                     ? { requests: [request], explain: ["all"] }
-                    : { records: lines.slice(0, RECORDS_MAX) }),
+                    : { records: of === "recent" ? newest : lines.slice(0, RECORDS_MAX) }),
                 ...(drafted
                     ? { draft: { expression, action: "block", description: "The draft" } }
                     : {}),
@@ -135,6 +141,21 @@ export function TestPage({ zone }: { zone: Zone }) {
                             onChange={() => setOf("request")}
                         />
                         <span>A request</span>
+                    </label>
+                    <label class="choice">
+                        <input
+                            type="radio"
+                            name="of"
+                            checked={of === "recent"}
+                            onChange={() => setOf("recent")}
+                        />
+                        <span>
+                            The newest requests
+                            <small>
+                                Up to {RECORDS_MAX.toLocaleString()} that the gateway remembers; of very
+                                many, a sample.
+                            </small>
+                        </span>
                     </label>
                     <label class="choice">
                         <input
@@ -183,7 +204,7 @@ export function TestPage({ zone }: { zone: Zone }) {
                             placeholder="192.0.2.1"
                         />
                     </div>
-                ) : (
+                ) : of === "recent" ? null : (
                     <Field
                         label="Lines of the access log"
                         hint={`As they are, one a line; the first ${RECORDS_MAX.toLocaleString()} are tried. What the log does not have is not known.`}
