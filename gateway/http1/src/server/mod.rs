@@ -108,12 +108,12 @@ impl Waiting {
     /// # Errors
     /// It was in the middle of a head. It may still read an answer.
     pub fn closed(self, rest: &[u8], limits: &Limits) -> Result<(), Box<Refused>> {
-        if rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
-            return Ok(());
-        }
         // What it was before it broke off: it may not have been looked at.
-        let looked = Scan::default().request(rest, limits, &mut Head::default());
-        let error = looked.err().map_or(ServerError::HeadCut, ServerError::Head);
+        let error = match Scan::default().request(rest, limits, &mut Head::default()) {
+            Err(error) => ServerError::Head(error),
+            Ok(_) if rest.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => return Ok(()),
+            Ok(_) => ServerError::HeadCut,
+        };
         Err(refused(error, Method::GET, Version::HTTP_11))
     }
 }

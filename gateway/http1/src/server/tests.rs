@@ -46,6 +46,8 @@ fn connections_event_by_event() {
     for (stream, expected) in [
         (String::new(), "closed"),
         ("\r\n".into(), "closed"),
+        ("\r\n\r".into(), "closed"),
+        ("\n\r\r".into(), "400 bare_cr"),
         (format!("GET /a {h}\r\n"), "/a . closed"),
         (
             format!("GET /a {h}\r\nGET /b {h}\r\n\r\nGET /c {h}\r\n"),
