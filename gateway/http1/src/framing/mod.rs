@@ -166,8 +166,8 @@ impl Said {
         }
     }
 
-    /// Only `chunked`, once, is good. Of what is not, the error that is hardest to mend is said: it
-    /// depends on how the list goes on.
+    /// Only `chunked`, once, is good. What is wrong with a list depends on how it goes on: `gzip` leaves
+    /// the end open, `gzip, chunked` does not.
     fn hear_coding(&mut self, value: &[u8]) {
         for member in value.split(|byte| *byte == b',').map(trim) {
             let chunked = member.eq_ignore_ascii_case(b"chunked");

@@ -110,7 +110,8 @@ fn of_fields(mut lines: &[u8]) -> HeadError {
     }
 }
 
-fn skip_empty(head: &[u8]) -> &[u8] {
+/// The head without the empty lines before it.
+pub(super) fn skip_empty(head: &[u8]) -> &[u8] {
     let mut rest = head;
     loop {
         rest = match rest {

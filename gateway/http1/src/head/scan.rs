@@ -80,9 +80,7 @@ impl Scan {
         limits: &Limits,
     ) -> Result<Option<&'a [u8]>, HeadError> {
         let window = input.get(..limits.head_bytes_max).unwrap_or(input);
-        let empty = window.iter().take(EMPTY_LINES_BYTES_MAX + 1);
-        let empty = empty.take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        if empty.count() > EMPTY_LINES_BYTES_MAX {
+        if window.len() - fault::skip_empty(window).len() > EMPTY_LINES_BYTES_MAX {
             return Err(HeadError::EmptyLines);
         }
         let due = self.tried == 0

@@ -263,7 +263,8 @@ impl Sending {
         self.length
     }
 
-    /// What goes before and behind the next `size` bytes of the body.
+    /// What goes before and behind the next `size` bytes of the body. Not to be asked where none is to
+    /// be sent ([`Sending::length`]).
     ///
     /// # Errors
     /// See [`Encoder::frame`].

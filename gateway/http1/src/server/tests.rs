@@ -48,6 +48,7 @@ fn connections_event_by_event() {
         ("\r\n".into(), "closed"),
         ("\r\n\r".into(), "closed"),
         ("\n\r\r".into(), "400 bare_cr"),
+        ("\n\r\r\r\n\r\r\r\r\r".into(), "400 bare_cr"),
         (format!("GET /a {h}\r\n"), "/a . closed"),
         (
             format!("GET /a {h}\r\nGET /b {h}\r\n\r\nGET /c {h}\r\n"),
