@@ -21,7 +21,8 @@ use crate::body::{Encoder, Frame, SendError};
 use crate::framing::{BodyLength, Said};
 use crate::head::{Field, Fields, Known, Unwritable, Writer};
 
-/// A connection on which nothing is under way.
+/// A connection on which nothing is under way. Bytes that come now are nobody's answer: the caller
+/// closes the connection, or the next request would be answered by them.
 #[derive(Debug, Default)]
 pub struct Idle(());
 

@@ -264,3 +264,70 @@ fn generated_connections_are_seen_as_hyper_sees_them() {
         compare(&stream, &cuts(&mut random, stream.len()));
     }
 }
+
+/// Ways to hide a request in another one, behind `POST / HTTP/1.1` and `Host: a`.
+const HOSTILE: &[&str] = &[
+    "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nX: y\r\n\tTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nTransfer-Encoding:\n chunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nTransfer-Encoding: chunked\0\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "Content-Length: 6\nTransfer-Encoding: chunked\n\n0\r\n\r\nG",
+    "Content-Length: 6\r\nTransfer_Encoding: chunked\r\n\r\n0\r\n\r\nG",
+    "Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked;x\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: \"chunked\"\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding:\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: identity\r\nContent-Length: 3\r\n\r\nabc",
+    "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "Content-Length: 3\r\nContent-Length:\r\n\r\nabc",
+    "Content-Length: 3, 3\r\n\r\nabc",
+    "Content-Length: 3 \r\n\r\nabc",
+    "Content-Length: +3\r\n\r\nabc",
+    "Content-Length: -0\r\n\r\nabc",
+    "Content-Length: 3abc\r\n\r\nabc",
+    "Content-Length: 0x3\r\n\r\nabc",
+    "Content-Length: 3;\r\n\r\nabc",
+    "Content-Length: 18446744073709551619\r\n\r\nabc",
+    "Content-Length : 3\r\n\r\nabc",
+    "Content-Length\r\n\r\nabc",
+    "Transfer-Encoding: chunked\r\n\r\n3\nabc\n0\n\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n 3\r\nabc\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3;a\nb\r\nabc\r\n0\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nContent-Length: 3\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n x: y\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nx y\r\n\r\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\n",
+    "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n00\r\n\r\n",
+    "Connection: content-length\r\nContent-Length: 3\r\n\r\nabc",
+    "Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+    "Connection: close\r\nContent-Length: 3\r\n\r\nabc",
+    "Upgrade: h2c\r\nConnection: upgrade\r\nContent-Length: 3\r\n\r\nabc",
+];
+
+/// A request behind it that must be seen only where the first one ends.
+const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn what_hides_a_request_is_refused_or_ends_where_hyper_says() {
+    for hostile in HOSTILE {
+        let stream = format!("POST / HTTP/1.1\r\nHost: a\r\n{hostile}{HIDDEN}");
+        compare(stream.as_bytes(), &[]);
+        for cut in 1..stream.len() {
+            compare(stream.as_bytes(), &[cut]);
+        }
+        let every: Vec<usize> = (1..stream.len()).collect();
+        compare(stream.as_bytes(), &every);
+    }
+}
