@@ -259,8 +259,9 @@ async fn hold(http2: &Http2, count: usize) -> Vec<u16> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_and_origin_connections_have_shares() {
+    // Each connection may have one stream beside the share.
     for (key, value) in [
-        ("limit.client_streams", "150"),
+        ("limit.client_streams", "148"),
         ("limit.client_origin_connections", "150"),
     ] {
         let origin = Origin::echo();
@@ -334,4 +335,65 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     let said = gateway.stderr();
     assert!(!said.contains("cannot be accepted"), "{said}");
     origin.release();
+}
+
+/// Asks for a megabyte a hundred times on each of so many connections, and reads nothing. Answers by
+/// how many KiB the gateway grew.
+async fn unread(gateway: &Gateway, connections: usize, settings: &[u8]) -> u64 {
+    let visitor = gateway.client(API).from(ELSEWHERE);
+    assert_eq!(visitor.get("/before").await.unwrap().status, 200);
+    let before = gateway.resident_kib();
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        let client = gateway.client(API);
+        let (mut stream, _) = client.connect(b"\x02h2").await.unwrap();
+        drop(stream.write_all(PREFACE).await);
+        drop(stream.write_all(&frame(SETTINGS, 0, 0, settings)).await);
+        // All that one connection may have.
+        let window = frame(WINDOW_UPDATE, 0, 0, &0x7ffe_0000_u32.to_be_bytes());
+        drop(stream.write_all(&window).await);
+        for index in 0..100 {
+            let block = get(API, "/source/1000000");
+            drop(
+                stream
+                    .write_all(&frame(HEADERS, 5, 2 * index + 1, &block))
+                    .await,
+            );
+        }
+        open.push(stream);
+    }
+    // Whatever will be held is held once nothing grows any more.
+    let mut last = 0;
+    until("the gateway to grow no more", || {
+        let now = gateway.resident_kib();
+        let still = now == std::mem::replace(&mut last, now);
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        still.then_some(())
+    });
+    assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
+    last.saturating_sub(before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_fill_no_memory() {
+    // SETTINGS_INITIAL_WINDOW_SIZE: nothing, and as much as there can be.
+    for (what, connections, settings) in [
+        ("no window", 20, [0, 4, 0, 0, 0, 0]),
+        (
+            "a window, and nothing read",
+            4,
+            [0, 4, 0x7f, 0xff, 0xff, 0xff],
+        ),
+    ] {
+        let origin = Origin::echo();
+        let gateway = Setup::new()
+            .set("workers", "1")
+            .host(API, "off", &origin.url())
+            .start();
+        let grown = unread(&gateway, connections, &settings).await;
+        assert!(
+            grown <= 64 * 1024,
+            "{what}: the gateway grew by {grown} KiB"
+        );
+    }
 }

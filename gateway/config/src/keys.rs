@@ -445,7 +445,7 @@ pub static KEYS: &[Key] = &[
         "1000",
         1,
         limits::CONNECTIONS_CEILING,
-        "Requests over HTTP/2 that clients of one prefix may have open at once; more get 429."
+        "Requests over HTTP/2 that clients of one prefix may have open at once, beside one on each of their connections; more get 429."
     ),
     auto_number!(
         "limit.client_origin_connections",

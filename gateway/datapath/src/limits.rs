@@ -121,6 +121,11 @@ pub const HYPER_HEADERS: usize = 100;
 /// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
 /// read from (back-pressure).
 pub const H2_SEND_BUFFER: usize = 128 * 1024;
+/// Bytes of answers that are fetched for one HTTP/2 client connection before they are written to it:
+/// more than the kernel takes at once, and no more for a hundred streams than for four.
+pub const H2_FETCH_AHEAD: usize = 4 * H2_SEND_BUFFER;
+/// The same for all connections of one prefix together. Beyond it each has one piece at a time.
+pub const CLIENT_BUFFERED_MAX: usize = 32 * 1024 * 1024;
 /// Requests on one HTTP/2 connection to an origin; further ones get a connection of their own. As
 /// many as origins usually take (RFC 9113 §6.5.2 recommends no fewer).
 pub const H2_ORIGIN_STREAMS_MAX: usize = 100;
@@ -238,3 +243,4 @@ const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
+const _: () = assert!(H2_FETCH_AHEAD < CLIENT_BUFFERED_MAX);

@@ -37,6 +37,8 @@ pub struct Account {
     connections: AtomicUsize,
     streams: AtomicUsize,
     origin_connections: AtomicUsize,
+    /// Bytes of answers over HTTP/2 that were fetched and not written yet.
+    buffered: AtomicUsize,
     /// Sockets that may be open at once, of everybody.
     descriptors: usize,
 }
@@ -92,6 +94,7 @@ impl Shares {
                     connections: AtomicUsize::new(0),
                     streams: AtomicUsize::new(0),
                     origin_connections: AtomicUsize::new(0),
+                    buffered: AtomicUsize::new(0),
                     descriptors: self.descriptors,
                 })
             });
@@ -162,6 +165,22 @@ impl Account {
             return Err(Beyond::Descriptors);
         }
         Ok(busy)
+    }
+
+    /// Bytes of answers that wait to be written.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffered.load(Ordering::Relaxed)
+    }
+
+    /// So many more wait.
+    pub fn buffer(&self, bytes: usize) {
+        self.buffered.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// So many do not wait any more.
+    pub fn unbuffer(&self, bytes: usize) {
+        self.buffered.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether descriptors run short, and this client has so many that others go first.

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
@@ -114,14 +115,14 @@ impl Exchange {
         rest: Rest,
         rate: usize,
     ) -> Rc<Self> {
-        connection.request_begins();
+        let alone = connection.request_begins();
         if rest != Rest::Over {
             connection.remainder.body_begins();
         }
         let id = connection.local.request_ids.next();
         let account = connection.account.as_ref();
         let counted = account
-            .filter(|_| version == Version::HTTP_2)
+            .filter(|_| version == Version::HTTP_2 && !alone)
             .map(|account| account.stream_begins(&connection.tunables));
         Rc::new(Self {
             started: clock::now(),
@@ -389,6 +390,11 @@ impl BodyObserver for Exchange {
         self.upload.get()
     }
 
+    fn may_fetch(&self, cx: &Context<'_>) -> bool {
+        let watch = self.connection.watch.get();
+        watch.is_none_or(|watch| watch.may_fetch(cx))
+    }
+
     fn offered(&self) {
         self.offer(true);
     }
@@ -413,6 +419,9 @@ impl BodyObserver for Exchange {
         self.sent.set(self.sent.get() + bytes as u64);
         self.offer(true);
         self.connection.clocks.client_asked(bytes);
+        if let Some(watch) = self.connection.watch.get() {
+            watch.fetched(bytes);
+        }
         self.connection.bad_head.gives();
     }
 

@@ -3,13 +3,15 @@
 //! Frames that carry nothing cost a frame each, a request that its client takes back costs many.
 //! Bodies and requests earn what they call for: windows to be opened, a PING now and then, an end.
 //! Owns that budget, and the stream that frames are counted on. A client that is over it gets
-//! ENHANCE_YOUR_CALM (RFC 9113 §10.5), if what was being written to it comes to a frame's end.
+//! ENHANCE_YOUR_CALM (RFC 9113 §10.5), if what was being written to it comes to a frame's end. Also
+//! how much of answers is fetched for a client that does not take it.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -19,12 +21,14 @@ use crate::clock;
 use crate::http::frames::{Frame, Kind, Scanner};
 use crate::io::TlsStream;
 use crate::limits::{
-    FLOOD_FAREWELL, FLOOD_LINGER, H2_CANCELLED_FRAMES, H2_CONTROL_FRAMES_WINDOW, H2_EARNED_BYTES,
-    H2_EARNED_FRAMES_ANSWER, H2_EARNED_FRAMES_HEAD,
+    CLIENT_BUFFERED_MAX, FLOOD_FAREWELL, FLOOD_LINGER, H2_CANCELLED_FRAMES,
+    H2_CONTROL_FRAMES_WINDOW, H2_EARNED_BYTES, H2_EARNED_FRAMES_ANSWER, H2_EARNED_FRAMES_HEAD,
+    H2_FETCH_AHEAD,
 };
+use crate::shares::Account;
 
 /// The budget of one connection, in halves of a frame.
-pub(super) struct Budget {
+struct Budget {
     /// What was spent of it and not earned back.
     spent: Cell<u32>,
     /// Since when time has given nothing back.
@@ -34,7 +38,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Of a connection that begins now.
-    pub(super) fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             spent: Cell::new(0),
             since: Cell::new(now),
@@ -43,7 +47,7 @@ impl Budget {
     }
 
     /// Whether the client has passed it.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.over.get()
     }
 
@@ -84,8 +88,8 @@ impl Budget {
 
     /// The client was sent a frame.
     fn sent(&self, frame: Frame) {
-        if frame.kind == Kind::Data && frame.content > 0 {
-            self.earn(earned(frame.content));
+        if frame.body() > 0 {
+            self.earn(earned(frame.body()));
         }
     }
 }
@@ -97,36 +101,57 @@ fn earned(content: u32) -> u32 {
 
 /// The client took a request back before it had anything of the answer.
 pub(super) fn cancelled(connection: &Connection) {
-    let frames_max = connection.tunables.h2_control_frames_max;
-    connection.budget.spend(2 * H2_CANCELLED_FRAMES, frames_max);
-    if connection.budget.is_over() {
-        connection.closing.wake();
+    if let Some(watch) = connection.watch.get() {
+        watch
+            .budget
+            .spend(2 * H2_CANCELLED_FRAMES, watch.frames_max);
+        if watch.budget.is_over() {
+            connection.closing.wake();
+        }
     }
 }
 
 /// A request was answered to its end.
 pub(super) fn answered(connection: &Connection) {
-    connection.budget.earn(2 * H2_EARNED_FRAMES_ANSWER);
+    if let Some(watch) = connection.watch.get() {
+        watch.budget.earn(2 * H2_EARNED_FRAMES_ANSWER);
+    }
 }
 
 /// What is known of the frames of one connection.
 pub(super) struct Watch {
-    connection: Rc<Connection>,
+    budget: Budget,
+    /// `limit.h2_control_frames`
+    frames_max: usize,
     incoming: RefCell<Scanner>,
     outgoing: RefCell<Scanner>,
     /// The last stream that the client opened.
     last_stream: Cell<u32>,
+    /// What its client holds, if that is counted.
+    account: Option<Arc<Account>>,
+    /// Bytes of answers that were fetched and not written yet.
+    held: Cell<usize>,
+    /// Who waits until there are fewer.
+    waiting: RefCell<Vec<Waker>>,
+    /// All that hyper has given is written.
+    flushed: Cell<bool>,
     /// The stream, once hyper has let go of it.
     returned: RefCell<Option<TlsStream>>,
 }
 
 impl Watch {
-    pub(super) fn new(connection: Rc<Connection>) -> Rc<Self> {
+    /// Of a connection that begins now.
+    pub(super) fn new(frames_max: usize, account: Option<Arc<Account>>, now: Instant) -> Rc<Self> {
         Rc::new(Self {
-            connection,
+            budget: Budget::new(now),
+            frames_max,
             incoming: RefCell::new(Scanner::of_client()),
             outgoing: RefCell::new(Scanner::of_server()),
             last_stream: Cell::new(0),
+            account,
+            held: Cell::new(0),
+            waiting: RefCell::default(),
+            flushed: Cell::new(false),
             returned: RefCell::default(),
         })
     }
@@ -139,30 +164,86 @@ impl Watch {
         }
     }
 
+    /// The stream, once hyper has let go of it.
+    pub(super) fn take_stream(&self) -> Option<TlsStream> {
+        self.returned.take()
+    }
+
+    /// Whether the client is over its budget.
+    pub(super) fn is_over(&self) -> bool {
+        self.budget.is_over()
+    }
+
     /// Whether the client is over its budget, and nothing stands half written before our last word.
     pub(super) fn may_end(&self) -> bool {
-        self.connection.budget.is_over() && self.outgoing.borrow().is_between()
+        self.budget.is_over() && self.outgoing.borrow().is_between()
+    }
+
+    /// Whether more of an answer may be fetched. If not, the caller is woken when it may.
+    pub(super) fn may_fetch(&self, cx: &Context<'_>) -> bool {
+        let held = self.held.get();
+        let account = self.account.as_ref();
+        let crowded = || account.is_some_and(|account| account.buffered() >= CLIENT_BUFFERED_MAX);
+        // One piece is let through whatever others hold: what is written wakes for the next.
+        if held == 0 || (held < H2_FETCH_AHEAD && !crowded()) {
+            return true;
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        false
+    }
+
+    /// So many bytes of an answer were fetched.
+    pub(super) fn fetched(&self, bytes: usize) {
+        self.held.set(self.held.get() + bytes);
+        if let Some(account) = &self.account {
+            account.buffer(bytes);
+        }
+    }
+
+    /// So many bytes of answers were written.
+    fn written(&self, bytes: usize) {
+        let bytes = bytes.min(self.held.get());
+        let left = self.held.get() - bytes;
+        self.held.set(left);
+        if let Some(account) = &self.account {
+            account.unbuffer(bytes);
+        }
+        if left <= H2_FETCH_AHEAD / 2 {
+            self.wake();
+        }
+    }
+
+    /// hyper has done what it could. When nothing waits to be written, what was fetched and is
+    /// still counted was dropped with its stream, or waits for the client to open a window.
+    pub(super) fn settle(&self) {
+        if self.flushed.get() && self.held.get() > 0 {
+            self.written(self.held.get());
+        }
+    }
+
+    fn wake(&self) {
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
     }
 
     /// Takes what was read; answers whether hyper gets it.
     fn received(&self, bytes: &[u8]) -> bool {
-        let connection = &self.connection;
-        let frames_max = connection.tunables.h2_control_frames_max;
         self.incoming.borrow_mut().scan(bytes, |frame| {
-            connection.budget.received(frame, frames_max);
-            if frame.kind == Kind::Headers && !connection.budget.is_over() {
+            self.budget.received(frame, self.frames_max);
+            if frame.kind == Kind::Headers && !self.budget.is_over() {
                 self.last_stream
                     .set(self.last_stream.get().max(frame.stream));
             }
         });
-        !connection.budget.is_over()
+        !self.budget.is_over()
     }
 
     /// Tells the client why, if that can be done between two frames, and lets it read that.
-    pub(super) async fn say_goodbye(&self) {
-        let Some(mut stream) = self.returned.take() else {
-            return;
-        };
+    pub(super) async fn say_goodbye(&self, mut stream: TlsStream) {
         let word = self.outgoing.borrow().is_between().then(|| {
             // RFC 9113 §6.8: eight bytes on stream 0, the last stream and the code.
             let mut frame = vec![0, 0, 8, 7, 0, 0, 0, 0, 0];
@@ -198,6 +279,12 @@ impl Guarded {
     }
 }
 
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.written(self.held.get());
+    }
+}
+
 impl Drop for Guarded {
     fn drop(&mut self) {
         self.watch.returned.replace(self.stream.take());
@@ -212,7 +299,7 @@ impl Read for Guarded {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let watch = this.watch.clone();
-        if watch.connection.budget.is_over() {
+        if watch.budget.is_over() {
             return Poll::Pending;
         }
         this.stream()?
@@ -228,7 +315,7 @@ impl Write for Guarded {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let watch = this.watch.clone();
-        let from = if watch.connection.budget.is_over() {
+        let from = if watch.budget.is_over() {
             // What has begun is written to its end, and nothing behind it.
             let rest = watch.outgoing.borrow().unfinished(from);
             match from.get(..rest) {
@@ -238,17 +325,25 @@ impl Write for Guarded {
         } else {
             from
         };
+        watch.flushed.set(false);
         let count = ready!(Pin::new(this.stream()?).poll_write(cx, from))?;
         let written = from.get(..count).unwrap_or(from);
-        watch
-            .outgoing
-            .borrow_mut()
-            .scan(written, |frame| watch.connection.budget.sent(frame));
+        let mut bytes = 0;
+        watch.outgoing.borrow_mut().scan(written, |frame| {
+            watch.budget.sent(frame);
+            bytes += usize::try_from(frame.body()).unwrap_or_default();
+        });
+        if bytes > 0 {
+            watch.written(bytes);
+        }
         Poll::Ready(Ok(count))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.get_mut().stream()?).poll_flush(cx)
+        let this = self.get_mut();
+        let flushed = Pin::new(this.stream()?).poll_flush(cx);
+        this.watch.flushed.set(flushed.is_ready());
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

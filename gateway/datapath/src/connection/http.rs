@@ -152,19 +152,25 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         let connection = owner.clone();
         async move { Ok::<_, Infallible>(answer(connection, request).await) }
     });
-    let watch = Watch::new(connection.clone());
+    let watch = Watch::new(
+        tunables.h2_control_frames_max,
+        connection.account.clone(),
+        clock::now(),
+    );
+    drop(connection.watch.set(watch.clone()));
     let mut hyper = builder.serve_connection(watch.guard(stream), service);
     let outcome = drive(&connection, Some(&watch), &mut hyper, |hyper| {
         hyper.graceful_shutdown()
     })
     .await;
     drop(hyper);
+    let stream = watch.take_stream();
     match outcome {
         Outcome::Stop(Stop::Flood) => {
             record_connection(&connection, Stop::Flood);
             // h2 has said its own goodbye, if it was the first to notice.
-            if connection.budget.is_over() {
-                watch.say_goodbye().await;
+            if let Some(stream) = stream.filter(|_| watch.is_over()) {
+                watch.say_goodbye(stream).await;
             }
             Stop::Flood
         }
@@ -242,7 +248,10 @@ where
                 let stop = stop_of(connection, outcome, retiring);
                 return Poll::Ready(Outcome::Stop(stop));
             }
-            if let Some(watch) = http2.filter(|_| connection.budget.is_over()) {
+            if let Some(watch) = http2 {
+                watch.settle();
+            }
+            if let Some(watch) = http2.filter(|watch| watch.is_over()) {
                 if watch.may_end() {
                     return Poll::Ready(Outcome::Stop(Stop::Flood));
                 }

@@ -2,6 +2,7 @@
 //!
 //! Owns what is the same for the connection's whole life, and what begins and ends with a request.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use super::Local;
 use super::bad_head::BadHead;
 use super::clocks::Clocks;
 use super::closing::Closing;
-use super::flood::Budget;
+use super::flood::Watch;
 use super::handshake::Found;
 use super::index::IndexSlot;
 use super::origin_head::Names;
@@ -52,8 +53,8 @@ pub(super) struct Connection {
     pub(super) closing: Closing,
     pub(super) remainder: Remainder,
     pub(super) bad_head: BadHead,
-    /// What its client may make us do for nothing.
-    pub(super) budget: Budget,
+    /// Its frames, once it speaks HTTP/2.
+    pub(super) watch: OnceCell<Rc<Watch>>,
     /// Where it is in the worker's index of clients.
     pub(super) place: IndexSlot,
     /// What rules have worked out for this connection.
@@ -91,7 +92,6 @@ impl Connection {
                 client: established.client,
             },
         };
-        let now = clock::now();
         Rc::new(Self {
             local,
             tunables,
@@ -101,12 +101,12 @@ impl Connection {
             activity: stream.activity(),
             tcp: stream.info(),
             names: Names::new(ends.client.ip(), &standing.facts.sni),
-            clocks: Clocks::new(now),
+            clocks: Clocks::new(clock::now()),
             standings: Standings::new(established.chain, standing),
             closing: Closing::default(),
             remainder: Remainder::default(),
             bad_head: BadHead::default(),
-            budget: Budget::new(now),
+            watch: OnceCell::new(),
             place: IndexSlot::default(),
             rules: ConnectionState::default(),
         })
@@ -117,7 +117,8 @@ impl Connection {
         self.clocks.due(&self.activity, &self.tunables, http2, now)
     }
 
-    pub(super) fn request_begins(&self) {
+    /// Answers whether it is the only open one.
+    pub(super) fn request_begins(&self) -> bool {
         let (alone, total) = self.clocks.request_begins();
         if alone {
             self.local.busy.set(self.local.busy.get() + 1);
@@ -125,6 +126,7 @@ impl Connection {
         if total >= self.tunables.connection_requests_max {
             self.closing.retire();
         }
+        alone
     }
 
     pub(super) fn request_ends(&self) {

@@ -37,6 +37,9 @@ pub trait BodyObserver {
     fn request_left(&self, rest: Incoming);
     /// How far the request's body is.
     fn upload(&self) -> Upload;
+    /// Whether more of the response's body may be fetched from the origin. If not, the caller is
+    /// woken when it may.
+    fn may_fetch(&self, cx: &Context<'_>) -> bool;
     /// Something of the response's body may be there, and the client has to ask for it.
     fn offered(&self);
     /// Nothing of the response's body is there: the origin has it.
@@ -533,6 +536,10 @@ impl Body for ResponseBody {
         let frame = match &mut this.source {
             Source::Ours(content) => content.take().map(|content| Ok(Frame::data(content))),
             Source::Origin(incoming, hold) => {
+                let observed = this.exchange.as_ref();
+                if observed.is_some_and(|exchange| !exchange.may_fetch(cx)) {
+                    return Poll::Pending;
+                }
                 let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
                     let Some(exchange) = &this.exchange else {
                         return Poll::Pending;

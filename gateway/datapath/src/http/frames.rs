@@ -33,6 +33,18 @@ pub struct Frame {
     pub content: u32,
 }
 
+impl Frame {
+    /// Bytes of a body that it carries.
+    #[must_use]
+    pub fn body(&self) -> u32 {
+        if self.kind == Kind::Data {
+            self.content
+        } else {
+            0
+        }
+    }
+}
+
 /// Finds the frames of one direction.
 #[derive(Debug, Clone)]
 pub struct Scanner {

@@ -9,7 +9,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::Socket;
-use crate::limits::SEND_BUFFER_MAX;
+use crate::limits::{RECEIVE_BUFFER_FIRST, SEND_BUFFER_MAX};
 
 /// A TCP stream in the shape that hyper reads and writes.
 pub struct PlainStream {
@@ -60,6 +60,11 @@ impl Read for PlainStream {
         let (now, _) = rest.split_at(rest.len().min(into.remaining()));
         into.put_slice(now);
         this.position += now.len();
+        if this.position == this.incoming.len() && this.incoming.capacity() > RECEIVE_BUFFER_FIRST {
+            // What a body streams through is not kept while its client does not read on.
+            this.incoming = Vec::new();
+            this.position = 0;
+        }
         Poll::Ready(Ok(()))
     }
 }
