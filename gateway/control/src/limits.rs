@@ -128,6 +128,9 @@ pub const AUDIT_REVISIONS_MAX: u64 = 1_000_000;
 /// Entries of the audit log that one search looks at, some microseconds each; it says where to go
 /// on.
 pub const AUDIT_SEARCHED_MAX: usize = 50_000;
+/// Revisions that a change looks through for what others have changed since its maker has seen it;
+/// who has seen none of them has to look again. Some milliseconds.
+pub const SEEN_REVISIONS_MAX: u64 = 1_000;
 /// Tokens of the admin API.
 pub const TOKENS_MAX: usize = 1_000;
 /// Longest life of a token in days.

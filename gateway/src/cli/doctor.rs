@@ -46,7 +46,7 @@ fn one(client: &Client, name: &str, json: bool) -> Output {
                 "there is no host `{name}`; `postern host add {name} --zone ZONE --origin URL` adds it"
             ))
         })?;
-    let mut examined = examine_all(client, std::slice::from_ref(&host))?;
+    let mut examined = examine_all(client, std::slice::from_ref(&host), true)?;
     let findings = examined.pop().unwrap_or_default();
     let shown = if json {
         json_text(&Value::Array(findings.iter().map(as_json).collect()))
@@ -63,7 +63,7 @@ fn one(client: &Client, name: &str, json: bool) -> Output {
 
 fn all(client: &Client, json: bool) -> Output {
     let hosts = client.all(&format!("{OWN}/hosts"))?;
-    let findings = examine_all(client, &hosts)?;
+    let findings = examine_all(client, &hosts, true)?;
     let named = || hosts.iter().map(|host| str_of(host, "name")).zip(&findings);
     let shown = if json {
         let all = named().map(|(name, findings)| {

@@ -92,20 +92,25 @@ fn texts_of<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v str> {
     all.into_iter().flatten().filter_map(Value::as_str)
 }
 
-/// Examines hosts as the API shows them; what is found of each, in their order.
+/// Examines hosts as the API shows them; what is found of each, in their order. `connects` says whether
+/// their origins are connected to: not for those who may not know what this machine reaches.
 ///
 /// # Errors
 /// The API does not answer.
-pub fn examine_all<A: Ask>(ask: &A, hosts: &[Value]) -> Result<Vec<Vec<Finding>>, A::Error> {
+pub fn examine_all<A: Ask>(
+    ask: &A,
+    hosts: &[Value],
+    connects: bool,
+) -> Result<Vec<Vec<Finding>>, A::Error> {
     let mut zones = Zones::default();
     let mut examined = Vec::with_capacity(hosts.len());
     for host in hosts {
         examined.push(examine(ask, &mut zones, host)?);
     }
-    let found = examined.into_iter().zip(origins(hosts));
-    Ok(found
-        .map(|(examined, origin)| examined.finish(origin))
-        .collect())
+    let shown = if connects { origins(hosts) } else { Vec::new() };
+    let mut shown = shown.into_iter();
+    let found = examined.into_iter();
+    Ok(found.map(|one| one.finish(shown.next())).collect())
 }
 
 /// What origins show, in the hosts' order. Many are asked at once, because one that is down takes
@@ -206,8 +211,9 @@ struct Examined {
 }
 
 impl Examined {
-    fn finish(self, origin: Finding) -> Vec<Finding> {
-        let mut all = vec![self.before, origin];
+    fn finish(self, origin: Option<Finding>) -> Vec<Finding> {
+        let mut all = vec![self.before];
+        all.extend(origin);
         all.extend(self.after);
         all
     }

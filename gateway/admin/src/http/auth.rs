@@ -54,6 +54,9 @@ const SESSION: &str = "/postern/v1/dashboard/session";
 /// it, and a page of another origin only after a question (CORS) that is always denied.
 const PAGE: &str = "x-postern-dashboard";
 
+/// The header of answers with the revision of the configuration, for `If-Match` of a change.
+const REVISION: &str = "postern-revision";
+
 /// The header of requests that the page makes by itself: they are no use of its session.
 const BY_ITSELF: &str = "x-postern-by-itself";
 
@@ -87,11 +90,17 @@ pub(crate) async fn admit(
     let share = context.memory_of(peer).share();
     request.extensions_mut().insert(share.clone());
     request.extensions_mut().insert(actor);
-    let Some(session) = session else {
-        return next.run(request).await;
-    };
-    request.extensions_mut().insert(session);
+    // Before the answer is made: what it shows is at least as new.
+    let revision = HeaderValue::from(context.reader().model().revision);
+    let is_of_page = session.is_some();
+    if let Some(session) = session {
+        request.extensions_mut().insert(session);
+    }
     let mut response = next.run(request).await;
+    response.headers_mut().insert(REVISION, revision);
+    if !is_of_page {
+        return response;
+    }
     // A browser is not to keep what was shown to one who has signed out since.
     let never = HeaderValue::from_static("no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, never);

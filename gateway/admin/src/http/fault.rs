@@ -121,6 +121,7 @@ impl From<ChangeError> for Fault {
             ChangeError::Expression { .. } => (S::BAD_REQUEST, 20127),
             ChangeError::Certificate(why) => (status_of(why), certificate(why)),
             ChangeError::Denied => (S::FORBIDDEN, 9109),
+            ChangeError::Changed { .. } => (S::PRECONDITION_FAILED, 1004),
             ChangeError::Full { .. } => (S::BAD_REQUEST, 1489),
             ChangeError::Compile(_) => (S::BAD_REQUEST, 1004),
             ChangeError::Seal(_) => (S::INTERNAL_SERVER_ERROR, 1000),

@@ -309,15 +309,33 @@ impl<S: Send + Sync> FromRequestParts<S> for As {
             // A guess in either direction would surprise somebody.
             Some(_) => return Err(Fault::parameter("dry_run: `true` or `false` is expected")),
         };
+        let seen = seen(parts)?;
         let actor = parts.extensions.get::<Actor>();
         Ok(Self(Intent {
             actor: actor.map_or("unknown", |actor| &actor.name).into(),
             dry_run,
+            seen,
             // Whoever is not known is trusted with least.
             tenant: actor.is_none_or(|actor| actor.tenant),
             grant: actor.and_then(|actor| actor.grant.clone()),
         }))
     }
+}
+
+/// The revision of the configuration that the client has seen: `If-Match` (RFC 9110 §13.1.1), with
+/// what an answer had as `Postern-Revision`.
+fn seen(parts: &Parts) -> Result<Option<u64>, Fault> {
+    let Some(given) = parts.headers.get(http::header::IF_MATCH) else {
+        return Ok(None);
+    };
+    let text = given.to_str().unwrap_or_default().trim();
+    if text == "*" {
+        return Ok(None);
+    }
+    let number = text.trim_matches('"').parse();
+    number.map(Some).map_err(|_not_ours| {
+        Fault::parameter("If-Match: a revision is expected, as answers have it in Postern-Revision")
+    })
 }
 
 /// The parameters after the `?`, each once.

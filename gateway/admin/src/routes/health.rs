@@ -27,7 +27,8 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group {
         name: "Latency and doctor",
-        about: "How long everything took in the last hour, kept in memory, and what is amiss.",
+        about: "How long everything took in the last hour, kept in memory, and what is amiss. Examining \
+                hosts connects to their origins, except for tokens of some zones.",
         routes: LATENCY,
     },
     Group {
@@ -135,7 +136,7 @@ const LATENCY: &[Route] = &[
     .query(&[HOST, MINUTES])
     .gives(All("Traffic")),
     route!(GET "/postern/v1/zones/{zone_id}/doctor", doctor::examine, "examine_hosts",
-        "Check whether a zone's hosts have what mutual TLS needs; it connects to their origins")
+        "Check whether a zone's hosts have what mutual TLS needs")
     .query(&[HOST])
     .gives(One("Examined")),
 ];

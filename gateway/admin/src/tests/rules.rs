@@ -563,3 +563,42 @@ async fn what_protects_a_host() {
         assert_eq!(told, by.is_none(), "{written:?}");
     }
 }
+
+#[tokio::test]
+async fn what_others_have_changed_meanwhile_is_not_overwritten() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let phase =
+        format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+    let rule = |name: &str| json!({"action": "log", "expression": "true", "description": name});
+    let body = json!({"rules": [rule("one"), rule("two")]});
+    let ruleset = world.ok("PUT", &phase, body).await;
+    let path = |at: usize| {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (ruleset, rule) = (text(&ruleset["id"]), text(&ruleset["rules"][at]["id"]));
+        format!("/client/v4/zones/{zone}/rulesets/{ruleset}/rules/{rule}")
+    };
+    let seen = world.control.model().revision.to_string();
+    let change = async |at: usize, name: &str, seen: &str| {
+        let body = json!({"description": name}).to_string().into_bytes();
+        let (path, seen) = (path(at), format!("\"{seen}\""));
+        let headers = [("if-match", seen.as_str())];
+        world.raw("PATCH", &path, body, &headers).await
+    };
+    assert_eq!(change(0, "mine", &seen).await.status, 200);
+    // The other rule has not changed since.
+    assert_eq!(change(1, "mine too", &seen).await.status, 200);
+    let late = change(0, "theirs", &seen).await;
+    assert_eq!(late.status, 412, "{}", late.text);
+    assert!(
+        late.text.contains("was changed meanwhile by unix"),
+        "{}",
+        late.text
+    );
+    let now = world.get(&phase).await;
+    assert_eq!(now["rules"][0]["description"], "mine");
+    let seen = world.control.model().revision.to_string();
+    assert_eq!(change(0, "theirs", &seen).await.status, 200);
+    let odd = change(0, "odd", "x").await;
+    assert_eq!(odd.status, 400, "{}", odd.text);
+}

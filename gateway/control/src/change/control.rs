@@ -407,6 +407,7 @@ impl<A: Changes> Control<A> {
         let mut draft = Draft::new(shared, &shared.model.load(), &self.intent);
         self.intent.check(&draft.model, draft.now)?;
         let answer = work(&mut draft)?;
+        draft.check_seen()?;
         let intent = &self.intent;
         let Some(done) = draft.finish() else {
             return Ok(answer);

@@ -11,9 +11,9 @@ use serde::Serialize;
 use crate::change::audit::{AuditEntry, Note, redacted};
 use crate::change::collected::Collected;
 use crate::change::control::Shared;
-use crate::change::error::Noun;
+use crate::change::error::{ChangeError, Noun};
 use crate::change::intent::Intent;
-use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX};
+use crate::limits::{AUDIT_NOTES_MAX, AUDIT_REVISIONS_MAX, SEEN_REVISIONS_MAX};
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
 use crate::model::moment::Moment;
@@ -69,6 +69,44 @@ impl<'c> Draft<'c> {
             notes: Vec::new(),
             notes_omitted: 0,
         }
+    }
+
+    /// Refuses to change what others have changed since the revision that who asks has seen. That a
+    /// ruleset changed is no matter: its rules are things of their own.
+    pub(crate) fn check_seen(&self) -> Result<(), ChangeError> {
+        let Some(seen) = self.intent.seen else {
+            return Ok(());
+        };
+        let last = self.model.revision - 1;
+        // Who has seen nothing newer than what is looked at has to look again.
+        let first = seen.max(last.saturating_sub(SEEN_REVISIONS_MAX));
+        for revision in first + 1..=last {
+            let key = revision.to_be_bytes();
+            let Some(value) = self.shared.store.value(Table::Audit, &key)? else {
+                continue;
+            };
+            let entry: AuditEntry = keys::decode(Table::Audit, &key, &value)?;
+            let is_mine = |theirs: &&Note| {
+                let mut mine = self.notes.iter();
+                theirs.noun != Noun::Ruleset.to_string()
+                    && mine.any(|mine| mine.noun == theirs.noun && mine.key == theirs.key)
+            };
+            let mut theirs = entry.changes.iter();
+            let same = theirs.find(is_mine).or_else(|| {
+                // Too much changed at once to tell, or too long ago.
+                let unknown = entry.omitted > 0 || (seen < first && revision == first + 1);
+                self.notes.first().filter(|_| unknown)
+            });
+            if let Some(same) = same {
+                return Err(ChangeError::Changed {
+                    noun: same.noun.clone(),
+                    key: same.key.clone(),
+                    actor: entry.actor,
+                    revision,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// `None` when nothing was changed.

@@ -127,6 +127,21 @@ pub enum ChangeError {
     /// The token that asks is gone, has ended, or may do less than when the request came.
     #[error("the token may not do this any more: nothing was changed")]
     Denied,
+    /// Others have changed the same thing since who asks has seen it.
+    #[error(
+        "the {noun} `{key}` was changed meanwhile by {actor} (revision {revision}): nothing was \
+         changed; look at it again first"
+    )]
+    Changed {
+        /// What kind of thing.
+        noun: String,
+        /// Which one.
+        key: String,
+        /// By whom.
+        actor: String,
+        /// The store's revision that it made.
+        revision: u64,
+    },
     /// Too many.
     #[error("no more than {max} {what} are kept; remove some first")]
     Full {
@@ -185,6 +200,7 @@ impl ChangeError {
             | Self::Expression { .. }
             | Self::Full { .. }
             | Self::Denied
+            | Self::Changed { .. }
             | Self::Compile(_) => Side::Operator,
             Self::Certificate(X509Error::Crypto(_)) | Self::Seal(_) | Self::Store(_) => Side::Us,
             Self::Certificate(_) => Side::Operator,

@@ -44,6 +44,9 @@ pub struct Intent {
     /// It is a tenant: a token of some zones only. What it names is confined, see
     /// [`OriginSpec::confined`](crate::OriginSpec::confined).
     pub tenant: bool,
+    /// The revision that who asks has seen. What others have changed since, and this would change
+    /// as well, is left as it is ([`ChangeError::Changed`]). `None` for those who do not say.
+    pub seen: Option<u64>,
     /// The right of a token; `None` for what needs none: the process itself, the unix socket.
     pub grant: Option<Grant>,
 }
@@ -56,6 +59,7 @@ impl Intent {
             actor: actor.into(),
             dry_run: false,
             tenant: false,
+            seen: None,
             grant: None,
         }
     }
