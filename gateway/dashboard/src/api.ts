@@ -36,6 +36,8 @@ export interface Answer<T> {
     result: T;
     messages: string[];
     info: PageInfo | null;
+    /** The revision of the configuration that it shows. */
+    revision: string | null;
 }
 
 export type Scope = "read" | "certificates" | "rules" | "all";
@@ -303,8 +305,15 @@ function headersWith(key: string, byItself: boolean): Record<string, string> {
 /** No answer comes later than this: the gateway gives up at 25 s itself. */
 const PATIENCE_MS = 40_000;
 
-async function send(method: string, path: string, body: unknown, key: string): Promise<Response> {
+async function send(
+    method: string,
+    path: string,
+    body: unknown,
+    key: string,
+    seen: string | null = null,
+): Promise<Response> {
     const headers = headersWith(key, Date.now() - touched > IDLE_MS);
+    if (seen !== null) headers["if-match"] = `"${seen}"`;
     if (body !== undefined) headers["content-type"] = "application/json";
     try {
         return await fetch(path, {
@@ -339,13 +348,20 @@ async function read<T>(response: Response): Promise<Answer<T>> {
         result: envelope.result,
         messages: envelope.messages.map((message) => message.message),
         info: envelope.result_info ?? null,
+        revision: response.headers.get("postern-revision"),
     };
 }
 
-/** One call, with the session. */
-export async function call<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+/** One call, with the session. With the revision that was `seen`, what others have changed since is
+ * not overwritten: the answer is 412. */
+export async function call<T>(
+    method: string,
+    path: string,
+    body?: unknown,
+    seen: string | null = null,
+): Promise<Answer<T>> {
     const key = localStorage.getItem(KEY) ?? "none";
-    const response = await send(method, path, body, key);
+    const response = await send(method, path, body, key, seen);
     try {
         return await read<T>(response);
     } catch (error) {

@@ -27,11 +27,21 @@ export async function preview(of: { expression: string } | { form: Form }): Prom
 
 /** The zone's custom rules; nothing before the first. */
 export async function loadRules(zone: Zone): Promise<Ruleset | null> {
+    return (await loadSeen(zone)).ruleset;
+}
+
+/** The same, with the revision that was seen. */
+export async function loadSeen(
+    zone: Zone,
+): Promise<{ ruleset: Ruleset | null; revision: string | null }> {
     const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/phases/${PHASE}/entrypoint`;
     try {
-        return await get<Ruleset>(path);
+        const { result, revision } = await call<Ruleset>("GET", path);
+        return { ruleset: result, revision };
     } catch (error) {
-        if (error instanceof ApiError && error.status === 404) return null;
+        if (error instanceof ApiError && error.status === 404) {
+            return { ruleset: null, revision: null };
+        }
         throw error;
     }
 }
@@ -85,9 +95,10 @@ export async function changeRule(
     ruleset: Ruleset,
     id: string,
     change: Partial<Written> & { position?: { index: number } },
+    seen: string | null = null,
 ): Promise<Ruleset> {
     const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset.id}/rules/${id}`;
-    return (await call<Ruleset>("PATCH", path, change)).result;
+    return (await call<Ruleset>("PATCH", path, change, seen)).result;
 }
 
 export async function deleteRule(zone: Zone, ruleset: Ruleset, id: string): Promise<void> {

@@ -2,11 +2,12 @@
 // pictures, clients of the gateway, and the comparison of requests with the OpenAPI document.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
+import { inFewColours } from "./png.mjs";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
@@ -96,6 +97,33 @@ async function fromDirectory(page, directory) {
     });
 }
 
+/** The pictures of the guide, by the names of what is inspected: `POSTERN_TEST_GUIDE=DIRECTORY` has
+ * them made. They are small, so that the repository stays so. */
+const GUIDE = [
+    "hosts-edit",
+    "create-certificate",
+    "create-mtls-rule",
+    "rules",
+    "builder",
+    "event",
+    "latency",
+    "overview-amiss",
+];
+const GUIDE_SIZE = { width: 900, height: 600 };
+const GUIDE_BYTES_MAX = 60_000;
+
+async function illustrate(page, name) {
+    const directory = process.env.POSTERN_TEST_GUIDE;
+    if (directory === undefined || !GUIDE.includes(name)) return;
+    mkdirSync(directory, { recursive: true });
+    await page.setViewportSize(GUIDE_SIZE);
+    await page.evaluate(() => scrollTo(0, 0));
+    const path = join(directory, `${name}.png`);
+    const bytes = inFewColours(await page.screenshot({ animations: "disabled", caret: "hide" }));
+    writeFileSync(path, bytes);
+    assert.ok(bytes.length <= GUIDE_BYTES_MAX, `${path} has ${bytes.length} bytes`);
+}
+
 /** Looks at a page as it is: no finding of axe, nothing that is too wide; pictures on request. */
 export async function inspect(page, name) {
     for (const scheme of ["light", "dark"]) {
@@ -121,6 +149,7 @@ export async function inspect(page, name) {
         }
     }
     await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+    await illustrate(page, name);
     await page.setViewportSize({ width: 1280, height: 900 });
 }
 
@@ -147,6 +176,70 @@ export function ask(host, path, identity = null) {
     });
 }
 
+/** What the client believes of each schema: names of members, and which may be `null`, as
+ * `src/api.ts` has them. */
+function believed() {
+    const source = readFileSync(new URL("../src/api.ts", import.meta.url), "utf8");
+    const found = new Map();
+    for (const [, name, body] of source.matchAll(/^export interface (\w+) \{\n(.*?)^\}/gms)) {
+        const members = body.matchAll(/^    (\w+)(\??): (.*)$/gm);
+        found.set(
+            name,
+            [...members].map(([, member, optional, type]) => ({
+                member,
+                optional: optional === "?",
+                nullable: /\| null;?$/.test(type),
+            })),
+        );
+    }
+    return found;
+}
+
+/** The schemas that interfaces of the client stand for, where the names differ. */
+const SCHEMAS = {
+    Host: "Host",
+    ClientCertificate: "ClientCertificate",
+    Status: "Status",
+    GatewayEvent: "Event",
+    EventCounts: "EventCounts",
+    Reason: "Reason",
+    Latency: "Latency",
+    Traffic: "Traffic",
+    Lint: "Lint",
+    Enforcement: "Enforcement",
+    Session: "DashboardSession",
+    Ruleset: "Ruleset",
+    Rule: "Rule",
+};
+
+/** Every member that the client reads is one that the document promises, and is `null` only where
+ * the client knows it. */
+export function compareTypes(document) {
+    const schemas = document.components.schemas;
+    const types = believed();
+    const resolve = (schema) => {
+        const name = schema.$ref?.split("/").pop();
+        return name === undefined ? schema : resolve(schemas[name]);
+    };
+    for (const [type, name] of Object.entries(SCHEMAS)) {
+        const schema = schemas[name];
+        assert.ok(schema !== undefined && types.has(type), `${type}: there is no schema ${name}`);
+        for (const { member, optional, nullable } of types.get(type)) {
+            // What is shown once only is in a schema of its own.
+            const once = schemas[`${name}WithKey`];
+            const found = schema.properties[member] ?? (optional ? once?.properties[member] : undefined);
+            assert.ok(found !== undefined, `${type}.${member} is not in the schema ${name}`);
+            const required = schema.required?.includes(member) ?? false;
+            assert.ok(required || optional || nullable, `${type}.${member} may be left out`);
+            const whole = resolve(found);
+            const maybe =
+                [whole.type].flat().includes("null") ||
+                (whole.anyOf ?? []).some((one) => [resolve(one).type].flat().includes("null"));
+            assert.ok(!maybe || nullable || optional, `${type}.${member} may be null`);
+        }
+    }
+}
+
 /** Every call was to the gateway, and is in its own description. */
 export async function compare(seen) {
     const answer = await fetch(`${told.url}/client/v4/openapi.json`, {
@@ -157,6 +250,7 @@ export async function compare(seen) {
         const pattern = path.replace(/[.]/g, "\\.").replace(/\{[^}]+\}/g, "[^/]+");
         return [new RegExp(`^${pattern}$`), Object.keys(methods).map((m) => m.toUpperCase())];
     });
+    compareTypes(document);
     assert.ok(seen.calls.length > 0);
     for (const { method, path, origin } of seen.calls) {
         assert.equal(origin, told.url, `${method} ${path} went elsewhere`);

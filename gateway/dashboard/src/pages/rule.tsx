@@ -6,7 +6,7 @@ import type { Form, Host, Lint, Rule, Ruleset, Session, Zone } from "../api";
 import { OWN, all, may } from "../api";
 import { go, link } from "../router";
 import type { Vocabulary, Written } from "../rules";
-import { addRule, changeRule, loadRules, loadVocabulary, preview, takeBegun, written } from "../rules";
+import { addRule, changeRule, loadRules, loadSeen, loadVocabulary, preview, takeBegun, written } from "../rules";
 import { Field, Notice, TextInput, Value, message, submitting, useTask } from "../ui";
 import { Builder, FIRST_ROW } from "./builder";
 import { ExpressionEditor } from "./expression-editor";
@@ -130,7 +130,7 @@ function RuleForm(props: { zone: Zone; opened: Opened; canChange: boolean }) {
 
     const finish = (enabled: boolean) =>
         task.run(async () => {
-            const now = await loadRules(zone);
+            const { ruleset: now, revision } = await loadSeen(zone);
             if (base === null || now === null) {
                 await addRule(zone, now, { ...rule, enabled });
             } else {
@@ -146,13 +146,9 @@ function RuleForm(props: { zone: Zone; opened: Opened; canChange: boolean }) {
                 }
                 const { description, expression, action } = rule;
                 const parameters = action === base.action ? {} : { action_parameters: null };
-                await changeRule(zone, now, base.id, {
-                    description,
-                    expression,
-                    action,
-                    enabled,
-                    ...parameters,
-                });
+                const change = { description, expression, action, enabled, ...parameters };
+                // Between the look and this, too.
+                await changeRule(zone, now, base.id, change, revision);
             }
             go("zones", zone.name, "rules");
         });
