@@ -27,6 +27,10 @@ pub const STEER_SILENT_ROUNDS: u32 = 3;
 /// Networks of one zone that the kernel drops, from rules that block addresses; further ones are
 /// left to the rules.
 pub const BLOCKED_NETWORKS_MAX: usize = 50_000;
+/// How often it is looked whether open files or memory run short.
+pub const PRESSURE_LOOK: Duration = Duration::from_secs(1);
+/// Memory is short when less than one part in so many is left.
+pub const MEMORY_SHORT_PART: u64 = 32;
 /// How often it is checked whether session tickets need a new key.
 pub const TICKET_LOOK: Duration = Duration::from_secs(15);
 /// How often it is warned of lists that are old or missing.

@@ -6,7 +6,7 @@ use tests::frames::{
     DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, get, post,
     read,
 };
-use tests::raw::tcp;
+use tests::raw::{Raw, tcp};
 use tests::wait::{until, within};
 use tests::{Gateway, Origin, Setup, tool};
 use tokio::io::AsyncWriteExt;
@@ -332,8 +332,29 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
         let answer = visitor.get("/beside").await.unwrap();
         assert_eq!(answer.status, 200, "{index}: {}", answer.text());
     }
+    // When those fill what is kept for them, who has the most gives back.
+    let before = stops(&gateway, "shed");
+    for index in 0..50 {
+        let address = format!("127.0.1.{}", index / 10 + 1).parse().unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(std::net::SocketAddr::new(address, 0)).unwrap();
+        silent.push(Raw::new(
+            socket.connect(gateway.address).await.unwrap(),
+            std::net::SocketAddr::new(address, 0),
+        ));
+    }
+    until("the heaviest to be shed", || {
+        (stops(&gateway, "shed") > before).then_some(())
+    });
     let said = gateway.stderr();
+    assert!(
+        said.contains("the heaviest client gives back half"),
+        "{said}"
+    );
+    assert!(said.contains("client=127.0.0.1"), "{said}");
     assert!(!said.contains("cannot be accepted"), "{said}");
+    let visitor = gateway.client(API).from(ELSEWHERE);
+    assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
     origin.release();
 }
 

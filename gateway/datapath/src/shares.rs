@@ -25,6 +25,19 @@ pub struct Shares {
     hasher: foldhash::fast::RandomState,
     /// Sockets that may be open at once.
     descriptors: usize,
+    /// Who is being shed.
+    shedding: Mutex<Option<Arc<Account>>>,
+}
+
+/// A client that has to give back half of what it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shed {
+    /// Its prefix.
+    pub client: Network,
+    /// Its connections, its streams beside one on each, and those that it keeps busy.
+    pub held: usize,
+    /// Memory runs short, and not descriptors.
+    pub memory: bool,
 }
 
 type Accounts = HashMap<Network, Arc<Account>, foldhash::fast::RandomState>;
@@ -39,6 +52,8 @@ pub struct Account {
     origin_connections: AtomicUsize,
     /// Bytes of answers over HTTP/2 that were fetched and not written yet.
     buffered: AtomicUsize,
+    /// While it holds more than this, its connections end.
+    shed_to: AtomicUsize,
     /// Sockets that may be open at once, of everybody.
     descriptors: usize,
 }
@@ -70,6 +85,7 @@ impl Shares {
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: foldhash::fast::RandomState::default(),
             descriptors,
+            shedding: Mutex::default(),
         })
     }
 
@@ -95,6 +111,7 @@ impl Shares {
                     streams: AtomicUsize::new(0),
                     origin_connections: AtomicUsize::new(0),
                     buffered: AtomicUsize::new(0),
+                    shed_to: AtomicUsize::new(usize::MAX),
                     descriptors: self.descriptors,
                 })
             });
@@ -116,6 +133,45 @@ impl Shares {
         Ok(Some(seat))
     }
 
+    /// Looks whether descriptors run short, or memory does, and then has the heaviest client give
+    /// back half. To be called now and then; answers whom it hit, once for each.
+    pub fn relieve(&self, memory: bool) -> Option<Shed> {
+        let mut shedding = lock(&self.shedding);
+        let reserved = self.descriptors / DESCRIPTORS_RESERVED_PART;
+        // Half of what is kept for clients that have few is in use.
+        let descriptors = io::open_sockets() >= self.descriptors - reserved / 2;
+        if let Some(account) = &*shedding {
+            if (descriptors || memory) && account.must_shrink() {
+                return None;
+            }
+            account.shed_to.store(usize::MAX, Ordering::Relaxed);
+            *shedding = None;
+        }
+        if !descriptors && !memory {
+            return None;
+        }
+        let mut heaviest: Option<Arc<Account>> = None;
+        for shard in &self.shards {
+            for account in lock(shard).values() {
+                let least = heaviest
+                    .as_ref()
+                    .map_or(DESCRIPTORS_LIGHT_MIN, |heaviest| heaviest.held());
+                if account.held() > least {
+                    heaviest = Some(account.clone());
+                }
+            }
+        }
+        let account = heaviest?;
+        let (client, held) = (account.prefix, account.held());
+        account.shed_to.store(held / 2, Ordering::Relaxed);
+        *shedding = Some(account);
+        Some(Shed {
+            client,
+            held,
+            memory: !descriptors,
+        })
+    }
+
     /// Clients that have an account.
     #[must_use]
     pub fn clients(&self) -> usize {
@@ -130,7 +186,7 @@ impl Shares {
     }
 }
 
-fn lock(shard: &Mutex<Accounts>) -> MutexGuard<'_, Accounts> {
+fn lock<T>(shard: &Mutex<T>) -> MutexGuard<'_, T> {
     // Counts and entries are whole at every moment: a panic leaves nothing half done.
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -181,6 +237,19 @@ impl Account {
     /// So many do not wait any more.
     pub fn unbuffer(&self, bytes: usize) {
         self.buffered.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether its connections have to end, because it holds the most and something runs short.
+    pub fn must_shrink(&self) -> bool {
+        self.held() > self.shed_to.load(Ordering::Relaxed)
+    }
+
+    fn held(&self) -> usize {
+        let counts = [&self.connections, &self.streams, &self.origin_connections];
+        counts
+            .into_iter()
+            .map(|one| one.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Whether descriptors run short, and this client has so many that others go first.
@@ -308,6 +377,42 @@ mod tests {
             .map_while(|_| account.use_origin(&tunables).ok())
             .collect();
         assert_eq!(busy.len(), 10);
+    }
+
+    #[test]
+    fn the_heaviest_gives_back_half_when_memory_runs_short() {
+        let (shares, mut tunables) = (Shares::new(1_000_000), tunables());
+        tunables.client_connections_max = 1_000;
+        let enter = |client, count: usize| -> Vec<Seat> {
+            let seat = |_| {
+                shares
+                    .enter([192, 0, 2, client].into(), &tunables)
+                    .ok()
+                    .flatten()
+            };
+            (0..count).filter_map(seat).collect()
+        };
+        let (_few, some, mut many) = (enter(1, 10), enter(2, 30), enter(3, 50));
+        assert_eq!(shares.relieve(false), None);
+        let shed = shares.relieve(true).unwrap();
+        assert_eq!(
+            (shed.client.to_string().as_str(), shed.held),
+            ("192.0.2.3", 50)
+        );
+        let account = many[0].account().clone();
+        assert!(account.must_shrink() && !some[0].account().must_shrink());
+        assert_eq!(shares.relieve(true), None, "it is told once");
+        many.truncate(25);
+        assert!(!account.must_shrink());
+        // The next one is the heaviest of then, and who has few is left alone.
+        assert_eq!(
+            shares.relieve(true).unwrap().client.to_string(),
+            "192.0.2.2"
+        );
+        assert_eq!(shares.relieve(false), None);
+        assert!(!some[0].account().must_shrink());
+        drop((some, many));
+        assert_eq!(shares.relieve(true), None);
     }
 
     proptest! {

@@ -1,5 +1,6 @@
 //! Periodic work of the process: rotates session ticket keys, reads revocation lists from files and
-//! URLs, asks responders, warns of expiry, writes the managed CAs' own lists.
+//! URLs, asks responders, warns of expiry, has the heaviest client shed when something runs short,
+//! writes the managed CAs' own lists.
 //!
 //! Owns when each is due; how it is done belongs to its owner.
 
@@ -9,7 +10,8 @@ use std::time::Instant;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, TICKET_LOOK};
+use super::pressure::memory_is_short;
+use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, PRESSURE_LOOK, TICKET_LOOK};
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
@@ -26,6 +28,7 @@ pub(crate) async fn run(
     crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(
+        relieve(shared.clone()),
         rotate_tickets(shared),
         watch_lists(control.clone()),
         watch_ends(control.clone()),
@@ -34,6 +37,22 @@ pub(crate) async fn run(
         responders.run(),
         stapler.run(),
     );
+}
+
+/// Has the heaviest client give back half when open files or memory run short.
+async fn relieve(shared: Arc<Shared>) {
+    let mut look = tokio::time::interval(PRESSURE_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if let Some(shed) = shared.shares.relieve(memory_is_short()) {
+            let short = if shed.memory { "memory" } else { "open files" };
+            tracing::warn!(
+                client = %shed.client, held = shed.held, short,
+                "the heaviest client gives back half of what it holds"
+            );
+        }
+    }
 }
 
 async fn rotate_tickets(shared: Arc<Shared>) {

@@ -11,6 +11,7 @@
 //! [`control`]'s to say.
 
 mod maintenance;
+mod pressure;
 mod reload;
 mod signals;
 mod steering;

@@ -46,7 +46,7 @@ const REFUSALS: [Refusal; 13] = [
 ];
 
 /// Every end of a connection.
-const STOPS: [Stop; 14] = [
+const STOPS: [Stop; 15] = [
     Stop::Closed,
     Stop::Handshake(Refusal::Protocol),
     Stop::HandshakeTimeout,
@@ -60,6 +60,7 @@ const STOPS: [Stop; 14] = [
     Stop::CertificateLost,
     Stop::Tunnel,
     Stop::ClientShare,
+    Stop::Shed,
     Stop::TooMany,
 ];
 
@@ -155,10 +156,11 @@ mod tests {
             Stop::CertificateLost => 10,
             Stop::Tunnel => 11,
             Stop::ClientShare => 12,
-            Stop::TooMany => 13,
+            Stop::Shed => 13,
+            Stop::TooMany => 14,
         };
         assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..13));
-        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..14));
+        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..15));
     }
 
     /// What a page says of words is what the command says.

@@ -86,6 +86,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::CertificateLost => ("The client's certificate is no longer good: revoked, expired, or its CA removed", "The `certificate` line has the reason; see the first table"),
         Stop::Tunnel => ("The connection became a WebSocket, and it ended", "Normal; the request line's `error` says if it broke"),
         Stop::ClientShare => ("Closed at once: clients of its prefix (an IPv4 address, an IPv6 /64) have as many connections as `limit.client_connections` allows, or open files run short and they have many", "The gateway's log names the prefix. Raise the key; name balancers and proxies of your own in `limit.client_exempt`"),
+        Stop::Shed => ("Open files or memory ran short, and clients of its prefix held the most: they give back half", "The gateway's log names the prefix. Raise `LimitNOFILE` or the memory, or lower `limit.client_connections`, `limit.client_streams`"),
         Stop::TooMany => ("`limit.connections` was reached", "`postern_connections_refused_total`; raise the key and `LimitNOFILE`, or add a machine"),
     }
 }

@@ -114,6 +114,10 @@ impl Connection {
 
     /// When to look at the clocks again, or why the time is up.
     pub(super) fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
+        let account = self.account.as_ref();
+        if account.is_some_and(|account| account.must_shrink()) {
+            return Err(Stop::Shed);
+        }
         self.clocks.due(&self.activity, &self.tunables, http2, now)
     }
 

@@ -46,6 +46,8 @@ pub enum Stop {
     /// Its client has the connections that `limit.client_connections` allows, or descriptors run
     /// short and it has many.
     ClientShare,
+    /// Descriptors or memory ran short, and its client held the most.
+    Shed,
 }
 
 impl Stop {
@@ -64,6 +66,7 @@ impl Stop {
             | Self::SlowReader
             | Self::Flood
             | Self::ClientShare
+            | Self::Shed
             | Self::BadHttp
             | Self::Broken => Some(Side::Client),
             Self::TooMany => Some(Side::Us),
@@ -88,6 +91,7 @@ impl Stop {
             Self::Tunnel => "tunnel",
             Self::TooMany => "too_many_connections",
             Self::ClientShare => "client_share",
+            Self::Shed => "shed",
         }
     }
 }
