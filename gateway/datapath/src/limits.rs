@@ -135,6 +135,15 @@ pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
 /// Between two looks whether a new HTTP/2 origin has sent its SETTINGS: a round trip on a fast
 /// network.
 pub const H2_ORIGIN_SETTINGS_POLL: Duration = Duration::from_millis(1);
+/// Bytes of the first buffer that an HTTP/1.1 connection to an origin is read into: a usual answer,
+/// and the next ones.
+pub const ORIGIN_READ_FIRST: usize = 8 * 1024;
+/// Bytes that have to be free in it, or it gets more.
+pub const ORIGIN_READ_MIN: usize = 1_024;
+/// Bytes that it grows by while an answer streams in.
+pub const ORIGIN_READ_MAX: usize = RECEIVE_BUFFER_MAX;
+/// How long the goodbye to an origin over TLS may take.
+pub const ORIGIN_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often each worker's log says that an origin does not answer: clients decide how many requests
 /// it gets. The access log has every one.
 pub const ORIGIN_TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -241,6 +250,7 @@ const _: () = assert!(1_000 % EVENT_WINDOW_MSEC == 0);
 const _: () = assert!(EVENT_QUEUE >= 7 * EVENTS_PER_SECOND as usize);
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
+const _: () = assert!(ORIGIN_READ_MIN <= ORIGIN_READ_FIRST && ORIGIN_READ_FIRST <= ORIGIN_READ_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
 const _: () = assert!(H2_FETCH_AHEAD < CLIENT_BUFFERED_MAX);

@@ -17,6 +17,8 @@ vocabulary::words! {
         Switched = "switched",
         /// The answer cannot have a body and says that it has one: nobody knows whether it comes.
         Promised = "promised",
+        /// The answer has both a length and a coding.
+        Ambiguous = "length_and_coding",
         /// Bytes came behind the answer, which nobody asked for.
         Surplus = "surplus",
         /// The request was refused: nobody knows where the next one would begin.

@@ -12,11 +12,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::HeaderName;
 use http_body::{Body, Frame, SizeHint};
+use http1::{ClientError, HeadError};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
+use super::connect::AnswerError;
+use super::exclusive::Turn;
 use super::multiplexed::Stream;
-use super::upstream::{HeadBounds, Hold};
+use super::origin_body::OriginBody;
+use super::upstream::HeadBounds;
 use crate::clock;
 use crate::limits::REPLAYED_BYTES_MAX;
 use snapshot::http::headers::{clean_trailers, is_within, remove_like};
@@ -129,7 +133,7 @@ impl ClientBody {
             self.exchange.request_oversized();
             return Poll::Ready(Some(Err(BodyError::Oversized)));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+        Poll::Ready(frame.map(|frame| frame.map_err(|why| BodyError::Broken(why.into()))))
     }
 
     fn is_over(&self) -> bool {
@@ -403,13 +407,24 @@ impl Drop for RequestBody {
 pub enum BodyError {
     /// The origin's connection broke, or what it sent is no body.
     #[error(transparent)]
-    Broken(#[from] hyper::Error),
+    Broken(AnswerError),
     /// The origin sent nothing more.
     #[error("the origin stopped in the middle of its response")]
     Stalled,
     /// A body ends with more than it may.
     #[error("trailers are larger than limit.header_bytes or limit.header_count")]
     Oversized,
+}
+
+impl From<AnswerError> for BodyError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Http1(ClientError::Body(http1::BodyError::Trailers(
+                HeadError::TooLarge | HeadError::TooManyFields,
+            ))) => Self::Oversized,
+            error => Self::Broken(error),
+        }
+    }
 }
 
 /// A response's body on its way to the client, or one of our own.
@@ -451,9 +466,13 @@ impl Wait {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each answer, and the large one is the usual one"
+)]
 enum Source {
     Ours(Option<Bytes>),
-    Origin(Incoming, Option<Hold>),
+    Origin(OriginBody),
 }
 
 impl ResponseBody {
@@ -473,7 +492,7 @@ impl ResponseBody {
     pub fn take_ours(&mut self) -> Option<Bytes> {
         match &mut self.source {
             Source::Ours(content) => Some(content.take().unwrap_or_default()),
-            Source::Origin(..) => None,
+            Source::Origin(_) => None,
         }
     }
 
@@ -481,20 +500,25 @@ impl ResponseBody {
     pub fn forget_ours(&mut self) -> Option<usize> {
         match &mut self.source {
             Source::Ours(content) => content.take().map(|content| content.len()),
-            Source::Origin(..) => None,
+            Source::Origin(_) => None,
         }
     }
 
-    /// An origin's body; its connection goes back to the pool once the body is over.
+    /// The body of an answer over HTTP/1.1.
     #[must_use]
-    pub(super) fn origin(incoming: Incoming, mut hold: Option<Hold>) -> Self {
-        if incoming.is_end_stream()
-            && let Some(hold) = hold.take()
-        {
-            hold.give_back();
-        }
+    pub(super) fn exclusive(turn: Turn) -> Self {
+        Self::origin(OriginBody::exclusive(turn))
+    }
+
+    /// The body of an answer over HTTP/2.
+    #[must_use]
+    pub(super) fn shared(incoming: Incoming, stream: Rc<Stream>) -> Self {
+        Self::origin(OriginBody::shared(incoming, stream))
+    }
+
+    fn origin(body: OriginBody) -> Self {
         Self {
-            source: Source::Origin(incoming, hold),
+            source: Source::Origin(body),
             exchange: None,
             wait: None,
             heads: HeadBounds::default(),
@@ -535,12 +559,12 @@ impl Body for ResponseBody {
         let this = self.get_mut();
         let frame = match &mut this.source {
             Source::Ours(content) => content.take().map(|content| Ok(Frame::data(content))),
-            Source::Origin(incoming, hold) => {
+            Source::Origin(body) => {
                 let observed = this.exchange.as_ref();
                 if observed.is_some_and(|exchange| !exchange.may_fetch(cx)) {
                     return Poll::Pending;
                 }
-                let Poll::Ready(frame) = Pin::new(&mut *incoming).poll_frame(cx) else {
+                let Poll::Ready(frame) = body.poll_frame(cx) else {
                     let Some(exchange) = &this.exchange else {
                         return Poll::Pending;
                     };
@@ -548,7 +572,7 @@ impl Body for ResponseBody {
                     let wait = this.wait.as_mut();
                     if wait.is_some_and(|wait| wait.is_over(cx, &**exchange)) {
                         exchange.origin_stalled();
-                        drop(hold.take());
+                        body.give_up();
                         return Poll::Ready(Some(Err(BodyError::Stalled)));
                     }
                     return Poll::Pending;
@@ -556,26 +580,13 @@ impl Body for ResponseBody {
                 if let Some(wait) = &mut this.wait {
                     wait.since = None;
                 }
-                // Trailers are the last that comes, though hyper does not say so.
-                let trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
-                let over = frame.is_none() || trailers || incoming.is_end_stream();
-                match (over, &frame) {
-                    // A broken connection is not given back.
-                    (_, Some(Err(_))) => drop(hold.take()),
-                    (true, _) => {
-                        if let Some(hold) = hold.take() {
-                            hold.give_back();
-                        }
-                    }
-                    (false, _) => {}
-                }
                 frame
             }
         };
         let frame = frame.map(|frame| match frame {
             Ok(frame) if is_oversized(&frame, this.heads) => Err(BodyError::Oversized),
             Ok(frame) => Ok(frame),
-            Err(error) => Err(BodyError::Broken(error)),
+            Err(error) => Err(error.into()),
         });
         let last = match (&this.exchange, &frame) {
             (Some(exchange), Some(Ok(frame))) => {
@@ -597,7 +608,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Ours(content) => content.is_none(),
-            Source::Origin(incoming, _) => incoming.is_end_stream(),
+            Source::Origin(body) => body.is_over(),
         }
     }
 
@@ -606,7 +617,7 @@ impl Body for ResponseBody {
             Source::Ours(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, |content| content.len() as u64))
             }
-            Source::Origin(incoming, _) => incoming.size_hint(),
+            Source::Origin(body) => body.size_hint(),
         }
     }
 }

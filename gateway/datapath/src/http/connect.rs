@@ -10,7 +10,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::StatusCode;
+use http1::{ClientError, HeadError, SendError, Unwritable};
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::io::{PlainStream, Socket, TlsStream};
@@ -50,7 +52,7 @@ pub enum OriginError {
     ResponseTimeout,
     /// What it sent is not HTTP, or it closed before the head was whole.
     #[error("the origin's answer is broken: {0}")]
-    Response(hyper::Error),
+    Response(AnswerError),
     /// It says several lengths of one answer.
     #[error("the origin's answer has several values of Content-Length")]
     Lengths,
@@ -68,6 +70,41 @@ pub enum OriginError {
     /// The client broke off its request while it was being forwarded.
     #[error("the client broke its request off")]
     ClientGone,
+}
+
+/// Why no answer came, or no more of it.
+#[derive(Debug, thiserror::Error)]
+pub enum AnswerError {
+    /// What an HTTP/1.1 origin sent is no answer, or not all of one.
+    #[error(transparent)]
+    Http1(#[from] ClientError),
+    /// The connection to it failed.
+    #[error("the connection failed: {0}")]
+    Io(#[from] io::Error),
+    /// Something cannot stand in the head of a request.
+    #[error("the request cannot be written: {0}")]
+    Unwritable(#[from] Unwritable),
+    /// The request's body is not as long as its head says.
+    #[error("the request cannot be sent: {0}")]
+    Length(#[from] SendError),
+    /// The client did not send the request to its end.
+    #[error("the request broke off")]
+    Request,
+    /// What hyper says: of HTTP/2, and of the client's side.
+    #[error(transparent)]
+    Hyper(#[from] hyper::Error),
+}
+
+impl From<AnswerError> for OriginError {
+    fn from(error: AnswerError) -> Self {
+        match error {
+            AnswerError::Http1(ClientError::Unasked) => Self::Unasked,
+            AnswerError::Http1(ClientError::Head(
+                HeadError::TooLarge | HeadError::TooManyFields,
+            )) => Self::LargeHead,
+            error => Self::Response(error),
+        }
+    }
 }
 
 impl OriginError {
@@ -204,6 +241,20 @@ async fn connect_tcp(origin: &Origin) -> Result<Socket, OriginError> {
     match refused {
         Some(why) => Err(why.into()),
         None => Err(OriginError::Connect(last)),
+    }
+}
+
+impl OriginStream {
+    /// Receives behind what `into` has; there has to be room. No bytes: the end.
+    pub(super) fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => stream.poll_receive(cx, into),
+            Self::Tls(stream) => stream.poll_receive(cx, into),
+        }
     }
 }
 

@@ -5,22 +5,21 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
 
 use super::body::{BodyObserver, RequestBody, ResponseBody};
-use super::connect::{OriginError, OriginStream, connect};
+use super::connect::{AnswerError, OriginError, connect};
+use super::multiplexed::Stream;
 use super::repeat::{Fate, copy_of, is_idempotent};
 use super::tunnel::OriginEnd;
-use super::upstream::{Hold, Pool, Sender};
+use super::upstream::{Lease, Pool, Sender};
 use crate::clock;
 use crate::limits::{REFUSED_PAUSES, UNPROCESSED_MAX};
 use rules::Permit;
@@ -90,18 +89,18 @@ pub async fn forward(
             Err(Unsent::Unprocessed(again, error)) => {
                 attempts.unprocessed += 1;
                 if attempts.unprocessed > UNPROCESSED_MAX {
-                    return Err(OriginError::Response(error));
+                    return Err(error.into());
                 }
                 request = again;
             }
             Err(Unsent::Died(again, error)) => {
                 if attempts.repeated || !pool.may_repeat(origin) {
-                    return Err(OriginError::Response(error));
+                    return Err(error.into());
                 }
                 attempts.repeated = true;
                 request = again;
             }
-            Err(Unsent::Failed(error)) => return Err(OriginError::Response(error)),
+            Err(Unsent::Failed(error)) => return Err(error.into()),
         }
     }
 }
@@ -179,91 +178,93 @@ async fn within<T>(
 /// What became of a request that got no answer.
 enum Unsent {
     /// The origin has processed nothing of it: it can go out once more, whatever it means.
-    Unprocessed(Request<RequestBody>, hyper::Error),
+    Unprocessed(Request<RequestBody>, AnswerError),
     /// The connection died, and the request may be repeated.
-    Died(Request<RequestBody>, hyper::Error),
-    Failed(hyper::Error),
+    Died(Request<RequestBody>, AnswerError),
+    Failed(AnswerError),
 }
 
 async fn send(
     sender: Sender,
+    request: Request<RequestBody>,
+    origin: &Origin,
+) -> Result<Response<ResponseBody>, Unsent> {
+    match sender {
+        Sender::Http1(lease) => send_alone(lease, request).await,
+        Sender::Http2(stream) => send_beside_others(stream, request, origin).await,
+    }
+}
+
+/// Sends a request on an HTTP/1.1 connection, which it has for itself.
+async fn send_alone(
+    lease: Lease,
+    request: Request<RequestBody>,
+) -> Result<Response<ResponseBody>, Unsent> {
+    let Lease { connection, loan } = lease;
+    let (parts, mut body) = request.into_parts();
+    let again = is_idempotent(&parts.method).then(|| body.second());
+    let mut turn = connection
+        .ask(&parts, body, Some(loan))
+        .map_err(Unsent::Failed)?;
+    let error = match turn.answer().await {
+        Ok(head) => return Ok(head.map(|()| ResponseBody::exclusive(turn))),
+        Err(error) => error,
+    };
+    let fate = Fate::of(&error);
+    drop(turn);
+    let again = again.filter(RequestBody::is_whole);
+    Err(match again.filter(|_| fate == Fate::Died) {
+        Some(again) => {
+            again.take_over();
+            Unsent::Died(Request::from_parts(parts, again), error)
+        }
+        None => Unsent::Failed(error),
+    })
+}
+
+/// Sends a request on an HTTP/2 connection.
+async fn send_beside_others(
+    stream: Rc<Stream>,
     mut request: Request<RequestBody>,
     origin: &Origin,
 ) -> Result<Response<ResponseBody>, Unsent> {
     let may_repeat = is_idempotent(request.method());
-    let (outcome, again, sender) = match sender {
-        Sender::Http1(mut lease) => {
-            *request.version_mut() = Version::HTTP_11;
-            frame(&mut request);
-            // A request that was never sent comes back by itself.
-            let again = may_repeat.then(|| copy_of(&mut request));
-            let outcome = lease.sender.try_send_request(request).await;
-            (outcome, again, Sender::Http1(lease))
-        }
-        Sender::Http2(stream) => {
-            *request.version_mut() = Version::HTTP_2;
-            let scheme = if origin.tls.is_some() {
-                Scheme::HTTPS
-            } else {
-                Scheme::HTTP
-            };
-            absolute(&mut request, scheme);
-            let again = Some(copy_of(&mut request));
-            request.body_mut().takes(stream.clone());
-            let outcome = stream.sender().try_send_request(request).await;
-            (outcome, again, Sender::Http2(stream))
-        }
+    *request.version_mut() = Version::HTTP_2;
+    let scheme = if origin.tls.is_some() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
     };
-    let mut error = match outcome {
+    absolute(&mut request, scheme);
+    let again = copy_of(&mut request);
+    request.body_mut().takes(stream.clone());
+    let mut error = match stream.sender().try_send_request(request).await {
         Ok(response) => {
-            let (parts, incoming) = response.into_parts();
-            let hold = match sender {
-                Sender::Http1(lease) => Hold::Http1(lease),
-                Sender::Http2(stream) => Hold::Http2 { _stream: stream },
-            };
-            return Ok(relay(parts, incoming, Some(hold)));
+            return Ok(response.map(|incoming| ResponseBody::shared(incoming, stream)));
         }
         Err(error) => error,
     };
+    // A request that was never sent comes back by itself.
     let never_sent = error.take_message();
+    let error = AnswerError::Hyper(error.into_error());
     let fate = match &never_sent {
         Some(_) => Fate::Unprocessed,
-        None => Fate::of(error.error()),
+        None => Fate::of(&error),
     };
-    if let Sender::Http2(stream) = &sender {
-        match fate {
-            Fate::Refused => stream.was_refused(),
-            Fate::Unprocessed | Fate::Died => stream.retire(),
-            Fate::Answered => {}
-        }
+    match fate {
+        Fate::Refused => stream.was_refused(),
+        Fate::Unprocessed | Fate::Died => stream.retire(),
+        Fate::Answered => {}
     }
-    let again = again
+    let again = Some(again)
         .filter(|again| again.body().is_whole())
         .inspect(|again| again.body().take_over())
         .or(never_sent);
-    let error = error.into_error();
     Err(match (fate, again) {
         (Fate::Refused | Fate::Unprocessed, Some(again)) => Unsent::Unprocessed(again, error),
         (Fate::Died, Some(again)) if may_repeat => Unsent::Died(again, error),
         _ => Unsent::Failed(error),
     })
-}
-
-/// Says that a body of unknown length follows: hyper takes some methods, GET among them, to have
-/// none unless the head says otherwise (RFC 9110 §9.3.1 lets them have one).
-fn frame(request: &mut Request<RequestBody>) {
-    if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
-        let chunked = HeaderValue::from_static("chunked");
-        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
-    }
-}
-
-fn relay(
-    parts: http::response::Parts,
-    incoming: Incoming,
-    hold: Option<Hold>,
-) -> Response<ResponseBody> {
-    Response::from_parts(parts, ResponseBody::origin(incoming, hold))
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
@@ -287,7 +288,7 @@ fn absolute(request: &mut Request<RequestBody>, scheme: Scheme) {
 /// See [`OriginError`].
 pub async fn upgrade(
     _permit: Permit,
-    mut request: Request<RequestBody>,
+    request: Request<RequestBody>,
     origin: &Origin,
     pool: &Rc<Pool>,
     patience: Patience,
@@ -295,60 +296,22 @@ pub async fn upgrade(
     let started = clock::now();
     let (stream, _) = connect(origin, true, patience.connect).await?;
     let connected_in = Some(started.elapsed());
-    *request.version_mut() = Version::HTTP_11;
-    let (mut sender, mut connection) = http1::handshake(stream)
-        .await
-        .map_err(OriginError::Response)?;
     let started = clock::now();
     let exchange = request.body().exchange();
-    let answer = ask(&mut sender, &mut connection, request);
-    let answer = within(patience.response, &*exchange, answer).await?;
-    let response = answer.map_err(OriginError::Response)?;
+    let (parts, body) = request.into_parts();
+    let mut turn = pool.exclusive(stream).ask(&parts, body, None)?;
+    let head = within(patience.response, &*exchange, turn.answer()).await??;
     let first_byte_in = started.elapsed();
-    let (parts, incoming) = response.into_parts();
-    let end = if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        std::future::poll_fn(|cx| connection.poll_without_shutdown(cx))
-            .await
-            .map_err(OriginError::Response)?;
-        let parts = connection.into_parts();
-        Some(OriginEnd {
-            stream: parts.io,
-            early: parts.read_buf,
-        })
+    let (response, end) = if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let empty = ResponseBody::full(Bytes::new());
+        (head.map(|()| empty), Some(turn.into_end()))
     } else {
-        pool.drive(connection);
-        None
+        (head.map(|()| ResponseBody::exclusive(turn)), None)
     };
-    let response = relay(parts, incoming, None);
-    Ok((
-        Served {
-            response,
-            connected_in,
-            first_byte_in,
-        },
-        end,
-    ))
-}
-
-/// Sends a request while driving its connection.
-async fn ask(
-    sender: &mut http1::SendRequest<RequestBody>,
-    connection: &mut http1::Connection<OriginStream, RequestBody>,
-    request: Request<RequestBody>,
-) -> Result<Response<Incoming>, hyper::Error> {
-    let mut answer = pin!(sender.send_request(request));
-    let mut running = true;
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(response) = answer.as_mut().poll(cx) {
-            return Poll::Ready(response);
-        }
-        if running {
-            running = Pin::new(&mut *connection)
-                .poll_without_shutdown(cx)
-                .is_pending();
-            return answer.as_mut().poll(cx);
-        }
-        Poll::Pending
-    })
-    .await
+    let served = Served {
+        response,
+        connected_in,
+        first_byte_in,
+    };
+    Ok((served, end))
 }

@@ -1,7 +1,7 @@
 //! HTTP on the wire: bodies, origin connections, and the way there and back.
 //!
-//! hyper owns framing (RFC 9112, RFC 9113), because framing bugs are security bugs and it is
-//! maintained; what a head means is `snapshot::http`'s.
+//! Framing is [`http1`]'s towards origins that speak HTTP/1.1 and hyper's otherwise (RFC 9112, RFC
+//! 9113); what a head means is `snapshot::http`'s.
 //!
 //! | file | owns |
 //! |---|---|
@@ -9,7 +9,9 @@
 //! | `body` | bodies on their way through |
 //! | `frames` | where HTTP/2 frames begin and end, and whether they carry anything |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
+//! | `exclusive` | HTTP/1.1 connections to origins, driven by the requests that have them |
 //! | `multiplexed` | HTTP/2 connections to origins, and which has room |
+//! | `origin_body` | what an answer's body holds of its connection |
 //! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
@@ -19,9 +21,11 @@
 pub mod answer;
 pub mod body;
 mod connect;
+mod exclusive;
 pub mod forward;
 pub mod frames;
 mod multiplexed;
+mod origin_body;
 mod repeat;
 pub mod request_id;
 pub mod tunnel;

@@ -6,8 +6,10 @@
 use std::error::Error as _;
 
 use http::{Method, Request};
+use http1::ClientError;
 
 use super::body::RequestBody;
+use super::connect::AnswerError;
 use crate::limits::REPEATS_RESERVED;
 
 /// What became of a request that got no answer.
@@ -24,7 +26,17 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    pub(super) fn of(error: &hyper::Error) -> Self {
+    pub(super) fn of(error: &AnswerError) -> Self {
+        match error {
+            AnswerError::Http1(ClientError::Closed | ClientError::HeadCut) | AnswerError::Io(_) => {
+                Self::Died
+            }
+            AnswerError::Hyper(error) => Self::of_hyper(error),
+            _ => Self::Answered,
+        }
+    }
+
+    fn of_hyper(error: &hyper::Error) -> Self {
         if let Some(cause) = error.source().and_then(|it| it.downcast_ref::<h2::Error>()) {
             let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
             return if cause.is_reset() && cause.is_remote() {

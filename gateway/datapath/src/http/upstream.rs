@@ -12,17 +12,17 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 
-use super::body::RequestBody;
-use super::connect::{LocalExecutor, OriginError, OriginStream, connect};
+use super::connect::{AnswerError, LocalExecutor, OriginError, OriginStream, connect};
+use super::exclusive::{Exclusive, Open};
 use super::multiplexed::{self, Multiplexed, Opening, Stream};
 use super::repeat::Budget;
 use crate::clock;
 use crate::limits::{
     H2_HEADER_LIST_MARGIN, H2_ORIGIN_SETTINGS_POLL, H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER,
-    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, HYPER_BUFFER_MIN, HYPER_HEADERS, ORIGIN_TOLD_EVERY,
+    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, ORIGIN_TOLD_EVERY,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -115,7 +115,7 @@ impl fmt::Debug for Pool {
 }
 
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    connection: Exclusive,
     since: Instant,
 }
 
@@ -125,29 +125,14 @@ pub(super) enum Sender {
     Http2(Rc<Stream>),
 }
 
-/// What a response's body holds of its connection until it is over.
-pub(super) enum Hold {
-    Http1(Lease),
-    Http2 { _stream: Rc<Stream> },
-}
-
-impl Hold {
-    /// The response is over and good: the connection may serve another request.
-    pub(super) fn give_back(self) {
-        if let Self::Http1(lease) = self {
-            lease.give_back();
-        }
-    }
-}
-
 /// An HTTP/1.1 connection that is lent to one request.
 pub(super) struct Lease {
-    pub(super) sender: http1::SendRequest<RequestBody>,
-    loan: Loan,
+    pub(super) connection: Exclusive,
+    pub(super) loan: Loan,
 }
 
 /// Counts a connection as lent for as long as it lives.
-struct Loan {
+pub(super) struct Loan {
     pool: Rc<Pool>,
     key: u64,
 }
@@ -161,6 +146,25 @@ impl Loan {
         let pool = pool.clone();
         Self { pool, key }
     }
+
+    /// Keeps the connection for the next request: both directions of the last one are over.
+    pub(super) fn give_back(self, mut connection: Exclusive) {
+        let idle_max = self.pool.bounds.get().idle_max;
+        if !connection.is_alive() {
+            return;
+        }
+        let beyond = self.pool.of(self.key, |kept| {
+            if kept.idle.len() >= idle_max {
+                return Some(connection);
+            }
+            let since = clock::now();
+            kept.idle.push(Idle { connection, since });
+            None
+        });
+        if let Some(connection) = beyond {
+            connection.close();
+        }
+    }
 }
 
 impl Drop for Loan {
@@ -168,35 +172,6 @@ impl Drop for Loan {
         self.pool
             .of(self.key, |kept| kept.lent = kept.lent.saturating_sub(1));
     }
-}
-
-impl Lease {
-    /// Puts the connection back for the next request, once both directions are over: a response
-    /// can be whole while the request's body is still owed, and another request would wait for it.
-    fn give_back(self) {
-        let Self { mut sender, loan } = self;
-        if sender.is_closed() {
-            return;
-        }
-        if sender.is_ready() {
-            return keep(sender, loan);
-        }
-        tokio::task::spawn_local(async move {
-            if sender.ready().await.is_ok() {
-                keep(sender, loan);
-            }
-        });
-    }
-}
-
-fn keep(sender: http1::SendRequest<RequestBody>, loan: Loan) {
-    let idle_max = loan.pool.bounds.get().idle_max;
-    loan.pool.of(loan.key, |kept| {
-        if kept.idle.len() < idle_max {
-            let since = clock::now();
-            kept.idle.push(Idle { sender, since });
-        }
-    });
 }
 
 impl Kept {
@@ -209,10 +184,15 @@ impl Kept {
         let spare = self.wanted().saturating_sub(self.lent).min(idle_max);
         // The first ones have waited longest.
         let beyond = self.idle.len().saturating_sub(spare);
-        self.idle.drain(..beyond);
-        self.idle.retain(|idle| {
-            !idle.sender.is_closed() && now.duration_since(idle.since) < idle_timeout
-        });
+        let beyond = self.idle.drain(..beyond);
+        let mut let_go: Vec<Idle> = beyond.collect();
+        let stays = |idle: &mut Idle| {
+            idle.connection.is_alive() && now.duration_since(idle.since) < idle_timeout
+        };
+        let_go.extend(self.idle.extract_if(.., |idle| !stays(idle)));
+        for idle in let_go {
+            idle.connection.close();
+        }
         self.http2.retain(|one| !one.is_over(now, idle_timeout));
         self.peak_before = std::mem::replace(&mut self.peak, self.lent);
         self.told = self
@@ -315,7 +295,7 @@ impl Pool {
     /// have been closed by the origin like the one before.
     pub(super) fn reuse(self: &Rc<Self>, origin: &Origin, unused_only: bool) -> Option<Sender> {
         let http2_max = self.bounds.get().http2_max;
-        let sender = {
+        let connection = {
             let mut origins = self.origins.borrow_mut();
             let kept = origins.get_mut(&origin.key)?;
             if let Some(stream) = kept.stream(http2_max) {
@@ -325,14 +305,14 @@ impl Pool {
                 return None;
             }
             loop {
-                let sender = kept.idle.pop()?.sender;
-                if sender.is_ready() {
-                    break sender;
+                let mut connection = kept.idle.pop()?.connection;
+                if connection.is_alive() {
+                    break connection;
                 }
             }
         };
         let loan = Loan::new(self, origin.key);
-        Some(Sender::Http1(Lease { sender, loan }))
+        Some(Sender::Http1(Lease { connection, loan }))
     }
 
     /// A new connection, or a stream of one that is being opened.
@@ -394,7 +374,7 @@ impl Pool {
                 opening.end(outcome.is_ok());
             }
             if let Err(Ok(Sender::Http1(lease))) = answer.send(outcome) {
-                lease.give_back();
+                lease.loan.give_back(lease.connection);
             }
         });
         let gone = |_| {
@@ -419,24 +399,18 @@ impl Pool {
             let Ok(shared) = started else {
                 return Err(OriginError::ConnectTimeout);
             };
-            let shared = shared.map_err(OriginError::Response)?;
+            let shared = shared.map_err(AnswerError::Hyper)?;
             let stream = Stream::on(&shared);
             self.of(origin.key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
         }
-        let heads = self.bounds.get().heads;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(heads.bytes_max.max(HYPER_BUFFER_MIN));
-        builder.max_header_size(heads.bytes_max);
-        if heads.count_max != HYPER_HEADERS {
-            builder.max_headers(heads.count_max);
-        }
-        let (sender, connection) = builder
-            .handshake(stream)
-            .await
-            .map_err(OriginError::Response)?;
-        self.drive(connection);
-        Ok(Sender::Http1(Lease { sender, loan }))
+        let connection = self.exclusive(stream);
+        Ok(Sender::Http1(Lease { connection, loan }))
+    }
+
+    /// A new connection that speaks HTTP/1.1.
+    pub(super) fn exclusive(&self, stream: OriginStream) -> Exclusive {
+        Exclusive::new(stream, self.bounds.get().heads, Open::new(&self.open))
     }
 
     /// Starts HTTP/2 and waits for the origin's SETTINGS, so that it never has to refuse a stream
@@ -459,18 +433,14 @@ impl Pool {
         Ok(Multiplexed::new(sender, settings))
     }
 
-    /// Runs a connection beside the requests that use it, until both sides are done with it.
-    pub(super) fn drive(
-        &self,
-        connection: impl Future<Output = Result<(), hyper::Error>> + 'static,
-    ) {
-        let open = self.open.clone();
-        open.set(open.get() + 1);
+    /// Runs an HTTP/2 connection beside the requests that use it, until both sides are done with it.
+    fn drive(&self, connection: impl Future<Output = Result<(), hyper::Error>> + 'static) {
+        let open = Open::new(&self.open);
         tokio::task::spawn_local(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "an origin connection ended");
             }
-            open.set(open.get() - 1);
+            drop(open);
         });
     }
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::BytesMut;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::pump::{Activity, Receiver, Sender};
@@ -39,6 +40,40 @@ impl PlainStream {
     }
 }
 
+impl PlainStream {
+    /// Receives behind what `into` has, as much as comes at once. No bytes: the end.
+    ///
+    /// # Errors
+    /// The socket's.
+    pub fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_fill(cx))?;
+        let rest = self.incoming.get(self.position..).unwrap_or_default();
+        into.extend_from_slice(rest);
+        let count = rest.len();
+        self.position = self.incoming.len();
+        Poll::Ready(Ok(count))
+    }
+
+    /// Receives, if everything is given on that has come.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.position == self.incoming.len() {
+            let incoming = &mut self.incoming;
+            let reuse = || std::mem::take(incoming);
+            self.position = 0;
+            let received = self.receiver.poll(&self.socket, &self.activity, cx, reuse);
+            if received.is_pending() {
+                self.incoming.clear();
+            }
+            self.incoming = ready!(received)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl Read for PlainStream {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -46,16 +81,7 @@ impl Read for PlainStream {
         mut into: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.position == this.incoming.len() {
-            let incoming = &mut this.incoming;
-            let reuse = || std::mem::take(incoming);
-            this.position = 0;
-            let received = this.receiver.poll(&this.socket, &this.activity, cx, reuse);
-            if received.is_pending() {
-                this.incoming.clear();
-            }
-            this.incoming = ready!(received)?;
-        }
+        ready!(this.poll_fill(cx))?;
         let rest = this.incoming.get(this.position..).unwrap_or_default();
         let (now, _) = rest.split_at(rest.len().min(into.remaining()));
         into.put_slice(now);

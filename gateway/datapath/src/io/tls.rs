@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use bytes::{Bytes, BytesMut};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
@@ -263,6 +263,27 @@ impl TlsStream {
                 }
             }
         }
+    }
+
+    /// Reads into the spare room of `into`, of which there has to be some. No bytes: the end.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut BytesMut,
+    ) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::uninit(into.spare_capacity_mut());
+        ready!(self.poll_read_if(cx, room.unfilled(), |_| true))?;
+        let count = room.filled().len();
+        let filled = into.len() + count;
+        // SAFETY: `set_len` needs the bytes before `filled` to be initialised and in the capacity: what
+        // `filled()` lies over was, and is the beginning of the spare room.
+        unsafe {
+            into.set_len(filled);
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, HandshakeFailure>> {

@@ -145,6 +145,9 @@ impl Answer {
         if length == BodyLength::UntilClose {
             self.not_kept(NotKept::UntilClose);
         }
+        if said.is_ambiguous() {
+            self.not_kept(NotKept::Ambiguous);
+        }
         self.state = State::Body(Decoder::new(length));
         Ok(Event::Answer(length))
     }

@@ -37,7 +37,7 @@ pub enum FramingError {
     /// Said more than once, with different numbers.
     #[error("Content-Length has several values that differ")]
     LengthsDiffer,
-    /// Both ways at once (RFC 9112 §6.3).
+    /// Both ways at once, in a request (RFC 9112 §6.3).
     #[error("the head has both Content-Length and Transfer-Encoding")]
     LengthAndCoding,
     /// HTTP/1.0 has no chunks (RFC 9112 §6.1).
@@ -202,11 +202,20 @@ impl Said {
                 }
                 Ok(BodyLength::Exactly(length))
             }
-            (Some(coding), length) => {
-                Self::coded(version, coding, length)?;
+            (Some(_), Some(_)) if version != Version::HTTP_10 => Err(FramingError::LengthAndCoding),
+            (Some(coding), _) => {
+                Self::coded(version, coding)?;
                 Ok(BodyLength::Chunked)
             }
         }
+    }
+
+    /// Whether the head has both a length and a coding. Of a request that is refused, as somebody may
+    /// be about to hide another one in it; of a response the coding is believed, and its connection
+    /// is not used again (RFC 9112 §6.3).
+    #[must_use]
+    pub fn is_ambiguous(&self) -> bool {
+        self.length.is_some() && self.coding.is_some()
     }
 
     /// Where the body of a response ends that answers a request with this method. A switch of
@@ -227,7 +236,7 @@ impl Said {
             length?;
         }
         if let Some(coding) = self.coding {
-            Self::coded(version, coding, self.length)?;
+            Self::coded(version, coding)?;
         }
         if is_bodiless(status) || method == Method::HEAD {
             return Ok(BodyLength::None);
@@ -239,18 +248,11 @@ impl Said {
         })
     }
 
-    fn coded(
-        version: Version,
-        coding: Result<(), FramingError>,
-        length: Option<Result<u64, FramingError>>,
-    ) -> Result<(), FramingError> {
-        if version == Version::HTTP_10 {
-            return Err(FramingError::CodingInOldVersion);
+    fn coded(version: Version, coding: Result<(), FramingError>) -> Result<(), FramingError> {
+        match version {
+            Version::HTTP_10 => Err(FramingError::CodingInOldVersion),
+            _ => coding,
         }
-        if length.is_some() {
-            return Err(FramingError::LengthAndCoding);
-        }
-        coding
     }
 
     /// Whether the connection goes on after this message, as far as its head says (RFC 9112 §9.3).

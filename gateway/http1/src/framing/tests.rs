@@ -119,12 +119,12 @@ fn the_body_of_a_message_ends_in_one_place_or_is_refused() {
         (
             "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n",
             Err(LengthAndCoding),
-            Err(LengthAndCoding),
+            Ok(Chunked),
         ),
         (
             "Content-Length: x\r\nTransfer-Encoding: chunked\r\n",
             Err(LengthAndCoding),
-            Err(LengthAndCoding),
+            Ok(Chunked),
         ),
         (
             "Transfer-Encoding: chunked, chunked\r\n",
