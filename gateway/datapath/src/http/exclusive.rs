@@ -313,7 +313,7 @@ impl Turn {
 
     /// Sends what there is of the request. That the origin does not take it any more is no failure
     /// yet: it may have answered.
-    fn move_request(&mut self, cx: &mut Context<'_>) -> Result<(), AnswerError> {
+    pub(super) fn move_request(&mut self, cx: &mut Context<'_>) -> Result<(), AnswerError> {
         if self.is_sent || self.send_error.is_some() {
             return Ok(());
         }
@@ -324,7 +324,12 @@ impl Turn {
                 // Nobody will ask for the rest of it.
                 self.body = None;
             }
-            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Ready(Err(error)) => {
+                // What broke off must not end as if it were whole.
+                self.body = None;
+                self.send_error = Some(io::ErrorKind::BrokenPipe.into());
+                return Err(error);
+            }
             Poll::Pending => {}
         }
         Ok(())
@@ -366,6 +371,14 @@ impl Turn {
         }
     }
 
+    /// Whether nothing more is to be done for the request, as its last bytes have gone or never will.
+    pub(super) fn is_sent(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        // What fails now fails again when it is asked for.
+        let _told = self.move_request(&mut context);
+        self.is_sent || self.send_error.is_some()
+    }
+
     /// How much of the answer's body is to come.
     pub(super) fn size_hint(&self) -> SizeHint {
         match self.length {
@@ -385,12 +398,7 @@ impl Turn {
         if !keeps || self.send_error.is_some() || !self.wire.received.is_empty() {
             return;
         }
-        // Most often its last bytes have just gone.
-        let mut context = Context::from_waker(Waker::noop());
-        if self.move_request(&mut context).is_err() {
-            return;
-        }
-        if self.is_sent {
+        if self.is_sent() {
             return self.rest();
         }
         tokio::task::spawn_local(async move {
@@ -412,6 +420,9 @@ impl Turn {
     }
 
     fn rest(self) {
+        if self.send_error.is_some() {
+            return;
+        }
         let Self {
             wire,
             loan,

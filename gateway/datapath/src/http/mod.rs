@@ -11,6 +11,7 @@
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `exclusive` | HTTP/1.1 connections to origins, driven by the requests that have them |
 //! | `multiplexed` | HTTP/2 connections to origins, and which has room |
+//! | `duplex` | answers that begin before their request is sent |
 //! | `origin_body` | what an answer's body holds of its connection |
 //! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
@@ -21,6 +22,7 @@
 pub mod answer;
 pub mod body;
 mod connect;
+mod duplex;
 mod exclusive;
 pub mod forward;
 pub mod frames;

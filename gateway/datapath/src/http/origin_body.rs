@@ -12,6 +12,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::connect::AnswerError;
+use super::duplex::{Duplex, is_trailers};
 use super::exclusive::Turn;
 use super::multiplexed::Stream;
 
@@ -19,17 +20,22 @@ use super::multiplexed::Stream;
 pub(super) enum OriginBody {
     /// `None` once it is over.
     Exclusive(Option<Turn>),
+    /// `None` once nobody wants it.
+    Duplex(Option<Duplex>),
     Shared(Incoming, Option<Rc<Stream>>),
 }
 
 impl OriginBody {
     /// The body of an answer over HTTP/1.1; its connection goes back to the pool once it is over.
-    pub(super) fn exclusive(turn: Turn) -> Self {
+    pub(super) fn exclusive(mut turn: Turn) -> Self {
         if turn.is_over() {
             turn.give_back();
             return Self::Exclusive(None);
         }
-        Self::Exclusive(Some(turn))
+        if turn.is_sent() {
+            return Self::Exclusive(Some(turn));
+        }
+        Self::Duplex(Some(Duplex::start(turn)))
     }
 
     /// The body of an answer over HTTP/2; its stream is taken until it is over.
@@ -57,6 +63,8 @@ impl OriginBody {
                 }
                 Poll::Ready(frame)
             }
+            Self::Duplex(Some(duplex)) => duplex.poll_frame(cx),
+            Self::Duplex(None) => Poll::Ready(None),
             Self::Shared(incoming, stream) => {
                 let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
                 let is_last = frame.as_ref().is_none_or(is_trailers) || incoming.is_end_stream();
@@ -72,6 +80,7 @@ impl OriginBody {
     pub(super) fn give_up(&mut self) {
         match self {
             Self::Exclusive(turn) => drop(turn.take()),
+            Self::Duplex(duplex) => drop(duplex.take()),
             Self::Shared(_, stream) => drop(stream.take()),
         }
     }
@@ -79,6 +88,7 @@ impl OriginBody {
     pub(super) fn is_over(&self) -> bool {
         match self {
             Self::Exclusive(turn) => turn.as_ref().is_none_or(Turn::is_over),
+            Self::Duplex(duplex) => duplex.as_ref().is_none_or(Duplex::is_over),
             Self::Shared(incoming, _) => incoming.is_end_stream(),
         }
     }
@@ -86,13 +96,9 @@ impl OriginBody {
     pub(super) fn size_hint(&self) -> SizeHint {
         match self {
             Self::Exclusive(Some(turn)) => turn.size_hint(),
-            Self::Exclusive(None) => SizeHint::with_exact(0),
+            Self::Duplex(Some(duplex)) => duplex.size_hint(),
+            Self::Exclusive(None) | Self::Duplex(None) => SizeHint::with_exact(0),
             Self::Shared(incoming, _) => incoming.size_hint(),
         }
     }
-}
-
-/// Trailers are the last that comes.
-fn is_trailers<E>(frame: &Result<Frame<Bytes>, E>) -> bool {
-    frame.as_ref().is_ok_and(Frame::is_trailers)
 }
