@@ -1,6 +1,8 @@
 //! Answers that do not wait for the whole request, and requests that nobody can read: the client
 //! gets its answer, is told what becomes of the connection, and the log has a line.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tests::{Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,7 +115,7 @@ async fn a_connection_is_not_put_aside_in_the_middle_of_a_body() {
         .await;
         assert_eq!(raw.message().await.unwrap().status(), 200);
         // Longer than a silent connection keeps its buffers.
-        tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         // The rest of the body, however it looks, is no request.
         raw.write(format!("GET /no HTTP/1.1\r\nHost: {API}\r\n\r\n"))
             .await;
@@ -321,7 +323,7 @@ async fn a_body_that_looks_like_an_answer_of_the_librarys_is_left_alone() {
             for _ in 0..3 {
                 drop(stream.write_all(LOOKS).await);
                 drop(stream.flush().await);
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
     });
@@ -567,4 +569,45 @@ async fn a_call_is_answered_as_calls_are() {
         .send(request.body(tests::client::body("")).unwrap())
         .await;
     assert_eq!(answer.unwrap().status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_may_send_everything_before_it_reads() {
+    const BYTES: usize = 32 << 20;
+    // Answers before it has read, and reads whether its answer is taken or not.
+    let origin = Origin::raw(|mut stream, _| async move {
+        drop(tests::origin::read_head(&mut stream).await);
+        let (mut from, mut to) = stream.into_split();
+        let answering = tokio::spawn(async move {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n");
+            to.write_all(head.as_bytes()).await.unwrap();
+            drop(to.write_all(&vec![b'x'; BYTES]).await);
+            to
+        });
+        let mut taken = 0;
+        let mut buffer = vec![0; 1 << 16];
+        while taken < BYTES {
+            match from.read(&mut buffer).await {
+                Ok(count) if count > 0 => taken += count,
+                _ => break,
+            }
+        }
+        drop(answering.await);
+    });
+    let gateway = gateway(&origin);
+    let mut raw = gateway.client(API).raw().await.unwrap();
+    raw.write(format!(
+        "POST /all HTTP/1.1\r\nHost: {API}\r\nContent-Length: {BYTES}\r\n\r\n"
+    ))
+    .await;
+    let piece = "y".repeat(1 << 20);
+    let sending = async {
+        for _ in 0..BYTES / piece.len() {
+            raw.write(&*piece).await;
+        }
+    };
+    let sent = tokio::time::timeout(Duration::from_secs(30), sending).await;
+    assert!(sent.is_ok(), "the rest of the request is not taken");
+    let answer = raw.message().await.unwrap();
+    assert_eq!((answer.status(), answer.text().len()), (200, BYTES));
 }
