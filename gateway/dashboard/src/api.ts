@@ -99,6 +99,7 @@ export interface Rule {
     version: string;
     action: string;
     action_parameters?: unknown;
+    ratelimit?: unknown;
     expression: string;
     description: string;
     enabled: boolean;

@@ -13,6 +13,7 @@ import { Events } from "./pages/events";
 import { Latency } from "./pages/latency";
 import { MtlsRulePage } from "./pages/mtls-rule";
 import { Overview } from "./pages/overview";
+import { PhaseRule } from "./pages/phase-rule";
 import { RulePage } from "./pages/rule";
 import { Rules } from "./pages/rules";
 import { ServerCertificates } from "./pages/server-certificates";
@@ -21,6 +22,7 @@ import { SignIn } from "./pages/sign-in";
 import { TestPage } from "./pages/test";
 import { Tokens } from "./pages/tokens";
 import { link, takeCode, usePath } from "./router";
+import { CUSTOM, KINDS } from "./rules";
 import { Show, Time, Value, message, useLoaded } from "./ui";
 
 function Dashboard() {
@@ -192,7 +194,7 @@ function Navigation(props: { path: string[]; zones: Zone[]; tenant: boolean }) {
                     {OF_ZONE.map(([segment, title]) => (
                         <a
                             href={link("zones", zone.name, segment)}
-                            aria-current={here(name === zone.name && page === segment)}
+                            aria-current={here(name === zone.name && isAt(segment, page))}
                         >
                             {title}
                         </a>
@@ -211,6 +213,12 @@ function Navigation(props: { path: string[]; zones: Zone[]; tenant: boolean }) {
             </section>
         </nav>
     );
+}
+
+/** Whether a page is shown below this entry of the menu: all kinds of rules have one. */
+function isAt(segment: string, page: string | undefined): boolean {
+    const isRules = segment === "rules" && KINDS.some((one) => one.segment === page);
+    return page === segment || isRules;
 }
 
 function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
@@ -244,8 +252,13 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
         if (page === "server-certificates" && rest === undefined) {
             return <ServerCertificates key={zone.id} zone={zone} session={session} />;
         }
-        if (page === "rules" && rest === undefined) {
-            return <Rules key={zone.id} zone={zone} session={session} />;
+        const kind = KINDS.find((one) => one.segment === page);
+        if (kind !== undefined && rest === undefined) {
+            return <Rules key={`${zone.id} ${page}`} zone={zone} session={session} kind={kind} />;
+        }
+        if (kind !== undefined && kind !== CUSTOM && rest !== undefined) {
+            const key = `${zone.id} ${page} ${rest}`;
+            return <PhaseRule key={key} zone={zone} session={session} kind={kind} id={rest} />;
         }
         if (page === "rules" && rest !== undefined) {
             return <RulePage key={`${zone.id} ${rest}`} zone={zone} session={session} id={rest} />;

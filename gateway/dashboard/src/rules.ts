@@ -3,7 +3,95 @@
 import type { Form, Previewed, Rule, Ruleset, Zone } from "./api";
 import { ApiError, CLOUDFLARE, OWN, call, get } from "./api";
 
-const PHASE = "http_request_firewall_custom";
+/** A kind of rules: the phase that they are of, where their page is, and what is said of them. */
+export interface Kind {
+    phase: string;
+    segment: string;
+    title: string;
+    /** How the order matters. */
+    order: string;
+    /** What is there before the first. */
+    empty: string;
+    /** A rule of this kind to begin with; of custom rules the builder begins. */
+    example: Written | null;
+}
+
+export const CUSTOM: Kind = {
+    phase: "http_request_firewall_custom",
+    segment: "rules",
+    title: "Custom rules",
+    order: "They are tried in this order; the first that blocks ends the matter.",
+    empty: "No custom rules yet: every request is permitted.",
+    example: null,
+};
+
+function rewrite(name: string): Written {
+    const headers = { [name]: { operation: "set", value: "example" } };
+    const parameters = { headers };
+    return {
+        description: "",
+        expression: "true",
+        action: "rewrite",
+        enabled: true,
+        action_parameters: parameters,
+    };
+}
+
+/** Every kind, in the order in which they act. */
+export const KINDS: Kind[] = [
+    {
+        phase: "http_request_dynamic_redirect",
+        segment: "redirects",
+        title: "Redirects",
+        order: "The first that matches answers, before all other rules.",
+        empty: "No redirects yet.",
+        example: {
+            description: "",
+            expression: 'http.request.uri.path eq "/old"',
+            action: "redirect",
+            enabled: true,
+            action_parameters: {
+                from_value: { status_code: 301, target_url: { value: "https://example.com/new" } },
+            },
+        },
+    },
+    CUSTOM,
+    {
+        phase: "http_ratelimit",
+        segment: "rate-limits",
+        title: "Rate limits",
+        order: "All that match count; the first that is passed answers.",
+        empty: "No rate limits yet.",
+        example: {
+            description: "",
+            expression: 'starts_with(http.request.uri.path, "/login")',
+            action: "block",
+            enabled: true,
+            ratelimit: {
+                characteristics: ["ip.src"],
+                period: 60,
+                requests_per_period: 100,
+                mitigation_timeout: 60,
+            },
+        },
+    },
+    {
+        phase: "http_request_late_transform",
+        segment: "request-headers",
+        title: "Request headers",
+        order: "All that match act, in this order.",
+        empty: "No rules for headers that origins get yet.",
+        example: rewrite("X-From"),
+    },
+    {
+        phase: "http_response_headers_transform",
+        segment: "response-headers",
+        title: "Response headers",
+        order: "All that match act, in this order.",
+        empty: "No rules for headers that clients get yet.",
+        example: rewrite("X-Served-By"),
+    },
+];
 
 export interface Vocabulary {
     fields: { name: string; type: string; lifetime: "connection" | "request" }[];
@@ -26,15 +114,16 @@ export async function preview(of: { expression: string } | { form: Form }): Prom
 }
 
 /** The zone's custom rules; nothing before the first. */
-export async function loadRules(zone: Zone): Promise<Ruleset | null> {
-    return (await loadSeen(zone)).ruleset;
+export async function loadRules(zone: Zone, kind = CUSTOM): Promise<Ruleset | null> {
+    return (await loadSeen(zone, kind)).ruleset;
 }
 
 /** The same, with the revision that was seen. */
 export async function loadSeen(
     zone: Zone,
+    kind = CUSTOM,
 ): Promise<{ ruleset: Ruleset | null; revision: string | null }> {
-    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/phases/${PHASE}/entrypoint`;
+    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/phases/${kind.phase}/entrypoint`;
     try {
         const { result, revision } = await call<Ruleset>("GET", path);
         return { ruleset: result, revision };
@@ -72,6 +161,8 @@ export interface Written {
     action: string;
     enabled: boolean;
     action_parameters?: unknown;
+    /** Of rate limits. */
+    ratelimit?: unknown;
 }
 
 export async function addRule(
@@ -79,10 +170,11 @@ export async function addRule(
     ruleset: Ruleset | null,
     rule: Written,
     position?: number,
+    kind = CUSTOM,
 ): Promise<Ruleset> {
     const rules = `${CLOUDFLARE}/zones/${zone.id}/rulesets`;
     if (ruleset === null) {
-        const path = `${rules}/phases/${PHASE}/entrypoint`;
+        const path = `${rules}/phases/${kind.phase}/entrypoint`;
         return (await call<Ruleset>("PUT", path, { rules: [rule] })).result;
     }
     const place = position === undefined ? {} : { position: { index: position } };
@@ -114,6 +206,7 @@ export function written(rule: Rule): Written {
         action,
         enabled,
         ...(parameters === undefined ? {} : { action_parameters: parameters }),
+        ...(rule.ratelimit === undefined ? {} : { ratelimit: rule.ratelimit }),
     };
 }
 

@@ -481,6 +481,48 @@ try {
         await api("PATCH", path, { description: "No internals" });
         await page.getByText("No internals, said by another").waitFor({ state: "detached" });
     });
+    await step("Rate limits, redirects, header rules: made, tried by clients, deleted, back", async () => {
+        await visitPage("Custom rules");
+        const kind = async (name) => {
+            const kinds = page.getByRole("navigation", { name: "Kinds of rules" });
+            await kinds.getByRole("link", { name }).click();
+            await heading(name);
+        };
+        const editor = page.getByRole("textbox", { name: "Expression" });
+        await kind("Redirects");
+        await page.getByText("No redirects yet").waitFor();
+        await page.getByRole("link", { name: "Create rule" }).click();
+        await editor.fill('http.request.uri.path eq "/moved"');
+        await page.getByLabel("What it does").fill("{");
+        await button("Deploy").click();
+        await page.getByRole("alert").getByText("is not JSON").waitFor();
+        await page.getByLabel("What it does").fill('{"action":"redirect"}');
+        await button("Deploy").click();
+        await page.getByRole("alert").waitFor();
+        const target = { from_value: { status_code: 302, target_url: { value: "https://x.test/" } } };
+        const does = { action: "redirect", action_parameters: target };
+        await page.getByLabel("What it does").fill(JSON.stringify(does));
+        await page.getByLabel("Rule name").fill("moved");
+        await inspect(page, "phase-rule");
+        await button("Deploy").click();
+        await heading("Redirects");
+        assert.equal(await ask(HOST, "/moved"), 302);
+        await button("Delete moved").click();
+        await page.getByText("moved was deleted").waitFor();
+        assert.equal(await ask(HOST, "/moved"), 200);
+        await button("Undo").click();
+        await page.getByText("moved is back").waitFor();
+        assert.equal(await ask(HOST, "/moved"), 302);
+        await inspect(page, "redirects");
+        for (const name of ["Rate limits", "Request headers", "Response headers"]) {
+            await kind(name);
+            await page.getByRole("link", { name: "Create rule" }).click();
+            await editor.waitFor();
+            await button("Deploy").click();
+            await heading(name);
+            await page.getByRole("link", { name: /^Edit/ }).first().waitFor();
+        }
+    });
     await step("Test: which rule acts, and why", async () => {
         await visitPage("Test");
         const outcome = page.getByRole("status").filter({ hasText: "The request is" });

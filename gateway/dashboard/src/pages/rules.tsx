@@ -1,11 +1,12 @@
-// Custom rules of a zone, in the order of evaluation: switched on and off, moved, duplicated, deleted
+// Rules of a zone of one kind, in the order of evaluation: switched on and off, moved, duplicated, deleted
 // with undo. The wrench opens one.
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Lint, Rule, Ruleset, Session, Zone } from "../api";
 import { OWN, get, may } from "../api";
 import { link } from "../router";
-import { addRule, changeRule, deleteRule, loadRules, written } from "../rules";
+import type { Kind } from "../rules";
+import { CUSTOM, KINDS, addRule, changeRule, deleteRule, loadRules, written } from "../rules";
 import { Badge, Notice, Pages, Show, Value, harmless, useLoaded, useTask } from "../ui";
 import { Versions } from "./versions";
 
@@ -18,32 +19,35 @@ interface Numbered {
     place: number;
 }
 
-export function Rules({ zone, session }: { zone: Zone; session: Session }) {
-    const rules = useLoaded(() => loadRules(zone), [zone.id]);
+export function Rules(props: { zone: Zone; session: Session; kind: Kind }) {
+    const { zone, session, kind } = props;
+    const rules = useLoaded(() => loadRules(zone, kind), [zone.id, kind.phase]);
     const [versions, setVersions] = useState(false);
     const canChange = may(session, "rules");
     return (
         <>
             <div class="title">
-                <h1 tabIndex={-1}>Custom rules</h1>
+                <h1 tabIndex={-1}>{kind.title}</h1>
                 <span class="quiet">{zone.name}</span>
                 <div class="actions">
                     {canChange && (
                         <>
-                            <a class="button primary" href={link("zones", zone.name, "rules", "new")}>
+                            <a class="button primary" href={link("zones", zone.name, kind.segment, "new")}>
                                 Create rule
                             </a>
-                            <a
-                                class="button"
-                                href={link(
-                                    "zones",
-                                    zone.name,
-                                    "client-certificates",
-                                    "create-mtls-rule",
-                                )}
-                            >
-                                Create a mTLS rule
-                            </a>
+                            {kind === CUSTOM && (
+                                <a
+                                    class="button"
+                                    href={link(
+                                        "zones",
+                                        zone.name,
+                                        "client-certificates",
+                                        "create-mtls-rule",
+                                    )}
+                                >
+                                    Create a mTLS rule
+                                </a>
+                            )}
                         </>
                     )}
                     {rules.data !== null && (
@@ -53,6 +57,16 @@ export function Rules({ zone, session }: { zone: Zone; session: Session }) {
                     )}
                 </div>
             </div>
+            <nav class="kinds" aria-label="Kinds of rules">
+                {KINDS.map((one) => (
+                    <a
+                        href={link("zones", zone.name, one.segment)}
+                        aria-current={one === kind ? "page" : undefined}
+                    >
+                        {one.title}
+                    </a>
+                ))}
+            </nav>
             {!canChange && (
                 <Notice kind="info">
                     This token only reads rules. To change them, sign in with one of the scope{" "}
@@ -61,15 +75,16 @@ export function Rules({ zone, session }: { zone: Zone; session: Session }) {
             )}
             {/* Nothing before the first rule: then there is no ruleset either. */}
             {rules.data === null && rules.error === null && !rules.busy ? (
-                <Empty zone={zone} canChange={canChange} />
+                <Empty zone={zone} kind={kind} canChange={canChange} />
             ) : (
                 <Show of={rules} what="rules">
                     {(ruleset) =>
-                        ruleset === null || ruleset.rules.length === 0 ? (
-                            <Empty zone={zone} canChange={canChange} />
+                        ruleset === null ? (
+                            <Empty zone={zone} kind={kind} canChange={canChange} />
                         ) : (
                             <List
                                 zone={zone}
+                                kind={kind}
                                 ruleset={ruleset}
                                 canChange={canChange}
                                 reload={rules.reload}
@@ -94,12 +109,12 @@ export function Rules({ zone, session }: { zone: Zone; session: Session }) {
     );
 }
 
-function Empty({ zone, canChange }: { zone: Zone; canChange: boolean }) {
+function Empty({ zone, kind, canChange }: { zone: Zone; kind: Kind; canChange: boolean }) {
     return (
         <section class="card">
             <p class="quiet">
-                No custom rules yet: every request is permitted.{" "}
-                {canChange && (
+                {kind.empty}{" "}
+                {canChange && kind === CUSTOM && (
                     <>
                         <a
                             href={link("zones", zone.name, "client-certificates", "create-mtls-rule")}
@@ -120,11 +135,12 @@ function called(rule: Rule): string {
 
 function List(props: {
     zone: Zone;
+    kind: Kind;
     ruleset: Ruleset;
     canChange: boolean;
     reload: () => void;
 }) {
-    const { zone, ruleset, canChange, reload } = props;
+    const { zone, kind, ruleset, canChange, reload } = props;
     const [text, setText] = useState("");
     const [page, setPage] = useState(1);
     const [said, say] = useState<{ text: string; undo: (() => void) | null } | null>(null);
@@ -182,7 +198,7 @@ function List(props: {
                 description: `${rule.description} (copy)`,
                 enabled: false,
             };
-            await addRule(zone, ruleset, copy, place + 1);
+            await addRule(zone, ruleset, copy, place + 1, kind);
             say({ text: `A copy of ${called(rule)} is below it, as a draft.`, undo: null });
         });
     const remove = ({ rule, place }: Numbered) =>
@@ -192,9 +208,9 @@ function List(props: {
                 text: `${called(rule)} was deleted.`,
                 undo: () =>
                     change(async () => {
-                        const now = await loadRules(zone);
+                        const now = await loadRules(zone, kind);
                         const last = (now?.rules.length ?? 0) + 1;
-                        await addRule(zone, now, written(rule), Math.min(place, last));
+                        await addRule(zone, now, written(rule), Math.min(place, last), kind);
                         say({ text: `${called(rule)} is back.`, undo: null });
                     }),
             });
@@ -217,8 +233,8 @@ function List(props: {
                     />
                 </div>
                 <p class="quiet">
-                    {found.length.toLocaleString()} of {all.length.toLocaleString()} rules. They are
-                    tried in this order; the first that blocks ends the matter.
+                    {found.length.toLocaleString()} of {all.length.toLocaleString()} rules.{" "}
+                    {kind.order}
                 </p>
             </div>
             {task.error !== null && <Notice kind="error">{task.error}</Notice>}
@@ -238,7 +254,7 @@ function List(props: {
                 .map((lint) => (
                     <Notice kind="warning">{lint.message}</Notice>
                 ))}
-            <ol class="rules" start={shown[0]?.place ?? 1}>
+            <ol class="rules" start={shown[0]?.place ?? 1} hidden={shown.length === 0}>
                 {shown.map((one) => {
                     const { rule, place } = one;
                     const odd = lints.data?.filter((lint) => lint.rule_id === rule.id) ?? [];
@@ -286,10 +302,11 @@ function List(props: {
                             <pre class="code">
                                 <Value text={rule.expression} code />
                             </pre>
+                            <Does of={rule} />
                             <div class="actions start">
                                 <a
                                     class="button"
-                                    href={link("zones", zone.name, "rules", rule.id)}
+                                    href={link("zones", zone.name, kind.segment, rule.id)}
                                     aria-label={`${canChange ? "Edit" : "Show"} ${called(rule)}`}
                                 >
                                     <Wrench /> {canChange ? "Edit" : "Show"}
@@ -354,9 +371,23 @@ function List(props: {
                     );
                 })}
             </ol>
-            {found.length === 0 && <p class="quiet">No rule has that in it.</p>}
+            {all.length === 0 && <p class="quiet">{kind.empty}</p>}
+            {all.length > 0 && found.length === 0 && (
+                <p class="quiet">No rule has that in it.</p>
+            )}
             <Pages page={Math.min(page, pages)} pages={pages} total={found.length} go={setPage} />
         </section>
+    );
+}
+
+/** What a rule does beside blocking or logging. */
+function Does({ of }: { of: Rule }) {
+    const does = of.ratelimit ?? of.action_parameters;
+    if (does === undefined || does === null) return null;
+    return (
+        <p class="quiet">
+            <Value text={JSON.stringify(does)} code />
+        </p>
     );
 }
 
