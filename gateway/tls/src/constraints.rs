@@ -3,10 +3,14 @@
 //! BoringSSL checks directory names, DNS names, addresses of mail and URIs, and stops at an IP
 //! address. Where one is constrained this file checks all of them, so that a name behind the
 //! address is not left out. What is not understood is a violation.
+//!
+//! BoringSSL also refuses, below any constraint, a leaf without alternative names whose common name
+//! could be a host's, such as `device-1`. That is meant for servers. Here such a name is a host's
+//! when it has a period, as in OpenSSL, and is held to the constraints of DNS names.
 
 use boring::x509::X509Ref;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::oid_registry::OID_PKCS9_EMAIL_ADDRESS;
+use x509_parser::oid_registry::{OID_PKCS9_EMAIL_ADDRESS, OID_X509_COMMON_NAME};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::der::canonical_name;
@@ -70,12 +74,32 @@ fn names<'c>(holder: &'c X509Certificate<'c>) -> Option<Vec<GeneralName<'c>>> {
     for address in subject.iter_by_oid(&OID_PKCS9_EMAIL_ADDRESS) {
         names.push(GeneralName::RFC822Name(address.as_str().ok()?));
     }
+    let mut has_alternatives = false;
     for extension in holder.extensions() {
         if let ParsedExtension::SubjectAlternativeName(found) = extension.parsed_extension() {
+            has_alternatives = true;
             names.extend(found.general_names.iter().cloned());
         }
     }
+    if !has_alternatives {
+        for common_name in subject.iter_by_oid(&OID_X509_COMMON_NAME) {
+            let common_name = common_name.as_str().ok()?;
+            if is_host(common_name) {
+                names.push(GeneralName::DNSName(common_name));
+            }
+        }
+    }
     Some(names)
+}
+
+/// Whether a common name is a host's: labels with periods between them.
+fn is_host(common_name: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_of_hosts = |byte: u8| byte.is_ascii_alphanumeric() || b"-_*:".contains(&byte);
+        !label.is_empty() && label.bytes().all(is_of_hosts)
+    };
+    let name = common_name.strip_suffix('.').unwrap_or(common_name);
+    name.contains('.') && name.split('.').all(is_label)
 }
 
 fn same_type(one: &GeneralName<'_>, other: &GeneralName<'_>) -> bool {

@@ -19,7 +19,7 @@ use boring::x509::{X509, X509Ref, X509StoreContext, X509VerifyError};
 use super::candidates::{Candidate, candidates};
 use super::chain::Chain;
 use super::constraints::all_permitted;
-use super::ffi::{extension_facts, leave_constraint_types, set_purpose_tls_client};
+use super::ffi::{extension_facts, leave_constraints, set_purpose_tls_client};
 use super::identity::{dn_rfc2253, read_client, with_verification};
 use super::ids::{CaId, sha256};
 use super::ocsp::{CertId, OcspQuestion};
@@ -346,7 +346,7 @@ fn verify_by(
         parameters.set_time(now_sec);
         parameters.set_depth(CHAIN_DEPTH_MAX);
         set_purpose_tls_client(parameters)?;
-        leave_constraint_types(context);
+        leave_constraints(context);
         let holds = context.verify_cert()?;
         let result = context.verify_result();
         let certificates: Vec<&X509Ref> = context.chain().into_iter().flatten().collect();
@@ -369,7 +369,7 @@ fn verify_by(
 }
 
 /// What BoringSSL does not check of a path that it has verified: the strength of keys and digests,
-/// what an anchor's own certificate forbids, and constraints of addresses.
+/// what an anchor's own certificate forbids, and the name constraints that it has left.
 fn check(
     certificates: &[&X509Ref],
     result: Result<(), X509VerifyError>,
@@ -390,9 +390,13 @@ fn check(
     }
     match result {
         Ok(()) => {}
-        Err(X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE) if all_permitted(certificates) => {}
-        Err(X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE) => {
-            return Ok(Err(Reason::NameConstraint));
+        Err(
+            X509VerifyError::UNSUPPORTED_CONSTRAINT_TYPE
+            | X509VerifyError::NAME_CONSTRAINTS_WITHOUT_SANS,
+        ) => {
+            if !all_permitted(certificates) {
+                return Ok(Err(Reason::NameConstraint));
+            }
         }
         Err(_) => return Ok(Err(Reason::Other)),
     }

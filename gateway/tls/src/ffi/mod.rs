@@ -37,5 +37,5 @@ pub(crate) use self::setting::{
 };
 pub(crate) use self::ticket::{TicketSealer, seal_tickets};
 pub(crate) use self::verification::{
-    extension_facts, leave_constraint_types, set_purpose_tls_client,
+    extension_facts, leave_constraints, set_purpose_tls_client,
 };

@@ -26,10 +26,11 @@ pub(crate) fn set_purpose_tls_client(
     }
 }
 
-/// Makes a verification go on where BoringSSL cannot verify a name constraint's type. It says so in
-/// the end: the result is `UNSUPPORTED_CONSTRAINT_TYPE`, and all constraints are the caller's to
-/// check.
-pub(crate) fn leave_constraint_types(context: &mut X509StoreContextRef) {
+/// Makes a verification go on where BoringSSL cannot verify a name constraint's type, or takes a
+/// client's common name for a host's. It says so in the end: the result is
+/// `UNSUPPORTED_CONSTRAINT_TYPE` or `NAME_CONSTRAINTS_WITHOUT_SANS`, and all constraints are the
+/// caller's to check.
+pub(crate) fn leave_constraints(context: &mut X509StoreContextRef) {
     // SAFETY: the reference is a live context, and the callback is a function of the type asked
     // for that lives as long as the program.
     unsafe {
@@ -40,7 +41,12 @@ pub(crate) fn leave_constraint_types(context: &mut X509StoreContextRef) {
 unsafe extern "C" fn go_on(ok: c_int, context: *mut boring_sys::X509_STORE_CTX) -> c_int {
     // SAFETY: BoringSSL passes the context that it works on, which outlives the call.
     let error = unsafe { boring_sys::X509_STORE_CTX_get_error(context) };
-    c_int::from(ok == 1 || error == boring_sys::X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE)
+    let is_left = [
+        boring_sys::X509_V_ERR_UNSUPPORTED_CONSTRAINT_TYPE,
+        boring_sys::X509_V_ERR_NAME_CONSTRAINTS_WITHOUT_SANS,
+    ]
+    .contains(&error);
+    c_int::from(ok == 1 || is_left)
 }
 
 /// What BoringSSL has read in a certificate's extensions.
