@@ -316,7 +316,10 @@ fn shown(plan: &Value, changes: &[Value]) -> String {
             "  {one}: not in the document, left alone ({option} removes it)\n"
         ));
     }
-    harmless_lines(&out)
+    if out.is_empty() {
+        return out;
+    }
+    harmless_lines(&out) + "\n"
 }
 
 #[cfg(test)]

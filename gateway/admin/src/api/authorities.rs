@@ -124,7 +124,7 @@ pub(crate) async fn delete(at: ChangeInAccount) -> Result<Response, Fault> {
     if let Some(shown) = shown.as_object_mut() {
         shown.insert("lost".into(), json!(lost));
     }
-    Ok(envelope::result(shown))
+    Ok(envelope::losses(shown))
 }
 
 /// Which host names believe an uploaded CA.

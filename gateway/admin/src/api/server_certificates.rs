@@ -182,7 +182,7 @@ pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
     let lost = at
         .run(move |control, zone| control.delete_server_certificate(zone, id))
         .await?;
-    Ok(envelope::result(json!({ "id": id, "lost": lost })))
+    Ok(envelope::losses(json!({ "id": id, "lost": lost })))
 }
 
 pub(crate) async fn develop(

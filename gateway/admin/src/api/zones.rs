@@ -128,7 +128,7 @@ pub(crate) async fn show(at: InZone) -> Result<Response, Fault> {
 pub(crate) async fn delete(at: ChangeInZone) -> Result<Response, Fault> {
     let id = at.zone;
     let lost = at.run(|control, zone| control.delete_zone(zone)).await?;
-    Ok(envelope::result(json!({ "id": id, "lost": lost })))
+    Ok(envelope::losses(json!({ "id": id, "lost": lost })))
 }
 
 pub(crate) async fn accounts(

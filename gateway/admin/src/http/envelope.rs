@@ -10,6 +10,10 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy)]
 pub(crate) struct Enveloped;
 
+/// Marks answers that say what is lost for good. Whoever only tries the change asks for nothing else.
+#[derive(Clone, Copy)]
+pub(crate) struct TellsLosses;
+
 /// What a result is in.
 #[derive(Serialize)]
 struct Envelope<T> {
@@ -25,6 +29,13 @@ const MESSAGE: u32 = 10_000;
 /// A result.
 pub(crate) fn result(value: impl Serialize) -> Response {
     result_with(value, Vec::new())
+}
+
+/// A result that says what is lost for good, before the change as well as after it.
+pub(crate) fn losses(value: impl Serialize) -> Response {
+    let mut response = result(value);
+    response.extensions_mut().insert(TellsLosses);
+    response
 }
 
 /// A result that is JSON already.

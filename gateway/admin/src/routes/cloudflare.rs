@@ -109,7 +109,7 @@ const ZONES: &[Route] = &[
     route!(DELETE "/client/v4/zones/{zone_id}", zones::delete, "delete_zone",
         "Delete a zone with everything in it")
     .gives(One("Deleted"))
-    .tried(),
+    .tried_for_losses(),
     route!(PATCH "/client/v4/zones/{zone_id}", zones::edit, "edit_zone",
         "Check what Cloudflare lets one change of a zone; nothing else can be set")
     .takes(Json("ZoneEdit"))
@@ -326,7 +326,7 @@ const UPLOADED: &[Route] = &[
         authorities::delete, "delete_uploaded_ca",
         "Delete an uploaded CA that no host name is associated with")
     .gives(One("UploadedCa"))
-    .tried(),
+    .tried_for_losses(),
     route!(GET "/client/v4/accounts/{account_id}/mtls_certificates/{ca_id}/associations",
         authorities::associations, "list_associations_of_ca",
         "List the host names that accept an uploaded CA's clients")
@@ -361,7 +361,7 @@ const SERVER_CERTIFICATES: &[Route] = &[
     route!(DELETE "/client/v4/zones/{zone_id}/custom_certificates/{certificate_id}",
         server_certificates::delete, "delete_server_certificate", "Delete a server certificate")
     .gives(One("DeletedByUuid"))
-    .tried(),
+    .tried_for_losses(),
 ];
 
 const RULESETS: &[Route] = &[

@@ -46,6 +46,8 @@ pub(super) struct Route {
     pub(super) answer: Answer,
     /// Whether `dry_run=true` only tries it.
     pub(super) dry_run: bool,
+    /// Whether the answer counts what is lost for good, when it is only tried as well.
+    tells_losses: bool,
 }
 
 vocabulary::words! {
@@ -145,6 +147,7 @@ impl Route {
             body_max: ADMIN_SMALL_BODY_BYTES_MAX,
             answer: Answer::Nothing,
             dry_run: false,
+            tells_losses: false,
         }
     }
 
@@ -180,9 +183,16 @@ impl Route {
         self
     }
 
+    /// A change that `dry_run=true` only tries, and then says what would be lost for good.
+    const fn tried_for_losses(mut self) -> Self {
+        self.dry_run = true;
+        self.tells_losses = true;
+        self
+    }
+
     /// Whether only trying it is answered without a result, as Cloudflare does.
     pub(super) fn is_silent_when_tried(&self) -> bool {
-        self.dry_run && self.path.starts_with("/client/v4/")
+        self.dry_run && !self.tells_losses && self.path.starts_with("/client/v4/")
     }
 
     /// The names in the path, in order.

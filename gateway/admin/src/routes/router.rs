@@ -31,7 +31,7 @@ pub(crate) fn router(context: Arc<Context>, description: Description) -> Router 
 }
 
 /// Gives the envelope to failures that the framework answers by itself, and leaves the result out
-/// of answers about what was only tried, as Cloudflare does.
+/// of answers about what was only tried, as Cloudflare does, unless they count what would be lost.
 async fn wrap(request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let tried = path.starts_with("/client/v4/")
@@ -43,7 +43,9 @@ async fn wrap(request: Request, next: Next) -> Response {
         });
     let response = next.run(request).await;
     let status = response.status();
-    if tried && status == StatusCode::OK {
+    let extensions = response.extensions();
+    let tells_losses = extensions.get::<envelope::TellsLosses>().is_some();
+    if tried && status == StatusCode::OK && !tells_losses {
         return envelope::result(serde_json::Value::Null);
     }
     let fails = status.is_client_error() || status.is_server_error();

@@ -49,9 +49,13 @@ pub(crate) fn some(names: &[String]) -> String {
     text
 }
 
-/// What an answer says that is lost, in words: `1 CA key, 705 client certificates`.
+/// What an answer says that is lost, in words: `1 CA key, 705 client certificates`. An answer that
+/// says nothing of it is not taken for one that counts nothing.
 pub(crate) fn losses(answer: &Value) -> String {
     let lost = answer.get("lost").unwrap_or(answer);
+    if lost.is_null() {
+        return "the gateway did not say what is in it".into();
+    }
     let counts = [
         ("hosts", "host"),
         ("ca_keys", "CA key"),
@@ -99,5 +103,9 @@ mod tests {
             losses(&lost),
             "1 CA key, 705 client certificates, 3 server certificates with their keys"
         );
+        let nothing = serde_json::json!({"lost": {"what": "x", "hosts": 0}});
+        assert_eq!(losses(&nothing), "nothing else is in it");
+        let unsaid = "the gateway did not say what is in it";
+        assert_eq!(losses(&Value::Null), unsaid);
     }
 }

@@ -243,15 +243,14 @@ fn zones_and_hosts() {
         &gateway.fail(&["host", "list", "--zone", "other.test"]),
         &["there is no zone `other.test`", "zone create"],
     );
+    let zone_delete = ["zone", "delete", "example.test"];
+    let refused = gateway.try_run(&zone_delete).unwrap_err();
+    assert_eq!(refused.exit_code(), 2);
+    contains(&refused.to_string(), &["1 host", "1 CA key"]);
     gateway.run(&["host", "delete", "api.example.test", "--yes"]);
     contains(&gateway.run(&["host", "list"]), &["no hosts"]);
-    assert_eq!(
-        gateway
-            .try_run(&["zone", "delete", "example.test"])
-            .unwrap_err()
-            .exit_code(),
-        2
-    );
+    let refused = gateway.try_run(&zone_delete).unwrap_err();
+    contains(&refused.to_string(), &["for good: 1 CA key"]);
     gateway.run(&["zone", "delete", "example.test", "--yes"]);
     contains(&gateway.run(&["zone", "list"]), &["no zones"]);
 }
@@ -623,6 +622,21 @@ fn certificate_authorities() {
         "api.example.test"
     );
     contains(&other.fail(&["ca", "show", "nobody"]), &["ca list"]);
+    let id = other.json(&["ca", "show", "partner"])["id"].clone();
+    let begins = &id.as_str().unwrap()[..6];
+    for ca in ["partner", begins] {
+        contains(
+            &other.run(&["crl", "set", ca, "--policy", "hard"]),
+            &["policy: hard"],
+        );
+        contains(&other.run(&["crl", "show", ca]), &["policy: hard"]);
+        let url = ["--url", "http://ocsp.test/"];
+        let set = other.run(&[&["ocsp", "set", ca], &url[..]].concat());
+        contains(&set, &["http://ocsp.test/"]);
+    }
+    for subject in ["crl", "ocsp"] {
+        contains(&other.fail(&[subject, "show", "nobody"]), &["ca list"]);
+    }
 }
 
 #[test]

@@ -36,6 +36,4 @@ pub(crate) use self::setting::{
     set_session_lifetimes, set_ticket_count,
 };
 pub(crate) use self::ticket::{TicketSealer, seal_tickets};
-pub(crate) use self::verification::{
-    extension_facts, leave_constraints, set_purpose_tls_client,
-};
+pub(crate) use self::verification::{extension_facts, leave_constraints, set_purpose_tls_client};

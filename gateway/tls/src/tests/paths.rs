@@ -258,14 +258,34 @@ fn common_names_of_clients_are_no_hosts_below_constraints() {
         ("permitted;email:good.test", "device-1", Reason::Verified),
         ("permitted;URI:good.test", "device-1", Reason::Verified),
         ("excluded;DNS:bad.test", "device-1", Reason::Verified),
-        ("permitted;IP:10.0.0.0/255.0.0.0", "a.test", Reason::Verified),
+        (
+            "permitted;IP:10.0.0.0/255.0.0.0",
+            "a.test",
+            Reason::Verified,
+        ),
         ("permitted;email:good.test", "a.bad.test", Reason::Verified),
         // One that has the form of a host's is held to what is said of hosts.
         ("permitted;DNS:good.test", "a.good.test", Reason::Verified),
-        ("permitted;DNS:good.test", "a.bad.test", Reason::NameConstraint),
-        ("permitted;DNS:good.test", "A.BAD.test.", Reason::NameConstraint),
-        ("excluded;DNS:bad.test", "a.bad.test", Reason::NameConstraint),
-        ("excluded;DNS:bad.test", "*.bad.test", Reason::NameConstraint),
+        (
+            "permitted;DNS:good.test",
+            "a.bad.test",
+            Reason::NameConstraint,
+        ),
+        (
+            "permitted;DNS:good.test",
+            "A.BAD.test.",
+            Reason::NameConstraint,
+        ),
+        (
+            "excluded;DNS:bad.test",
+            "a.bad.test",
+            Reason::NameConstraint,
+        ),
+        (
+            "excluded;DNS:bad.test",
+            "*.bad.test",
+            Reason::NameConstraint,
+        ),
     ] {
         let wish = Wish {
             extension: Some(("nameConstraints", constraints)),
@@ -280,7 +300,10 @@ fn common_names_of_clients_are_no_hosts_below_constraints() {
         let found = verified(&[&client, &ca], &trust(&[&root]));
         assert_eq!(found, expected, "{common_name} by {constraints}");
         let found = verified(&[&client], &trust(&[&ca]));
-        assert_eq!(found, expected, "{common_name} by {constraints} of an anchor");
+        assert_eq!(
+            found, expected,
+            "{common_name} by {constraints} of an anchor"
+        );
     }
 }
 
