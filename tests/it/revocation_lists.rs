@@ -293,7 +293,7 @@ async fn the_command_line_and_a_watched_file() {
     let put = world
         .gateway
         .cli(&["crl", "put", &world.id, by_hand.to_str().unwrap()]);
-    assert!(put.out.contains("took list 02 with 1 entries"), "{put:?}");
+    assert!(put.out.contains("took list 02 with 1 entry"), "{put:?}");
     assert_eq!(world.outcome(&device).await, "revoked");
 }
 
@@ -526,7 +526,7 @@ async fn lists_of_cas_that_number_none_and_odd_entries_are_taken_with_a_warning(
     let mut odd = plain(-300, &[&bad]);
     odd.revoked.push((vec![0x11; 70], None));
     let told = put(&odd).ok();
-    assert!(told.contains("with 1 entries"), "{told}");
+    assert!(told.contains("with 1 entry"), "{told}");
     assert!(told.contains("1 of its entries"), "{told}");
     assert_eq!(world.outcome(&bad).await, "revoked");
     assert_eq!(world.outcome(&good).await, "200");

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::client::files::read_certificates;
-use super::client::names::{ZoneRef, by_id, of_account, text, warnings};
+use super::client::names::{OWN, ZoneRef, by_id, of_account, text, warnings};
 use super::client::{Client, segment};
 use super::output::confirm::{confirm, counted, losses, some};
 use super::output::table::{Table, list as entries};
@@ -337,6 +337,15 @@ fn details(one: &Value) -> String {
 pub(super) fn uploaded_id(client: &Client, path: &str, wanted: &str) -> Result<String, CliError> {
     let all = client.all(path)?;
     by_id(&all, wanted, "uploaded CA", "postern ca list").map(|found| text(found, "id"))
+}
+
+/// A path below an uploaded CA in our own part of the API.
+pub(super) fn uploaded_own(client: &Client, wanted: &str, rest: &str) -> Result<String, CliError> {
+    let id = uploaded_id(client, &uploaded(client)?, wanted)?;
+    Ok(format!(
+        "{OWN}/certificate_authorities/{}/{rest}",
+        segment(&id)
+    ))
 }
 
 fn list(client: &Client, zone: Option<&str>, json: bool) -> Output {

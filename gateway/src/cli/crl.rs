@@ -7,9 +7,10 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
 
+use super::ca::uploaded_own;
+use super::client::Client;
 use super::client::files::{Certificate, read_lists};
-use super::client::names::{OWN, text, text_or_none, texts_of};
-use super::client::{Client, segment};
+use super::client::names::{text, text_or_none, texts_of};
 use super::output::table::Table;
 use super::output::{CliError, Output, ValueError, json_text};
 use tls::CrlPolicy;
@@ -18,7 +19,7 @@ use tls::CrlPolicy;
 pub(super) enum Crl {
     /// Show a CA's revocation lists and their settings
     Show {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
     },
@@ -27,7 +28,7 @@ pub(super) enum Crl {
     /// Lists of issuing CAs below the uploaded one are taken when those CAs' certificates are in the
     /// same file; they do not become trusted by that.
     Put {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
         /// The lists
@@ -39,7 +40,7 @@ pub(super) enum Crl {
     },
     /// Set the policy for a missing list, and the sources of newer ones
     Set {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
         /// Without a current list: hard (clients are refused), soft (served, with an alarm), none
@@ -60,13 +61,13 @@ pub(super) enum Crl {
     },
     /// Fetch a CA's lists now, and show the result
     Fetch {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
     },
     /// Remove all lists of a CA
     Remove {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
     },
@@ -128,14 +129,22 @@ fn taken(made: &Value) -> String {
             number => number,
         };
         told.push_str(&format!(
-            "took list {number} with {} entries of {}, due again {}\n",
-            text(crl, "entries"),
+            "took list {number} with {} of {}, due again {}\n",
+            entries(crl),
             text(crl, "issuer"),
             text(crl, "next_update")
         ));
         told.push_str(&warnings(crl));
     }
     told
+}
+
+/// `1 entry`, `2 entries`.
+fn entries(crl: &Value) -> String {
+    match text(crl, "entries").as_str() {
+        "1" => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    }
 }
 
 fn warnings(crl: &Value) -> String {
@@ -147,12 +156,12 @@ fn warnings(crl: &Value) -> String {
 
 impl Crl {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
-        let path = |ca: &str| format!("{OWN}/certificate_authorities/{}/crls", segment(ca));
+        let path = |ca: &str| uploaded_own(client, ca, "crls");
         let answer = match self {
-            Self::Show { ca } => client.get(&path(&ca))?,
+            Self::Show { ca } => client.get(&path(&ca)?)?,
             Self::Put { ca, file, force } => {
                 let body = json!({ "crl": read_lists(&file)?, "force": force });
-                let made = client.put(&path(&ca), &body)?;
+                let made = client.put(&path(&ca)?, &body)?;
                 if !json {
                     return Ok(taken(&made));
                 }
@@ -187,10 +196,10 @@ impl Crl {
                     let why = "say what to change: --policy, --watch, --url, --points-of or --fetch-every";
                     return Err(CliError::Usage(why.into()));
                 }
-                client.patch(&path(&ca), &Value::Object(body))?
+                client.patch(&path(&ca)?, &Value::Object(body))?
             }
-            Self::Fetch { ca } => client.post(&format!("{}/fetch", path(&ca)), &json!({}))?,
-            Self::Remove { ca } => client.delete(&path(&ca))?,
+            Self::Fetch { ca } => client.post(&format!("{}/fetch", path(&ca)?), &json!({}))?,
+            Self::Remove { ca } => client.delete(&path(&ca)?)?,
         };
         if json {
             return Ok(json_text(&answer));

@@ -6,9 +6,10 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 
+use super::ca::uploaded_own;
+use super::client::Client;
 use super::client::files::Certificate;
-use super::client::names::{OWN, text_or_none};
-use super::client::{Client, segment};
+use super::client::names::text_or_none;
 use super::output::table::Table;
 use super::output::{CliError, Output, json_text};
 use tls::CrlPolicy;
@@ -17,13 +18,13 @@ use tls::CrlPolicy;
 pub(super) enum Ocsp {
     /// Show the OCSP responder of a CA's client certificates, and counts of its answers
     Show {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
     },
     /// Set the OCSP responder of a CA's client certificates
     Set {
-        /// The uploaded CA's id
+        /// The uploaded CA: its id, the beginning of it, or its name
         #[arg(value_name = "CA")]
         ca: String,
         /// The responder's http:// URL, or none
@@ -63,9 +64,9 @@ fn responder(file: &Path) -> Result<String, CliError> {
 
 impl Ocsp {
     pub(super) fn run(self, client: &Client, json: bool) -> Output {
-        let path = |ca: &str| format!("{OWN}/certificate_authorities/{}/ocsp", segment(ca));
+        let path = |ca: &str| uploaded_own(client, ca, "ocsp");
         let answer = match self {
-            Self::Show { ca } => client.get(&path(&ca))?,
+            Self::Show { ca } => client.get(&path(&ca)?)?,
             Self::Set {
                 ca,
                 url,
@@ -92,7 +93,7 @@ impl Ocsp {
                     let why = "say what to change: --url, --responder-of, --policy or --nonce";
                     return Err(CliError::Usage(why.into()));
                 }
-                client.patch(&path(&ca), &Value::Object(body))?
+                client.patch(&path(&ca)?, &Value::Object(body))?
             }
         };
         if json {
