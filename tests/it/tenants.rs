@@ -52,6 +52,22 @@ async fn a_zones_token_reaches_neither_other_zones_nor_this_machine() {
         .unwrap()
         .to_owned();
     let zone = gateway.zone_id("example.test");
+    // It sees the zone that is its, and so the command line finds it by its name.
+    let (status, listed) = call(api, &token, "GET", "/client/v4/zones", &json!(null));
+    assert_eq!(status, 200, "{listed}");
+    let sees = |name: &str| listed.contains(&format!("\"name\":\"{name}\""));
+    assert!(
+        sees("example.test") && !sees("sub.example.test"),
+        "{listed}"
+    );
+    let file = gateway.file("token");
+    std::fs::write(&file, &token).unwrap();
+    let mut by_name = std::process::Command::new(tests::tool::postern());
+    by_name
+        .args(["--api", &format!("http://{api}"), "--token"])
+        .arg(&file)
+        .args(["rule", "list", "--zone", "example.test"]);
+    drop(tests::tool::run(&mut by_name).ok());
     let hosts = format!("/postern/v1/zones/{zone}/hosts");
     let make = |name: &str, url: &str| {
         let body = json!({"name": name, "origin": {"url": url}, "mtls": "off"});

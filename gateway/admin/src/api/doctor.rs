@@ -89,7 +89,7 @@ pub(crate) async fn examine(
         let left_out = hosts.len().saturating_sub(DOCTOR_HOSTS_MAX);
         hosts.truncate(DOCTOR_HOSTS_MAX);
         // What this machine reaches is not for a tenant to find out.
-        let found = examine_all(&within, &hosts, !actor.tenant)?;
+        let found = examine_all(&within, &hosts, !actor.is_tenant())?;
         let shown = hosts.iter().zip(found).map(|(host, findings)| {
             let findings: Vec<Value> = findings.iter().map(with_fix).collect();
             json!({ "host": host.get("name"), "findings": findings })

@@ -1,12 +1,12 @@
 //! `/client/v4/zones` and `/client/v4/accounts`: zones, and the one account.
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::authorities::{key_kind, unasked};
-use crate::http::context::Shared;
+use crate::http::context::{Actor, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters};
@@ -52,8 +52,10 @@ fn shown(model: &Model, zone: &Zone) -> Value {
     })
 }
 
+/// The zones, for the token of some only those.
 pub(crate) async fn list(
     State(context): Shared,
+    Extension(actor): Extension<Actor>,
     parameters: Parameters,
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
@@ -85,7 +87,7 @@ pub(crate) async fn list(
     let mut zones: Vec<_> = model
         .zones
         .values()
-        .filter(|_| mine && active)
+        .filter(|zone| mine && active && actor.sees(zone.id))
         .filter(named)
         .collect();
     zones.sort_by(|a, b| a.name.cmp(&b.name));

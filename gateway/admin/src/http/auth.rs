@@ -36,6 +36,10 @@ pub(crate) enum Peer {
 /// What may be done without showing who one is: whether the process lives, nothing else.
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
 
+/// What tokens for some zones may read outside of them: which zones those are, and the one account.
+/// By them clients find the ids that all other paths have.
+const LISTINGS: [&str; 2] = ["/client/v4/zones", "/client/v4/accounts"];
+
 /// What every token may ask, whatever it is for: whether it is good, a session with its rights, and
 /// help with the language of rules and with reasons, which tells nothing of any zone.
 const OWN: [&str; 6] = [
@@ -166,7 +170,7 @@ fn admit_tcp(context: &Context, request: &Request) -> Result<Admitted, Fault> {
     take_seat(request)?;
     Ok(Actor {
         name: format!("token {} ({})", token.id, token.name),
-        tenant: !token.zones.is_empty(),
+        zones: token.zones.clone(),
         grant: grant(&token, method, path),
     }
     .into())
@@ -204,7 +208,7 @@ fn admit_session(context: &Context, request: &Request) -> Result<Admitted, Fault
         grant: token
             .as_ref()
             .and_then(|token| grant(token, request.method(), request.uri().path())),
-        tenant: token.is_some_and(|token| !token.zones.is_empty()),
+        zones: token.map(|token| token.zones.clone()).unwrap_or_default(),
     };
     Ok(Admitted {
         actor,
@@ -221,11 +225,17 @@ fn grant(token: &Token, method: &Method, path: &str) -> Option<Grant> {
 
 fn check_scope(token: &Token, method: &Method, path: &str) -> Result<(), Fault> {
     let (scope, zone) = needed(method, path);
-    if token.allows(scope, zone) || OWN.contains(&path) {
+    let is_listing = scope == Scope::Read && LISTINGS.contains(&path);
+    if token.allows(scope, zone) || is_listing || OWN.contains(&path) {
         return Ok(());
     }
+    let why = if token.zones.is_empty() || zone.is_some_and(|zone| token.zones.contains(&zone)) {
+        format!("it lacks the scope `{scope}`")
+    } else {
+        "it is for some zones, and this is in none of them".to_owned()
+    };
     let message = format!(
-        "Unauthorized: the token `{}` may not do this",
+        "Unauthorized: the token `{}` may not do this: {why}",
         token.name.escape_debug()
     );
     Err(Fault::new(StatusCode::FORBIDDEN, 9109, message))

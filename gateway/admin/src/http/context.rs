@@ -4,6 +4,7 @@
 //! Owns which handle of the control plane a handler has: handlers that read get one that cannot
 //! change anything, handlers that change get one that cannot read ([`super::scope`]).
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -55,8 +56,8 @@ pub struct State {
 pub(crate) struct Actor {
     /// For the audit log.
     pub(crate) name: String,
-    /// Whether it is a token of some zones only.
-    pub(crate) tenant: bool,
+    /// The zones that its token is for, when it is not for all: it is a tenant then.
+    pub(crate) zones: BTreeSet<Id>,
     /// What its token gives it; nothing where none is needed.
     pub(crate) grant: Option<Grant>,
 }
@@ -65,9 +66,21 @@ impl From<String> for Actor {
     fn from(name: String) -> Self {
         Self {
             name,
-            tenant: false,
+            zones: BTreeSet::new(),
             grant: None,
         }
+    }
+}
+
+impl Actor {
+    /// Whether it is a token of some zones only.
+    pub(crate) fn is_tenant(&self) -> bool {
+        !self.zones.is_empty()
+    }
+
+    /// Whether it may know of this zone.
+    pub(crate) fn sees(&self, zone: Id) -> bool {
+        !self.is_tenant() || self.zones.contains(&zone)
     }
 }
 

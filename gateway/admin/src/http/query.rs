@@ -316,7 +316,7 @@ impl<S: Send + Sync> FromRequestParts<S> for As {
             dry_run,
             seen,
             // Whoever is not known is trusted with least.
-            tenant: actor.is_none_or(|actor| actor.tenant),
+            tenant: actor.is_none_or(Actor::is_tenant),
             grant: actor.and_then(|actor| actor.grant.clone()),
         }))
     }

@@ -32,6 +32,8 @@ async fn over_tcp_only_with_a_token() {
         ("reading is not writing", "DELETE", &one, &read, 403),
         ("its zone", "DELETE", &one, &inside, 404),
         ("outside of its zone", "GET", &hosts, &inside, 403),
+        ("which zones are its", "GET", &zones, &inside, 200),
+        ("no zone of its own", "POST", &zones, &inside, 403),
         (
             "metrics are not for everybody",
             "GET",
