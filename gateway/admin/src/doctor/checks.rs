@@ -127,6 +127,16 @@ fn one_certificate(host: &Value, served: &Value) -> Finding {
     }
 }
 
+/// How bad it is that a host protects nothing: somebody may have set its mode to `off` because
+/// everybody is to reach it.
+pub(super) fn unprotected(host: &Value) -> State {
+    let is_told = host.get("mtls_is_set").and_then(Value::as_bool) == Some(true);
+    match str_of(host, "mtls") {
+        "off" if is_told => State::Doubt,
+        _ => State::Bad,
+    }
+}
+
 /// Whom the host trusts, and what their own certificates and their revocation lists make of that.
 /// `uploaded` are the uploaded CAs by id, with their lists as `crls`.
 pub(super) fn authorities(host: &Value, uploaded: &HashMap<String, Value>) -> Finding {
@@ -137,7 +147,7 @@ pub(super) fn authorities(host: &Value, uploaded: &HashMap<String, Value>) -> Fi
         // The zone's managed CA is the one that there always is.
         return Finding::new(
             CHECK,
-            State::Bad,
+            unprotected(host),
             "the host trusts no CA: no client certificate can verify",
             format!(
                 "postern ca associate --zone {} {}",
@@ -288,7 +298,7 @@ pub(super) fn client_certificate(host: &Value, issued: Issued) -> Finding {
                 format!("all {count} that the zone has issued have expired")
             };
             let mend = format!("postern cert create --zone {zone} --cn device-1 --out .");
-            return Finding::new(CHECK, State::Bad, all, mend);
+            return Finding::new(CHECK, unprotected(host), all, mend);
         }
         Issued::None => {}
     }
@@ -306,7 +316,7 @@ pub(super) fn mode(host: &Value) -> Finding {
     match str_of(host, "mtls") {
         "off" => Finding::new(
             CHECK,
-            State::Bad,
+            unprotected(host),
             "the host does not ask for client certificates",
             format!("postern host set {name} --mtls request"),
         )
@@ -526,6 +536,9 @@ mod tests {
         assert_eq!(with(&required, &by_handshake, &lints("r1")), [Good; 3]);
         let off = host("off", json!([]));
         assert_eq!(with(&off, &none, &other), [Bad, Bad, Bad]);
+        let mut told = off;
+        told["mtls_is_set"] = json!(true);
+        assert_eq!(with(&told, &none, &other), [Doubt; 3], "as it was set");
         let certificate = |status: &str, names: Value| json!({ "status": status, "hosts": names });
         for (served, state) in [
             (None, Bad),

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::checks::unprotected;
 use super::report::{Finding, Fix, State};
 use super::str_of;
 use crate::limits::UNKNOWN_NAMES_TOLD_MAX;
@@ -13,7 +14,7 @@ pub(super) fn rule(host: &Value, enforcement: &Value, lints: &Value) -> Finding 
     if str_of(host, "mtls") == "off" {
         let said = "without client certificates there is nothing to enforce";
         let mend = format!("postern host set {name} --mtls request");
-        return Finding::new(CHECK, State::Bad, said, mend).fixed_by(Fix::Host {
+        return Finding::new(CHECK, unprotected(host), said, mend).fixed_by(Fix::Host {
             key: "mtls",
             value: "request",
         });
