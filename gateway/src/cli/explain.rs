@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::json;
 use vocabulary::side::Side;
+use vocabulary::suggest::suggest;
 
 use super::output::{CliError, Output, json_text};
 
@@ -23,13 +24,15 @@ impl Explain {
     pub(super) fn run(&self, json: bool) -> Output {
         let mut found = admin::explain::all();
         if let Some(word) = &self.word {
+            let near = suggest(word, found.iter().map(|one| one.word));
             found.retain(|one| one.word == word);
-        }
-        if found.is_empty() {
-            let word = self.word.as_deref().unwrap_or_default().escape_debug();
-            return Err(CliError::Failed(format!(
-                "there is no reason `{word}`; `postern explain` lists every one"
-            )));
+            if found.is_empty() {
+                let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+                let word = word.escape_debug();
+                return Err(CliError::Failed(format!(
+                    "there is no reason `{word}`; {near}`postern explain` lists every one"
+                )));
+            }
         }
         if json {
             let rows: Vec<_> = found
@@ -81,6 +84,8 @@ mod tests {
         );
         let every = explain(None, true).unwrap();
         assert!(every.contains("origin_refused"), "{every}");
+        let error = explain(Some("crl_mising"), false).unwrap_err().to_string();
+        assert!(error.contains("did you mean `crl_missing`?"), "{error}");
         let error = explain(Some("\u{1b}[2J"), false).unwrap_err().to_string();
         assert!(
             error.contains("postern explain") && !error.contains('\u{1b}'),

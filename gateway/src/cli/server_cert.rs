@@ -75,7 +75,11 @@ impl ServerCert {
                         text(one, "expires_on"),
                     ]);
                 }
-                Ok(table.text("no server certificates; `postern host set HOST --cert FILE --key FILE` brings one"))
+                Ok(table.text(if unused {
+                    "no server certificate is unused"
+                } else {
+                    "no server certificates; `postern host set HOST --cert FILE --key FILE` brings one"
+                }))
             }
             Self::Delete {
                 zone,

@@ -52,11 +52,12 @@ pub struct OutOfReach {
 }
 
 /// Metadata services of clouds that are not at a link-local address: AWS over IPv6, Alibaba,
-/// Azure's wire server.
+/// Azure's wire server, Oracle.
 const METADATA_V6: [Ipv6Addr; 1] = [Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)];
-const METADATA_V4: [Ipv4Addr; 2] = [
+const METADATA_V4: [Ipv4Addr; 3] = [
     Ipv4Addr::new(100, 100, 100, 200),
     Ipv4Addr::new(168, 63, 129, 16),
+    Ipv4Addr::new(192, 0, 0, 192),
 ];
 
 /// Names that mean this machine without any DNS: RFC 6761 §6.3, and what /etc/hosts of Debian and
@@ -253,6 +254,7 @@ mod tests {
             ("fd00:ec2::254", "metadata"),
             ("168.63.129.16", "metadata"),
             ("100.100.100.200", "metadata"),
+            ("192.0.0.192", "metadata"),
             ("224.0.0.1", "one host"),
             ("255.255.255.255", "one host"),
             ("ff02::1", "one host"),
