@@ -9,6 +9,9 @@ use admin::limits::{ADMIN_BODY_BYTES_MAX, ADMIN_REQUEST_TIMEOUT};
 use vocabulary::limits::MIB;
 /// Descriptors of a process beside its connections: listeners, rings, store, logs, admin clients.
 pub const DESCRIPTORS_SPARE: u64 = 256;
+/// Connections of a demo: enough to try a load on it, and few enough for the open files that a shell
+/// usually has, or its first line would be a warning of them.
+pub const DEMO_CONNECTIONS_MAX: usize = 4_000;
 /// Lines a second that libraries for protocols have in the gateway's own log, altogether: what a
 /// peer sends makes them, and they name nobody. Further ones are lost; `log.level = debug` shows all.
 pub const LIBRARY_LINES_PER_SECOND: u32 = 5;

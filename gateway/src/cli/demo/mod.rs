@@ -21,7 +21,8 @@ use crate::cli::client::files::{PRIVATE, PUBLIC, write_new};
 use crate::cli::client::target::Target;
 use crate::cli::output::{CliError, Output};
 use crate::daemon;
-use config::{AccessLogTarget, Config, LogLevel};
+use crate::limits::DEMO_CONNECTIONS_MAX;
+use config::{AccessLogTarget, Config, LogLevel, Tunables};
 use control::{
     CertificateQuery, ChangeError, Control, FindBy, HostPatch, Id, NewHost, NewRule, OriginSpec,
     Phase, Subject,
@@ -124,6 +125,10 @@ impl State {
             admin_socket: self.socket(),
             access_log: AccessLogTarget::File(self.file("access.log")),
             log_level: LogLevel::Warn,
+            tunables: Tunables {
+                connections_max: DEMO_CONNECTIONS_MAX,
+                ..Tunables::default()
+            },
             ..Config::default()
         }
     }
