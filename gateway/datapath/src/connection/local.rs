@@ -78,10 +78,10 @@ impl Local {
         Self {
             index,
             recorder: Recorder::new(shared.events.clone(), index),
+            pool: Pool::new(&shared.live.load()),
             shared,
             stats: RefCell::new(WorkerStats::new(index)),
             clients: Clients::default(),
-            pool: Rc::default(),
             request_ids,
             drain: Drain::default(),
             busy: Cell::new(0),

@@ -51,6 +51,17 @@ struct Bounds {
     heads: HeadBounds,
 }
 
+impl Bounds {
+    fn of(tunables: &Tunables) -> Self {
+        Self {
+            idle_max: tunables.origin_idle_max,
+            http2_max: tunables.origin_h2_connections_max,
+            retry_percent: tunables.retry_percent,
+            heads: HeadBounds::of(tunables),
+        }
+    }
+}
+
 /// How large heads and trailers may be, of requests and of answers alike.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadBounds {
@@ -235,6 +246,14 @@ impl Kept {
 }
 
 impl Pool {
+    /// An empty pool with these bounds.
+    #[must_use]
+    pub fn new(tunables: &Tunables) -> Rc<Self> {
+        let pool = Self::default();
+        pool.bounds.set(Bounds::of(tunables));
+        Rc::new(pool)
+    }
+
     /// Connections open and connections idle.
     #[must_use]
     pub fn count(&self) -> (u64, u64) {
@@ -252,12 +271,7 @@ impl Pool {
     /// Lets go of connections that were not needed lately, that have been idle for
     /// `timeout.origin_idle`, or that the origin closed.
     pub fn sweep(&self, tunables: &Tunables) {
-        self.bounds.set(Bounds {
-            idle_max: tunables.origin_idle_max,
-            http2_max: tunables.origin_h2_connections_max,
-            retry_percent: tunables.retry_percent,
-            heads: HeadBounds::of(tunables),
-        });
+        self.bounds.set(Bounds::of(tunables));
         let now = clock::now();
         self.origins.borrow_mut().retain(|_, kept| {
             kept.sweep(now, tunables.origin_idle_timeout, tunables.origin_idle_max);

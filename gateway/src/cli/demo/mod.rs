@@ -22,7 +22,7 @@ use crate::cli::client::target::Target;
 use crate::cli::output::{CliError, Output};
 use crate::daemon;
 use crate::limits::DEMO_CONNECTIONS_MAX;
-use config::{AccessLogTarget, Config, LogLevel, Tunables};
+use config::{AccessLogTarget, Config, LogLevel};
 use control::{
     CertificateQuery, ChangeError, Control, FindBy, HostPatch, Id, NewHost, NewRule, OriginSpec,
     Phase, Subject,
@@ -118,19 +118,17 @@ impl State {
     }
 
     fn configuration(&self, dashboard: SocketAddr) -> Config {
-        Config {
+        let mut config = Config {
             listen: vec![self.listen],
             admin_listen: Some(dashboard),
             store_path: self.file("store.redb"),
             admin_socket: self.socket(),
             access_log: AccessLogTarget::File(self.file("access.log")),
             log_level: LogLevel::Warn,
-            tunables: Tunables {
-                connections_max: DEMO_CONNECTIONS_MAX,
-                ..Tunables::default()
-            },
             ..Config::default()
-        }
+        };
+        config.tunables.connections_max = DEMO_CONNECTIONS_MAX;
+        config
     }
 
     /// Opens the store and makes what is missing.
