@@ -659,7 +659,16 @@ fn a_doctor_without_a_name_looks_at_every_host() {
         &gateway.run(&["doctor"]),
         &["api.example.test\n", "api.other.test\n", "none is needed"],
     );
+    // What was switched off on purpose is told, and is no failure.
     add("open.example.test", "example.test", "off");
+    contains(
+        &gateway.run(&["doctor"]),
+        &[
+            "open.example.test\n",
+            "does not ask for client certificates",
+        ],
+    );
+    gateway.run(&["host", "set", "open.example.test", "--mtls", "request"]);
     contains(
         &gateway.fail(&["doctor"]),
         &["open.example.test does not have all"],
