@@ -48,6 +48,12 @@ async fn sigterm_finishes_what_was_begun() {
     busy.closed().await;
     busy_http2.closed().await;
     assert!(gateway.wait().success(), "{}", gateway.stderr());
+    let said = gateway.stderr();
+    let (_, end) = said.split_once("stopping").unwrap();
+    assert!(
+        !end.contains("WARN"),
+        "an ordinary stop warns of nothing: {said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

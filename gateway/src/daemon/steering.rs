@@ -45,7 +45,9 @@ pub(super) async fn steer(
         let fit = |(lives, silent): (bool, &u32)| lives && *silent < STEER_SILENT_ROUNDS;
         let alive: Vec<bool> = workers.alive().into_iter().zip(&silent).map(fit).collect();
         if alive != before {
-            tracing::warn!(?alive, "workers died or came back: their hosts move");
+            if !workers.is_draining() {
+                tracing::warn!(?alive, "workers died or came back: their hosts move");
+            }
             controller.set_workers(&alive);
             before.clone_from(&alive);
         }

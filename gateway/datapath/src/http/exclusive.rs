@@ -374,7 +374,7 @@ impl Turn {
     /// Whether nothing more is to be done for the request, as its last bytes have gone or never will.
     pub(super) fn is_sent(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        // What fails now fails again when it is asked for.
+        // Why it broke off is noted by its exchange; the answer goes on as far as the origin sends it.
         let _told = self.move_request(&mut context);
         self.is_sent || self.send_error.is_some()
     }

@@ -165,6 +165,12 @@ impl Workers {
         }
     }
 
+    /// Whether workers end because they were told to.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// Whether every worker has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
