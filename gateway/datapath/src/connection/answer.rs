@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::Connection;
 use super::exchange::{Exchange, Tunnel};
@@ -18,6 +17,7 @@ use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
+use crate::http::incoming::Incoming;
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use crate::shares::Beyond;
@@ -114,7 +114,7 @@ pub(super) async fn answer(
 
 /// How much of a request's body is to come.
 fn rest_of(request: &Request<Incoming>) -> Rest {
-    if request.body().is_end_stream() {
+    if request.body().is_over() {
         return Rest::Over;
     }
     let length = request.body().size_hint().exact();

@@ -1,6 +1,6 @@
 //! What a connection waits for, since when, and until when.
 //!
-//! Owns the counts and moments that requests leave behind. Does not wait: `http` asks when to look
+//! Owns the counts and moments that requests leave behind. Does not wait: `drive` asks when to look
 //! again.
 
 use std::cell::Cell;

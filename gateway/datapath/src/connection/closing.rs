@@ -1,7 +1,7 @@
 //! The orders to close that a connection gets.
 //!
 //! Owns whether a further request is wanted, and the order to be over by a moment. Does not close:
-//! `http` obeys, politely at first.
+//! `drive` obeys, politely at first.
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;

@@ -9,7 +9,6 @@ use std::task::Context;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode, Version};
-use hyper::body::Incoming;
 
 use super::clocks::progress;
 use super::remainder::{self, Rest};
@@ -17,6 +16,7 @@ use super::standing::Standing;
 use super::{Connection, flood};
 use crate::clock;
 use crate::http::body::{BodyError, BodyObserver, Upload};
+use crate::http::incoming::Incoming;
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::observe::{EventKind, HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};

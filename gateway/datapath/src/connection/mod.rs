@@ -8,7 +8,8 @@
 //! | `arrival`, `local` | what a connection comes with, and what it finds on its thread |
 //! | `handshake` | the first byte to an established client, or a refusal |
 //! | `state` | the connection's parts, and what begins and ends with a request |
-//! | `http` | driving hyper, and the clocks being watched |
+//! | `over_http1`, `over_http2` | serving requests over either protocol |
+//! | `drive` | driving hyper, and the clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
 //! | `bad_head` | the answers that hyper gives by itself |
 //! | `flood` | what an HTTP/2 client may make us do for nothing |
@@ -27,13 +28,15 @@ mod arrival;
 mod bad_head;
 mod clocks;
 mod closing;
+mod drive;
 mod exchange;
 mod flood;
 mod handshake;
-mod http;
 mod index;
 mod local;
 mod origin_head;
+mod over_http1;
+mod over_http2;
 mod record;
 mod remainder;
 mod revoker;
@@ -44,9 +47,9 @@ mod stop;
 use std::rc::Rc;
 
 pub use arrival::Arrival;
-use http::Served;
 pub use index::Clients;
 pub use local::{Drain, Local, Parked, Shared};
+use over_http1::Served;
 pub(crate) use record::never_began;
 pub(crate) use revoker::watch;
 use state::{Connection, Ends};
@@ -63,13 +66,13 @@ pub async fn serve(local: Rc<Local>, arrival: Arrival) -> Stop {
         Err(stop) => return stop,
     };
     loop {
-        if let Err(stop) = http::wait_for_request(&connection, &mut stream).await {
+        if let Err(stop) = over_http1::wait_for_request(&connection, &mut stream).await {
             return stop;
         }
         if http2 {
-            return Box::pin(http::serve_http2(connection, stream)).await;
+            return Box::pin(over_http2::serve_http2(connection, stream)).await;
         }
-        match Box::pin(http::serve_http1(connection.clone(), stream)).await {
+        match Box::pin(over_http1::serve_http1(connection.clone(), stream)).await {
             Served::Idle(again) => stream = again,
             Served::Stopped(stop) => return stop,
         }

@@ -3,19 +3,17 @@
 //! A client that still sends when its connection is closed loses the answer to a reset (RFC 9112
 //! §9.6), and one that sees its HTTP/2 stream reset right behind the answer may take it for a
 //! failure. So small remainders are read and forgotten, and the connection, or the stream, lives
-//! on. Of larger ones HTTP/1.1 clients are told `close` with the answer, and `http` goes on reading
+//! on. Of larger ones HTTP/1.1 clients are told `close` with the answer, and `over_http1` goes on reading
 //! below TLS until they have read it. Does not close anything itself.
 
 use std::cell::{Cell, RefCell};
-use std::pin::Pin;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::Connection;
 use super::exchange::Tunnel;
+use crate::http::incoming::Incoming;
 use crate::limits::{REMAINDER_BYTES_MAX, REMAINDER_TIMEOUT};
 
 /// What is left to do on the connection when hyper is done with it, and before.
@@ -118,7 +116,7 @@ pub(super) fn leave(connection: &Rc<Connection>, body: Incoming, rest: Rest, htt
 /// Reads a body to its end, which has to be near. Answers whether it came to it.
 async fn read_rest(mut body: Incoming) -> bool {
     let mut left = REMAINDER_BYTES_MAX;
-    let mut next = async || std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+    let mut next = async || std::future::poll_fn(|cx| body.poll_frame(cx)).await;
     while let Some(frame) = next().await {
         let Ok(frame) = frame else { return false };
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;

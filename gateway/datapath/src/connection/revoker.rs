@@ -4,7 +4,7 @@
 //! revocation list changed), or what a host asks of its clients does, it looks at every certificate
 //! again, and after them at the connections of clients that showed no good one. When a certificate
 //! ends, its connections do. Does not verify (`standing`), and does not close: a connection that is
-//! cut closes itself (`http`), politely at first, by force [`CUT_GRACE`] later.
+//! cut closes itself (`drive`), politely at first, by force [`CUT_GRACE`] later.
 
 use std::cell::Cell;
 use std::rc::Rc;

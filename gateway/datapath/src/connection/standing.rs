@@ -2,7 +2,7 @@
 //!
 //! Owns what was found of the client, when it is verified again, and whether the certificate that a
 //! connection rests on is lost. Does not verify itself (`tls`), and closes nothing (`revoker`,
-//! `http`).
+//! `drive`).
 
 use std::cell::RefCell;
 use std::rc::Rc;

@@ -13,11 +13,11 @@ use http::HeaderMap;
 use http::header::HeaderName;
 use http_body::{Body, Frame, SizeHint};
 use http1::{ClientError, HeadError};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::connect::AnswerError;
 use super::exclusive::Turn;
+use super::incoming::Incoming;
 use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
 use super::upstream::HeadBounds;
@@ -107,7 +107,7 @@ impl ClientBody {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) else {
+        let Poll::Ready(frame) = incoming.poll_frame(cx) else {
             self.exchange.waits_for_client();
             return Poll::Pending;
         };
@@ -137,12 +137,12 @@ impl ClientBody {
     }
 
     fn is_over(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.incoming.as_ref().is_none_or(Incoming::is_over)
     }
 
     fn size_hint(&self) -> SizeHint {
         let incoming = self.incoming.as_ref();
-        incoming.map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        incoming.map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 
@@ -150,7 +150,7 @@ impl Drop for ClientBody {
     fn drop(&mut self) {
         match self.incoming.take() {
             None => {}
-            Some(rest) if rest.is_end_stream() => self.exchange.request_over(),
+            Some(rest) if rest.is_over() => self.exchange.request_over(),
             Some(rest) => self.exchange.request_left(rest),
         }
     }
@@ -213,7 +213,7 @@ impl RequestBody {
     /// Takes the client's body.
     #[must_use]
     pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>, heads: HeadBounds) -> Self {
-        let incoming = (!incoming.is_end_stream()).then(|| ClientBody {
+        let incoming = (!incoming.is_over()).then(|| ClientBody {
             incoming: Some(incoming),
             heads,
             exchange: exchange.clone(),
@@ -512,7 +512,7 @@ impl ResponseBody {
 
     /// The body of an answer over HTTP/2.
     #[must_use]
-    pub(super) fn shared(incoming: Incoming, stream: Rc<Stream>) -> Self {
+    pub(super) fn shared(incoming: hyper::body::Incoming, stream: Rc<Stream>) -> Self {
         Self::origin(OriginBody::shared(incoming, stream))
     }
 

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `answer` | the answers that Postern gives itself |
 //! | `body` | bodies on their way through |
+//! | `incoming` | a request's body as it comes from the client |
 //! | `frames` | where HTTP/2 frames begin and end, and whether they carry anything |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `exclusive` | HTTP/1.1 connections to origins, driven by the requests that have them |
@@ -26,6 +27,7 @@ mod duplex;
 mod exclusive;
 pub mod forward;
 pub mod frames;
+pub mod incoming;
 mod multiplexed;
 mod origin_body;
 mod repeat;
