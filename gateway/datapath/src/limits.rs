@@ -93,6 +93,15 @@ pub const COST_REQUEST: Duration = Duration::from_micros(40);
 pub const H2_WINDOW_STREAM: u32 = 256 * 1024;
 /// Bytes that an HTTP/2 peer may send on all streams of a connection before they are passed on.
 pub const H2_WINDOW_CONNECTION: u32 = 1024 * 1024;
+/// Requests of one HTTP/2 connection that its task polls before other connections get their turn.
+pub const H2_POLLS_IN_A_ROW: usize = 64;
+/// Places of requests that are over, kept by a connection for its next ones: some kilobytes each.
+pub const H2_STREAMS_KEPT: usize = 16;
+/// The same by a connection without any request.
+pub const H2_STREAMS_KEPT_IDLE: usize = 1;
+/// Streams that a client has begun and h2 has not handed over, of which the number is remembered: h2
+/// takes no more at once.
+pub const H2_UNACCEPTED_MAX: usize = 1_024;
 /// The time in which a connection may send `limit.h2_control_frames` frames that carry nothing.
 pub const H2_CONTROL_FRAMES_WINDOW: Duration = Duration::from_secs(10);
 /// Frames that the head of a request earns: its windows, its end, a PING.
@@ -253,4 +262,5 @@ const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(ORIGIN_READ_MIN <= ORIGIN_READ_FIRST && ORIGIN_READ_FIRST <= ORIGIN_READ_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
+const _: () = assert!(H2_STREAMS_KEPT_IDLE <= H2_STREAMS_KEPT);
 const _: () = assert!(H2_FETCH_AHEAD < CLIENT_BUFFERED_MAX);

@@ -1,4 +1,4 @@
-//! Drives hyper over an established connection, and watches its clocks.
+//! Drives what speaks HTTP over an established connection, and watches its clocks.
 //!
 //! hyper's own timers are not used: they know one timeout for a request head and none for idle
 //! connections, and cost a timer per request. One timer per connection is re-armed only when it
@@ -22,14 +22,15 @@ pub(super) enum Outcome {
 }
 
 /// Polls hyper until the connection stops, for whichever reason comes first.
-pub(super) async fn drive<H>(
+pub(super) async fn drive<H, E>(
     connection: &Connection,
     http2: Option<&Watch>,
     hyper: &mut H,
     retire: impl Fn(Pin<&mut H>),
 ) -> Outcome
 where
-    H: Future<Output = hyper::Result<()>> + Unpin,
+    H: Future<Output = Result<(), E>> + Unpin,
+    E: Failure,
 {
     let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
     let mut drained = pin!(connection.local.drain.begun());
@@ -41,7 +42,8 @@ where
         connection.closing.woken_by(cx.waker());
         loop {
             if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
-                let stop = stop_of(connection, outcome, retiring);
+                let failed = outcome.err().map(|failure| failure.stop(connection));
+                let stop = failed.or(retiring).unwrap_or(Stop::Closed);
                 return Poll::Ready(Outcome::Stop(stop));
             }
             if let Some(watch) = http2 {
@@ -121,27 +123,28 @@ async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Out
     .await
 }
 
-fn stop_of(connection: &Connection, outcome: hyper::Result<()>, retiring: Option<Stop>) -> Stop {
-    match outcome {
-        Ok(()) => retiring.unwrap_or(Stop::Closed),
-        Err(error) if error.is_parse() => {
-            connection.bad_head.because(error);
-            Stop::BadHttp
-        }
-        Err(error) if error.is_incomplete_message() || error.is_canceled() => Stop::Closed,
-        Err(error) if is_flood(&error) => Stop::Flood,
-        Err(error) => {
-            tracing::debug!(%error, "a client connection broke");
-            Stop::Broken
-        }
+/// Why a connection could not be driven on.
+pub(super) trait Failure {
+    /// What it is for the connection.
+    fn stop(self, connection: &Connection) -> Stop;
+}
+
+impl Failure for Stop {
+    fn stop(self, _: &Connection) -> Stop {
+        self
     }
 }
 
-/// Whether h2 has found that a client makes it work for nothing: it has bounds of its own.
-fn is_flood(error: &hyper::Error) -> bool {
-    let cause = std::error::Error::source(error);
-    let cause = cause.and_then(|cause| cause.downcast_ref::<h2::Error>());
-    cause.is_some_and(|cause| {
-        cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM)
-    })
+impl Failure for hyper::Error {
+    fn stop(self, connection: &Connection) -> Stop {
+        if self.is_parse() {
+            connection.bad_head.because(self);
+            return Stop::BadHttp;
+        }
+        if self.is_incomplete_message() || self.is_canceled() {
+            return Stop::Closed;
+        }
+        tracing::debug!(error = %self, "a client connection broke");
+        Stop::Broken
+    }
 }

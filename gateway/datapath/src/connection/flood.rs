@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Connection;
+use super::refusals::Refusals;
 use crate::clock;
 use crate::http::frames::{Frame, Kind, Scanner};
 use crate::io::TlsStream;
@@ -127,15 +128,17 @@ pub(super) struct Watch {
     outgoing: RefCell<Scanner>,
     /// The last stream that the client opened.
     last_stream: Cell<u32>,
+    /// Streams that h2 refuses by itself.
+    pub(super) refusals: Refusals,
     /// What its client holds, if that is counted.
     account: Option<Arc<Account>>,
     /// Bytes of answers that were fetched and not written yet.
     held: Cell<usize>,
     /// Who waits until there are fewer.
     waiting: RefCell<Vec<Waker>>,
-    /// All that hyper has given is written.
+    /// All that h2 has given is written.
     flushed: Cell<bool>,
-    /// The stream, once hyper has let go of it.
+    /// The stream, once h2 has let go of it.
     returned: RefCell<Option<TlsStream>>,
 }
 
@@ -148,6 +151,7 @@ impl Watch {
             incoming: RefCell::new(Scanner::of_client()),
             outgoing: RefCell::new(Scanner::of_server()),
             last_stream: Cell::new(0),
+            refusals: Refusals::default(),
             account,
             held: Cell::new(0),
             waiting: RefCell::default(),
@@ -156,7 +160,7 @@ impl Watch {
         })
     }
 
-    /// The stream for hyper.
+    /// The stream for h2.
     pub(super) fn guard(self: &Rc<Self>, stream: TlsStream) -> Guarded {
         Guarded {
             stream: Some(stream),
@@ -164,7 +168,7 @@ impl Watch {
         }
     }
 
-    /// The stream, once hyper has let go of it.
+    /// The stream, once h2 has let go of it.
     pub(super) fn take_stream(&self) -> Option<TlsStream> {
         self.returned.take()
     }
@@ -216,7 +220,7 @@ impl Watch {
         }
     }
 
-    /// hyper has done what it could. When nothing waits to be written, what was fetched and is
+    /// h2 has done what it could. When nothing waits to be written, what was fetched and is
     /// still counted was dropped with its stream, or waits for the client to open a window.
     pub(super) fn settle(&self) {
         if self.flushed.get() && self.held.get() > 0 {
@@ -230,10 +234,13 @@ impl Watch {
         }
     }
 
-    /// Takes what was read; answers whether hyper gets it.
+    /// Takes what was read; answers whether h2 gets it.
     fn received(&self, bytes: &[u8]) -> bool {
-        self.incoming.borrow_mut().scan(bytes, |frame| {
+        let mut incoming = self.incoming.borrow_mut();
+        self.refusals.reads(incoming.is_inside());
+        incoming.scan(bytes, |frame| {
             self.budget.received(frame, self.frames_max);
+            self.refusals.received(frame);
             if frame.kind == Kind::Headers && !self.budget.is_over() {
                 self.last_stream
                     .set(self.last_stream.get().max(frame.stream));
@@ -264,7 +271,7 @@ impl Watch {
     }
 }
 
-/// The stream that hyper serves HTTP/2 over.
+/// The stream that h2 serves HTTP/2 over.
 pub(super) struct Guarded {
     /// There until this is dropped.
     stream: Option<TlsStream>,
@@ -291,11 +298,11 @@ impl Drop for Guarded {
     }
 }
 
-impl Read for Guarded {
+impl AsyncRead for Guarded {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        into: ReadBufCursor<'_>,
+        into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let watch = this.watch.clone();
@@ -303,11 +310,11 @@ impl Read for Guarded {
             return Poll::Pending;
         }
         this.stream()?
-            .poll_read_if(cx, into, |bytes| watch.received(bytes))
+            .poll_read_into(cx, into, |bytes| watch.received(bytes))
     }
 }
 
-impl Write for Guarded {
+impl AsyncWrite for Guarded {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -326,11 +333,14 @@ impl Write for Guarded {
             from
         };
         watch.flushed.set(false);
+        let corrected = watch.refusals.corrected(from, &watch.outgoing.borrow());
+        let from = corrected.as_deref().unwrap_or(from);
         let count = ready!(Pin::new(this.stream()?).poll_write(cx, from))?;
         let written = from.get(..count).unwrap_or(from);
         let mut bytes = 0;
         watch.outgoing.borrow_mut().scan(written, |frame| {
             watch.budget.sent(frame);
+            watch.refusals.sent(frame);
             bytes += usize::try_from(frame.body()).unwrap_or_default();
         });
         if bytes > 0 {
@@ -361,6 +371,7 @@ mod tests {
     fn frame(kind: Kind, content: u32) -> Frame {
         Frame {
             kind,
+            flags: 0,
             stream: 1,
             content,
         }
@@ -386,9 +397,9 @@ mod tests {
 
     #[test]
     fn who_carries_nothing_is_thrown_out_and_who_does_is_not() {
-        use Kind::{Continuation, Data, Headers, Other};
+        use Kind::{Continuation, Data, Headers, Other, Ping};
         let window = (Other, 4);
-        let ping = (Other, 8);
+        let ping = (Ping, 8);
         for (what, received, sent, endless) in [
             ("pings", &[ping][..], &[][..], false),
             ("empty data", &[(Data, 0)], &[], false),

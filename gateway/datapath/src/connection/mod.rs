@@ -9,10 +9,12 @@
 //! | `handshake` | the first byte to an established client, or a refusal |
 //! | `state` | the connection's parts, and what begins and ends with a request |
 //! | `over_http1`, `over_http2` | serving requests over either protocol |
-//! | `drive` | driving hyper, and the clocks being watched |
+//! | `streams` | the requests of an HTTP/2 connection, which its own task drives |
+//! | `drive` | driving a connection, and the clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
 //! | `bad_head` | the answers that hyper gives by itself |
 //! | `flood` | what an HTTP/2 client may make us do for nothing |
+//! | `refusals` | what h2 refuses by itself |
 //! | `remainder` | what is left of requests' bodies that nobody wants |
 //! | `exchange` | the exchange of one request: what is counted, timed and logged |
 //! | `clocks` | what the connection waits for, since when, and until when |
@@ -38,11 +40,13 @@ mod origin_head;
 mod over_http1;
 mod over_http2;
 mod record;
+mod refusals;
 mod remainder;
 mod revoker;
 mod standing;
 mod state;
 mod stop;
+mod streams;
 
 use std::rc::Rc;
 

@@ -1,54 +1,62 @@
-//! An HTTP/2 connection, driven by hyper.
+//! An HTTP/2 connection: h2 keeps the protocol, and its requests are driven by the same task.
 
-use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
+use bytes::Bytes;
+use h2::server::{self, Handshake, SendResponse};
+use h2::{Reason, RecvStream};
+use http::{Request, Response, header};
+use http_body::Body as _;
 
 use super::Connection;
 use super::answer::answer;
 use super::drive::{Outcome, drive};
-use super::flood::Watch;
+use super::flood::{Guarded, Watch};
 use super::record::record_connection;
+use super::refusals;
 use super::stop::Stop;
+use super::streams::Streams;
 use crate::clock;
-use crate::http::LocalExecutor;
+use crate::http::body::ResponseBody;
 use crate::http::incoming::Incoming;
 use crate::http::upstream::HeadBounds;
+use crate::http::{date, outgoing};
 use crate::io::TlsStream;
-use crate::limits::{H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use crate::limits::{H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
 
 /// Serves HTTP/2.
 pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -> Stop {
     let tunables = &connection.tunables;
-    let streams = u32::try_from(tunables.h2_streams_max).unwrap_or(u32::MAX);
-    let mut builder = http2::Builder::new(LocalExecutor);
-    builder
-        .max_concurrent_streams(streams)
-        .max_header_list_size(HeadBounds::of(tunables).h2_list_size())
-        .max_pending_accept_reset_streams(tunables.h2_resets_max)
-        .max_local_error_reset_streams(tunables.h2_resets_max)
-        .initial_stream_window_size(H2_WINDOW_STREAM)
-        .initial_connection_window_size(H2_WINDOW_CONNECTION)
-        .max_send_buf_size(H2_SEND_BUFFER);
-    let owner = connection.clone();
-    let service = service_fn(move |request| {
-        let connection = owner.clone();
-        async move { Ok::<_, Infallible>(answer(connection, request.map(Incoming::Hyper)).await) }
-    });
     let watch = Watch::new(
         tunables.h2_control_frames_max,
         connection.account.clone(),
         clock::now(),
     );
     drop(connection.watch.set(watch.clone()));
-    let mut hyper = builder.serve_connection(watch.guard(stream), service);
-    let outcome = drive(&connection, Some(&watch), &mut hyper, |hyper| {
-        hyper.graceful_shutdown()
-    })
-    .await;
-    drop(hyper);
+    let streams_max = tunables.h2_streams_max;
+    let handshake = server::Builder::new()
+        .max_concurrent_streams(u32::try_from(streams_max).unwrap_or(u32::MAX))
+        .max_header_list_size(HeadBounds::of(tunables).h2_list_size())
+        .max_pending_accept_reset_streams(tunables.h2_resets_max)
+        .max_local_error_reset_streams(Some(tunables.h2_resets_max))
+        .initial_window_size(H2_WINDOW_STREAM)
+        .initial_connection_window_size(H2_WINDOW_CONNECTION)
+        .max_send_buffer_size(H2_SEND_BUFFER)
+        .handshake(watch.guard(stream));
+    let begin = |request, reply| serve_stream(connection.clone(), request, reply);
+    let mut serving = Serving {
+        connection: &connection,
+        wire: Wire::Beginning(handshake),
+        streams: Streams::new(),
+        streams_max,
+        begin,
+        retired: false,
+    };
+    let outcome = drive(&connection, Some(&watch), &mut serving, Serving::retire).await;
+    drop(serving);
     let stream = watch.take_stream();
     match outcome {
         Outcome::Stop(Stop::Flood) => {
@@ -63,4 +71,178 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         // HTTP/2 connections have a state of their own and are never put aside.
         Outcome::Idle => Stop::IdleTimeout,
     }
+}
+
+/// A connection and its requests.
+struct Serving<'c, F, B> {
+    connection: &'c Connection,
+    wire: Wire,
+    streams: Streams<F>,
+    /// Requests that may be open.
+    streams_max: usize,
+    begin: B,
+    /// No further request is wanted.
+    retired: bool,
+}
+
+/// What h2 has of the connection.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each connection, and the large one is the usual one"
+)]
+enum Wire {
+    Beginning(Handshake<Guarded, Bytes>),
+    Begun(server::Connection<Guarded, Bytes>),
+}
+
+impl<F, B> Serving<'_, F, B>
+where
+    F: Future<Output = ()>,
+    B: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
+{
+    /// Tells the client that no further request is wanted.
+    fn retire(mut self: Pin<&mut Self>)
+    where
+        Self: Unpin,
+    {
+        self.retired = true;
+        if let Wire::Begun(wire) = &mut self.wire {
+            wire.graceful_shutdown();
+            self.streams.wake_wire();
+        }
+    }
+
+    /// Moves the wire, and takes the requests that come.
+    fn poll_wire(&mut self) -> Poll<Result<(), h2::Error>> {
+        let waker = self.streams.wire_waker().clone();
+        let cx = &mut Context::from_waker(&waker);
+        loop {
+            let wire = match &mut self.wire {
+                Wire::Beginning(handshake) => {
+                    let Poll::Ready(wire) = Pin::new(handshake).poll(cx)? else {
+                        return Poll::Pending;
+                    };
+                    self.wire = Wire::Begun(wire);
+                    if let (true, Wire::Begun(wire)) = (self.retired, &mut self.wire) {
+                        wire.graceful_shutdown();
+                    }
+                    continue;
+                }
+                Wire::Begun(wire) => wire,
+            };
+            // What h2 has beyond that waits there: it has bounds for streams that are reset meanwhile.
+            if self.streams.open() >= self.streams_max {
+                return wire.poll_closed(cx);
+            }
+            match wire.poll_accept(cx)? {
+                Poll::Ready(Some((request, reply))) => {
+                    if let Some(watch) = self.connection.watch.get() {
+                        watch.refusals.accepted(reply.stream_id().as_u32());
+                    }
+                    self.streams.begin((self.begin)(request, reply));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(())),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<F, B> Future for Serving<'_, F, B>
+where
+    F: Future<Output = ()>,
+    B: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F + Unpin,
+{
+    type Output = Result<(), Stop>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        this.streams.awake(cx);
+        let mut left = H2_POLLS_IN_A_ROW;
+        loop {
+            let was_full = this.streams.open() >= this.streams_max;
+            let (wire, polled) = this.streams.poll(left);
+            if was_full && this.streams.open() < this.streams_max {
+                this.streams.wake_wire();
+            }
+            if wire && let Poll::Ready(ended) = this.poll_wire() {
+                refusals::record(this.connection);
+                return Poll::Ready(ended.map_err(|error| stop_of(this.connection, &error)));
+            }
+            if wire {
+                refusals::record(this.connection);
+            }
+            if this.streams.sleep() {
+                return Poll::Pending;
+            }
+            left = left.saturating_sub(polled + usize::from(wire));
+            if left == 0 {
+                this.streams.pause();
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+fn stop_of(connection: &Connection, error: &h2::Error) -> Stop {
+    if error.is_io() {
+        tracing::debug!(%error, "a client connection broke");
+        return Stop::Broken;
+    }
+    match error.reason() {
+        Some(Reason::ENHANCE_YOUR_CALM) if error.is_library() => Stop::Flood,
+        Some(_) if error.is_library() => {
+            refusals::record_end(connection, error);
+            Stop::BadHttp
+        }
+        _ => {
+            tracing::debug!(%error, "a client ended its connection");
+            Stop::Closed
+        }
+    }
+}
+
+/// One request and its stream, from the head to the last byte of the answer.
+async fn serve_stream(
+    connection: Rc<Connection>,
+    request: Request<RecvStream>,
+    mut reply: SendResponse<Bytes>,
+) {
+    let (head, stream) = request.into_parts();
+    let incoming = Incoming::http2(stream, &head.headers);
+    let response = {
+        let mut answer = pin!(answer(connection, Request::from_parts(head, incoming)));
+        poll_fn(|cx| match answer.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Some(response)),
+            // The client may have taken the request back, or be gone.
+            Poll::Pending => reply.poll_reset(cx).map(|_| None),
+        })
+        .await
+    };
+    let Some(response) = response else { return };
+    let (head, body) = complete(response);
+    match reply.send_response(head, body.is_end_stream()) {
+        Ok(stream) if !body.is_end_stream() => {
+            outgoing::send(body, stream, Reason::INTERNAL_ERROR).await;
+        }
+        Ok(_) => {}
+        // What the client has reset meanwhile needs no answer; a head that h2 does not take has none.
+        Err(_) => reply.send_reset(Reason::INTERNAL_ERROR),
+    }
+}
+
+/// What every answer says: when it was given, and how long it is, as far as that is known.
+fn complete(response: Response<ResponseBody>) -> (Response<()>, ResponseBody) {
+    let (mut head, body) = response.into_parts();
+    let headers = &mut head.headers;
+    if !headers.contains_key(header::DATE) {
+        headers.insert(header::DATE, date::now());
+    }
+    if !body.is_end_stream()
+        && !headers.contains_key(header::CONTENT_LENGTH)
+        && let Some(length) = body.size_hint().exact()
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    (Response::from_parts(head, ()), body)
 }

@@ -132,7 +132,11 @@ pub(super) fn record_bad_head(
         authority: "",
         method,
         path,
-        http_version: version_text(Version::HTTP_11),
+        http_version: version_text(if connection.watch.get().is_some() {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        }),
         status: status.as_u16(),
         bytes_received: 0,
         bytes_sent: 0,

@@ -133,7 +133,7 @@ impl ClientBody {
             self.exchange.request_oversized();
             return Poll::Ready(Some(Err(BodyError::Oversized)));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|why| BodyError::Broken(why.into()))))
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
     }
 
     fn is_over(&self) -> bool {

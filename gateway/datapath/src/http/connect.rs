@@ -90,7 +90,10 @@ pub enum AnswerError {
     /// The client did not send the request to its end.
     #[error("the request broke off")]
     Request,
-    /// What hyper says: of HTTP/2, and of the client's side.
+    /// What h2 says.
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+    /// What hyper says: of HTTP/2 to origins, and of HTTP/1.1 clients.
     #[error(transparent)]
     Hyper(#[from] hyper::Error),
 }

@@ -8,6 +8,7 @@ const PREFACE_BYTES: u32 = 24;
 const HEAD_BYTES: usize = 9;
 /// The first byte of the payload says how much padding is at its end (RFC 9113 §6.1).
 const PADDED: u8 = 0x8;
+const END_HEADERS: u8 = 0x4;
 
 /// What kind of frame it is, of those that are told apart here (RFC 9113 §6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,12 @@ pub enum Kind {
     Headers,
     /// More of those.
     Continuation,
+    /// The end of a stream before its time.
+    Reset,
+    /// What a peer wants to be known of itself, and that it was read.
+    Settings,
+    /// A question whether the peer is there, and its answer.
+    Ping,
     /// Any other, known or not.
     Other,
 }
@@ -27,6 +34,8 @@ pub enum Kind {
 pub struct Frame {
     /// Its kind.
     pub kind: Kind,
+    /// Its flags, whose meaning depends on the kind.
+    pub flags: u8,
     /// The stream that it is of; 0 for the connection.
     pub stream: u32,
     /// Bytes of its payload without padding.
@@ -34,6 +43,18 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// Whether a head, or trailers, ends with it.
+    #[must_use]
+    pub fn ends_head(&self) -> bool {
+        self.flags & END_HEADERS != 0
+    }
+
+    /// Whether some of it is padding.
+    #[must_use]
+    pub fn is_padded(&self) -> bool {
+        self.flags & PADDED != 0
+    }
+
     /// Bytes of a body that it carries.
     #[must_use]
     pub fn body(&self) -> u32 {
@@ -82,6 +103,12 @@ impl Scanner {
     #[must_use]
     pub fn is_between(&self) -> bool {
         self.skip == 0 && self.known == 0 && self.padded.is_none()
+    }
+
+    /// Whether the frame that was said last goes on.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.skip > 0
     }
 
     /// Takes the next bytes, and says `each` frame once its head is there.
@@ -138,9 +165,13 @@ impl Scanner {
             kind: match kind {
                 0 => Kind::Data,
                 1 => Kind::Headers,
+                3 => Kind::Reset,
+                4 => Kind::Settings,
+                6 => Kind::Ping,
                 9 => Kind::Continuation,
                 _ => Kind::Other,
             },
+            flags,
             // The highest bit means nothing.
             stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
             content: u32::from_be_bytes([0, a, b, c]),
@@ -183,9 +214,13 @@ mod tests {
             kind: match kind {
                 0 => Kind::Data,
                 1 => Kind::Headers,
+                3 => Kind::Reset,
+                4 => Kind::Settings,
+                6 => Kind::Ping,
                 9 => Kind::Continuation,
                 _ => Kind::Other,
             },
+            flags: *flags,
             stream: stream & 0x7fff_ffff,
             content: u32::try_from(payload.len().saturating_sub(padding)).unwrap(),
         }
@@ -210,7 +245,7 @@ mod tests {
             ("no padding at all", (0, 8, 1, vec![]), Kind::Data, 0),
             ("a head", (1, 5, 3, vec![0x82]), Kind::Headers, 1),
             ("more of it", (9, 4, 3, vec![]), Kind::Continuation, 0),
-            ("a ping", (6, 0, 0, vec![0; 8]), Kind::Other, 8),
+            ("a ping", (6, 0, 0, vec![0; 8]), Kind::Ping, 8),
             ("unknown", (0xbe, 0xff, 0, vec![1]), Kind::Other, 1),
         ] {
             let bytes = bytes_of(&written);

@@ -1,18 +1,42 @@
 //! A request's body as it comes from the client, whichever protocol it comes over.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use h2::RecvStream;
+use http::{HeaderMap, header};
 use http_body::{Body as _, Frame, SizeHint};
+
+use super::connect::AnswerError;
 
 /// What of a request's body is to come.
 pub enum Incoming {
+    /// Nothing.
+    Over,
     /// From hyper.
     Hyper(hyper::body::Incoming),
+    /// Over HTTP/2.
+    Http2(Http2Body),
 }
 
 impl Incoming {
+    /// The body of a request over HTTP/2 with this head.
+    #[must_use]
+    pub fn http2(stream: RecvStream, head: &HeaderMap) -> Self {
+        if stream.is_end_stream() {
+            return Self::Over;
+        }
+        // h2 has seen to it that it is a number, and compares it with what comes.
+        let length = head.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        Self::Http2(Http2Body {
+            stream,
+            left: length,
+            has_data: true,
+        })
+    }
+
     /// The next piece; `None` at the end.
     ///
     /// # Errors
@@ -20,9 +44,17 @@ impl Incoming {
     pub fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self {
-            Self::Hyper(body) => Pin::new(body).poll_frame(cx),
+            Self::Over => Poll::Ready(None),
+            Self::Hyper(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Hyper)))
+            }
+            Self::Http2(body) => {
+                let frame = ready!(body.poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Http2)))
+            }
         }
     }
 
@@ -30,7 +62,9 @@ impl Incoming {
     #[must_use]
     pub fn is_over(&self) -> bool {
         match self {
+            Self::Over => true,
             Self::Hyper(body) => body.is_end_stream(),
+            Self::Http2(body) => body.stream.is_end_stream(),
         }
     }
 
@@ -38,7 +72,46 @@ impl Incoming {
     #[must_use]
     pub fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Over => SizeHint::with_exact(0),
             Self::Hyper(body) => body.size_hint(),
+            Self::Http2(body) => body
+                .left
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
         }
+    }
+}
+
+/// A body on an HTTP/2 stream (RFC 9113 §8.1), of either side.
+pub struct Http2Body {
+    stream: RecvStream,
+    /// How much is to come, if its head said so.
+    left: Option<u64>,
+    /// Pieces may come; then trailers or the end.
+    has_data: bool,
+}
+
+impl Http2Body {
+    /// The next piece. The peer's window opens by what is taken: a taker that stops holds up no more
+    /// than the window.
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        while self.has_data {
+            let Some(data) = ready!(self.stream.poll_data(cx)).transpose()? else {
+                self.has_data = false;
+                break;
+            };
+            self.stream.flow_control().release_capacity(data.len())?;
+            if let Some(left) = &mut self.left {
+                *left = left.saturating_sub(data.len() as u64);
+            }
+            // A frame without content says nothing, unless that nothing more comes.
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+        let trailers = ready!(self.stream.poll_trailers(cx))?;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
     }
 }

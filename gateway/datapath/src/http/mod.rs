@@ -8,6 +8,8 @@
 //! | `answer` | the answers that Postern gives itself |
 //! | `body` | bodies on their way through |
 //! | `incoming` | a request's body as it comes from the client |
+//! | `outgoing` | a body on its way onto an HTTP/2 stream |
+//! | `date` | the time at which an answer is given |
 //! | `frames` | where HTTP/2 frames begin and end, and whether they carry anything |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `exclusive` | HTTP/1.1 connections to origins, driven by the requests that have them |
@@ -23,6 +25,7 @@
 pub mod answer;
 pub mod body;
 mod connect;
+pub mod date;
 mod duplex;
 mod exclusive;
 pub mod forward;
@@ -30,6 +33,7 @@ pub mod frames;
 pub mod incoming;
 mod multiplexed;
 mod origin_body;
+pub mod outgoing;
 mod repeat;
 pub mod request_id;
 pub mod tunnel;

@@ -265,6 +265,30 @@ impl TlsStream {
         }
     }
 
+    /// [`poll_read_if`](Self::poll_read_if) for those who read with tokio's traits.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_read_into(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut tokio::io::ReadBuf<'_>,
+        wanted: impl FnOnce(&[u8]) -> bool,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: `unfilled_mut` asks that nothing initialised becomes uninitialised; what reads
+        // into it only ever writes bytes.
+        let mut room = ReadBuf::uninit(unsafe { into.unfilled_mut() });
+        ready!(self.poll_read_if(cx, room.unfilled(), wanted))?;
+        let count = room.filled().len();
+        // SAFETY: `assume_init` needs the first `count` bytes to be initialised: what `filled()` lies
+        // over was, and is the beginning of the room.
+        unsafe {
+            into.assume_init(count);
+        }
+        into.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads into the spare room of `into`, of which there has to be some. No bytes: the end.
     ///
     /// # Errors
@@ -363,5 +387,33 @@ impl Write for TlsStream {
         ready!(this.poll_send(cx))?;
         this.socket.finish_writing();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl tokio::io::AsyncRead for TlsStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.get_mut().poll_read_into(cx, into, |_| true)
+    }
+}
+
+impl tokio::io::AsyncWrite for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Write::poll_write(self, cx, from)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Write::poll_flush(self, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Write::poll_shutdown(self, cx)
     }
 }
