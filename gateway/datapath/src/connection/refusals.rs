@@ -13,7 +13,8 @@ use http::StatusCode;
 use super::Connection;
 use super::record::record_bad_head;
 use crate::http::frames::{Frame, Kind, Scanner};
-use crate::limits::H2_UNACCEPTED_MAX;
+use crate::http::hpack::{self, Fault};
+use crate::limits::{H2_BYTES_KEPT, H2_UNACCEPTED_MAX};
 
 /// What is known of the streams that h2 may refuse on one connection.
 #[derive(Default)]
@@ -30,6 +31,8 @@ pub(super) struct Refusals {
     given: Cell<Given>,
     /// The frame that came last.
     frame: Cell<Given>,
+    /// The bytes that h2 was given the last time, if they are few.
+    bytes: RefCell<Vec<u8>>,
 }
 
 /// What can be wrong with frames, seen from outside.
@@ -55,11 +58,41 @@ impl Given {
 }
 
 impl Refusals {
-    /// h2 is given bytes; whether those of the last frame go on.
-    pub(super) fn reads(&self, goes_on: bool) {
+    /// h2 is given bytes, and whether they begin with a frame.
+    pub(super) fn reads(&self, bytes: &[u8], is_begin: bool) {
         let frame = self.frame.get();
-        self.given
-            .set(if goes_on { frame } else { Given::Harmless });
+        let given = if is_begin { Given::Harmless } else { frame };
+        self.given.set(given);
+        let mut kept = self.bytes.borrow_mut();
+        kept.clear();
+        if is_begin && bytes.len() <= H2_BYTES_KEPT {
+            kept.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether the one head among what h2 was given cannot be decompressed.
+    fn is_undecipherable(&self) -> bool {
+        let kept = self.bytes.borrow();
+        let (mut rest, mut block) = (kept.as_slice(), Vec::new());
+        while let Some((head, behind)) = rest.split_first_chunk::<9>() {
+            let [a, b, c, kind, flags, ..] = *head;
+            let length = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
+            let Some((payload, behind)) = behind.split_at_checked(length) else {
+                return false;
+            };
+            rest = behind;
+            match kind {
+                // Which of two it is cannot be told.
+                1 if !block.is_empty() => return false,
+                // A priority comes first (RFC 9113 §6.2).
+                1 if flags & 0x20 != 0 => {
+                    block.extend_from_slice(payload.get(5..).unwrap_or_default());
+                }
+                1 | 9 => block.extend_from_slice(payload),
+                _ => {}
+            }
+        }
+        !block.is_empty() && hpack::fault(&block) == Fault::Compression
     }
 
     /// The client sent a frame.
@@ -128,7 +161,8 @@ impl Refusals {
         }
         let mut outgoing = outgoing.clone();
         outgoing.scan(before, |_| {});
-        if self.given.get() != Given::Heads || !outgoing.is_between() {
+        let is_theirs = self.given.get() == Given::Heads && self.is_undecipherable();
+        if !is_theirs || !outgoing.is_between() {
             return None;
         }
         let mut corrected = from.to_vec();
@@ -177,53 +211,52 @@ mod tests {
 
     const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
+    /// What h2 is given at once, and whether its PROTOCOL_ERROR becomes another.
+    fn is_corrected(given: &[(u8, u8, u32, &[u8])], said: &[u8]) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for (kind, flags, stream, payload) in given {
+            let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+            bytes.extend_from_slice(&[length[1], length[2], length[3], *kind, *flags]);
+            bytes.extend_from_slice(&stream.to_be_bytes());
+            bytes.extend_from_slice(payload);
+        }
+        let refusals = Refusals::default();
+        refusals.reads(&bytes, true);
+        Scanner::of_server().scan(&bytes, |frame| refusals.received(frame));
+        refusals.corrected(said, &Scanner::of_server())
+    }
+
     #[test]
     fn compression_is_blamed_for_nothing_else() {
-        use Kind::{Continuation, Data, Headers, Other, Ping, Settings};
-        for (what, frames, expected) in [
-            ("a head", &[(Headers, 4, 1, 3)][..], true),
+        const BAD: &[u8] = b"\x82\xbe";
+        for (what, given, expected) in [
+            ("a head", &[(1, 4, 1, BAD)][..], true),
+            (
+                "with a priority",
+                &[(1, 0x24, 1, b"\0\0\0\0\x10\x82\xbe")],
+                true,
+            ),
             (
                 "behind settings",
-                &[(Settings, 0, 0, 12), (Headers, 5, 1, 3)],
+                &[(4, 0, 0, &[0; 12]), (1, 5, 1, BAD)],
                 true,
             ),
-            (
-                "in two",
-                &[(Headers, 0, 1, 3), (Continuation, 4, 1, 3)],
-                true,
-            ),
-            ("two heads", &[(Headers, 4, 1, 3), (Headers, 4, 3, 3)], true),
+            ("behind a ping", &[(6, 0, 0, &[0; 8]), (1, 5, 1, BAD)], true),
+            ("in two", &[(1, 0, 1, b"\x82"), (9, 4, 1, b"\xbe")], true),
+            ("a good head", &[(1, 4, 1, b"\x82")], false),
+            ("capitals", &[(1, 4, 1, b"\x00\x01A\x01a")], false),
+            ("two heads", &[(1, 4, 1, BAD), (1, 4, 3, BAD)], false),
             ("nothing", &[], false),
-            ("settings", &[(Settings, 0, 0, 6)], false),
-            ("a ping", &[(Ping, 0, 0, 8)], false),
-            ("an even stream", &[(Headers, 4, 2, 3)], false),
-            (
-                "an old stream",
-                &[(Headers, 4, 3, 3), (Headers, 4, 1, 3)],
-                false,
-            ),
-            ("no stream", &[(Headers, 4, 0, 3)], false),
-            ("padding", &[(Headers, 12, 1, 3)], false),
-            (
-                "a head in between",
-                &[(Headers, 0, 1, 3), (Headers, 4, 3, 3)],
-                false,
-            ),
-            (
-                "another's end",
-                &[(Headers, 0, 1, 3), (Continuation, 4, 3, 3)],
-                false,
-            ),
-            ("an end without a begin", &[(Continuation, 4, 1, 3)], false),
-            ("data", &[(Headers, 4, 1, 3), (Data, 0, 3, 1)], false),
-            ("a window", &[(Headers, 4, 1, 3), (Other, 0, 1, 4)], false),
+            ("settings", &[(4, 0, 0, &[0; 6])], false),
+            ("an even stream", &[(1, 4, 2, BAD)], false),
+            ("no stream", &[(1, 4, 0, BAD)], false),
+            ("padding", &[(1, 12, 1, BAD)], false),
+            ("another's end", &[(1, 0, 1, BAD), (9, 4, 3, BAD)], false),
+            ("an end without a begin", &[(9, 4, 1, BAD)], false),
+            ("data", &[(1, 4, 1, BAD), (0, 0, 3, b"a")], false),
+            ("a window", &[(1, 4, 1, BAD), (8, 0, 1, &[0; 4])], false),
         ] {
-            let refusals = Refusals::default();
-            refusals.reads(false);
-            for (kind, flags, stream, content) in frames {
-                refusals.received(frame(*kind, *flags, *stream, *content));
-            }
-            let corrected = refusals.corrected(&GOAWAY, &Scanner::of_server());
+            let corrected = is_corrected(given, &GOAWAY);
             assert_eq!(corrected.is_some(), expected, "{what}");
             assert!(corrected.is_none_or(|bytes| bytes[16] == 9), "{what}");
         }
@@ -231,20 +264,16 @@ mod tests {
 
     #[test]
     fn what_only_looks_like_a_goaway_is_left_alone() {
-        let refusals = Refusals::default();
-        refusals.received(frame(Kind::Headers, 4, 1, 3));
+        let given = &[(1, 4, 1, &b"\x82\xbe"[..])];
         let mut data = vec![0, 0, 17, 0, 0, 0, 0, 0, 1];
         data.extend_from_slice(&GOAWAY);
-        assert_eq!(refusals.corrected(&data, &Scanner::of_server()), None);
+        assert_eq!(is_corrected(given, &data), None);
         let mut ack = vec![0, 0, 0, 4, 1, 0, 0, 0, 0];
         ack.extend_from_slice(&GOAWAY);
-        assert!(refusals.corrected(&ack, &Scanner::of_server()).is_some());
+        assert!(is_corrected(given, &ack).is_some());
         let mut calm = GOAWAY;
         calm[16] = 11;
-        assert_eq!(refusals.corrected(&calm, &Scanner::of_server()), None);
-        // Of what was read before, h2 has found nothing wrong.
-        refusals.reads(false);
-        assert_eq!(refusals.corrected(&GOAWAY, &Scanner::of_server()), None);
+        assert_eq!(is_corrected(given, &calm), None);
     }
 
     #[test]

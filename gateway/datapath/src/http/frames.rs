@@ -105,12 +105,6 @@ impl Scanner {
         self.skip == 0 && self.known == 0 && self.padded.is_none()
     }
 
-    /// Whether the frame that was said last goes on.
-    #[must_use]
-    pub fn is_inside(&self) -> bool {
-        self.skip > 0
-    }
-
     /// Takes the next bytes, and says `each` frame once its head is there.
     pub fn scan(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame)) {
         while !bytes.is_empty() {
