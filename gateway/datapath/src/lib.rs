@@ -15,6 +15,7 @@
 //! | [`memory`] | the call that returns unused memory to the system |
 //! | [`shares`] | what the clients of one prefix hold |
 //! | [`observe`] | statistics of a worker, the access log |
+//! | `testing` | what fuzz targets check; in no release build |
 #![cfg_attr(not(test), deny(clippy::disallowed_methods, clippy::disallowed_types))]
 
 pub mod clock;
@@ -36,4 +37,6 @@ pub mod shares;
     reason = "runs on the control plane's thread, and reads sysctls and /proc there"
 )]
 pub mod steer;
+#[cfg(any(test, fuzzing))]
+pub mod testing;
 pub mod worker;

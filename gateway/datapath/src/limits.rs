@@ -102,6 +102,12 @@ pub const H2_STREAMS_KEPT_IDLE: usize = 1;
 /// Streams that a client has begun and h2 has not handed over, of which the number is remembered: h2
 /// takes no more at once.
 pub const H2_UNACCEPTED_MAX: usize = 1_024;
+/// Interim responses of an origin that are passed on for one request; of one that says more than it
+/// answers, the rest is dropped.
+pub const INTERIM_RESPONSES_MAX: usize = 8;
+/// Bytes of an HTTP/2 client that are kept until h2 has found nothing wrong with them: the heads of some
+/// requests.
+pub const H2_BYTES_KEPT: usize = 2_048;
 /// The time in which a connection may send `limit.h2_control_frames` frames that carry nothing.
 pub const H2_CONTROL_FRAMES_WINDOW: Duration = Duration::from_secs(10);
 /// Frames that the head of a request earns: its windows, its end, a PING.
@@ -141,9 +147,6 @@ pub const H2_ORIGIN_STREAMS_MAX: usize = 100;
 /// Bytes that an origin may send on one HTTP/2 connection before they are passed on: the windows of
 /// all its streams, so that clients that do not read hold up nobody else's response.
 pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
-/// Between two looks whether a new HTTP/2 origin has sent its SETTINGS: a round trip on a fast
-/// network.
-pub const H2_ORIGIN_SETTINGS_POLL: Duration = Duration::from_millis(1);
 /// Bytes of the first buffer that an HTTP/1.1 connection to an origin is read into: a usual answer,
 /// and the next ones.
 pub const ORIGIN_READ_FIRST: usize = 8 * 1024;

@@ -150,7 +150,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("502", "TLS to the origin failed, most often its certificate", "`postern doctor HOST`; `--origin-ca`, `--origin-server-name`"),
         ],
         RequestError::OriginProtocol => &[
-            ("502", "It agreed on another protocol than was offered, or answered 101 unasked", "`--origin-protocol auto`, `http1` or `http2`; WebSocket needs HTTP/1.1"),
+            ("502", "It agreed on another protocol than was offered, answered 101 unasked, or did not change to the one that was asked for", "`--origin-protocol auto`, `http1` or `http2`; WebSocket needs an origin that changes to it, over HTTP/2 with RFC 8441"),
         ],
         RequestError::OriginResponseTimeout => &[
             ("504", "No response head within `timeout.origin_response`", "Slow origin; raise the key if that is normal"),

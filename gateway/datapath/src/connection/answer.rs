@@ -319,6 +319,17 @@ fn admit<'p>(
             let mut notes = exchange.notes.borrow_mut();
             notes.authority = refused.authority.unwrap_or_default();
             notes.host = refused.host;
+            drop(notes);
+            if parts.extensions.get::<h2::ext::Protocol>().is_some()
+                && parts.method == Method::CONNECT
+            {
+                // RFC 8441 §5 and RFC 9220 §3.
+                return Err(Refused::new(
+                    StatusCode::NOT_IMPLEMENTED,
+                    refused.refusal.reason(),
+                    "of the protocols over CONNECT only websocket is spoken here",
+                ));
+            }
             Err(refused.refusal.into())
         }
     }
@@ -536,7 +547,9 @@ async fn forward_to(
     if !upgrade {
         return forward::forward(permit, request, origin, pool, patience).await;
     }
-    let (served, end) = forward::upgrade(permit, request, origin, pool, patience).await?;
+    // Rare, and larger than all else: not kept room for in every request.
+    let upgrade = Box::pin(forward::upgrade(permit, request, origin, pool, patience));
+    let (served, end) = upgrade.await?;
     if let Some(end) = end {
         let exchange = exchange.clone();
         connection.remainder.become_tunnel(Tunnel { end, exchange });
@@ -585,11 +598,17 @@ fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBody> {
     let mut response = served.response;
     exchange.notes.borrow_mut().origin_closes = closes(&response);
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    let is_stream = exchange.version() == Version::HTTP_2;
+    if switching && is_stream {
+        // RFC 8441 §5: the CONNECT succeeds, and there was no key to answer.
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+    }
     let upgrade = response
         .headers()
         .get(header::UPGRADE)
         .cloned()
-        .filter(|_| switching);
+        .filter(|_| switching && !is_stream);
     for_client(response.headers_mut(), &exchange.id.to_header());
     if let Some(upgrade) = upgrade {
         response.headers_mut().insert(header::UPGRADE, upgrade);

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::{Duration, Instant, SystemTime};
 
-use http::{Method, StatusCode, Version};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Response, StatusCode, Version};
 
 use super::clocks::progress;
 use super::remainder::{self, Rest};
@@ -19,10 +20,13 @@ use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::incoming::Incoming;
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
+use crate::http::upstream::HeadBounds;
+use crate::limits::INTERIM_RESPONSES_MAX;
 use crate::observe::{EventKind, HostSlot, RequestRecord, RuleAction, RuleHit, Stage, StageTimes};
 use crate::shares::{Beyond, Busy};
 use snapshot::Host;
 use snapshot::checks::version_text;
+use snapshot::http::headers::{is_within, remove_hop_by_hop};
 use snapshot::http::origin::Origin;
 use snapshot::phases::Change;
 use vocabulary::request_error::RequestError;
@@ -48,6 +52,8 @@ pub(super) struct Exchange {
     left: Cell<bool>,
     /// Something of the response waits for the client to ask for it.
     offered: Cell<bool>,
+    /// Interim responses that the client gets.
+    interims: Cell<usize>,
     /// It became a tunnel.
     tunnel: Cell<bool>,
     closed: Cell<bool>,
@@ -138,6 +144,7 @@ impl Exchange {
             rest: Cell::new(rest),
             left: Cell::new(false),
             offered: Cell::new(false),
+            interims: Cell::new(0),
             tunnel: Cell::new(false),
             closed: Cell::new(false),
             counted,
@@ -148,6 +155,11 @@ impl Exchange {
 
     pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.connection
+    }
+
+    /// The protocol that it came over.
+    pub(super) fn version(&self) -> Version {
+        self.version
     }
 
     /// Whether its client has more streams open than its share.
@@ -326,6 +338,29 @@ impl Exchange {
 }
 
 impl BodyObserver for Exchange {
+    fn interim(&self, mut head: Response<()>) {
+        // HTTP/1.1 clients get none.
+        let Some(watch) = self.connection.watch.get() else {
+            return;
+        };
+        let is_ours = matches!(
+            head.status(),
+            StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS
+        );
+        let heads = HeadBounds::of(&self.connection.tunables);
+        let headers = head.headers_mut();
+        remove_hop_by_hop(headers);
+        headers.remove(CONTENT_LENGTH);
+        let before = self.interims.get();
+        if !is_ours
+            && before < INTERIM_RESPONSES_MAX
+            && is_within(headers, heads.bytes_max, heads.count_max)
+        {
+            self.interims.set(before + 1);
+            watch.interims.borrow_mut().push(head);
+        }
+    }
+
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         let since = self.upload.get().last_progress.unwrap_or(self.started);

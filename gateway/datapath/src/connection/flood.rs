@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Connection;
@@ -128,6 +129,8 @@ pub(super) struct Watch {
     outgoing: RefCell<Scanner>,
     /// The last stream that the client opened.
     last_stream: Cell<u32>,
+    /// Interim responses to the request that is being polled.
+    pub(super) interims: RefCell<Vec<Response<()>>>,
     /// Streams that h2 refuses by itself.
     pub(super) refusals: Refusals,
     /// What its client holds, if that is counted.
@@ -151,6 +154,7 @@ impl Watch {
             incoming: RefCell::new(Scanner::of_client()),
             outgoing: RefCell::new(Scanner::of_server()),
             last_stream: Cell::new(0),
+            interims: RefCell::default(),
             refusals: Refusals::default(),
             account,
             held: Cell::new(0),
@@ -201,6 +205,7 @@ impl Watch {
 
     /// So many bytes of an answer were fetched.
     pub(super) fn fetched(&self, bytes: usize) {
+        self.flushed.set(false);
         self.held.set(self.held.get() + bytes);
         if let Some(account) = &self.account {
             account.buffer(bytes);
@@ -237,7 +242,7 @@ impl Watch {
     /// Takes what was read; answers whether h2 gets it.
     fn received(&self, bytes: &[u8]) -> bool {
         let mut incoming = self.incoming.borrow_mut();
-        self.refusals.reads(incoming.is_inside());
+        self.refusals.reads(bytes, incoming.is_between());
         incoming.scan(bytes, |frame| {
             self.budget.received(frame, self.frames_max);
             self.refusals.received(frame);

@@ -46,6 +46,10 @@ mod revoker;
 mod standing;
 mod state;
 mod stop;
+#[expect(
+    clippy::disallowed_types,
+    reason = "wakers may be called by any thread; by others they nearly never are, so that the lock is free"
+)]
 mod streams;
 
 use std::rc::Rc;
@@ -54,6 +58,8 @@ pub use arrival::Arrival;
 pub use index::Clients;
 pub use local::{Drain, Local, Parked, Shared};
 use over_http1::Served;
+#[cfg(any(test, fuzzing))]
+pub(crate) use over_http2::builder as http2_builder;
 pub(crate) use record::never_began;
 pub(crate) use revoker::watch;
 use state::{Connection, Ends};

@@ -10,6 +10,7 @@ use http::{HeaderValue, Method, Version, header};
 use super::exchange::Exchange;
 use super::standing::Standing;
 use super::state::Connection;
+use crate::http::websocket;
 use snapshot::Host;
 use snapshot::http::headers::{OriginMetadata, for_origin};
 use snapshot::http::origin::Origin;
@@ -77,10 +78,11 @@ pub(super) fn prepare(
     parts.headers.insert(header::HOST, name);
 }
 
-/// The protocol that a request wants to change to. HTTP/2 has no such thing (RFC 9113 §8.6), and
-/// `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
+/// The protocol that a request wants to change to. Over HTTP/2 that is an extended CONNECT (RFC 8441),
+/// which has become what it would be over HTTP/1.1 ([`websocket::normalise`]); and `h2c` inside TLS is a way around rules, not a protocol (CVE-2026-2833).
 pub(super) fn wanted_upgrade(parts: &http::request::Parts) -> Option<HeaderValue> {
-    if parts.version != Version::HTTP_11 || parts.method != Method::GET {
+    let is_extended = parts.extensions.get::<websocket::Extended>().is_some();
+    if !(parts.version == Version::HTTP_11 || is_extended) || parts.method != Method::GET {
         return None;
     }
     let nominated = parts
@@ -97,6 +99,6 @@ pub(super) fn wanted_upgrade(parts: &http::request::Parts) -> Option<HeaderValue
     let wanted = parts.headers.get(header::UPGRADE).filter(|_| nominated)?;
     wanted
         .as_bytes()
-        .eq_ignore_ascii_case(b"websocket")
+        .eq_ignore_ascii_case(websocket::NAME.as_bytes())
         .then(|| wanted.clone())
 }

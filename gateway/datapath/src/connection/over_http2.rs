@@ -1,19 +1,21 @@
 //! An HTTP/2 connection: h2 keeps the protocol, and its requests are driven by the same task.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use h2::server::{self, Handshake, SendResponse};
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, header};
 use http_body::Body as _;
 
 use super::Connection;
 use super::answer::answer;
 use super::drive::{Outcome, drive};
+use super::exchange::{Exchange, Tunnel};
 use super::flood::{Guarded, Watch};
 use super::record::record_connection;
 use super::refusals;
@@ -22,10 +24,14 @@ use super::streams::Streams;
 use crate::clock;
 use crate::http::body::ResponseBody;
 use crate::http::incoming::Incoming;
+use crate::http::stream_end::{Meter, StreamEnd};
+use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
-use crate::http::{date, outgoing};
+use crate::http::{date, outgoing, websocket};
 use crate::io::TlsStream;
 use crate::limits::{H2_POLLS_IN_A_ROW, H2_SEND_BUFFER, H2_WINDOW_CONNECTION, H2_WINDOW_STREAM};
+use config::Tunables;
+use vocabulary::request_error::RequestError;
 
 /// Serves HTTP/2.
 pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -> Stop {
@@ -37,15 +43,7 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
     );
     drop(connection.watch.set(watch.clone()));
     let streams_max = tunables.h2_streams_max;
-    let handshake = server::Builder::new()
-        .max_concurrent_streams(u32::try_from(streams_max).unwrap_or(u32::MAX))
-        .max_header_list_size(HeadBounds::of(tunables).h2_list_size())
-        .max_pending_accept_reset_streams(tunables.h2_resets_max)
-        .max_local_error_reset_streams(Some(tunables.h2_resets_max))
-        .initial_window_size(H2_WINDOW_STREAM)
-        .initial_connection_window_size(H2_WINDOW_CONNECTION)
-        .max_send_buffer_size(H2_SEND_BUFFER)
-        .handshake(watch.guard(stream));
+    let handshake = builder(tunables).handshake(watch.guard(stream));
     let begin = |request, reply| serve_stream(connection.clone(), request, reply);
     let mut serving = Serving {
         connection: &connection,
@@ -71,6 +69,22 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         // HTTP/2 connections have a state of their own and are never put aside.
         Outcome::Idle => Stop::IdleTimeout,
     }
+}
+
+/// How we speak HTTP/2 to clients.
+pub(crate) fn builder(tunables: &Tunables) -> server::Builder {
+    let streams_max = u32::try_from(tunables.h2_streams_max).unwrap_or(u32::MAX);
+    let mut builder = server::Builder::new();
+    builder
+        .max_concurrent_streams(streams_max)
+        .max_header_list_size(HeadBounds::of(tunables).h2_list_size())
+        .max_pending_accept_reset_streams(tunables.h2_resets_max)
+        .max_local_error_reset_streams(Some(tunables.h2_resets_max))
+        .initial_window_size(H2_WINDOW_STREAM)
+        .initial_connection_window_size(H2_WINDOW_CONNECTION)
+        .max_send_buffer_size(H2_SEND_BUFFER)
+        .enable_connect_protocol();
+    builder
 }
 
 /// A connection and its requests.
@@ -205,40 +219,135 @@ fn stop_of(connection: &Connection, error: &h2::Error) -> Stop {
 /// One request and its stream, from the head to the last byte of the answer.
 async fn serve_stream(
     connection: Rc<Connection>,
-    request: Request<RecvStream>,
+    mut request: Request<RecvStream>,
     mut reply: SendResponse<Bytes>,
 ) {
+    websocket::normalise(&mut request);
+    let is_tunnel = request.extensions().get::<websocket::Extended>().is_some();
     let (head, stream) = request.into_parts();
-    let incoming = Incoming::http2(stream, &head.headers);
-    let response = {
-        let mut answer = pin!(answer(connection, Request::from_parts(head, incoming)));
-        poll_fn(|cx| match answer.as_mut().poll(cx) {
-            Poll::Ready(response) => Poll::Ready(Some(response)),
-            // The client may have taken the request back, or be gone.
-            Poll::Pending => reply.poll_reset(cx).map(|_| None),
+    // What comes on the stream of a tunnel is no body.
+    let (incoming, kept) = if is_tunnel {
+        (Incoming::Over, Some(stream))
+    } else {
+        (Incoming::http2(stream, &head.headers), None)
+    };
+    let answered = {
+        let request = Request::from_parts(head, incoming);
+        let mut answer = pin!(answer(connection.clone(), request));
+        poll_fn(|cx| {
+            let polled = answer.as_mut().poll(cx);
+            // These, and the tunnel, are this request's: no other was polled since they were left.
+            send_interims(&connection, &mut reply);
+            match polled {
+                Poll::Ready(response) => {
+                    Poll::Ready(Some((response, connection.remainder.take_tunnel())))
+                }
+                // The client may have taken the request back, or be gone.
+                Poll::Pending => reply.poll_reset(cx).map(|_| None),
+            }
         })
         .await
     };
-    let Some(response) = response else { return };
-    let (head, body) = complete(response);
-    match reply.send_response(head, body.is_end_stream()) {
-        Ok(stream) if !body.is_end_stream() => {
-            outgoing::send(body, stream, Reason::INTERNAL_ERROR).await;
-        }
-        Ok(_) => {}
+    let Some((response, tunnel)) = answered else {
+        return;
+    };
+    let (head, body) = complete(response, tunnel.is_some());
+    let is_over = tunnel.is_none() && body.is_end_stream();
+    let stream = match reply.send_response(head, is_over) {
+        Ok(stream) => stream,
         // What the client has reset meanwhile needs no answer; a head that h2 does not take has none.
-        Err(_) => reply.send_reset(Reason::INTERNAL_ERROR),
+        Err(_) => return reply.send_reset(Reason::INTERNAL_ERROR),
+    };
+    if let (Some(tunnel), Some(kept)) = (tunnel, kept) {
+        // Rare, and larger than all else: not kept room for in every request.
+        Box::pin(pass_through(connection, tunnel, stream, kept)).await;
+    } else if !is_over {
+        outgoing::send(body, stream, Reason::INTERNAL_ERROR).await;
+    }
+}
+
+/// Passes on what the origin says before it answers (RFC 8297).
+fn send_interims(connection: &Connection, reply: &mut SendResponse<Bytes>) {
+    let Some(watch) = connection.watch.get() else {
+        return;
+    };
+    if watch.interims.borrow().is_empty() {
+        return;
+    }
+    for head in watch.interims.take() {
+        // To a client that has reset the stream nothing more is said.
+        if reply.send_informational(head).is_err() {
+            return;
+        }
+    }
+}
+
+/// A stream is a tunnel from here to its end.
+async fn pass_through(
+    connection: Rc<Connection>,
+    Tunnel { end, exchange }: Tunnel,
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+) {
+    let idle = connection.tunables.idle_timeout;
+    let open = OpenTunnel {
+        exchange,
+        traffic: Traffic::default(),
+    };
+    let client = StreamEnd::new(send, receive, Metered(connection));
+    let ended = tunnel::relay(client, Bytes::new(), end, idle, &open.traffic).await;
+    let error = match ended {
+        Ok(()) => None,
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => Some(RequestError::IdleTimeout),
+        Err(_) => Some(RequestError::TunnelBroken),
+    };
+    open.exchange.tunnelled(&open.traffic, error);
+}
+
+/// A tunnel that is written down when it ends, however it does.
+struct OpenTunnel {
+    exchange: Rc<Exchange>,
+    traffic: Traffic,
+}
+
+impl Drop for OpenTunnel {
+    fn drop(&mut self) {
+        let is_cut = self.exchange.connection().closing.cut_due().is_some();
+        let error = if is_cut {
+            RequestError::CertificateLost
+        } else {
+            RequestError::TunnelBroken
+        };
+        self.exchange.tunnelled(&self.traffic, Some(error));
+    }
+}
+
+/// What is written into a tunnel counts among what is held for its client.
+struct Metered(Rc<Connection>);
+
+impl Meter for Metered {
+    fn may_write(&self, cx: &Context<'_>) -> bool {
+        let watch = self.0.watch.get();
+        watch.is_none_or(|watch| watch.may_fetch(cx))
+    }
+
+    fn wrote(&self, bytes: usize) {
+        if let Some(watch) = self.0.watch.get() {
+            watch.fetched(bytes);
+        }
     }
 }
 
 /// What every answer says: when it was given, and how long it is, as far as that is known.
-fn complete(response: Response<ResponseBody>) -> (Response<()>, ResponseBody) {
+fn complete(response: Response<ResponseBody>, is_tunnel: bool) -> (Response<()>, ResponseBody) {
     let (mut head, body) = response.into_parts();
     let headers = &mut head.headers;
     if !headers.contains_key(header::DATE) {
         headers.insert(header::DATE, date::now());
     }
-    if !body.is_end_stream()
+    if is_tunnel {
+        headers.remove(header::CONTENT_LENGTH);
+    } else if !body.is_end_stream()
         && !headers.contains_key(header::CONTENT_LENGTH)
         && let Some(length) = body.size_hint().exact()
     {

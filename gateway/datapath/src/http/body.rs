@@ -9,15 +9,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::HeaderName;
+use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use http1::{ClientError, HeadError};
 use tokio::time::Sleep;
 
 use super::connect::AnswerError;
 use super::exclusive::Turn;
-use super::incoming::Incoming;
+use super::incoming::{Http2Body, Incoming};
 use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
 use super::upstream::HeadBounds;
@@ -27,6 +27,8 @@ use snapshot::http::headers::{clean_trailers, is_within, remove_like};
 
 /// Observes the bodies of one exchange.
 pub trait BodyObserver {
+    /// The origin has answered for the time being (RFC 9110 §15.2).
+    fn interim(&self, head: Response<()>);
     /// Bytes of the request's body went to the origin.
     fn received(&self, bytes: usize);
     /// The origin wants more of the request's body, and the client has not sent it.
@@ -512,8 +514,8 @@ impl ResponseBody {
 
     /// The body of an answer over HTTP/2.
     #[must_use]
-    pub(super) fn shared(incoming: hyper::body::Incoming, stream: Rc<Stream>) -> Self {
-        Self::origin(OriginBody::shared(incoming, stream))
+    pub(super) fn shared(body: Option<Http2Body>, stream: Rc<Stream>) -> Self {
+        Self::origin(OriginBody::shared(body, stream))
     }
 
     fn origin(body: OriginBody) -> Self {

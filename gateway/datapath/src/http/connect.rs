@@ -3,7 +3,6 @@
 //! Each step has its own reason to fail: "502" alone is no help at three in the morning. Does not
 //! pool (`upstream`).
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::StatusCode;
 use http1::{ClientError, HeadError, SendError, Unwritable};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::io::{PlainStream, Socket, TlsStream};
 use snapshot::http::origin::Origin;
@@ -93,7 +92,7 @@ pub enum AnswerError {
     /// What h2 says.
     #[error(transparent)]
     Http2(#[from] h2::Error),
-    /// What hyper says: of HTTP/2 to origins, and of HTTP/1.1 clients.
+    /// What hyper says of HTTP/1.1 clients.
     #[error(transparent)]
     Hyper(#[from] hyper::Error),
 }
@@ -261,11 +260,11 @@ impl OriginStream {
     }
 }
 
-impl Read for OriginStream {
+impl AsyncRead for OriginStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        into: ReadBufCursor<'_>,
+        into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, into),
@@ -274,7 +273,7 @@ impl Read for OriginStream {
     }
 }
 
-impl Write for OriginStream {
+impl AsyncWrite for OriginStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -313,15 +312,5 @@ impl Write for OriginStream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         }
-    }
-}
-
-/// Runs hyper's background futures on this thread.
-#[derive(Debug, Clone, Copy)]
-pub struct LocalExecutor;
-
-impl<F: Future + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
     }
 }

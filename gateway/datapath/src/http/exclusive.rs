@@ -18,11 +18,11 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, request};
 use http_body::{Body as _, Frame, SizeHint};
 use http1::{Answer, Asked, BodyLength, ClientError, Event, Head, Idle, Limits, Step, Upload};
-use hyper::rt::Write as _;
+use tokio::io::AsyncWrite as _;
 
-use super::body::RequestBody;
+use super::body::{BodyObserver, RequestBody};
 use super::connect::{AnswerError, OriginStream};
-use super::tunnel::OriginEnd;
+use super::tunnel::{self, OriginEnd};
 use super::upstream::{HeadBounds, Loan};
 use crate::limits::{ORIGIN_CLOSE_TIMEOUT, ORIGIN_READ_FIRST, ORIGIN_READ_MAX, ORIGIN_READ_MIN};
 
@@ -125,6 +125,7 @@ impl Exclusive {
             loan,
             upload,
             answer,
+            exchange: body.exchange(),
             body: (!body.is_empty()).then_some(body),
             is_sent: false,
             send_error: None,
@@ -214,10 +215,12 @@ pub(super) struct Turn {
     /// Sending has failed. The origin may have answered before it stopped reading.
     send_error: Option<io::Error>,
     length: Length,
+    /// Who keeps account of the request.
+    exchange: Rc<dyn BodyObserver>,
 }
 
 impl Turn {
-    /// The head of the answer, while the request is sent. Interim responses are passed over.
+    /// The head of the answer, while the request is sent. Interim responses are the exchange's.
     pub(super) async fn answer(&mut self) -> Result<Response<()>, AnswerError> {
         poll_fn(|cx| self.poll_answer(cx)).await
     }
@@ -227,7 +230,7 @@ impl Turn {
         loop {
             let (event, bytes) = self.wire.next(&mut self.answer)?;
             match event {
-                Event::Interim => {}
+                Event::Interim => self.interim(&bytes)?,
                 Event::Answer(length) => {
                     self.length = match length {
                         BodyLength::None => Length::Left(0),
@@ -242,6 +245,14 @@ impl Turn {
                 }
             }
         }
+    }
+
+    fn interim(&self, bytes: &Bytes) -> Result<(), AnswerError> {
+        // The usual one is for us: what the client expects is not told the origin.
+        if self.wire.head.status() != StatusCode::CONTINUE.as_u16() {
+            self.exchange.interim(self.response(bytes)?);
+        }
+        Ok(())
     }
 
     fn response(&self, bytes: &Bytes) -> Result<Response<()>, AnswerError> {
@@ -441,10 +452,10 @@ impl Turn {
         let Wire {
             stream, received, ..
         } = *self.wire;
-        OriginEnd {
+        OriginEnd::Connection(tunnel::Connection {
             stream,
             early: received.freeze(),
-        }
+        })
     }
 }
 

@@ -5,25 +5,32 @@
 
 use std::future::Future;
 use std::io::ErrorKind;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use h2::Reason;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Request, Response, StatusCode, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header, request};
+use http_body::Body as _;
 
 use super::body::{BodyObserver, RequestBody, ResponseBody};
 use super::connect::{AnswerError, OriginError, connect};
+use super::incoming::Http2Body;
 use super::multiplexed::Stream;
-use super::repeat::{Fate, copy_of, is_idempotent};
-use super::tunnel::OriginEnd;
+use super::outgoing;
+use super::repeat::{Fate, is_idempotent};
+use super::stream_end::{StreamEnd, Unmetered};
+use super::tunnel::{HeldStream, OriginEnd};
 use super::upstream::{Lease, Pool, Sender};
+use super::websocket;
 use crate::clock;
 use crate::limits::{REFUSED_PAUSES, UNPROCESSED_MAX};
 use rules::Permit;
 use snapshot::http::origin::Origin;
+use vocabulary::settings::OriginProtocol;
 
 /// How long origins may take.
 #[derive(Debug, Clone, Copy)]
@@ -230,26 +237,18 @@ async fn send_beside_others(
 ) -> Result<Response<ResponseBody>, Unsent> {
     let may_repeat = is_idempotent(request.method());
     *request.version_mut() = Version::HTTP_2;
-    let scheme = if origin.tls.is_some() {
-        Scheme::HTTPS
-    } else {
-        Scheme::HTTP
+    absolute(&mut request, scheme_of(origin));
+    let (head, mut body) = request.into_parts();
+    let again = body.second();
+    body.takes(stream.clone());
+    let (error, sent) = match ask(&stream, head.clone(), body).await {
+        Ok(response) => return Ok(response),
+        Err((error, sent)) => (AnswerError::Http2(error), sent),
     };
-    absolute(&mut request, scheme);
-    let again = copy_of(&mut request);
-    request.body_mut().takes(stream.clone());
-    let mut error = match stream.sender().try_send_request(request).await {
-        Ok(response) => {
-            return Ok(response.map(|incoming| ResponseBody::shared(incoming, stream)));
-        }
-        Err(error) => error,
-    };
-    // A request that was never sent comes back by itself.
-    let never_sent = error.take_message();
-    let error = AnswerError::Hyper(error.into_error());
-    let fate = match &never_sent {
-        Some(_) => Fate::Unprocessed,
-        None => Fate::of(&error),
+    let fate = match Fate::of(&error) {
+        // The connection was over before.
+        Fate::Died if !sent => Fate::Unprocessed,
+        fate => fate,
     };
     match fate {
         Fate::Refused => stream.was_refused(),
@@ -257,9 +256,9 @@ async fn send_beside_others(
         Fate::Answered => {}
     }
     let again = Some(again)
-        .filter(|again| again.body().is_whole())
-        .inspect(|again| again.body().take_over())
-        .or(never_sent);
+        .filter(RequestBody::is_whole)
+        .inspect(RequestBody::take_over)
+        .map(|body| Request::from_parts(head, body));
     Err(match (fate, again) {
         (Fate::Refused | Fate::Unprocessed, Some(again)) => Unsent::Unprocessed(again, error),
         (Fate::Died, Some(again)) if may_repeat => Unsent::Died(again, error),
@@ -267,9 +266,68 @@ async fn send_beside_others(
     })
 }
 
+/// Sends the head, and the body while the answer is waited for. What of it is not sent by then goes on
+/// beside the answer: who takes that may stop taking it. An error says whether anything was sent.
+async fn ask(
+    stream: &Rc<Stream>,
+    mut head: request::Parts,
+    body: RequestBody,
+) -> Result<Response<ResponseBody>, (h2::Error, bool)> {
+    let exchange = body.exchange();
+    let is_empty = body.is_end_stream();
+    let length = body.size_hint().exact();
+    if let Some(length) = length.filter(|length| *length > 0 || means_content(&head.method))
+        && !head.headers.contains_key(header::CONTENT_LENGTH)
+    {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let (mut answer, upload) = stream
+        .sender()
+        .send_request(Request::from_parts(head, ()), is_empty)
+        .map_err(|error| (error, false))?;
+    let mut upload = (!is_empty).then(|| Box::pin(outgoing::send(body, upload, Reason::CANCEL)));
+    let answer = std::future::poll_fn(|cx| {
+        if let Some(sending) = &mut upload
+            && sending.as_mut().poll(cx).is_ready()
+        {
+            upload = None;
+        }
+        while let Poll::Ready(Some(Ok(head))) = answer.poll_informational(cx) {
+            exchange.interim(head);
+        }
+        Pin::new(&mut answer).poll(cx)
+    })
+    .await
+    .map_err(|error| (error, true))?;
+    if let Some(upload) = upload {
+        tokio::task::spawn_local(upload);
+    }
+    let (head, incoming) = answer.into_parts();
+    let body = Http2Body::new(incoming, &head.headers);
+    let body = ResponseBody::shared(body, stream.clone());
+    Ok(Response::from_parts(head, body))
+}
+
+/// Whether a request with this method is expected to say how long its content is, even if there is
+/// none (RFC 9110 §8.6).
+fn means_content(method: &Method) -> bool {
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT
+    )
+}
+
+fn scheme_of(origin: &Origin) -> Scheme {
+    if origin.tls.is_some() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    }
+}
+
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
 fn absolute(request: &mut Request<RequestBody>, scheme: Scheme) {
-    let host = request.headers_mut().remove(http::header::HOST);
+    let host = request.headers_mut().remove(header::HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let Some(authority) = authority else { return };
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
@@ -281,8 +339,9 @@ fn absolute(request: &mut Request<RequestBody>, scheme: Scheme) {
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
 }
 
-/// Forwards a request that asks for another protocol (RFC 9110 §7.8), over a connection of its
-/// own. When the origin agrees, its end of the tunnel comes with the 101.
+/// Forwards a request that asks for a WebSocket: over a connection of its own (RFC 9110 §7.8), or, to
+/// an origin that speaks HTTP/2 only, over a stream (RFC 8441). When the origin agrees, its end of the
+/// tunnel comes with a 101.
 ///
 /// # Errors
 /// See [`OriginError`].
@@ -293,16 +352,36 @@ pub async fn upgrade(
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<(Served, Option<OriginEnd>), OriginError> {
+    if origin.protocol == OriginProtocol::Http2 {
+        return upgrade_stream(request, origin, pool, patience).await;
+    }
     let started = clock::now();
     let (stream, _) = connect(origin, true, patience.connect).await?;
     let connected_in = Some(started.elapsed());
     let started = clock::now();
     let exchange = request.body().exchange();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    // Over HTTP/2 there was no key.
+    let key = match parts.extensions.get::<websocket::Extended>() {
+        Some(_) => {
+            let key = websocket::key().ok_or(OriginError::Protocol("WebSocket without a key"))?;
+            parts.headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
+            Some(key)
+        }
+        None => None,
+    };
     let mut turn = pool.exclusive(stream).ask(&parts, body, None)?;
     let head = within(patience.response, &*exchange, turn.answer()).await??;
     let first_byte_in = started.elapsed();
-    let (response, end) = if head.status() == StatusCode::SWITCHING_PROTOCOLS {
+    let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if let Some(key) = key {
+        // A success that is none would begin a tunnel.
+        let is_right = switches && websocket::is_accepted(head.headers(), &key);
+        if !is_right && (switches || head.status().is_success()) {
+            return Err(OriginError::Protocol("WebSocket at this path"));
+        }
+    }
+    let (response, end) = if switches {
         let empty = ResponseBody::full(Bytes::new());
         (head.map(|()| empty), Some(turn.into_end()))
     } else {
@@ -310,6 +389,76 @@ pub async fn upgrade(
     };
     let served = Served {
         response,
+        connected_in,
+        first_byte_in,
+    };
+    Ok((served, end))
+}
+
+/// The same over a stream.
+async fn upgrade_stream(
+    request: Request<RequestBody>,
+    origin: &Origin,
+    pool: &Rc<Pool>,
+    patience: Patience,
+) -> Result<(Served, Option<OriginEnd>), OriginError> {
+    let started = clock::now();
+    let (sender, is_new) = match pool.reuse(origin, true) {
+        Some(sender) => (sender, false),
+        None => (open(origin, pool, patience).await?, true),
+    };
+    let connected_in = is_new.then(|| started.elapsed());
+    let Sender::Http2(stream) = sender else {
+        return Err(OriginError::Protocol("HTTP/2"));
+    };
+    let mut sender = stream.sender();
+    if !sender.is_extended_connect_protocol_enabled() {
+        return Err(OriginError::Protocol("WebSocket over HTTP/2 (RFC 8441)"));
+    }
+    let started = clock::now();
+    let exchange = request.body().exchange();
+    let (mut head, body) = request.into_parts();
+    let key = head.headers.remove(header::SEC_WEBSOCKET_KEY);
+    let is_extended = head.extensions.get::<websocket::Extended>().is_some();
+    for name in [header::UPGRADE, header::CONNECTION] {
+        head.headers.remove(name);
+    }
+    head.method = Method::CONNECT;
+    head.version = Version::HTTP_2;
+    head.extensions.clear();
+    let named = h2::ext::Protocol::from_static(websocket::NAME);
+    head.extensions.insert(named);
+    let mut request = Request::from_parts(head, body);
+    absolute(&mut request, scheme_of(origin));
+    let (head, _) = request.into_parts();
+    let sent = sender.send_request(Request::from_parts(head, ()), false);
+    let (answer, upload) = sent.map_err(AnswerError::Http2)?;
+    let answer = within(patience.response, &*exchange, answer).await?;
+    let (mut head, incoming) = answer.map_err(AnswerError::Http2)?.into_parts();
+    let first_byte_in = started.elapsed();
+    let (body, end) = if head.status.is_success() {
+        head.status = StatusCode::SWITCHING_PROTOCOLS;
+        if !is_extended {
+            let upgrade = header::HeaderValue::from_static(websocket::NAME);
+            head.headers.insert(header::UPGRADE, upgrade);
+            if let Some(accept) = key.as_ref().and_then(websocket::accept) {
+                head.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+            }
+        }
+        let held = HeldStream {
+            end: StreamEnd::new(upload, incoming, Unmetered),
+            _place: stream,
+        };
+        (
+            ResponseBody::full(Bytes::new()),
+            Some(OriginEnd::Stream(held)),
+        )
+    } else {
+        let body = Http2Body::new(incoming, &head.headers);
+        (ResponseBody::shared(body, stream), None)
+    };
+    let served = Served {
+        response: Response::from_parts(head, body),
         connected_in,
         first_byte_in,
     };

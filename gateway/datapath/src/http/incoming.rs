@@ -24,17 +24,7 @@ impl Incoming {
     /// The body of a request over HTTP/2 with this head.
     #[must_use]
     pub fn http2(stream: RecvStream, head: &HeaderMap) -> Self {
-        if stream.is_end_stream() {
-            return Self::Over;
-        }
-        // h2 has seen to it that it is a number, and compares it with what comes.
-        let length = head.get(header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-        Self::Http2(Http2Body {
-            stream,
-            left: length,
-            has_data: true,
-        })
+        Http2Body::new(stream, head).map_or(Self::Over, Self::Http2)
     }
 
     /// The next piece; `None` at the end.
@@ -64,7 +54,7 @@ impl Incoming {
         match self {
             Self::Over => true,
             Self::Hyper(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.is_over(),
         }
     }
 
@@ -74,9 +64,7 @@ impl Incoming {
         match self {
             Self::Over => SizeHint::with_exact(0),
             Self::Hyper(body) => body.size_hint(),
-            Self::Http2(body) => body
-                .left
-                .map_or_else(SizeHint::default, SizeHint::with_exact),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }
@@ -91,9 +79,35 @@ pub struct Http2Body {
 }
 
 impl Http2Body {
+    /// The body behind this head, if there is any.
+    pub(super) fn new(stream: RecvStream, head: &HeaderMap) -> Option<Self> {
+        if stream.is_end_stream() {
+            return None;
+        }
+        // h2 has seen to it that it is a number, and compares it with what comes.
+        let length = head.get(header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        Some(Self {
+            stream,
+            left: length,
+            has_data: true,
+        })
+    }
+
+    /// Whether nothing more comes, as far as that is known.
+    pub(super) fn is_over(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    /// How much is to come.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
     /// The next piece. The peer's window opens by what is taken: a taker that stops holds up no more
     /// than the window.
-    fn poll_frame(
+    pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {

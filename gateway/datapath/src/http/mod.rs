@@ -1,7 +1,7 @@
 //! HTTP on the wire: bodies, origin connections, and the way there and back.
 //!
-//! Framing is [`http1`]'s towards origins that speak HTTP/1.1 and hyper's otherwise (RFC 9112, RFC
-//! 9113); what a head means is `snapshot::http`'s.
+//! Framing is [`http1`]'s towards origins that speak HTTP/1.1, hyper's towards such clients, and h2's
+//! for HTTP/2 (RFC 9112, RFC 9113); what a head means is `snapshot::http`'s.
 //!
 //! | file | owns |
 //! |---|---|
@@ -11,6 +11,7 @@
 //! | `outgoing` | a body on its way onto an HTTP/2 stream |
 //! | `date` | the time at which an answer is given |
 //! | `frames` | where HTTP/2 frames begin and end, and whether they carry anything |
+//! | `hpack` | what is wrong with compressed headers |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
 //! | `exclusive` | HTTP/1.1 connections to origins, driven by the requests that have them |
 //! | `multiplexed` | HTTP/2 connections to origins, and which has room |
@@ -19,7 +20,9 @@
 //! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
-//! | `tunnel` | the tunnel after a 101 |
+//! | `websocket` | what a WebSocket is over one protocol and over the other |
+//! | `tunnel` | the tunnel that a request becomes |
+//! | `stream_end` | an HTTP/2 stream as the end of a tunnel |
 #![forbid(unsafe_code)]
 
 pub mod answer;
@@ -30,13 +33,16 @@ mod duplex;
 mod exclusive;
 pub mod forward;
 pub mod frames;
+pub mod hpack;
 pub mod incoming;
 mod multiplexed;
 mod origin_body;
 pub mod outgoing;
 mod repeat;
 pub mod request_id;
+pub mod stream_end;
 pub mod tunnel;
 pub mod upstream;
+pub mod websocket;
 
-pub use connect::{LocalExecutor, OriginError};
+pub use connect::OriginError;

@@ -1,51 +1,104 @@
 //! HTTP/2 connections to an origin: which has room for a further request.
 //!
-//! Owns the account of streams of one connection, and the wait for one that is being opened. Does
-//! not open connections and does not keep them (`upstream`).
+//! Owns the start of such a connection and the task that drives it, the account of its streams, and the
+//! wait for one that is being opened. Does not connect and does not keep connections (`upstream`).
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http2::{self, SendRequest};
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
 use tokio::sync::Notify;
 
-use super::body::RequestBody;
-use super::connect::{LocalExecutor, OriginStream};
+use super::connect::OriginStream;
+use super::upstream::HeadBounds;
 use crate::clock;
-use crate::limits::H2_ORIGIN_STREAMS_MAX;
+use crate::limits::{H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM};
 
-type Connection = http2::Connection<OriginStream, RequestBody, LocalExecutor>;
+/// What is known of a connection by the task that drives it.
+#[derive(Default)]
+struct Driven {
+    /// Streams that the origin takes at once; none as long as it has not said so.
+    streams_max: Cell<usize>,
+    over: Cell<bool>,
+    /// One of these has changed for the first time.
+    changed: Notify,
+}
 
-/// What an origin says in its SETTINGS, for as long as its connection lives.
-pub(super) struct Settings(Weak<RefCell<Connection>>);
+impl Driven {
+    fn look(&self, connection: &client::Connection<OriginStream, Bytes>) {
+        let streams_max = connection.max_concurrent_send_streams();
+        if self.streams_max.replace(streams_max) == 0 && streams_max > 0 {
+            self.changed.notify_waiters();
+        }
+    }
 
-impl Settings {
-    /// Streams that it takes at once; none as long as it has not said so, or when it is gone.
-    pub(super) fn streams_max(&self) -> usize {
-        self.0
-            .upgrade()
-            .map_or(0, |driven| driven.borrow().current_max_send_streams())
+    fn ends(&self) {
+        self.over.set(true);
+        self.changed.notify_waiters();
     }
 }
 
-/// A connection to be driven, and its settings to be looked at meanwhile. The driver owns it: what
-/// waits in its queue has to go with it.
-pub(super) fn shared(
-    connection: Connection,
-) -> (impl Future<Output = Result<(), hyper::Error>>, Settings) {
-    let connection = Rc::new(RefCell::new(connection));
-    let settings = Settings(Rc::downgrade(&connection));
-    let driven = std::future::poll_fn(move |cx| Pin::new(&mut *connection.borrow_mut()).poll(cx));
-    (driven, settings)
+/// Starts HTTP/2. The connection is driven by a task of its own, beside the requests that use it,
+/// until both sides are done with it; `open` is kept for as long.
+///
+/// Waits for the origin's SETTINGS, so that it never has to refuse a stream because we did not know
+/// yet how many it takes.
+///
+/// # Errors
+/// The connection ended before.
+pub(super) async fn start(
+    stream: OriginStream,
+    heads: HeadBounds,
+    open: impl Sized + 'static,
+) -> Result<Rc<Multiplexed>, h2::Error> {
+    let (sender, mut connection) = client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(H2_WINDOW_STREAM)
+        .initial_connection_window_size(H2_WINDOW_ORIGIN)
+        .initial_max_send_streams(0)
+        .max_send_buffer_size(H2_SEND_BUFFER)
+        .max_header_list_size(heads.h2_list_size())
+        .handshake(stream)
+        .await?;
+    let driven = Rc::<Driven>::default();
+    let driver = driven.clone();
+    tokio::task::spawn_local(async move {
+        let ended = poll_fn(|cx| {
+            let ended = Pin::new(&mut connection).poll(cx);
+            driver.look(&connection);
+            ended
+        });
+        if let Err(error) = ended.await {
+            tracing::debug!(%error, "an origin connection ended");
+        }
+        driver.ends();
+        drop(open);
+    });
+    while driven.streams_max.get() == 0 && !driven.over.get() {
+        driven.changed.notified().await;
+    }
+    let connection = Multiplexed {
+        sender: RefCell::new(sender),
+        driven,
+        streams: Cell::new(0),
+        refused_at: Cell::new(None),
+        retired: Cell::new(false),
+        idle_since: Cell::new(clock::now()),
+    };
+    // If it has ended, this says why.
+    connection.ready()?;
+    Ok(Rc::new(connection))
 }
 
 /// An HTTP/2 connection that requests share.
 pub(super) struct Multiplexed {
-    sender: SendRequest<RequestBody>,
-    settings: Settings,
+    sender: RefCell<SendRequest<Bytes>>,
+    driven: Rc<Driven>,
     /// Requests that are not over in both directions.
     streams: Cell<usize>,
     /// As many as it took when it refused one.
@@ -57,25 +110,23 @@ pub(super) struct Multiplexed {
 }
 
 impl Multiplexed {
-    pub(super) fn new(sender: SendRequest<RequestBody>, settings: Settings) -> Rc<Self> {
-        Rc::new(Self {
-            sender,
-            settings,
-            streams: Cell::new(0),
-            refused_at: Cell::new(None),
-            retired: Cell::new(false),
-            idle_since: Cell::new(clock::now()),
-        })
+    /// Whether a request can be sent, as far as h2 knows.
+    fn ready(&self) -> Result<(), h2::Error> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        match self.sender.borrow_mut().poll_ready(cx) {
+            Poll::Ready(ready) => ready,
+            Poll::Pending => Ok(()),
+        }
     }
 
     /// Whether requests may go out on it at all.
     pub(super) fn is_alive(&self) -> bool {
-        !self.retired.get() && !self.sender.is_closed()
+        !self.retired.get() && !self.driven.over.get() && self.ready().is_ok()
     }
 
     /// Whether a further request would be served at once.
     pub(super) fn has_room(&self) -> bool {
-        let origins = self.settings.streams_max();
+        let origins = self.driven.streams_max.get();
         let refused_at = self.refused_at.get().unwrap_or(usize::MAX);
         self.streams.get() < origins.min(refused_at).min(H2_ORIGIN_STREAMS_MAX)
     }
@@ -104,8 +155,8 @@ impl Stream {
     }
 
     /// To send the request with.
-    pub(super) fn sender(&self) -> SendRequest<RequestBody> {
-        self.0.sender.clone()
+    pub(super) fn sender(&self) -> SendRequest<Bytes> {
+        self.0.sender.borrow().clone()
     }
 
     /// The origin refused the request for want of streams: it gets no more than it has now until

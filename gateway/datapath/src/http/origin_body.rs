@@ -3,17 +3,16 @@
 //! Owns when the connection, or the stream, is free for the next request. Account and patience are
 //! [`body`](super::body)'s.
 
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::connect::AnswerError;
 use super::duplex::{Duplex, is_trailers};
 use super::exclusive::Turn;
+use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 
 /// What an origin sends, and what it holds of its connection until it is over.
@@ -22,7 +21,8 @@ pub(super) enum OriginBody {
     Exclusive(Option<Turn>),
     /// `None` once nobody wants it.
     Duplex(Option<Duplex>),
-    Shared(Incoming, Option<Rc<Stream>>),
+    /// `None` once it is over. The stream counts until then.
+    Shared(Option<(Http2Body, Rc<Stream>)>),
 }
 
 impl OriginBody {
@@ -39,9 +39,8 @@ impl OriginBody {
     }
 
     /// The body of an answer over HTTP/2; its stream is taken until it is over.
-    pub(super) fn shared(incoming: Incoming, stream: Rc<Stream>) -> Self {
-        let stream = (!incoming.is_end_stream()).then_some(stream);
-        Self::Shared(incoming, stream)
+    pub(super) fn shared(body: Option<Http2Body>, stream: Rc<Stream>) -> Self {
+        Self::Shared(body.map(|body| (body, stream)))
     }
 
     pub(super) fn poll_frame(
@@ -65,13 +64,16 @@ impl OriginBody {
             }
             Self::Duplex(Some(duplex)) => duplex.poll_frame(cx),
             Self::Duplex(None) => Poll::Ready(None),
-            Self::Shared(incoming, stream) => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                let is_last = frame.as_ref().is_none_or(is_trailers) || incoming.is_end_stream();
+            Self::Shared(place) => {
+                let Some((body, _)) = place else {
+                    return Poll::Ready(None);
+                };
+                let frame = ready!(body.poll_frame(cx));
+                let is_last = frame.as_ref().is_none_or(is_trailers) || body.is_over();
                 if is_last || matches!(&frame, Some(Err(_))) {
-                    drop(stream.take());
+                    *place = None;
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Hyper)))
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Http2)))
             }
         }
     }
@@ -81,7 +83,7 @@ impl OriginBody {
         match self {
             Self::Exclusive(turn) => drop(turn.take()),
             Self::Duplex(duplex) => drop(duplex.take()),
-            Self::Shared(_, stream) => drop(stream.take()),
+            Self::Shared(place) => drop(place.take()),
         }
     }
 
@@ -89,7 +91,7 @@ impl OriginBody {
         match self {
             Self::Exclusive(turn) => turn.as_ref().is_none_or(Turn::is_over),
             Self::Duplex(duplex) => duplex.as_ref().is_none_or(Duplex::is_over),
-            Self::Shared(incoming, _) => incoming.is_end_stream(),
+            Self::Shared(place) => place.as_ref().is_none_or(|(body, _)| body.is_over()),
         }
     }
 
@@ -97,8 +99,10 @@ impl OriginBody {
         match self {
             Self::Exclusive(Some(turn)) => turn.size_hint(),
             Self::Duplex(Some(duplex)) => duplex.size_hint(),
-            Self::Exclusive(None) | Self::Duplex(None) => SizeHint::with_exact(0),
-            Self::Shared(incoming, _) => incoming.size_hint(),
+            Self::Shared(Some((body, _))) => body.size_hint(),
+            Self::Exclusive(None) | Self::Duplex(None) | Self::Shared(None) => {
+                SizeHint::with_exact(0)
+            }
         }
     }
 }

@@ -3,12 +3,9 @@
 //! Owns what the end of a connection says about the request on it, which requests may be repeated,
 //! and the budget for it. Does not send (`forward`).
 
-use std::error::Error as _;
-
-use http::{Method, Request};
+use http::Method;
 use http1::ClientError;
 
-use super::body::RequestBody;
 use super::connect::AnswerError;
 use crate::limits::REPEATS_RESERVED;
 
@@ -31,34 +28,26 @@ impl Fate {
             AnswerError::Http1(ClientError::Closed | ClientError::HeadCut) | AnswerError::Io(_) => {
                 Self::Died
             }
-            AnswerError::Hyper(error) => Self::of_hyper(error),
+            AnswerError::Http2(error) => Self::of_http2(error),
             _ => Self::Answered,
         }
     }
 
-    fn of_hyper(error: &hyper::Error) -> Self {
-        if let Some(cause) = error.source().and_then(|it| it.downcast_ref::<h2::Error>()) {
-            let refused = cause.reason() == Some(h2::Reason::REFUSED_STREAM);
-            return if cause.is_reset() && cause.is_remote() {
-                if refused {
-                    Self::Refused
-                } else {
-                    Self::Answered
-                }
-            } else if cause.is_go_away() && cause.is_remote() {
-                // h2 ends only those streams with it that are above the last one, and those that
-                // were never opened.
-                Self::Unprocessed
-            } else if cause.is_io() {
-                Self::Died
+    fn of_http2(error: &h2::Error) -> Self {
+        if error.is_reset() && error.is_remote() {
+            if error.reason() == Some(h2::Reason::REFUSED_STREAM) {
+                Self::Refused
             } else {
                 Self::Answered
-            };
-        }
-        if error.is_parse() || error.is_timeout() || error.is_user() {
-            Self::Answered
-        } else {
+            }
+        } else if error.is_go_away() && error.is_remote() {
+            // h2 ends only those streams with it that are above the last one, and those that were never
+            // opened.
+            Self::Unprocessed
+        } else if error.is_io() {
             Self::Died
+        } else {
+            Self::Answered
         }
     }
 }
@@ -69,16 +58,6 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE
     )
-}
-
-/// The same request again, while nothing more of its body went out than is kept.
-pub(super) fn copy_of(request: &mut Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(request.body_mut().second());
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.version_mut() = request.version();
-    copy
 }
 
 /// How many requests may still be repeated: a share of those that came, so that an origin in

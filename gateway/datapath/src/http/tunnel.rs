@@ -1,25 +1,95 @@
-//! The tunnel after a 101: copies bytes both ways until both sides close or the idle timeout passes.
+//! The tunnel that a request becomes: copies bytes both ways until both sides close or the idle timeout passes.
 
 use std::cell::Cell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::rt::{Read, ReadBuf, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::OriginStream;
+use super::multiplexed::Stream;
+use super::stream_end::{StreamEnd, Unmetered};
 use crate::clock;
-use crate::io::TlsStream;
 use crate::limits::TUNNEL_BUFFER;
 
 /// The origin's end of a tunnel.
-pub struct OriginEnd {
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each tunnel, and the large one is the usual one"
+)]
+pub enum OriginEnd {
+    /// A connection, after a 101.
+    Connection(Connection),
+    /// A stream of one.
+    Stream(HeldStream),
+}
+
+/// A connection that is a tunnel's.
+pub struct Connection {
     pub(super) stream: OriginStream,
     /// What the origin sent right behind its 101.
     pub(super) early: Bytes,
+}
+
+/// A stream that is a tunnel's, and keeps its place on the connection taken.
+pub struct HeldStream {
+    pub(super) end: StreamEnd<Unmetered>,
+    pub(super) _place: Rc<Stream>,
+}
+
+impl OriginEnd {
+    /// What came before anybody read.
+    fn take_early(&mut self) -> Bytes {
+        match self {
+            Self::Connection(connection) => std::mem::take(&mut connection.early),
+            Self::Stream(_) => Bytes::new(),
+        }
+    }
+}
+
+impl AsyncRead for OriginEnd {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_read(cx, into),
+            Self::Stream(stream) => Pin::new(&mut stream.end).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for OriginEnd {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_write(cx, from),
+            Self::Stream(stream) => Pin::new(&mut stream.end).poll_write(cx, from),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_flush(cx),
+            Self::Stream(stream) => Pin::new(&mut stream.end).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Connection(connection) => Pin::new(&mut connection.stream).poll_shutdown(cx),
+            Self::Stream(stream) => Pin::new(&mut stream.end).poll_shutdown(cx),
+        }
+    }
 }
 
 /// What went through a tunnel so far, bytes.
@@ -43,20 +113,20 @@ impl Traffic {
 /// # Errors
 /// One of the sides broke, or both fell silent ([`io::ErrorKind::TimedOut`]).
 pub async fn relay(
-    mut client: TlsStream,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
     client_early: Bytes,
     mut origin: OriginEnd,
     idle: Duration,
     traffic: &Traffic,
 ) -> io::Result<()> {
     let mut up = Direction::new(client_early, &traffic.up);
-    let mut down = Direction::new(std::mem::take(&mut origin.early), &traffic.down);
+    let mut down = Direction::new(origin.take_early(), &traffic.down);
     let mut last = clock::now();
     let mut deadline = std::pin::pin!(tokio::time::sleep(idle));
     std::future::poll_fn(|cx| {
         let before = traffic.both();
-        let one = up.poll(&mut client, &mut origin.stream, cx)?;
-        let other = down.poll(&mut origin.stream, &mut client, cx)?;
+        let one = up.poll(&mut client, &mut origin, cx)?;
+        let other = down.poll(&mut origin, &mut client, cx)?;
         if one.is_ready() && other.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -105,8 +175,8 @@ impl<'a> Direction<'a> {
 
     fn poll(
         &mut self,
-        from: &mut (impl Read + Unpin),
-        to: &mut (impl Write + Unpin),
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -123,7 +193,7 @@ impl<'a> Direction<'a> {
                 }
                 State::Open => {
                     let mut buffer = ReadBuf::uninit(&mut self.buffer);
-                    let read = Pin::new(&mut *from).poll_read(cx, buffer.unfilled());
+                    let read = Pin::new(&mut *from).poll_read(cx, &mut buffer);
                     if read.is_pending() {
                         ready!(Pin::new(&mut *to).poll_flush(cx))?;
                         return Poll::Pending;

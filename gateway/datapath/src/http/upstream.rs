@@ -12,17 +12,16 @@ use std::fmt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hyper::client::conn::http2;
 use tokio::sync::oneshot;
 
-use super::connect::{AnswerError, LocalExecutor, OriginError, OriginStream, connect};
+use super::connect::{AnswerError, OriginError, OriginStream, connect};
 use super::exclusive::{Exclusive, Open};
 use super::multiplexed::{self, Multiplexed, Opening, Stream};
 use super::repeat::Budget;
 use crate::clock;
 use crate::limits::{
-    H2_HEADER_LIST_MARGIN, H2_ORIGIN_SETTINGS_POLL, H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER,
-    H2_WINDOW_ORIGIN, H2_WINDOW_STREAM, ORIGIN_TOLD_EVERY,
+    H2_HEADER_LIST_MARGIN, H2_ORIGIN_STREAMS_MAX, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
+    ORIGIN_TOLD_EVERY,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
@@ -409,11 +408,12 @@ impl Pool {
         self.of(origin.key, |kept| kept.speaks_http2 = Some(http2));
         if http2 {
             let left = patience.saturating_sub(started.elapsed());
-            let started = tokio::time::timeout(left, self.start_http2(stream)).await;
-            let Ok(shared) = started else {
+            let (heads, open) = (self.bounds.get().heads, Open::new(&self.open));
+            let started = multiplexed::start(stream, heads, open);
+            let Ok(shared) = tokio::time::timeout(left, started).await else {
                 return Err(OriginError::ConnectTimeout);
             };
-            let shared = shared.map_err(AnswerError::Hyper)?;
+            let shared = shared.map_err(AnswerError::Http2)?;
             let stream = Stream::on(&shared);
             self.of(origin.key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
@@ -425,37 +425,6 @@ impl Pool {
     /// A new connection that speaks HTTP/1.1.
     pub(super) fn exclusive(&self, stream: OriginStream) -> Exclusive {
         Exclusive::new(stream, self.bounds.get().heads, Open::new(&self.open))
-    }
-
-    /// Starts HTTP/2 and waits for the origin's SETTINGS, so that it never has to refuse a stream
-    /// because we did not know yet how many it takes.
-    async fn start_http2(&self, stream: OriginStream) -> Result<Rc<Multiplexed>, hyper::Error> {
-        let (mut sender, connection) = http2::Builder::new(LocalExecutor)
-            .initial_stream_window_size(H2_WINDOW_STREAM)
-            .initial_connection_window_size(H2_WINDOW_ORIGIN)
-            .initial_max_send_streams(0)
-            .max_send_buf_size(H2_SEND_BUFFER)
-            .max_header_list_size(self.bounds.get().heads.h2_list_size())
-            .handshake(stream)
-            .await?;
-        let (driven, settings) = multiplexed::shared(connection);
-        self.drive(driven);
-        while settings.streams_max() == 0 {
-            sender.ready().await?;
-            tokio::time::sleep(H2_ORIGIN_SETTINGS_POLL).await;
-        }
-        Ok(Multiplexed::new(sender, settings))
-    }
-
-    /// Runs an HTTP/2 connection beside the requests that use it, until both sides are done with it.
-    fn drive(&self, connection: impl Future<Output = Result<(), hyper::Error>> + 'static) {
-        let open = Open::new(&self.open);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an origin connection ended");
-            }
-            drop(open);
-        });
     }
 }
 

@@ -6,13 +6,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pump::{Activity, Receiver, Sender};
 use super::socket::Socket;
 use crate::limits::{RECEIVE_BUFFER_FIRST, SEND_BUFFER_MAX};
 
-/// A TCP stream in the shape that hyper reads and writes.
+/// A TCP stream.
 pub struct PlainStream {
     socket: Socket,
     activity: Rc<Activity>,
@@ -74,11 +74,11 @@ impl PlainStream {
     }
 }
 
-impl Read for PlainStream {
+impl AsyncRead for PlainStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
+        into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_fill(cx))?;
@@ -95,7 +95,7 @@ impl Read for PlainStream {
     }
 }
 
-impl Write for PlainStream {
+impl AsyncWrite for PlainStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
