@@ -11,7 +11,7 @@
 //! | `/mirror` | the body back as it comes, then its trailers and `x-mirrored: yes` |
 //! | `/status/N` | that status |
 //! | `/rude` | headers that must not reach a client |
-//! | anything with `Upgrade: websocket` | 101, and then every byte back |
+//! | anything with `Upgrade: websocket`, or an extended CONNECT | 101 or 200, and then every byte back |
 //! | everything else | the request as JSON |
 
 use std::convert::Infallible;
@@ -247,6 +247,7 @@ async fn serve(
         Speaks::Http2(streams) => {
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder.max_concurrent_streams(streams);
+            builder.enable_connect_protocol();
             drop(builder.serve_connection(io, service).await);
         }
     }
@@ -275,10 +276,9 @@ async fn answer(mut request: Request<Incoming>, state: &Arc<State>) -> Response<
         let response = Response::builder().header("trailer", "grpc-status, x-mirrored, x-sum");
         return response.body(mirrored.boxed()).unwrap();
     }
-    if request
-        .headers()
-        .get("upgrade")
-        .is_some_and(|wanted| wanted == "websocket")
+    let upgrade = request.headers().get("upgrade");
+    if upgrade.is_some_and(|wanted| wanted == "websocket")
+        || request.method() == http::Method::CONNECT
     {
         state.requests.lock().unwrap().push(seen);
         return tunnel(&mut request);
@@ -379,7 +379,7 @@ fn headers_json(headers: &HeaderMap) -> Value {
 }
 
 fn tunnel(request: &mut Request<Incoming>) -> Response<Content> {
-    let upgrade = hyper::upgrade::on(request);
+    let upgrade = hyper::upgrade::on(&mut *request);
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let (mut from, mut to) = tokio::io::split(TokioIo::new(upgraded));
@@ -387,10 +387,20 @@ fn tunnel(request: &mut Request<Incoming>) -> Response<Content> {
         drop(tokio::io::copy(&mut from, &mut to).await);
         drop(to.shutdown().await);
     });
-    let response = Response::builder()
+    if request.method() == http::Method::CONNECT {
+        return Response::new(content(""));
+    }
+    let mut response = Response::builder()
         .status(StatusCode::SWITCHING_PROTOCOLS)
         .header("connection", "upgrade")
         .header("upgrade", "websocket");
+    // Clients of which only the tunnel is looked at say no key.
+    if let Some(key) = request.headers().get("sec-websocket-key") {
+        let mut text = key.as_bytes().to_vec();
+        text.extend_from_slice(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+        let accept = boring::base64::encode_block(&boring::sha::sha1(&text));
+        response = response.header("sec-websocket-accept", accept);
+    }
     response.body(content("")).unwrap()
 }
 
