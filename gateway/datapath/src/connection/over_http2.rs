@@ -100,10 +100,6 @@ struct Serving<'c, F, B> {
 }
 
 /// What h2 has of the connection.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each connection, and the large one is the usual one"
-)]
 enum Wire {
     Beginning(Handshake<Guarded, Bytes>),
     Begun(server::Connection<Guarded, Bytes>),

@@ -16,6 +16,10 @@ use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 
 /// What an origin sends, and what it holds of its connection until it is over.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each answer, and the large one is the usual one"
+)]
 pub(super) enum OriginBody {
     /// `None` once it is over.
     Exclusive(Option<Turn>),

@@ -18,10 +18,6 @@ use crate::clock;
 use crate::limits::TUNNEL_BUFFER;
 
 /// The origin's end of a tunnel.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one for each tunnel, and the large one is the usual one"
-)]
 pub enum OriginEnd {
     /// A connection, after a 101.
     Connection(Connection),
