@@ -268,3 +268,57 @@ async fn origin_rules_send_requests_elsewhere() {
     .failed(1);
     assert!(refused.contains("no URL"), "{refused}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_gateway_says_itself_has_the_form_that_was_asked_for() {
+    let origin = Origin::echo();
+    let gateway = Setup::new().host(API, "request", &origin.url()).start();
+    let blocked = r#"http.request.uri.path eq "/blocked""#;
+    let plain = json!([{ "action": "block", "expression": blocked }]);
+    set(&gateway, "http_request_firewall_custom", plain);
+    set(
+        &gateway,
+        "http_request_dynamic_redirect",
+        json!([{ "action": "redirect", "expression": r#"http.request.uri.path eq "/old""#,
+                 "action_parameters": { "from_value": {
+                     "status_code": 302, "target_url": { "value": "https://other.test/" } } } }]),
+    );
+    let client = gateway.client(API);
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    for (accept, content_type) in [
+        ("*/*", "text/plain"),
+        (BROWSER, "text/html; charset=utf-8"),
+        ("application/json, text/plain, */*", "application/json"),
+        ("application/problem+json", "application/problem+json"),
+        ("image/webp", "text/plain"),
+    ] {
+        for (path, status) in [("/blocked", 403), ("/a%2Fb", 400), ("/old", 302)] {
+            for answer in both(&client, path, &[("accept", accept)]).await {
+                assert_eq!(answer.status, status, "{accept} {path}");
+                assert_eq!(
+                    answer.headers["content-type"], content_type,
+                    "{accept} {path}"
+                );
+                assert_eq!(answer.headers["vary"], "accept", "{accept} {path}");
+                let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
+                let text = answer.text();
+                assert!(text.contains(&id), "{accept} {path}: {text}");
+                if content_type.ends_with("json") {
+                    let said: Value = serde_json::from_str(&text).unwrap();
+                    assert_eq!(said["status"], status, "{text}");
+                    assert_eq!(said["request_id"], id, "{text}");
+                }
+            }
+        }
+    }
+    // What a rule says in its own words stays as it is.
+    let own = json!([{ "action": "block", "expression": r#"http.request.uri.path eq "/own""#,
+        "action_parameters": { "response": {
+            "status_code": 451, "content": "no", "content_type": "text/plain" } } }]);
+    set(&gateway, "http_request_firewall_custom", own);
+    for answer in both(&client, "/own", &[("accept", "application/json")]).await {
+        assert_eq!(answer.status, 451);
+        assert_eq!(answer.headers["content-type"], "text/plain");
+        assert!(answer.text().starts_with("no"), "{}", answer.text());
+    }
+}

@@ -249,6 +249,9 @@ pub const EVENT_QUEUE: usize = 2_048;
 /// Bytes of an event; a longer one is dropped and counted. Ordinary ones have a tenth of this.
 pub const EVENT_BYTES_MAX: usize = 16 * 1024;
 
+/// Ranges of an `Accept` that are looked at when an answer of our own is written. Browsers send eight.
+pub const ACCEPT_RANGES_MAX: usize = 32;
+
 /// Bytes of the message that a gRPC call is answered with by us, before encoding; a longer one is
 /// cut. Clients bound the head of an answer, most at 8 KiB.
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 1_024;

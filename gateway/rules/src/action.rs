@@ -105,6 +105,13 @@ impl Default for BlockResponse {
 }
 
 impl BlockResponse {
+    /// Whether the rule leaves it to the gateway what is said.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self.content == *limits::BLOCK_DEFAULT_CONTENT
+            && *self.content_type == *limits::BLOCK_DEFAULT_CONTENT_TYPE
+    }
+
     /// Checks the three of them.
     ///
     /// # Errors

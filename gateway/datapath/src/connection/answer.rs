@@ -63,6 +63,9 @@ pub(super) async fn answer(
     let (method, version) = (request.method().clone(), request.version());
     let is_head = method == Method::HEAD;
     let is_call = version == Version::HTTP_2 && answer::is_grpc(request.headers());
+    // A call is answered as gRPC does.
+    let accept = request.headers().get(header::ACCEPT).filter(|_| !is_call);
+    let accept = accept.cloned();
     let rest = rest_of(&request);
     // A call may stream, and be silent for as long as it likes.
     let rate = if is_call {
@@ -71,19 +74,22 @@ pub(super) async fn answer(
         connection.tunables.body_rate
     };
     let exchange = Exchange::open(connection.clone(), method, version, rest, rate);
+    exchange.notes.borrow_mut().accept = accept;
     let (parts, incoming) = request.into_parts();
     let heads = HeadBounds::of(&connection.tunables);
     let body = RequestBody::new(incoming, exchange.clone(), heads);
     let mut response = match respond(&connection, &exchange, parts, body).await {
         Ok(response) => response,
         Err(refused) => {
+            let form = exchange.form();
             let mut notes = exchange.notes.borrow_mut();
             notes.error = Some(refused.error);
             // What is only the operator's is there already.
             if notes.detail.is_empty() {
                 notes.detail.clone_from(&refused.text);
             }
-            answer::text(refused.status, &refused.text, &exchange.id.to_header())
+            let id = exchange.id.to_header();
+            answer::own(refused.status, &refused.text, form, &id)
         }
     };
     let changes = {
@@ -405,6 +411,7 @@ fn evaluate_request(
                 let tells = host.client.tell_reason && reason != Reason::Verified;
                 Err(NotPermitted::Blocked(answer::block(
                     response,
+                    exchange.form(),
                     &exchange.id.to_header(),
                     tells.then(|| reason.as_str()),
                 )))
@@ -433,7 +440,7 @@ fn redirect(exchange: &Exchange, host: &Host, subject: PhaseInput<'_>) -> Option
     Some(match location {
         Ok(location) => {
             let id = exchange.id.to_header();
-            NotPermitted::Blocked(answer::redirect(status, location, &id))
+            NotPermitted::Blocked(answer::redirect(status, location, exchange.form(), &id))
         }
         Err(unfit) => {
             exchange.notes.borrow_mut().detail = format!("the redirect's target: {unfit}");
@@ -502,7 +509,8 @@ fn pass_phases(
                 } => {
                     let rule = (rule_id.into(), RuleAction::RateLimit);
                     exchange.notes.borrow_mut().rule = Some(rule);
-                    let mut blocked = answer::block(response, &exchange.id.to_header(), None);
+                    let mut blocked =
+                        answer::block(response, exchange.form(), &exchange.id.to_header(), None);
                     let after = header::HeaderValue::from(retry_after);
                     blocked.headers_mut().insert(header::RETRY_AFTER, after);
                     return Err(NotPermitted::Blocked(blocked));

@@ -9,7 +9,7 @@ use std::task::Context;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::CONTENT_LENGTH;
-use http::{Method, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::clocks::progress;
 use super::remainder::{self, Rest};
@@ -17,6 +17,7 @@ use super::standing::Standing;
 use super::{Connection, flood};
 use crate::clock;
 use crate::http::body::{BodyError, BodyObserver, Upload};
+use crate::http::form::Form;
 use crate::http::incoming::Incoming;
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
@@ -83,6 +84,8 @@ pub(super) struct Notes {
     /// The authority is among those that the standing has to count.
     pub(super) elsewhere: bool,
     pub(super) path: Box<str>,
+    /// What the client accepts, unless it is answered as gRPC does.
+    pub(super) accept: Option<HeaderValue>,
     pub(super) status: StatusCode,
     /// The rule that answered, and what it did.
     pub(super) rule: Option<(Box<str>, RuleAction)>,
@@ -165,6 +168,11 @@ impl Exchange {
     /// Whether its client has more streams open than its share.
     pub(super) fn is_beyond_share(&self) -> bool {
         self.counted == Some(false)
+    }
+
+    /// The form in which its client reads what Postern itself says.
+    pub(super) fn form(&self) -> Form {
+        Form::asked(self.notes.borrow().accept.as_ref())
     }
 
     /// Charges its client with a connection to an origin, until this is closed.

@@ -3,10 +3,13 @@
 //! Short, without a version, and each with the request id by which the access log finds it.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use http::header::{
+    CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, VARY,
+};
 use http::{Response, StatusCode};
 
 use super::body::ResponseBody;
+use super::form::Form;
 use crate::limits::GRPC_MESSAGE_BYTES_MAX;
 use rules::BlockResponse;
 use snapshot::http::headers::X_REQUEST_ID;
@@ -18,27 +21,28 @@ pub const PLAIN_HTTP: &str = "HTTP/1.1 400 Bad Request\r\n\
     Connection: close\r\n\r\n\
     This port speaks HTTPS; use https:// instead of http:\n";
 
-/// A plain-text answer.
+/// What Postern itself has to say, in the form that the client asked for.
 #[must_use]
-pub fn text(status: StatusCode, text: &str, request_id: &HeaderValue) -> Response<ResponseBody> {
-    let mut body = String::with_capacity(text.len() + 64);
-    body.push_str(text);
-    body.push_str("\nrequest id: ");
-    body.push_str(request_id.to_str().unwrap_or_default());
-    body.push('\n');
-    build(
-        status,
-        HeaderValue::from_static("text/plain"),
-        body.into(),
-        request_id,
-    )
+pub fn own(
+    status: StatusCode,
+    said: &str,
+    form: Form,
+    request_id: &HeaderValue,
+) -> Response<ResponseBody> {
+    let body = form.write(status, said, request_id.to_str().unwrap_or_default());
+    let mut response = build(status, form.content_type(), body.into(), request_id);
+    let accept = HeaderValue::from_static("accept");
+    response.headers_mut().insert(VARY, accept);
+    response
 }
 
-/// The answer of a rule that blocks. With `reason`, plain text ends in what is wrong with the
-/// client's certificate; what a rule answers in another type is the rule's own business.
+/// The answer of a rule that blocks. With `reason`, plain text and what Postern itself says end in
+/// what is wrong with the client's certificate; what a rule answers in another type is the rule's own
+/// business, whatever `form` the client asks for.
 #[must_use]
 pub fn block(
     response: &BlockResponse,
+    form: Form,
     request_id: &HeaderValue,
     reason: Option<&'static str>,
 ) -> Response<ResponseBody> {
@@ -46,12 +50,20 @@ pub fn block(
     let content_type = HeaderValue::from_str(&response.content_type)
         .unwrap_or(HeaderValue::from_static("text/plain"));
     let said = reason.map(|reason| format!("client certificate: {reason}\n"));
-    if response.content.is_empty() {
+    if response.content.is_empty() || response.is_default() {
+        let words = match response.is_default() {
+            true => response.content.trim_end(),
+            false => "forbidden by a rule",
+        };
         let said = said.unwrap_or_default();
         let said = said.trim_end();
         let separator = if said.is_empty() { "" } else { "\n" };
-        let words = format!("forbidden by a rule{separator}{said}");
-        return text(status, &words, request_id);
+        return own(
+            status,
+            &format!("{words}{separator}{said}"),
+            form,
+            request_id,
+        );
     }
     let mut content = String::from(&*response.content);
     if let Some(said) = said.filter(|_| &*response.content_type == "text/plain") {
@@ -69,9 +81,10 @@ pub fn block(
 pub fn redirect(
     status: StatusCode,
     location: HeaderValue,
+    form: Form,
     request_id: &HeaderValue,
 ) -> Response<ResponseBody> {
-    let mut response = text(status, "see the header Location", request_id);
+    let mut response = own(status, "see the header Location", form, request_id);
     response.headers_mut().insert(LOCATION, location);
     response
 }

@@ -10,6 +10,7 @@
 //! | `incoming` | a request's body as it comes from the client |
 //! | `outgoing` | a body on its way onto an HTTP/2 stream |
 //! | `date` | the time at which an answer is given |
+//! | `form` | the form in which a client reads what Postern itself has to say |
 //! | `frames` | where HTTP/2 frames begin and end, and whether they carry anything |
 //! | `hpack` | what is wrong with compressed headers |
 //! | `upstream`, `connect` | a worker's own pool of origin connections |
@@ -31,6 +32,7 @@ mod connect;
 pub mod date;
 mod duplex;
 mod exclusive;
+pub mod form;
 pub mod forward;
 pub mod frames;
 pub mod hpack;
