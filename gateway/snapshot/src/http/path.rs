@@ -1,8 +1,9 @@
 //! The one normalised path: rules match it, and the same bytes are forwarded.
 //!
 //! Normalisation is RFC 3986 §6.2.2 (decode what needs no encoding, upper-case the rest, remove
-//! dot segments) plus merging slashes, so that no two spellings of a path are told apart by
-//! the rules and taken for the same by the origin. What could still be read in two ways is
+//! dot segments) plus merging slashes and encoding what RFC 3986 does not let stand for itself
+//! (`{`, `<`, `"` …), so that no two spellings of a path are told apart by the rules and taken for
+//! the same by the origin. What could still be read in two ways is
 //! refused: NUL, encoded slashes and backslashes, backslashes, broken escapes, and segments that
 //! are empty, `.` or `..` before their parameters (`/x/..;/admin` is `/admin` to an origin that
 //! cuts parameters off). Other path parameters (`/admin;x`) are kept, because rules see them: for
@@ -82,6 +83,7 @@ fn is_normal(raw: &str) -> bool {
     raw.bytes().all(|byte| {
         let plain = match byte {
             b'%' | b'\\' | 0x80.. => false,
+            byte if is_to_be_encoded(byte) => false,
             b'/' | b'.' | b';' => before != b'/',
             _ => true,
         };
@@ -119,18 +121,50 @@ fn decode(raw: &str) -> Result<String, PathError> {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
                 out.push(char::from(value));
             }
-            _ if escaped => {
-                const HEX: [char; 16] = [
-                    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-                ];
-                out.push('%');
-                out.extend(HEX.get(usize::from(value >> 4)));
-                out.extend(HEX.get(usize::from(value & 15)));
-            }
+            _ if escaped || is_to_be_encoded(value) => encode(value, &mut out),
             _ => out.push(char::from(value)),
         }
     }
     Ok(out)
+}
+
+/// Whether a byte of ASCII may stand in a path in its encoding only (RFC 3986 §3.3), and means nothing
+/// else there.
+fn is_to_be_encoded(byte: u8) -> bool {
+    matches!(byte, b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+fn encode(byte: u8, out: &mut String) {
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
+    out.push('%');
+    out.extend(HEX.get(usize::from(byte >> 4)));
+    out.extend(HEX.get(usize::from(byte & 15)));
+}
+
+/// A request target with those characters encoded that no [`Uri`] holds, though they could be read in
+/// one way only: clients send `/x?q={"a":1}`, and nginx takes it. Whatever else is wrong with a target
+/// stays in it.
+#[must_use]
+pub fn encode_target(target: &str) -> Cow<'_, str> {
+    let in_query = |byte| matches!(byte, b'"' | b'<' | b'>');
+    let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
+    if !path.bytes().any(is_to_be_encoded) && !query.bytes().any(in_query) {
+        return Cow::Borrowed(target);
+    }
+    let mut out = String::with_capacity(target.len() + 32);
+    let mut write = |text: &str, to_be_encoded: fn(u8) -> bool| {
+        for char in text.chars() {
+            match u8::try_from(char) {
+                Ok(byte) if to_be_encoded(byte) => encode(byte, &mut out),
+                _ => out.push(char),
+            }
+        }
+    };
+    write(path, is_to_be_encoded);
+    write(query, in_query);
+    Cow::Owned(out)
 }
 
 /// RFC 3986 §5.2.4, with empty segments merged. A path cannot climb above the root.
@@ -183,6 +217,9 @@ mod tests {
             ("/a/%252e%252e/b", "/a/%252e%252e/b"),
             ("/a%3fb", "/a%3Fb"),
             ("/a%23b", "/a%23b"),
+            ("/{a}", "/%7Ba%7D"),
+            ("/%7ba%7D", "/%7Ba%7D"),
+            ("/<\"`^|>", "/%3C%22%60%5E%7C%3E"),
             ("/caf\u{e9}", "/caf%C3%A9"),
             ("/caf%c3%a9", "/caf%C3%A9"),
             ("/a;b=c", "/a;b=c"),
@@ -196,6 +233,28 @@ mod tests {
             ("*", "*"),
         ] {
             assert_eq!(normalise(raw).as_deref(), Ok(normal), "{raw}");
+        }
+    }
+
+    #[test]
+    fn targets_that_clients_send_though_they_may_not() {
+        for (target, encoded) in [
+            ("/a?b=c", "/a?b=c"),
+            ("/x?q={\"a\":1}", "/x?q={%22a%22:1}"),
+            ("/x?q=<b>&`^|", "/x?q=%3Cb%3E&`^|"),
+            ("/{x}|<y>?{", "/%7Bx%7D%7C%3Cy%3E?{"),
+            ("/caf\u{e9}`?\u{e9}\"", "/caf\u{e9}%60?\u{e9}%22"),
+            ("", ""),
+            ("?<", "?%3C"),
+            ("/a b\\%", "/a b\\%"),
+        ] {
+            assert_eq!(encode_target(target), encoded, "{target}");
+        }
+        // All that is printable makes a URI then.
+        for byte in b'!'..=b'~' {
+            let target = format!("/{0}?{0}", char::from(byte));
+            let made = PathAndQuery::try_from(&*encode_target(&target));
+            assert!(made.is_ok(), "{target}: {made:?}");
         }
     }
 
