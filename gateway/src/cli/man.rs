@@ -1,4 +1,5 @@
-//! `postern man` and `postern completions`: generated from the commands and the table of keys.
+//! `postern man` and `postern completions`: generated from the commands and the table of keys. So is
+//! the configuration file that packages install.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,7 @@ use super::complete::NAMED;
 use super::output::{CliError, Output};
 use config::{Change, KEYS};
 
-/// Write the manual pages into a directory
+/// Write the manual pages into a directory, and a configuration file with every key commented out
 #[derive(Debug, Args)]
 pub(super) struct Man {
     /// The directory; created when it does not exist
@@ -26,8 +27,9 @@ impl Man {
         clap_mangen::generate_to(commands.disable_help_subcommand(true), &self.directory)
             .map_err(failed)?;
         write(&self.directory, "postern.conf.5", &postern_conf())?;
+        write(&self.directory, "postern.conf", &sample())?;
         Ok(format!(
-            "wrote the manual pages into {}\n",
+            "wrote the manual pages and a sample of postern.conf into {}\n",
             self.directory.display()
         ))
     }
@@ -158,6 +160,45 @@ fn postern_conf() -> String {
     page
 }
 
+/// A configuration file in which every key has its default, commented out.
+fn sample() -> String {
+    let mut file = String::from(SAMPLE_HEAD);
+    for key in KEYS {
+        let when = match key.change {
+            Change::Live => "live",
+            Change::Reload => "taken at a reload",
+            Change::Restart => "taken at a start",
+        };
+        file.push('\n');
+        comment(key.doc, &mut file);
+        comment(
+            &format!("{}; {when}.", capital(&key.kind.describe())),
+            &mut file,
+        );
+        file.push_str(&format!("#{} = {}\n", key.name, key.default));
+    }
+    file
+}
+
+/// Columns of a comment in the sample.
+const SAMPLE_WIDTH: usize = 98;
+
+/// Adds `text` as lines of a comment.
+fn comment(text: &str, file: &mut String) {
+    let mut line = String::from("#");
+    for word in text.split_whitespace() {
+        if line.len() + 1 + word.len() > SAMPLE_WIDTH {
+            file.push_str(&line);
+            file.push('\n');
+            line.truncate(1);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    file.push_str(&line);
+    file.push('\n');
+}
+
 fn placeholder(kind: &config::Kind) -> &'static str {
     use config::Kind;
     match kind {
@@ -199,6 +240,13 @@ fn roff(text: &str) -> String {
     }
     out.trim_end().to_owned()
 }
+
+const SAMPLE_HEAD: &str = "\
+# Postern's configuration: postern.conf(5). One `key = value` in a line; what is commented out has its
+# default. Drop-in files: /etc/postern/postern.d/*.conf. `postern check` finds mistakes before they
+# matter, `systemctl reload postern` takes changes over, `postern sysctl -w KEY=VALUE` tries a live key.
+# Hosts, certificates and rules are not set here: `postern host`, `postern cert`, `postern rule`.
+";
 
 const HEAD: &str = r".TH POSTERN.CONF 5
 .SH NAME
@@ -310,6 +358,29 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_has_every_key_and_means_the_defaults() {
+        let sample = sample();
+        assert!(
+            sample
+                .lines()
+                .all(|line| line.len() <= 102 && !line.ends_with(' '))
+        );
+        let directory = std::env::temp_dir().join(format!("postern-sample-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let file = directory.join("postern.conf");
+        for key in KEYS {
+            let commented = format!("\n#{} = {}\n", key.name, key.default);
+            assert!(sample.contains(&commented), "{}", key.name);
+            // One by one: each may be taken in as it stands.
+            let taken = sample.replace(&commented, &commented.replace("\n#", "\n"));
+            std::fs::write(&file, taken).unwrap();
+            let loaded = config::Config::load(&config::Sources::file(&file));
+            assert!(loaded.is_ok(), "{}: {:?}", key.name, loaded.err());
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn pages_and_completions_are_made() {
         let directory = std::env::temp_dir().join(format!("postern-man-{}", std::process::id()));
         Man {
@@ -322,6 +393,7 @@ mod tests {
             "postern-rule-add.1",
             "postern-sysctl.1",
             "postern.conf.5",
+            "postern.conf",
         ] {
             assert!(directory.join(name).exists(), "{name}");
         }

@@ -70,6 +70,7 @@ fn load(sources: &Sources, defaults: bool) -> Result<Loaded, CliError> {
 pub(super) fn ended(ended: Result<daemon::Ended, daemon::StartError>) -> Output {
     match ended {
         Ok(daemon::Ended::Drained | daemon::Ended::Cut) => Ok(String::new()),
+        Err(error) if error.is_lasting() => Err(CliError::Unfit(error.to_string())),
         Err(error) => Err(CliError::Failed(error.to_string())),
     }
 }

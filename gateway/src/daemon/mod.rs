@@ -34,7 +34,7 @@ use crate::geoip;
 use crate::limits::{BLOCKING_TIMEOUT, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
 use admin::{self, AdminTls};
 use config::{Config, Live, Loaded, Sources};
-use control::{Control, OpenError, Options};
+use control::{Control, OpenError, Options, StoreOpenError};
 use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
@@ -83,6 +83,31 @@ pub enum StartError {
     /// Anything else that the system refuses.
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
+}
+
+impl StartError {
+    /// Whether starting once more will fail in the same way until somebody has mended something: key
+    /// file, store, databases, certificates. An address or a store that another process has may be
+    /// free a moment later.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Control(OpenError::Store(error)) => {
+                !matches!(error, StoreOpenError::InUse { .. })
+            }
+            Self::Control(OpenError::Seal(_) | OpenError::Compile(_))
+            | Self::Geo(_)
+            | Self::AdminTls(_)
+            | Self::AccessLog(_)
+            | Self::Ring(_)
+            | Self::Steer(_) => true,
+            Self::Control(OpenError::Read(_))
+            | Self::Listen(_)
+            | Self::Admin(_)
+            | Self::Tls(_)
+            | Self::System(..) => false,
+        }
+    }
 }
 
 /// How a run ended.

@@ -20,6 +20,9 @@ pub(crate) enum CliError {
          defaults with `postern run --defaults`. To try Postern: `postern demo --state DIR`"
     )]
     NoConfiguration,
+    /// The gateway cannot start until somebody mends what it was given, in words.
+    #[error("{0}")]
+    Unfit(String),
     /// Everything else, already in words.
     #[error("{0}")]
     Failed(String),
@@ -33,7 +36,7 @@ impl CliError {
         match self {
             Self::Client(_) | Self::Failed(_) => 1,
             Self::Usage(_) => 2,
-            Self::Config(_) | Self::NoConfiguration => 78,
+            Self::Config(_) | Self::NoConfiguration | Self::Unfit(_) => 78,
         }
     }
 }
