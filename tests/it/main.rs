@@ -37,6 +37,7 @@ mod ocsp;
 mod openapi;
 mod origin_pool;
 mod origins;
+mod package;
 mod paths;
 mod pem;
 mod phases;

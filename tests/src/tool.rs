@@ -57,6 +57,17 @@ impl Outcome {
     }
 }
 
+/// Cargo's target directory, in which this test was built.
+///
+/// # Panics
+/// It was moved away since.
+#[must_use]
+pub fn target() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let tagged = |directory: &&std::path::Path| directory.join("CACHEDIR.TAG").exists();
+    test.ancestors().find(tagged).unwrap().to_path_buf()
+}
+
 /// The gateway's binary, as cargo built it beside this test.
 ///
 /// # Panics

@@ -1,75 +1,140 @@
-//! `cargo xtask dist`: one directory with all that is deployed, and an archive of it.
+//! `cargo xtask dist`: what is released, in one directory.
 //!
 //! Built with the `dist` profile (fat LTO). Installs nothing.
 
+use crate::debian::{self, Effort};
 use crate::setup::{self, Purpose};
 use crate::{dashboard, run, shell};
 use anyhow::{Context as _, Result};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Shells that completions are made for, with the file name each expects.
-const SHELLS: &[(&str, &str)] = &[
-    ("bash", "postern"),
-    ("zsh", "_postern"),
-    ("fish", "postern.fish"),
-];
-
-/// Builds, generates, collects.
+/// Builds, generates, collects, and says what it has made.
 pub(crate) fn dist() -> Result<()> {
     setup::ensure(Purpose::Build)?;
     run::kernel_program();
     dashboard::build_or_warn();
     shell::run(shell::cargo().args(["build", "--profile", "dist", "--package", "gateway"]))?;
-
     let built = shell::target().join("dist");
     let program = built.join("postern");
+    let out = built.join("release");
+    let mut made = vec![archive(&program, &out)?];
+    if shell::find("dpkg-buildpackage").is_some() && shell::find("dh").is_some() {
+        for package in debian::build(&program, &built.join("deb"), Effort::Release)? {
+            made.push(moved(&package, &out)?);
+        }
+    } else {
+        eprintln!("no Debian package: it needs `apt-get install debhelper dpkg-dev`");
+    }
+    made.extend(bill_of_materials(&out)?);
+    let sums = checksums(&made)?;
+    fs::write(out.join("SHA256SUMS"), sums)?;
+    for file in made {
+        println!("{}", file.display());
+    }
+    println!("{}", out.join("SHA256SUMS").display());
+    Ok(())
+}
+
+/// The archive for systems that are not Debian's: the program without its debug symbols, which lie in
+/// a file beside the archive, and all that belongs to it.
+fn archive(program: &Path, out: &Path) -> Result<PathBuf> {
     let name = format!(
         "postern-{}-{}-linux",
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH
     );
-    let package = built.join(&name);
-    if package.exists() {
-        fs::remove_dir_all(&package)
-            .with_context(|| format!("cannot empty {}", package.display()))?;
+    if out.exists() {
+        fs::remove_dir_all(out).with_context(|| format!("cannot empty {}", out.display()))?;
     }
-    for directory in ["bin", "man", "completions", "systemd"] {
-        let directory = package.join(directory);
-        fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot make {}", directory.display()))?;
-    }
-    let root = shell::root();
-    let packaging = root.join("gateway/packaging");
-    let copies = [
-        (program.clone(), "bin/postern"),
-        (root.join("LICENSE"), "LICENSE"),
-        (packaging.join("postern.service"), "systemd/postern.service"),
+    let package = out.join(&name);
+    debian::stage(program, &package)?;
+    let stripped = package.join("bin/postern");
+    let symbols = out.join(format!("{name}.debug"));
+    let objcopy = |arguments: &[&Path]| shell::run(Command::new("objcopy").args(arguments));
+    objcopy(&[Path::new("--only-keep-debug"), program, &symbols])?;
+    objcopy(&[Path::new("--strip-unneeded"), &stripped])?;
+    let link = format!("--add-gnu-debuglink={}", symbols.display());
+    objcopy(&[Path::new(&link), &stripped])?;
+    let packaging = shell::root().join("gateway/packaging");
+    fs::create_dir_all(package.join("systemd"))?;
+    for (from, to) in [
+        (shell::root().join("LICENSE"), "LICENSE"),
         (
-            packaging.join("postern.sysusers"),
+            packaging.join("debian/postern.service"),
+            "systemd/postern.service",
+        ),
+        (
+            packaging.join("debian/postern.sysusers"),
             "systemd/postern.sysusers",
         ),
-    ];
-    for (from, to) in copies {
+        (
+            packaging.join("debian/postern.tmpfiles"),
+            "systemd/postern.tmpfiles",
+        ),
+        (
+            packaging.join("debian/postern.logrotate"),
+            "postern.logrotate",
+        ),
+    ] {
         fs::copy(&from, package.join(to))
             .with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    shell::run(Command::new(&program).arg("man").arg(package.join("man")))?;
-    for (shell, file) in SHELLS {
-        let script = shell::output(Command::new(&program).args(["completions", shell]))
-            .with_context(|| format!("`postern completions {shell}` failed"))?;
-        let path = package.join("completions").join(file);
-        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    let archive = out.join(format!("{name}.tar.gz"));
+    let mut tar = Command::new("tar");
+    tar.args([
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        "--sort=name",
+        "-C",
+    ]);
+    shell::run(tar.arg(out).arg("-czf").arg(&archive).arg(&name))?;
+    fs::remove_dir_all(&package)?;
+    Ok(archive)
+}
+
+fn moved(file: &Path, into: &Path) -> Result<PathBuf> {
+    let to = into.join(file.file_name().unwrap_or_default());
+    fs::rename(file, &to).with_context(|| format!("cannot move {}", file.display()))?;
+    Ok(to)
+}
+
+/// Which libraries the program is made of, as CycloneDX, where `cargo-cyclonedx` is installed.
+fn bill_of_materials(out: &Path) -> Result<Option<PathBuf>> {
+    if shell::find("cargo-cyclonedx").is_none() {
+        eprintln!("no bill of materials: it needs `cargo install --locked cargo-cyclonedx`");
+        return Ok(None);
     }
-    let archive = built.join(format!("{name}.tar.gz"));
-    shell::run(
-        Command::new("tar")
-            .arg("-C")
-            .arg(&built)
-            .arg("-czf")
-            .arg(&archive)
-            .arg(&name),
-    )?;
-    println!("{}", archive.display());
-    Ok(())
+    let manifest = shell::root().join("gateway/Cargo.toml");
+    let mut cyclonedx = shell::cargo();
+    cyclonedx.args([
+        "cyclonedx",
+        "--format",
+        "json",
+        "--override-filename",
+        "postern.cdx",
+    ]);
+    shell::run(cyclonedx.arg("--manifest-path").arg(&manifest))?;
+    Ok(Some(moved(
+        &manifest.with_file_name("postern.cdx.json"),
+        out,
+    )?))
+}
+
+/// What `sha256sum --check` reads.
+fn checksums(files: &[PathBuf]) -> Result<String> {
+    let mut sums = String::new();
+    for file in files {
+        let name = file.file_name().unwrap_or_default();
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let mut sum = Command::new("sha256sum");
+        let sum = shell::output(sum.current_dir(folder).arg(name));
+        sums.push_str(&sum.with_context(|| format!("no checksum of {}", file.display()))?);
+        if !sums.ends_with('\n') {
+            sums.push('\n');
+        }
+    }
+    Ok(sums)
 }

@@ -9,6 +9,7 @@
 mod apt;
 mod bench;
 mod dashboard;
+mod debian;
 mod dist;
 mod docs;
 mod fuzz;
@@ -111,8 +112,14 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "dist",
         arguments: "",
-        about: "an optimised package with man pages and completions, under target/dist/",
+        about: "what is released: Debian package, archive, debug symbols, checksums, under target/dist/",
         run: |_| dist::dist(),
+    },
+    Command {
+        name: "deb",
+        arguments: "[PROGRAM]",
+        about: "a Debian package of a built program, quickly, under target/deb/",
+        run: debian::command,
     },
 ];
 

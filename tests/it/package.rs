@@ -1,0 +1,322 @@
+//! The Debian package in a fresh Debian with systemd as its first process: installed, used, upgraded,
+//! configured wrongly, removed and purged.
+//!
+//! The system is a folder made by debootstrap, once; each run boots a copy of it as a container with a
+//! network of its own.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use tests::tool::{self, Outcome, signal};
+use tests::wait::until;
+
+/// The Debian release that the package is for.
+const RELEASE: &str = "bookworm";
+/// What its container has beside the least.
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,libstdc++6,logrotate,curl,ca-certificates";
+/// How exposed the service may be, by `systemd-analyze security`.
+const EXPOSURE_MAX: f64 = 2.0;
+
+/// A booted system; it ends, and its folder goes, when this is dropped.
+struct Container {
+    guardian: Child,
+    init: String,
+    root: PathBuf,
+}
+
+impl Container {
+    /// Boots a copy of the system in `base`.
+    fn boot(base: &Path, root: PathBuf) -> Self {
+        drop(tool::run(Command::new("cp").arg("-a").arg(base).arg(&root)).ok());
+        let guardian = Command::new("systemd-nspawn")
+            .args(["--register=no", "--keep-unit", "--boot", "--console=pipe"])
+            .args(["--private-network", "--directory"])
+            .arg(&root)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut booted = Self {
+            guardian,
+            init: String::new(),
+            root,
+        };
+        let children = format!("/proc/{0}/task/{0}/children", booted.guardian.id());
+        until("the system to be up", || {
+            // The first child makes the one that stays.
+            let first = fs::read_to_string(&children).unwrap_or_default();
+            booted.init = first.split(' ').next()?.to_owned();
+            let up = booted.inside(&["systemctl", "is-system-running"]);
+            matches!(up.out.trim(), "running" | "degraded").then_some(())
+        });
+        booted
+    }
+
+    /// Runs a program of the system.
+    fn inside(&self, line: &[&str]) -> Outcome {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.init, "-m", "-u", "-i", "-n", "-p", "--"]);
+        command.args([
+            "/usr/bin/env",
+            "-i",
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+            "LC_ALL=C",
+        ]);
+        tool::run(command.args(line))
+    }
+
+    /// A program of ours in the system's network.
+    fn beside(&self, line: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.init, "-n", "--"]).args(line);
+        command
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// What systemd knows of the service.
+    fn property(&self, name: &str) -> String {
+        let shown = self.inside(&["systemctl", "show", "-P", name, "postern"]);
+        shown.ok().trim().to_owned()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        signal(self.guardian.id(), "TERM");
+        for _ in 0..200 {
+            if !matches!(self.guardian.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        // The first process of a system that did not end ends with its guardian.
+        let _gone = self.guardian.kill();
+        let _reaped = self.guardian.wait();
+        let _removed = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// The system that all runs copy, made at the first.
+fn base() -> Option<PathBuf> {
+    let base = tool::target().join(format!("debian-{RELEASE}"));
+    if base.exists() {
+        return Some(base);
+    }
+    let making = base.with_extension("new");
+    let _left_over = fs::remove_dir_all(&making);
+    let made = tool::run(
+        Command::new("debootstrap")
+            .args([
+                "--variant=minbase",
+                &format!("--include={PACKAGES}"),
+                RELEASE,
+            ])
+            .arg(&making),
+    );
+    if made.code != 0 {
+        eprintln!(
+            "skipped: needs a Debian mirror for debootstrap: {}",
+            made.out
+        );
+        return None;
+    }
+    fs::rename(&making, &base).unwrap();
+    Some(base)
+}
+
+/// The package around the gateway that is tested.
+fn package() -> PathBuf {
+    let made = tool::run(
+        Command::new(env!("CARGO"))
+            .args(["run", "--quiet", "--package", "xtask", "--", "deb"])
+            .arg(tool::postern()),
+    );
+    let made = made.ok();
+    PathBuf::from(made.lines().last().unwrap())
+}
+
+#[test]
+fn a_fresh_debian_installs_uses_upgrades_removes_and_purges_it() {
+    for needed in [
+        "dpkg-buildpackage",
+        "dh",
+        "lintian",
+        "debootstrap",
+        "systemd-nspawn",
+        "nsenter",
+        "curl",
+        "openssl",
+        "python3",
+    ] {
+        if !tool::has(needed) {
+            return;
+        }
+    }
+    if tool::run(Command::new("id").arg("-u")).out.trim() != "0" {
+        eprintln!("skipped: needs root, for debootstrap and systemd-nspawn");
+        return;
+    }
+    let Some(base) = base() else { return };
+    let package = package();
+    let mut lintian = Command::new("lintian");
+    lintian.args(["--no-cfg", "--fail-on", "error,warning"]);
+    let said = tool::run(lintian.arg(&package));
+    assert_eq!((said.code, said.out.trim()), (0, ""), "{said:?}");
+
+    let root = tool::target().join(format!("debian-test-{}", std::process::id()));
+    let system = Container::boot(&base, root);
+    fs::copy(&package, system.path("root/postern.deb")).unwrap();
+    install(&system);
+    use_it(&system);
+    upgrade(&system);
+    refuse_what_is_wrong(&system);
+    remove(&system);
+}
+
+fn install(system: &Container) {
+    let installed = system.inside(&["dpkg", "--install", "/root/postern.deb"]);
+    assert_eq!(installed.code, 0, "{installed:?}");
+    assert_eq!(system.property("ActiveState"), "active");
+    for file in [
+        "usr/share/man/man1/postern.1.gz",
+        "usr/share/man/man5/postern.conf.5.gz",
+        "usr/share/bash-completion/completions/postern",
+        "etc/logrotate.d/postern",
+        "etc/postern/postern.conf",
+    ] {
+        assert!(system.path(file).exists(), "{file}");
+    }
+    let key = fs::metadata(system.path("var/lib/postern/ca.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    drop(
+        system
+            .inside(&["logrotate", "--debug", "/etc/logrotate.d/postern"])
+            .ok(),
+    );
+    let security = system.inside(&["systemd-analyze", "security", "postern", "--no-pager"]);
+    let security = security.out;
+    let overall = security
+        .lines()
+        .find(|line| line.contains("Overall exposure"));
+    let exposure = overall.and_then(|line| line.split("service: ").nth(1)?.split(' ').next());
+    let exposure: f64 = exposure.unwrap().parse().unwrap();
+    assert!(exposure <= EXPOSURE_MAX, "{security}");
+}
+
+/// The install page's walk to the first 403 and the first 200.
+fn use_it(system: &Container) {
+    fs::write(system.path("srv/index.html"), "hello from the origin\n").unwrap();
+    let mut origin = system
+        .beside(&[
+            "python3",
+            "-m",
+            "http.server",
+            "9000",
+            "--bind",
+            "127.0.0.1",
+        ])
+        .current_dir(system.path("srv"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the origin", || {
+        let mut curl = system.beside(&["curl", "--silent", "--fail", "http://127.0.0.1:9000/"]);
+        (tool::run(&mut curl).code == 0).then_some(())
+    });
+    let page = include_str!("../../gateway/docs/install.md");
+    let walk = page
+        .split("```sh\n")
+        .find(|block| block.starts_with("# first-requests"));
+    let walk = walk.and_then(|block| block.split("```").next()).unwrap();
+    let walked = system.inside(&["bash", "-ec", &format!("cd /root\n{walk}")]);
+    let codes: Vec<&str> = walked.out.lines().filter(|line| line.len() == 3).collect();
+    assert_eq!(codes, ["403", "200"], "{walked:?}");
+    signal(origin.id(), "TERM");
+    let _reaped = origin.wait();
+}
+
+/// What an upgrade finds, it leaves: store, keys, configuration; and the service runs on.
+fn upgrade(system: &Container) {
+    let configuration = system.path("etc/postern/postern.conf");
+    let text = fs::read_to_string(&configuration).unwrap() + "\nworkers = 1\n";
+    fs::write(&configuration, &text).unwrap();
+    let key = fs::read(system.path("var/lib/postern/ca.key")).unwrap();
+    let before = system.property("MainPID");
+    let installed = system.inside(&["dpkg", "--install", "/root/postern.deb"]);
+    assert_eq!(installed.code, 0, "{installed:?}");
+    until("the service to be up again", || {
+        (system.property("ActiveState") == "active").then_some(())
+    });
+    assert_ne!(system.property("MainPID"), before);
+    assert_eq!(fs::read_to_string(&configuration).unwrap(), text);
+    assert_eq!(
+        fs::read(system.path("var/lib/postern/ca.key")).unwrap(),
+        key
+    );
+    let status = until("the gateway to answer", || {
+        let status = system.inside(&["postern", "status", "--json"]);
+        (status.code == 0).then(|| status.json())
+    });
+    assert_eq!(
+        status["workers"].as_array().map(Vec::len),
+        Some(1),
+        "{status}"
+    );
+}
+
+/// A configuration or a key that somebody has to mend ends the start, once.
+fn refuse_what_is_wrong(system: &Container) {
+    let configuration = system.path("etc/postern/postern.conf");
+    let text = fs::read_to_string(&configuration).unwrap();
+    let is_refused = || {
+        // It may be called started before it has found out.
+        let _started = system.inside(&["systemctl", "restart", "postern"]);
+        until("the start to fail", || {
+            (system.property("ActiveState") == "failed").then_some(())
+        });
+        assert_eq!(system.property("ExecMainStatus"), "78");
+        assert_eq!(system.property("NRestarts"), "0");
+    };
+    fs::write(&configuration, text.clone() + "worker = 1\n").unwrap();
+    is_refused();
+    fs::write(&configuration, text).unwrap();
+    let key = system.path("var/lib/postern/ca.key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    is_refused();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    drop(system.inside(&["systemctl", "restart", "postern"]).ok());
+    until("the gateway to answer", || {
+        (system.inside(&["postern", "status"]).code == 0).then_some(())
+    });
+}
+
+fn remove(system: &Container) {
+    drop(system.inside(&["dpkg", "--remove", "postern"]).ok());
+    assert!(!system.path("usr/bin/postern").exists());
+    for kept in [
+        "var/lib/postern/ca.key",
+        "var/lib/postern/store.redb",
+        "etc/postern/postern.conf",
+    ] {
+        assert!(system.path(kept).exists(), "{kept}");
+    }
+    drop(system.inside(&["dpkg", "--purge", "postern"]).ok());
+    for gone in [
+        "var/lib/postern",
+        "var/log/postern",
+        "etc/postern",
+        "etc/logrotate.d/postern",
+    ] {
+        assert!(!system.path(gone).exists(), "{gone}");
+    }
+    let units = system.inside(&["systemctl", "list-unit-files", "postern*", "--output=json"]);
+    assert_eq!(units.json(), Value::Array(Vec::new()));
+}
