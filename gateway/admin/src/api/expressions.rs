@@ -1,5 +1,7 @@
 //! Help with writing rules, under `/postern/v1`: expression preview, the form's rows, lints.
 
+use std::collections::HashSet;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -9,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http::context::Shared;
 use crate::http::envelope;
 use crate::http::fault::Fault;
-use crate::http::query::Json;
+use crate::http::query::{Json, Parameters};
 use crate::http::scope::InZone;
 use rules::limits::EXPRESSION_BYTES_MAX;
 
@@ -110,8 +112,13 @@ pub(crate) async fn vocabulary() -> Response {
 }
 
 /// What is odd about a zone's rules and hosts.
-pub(crate) async fn lints(at: InZone) -> Result<Response, Fault> {
-    let lints = at.run(move |control, zone| control.lints(zone)).await?;
+pub(crate) async fn lints(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
+    let mut lints = at.run(move |control, zone| control.lints(zone)).await?;
+    // Of 100,000 rules each may have some.
+    if let Some(wanted) = parameters.text("rules") {
+        let wanted: HashSet<&str> = wanted.split(',').map(str::trim).collect();
+        lints.retain(|lint| lint.rule_id.as_deref().is_none_or(|id| wanted.contains(id)));
+    }
     let shown: Vec<Value> = lints.iter().map(shown_lint).collect();
     Ok(envelope::result(shown))
 }

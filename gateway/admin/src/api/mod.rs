@@ -21,6 +21,7 @@ pub(crate) mod lists;
 pub(crate) mod mtls_rules;
 pub(crate) mod revocation;
 pub(crate) mod rule_body;
+pub(crate) mod rule_list;
 pub(crate) mod ruleset_views;
 pub(crate) mod rulesets;
 pub(crate) mod server_certificates;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -44,8 +44,18 @@ pub(crate) async fn list(at: InZone) -> Result<Response, Fault> {
     Ok(envelope::result(heads.collect::<Vec<_>>()))
 }
 
-/// The ruleset that a change made, and what is odd about the names in the rules that it changed.
-async fn changed(at: &InZone, made: Arc<Ruleset>) -> Result<Response, Fault> {
+/// Whether a client is content to know that it was done (RFC 7240 §4.2): a ruleset may be long.
+fn wants_little(headers: &HeaderMap) -> bool {
+    let all = headers.get_all("prefer").iter();
+    let texts = all.filter_map(|one| one.to_str().ok());
+    let mut preferences = texts.flat_map(|one| one.split(',').map(str::trim));
+    preferences.any(|one| one.eq_ignore_ascii_case(LITTLE))
+}
+
+const LITTLE: &str = "return=minimal";
+
+/// What is odd about the names in the rules that a change made.
+async fn odd_names(at: &InZone, made: &Arc<Ruleset>) -> Result<Vec<String>, Fault> {
     let ruleset = made.clone();
     let unknown = at
         .run(move |control, _| Ok(control.unknown_hosts_of(&ruleset)))
@@ -65,7 +75,24 @@ async fn changed(at: &InZone, made: Arc<Ruleset>) -> Result<Response, Fault> {
     if more > 0 {
         messages.push(format!("{more} more rules name hosts that there are not"));
     }
+    Ok(messages)
+}
+
+/// The ruleset that a change made.
+async fn changed(at: &InZone, made: Arc<Ruleset>) -> Result<Response, Fault> {
+    let messages = odd_names(at, &made).await?;
     Ok(envelope::told(ShownRuleset::from(&*made), messages))
+}
+
+/// The ruleset that a change of one rule made: without its rules, when that is preferred.
+fn of_one_rule(made: &Ruleset, messages: Vec<String>, headers: &HeaderMap) -> Response {
+    if !wants_little(headers) {
+        return envelope::told(ShownRuleset::from(made), messages);
+    }
+    let mut response = envelope::told(ShownHead::from(made), messages);
+    let applied = HeaderValue::from_static(LITTLE);
+    response.headers_mut().insert("preference-applied", applied);
+    response
 }
 
 pub(crate) async fn create(
@@ -141,6 +168,7 @@ pub(crate) async fn set_entrypoint(
 
 pub(crate) async fn create_rule(
     at: ChangeInZone,
+    headers: HeaderMap,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
     let ruleset: Id = at.one()?;
@@ -152,11 +180,13 @@ pub(crate) async fn create_rule(
         })
         .await
         .map_err(one_rule)?;
-    changed(&at, made).await
+    let messages = odd_names(&at, &made).await?;
+    Ok(of_one_rule(&made, messages, &headers))
 }
 
 pub(crate) async fn update_rule(
     at: ChangeInZone,
+    headers: HeaderMap,
     Json(mut body): Json<RuleBody>,
 ) -> Result<Response, Fault> {
     let (ruleset, rule): (Id, Id) = at.two()?;
@@ -171,7 +201,8 @@ pub(crate) async fn update_rule(
         })
         .await
         .map_err(one_rule)?;
-    changed(&at, made).await
+    let messages = odd_names(&at, &made).await?;
+    Ok(of_one_rule(&made, messages, &headers))
 }
 
 /// The request has one rule, whatever its place in the ruleset.
@@ -187,12 +218,12 @@ pub(crate) fn one_rule(fault: Fault) -> Fault {
     }
 }
 
-pub(crate) async fn delete_rule(at: ChangeInZone) -> Result<Response, Fault> {
+pub(crate) async fn delete_rule(at: ChangeInZone, headers: HeaderMap) -> Result<Response, Fault> {
     let (ruleset, rule): (Id, Id) = at.two()?;
     let left = at
         .run(move |control, zone| control.delete_rule(zone, ruleset, rule))
         .await?;
-    Ok(envelope::result(ShownRuleset::from(&*left)))
+    Ok(of_one_rule(&left, Vec::new(), &headers))
 }
 
 pub(crate) async fn versions(at: InZone) -> Result<Response, Fault> {

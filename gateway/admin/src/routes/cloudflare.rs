@@ -413,18 +413,18 @@ const RULESETS: &[Route] = &[
         "create_rule", "Add a rule to a ruleset, at its end or where `position` says")
     .needs(Rules)
     .takes(Json("RuleCreate"))
-    .gives(One("Ruleset"))
+    .gives(One("RulesetChanged"))
     .tried(),
     route!(PATCH "/client/v4/zones/{zone_id}/rulesets/{ruleset_id}/rules/{rule_id}",
         rulesets::update_rule, "update_rule", "Change a rule, or move it")
     .needs(Rules)
     .takes(Json("RuleUpdate"))
-    .gives(One("Ruleset"))
+    .gives(One("RulesetChanged"))
     .tried(),
     route!(DELETE "/client/v4/zones/{zone_id}/rulesets/{ruleset_id}/rules/{rule_id}",
         rulesets::delete_rule, "delete_rule", "Delete a rule")
     .needs(Rules)
-    .gives(One("Ruleset"))
+    .gives(One("RulesetChanged"))
     .tried(),
     route!(GET "/client/v4/zones/{zone_id}/rulesets/{ruleset_id}/versions", rulesets::versions,
         "list_ruleset_versions", "List a ruleset's versions without their rules")

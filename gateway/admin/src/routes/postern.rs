@@ -7,7 +7,7 @@ use super::Need::{Certificates, Nothing, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
     associations, audit, authorities, client_certificates, dashboard, denied, documents,
-    expressions, hosts, mtls_rules, revocation, rulesets, server_certificates, tokens,
+    expressions, hosts, mtls_rules, revocation, rule_list, rulesets, server_certificates, tokens,
 };
 use crate::dry_run;
 use crate::limits::{
@@ -244,7 +244,30 @@ const HELP: &[Route] = &[
     .gives(One("ExpressionVocabulary")),
     route!(GET "/postern/v1/zones/{zone_id}/lints", expressions::lints, "list_lints",
         "List what is suspicious about a zone's rules and hosts")
+    .query(&[Parameter::new(
+        "rules",
+        Text,
+        "Only about these rules, by ids with commas between them, and about hosts",
+    )])
     .gives(All("Lint")),
+    route!(GET "/postern/v1/zones/{zone_id}/rules", rule_list::list, "list_rules",
+        "List rules of a phase in their order, page by page")
+    .query(&[
+        Parameter::new(
+            "phase",
+            Text,
+            "The phase; http_request_firewall_custom by default",
+        ),
+        Parameter::new(
+            "search",
+            Text,
+            "Only rules with this text in their description or expression",
+        ),
+    ])
+    .gives(Page("ListedRule")),
+    route!(GET "/postern/v1/zones/{zone_id}/rules/{rule_id}", rule_list::show, "get_rule",
+        "Show a rule of any phase, with its place")
+    .gives(One("ListedRule")),
     route!(GET "/postern/v1/zones/{zone_id}/rulesets/{ruleset_id}/differences",
         rulesets::differences, "compare_ruleset_versions", "Compare two versions of a ruleset")
     .query(&[

@@ -401,6 +401,16 @@ async fn how_it_is() {
         world.get("/postern/v1/sysctl/timeout.idle").await["value"],
         "33s"
     );
+    let set = |seen: &str| json!({"value": "44s", "expected": seen});
+    let late = world
+        .call("PUT", "/postern/v1/sysctl/timeout.idle", set("22s"))
+        .await;
+    assert_eq!(late.status, 412, "{}", late.text);
+    assert!(late.text.contains("is `33s` now"), "{}", late.text);
+    let set = world
+        .ok("PUT", "/postern/v1/sysctl/timeout.idle", set("33s"))
+        .await;
+    assert_eq!(set["value"], "44s");
     assert_eq!(world.call("GET", "/livez", Value::Null).await.text, "ok\n");
 }
 

@@ -602,3 +602,78 @@ async fn what_others_have_changed_meanwhile_is_not_overwritten() {
     let odd = change(0, "odd", "x").await;
     assert_eq!(odd.status, 400, "{}", odd.text);
 }
+
+#[tokio::test]
+async fn rules_are_listed_in_pages_and_a_change_can_be_answered_without_them() {
+    let world = World::new().await;
+    let zone = world.zone().await;
+    let phase =
+        format!("/client/v4/zones/{zone}/rulesets/phases/http_request_firewall_custom/entrypoint");
+    let path = format!("/postern/v1/zones/{zone}/rules");
+    assert_eq!(world.get(&path).await, json!([]), "before the first rule");
+    let rule = |number: usize| {
+        json!({
+            "action": "log",
+            "expression": format!("http.request.uri.path eq \"/{number}\""),
+            "description": format!("Rule {number}"),
+        })
+    };
+    let rules: Vec<Value> = (1..=30).map(rule).collect();
+    let ruleset = world.ok("PUT", &phase, json!({ "rules": rules })).await;
+    let second = world.get(&format!("{path}?page=2&per_page=20")).await;
+    let positions: Vec<u64> = second
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["position"].as_u64().unwrap())
+        .collect();
+    assert_eq!(positions, (21..=30).collect::<Vec<_>>());
+    assert_eq!(second[0]["ruleset_id"], ruleset["id"]);
+    let found = world
+        .raw(
+            "GET",
+            &format!("{path}?search=RULE%202&per_page=5"),
+            Vec::new(),
+            &[],
+        )
+        .await;
+    let found: Value = serde_json::from_str(&found.text).unwrap();
+    assert_eq!(found["result"][1]["description"], "Rule 20");
+    assert_eq!(found["result_info"]["total_count"], 11, "2 and 20 to 29");
+    let other = world.get(&format!("{path}?phase=http_ratelimit")).await;
+    assert_eq!(other, json!([]));
+    let odd = world
+        .raw("GET", &format!("{path}?phase=odd"), Vec::new(), &[])
+        .await;
+    assert_eq!(odd.status, 400, "{}", odd.text);
+    let one = second[4]["id"].as_str().unwrap();
+    assert_eq!(world.get(&format!("{path}/{one}")).await["position"], 25);
+    let gone = world
+        .raw(
+            "GET",
+            &format!("{path}/{}", "0".repeat(32)),
+            Vec::new(),
+            &[],
+        )
+        .await;
+    assert_eq!(gone.status, 404, "{}", gone.text);
+    // Lints of some rules only.
+    let lints = world
+        .get(&format!("/postern/v1/zones/{zone}/lints?rules={one}"))
+        .await;
+    let mut lints = lints.as_array().unwrap().iter();
+    assert!(lints.all(|lint| lint["rule_id"].is_null() || lint["rule_id"] == one));
+    let change = format!(
+        "/client/v4/zones/{zone}/rulesets/{}/rules/{one}",
+        ruleset["id"].as_str().unwrap()
+    );
+    let body = || json!({"description": "other"}).to_string().into_bytes();
+    let little = [("prefer", "respond-async, return=minimal")];
+    let short = world.raw("PATCH", &change, body(), &little).await;
+    let short: Value = serde_json::from_str(&short.text).unwrap();
+    assert_eq!(short["result"]["version"], "2");
+    assert!(short["result"].get("rules").is_none(), "{short}");
+    let whole = world.raw("PATCH", &change, body(), &[]).await;
+    let whole: Value = serde_json::from_str(&whole.text).unwrap();
+    assert_eq!(whole["result"]["rules"].as_array().map(Vec::len), Some(30));
+}

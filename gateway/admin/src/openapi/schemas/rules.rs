@@ -240,6 +240,14 @@ fn rules() -> Vec<Named> {
         .about("Exactly one of them.");
     vec![
         ("Rule", rule().into()),
+        (
+            "ListedRule",
+            rule()
+                .has("ruleset_id", id())
+                .has("phase", named("Phase"))
+                .has("position", count().least(1))
+                .into(),
+        ),
         ("RuleCreate", written(&["action", "expression"]).into()),
         (
             "RuleUpdate",
@@ -262,6 +270,8 @@ fn rulesets() -> Vec<Named> {
             .has("last_updated", time())
     };
     let shown = head().has("rules", list(named("Rule")));
+    let left_out = "Left out where the request has `Prefer: return=minimal`";
+    let changed = head().may_have("rules", list(named("Rule")).about(left_out));
     let body = || {
         closed()
             .takes("name", description())
@@ -306,6 +316,7 @@ fn rulesets() -> Vec<Named> {
     vec![
         ("RulesetHead", head().into()),
         ("Ruleset", shown.into()),
+        ("RulesetChanged", changed.into()),
         ("RulesetCreate", create.into()),
         ("RulesetReplace", replace.into()),
         ("RulesetDifferences", differences.into()),

@@ -255,7 +255,12 @@ fn settings() -> Vec<Named> {
         )
         .has("kind", text().about("What values it takes, in words"))
         .has("description", text());
-    let set = closed().has("value", either([text(), number(), flag()]));
+    let set = closed()
+        .has("value", either([text(), number(), flag()]))
+        .takes(
+            "expected",
+            text().about("The value that was seen: when it is another one now, the answer is 412"),
+        );
     vec![("Setting", shown.into()), ("SettingSet", set.into())]
 }
 

@@ -345,6 +345,8 @@ async fn rules(world: &World, zone: &str) {
         format!("{one}/versions/1"),
         format!("{own}/rulesets/{}/differences?from=1", text(&answer["id"])),
         format!("{own}/lints"),
+        format!("{own}/rules"),
+        format!("{own}/rules/{}", text(&made["rules"][0]["id"])),
     ] {
         world.get(&path).await;
     }
