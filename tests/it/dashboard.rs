@@ -3,10 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::gateway::ZONE;
 use tests::tool::run;
 use tests::{Gateway, Origin, Setup, pki};
@@ -50,14 +50,8 @@ fn has_dashboard(gateway: &Gateway) -> bool {
     built
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_documents_steps_in_a_browser() {
-    let Some(home) = dashboard() else { return };
-    let origin = Origin::echo();
-    let (gateway, admin) = start(&origin);
-    if !has_dashboard(&gateway) {
-        return;
-    }
+/// What a script needs to know of its gateway: a link that signs in, tokens, and where clients ask.
+fn told(gateway: &Gateway, admin: &str) -> Value {
     let token = |name: &str, scope: &str, zone: &[&str]| {
         let create = ["token", "create", name, "--scope", scope, "--json"];
         gateway.cli(&[&create[..], zone].concat()).json()
@@ -68,28 +62,71 @@ async fn the_documents_steps_in_a_browser() {
     let ca = gateway.file("servers.pem");
     std::fs::write(&ca, gateway.servers.pem()).unwrap();
     let link = gateway.cli(&["dashboard"]).ok();
-    let told = json!({
+    json!({
         "link": link.trim(),
         "url": format!("http://{admin}"),
         "address": gateway.address.to_string(),
         "ca": ca,
-        "log": gateway.file("access.log"),
-        "origin": origin.url(),
         "zone": gateway.zone_id(ZONE),
-        "csr": pki::request("own-device").0,
-        "partners": pki::Authority::root("Partners").pem(),
         "tokens": {
             "read": read["value"],
             "read_id": read["id"],
             "all": all["value"],
             "zone": zone["value"],
         },
-    });
+    })
+}
+
+/// Runs a script of the dashboard's tests to its good end.
+fn script(home: &Path, name: &str, told: &Value) {
     let outcome = run(Command::new("node")
         .current_dir(home)
-        .arg("tests/steps.mjs")
+        .arg(format!("tests/{name}"))
         .arg(told.to_string()));
     assert!(outcome.out.contains("all good"), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_documents_steps_in_a_browser() {
+    let Some(home) = dashboard() else { return };
+    let origin = Origin::echo();
+    let (gateway, admin) = start(&origin);
+    if !has_dashboard(&gateway) {
+        return;
+    }
+    let mut told = told(&gateway, &admin);
+    told["log"] = json!(gateway.file("access.log"));
+    told["origin"] = origin.url().into();
+    told["csr"] = pki::request("own-device").0.into();
+    told["partners"] = pki::Authority::root("Partners").pem().into();
+    script(&home, "steps.mjs", &told);
+    assert!(!gateway.stderr().contains("panicked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_kind_of_rule_in_a_browser() {
+    let Some(home) = dashboard() else { return };
+    let origin = Origin::echo();
+    let second = Origin::saying(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond", true);
+    let (gateway, admin) = start(&origin);
+    if !has_dashboard(&gateway) {
+        return;
+    }
+    let mut told = told(&gateway, &admin);
+    told["second"] = second.url().into();
+    script(&home, "kinds.mjs", &told);
+    assert!(!gateway.stderr().contains("panicked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_and_what_is_shared_in_a_browser() {
+    let Some(home) = dashboard() else { return };
+    let origin = Origin::echo();
+    let (gateway, admin) = start(&origin);
+    if !has_dashboard(&gateway) {
+        return;
+    }
+    script(&home, "together.mjs", &told(&gateway, &admin));
     assert!(!gateway.stderr().contains("panicked"));
 }
 

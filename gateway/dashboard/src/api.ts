@@ -64,6 +64,10 @@ export interface Host {
     zone_id: string;
     zone_name: string | null;
     mtls: Mtls;
+    /** Whether that was asked for; otherwise it follows the CAs. */
+    mtls_is_set: boolean;
+    revoked: "rule" | "close";
+    tls_min_version: string | null;
     served: boolean;
     origin: { url: string };
     server_certificate: { id: string; expires_on: string } | null;
@@ -316,6 +320,8 @@ async function send(
     const headers = headersWith(key, Date.now() - touched > IDLE_MS);
     if (seen !== null) headers["if-match"] = `"${seen}"`;
     if (body !== undefined) headers["content-type"] = "application/json";
+    // A ruleset that a change of one rule makes may have 100,000 others.
+    if (method !== "GET") headers["prefer"] = "return=minimal";
     try {
         return await fetch(path, {
             method,
@@ -369,6 +375,11 @@ export async function call<T>(
         if (error instanceof ApiError && error.status === 401) ended(error.message);
         throw error;
     }
+}
+
+/** The revision that a change has made: its answer has the one that it was made on. */
+export function madeBy(answer: Answer<unknown>): string | null {
+    return answer.revision === null ? null : String(Number(answer.revision) + 1);
 }
 
 /** The session may not hear this. */

@@ -20,6 +20,7 @@ import { linter } from "@codemirror/lint";
 import { EditorState } from "@codemirror/state";
 import { EditorView, keymap, placeholder } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
+import { aboutField } from "./fields";
 import type { Vocabulary } from "./rules";
 import { errorPlace } from "./rules";
 
@@ -86,6 +87,21 @@ const look = EditorView.theme({
     "&.cm-focused .cm-matchingBracket": { backgroundColor: "var(--info-back)" },
 });
 
+/** What is typed over a selection. The browser would keep the look of what it replaces in a style of its
+ * own, which the page's policy does not permit. Brackets and quotes go around a selection. */
+const replacing = EditorView.domEventHandlers({
+    beforeinput: (event, view) => {
+        const { data, inputType } = event;
+        const plain = inputType === "insertText" && data !== null && !/^["'([{]$/.test(data);
+        if (!plain || event.isComposing || view.state.selection.main.empty) return false;
+        view.dispatch(view.state.replaceSelection(data), {
+            userEvent: "input.type",
+            scrollIntoView: true,
+        });
+        return true;
+    },
+});
+
 export interface Editor {
     destroy: () => void;
 }
@@ -107,7 +123,7 @@ export function open(options: Options): Editor {
             label: field.name,
             type: "variable",
             detail: field.type,
-            info: `A ${field.type} of the ${field.lifetime}`,
+            info: aboutField(field.name) ?? `A ${field.type} of the ${field.lifetime}`,
         })),
         ...options.vocabulary.functions.map((one) => ({
             label: one.name,
@@ -150,6 +166,7 @@ export function open(options: Options): Editor {
                 autocompletion({ override: [complete] }),
                 placeholder("not cf.tls_client_auth.cert_verified"),
                 EditorView.lineWrapping,
+                replacing,
                 EditorView.contentAttributes.of({ "aria-label": options.label }),
                 // Tab leaves the editor, as everywhere on the page.
                 keymap.of([

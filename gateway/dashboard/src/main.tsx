@@ -13,7 +13,6 @@ import { Events } from "./pages/events";
 import { Latency } from "./pages/latency";
 import { MtlsRulePage } from "./pages/mtls-rule";
 import { Overview } from "./pages/overview";
-import { PhaseRule } from "./pages/phase-rule";
 import { RulePage } from "./pages/rule";
 import { Rules } from "./pages/rules";
 import { ServerCertificates } from "./pages/server-certificates";
@@ -22,7 +21,7 @@ import { SignIn } from "./pages/sign-in";
 import { TestPage } from "./pages/test";
 import { Tokens } from "./pages/tokens";
 import { link, takeCode, usePath } from "./router";
-import { CUSTOM, KINDS } from "./rules";
+import { KINDS } from "./rules";
 import { Show, Time, Value, message, useLoaded } from "./ui";
 
 function Dashboard() {
@@ -75,6 +74,7 @@ function Frame({ session, leave }: { session: Session; leave: () => void }) {
     const zones = useLoaded<Zone[]>(
         async () => session.zones ?? (await all<Zone>(`${CLOUDFLARE}/zones`)),
         [session],
+        { about: ["zone"] },
     );
     useEffect(() => {
         zones.reload();
@@ -140,20 +140,33 @@ function Changed({ me }: { me: string }) {
         const timer = setTimeout(() => set(null), SAID_MS);
         return () => clearTimeout(timer);
     }, [change]);
-    const [first, ...more] = change?.changes ?? [];
+    // That a ruleset has another version is what a change of its rules comes with.
+    const told = (change?.changes ?? []).filter((one) => !one.noun.startsWith("ruleset"));
+    const [first, ...more] = told.length > 0 ? told : (change?.changes ?? []);
     const others = more.length + (change?.omitted ?? 0);
     return (
         <div class="changed" role="status">
             {change !== null && first !== undefined && (
                 <p class="notice info">
-                    <Value text={change.actor ?? ""} /> has changed {first.noun}{" "}
-                    <Value text={first.key} />
+                    <Value text={named(change.actor ?? "")} /> has changed {first.noun}{" "}
+                    <Value text={shortened(first.key)} />
                     {others > 0 && ` and ${others.toLocaleString()} more`}. What is shown here is up
                     to date. <a href={link("audit-log")}>Audit log</a>
                 </p>
             )}
         </div>
     );
+}
+
+/** A token by its name rather than its id. */
+function named(actor: string): string {
+    const token = /^token \S+ \((.*)\)$/.exec(actor);
+    return token === null ? actor : `token ${token[1]}`;
+}
+
+/** An id by its beginning; names are as they are. */
+function shortened(key: string): string {
+    return /^[0-9a-f-]{32,36}$/.test(key) ? `${key.slice(0, 8)}…` : key;
 }
 
 function skip(event: Event): void {
@@ -256,12 +269,9 @@ function Page(props: { path: string[]; zones: Zone[]; session: Session }) {
         if (kind !== undefined && rest === undefined) {
             return <Rules key={`${zone.id} ${page}`} zone={zone} session={session} kind={kind} />;
         }
-        if (kind !== undefined && kind !== CUSTOM && rest !== undefined) {
+        if (kind !== undefined && rest !== undefined) {
             const key = `${zone.id} ${page} ${rest}`;
-            return <PhaseRule key={key} zone={zone} session={session} kind={kind} id={rest} />;
-        }
-        if (page === "rules" && rest !== undefined) {
-            return <RulePage key={`${zone.id} ${rest}`} zone={zone} session={session} id={rest} />;
+            return <RulePage key={key} zone={zone} session={session} kind={kind} id={rest} />;
         }
     }
     return (

@@ -1,7 +1,7 @@
-// Custom rules of a zone: the calls about them, and what the page says of them.
+// Rules of a zone, of every kind: the calls about them, and what the page says of them.
 
-import type { Form, Previewed, Rule, Ruleset, Zone } from "./api";
-import { ApiError, CLOUDFLARE, OWN, call, get } from "./api";
+import type { Form, Previewed, Rule, Zone } from "./api";
+import { ApiError, CLOUDFLARE, OWN, call, get, madeBy } from "./api";
 
 /** A kind of rules: the phase that they are of, where their page is, and what is said of them. */
 export interface Kind {
@@ -12,9 +12,14 @@ export interface Kind {
     order: string;
     /** What is there before the first. */
     empty: string;
-    /** A rule of this kind to begin with; of custom rules the builder begins. */
-    example: Written | null;
+    /** Whether rules for all requests are usual: then the form offers them. */
+    everything: boolean;
+    /** A rule of this kind to begin with. */
+    example: Written;
 }
+
+/** What matches all requests. */
+export const EVERYTHING = "true";
 
 export const CUSTOM: Kind = {
     phase: "http_request_firewall_custom",
@@ -22,20 +27,17 @@ export const CUSTOM: Kind = {
     title: "Custom rules",
     order: "They are tried in this order; the first that blocks ends the matter.",
     empty: "No custom rules yet: every request is permitted.",
-    example: null,
+    everything: false,
+    example: { description: "", expression: "", action: "block", enabled: true },
 };
 
-function rewrite(name: string): Written {
-    const headers = { [name]: { operation: "set", value: "example" } };
-    const parameters = { headers };
-    return {
-        description: "",
-        expression: "true",
-        action: "rewrite",
-        enabled: true,
-        action_parameters: parameters,
-    };
-}
+const REWRITE: Written = {
+    description: "",
+    expression: EVERYTHING,
+    action: "rewrite",
+    enabled: true,
+    action_parameters: { headers: {} },
+};
 
 /** Every kind, in the order in which they act. */
 export const KINDS: Kind[] = [
@@ -45,13 +47,14 @@ export const KINDS: Kind[] = [
         title: "Redirects",
         order: "The first that matches answers, before all other rules.",
         empty: "No redirects yet.",
+        everything: false,
         example: {
             description: "",
             expression: 'http.request.uri.path eq "/old"',
             action: "redirect",
             enabled: true,
             action_parameters: {
-                from_value: { status_code: 301, target_url: { value: "https://example.com/new" } },
+                from_value: { status_code: 301, target_url: { value: "" } },
             },
         },
     },
@@ -62,6 +65,7 @@ export const KINDS: Kind[] = [
         title: "Rate limits",
         order: "All that match count; the first that is passed answers.",
         empty: "No rate limits yet.",
+        everything: true,
         example: {
             description: "",
             expression: 'starts_with(http.request.uri.path, "/login")',
@@ -76,12 +80,28 @@ export const KINDS: Kind[] = [
         },
     },
     {
+        phase: "http_request_origin",
+        segment: "origin-rules",
+        title: "Origin rules",
+        order: "All that match act; the last word on each part holds.",
+        empty: "No origin rules yet: every request goes to the origin of its host.",
+        everything: true,
+        example: {
+            description: "",
+            expression: 'starts_with(http.request.uri.path, "/v2/")',
+            action: "route",
+            enabled: true,
+            action_parameters: {},
+        },
+    },
+    {
         phase: "http_request_late_transform",
         segment: "request-headers",
         title: "Request headers",
         order: "All that match act, in this order.",
         empty: "No rules for headers that origins get yet.",
-        example: rewrite("X-From"),
+        everything: true,
+        example: REWRITE,
     },
     {
         phase: "http_response_headers_transform",
@@ -89,7 +109,8 @@ export const KINDS: Kind[] = [
         title: "Response headers",
         order: "All that match act, in this order.",
         empty: "No rules for headers that clients get yet.",
-        example: rewrite("X-Served-By"),
+        everything: true,
+        example: REWRITE,
     },
 ];
 
@@ -113,26 +134,89 @@ export async function preview(of: { expression: string } | { form: Form }): Prom
     return (await call<Previewed>("POST", `${OWN}/expressions/preview`, of)).result;
 }
 
-/** The zone's custom rules; nothing before the first. */
-export async function loadRules(zone: Zone, kind = CUSTOM): Promise<Ruleset | null> {
-    return (await loadSeen(zone, kind)).ruleset;
+/** A rule of a list, with its place among all of its phase, from 1. */
+export interface ListedRule extends Rule {
+    ruleset_id: string;
+    phase: string;
+    position: number;
 }
 
-/** The same, with the revision that was seen. */
-export async function loadSeen(
+/** Some of a phase's rules. */
+export interface Listed {
+    /** Nothing before the first rule. */
+    ruleset: Head | null;
+    rules: ListedRule[];
+    /** What was seen: nothing newer is overwritten. */
+    revision: string | null;
+    /** How many have what is looked for, and how many there are. */
+    found: number;
+    total: number;
+}
+
+/** A ruleset without its rules. */
+export interface Head {
+    id: string;
+    phase: string;
+    version: string;
+    last_updated: string;
+}
+
+async function loadHead(zone: Zone, kind: Kind): Promise<Head | null> {
+    const all = await get<Head[]>(`${CLOUDFLARE}/zones/${zone.id}/rulesets`);
+    return all.find((one) => one.phase === kind.phase) ?? null;
+}
+
+/** One page of the rules that have a text in them. Whole rulesets may have 100,000. */
+export async function listRules(
     zone: Zone,
-    kind = CUSTOM,
-): Promise<{ ruleset: Ruleset | null; revision: string | null }> {
-    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/phases/${kind.phase}/entrypoint`;
-    try {
-        const { result, revision } = await call<Ruleset>("GET", path);
-        return { ruleset: result, revision };
-    } catch (error) {
-        if (error instanceof ApiError && error.status === 404) {
-            return { ruleset: null, revision: null };
+    kind: Kind,
+    search: string,
+    page: number,
+    perPage: number,
+): Promise<Listed> {
+    const ask = (wanted: string, number: number, size: number) => {
+        const query = new URLSearchParams({
+            phase: kind.phase,
+            page: String(number),
+            per_page: String(size),
+            ...(wanted === "" ? {} : { search: wanted }),
+        });
+        return call<ListedRule[]>("GET", `${OWN}/zones/${zone.id}/rules?${query}`);
+    };
+    const [ruleset, found, every] = await Promise.all([
+        loadHead(zone, kind),
+        ask(search, page, perPage),
+        search === "" ? null : ask("", 1, 1),
+    ]);
+    const count = found.info?.total_count ?? 0;
+    return {
+        ruleset,
+        rules: found.result,
+        revision: found.revision,
+        found: count,
+        total: every?.info?.total_count ?? count,
+    };
+}
+
+/** A rule, or nothing when it is gone or new; its ruleset, if there is one; the revision that was seen. */
+export async function loadRule(
+    zone: Zone,
+    kind: Kind,
+    id: string,
+): Promise<{ rule: Rule | null; ruleset: string | null; revision: string | null }> {
+    if (id !== "new") {
+        try {
+            const path = `${OWN}/zones/${zone.id}/rules/${encodeURIComponent(id)}`;
+            const { result, revision } = await call<ListedRule>("GET", path);
+            if (result.phase === kind.phase) {
+                return { rule: result, ruleset: result.ruleset_id, revision };
+            }
+        } catch (error) {
+            if (!(error instanceof ApiError) || error.status !== 404) throw error;
         }
-        throw error;
     }
+    const head = await loadHead(zone, kind);
+    return { rule: null, ruleset: head?.id ?? null, revision: null };
 }
 
 /** A rule that another page has begun, for the page that creates one. */
@@ -165,36 +249,66 @@ export interface Written {
     ratelimit?: unknown;
 }
 
+/** Adds a rule, at the end or at a place from 1. */
 export async function addRule(
     zone: Zone,
-    ruleset: Ruleset | null,
+    ruleset: string | null,
     rule: Written,
+    kind: Kind,
     position?: number,
-    kind = CUSTOM,
-): Promise<Ruleset> {
-    const rules = `${CLOUDFLARE}/zones/${zone.id}/rulesets`;
-    if (ruleset === null) {
-        const path = `${rules}/phases/${kind.phase}/entrypoint`;
-        return (await call<Ruleset>("PUT", path, { rules: [rule] })).result;
-    }
-    const place = position === undefined ? {} : { position: { index: position } };
-    const path = `${rules}/${ruleset.id}/rules`;
-    return (await call<Ruleset>("POST", path, { ...rule, ...place })).result;
+): Promise<void> {
+    await send(zone, ruleset, rule, kind, position, "");
 }
 
+/** Whether the gateway would take it. Nothing is changed. */
+export async function tryRule(
+    zone: Zone,
+    ruleset: string | null,
+    rule: Written,
+    kind: Kind,
+): Promise<void> {
+    await send(zone, ruleset, rule, kind, undefined, "?dry_run=true");
+}
+
+async function send(
+    zone: Zone,
+    ruleset: string | null,
+    rule: Written,
+    kind: Kind,
+    position: number | undefined,
+    query: string,
+): Promise<void> {
+    const rules = `${CLOUDFLARE}/zones/${zone.id}/rulesets`;
+    if (ruleset === null) {
+        const path = `${rules}/phases/${kind.phase}/entrypoint${query}`;
+        await call("PUT", path, { rules: [rule] });
+        return;
+    }
+    const place = position === undefined ? {} : { position: { index: position } };
+    await call("POST", `${rules}/${ruleset}/rules${query}`, { ...rule, ...place });
+}
+
+/** The revision that this made. */
 export async function changeRule(
     zone: Zone,
-    ruleset: Ruleset,
+    ruleset: string,
     id: string,
     change: Partial<Written> & { position?: { index: number } },
     seen: string | null = null,
-): Promise<Ruleset> {
-    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset.id}/rules/${id}`;
-    return (await call<Ruleset>("PATCH", path, change, seen)).result;
+): Promise<string | null> {
+    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset}/rules/${id}`;
+    return madeBy(await call("PATCH", path, change, seen));
 }
 
-export async function deleteRule(zone: Zone, ruleset: Ruleset, id: string): Promise<void> {
-    await call("DELETE", `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset.id}/rules/${id}`);
+/** The revision that this made. */
+export async function deleteRule(
+    zone: Zone,
+    ruleset: string,
+    id: string,
+    seen: string | null,
+): Promise<string | null> {
+    const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset}/rules/${id}`;
+    return madeBy(await call("DELETE", path, undefined, seen));
 }
 
 export function written(rule: Rule): Written {

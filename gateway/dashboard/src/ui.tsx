@@ -3,6 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useId, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
+import type { Change } from "./live";
 import { useLive } from "./live";
 
 /** Characters of a value that are shown at once; what strangers send may be far longer. */
@@ -74,9 +75,18 @@ const SETTLE_MS = 400;
 /** How many times longer than loading takes the pause before the next loading by itself is. */
 const REST = 10;
 
+/** When something is loaded again, and what is shown meanwhile. */
+interface Again {
+    /** The kinds of things that it is made of, in the words of the audit log: changes of others do not
+     * concern it. Without it every change does. */
+    about?: string[];
+    /** Whether what there was stays until that for other keys is there. */
+    keep?: boolean;
+}
+
 /** Loads something when the page is shown, when `keys` change, when one comes back to it, and when
- * the configuration was changed. */
-export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T> {
+ * what it is about was changed. */
+export function useLoaded<T>(load: () => Promise<T>, keys: unknown[], again: Again = {}): Loaded<T> {
     const [state, set] = useState<{ data: T | null; error: string | null; busy: boolean }>({
         data: null,
         error: null,
@@ -102,7 +112,11 @@ export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T>
         );
     }, keys);
     useEffect(() => {
-        set({ data: null, error: null, busy: true });
+        set((before) => ({
+            data: again.keep === true ? before.data : null,
+            error: null,
+            busy: true,
+        }));
         reload();
         // What others changed meanwhile.
         const back = () => {
@@ -117,15 +131,20 @@ export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T>
     const now = useRef(reload);
     now.current = reload;
     const waits = useRef<ReturnType<typeof setTimeout> | null>(null);
+    const soon = () => {
+        if (waits.current !== null) return;
+        const pause = Math.max(SETTLE_MS, rested.current - Date.now());
+        waits.current = setTimeout(() => {
+            waits.current = null;
+            // A page that is hidden loads when it is seen again.
+            if (document.visibilityState === "visible") now.current();
+        }, pause);
+    };
     useLive({
-        change: () => {
-            if (waits.current !== null) return;
-            const pause = Math.max(SETTLE_MS, rested.current - Date.now());
-            waits.current = setTimeout(() => {
-                waits.current = null;
-                now.current();
-            }, pause);
+        change: (change) => {
+            if (concerns(change, again.about)) soon();
         },
+        gap: soon,
     });
     useEffect(
         () => () => {
@@ -134,6 +153,13 @@ export function useLoaded<T>(load: () => Promise<T>, keys: unknown[]): Loaded<T>
         [],
     );
     return { ...state, reload };
+}
+
+/** Whether a change is of one of these kinds of things, as far as it is told. */
+function concerns(change: Change, about: string[] | undefined): boolean {
+    const all = change.changes;
+    if (about === undefined || all === undefined || (change.omitted ?? 0) > 0) return true;
+    return all.some((one) => about.includes(one.noun));
 }
 
 /** Shows what was loaded, or that it is being loaded, or why it is not there. */
@@ -266,6 +292,43 @@ export function TextInput(props: {
                     spellcheck={false}
                     ref={props.autofocus === true ? focus : null}
                     onInput={(event) => props.set(event.currentTarget.value)}
+                />
+            )}
+        </Field>
+    );
+}
+
+/** A whole number; nothing while the input is empty. */
+export function NumberInput(props: {
+    label: string;
+    value: number | null;
+    set: (value: number | null) => void;
+    least: number;
+    most: number;
+    hint?: ComponentChildren;
+    required?: boolean;
+    placeholder?: string;
+}) {
+    const extra = props.hint === undefined ? {} : { hint: props.hint };
+    return (
+        <Field label={props.label} {...extra}>
+            {(id, hint) => (
+                <input
+                    id={id}
+                    class="number"
+                    type="number"
+                    inputMode="numeric"
+                    value={props.value ?? ""}
+                    min={props.least}
+                    max={props.most}
+                    step={1}
+                    required={props.required ?? false}
+                    placeholder={props.placeholder}
+                    aria-describedby={hint}
+                    onInput={(event) => {
+                        const { value } = event.currentTarget;
+                        props.set(value === "" ? null : Number(value));
+                    }}
                 />
             )}
         </Field>
@@ -490,4 +553,11 @@ export function submitting(work: () => void): (event: Event) => void {
         event.preventDefault();
         work();
     };
+}
+
+/** Text with `words` between backticks as code. */
+export function Words({ text }: { text: string }): ComponentChildren {
+    // Links of the page that the texts are also in lead nowhere here.
+    const plain = text.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
+    return plain.split("`").map((part, at) => (at % 2 === 1 ? <code>{part}</code> : part));
 }

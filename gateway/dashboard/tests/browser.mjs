@@ -62,7 +62,7 @@ export async function visit(browser, options = {}) {
         // A refused call, and a gateway that restarts, are said by the page in words; the browser
         // says it here as well.
         const refused =
-            /Failed to load resource: (the server responded|net::ERR_(CONNECTION|INCOMPLETE|EMPTY))/.test(
+            /Failed to load resource: (the server responded|net::ERR_(CONNECTION|INCOMPLETE|EMPTY|FAILED))/.test(
                 line.text(),
             );
         if (["error", "warning"].includes(line.type()) && !refused) {
@@ -153,8 +153,8 @@ export async function inspect(page, name) {
     await page.setViewportSize({ width: 1280, height: 900 });
 }
 
-/** One request of a real client: its status, or the word of the alert that it got. */
-export function ask(host, path, identity = null) {
+/** One request of a real client: its status, headers and body, or the word of the alert that it got. */
+export function answer(host, path, identity = null, headers = {}) {
     const [address, port] = told.address.split(":");
     return new Promise((resolve) => {
         const sent = request({
@@ -162,18 +162,27 @@ export function ask(host, path, identity = null) {
             port,
             path,
             servername: host,
-            headers: { host },
+            headers: { host, ...headers },
             ca: readFileSync(told.ca),
             agent: false,
             ...(identity === null ? {} : { cert: identity.certificate, key: identity.key }),
         });
         sent.on("response", (response) => {
-            response.resume();
-            response.on("end", () => resolve(response.statusCode));
+            let body = "";
+            response.setEncoding("utf8");
+            response.on("data", (part) => (body += part));
+            response.on("end", () =>
+                resolve({ status: response.statusCode, headers: response.headers, body }),
+            );
         });
-        sent.on("error", (error) => resolve(error.code ?? error.message));
+        sent.on("error", (error) => resolve({ status: error.code ?? error.message }));
         sent.end();
     });
+}
+
+/** The same, of which only the status is wanted. */
+export async function ask(host, path, identity = null) {
+    return (await answer(host, path, identity)).status;
 }
 
 /** What the client believes of each schema: names of members, and which may be `null`, as

@@ -481,48 +481,6 @@ try {
         await api("PATCH", path, { description: "No internals" });
         await page.getByText("No internals, said by another").waitFor({ state: "detached" });
     });
-    await step("Rate limits, redirects, header rules: made, tried by clients, deleted, back", async () => {
-        await visitPage("Custom rules");
-        const kind = async (name) => {
-            const kinds = page.getByRole("navigation", { name: "Kinds of rules" });
-            await kinds.getByRole("link", { name }).click();
-            await heading(name);
-        };
-        const editor = page.getByRole("textbox", { name: "Expression" });
-        await kind("Redirects");
-        await page.getByText("No redirects yet").waitFor();
-        await page.getByRole("link", { name: "Create rule" }).click();
-        await editor.fill('http.request.uri.path eq "/moved"');
-        await page.getByLabel("What it does").fill("{");
-        await button("Deploy").click();
-        await page.getByRole("alert").getByText("is not JSON").waitFor();
-        await page.getByLabel("What it does").fill('{"action":"redirect"}');
-        await button("Deploy").click();
-        await page.getByRole("alert").waitFor();
-        const target = { from_value: { status_code: 302, target_url: { value: "https://x.test/" } } };
-        const does = { action: "redirect", action_parameters: target };
-        await page.getByLabel("What it does").fill(JSON.stringify(does));
-        await page.getByLabel("Rule name").fill("moved");
-        await inspect(page, "phase-rule");
-        await button("Deploy").click();
-        await heading("Redirects");
-        assert.equal(await ask(HOST, "/moved"), 302);
-        await button("Delete moved").click();
-        await page.getByText("moved was deleted").waitFor();
-        assert.equal(await ask(HOST, "/moved"), 200);
-        await button("Undo").click();
-        await page.getByText("moved is back").waitFor();
-        assert.equal(await ask(HOST, "/moved"), 302);
-        await inspect(page, "redirects");
-        for (const name of ["Rate limits", "Request headers", "Response headers"]) {
-            await kind(name);
-            await page.getByRole("link", { name: "Create rule" }).click();
-            await editor.waitFor();
-            await button("Deploy").click();
-            await heading(name);
-            await page.getByRole("link", { name: /^Edit/ }).first().waitFor();
-        }
-    });
     await step("Test: which rule acts, and why", async () => {
         await visitPage("Test");
         const outcome = page.getByRole("status").filter({ hasText: "The request is" });
@@ -543,7 +501,7 @@ try {
         await page.getByRole("textbox", { name: "Expression" }).fill(`http.host eq "${HOST}"`);
         await button("Try it").click();
         await outcome.getByText("by the draft").waitFor();
-        await page.getByLabel("The newest requests").check();
+        await page.getByRole("radio", { name: /^The newest requests/ }).check();
         await button("Try it").click();
         await page.getByText(/of [1-9]\d* would be blocked/).waitFor();
         await page.getByText("was: permit").first().waitFor();
@@ -592,6 +550,22 @@ try {
         await page.getByLabel("Certificates").fill(told.partners);
         await button("Upload").click();
         await page.getByRole("rowheader", { name: "Partners" }).waitFor();
+        await page.getByText("Partners: one certificate was taken").waitFor();
+        await button("Revocation of Partners").click();
+        await page.getByLabel("When no list speaks for a certificate").selectOption("hard");
+        await page.getByLabel("Asked about each client").fill("http://ocsp.example.test/");
+        await page.getByLabel("When the responder says nothing").selectOption("soft");
+        const [{ id }] = await api("GET", "/client/v4/accounts");
+        const [partners] = await api("GET", `/client/v4/accounts/${id}/mtls_certificates`);
+        const revocation = `/postern/v1/certificate_authorities/${partners.id}`;
+        await api("PATCH", `${revocation}/ocsp`, { url: "http://other.example.test/", policy: "hard" });
+        await button("Save").click();
+        await page.getByText("theirs: http://other.example.test/").waitFor();
+        await inspect(page, "revocation");
+        await button("Go on with mine").click();
+        await button("Save").click();
+        await page.getByText("none: its clients are refused").waitFor();
+        await page.getByText("http://ocsp.example.test/").waitFor();
         await inspect(page, "authorities");
         await button("Delete Partners").click();
         await button("Delete it").click();

@@ -3,6 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Answer } from "../api";
 import { OWN, call } from "../api";
+import { useLive } from "../live";
 import { Notice, TextInput, Time, Value, message, submitting } from "../ui";
 
 interface Entry {
@@ -17,6 +18,9 @@ const PER_PAGE = 50;
 
 /** Things of one entry that are shown before one asks for all. */
 const CHANGES_SHOWN = 5;
+
+/** After a change and before the newest entries are loaded again: changes come in groups. */
+const SETTLE_MS = 1_000;
 
 export function AuditLog() {
     const [filter, setFilter] = useState({ actor: "", noun: "", key: "" });
@@ -56,6 +60,26 @@ export function AuditLog() {
         setEntries(null);
         load(1, []);
     }, [filter]);
+    // What comes while the first entries are shown; whoever has gone on is not disturbed.
+    const first = useRef(true);
+    first.current = entries === null || entries.length <= PER_PAGE;
+    const waits = useRef<ReturnType<typeof setTimeout> | null>(null);
+    useLive({
+        change: () => {
+            if (!first.current || waits.current !== null) return;
+            waits.current = setTimeout(() => {
+                waits.current = null;
+                cursor.current = "";
+                load(1, []);
+            }, SETTLE_MS);
+        },
+    });
+    useEffect(
+        () => () => {
+            if (waits.current !== null) clearTimeout(waits.current);
+        },
+        [],
+    );
 
     return (
         <>

@@ -7,7 +7,6 @@ import { CLOUDFLARE, OWN, all, call, download, get, may } from "../api";
 import {
     Badge,
     Dialog,
-    Field,
     Messages,
     Notice,
     save,
@@ -22,6 +21,9 @@ import {
     Value,
 } from "../ui";
 import { Confirm } from "./confirm";
+import { Pem } from "./pem";
+import type { Crls, Ocsp } from "./revocation";
+import { Lists, Responder, Revocation } from "./revocation";
 
 interface ManagedCa {
     id: string;
@@ -42,11 +44,6 @@ interface UploadedCa {
     warnings: string[];
 }
 
-interface Crls {
-    policy: "hard" | "soft" | null;
-    crls: { issuer: string; next_update: string; entries: number }[];
-}
-
 export function Authorities({ session, zones }: { session: Session; zones: Zone[] }) {
     return (
         <>
@@ -61,7 +58,7 @@ export function Authorities({ session, zones }: { session: Session; zones: Zone[
 
 function Managed({ zone, canChange }: { zone: Zone; canChange: boolean }) {
     const path = `${OWN}/zones/${zone.id}/authorities`;
-    const cas = useLoaded(() => get<ManagedCa[]>(path), [zone.id]);
+    const cas = useLoaded(() => get<ManagedCa[]>(path), [zone.id], { about: ["CA"] });
     const [retires, setRetires] = useState<ManagedCa | null>(null);
     const [rolls, setRolls] = useState(false);
     const task = useTask();
@@ -186,6 +183,7 @@ interface Known {
     ca: UploadedCa;
     hosts: string[];
     crls: Crls | null;
+    ocsp: Ocsp | null;
 }
 
 async function loadUploaded(): Promise<{ account: string; known: Known[] }> {
@@ -195,20 +193,24 @@ async function loadUploaded(): Promise<{ account: string; known: Known[] }> {
     const cas = await all<UploadedCa>(path);
     const known = await Promise.all(
         cas.slice(0, 50).map(async (ca) => {
-            const [hosts, crls] = await Promise.all([
+            const of = `${OWN}/certificate_authorities/${ca.id}`;
+            const [hosts, crls, ocsp] = await Promise.all([
                 get<{ service: string }[]>(`${path}/${ca.id}/associations`),
-                get<Crls>(`${OWN}/certificate_authorities/${ca.id}/crls`).catch(() => null),
+                get<Crls>(`${of}/crls`).catch(() => null),
+                get<Ocsp>(`${of}/ocsp`).catch(() => null),
             ]);
-            return { ca, hosts: hosts.map((host) => host.service), crls };
+            return { ca, hosts: hosts.map((host) => host.service), crls, ocsp };
         }),
     );
     return { account: id, known };
 }
 
 function Uploaded({ canChange }: { canChange: boolean }) {
-    const loaded = useLoaded(loadUploaded, []);
+    const loaded = useLoaded(loadUploaded, [], { about: ["CA", "host"] });
     const [uploads, setUploads] = useState(false);
     const [deletes, setDeletes] = useState<UploadedCa | null>(null);
+    const [opened, setOpened] = useState<UploadedCa | null>(null);
+    const [taken, setTaken] = useState<string | null>(null);
     return (
         <section class="card">
             <div class="title">
@@ -225,6 +227,18 @@ function Uploaded({ canChange }: { canChange: boolean }) {
                     </div>
                 )}
             </div>
+            {taken !== null && <Notice kind="good">{taken}</Notice>}
+            {opened !== null && (
+                <Revocation
+                    id={opened.id}
+                    name={opened.name}
+                    close={() => setOpened(null)}
+                    done={() => {
+                        setOpened(null);
+                        loaded.reload();
+                    }}
+                />
+            )}
             <Show of={loaded} what="CAs">
                 {({ account, known }) => (
                     <>
@@ -241,10 +255,11 @@ function Uploaded({ canChange }: { canChange: boolean }) {
                                     "Believed by",
                                     "Ends",
                                     "Revocation lists",
+                                    "OCSP",
                                     ...(canChange ? ["Change"] : []),
                                 ]}
                             >
-                                {known.map(({ ca, hosts, crls }) => (
+                                {known.map(({ ca, hosts, crls, ocsp }) => (
                                     <tr key={ca.id}>
                                         <th scope="row">
                                             <Value text={ca.name === "" ? (ca.issuer ?? ca.id) : ca.name} />
@@ -255,8 +270,16 @@ function Uploaded({ canChange }: { canChange: boolean }) {
                                             <Time at={ca.expires_on} />
                                         </td>
                                         <td>{crls !== null && <Lists of={crls} />}</td>
+                                        <td>{ocsp !== null && <Responder of={ocsp} />}</td>
                                         {canChange && (
                                             <td>
+                                                <button
+                                                    type="button"
+                                                    aria-label={`Revocation of ${ca.name}`}
+                                                    onClick={() => setOpened(ca)}
+                                                >
+                                                    Revocation
+                                                </button>{" "}
                                                 <button
                                                     type="button"
                                                     class="danger"
@@ -275,8 +298,9 @@ function Uploaded({ canChange }: { canChange: boolean }) {
                             <Upload
                                 account={account}
                                 close={() => setUploads(false)}
-                                done={() => {
+                                done={(ca) => {
                                     setUploads(false);
+                                    setTaken(said(ca));
                                     loaded.reload();
                                 }}
                             />
@@ -305,38 +329,22 @@ function Uploaded({ canChange }: { canChange: boolean }) {
     );
 }
 
-function Lists({ of }: { of: Crls }) {
-    if (of.crls.length === 0) {
-        return of.policy === "hard" ? (
-            <Badge kind="bad">none: its clients are refused</Badge>
-        ) : (
-            <>none</>
-        );
-    }
-    return (
-        <>
-            {of.crls.map((one) => (
-                <span>
-                    {one.entries.toLocaleString()} revoked; good until <Time at={one.next_update} />{" "}
-                    {new Date(one.next_update).getTime() < Date.now() && (
-                        <Badge kind="bad">has ended</Badge>
-                    )}
-                </span>
-            ))}{" "}
-            (policy {of.policy ?? "none"})
-        </>
-    );
+/** What was taken of a bundle. */
+function said(ca: UploadedCa): string {
+    const count = ca.certificates.split("-----BEGIN CERTIFICATE-----").length - 1;
+    const certificates = count === 1 ? "one certificate was" : `${count} certificates were`;
+    return `${ca.name}: ${certificates} taken. No host believes it yet.`;
 }
 
-function Upload(props: { account: string; close: () => void; done: () => void }) {
+function Upload(props: { account: string; close: () => void; done: (ca: UploadedCa) => void }) {
     const [name, setName] = useState("");
     const [pem, setPem] = useState("");
     const task = useTask();
     const upload = () =>
         task.run(async () => {
             const path = `${CLOUDFLARE}/accounts/${props.account}/mtls_certificates`;
-            await call("POST", path, { ca: true, name, certificates: pem });
-            props.done();
+            const body = { ca: true, name, certificates: pem };
+            props.done((await call<UploadedCa>("POST", path, body)).result);
         });
     return (
         <Dialog title="Upload a CA" close={props.close} wide>
@@ -354,35 +362,5 @@ function Upload(props: { account: string; close: () => void; done: () => void })
                 </SubmitOrCancel>
             </form>
         </Dialog>
-    );
-}
-
-/** Text in PEM: pasted, or a file that is dropped on it. */
-export function Pem(props: {
-    label: string;
-    hint: string;
-    value: string;
-    set: (text: string) => void;
-}) {
-    return (
-        <Field label={props.label} hint={props.hint}>
-            {(id, hint) => (
-                <textarea
-                    id={id}
-                    class="code"
-                    rows={8}
-                    required
-                    spellcheck={false}
-                    value={props.value}
-                    aria-describedby={hint}
-                    onInput={(event) => props.set(event.currentTarget.value)}
-                    onDragOver={(event) => event.preventDefault()}
-                    onDrop={(event) => {
-                        event.preventDefault();
-                        void event.dataTransfer?.files[0]?.slice(0, 1_000_000).text().then(props.set);
-                    }}
-                />
-            )}
-        </Field>
     );
 }

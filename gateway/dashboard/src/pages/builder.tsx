@@ -1,6 +1,7 @@
 // The Expression Builder: groups joined by Or, of rows joined by And.
 
 import type { Form, FormRow } from "../api";
+import { aboutField } from "../fields";
 import type { Vocabulary } from "../rules";
 import { Chips } from "../ui";
 
@@ -209,6 +210,7 @@ function Row(props: {
                         />
                     </label>
                 ))}
+            <p class="hint about">{aboutField(row.field)}</p>
             {props.remove !== null && (
                 <button type="button" class="icon" aria-label={`Remove ${name}`} onClick={props.remove}>
                     <span aria-hidden="true">✕</span>

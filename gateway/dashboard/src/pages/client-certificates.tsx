@@ -3,7 +3,7 @@
 import { useEffect, useState } from "preact/hooks";
 import type { ClientCertificate, PageInfo, Session, Zone } from "../api";
 import { CLOUDFLARE, call, may } from "../api";
-import { link } from "../router";
+import { link, useInAddress } from "../router";
 import {
     Badge,
     daysUntil,
@@ -35,16 +35,15 @@ const FIND = {
     ski: "Subject key identifier",
 } as const;
 
-type Find = keyof typeof FIND;
+const EVERYTHING = { status: "all", find: "common_name", text: "", days: "" };
 
-interface Filter {
-    status: "all" | "active" | "revoked";
-    find: Find;
-    text: string;
-    days: string;
+/** As it is in the address: `status` is `all`, `active` or `revoked`, `find` a parameter
+ * of those above. */
+type Filter = typeof EVERYTHING;
+
+function narrows(filter: Filter): boolean {
+    return filter.status !== "all" || filter.text !== "" || filter.days !== "";
 }
-
-const EVERYTHING: Filter = { status: "all", find: "common_name", text: "", days: "" };
 
 /** Why a certificate is revoked, as RFC 5280 has it: its word, and what people call it. */
 const REASONS: [string, string][] = [
@@ -65,7 +64,7 @@ function query(filter: Filter, page: number): string {
     });
     const text = filter.text.trim();
     const hex = filter.find === "common_name" ? text : text.replace(/[:\s]/g, "").toLowerCase();
-    if (hex !== "") parameters.set(filter.find, hex);
+    if (hex !== "" && filter.find in FIND) parameters.set(filter.find, hex);
     if (filter.days !== "") parameters.set("expires_within_days", filter.days);
     return parameters.toString();
 }
@@ -121,7 +120,7 @@ interface Listed {
 
 function List(props: { zone: Zone; canChange: boolean; made: number }) {
     const { zone, canChange } = props;
-    const [filter, setFilter] = useState(EVERYTHING);
+    const [filter, setFilter] = useInAddress(EVERYTHING);
     const [page, setPage] = useState(1);
     const [chosen, setChosen] = useState<Map<string, ClientCertificate>>(new Map());
     const [opened, setOpened] = useState<ClientCertificate | null>(null);
@@ -132,7 +131,7 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
     const list = useLoaded<Listed>(async () => {
         const answer = await call<ClientCertificate[]>("GET", `${path}?${query(filter, page)}`);
         return { certificates: answer.result, info: answer.info };
-    }, [zone.id, filter, page]);
+    }, [zone.id, JSON.stringify(filter), page], { about: ["client certificate", "CA"], keep: true });
     useEffect(() => {
         if (props.made > 0) list.reload();
     }, [props.made]);
@@ -195,7 +194,7 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
                 {({ certificates, info }) => (
                     <>
                         {certificates.length === 0 ? (
-                            <Empty filtered={filter !== EVERYTHING} canChange={canChange} />
+                            <Empty filtered={narrows(filter)} canChange={canChange} />
                         ) : (
                             <Table
                                 label="Client certificates"
@@ -344,8 +343,7 @@ function Filters({ filter, set }: { filter: Filter; set: (filter: Filter) => voi
                         id={id}
                         value={filter.status}
                         onChange={(event) => {
-                            const status = event.currentTarget.value as Filter["status"];
-                            set({ ...filter, text, status });
+                            set({ ...filter, text, status: event.currentTarget.value });
                         }}
                     >
                         <option value="all">All</option>
@@ -377,8 +375,7 @@ function Filters({ filter, set }: { filter: Filter; set: (filter: Filter) => voi
                         id={id}
                         value={filter.find}
                         onChange={(event) => {
-                            const find = event.currentTarget.value as Find;
-                            set({ ...filter, text, find });
+                            set({ ...filter, text, find: event.currentTarget.value });
                         }}
                     >
                         {Object.entries(FIND).map(([value, title]) => (
@@ -400,7 +397,7 @@ function Filters({ filter, set }: { filter: Filter; set: (filter: Filter) => voi
                 )}
             </Field>
             <button type="submit">Find</button>
-            {filter !== EVERYTHING && (
+            {narrows(filter) && (
                 <button type="button" onClick={() => set(EVERYTHING)}>
                     Show all
                 </button>

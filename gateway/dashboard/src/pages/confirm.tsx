@@ -10,6 +10,7 @@ import {
     useLoaded,
     useTask,
 } from "../ui";
+import { isLate } from "./meanwhile";
 
 interface Loss {
     what?: string;
@@ -41,16 +42,23 @@ export function Confirm(props: {
     children: ComponentChildren;
 }) {
     const tried = useLoaded(
-        async () => (await call<{ lost?: Loss } | null>("DELETE", `${props.path}?dry_run=true`)).result,
+        () => call<{ lost?: Loss } | null>("DELETE", `${props.path}?dry_run=true`),
         [props.path],
+        { about: [] },
     );
     const task = useTask();
     const go = () =>
         task.run(async () => {
-            await call("DELETE", props.path);
+            try {
+                await call("DELETE", props.path, undefined, tried.data?.revision ?? null);
+            } catch (error) {
+                // What is lost may be another thing by now: it is looked at again.
+                if (isLate(error)) tried.reload();
+                throw error;
+            }
             props.done();
         });
-    const lost = words(tried.data?.lost ?? {});
+    const lost = words(tried.data?.result?.lost ?? {});
     return (
         <Dialog title={props.title} close={props.close}>
             <form onSubmit={submitting(go)}>

@@ -4,8 +4,11 @@
 import { useState } from "preact/hooks";
 import type { ClientCertificate, Zone } from "../api";
 import { CLOUDFLARE, OWN, call } from "../api";
-import type { Subject } from "../csr";
+import type { KeyKind, Subject } from "../csr";
 import { makeRequest } from "../csr";
+import type { Bytes } from "../der";
+import { fromBase64, fromPem } from "../der";
+import { pkcs12 } from "../pkcs12";
 import {
     Copy,
     Dialog,
@@ -23,13 +26,17 @@ type Way = "browser" | "gateway" | "csr";
 
 const WAYS: [Way, string, string][] = [
     ["browser", "Make a key in this browser", "The private key never leaves it."],
-    [
-        "gateway",
-        "Let the gateway make the key",
-        "It is sent to this page once, also as PKCS#12 for iOS, Android and Java.",
-    ],
+    ["gateway", "Let the gateway make the key", "It is sent to this page once."],
     ["csr", "Use my own CSR", "The private key stays where it was made."],
 ];
+
+const KEYS: [KeyKind, string][] = [
+    ["ecdsa", "ECDSA, P-256"],
+    ["rsa", "RSA, 2048 bits"],
+];
+
+/** Characters that the gateway takes in a password of a PKCS #12 file. */
+const PASSWORD_MAX = 64;
 
 /** Days that the form offers. */
 const VALIDITY: [number, string][] = [
@@ -43,7 +50,7 @@ const VALIDITY: [number, string][] = [
 interface Made {
     certificate: ClientCertificate;
     privateKey: string | null;
-    pkcs12: string | null;
+    pkcs12: Bytes | null;
     messages: string[];
 }
 
@@ -54,6 +61,7 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
     const [organization, setOrganization] = useState("");
     const [csr, setCsr] = useState("");
     const [password, setPassword] = useState("");
+    const [keyKind, setKeyKind] = useState<KeyKind>("ecdsa");
     const [days, setDays] = useState(3650);
     const [made, setMade] = useState<Made | null>(null);
     const task = useTask();
@@ -67,9 +75,12 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
         task.run(async () => {
             if (way === "browser") {
                 const subject: Subject = { name, organization };
-                const { csr: request, privateKey } = await makeRequest(subject);
+                const { csr: request, privateKey, pkcs8 } = await makeRequest(subject, keyKind);
                 const { result, messages } = await issue(request);
-                setMade({ certificate: result, privateKey, pkcs12: null, messages });
+                const certificate = fromPem(result.certificate);
+                const file =
+                    password === "" ? null : await pkcs12({ pkcs8, certificate, name, password });
+                setMade({ certificate: result, privateKey, pkcs12: file, messages });
             } else if (way === "csr") {
                 const { result, messages } = await issue(csr);
                 setMade({ certificate: result, privateKey: null, pkcs12: null, messages });
@@ -84,7 +95,7 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
                 setMade({
                     certificate: result,
                     privateKey: result.private_key ?? null,
-                    pkcs12: result.pkcs12 ?? null,
+                    pkcs12: result.pkcs12 === undefined ? null : fromBase64(result.pkcs12),
                     messages,
                 });
             }
@@ -133,13 +144,31 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
                         />
                     </>
                 )}
-                {way === "gateway" && (
+                {way === "browser" && (
+                    <Field label="Private key type">
+                        {(id) => (
+                            <select
+                                id={id}
+                                value={keyKind}
+                                onChange={(event) =>
+                                    setKeyKind(event.currentTarget.value === "rsa" ? "rsa" : "ecdsa")
+                                }
+                            >
+                                {KEYS.map(([value, title]) => (
+                                    <option value={value}>{title}</option>
+                                ))}
+                            </select>
+                        )}
+                    </Field>
+                )}
+                {way !== "csr" && (
                     <TextInput
                         label="Password for a PKCS#12 file (optional)"
                         hint="With it, a file that iOS, Android and Java take is made as well."
                         type="password"
                         value={password}
                         set={setPassword}
+                        max={PASSWORD_MAX}
                     />
                 )}
                 <Field label="Certificate Validity">
@@ -208,13 +237,6 @@ function Request({ csr, set }: { csr: string; set: (csr: string) => void }) {
     );
 }
 
-function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
-    const binary = atob(base64.replace(/\s/g, ""));
-    const out = new Uint8Array(binary.length);
-    for (let at = 0; at < binary.length; at += 1) out[at] = binary.charCodeAt(at);
-    return out;
-}
-
 function Shown({ of, zone, close }: { of: Made; zone: Zone; close: () => void }) {
     const [sure, setSure] = useState(of.privateKey === null);
     const [asked, setAsked] = useState(false);
@@ -258,7 +280,7 @@ function Shown({ of, zone, close }: { of: Made; zone: Zone; close: () => void })
                             <button
                                 type="button"
                                 onClick={() =>
-                                    save("client.p12", bytesOf(pkcs12), "application/x-pkcs12")
+                                    save("client.p12", pkcs12, "application/x-pkcs12")
                                 }
                             >
                                 Download client.p12
@@ -296,8 +318,12 @@ function HowTo({ zone }: { zone: Zone }) {
             `# A .p12 file: made here with a password, or of the two files.\nopenssl pkcs12 -export -in client.pem -inkey client.key -out client.p12\n# Send it to the device and install it as a profile, or load it in the app:\nSecPKCS12Import(data as CFData, [kSecImportExportPassphrase: password] as CFDictionary, &items)`,
         ],
         [
-            "Android, Java",
-            `KeyStore store = KeyStore.getInstance("PKCS12");\nstore.load(stream, password);\nKeyManagerFactory keys = KeyManagerFactory.getInstance("X509");\nkeys.init(store, password);\nSSLContext context = SSLContext.getInstance("TLS");\ncontext.init(keys.getKeyManagers(), null, null);`,
+            "Android",
+            `// Send client.p12 to the device, or offer to install it:\nval install = KeyChain.createInstallIntent()\ninstall.putExtra(KeyChain.EXTRA_PKCS12, bytes)\nstartActivity(install)\n// Or in one app alone: as in Java, with the SSLContext for HttpsURLConnection or OkHttp.`,
+        ],
+        [
+            "Java",
+            `KeyStore store = KeyStore.getInstance("PKCS12");\nstore.load(new FileInputStream("client.p12"), password);\nKeyManagerFactory keys = KeyManagerFactory.getInstance("PKIX");\nkeys.init(store, password);\nSSLContext context = SSLContext.getInstance("TLS");\ncontext.init(keys.getKeyManagers(), null, null);\nHttpClient client = HttpClient.newBuilder().sslContext(context).build();\nclient.send(HttpRequest.newBuilder(URI.create("https://${host}/")).build(), BodyHandlers.ofString());`,
         ],
     ];
     return (

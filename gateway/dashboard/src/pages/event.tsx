@@ -1,20 +1,12 @@
 // One event: what the log knows of it, in words, and what can be done about it.
 
-import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import type { ClientCertificate, GatewayEvent, LogRecord, Reason, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, call, get, may } from "../api";
 import { go } from "../router";
 import { begin, quoted } from "../rules";
-import { Badge, Copy, Dialog, Notice, Time, Value, useLoaded, useTask } from "../ui";
+import { Badge, Copy, Dialog, Notice, Time, Value, Words, useLoaded, useTask } from "../ui";
 import { WORDS, reasonOf } from "./events";
-
-/** Text with `words` between backticks as code. */
-function Words({ text }: { text: string }): ComponentChildren {
-    // Links of the page that the texts are also in lead nowhere here.
-    const plain = text.replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
-    return plain.split("`").map((part, at) => (at % 2 === 1 ? <code>{part}</code> : part));
-}
 
 /** What reasons say of the words of an event. */
 function explained(event: GatewayEvent, reasons: Reason[]): Reason[] {
@@ -202,7 +194,7 @@ function Revoke({ zone, serial }: { zone: Zone; serial: string }) {
     const found = useLoaded(async () => {
         const query = new URLSearchParams({ serial_number: serial, status: "all" });
         return (await get<ClientCertificate[]>(`${certificates}?${query}`))[0] ?? null;
-    }, [serial]);
+    }, [serial], { about: ["client certificate"] });
     const task = useTask();
     const [done, setDone] = useState(false);
     const certificate = found.data;

@@ -5,6 +5,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type { EventCounts, GatewayEvent, Reason, Session, Zone } from "../api";
 import { OWN, get } from "../api";
 import { useLive } from "../live";
+import { useInAddress } from "../router";
 import { Badge, Field, Notice, Show, Table, TextInput, Time, Value, useLoaded } from "../ui";
 import { EventDialog } from "./event";
 
@@ -46,16 +47,9 @@ export function reasonOf(event: GatewayEvent): string {
     return record.reason ?? record.error ?? "";
 }
 
-interface Filter {
-    kind: string;
-    host: string;
-    reason: string;
-    rule: string;
-    certificate: string;
-    country: string;
-}
+const NOTHING = { kind: "", host: "", reason: "", rule: "", certificate: "", country: "" };
 
-const NOTHING: Filter = { kind: "", host: "", reason: "", rule: "", certificate: "", country: "" };
+type Filter = typeof NOTHING;
 
 function fits(event: GatewayEvent, filter: Filter): boolean {
     const { record } = event;
@@ -79,10 +73,10 @@ function fits(event: GatewayEvent, filter: Filter): boolean {
 export function Events(props: { zone?: Zone; zones: Zone[]; session: Session }) {
     const { zone, zones, session } = props;
     const base = zone === undefined ? OWN : `${OWN}/zones/${zone.id}`;
-    const reasons = useLoaded(() => get<Reason[]>(`${OWN}/reasons`), []);
+    const reasons = useLoaded(() => get<Reason[]>(`${OWN}/reasons`), [], { about: [] });
     const [events, setEvents] = useState<GatewayEvent[] | null>(null);
     const [wrong, setWrong] = useState<string | null>(null);
-    const [filter, setFilter] = useState<Filter>(NOTHING);
+    const [filter, setFilter] = useInAddress(NOTHING);
     const [shown, setShown] = useState(SHOWN);
     const [paused, setPaused] = useState(false);
     const [connected, setConnected] = useState(true);
@@ -138,7 +132,7 @@ export function Events(props: { zone?: Zone; zones: Zone[]; session: Session }) 
 
     const found = events?.filter((event) => fits(event, filter)) ?? [];
     const set = (part: Partial<Filter>) => {
-        setFilter((before) => ({ ...before, ...part }));
+        setFilter(part);
         setShown(SHOWN);
     };
     const sampled = counts !== null && counts.seen > counts.kept;

@@ -1,6 +1,6 @@
 // The card Hosts: which hosts of a zone ask their clients for a certificate of its managed CA.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Enforcement, Host, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, all, call, get, may } from "../api";
 import { link } from "../router";
@@ -17,26 +17,40 @@ import {
     useLoaded,
     useTask,
 } from "../ui";
+import { Meanwhile, isLate } from "./meanwhile";
 
 /** Hosts of which it is asked, one by one, what keeps clients without a certificate out. */
 const ASKED_MAX = 50;
 
 interface Known {
     names: string[];
+    /** The revision that was seen. */
+    revision: string | null;
     hosts: Host[];
     enforced: Map<string, Enforcement>;
 }
 
 async function load(zone: Zone): Promise<Known> {
     const [associated, hosts] = await Promise.all([
-        get<{ hostnames: string[] }>(
+        call<{ hostnames: string[] }>(
+            "GET",
             `${CLOUDFLARE}/zones/${zone.id}/certificate_authorities/hostname_associations`,
         ),
         all<Host>(`${OWN}/zones/${zone.id}/hosts`),
     ]);
-    const names = associated.hostnames;
+    const names = associated.result.hostnames;
     const there = names.filter((name) => hosts.some((host) => host.name === name));
-    const asked = there.slice(0, ASKED_MAX);
+    return {
+        names,
+        revision: associated.revision,
+        hosts,
+        enforced: await loadEnforced(there),
+    };
+}
+
+/** What keeps clients without a certificate out, of the first of these hosts. */
+export async function loadEnforced(hosts: string[]): Promise<Map<string, Enforcement>> {
+    const asked = hosts.slice(0, ASKED_MAX);
     // A token of some zones may not ask this: then nothing is said of it.
     const found = await Promise.all(
         asked.map((name) =>
@@ -50,11 +64,11 @@ async function load(zone: Zone): Promise<Known> {
         const name = asked[place];
         if (one !== null && name !== undefined) enforced.set(name, one);
     }
-    return { names, hosts, enforced };
+    return enforced;
 }
 
 export function HostsCard({ zone, session }: { zone: Zone; session: Session }) {
-    const known = useLoaded(() => load(zone), [zone.id]);
+    const known = useLoaded(() => load(zone), [zone.id], { about: ["host", "CA", "rule", "ruleset"] });
     const [edits, setEdits] = useState(false);
     const [messages, setMessages] = useState<string[]>([]);
     const canEdit = may(session, "all");
@@ -144,19 +158,25 @@ function Listed({ zone, known, session }: { zone: Zone; known: Known; session: S
     );
 }
 
-function Kept({ zone, by, canMend }: { zone: Zone; by: Enforcement; canMend: boolean }) {
+export function Kept({ zone, by, canMend }: { zone: Zone; by: Enforcement; canMend: boolean }) {
     const create = canMend && (
         <a href={link("zones", zone.name, "client-certificates", "create-mtls-rule")}>
             Create a mTLS rule
         </a>
     );
+    const rule =
+        by.rule_id === null ? (
+            "a rule"
+        ) : (
+            <a href={link("zones", zone.name, "rules", by.rule_id)}>a rule</a>
+        );
     switch (by.by) {
         case "handshake":
             return <>are refused in the handshake</>;
         case "rule":
             return (
                 <>
-                    are blocked by a rule
+                    are blocked by {rule}
                     {by.revoked_pass && (
                         <>
                             {" "}
@@ -166,7 +186,7 @@ function Kept({ zone, by, canMend }: { zone: Zone; by: Enforcement; canMend: boo
                 </>
             );
         case "rule_partly":
-            return <>are blocked by a rule for some requests</>;
+            return <>are blocked by {rule} for some requests</>;
         case null:
             return (
                 <>
@@ -184,23 +204,55 @@ function Edit(props: {
     saved: (messages: string[]) => void;
 }) {
     const { zone, known } = props;
-    const [before] = useState(known.names);
+    const [base, setBase] = useState(known);
     const [names, setNames] = useState(known.names);
+    const [theirs, setTheirs] = useState<Known | null>(null);
+    // A host that was created here meanwhile is newer than what was seen, and no other person's.
+    useEffect(() => {
+        if (known.names.join() === base.names.join()) setBase(known);
+    }, [known]);
     const task = useTask();
     const missing = names.filter((name) => !known.hosts.some((host) => host.name === name));
     const save = () =>
         task.run(async () => {
+            setTheirs(null);
             // What changes, and not the whole list: others may have changed it meanwhile.
             const body = {
-                add: names.filter((name) => !before.includes(name)),
-                remove: before.filter((name) => !names.includes(name)),
+                add: names.filter((name) => !base.names.includes(name)),
+                remove: base.names.filter((name) => !names.includes(name)),
             };
             const path = `${OWN}/zones/${zone.id}/hostname_associations`;
-            props.saved((await call("PATCH", path, body)).messages);
+            try {
+                props.saved((await call("PATCH", path, body, base.revision)).messages);
+            } catch (error) {
+                if (!isLate(error)) throw error;
+                setTheirs(await load(zone));
+            }
         });
     return (
         <>
             <form onSubmit={submitting(save)}>
+                {theirs !== null && (
+                    <Meanwhile
+                        what="these hosts"
+                        of={[
+                            {
+                                name: "Hosts with mTLS",
+                                theirs: theirs.names.join(", "),
+                                mine: names.join(", "),
+                            },
+                        ]}
+                        take={() => {
+                            setBase(theirs);
+                            setNames(theirs.names);
+                            setTheirs(null);
+                        }}
+                        keep={() => {
+                            setBase(theirs);
+                            setTheirs(null);
+                        }}
+                    />
+                )}
                 <Chips
                     label="Hosts that ask for a client certificate"
                     hint="Enter the name of a host and press Enter."

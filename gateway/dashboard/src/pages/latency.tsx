@@ -6,6 +6,7 @@ import type { Host, Latency as Series, LatencyStage, Zone } from "../api";
 import { OWN, all, get } from "../api";
 import type { Mark } from "../chart";
 import { bars, duration, overTime } from "../chart";
+import { useInAddress } from "../router";
 import { Field, Notice, Show, Table, useLoaded } from "../ui";
 
 const STAGES: [string, string, string][] = [
@@ -49,10 +50,12 @@ async function marks(tenant: boolean, since: number): Promise<Mark[]> {
 }
 
 export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
-    const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id]);
-    const [host, setHost] = useState("");
-    const [stage, setStage] = useState("total");
-    const [minutes, setMinutes] = useState(60);
+    const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id], {
+        about: ["host"],
+    });
+    const [shown, show] = useInAddress({ host: "", stage: "total", minutes: "60" });
+    const { host, stage } = shown;
+    const minutes = Number(shown.minutes);
     const loaded = useLoaded(async () => {
         const query = new URLSearchParams({ minutes: String(minutes) });
         if (host !== "") query.set("host", host);
@@ -61,7 +64,7 @@ export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
             marks(tenant, Date.now() - minutes * 60_000),
         ]);
         return { series, marked };
-    }, [zone.id, host, minutes]);
+    }, [zone.id, host, minutes], { about: ["rule"] });
     useEffect(() => {
         const timer = setInterval(() => {
             if (document.visibilityState === "visible") loaded.reload();
@@ -81,7 +84,7 @@ export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
                         <select
                             id={id}
                             value={host}
-                            onChange={(event) => setHost(event.currentTarget.value)}
+                            onChange={(event) => show({ host: event.currentTarget.value })}
                         >
                             <option value="">All hosts of the zone</option>
                             {hosts.data?.map((one) => <option value={one.name}>{one.name}</option>)}
@@ -94,7 +97,7 @@ export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
                             id={id}
                             value={stage}
                             aria-describedby={hint}
-                            onChange={(event) => setStage(event.currentTarget.value)}
+                            onChange={(event) => show({ stage: event.currentTarget.value })}
                         >
                             {STAGES.map(([name, title]) => (
                                 <option value={name}>{title}</option>
@@ -107,7 +110,7 @@ export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
                         <select
                             id={id}
                             value={String(minutes)}
-                            onChange={(event) => setMinutes(Number(event.currentTarget.value))}
+                            onChange={(event) => show({ minutes: event.currentTarget.value })}
                         >
                             {SPANS.map((span) => (
                                 <option value={String(span)}>{span} minutes</option>
@@ -131,7 +134,7 @@ export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
                             ) : (
                                 <Stage series={series} of={found} marked={marked} />
                             )}
-                            <AllStages of={series} choose={setStage} />
+                            <AllStages of={series} choose={(name) => show({ stage: name })} />
                         </>
                     );
                 }}

@@ -2,9 +2,10 @@
 // certificates. The Expression Preview is what the gateway would make of it.
 
 import { useEffect, useState } from "preact/hooks";
-import type { MtlsRule, MtlsRuleWrite, Session, Zone } from "../api";
+import type { Lint, MtlsRule, MtlsRuleWrite, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, call, get, may } from "../api";
 import { go, link } from "../router";
+import { begin } from "../rules";
 import {
     Chips,
     Field,
@@ -210,7 +211,20 @@ function RuleForm({ zone, hosts }: { zone: Zone; hosts: string[] }) {
                 {preview?.expression ?? "…"}
             </pre>
             {wrong !== null && <Notice kind="error">{wrong}</Notice>}
-            {preview?.lints.map((lint) => <Notice kind="warning">{lint.message}</Notice>)}
+            {preview?.lints.map((lint) => (
+                <Notice kind="warning">
+                    {lint.message}
+                    <Correction
+                        lint={lint}
+                        check={() => change({ check_revoked: true })}
+                        rewrite={(expression) => {
+                            const { name: description, action } = rule;
+                            begin({ description, action, expression });
+                            go("zones", zone.name, "rules", "new");
+                        }}
+                    />
+                </Notice>
+            ))}
             {task.error !== null && task.error !== wrong && (
                 <Notice kind="error">{task.error}</Notice>
             )}
@@ -226,5 +240,33 @@ function RuleForm({ zone, hosts }: { zone: Zone; hosts: string[] }) {
                 </button>
             </div>
         </form>
+    );
+}
+
+/** What one click makes of a rule that is odd: in this form where that can say it. */
+function Correction(props: {
+    lint: Lint;
+    check: () => void;
+    rewrite: (expression: string) => void;
+}) {
+    const { lint } = props;
+    if (lint.kind === "revoked_passes") {
+        return (
+            <p>
+                <button type="button" onClick={props.check}>
+                    Check for revoked certificates
+                </button>
+            </p>
+        );
+    }
+    const { suggestion } = lint;
+    if (suggestion === null) return null;
+    return (
+        <p>
+            <button type="button" onClick={() => props.rewrite(suggestion)}>
+                Go on with the correction as an expression
+            </button>{" "}
+            <code>{suggestion}</code>
+        </p>
     );
 }

@@ -1,22 +1,37 @@
 // Overview: the gateway at a glance, its zones with their hosts, and what ends soon.
 
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import type { Host, Session, Status, Traffic, Zone } from "../api";
 import { OWN, all, call, get, may } from "../api";
 import { duration } from "../chart";
 import { link } from "../router";
-import { changeRule, loadRules } from "../rules";
+import { CUSTOM, changeRule, loadRule } from "../rules";
 import { Badge, Notice, Show, Table, Time, Value, daysUntil, useLoaded, useTask } from "../ui";
+import { HostDialog } from "./host";
+import { Kept, loadEnforced } from "./hosts-card";
+import { CreateZone, DeleteZone } from "./zone";
 
 export function Overview({ session, zones }: { session: Session; zones: Zone[] }) {
+    const [makes, setMakes] = useState(false);
+    const mayMake = may(session, "all") && session.zones === null;
     return (
         <>
-            <h1 tabIndex={-1}>Overview</h1>
+            <div class="title">
+                <h1 tabIndex={-1}>Overview</h1>
+                {mayMake && (
+                    <div class="actions">
+                        <button type="button" onClick={() => setMakes(true)}>
+                            Create a zone
+                        </button>
+                    </div>
+                )}
+            </div>
+            {makes && <CreateZone close={() => setMakes(false)} done={() => setMakes(false)} />}
             {session.zones === null && <Gateway />}
             {zones.length === 0 && (
                 <Notice kind="info">
-                    There are no zones yet. On the command line,{" "}
-                    <code>postern zone create example.com</code> makes the first.
+                    There are no zones yet. <strong>Create a zone</strong> makes the first, and so does{" "}
+                    <code>postern zone create example.com</code>.
                 </Notice>
             )}
             {zones.map((zone) => (
@@ -42,7 +57,10 @@ function uptime(total: number): string {
 }
 
 function Gateway() {
-    const status = useLoaded(() => get<Status>(`${OWN}/status`), []);
+    const status = useLoaded(() => get<Status>(`${OWN}/status`), [], {
+        about: ["zone", "host", "CA", "server certificate", "client certificate"],
+    });
+    useAgain(status.reload);
     return (
         <Show of={status} what="the gateway's state">
             {(now) => (
@@ -154,25 +172,82 @@ const MINUTES = 60;
 /** As often as the gateway adds a step to what it counts. */
 const STEP_MS = 10_000;
 
+/** Loads what counts by itself again and again, while it can be seen. */
+function useAgain(reload: () => void): void {
+    useEffect(() => {
+        const timer = setInterval(() => {
+            if (document.visibilityState === "visible") reload();
+        }, STEP_MS);
+        return () => clearInterval(timer);
+    }, [reload]);
+}
+
 function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
-    const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id]);
+    const [opened, setOpened] = useState<Host | null>(null);
+    const [deletes, setDeletes] = useState(false);
+    const canEdit = may(session, "all");
+    const revision = useRef<string | null>(null);
+    const load = async () => {
+        // The revision before the hosts are looked at: what changes meanwhile counts as newer.
+        const path = `${OWN}/zones/${zone.id}/hosts`;
+        const seen = (await call<Host[]>("GET", `${path}?per_page=1`)).revision;
+        const found = await all<Host>(path);
+        revision.current = seen;
+        return found;
+    };
+    const hosts = useLoaded(load, [zone.id], {
+        about: ["zone", "host", "CA", "server certificate"],
+    });
     const traffic = useLoaded(
         () => get<Traffic[]>(`${OWN}/zones/${zone.id}/traffic?minutes=${MINUTES}`),
         [zone.id],
+        { about: [] },
     );
-    useEffect(() => {
-        const timer = setInterval(() => {
-            if (document.visibilityState === "visible") traffic.reload();
-        }, STEP_MS);
-        return () => clearInterval(timer);
-    }, [traffic.reload]);
+    useAgain(traffic.reload);
+    const asking = (hosts.data ?? []).filter((host) => host.mtls !== "off").map((host) => host.name);
+    const enforced = useLoaded(() => loadEnforced(asking), [zone.id, asking.join(" ")], {
+        about: ["host", "CA", "rule", "ruleset"],
+        keep: true,
+    });
     const of = new Map(traffic.data?.map((one) => [one.host, one]));
     const count = (value: number | undefined) => (value ?? 0).toLocaleString();
     return (
         <section class="card" aria-label={zone.name}>
-            <h2>
-                <a href={link("zones", zone.name, "client-certificates")}>{zone.name}</a>
-            </h2>
+            <div class="title">
+                <h2>
+                    <a href={link("zones", zone.name, "client-certificates")}>{zone.name}</a>
+                </h2>
+                {canEdit && session.zones === null && (
+                    <div class="actions">
+                        <button
+                            type="button"
+                            class="danger"
+                            aria-label={`Delete ${zone.name}`}
+                            onClick={() => setDeletes(true)}
+                        >
+                            Delete
+                        </button>
+                    </div>
+                )}
+            </div>
+            {deletes && (
+                <DeleteZone
+                    zone={zone}
+                    close={() => setDeletes(false)}
+                    done={() => setDeletes(false)}
+                />
+            )}
+            {opened !== null && (
+                <HostDialog
+                    host={opened}
+                    revision={revision.current}
+                    close={() => setOpened(null)}
+                    done={() => {
+                        setOpened(null);
+                        hosts.reload();
+                    }}
+                />
+            )}
             <Show of={hosts} what="hosts">
                 {(found) =>
                     found.length === 0 ? (
@@ -190,6 +265,7 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                                 head={[
                                     "Host",
                                     "mTLS",
+                                    "Clients without a certificate",
                                     "Requests in an hour",
                                     "Refused, blocked",
                                     "p99",
@@ -199,10 +275,37 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                             >
                                 {found.map((host) => {
                                     const did = of.get(host.name);
+                                    const by = enforced.data?.get(host.name);
                                     return (
                                         <tr>
-                                            <th scope="row">{host.name}</th>
+                                            <th scope="row">
+                                                {canEdit ? (
+                                                    <button
+                                                        type="button"
+                                                        class="link"
+                                                        aria-label={`Edit ${host.name}`}
+                                                        onClick={() => setOpened(host)}
+                                                    >
+                                                        {host.name}
+                                                    </button>
+                                                ) : (
+                                                    host.name
+                                                )}
+                                            </th>
                                             <td title={MODES[host.mtls]}>{host.mtls}</td>
+                                            <td>
+                                                {host.mtls === "off" ? (
+                                                    "come in"
+                                                ) : by === undefined ? (
+                                                    "–"
+                                                ) : (
+                                                    <Kept
+                                                        zone={zone}
+                                                        by={by}
+                                                        canMend={may(session, "rules")}
+                                                    />
+                                                )}
+                                            </td>
                                             <td>{count(did?.requests)}</td>
                                             <td>
                                                 {count(did?.refused)}, {count(did?.blocked)}
@@ -260,12 +363,14 @@ interface Examined {
 
 /** What `postern doctor` finds amiss, with the button that mends it. */
 function Doctor({ zone, session }: { zone: Zone; session: Session }) {
-    const examined = useLoaded(() => get<Examined>(`${OWN}/zones/${zone.id}/doctor`), [zone.id]);
+    const examined = useLoaded(() => call<Examined>("GET", `${OWN}/zones/${zone.id}/doctor`), [zone.id], {
+        about: ["host", "CA", "server certificate", "client certificate", "rule", "ruleset"],
+    });
     return (
         <section aria-label={`What is amiss in ${zone.name}`}>
             <h3>What is amiss</h3>
             <Show of={examined} what="what is amiss; origins are asked">
-                {({ hosts, left_out }) => {
+                {({ result: { hosts, left_out }, revision }) => {
                     const odd = hosts.flatMap(({ host, findings }) =>
                         findings
                             .filter((one) => one.state !== "ok")
@@ -293,6 +398,7 @@ function Doctor({ zone, session }: { zone: Zone; session: Session }) {
                                             host={host}
                                             finding={finding}
                                             session={session}
+                                            seen={revision}
                                             done={examined.reload}
                                         />
                                     </li>
@@ -324,9 +430,11 @@ function Mend(props: {
     host: string;
     finding: Finding;
     session: Session;
+    /** The revision that was examined: nothing newer is overwritten. */
+    seen: string | null;
     done: () => void;
 }) {
-    const { zone, host, finding, session } = props;
+    const { zone, host, finding, session, seen } = props;
     const { fix } = finding;
     const task = useTask();
     const needs = fix?.kind === "host" ? "all" : "rules";
@@ -334,15 +442,15 @@ function Mend(props: {
         task.run(async () => {
             if (how.kind === "host") {
                 const path = `${OWN}/hosts/${encodeURIComponent(host)}`;
-                await call("PATCH", path, { [how.key]: how.value });
+                await call("PATCH", path, { [how.key]: how.value }, seen);
             } else {
-                const ruleset = await loadRules(zone);
+                const { ruleset } = await loadRule(zone, CUSTOM, how.rule_id);
                 if (ruleset === null) throw new Error("The rules are gone; reload the page.");
                 const change =
                     how.kind === "disable_rule"
                         ? { enabled: false }
                         : { expression: how.expression };
-                await changeRule(zone, ruleset, how.rule_id, change);
+                await changeRule(zone, ruleset, how.rule_id, change, seen);
             }
             props.done();
         });

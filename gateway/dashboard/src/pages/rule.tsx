@@ -1,45 +1,50 @@
-// One rule: its name, the Expression Builder or the editor, the action. A rule that another person has
-// changed meanwhile is not overwritten: the difference is shown first.
+// One rule of any kind: its name, which requests it is for, and what it does with them. A rule that
+// another person has changed meanwhile is not overwritten: the difference is shown first.
 
-import { useEffect, useRef, useState } from "preact/hooks";
-import type { Form, Host, Lint, Rule, Ruleset, Session, Zone } from "../api";
-import { OWN, all, may } from "../api";
+import { useEffect, useState } from "preact/hooks";
+import type { Host, Rule, Session, Zone } from "../api";
+import { ApiError, OWN, all, may } from "../api";
 import { go, link } from "../router";
-import type { Vocabulary, Written } from "../rules";
-import { addRule, changeRule, loadRules, loadSeen, loadVocabulary, preview, takeBegun, written } from "../rules";
-import { Field, Notice, TextInput, Value, message, submitting, useTask } from "../ui";
-import { Builder, FIRST_ROW } from "./builder";
-import { ExpressionEditor } from "./expression-editor";
+import type { Kind, Vocabulary, Written } from "../rules";
+import { CUSTOM, addRule, changeRule, loadRule, loadVocabulary, takeBegun, tryRule, written } from "../rules";
+import { Notice, TextInput, message, submitting, useTask } from "../ui";
+import { Acting } from "./acting";
+import { Matching } from "./matching";
+import { Meanwhile, differences } from "./meanwhile";
+import { Tried } from "./tried";
 
 interface Opened {
-    ruleset: Ruleset | null;
+    /** The ruleset that the rule is or will be in; nothing before the first rule. */
+    ruleset: string | null;
     rule: Rule | null;
+    /** The revision that was seen: what others change from then on is not overwritten. */
+    revision: string | null;
     vocabulary: Vocabulary;
     hosts: string[];
 }
 
-async function open(zone: Zone, id: string): Promise<Opened> {
-    const [ruleset, vocabulary, hosts] = await Promise.all([
-        loadRules(zone),
+async function open(zone: Zone, kind: Kind, id: string): Promise<Opened> {
+    const [found, vocabulary, hosts] = await Promise.all([
+        loadRule(zone, kind, id),
         loadVocabulary(),
         all<Host>(`${OWN}/zones/${zone.id}/hosts`),
     ]);
-    const rule = ruleset?.rules.find((one) => one.id === id) ?? null;
-    return { ruleset, rule, vocabulary, hosts: hosts.map((host) => host.name) };
+    return { ...found, vocabulary, hosts: hosts.map((host) => host.name) };
 }
 
-export function RulePage(props: { zone: Zone; session: Session; id: string }) {
-    const { zone, session, id } = props;
+export function RulePage(props: { zone: Zone; session: Session; kind: Kind; id: string }) {
+    const { zone, session, kind, id } = props;
     const [state, setState] = useState<Opened | null>(null);
     const [wrong, setWrong] = useState<string | null>(null);
     // Once: what is being written is not to change under the hands.
     useEffect(() => {
-        open(zone, id).then(setState, (error: unknown) => setWrong(message(error)));
+        open(zone, kind, id).then(setState, (error: unknown) => setWrong(message(error)));
     }, []);
+    const list = link("zones", zone.name, kind.segment);
     return (
         <>
             <p class="crumbs">
-                <a href={link("zones", zone.name, "rules")}>Custom rules</a>
+                <a href={list}>{kind.title}</a>
             </p>
             <div class="title">
                 <h1 tabIndex={-1}>{id === "new" ? "Create rule" : "Edit rule"}</h1>
@@ -53,156 +58,118 @@ export function RulePage(props: { zone: Zone; session: Session; id: string }) {
             )}
             {state !== null && id !== "new" && state.rule === null && (
                 <Notice kind="warning">
-                    The rule is gone.{" "}
-                    <a href={link("zones", zone.name, "rules")}>To the custom rules</a>
+                    The rule is gone. <a href={list}>To the list</a>
                 </Notice>
             )}
             {state !== null && (id === "new" || state.rule !== null) && (
-                <RuleForm zone={zone} opened={state} canChange={may(session, "rules")} />
+                <RuleForm zone={zone} kind={kind} opened={state} canChange={may(session, "rules")} />
             )}
         </>
     );
 }
 
-const ACTIONS = ["block", "log"];
+/** After the last change and before the gateway is asked whether it would take the rule. */
+const TRY_PAUSE_MS = 500;
 
-/** After the last change and before the gateway is asked what it makes of it. */
-const PAUSE_MS = 250;
+/** What of a rule is written when it takes the place of what is there: what was taken out goes. */
+function replacing(rule: Written, base: Rule): Written {
+    const was = base.action_parameters !== undefined;
+    return {
+        ...rule,
+        ...(rule.action_parameters === undefined && was ? { action_parameters: null } : {}),
+    };
+}
 
-function RuleForm(props: { zone: Zone; opened: Opened; canChange: boolean }) {
-    const { zone, opened, canChange } = props;
+function RuleForm(props: { zone: Zone; kind: Kind; opened: Opened; canChange: boolean }) {
+    const { zone, kind, opened, canChange } = props;
     const [base, setBase] = useState(opened.rule);
-    const [begun] = useState(() => (opened.rule === null ? takeBegun() : null));
-    const first: Written = opened.rule
-        ? written(opened.rule)
-        : { description: "", expression: "", action: "block", enabled: true, ...begun };
-    const [rule, setRule] = useState<Written>(first);
-    const blank = opened.rule === null && begun === null;
-    const [form, setForm] = useState<Form | null>(
-        blank ? { groups: [{ rows: [FIRST_ROW] }] } : null,
+    const [revision, setRevision] = useState(opened.revision);
+    const [rule, setRule] = useState<Written>(() =>
+        opened.rule !== null ? written(opened.rule) : { ...kind.example, ...takeBegun() },
     );
-    const [mode, setMode] = useState<"builder" | "editor" | null>(blank ? "builder" : null);
-    const [shape, setShape] = useState<Form | null>(null);
-    const [wrong, setWrong] = useState<string | null>(null);
-    const [lints, setLints] = useState<Lint[]>([]);
-    // Grows when the text is replaced by another hand than that in the editor.
-    const [replaced, setReplaced] = useState(0);
-    const [newer, setNewer] = useState<Rule | null>(null);
+    // Grows when the whole rule is replaced by another one.
+    const [turn, setTurn] = useState(0);
+    const [good, setGood] = useState(false);
+    const [odd, setOdd] = useState<string | null>(null);
+    const [refused, setRefused] = useState<string | null>(null);
+    const [newer, setNewer] = useState<{ rule: Rule; revision: string | null } | null>(null);
     const task = useTask();
     const change = (part: Partial<Written>) => setRule((before) => ({ ...before, ...part }));
-    const asked = useRef(0);
 
-    // What the gateway makes of it: of the rows, or of the text.
+    // What the gateway would say of it. Nothing is said of a form that was not touched yet.
+    const now = JSON.stringify(rule);
+    const [untouched] = useState(now);
     useEffect(() => {
-        if (mode === "editor" && rule.expression.trim() === "") {
-            setWrong("Write an expression: what a request must be for the rule to act.");
-            return;
-        }
-        asked.current += 1;
-        const mine = asked.current;
-        const of =
-            mode === "builder" && form !== null ? { form } : { expression: rule.expression };
+        if (!canChange || !good || now === untouched) return;
+        let current = true;
         const timer = setTimeout(() => {
-            preview(of).then(
-                (found) => {
-                    if (mine !== asked.current) return;
-                    setWrong(null);
-                    setLints(found.lints);
-                    setShape(found.form);
-                    if (mode === "builder") change({ expression: found.expression });
-                    if (mode === null) {
-                        // The wrench opens the builder, where that can show the rule.
-                        setForm(found.form);
-                        setMode(found.form === null ? "editor" : "builder");
-                    }
-                },
+            tryRule(zone, opened.ruleset, rule, kind).then(
+                () => current && setRefused(null),
                 (error: unknown) => {
-                    if (mine !== asked.current) return;
-                    setWrong(message(error));
-                    setShape(null);
-                    setLints([]);
-                    if (mode === null) setMode("editor");
+                    const isOurs = error instanceof ApiError && error.status === 400;
+                    if (current) setRefused(isOurs ? error.message : null);
                 },
             );
-        }, mode === null ? 0 : PAUSE_MS);
-        return () => clearTimeout(timer);
-    }, [mode, mode === "builder" ? JSON.stringify(form) : rule.expression]);
+        }, TRY_PAUSE_MS);
+        return () => {
+            current = false;
+            clearTimeout(timer);
+        };
+    }, [now, good]);
 
     const finish = (enabled: boolean) =>
         task.run(async () => {
-            const { ruleset: now, revision } = await loadSeen(zone);
-            if (base === null || now === null) {
-                await addRule(zone, now, { ...rule, enabled });
+            setNewer(null);
+            const whole = { ...rule, enabled };
+            if (base === null) {
+                const { ruleset } = await loadRule(zone, kind, "new");
+                await addRule(zone, ruleset, whole, kind);
             } else {
-                const theirs = now.rules.find((one) => one.id === base.id);
-                if (theirs === undefined) {
-                    throw new Error(
-                        "Another person has deleted this rule. Copy the expression and create a new one.",
-                    );
-                }
-                if (theirs.version !== base.version) {
-                    setNewer(theirs);
+                const show = async () => {
+                    const theirs = await loadRule(zone, kind, base.id);
+                    if (theirs.rule === null) {
+                        throw new Error(
+                            "Another person has deleted this rule. Copy the expression and create a new one.",
+                        );
+                    }
+                    setNewer({ rule: theirs.rule, revision: theirs.revision });
+                };
+                try {
+                    const ruleset = opened.ruleset ?? "";
+                    await changeRule(zone, ruleset, base.id, replacing(whole, base), revision);
+                } catch (error) {
+                    const isGone = error instanceof ApiError && [404, 412].includes(error.status);
+                    if (!isGone) throw error;
+                    await show();
                     return;
                 }
-                const { description, expression, action } = rule;
-                const parameters = action === base.action ? {} : { action_parameters: null };
-                const change = { description, expression, action, enabled, ...parameters };
-                // Between the look and this, too.
-                await changeRule(zone, now, base.id, change, revision);
             }
-            go("zones", zone.name, "rules");
+            go("zones", zone.name, kind.segment);
         });
-
-    if (mode === null) {
-        return (
-            <p class="quiet" role="status">
-                Reading the expression…
-            </p>
-        );
-    }
-    const toBuilder = () => {
-        if (shape === null) return;
-        setForm(shape);
-        setMode("builder");
+    const settle = (take: boolean) => {
+        if (newer === null) return;
+        setBase(newer.rule);
+        setRevision(newer.revision);
+        if (take) {
+            setRule(written(newer.rule));
+            setTurn(turn + 1);
+        }
+        setNewer(null);
     };
-    const actions = ACTIONS.includes(rule.action) ? ACTIONS : [...ACTIONS, rule.action];
+    const cannot = task.busy || !good || odd !== null || rule.expression === "";
     return (
         <form class="card" onSubmit={submitting(() => finish(true))}>
-            {newer !== null && (
-                <Notice kind="error">
-                    <strong>Another person has changed this rule since it was opened.</strong>
-                    <p>
-                        Theirs, now in force ({newer.enabled ? "on" : "off"}, {newer.action}):{" "}
-                        <Value text={newer.description} />
-                    </p>
-                    <pre class="code">
-                        <Value text={newer.expression} code />
-                    </pre>
-                    <div class="actions start">
-                        <button
-                            type="button"
-                            onClick={() => {
-                                setBase(newer);
-                                setRule(written(newer));
-                                setReplaced(replaced + 1);
-                                setForm(null);
-                                setMode(null);
-                                setNewer(null);
-                            }}
-                        >
-                            Take theirs
-                        </button>
-                        <button
-                            type="button"
-                            onClick={() => {
-                                setBase(newer);
-                                setNewer(null);
-                            }}
-                        >
-                            Go on with mine
-                        </button>
-                    </div>
-                </Notice>
+            {newer !== null && base !== null && (
+                <Meanwhile
+                    what="this rule"
+                    of={differences(
+                        parts(written(base)),
+                        parts(written(newer.rule)),
+                        parts({ ...rule, enabled: base.enabled }),
+                    )}
+                    take={() => settle(true)}
+                    keep={() => settle(false)}
+                />
             )}
             <TextInput
                 label="Rule name"
@@ -210,114 +177,48 @@ function RuleForm(props: { zone: Zone; opened: Opened; canChange: boolean }) {
                 set={(description) => change({ description })}
                 required
             />
-            <div class="title">
-                <h2>When incoming requests match</h2>
-                <div class="actions">
-                    {mode === "builder" ? (
-                        <button type="button" onClick={() => setMode("editor")}>
-                            Edit expression
-                        </button>
-                    ) : (
-                        <button type="button" disabled={shape === null} onClick={toBuilder}>
-                            Use expression builder
-                        </button>
-                    )}
-                </div>
-            </div>
-            {mode === "builder" && form !== null ? (
-                <Builder
-                    form={form}
-                    set={setForm}
-                    vocabulary={opened.vocabulary}
-                    hosts={opened.hosts}
-                />
-            ) : (
-                <>
-                    <ExpressionEditor
-                        key={replaced}
-                        text={rule.expression}
-                        set={(expression) => change({ expression })}
-                    />
-                    {shape === null && wrong === null && (
-                        <p class="hint">
-                            The builder cannot show this expression: it has nested parts, functions or
-                            fields that rows have no place for. Here it stays as it is.
-                        </p>
-                    )}
-                </>
+            <Matching
+                key={`matching ${turn}`}
+                kind={kind}
+                expression={rule.expression}
+                set={(expression) => change({ expression })}
+                vocabulary={opened.vocabulary}
+                hosts={opened.hosts}
+                canChange={canChange}
+                settled={setGood}
+            />
+            <Acting
+                kind={kind}
+                form={turn}
+                rule={rule}
+                set={change}
+                vocabulary={opened.vocabulary}
+                wrong={setOdd}
+            />
+            {kind === CUSTOM && rule.action !== "skip" && (
+                <Tried zone={zone} rule={rule} id={base?.id ?? null} disabled={!good} />
             )}
-            {mode === "builder" && (
-                <>
-                    <h2 id="preview">Expression Preview</h2>
-                    <pre class="code" tabIndex={0} aria-labelledby="preview" aria-live="polite">
-                        {rule.expression === "" ? "…" : rule.expression}
-                    </pre>
-                </>
-            )}
-            {wrong !== null && (
-                <Notice kind="error">
-                    <pre class="plain">{wrong}</pre>
-                </Notice>
-            )}
-            {lints.map((lint) => (
+            {odd !== null && <Notice kind="error">{odd}</Notice>}
+            {refused !== null && task.error === null && (
                 <Notice kind="warning">
-                    {lint.message}
-                    {lint.suggestion !== null && canChange && (
-                        <p>
-                            <button
-                                type="button"
-                                onClick={() => {
-                                    change({ expression: lint.suggestion ?? rule.expression });
-                                    setReplaced(replaced + 1);
-                                    setMode("editor");
-                                }}
-                            >
-                                Use the correction
-                            </button>{" "}
-                            <code>{lint.suggestion}</code>
-                        </p>
-                    )}
+                    <pre class="plain">{refused}</pre>
                 </Notice>
-            ))}
-            <h2>Then take action</h2>
-            <Field
-                label="Choose action"
-                hint="Log first, look at what it would have blocked, and then block."
-            >
-                {(id, hint) => (
-                    <select
-                        id={id}
-                        value={rule.action}
-                        aria-describedby={hint}
-                        onChange={(event) => change({ action: event.currentTarget.value })}
-                    >
-                        {actions.map((one) => (
-                            <option value={one}>
-                                {one.charAt(0).toUpperCase() + one.slice(1)}
-                            </option>
-                        ))}
-                    </select>
-                )}
-            </Field>
-            {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+            )}
+            {task.error !== null && (
+                <Notice kind="error">
+                    <pre class="plain">{task.error}</pre>
+                </Notice>
+            )}
             <div class="actions">
-                <a class="button" href={link("zones", zone.name, "rules")}>
+                <a class="button" href={link("zones", zone.name, kind.segment)}>
                     {canChange ? "Cancel" : "Back"}
                 </a>
                 {canChange && (
                     <>
-                        <button
-                            type="button"
-                            disabled={task.busy || wrong !== null || rule.expression === ""}
-                            onClick={() => finish(false)}
-                        >
+                        <button type="button" disabled={cannot} onClick={() => finish(false)}>
                             Save as Draft
                         </button>
-                        <button
-                            type="submit"
-                            class="primary"
-                            disabled={task.busy || wrong !== null || rule.expression === ""}
-                        >
+                        <button type="submit" class="primary" disabled={cannot}>
                             Deploy
                         </button>
                     </>
@@ -325,4 +226,16 @@ function RuleForm(props: { zone: Zone; opened: Opened; canChange: boolean }) {
             </div>
         </form>
     );
+}
+
+/** The parts of a rule that may differ, with what people call them. */
+function parts(of: Written): [string, string][] {
+    const does = { ...(of.action_parameters ?? {}), ...(of.ratelimit ?? {}) };
+    return [
+        ["Name", of.description],
+        ["Expression", of.expression],
+        ["Action", of.action],
+        ["What it does", Object.keys(does).length === 0 ? "" : JSON.stringify(does)],
+        ["State", of.enabled ? "on" : "off"],
+    ];
 }

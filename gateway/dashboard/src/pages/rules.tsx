@@ -2,26 +2,28 @@
 // with undo. The wrench opens one.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import type { Lint, Rule, Ruleset, Session, Zone } from "../api";
+import type { Lint, Rule, Session, Zone } from "../api";
 import { OWN, get, may } from "../api";
 import { link } from "../router";
-import type { Kind } from "../rules";
-import { CUSTOM, KINDS, addRule, changeRule, deleteRule, loadRules, written } from "../rules";
+import type { Head, Kind, Listed, ListedRule } from "../rules";
+import { CUSTOM, EVERYTHING, KINDS, addRule, changeRule, deleteRule, listRules, written } from "../rules";
 import { Badge, Notice, Pages, Show, Value, harmless, useLoaded, useTask } from "../ui";
+import { Does } from "./does";
 import { Versions } from "./versions";
 
 /** Rules on a page: there may be 100,000. */
 const PER_PAGE = 50;
 
-interface Numbered {
-    rule: Rule;
-    /** Its place among all, from 1. */
-    place: number;
-}
-
 export function Rules(props: { zone: Zone; session: Session; kind: Kind }) {
     const { zone, session, kind } = props;
-    const rules = useLoaded(() => loadRules(zone, kind), [zone.id, kind.phase]);
+    const [search, setSearch] = useState("");
+    const [page, setPage] = useState(1);
+    const rules = useLoaded(
+        () => listRules(zone, kind, search, page, PER_PAGE),
+        [zone.id, kind.phase, search, page],
+        { about: ["rule", "ruleset"], keep: true },
+    );
+    const ruleset = rules.data?.ruleset ?? null;
     const [versions, setVersions] = useState(false);
     const canChange = may(session, "rules");
     return (
@@ -50,7 +52,7 @@ export function Rules(props: { zone: Zone; session: Session; kind: Kind }) {
                             )}
                         </>
                     )}
-                    {rules.data !== null && (
+                    {ruleset !== null && (
                         <button type="button" onClick={() => setVersions(true)}>
                             Versions
                         </button>
@@ -73,30 +75,29 @@ export function Rules(props: { zone: Zone; session: Session; kind: Kind }) {
                     <code>rules</code>.
                 </Notice>
             )}
-            {/* Nothing before the first rule: then there is no ruleset either. */}
-            {rules.data === null && rules.error === null && !rules.busy ? (
-                <Empty zone={zone} kind={kind} canChange={canChange} />
-            ) : (
-                <Show of={rules} what="rules">
-                    {(ruleset) =>
-                        ruleset === null ? (
-                            <Empty zone={zone} kind={kind} canChange={canChange} />
-                        ) : (
-                            <List
-                                zone={zone}
-                                kind={kind}
-                                ruleset={ruleset}
-                                canChange={canChange}
-                                reload={rules.reload}
-                            />
-                        )
-                    }
-                </Show>
-            )}
-            {versions && rules.data !== null && (
+            <Show of={rules} what="rules">
+                {(listed) =>
+                    listed.ruleset === null ? (
+                        <Empty zone={zone} kind={kind} canChange={canChange} />
+                    ) : (
+                        <List
+                            zone={zone}
+                            kind={kind}
+                            listed={listed}
+                            ruleset={listed.ruleset}
+                            canChange={canChange}
+                            reload={rules.reload}
+                            search={setSearch}
+                            page={page}
+                            setPage={setPage}
+                        />
+                    )
+                }
+            </Show>
+            {versions && ruleset !== null && (
                 <Versions
                     zone={zone}
-                    ruleset={rules.data}
+                    ruleset={ruleset}
                     canChange={canChange}
                     close={() => setVersions(false)}
                     restored={() => {
@@ -133,42 +134,58 @@ function called(rule: Rule): string {
     return harmless(rule.description === "" ? rule.id : rule.description).slice(0, 100);
 }
 
+/** After the last letter and before the gateway is asked for rules that have it. */
+const SEARCH_PAUSE_MS = 250;
+
 function List(props: {
     zone: Zone;
     kind: Kind;
-    ruleset: Ruleset;
+    listed: Listed;
+    ruleset: Head;
     canChange: boolean;
     reload: () => void;
+    search: (text: string) => void;
+    page: number;
+    setPage: (page: number) => void;
 }) {
-    const { zone, kind, ruleset, canChange, reload } = props;
+    const { zone, kind, listed, ruleset, canChange, reload, page, setPage } = props;
     const [text, setText] = useState("");
-    const [page, setPage] = useState(1);
     const [said, say] = useState<{ text: string; undo: (() => void) | null } | null>(null);
-    const [dragged, setDragged] = useState<number | null>(null);
+    const [dragged, setDragged] = useState<ListedRule | null>(null);
     const [over, setOver] = useState<number | null>(null);
     const task = useTask();
     const focusOn = useRef<string | null>(null);
-    const lints = useLoaded(() => get<Lint[]>(`${OWN}/zones/${zone.id}/lints`), [
-        zone.id,
-        ruleset.version,
-    ]);
+    const shown = listed.rules;
+    const ids = shown.map((rule) => rule.id).join(",");
+    const lints = useLoaded(
+        // They are about keeping clients out, which other rules are not there for.
+        async () =>
+            kind === CUSTOM ? await get<Lint[]>(`${OWN}/zones/${zone.id}/lints?rules=${ids}`) : [],
+        [zone.id, ids, ruleset.version],
+        { about: ["host", "CA", "list"], keep: true },
+    );
     useEffect(() => {
         // After a move the same button of the same rule has the focus, at its new place.
         if (focusOn.current === null) return;
         document.getElementById(focusOn.current)?.focus();
         focusOn.current = null;
-    });
+    }, [ids]);
+    useEffect(() => {
+        const timer = setTimeout(() => props.search(text.trim()), SEARCH_PAUSE_MS);
+        return () => clearTimeout(timer);
+    }, [text]);
 
-    const wanted = text.trim().toLowerCase();
-    const all: Numbered[] = ruleset.rules.map((rule, index) => ({ rule, place: index + 1 }));
-    const found = all.filter(({ rule }) =>
-        wanted === ""
-            ? true
-            : `${rule.description}\n${rule.expression}\n${rule.id}`.toLowerCase().includes(wanted),
-    );
-    const pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
-    const shown = found.slice((Math.min(page, pages) - 1) * PER_PAGE).slice(0, PER_PAGE);
+    const pages = Math.max(1, Math.ceil(listed.found / PER_PAGE));
+    useEffect(() => {
+        if (page > pages) setPage(pages);
+    }, [page, pages]);
 
+    // What was made here is newer than the list until that is loaded again, and no other person's.
+    const made = useRef<string | null>(null);
+    const seen = () => {
+        const revisions = [listed.revision, made.current].map(Number);
+        return listed.revision === null ? null : String(Math.max(...revisions));
+    };
     const change = (work: () => Promise<void>) =>
         task.run(async () => {
             try {
@@ -179,43 +196,58 @@ function List(props: {
         });
     const toggle = (rule: Rule) =>
         change(async () => {
-            await changeRule(zone, ruleset, rule.id, { enabled: !rule.enabled });
+            const to = { enabled: !rule.enabled };
+            made.current = await changeRule(zone, ruleset.id, rule.id, to, seen());
             say({ text: `${called(rule)} is ${rule.enabled ? "off" : "on"}.`, undo: null });
         });
-    const move = (from: Numbered, place: number) =>
+    const block = (rule: ListedRule) =>
         change(async () => {
-            await changeRule(zone, ruleset, from.rule.id, { position: { index: place } });
+            made.current = await changeRule(zone, ruleset.id, rule.id, { action: "block" }, seen());
             say({
-                text: `${called(from.rule)} is number ${place} now.`,
-                undo: () => move({ rule: from.rule, place }, from.place),
+                text: `${called(rule)} blocks now.`,
+                undo: () =>
+                    change(async () => {
+                        const to = { action: "log", action_parameters: null };
+                        made.current = await changeRule(zone, ruleset.id, rule.id, to, seen());
+                        say({ text: `${called(rule)} only logs again.`, undo: null });
+                    }),
+            });
+        });
+    const move = (rule: ListedRule, place: number) =>
+        change(async () => {
+            const to = { position: { index: place } };
+            made.current = await changeRule(zone, ruleset.id, rule.id, to);
+            say({
+                text: `${called(rule)} is number ${place.toLocaleString()} now.`,
+                undo: () => move({ ...rule, position: place }, rule.position),
             });
             setPage(Math.ceil(place / PER_PAGE));
         });
-    const duplicate = ({ rule, place }: Numbered) =>
+    const duplicate = (rule: ListedRule) =>
         change(async () => {
             const copy = {
                 ...written(rule),
                 description: `${rule.description} (copy)`,
                 enabled: false,
             };
-            await addRule(zone, ruleset, copy, place + 1, kind);
+            await addRule(zone, ruleset.id, copy, kind, rule.position + 1);
             say({ text: `A copy of ${called(rule)} is below it, as a draft.`, undo: null });
         });
-    const remove = ({ rule, place }: Numbered) =>
+    const remove = (rule: ListedRule) =>
         change(async () => {
-            await deleteRule(zone, ruleset, rule.id);
+            made.current = await deleteRule(zone, ruleset.id, rule.id, seen());
             say({
                 text: `${called(rule)} was deleted.`,
                 undo: () =>
                     change(async () => {
-                        const now = await loadRules(zone, kind);
-                        const last = (now?.rules.length ?? 0) + 1;
-                        await addRule(zone, now, written(rule), Math.min(place, last), kind);
+                        const now = await listRules(zone, kind, "", 1, 1);
+                        const place = Math.min(rule.position, now.total + 1);
+                        await addRule(zone, now.ruleset?.id ?? null, written(rule), kind, place);
                         say({ text: `${called(rule)} is back.`, undo: null });
                     }),
             });
         });
-    const canMove = canChange && wanted === "";
+    const canMove = canChange && text.trim() === "";
 
     return (
         <section class="card" aria-label="Rules in the order of evaluation">
@@ -233,11 +265,16 @@ function List(props: {
                     />
                 </div>
                 <p class="quiet">
-                    {found.length.toLocaleString()} of {all.length.toLocaleString()} rules.{" "}
+                    {listed.found.toLocaleString()} of {listed.total.toLocaleString()} rules.{" "}
                     {kind.order}
                 </p>
             </div>
             {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+            {task.busy && (
+                <p class="quiet busy" role="status">
+                    Saving…
+                </p>
+            )}
             {said !== null && (
                 <Notice kind="good">
                     {said.text}{" "}
@@ -254,17 +291,17 @@ function List(props: {
                 .map((lint) => (
                     <Notice kind="warning">{lint.message}</Notice>
                 ))}
-            <ol class="rules" start={shown[0]?.place ?? 1} hidden={shown.length === 0}>
-                {shown.map((one) => {
-                    const { rule, place } = one;
+            <ol class="rules" start={shown[0]?.position ?? 1} hidden={shown.length === 0}>
+                {shown.map((rule) => {
+                    const place = rule.position;
                     const odd = lints.data?.filter((lint) => lint.rule_id === rule.id) ?? [];
                     return (
                         <li
                             key={rule.id}
-                            class={over === place && dragged !== place ? "over" : ""}
+                            class={over === place && dragged?.id !== rule.id ? "over" : ""}
                             draggable={canMove}
                             onDragStart={(event) => {
-                                setDragged(place);
+                                setDragged(rule);
                                 event.dataTransfer?.setData("text/plain", rule.id);
                             }}
                             onDragEnd={() => {
@@ -278,10 +315,10 @@ function List(props: {
                             }}
                             onDrop={(event) => {
                                 event.preventDefault();
-                                const from = all.find((each) => each.place === dragged);
+                                const from = dragged;
                                 setDragged(null);
                                 setOver(null);
-                                if (from !== undefined && from.place !== place) move(from, place);
+                                if (from !== null && from.id !== rule.id) move(from, place);
                             }}
                         >
                             <div class="rule-head">
@@ -299,9 +336,13 @@ function List(props: {
                                     </Badge>
                                 )}
                             </div>
-                            <pre class="code">
-                                <Value text={rule.expression} code />
-                            </pre>
+                            {kind.everything && rule.expression === EVERYTHING ? (
+                                <p>All requests</p>
+                            ) : (
+                                <pre class="code">
+                                    <Value text={rule.expression} code />
+                                </pre>
+                            )}
                             <Does of={rule} />
                             <div class="actions start">
                                 <a
@@ -330,7 +371,7 @@ function List(props: {
                                             disabled={!canMove || task.busy || place === 1}
                                             onClick={() => {
                                                 focusOn.current = `up-${rule.id}`;
-                                                move(one, place - 1);
+                                                move(rule, place - 1);
                                             }}
                                         >
                                             ↑
@@ -339,19 +380,29 @@ function List(props: {
                                             type="button"
                                             id={`down-${rule.id}`}
                                             aria-label={`Move ${called(rule)} down`}
-                                            disabled={!canMove || task.busy || place === all.length}
+                                            disabled={!canMove || task.busy || place === listed.total}
                                             onClick={() => {
                                                 focusOn.current = `down-${rule.id}`;
-                                                move(one, place + 1);
+                                                move(rule, place + 1);
                                             }}
                                         >
                                             ↓
                                         </button>
+                                        {rule.action === "log" && (
+                                            <button
+                                                type="button"
+                                                aria-label={`Block from now on: ${called(rule)}`}
+                                                disabled={task.busy}
+                                                onClick={() => block(rule)}
+                                            >
+                                                Block from now on
+                                            </button>
+                                        )}
                                         <button
                                             type="button"
                                             aria-label={`Duplicate ${called(rule)}`}
                                             disabled={task.busy}
-                                            onClick={() => duplicate(one)}
+                                            onClick={() => duplicate(rule)}
                                         >
                                             Duplicate
                                         </button>
@@ -360,7 +411,7 @@ function List(props: {
                                             class="danger"
                                             aria-label={`Delete ${called(rule)}`}
                                             disabled={task.busy}
-                                            onClick={() => remove(one)}
+                                            onClick={() => remove(rule)}
                                         >
                                             Delete
                                         </button>
@@ -371,23 +422,12 @@ function List(props: {
                     );
                 })}
             </ol>
-            {all.length === 0 && <p class="quiet">{kind.empty}</p>}
-            {all.length > 0 && found.length === 0 && (
+            {listed.total === 0 && <p class="quiet">{kind.empty}</p>}
+            {listed.total > 0 && listed.found === 0 && (
                 <p class="quiet">No rule has that in it.</p>
             )}
-            <Pages page={Math.min(page, pages)} pages={pages} total={found.length} go={setPage} />
+            <Pages page={Math.min(page, pages)} pages={pages} total={listed.found} go={setPage} />
         </section>
-    );
-}
-
-/** What a rule does beside blocking or logging. */
-function Does({ of }: { of: Rule }) {
-    const does = of.ratelimit ?? of.action_parameters;
-    if (does === undefined || does === null) return null;
-    return (
-        <p class="quiet">
-            <Value text={JSON.stringify(does)} code />
-        </p>
     );
 }
 

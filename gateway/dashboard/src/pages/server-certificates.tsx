@@ -1,8 +1,8 @@
 // Server certificates of a zone: what hosts present, when it ends, uploading another one.
 
 import { useState } from "preact/hooks";
-import type { Session, Zone } from "../api";
-import { CLOUDFLARE, all, call, may } from "../api";
+import type { Host, Session, Zone } from "../api";
+import { CLOUDFLARE, OWN, all, call, may } from "../api";
 import {
     Badge,
     daysUntil,
@@ -18,8 +18,8 @@ import {
     useTask,
     Value,
 } from "../ui";
-import { Pem } from "./authorities";
 import { Confirm } from "./confirm";
+import { Pem } from "./pem";
 
 interface ServerCertificate {
     id: string;
@@ -33,9 +33,18 @@ interface ServerCertificate {
     presented_by: string[];
 }
 
+/** Hosts without a certificate that are named. */
+const BARE_SHOWN = 10;
+
 export function ServerCertificates({ zone, session }: { zone: Zone; session: Session }) {
     const path = `${CLOUDFLARE}/zones/${zone.id}/custom_certificates`;
-    const certificates = useLoaded(() => all<ServerCertificate>(path), [zone.id]);
+    const certificates = useLoaded(() => all<ServerCertificate>(path), [zone.id], {
+        about: ["server certificate", "host"],
+    });
+    const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id], {
+        about: ["server certificate", "host"],
+    });
+    const bare = (hosts.data ?? []).filter((host) => !host.served).map((host) => host.name);
     const [uploads, setUploads] = useState(false);
     const [deletes, setDeletes] = useState<ServerCertificate | null>(null);
     const canChange = may(session, "all");
@@ -52,6 +61,13 @@ export function ServerCertificates({ zone, session }: { zone: Zone; session: Ses
                     </div>
                 )}
             </div>
+            {bare.length > 0 && (
+                <Notice kind="warning">
+                    No certificate covers {bare.slice(0, BARE_SHOWN).join(", ")}
+                    {bare.length > BARE_SHOWN && ` and ${bare.length - BARE_SHOWN} more hosts`}: not
+                    served.
+                </Notice>
+            )}
             <section class="card">
                 <Show of={certificates} what="certificates">
                     {(found) =>

@@ -4,7 +4,8 @@
 import { useState } from "preact/hooks";
 import type { Session } from "../api";
 import { OWN, call, get, may } from "../api";
-import { Badge, Notice, Show, TextInput, Value, submitting, useLoaded, useTask } from "../ui";
+import { Badge, Notice, Show, TextInput, Value, Words, submitting, useLoaded, useTask } from "../ui";
+import { Meanwhile, isLate } from "./meanwhile";
 
 interface Setting {
     key: string;
@@ -68,14 +69,32 @@ export function Settings({ session }: { session: Session }) {
 function Key(props: { of: Setting; canSet: boolean; done: (value: string) => void }) {
     const { of } = props;
     const [value, setValue] = useState<string | null>(null);
+    const [seen, setSeen] = useState(of.value);
+    const [theirs, setTheirs] = useState<string | null>(null);
     const task = useTask();
+    const path = `${OWN}/sysctl/${encodeURIComponent(of.key)}`;
     const set = () =>
         task.run(async () => {
-            const path = `${OWN}/sysctl/${encodeURIComponent(of.key)}`;
-            const { result } = await call<Setting>("PUT", path, { value });
-            setValue(null);
-            props.done(result.value);
+            setTheirs(null);
+            try {
+                const { result } = await call<Setting>("PUT", path, { value, expected: seen });
+                setValue(null);
+                props.done(result.value);
+            } catch (error) {
+                if (!isLate(error)) throw error;
+                setTheirs((await get<Setting>(path)).value);
+            }
         });
+    const begin = () => {
+        setSeen(of.value);
+        setValue(of.value);
+    };
+    const settle = (take: boolean) => {
+        if (theirs === null) return;
+        setSeen(theirs);
+        if (take) setValue(theirs);
+        setTheirs(null);
+    };
     return (
         <li>
             <p>
@@ -85,15 +104,25 @@ function Key(props: { of: Setting; canSet: boolean; done: (value: string) => voi
                 </strong>{" "}
                 {of.value !== of.default && <Badge kind="plain">not the default</Badge>}{" "}
                 <span class="quiet">
-                    {of.kind}; {WHEN[of.change]}; default{" "}
+                    <Words text={of.kind} />; {WHEN[of.change]}; default{" "}
                     {of.default === "" ? "(empty)" : of.default}
                 </span>
             </p>
-            <p>{of.description}</p>
+            <p>
+                <Words text={of.description} />
+            </p>
             {props.canSet && value === null && (
-                <button type="button" aria-label={`Set ${of.key}`} onClick={() => setValue(of.value)}>
+                <button type="button" aria-label={`Set ${of.key}`} onClick={begin}>
                     Set
                 </button>
+            )}
+            {theirs !== null && (
+                <Meanwhile
+                    what={of.key}
+                    of={[{ name: of.key, theirs, mine: value ?? "" }]}
+                    take={() => settle(true)}
+                    keep={() => settle(false)}
+                />
             )}
             {value !== null && (
                 <form class="filters" onSubmit={submitting(set)}>

@@ -2,7 +2,7 @@
 // log; with a rule that is not saved, if one likes. Nothing is forwarded and nothing is changed.
 
 import { useState } from "preact/hooks";
-import type { GatewayEvent, Host, Zone } from "../api";
+import type { GatewayEvent, Host, LogRecord, Zone } from "../api";
 import { OWN, all, call, get } from "../api";
 import { link } from "../router";
 import {
@@ -11,6 +11,7 @@ import {
     Notice,
     TextInput,
     Value,
+    harmless,
     submitting,
     useLoaded,
     useTask,
@@ -80,7 +81,9 @@ const WORDS: Record<Outcome, ["good" | "bad" | "warn" | "plain", string]> = {
 };
 
 export function TestPage({ zone }: { zone: Zone }) {
-    const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id]);
+    const hosts = useLoaded(() => all<Host>(`${OWN}/zones/${zone.id}/hosts`), [zone.id], {
+        about: ["host"],
+    });
     const [host, setHost] = useState("");
     const [path, setPath] = useState("/");
     const [method, setMethod] = useState("GET");
@@ -94,6 +97,13 @@ export function TestPage({ zone }: { zone: Zone }) {
     const task = useTask();
     const first = hosts.data?.find((one) => !one.name.startsWith("*"))?.name ?? "";
     const lines = records.split("\n").filter((line) => line.trim() !== "");
+    const like = ({ record }: GatewayEvent) => {
+        setMethod(record.method ?? "GET");
+        setHost(record.host ?? "");
+        setPath(record.path ?? "/");
+        setSource(record.client?.replace(/:\d+$/, "").replace(/^\[|\]$/g, "") ?? "");
+        setCertificate(stateOf(record));
+    };
     const run = () =>
         task.run(async () => {
             setResult(null);
@@ -167,6 +177,7 @@ export function TestPage({ zone }: { zone: Zone }) {
                         <span>Lines of the access log</span>
                     </label>
                 </fieldset>
+                {of === "request" && <Pick zone={zone} pick={like} />}
                 {of === "request" ? (
                     <div class="filters">
                         <Field label="Method">
@@ -176,7 +187,7 @@ export function TestPage({ zone }: { zone: Zone }) {
                                     value={method}
                                     onChange={(event) => setMethod(event.currentTarget.value)}
                                 >
-                                    {METHODS.map((one) => (
+                                    {(METHODS.includes(method) ? METHODS : [...METHODS, method]).map((one) => (
                                         <option value={one}>{one}</option>
                                     ))}
                                 </select>
@@ -252,6 +263,51 @@ export function TestPage({ zone }: { zone: Zone }) {
             </form>
             {result !== null && <Results of={result} zone={zone} single={of === "request"} />}
         </>
+    );
+}
+
+/** What a certificate was, in the words of this form. */
+function stateOf(record: LogRecord): string {
+    const cert = record.client_cert;
+    if (cert === undefined || !cert.presented) return "none";
+    if (cert.revoked) return "revoked";
+    return cert.verified ? "valid" : "invalid";
+}
+
+/** Newest requests that one can pick from. */
+const PICKED_MAX = 50;
+
+function Pick({ zone, pick }: { zone: Zone; pick: (event: GatewayEvent) => void }) {
+    const recent = useLoaded(
+        () => get<GatewayEvent[]>(`${OWN}/zones/${zone.id}/events/requests?limit=${PICKED_MAX}`),
+        [zone.id],
+        { about: [] },
+    );
+    const requests = recent.data ?? [];
+    if (requests.length === 0) return null;
+    return (
+        <Field label="Like one of the newest requests" hint="Fills in what is below.">
+            {(id, hint) => (
+                <select
+                    id={id}
+                    value=""
+                    aria-describedby={hint}
+                    onChange={(event) => {
+                        const chosen = requests.find((one) => one.id === event.currentTarget.value);
+                        if (chosen !== undefined) pick(chosen);
+                    }}
+                >
+                    <option value="">–</option>
+                    {requests.map(({ id: request, record }) => (
+                        <option value={request}>
+                            {harmless(
+                                `${record.status ?? ""} ${record.method} ${record.host ?? ""}${record.path ?? ""}`,
+                            ).slice(0, 80)}
+                        </option>
+                    ))}
+                </select>
+            )}
+        </Field>
     );
 }
 

@@ -41,7 +41,7 @@ const SCOPES: [Scope, string][] = [
 ];
 
 export function Tokens({ session, zones }: { session: Session; zones: Zone[] }) {
-    const tokens = useLoaded(() => all<Token>(`${OWN}/tokens`), []);
+    const tokens = useLoaded(() => all<Token>(`${OWN}/tokens`), [], { about: ["token"] });
     const [creates, setCreates] = useState(false);
     const [deletes, setDeletes] = useState<Token | null>(null);
     const canChange = may(session, "all");

@@ -1,14 +1,10 @@
 // Versions of a zone's custom rules: what each changed, and going back to one.
 
 import { useState } from "preact/hooks";
-import type { Rule, Ruleset, Zone } from "../api";
+import type { Rule, Zone } from "../api";
 import { CLOUDFLARE, OWN, call, get } from "../api";
+import type { Head } from "../rules";
 import { Dialog, Field, Notice, Show, Time, Value, useLoaded, useTask } from "../ui";
-
-interface Head {
-    version: string;
-    last_updated: string;
-}
 
 interface Differences {
     from: string;
@@ -23,7 +19,7 @@ interface Differences {
 
 export function Versions(props: {
     zone: Zone;
-    ruleset: Ruleset;
+    ruleset: Head;
     canChange: boolean;
     close: () => void;
     restored: () => void;
@@ -34,7 +30,7 @@ export function Versions(props: {
         const path = `${CLOUDFLARE}/zones/${zone.id}/rulesets/${ruleset.id}/versions`;
         const all = await get<Head[]>(path);
         return all.sort((a, b) => Number(b.version) - Number(a.version));
-    }, [ruleset.id, ruleset.version]);
+    }, [ruleset.id, ruleset.version], { about: [] });
     const [chosen, setChosen] = useState<string | null>(null);
     const task = useTask();
     const restore = (version: string) =>
@@ -100,6 +96,7 @@ function Changes({ own, from, to }: { own: string; from: string; to: string }) {
     const differences = useLoaded(
         () => get<Differences>(`${own}/differences?from=${from}&to=${to}`),
         [own, from, to],
+        { about: [] },
     );
     return (
         <Show of={differences} what="differences">

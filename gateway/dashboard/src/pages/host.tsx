@@ -1,0 +1,169 @@
+// One host: what it asks of clients, where its requests go, and deleting it.
+
+import { useState } from "preact/hooks";
+import type { Host, Mtls } from "../api";
+import { OWN, call } from "../api";
+import { Dialog, Field, Notice, SubmitOrCancel, TextInput, submitting, useTask } from "../ui";
+import { Confirm } from "./confirm";
+import type { Difference } from "./meanwhile";
+import { Meanwhile, differences, isLate } from "./meanwhile";
+
+const MODES: [string, string][] = [
+    ["", "Follow the CAs that it is associated with"],
+    ["off", "Off: asks for no certificate"],
+    ["request", "Request: asks, and rules decide"],
+    ["require", "Require: refuses in the handshake"],
+];
+
+const REVOKED: [Host["revoked"], string][] = [
+    ["rule", "Rules decide"],
+    ["close", "The connection is refused"],
+];
+
+const VERSIONS: [string, string][] = [
+    ["", "The gateway's"],
+    ["1.2", "TLS 1.2"],
+    ["1.3", "TLS 1.3"],
+];
+
+/** What of a host is written. */
+interface Written {
+    /** Nothing follows the associations. */
+    mtls: Mtls | "";
+    revoked: Host["revoked"];
+    url: string;
+    version: string;
+}
+
+function written(host: Host): Written {
+    return {
+        mtls: host.mtls_is_set ? host.mtls : "",
+        revoked: host.revoked,
+        url: host.origin.url,
+        version: host.tls_min_version ?? "",
+    };
+}
+
+function parts(of: Written): [string, string][] {
+    return [
+        ["mTLS", of.mtls === "" ? "follows the CAs" : of.mtls],
+        ["Revoked certificates", of.revoked],
+        ["Origin", of.url],
+        ["Least TLS version", of.version === "" ? "the gateway's" : of.version],
+    ];
+}
+
+/** Opened with what was seen; `revision` is that of the configuration then. */
+export function HostDialog(props: {
+    host: Host;
+    revision: string | null;
+    close: () => void;
+    done: () => void;
+}) {
+    const { close, done } = props;
+    const path = `${OWN}/hosts/${encodeURIComponent(props.host.name)}`;
+    const [base, setBase] = useState({ host: written(props.host), revision: props.revision });
+    const [host, setHost] = useState(base.host);
+    const [theirs, setTheirs] = useState<typeof base | null>(null);
+    const [deletes, setDeletes] = useState(false);
+    const task = useTask();
+    const change = (part: Partial<Written>) => setHost((before) => ({ ...before, ...part }));
+    const save = () =>
+        task.run(async () => {
+            setTheirs(null);
+            // What stays as it was is not sent: what others have made of it stays too.
+            const { host: was } = base;
+            const body = {
+                ...(host.mtls === was.mtls ? {} : { mtls: host.mtls === "" ? null : host.mtls }),
+                ...(host.revoked === was.revoked ? {} : { revoked: host.revoked }),
+                ...(host.url === was.url ? {} : { origin: { url: host.url } }),
+                ...(host.version === was.version
+                    ? {}
+                    : { tls_min_version: host.version === "" ? null : host.version }),
+            };
+            try {
+                await call("PATCH", path, body, base.revision);
+            } catch (error) {
+                if (!isLate(error)) throw error;
+                const { result, revision } = await call<Host>("GET", path);
+                setTheirs({ host: written(result), revision });
+                return;
+            }
+            done();
+        });
+    const changed: Difference[] =
+        theirs === null ? [] : differences(parts(base.host), parts(theirs.host), parts(host));
+    const settle = (take: boolean) => {
+        if (theirs === null) return;
+        setBase(theirs);
+        // What was not touched here is as the other person has it, either way.
+        const touched = Object.entries(host).filter(
+            ([name, value]) => !take && value !== base.host[name as keyof Written],
+        );
+        setHost({ ...theirs.host, ...(Object.fromEntries(touched) as Partial<Written>) });
+        setTheirs(null);
+    };
+    if (deletes) {
+        return (
+            <Confirm
+                title={`Delete ${props.host.name}?`}
+                button="Delete it"
+                path={path}
+                close={() => setDeletes(false)}
+                done={done}
+            >
+                <p>
+                    <strong>{props.host.name}</strong> is not served any more: its clients are refused
+                    from now on.
+                </p>
+            </Confirm>
+        );
+    }
+    const choice = (label: string, value: string, all: [string, string][], set: (v: string) => void) => (
+        <Field label={label}>
+            {(id) => (
+                <select id={id} value={value} onChange={(event) => set(event.currentTarget.value)}>
+                    {all.map(([one, title]) => (
+                        <option value={one}>{title}</option>
+                    ))}
+                </select>
+            )}
+        </Field>
+    );
+    return (
+        <Dialog title={`Host ${props.host.name}`} close={close} wide>
+            <form onSubmit={submitting(save)}>
+                {theirs !== null && (
+                    <Meanwhile
+                        what="this host"
+                        of={changed}
+                        take={() => settle(true)}
+                        keep={() => settle(false)}
+                    />
+                )}
+                {choice("Client certificates (mTLS)", host.mtls, MODES, (mtls) =>
+                    change({ mtls: mtls as Written["mtls"] }),
+                )}
+                {choice("Revoked certificates", host.revoked, REVOKED, (revoked) =>
+                    change({ revoked: revoked as Host["revoked"] }),
+                )}
+                <TextInput
+                    label="Origin: where permitted requests go"
+                    value={host.url}
+                    set={(url) => change({ url })}
+                    required
+                />
+                {choice("Least TLS version", host.version, VERSIONS, (version) => change({ version }))}
+                {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+                <div class="actions start">
+                    <button type="button" class="danger" onClick={() => setDeletes(true)}>
+                        Delete this host
+                    </button>
+                </div>
+                <SubmitOrCancel cancel={close} disabled={task.busy}>
+                    Save
+                </SubmitOrCancel>
+            </form>
+        </Dialog>
+    );
+}
