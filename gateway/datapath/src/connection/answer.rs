@@ -558,6 +558,8 @@ async fn forward_to(
     // Rare, and larger than all else: not kept room for in every request.
     let upgrade = Box::pin(forward::upgrade(permit, request, origin, pool, patience));
     let (served, end) = upgrade.await?;
+    // What is refused is no tunnel.
+    let served = sound(served, HeadBounds::of(&connection.tunables))?;
     if let Some(end) = end {
         let exchange = exchange.clone();
         connection.remainder.become_tunnel(Tunnel { end, exchange });

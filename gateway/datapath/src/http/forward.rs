@@ -420,7 +420,7 @@ async fn upgrade_stream(
     let (mut head, body) = request.into_parts();
     let key = head.headers.remove(header::SEC_WEBSOCKET_KEY);
     let is_extended = head.extensions.get::<websocket::Extended>().is_some();
-    for name in [header::UPGRADE, header::CONNECTION] {
+    for name in [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH] {
         head.headers.remove(name);
     }
     head.method = Method::CONNECT;
