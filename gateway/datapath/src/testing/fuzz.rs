@@ -138,16 +138,16 @@ fn read_again(
     assert_eq!(head.target(out), target.as_bytes());
     let hosts: Vec<_> = head.fields(out).all("host").collect();
     assert_eq!(hosts, [host.as_bytes()]);
-    let (mut rest, mut read) = (&out[request.consumed..], Vec::new());
+    let ((_, mut rest), mut read) = (out.split_at(request.consumed), Vec::new());
     let mut trailers = Head::default();
     loop {
         let decoded = request.incoming.receive(rest, &limits, &mut trailers);
         let decoded = decoded.expect("a body that can be read");
         let piece = decoded.piece;
         if let Piece::Data(range) = &piece {
-            read.extend_from_slice(&rest[range.clone()]);
+            read.extend_from_slice(rest.get(range.clone()).expect("a part of what was given"));
         }
-        rest = &rest[decoded.consumed..];
+        (_, rest) = rest.split_at(decoded.consumed);
         if matches!(piece, Piece::End | Piece::More) {
             break;
         }
@@ -173,12 +173,12 @@ impl AsyncRead for Feed {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let rest = &this.wire[this.gone..];
+        let (_, rest) = this.wire.split_at(this.gone);
         if rest.is_empty() {
             return Poll::Pending;
         }
         let now = rest.len().min(into.remaining());
-        into.put_slice(&rest[..now]);
+        into.put_slice(rest.split_at(now).0);
         this.gone += now;
         Poll::Ready(Ok(()))
     }
