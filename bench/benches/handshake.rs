@@ -42,7 +42,8 @@ struct Ground {
 impl Ground {
     fn make() -> Result<Self> {
         let directory = Directory::make()?;
-        let store = seed(directory.path(), ([127, 0, 0, 1], 9).into())?;
+        let nowhere = ([127, 0, 0, 1], 9).into();
+        let store = seed(directory.path(), nowhere, nowhere)?;
         let published = Arc::new(Published::default());
         let control = Control::open(&store.path, published.clone())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{compare, idle, load, machine, store};
+use crate::{compare, idle, load, machine, relay, store};
 
 /// Puts load on Postern, on its peers, or on any URL, and says what it cost.
 #[derive(Debug, Parser)]
@@ -21,6 +21,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Work(Work),
+    /// The peer `floor` of `compare`, which runs in a process of its own
+    #[command(hide = true)]
+    Relay(relay::Arguments),
+}
+
+#[derive(Debug, Subcommand)]
+enum Work {
     /// The same work for Postern, nginx and HAProxy in turns: CPU per request, latency
     Compare(compare::Arguments),
     /// What idle connections weigh in Postern, and what BoringSSL weighs of it
@@ -48,6 +57,11 @@ pub fn main() -> ExitCode {
 
 fn start(command: Command) -> Result<()> {
     machine::raise_descriptor_limit().context("raising the limit of open files")?;
+    let command = match command {
+        // It has a loop of its own, and ends by the signal itself.
+        Command::Relay(arguments) => return relay::run(&arguments),
+        Command::Work(command) => command,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -62,12 +76,12 @@ fn start(command: Command) -> Result<()> {
     })
 }
 
-async fn run(command: Command) -> Result<()> {
+async fn run(command: Work) -> Result<()> {
     match command {
-        Command::Compare(arguments) => Box::pin(compare::run(arguments)).await,
-        Command::Idle(arguments) => Box::pin(idle::run(arguments)).await,
-        Command::Load(arguments) => Box::pin(load::run(arguments)).await,
-        Command::Store(arguments) => store::run(&arguments),
-        Command::SessionMemory(arguments) => idle::session_memory(&arguments),
+        Work::Compare(arguments) => Box::pin(compare::run(arguments)).await,
+        Work::Idle(arguments) => Box::pin(idle::run(arguments)).await,
+        Work::Load(arguments) => Box::pin(load::run(arguments)).await,
+        Work::Store(arguments) => store::run(&arguments),
+        Work::SessionMemory(arguments) => idle::session_memory(&arguments),
     }
 }

@@ -7,11 +7,12 @@
 //! | `idle` | what ten thousand idle connections weigh, and what BoringSSL weighs of it |
 //! | `load` | load on any URL |
 //! | `client` | the client: TLS, HTTP/1.1 and HTTP/2, closed loop and open loop |
+//! | `relay` | the peer `floor`: TLS records and bytes, and no HTTP |
 //! | `peers` | the proxies: their configuration, their processes |
 //! | `world` | what they stand on: an origin, certificates, a directory |
 //! | `store` | what the control plane does with 100,000 certificates and 10,000 rules |
 //! | `machine` | CPUs, descriptors, CPU time and memory of processes |
-//! | `report` | text, JSON, plot |
+//! | `report` | text, JSON, plot, page |
 //!
 //! Two numbers are told apart. *CPU per operation* comes from a closed loop: as many connections
 //! as asked for, each with the next request as soon as it has its answer. *Latency* comes from an
@@ -25,6 +26,7 @@ pub mod idle;
 pub mod load;
 pub mod machine;
 pub mod peers;
+pub mod relay;
 pub mod report;
 pub mod store;
 pub mod world;

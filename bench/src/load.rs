@@ -51,6 +51,9 @@ pub struct Arguments {
     /// Streams on each HTTP/2 connection
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1000))]
     streams: u16,
+    /// Bytes of the contents of `--mode upload`
+    #[arg(long, default_value_t = 1 << 30)]
+    content: u64,
     /// Client certificate chain in PEM
     #[arg(long, requires = "key")]
     cert: Option<PathBuf>,
@@ -138,6 +141,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         pace,
         connections: arguments.connections.into(),
         streams: arguments.streams.into(),
+        content: arguments.content,
         warm_up: Duration::from_secs_f64(arguments.warm_up),
         duration: Duration::from_secs_f64(arguments.duration),
     };
@@ -183,7 +187,7 @@ fn target(arguments: &Arguments, kind: Kind) -> Result<Target> {
     let port = url.port_u16().unwrap_or(if https { 443 } else { 80 });
     let address = find(arguments, &host, port)?;
     let tls = https
-        .then(|| tls(arguments, &host, kind == Kind::H2))
+        .then(|| tls(arguments, &host, kind.is_h2()))
         .transpose()?;
     Ok(Target {
         address,

@@ -31,6 +31,26 @@ pub enum Kind {
     Resumed,
     /// A request on a stream of an HTTP/2 connection that stays.
     H2,
+    /// A gRPC call of one message each way, on a stream of an HTTP/2 connection that stays.
+    Grpc,
+    /// A large answer on a connection that stays; what counts is what a GiB costs.
+    Download,
+    /// A large request likewise.
+    Upload,
+}
+
+impl Kind {
+    /// Whether it needs HTTP/2.
+    #[must_use]
+    pub fn is_h2(self) -> bool {
+        matches!(self, Self::H2 | Self::Grpc)
+    }
+
+    /// Whether the bytes of contents are what counts, not the answers.
+    #[must_use]
+    pub fn counts_bytes(self) -> bool {
+        matches!(self, Self::Download | Self::Upload)
+    }
 }
 
 /// When requests are sent.
@@ -56,6 +76,8 @@ pub struct Work {
     pub connections: usize,
     /// Streams on each HTTP/2 connection.
     pub streams: usize,
+    /// Bytes of an upload.
+    pub content: u64,
     /// What does not count yet.
     pub warm_up: Duration,
     /// What counts.
@@ -83,7 +105,10 @@ pub async fn run(work: Work, cpu_time: &dyn Fn() -> Duration) -> Result<Outcome>
         Pace::Closed => Gate::closed(),
         Pace::Open(_) => Gate::open(),
     };
-    let request = work.target.request();
+    let request = match work.kind {
+        Kind::Upload => work.target.upload(work.content),
+        _ => work.target.request(),
+    };
     let tally = RefCell::new(Tally::new(window));
     let run = Rc::new(Run {
         work,
@@ -107,9 +132,10 @@ async fn conduct(run: Rc<Run>, window: Window, cpu_time: &dyn Fn() -> Duration) 
         }
     });
     run.wait_until(window.begin).await?;
-    let (cpu, answers, begun) = (cpu_time(), run.tally.borrow().answers, Instant::now());
+    let (cpu, before, begun) = (cpu_time(), run.tally.borrow().count(), Instant::now());
     run.wait_until(window.end).await?;
-    let (cpu, answers) = (cpu_time() - cpu, run.tally.borrow().answers - answers);
+    let (cpu, after) = (cpu_time() - cpu, run.tally.borrow().count());
+    let (answers, bytes) = (after.0 - before.0, after.1 - before.1);
     let seconds = begun.elapsed().as_secs_f64();
     run.gate.stop();
     pacer.abort();
@@ -123,6 +149,7 @@ async fn conduct(run: Rc<Run>, window: Window, cpu_time: &dyn Fn() -> Duration) 
     let tally = run.tally.borrow();
     Ok(Outcome {
         answers,
+        bytes: run.work.kind.counts_bytes().then_some(bytes),
         seconds,
         cpu_ns: u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX),
         statuses: tally.statuses.clone(),
@@ -179,7 +206,8 @@ async fn connection(run: Rc<Run>) {
         Kind::Keepalive => keepalive(&run).await,
         Kind::Handshakes => one_request_each(&run, false).await,
         Kind::Resumed => one_request_each(&run, true).await,
-        Kind::H2 => multiplexed(&run).await,
+        Kind::H2 | Kind::Grpc => multiplexed(&run).await,
+        Kind::Download | Kind::Upload => contents(&run).await,
     }
 }
 
@@ -203,6 +231,42 @@ async fn keepalive(run: &Run) {
     }
     if let Some(connection) = open {
         connection.close().await;
+    }
+}
+
+async fn contents(run: &Run) {
+    let upload = match run.work.kind {
+        Kind::Upload => run.work.content,
+        _ => 0,
+    };
+    let moved = |bytes| {
+        run.tally.borrow_mut().bytes += bytes;
+        !run.gate.has_stopped()
+    };
+    let mut open = None;
+    while let Some(due) = run.gate.turn().await {
+        let answer = async {
+            let mut connection = match open.take() {
+                Some(connection) => connection,
+                None => run.open(false).await?,
+            };
+            let request = &run.request;
+            let answer = connection.exchange_content(request, upload, &moved).await?;
+            open = answer
+                .is_some_and(|answer| answer.reusable)
+                .then_some(connection);
+            Ok(answer)
+        }
+        .await;
+        match answer {
+            Ok(Some(answer)) => run.note(due, &Ok(answer)),
+            // The run is over in the middle of it.
+            Ok(None) => return,
+            Err(error) => {
+                run.note(due, &Err(error));
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
+        }
     }
 }
 
@@ -240,7 +304,11 @@ async fn multiplexed(run: &Rc<Run>) {
                 let (run, mut sender) = (run.clone(), connection.sender.clone());
                 tokio::task::spawn_local(async move {
                     while let Some(due) = run.gate.turn().await {
-                        let answer = http2::exchange(&mut sender, &run.work.target).await;
+                        let target = &run.work.target;
+                        let answer = match run.work.kind {
+                            Kind::Grpc => http2::call(&mut sender, target).await,
+                            _ => http2::exchange(&mut sender, target).await,
+                        };
                         run.note(due, &answer);
                         if answer.is_err() {
                             return;

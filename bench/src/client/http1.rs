@@ -18,6 +18,8 @@ use super::wire::Wire;
 const READ_BYTES: usize = 16 * 1024 + 512;
 /// Bytes of a response head; a longer one is an error.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Content of uploads.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// Headers of a response; more are an error.
 const HEADERS_MAX: usize = 128;
 
@@ -110,13 +112,7 @@ impl Connection {
     /// # Errors
     /// The connection or the answer is broken.
     pub async fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
-        match &mut self.tls {
-            None => self.send(request).await?,
-            Some(tls) => {
-                tls.ssl_write(request).map_err(|error| anyhow!("{error}"))?;
-                self.flush().await?;
-            }
-        }
+        self.send_all(request).await?;
         loop {
             if let Some((head, length)) = read_head(&self.received)? {
                 self.received.drain(..length);
@@ -134,6 +130,76 @@ impl Connection {
             self.receive().await?;
             if self.ended {
                 bail!("the peer closed the connection instead of answering");
+            }
+        }
+    }
+
+    /// Sends a request whose content is `upload` bytes, and reads its answer to the end. `moved` hears
+    /// of every part of either content and says whether to go on; `Ok(None)` when it did not.
+    ///
+    /// # Errors
+    /// The connection or the answer is broken.
+    pub async fn exchange_content(
+        &mut self,
+        head: &[u8],
+        upload: u64,
+        moved: &dyn Fn(u64) -> bool,
+    ) -> Result<Option<Answer>> {
+        self.send_all(head).await?;
+        let mut left = upload;
+        while left > 0 {
+            let count = left.min(ZEROS.len() as u64);
+            let count = usize::try_from(count).unwrap_or(ZEROS.len());
+            self.send_all(ZEROS.get(..count).unwrap_or_default())
+                .await?;
+            left -= count as u64;
+            if !moved(count as u64) {
+                return Ok(None);
+            }
+        }
+        let (head, length) = loop {
+            if let Some(complete) = read_head(&self.received)? {
+                break complete;
+            }
+            self.receive().await?;
+            if self.ended {
+                bail!("the peer closed the connection instead of answering");
+            }
+        };
+        self.received.drain(..length);
+        let Content::Length(mut left) = head.content else {
+            bail!("the answer's length is not told");
+        };
+        loop {
+            let here = self.received.len() as u64;
+            if here > left {
+                bail!("the answer is longer than it says");
+            }
+            self.received.clear();
+            left -= here;
+            if !moved(if upload == 0 { here } else { 0 }) {
+                return Ok(None);
+            }
+            if left == 0 {
+                let reusable = !head.close && !self.ended;
+                return Ok(Some(Answer {
+                    status: head.status,
+                    reusable,
+                }));
+            }
+            self.receive().await?;
+            if self.ended {
+                bail!("the peer closed the connection {left} bytes before the answer's end");
+            }
+        }
+    }
+
+    async fn send_all(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.tls {
+            None => self.send(bytes).await,
+            Some(tls) => {
+                tls.ssl_write(bytes).map_err(|error| anyhow!("{error}"))?;
+                self.flush().await
             }
         }
     }

@@ -5,7 +5,8 @@
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
@@ -16,7 +17,7 @@ use super::http1::Answer;
 
 /// A connection; streams are clones of its sender.
 pub(super) struct Connection {
-    pub(super) sender: SendRequest<Empty<Bytes>>,
+    pub(super) sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
     pub(super) resumed: bool,
 }
@@ -64,12 +65,12 @@ impl Drop for Connection {
 
 /// Sends a request and reads its answer to the end.
 pub(super) async fn exchange(
-    sender: &mut SendRequest<Empty<Bytes>>,
+    sender: &mut SendRequest<Full<Bytes>>,
     target: &Target,
 ) -> Result<Answer> {
     sender.ready().await?;
     let request = hyper::Request::get(format!("https://{}{}", target.authority, target.path))
-        .body(Empty::new())?;
+        .body(Full::default())?;
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let mut content = response.into_body();
@@ -80,4 +81,38 @@ pub(super) async fn exchange(
         status,
         reusable: true,
     })
+}
+
+/// A message of 22 bytes: not compressed, its length, itself (gRPC over HTTP/2,
+/// Length-Prefixed-Message).
+const MESSAGE: &[u8] = b"\0\0\0\0\x16hello from the client\n";
+
+/// Makes a unary call and reads its answer to the trailers.
+pub(super) async fn call(sender: &mut SendRequest<Full<Bytes>>, target: &Target) -> Result<Answer> {
+    sender.ready().await?;
+    let request = hyper::Request::post(format!("https://{}{}", target.authority, target.path))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(Bytes::from_static(MESSAGE)))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status().as_u16();
+    let mut outcome = grpc_status(response.headers());
+    let mut content = response.into_body();
+    while let Some(frame) = content.frame().await {
+        if let Ok(trailers) = frame?.into_trailers() {
+            outcome = grpc_status(&trailers);
+        }
+    }
+    match outcome.as_deref() {
+        Some("0") => Ok(Answer {
+            status,
+            reusable: true,
+        }),
+        other => bail!("the call ended with HTTP {status} and grpc-status {other:?}"),
+    }
+}
+
+fn grpc_status(fields: &HeaderMap) -> Option<String> {
+    let value = fields.get("grpc-status")?;
+    Some(value.to_str().ok()?.to_owned())
 }

@@ -18,6 +18,7 @@ pub use memory::{MemoryClient, Shaken, shake_hands, thread_time};
 pub use plain::Plain;
 pub use tally::{Curve, Latency, Outcome, Window};
 pub use tls::{Belief, Identity, Tls, TlsSettings};
+pub(crate) use wire::Wire;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -39,9 +40,19 @@ impl Target {
     /// The request as HTTP/1.1 writes it.
     #[must_use]
     pub fn request(&self) -> Vec<u8> {
+        self.head("GET", "")
+    }
+
+    /// The head of a request whose content is so many bytes.
+    #[must_use]
+    pub fn upload(&self, bytes: u64) -> Vec<u8> {
+        self.head("PUT", &format!("Content-Length: {bytes}\r\n"))
+    }
+
+    fn head(&self, method: &str, fields: &str) -> Vec<u8> {
         let agent = concat!("postern-bench/", env!("CARGO_PKG_VERSION"));
         format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n\r\n",
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {agent}\r\nAccept: */*\r\n{fields}\r\n",
             self.path, self.authority
         )
         .into_bytes()

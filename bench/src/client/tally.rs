@@ -8,6 +8,8 @@ use serde::Serialize;
 
 /// Longest latency told apart, in nanoseconds: a minute.
 const LATENCY_NS_MAX: u64 = 60_000_000_000;
+/// Bytes.
+const GIBIBYTE: f64 = 1_073_741_824.0;
 /// Different errors kept; further ones only count.
 const ERRORS_MAX: usize = 10;
 
@@ -25,6 +27,8 @@ pub(super) struct Tally {
     window: Window,
     /// Answers since the beginning, warm-up included.
     pub(super) answers: u64,
+    /// Bytes of contents since the beginning; kept where they are what counts.
+    pub(super) bytes: u64,
     pub(super) statuses: BTreeMap<u16, u64>,
     pub(super) errors: BTreeMap<String, u64>,
     pub(super) failures: u64,
@@ -43,6 +47,7 @@ impl Tally {
         Self {
             window,
             answers: 0,
+            bytes: 0,
             statuses: BTreeMap::new(),
             errors: BTreeMap::new(),
             failures: 0,
@@ -61,6 +66,11 @@ impl Tally {
             let nanoseconds = u64::try_from(due.elapsed().as_nanos()).unwrap_or(LATENCY_NS_MAX);
             self.latency.saturating_record(nanoseconds);
         }
+    }
+
+    /// Answers and bytes so far.
+    pub(super) fn count(&self) -> (u64, u64) {
+        (self.answers, self.bytes)
     }
 
     pub(super) fn failed(&mut self, error: &anyhow::Error) {
@@ -87,6 +97,8 @@ impl Tally {
 pub struct Outcome {
     /// Answers within the window.
     pub answers: u64,
+    /// Bytes of contents within the window, where they are what counts.
+    pub bytes: Option<u64>,
     /// How long the window was.
     pub seconds: f64,
     /// CPU time that the server took within the window; zero when it was not measured.
@@ -106,16 +118,28 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Answers per second.
+    /// What was done: answers, or GiB of contents.
     #[must_use]
-    pub fn rate(&self) -> f64 {
-        self.answers as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    pub fn operations(&self) -> f64 {
+        let gibibytes = self.bytes.map(|bytes| bytes as f64 / GIBIBYTE);
+        gibibytes.unwrap_or(self.answers as f64)
     }
 
-    /// The server's CPU time per answer, in nanoseconds.
+    /// Operations per second.
     #[must_use]
-    pub fn cpu_ns_per_answer(&self) -> f64 {
-        self.cpu_ns as f64 / self.answers.max(1) as f64
+    pub fn rate(&self) -> f64 {
+        self.operations() / self.seconds.max(f64::MIN_POSITIVE)
+    }
+
+    /// The server's CPU time per operation, in nanoseconds.
+    #[must_use]
+    pub fn cpu_ns_per_operation(&self) -> f64 {
+        let least = if self.bytes.is_some() {
+            1.0 / GIBIBYTE
+        } else {
+            1.0
+        };
+        self.cpu_ns as f64 / self.operations().max(least)
     }
 
     /// The part of one CPU that the server took.

@@ -8,21 +8,20 @@ use std::io::{self, Read, Write};
 
 /// Ciphertext on its way in and out.
 #[derive(Debug, Default)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     incoming: Vec<u8>,
     position: usize,
     /// What is to be sent.
-    pub(super) outgoing: Vec<u8>,
+    pub(crate) outgoing: Vec<u8>,
     ended: bool,
 }
 
 impl Wire {
     /// Takes what the socket gave. Nothing means that the peer has closed.
-    pub(super) fn give(&mut self, bytes: &[u8]) {
-        if self.position == self.incoming.len() {
-            self.incoming.clear();
-            self.position = 0;
-        }
+    pub(crate) fn give(&mut self, bytes: &[u8]) {
+        // What is left is less than a record, or nothing.
+        self.incoming.drain(..self.position);
+        self.position = 0;
         self.ended |= bytes.is_empty();
         self.incoming.extend_from_slice(bytes);
     }

@@ -6,7 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{OPEN_HOST, REQUIRE_HOST, World, free_address};
+use crate::world::{
+    GRPC_HOST, GRPC_PATH, GRPC_REQUIRE_HOST, OPEN_HOST, REQUIRE_HOST, World, free_address,
+};
 
 pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Started>> {
     let Some(program) = find_program("caddy") else {
@@ -16,14 +18,15 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
     let store = &world.store;
     // Caddy adds X-Forwarded-For, -Proto and -Host whatever it is told.
     let proxy = format!(
-        "reverse_proxy http://{} {{
+        "reverse_proxy {GRPC_PATH}* h2c://{}
+    reverse_proxy http://{} {{
         transport http {{
             versions 1.1
             keepalive 1h
             keepalive_idle_conns_per_host 1024
         }}
     }}",
-        world.origin.address
+        world.grpc_origin.address, world.origin.address
     );
     let (chain, key) = (store.server_chain.display(), store.server_key.display());
     let text = format!(
@@ -38,12 +41,12 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
         protocols h1 h2
     }}
 }}
-https://{OPEN_HOST}:{open_port} {{
+https://{OPEN_HOST}:{open_port}, https://{GRPC_HOST}:{open_port} {{
     bind {address}
     tls {chain} {key}
     {proxy}
 }}
-https://{REQUIRE_HOST}:{require_port} {{
+https://{REQUIRE_HOST}:{require_port}, https://{GRPC_REQUIRE_HOST}:{require_port} {{
     bind {address}
     tls {chain} {key} {{
         client_auth {{

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{World, free_address};
+use crate::world::{GRPC_PATH, World, free_address};
 
 /// The prefix of protobuf type names.
 const TYPES: &str = "type.googleapis.com/envoy.extensions";
@@ -18,21 +18,13 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
         return Ok(None);
     };
     let (open, require) = (free_address()?, free_address()?);
-    let origin = world.origin.address;
     let configuration = json!({
         "static_resources": {
             "listeners": [listener(world, open, false), listener(world, require, true)],
-            "clusters": [{
-                "name": "origin",
-                "type": "STATIC",
-                "connect_timeout": "5s",
-                "circuit_breakers": {"thresholds": [{
-                    "max_connections": 4096, "max_requests": 65536, "max_pending_requests": 65536
-                }]},
-                "load_assignment": {"cluster_name": "origin", "endpoints": [{"lb_endpoints": [
-                    {"endpoint": {"address": address(origin)}}
-                ]}]},
-            }],
+            "clusters": [
+                cluster("origin", world.origin.address, "http_protocol_options"),
+                cluster("grpc", world.grpc_origin.address, "http2_protocol_options"),
+            ],
         },
     });
     let file = world.file("envoy.json");
@@ -54,6 +46,27 @@ pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Starte
         open,
         require,
     }))
+}
+
+fn cluster(name: &str, origin: SocketAddr, protocol: &str) -> Value {
+    let options = format!("{TYPES}.upstreams.http.v3.HttpProtocolOptions");
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "circuit_breakers": {"thresholds": [{
+            "max_connections": 4096, "max_requests": 65536, "max_pending_requests": 65536
+        }]},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": options,
+                "explicit_http_config": {protocol: {}},
+            },
+        },
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+            {"endpoint": {"address": address(origin)}}
+        ]}]},
+    })
 }
 
 fn listener(world: &World, at: SocketAddr, certificate: bool) -> Value {
@@ -95,7 +108,10 @@ fn connection_manager() -> Value {
         "route_config": {"virtual_hosts": [{
             "name": "all",
             "domains": ["*"],
-            "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "origin"}}],
+            "routes": [
+                {"match": {"prefix": GRPC_PATH}, "route": {"cluster": "grpc", "timeout": "0s"}},
+                {"match": {"prefix": "/"}, "route": {"cluster": "origin", "timeout": "0s"}},
+            ],
         }]},
         "http_filters": [{
             "name": "envoy.filters.http.router",

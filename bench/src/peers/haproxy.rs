@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{World, free_address};
+use crate::world::{GRPC_PATH, World, free_address};
 
 /// What Postern tells origins of a request, in HAProxy's words.
 const HEADERS: &str = "
@@ -53,16 +53,21 @@ defaults
     timeout connect 5s
 frontend open
     bind {open} ssl crt {pem} alpn h2,http/1.1{headers}
+    use_backend grpc if {{ path_beg {GRPC_PATH} }}
     default_backend origin
 frontend require
     bind {require} ssl crt {pem} alpn h2,http/1.1 ca-file {authority} verify required{headers}{certificate_headers}
+    use_backend grpc if {{ path_beg {GRPC_PATH} }}
     default_backend origin
 backend origin
     server origin {origin} pool-max-conn -1
+backend grpc
+    server origin {grpc_origin} proto h2 pool-max-conn -1
 ",
         pem = pem.display(),
         authority = store.client_authority.display(),
         origin = world.origin.address,
+        grpc_origin = world.grpc_origin.address,
     );
     let configuration = world.file("haproxy.cfg");
     fs::write(&configuration, text).context("writing HAProxy's configuration")?;

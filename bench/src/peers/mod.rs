@@ -1,13 +1,16 @@
 //! The proxies that do the same work: how each is configured and started.
 //!
 //! Equal for all: one worker, the same ECDSA P-256 certificate, no access log, TLS 1.2 and 1.3
-//! with tickets, keep-alive on both sides, the origin over plain HTTP/1.1.
+//! with tickets, keep-alive on both sides, the origin over plain HTTP/1.1 and, for gRPC, over HTTP/2
+//! without TLS. Contents are passed on as they come, not gathered first.
 
 mod caddy;
 mod child;
 mod envoy;
+mod floor;
 mod haproxy;
 mod nginx;
+mod pingora;
 mod postern;
 
 use std::net::SocketAddr;
@@ -22,9 +25,9 @@ use serde::Serialize;
 pub use child::Child;
 pub use postern::postern_binary;
 
-use crate::client::{Connection, Target};
+use crate::client::{Connection, Kind, Target};
 use crate::machine::{self, Placement};
-use crate::world::{OPEN_HOST, REQUIRE_HOST, World};
+use crate::world::{GRPC_HOST, GRPC_REQUIRE_HOST, OPEN_HOST, REQUIRE_HOST, World};
 
 /// How long a proxy may take to answer its first request.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -41,8 +44,12 @@ pub enum Name {
     Haproxy,
     /// Envoy.
     Envoy,
+    /// Pingora.
+    Pingora,
     /// Caddy.
     Caddy,
+    /// No proxy: a relay of bytes.
+    Floor,
 }
 
 impl Name {
@@ -54,8 +61,16 @@ impl Name {
             Self::Nginx => "nginx",
             Self::Haproxy => "haproxy",
             Self::Envoy => "envoy",
+            Self::Pingora => "pingora",
             Self::Caddy => "caddy",
+            Self::Floor => "floor",
         }
+    }
+
+    /// Whether it can do such work at all: the relay cannot make HTTP/1.1 of HTTP/2.
+    #[must_use]
+    pub fn does(self, kind: Kind) -> bool {
+        !(self == Self::Floor && kind == Kind::H2)
     }
 }
 
@@ -106,7 +121,9 @@ impl Peer {
             Name::Nginx => nginx::start(world, settings),
             Name::Haproxy => haproxy::start(world, settings),
             Name::Envoy => envoy::start(world, settings),
+            Name::Pingora => pingora::start(world, settings),
             Name::Caddy => caddy::start(world, settings),
+            Name::Floor => floor::start(world).map(Some),
         });
         let started = started.with_context(|| format!("starting {}", name.as_str()))?;
         let Some(Started {
@@ -138,17 +155,18 @@ impl Peer {
 
     /// Where to send requests, and the name to ask for.
     #[must_use]
-    pub fn face(&self, certificate: bool) -> (SocketAddr, &'static str) {
-        if certificate {
-            (self.require, REQUIRE_HOST)
-        } else {
-            (self.open, OPEN_HOST)
+    pub fn face(&self, certificate: bool, kind: Kind) -> (SocketAddr, &'static str) {
+        match (certificate, kind) {
+            (false, Kind::Grpc) => (self.open, GRPC_HOST),
+            (true, Kind::Grpc) => (self.require, GRPC_REQUIRE_HOST),
+            (false, _) => (self.open, OPEN_HOST),
+            (true, _) => (self.require, REQUIRE_HOST),
         }
     }
 
     /// Waits for the first answer with status 200, from a server with our certificate.
     async fn wait_for(&mut self, world: &World, certificate: bool) -> Result<()> {
-        let (address, host) = self.face(certificate);
+        let (address, host) = self.face(certificate, Kind::Keepalive);
         let tls = Some(world.careful_client(host, certificate, false)?.into());
         let target = Target {
             address,
@@ -198,7 +216,7 @@ fn find_program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The first line that a program says of itself.
+/// The first line with words that a program says of itself.
 fn version_of(program: &Path, flag: &str) -> String {
     let output = Command::new(program).arg(flag).output();
     let said = output
@@ -206,8 +224,8 @@ fn version_of(program: &Path, flag: &str) -> String {
         .unwrap_or_default();
     String::from_utf8_lossy(&said)
         .lines()
-        .next()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
         .unwrap_or("unknown version")
-        .trim()
         .to_owned()
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::{Child, Settings, Started, find_program, version_of};
-use crate::world::{OPEN_HOST, REQUIRE_HOST, World, free_address};
+use crate::world::{GRPC_PATH, OPEN_HOST, REQUIRE_HOST, World, free_address};
 
 /// What Postern tells origins of a request, in nginx's words.
 const HEADERS: &str = r"
@@ -61,6 +61,14 @@ http {{
         keepalive 1024;
         keepalive_requests 1000000000;
     }}
+    upstream grpc_origin {{
+        server {grpc_origin};
+        keepalive 1024;
+        keepalive_requests 1000000000;
+    }}
+    client_max_body_size 0;
+    proxy_request_buffering off;
+    proxy_max_temp_file_size 0;
     proxy_http_version 1.1;
     proxy_set_header Connection \"\";
     proxy_set_header Host $host;
@@ -71,6 +79,9 @@ http {{
             proxy_set_header Connection \"\";
             proxy_set_header Host $host;
             proxy_pass http://origin;
+        }}
+        location {GRPC_PATH} {{
+            grpc_pass grpc://grpc_origin;
         }}
     }}
     server {{
@@ -83,6 +94,9 @@ http {{
             proxy_set_header Host $host;
             proxy_pass http://origin;
         }}
+        location {GRPC_PATH} {{
+            grpc_pass grpc://grpc_origin;
+        }}
     }}
 }}
 ",
@@ -90,6 +104,7 @@ http {{
         key = store.server_key.display(),
         authority = store.client_authority.display(),
         origin = world.origin.address,
+        grpc_origin = world.grpc_origin.address,
     );
     let configuration = directory.join("nginx.conf");
     fs::write(&configuration, text).context("writing nginx's configuration")?;

@@ -9,6 +9,9 @@ use anyhow::{Context, Result, bail};
 use super::{Child, Settings, Started, version_of};
 use crate::world::{World, free_address};
 
+/// Requests of a client connection: as many as can be, as for the other peers.
+const REQUESTS: u32 = 1_000_000_000;
+
 pub(super) fn start(world: &World, settings: &Settings) -> Result<Started> {
     let program = postern_binary(settings.postern.clone())?;
     // SNI tells the hosts apart: one address does for both.
@@ -22,8 +25,11 @@ pub(super) fn start(world: &World, settings: &Settings) -> Result<Started> {
          log.level = warn\n\
          steer.mode = off\n\
          limit.connections = 1000000\n\
+         limit.client_exempt = 127.0.0.0/8\n\
+         limit.requests = {requests}\n\
          timeout.idle = 1h\n\
          timeout.drain = 1s\n",
+        requests = REQUESTS,
         store = world.store.path.display(),
         socket = world.file("admin.sock").display(),
     );

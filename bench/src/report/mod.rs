@@ -1,8 +1,10 @@
-//! What was measured, as data: JSON is this, text and plot are made from it.
+//! What was measured, as data: JSON is this; text, plot and page are made from it.
 
+pub mod html;
 pub mod svg;
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -19,6 +21,8 @@ pub struct Comparison {
     pub machine: Machine,
     /// On which CPUs.
     pub place: Placement,
+    /// Who took part, in their own words.
+    pub versions: BTreeMap<Name, String>,
     /// Whether peers added the headers that Postern adds.
     pub equal_headers: bool,
     /// One for each mode, with certificate and without.
@@ -32,10 +36,14 @@ pub struct Scenario {
     pub mode: Kind,
     /// Whether clients had a certificate, and the proxies required it.
     pub certificate: bool,
+    /// Requests at once.
+    pub at_once: usize,
     /// Connections at once.
     pub connections: usize,
     /// Streams on each.
     pub streams: usize,
+    /// Bytes of each content, where they are what counts: an operation is a GiB then.
+    pub content: Option<u64>,
     /// Rounds of A-B-B-A.
     pub rounds: usize,
     /// How long each run was.
@@ -53,8 +61,8 @@ pub struct Measured {
     pub version: String,
     /// CPU time per operation, closed loop, in nanoseconds.
     pub cpu_ns: Spread,
-    /// The same as part of nginx's in the same round; `None` without nginx.
-    pub of_nginx: Option<Spread>,
+    /// The same as part of each other's in the same round.
+    pub of: BTreeMap<Name, Spread>,
     /// Operations per second, closed loop.
     pub rate: Spread,
     /// The part of one CPU that it took, closed loop: below 1 the client was the limit.
@@ -74,6 +82,8 @@ pub struct OpenLoop {
     pub rate: f64,
     /// Of the run with the median p99.
     pub latency: Latency,
+    /// 99.9 % of answers of each run came within so many nanoseconds.
+    pub p999_ns: Spread,
     /// CPU time per operation, in nanoseconds.
     pub cpu_ns: Spread,
     /// All runs.
@@ -120,8 +130,8 @@ impl Measured {
         Self {
             name,
             version,
-            cpu_ns: Spread::of(runs.iter().map(Outcome::cpu_ns_per_answer)),
-            of_nginx: None,
+            cpu_ns: Spread::of(runs.iter().map(Outcome::cpu_ns_per_operation)),
+            of: BTreeMap::new(),
             rate: Spread::of(runs.iter().map(Outcome::rate)),
             cpu_share: Spread::of(runs.iter().map(Outcome::cpu_share)),
             closed_loop,
@@ -132,7 +142,7 @@ impl Measured {
     /// CPU time per operation of each round: the mean of its two runs.
     fn rounds(&self) -> Vec<f64> {
         let mean = |pair: &[Outcome]| {
-            let sum: f64 = pair.iter().map(Outcome::cpu_ns_per_answer).sum();
+            let sum: f64 = pair.iter().map(Outcome::cpu_ns_per_operation).sum();
             sum / pair.len().max(1) as f64
         };
         self.closed_loop.chunks(2).map(mean).collect()
@@ -156,30 +166,30 @@ impl OpenLoop {
         let latency = middle
             .map(|outcome| outcome.latency.clone())
             .unwrap_or_default();
-        let cpu_ns = Spread::of(runs.iter().map(Outcome::cpu_ns_per_answer));
+        let cpu_ns = Spread::of(runs.iter().map(Outcome::cpu_ns_per_operation));
         Self {
             percent,
             rate,
             latency,
+            p999_ns: Spread::of(runs.iter().map(|run| run.latency.p999_ns as f64)),
             cpu_ns,
             runs,
         }
     }
 }
 
-/// Relates every peer to nginx, round by round.
+/// Relates every peer to every other, round by round.
 pub fn relate(peers: &mut [Measured]) {
-    let nginx = peers.iter().find(|peer| peer.name == Name::Nginx);
-    let Some(nginx) = nginx.map(Measured::rounds) else {
-        return;
-    };
+    let all: Vec<_> = peers
+        .iter()
+        .map(|peer| (peer.name, peer.rounds()))
+        .collect();
     for peer in peers {
-        let ratios = peer
-            .rounds()
-            .into_iter()
-            .zip(&nginx)
-            .map(|(ours, nginx)| ours / nginx);
-        peer.of_nginx = Some(Spread::of(ratios));
+        let ours = peer.rounds();
+        for (name, theirs) in all.iter().filter(|(name, _)| *name != peer.name) {
+            let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);
+            peer.of.insert(*name, Spread::of(ratios));
+        }
     }
 }
 

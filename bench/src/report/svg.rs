@@ -2,7 +2,7 @@
 //!
 //! SVG written by hand: rectangles, lines and text are all it takes.
 
-use super::text::{duration, title};
+use super::text::{duration_of, title};
 use super::{Comparison, Measured, Scenario};
 use crate::peers::Name;
 
@@ -88,11 +88,12 @@ fn bars(out: &mut String, scenario: &Scenario, y: f64) {
 }
 
 fn figure(peer: &Measured) -> String {
-    let cpu = format!("{:.1} µs", peer.cpu_ns.median / 1000.0);
-    match peer.of_nginx {
-        Some(of) if peer.name != Name::Nginx => format!("{cpu} ({:.2})", of.median),
-        _ => cpu,
-    }
+    let cpu = duration_of(peer.cpu_ns.median);
+    let of = peer
+        .of
+        .get(&Name::Floor)
+        .or_else(|| peer.of.get(&Name::Nginx));
+    of.map_or_else(|| cpu.clone(), |of| format!("{cpu} ({:.2})", of.median))
 }
 
 /// The open loop at its last rate.
@@ -174,35 +175,31 @@ fn curves(out: &mut String, scenario: &Scenario, y: f64) {
 }
 
 /// How far right a percentile is: each further nine is as wide as the one before.
-fn nines(percentile: f64) -> f64 {
+pub(super) fn nines(percentile: f64) -> f64 {
     -(1.0 - percentile / 100.0).log10()
 }
 
-fn decade_below(value: u64) -> f64 {
+pub(super) fn decade_below(value: u64) -> f64 {
     10f64.powf((value.max(1) as f64).log10().floor())
 }
 
-fn decade_above(value: u64) -> f64 {
+pub(super) fn decade_above(value: u64) -> f64 {
     10f64.powf((value.max(1) as f64).log10().ceil())
 }
 
-fn decade_name(nanoseconds: f64) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a positive power of ten below a minute"
-    )]
-    let nanoseconds = nanoseconds.round() as u64;
-    duration(nanoseconds).replace(".00", "")
+pub(super) fn decade_name(nanoseconds: f64) -> String {
+    duration_of(nanoseconds).replace(".00", "")
 }
 
-fn colour(name: Name) -> &'static str {
+pub(super) fn colour(name: Name) -> &'static str {
     match name {
         Name::Postern => "#1f6fb4",
         Name::Nginx => "#3a9a4b",
         Name::Haproxy => "#c8742a",
         Name::Envoy => "#8e4fb0",
+        Name::Pingora => "#2a9aa8",
         Name::Caddy => "#b03a4f",
+        Name::Floor => "#777777",
     }
 }
 

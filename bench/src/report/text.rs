@@ -2,6 +2,7 @@
 
 use super::{Comparison, Measured, Scenario, Spread, bad};
 use crate::client::{Kind, Outcome};
+use crate::peers::Name;
 
 /// One scenario: CPU per operation, then latencies.
 #[must_use]
@@ -15,31 +16,33 @@ pub fn scenario(scenario: &Scenario) -> String {
             scenario.rounds, scenario.seconds
         ),
     );
-    let unit = match scenario.mode {
-        Kind::Keepalive | Kind::H2 => "request",
-        Kind::Handshakes | Kind::Resumed => "connection",
-    };
+    let unit = unit(scenario.mode);
     let head = format!("CPU/{unit}");
     line(
         &mut out,
         &format!(
-            "  {:<9} {head:>26} {:>18} {:>10} {:>6}",
-            "", "of nginx", "per second", "busy"
+            "  {:<9} {head:>29} {:>18} {:>18} {:>10} {:>6}",
+            "", "of floor", "of nginx", "per second", "busy"
         ),
     );
     for peer in &scenario.peers {
-        let cpu = spread(peer.cpu_ns, |value| format!("{:.2}", value / 1000.0));
-        let ratio = peer
-            .of_nginx
-            .map(|of| spread(of, |value| format!("{value:.2}")));
+        let cpu = if scenario.mode.counts_bytes() {
+            spread(peer.cpu_ns, |value| format!("{:.1}", value / 1e6)) + " ms"
+        } else {
+            spread(peer.cpu_ns, |value| format!("{:.2}", value / 1e3)) + " µs"
+        };
+        let of = |name| {
+            let of: Option<&Spread> = peer.of.get(&name);
+            of.map_or_else(String::new, |of| spread(*of, |value| format!("{value:.2}")))
+        };
         line(
             &mut out,
             &format!(
-                "  {:<9} {:>23} µs {:>18} {:>10.0} {:>4.0} %",
+                "  {:<9} {cpu:>29} {:>18} {:>18} {:>10} {:>4.0} %",
                 peer.name.as_str(),
-                cpu,
-                ratio.unwrap_or_default(),
-                peer.rate.median,
+                of(Name::Floor),
+                of(Name::Nginx),
+                count(peer.rate.median),
                 peer.cpu_share.median * 100.0
             ),
         );
@@ -50,6 +53,25 @@ pub fn scenario(scenario: &Scenario) -> String {
     }
     out.push('\n');
     out
+}
+
+/// What an operation is called.
+pub(super) fn unit(mode: Kind) -> &'static str {
+    match mode {
+        Kind::Keepalive | Kind::H2 => "request",
+        Kind::Grpc => "call",
+        Kind::Handshakes | Kind::Resumed => "connection",
+        Kind::Download | Kind::Upload => "GiB",
+    }
+}
+
+/// Operations per second, with as many digits as say something.
+fn count(rate: f64) -> String {
+    if rate < 100.0 {
+        format!("{rate:.2}")
+    } else {
+        format!("{rate:.0}")
+    }
 }
 
 fn latencies(out: &mut String, scenario: &Scenario) {
@@ -83,7 +105,7 @@ fn latencies(out: &mut String, scenario: &Scenario) {
                     peer.name.as_str(),
                     duration(latency.p50_ns),
                     duration(latency.p99_ns),
-                    duration(latency.p999_ns),
+                    duration_of(open.p999_ns.median),
                     duration(latency.max_ns),
                     format!("{:.2} µs", open.cpu_ns.median / 1000.0),
                 ),
@@ -132,13 +154,8 @@ pub fn ground(comparison: &Comparison) -> String {
             &format!("client and origin on CPU {client}, proxies on CPU {proxy}"),
         );
     }
-    if let Some(scenario) = comparison.scenarios.first() {
-        for peer in &scenario.peers {
-            line(
-                &mut out,
-                &format!("{}: {}", peer.name.as_str(), peer.version),
-            );
-        }
+    for (name, version) in &comparison.versions {
+        line(&mut out, &format!("{}: {version}", name.as_str()));
     }
     let headers = if comparison.equal_headers {
         "too"
@@ -162,7 +179,10 @@ pub fn title(scenario: &Scenario) -> String {
         Kind::Keepalive => "keep-alive requests, HTTP/1.1",
         Kind::Handshakes => "full handshakes, one request each",
         Kind::Resumed => "resumed handshakes, one request each",
-        Kind::H2 => "requests, HTTP/2",
+        Kind::H2 => "requests, HTTP/2 to HTTP/1.1",
+        Kind::Grpc => "unary gRPC calls, HTTP/2 to HTTP/2",
+        Kind::Download => "bodies down, HTTP/1.1",
+        Kind::Upload => "bodies up, HTTP/1.1",
     };
     let certificate = if scenario.certificate {
         "with"
@@ -174,7 +194,15 @@ pub fn title(scenario: &Scenario) -> String {
         count => format!(" of {count} streams"),
     };
     let connections = scenario.connections;
-    format!("{mode}, {certificate} client certificate, {connections} connections{streams}")
+    let noun = if connections == 1 {
+        "connection"
+    } else {
+        "connections"
+    };
+    let content = scenario
+        .content
+        .map_or_else(String::new, |bytes| format!(", {bytes} bytes each"));
+    format!("{mode}, {certificate} client certificate, {connections} {noun}{streams}{content}")
 }
 
 /// Nanoseconds in the unit that reads best.
@@ -188,6 +216,17 @@ pub fn duration(nanoseconds: u64) -> String {
         10_000_000..1_000_000_000 => format!("{:.0} ms", value / 1e6),
         _ => format!("{:.2} s", value / 1e9),
     }
+}
+
+/// As [`duration`], of a figure that was averaged.
+#[must_use]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive time below 500 years"
+)]
+pub fn duration_of(nanoseconds: f64) -> String {
+    duration(nanoseconds.round() as u64)
 }
 
 fn spread(spread: Spread, show: impl Fn(f64) -> String) -> String {

@@ -1,6 +1,7 @@
 //! What proxies stand on: an origin, certificates, a directory that goes away with them.
 
 mod directory;
+mod grpc;
 mod origin;
 mod pki;
 
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 pub use directory::Directory;
+pub use grpc::GrpcOrigin;
 pub use origin::Origin;
 pub use pki::{Store, seed};
 
@@ -24,6 +26,13 @@ pub const REQUEST_HOST: &str = "request.bench.test";
 /// The host that requires one.
 pub const REQUIRE_HOST: &str = "require.bench.test";
 
+/// The host of gRPC calls that asks for no certificate.
+pub const GRPC_HOST: &str = "grpc.bench.test";
+/// The host of gRPC calls that requires one.
+pub const GRPC_REQUIRE_HOST: &str = "grpc-require.bench.test";
+/// What the paths of gRPC calls begin with, by which proxies other than Postern tell them.
+pub const GRPC_PATH: &str = "/bench.Echo/";
+
 /// Groups that the client offers. Debian's OpenSSL has no ML-KEM: a proxy that has it must not be
 /// charged for it in a comparison.
 pub const GROUPS: &str = "X25519";
@@ -34,22 +43,26 @@ pub struct World {
     pub directory: Directory,
     /// The origin.
     pub origin: Origin,
+    /// The origin of gRPC calls.
+    pub grpc_origin: GrpcOrigin,
     /// Certificates, and Postern's store that holds them.
     pub store: Store,
 }
 
 impl World {
-    /// Makes a world; the origin runs on `cpu`.
+    /// Makes a world; the origins run on `cpu`.
     ///
     /// # Errors
     /// A port, a file or a certificate cannot be had.
     pub fn make(cpu: Option<usize>) -> Result<Self> {
         let directory = Directory::make()?;
         let origin = Origin::start(cpu)?;
-        let store = seed(directory.path(), origin.address)?;
+        let grpc_origin = GrpcOrigin::start(cpu)?;
+        let store = seed(directory.path(), origin.address, grpc_origin.address)?;
         Ok(Self {
             directory,
             origin,
+            grpc_origin,
             store,
         })
     }

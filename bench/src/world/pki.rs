@@ -22,9 +22,9 @@ use boring::x509::{X509, X509NameBuilder};
 use control::{Control, NewHost, NewRule, OriginSpec, Subject};
 use snapshot::Published;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::MtlsMode;
+use vocabulary::settings::{MtlsMode, OriginProtocol};
 
-use super::{OPEN_HOST, REQUEST_HOST, REQUIRE_HOST, ZONE};
+use super::{GRPC_HOST, GRPC_REQUIRE_HOST, OPEN_HOST, REQUEST_HOST, REQUIRE_HOST, ZONE};
 
 /// The rule that the store begins with: the main job's.
 const RULE: &str = r#"((not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked) and http.request.uri.path in {"/admin"})"#;
@@ -48,11 +48,12 @@ pub struct Store {
     pub client_key: PathBuf,
 }
 
-/// Makes certificates and a store in `directory`, whose hosts go to `origin`.
+/// Makes certificates and a store in `directory`, whose hosts go to `origin`, and those of gRPC
+/// calls to `grpc_origin`.
 ///
 /// # Errors
 /// A file cannot be written, or the control plane refuses something.
-pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
+pub fn seed(directory: &Path, origin: SocketAddr, grpc_origin: SocketAddr) -> Result<Store> {
     let file = |name: &str| directory.join(name);
     let store = Store {
         path: file("store.redb"),
@@ -67,13 +68,21 @@ pub fn seed(directory: &Path, origin: SocketAddr) -> Result<Store> {
     let zone = control.create_zone(ZONE)?.id;
     control.upload_server_certificate(zone, &chain, &key)?;
     let hosts = [
-        (OPEN_HOST, MtlsMode::Off),
-        (REQUEST_HOST, MtlsMode::Request),
-        (REQUIRE_HOST, MtlsMode::Require),
+        (OPEN_HOST, MtlsMode::Off, false),
+        (REQUEST_HOST, MtlsMode::Request, false),
+        (REQUIRE_HOST, MtlsMode::Require, false),
+        (GRPC_HOST, MtlsMode::Off, true),
+        (GRPC_REQUIRE_HOST, MtlsMode::Require, true),
     ];
-    for (name, mtls) in hosts {
+    for (name, mtls, grpc) in hosts {
+        let (address, protocol) = if grpc {
+            (grpc_origin, OriginProtocol::Http2)
+        } else {
+            (origin, OriginProtocol::Auto)
+        };
         let origin = OriginSpec {
-            url: format!("http://{origin}"),
+            url: format!("http://{address}"),
+            protocol,
             ..OriginSpec::default()
         };
         let name = HostName::parse(name)?;
@@ -131,6 +140,8 @@ fn server_certificate() -> Result<(String, String)> {
         .dns(OPEN_HOST)
         .dns(REQUEST_HOST)
         .dns(REQUIRE_HOST)
+        .dns(GRPC_HOST)
+        .dns(GRPC_REQUIRE_HOST)
         .build(&builder.x509v3_context(None, None))?;
     for extension in [
         BasicConstraints::new().critical().build()?,

@@ -1,0 +1,46 @@
+//! Pingora as a peer, where its program `pingora-peer` was built: nobody builds it unasked.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{Child, Settings, Started, find_program, version_of};
+use crate::world::{World, free_address};
+
+/// Where `cargo build --release` puts it.
+const BUILT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/pingora/target/release/pingora-peer"
+);
+
+pub(super) fn start(world: &World, _settings: &Settings) -> Result<Option<Started>> {
+    let built = PathBuf::from(BUILT);
+    let found = built.is_file().then_some(built);
+    let Some(program) = found.or_else(|| find_program("pingora-peer")) else {
+        return Ok(None);
+    };
+    let (open, require) = (free_address()?, free_address()?);
+    let store = &world.store;
+    let mut command = Command::new(&program);
+    for address in [
+        open,
+        require,
+        world.origin.address,
+        world.grpc_origin.address,
+    ] {
+        command.arg(address.to_string());
+    }
+    command
+        .arg(&store.server_chain)
+        .arg(&store.server_key)
+        .arg(&store.client_authority);
+    command.current_dir(world.path());
+    let child = Child::start(command, &world.file("pingora.log"))?;
+    Ok(Some(Started {
+        child,
+        version: version_of(&program, "--version"),
+        open,
+        require,
+    }))
+}
