@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cli` | arguments, and how a run ends |
 //! | `compare` | the same work for Postern, nginx, HAProxy … in turns |
+//! | `flood` | what attackers cost, and what a visitor beside them notices |
 //! | `idle` | what ten thousand idle connections weigh, and what BoringSSL weighs of it |
 //! | `load` | load on any URL |
 //! | `client` | the client: TLS, HTTP/1.1 and HTTP/2, closed loop and open loop |
@@ -22,6 +23,7 @@
 pub mod cli;
 pub mod client;
 pub mod compare;
+pub mod flood;
 pub mod idle;
 pub mod load;
 pub mod machine;
