@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{compare, flood, idle, load, machine, relay, store};
+use crate::{aims, compare, flood, idle, load, machine, relay, store};
 
 /// Puts load on Postern, on its peers, or on any URL, and says what it cost.
 #[derive(Debug, Parser)]
@@ -32,6 +32,8 @@ enum Command {
 enum Work {
     /// The same work for Postern, nginx and HAProxy in turns: CPU per request, latency
     Compare(compare::Arguments),
+    /// The aims of the HTTP engine: measured, and kept or not
+    Aims(aims::Arguments),
     /// Attacks on Postern, and what they cost it and a visitor
     Flood(flood::Arguments),
     /// What idle connections weigh in Postern, and what BoringSSL weighs of it
@@ -81,6 +83,7 @@ fn start(command: Command) -> Result<()> {
 async fn run(command: Work) -> Result<()> {
     match command {
         Work::Compare(arguments) => Box::pin(compare::run(arguments)).await,
+        Work::Aims(arguments) => Box::pin(aims::run(arguments)).await,
         Work::Flood(arguments) => Box::pin(flood::run(arguments)).await,
         Work::Idle(arguments) => Box::pin(idle::run(arguments)).await,
         Work::Load(arguments) => Box::pin(load::run(arguments)).await,

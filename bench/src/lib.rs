@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cli` | arguments, and how a run ends |
 //! | `compare` | the same work for Postern, nginx, HAProxy … in turns |
+//! | `aims` | the aims of the HTTP engine: measured, and kept or not |
 //! | `flood` | what attackers cost, and what a visitor beside them notices |
 //! | `idle` | what ten thousand idle connections weigh, and what BoringSSL weighs of it |
 //! | `load` | load on any URL |
@@ -20,6 +21,7 @@
 //! open loop: requests have their time whether or not the answers are there, and an answer's
 //! latency counts from that time, so a proxy that stalls cannot slow its own clock down.
 
+pub mod aims;
 pub mod cli;
 pub mod client;
 pub mod compare;

@@ -170,6 +170,23 @@ pub async fn run(arguments: Arguments) -> Result<()> {
     Ok(())
 }
 
+/// Weighs so many connections of one mode that made a request each.
+pub(crate) async fn weigh(
+    count: u32,
+    mode: Mode,
+    postern: Option<PathBuf>,
+    place: Placement,
+) -> Result<ModeReport> {
+    let arguments = Arguments {
+        count,
+        mode: vec![mode],
+        requests: 1,
+        postern,
+        json: None,
+    };
+    one_mode(&arguments, mode, place, &mut String::new()).await
+}
+
 async fn one_mode(
     arguments: &Arguments,
     mode: Mode,
