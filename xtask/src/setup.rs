@@ -133,7 +133,7 @@ const NEEDS: &[Need] = &[
     },
     Need {
         what: "python3 with venv",
-        why: "runs the gRPC peers, Cloudflare's SDK and an OpenAPI validator in the tests",
+        why: "runs the gRPC, HTTP/2 and WebSocket peers, Cloudflare's SDK and an OpenAPI validator in the tests",
         purpose: Purpose::Test,
         found: || grpc_python().is_some() || system_python().is_some(),
         packages: &["python3-venv"],
@@ -329,7 +329,7 @@ const CLOUDFLARE_SDK: &str = "cloudflare==5.9.0";
 /// The validator of the admin API's OpenAPI document, pinned: its rules grow with its versions.
 const OPENAPI_VALIDATOR: &str = "openapi-spec-validator==0.9.0";
 /// What a complete environment notes in its file `ready`.
-const PYTHON_READY: &str = "grpcio cloudflare-5.9.0 openapi-spec-validator-0.9.0\n";
+const PYTHON_READY: &str = "grpcio h2 websockets cloudflare-5.9.0 openapi-spec-validator-0.9.0\n";
 
 /// The interpreter with grpcio, Cloudflare's SDK and the validator that an earlier set-up made.
 pub(crate) fn grpc_python() -> Option<PathBuf> {
@@ -351,7 +351,7 @@ fn system_python() -> Option<PathBuf> {
         .find(|python| complete(python))
 }
 
-/// grpcio, the reference implementation, Cloudflare's SDK and the validator in an environment of
+/// grpcio, the reference implementation, clients of HTTP/2 and WebSocket, Cloudflare's SDK and the validator in an environment of
 /// their own under `target/`.
 fn grpc() -> Result<()> {
     if grpc_python().is_some() {
@@ -360,7 +360,7 @@ fn grpc() -> Result<()> {
     let home = shell::target().join("python");
     let python = system_python().context("there is no python3 with venv")?;
     eprintln!(
-        "[4/4] grpcio, cloudflare, openapi-spec-validator: installing into {}, about a minute",
+        "[4/4] grpcio, h2, websockets, cloudflare, openapi-spec-validator: installing into {}, about a minute",
         home.display()
     );
     shell::run(
@@ -380,6 +380,8 @@ fn grpc() -> Result<()> {
             .args([
                 "--only-binary=:all:",
                 "grpcio",
+                "h2",
+                "websockets",
                 CLOUDFLARE_SDK,
                 OPENAPI_VALIDATOR,
             ]),
