@@ -5,6 +5,7 @@ use http::Request;
 use serde_json::json;
 use tests::client::body;
 use tests::{Gateway, Origin, Setup};
+use tokio::io::AsyncWriteExt;
 
 fn gateway(origin: &Origin) -> Gateway {
     Setup::new()
@@ -395,7 +396,7 @@ async fn what_cannot_be_forwarded_as_it_was_meant_is_refused() {
         (
             "POST /a",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-            501,
+            400,
         ),
         ("OPTIONS *", "Content-Length: 0\r\n", 200),
         ("GET *", "Content-Length: 0\r\n", 400),
@@ -419,4 +420,78 @@ async fn what_cannot_be_forwarded_as_it_was_meant_is_refused() {
         );
     }
     assert_eq!(origin.requests().len(), 2, "{:?}", origin.requests());
+}
+
+/// Answers with these interim ones, and then with 200.
+fn with_interims(interims: String) -> Origin {
+    Origin::raw(move |mut stream, _| {
+        let all = format!("{interims}HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        async move {
+            while tests::origin::read_head(&mut stream).await.is_some() {
+                drop(stream.write_all(all.as_bytes()).await);
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_answers_are_passed_on() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\
+        Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nContent-Length: 7\r\n\r\n";
+    let others = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n";
+    let origin = with_interims(format!("{others}{hints}"));
+    let gateway = gateway(&origin);
+    let mut raw = gateway.client("api.example.test").raw().await.unwrap();
+    for _ in 0..2 {
+        raw.write(request("GET", "/", "")).await;
+        for status in [100, 102, 103] {
+            let interim = raw.message().await.unwrap();
+            assert_eq!(interim.status(), status, "{interim:?}");
+            if status == 103 {
+                assert_eq!(interim.header("link"), "</a.css>; rel=preload");
+            }
+            for gone in ["connection", "x-hop", "keep-alive", "content-length"] {
+                assert_eq!(interim.header(gone), "", "{interim:?}");
+            }
+        }
+        let answer = raw.message().await.unwrap();
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "ok"));
+    }
+    // HTTP/1.0 knows none (RFC 9110 §15.2).
+    let mut old = gateway.client("api.example.test").raw().await.unwrap();
+    old.write("GET / HTTP/1.0\r\nHost: api.example.test\r\n\r\n")
+        .await;
+    assert_eq!(old.message().await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_answers_are_bounded() {
+    let endless = "HTTP/1.1 102 Processing\r\n\r\n".repeat(101);
+    let origin = with_interims(endless);
+    let gateway = gateway(&origin);
+    let mut raw = gateway.client("api.example.test").raw().await.unwrap();
+    raw.write(request("GET", "/", "")).await;
+    let last = loop {
+        let answer = raw.message().await.unwrap();
+        if answer.status() != 102 {
+            break answer;
+        }
+    };
+    assert_eq!(last.status(), 502, "{last:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_with_a_body_is_an_ordinary_request() {
+    let origin = Origin::echo();
+    let gateway = gateway(&origin);
+    let mut raw = gateway.client("api.example.test").raw().await.unwrap();
+    raw.write(request(
+        "GET",
+        "/",
+        "Upgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 2\r\n",
+    ))
+    .await;
+    raw.write("hi").await;
+    assert_eq!(raw.message().await.unwrap().status(), 200);
+    assert_eq!(origin.requests()[0]["headers"].get("upgrade"), None);
 }

@@ -23,6 +23,7 @@ mod grpc;
 mod guide;
 mod handshake;
 mod headers;
+mod hostile;
 mod http1;
 mod http2;
 mod input;

@@ -95,8 +95,8 @@ async fn no_spelling_of_a_path_gets_around_a_rule() {
                 );
             }
         }
-        // What hyper itself refuses ends the connection.
-        if answer.header("connection") == "close" || answer.header("x-request-id").is_empty() {
+        // A head that nobody can read is the last one.
+        if answer.header("connection") == "close" {
             raw = gateway.client("api.example.test").raw().await.unwrap();
         }
     }
@@ -277,13 +277,12 @@ async fn what_could_be_two_requests_is_none() {
             !reached.contains("/smuggled"),
             "{what}: the origin saw {reached:?}"
         );
-        assert!(
-            answers.matches("HTTP/1.1 ").count() <= 1,
-            "{what}: {answers:?}"
-        );
+        let heads = answers.lines();
+        let heads = heads.filter(|line| line.starts_with("HTTP/1.1 "));
+        assert!(heads.count() <= 1, "{what}: {answers:?}");
         assert!(!answers.contains("200 OK"), "{what}: {answers:?}");
     }
-    // A bare LF ends a line for hyper, as RFC 9112 §2.2 allows; what goes out has CRLF everywhere.
+    // A bare LF ends a line, as RFC 9112 §2.2 allows; what goes out has CRLF everywhere.
     bytes.lock().unwrap().clear();
     let mut raw = gateway.client("api.example.test").raw().await.unwrap();
     raw.write("GET /lf HTTP/1.1\nHost: api.example.test\n\n")
@@ -298,10 +297,9 @@ async fn what_could_be_two_requests_is_none() {
     );
 }
 
-/// hyper takes the chunks for the body, as RFC 9112 §6.1 allows, and must then close: a peer
-/// that framed the message differently finds the connection gone.
+/// Somebody may be about to hide a request in it (RFC 9112 §6.3).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_with_two_framings_is_one_request_and_the_last() {
+async fn a_request_with_two_framings_is_refused() {
     let (origin, bytes) = recording();
     let gateway = Setup::new()
         .host("api.example.test", "off", &origin.url())
@@ -316,11 +314,10 @@ async fn a_request_with_two_framings_is_one_request_and_the_last() {
         ))
         .await;
         let answers = raw.rest_text().await;
-        let reached = String::from_utf8_lossy(&bytes.lock().unwrap()).to_lowercase();
-        assert!(!reached.contains("/smuggled"), "{framing:?}: {reached:?}");
+        assert!(bytes.lock().unwrap().is_empty(), "{framing:?}");
         assert!(
-            !(reached.contains("content-length: 5")),
-            "{framing:?}: {reached:?}"
+            answers.starts_with("HTTP/1.1 400 "),
+            "{framing:?}: {answers:?}"
         );
         assert_eq!(
             answers.matches("HTTP/1.1 ").count(),

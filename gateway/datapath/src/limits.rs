@@ -129,10 +129,6 @@ pub const FLOOD_LINGER: Duration = Duration::from_secs(2);
 /// fields in silence, and beyond a multiple of that the connection ends. What is between one and
 /// this is refused by us, with a line in the log.
 pub const H2_HEADER_LIST_MARGIN: usize = 4;
-/// The least buffer that hyper reads into, bytes.
-pub const HYPER_BUFFER_MIN: usize = 8_192;
-/// hyper keeps a hundred headers on the stack; any other number costs an allocation per request.
-pub const HYPER_HEADERS: usize = 100;
 /// Bytes of one HTTP/2 stream that wait for the peer's window; beyond it the other side is not
 /// read from (back-pressure).
 pub const H2_SEND_BUFFER: usize = 128 * 1024;
@@ -147,6 +143,26 @@ pub const H2_ORIGIN_STREAMS_MAX: usize = 100;
 /// Bytes that an origin may send on one HTTP/2 connection before they are passed on: the windows of
 /// all its streams, so that clients that do not read hold up nobody else's response.
 pub const H2_WINDOW_ORIGIN: u32 = 100 * H2_WINDOW_STREAM;
+/// Bytes of the first buffer that requests of an HTTP/1.1 client are read into: a usual head, and the
+/// next ones.
+pub const CLIENT_READ_FIRST: usize = 8 * 1024;
+/// Bytes that have to be free in it, or it gets more.
+pub const CLIENT_READ_MIN: usize = 1_024;
+/// Bytes that it grows by while a body streams in.
+pub const CLIENT_READ_MAX: usize = RECEIVE_BUFFER_MAX;
+/// Header maps that a worker keeps for its next requests: two for each of those that are answered at
+/// once.
+pub const SPARE_MAPS_MAX: usize = 64;
+/// Fields that such a map may have room for; a larger one goes back to the allocator.
+pub const SPARE_MAP_FIELDS_MAX: usize = 128;
+/// Bytes of the block that request ids lie in as header values: of so many requests together.
+pub const ID_BLOCK_BYTES: usize = 4 * 1024;
+/// Bytes of an answer to an HTTP/1.1 client that are gathered before they are encrypted: one TLS
+/// record.
+pub const ANSWER_GATHERED_MAX: usize = 16 * 1024;
+/// Bytes of a piece of a body up to which it is copied behind the head or its chunk's size, into one
+/// TLS record; a longer one is encrypted where it lies.
+pub const COPIED_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of the first buffer that an HTTP/1.1 connection to an origin is read into: a usual answer,
 /// and the next ones.
 pub const ORIGIN_READ_FIRST: usize = 8 * 1024;
@@ -177,7 +193,7 @@ pub const REFUSED_PAUSES: [Duration; 4] = [
     Duration::from_millis(200),
     Duration::from_millis(400),
 ];
-/// Silence after which an HTTP/1.1 connection is put aside and hyper's buffers are given back.
+/// Silence after which an HTTP/1.1 connection is put aside and its buffers are given back.
 /// Clients that ask more often never pay for it.
 pub const PARK_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of the buffer that each direction of a tunnel (WebSocket) has: one TLS record.
@@ -266,6 +282,8 @@ const _: () = assert!(EVENT_QUEUE >= 7 * EVENTS_PER_SECOND as usize);
 const _: () = assert!(RING_SUBMISSIONS <= RING_COMPLETIONS);
 const _: () = assert!(RECEIVE_BUFFER_MIN <= RECEIVE_BUFFER_MAX);
 const _: () = assert!(ORIGIN_READ_MIN <= ORIGIN_READ_FIRST && ORIGIN_READ_FIRST <= ORIGIN_READ_MAX);
+const _: () = assert!(CLIENT_READ_MIN <= CLIENT_READ_FIRST && CLIENT_READ_FIRST <= CLIENT_READ_MAX);
+const _: () = assert!(COPIED_BYTES_MAX < ANSWER_GATHERED_MAX);
 const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
 const _: () = assert!(H2_STREAMS_KEPT_IDLE <= H2_STREAMS_KEPT);

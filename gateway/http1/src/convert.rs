@@ -21,11 +21,19 @@ impl Head {
     /// The fields are too many for a map.
     pub fn shared_map(&self, input: &Bytes) -> Result<HeaderMap, HeadError> {
         let mut map = HeaderMap::with_capacity(self.fields(input).len());
-        for field in self.fields(input) {
-            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
-            append(&mut map, field.name, value)?;
-        }
+        self.share_into(input, &mut map)?;
         Ok(map)
+    }
+
+    /// Appends the fields to a map, as [`Head::shared_map`] makes one.
+    ///
+    /// # Errors
+    /// The fields are too many for a map.
+    pub fn share_into(&self, input: &Bytes, map: &mut HeaderMap) -> Result<(), HeadError> {
+        self.fields(input).iter().try_for_each(|field| {
+            let value = HeaderValue::from_maybe_shared(input.slice_ref(field.value));
+            append(map, field.name, value)
+        })
     }
 }
 

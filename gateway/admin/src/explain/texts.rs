@@ -165,7 +165,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("as sent", "The origin broke its response off, or ended it with trailers larger than `limit.header_bytes` or `limit.header_count` allows; `detail` says which", "The origin's log; compare `bytes_sent`"),
         ],
         RequestError::BadHttp => &[
-            ("400, 414, 431", "The head is not HTTP, its target is too long, or it is larger than `limit.header_bytes` or has more headers than `limit.header_count` (HTTP/1.1)", "`detail` says what; look at the client, or raise the key"),
+            ("400, 413, 414, 431, 501, 505", "The head is not HTTP/1.1 or 1.0, leaves open where its body ends, has no `Host` or several, its target is too long, or it is larger than `limit.header_bytes` or has more headers than `limit.header_count` (HTTP/1.1)", "`detail` says what; look at the client, or raise the key"),
         ],
         RequestError::IdleTimeout => &[
             ("101", "A tunnel was silent for `timeout.idle`", "Send pings more often"),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
-use http_body::Body as _;
 
 use super::Connection;
 use super::exchange::{Exchange, Tunnel};
@@ -73,7 +72,13 @@ pub(super) async fn answer(
     } else {
         connection.tunables.body_rate
     };
-    let exchange = Exchange::open(connection.clone(), method, version, rest, rate);
+    let exchange = Exchange::open(
+        connection.clone(),
+        method,
+        version,
+        (rest, rate),
+        request.body().interims(),
+    );
     exchange.notes.borrow_mut().accept = accept;
     let (parts, incoming) = request.into_parts();
     let heads = HeadBounds::of(&connection.tunables);
@@ -88,8 +93,7 @@ pub(super) async fn answer(
             if notes.detail.is_empty() {
                 notes.detail.clone_from(&refused.text);
             }
-            let id = exchange.id.to_header();
-            answer::own(refused.status, &refused.text, form, &id)
+            answer::own(refused.status, &refused.text, form, &exchange.id_value)
         }
     };
     let changes = {
@@ -106,10 +110,12 @@ pub(super) async fn answer(
     if is_head {
         answer::keep_head(&mut response);
     }
-    if version < Version::HTTP_2 {
-        speak_http1(&connection, &exchange, version, &mut response);
+    if version == Version::HTTP_2 {
+        response.body_mut().moves_by_itself();
+    } else if exchange.is_cut_short() {
+        // The answer says `close`, for that is what will be done.
+        connection.closing.retire();
     }
-    connection.bad_head.gives();
     // The exchange of a request that becomes a tunnel is open for as long as the tunnel.
     if connection.remainder.is_tunnel() {
         return response;
@@ -124,7 +130,7 @@ fn rest_of(request: &Request<Incoming>) -> Rest {
         return Rest::Over;
     }
     let length = request.body().size_hint().exact();
-    // hyper says `100 Continue` when the body is first asked for.
+    // `100 Continue` is said when the body is first asked for.
     let expects = request.version() == Version::HTTP_11
         && request
             .headers()
@@ -134,30 +140,6 @@ fn rest_of(request: &Request<Incoming>) -> Rest {
         Rest::Unasked(length)
     } else {
         Rest::Coming(length)
-    }
-}
-
-/// A gateway speaks its own version, whatever the origin's (RFC 9110 §2.5), and says `close` when
-/// it closes. hyper knows what a client of HTTP/1.0 can read; what it is given as HTTP/1.0 is the
-/// last answer on its connection.
-fn speak_http1(
-    connection: &Connection,
-    exchange: &Exchange,
-    version: Version,
-    response: &mut Response<ResponseBody>,
-) {
-    *response.version_mut() = Version::HTTP_11;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return;
-    }
-    // An answer that is ready at once is written before hyper hears that it is the last one.
-    let closes = connection.closing.is_retired() || exchange.is_cut_short();
-    let ends_by_closing = response.body().size_hint().exact().is_none();
-    if version == Version::HTTP_10 && (closes || ends_by_closing) {
-        *response.version_mut() = Version::HTTP_10;
-    } else if closes {
-        let close = header::HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
     }
 }
 
@@ -198,7 +180,9 @@ async fn respond(
     };
 
     parts.uri = Uri::from(target);
-    let upgrade = wanted_upgrade(&parts);
+    // What came behind the head would be a body to us, and another protocol to the origin.
+    let has_stream = exchange.version() == Version::HTTP_2;
+    let upgrade = wanted_upgrade(&parts).filter(|_| has_stream || body.is_empty());
     let origin: &Origin = origin.as_deref().unwrap_or(&host.origin);
     prepare(connection, exchange, &standing, (&host, origin), &mut parts);
     // After what is removed and set for all: nothing that the client says takes ours away.
@@ -275,7 +259,7 @@ fn admit<'p>(
     parts: &'p http::request::Parts,
 ) -> Result<(Rc<Standing>, checks::Head<'p, Arc<Host>>), Refused> {
     // A request that gets no further is recorded with its path as it came.
-    let note_raw = || exchange.notes.borrow_mut().path = parts.uri.path().into();
+    let note_raw = || exchange.notes.borrow_mut().target = parts.uri.path_and_query().cloned();
     let now_sec = exchange.time_msec() / 1000;
     let (standing, snapshot) = match connection.standings.current(&connection.local, now_sec) {
         Ok(current) => current,
@@ -295,7 +279,7 @@ fn admit<'p>(
         snapshot: &snapshot,
     };
     let header_count_max = connection.tunables.header_count_max;
-    // hyper has looked at HTTP/1.1. Cookies may come one by one: their number is looked at below.
+    // `http1` has looked at HTTP/1.1. Cookies may come one by one: their number is looked at below.
     if parts.version == Version::HTTP_2
         && !is_within(
             &parts.headers,
@@ -316,7 +300,7 @@ fn admit<'p>(
             }
             notes.authority = head.authority.clone();
             notes.host = Some(head.host.clone());
-            notes.path = (&*head.path).into();
+            notes.target = Some(head.target.clone());
             drop(notes);
             Ok((standing, head))
         }
@@ -412,7 +396,7 @@ fn evaluate_request(
                 Err(NotPermitted::Blocked(answer::block(
                     response,
                     exchange.form(),
-                    &exchange.id.to_header(),
+                    &exchange.id_value,
                     tells.then(|| reason.as_str()),
                 )))
             }
@@ -439,8 +423,8 @@ fn redirect(exchange: &Exchange, host: &Host, subject: PhaseInput<'_>) -> Option
     exchange.notes.borrow_mut().rule = Some((rule_id.into(), RuleAction::Redirect));
     Some(match location {
         Ok(location) => {
-            let id = exchange.id.to_header();
-            NotPermitted::Blocked(answer::redirect(status, location, exchange.form(), &id))
+            let id = &exchange.id_value;
+            NotPermitted::Blocked(answer::redirect(status, location, exchange.form(), id))
         }
         Err(unfit) => {
             exchange.notes.borrow_mut().detail = format!("the redirect's target: {unfit}");
@@ -510,7 +494,7 @@ fn pass_phases(
                     let rule = (rule_id.into(), RuleAction::RateLimit);
                     exchange.notes.borrow_mut().rule = Some(rule);
                     let mut blocked =
-                        answer::block(response, exchange.form(), &exchange.id.to_header(), None);
+                        answer::block(response, exchange.form(), &exchange.id_value, None);
                     let after = header::HeaderValue::from(retry_after);
                     blocked.headers_mut().insert(header::RETRY_AFTER, after);
                     return Err(NotPermitted::Blocked(blocked));
@@ -619,7 +603,7 @@ fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBody> {
         .get(header::UPGRADE)
         .cloned()
         .filter(|_| switching && !is_stream);
-    for_client(response.headers_mut(), &exchange.id.to_header());
+    for_client(response.headers_mut(), &exchange.id_value);
     if let Some(upgrade) = upgrade {
         response.headers_mut().insert(header::UPGRADE, upgrade);
         let connection = header::HeaderValue::from_static("upgrade");

@@ -68,6 +68,11 @@ impl Clocks {
         self.idle_since.get()
     }
 
+    /// What is left of a request that was answered made progress until then.
+    pub(super) fn goes_on(&self, until: Instant) {
+        self.idle_since.set(self.idle_since.get().max(until));
+    }
+
     /// Something of one more response waits for the client.
     pub(super) fn offer(&self) {
         self.offers.set(self.offers.get() + 1);
@@ -132,8 +137,8 @@ impl Clocks {
         }
     }
 
-    /// Whether an HTTP/1.1 connection has been between two requests for so long that hyper may be
-    /// put aside.
+    /// Whether an HTTP/1.1 connection has been between two requests for so long that its buffers may be
+    /// given back.
     pub(super) fn is_quiet(&self, activity: &Activity, now: Instant) -> bool {
         self.requests_total.get() > 0
             && self.requests_open.get() == 0

@@ -134,17 +134,3 @@ impl Failure for Stop {
         self
     }
 }
-
-impl Failure for hyper::Error {
-    fn stop(self, connection: &Connection) -> Stop {
-        if self.is_parse() {
-            connection.bad_head.because(self);
-            return Stop::BadHttp;
-        }
-        if self.is_incomplete_message() || self.is_canceled() {
-            return Stop::Closed;
-        }
-        tracing::debug!(error = %self, "a client connection broke");
-        Stop::Broken
-    }
-}

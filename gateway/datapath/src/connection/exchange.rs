@@ -9,6 +9,7 @@ use std::task::Context;
 use std::time::{Duration, Instant, SystemTime};
 
 use http::header::CONTENT_LENGTH;
+use http::uri::PathAndQuery;
 use http::{HeaderValue, Method, Response, StatusCode, Version};
 
 use super::clocks::progress;
@@ -18,7 +19,7 @@ use super::{Connection, flood};
 use crate::clock;
 use crate::http::body::{BodyError, BodyObserver, Upload};
 use crate::http::form::Form;
-use crate::http::incoming::Incoming;
+use crate::http::incoming::{Incoming, Interims};
 use crate::http::request_id::RequestId;
 use crate::http::tunnel::{OriginEnd, Traffic};
 use crate::http::upstream::HeadBounds;
@@ -39,6 +40,8 @@ pub(super) struct Exchange {
     started: Instant,
     time: SystemTime,
     pub(super) id: RequestId,
+    /// The same as a header.
+    pub(super) id_value: HeaderValue,
     method: Method,
     version: Version,
     pub(super) notes: RefCell<Notes>,
@@ -47,6 +50,8 @@ pub(super) struct Exchange {
     upload: Cell<Upload>,
     /// Bytes a second that its body has to come with; 0 for as slowly as it likes.
     rate: usize,
+    /// Who takes interim answers to the client.
+    takes_interims: Option<Rc<dyn Interims>>,
     /// How much of the request's body is still to come.
     rest: Cell<Rest>,
     /// Nobody wants that.
@@ -83,7 +88,8 @@ pub(super) struct Notes {
     pub(super) authority: Arc<str>,
     /// The authority is among those that the standing has to count.
     pub(super) elsewhere: bool,
-    pub(super) path: Box<str>,
+    /// Its path is the one that rules saw, or as it came.
+    pub(super) target: Option<PathAndQuery>,
     /// What the client accepts, unless it is answered as gRPC does.
     pub(super) accept: Option<HeaderValue>,
     pub(super) status: StatusCode,
@@ -121,8 +127,8 @@ impl Exchange {
         connection: Rc<Connection>,
         method: Method,
         version: Version,
-        rest: Rest,
-        rate: usize,
+        (rest, rate): (Rest, usize),
+        takes_interims: Option<Rc<dyn Interims>>,
     ) -> Rc<Self> {
         let alone = connection.request_begins();
         if rest != Rest::Over {
@@ -137,6 +143,7 @@ impl Exchange {
             started: clock::now(),
             time: clock::time(),
             id,
+            id_value: connection.local.request_ids.header(id),
             method,
             version,
             notes: RefCell::default(),
@@ -144,6 +151,7 @@ impl Exchange {
             sent: Cell::new(0),
             upload: Cell::default(),
             rate,
+            takes_interims,
             rest: Cell::new(rest),
             left: Cell::new(false),
             offered: Cell::new(false),
@@ -311,7 +319,7 @@ impl Exchange {
             zone: &host.endpoint.zone,
             authority: &notes.authority,
             method: self.method.as_str(),
-            path: &notes.path,
+            path: notes.target.as_ref().map_or("", PathAndQuery::path),
             http_version: version_text(self.version),
             status: notes.status.as_u16(),
             bytes_received: self.received.get(),
@@ -347,14 +355,13 @@ impl Exchange {
 
 impl BodyObserver for Exchange {
     fn interim(&self, mut head: Response<()>) {
-        // HTTP/1.1 clients get none.
-        let Some(watch) = self.connection.watch.get() else {
-            return;
+        let watch = self.connection.watch.get();
+        let is_ours = match head.status() {
+            StatusCode::SWITCHING_PROTOCOLS => true,
+            // h2 says it when the body is wanted.
+            StatusCode::CONTINUE => watch.is_some(),
+            _ => false,
         };
-        let is_ours = matches!(
-            head.status(),
-            StatusCode::CONTINUE | StatusCode::SWITCHING_PROTOCOLS
-        );
         let heads = HeadBounds::of(&self.connection.tunables);
         let headers = head.headers_mut();
         remove_hop_by_hop(headers);
@@ -365,14 +372,23 @@ impl BodyObserver for Exchange {
             && is_within(headers, heads.bytes_max, heads.count_max)
         {
             self.interims.set(before + 1);
-            watch.interims.borrow_mut().push(head);
+            match (watch, &self.takes_interims) {
+                (Some(watch), _) => watch.interims.borrow_mut().push(head),
+                (None, Some(taker)) => taker.pass(head.status(), head.headers()),
+                (None, None) => {}
+            }
         }
     }
 
     fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
         let since = self.upload.get().last_progress.unwrap_or(self.started);
-        let last_progress = Some(progress(since, bytes as u64, self.rate, clock::now()));
+        let until = progress(since, bytes as u64, self.rate, clock::now());
+        let last_progress = Some(until);
+        if self.closed.get() {
+            // It was answered, and its connection is not idle all the same.
+            self.connection.clocks.goes_on(until);
+        }
         self.upload.set(Upload {
             last_progress,
             waits_for_client: false,
@@ -465,11 +481,9 @@ impl BodyObserver for Exchange {
         if let Some(watch) = self.connection.watch.get() {
             watch.fetched(bytes);
         }
-        self.connection.bad_head.gives();
     }
 
     fn ended(&self, whole: bool) {
-        self.connection.bad_head.gives();
         // The body of an answer to HEAD is never read.
         if !whole && self.method != Method::HEAD {
             // What the origin broke off is noted by now.

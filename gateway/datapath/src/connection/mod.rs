@@ -12,7 +12,7 @@
 //! | `streams` | the requests of an HTTP/2 connection, which its own task drives |
 //! | `drive` | driving a connection, and the clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
-//! | `bad_head` | the answers that hyper gives by itself |
+//! | `bad_head` | the answers to heads that nobody can read |
 //! | `flood` | what an HTTP/2 client may make us do for nothing |
 //! | `refusals` | what h2 refuses by itself |
 //! | `remainder` | what is left of requests' bodies that nobody wants |

@@ -55,14 +55,13 @@ pub(super) fn prepare(
     parts: &mut http::request::Parts,
 ) {
     let notes = exchange.notes.borrow();
-    let id = exchange.id.to_header();
     let authority = connection.names.authority(&notes.authority);
     let told = OriginMetadata {
         client: standing.facts.source.ip(),
         client_address: &connection.names.client_address,
         host: &notes.authority,
         host_value: &authority,
-        request_id: &id,
+        request_id: &exchange.id_value,
         certificate: (host.site().mtls != MtlsMode::Off)
             .then_some((&*standing.facts.client, &host.client.certificate_headers)),
         x_forwarded: connection.tunables.x_forwarded,

@@ -16,11 +16,13 @@ use super::exchange::Tunnel;
 use crate::http::incoming::Incoming;
 use crate::limits::{REMAINDER_BYTES_MAX, REMAINDER_TIMEOUT};
 
-/// What is left to do on the connection when hyper is done with it, and before.
+/// What is left to do on the connection for requests' bodies, and whether it becomes a tunnel.
 #[derive(Default)]
 pub(super) struct Remainder {
     /// A request's body was left unread: closing at once would cost the client its answer.
     unread: Cell<bool>,
+    /// What is left of it is to be read and forgotten, by the code that drives HTTP/1.1.
+    forgotten: Cell<bool>,
     /// Bodies that clients still send, wanted or not.
     bodies: Cell<usize>,
     /// It is a tunnel from then on.
@@ -33,6 +35,20 @@ impl Remainder {
         self.unread.get()
     }
 
+    /// Whether what is left of a body is to be read and forgotten.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.forgotten.get()
+    }
+
+    /// That was done, or given up.
+    pub(super) fn was_read(&self, whole: bool) {
+        self.forgotten.set(false);
+        self.body_ends();
+        if whole {
+            self.unread.set(false);
+        }
+    }
+
     /// A request with a body begins.
     pub(super) fn body_begins(&self) {
         self.bodies.set(self.bodies.get() + 1);
@@ -43,8 +59,7 @@ impl Remainder {
         self.bodies.set(self.bodies.get().saturating_sub(1));
     }
 
-    /// Whether a body is under way: hyper is in the middle of a message, and what comes next is no
-    /// head.
+    /// Whether a body is under way: what comes next is no head.
     pub(super) fn has_body(&self) -> bool {
         self.bodies.get() > 0
     }
@@ -59,7 +74,7 @@ impl Remainder {
         self.tunnel.borrow().is_some()
     }
 
-    /// The tunnel, once hyper is done.
+    /// The tunnel, once its 101 is written.
     pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
         self.tunnel.take()
     }
@@ -96,34 +111,31 @@ pub(super) fn body_ends(connection: &Connection) {
 pub(super) fn leave(connection: &Rc<Connection>, body: Incoming, rest: Rest, http2: bool) {
     let remainder = &connection.remainder;
     if !http2 {
+        drop(body);
         remainder.unread.set(true);
-        if !rest.is_small() {
-            // hyper closes behind the answer.
+        if rest.is_small() {
+            remainder.forgotten.set(true);
+        } else {
             remainder.body_ends();
-            return;
         }
+        return;
     }
     let connection = connection.clone();
     tokio::task::spawn_local(async move {
-        let read = tokio::time::timeout(REMAINDER_TIMEOUT, read_rest(body)).await;
+        drop(tokio::time::timeout(REMAINDER_TIMEOUT, read_rest(body)).await);
         connection.remainder.body_ends();
-        if read == Ok(true) && !http2 {
-            connection.remainder.unread.set(false);
-        }
     });
 }
 
-/// Reads a body to its end, which has to be near. Answers whether it came to it.
-async fn read_rest(mut body: Incoming) -> bool {
+/// Reads a body to its end, which has to be near.
+async fn read_rest(mut body: Incoming) {
     let mut left = REMAINDER_BYTES_MAX;
     let mut next = async || std::future::poll_fn(|cx| body.poll_frame(cx)).await;
-    while let Some(frame) = next().await {
-        let Ok(frame) = frame else { return false };
+    while let Some(Ok(frame)) = next().await {
         let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
         match left.checked_sub(bytes) {
             Some(rest) => left = rest,
-            None => return false,
+            None => return,
         }
     }
-    true
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Local;
-use super::bad_head::BadHead;
 use super::clocks::Clocks;
 use super::closing::Closing;
 use super::flood::Watch;
@@ -52,7 +51,6 @@ pub(super) struct Connection {
     pub(super) standings: Standings,
     pub(super) closing: Closing,
     pub(super) remainder: Remainder,
-    pub(super) bad_head: BadHead,
     /// Its frames, once it speaks HTTP/2.
     pub(super) watch: OnceCell<Rc<Watch>>,
     /// Where it is in the worker's index of clients.
@@ -105,7 +103,6 @@ impl Connection {
             standings: Standings::new(established.chain, standing),
             closing: Closing::default(),
             remainder: Remainder::default(),
-            bad_head: BadHead::default(),
             watch: OnceCell::new(),
             place: IndexSlot::default(),
             rules: ConnectionState::default(),

@@ -90,7 +90,7 @@ pub fn redirect(
 }
 
 /// Takes the content off an answer of our own and says only how long it was: what HEAD is
-/// answered with. Over HTTP/2 hyper would send it.
+/// answered with.
 pub fn keep_head(response: &mut Response<ResponseBody>) {
     if let Some(length) = response.body_mut().forget_ours() {
         let headers = response.headers_mut();

@@ -113,12 +113,17 @@ impl ClientBody {
             self.exchange.waits_for_client();
             return Poll::Pending;
         };
-        // Trailers are the last that comes, though hyper does not say so.
+        let frame = frame.map(|frame| frame.map_err(BodyError::from));
+        // Trailers are the last that comes, whether that is said or not.
         let over = match &frame {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.exchange.received(bytes);
                 frame.is_trailers()
+            }
+            Some(Err(BodyError::Oversized)) => {
+                self.exchange.request_oversized();
+                true
             }
             Some(Err(_)) => {
                 self.exchange.request_broken();
@@ -135,7 +140,7 @@ impl ClientBody {
             self.exchange.request_oversized();
             return Poll::Ready(Some(Err(BodyError::Oversized)));
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Broken)))
+        Poll::Ready(frame)
     }
 
     fn is_over(&self) -> bool {
@@ -527,6 +532,31 @@ impl ResponseBody {
         }
     }
 
+    /// Sees to it that the request goes on being sent although nobody asks for the answer: a task
+    /// moves both, if the answer has begun first. Otherwise who takes the answer has to.
+    pub fn moves_by_itself(&mut self) {
+        if let Source::Origin(body) = &mut self.source {
+            body.moves_by_itself();
+        }
+    }
+
+    /// Sends what there is of a request whose answer has begun first, while the answer cannot be
+    /// taken.
+    pub fn move_request(&mut self, cx: &mut Context<'_>) {
+        if let Source::Origin(body) = &mut self.source {
+            body.move_request(cx);
+        }
+    }
+
+    /// Sends the rest of a request whose answer is over. Ready when that has gone, or the origin
+    /// wants no more of it.
+    pub fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.source {
+            Source::Ours(_) => Poll::Ready(()),
+            Source::Origin(body) => body.poll_request(cx),
+        }
+    }
+
     /// Reports to `exchange` from now on, and does not wait longer than `patience` for the next
     /// piece of an origin's body.
     #[must_use]
@@ -626,7 +656,7 @@ impl Body for ResponseBody {
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        // hyper does not ask again after the last frame of a body of known length.
+        // Not everybody asks again after the last frame of a body of known length.
         if let Some(exchange) = self.exchange.take() {
             exchange.ended(self.is_end_stream());
         }

@@ -92,9 +92,6 @@ pub enum AnswerError {
     /// What h2 says.
     #[error(transparent)]
     Http2(#[from] h2::Error),
-    /// What hyper says of HTTP/1.1 clients.
-    #[error(transparent)]
-    Hyper(#[from] hyper::Error),
 }
 
 impl From<AnswerError> for OriginError {

@@ -22,6 +22,7 @@ use tokio::io::AsyncWrite as _;
 
 use super::body::{BodyObserver, RequestBody};
 use super::connect::{AnswerError, OriginStream};
+use super::spare_maps;
 use super::tunnel::{self, OriginEnd};
 use super::upstream::{HeadBounds, Loan};
 use crate::limits::{ORIGIN_CLOSE_TIMEOUT, ORIGIN_READ_FIRST, ORIGIN_READ_MAX, ORIGIN_READ_MIN};
@@ -113,6 +114,10 @@ impl Exclusive {
         loan: Option<Loan>,
     ) -> Result<Turn, AnswerError> {
         let Self { idle, mut wire } = self;
+        if wire.received.is_empty() && wire.received.capacity() < ORIGIN_READ_FIRST / 2 {
+            // Nothing of the last answer lies in it any more.
+            wire.received.reserve(ORIGIN_READ_FIRST);
+        }
         let length = match body.size_hint().exact() {
             _ if body.is_empty() => BodyLength::None,
             Some(length) => BodyLength::Exactly(length),
@@ -248,10 +253,7 @@ impl Turn {
     }
 
     fn interim(&self, bytes: &Bytes) -> Result<(), AnswerError> {
-        // The usual one is for us: what the client expects is not told the origin.
-        if self.wire.head.status() != StatusCode::CONTINUE.as_u16() {
-            self.exchange.interim(self.response(bytes)?);
-        }
+        self.exchange.interim(self.response(bytes)?);
         Ok(())
     }
 
@@ -261,7 +263,9 @@ impl Turn {
         let status = StatusCode::from_u16(head.status());
         *response.status_mut() = status.unwrap_or(StatusCode::BAD_GATEWAY);
         *response.version_mut() = head.version();
-        let mut headers = head.shared_map(bytes).map_err(ClientError::Head)?;
+        let mut headers = spare_maps::take();
+        head.share_into(bytes, &mut headers)
+            .map_err(ClientError::Head)?;
         if headers.contains_key(TRANSFER_ENCODING) {
             // It means nothing then, and whoever reads it next may believe it (RFC 9112 §6.3).
             headers.remove(CONTENT_LENGTH);
@@ -403,10 +407,15 @@ impl Turn {
         self.answer.is_over()
     }
 
+    /// Whether the connection can serve the next request, once all of this one has gone.
+    pub(super) fn may_serve_again(&self) -> bool {
+        let keeps = self.answer.will_close().is_none() && self.loan.is_some();
+        keeps && self.send_error.is_none() && self.wire.received.is_empty()
+    }
+
     /// The answer is over: the connection serves the next request, once all of this one has gone.
     pub(super) fn give_back(mut self) {
-        let keeps = self.answer.will_close().is_none() && self.loan.is_some();
-        if !keeps || self.send_error.is_some() || !self.wire.received.is_empty() {
+        if !self.may_serve_again() {
             return;
         }
         if self.is_sent() {
@@ -420,7 +429,7 @@ impl Turn {
     }
 
     /// Sends the rest of a request that was answered. `false`: the origin wants no more of it.
-    fn poll_remainder(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    pub(super) fn poll_remainder(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.wire.poll_receive(cx).is_ready() {
             return Poll::Ready(false);
         }

@@ -22,6 +22,7 @@ use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 use super::outgoing;
 use super::repeat::{Fate, is_idempotent};
+use super::spare_maps;
 use super::stream_end::{StreamEnd, Unmetered};
 use super::tunnel::{HeldStream, OriginEnd};
 use super::upstream::{Lease, Pool, Sender};
@@ -214,7 +215,10 @@ async fn send_alone(
         .ask(&parts, body, Some(loan))
         .map_err(Unsent::Failed)?;
     let error = match turn.answer().await {
-        Ok(head) => return Ok(head.map(|()| ResponseBody::exclusive(turn))),
+        Ok(head) => {
+            spare_maps::give_back(parts.headers);
+            return Ok(head.map(|()| ResponseBody::exclusive(turn)));
+        }
         Err(error) => error,
     };
     let fate = Fate::of(&error);

@@ -1,21 +1,28 @@
 //! A request's body as it comes from the client, whichever protocol it comes over.
 
-use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
-use http::{HeaderMap, header};
-use http_body::{Body as _, Frame, SizeHint};
+use http::{HeaderMap, StatusCode, header};
+use http_body::{Frame, SizeHint};
 
+use super::client_wire::Http1Body;
 use super::connect::AnswerError;
+
+/// Takes interim answers (1xx but 101) to a request to its client, as they come.
+pub trait Interims {
+    /// Passes one on whose headers are the client's, if the client can have it.
+    fn pass(&self, status: StatusCode, headers: &HeaderMap);
+}
 
 /// What of a request's body is to come.
 pub enum Incoming {
     /// Nothing.
     Over,
-    /// From hyper.
-    Hyper(hyper::body::Incoming),
+    /// Over HTTP/1.1.
+    Http1(Http1Body),
     /// Over HTTP/2.
     Http2(Http2Body),
 }
@@ -37,14 +44,20 @@ impl Incoming {
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self {
             Self::Over => Poll::Ready(None),
-            Self::Hyper(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
-                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Hyper)))
-            }
+            Self::Http1(body) => body.poll_frame(cx),
             Self::Http2(body) => {
                 let frame = ready!(body.poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Http2)))
             }
+        }
+    }
+
+    /// Who takes interim answers to the request as they come, if anybody does.
+    #[must_use]
+    pub fn interims(&self) -> Option<Rc<dyn Interims>> {
+        match self {
+            Self::Http1(body) => Some(body.interims()),
+            Self::Over | Self::Http2(_) => None,
         }
     }
 
@@ -53,7 +66,7 @@ impl Incoming {
     pub fn is_over(&self) -> bool {
         match self {
             Self::Over => true,
-            Self::Hyper(body) => body.is_end_stream(),
+            Self::Http1(body) => body.is_over(),
             Self::Http2(body) => body.is_over(),
         }
     }
@@ -63,7 +76,7 @@ impl Incoming {
     pub fn size_hint(&self) -> SizeHint {
         match self {
             Self::Over => SizeHint::with_exact(0),
-            Self::Hyper(body) => body.size_hint(),
+            Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }
     }

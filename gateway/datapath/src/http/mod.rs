@@ -1,12 +1,13 @@
 //! HTTP on the wire: bodies, origin connections, and the way there and back.
 //!
-//! Framing is [`http1`]'s towards origins that speak HTTP/1.1, hyper's towards such clients, and h2's
-//! for HTTP/2 (RFC 9112, RFC 9113); what a head means is `snapshot::http`'s.
+//! Framing is [`http1`]'s for HTTP/1.1 and h2's for HTTP/2 (RFC 9112, RFC 9113); what a head means is
+//! `snapshot::http`'s.
 //!
 //! | file | owns |
 //! |---|---|
 //! | `answer` | the answers that Postern gives itself |
 //! | `body` | bodies on their way through |
+//! | `client_wire` | the bytes of a client's connection that speaks HTTP/1.1 |
 //! | `incoming` | a request's body as it comes from the client |
 //! | `outgoing` | a body on its way onto an HTTP/2 stream |
 //! | `date` | the time at which an answer is given |
@@ -21,6 +22,7 @@
 //! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
+//! | `spare_maps` | header maps that are used again |
 //! | `websocket` | what a WebSocket is over one protocol and over the other |
 //! | `tunnel` | the tunnel that a request becomes |
 //! | `stream_end` | an HTTP/2 stream as the end of a tunnel |
@@ -28,6 +30,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod client_wire;
 mod connect;
 pub mod date;
 mod duplex;
@@ -42,6 +45,7 @@ mod origin_body;
 pub mod outgoing;
 mod repeat;
 pub mod request_id;
+pub mod spare_maps;
 pub mod stream_end;
 pub mod tunnel;
 pub mod upstream;

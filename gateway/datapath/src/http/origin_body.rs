@@ -21,7 +21,7 @@ use super::multiplexed::Stream;
     reason = "one for each answer, and the large one is the usual one"
 )]
 pub(super) enum OriginBody {
-    /// `None` once it is over.
+    /// `None` once it is over, and its request sent.
     Exclusive(Option<Turn>),
     /// `None` once nobody wants it.
     Duplex(Option<Duplex>),
@@ -32,14 +32,48 @@ pub(super) enum OriginBody {
 impl OriginBody {
     /// The body of an answer over HTTP/1.1; its connection goes back to the pool once it is over.
     pub(super) fn exclusive(mut turn: Turn) -> Self {
-        if turn.is_over() {
+        if turn.is_over() && turn.is_sent() {
             turn.give_back();
             return Self::Exclusive(None);
         }
-        if turn.is_sent() {
-            return Self::Exclusive(Some(turn));
+        Self::Exclusive(Some(turn))
+    }
+
+    /// A task moves the request from now on, if it is not sent.
+    pub(super) fn moves_by_itself(&mut self) {
+        let Self::Exclusive(place) = self else { return };
+        match place.take_if(|turn| !turn.is_sent()) {
+            Some(turn) if turn.is_over() => turn.give_back(),
+            Some(turn) => *self = Self::Duplex(Some(Duplex::start(turn))),
+            None => {}
         }
-        Self::Duplex(Some(Duplex::start(turn)))
+    }
+
+    /// Sends what there is of the request.
+    pub(super) fn move_request(&mut self, cx: &mut Context<'_>) {
+        if let Self::Exclusive(Some(turn)) = self {
+            // Why it broke off is noted by its exchange; the answer goes on as far as the origin
+            // sends it.
+            let _told = turn.move_request(cx);
+        }
+    }
+
+    /// Sends the rest of the request, now that the answer is over.
+    pub(super) fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self::Exclusive(place) = self else {
+            return Poll::Ready(());
+        };
+        let Some(turn) = place else {
+            return Poll::Ready(());
+        };
+        let may_serve = turn.is_over() && turn.may_serve_again();
+        if may_serve && !ready!(turn.poll_remainder(cx)) {
+            drop(place.take());
+        }
+        if let Some(turn) = place.take() {
+            turn.give_back();
+        }
+        Poll::Ready(())
     }
 
     /// The body of an answer over HTTP/2; its stream is taken until it is over.
@@ -60,7 +94,8 @@ impl OriginBody {
                 // A broken connection is not given back.
                 let is_broken = matches!(&frame, Some(Err(_)));
                 let is_last = frame.as_ref().is_none_or(is_trailers) || turn.is_over();
-                match place.take_if(|_| is_broken || is_last) {
+                // One whose request is not sent stays, for `poll_request`.
+                match place.take_if(|turn| is_broken || is_last && turn.is_sent()) {
                     Some(turn) if !is_broken => turn.give_back(),
                     _ => {}
                 }

@@ -2,15 +2,20 @@
 //!
 //! Unique, not secret: a worker's random start and a count, mixed so that ids look unalike.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
+use bytes::{BufMut as _, BytesMut};
 use http::HeaderValue;
+
+use crate::limits::ID_BLOCK_BYTES;
 
 /// Makes a worker's request ids.
 #[derive(Debug)]
 pub struct RequestIds {
     prefix: u64,
     count: Cell<u64>,
+    /// What the values of headers are parts of.
+    block: RefCell<BytesMut>,
 }
 
 impl RequestIds {
@@ -24,7 +29,19 @@ impl RequestIds {
         Ok(Self {
             prefix: u64::from_ne_bytes(seed),
             count: Cell::new(0),
+            block: RefCell::default(),
         })
+    }
+
+    /// An id as the value of a header, many of them in one block of memory.
+    pub fn header(&self, id: RequestId) -> HeaderValue {
+        let mut block = self.block.borrow_mut();
+        if block.capacity() < id.0.len() {
+            block.reserve(ID_BLOCK_BYTES);
+        }
+        block.put_slice(&id.0);
+        let value = HeaderValue::from_maybe_shared(block.split().freeze());
+        value.unwrap_or_else(|_never| id.to_header())
     }
 
     /// The next id: 32 lower-case hex characters.
