@@ -51,11 +51,11 @@ fn count() {
     let _gone = PLACE.try_with(|place| {
         if place.get() == THREADS {
             place.set(NEXT.fetch_add(1, Ordering::Relaxed) % THREADS);
-            // SAFETY: `gettid` asks nothing of its caller.
             #[expect(
                 unsafe_code,
                 reason = "the standard library has no thread ids of the system"
             )]
+            // SAFETY: `gettid` asks nothing of its caller.
             let id = unsafe { libc::gettid() };
             IDS[place.get()].store(id, Ordering::Relaxed);
         }

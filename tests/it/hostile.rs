@@ -143,7 +143,7 @@ async fn until(stream: &mut TcpStream, bytes: &mut Vec<u8>, end: &[u8]) -> Optio
 }
 
 async fn more(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> bool {
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = [0; 4 * 1024];
     match stream.read(&mut buffer).await {
         Ok(count) if count > 0 => {
             bytes.extend_from_slice(&buffer[..count]);
