@@ -5,6 +5,7 @@
 //! and what is said of the connection. When requests are read and what they are answered is
 //! `connection::over_http1`'s; what bytes mean is [`http1`]'s.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fmt;
 use std::io;
@@ -30,6 +31,7 @@ use crate::io::TlsStream;
 use crate::limits::{
     ANSWER_GATHERED_MAX, CLIENT_READ_FIRST, CLIENT_READ_MAX, CLIENT_READ_MIN, COPIED_BYTES_MAX,
 };
+use snapshot::http::path::encode_target;
 
 /// A connection, while requests come on it.
 pub struct ClientWire(RefCell<Wire>);
@@ -382,8 +384,7 @@ impl Wire {
     fn parts(&mut self, consumed: usize) -> Result<request::Parts, HeadError> {
         let bytes = self.received.split_to(consumed).freeze();
         let of_head = || -> Result<request::Parts, HeadError> {
-            let target = bytes.slice_ref(self.head.target(&bytes));
-            let uri = Uri::from_maybe_shared(target).map_err(|_invalid| HeadError::Target)?;
+            let uri = uri_of(bytes.slice_ref(self.head.target(&bytes)))?;
             let (mut parts, ()) = http::Request::new(()).into_parts();
             parts.method = self.head.http_method(&bytes)?;
             parts.uri = uri;
@@ -508,6 +509,19 @@ impl Wire {
                 return broken(error);
             }
         }
+    }
+}
+
+/// A request's target as a URI. Characters that no URI holds, and that clients send all the same, are
+/// encoded first.
+fn uri_of(target: Bytes) -> Result<Uri, HeadError> {
+    if let Ok(uri) = Uri::from_maybe_shared(target.clone()) {
+        return Ok(uri);
+    }
+    let text = std::str::from_utf8(&target).map_err(|_no_text| HeadError::Target)?;
+    match encode_target(text) {
+        Cow::Owned(encoded) => Uri::try_from(encoded).map_err(|_invalid| HeadError::Target),
+        Cow::Borrowed(_) => Err(HeadError::Target),
     }
 }
 
