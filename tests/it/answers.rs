@@ -300,6 +300,7 @@ async fn what_the_gateway_says_itself_has_the_form_that_was_asked_for() {
                     "{accept} {path}"
                 );
                 assert_eq!(answer.headers["vary"], "accept", "{accept} {path}");
+                assert!(answer.headers.contains_key("date"), "{accept} {path}");
                 let id = answer.headers["x-request-id"].to_str().unwrap().to_owned();
                 let text = answer.text();
                 assert!(text.contains(&id), "{accept} {path}: {text}");

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, header};
 use http_body::{Body as _, Frame};
 use http1::{BodyLength, Sending, Waiting};
 
@@ -25,9 +25,9 @@ use crate::clock;
 use crate::http::body::ResponseBody;
 use crate::http::client_wire::{ClientWire, Heard, Presence};
 use crate::http::incoming::Incoming;
-use crate::http::spare_maps;
 use crate::http::tunnel::{self, Traffic};
 use crate::http::upstream::HeadBounds;
+use crate::http::{date, spare_maps};
 use crate::io::TlsStream;
 use crate::limits::{REMAINDER_BYTES_MAX, REMAINDER_TIMEOUT};
 use vocabulary::request_error::RequestError;
@@ -215,7 +215,8 @@ async fn next_request(
         Heard::Closed => Err(Stop::Closed),
         Heard::Broken => Err(Stop::Broken),
         Heard::Refused(error, unread) => {
-            let (parts, mut body) = bad_head::refuse(connection, error, &unread).into_parts();
+            let (mut parts, mut body) = bad_head::refuse(connection, error, &unread).into_parts();
+            parts.headers.insert(header::DATE, date::now());
             let content = body.take_ours().unwrap_or_default();
             let length = BodyLength::Exactly(content.len() as u64);
             let begun = wire.begin_answer(parts.status, &parts.headers, length, true);
@@ -246,7 +247,10 @@ async fn serve_request(
         })
         .await?
     };
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    if !parts.headers.contains_key(header::DATE) {
+        parts.headers.insert(header::DATE, date::now());
+    }
     if connection.remainder.is_tunnel() {
         wire.switch(parts.status, &parts.headers)
             .map_err(|_not_possible| Stop::Broken)?;
