@@ -38,7 +38,7 @@ pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest `limit.body_rate`: what every wired client has. More is refused.
 pub const BODY_RATE_CEILING: u64 = 64 * KIB;
-/// Smallest `limit.header_bytes`: hyper's own floor for its HTTP/1 buffer.
+/// Smallest `limit.header_bytes`: what browsers and client certificates in headers take.
 pub const HEADER_BYTES_FLOOR: u64 = 8 * KIB;
 /// Largest `limit.header_bytes`: each connection may hold so much before anybody has been
 /// authorised. More is refused.

@@ -1,7 +1,6 @@
-//! Drives what speaks HTTP over an established connection, and watches its clocks.
+//! Drives an HTTP/2 connection, and watches its clocks.
 //!
-//! hyper's own timers are not used: they know one timeout for a request head and none for idle
-//! connections, and cost a timer per request. One timer per connection is re-armed only when it
+//! Not a timer for each request: one timer per connection is re-armed only when it
 //! fires, and looks at the marks that requests and sockets leave.
 
 use std::future::Future;
@@ -14,23 +13,15 @@ use super::stop::Stop;
 use crate::clock;
 use crate::limits::FLOOD_FAREWELL;
 
-/// How driving hyper ended.
-pub(super) enum Outcome {
-    Stop(Stop),
-    /// Between two HTTP/1.1 requests, and nothing is in flight.
-    Idle,
-}
-
-/// Polls hyper until the connection stops, for whichever reason comes first.
-pub(super) async fn drive<H, E>(
+/// Polls what serves the connection until it stops, for whichever reason comes first.
+pub(super) async fn drive<S>(
     connection: &Connection,
-    http2: Option<&Watch>,
-    hyper: &mut H,
-    retire: impl Fn(Pin<&mut H>),
-) -> Outcome
+    watch: &Watch,
+    serving: &mut S,
+    retire: impl Fn(Pin<&mut S>),
+) -> Stop
 where
-    H: Future<Output = Result<(), E>> + Unpin,
-    E: Failure,
+    S: Future<Output = Result<(), Stop>> + Unpin,
 {
     let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
     let mut drained = pin!(connection.local.drain.begun());
@@ -41,17 +32,13 @@ where
     std::future::poll_fn(|cx| {
         connection.closing.woken_by(cx.waker());
         loop {
-            if let Poll::Ready(outcome) = Pin::new(&mut *hyper).poll(cx) {
-                let failed = outcome.err().map(|failure| failure.stop(connection));
-                let stop = failed.or(retiring).unwrap_or(Stop::Closed);
-                return Poll::Ready(Outcome::Stop(stop));
+            if let Poll::Ready(outcome) = Pin::new(&mut *serving).poll(cx) {
+                return Poll::Ready(outcome.err().or(retiring).unwrap_or(Stop::Closed));
             }
-            if let Some(watch) = http2 {
-                watch.settle();
-            }
-            if let Some(watch) = http2.filter(|watch| watch.is_over()) {
+            watch.settle();
+            if watch.is_over() {
                 if watch.may_end() {
-                    return Poll::Ready(Outcome::Stop(Stop::Flood));
+                    return Poll::Ready(Stop::Flood);
                 }
                 if flooded.is_none() {
                     let due = clock::now() + FLOOD_FAREWELL;
@@ -69,7 +56,7 @@ where
             };
             if let (Some(stop), None) = (wanted, retiring) {
                 retiring = Some(stop);
-                retire(Pin::new(&mut *hyper));
+                retire(Pin::new(&mut *serving));
                 continue;
             }
             if let Some(due) = cut.filter(|due| alarm.deadline() > (*due).into()) {
@@ -79,34 +66,26 @@ where
             while alarm.as_mut().poll(cx).is_ready() {
                 let now = clock::now();
                 if flooded.is_some_and(|due| due <= now) {
-                    return Poll::Ready(Outcome::Stop(Stop::Flood));
+                    return Poll::Ready(Stop::Flood);
                 }
                 if let Some(due) = cut {
                     if due <= now {
-                        return Poll::Ready(Outcome::Stop(Stop::CertificateLost));
+                        return Poll::Ready(Stop::CertificateLost);
                     }
                     alarm.as_mut().reset(due.into());
                     continue;
                 }
-                if http2.is_none()
-                    && retiring.is_none()
-                    && !connection.remainder.has_body()
-                    && connection.clocks.is_quiet(&connection.activity, now)
-                {
-                    return Poll::Ready(Outcome::Idle);
-                }
-                match connection.due(http2.is_some(), now) {
+                match connection.due(true, now) {
                     Ok(due) => alarm.as_mut().reset(due.into()),
                     Err(Stop::IdleTimeout) if retiring.is_none() => {
-                        // Politely first: a close_notify or a GOAWAY, so that no client takes the
-                        // end for a fault.
+                        // Politely first: a GOAWAY, so that no client takes the end for a fault.
                         retiring = Some(Stop::IdleTimeout);
-                        retire(Pin::new(&mut *hyper));
+                        retire(Pin::new(&mut *serving));
                         let due = clock::now() + connection.tunables.header_timeout;
                         alarm.as_mut().reset(due.into());
                         cx.waker().wake_by_ref();
                     }
-                    Err(stop) => return Poll::Ready(Outcome::Stop(stop)),
+                    Err(stop) => return Poll::Ready(stop),
                 }
             }
             return Poll::Pending;
@@ -121,16 +100,4 @@ async fn poll_once<F: Future + ?Sized>(mut future: Pin<&mut F>) -> Option<F::Out
         Poll::Pending => Poll::Ready(None),
     })
     .await
-}
-
-/// Why a connection could not be driven on.
-pub(super) trait Failure {
-    /// What it is for the connection.
-    fn stop(self, connection: &Connection) -> Stop;
-}
-
-impl Failure for Stop {
-    fn stop(self, _: &Connection) -> Stop {
-        self
-    }
 }

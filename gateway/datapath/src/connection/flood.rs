@@ -315,7 +315,7 @@ impl AsyncRead for Guarded {
             return Poll::Pending;
         }
         this.stream()?
-            .poll_read_into(cx, into, |bytes| watch.received(bytes))
+            .poll_read_if(cx, into, |bytes| watch.received(bytes))
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `state` | the connection's parts, and what begins and ends with a request |
 //! | `over_http1`, `over_http2` | serving requests over either protocol |
 //! | `streams` | the requests of an HTTP/2 connection, which its own task drives |
-//! | `drive` | driving a connection, and the clocks being watched |
+//! | `drive` | driving an HTTP/2 connection, and its clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
 //! | `bad_head` | the answers to heads that nobody can read |
 //! | `flood` | what an HTTP/2 client may make us do for nothing |

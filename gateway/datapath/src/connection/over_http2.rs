@@ -14,7 +14,7 @@ use http_body::Body as _;
 
 use super::Connection;
 use super::answer::answer;
-use super::drive::{Outcome, drive};
+use super::drive::drive;
 use super::exchange::{Exchange, Tunnel};
 use super::flood::{Guarded, Watch};
 use super::record::record_connection;
@@ -53,22 +53,17 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         begin,
         retired: false,
     };
-    let outcome = drive(&connection, Some(&watch), &mut serving, Serving::retire).await;
+    let stop = drive(&connection, &watch, &mut serving, Serving::retire).await;
     drop(serving);
     let stream = watch.take_stream();
-    match outcome {
-        Outcome::Stop(Stop::Flood) => {
-            record_connection(&connection, Stop::Flood);
-            // h2 has said its own goodbye, if it was the first to notice.
-            if let Some(stream) = stream.filter(|_| watch.is_over()) {
-                watch.say_goodbye(stream).await;
-            }
-            Stop::Flood
+    if stop == Stop::Flood {
+        record_connection(&connection, Stop::Flood);
+        // h2 has said its own goodbye, if it was the first to notice.
+        if let Some(stream) = stream.filter(|_| watch.is_over()) {
+            watch.say_goodbye(stream).await;
         }
-        Outcome::Stop(stop) => stop,
-        // HTTP/2 connections have a state of their own and are never put aside.
-        Outcome::Idle => Stop::IdleTimeout,
     }
+    stop
 }
 
 /// How we speak HTTP/2 to clients.

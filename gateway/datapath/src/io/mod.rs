@@ -1,4 +1,4 @@
-//! I/O on the ring: sockets, and the streams that hyper reads and writes. No other module names
+//! I/O on the ring: sockets, and the streams that HTTP is read from and written to. No other module names
 //! `tokio_uring`.
 //!
 //! The kernel writes into our buffers while an operation is in flight, so the ring owns a buffer
@@ -21,10 +21,7 @@ mod ring;
     reason = "a socket option for which no crate of ours has a safe call"
 )]
 mod socket;
-#[expect(
-    unsafe_code,
-    reason = "hyper gives memory to read into as uninitialised only"
-)]
+#[expect(unsafe_code, reason = "memory to read into is uninitialised")]
 mod tls;
 
 pub use doorbell::{Doorbell, Ear};

@@ -1,6 +1,6 @@
 //! The two directions of a socket as states that can be polled, and the clock marks they leave.
 //!
-//! hyper polls with borrowed buffers, the ring wants owned ones: each direction keeps its
+//! Streams are polled with borrowed buffers, the ring wants owned ones: each direction keeps its
 //! operation in flight between polls and its buffer between operations.
 
 use std::cell::Cell;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::operation::Readable;
 use super::pump::{Activity, Receiver, Sender};
@@ -17,7 +17,7 @@ use crate::clock;
 use crate::limits::{LINGER_BYTES_PER_SECOND, LINGER_SILENCE, LINGER_TIMEOUT, SEND_BUFFER_MAX};
 use tls::{HandshakeFailure, Session};
 
-/// A TLS connection in the shape that hyper reads and writes.
+/// A TLS connection.
 pub struct TlsStream {
     socket: Socket,
     session: Session,
@@ -118,7 +118,7 @@ impl TlsStream {
     /// Puts plaintext back that was read and not used.
     pub fn put_back(&mut self, early: Bytes) {
         debug_assert!(self.early.is_empty(), "what was put back is read first");
-        // An empty view would keep the whole of hyper's buffer alive.
+        // An empty view would keep the whole of its buffer alive.
         if !early.is_empty() {
             self.early = early;
         }
@@ -197,12 +197,12 @@ impl TlsStream {
         drop(tokio::time::timeout(LINGER_TIMEOUT, until_end).await);
     }
 
-    /// Reads as hyper does, and shows `wanted` what came. What it does not want is not given on,
+    /// Reads, and shows `wanted` what came. What it does not want is not given on,
     /// and then nothing wakes the caller any more: it must not wait for this.
     pub fn poll_read_if(
         &mut self,
         cx: &mut Context<'_>,
-        mut into: ReadBufCursor<'_>,
+        into: &mut ReadBuf<'_>,
         wanted: impl FnOnce(&[u8]) -> bool,
     ) -> Poll<io::Result<()>> {
         if !self.early.is_empty() {
@@ -226,9 +226,9 @@ impl TlsStream {
                     .unwrap_or_else(|| io::ErrorKind::BrokenPipe.into());
                 return Poll::Ready(Err(failed));
             }
-            // SAFETY: `as_mut` asks that nothing initialised becomes uninitialised; `Session::read`
+            // SAFETY: `unfilled_mut` asks that nothing initialised becomes uninitialised; `Session::read`
             // only ever writes bytes into the slice.
-            let room = unsafe { into.as_mut() };
+            let room = unsafe { into.unfilled_mut() };
             let read = match self.session.read(room) {
                 Ok(read) => read,
                 Err(error) => {
@@ -246,11 +246,12 @@ impl TlsStream {
                     if !wanted(read) {
                         return Poll::Pending;
                     }
-                    // SAFETY: `advance` needs `count` initialised bytes at the cursor;
-                    // `Session::read` has just written that many there.
+                    // SAFETY: `assume_init` needs the first `count` bytes of the room to be
+                    // initialised; `Session::read` has just written that many there.
                     unsafe {
-                        into.advance(count);
+                        into.assume_init(count);
                     }
+                    into.advance(count);
                     return Poll::Ready(Ok(()));
                 }
                 None => {
@@ -265,30 +266,6 @@ impl TlsStream {
         }
     }
 
-    /// [`poll_read_if`](Self::poll_read_if) for those who read with tokio's traits.
-    ///
-    /// # Errors
-    /// The connection's.
-    pub fn poll_read_into(
-        &mut self,
-        cx: &mut Context<'_>,
-        into: &mut tokio::io::ReadBuf<'_>,
-        wanted: impl FnOnce(&[u8]) -> bool,
-    ) -> Poll<io::Result<()>> {
-        // SAFETY: `unfilled_mut` asks that nothing initialised becomes uninitialised; what reads
-        // into it only ever writes bytes.
-        let mut room = ReadBuf::uninit(unsafe { into.unfilled_mut() });
-        ready!(self.poll_read_if(cx, room.unfilled(), wanted))?;
-        let count = room.filled().len();
-        // SAFETY: `assume_init` needs the first `count` bytes to be initialised: what `filled()` lies
-        // over was, and is the beginning of the room.
-        unsafe {
-            into.assume_init(count);
-        }
-        into.advance(count);
-        Poll::Ready(Ok(()))
-    }
-
     /// Reads into the spare room of `into`, of which there has to be some. No bytes: the end.
     ///
     /// # Errors
@@ -299,7 +276,7 @@ impl TlsStream {
         into: &mut BytesMut,
     ) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::uninit(into.spare_capacity_mut());
-        ready!(self.poll_read_if(cx, room.unfilled(), |_| true))?;
+        ready!(self.poll_read_if(cx, &mut room, |_| true))?;
         let count = room.filled().len();
         let filled = into.len() + count;
         // SAFETY: `set_len` needs the bytes before `filled` to be initialised and in the capacity: what
@@ -345,17 +322,17 @@ impl TlsStream {
     }
 }
 
-impl Read for TlsStream {
+impl AsyncRead for TlsStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        into: ReadBufCursor<'_>,
+        into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.get_mut().poll_read_if(cx, into, |_| true)
     }
 }
 
-impl Write for TlsStream {
+impl AsyncWrite for TlsStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -387,33 +364,5 @@ impl Write for TlsStream {
         ready!(this.poll_send(cx))?;
         this.socket.finish_writing();
         Poll::Ready(Ok(()))
-    }
-}
-
-impl tokio::io::AsyncRead for TlsStream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        into: &mut tokio::io::ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.get_mut().poll_read_into(cx, into, |_| true)
-    }
-}
-
-impl tokio::io::AsyncWrite for TlsStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Write::poll_write(self, cx, from)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Write::poll_flush(self, cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Write::poll_shutdown(self, cx)
     }
 }

@@ -49,25 +49,25 @@ pub struct OriginMetadata<'a> {
     pub forwarded: bool,
 }
 
-/// Why a request's head is not forwarded, although hyper took it.
+/// Why a request's head is not forwarded, although it could be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// hyper undoes `chunked` and nothing else: the body would lose what it was coded with.
+    /// `chunked` is undone and nothing else: the body would lose what it was coded with.
     #[error("the only transfer coding served here is `chunked`, once")]
     TransferCoding,
-    /// Nothing says where the body ends (RFC 9112 §6.1, §6.3). hyper refuses it first.
+    /// Nothing says where the body ends (RFC 9112 §6.1, §6.3). `http1` refuses it first.
     #[error("the transfer coding does not say where the body ends")]
     Unframed,
     /// HTTP/2 keeps spaces around values that origins do not see (RFC 9113 §8.2.1).
     #[error("a header's value begins or ends with white space")]
     WhiteSpace,
-    /// Content-Length is said twice, or is no number. On HTTP/1 hyper refuses it first.
+    /// Content-Length is said twice, or is no number. `http1` refuses it first.
     #[error("Content-Length is not one number")]
     Length,
-    /// `limit.header_count`. On HTTP/1 hyper refuses it first.
+    /// `limit.header_count`. `http1` refuses it first.
     #[error("the request has too many headers")]
     TooMany,
-    /// `limit.header_bytes`. On HTTP/1 hyper refuses it first.
+    /// `limit.header_bytes`. `http1` refuses it first.
     #[error("the request's head is too large")]
     TooLarge,
 }
@@ -84,8 +84,8 @@ impl HeadError {
     }
 }
 
-/// Refuses heads that rules and origin would understand differently. Says of those that hyper
-/// refuses on the data path what it does, for dry runs.
+/// Refuses heads that rules and origin would understand differently. Says of those that
+/// `http1` refuses on the data path what it does, for dry runs.
 ///
 /// # Errors
 /// See [`HeadError`].
@@ -235,7 +235,7 @@ pub fn remove_like(headers: &mut HeaderMap, name: &HeaderName) {
 pub fn for_origin(headers: &mut HeaderMap, told: &OriginMetadata<'_>, via: &'static str) {
     remove_hop_by_hop(headers);
     remove_claims(headers);
-    // hyper has answered `100-continue` itself, or will when the body is wanted.
+    // `100-continue` was answered already, or will be when the body is wanted.
     headers.remove(EXPECT);
     join_cookies(headers);
     headers.insert(X_REQUEST_ID, told.request_id.clone());
