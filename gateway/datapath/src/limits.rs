@@ -185,6 +185,8 @@ pub const UNPROCESSED_MAX: usize = 3;
 /// request that has sent more is not repeated. Holds an ordinary call; a hundred streams of a
 /// client connection hold 1.6 MiB.
 pub const REPLAYED_BYTES_MAX: usize = 16 * 1024;
+/// Pieces that such a body may come in: each takes some hundred bytes, however little is in it.
+pub const REPLAYED_PIECES_MAX: usize = 64;
 /// Pauses before an origin that refuses connections is asked again: three quarters of a second in
 /// all, in which most services are back from a restart.
 pub const REFUSED_PAUSES: [Duration; 4] = [

@@ -134,8 +134,9 @@ fn rest_of(request: &Request<Incoming>) -> Rest {
     let expects = request.version() == Version::HTTP_11
         && request
             .headers()
-            .get(header::EXPECT)
-            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+            .get_all(header::EXPECT)
+            .into_iter()
+            .any(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     if expects {
         Rest::Unasked(length)
     } else {

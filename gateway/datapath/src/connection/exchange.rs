@@ -200,6 +200,10 @@ impl Exchange {
     /// Whether an HTTP/1.1 connection cannot be used again after the answer, because the client
     /// still sends a body that nobody reads to its end.
     pub(super) fn is_cut_short(&self) -> bool {
+        let upload = self.upload.get();
+        if upload.broken || upload.oversized {
+            return true;
+        }
         let unwanted = self.left.get() || self.notes.borrow().origin_closes;
         unwanted && !self.rest.get().is_small()
     }

@@ -141,6 +141,8 @@ pub(super) struct Watch {
     waiting: RefCell<Vec<Waker>>,
     /// All that h2 has given is written.
     flushed: Cell<bool>,
+    /// More of an answer was not fetched.
+    refused: Cell<bool>,
     /// The stream, once h2 has let go of it.
     returned: RefCell<Option<TlsStream>>,
 }
@@ -160,6 +162,7 @@ impl Watch {
             held: Cell::new(0),
             waiting: RefCell::default(),
             flushed: Cell::new(false),
+            refused: Cell::new(false),
             returned: RefCell::default(),
         })
     }
@@ -196,11 +199,18 @@ impl Watch {
         if held == 0 || (held < H2_FETCH_AHEAD && !crowded()) {
             return true;
         }
+        self.refused.set(true);
         let mut waiting = self.waiting.borrow_mut();
         if !waiting.iter().any(|known| known.will_wake(cx.waker())) {
             waiting.push(cx.waker().clone());
         }
         false
+    }
+
+    /// Whether more was not fetched since the last call. Then h2 has to have its turn: what it was given
+    /// may wait for a window, and only h2 knows.
+    pub(super) fn has_refused(&self) -> bool {
+        self.refused.take()
     }
 
     /// So many bytes of an answer were fetched.

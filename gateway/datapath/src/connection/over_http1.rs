@@ -5,6 +5,7 @@
 //! the marks that requests and sockets leave. What bytes mean is `http1`'s, and the buffers are
 //! `http::client_wire`'s.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -57,8 +58,9 @@ enum End {
 pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -> Served {
     let wire = ClientWire::new(stream, HeadBounds::of(&connection.tunables));
     let end = {
-        let serving = pin!(serve_requests(&connection, &wire));
-        watch(&connection, &wire, serving).await
+        let is_serving = Cell::new(false);
+        let serving = pin!(serve_requests(&connection, &wire, &is_serving));
+        watch(&connection, &wire, &is_serving, serving).await
     };
     let tunnel = connection.remainder.take_tunnel();
     let is_unread = wire.is_unread() || connection.remainder.is_unread();
@@ -76,7 +78,12 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
         (End::Tunnel, None) => Served::Stopped(Stop::Broken),
         (End::Stop(stop), _) => {
             let unread = is_unread || stop == Stop::BadHttp || stream.has_alerted();
-            if unread && stop != Stop::CertificateLost {
+            // Who was not waited for any longer is not waited for now.
+            let is_given_up = matches!(
+                stop,
+                Stop::CertificateLost | Stop::Shed | Stop::HeaderTimeout | Stop::SlowReader
+            );
+            if unread && !is_given_up {
                 linger(&connection, &mut stream).await;
             }
             Served::Stopped(stop)
@@ -88,6 +95,7 @@ pub(super) async fn serve_http1(connection: Rc<Connection>, stream: TlsStream) -
 async fn watch(
     connection: &Connection,
     wire: &ClientWire,
+    is_serving: &Cell<bool>,
     mut serving: Pin<&mut impl Future<Output = End>>,
 ) -> End {
     let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
@@ -127,7 +135,9 @@ async fn watch(
                 continue;
             }
             let is_quiet = connection.clocks.is_quiet(&connection.activity, now);
-            if is_quiet && wire.is_between() && !is_last(connection) {
+            // A request that is over for its client may still be on its way to the origin.
+            let is_between = !is_serving.get() && wire.is_between();
+            if is_quiet && is_between && !is_last(connection) {
                 return Poll::Ready(End::Idle);
             }
             match connection.due(false, now) {
@@ -152,7 +162,11 @@ fn is_last(connection: &Connection) -> bool {
 }
 
 /// Serves requests until the connection is over.
-async fn serve_requests(connection: &Rc<Connection>, wire: &Rc<ClientWire>) -> End {
+async fn serve_requests(
+    connection: &Rc<Connection>,
+    wire: &Rc<ClientWire>,
+    is_serving: &Cell<bool>,
+) -> End {
     let mut waiting = Waiting::new();
     loop {
         let request = match next_request(connection, wire, waiting).await {
@@ -160,17 +174,19 @@ async fn serve_requests(connection: &Rc<Connection>, wire: &Rc<ClientWire>) -> E
             Err(Stop::Broken) => return End::Stop(Stop::Broken),
             Err(stop) => return say_goodbye(wire, stop).await,
         };
-        waiting = match serve_request(connection, wire, request).await {
+        is_serving.set(true);
+        let served = serve_request(connection, wire, request).await;
+        is_serving.set(false);
+        waiting = match served {
             Ok(After::Request(waiting)) => waiting,
             Ok(After::Goodbye) => return say_goodbye(wire, Stop::Closed).await,
             Ok(After::Tunnel) => return End::Tunnel,
             // What may stand half written must not end as if it were whole.
             Err(stop) => return End::Stop(stop),
         };
-        if !wire.is_between() {
-            // The next head has begun already.
-            connection.activity.first_received.set(Some(clock::now()));
-        }
+        // The next head may have begun already; what came before was this request's.
+        let begun = (!wire.is_between()).then(clock::now);
+        connection.activity.first_received.set(begun);
     }
 }
 

@@ -177,6 +177,10 @@ where
             if wire {
                 refusals::record(this.connection);
             }
+            let watch = this.connection.watch.get();
+            if watch.is_some_and(|watch| watch.has_refused()) {
+                this.streams.wake_wire();
+            }
             if this.streams.sleep() {
                 return Poll::Pending;
             }

@@ -22,7 +22,7 @@ use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
 use super::upstream::HeadBounds;
 use crate::clock;
-use crate::limits::REPLAYED_BYTES_MAX;
+use crate::limits::{REPLAYED_BYTES_MAX, REPLAYED_PIECES_MAX};
 use snapshot::http::headers::{clean_trailers, is_within, remove_like};
 
 /// Observes the bodies of one exchange.
@@ -201,7 +201,9 @@ impl Replay {
     /// Keeps what is about to go out, as long as there is room for it. Answers whether it did.
     fn keep(&self, frame: &Frame<Bytes>) -> bool {
         let bytes = self.bytes.get() + frame.data_ref().map_or(0, Bytes::len);
-        if self.spoiled.get() || bytes > REPLAYED_BYTES_MAX {
+        let pieces = self.kept.borrow().len();
+        let is_much = bytes > REPLAYED_BYTES_MAX || pieces >= REPLAYED_PIECES_MAX;
+        if self.spoiled.get() || is_much {
             self.spoil();
             return false;
         }

@@ -177,15 +177,28 @@ fn decode(coded: &[u8]) -> Result<Vec<u8>, Fault> {
     Ok(decoded)
 }
 
+/// Of each length in bits: the first code, and how many there are. The code is canonical: codes of one
+/// length follow each other, and those of the next begin behind them.
+const LENGTHS: [(u32, u32); CODE_BITS_MAX as usize + 1] = {
+    let mut lengths = [(0, 0); CODE_BITS_MAX as usize + 1];
+    let mut symbol = 0;
+    while symbol < CODE_BITS.len() {
+        lengths[CODE_BITS[symbol] as usize].1 += 1;
+        symbol += 1;
+    }
+    let mut bits = 1;
+    while bits < lengths.len() {
+        lengths[bits].0 = (lengths[bits - 1].0 + lengths[bits - 1].1) << 1;
+        bits += 1;
+    }
+    lengths
+};
+
 /// The symbol with this code, if there is one.
 fn symbol(code: u32, bits: u8) -> Option<usize> {
-    // Canonical: codes of one length follow each other, and those of the next begin behind them.
-    let mut first = 0_u32;
-    for length in 1..bits {
-        let count = CODE_BITS.iter().filter(|known| **known == length).count();
-        first = (first + u32::try_from(count).ok()?) << 1;
-    }
-    let place = usize::try_from(code.checked_sub(first)?).ok()?;
+    let (first, count) = *LENGTHS.get(usize::from(bits))?;
+    let place = code.checked_sub(first).filter(|place| *place < count)?;
+    let place = usize::try_from(place).ok()?;
     let mut of_length = (0..CODE_BITS.len()).filter(|at| CODE_BITS.get(*at) == Some(&bits));
     of_length.nth(place)
 }
