@@ -179,6 +179,10 @@ fn decode(coded: &[u8]) -> Result<Vec<u8>, Fault> {
 
 /// Of each length in bits: the first code, and how many there are. The code is canonical: codes of one
 /// length follow each other, and those of the next begin behind them.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "the compiler works it out: what is out of bounds does not build"
+)]
 const LENGTHS: [(u32, u32); CODE_BITS_MAX as usize + 1] = {
     let mut lengths = [(0, 0); CODE_BITS_MAX as usize + 1];
     let mut symbol = 0;
