@@ -331,7 +331,7 @@ fn what_keeps_a_gateway_from_starting_is_said() {
         (
             "a store in no directory",
             "store.path = /dev/null/x/store.redb".into(),
-            1,
+            78,
             vec!["/dev/null/x"],
         ),
         (
@@ -349,7 +349,7 @@ fn what_keeps_a_gateway_from_starting_is_said() {
         (
             "an access log in no directory",
             "log.access = /dev/null/access.log".into(),
-            1,
+            78,
             vec!["/dev/null/access.log"],
         ),
     ] {
@@ -391,7 +391,7 @@ fn a_damaged_store_is_neither_used_nor_overwritten() {
         damage(&mut bytes);
         std::fs::write(&path, &bytes).unwrap();
         let outcome = run(&gateway.directory, "workers = 1");
-        assert_eq!(outcome.code, 1, "{what}: {outcome:?}");
+        assert_eq!(outcome.code, 78, "{what}: {outcome:?}");
         assert!(
             outcome.err.contains("store.redb"),
             "{what}: {}",
@@ -408,14 +408,14 @@ fn a_damaged_store_is_neither_used_nor_overwritten() {
         std::fs::set_permissions(&key, permissions).unwrap();
     };
     mode(0o644);
-    assert!(run(&gateway.directory, "").failed(1).contains("chmod 600"));
+    assert!(run(&gateway.directory, "").failed(78).contains("chmod 600"));
     mode(0o600);
     let text = std::fs::read(&key).unwrap();
     std::fs::remove_file(&key).unwrap();
-    assert!(run(&gateway.directory, "").failed(1).contains("missing"));
+    assert!(run(&gateway.directory, "").failed(78).contains("missing"));
     std::fs::write(&key, "nonsense").unwrap();
     mode(0o600);
-    assert!(run(&gateway.directory, "").failed(1).contains("damaged"));
+    assert!(run(&gateway.directory, "").failed(78).contains("damaged"));
     std::fs::write(&key, text).unwrap();
     gateway.start();
 }

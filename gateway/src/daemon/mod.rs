@@ -95,17 +95,13 @@ impl StartError {
             Self::Control(OpenError::Store(error)) => {
                 !matches!(error, StoreOpenError::InUse { .. })
             }
-            Self::Control(OpenError::Seal(_) | OpenError::Compile(_))
+            Self::Control(OpenError::Read(_) | OpenError::Seal(_) | OpenError::Compile(_))
             | Self::Geo(_)
             | Self::AdminTls(_)
             | Self::AccessLog(_)
             | Self::Ring(_)
             | Self::Steer(_) => true,
-            Self::Control(OpenError::Read(_))
-            | Self::Listen(_)
-            | Self::Admin(_)
-            | Self::Tls(_)
-            | Self::System(..) => false,
+            Self::Listen(_) | Self::Admin(_) | Self::Tls(_) | Self::System(..) => false,
         }
     }
 }
