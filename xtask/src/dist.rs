@@ -128,7 +128,7 @@ fn checksums(files: &[PathBuf]) -> Result<String> {
     let mut sums = String::new();
     for file in files {
         let name = file.file_name().unwrap_or_default();
-        let folder = file.parent().unwrap_or(Path::new("."));
+        let folder = file.parent().unwrap_or_else(|| Path::new("."));
         let mut sum = Command::new("sha256sum");
         let sum = shell::output(sum.current_dir(folder).arg(name));
         sums.push_str(&sum.with_context(|| format!("no checksum of {}", file.display()))?);
