@@ -244,7 +244,7 @@ fn roff(text: &str) -> String {
 const SAMPLE_HEAD: &str = "\
 # Postern's configuration: postern.conf(5). One `key = value` in a line; what is commented out has its
 # default. Drop-in files: /etc/postern/postern.d/*.conf. `postern check` finds mistakes before they
-# matter, `systemctl reload postern` takes changes over, `postern sysctl -w KEY=VALUE` tries a live key.
+# matter, `systemctl reload postern` takes changes over, `postern sysctl -w KEY=VALUE` tries a key.
 # Hosts, certificates and rules are not set here: `postern host`, `postern cert`, `postern rule`.
 ";
 
