@@ -358,6 +358,108 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     origin.release();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_wait_for_a_window_hold_up_no_other_of_their_connection() {
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host(API, "off", &origin.url())
+        .start();
+    let client = gateway.client(API);
+    let (mut stream, _) = client.connect(b"\x02h2").await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    let no_window = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    stream.write_all(&no_window).await.unwrap();
+    for index in 1..100 {
+        let big = frame(HEADERS, 5, 2 * index + 1, &get(API, "/source/1000000"));
+        stream.write_all(&big).await.unwrap();
+    }
+    // Those are answered, and fetched as far as this client may hold.
+    let mut heads = 0;
+    while heads < 99 {
+        let came = within("the heads", read(&mut stream)).await.unwrap();
+        heads += usize::from(came.kind == HEADERS);
+    }
+    // A stream that has a window gets its answer all the same.
+    let late = frame(HEADERS, 5, 201, &get(API, "/late"));
+    stream.write_all(&late).await.unwrap();
+    let window = frame(WINDOW_UPDATE, 0, 201, &60_000_u32.to_be_bytes());
+    stream.write_all(&window).await.unwrap();
+    let mut bytes = 0;
+    loop {
+        let came = within("the late answer", read(&mut stream)).await.unwrap();
+        if came.stream == 201 && came.kind == DATA {
+            bytes += came.payload.len();
+        }
+        if came.stream == 201 && came.flags & 1 != 0 {
+            break;
+        }
+    }
+    assert!(bytes > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_the_most_at_rest_gives_back_half() {
+    if !tool::has("prlimit") {
+        eprintln!("skipped: needs prlimit");
+        return;
+    }
+    let origin = Origin::echo();
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .set("limit.connections", "700")
+        .set("limit.client_connections", "700")
+        .descriptors(700)
+        .host(API, "off", &origin.url())
+        .start();
+    // Connections at rest, and tunnels: none of them does anything any more.
+    let client = gateway.client(API);
+    let mut resting = Vec::new();
+    let mut tunnels = Vec::new();
+    for index in 0..240 {
+        let mut raw = client.raw().await.unwrap();
+        if index % 20 == 0 {
+            raw.write(format!(
+                "GET /tunnel HTTP/1.1\r\nHost: {API}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            ))
+            .await;
+            assert_eq!(raw.message().await.unwrap().status(), 101);
+            tunnels.push(raw);
+        } else {
+            raw.write(format!("GET /x HTTP/1.1\r\nHost: {API}\r\n\r\n"))
+                .await;
+            assert_eq!(raw.message().await.unwrap().status(), 200);
+            resting.push(raw);
+        }
+    }
+    until("all to rest", || {
+        let metrics = gateway.admin.get("/metrics").body;
+        let mut lines = metrics.lines();
+        lines
+            .any(|line| line.starts_with("postern_connections_idle") && line.ends_with(" 228"))
+            .then_some(())
+    });
+    assert_eq!(stops(&gateway, "shed"), 0);
+    let mut others = Vec::new();
+    for index in 0..350 {
+        let address = format!("127.0.1.{}", index / 10 + 1).parse().unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(std::net::SocketAddr::new(address, 0)).unwrap();
+        others.push(socket.connect(gateway.address).await.unwrap());
+    }
+    until("half of them to be shed", || {
+        (stops(&gateway, "shed") >= 100).then_some(())
+    });
+    let visitor = gateway.client(API).from("127.0.2.1");
+    assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
+    // Half, and not all.
+    let shed = stops(&gateway, "shed");
+    assert!(shed <= 160, "{shed}");
+    drop((resting, tunnels, others));
+    origin.release();
+}
+
 /// Asks for a megabyte a hundred times on each of so many connections, and reads nothing. Answers by
 /// how many KiB the gateway grew.
 async fn unread(gateway: &Gateway, connections: usize, settings: &[u8]) -> u64 {

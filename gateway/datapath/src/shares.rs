@@ -54,6 +54,8 @@ pub struct Account {
     buffered: AtomicUsize,
     /// While it holds more than this, its connections end.
     shed_to: AtomicUsize,
+    /// Connections that do.
+    leaving: AtomicUsize,
     /// Sockets that may be open at once, of everybody.
     descriptors: usize,
 }
@@ -72,6 +74,10 @@ pub struct Seat {
     account: Arc<Account>,
     shares: Arc<Shares>,
 }
+
+/// A connection that ends because its client has to give back, for as long as this lives.
+#[derive(Debug)]
+pub struct Leave(Arc<Account>);
 
 /// A connection to an origin that is kept busy for as long as this lives.
 #[derive(Debug)]
@@ -112,6 +118,7 @@ impl Shares {
                     origin_connections: AtomicUsize::new(0),
                     buffered: AtomicUsize::new(0),
                     shed_to: AtomicUsize::new(usize::MAX),
+                    leaving: AtomicUsize::new(0),
                     descriptors: self.descriptors,
                 })
             });
@@ -170,6 +177,12 @@ impl Shares {
             held,
             memory: !descriptors,
         })
+    }
+
+    /// Whether a client has to give back.
+    #[must_use]
+    pub fn is_shedding(&self) -> bool {
+        lock(&self.shedding).is_some()
     }
 
     /// Clients that have an account.
@@ -239,9 +252,21 @@ impl Account {
         self.buffered.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Whether its connections have to end, because it holds the most and something runs short.
-    pub fn must_shrink(&self) -> bool {
+    /// Whether connections of it have to end, because it holds the most and something runs short.
+    fn must_shrink(&self) -> bool {
         self.held() > self.shed_to.load(Ordering::Relaxed)
+    }
+
+    /// Whether one more has to, which is the caller's then: those that are about to are not counted
+    /// twice.
+    pub fn leave(self: &Arc<Self>) -> Option<Leave> {
+        if !self.must_shrink() {
+            return None;
+        }
+        let leave = Leave(self.clone());
+        let before = self.leaving.fetch_add(1, Ordering::Relaxed);
+        let left = self.held().saturating_sub(before);
+        (left > self.shed_to.load(Ordering::Relaxed)).then_some(leave)
     }
 
     fn held(&self) -> usize {
@@ -285,6 +310,12 @@ impl Drop for Seat {
         if unused {
             accounts.remove(&self.account.prefix);
         }
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.leaving.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

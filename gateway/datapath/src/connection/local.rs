@@ -132,6 +132,8 @@ impl Drop for Parked<'_> {
 pub struct Drain {
     begun: Cell<bool>,
     notify: Notify,
+    /// For those that look at nothing by themselves.
+    resting: Notify,
 }
 
 impl Drain {
@@ -148,9 +150,22 @@ impl Drain {
         }
     }
 
+    /// The same for a connection that rests: [`Self::stir`] has its task polled meanwhile.
+    pub async fn begun_at_rest(&self) {
+        while !self.begun.get() {
+            self.resting.notified().await;
+        }
+    }
+
+    /// Has those that rest look at whatever else may end them.
+    pub fn stir(&self) {
+        self.resting.notify_waiters();
+    }
+
     /// The worker is stopping from now on.
     pub fn begin(&self) {
         self.begun.set(true);
         self.notify.notify_waiters();
+        self.resting.notify_waiters();
     }
 }

@@ -350,13 +350,8 @@ impl Delivery<'_> {
             }
             let Some(body) = &mut self.body else { break };
             if self.sending.length() == BodyLength::None {
-                // Nobody wants it.
+                // Nobody wants it; an origin's comes to an end without any.
                 body.forget_ours();
-                if !body.is_end_stream() {
-                    self.body = None;
-                    self.end(None)?;
-                    break;
-                }
             }
             let Poll::Ready(frame) = Pin::new(body).poll_frame(cx) else {
                 return Poll::Pending;
@@ -450,10 +445,19 @@ async fn pass_through(
     let idle = connection.tunables.idle_timeout;
     let traffic = Traffic::default();
     let mut relay = Box::pin(tunnel::relay(stream, early, end, idle, &traffic));
+    let drain = &connection.local.drain;
+    let mut stirred = pin!(drain.begun_at_rest());
     let (stop, error) = std::future::poll_fn(|cx| {
         connection.closing.woken_by(cx.waker());
         if connection.closing.cut_due().is_some() {
             return Poll::Ready((Stop::CertificateLost, Some(RequestError::CertificateLost)));
+        }
+        if connection.is_shed() {
+            return Poll::Ready((Stop::Shed, Some(RequestError::TunnelBroken)));
+        }
+        if !drain.has_begun() {
+            // It leaves our waker there, to look again when somebody has to give back.
+            let _begun = stirred.as_mut().poll(cx);
         }
         relay.as_mut().poll(cx).map(|end| {
             let error = match end {
@@ -481,11 +485,14 @@ pub(super) async fn wait_for_request(
         let _parked = connection.local.park();
         let due = connection.clocks.idle_since() + connection.tunables.idle_timeout;
         let mut alarm = pin!(tokio::time::sleep_until(due.into()));
-        let mut drained = pin!(connection.local.drain.begun());
+        let mut drained = pin!(connection.local.drain.begun_at_rest());
         std::future::poll_fn(|cx| {
             connection.closing.woken_by(cx.waker());
             if connection.closing.cut_due().is_some() {
                 return Poll::Ready(Err(Stop::CertificateLost));
+            }
+            if connection.is_shed() {
+                return Poll::Ready(Err(Stop::Shed));
             }
             if let Poll::Ready(readable) = stream.poll_readable(cx) {
                 return Poll::Ready(readable.map_err(|_broken| Stop::Broken));

@@ -21,7 +21,7 @@ use super::stop::Stop;
 use crate::clock;
 use crate::io::{Activity, TcpInfo, TlsStream};
 use crate::observe::Steered;
-use crate::shares::Account;
+use crate::shares::{Account, Leave};
 use config::Tunables;
 use rules::{ConnectionFacts, ConnectionState, Timed};
 use tls::Established;
@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub(super) steered: Steered,
     /// What its client holds, if that is counted.
     pub(super) account: Option<Arc<Account>>,
+    /// Its client has to give back, and it ends.
+    leave: OnceCell<Leave>,
     pub(super) activity: Rc<Activity>,
     /// For rules that ask how far away the client is.
     pub(super) tcp: TcpInfo,
@@ -96,6 +98,7 @@ impl Connection {
             resumed: established.resumed,
             steered,
             account,
+            leave: OnceCell::new(),
             activity: stream.activity(),
             tcp: stream.info(),
             names: Names::new(ends.client.ip(), &standing.facts.sni),
@@ -111,11 +114,23 @@ impl Connection {
 
     /// When to look at the clocks again, or why the time is up.
     pub(super) fn due(&self, http2: bool, now: Instant) -> Result<Instant, Stop> {
-        let account = self.account.as_ref();
-        if account.is_some_and(|account| account.must_shrink()) {
+        if self.is_shed() {
             return Err(Stop::Shed);
         }
         self.clocks.due(&self.activity, &self.tunables, http2, now)
+    }
+
+    /// Whether it has to end because its client holds the most, and something runs short.
+    pub(super) fn is_shed(&self) -> bool {
+        if self.leave.get().is_some() {
+            return true;
+        }
+        let account = self.account.as_ref();
+        let Some(leave) = account.and_then(Account::leave) else {
+            return false;
+        };
+        drop(self.leave.set(leave));
+        true
     }
 
     /// Answers whether it is the only open one.

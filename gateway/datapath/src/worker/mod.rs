@@ -309,6 +309,9 @@ async fn run(
             _ = sweep.tick() => {
                 let tunables = worker.local.shared.live.load();
                 local.pool.sweep(&tunables);
+                if local.shared.shares.is_shedding() {
+                    local.drain.stir();
+                }
                 if local.take_quieted(GIVE_BACK_AFTER) {
                     memory::give_back();
                 }
