@@ -200,6 +200,10 @@ pub const REFUSED_PAUSES: [Duration; 4] = [
 pub const PARK_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of the buffer that each direction of a tunnel (WebSocket) has: one TLS record.
 pub const TUNNEL_BUFFER: usize = 16 * 1024;
+/// How long an HTTP/2 client that was told to go may still send requests, which is when it has to
+/// have heard of it; what comes later is refused, and the connection ends once nothing has been under
+/// way for as long again.
+pub const H2_GOODBYE: Duration = Duration::from_secs(2);
 /// How long a request that is already under way may still take once its client's certificate is
 /// no longer good; then its connection is cut. Well below the second within which all are closed;
 /// counted from the change, so that a worker that comes late to look still keeps it.

@@ -11,7 +11,7 @@ use super::Connection;
 use super::flood::Watch;
 use super::stop::Stop;
 use crate::clock;
-use crate::limits::FLOOD_FAREWELL;
+use crate::limits::{FLOOD_FAREWELL, H2_GOODBYE};
 
 /// Polls what serves the connection until it stops, for whichever reason comes first.
 pub(super) async fn drive<S>(
@@ -26,6 +26,7 @@ where
     let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
     let mut drained = pin!(connection.local.drain.begun());
     let mut retiring = None;
+    let mut goodbye_due = None;
     let mut flooded = None;
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
@@ -57,6 +58,7 @@ where
             if let (Some(stop), None) = (wanted, retiring) {
                 retiring = Some(stop);
                 retire(Pin::new(&mut *serving));
+                goodbye_due = Some(clock::now() + H2_GOODBYE);
                 continue;
             }
             if let Some(due) = cut.filter(|due| alarm.deadline() > (*due).into()) {
@@ -67,6 +69,12 @@ where
                 let now = clock::now();
                 if flooded.is_some_and(|due| due <= now) {
                     return Poll::Ready(Stop::Flood);
+                }
+                if goodbye_due.is_some_and(|due| due <= now) {
+                    // It has not heard of it, or does not want to.
+                    goodbye_due = Some(now + H2_GOODBYE);
+                    retire(Pin::new(&mut *serving));
+                    cx.waker().wake_by_ref();
                 }
                 if let Some(due) = cut {
                     if due <= now {

@@ -51,7 +51,7 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
         streams: Streams::new(),
         streams_max,
         begin,
-        retired: false,
+        goodbye: Goodbye::No,
     };
     let stop = drive(&connection, &watch, &mut serving, Serving::retire).await;
     drop(serving);
@@ -90,8 +90,20 @@ struct Serving<'c, F, B> {
     /// Requests that may be open.
     streams_max: usize,
     begin: B,
-    /// No further request is wanted.
-    retired: bool,
+    goodbye: Goodbye,
+}
+
+/// How far the client was told that no further request is wanted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goodbye {
+    No,
+    /// It was told. What it sends until it has heard of that is served (RFC 9113 §6.8).
+    Said,
+    /// It has had time to hear of it: what it sends all the same is refused. So many bytes had been
+    /// sent by then.
+    Heard(u64),
+    /// Nothing is under way any more, nor goes out.
+    Over,
 }
 
 /// What h2 has of the connection.
@@ -105,16 +117,25 @@ where
     F: Future<Output = ()>,
     B: Fn(Request<RecvStream>, SendResponse<Bytes>) -> F,
 {
-    /// Tells the client that no further request is wanted.
+    /// Tells the client that no further request is wanted; the next time, takes none any more; and
+    /// from then on ends the connection as soon as nothing has been under way between two times.
     fn retire(mut self: Pin<&mut Self>)
     where
         Self: Unpin,
     {
-        self.retired = true;
-        if let Wire::Begun(wire) = &mut self.wire {
-            wire.graceful_shutdown();
-            self.streams.wake_wire();
-        }
+        let sent = self.connection.activity.bytes_out.get();
+        self.goodbye = match self.goodbye {
+            Goodbye::No => {
+                if let Wire::Begun(wire) = &mut self.wire {
+                    wire.graceful_shutdown();
+                }
+                Goodbye::Said
+            }
+            Goodbye::Heard(before) if before == sent && self.streams.open() == 0 => Goodbye::Over,
+            Goodbye::Said | Goodbye::Heard(_) => Goodbye::Heard(sent),
+            Goodbye::Over => Goodbye::Over,
+        };
+        self.streams.wake_wire();
     }
 
     /// Moves the wire, and takes the requests that come.
@@ -128,7 +149,9 @@ where
                         return Poll::Pending;
                     };
                     self.wire = Wire::Begun(wire);
-                    if let (true, Wire::Begun(wire)) = (self.retired, &mut self.wire) {
+                    if let Wire::Begun(wire) = &mut self.wire
+                        && self.goodbye != Goodbye::No
+                    {
                         wire.graceful_shutdown();
                     }
                     continue;
@@ -140,6 +163,10 @@ where
                 return wire.poll_closed(cx);
             }
             match wire.poll_accept(cx)? {
+                Poll::Ready(Some((_, mut reply))) if matches!(self.goodbye, Goodbye::Heard(_)) => {
+                    // Nothing was done for it: the client may send it to another connection.
+                    reply.send_reset(Reason::REFUSED_STREAM);
+                }
                 Poll::Ready(Some((request, reply))) => {
                     if let Some(watch) = self.connection.watch.get() {
                         watch.refusals.accepted(reply.stream_id().as_u32());
@@ -176,6 +203,9 @@ where
             }
             if wire {
                 refusals::record(this.connection);
+            }
+            if this.goodbye == Goodbye::Over {
+                return Poll::Ready(Ok(()));
             }
             let watch = this.connection.watch.get();
             if watch.is_some_and(|watch| watch.has_refused()) {
@@ -231,14 +261,18 @@ async fn serve_stream(
         let mut answer = pin!(answer(connection.clone(), request));
         poll_fn(|cx| {
             let polled = answer.as_mut().poll(cx);
+            // Of a request that was taken back, nothing is said.
+            if reply.poll_reset(cx).is_ready() {
+                connection.watch.get().map(|watch| watch.interims.take());
+                return Poll::Ready(None);
+            }
             // These, and the tunnel, are this request's: no other was polled since they were left.
             send_interims(&connection, &mut reply);
             match polled {
                 Poll::Ready(response) => {
                     Poll::Ready(Some((response, connection.remainder.take_tunnel())))
                 }
-                // The client may have taken the request back, or be gone.
-                Poll::Pending => reply.poll_reset(cx).map(|_| None),
+                Poll::Pending => Poll::Pending,
             }
         })
         .await
