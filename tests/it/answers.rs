@@ -312,6 +312,15 @@ async fn what_the_gateway_says_itself_has_the_form_that_was_asked_for() {
             }
         }
     }
+    // A head that cannot be read says that, too.
+    let mut raw = client.raw().await.unwrap();
+    raw.write(format!(
+        "GET / HTTP/1.1\r\nHost: {API}\r\nAccept: {BROWSER}\r\nA b: c\r\n\r\n"
+    ))
+    .await;
+    let answer = raw.message().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    assert_eq!(answer.header("content-type"), "text/html; charset=utf-8");
     // What a rule says in its own words stays as it is.
     let own = json!([{ "action": "block", "expression": r#"http.request.uri.path eq "/own""#,
         "action_parameters": { "response": {

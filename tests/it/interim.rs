@@ -4,6 +4,7 @@ use std::process::Command;
 
 use serde_json::json;
 use tests::frames::{self, PREFACE, frame};
+use tests::gateway::ZONE;
 use tests::tool::{has, run};
 use tests::wait::within;
 use tests::{Gateway, Origin, Setup};
@@ -73,6 +74,53 @@ async fn an_origin_that_says_more_than_it_answers_is_bounded() {
     let origin = Origin::saying(said.leak(), false);
     let (heads, ended) = heads(&gateway(&origin)).await;
     assert!(ended && heads <= 9, "{heads}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn header_rules_hold_for_what_is_said_first() {
+    let origin = Origin::saying(
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nX-Secret: inside\r\n\r\n\
+          HTTP/1.1 103 Early Hints\r\nServer: inside/1.0\r\n\r\n\
+          HTTP/1.1 200 OK\r\nX-Secret: inside\r\nContent-Length: 2\r\n\r\nok",
+        false,
+    );
+    let gateway = gateway(&origin);
+    let rule = json!({
+        "action": "rewrite",
+        "expression": "true",
+        "action_parameters": {"headers": {
+            "X-Secret": {"operation": "remove"},
+            "Server": {"operation": "set", "value": "edge"},
+            "X-More": {"operation": "add", "value": "1"},
+        }},
+    });
+    let zone = gateway.zone_id(ZONE);
+    let path = format!(
+        "/client/v4/zones/{zone}/rulesets/phases/http_response_headers_transform/entrypoint"
+    );
+    drop(
+        gateway
+            .admin
+            .call("PUT", &path, &json!({ "rules": [rule] }))
+            .result(),
+    );
+    let mut raw = gateway.client(HOST).raw().await.unwrap();
+    raw.write(format!("GET /page HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+        .await;
+    let mut heads = Vec::new();
+    while heads.len() < 3 {
+        heads.push(raw.message().await.unwrap());
+    }
+    let said = |name: &str| {
+        heads
+            .iter()
+            .map(|head| head.header(name))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(said("x-secret"), ["", "", ""]);
+    assert_eq!(said("server"), ["", "edge", "edge"]);
+    assert_eq!(said("x-more"), ["", "", "1"]);
+    assert_eq!(said("link"), ["</a.css>; rel=preload", "", ""]);
 }
 
 /// A client of HTTP/1.1 gets one answer.

@@ -9,6 +9,7 @@
 mod admin_tls;
 mod answers;
 mod authorities;
+mod behind;
 mod bounds;
 mod cli;
 mod dashboard;

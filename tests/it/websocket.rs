@@ -1,5 +1,9 @@
 //! WebSockets over HTTP/2 (RFC 8441), and from either protocol to the other.
 
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -8,6 +12,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tests::client::{Body, Http2, body};
+use tests::tool::{has, python, run};
 use tests::wait::within;
 use tests::{Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -214,4 +219,65 @@ async fn a_tunnel_that_nobody_reads_holds_back_its_origin() {
     let grown = gateway.resident_kib().saturating_sub(before);
     assert!(grown < 16 * 1024, "the gateway grew by {grown} KiB");
     assert_eq!(http2.get("/beside").await.unwrap().status, 200);
+}
+
+/// A WebSocket server, and its address.
+struct Server(Child, String);
+
+impl Server {
+    fn start(python: &Path) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/websocket_origin.py");
+        let mut child = Command::new(python)
+            .arg(script)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        said.read_line(&mut port).unwrap();
+        let url = format!("http://127.0.0.1:{}", port.trim());
+        Self(child, url)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chromiums_websocket_goes_over_http2() {
+    let home = concat!(env!("CARGO_MANIFEST_DIR"), "/../gateway/dashboard");
+    let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser"];
+    let chromium = chromium.into_iter().find(|path| Path::new(path).exists());
+    let has_driver = Path::new(home)
+        .join("node_modules/playwright-core")
+        .is_dir();
+    let (Some(chromium), true) = (chromium, has_driver && has("node")) else {
+        eprintln!("skipped: needs chromium and node, which `cargo xtask setup` brings");
+        return;
+    };
+    let Some(python) = python("websockets", "websockets") else {
+        return;
+    };
+    let server = Server::start(&python);
+    let gateway = Setup::new().host(HOST, "off", &server.1).start();
+    let told = json!({
+        "home": home,
+        "chromium": chromium,
+        "host": HOST,
+        "address": gateway.address.to_string(),
+    });
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/websocket_browser.mjs");
+    let heard = run(Command::new("node").arg(script).arg(told.to_string())).json();
+    assert_eq!(
+        heard,
+        json!({ "heard": ["hello", 300_000], "wasClean": true })
+    );
+    let record = gateway.request_record("/socket");
+    assert_eq!(record["http"], "HTTP/2", "{record}");
+    assert_eq!(record["status"], 200, "{record}");
+    assert_eq!(record["error"], json!(null), "{record}");
 }

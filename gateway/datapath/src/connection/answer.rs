@@ -110,6 +110,11 @@ pub(super) async fn answer(
     if is_head {
         answer::keep_head(&mut response);
     }
+    let has_no_content = is_head
+        || matches!(
+            response.status(),
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
     if version == Version::HTTP_2 {
         response.body_mut().moves_by_itself();
     } else if exchange.is_cut_short() {
@@ -121,7 +126,14 @@ pub(super) async fn answer(
         return response;
     }
     let patience = connection.tunables.origin_body_timeout;
-    response.map(|body| body.watched_by(exchange, patience, heads))
+    response.map(|body| {
+        let body = if has_no_content {
+            body.contentless()
+        } else {
+            body
+        };
+        body.watched_by(exchange, patience, heads)
+    })
 }
 
 /// How much of a request's body is to come.

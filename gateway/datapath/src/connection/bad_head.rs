@@ -3,7 +3,7 @@
 //! Every answer has a request id and a line in the log, these too. The connection is closed behind
 //! them: nobody knows where the next request would begin.
 
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 use http1::ServerError;
 
 use super::Connection;
@@ -28,8 +28,19 @@ pub(super) fn refuse(
         StatusCode::URI_TOO_LONG => "the request's target is too long",
         _ => &detail,
     };
-    // What such a client accepts is not known.
-    answer::own(status, text, Form::Text, &id.to_header())
+    let form = Form::asked(accept(unread).as_ref());
+    answer::own(status, text, form, &id.to_header())
+}
+
+/// What the client says that it accepts, if that line came, and can be read.
+fn accept(head: &[u8]) -> Option<HeaderValue> {
+    const NAME: &[u8] = b"accept:";
+    let mut lines = head.split(|byte| *byte == b'\n').skip(1);
+    let value = lines.find_map(|line| {
+        let (name, value) = line.split_at_checked(NAME.len())?;
+        name.eq_ignore_ascii_case(NAME).then_some(value)
+    })?;
+    HeaderValue::from_bytes(value.trim_ascii()).ok()
 }
 
 /// The method and the path, without the query, of a head that nobody could read.
@@ -56,7 +67,7 @@ const METHOD_BYTES_MAX: usize = 20;
 
 #[cfg(test)]
 mod tests {
-    use super::first_line;
+    use super::{accept, first_line};
 
     #[test]
     fn what_a_broken_head_was_about() {
@@ -71,5 +82,27 @@ mod tests {
             assert_eq!(first_line(head.as_bytes()), expected, "{head:?}");
         }
         assert_eq!(first_line(b"GET /\xff HTTP/1.1"), ("GET", ""));
+    }
+
+    #[test]
+    fn what_the_client_of_a_broken_head_accepts() {
+        for (head, expected) in [
+            (
+                "GET / HTTP/1.1\r\nA b: c\r\nAccept: text/html\r\n",
+                Some("text/html"),
+            ),
+            (
+                "GET / HTTP/1.1\nACCEPT:application/json \n\n",
+                Some("application/json"),
+            ),
+            ("accept: text/html\r\n", None),
+            ("GET / HTTP/1.1\r\nAccept-Encoding: gzip\r\nAccep", None),
+            ("GET / HTTP/1.1\r\nAccept: a\u{1}b\r\n", None),
+            ("", None),
+        ] {
+            let found = accept(head.as_bytes());
+            let found = found.as_ref().map(|value| value.to_str().unwrap());
+            assert_eq!(found, expected, "{head:?}");
+        }
     }
 }

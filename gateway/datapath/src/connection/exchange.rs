@@ -63,6 +63,8 @@ pub(super) struct Exchange {
     /// It became a tunnel.
     tunnel: Cell<bool>,
     closed: Cell<bool>,
+    /// It is off the account of its client.
+    released: Cell<bool>,
     /// It counts among the streams of its client; whether that is within the share.
     counted: Option<bool>,
     /// The connection to an origin that it keeps busy, in the account of its client.
@@ -158,6 +160,7 @@ impl Exchange {
             interims: Cell::new(0),
             tunnel: Cell::new(false),
             closed: Cell::new(false),
+            released: Cell::new(false),
             counted,
             busy: RefCell::default(),
             connection,
@@ -233,10 +236,11 @@ impl Exchange {
         if self.closed.replace(true) {
             return;
         }
-        self.busy.take();
-        if let (Some(_), Some(account)) = (self.counted, &self.connection.account) {
-            account.stream_ends();
-        }
+        self.upload.set(Upload {
+            answered: true,
+            ..self.upload.get()
+        });
+        self.release();
         let total = self.started.elapsed();
         if self.tunnel.get() {
             // How long people talk says nothing about how fast we are.
@@ -252,6 +256,18 @@ impl Exchange {
             self.connection.standings.closes_elsewhere(&notes.authority);
         }
         self.connection.request_ends();
+    }
+
+    /// Takes it off the account of its client, once both directions are over.
+    fn release(&self) {
+        let is_over = self.rest.get() == Rest::Over || self.left.get();
+        if !(is_over && self.closed.get()) || self.released.replace(true) {
+            return;
+        }
+        self.busy.take();
+        if let (Some(_), Some(account)) = (self.counted, &self.connection.account) {
+            account.stream_ends();
+        }
     }
 
     /// Notes why the response does not reach its end. What is known by then stands.
@@ -370,6 +386,9 @@ impl BodyObserver for Exchange {
         let headers = head.headers_mut();
         remove_hop_by_hop(headers);
         headers.remove(CONTENT_LENGTH);
+        for change in &self.notes.borrow().response_changes {
+            change.apply_to_interim(headers);
+        }
         let before = self.interims.get();
         if !is_ours
             && before < INTERIM_RESPONSES_MAX
@@ -441,12 +460,14 @@ impl BodyObserver for Exchange {
             });
         }
         remainder::body_ends(&self.connection);
+        self.release();
     }
 
     fn request_left(&self, rest: Incoming) {
         self.left.set(true);
         let http2 = self.version == Version::HTTP_2;
         remainder::leave(&self.connection, rest, self.rest.get(), http2);
+        self.release();
     }
 
     fn upload(&self) -> Upload {
@@ -517,5 +538,8 @@ impl Drop for Exchange {
             flood::cancelled(&self.connection);
             self.close();
         }
+        // Whoever had the request's body has let go of it.
+        self.left.set(true);
+        self.release();
     }
 }

@@ -2,7 +2,6 @@
 //! other, and memory stays bounded whatever their size.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,7 +12,6 @@ use http::header::HeaderName;
 use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use http1::{ClientError, HeadError};
-use tokio::time::Sleep;
 
 use super::connect::AnswerError;
 use super::exclusive::Turn;
@@ -21,7 +19,7 @@ use super::incoming::{Http2Body, Incoming};
 use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
 use super::upstream::HeadBounds;
-use crate::clock;
+use super::wait::Wait;
 use crate::limits::{REPLAYED_BYTES_MAX, REPLAYED_PIECES_MAX};
 use snapshot::http::headers::{clean_trailers, is_within, remove_like};
 
@@ -71,6 +69,8 @@ pub struct Upload {
     pub broken: bool,
     /// It ends with larger trailers than it may.
     pub oversized: bool,
+    /// Its answer is over, and went out without its end.
+    pub answered: bool,
 }
 
 /// A request's body on its way to the origin.
@@ -417,6 +417,9 @@ pub enum BodyError {
     /// The origin's connection broke, or what it sent is no body.
     #[error(transparent)]
     Broken(AnswerError),
+    /// The origin sent content where there is none.
+    #[error("content in an answer that has none (204, 304, or to HEAD)")]
+    Unasked,
     /// The origin sent nothing more.
     #[error("the origin stopped in the middle of its response")]
     Stalled,
@@ -444,35 +447,8 @@ pub struct ResponseBody {
     wait: Option<Wait>,
     /// How large trailers may be.
     heads: HeadBounds,
-}
-
-/// Waiting for the next piece of an origin's body.
-struct Wait {
-    patience: Duration,
-    /// Since when.
-    since: Option<Instant>,
-    /// Set at the first wait, and put off only when it goes off: most bodies never wait.
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl Wait {
-    /// Nothing is there: whether that has been so for too long. A request's body that still moves
-    /// is a sign of life, too.
-    fn is_over(&mut self, cx: &mut Context<'_>, exchange: &dyn BodyObserver) -> bool {
-        let since = *self.since.get_or_insert_with(clock::now);
-        let patience = self.patience;
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until((since + patience).into())));
-        while alarm.as_mut().poll(cx).is_ready() {
-            let due = exchange.upload().last_progress.max(Some(since));
-            match due.map(|last| last + patience) {
-                Some(due) if due > clock::now() => alarm.as_mut().reset(due.into()),
-                _ => return true,
-            }
-        }
-        false
-    }
+    /// What it is the body of has none (RFC 9110 §6.4.1), whatever the origin sends.
+    is_contentless: bool,
 }
 
 #[expect(
@@ -494,6 +470,7 @@ impl ResponseBody {
             exchange: None,
             wait: None,
             heads: HeadBounds::default(),
+            is_contentless: false,
         }
     }
 
@@ -525,12 +502,24 @@ impl ResponseBody {
         Self::origin(OriginBody::shared(body, stream))
     }
 
+    /// What breaking off, which was noted, means to the client: nothing where it gets no content.
+    fn broken(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.is_contentless {
+            return Poll::Ready(Some(Err(why)));
+        }
+        if let Some(exchange) = self.exchange.take() {
+            exchange.ended(true);
+        }
+        Poll::Ready(None)
+    }
+
     fn origin(body: OriginBody) -> Self {
         Self {
             source: Source::Origin(body),
             exchange: None,
             wait: None,
             heads: HeadBounds::default(),
+            is_contentless: false,
         }
     }
 
@@ -559,6 +548,14 @@ impl ResponseBody {
         }
     }
 
+    /// It is the body of an answer that has none: to HEAD, or by its status.
+    #[must_use]
+    pub fn contentless(mut self) -> Self {
+        self.is_contentless = true;
+        self.forget_ours();
+        self
+    }
+
     /// Reports to `exchange` from now on, and does not wait longer than `patience` for the next
     /// piece of an origin's body.
     #[must_use]
@@ -571,11 +568,7 @@ impl ResponseBody {
         self.heads = heads;
         if !self.is_end_stream() {
             exchange.offered();
-            self.wait = Some(Wait {
-                patience,
-                since: None,
-                alarm: None,
-            });
+            self.wait = Some(Wait::new(patience));
         }
         self.exchange = Some(exchange);
         self
@@ -604,15 +597,17 @@ impl Body for ResponseBody {
                     };
                     exchange.waits_for_origin();
                     let wait = this.wait.as_mut();
-                    if wait.is_some_and(|wait| wait.is_over(cx, &**exchange)) {
+                    // A request's body that still moves is a sign of life, too.
+                    let moved = || exchange.upload().last_progress;
+                    if wait.is_some_and(|wait| wait.is_over(cx, moved)) {
                         exchange.origin_stalled();
                         body.give_up();
-                        return Poll::Ready(Some(Err(BodyError::Stalled)));
+                        return this.broken(BodyError::Stalled);
                     }
                     return Poll::Pending;
                 };
                 if let Some(wait) = &mut this.wait {
-                    wait.since = None;
+                    wait.goes_on();
                 }
                 frame
             }
@@ -622,6 +617,15 @@ impl Body for ResponseBody {
             Ok(frame) => Ok(frame),
             Err(error) => Err(error.into()),
         });
+        if this.is_contentless && matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+            if let Some(exchange) = &this.exchange {
+                exchange.origin_broke(&BodyError::Unasked);
+            }
+            if let Source::Origin(body) = &mut this.source {
+                body.give_up();
+            }
+            return this.broken(BodyError::Unasked);
+        }
         let last = match (&this.exchange, &frame) {
             (Some(exchange), Some(Ok(frame))) => {
                 exchange.sent(frame.data_ref().map_or(0, Bytes::len));

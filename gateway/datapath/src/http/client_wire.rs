@@ -25,6 +25,7 @@ use tokio::io::AsyncWrite as _;
 
 use super::connect::AnswerError;
 use super::incoming::Interims;
+use super::outbox::Outbox;
 use super::spare_maps;
 use super::upstream::HeadBounds;
 use crate::io::TlsStream;
@@ -45,13 +46,7 @@ struct Wire {
     read_size: usize,
     /// The client sends nothing more.
     ended: bool,
-    /// Heads, chunk sizes and small pieces of bodies on their way out, of which so many bytes have
-    /// gone.
-    out: Vec<u8>,
-    gone: usize,
-    /// What goes behind them: a large piece of a body, and the end of its chunk.
-    data: Bytes,
-    behind: &'static [u8],
+    out: Outbox,
     head: Head,
     limits: Limits,
     /// Which request this is: a body that was left behind reads nothing of another one.
@@ -106,10 +101,7 @@ impl ClientWire {
             received: BytesMut::new(),
             read_size: CLIENT_READ_FIRST,
             ended: false,
-            out: Vec::new(),
-            gone: 0,
-            data: Bytes::new(),
-            behind: b"",
+            out: Outbox::default(),
             head: Head::default(),
             limits,
             turn: 0,
@@ -173,7 +165,7 @@ impl ClientWire {
     pub fn is_between(&self) -> bool {
         let wire = self.0.borrow();
         let over = wire.incoming.as_ref().is_none_or(http1::Incoming::is_over);
-        let sent = wire.reply.is_none() && wire.out.is_empty() && wire.data.is_empty();
+        let sent = wire.reply.is_none() && wire.out.is_empty();
         over && sent && wire.received.is_empty()
     }
 
@@ -217,7 +209,7 @@ impl ClientWire {
         if closes {
             reply.close();
         }
-        reply.head(status, headers, length, &mut wire.out)
+        reply.head(status, headers, length, wire.out.text())
     }
 
     /// Answers that another protocol is spoken from now on.
@@ -234,7 +226,7 @@ impl ClientWire {
         } = &mut *wire;
         let reply = reply.take().ok_or(Unwritable::Status)?;
         let incoming = incoming.as_ref().ok_or(Unwritable::Status)?;
-        reply.switch(status, headers, incoming, out)
+        reply.switch(status, headers, incoming, out.text())
     }
 
     /// Puts a piece of the answer's body behind what waits to go out.
@@ -244,12 +236,11 @@ impl ClientWire {
     pub fn put(&self, sending: &mut Sending, data: Bytes) -> Result<(), SendError> {
         let mut wire = self.0.borrow_mut();
         if data.len() <= COPIED_BYTES_MAX {
-            return sending.data(&data, &mut wire.out);
+            return sending.data(&data, wire.out.text());
         }
         let around = sending.frame(data.len())?;
-        wire.out.extend_from_slice(&around.before);
-        wire.data = data;
-        wire.behind = around.behind;
+        wire.out.text().extend_from_slice(&around.before);
+        wire.out.put(data, around.behind);
         Ok(())
     }
 
@@ -262,14 +253,14 @@ impl ClientWire {
         sending: &mut Sending,
         trailers: Option<&HeaderMap>,
     ) -> Result<(), SendError> {
-        sending.end(trailers, &mut self.0.borrow_mut().out)
+        sending.end(trailers, self.0.borrow_mut().out.text())
     }
 
     /// Whether more can be put behind what waits to go out.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        let wire = self.0.borrow();
-        wire.data.is_empty() && wire.out.len() < ANSWER_GATHERED_MAX
+        let mut wire = self.0.borrow_mut();
+        !wire.out.has_data() && wire.out.text().len() < ANSWER_GATHERED_MAX
     }
 
     /// Hands what waits to the stream. Ready when the stream has taken all of it.
@@ -433,28 +424,12 @@ impl Wire {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.out.is_empty() && self.data.is_empty() {
+        if self.out.is_empty() {
             return Poll::Ready(Ok(()));
         }
         let taken = || io::Error::from(io::ErrorKind::NotConnected);
         let stream = self.stream.as_mut().ok_or_else(taken)?;
-        loop {
-            while let Some(rest) = self.out.get(self.gone..).filter(|rest| !rest.is_empty()) {
-                self.gone += ready!(Pin::new(&mut *stream).poll_write(cx, rest))?;
-            }
-            self.out.clear();
-            self.gone = 0;
-            while !self.data.is_empty() {
-                let count = ready!(Pin::new(&mut *stream).poll_write(cx, &self.data))?;
-                self.data.advance(count);
-            }
-            if self.behind.is_empty() {
-                // What was the last of a buffer does not keep it.
-                self.data = Bytes::new();
-                return Poll::Ready(Ok(()));
-            }
-            self.out.extend_from_slice(std::mem::take(&mut self.behind));
-        }
+        self.out.poll_write(stream, cx)
     }
 
     /// The next piece of the request's body.
@@ -496,7 +471,7 @@ impl Wire {
                 Piece::More => self.received.advance(consumed),
             }
             if let Some(reply) = self.reply.as_mut().filter(|reply| reply.expects_continue()) {
-                reply.go_on(&mut self.out);
+                reply.go_on(self.out.text());
             }
             // The client may wait for what we have said.
             if self.poll_write(cx)?.is_ready() {
@@ -530,9 +505,12 @@ impl Interims for ClientWire {
     fn pass(&self, status: StatusCode, headers: &HeaderMap) {
         let mut wire = self.0.borrow_mut();
         let Wire { reply, out, .. } = &mut *wire;
-        if let Some(reply) = reply.as_mut().filter(|_| out.len() < ANSWER_GATHERED_MAX) {
+        if let Some(reply) = reply
+            .as_mut()
+            .filter(|_| out.text().len() < ANSWER_GATHERED_MAX)
+        {
             // A client of HTTP/1.0 knows none, and 101 does not come here.
-            let _passed = reply.interim(status, headers, out);
+            let _passed = reply.interim(status, headers, out.text());
         }
     }
 }

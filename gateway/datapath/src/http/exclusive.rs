@@ -12,8 +12,9 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Response, StatusCode, request};
 use http_body::{Body as _, Frame, SizeHint};
@@ -22,9 +23,11 @@ use tokio::io::AsyncWrite as _;
 
 use super::body::{BodyObserver, RequestBody};
 use super::connect::{AnswerError, OriginStream};
+use super::outbox::Outbox;
 use super::spare_maps;
 use super::tunnel::{self, OriginEnd};
 use super::upstream::{HeadBounds, Loan};
+use super::wait::Wait;
 use crate::limits::{ORIGIN_CLOSE_TIMEOUT, ORIGIN_READ_FIRST, ORIGIN_READ_MAX, ORIGIN_READ_MIN};
 
 /// Counts a connection as open for as long as it lives.
@@ -58,12 +61,7 @@ struct Wire {
     read_size: usize,
     /// The origin will send nothing more.
     ended: bool,
-    /// Heads and the sizes of chunks on their way out, of which so many bytes have gone.
-    out: Vec<u8>,
-    gone: usize,
-    /// What goes behind them: data of the body, and the end of its chunk.
-    data: Bytes,
-    behind: &'static [u8],
+    out: Outbox,
     head: Head,
     limits: Limits,
     _open: Open,
@@ -82,10 +80,7 @@ impl Exclusive {
             received: BytesMut::new(),
             read_size: ORIGIN_READ_FIRST,
             ended: false,
-            out: Vec::new(),
-            gone: 0,
-            data: Bytes::new(),
-            behind: b"",
+            out: Outbox::default(),
             head: Head::default(),
             limits,
             _open: open,
@@ -104,6 +99,7 @@ impl Exclusive {
     }
 
     /// Begins a request. `loan` is given back with the connection; without one it serves no other.
+    /// `patience`: how long what is left of the request may stand still once its answer is over.
     ///
     /// # Errors
     /// [`AnswerError::Unwritable`].
@@ -112,6 +108,7 @@ impl Exclusive {
         parts: &request::Parts,
         body: RequestBody,
         loan: Option<Loan>,
+        patience: Duration,
     ) -> Result<Turn, AnswerError> {
         let Self { idle, mut wire } = self;
         if wire.received.is_empty() && wire.received.capacity() < ORIGIN_READ_FIRST / 2 {
@@ -124,7 +121,7 @@ impl Exclusive {
             None => BodyLength::Chunked,
         };
         let asked = Asked::from_uri(&parts.method, &parts.uri);
-        let (upload, answer) = idle.ask(asked, &parts.headers, length, &mut wire.out)?;
+        let (upload, answer) = idle.ask(asked, &parts.headers, length, wire.out.text())?;
         Ok(Turn {
             wire,
             loan,
@@ -134,6 +131,7 @@ impl Exclusive {
             body: (!body.is_empty()).then_some(body),
             is_sent: false,
             send_error: None,
+            standstill: Wait::new(patience),
             length: Length::Unknown,
         })
     }
@@ -154,21 +152,7 @@ impl Exclusive {
 impl Wire {
     /// Sends what waits. Ready when the stream has taken all of it, which does not mean that it went.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            while let Some(rest) = self.out.get(self.gone..).filter(|rest| !rest.is_empty()) {
-                self.gone += ready!(Pin::new(&mut self.stream).poll_write(cx, rest))?;
-            }
-            self.out.clear();
-            self.gone = 0;
-            while !self.data.is_empty() {
-                let count = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.data))?;
-                self.data.advance(count);
-            }
-            if self.behind.is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-            self.out.extend_from_slice(std::mem::take(&mut self.behind));
-        }
+        self.out.poll_write(&mut self.stream, cx)
     }
 
     /// Receives behind what has come. No bytes: the origin has closed its direction.
@@ -219,6 +203,8 @@ pub(super) struct Turn {
     is_sent: bool,
     /// Sending has failed. The origin may have answered before it stopped reading.
     send_error: Option<io::Error>,
+    /// Of what is left of the request once the answer is over.
+    standstill: Wait,
     length: Length,
     /// Who keeps account of the request.
     exchange: Rc<dyn BodyObserver>,
@@ -363,7 +349,7 @@ impl Turn {
                 ready!(Pin::new(&mut self.wire.stream).poll_flush(cx))?;
                 return Poll::Pending;
             };
-            let out = &mut self.wire.out;
+            let out = self.wire.out.text();
             match frame.transpose().map_err(|_noted| AnswerError::Request)? {
                 None => {
                     self.upload.end(None, out)?;
@@ -373,8 +359,7 @@ impl Turn {
                     Ok(data) => {
                         let around = self.upload.frame(data.len())?;
                         out.extend_from_slice(&around.before);
-                        self.wire.data = data;
-                        self.wire.behind = around.behind;
+                        self.wire.out.put(data, around.behind);
                     }
                     Err(frame) => {
                         let trailers = frame.into_trailers().ok();
@@ -428,12 +413,19 @@ impl Turn {
         });
     }
 
-    /// Sends the rest of a request that was answered. `false`: the origin wants no more of it.
+    /// Sends the rest of a request that was answered. `false`: the origin wants no more of it, or it
+    /// has stood still for too long.
     pub(super) fn poll_remainder(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.wire.poll_receive(cx).is_ready() {
             return Poll::Ready(false);
         }
-        self.poll_request(cx).map(|sent| {
+        let sent = self.poll_request(cx);
+        let exchange = &self.exchange;
+        let moved = || exchange.upload().last_progress;
+        if sent.is_pending() && self.standstill.is_over(cx, moved) {
+            return Poll::Ready(false);
+        }
+        sent.map(|sent| {
             self.is_sent = sent.is_ok();
             self.is_sent
         })

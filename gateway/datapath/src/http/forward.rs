@@ -26,6 +26,7 @@ use super::spare_maps;
 use super::stream_end::{StreamEnd, Unmetered};
 use super::tunnel::{HeldStream, OriginEnd};
 use super::upstream::{Lease, Pool, Sender};
+use super::wait::send_rest;
 use super::websocket;
 use crate::clock;
 use crate::limits::{REFUSED_PAUSES, UNPROCESSED_MAX};
@@ -78,7 +79,12 @@ pub async fn forward(
         };
         let started = clock::now();
         let exchange = request.body().exchange();
-        let sent = within(patience.response, &*exchange, send(sender, request, origin)).await;
+        let sent = within(
+            patience.response,
+            &*exchange,
+            send(sender, request, origin, patience),
+        )
+        .await;
         match sent? {
             // What follows would be bytes of a protocol that is not spoken here.
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
@@ -196,10 +202,11 @@ async fn send(
     sender: Sender,
     request: Request<RequestBody>,
     origin: &Origin,
+    patience: Patience,
 ) -> Result<Response<ResponseBody>, Unsent> {
     match sender {
-        Sender::Http1(lease) => send_alone(lease, request).await,
-        Sender::Http2(stream) => send_beside_others(stream, request, origin).await,
+        Sender::Http1(lease) => send_alone(lease, request, patience).await,
+        Sender::Http2(stream) => send_beside_others(stream, request, origin, patience).await,
     }
 }
 
@@ -207,12 +214,13 @@ async fn send(
 async fn send_alone(
     lease: Lease,
     request: Request<RequestBody>,
+    patience: Patience,
 ) -> Result<Response<ResponseBody>, Unsent> {
     let Lease { connection, loan } = lease;
     let (parts, mut body) = request.into_parts();
     let again = is_idempotent(&parts.method).then(|| body.second());
     let mut turn = connection
-        .ask(&parts, body, Some(loan))
+        .ask(&parts, body, Some(loan), patience.response)
         .map_err(Unsent::Failed)?;
     let error = match turn.answer().await {
         Ok(head) => {
@@ -238,6 +246,7 @@ async fn send_beside_others(
     stream: Rc<Stream>,
     mut request: Request<RequestBody>,
     origin: &Origin,
+    patience: Patience,
 ) -> Result<Response<ResponseBody>, Unsent> {
     let may_repeat = is_idempotent(request.method());
     *request.version_mut() = Version::HTTP_2;
@@ -245,7 +254,7 @@ async fn send_beside_others(
     let (head, mut body) = request.into_parts();
     let again = body.second();
     body.takes(stream.clone());
-    let (error, sent) = match ask(&stream, head.clone(), body).await {
+    let (error, sent) = match ask(&stream, head.clone(), body, patience).await {
         Ok(response) => return Ok(response),
         Err((error, sent)) => (AnswerError::Http2(error), sent),
     };
@@ -276,6 +285,7 @@ async fn ask(
     stream: &Rc<Stream>,
     mut head: request::Parts,
     body: RequestBody,
+    patience: Patience,
 ) -> Result<Response<ResponseBody>, (h2::Error, bool)> {
     let exchange = body.exchange();
     let is_empty = body.is_end_stream();
@@ -304,7 +314,9 @@ async fn ask(
     .await
     .map_err(|error| (error, true))?;
     if let Some(upload) = upload {
-        tokio::task::spawn_local(upload);
+        tokio::task::spawn_local(async move {
+            send_rest(upload, &*exchange, patience.response).await;
+        });
     }
     let (head, incoming) = answer.into_parts();
     let body = Http2Body::new(incoming, &head.headers);
@@ -374,7 +386,9 @@ pub async fn upgrade(
         }
         None => None,
     };
-    let mut turn = pool.exclusive(stream).ask(&parts, body, None)?;
+    let mut turn = pool
+        .exclusive(stream)
+        .ask(&parts, body, None, patience.response)?;
     let head = within(patience.response, &*exchange, turn.answer()).await??;
     let first_byte_in = started.elapsed();
     let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;

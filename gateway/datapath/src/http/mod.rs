@@ -9,6 +9,7 @@
 //! | `body` | bodies on their way through |
 //! | `client_wire` | the bytes of a client's connection that speaks HTTP/1.1 |
 //! | `incoming` | a request's body as it comes from the client |
+//! | `outbox` | what waits to go out on an HTTP/1.1 connection |
 //! | `outgoing` | a body on its way onto an HTTP/2 stream |
 //! | `date` | the time at which an answer is given |
 //! | `form` | the form in which a client reads what Postern itself has to say |
@@ -23,6 +24,7 @@
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
 //! | `spare_maps` | header maps that are used again |
+//! | `wait` | patience with what stands still |
 //! | `websocket` | what a WebSocket is over one protocol and over the other |
 //! | `tunnel` | the tunnel that a request becomes |
 //! | `stream_end` | an HTTP/2 stream as the end of a tunnel |
@@ -42,6 +44,7 @@ pub mod hpack;
 pub mod incoming;
 mod multiplexed;
 mod origin_body;
+mod outbox;
 pub mod outgoing;
 mod repeat;
 pub mod request_id;
@@ -49,6 +52,7 @@ pub mod spare_maps;
 pub mod stream_end;
 pub mod tunnel;
 pub mod upstream;
+mod wait;
 pub mod websocket;
 
 pub use connect::OriginError;

@@ -286,6 +286,19 @@ impl Change {
         (!self.adds).then_some(&self.name)
     }
 
+    /// Makes it of a head before the final one: what that says is removed or replaced, and nothing
+    /// added (RFC 8297 §2).
+    pub fn apply_to_interim(&self, headers: &mut HeaderMap) {
+        if self.adds {
+            return;
+        }
+        let was_said = headers.contains_key(&self.name);
+        remove_like(headers, &self.name);
+        if let Some(value) = self.value.as_ref().filter(|_| was_said) {
+            headers.insert(&self.name, value.clone());
+        }
+    }
+
     /// Makes it.
     pub fn apply(self, headers: &mut HeaderMap) {
         if !self.adds {
