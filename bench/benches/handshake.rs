@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use bench::client::{Belief, Identity, Plain, Shaken, Tls, TlsSettings, shake_hands, thread_time};
-use bench::world::{Directory, OPEN_HOST, REQUIRE_HOST, Store, seed};
+use bench::world::{Addresses, Directory, OPEN_HOST, REQUIRE_HOST, Store, seed};
 use boring::derive::Deriver;
 use boring::ec::{EcGroup, EcKey};
 use boring::ecdsa::EcdsaSig;
@@ -42,8 +42,9 @@ struct Ground {
 impl Ground {
     fn make() -> Result<Self> {
         let directory = Directory::make()?;
-        let nowhere = ([127, 0, 0, 1], 9).into();
-        let store = seed(directory.path(), nowhere, nowhere)?;
+        // Nothing is forwarded.
+        let [usual, quiet, grpc] = [9, 10, 11].map(|port| ([127, 0, 0, 1], port).into());
+        let store = seed(directory.path(), Addresses { usual, quiet, grpc })?;
         let published = Arc::new(Published::default());
         let control = Control::open(&store.path, published.clone())?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();

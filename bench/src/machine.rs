@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
@@ -68,6 +68,19 @@ pub fn pin(cpu: usize) -> Result<()> {
     let mut only = CpuSet::new();
     only.set(cpu);
     sched_setaffinity(None, &only).with_context(|| format!("pinning to CPU {cpu}"))
+}
+
+/// The least that a thread can matter (setpriority(2)).
+const NICENESS_MAX: i32 = 19;
+
+/// Lets everybody else on this thread's CPU go first.
+///
+/// # Errors
+/// The kernel does not allow it.
+pub fn give_way() -> Result<()> {
+    // Of this thread alone, although it is named after processes (setpriority(2), "C library/kernel
+    // differences").
+    setpriority_process(None, NICENESS_MAX).context("lowering a thread's priority")
 }
 
 /// A process and its descendants. What ends in between is left out.

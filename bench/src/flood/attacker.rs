@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use foreign_types::ForeignTypeRef;
-use rustix::process::setpriority_process;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpSocket, TcpStream};
@@ -22,9 +21,6 @@ use crate::world::{GROUPS, OPEN_HOST};
 
 /// Where attackers come from; visitors come from 127.0.0.1.
 pub(super) const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
-/// How little an attacker's thread matters where it shares a CPU with the visitor: the gateway's work
-/// is what is measured.
-const NICENESS: i32 = 19;
 /// Requests for new keys in a batch: BoringSSL puts up with 32 in a row.
 const NEW_KEYS: usize = 30;
 /// How long an answer to an attacker's connection may take to come.
@@ -54,7 +50,7 @@ pub(super) fn start(
         if let Some(cpu) = cpu {
             machine::pin(cpu)?;
         }
-        setpriority_process(None, NICENESS).context("giving way to the visitor")?;
+        machine::give_way()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

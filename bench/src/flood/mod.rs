@@ -3,7 +3,9 @@
 //! A fresh Postern for each attack, with default limits and its logs on. A visitor asks at an even
 //! rate, first alone and then beside the attacker, which comes from another address: a table says
 //! what became of the attacker, what the gateway spent, wrote and kept meanwhile, and the visitor's
-//! p99. The attacker does not come again once it is closed.
+//! p99. The attacker does not come again once it is closed. What the attacker costs itself and its
+//! origin is not the gateway's: both give way to the visitor and to the visitor's own origin, as if they
+//! were on other machines.
 
 mod attacker;
 mod attacks;
@@ -159,7 +161,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         bail!("there is no such attack; there are {}", names.join(", "));
     }
     let place = Placement::choose();
-    let world = World::make(place.client)?;
+    let world = World::for_attacks(place.client)?;
     if let Some(cpu) = place.client {
         machine::pin(cpu)?;
     }

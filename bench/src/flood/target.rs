@@ -13,7 +13,7 @@ use super::attacker::ATTACKER;
 use crate::client::{Connection, Target};
 use crate::machine::{self, Placement};
 use crate::peers::{Child, postern_binary};
-use crate::world::{OPEN_HOST, World, free_address};
+use crate::world::{QUIET_HOST, World, free_address};
 
 /// How long it may take to answer its first request.
 const START_PATIENCE: Duration = Duration::from_secs(15);
@@ -107,8 +107,8 @@ impl Gateway {
     pub(super) fn visit(&self, world: &World) -> Result<Target> {
         Ok(Target {
             address: self.address,
-            tls: Some(world.client(OPEN_HOST, false, false)?.into()),
-            authority: OPEN_HOST.to_owned(),
+            tls: Some(world.client(QUIET_HOST, false, false)?.into()),
+            authority: QUIET_HOST.to_owned(),
             path: "/visitor".to_owned(),
         })
     }

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 pub use directory::Directory;
 pub use grpc::GrpcOrigin;
 pub use origin::Origin;
-pub use pki::{Store, seed};
+pub use pki::{Addresses, Store, seed};
 
 use crate::client::{Belief, Identity, Tls, TlsSettings};
 
@@ -25,7 +25,8 @@ pub const OPEN_HOST: &str = "open.bench.test";
 pub const REQUEST_HOST: &str = "request.bench.test";
 /// The host that requires one.
 pub const REQUIRE_HOST: &str = "require.bench.test";
-
+/// The same with an origin of its own.
+pub const QUIET_HOST: &str = "quiet.bench.test";
 /// The host of gRPC calls that asks for no certificate.
 pub const GRPC_HOST: &str = "grpc.bench.test";
 /// The host of gRPC calls that requires one.
@@ -43,6 +44,8 @@ pub struct World {
     pub directory: Directory,
     /// The origin.
     pub origin: Origin,
+    /// The origin of [`QUIET_HOST`].
+    pub quiet_origin: Origin,
     /// The origin of gRPC calls.
     pub grpc_origin: GrpcOrigin,
     /// Certificates, and Postern's store that holds them.
@@ -55,13 +58,33 @@ impl World {
     /// # Errors
     /// A port, a file or a certificate cannot be had.
     pub fn make(cpu: Option<usize>) -> Result<Self> {
+        Self::with(cpu, false)
+    }
+
+    /// The same for attacks: what the origin does for the attacker gives way to everybody else, as it
+    /// would on a machine of its own.
+    ///
+    /// # Errors
+    /// As [`World::make`].
+    pub fn for_attacks(cpu: Option<usize>) -> Result<Self> {
+        Self::with(cpu, true)
+    }
+
+    fn with(cpu: Option<usize>, gives_way: bool) -> Result<Self> {
         let directory = Directory::make()?;
-        let origin = Origin::start(cpu)?;
+        let origin = Origin::start(cpu, gives_way)?;
+        let quiet_origin = Origin::start(cpu, false)?;
         let grpc_origin = GrpcOrigin::start(cpu)?;
-        let store = seed(directory.path(), origin.address, grpc_origin.address)?;
+        let addresses = Addresses {
+            usual: origin.address,
+            quiet: quiet_origin.address,
+            grpc: grpc_origin.address,
+        };
+        let store = seed(directory.path(), addresses)?;
         Ok(Self {
             directory,
             origin,
+            quiet_origin,
             grpc_origin,
             store,
         })

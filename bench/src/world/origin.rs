@@ -40,11 +40,11 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Starts one on `cpu`.
+    /// Starts one on `cpu`. `gives_way`: everybody else there goes first.
     ///
     /// # Errors
     /// No port, no thread.
-    pub fn start(cpu: Option<usize>) -> Result<Self> {
+    pub fn start(cpu: Option<usize>, gives_way: bool) -> Result<Self> {
         let mut listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;
         let poll = Poll::new()?;
@@ -56,7 +56,13 @@ impl Origin {
         let connections = Arc::new(AtomicU64::new(0));
         let accepted = connections.clone();
         let body = move || {
-            let pinned = cpu.map_or(Ok(()), machine::pin);
+            let pinned = cpu.map_or(Ok(()), machine::pin).and_then(|()| {
+                if gives_way {
+                    machine::give_way()
+                } else {
+                    Ok(())
+                }
+            });
             let served = pinned.and_then(|()| serve(poll, &listener, &stopped, &accepted));
             if let Err(error) = served {
                 eprintln!("the origin stopped: {error:#}");
@@ -325,7 +331,7 @@ mod tests {
 
     #[test]
     fn answers_whole_requests_only() {
-        let origin = Origin::start(None).unwrap();
+        let origin = Origin::start(None, false).unwrap();
         let mut socket = std::net::TcpStream::connect(origin.address).unwrap();
         let mut read = vec![0; ANSWER.len()];
         // Two requests, the second one in two parts.
@@ -340,7 +346,7 @@ mod tests {
     }
     #[test]
     fn sends_and_takes_content() {
-        let origin = Origin::start(None).unwrap();
+        let origin = Origin::start(None, false).unwrap();
         let mut socket = std::net::TcpStream::connect(origin.address).unwrap();
         socket
             .write_all(b"GET /bytes/1000000 HTTP/1.1\r\nHost: a\r\n\r\n")

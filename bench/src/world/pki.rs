@@ -24,7 +24,9 @@ use snapshot::Published;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{MtlsMode, OriginProtocol};
 
-use super::{GRPC_HOST, GRPC_REQUIRE_HOST, OPEN_HOST, REQUEST_HOST, REQUIRE_HOST, ZONE};
+use super::{
+    GRPC_HOST, GRPC_REQUIRE_HOST, OPEN_HOST, QUIET_HOST, REQUEST_HOST, REQUIRE_HOST, ZONE,
+};
 
 /// The rule that the store begins with: the main job's.
 const RULE: &str = r#"((not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked) and http.request.uri.path in {"/admin"})"#;
@@ -48,12 +50,23 @@ pub struct Store {
     pub client_key: PathBuf,
 }
 
+/// Where origins listen.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The usual one.
+    pub usual: SocketAddr,
+    /// The one that only [`QUIET_HOST`] has.
+    pub quiet: SocketAddr,
+    /// The one of gRPC calls.
+    pub grpc: SocketAddr,
+}
+
 /// Makes certificates and a store in `directory`, whose hosts go to `origin`, and those of gRPC
 /// calls to `grpc_origin`.
 ///
 /// # Errors
 /// A file cannot be written, or the control plane refuses something.
-pub fn seed(directory: &Path, origin: SocketAddr, grpc_origin: SocketAddr) -> Result<Store> {
+pub fn seed(directory: &Path, origins: Addresses) -> Result<Store> {
     let file = |name: &str| directory.join(name);
     let store = Store {
         path: file("store.redb"),
@@ -68,17 +81,18 @@ pub fn seed(directory: &Path, origin: SocketAddr, grpc_origin: SocketAddr) -> Re
     let zone = control.create_zone(ZONE)?.id;
     control.upload_server_certificate(zone, &chain, &key)?;
     let hosts = [
-        (OPEN_HOST, MtlsMode::Off, false),
-        (REQUEST_HOST, MtlsMode::Request, false),
-        (REQUIRE_HOST, MtlsMode::Require, false),
-        (GRPC_HOST, MtlsMode::Off, true),
-        (GRPC_REQUIRE_HOST, MtlsMode::Require, true),
+        (OPEN_HOST, MtlsMode::Off, origins.usual),
+        (QUIET_HOST, MtlsMode::Off, origins.quiet),
+        (REQUEST_HOST, MtlsMode::Request, origins.usual),
+        (REQUIRE_HOST, MtlsMode::Require, origins.usual),
+        (GRPC_HOST, MtlsMode::Off, origins.grpc),
+        (GRPC_REQUIRE_HOST, MtlsMode::Require, origins.grpc),
     ];
-    for (name, mtls, grpc) in hosts {
-        let (address, protocol) = if grpc {
-            (grpc_origin, OriginProtocol::Http2)
+    for (name, mtls, address) in hosts {
+        let protocol = if address == origins.grpc {
+            OriginProtocol::Http2
         } else {
-            (origin, OriginProtocol::Auto)
+            OriginProtocol::Auto
         };
         let origin = OriginSpec {
             url: format!("http://{address}"),
@@ -138,6 +152,7 @@ fn server_certificate() -> Result<(String, String)> {
     builder.set_not_after(&end)?;
     let names = SubjectAlternativeName::new()
         .dns(OPEN_HOST)
+        .dns(QUIET_HOST)
         .dns(REQUEST_HOST)
         .dns(REQUIRE_HOST)
         .dns(GRPC_HOST)
