@@ -171,6 +171,7 @@ fn configure(control: &Control, origin: SocketAddr) {
         mtls: Some(MtlsMode::Off),
         client: ClientSettings::default(),
         tls_min_version: None,
+        request_body_max: None,
         certificate: None,
         other_certificate: None,
     };

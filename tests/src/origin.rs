@@ -146,8 +146,24 @@ impl Origin {
         })
     }
 
+    /// Reports over HTTP/1.1 at an address where another one was.
+    #[must_use]
+    pub fn echo_at(address: SocketAddr) -> Self {
+        let handler: Handler =
+            Arc::new(|stream, state| Box::pin(serve(stream, Speaks::Http1, state)));
+        // What was there may still be closing.
+        let listener = crate::wait::until("the address of an origin that is gone", || {
+            std::net::TcpListener::bind(address).ok()
+        });
+        Self::run_on(listener, handler)
+    }
+
     fn run(handler: Handler) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::run_on(listener, handler)
+    }
+
+    fn run_on(listener: std::net::TcpListener, handler: Handler) -> Self {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {

@@ -108,6 +108,7 @@ pub fn seed(directory: &Path, origins: Addresses) -> Result<Store> {
                 mtls: Some(mtls),
                 client: vocabulary::settings::ClientSettings::default(),
                 tls_min_version: None,
+                request_body_max: None,
                 certificate: None,
                 other_certificate: None,
             },

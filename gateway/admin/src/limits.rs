@@ -160,3 +160,6 @@ const _: () = assert!(ADMIN_CRL_BODY_BYTES_MAX as u64 == CRL_FILE_BYTES_MAX);
 const _: () = assert!(ADMIN_SMALL_BODY_BYTES_MAX <= ADMIN_BODY_BYTES_MAX);
 // A ruleset of the largest size can be sent, read and counted.
 const _: () = assert!(ADMIN_BODY_BYTES_MAX * 4 <= ADMIN_ALL_BODIES_BYTES_MAX);
+/// Addresses of origins that metrics tell of: five lines each. Of more the first by their origins'
+/// names; the API has them all.
+pub const METRICS_ADDRESSES_MAX: usize = 2_000;

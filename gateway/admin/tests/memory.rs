@@ -24,7 +24,7 @@ use admin::{Bound, Listen, State, serve_bound};
 use config::{Config, Live};
 use control::Control;
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
-use fetch::{CrlFetcher, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use fixtures::Directory;
 use fixtures::pki::{Identity, Spec};
 use serde_json::{Value, json};
@@ -111,13 +111,14 @@ impl World {
         };
         let (ready, is_ready) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let published = Arc::default();
+            let published = Arc::<snapshot::Published>::default();
             let control = Control::open(&store, Arc::clone(&published)).unwrap();
             let state = State {
                 control: control.clone(),
                 lists: CrlFetcher::new(control.clone()),
                 responders: OcspClient::new(control.clone(), Arc::default()),
                 stapler: Stapler::new(control, StapleMode::default),
+                health: HealthChecker::new(published.clone()),
                 published,
                 workers: Arc::new(NoWorkers),
                 live: Arc::new(Live::new(Config::default())),

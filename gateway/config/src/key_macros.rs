@@ -48,7 +48,7 @@ macro_rules! number {
             doc: $doc,
             set: |config, text| {
                 let value = value::$reader(text, $min, $max)?;
-                // The range fits: every maximum in the table is far below 2^32.
+                // The range fits: every maximum in the table is far below 2^63.
                 config.tunables.$field = usize::try_from(value).unwrap_or(usize::MAX);
                 Ok(())
             },

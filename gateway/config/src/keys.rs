@@ -476,6 +476,17 @@ pub static KEYS: &[Key] = &[
         "Bytes a second with which a request's body has to come, and an answer to be taken; a body that is behind by `timeout.origin_response` gets 408, an answer by `timeout.idle` is cut. 0 for as slowly as clients like; the bodies of gRPC calls come as they like."
     ),
     number!(
+        "limit.request_body",
+        Size,
+        size,
+        value::show_size,
+        request_body_max,
+        "0",
+        0,
+        limits::REQUEST_BODY_CEILING,
+        "Bytes that a request's body may have; a larger one gets 413: at once when its length is said, else when so much has come. 0 for as many as clients send; hosts may say otherwise (`postern host set --request-body`)."
+    ),
+    number!(
         "limit.header_bytes",
         Size,
         size,

@@ -42,6 +42,7 @@ pub use files::Sources;
 pub use keys::{KEYS, Key, key};
 pub use kind::{Change, Kind};
 pub use live::{Live, Setting, SettingError};
+pub use value::bytes as size;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -138,6 +139,8 @@ pub struct Tunables {
     pub client_exempt: Networks,
     /// `limit.body_rate`: bytes a second; 0 for as slowly as clients like.
     pub body_rate: usize,
+    /// `limit.request_body`; 0 for as many bytes as clients send.
+    pub request_body_max: usize,
     /// `limit.header_bytes`
     pub header_bytes_max: usize,
     /// `limit.header_count`

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use vocabulary::limits::{KIB, MIB};
+use vocabulary::limits::{GIB, KIB, MIB};
 /// Workers. Each is a pinned thread with a ring and listeners of its own; beyond the cores of the
 /// largest machines there is nothing to gain. A larger `workers` is refused.
 pub const WORKERS_MAX: usize = 512;
@@ -38,6 +38,8 @@ pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Largest `limit.body_rate`: what every wired client has. More is refused.
 pub const BODY_RATE_CEILING: u64 = 64 * KIB;
+/// Largest `limit.request_body`: the next is no limit, which 0 says. More is refused.
+pub const REQUEST_BODY_CEILING: u64 = 1024 * GIB;
 /// Smallest `limit.header_bytes`: what browsers and client certificates in headers take.
 pub const HEADER_BYTES_FLOOR: u64 = 8 * KIB;
 /// Largest `limit.header_bytes`: each connection may hold so much before anybody has been

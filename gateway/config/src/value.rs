@@ -146,6 +146,17 @@ pub(super) fn size(text: &str, min: u64, max: u64) -> Result<u64, ValueError> {
     }
 }
 
+/// A size as configuration files write it, up to `max` bytes: `65536`, `64k`, `1g`.
+///
+/// # Errors
+/// It is none, or larger; what to write instead.
+pub fn bytes(text: &str, max: u64) -> Result<u64, String> {
+    size(text, 0, max).map_err(|error| {
+        let help = error.help.map(|help| format!("; {help}"));
+        format!("{}{}", error.message, help.unwrap_or_default())
+    })
+}
+
 /// The shortest notation that reads back as the same.
 pub(super) fn show_size(value: u64) -> String {
     SIZES

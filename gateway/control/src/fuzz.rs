@@ -3,7 +3,7 @@
 //! Each function takes any bytes, as a client's requester, an operator or a CA might send them, and
 //! panics when a promise is broken. Not part of the gateway: compiled for fuzzing and tests only.
 
-use crate::compile::origin::origin;
+use crate::compile::origin::origins;
 use crate::document::Document;
 use crate::model::OriginSpec;
 use crate::model::id::{Id, Uuid};
@@ -77,7 +77,7 @@ pub fn words(data: &[u8]) {
         ca_pem: text.starts_with("https").then(String::new),
         ..OriginSpec::default()
     };
-    drop(origin(&spec, &std::sync::Arc::default()));
+    drop(origins(&spec, &std::sync::Arc::default()));
     if let Some(moment) = Moment::parse(text) {
         assert_eq!(Moment::parse(&moment.to_string()), Some(moment));
     }

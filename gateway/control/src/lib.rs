@@ -27,7 +27,7 @@ pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
 pub use self::change::intent::{Grant, Intent};
 pub use self::change::{Control, Options};
-pub use self::compile::origin::{OriginError, origin};
+pub use self::compile::origin::{OriginError, origins};
 pub use self::compile::{CompileError, FieldError, Staples};
 pub use self::document::{Applied, ApplyOptions, BackupCopy, Document, DocumentChange};
 pub use self::model::client_certificate::Status;
@@ -42,9 +42,9 @@ pub use self::model::secret::Secret;
 pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
-    Associations, Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginPatch,
-    OriginSpec, Phase, RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey,
-    Zone,
+    AddressSpec, Associations, Authority, AuthorityKind, AuthoritySet, EjectionSpec, HealthKind,
+    HealthSpec, HostRecord, Model, OriginPatch, OriginRecord, OriginSpec, Phase, RuleRecord,
+    Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, Zone,
 };
 pub use self::operations::associations::AssociationsChange;
 pub use self::operations::client_certificates::{

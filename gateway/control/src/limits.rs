@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use vocabulary::limits::MIB;
+use vocabulary::limits::{GIB, MIB};
 /// Client certificates that one change revokes, some 50 µs each while other changes wait. More are
 /// revoked by several changes.
 pub const REVOKED_AT_ONCE_MAX: usize = 10_000;
@@ -137,3 +137,16 @@ pub const TOKENS_MAX: usize = 1_000;
 pub const TOKEN_DAYS_MAX: u32 = 3650;
 /// Rules of a zone in a phase other than custom rules: all of them are asked for every request.
 pub const PHASE_RULES_MAX: usize = 1_000;
+/// Largest bound on a request's body that a host may set, in bytes: the next is no bound, which 0
+/// says. More is refused.
+pub const REQUEST_BODY_BYTES_MAX: u64 = 1024 * GIB;
+/// Origins of all zones; each may have 64 addresses. More are refused.
+pub const ORIGINS_MAX: usize = 10_000;
+/// Bytes of an origin's name: it stands in metrics and in lines of the log.
+pub const ORIGIN_NAME_BYTES_MAX: usize = 64;
+/// Longest that an address is out, or gets less than its share, in seconds: an hour. More is refused.
+pub const ORIGIN_TIME_MAX_SEC: u32 = 3_600;
+/// Bytes of the expression that requests are balanced by.
+pub const HASH_BY_BYTES_MAX: usize = 1_024;
+/// Bytes of the path, or of the service's name, that a health check asks for.
+pub const HEALTH_TEXT_BYTES_MAX: usize = 1_024;

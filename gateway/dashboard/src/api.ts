@@ -68,6 +68,7 @@ export interface Host {
     mtls_is_set: boolean;
     revoked: "rule" | "close";
     tls_min_version: string | null;
+    request_body_max: number | null;
     served: boolean;
     origin: { url: string };
     server_certificate: { id: string; expires_on: string } | null;

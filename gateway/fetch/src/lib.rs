@@ -1,8 +1,9 @@
-//! Fetches revocation lists and OCSP answers from CAs over HTTP, beside the data path, never on a
-//! worker.
+//! Asks other servers beside the data path, never on a worker: CAs for revocation lists and OCSP
+//! answers, origins whether they are well.
 //!
 //! | file | owns |
 //! |---|---|
+//! | `health` | when addresses of origins are checked, and what is told of them |
 //! | `http` | one bounded request to a server |
 //! | `lists` | when each revocation list is fetched, and the outcome |
 //! | `ocsp` | the OCSP client: how many questions at once, and what becomes of answers |
@@ -13,12 +14,14 @@
 //! trusted is [`tls`]'s.
 #![forbid(unsafe_code)]
 
+mod health;
 mod http;
 pub mod limits;
 mod lists;
 mod ocsp;
 mod staples;
 
+pub use self::health::HealthChecker;
 pub use self::lists::{CrlFetcher, FetchOutcome, FetchStatus};
 pub use self::ocsp::{OcspClient, OcspCounts};
 pub use self::staples::{StapleStatus, Stapler};

@@ -42,3 +42,10 @@ pub const STAPLE_RETRY_MIN: Duration = Duration::from_secs(5);
 pub const STAPLE_RETRY_MAX: Duration = Duration::from_secs(15 * 60);
 /// One line at most in this time for each CA whose responder does not answer.
 pub const OCSP_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often addresses of origins are looked at for checks that are due and for changes to tell of: a
+/// line of the log may be this late.
+pub const HEALTH_LOOK: Duration = Duration::from_millis(200);
+/// Health checks that are made at the same time: each is one connection. Further ones wait.
+pub const HEALTH_AT_ONCE: usize = 64;
+/// Bytes of an answer of gRPC's health service: two, and what frames them. More is no such answer.
+pub const HEALTH_ANSWER_BYTES_MAX: usize = 1_024;

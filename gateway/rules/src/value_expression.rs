@@ -64,6 +64,22 @@ impl Computed {
         }
     }
 
+    /// One value of any kind, for sharing requests out.
+    ///
+    /// # Errors
+    /// It does not parse, or is an array or a map.
+    pub fn value(text: &str) -> Result<Self, ParseError> {
+        let (value, span) = parser::parse_operand(text)?;
+        match value {
+            OperandValue::Scalar(scalar) => Self(Shape::One(scalar)).checked(text, span),
+            OperandValue::Array(_) | OperandValue::Map(_) => {
+                let hint = "`[0]` is the first element of an array, `[\"key\"][0]` the first value of a key";
+                let problem = Problem::new(span, "one value is expected, these are several", hint);
+                Err(ParseError::new(text, problem))
+            }
+        }
+    }
+
     /// Anything but a whole map, for telling requests apart.
     ///
     /// # Errors

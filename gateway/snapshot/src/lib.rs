@@ -9,6 +9,7 @@
 //! | `snapshot` | hosts, look-up by name, the published cell |
 //! | [`checks`] | the checks before the rules, in their one order |
 //! | [`http`] | authority, path, headers, origin: what a request head means |
+//! | [`origins`] | the addresses of origins, and what is known of them |
 //! | [`phases`] | rate limits and header rules |
 //! | [`questions`] | the queue of questions from workers to the OCSP client |
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@
 pub mod checks;
 pub mod http;
 pub mod limits;
+pub mod origins;
 pub mod phases;
 pub mod questions;
 #[expect(

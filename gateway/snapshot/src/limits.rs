@@ -44,3 +44,8 @@ pub const TRANSFORM_VALUE_BYTES_MAX: usize = CHAIN_RFC9440_BYTES_MAX;
 /// Bytes of the URL that a redirect sends clients to: what browsers and proxies take everywhere.
 /// A longer one is not sent, and the request is refused.
 pub const REDIRECT_URL_BYTES_MAX: usize = 8 * 1024;
+/// Addresses of one origin: a worker looks at each of them for each request. More are refused, and
+/// belong behind a name or a balancer of their own.
+pub const ADDRESSES_MAX: usize = 64;
+/// Largest weight of an address: one in a hundred requests for the smallest beside it.
+pub const ADDRESS_WEIGHT_MAX: u16 = 100;

@@ -12,7 +12,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use crate::http::origin::Origin;
+use crate::origins::OriginGroup;
 use crate::phases::Phases;
 use rules::{ConnectionFacts, Program};
 use tls::{Endpoint, Endpoints, Site, Trust};
@@ -34,8 +34,11 @@ pub struct Host {
     pub rules: Arc<Program>,
     /// The zone's rules of other phases.
     pub phases: Phases,
+    /// Bytes that a request's body may have, 0 for any number; `None` leaves it to
+    /// `limit.request_body`.
+    pub request_body_max: Option<u64>,
     /// Where its permitted requests go.
-    pub origin: Arc<Origin>,
+    pub origin: Arc<OriginGroup>,
 }
 
 impl Host {
@@ -104,6 +107,8 @@ pub struct Snapshot {
     pub trust_epoch: u64,
     /// All hosts, in the order of their names.
     pub hosts: Vec<Arc<Host>>,
+    /// The origins that hosts and their origin rules send requests to, each once, by their labels.
+    pub origins: Vec<Arc<OriginGroup>>,
     /// Answers handshakes that name no host; without it they are refused.
     pub default_host: Option<Arc<Host>>,
     /// Over names and trust policies of all hosts, and which of them is the default.
@@ -113,6 +118,22 @@ pub struct Snapshot {
     wildcard: HashMap<Box<str>, Arc<Host>>,
     /// Names that no wildcard answers for.
     withheld: HashSet<Box<str>>,
+}
+
+/// The origins of these hosts and of their zones' rules, each once.
+fn origins(hosts: &[Host]) -> Vec<Arc<OriginGroup>> {
+    let mut found = HashMap::new();
+    for host in hosts {
+        let named = host.phases.routes.iter().flat_map(|(_, named)| named.all());
+        for origin in named.chain([&host.origin]) {
+            found
+                .entry(origin.state.id)
+                .or_insert_with(|| origin.clone());
+        }
+    }
+    let mut origins: Vec<_> = found.into_values().collect();
+    origins.sort_by(|a, b| (&a.label, a.state.id).cmp(&(&b.label, b.state.id)));
+    origins
 }
 
 /// Two hosts of one name, which would make one of them unreachable.
@@ -144,6 +165,7 @@ impl Snapshot {
             (host.name().as_str(), host.site().policy).hash(&mut policies);
         }
         snapshot.policies = policies.finish();
+        snapshot.origins = origins(&hosts);
         for (index, mut host) in hosts.into_iter().enumerate() {
             host.index = index;
             let host = Arc::new(host);

@@ -9,9 +9,11 @@ use serde_json::{Map, Value, json};
 use super::client::files::{read_certificates, read_key};
 use super::client::names::{OWN, ZoneRef, str_of, text, warnings};
 use super::client::{Client, segment};
+use super::origin::{OriginSettings, balance, place};
 use super::output::confirm::{confirm, losses};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
+use control::limits::REQUEST_BODY_BYTES_MAX;
 use tls::pem;
 use vocabulary::settings::{CertificateHeaders, MtlsMode, OnRevoked};
 
@@ -61,22 +63,8 @@ pub(super) enum Host {
 
 #[derive(Debug, Args)]
 pub(super) struct Settings {
-    /// The origin of permitted requests: `http://127.0.0.1:9000` or `https://origin.example.com`
-    #[arg(long, value_name = "URL")]
-    origin: Option<String>,
-    /// HTTP version towards the origin
-    #[arg(long, value_name = "VERSION", value_parser = ["auto", "http1", "http2"])]
-    origin_protocol: Option<String>,
-    /// CAs that an https origin's certificate must come from, in PEM; `system` is the system's
-    /// [default: system]
-    #[arg(long, value_name = "FILE")]
-    origin_ca: Option<PathBuf>,
-    /// The name that an https origin's certificate must have; `none` is the URL's host [default: none]
-    #[arg(long, value_name = "NAME")]
-    origin_server_name: Option<String>,
-    /// Replaces the client's `Host` towards the origin; `none` passes it on [default: none]
-    #[arg(long, value_name = "NAME")]
-    origin_host_header: Option<String>,
+    #[command(flatten)]
+    origin: OriginSettings,
     /// Whether clients are asked for a certificate: off, request (rules decide), require
     #[arg(long, value_name = "MODE")]
     mtls: Option<MtlsMode>,
@@ -95,6 +83,10 @@ pub(super) struct Settings {
     /// when it is newer
     #[arg(long, value_name = "VERSION", value_parser = ["1.2", "1.3", "gateway"])]
     tls_min_version: Option<String>,
+    /// Bytes that a request's body may have, as in 10m; 0 for any number, gateway for the key
+    /// limit.request_body
+    #[arg(long, value_name = "SIZE", value_parser = body_size)]
+    request_body: Option<BodySize>,
     /// Server certificate chain in PEM, in any order; twice for one with an ECDSA key and one with an
     /// RSA key side by side (then with --key twice, in the same order)
     #[arg(long, value_name = "FILE", requires = "key")]
@@ -122,11 +114,16 @@ fn header_groups(text: &str) -> Result<HeaderGroups, ValueError> {
     groups.collect::<Result<_, _>>().map(HeaderGroups)
 }
 
-/// Takes a setting back that there is. What a change does not name stays.
-fn take_back(origin: &mut Map<String, Value>, key: &str) {
-    if let Some(value) = origin.get_mut(key) {
-        *value = Value::Null;
+/// A bound on requests' bodies as one argument; `None` is the gateway's.
+#[derive(Debug, Clone, Copy)]
+struct BodySize(Option<u64>);
+
+fn body_size(text: &str) -> Result<BodySize, ValueError> {
+    if text == "gateway" {
+        return Ok(BodySize(None));
     }
+    let bytes = config::size(text, REQUEST_BODY_BYTES_MAX).map_err(ValueError)?;
+    Ok(BodySize(Some(bytes)))
 }
 
 /// What is to be known of the certificates that a host presents, when some were given.
@@ -151,47 +148,8 @@ impl Settings {
     /// What the API takes; `origin` builds on what the host has already.
     fn body(&self, present: Option<&Value>) -> Result<Map<String, Value>, CliError> {
         let mut body = Map::new();
-        let mut origin = present
-            .and_then(|host| host.get("origin")?.as_object())
-            .cloned()
-            .unwrap_or_default();
-        let before = origin.clone();
-        for (key, value) in [
-            ("url", &self.origin),
-            ("protocol", &self.origin_protocol),
-            ("server_name", &self.origin_server_name),
-            ("host_header", &self.origin_host_header),
-        ] {
-            match value.as_deref() {
-                None => {}
-                Some("none") if matches!(key, "server_name" | "host_header") => {
-                    take_back(&mut origin, key);
-                }
-                Some(value) => {
-                    origin.insert(key.into(), json!(value));
-                }
-            }
-        }
-        match &self.origin_ca {
-            None => {}
-            Some(word) if word.as_os_str() == "system" => {
-                take_back(&mut origin, "ca_pem");
-            }
-            Some(path) => {
-                let (bundle, _) = read_certificates(path, pem::Use::Origins)?;
-                origin.insert("ca_pem".into(), json!(bundle));
-            }
-        }
-        // Another origin without TLS has no use for what was said of the old one's.
-        let is_plain = self
-            .origin
-            .as_deref()
-            .is_some_and(|url| url.starts_with("http://"));
-        if is_plain && self.origin_ca.is_none() && self.origin_server_name.is_none() {
-            take_back(&mut origin, "ca_pem");
-            take_back(&mut origin, "server_name");
-        }
-        if origin != before {
+        let present = present.and_then(|host| host.get("origin")?.as_object());
+        if let Some(origin) = self.origin.changed(present)? {
             body.insert("origin".into(), Value::Object(origin));
         }
         if let Some(mtls) = self.mtls {
@@ -209,6 +167,9 @@ impl Settings {
         if let Some(version) = &self.tls_min_version {
             let version = Some(version).filter(|version| *version != "gateway");
             body.insert("tls_min_version".into(), json!(version));
+        }
+        if let Some(BodySize(bytes)) = self.request_body {
+            body.insert("request_body_max".into(), json!(bytes));
         }
         Ok(body)
     }
@@ -251,7 +212,7 @@ impl Host {
                 zone,
                 settings,
             } => {
-                if settings.origin.is_none() {
+                if !settings.origin.says_where() {
                     return Err(CliError::Usage(
                         "a host needs an origin: add `--origin http://127.0.0.1:9000`, or wherever its requests go".into(),
                     ));
@@ -282,7 +243,7 @@ impl Host {
                     table.row([
                         text(host, "name"),
                         text(host, "mtls"),
-                        origin_url(host),
+                        place(host.get("origin")),
                         certificate(host),
                     ]);
                 }
@@ -335,10 +296,12 @@ fn path(host: &str) -> String {
     format!("{OWN}/hosts/{}", segment(host))
 }
 
-fn origin_url(host: &Value) -> String {
-    host.get("origin")
-        .map(|origin| text(origin, "url"))
-        .unwrap_or_default()
+fn body_bound(host: &Value) -> String {
+    match host.get("request_body_max").and_then(Value::as_u64) {
+        None => String::new(),
+        Some(0) => "of any size".into(),
+        Some(bytes) => format!("{bytes} bytes at most"),
+    }
 }
 
 fn certificate(host: &Value) -> String {
@@ -376,7 +339,9 @@ fn details(host: &Value) -> String {
         ("mtls", text(host, "mtls")),
         ("believes", believed.join(", ")),
         ("least TLS version", text(host, "tls_min_version")),
-        ("origin", text(&origin, "url")),
+        ("request body", body_bound(host)),
+        ("origin", place(Some(&origin))),
+        ("balance", balance(&origin)),
         ("protocol", text(&origin, "protocol")),
         ("host header", text(&origin, "host_header")),
         ("server name", text(&origin, "server_name")),

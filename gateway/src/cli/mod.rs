@@ -23,6 +23,7 @@ mod list;
 mod log;
 mod man;
 mod ocsp;
+mod origin;
 pub(crate) mod output;
 mod reload;
 mod rule;
@@ -84,10 +85,6 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 78 wrong configuration.
 Configuration: /etc/postern/postern.conf, see postern.conf(5). To try it: postern demo --state /tmp/postern";
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "made once, and never moved about"
-)]
 enum Command {
     /// Run the gateway in the foreground
     ///
@@ -104,6 +101,9 @@ enum Command {
     /// Hosts: SNI names with their origin and mTLS mode
     #[command(subcommand)]
     Host(host::Host),
+    /// Origins of zones: addresses that hosts and origin rules share by a name
+    #[command(subcommand)]
+    Origin(origin::Origin),
     /// Client certificates of a zone's managed CA
     #[command(subcommand)]
     Cert(cert::Cert),
@@ -197,6 +197,7 @@ impl Command {
             Self::Check(file) => check::check(&file.sources()),
             Self::Zone(zone) => zone.run(&client()?, json),
             Self::Host(host) => host.run(&client()?, json),
+            Self::Origin(origin) => origin.run(&client()?, json),
             Self::Cert(cert) => cert.run(&client()?, json),
             Self::ServerCert(cert) => cert.run(&client()?, json),
             Self::Ca(ca) => ca.run(&client()?, json),

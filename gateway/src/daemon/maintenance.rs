@@ -1,5 +1,5 @@
 //! Periodic work of the process: rotates session ticket keys, reads revocation lists from files and
-//! URLs, asks responders, warns of expiry, has the heaviest client shed when something runs short,
+//! URLs, asks responders, checks addresses of origins, warns of expiry, has the heaviest client shed when something runs short,
 //! writes the managed CAs' own lists.
 //!
 //! Owns when each is due; how it is done belongs to its owner.
@@ -15,7 +15,7 @@ use crate::limits::{CRL_ALARM_INTERVAL, EXPIRY_STAGES_LOOK, PRESSURE_LOOK, TICKE
 use control::{Control, CrlDirectory, CrlFiles, Moment, ToldOfExpiry};
 use datapath::connection::Shared;
 use fetch::limits::CRL_FILE_LOOK;
-use fetch::{CrlFetcher, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use vocabulary::clock::now_sec;
 
 /// Does all of it until it is dropped.
@@ -25,6 +25,7 @@ pub(crate) async fn run(
     lists: Arc<CrlFetcher>,
     responders: Arc<OcspClient>,
     stapler: Arc<Stapler>,
+    health: Arc<HealthChecker>,
     crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(
@@ -36,6 +37,7 @@ pub(crate) async fn run(
         lists.run(),
         responders.run(),
         stapler.run(),
+        health.run(),
     );
 }
 

@@ -43,7 +43,7 @@ use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
 use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
-use fetch::{CrlFetcher, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
 use snapshot::phases::Buckets;
@@ -241,6 +241,7 @@ pub fn serve(
     let responders = OcspClient::new(control.clone(), questions);
     let tuned = live.clone();
     let stapler = Stapler::new(control.clone(), move || tuned.load().ocsp_staple);
+    let health = HealthChecker::new(published.clone());
     let workers = Arc::new(Workers::start(
         &shared,
         &placement,
@@ -254,6 +255,7 @@ pub fn serve(
         lists: lists.clone(),
         responders: responders.clone(),
         stapler: stapler.clone(),
+        health: health.clone(),
         published,
         workers: workers.clone(),
         live: live.clone(),
@@ -289,6 +291,7 @@ pub fn serve(
             lists,
             responders,
             stapler,
+            health,
             crl_directory,
         ));
         let mut signals = Signals::new()?;

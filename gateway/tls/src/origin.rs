@@ -122,7 +122,10 @@ impl OriginTls {
     }
 
     /// A fresh connection that offers `alpn` and will check the name.
-    pub(super) fn start(&self, alpn: Alpn) -> Result<Ssl, ErrorStack> {
+    ///
+    /// # Errors
+    /// BoringSSL has no memory for it.
+    pub fn start(&self, alpn: Alpn) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
         ssl.set_alpn_protos(match alpn {
             Alpn::Either => b"\x02h2\x08http/1.1",

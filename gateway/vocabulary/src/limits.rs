@@ -7,6 +7,8 @@
 pub const KIB: u64 = 1024;
 /// One mebibyte in bytes.
 pub const MIB: u64 = 1024 * KIB;
+/// One gibibyte in bytes.
+pub const GIB: u64 = 1024 * MIB;
 /// Largest `trust.chain_bytes`: BoringSSL's own default bound for a handshake message sequence.
 pub const CHAIN_BYTES_CEILING: u64 = 100 * KIB;
 /// Smallest `trust.chain_bytes`: one certificate with an RSA-4096 key and a few names.

@@ -20,6 +20,8 @@ words! {
         Path = "path",
         /// The rules cannot be evaluated within their bound.
         Rules = "rules",
+        /// Its body is larger than it may be.
+        RequestBody = "request_body",
         /// A redirect made no target.
         Redirect = "redirect",
         /// The client has more open at once than its share.

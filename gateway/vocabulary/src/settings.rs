@@ -38,6 +38,20 @@ words! {
 }
 
 words! {
+    /// How the addresses of an origin take turns.
+    #[derive(Default)]
+    pub enum Balance("a way to balance") {
+        /// One after the other, by weight.
+        #[default]
+        RoundRobin = "round_robin",
+        /// Of two that are drawn by weight, the one with fewer open requests.
+        LeastRequests = "least_requests",
+        /// The same value of an expression goes to the same address.
+        Hash = "hash",
+    }
+}
+
+words! {
     /// A group that client and gateway agree on a key in, by the name it has in TLS tools.
     pub enum KeyExchange("a key exchange group", without serde) {
         /// X25519 and ML-KEM-768 together: safe from quantum computers, and what browsers offer first.

@@ -47,6 +47,7 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         crl_files: context.reader().crl_files(),
         ocsp: context.responders().counts(),
         staples: context.stapler().status(),
+        origins: metrics::addresses(&snapshot, datapath::clock::now()),
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };
     // Megabytes of text for many hosts, and files of /proc: not on the thread that answers all.

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::authorities::unasked;
-use crate::http::context::Shared;
+use super::origins::of_host;
+use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::{Json, Parameters, present};
@@ -38,6 +39,8 @@ pub(crate) struct Create {
     tell_reason: Option<bool>,
     #[serde(default)]
     tls_min_version: Option<TlsVersion>,
+    #[serde(default)]
+    request_body_max: Option<u64>,
     #[serde(default)]
     certificate_id: Option<Uuid>,
     #[serde(default)]
@@ -96,6 +99,9 @@ pub(crate) struct Update {
     /// Absent leaves it, `null` leaves it to the gateway's.
     #[serde(default, deserialize_with = "present")]
     tls_min_version: Option<Option<TlsVersion>>,
+    /// Absent leaves it, `null` leaves it to the gateway's.
+    #[serde(default, deserialize_with = "present")]
+    request_body_max: Option<Option<u64>>,
     /// Absent leaves it, `null` goes back to the newest that covers the host.
     #[serde(default, deserialize_with = "present")]
     certificate_id: Option<Option<Uuid>>,
@@ -107,7 +113,7 @@ pub(crate) struct Update {
     development_certificate: bool,
 }
 
-fn shown(model: &Model, host: &HostRecord) -> Value {
+fn shown(context: &Context, model: &Model, host: &HostRecord) -> Value {
     let zone = model.zones.get(&host.zone);
     let presented: Vec<Value> = model
         .presented(host)
@@ -141,7 +147,9 @@ fn shown(model: &Model, host: &HostRecord) -> Value {
         "certificate_headers": host.client.certificate_headers,
         "tell_reason": host.client.tell_reason,
         "tls_min_version": host.tls_min_version,
+        "request_body_max": host.request_body_max,
         "origin": host.origin,
+        "addresses": of_host(context, &host.name),
         "certificate_id": host.certificate,
         "other_certificate_id": host.other_certificate,
         "served": !presented.is_empty(),
@@ -170,13 +178,18 @@ pub(crate) async fn create(at: ChangeInZone, Json(body): Json<Create>) -> Result
         mtls: body.mtls,
         client: client.apply(&ClientSettings::default()),
         tls_min_version: body.tls_min_version,
+        request_body_max: body.request_body_max,
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
     let (host, at) = at
         .run_then_read(move |control, zone| control.create_host_with(zone, new, &certificates))
         .await?;
-    Ok(envelope::result(shown(&at.control().model(), &host)))
+    Ok(envelope::result(shown(
+        at.context(),
+        &at.control().model(),
+        &host,
+    )))
 }
 
 pub(crate) async fn list(
@@ -185,14 +198,19 @@ pub(crate) async fn list(
 ) -> Result<Response, Fault> {
     let page = parameters.page()?;
     let model = context.reader().model();
-    let items = page.of(model.hosts.values().map(|host| shown(&model, host)));
+    let items = page.of(model
+        .hosts
+        .values()
+        .map(|host| shown(&context, &model, host)));
     Ok(envelope::list(items, &page, model.hosts.len()))
 }
 
 pub(crate) async fn list_of(at: InZone, parameters: Parameters) -> Result<Response, Fault> {
     let page = parameters.page()?;
     let model = at.control().model();
-    let items = page.of(model.hosts_of(at.zone).map(|host| shown(&model, host)));
+    let items = page.of(model
+        .hosts_of(at.zone)
+        .map(|host| shown(at.context(), &model, host)));
     Ok(envelope::list(
         items,
         &page,
@@ -203,7 +221,11 @@ pub(crate) async fn list_of(at: InZone, parameters: Parameters) -> Result<Respon
 pub(crate) async fn show(at: InGateway) -> Result<Response, Fault> {
     let control = at.control();
     let host = control.host(&HostName::parse(at.text(0))?)?;
-    Ok(envelope::result(shown(&control.model(), &host)))
+    Ok(envelope::result(shown(
+        at.context(),
+        &control.model(),
+        &host,
+    )))
 }
 
 /// What keeps clients without a certificate from a host: the handshake, a rule, a rule for some of
@@ -258,13 +280,18 @@ pub(crate) async fn update(
             tell_reason: body.tell_reason,
         },
         tls_min_version: body.tls_min_version,
+        request_body_max: body.request_body_max,
         certificate: body.certificate_id,
         other_certificate: body.other_certificate_id,
     };
     let (host, at) = at
         .run_then_read(move |control| control.update_host_with(&name, patch, &certificates))
         .await?;
-    Ok(envelope::result(shown(&at.control().model(), &host)))
+    Ok(envelope::result(shown(
+        at.context(),
+        &at.control().model(),
+        &host,
+    )))
 }
 
 pub(crate) async fn delete(at: ChangeInGateway) -> Result<Response, Fault> {

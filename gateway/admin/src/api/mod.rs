@@ -19,6 +19,7 @@ pub(crate) mod hosts;
 pub(crate) mod latency;
 pub(crate) mod lists;
 pub(crate) mod mtls_rules;
+pub(crate) mod origins;
 pub(crate) mod revocation;
 pub(crate) mod rule_body;
 pub(crate) mod rule_list;

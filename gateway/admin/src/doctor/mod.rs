@@ -103,6 +103,12 @@ pub fn examine_all<A: Ask>(
     connects: bool,
 ) -> Result<Vec<Vec<Finding>>, A::Error> {
     let mut zones = Zones::default();
+    let mut named = HashMap::new();
+    let hosts: Vec<Value> = hosts
+        .iter()
+        .map(|host| with_origin(ask, &mut named, host.clone()))
+        .collect::<Result<_, _>>()?;
+    let hosts = hosts.as_slice();
     let mut examined = Vec::with_capacity(hosts.len());
     for host in hosts {
         examined.push(examine(ask, &mut zones, host)?);
@@ -111,6 +117,30 @@ pub fn examine_all<A: Ask>(
     let mut shown = shown.into_iter();
     let found = examined.into_iter();
     Ok(found.map(|one| one.finish(shown.next())).collect())
+}
+
+/// The host with the origin that a name stands for.
+fn with_origin<A: Ask>(
+    ask: &A,
+    known: &mut HashMap<(String, String), Value>,
+    mut host: Value,
+) -> Result<Value, A::Error> {
+    let name = host.pointer("/origin/name").and_then(Value::as_str);
+    let Some(name) = name else { return Ok(host) };
+    let place = (text(&host, "zone_id"), name.to_owned());
+    let origin = match known.entry(place) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => {
+            let (zone, name) = new.key();
+            // A name is made of letters, digits, - and _.
+            let found = get(ask, &format!("{OWN}/zones/{zone}/origins/{name}"))?;
+            new.insert(found)
+        }
+    };
+    if let (Some(host), Some(spec)) = (host.as_object_mut(), origin.get("origin")) {
+        host.insert("origin".into(), spec.clone());
+    }
+    Ok(host)
 }
 
 /// What origins show, in the hosts' order. Many are asked at once, because one that is down takes

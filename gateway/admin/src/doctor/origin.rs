@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use control::OriginSpec;
 use serde_json::Value;
+use snapshot::http::origin::Origin;
 use tls::{Alpn, HandshakeFailure, OriginFlaw, OriginTls, Session};
 
 use super::checks::coverage;
@@ -28,10 +29,66 @@ pub(super) fn origin(host: &Value) -> Finding {
         Ok(spec) => spec,
         Err(why) => return bad(format!("{url} is not understood: {why}"), set()),
     };
-    let origin = match control::origin(&spec, &std::sync::Arc::default()) {
-        Ok(origin) => origin,
+    if let Some(name) = &spec.name {
+        return bad(format!("the zone has no origin {name}"), set());
+    }
+    let origins = match control::origins(&spec, &std::sync::Arc::default()) {
+        Ok(origins) => origins,
         Err(why) => return bad(format!("{url} cannot be used: {why}"), set()),
     };
+    let mut found: Vec<Finding> = origins
+        .iter()
+        .map(|one| address(name, &spec, one))
+        .collect();
+    let count = found.len();
+    let bad_ones = found.iter().filter(|one| one.state == State::Bad).count();
+    if bad_ones == 0
+        && let Some(out) = out_of_use(host)
+    {
+        return out;
+    }
+    // Of several the worst; of equals the first.
+    found.sort_by_key(|one| std::cmp::Reverse(one.state));
+    match found.into_iter().next() {
+        Some(worst) if (1..count).contains(&bad_ones) => {
+            let said = format!(
+                "{bad_ones} of {count} addresses are no good: {}",
+                worst.said
+            );
+            Finding::new(CHECK, State::Doubt, said, worst.mend)
+        }
+        Some(worst) => worst,
+        None => bad("it has no address".into(), set()),
+    }
+}
+
+/// An address that takes connections, and gets no requests all the same.
+fn out_of_use(host: &Value) -> Option<Finding> {
+    let addresses = host.get("addresses").and_then(Value::as_array)?;
+    let is_out = |one: &&Value| matches!(str_of(one, "state"), "ejected" | "unhealthy");
+    let out = addresses.iter().find(is_out)?;
+    let url = str_of(out, "url");
+    let (said, mend) = match str_of(out, "state") {
+        "unhealthy" => (
+            format!("{url} gets no requests: {}", str_of(out, "health_error")),
+            "mend what the health check asks for, or the check: `postern origin show`",
+        ),
+        _ => (
+            format!(
+                "{url} gets no requests for a while: too many failed ({})",
+                str_of(out, "last_failure")
+            ),
+            "look at the log of that origin; `postern origin list` shows when it is used again",
+        ),
+    };
+    Some(Finding::new(CHECK, State::Doubt, said, mend))
+}
+
+/// The check of one address.
+fn address(name: &str, spec: &OriginSpec, origin: &Origin) -> Finding {
+    let url = &*origin.url;
+    let set = || format!("postern host set {name} --origin URL");
+    let bad = |said: String, mend: String| Finding::new(CHECK, State::Bad, said, mend);
     let stream = match connect(&origin.host, origin.port) {
         Ok(stream) => stream,
         Err(why) => {

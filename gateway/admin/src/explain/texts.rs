@@ -116,6 +116,10 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
         RequestError::Rules => &[
             ("431", "The head is too large for the rules of the host to be evaluated within their bound", "Send less, or simplify the rules: [what a request may cost](rules.md#what-a-request-may-cost)"),
         ],
+        RequestError::RequestBody => &[
+            ("413", "The request's body is larger than `limit.request_body`, or than what its host allows", "Send less, or `postern host set HOST --request-body SIZE`, or raise the key"),
+            ("as sent", "The same, and the origin had answered before so much of the body had come", "The same"),
+        ],
         RequestError::Redirect => &[
             ("500", "A redirect matched, and its expression made no target for this request; `detail` says why", "Mend the expression of the rule that the record names: [redirects](rules.md#redirects)"),
         ],

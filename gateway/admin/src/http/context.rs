@@ -23,7 +23,7 @@ use crate::latency::Series;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Events, Workers};
-use fetch::{CrlFetcher, OcspClient, Stapler};
+use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use snapshot::Published;
 
 /// What the API speaks about.
@@ -37,6 +37,8 @@ pub struct State {
     pub responders: Arc<OcspClient>,
     /// Answers that are stapled to server certificates.
     pub stapler: Arc<Stapler>,
+    /// How addresses of origins are checked.
+    pub health: Arc<HealthChecker>,
     /// What the data path runs on now.
     pub published: Arc<Published>,
     /// The workers.
@@ -151,6 +153,11 @@ impl Context {
     /// Answers that are stapled to server certificates.
     pub(crate) fn stapler(&self) -> &Stapler {
         &self.state.stapler
+    }
+
+    /// How addresses of origins are checked.
+    pub(crate) fn health(&self) -> &HealthChecker {
+        &self.state.health
     }
 
     /// What the data path runs on now.

@@ -145,7 +145,7 @@ impl From<ChangeError> for Fault {
 fn missing(noun: Noun) -> u32 {
     match noun {
         Noun::Zone => 1001,
-        Noun::Host => 1551,
+        Noun::Host | Noun::Origin => 1551,
         Noun::Authority => 1414,
         Noun::ServerCertificate => 1404,
         Noun::ClientCertificate | Noun::Denied => 1404,

@@ -22,6 +22,8 @@
 //! | `postern_steer_host_segments_total` | host, reason (`steered`, `host_budget`, `blocked`) |
 //! | `postern_steer_frames_total`, `postern_steer_moves_total`, `postern_steer_mode` | |
 //! | `postern_origin_requests_repeated_total` | worker |
+//! | `postern_origin_healthy`, `postern_origin_open_requests` | origin, address |
+//! | `postern_origin_requests_total`, `postern_origin_requests_failed_total`, `postern_origin_ejections_total` | origin, address |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late` | – |
@@ -38,6 +40,7 @@
 
 mod hosts;
 mod latency;
+mod origins;
 mod process;
 mod steering;
 mod usage;
@@ -51,6 +54,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::origins::{AddressStatus, addresses};
 use self::usage::Usage;
 use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
@@ -87,6 +91,8 @@ pub struct Process {
     pub ocsp: OcspCounts,
     /// What is stapled to server certificates.
     pub staples: Vec<StapleStatus>,
+    /// Addresses of origins.
+    pub origins: Vec<AddressStatus>,
     /// [`control::Control::files_late`].
     pub files_late: usize,
     /// What ends soon.
@@ -125,6 +131,7 @@ impl Collector for Scrape {
         self.latencies(out)?;
         self.hosts(out)?;
         self.connections(out)?;
+        self.origins(out)?;
         self.steering(out)?;
         self.process(out)
     }

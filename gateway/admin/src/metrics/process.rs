@@ -27,6 +27,7 @@ impl Scrape {
             crl_files,
             ocsp,
             staples: stapled,
+            origins: _,
             expiring,
         } = &self.process;
         for (name, help, value) in [

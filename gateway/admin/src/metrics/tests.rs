@@ -64,6 +64,15 @@ fn process() -> Process {
             until_sec: None,
             error: Some("it answers 500".into()),
         }],
+        origins: vec![AddressStatus {
+            origin: "example.com/backends".into(),
+            address: "http://10.0.0.1:80".into(),
+            is_good: true,
+            open: 1,
+            requests: 9,
+            failed: 2,
+            ejections: 1,
+        }],
         expiring: vec![Expiring {
             kind: control::ExpiryKind::Server,
             expired: 1,

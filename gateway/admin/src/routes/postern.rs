@@ -7,7 +7,8 @@ use super::Need::{Certificates, Nothing, Read, Rules, Socket};
 use super::{Group, Parameter, Route, route};
 use crate::api::{
     associations, audit, authorities, client_certificates, dashboard, denied, documents,
-    expressions, hosts, mtls_rules, revocation, rule_list, rulesets, server_certificates, tokens,
+    expressions, hosts, mtls_rules, origins, revocation, rule_list, rulesets, server_certificates,
+    tokens,
 };
 use crate::dry_run;
 use crate::limits::{
@@ -21,6 +22,12 @@ pub(super) const GROUPS: &[Group] = &[
         about: "A host is one name that the gateway serves, exact or a wildcard, with its origin \
                 and what it asks of clients.",
         routes: HOSTS,
+    },
+    Group {
+        name: "Origins",
+        about: "An origin of a zone has one address or several, which hosts and origin rules share \
+                by its name. A host may have an origin of its own instead.",
+        routes: ORIGINS,
     },
     Group {
         name: "Managed CAs",
@@ -93,6 +100,34 @@ const HOSTS: &[Route] = &[
         "Make a server certificate for development, signed by the development CA")
     .takes(Json("DevelopmentCertificateCreate"))
     .gives(One("ServerCertificate"))
+    .tried(),
+];
+
+const ORIGINS: &[Route] = &[
+    route!(GET "/postern/v1/origins", origins::states, "list_origin_states",
+        "Show how the addresses of all origins are")
+    .gives(Page("OriginState")),
+    route!(GET "/postern/v1/zones/{zone_id}/origins", origins::list, "list_origins",
+        "List a zone's origins by name")
+    .gives(Page("ZoneOrigin")),
+    route!(POST "/postern/v1/zones/{zone_id}/origins", origins::create, "create_origin",
+        "Create an origin")
+    .takes(Json("ZoneOriginCreate"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
+    .gives(One("ZoneOrigin"))
+    .tried(),
+    route!(GET "/postern/v1/zones/{zone_id}/origins/{origin}", origins::show, "get_origin",
+        "Show an origin and how its addresses are")
+    .gives(One("ZoneOrigin")),
+    route!(PATCH "/postern/v1/zones/{zone_id}/origins/{origin}", origins::update, "update_origin",
+        "Change an origin, for all hosts and rules that name it")
+    .takes(Json("ZoneOriginUpdate"))
+    .up_to(ADMIN_CERTIFICATES_BODY_BYTES_MAX)
+    .gives(One("ZoneOrigin"))
+    .tried(),
+    route!(DELETE "/postern/v1/zones/{zone_id}/origins/{origin}", origins::delete, "delete_origin",
+        "Delete an origin that nothing names")
+    .gives(One("DeletedOrigin"))
     .tried(),
 ];
 

@@ -32,7 +32,7 @@ fn template(path: &str) -> String {
             "{account_id}" => "{account}",
             "{certificate_id}" | "{ca_id}" => "{uuid}",
             "{version}" => "{number}",
-            "{host}" => "{name}",
+            "{host}" | "{origin}" => "{name}",
             id if id.ends_with("_id}") => "{id}",
             other => other,
         })

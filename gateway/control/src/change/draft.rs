@@ -19,7 +19,9 @@ use crate::model::list::ListRecord;
 use crate::model::moment::Moment;
 use crate::model::revocation_reason::RevocationReason;
 use crate::model::token::Token;
-use crate::model::{Authority, AuthoritySet, HostRecord, Model, ServerCertificate, Zone};
+use crate::model::{
+    Authority, AuthoritySet, HostRecord, Model, OriginRecord, ServerCertificate, Zone,
+};
 use crate::store::certificate_index::IndexChange;
 use crate::store::keys::{self, TRUST_EPOCH_KEY, encode};
 use crate::store::seal::Seal;
@@ -259,6 +261,31 @@ impl<'c> Draft<'c> {
             self.write(Table::Hosts, name.as_str().as_bytes().to_vec(), None);
             self.note(Noun::Host, name, Some(&*host), None);
         }
+    }
+
+    pub(crate) fn put_origin(&mut self, origin: Arc<OriginRecord>) {
+        self.data_path = true;
+        let key = (origin.zone, origin.name.clone());
+        self.write(
+            Table::Origins,
+            keys::origin_key(origin.zone, &origin.name),
+            Some(encode(&*origin)),
+        );
+        let old = self.model.origins.get(&key).cloned();
+        self.note(Noun::Origin, &origin.name, old.as_deref(), Some(&*origin));
+        Arc::make_mut(&mut self.model.origins).insert(key, origin);
+    }
+
+    pub(crate) fn remove_origin(&mut self, origin: &OriginRecord) {
+        self.data_path = true;
+        let key = (origin.zone, origin.name.clone());
+        self.write(
+            Table::Origins,
+            keys::origin_key(origin.zone, &origin.name),
+            None,
+        );
+        self.note(Noun::Origin, &origin.name, Some(origin), None);
+        Arc::make_mut(&mut self.model.origins).remove(&key);
     }
 
     pub(crate) fn put_authority(&mut self, authority: Authority) {

@@ -45,6 +45,8 @@ vocabulary::words! {
         Zone = "zone",
         /// A host.
         Host = "host",
+        /// An origin of a zone.
+        Origin = "origin",
         /// A CA.
         Authority = "CA",
         /// A server certificate.

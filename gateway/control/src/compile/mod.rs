@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use boring::x509::X509;
 
-use self::origin::{OriginError, origin};
+use self::origin::{OriginError, group};
 use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
 use self::site::{SiteKey, site};
@@ -31,8 +31,8 @@ use crate::model::revocation::OcspSettings;
 use crate::model::{HostRecord, Model, OriginSpec, Phase};
 use crate::store::seal::{Seal, SealError};
 use ::rules::{ListError, Lists, Program, RuleError};
-use snapshot::http::origin::Origin;
 use snapshot::http::reach::Reach;
+use snapshot::origins::OriginGroup;
 use snapshot::{DuplicateHost, Host, Snapshot};
 use tls::{Endpoint, Responder, Site, SiteError, Trust, TrustError};
 use vocabulary::hostname::HostName;
@@ -72,6 +72,22 @@ pub enum CompileError {
         /// What is wrong, and what would be right.
         why: OriginError,
     },
+    /// An origin of a zone.
+    #[error("origin {name}: {why}")]
+    ZoneOrigin {
+        /// Which one.
+        name: String,
+        /// What is wrong, and what would be right.
+        why: OriginError,
+    },
+    /// A host or a rule names an origin that its zone does not have.
+    #[error("{by} names the origin `{name}`, which its zone does not have")]
+    NoOrigin {
+        /// `host api.example.com`, `an origin rule`.
+        by: String,
+        /// The name.
+        name: String,
+    },
     /// A zone's rules.
     #[error("{0}")]
     Rules(RuleError),
@@ -107,7 +123,9 @@ pub(crate) struct Parts {
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
     /// With what they were made of: a responder's answers stay while its URL does.
     responders: HashMap<Uuid, (OcspSettings, Arc<Responder>)>,
-    origins: HashMap<HostName, (OriginSpec, Arc<Origin>)>,
+    origins: HashMap<HostName, (OriginSpec, Arc<OriginGroup>)>,
+    /// By zone and name: those that hosts and rules share.
+    zone_origins: HashMap<(Id, String), (OriginSpec, Arc<OriginGroup>)>,
     reach: Arc<Reach>,
     staples: Arc<Staples>,
 }
@@ -125,6 +143,7 @@ impl Parts {
     pub(crate) fn set_reach(&mut self, reach: Arc<Reach>) {
         self.reach = reach;
         self.origins.clear();
+        self.zone_origins.clear();
         self.phases = PhaseParts::default();
     }
 
@@ -169,14 +188,61 @@ impl Parts {
         }
     }
 
+    /// Takes over, or makes, the origins of zones.
+    fn zone_origins(&mut self, model: &Model, last: &Self) -> Result<(), CompileError> {
+        for (key, record) in model.origins.iter() {
+            let known = last.zone_origins.get(key);
+            let made = match known {
+                Some((spec, group)) if *spec == record.origin => group.clone(),
+                known => {
+                    let before = known.map(|(_, group)| &**group);
+                    let zone = model.zones.get(&record.zone);
+                    let zone = zone.map_or("", |zone| zone.name.as_str());
+                    let label = format!("{zone}/{}", record.name);
+                    let made = group(&record.origin, &label, &self.reach, before);
+                    Arc::new(made.map_err(|why| CompileError::ZoneOrigin {
+                        name: record.name.clone(),
+                        why,
+                    })?)
+                }
+            };
+            let with_spec = (record.origin.clone(), made);
+            self.zone_origins.insert(key.clone(), with_spec);
+        }
+        Ok(())
+    }
+
+    /// The origin of a zone that this name stands for.
+    fn zone_origin(
+        &self,
+        zone: Id,
+        name: &str,
+        by: impl FnOnce() -> String,
+    ) -> Result<Arc<OriginGroup>, CompileError> {
+        let found = self.zone_origins.get(&(zone, name.to_owned()));
+        let found = found.map(|(_, group)| group.clone());
+        found.ok_or_else(|| CompileError::NoOrigin {
+            by: by(),
+            name: name.to_owned(),
+        })
+    }
+
     /// Takes over, or makes, a host's origin.
-    fn origin(&mut self, record: &HostRecord, last: &Self) -> Result<Arc<Origin>, CompileError> {
+    fn origin(
+        &mut self,
+        record: &HostRecord,
+        last: &Self,
+    ) -> Result<Arc<OriginGroup>, CompileError> {
+        if let Some(name) = &record.origin.name {
+            return self.zone_origin(record.zone, name, || format!("host {}", record.name));
+        }
         let made = self.origins.get(&record.name);
         let known = made.or_else(|| last.origins.get(&record.name));
         let origin = match known {
             Some((spec, origin)) if *spec == record.origin => origin.clone(),
-            _ => {
-                let made = match origin(&record.origin, &self.reach) {
+            known => {
+                let before = known.map(|(_, group)| &**group);
+                let made = match group(&record.origin, record.name.as_str(), &self.reach, before) {
                     Err(OriginError::Tls(why)) => {
                         let bundle = record.origin.ca_pem.as_deref().and_then(as_once_read);
                         let Some(bundle) = bundle else {
@@ -190,7 +256,7 @@ impl Parts {
                             ca_pem: Some(bundle),
                             ..record.origin.clone()
                         };
-                        origin(&spec, &self.reach)
+                        group(&spec, record.name.as_str(), &self.reach, before)
                     }
                     made => made,
                 };
@@ -259,8 +325,9 @@ pub(crate) fn compile(
         };
         parts.rulesets.insert(id, compiled);
     }
+    parts.zone_origins(model, last)?;
     let mut phases = std::mem::take(&mut parts.phases);
-    phases.name_origins(model, |record| parts.origin(record, last))?;
+    phases.name_origins(model, &mut parts, last)?;
     parts.phases = phases;
     let lookup = Lookup::new(model);
     for record in model.hosts.values() {
@@ -300,11 +367,14 @@ pub(crate) fn compile(
                 zone: zone_name(model, record),
                 site,
                 trust,
-                keeps_hello: rules.reads_client_hello() || phases.reads_client_hello(),
+                keeps_hello: rules.reads_client_hello()
+                    || phases.reads_client_hello()
+                    || origin.reads_client_hello(),
             }),
             index: 0,
             zone_id: record.zone.to_string().into(),
             client: record.client.clone(),
+            request_body_max: record.request_body_max,
             rules,
             phases,
             origin,

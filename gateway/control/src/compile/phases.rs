@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::compile::{CompileError, FieldError};
+use crate::compile::{CompileError, FieldError, Parts};
 use crate::model::id::Id;
-use crate::model::{HostRecord, Model, Phase, RuleRecord, Ruleset};
+use crate::model::{Model, Phase, RuleRecord, Ruleset};
 use rules::{Lists, RuleError};
-use snapshot::http::origin::Origin;
 use snapshot::http::reach::Reach;
 use snapshot::phases::{
     Fault, Message, NamedOrigins, PhaseRule, Phases, RateLimit, RateLimits, Redirect, Redirects,
@@ -181,19 +180,26 @@ impl PhaseParts {
         }
     }
 
-    /// Finds, or has made, the origins of hosts that the origin rules of their own zone name.
+    /// Finds, or has made, the origins that the origin rules of a zone name: its own, and those of its
+    /// hosts.
     pub(crate) fn name_origins(
         &mut self,
         model: &Model,
-        mut origin: impl FnMut(&HostRecord) -> Result<Arc<Origin>, CompileError>,
+        parts: &mut Parts,
+        last: &Parts,
     ) -> Result<(), CompileError> {
         for (ruleset, routes) in self.routes.0.values() {
-            let mut named = NamedOrigins::new();
+            let mut named = NamedOrigins::default();
             for host in model.hosts_of(ruleset.zone) {
                 let name = host.name.as_str();
                 if routes.hosts().any(|wanted| wanted == name) {
-                    named.insert(name.into(), origin(host)?);
+                    named.hosts.insert(name.into(), parts.origin(host, last)?);
                 }
+            }
+            for name in routes.origins() {
+                let by = || "an origin rule".to_owned();
+                let origin = parts.zone_origin(ruleset.zone, name, by)?;
+                named.origins.insert(name.into(), origin);
             }
             self.named.insert(ruleset.zone, Arc::new(named));
         }

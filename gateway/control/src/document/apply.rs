@@ -587,6 +587,9 @@ impl Apply<'_> {
             if let Some(sets) = &associations {
                 self.associate(zone.id, sets, false, &pointer)?;
             }
+            for (place, origin) in wanted.origins.iter().flatten().enumerate() {
+                self.origin(zone.id, origin, &format!("{pointer}/origins/{place}"))?;
+            }
             for (place, host) in hosts.iter().enumerate() {
                 self.host(zone.id, host, &format!("{pointer}/hosts/{place}"))?;
             }
@@ -597,6 +600,7 @@ impl Apply<'_> {
             for phase in Phase::ALL {
                 self.rules(zone.id, wanted, &pointer, phase)?;
             }
+            self.prune_origins(&zone, wanted, &pointer)?;
         }
         self.prune(document, &authorities)
     }

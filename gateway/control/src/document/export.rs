@@ -7,14 +7,15 @@ use std::collections::HashMap;
 
 use super::{
     AssociationDocument, AuthorityDocument, Document, HostDocument, ItemDocument, KeyedDocument,
-    ListDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
+    ListDocument, OriginDocument, RuleDocument, RulesetDocument, VERSION, ZoneDocument,
 };
 use crate::change::error::ChangeError;
 use crate::change::{Control, Reads};
 use crate::model::id::{Id, Uuid};
 use crate::model::list::ListRecord;
 use crate::model::{
-    Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginPatch, Phase, RuleRecord,
+    Authority, AuthorityKind, AuthoritySet, HostRecord, Model, OriginPatch, OriginSpec, Phase,
+    RuleRecord,
 };
 use crate::operations::ocsp::OcspPatch;
 use crate::operations::revocation_lists::CrlPatch;
@@ -84,23 +85,29 @@ pub(super) fn rule(rule: &RuleRecord) -> RuleDocument {
     }
 }
 
+/// An origin with everything that can be said of it, but that it is confined only where it is.
+pub(super) fn origin(origin: &OriginSpec) -> OriginPatch {
+    let all = OriginPatch::from(origin.clone());
+    OriginPatch {
+        confined: all.confined.filter(|confined| *confined),
+        ..all
+    }
+}
+
 pub(super) fn host(model: &Model, host: &HostRecord) -> HostDocument {
     let print = |id: Option<Uuid>| {
         let found = model.server_certificates.get(&id?)?;
         Some(found.fingerprint_sha256.clone())
     };
-    let origin = OriginPatch::from(host.origin.clone());
     HostDocument {
         name: host.name.to_string(),
-        origin: Some(OriginPatch {
-            confined: origin.confined.filter(|confined| *confined),
-            ..origin
-        }),
+        origin: Some(origin(&host.origin)),
         mtls: Some(host.told_mode()),
         revoked: Some(host.client.revoked),
         certificate_headers: Some(host.client.certificate_headers.clone()),
         tell_reason: Some(host.client.tell_reason),
         tls_min_version: Some(host.tls_min_version),
+        request_body_max: Some(host.request_body_max),
         certificate: Some(print(host.certificate)),
         other_certificate: Some(print(host.other_certificate)),
     }
@@ -176,6 +183,15 @@ fn zone(
         managed_authorities: managed,
         server_certificates: Some(server_certificates),
         associations: Some(associations),
+        origins: Some(
+            model
+                .origins_of(id)
+                .map(|found| OriginDocument {
+                    name: found.name.clone(),
+                    origin: Some(origin(&found.origin)),
+                })
+                .collect(),
+        ),
         hosts: Some(model.hosts_of(id).map(|found| host(model, found)).collect()),
         ruleset: ruleset
             .filter(|found| found.name != DEFAULT_NAME || !found.description.is_empty())

@@ -1,7 +1,7 @@
-//! Applies what a document says of a host: as a new one, or as a change of what it says.
+//! Applies what a document says of a host or of an origin: as a new one, or as a change of what it says.
 
-use super::HostDocument;
 use super::apply::{Apply, Step, at, parse_name};
+use super::{HostDocument, OriginDocument};
 use crate::change::error::{ChangeError, Noun};
 use crate::model::OriginSpec;
 use crate::model::id::{Id, Uuid};
@@ -43,8 +43,8 @@ impl Apply<'_> {
             error.at(at(pointer, field))
         };
         let Some(known) = model.hosts.get(&name) else {
-            if origin.url.is_none() {
-                let why = "it is required of a host that is not there yet";
+            if !origin.says_where() {
+                let why = "it is required of a host that is not there yet, or `addresses`, or the `name` of an origin of the zone";
                 return Err(ChangeError::invalid("url", why).at(at(pointer, "origin/url")));
             }
             let new = NewHost {
@@ -53,6 +53,7 @@ impl Apply<'_> {
                 mtls: wanted.mtls.flatten(),
                 client: client.apply(&ClientSettings::default()),
                 tls_min_version: wanted.tls_min_version.flatten(),
+                request_body_max: wanted.request_body_max.flatten(),
                 certificate: certificate.flatten(),
                 other_certificate: other_certificate.flatten(),
             };
@@ -66,13 +67,16 @@ impl Apply<'_> {
             return Err(taken.at(at(pointer, "name")));
         }
         // It is the same origin, and a tenant's stays one.
-        origin.url = origin.url.filter(|url| *url != known.origin.url);
+        origin = origin.of_news(&known.origin);
         let same = origin.clone().apply(&known.origin) == known.origin
             && wanted.mtls.is_none_or(|mode| mode == known.told_mode())
             && client.clone().apply(&known.client) == known.client
             && wanted
                 .tls_min_version
                 .is_none_or(|least| least == known.tls_min_version)
+            && wanted
+                .request_body_max
+                .is_none_or(|bytes| bytes == known.request_body_max)
             && certificate.is_none_or(|id| id == known.certificate)
             && other_certificate.is_none_or(|id| id == known.other_certificate);
         if same {
@@ -83,6 +87,7 @@ impl Apply<'_> {
             mtls: wanted.mtls,
             client,
             tls_min_version: wanted.tls_min_version,
+            request_body_max: wanted.request_body_max,
             certificate,
             other_certificate,
         };
@@ -90,5 +95,27 @@ impl Apply<'_> {
             .update_host(&name, patch)
             .map(drop)
             .map_err(part)
+    }
+
+    pub(super) fn origin(&mut self, zone: Id, wanted: &OriginDocument, pointer: &str) -> Step {
+        let name = &wanted.name;
+        let said = wanted.origin.clone().unwrap_or_default();
+        let place = at(pointer, "origin");
+        let Some(known) = self.model().origin(zone, name).cloned() else {
+            let new = said.apply(&OriginSpec::default());
+            let made = self.control.create_origin(zone, name, new);
+            return made.map(drop).map_err(|error| match &error {
+                ChangeError::Invalid { field, .. } if field == "name" => {
+                    error.at(at(pointer, "name"))
+                }
+                _ => error.at(place),
+            });
+        };
+        let patch = said.of_news(&known.origin);
+        if patch.clone().apply(&known.origin) == known.origin {
+            return Ok(());
+        }
+        let changed = self.control.update_origin(zone, name, patch);
+        changed.map(drop).map_err(|error| error.at(place))
     }
 }

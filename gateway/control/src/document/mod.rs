@@ -134,6 +134,9 @@ pub struct ZoneDocument {
     /// Which hosts believe which CAs; all there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub associations: Option<Vec<AssociationDocument>>,
+    /// Its origins, which its hosts and origin rules name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origins: Option<Vec<OriginDocument>>,
     /// Its hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<Vec<HostDocument>>,
@@ -207,6 +210,17 @@ pub struct AssociationDocument {
     pub hosts: BTreeSet<String>,
 }
 
+/// An origin of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginDocument {
+    /// As hosts and origin rules name it.
+    pub name: String,
+    /// What it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<OriginPatch>,
+}
+
 /// A host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -239,6 +253,13 @@ pub struct HostDocument {
         skip_serializing_if = "Option::is_none"
     )]
     pub tls_min_version: Option<Option<TlsVersion>>,
+    /// Bytes that a request's body may have; as the gateway says by default.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub request_body_max: Option<Option<u64>>,
     /// SHA-256 of the server certificate that it must use; the newest that covers it by default.
     #[serde(
         default,

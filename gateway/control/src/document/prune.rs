@@ -68,6 +68,30 @@ impl Apply<'_> {
         Ok(())
     }
 
+    /// Origins of a zone that its section does not name, once nothing sends requests to them.
+    pub(super) fn prune_origins(
+        &mut self,
+        zone: &Zone,
+        wanted: &ZoneDocument,
+        pointer: &str,
+    ) -> Step {
+        let Some(origins) = &wanted.origins else {
+            return Ok(());
+        };
+        for origin in self.model().origins_of(zone.id) {
+            if origins.iter().any(|named| named.name == origin.name) {
+                continue;
+            }
+            if self.prune {
+                let gone = self.control.delete_origin(zone.id, &origin.name);
+                gone.map_err(|error| error.at(at(pointer, "origins")))?;
+            } else {
+                self.keep(format!("origin {} of {}", origin.name, zone.name));
+            }
+        }
+        Ok(())
+    }
+
     /// Zones, CAs and lists that the document does not name.
     pub(super) fn prune(&mut self, document: &Document, authorities: &[Uuid]) -> Step {
         let model = self.model();

@@ -16,7 +16,7 @@ use crate::model::Phase;
 pub struct DocumentChange {
     /// `create`, `change` or `remove`.
     pub action: &'static str,
-    /// `list`, `CA`, `zone`, `host`, `server certificate`, `association`, `ruleset`, `rule`,
+    /// `list`, `CA`, `zone`, `origin`, `host`, `server certificate`, `association`, `ruleset`, `rule`,
     /// `rate limit`, `header rule`.
     pub noun: &'static str,
     /// Its zone, of what is in one.
@@ -71,11 +71,14 @@ fn things(document: &Document) -> Things {
         for one in zone.associations.iter().flatten() {
             found.insert(at(4, "association", &one.authority), value(one));
         }
+        for one in zone.origins.iter().flatten() {
+            found.insert(at(5, "origin", &one.name), value(one));
+        }
         for one in zone.hosts.iter().flatten() {
-            found.insert(at(5, "host", &one.name), value(one));
+            found.insert(at(6, "host", &one.name), value(one));
         }
         if let Some(ruleset) = &zone.ruleset {
-            found.insert(at(6, "ruleset", "custom rules"), value(ruleset));
+            found.insert(at(7, "ruleset", "custom rules"), value(ruleset));
         }
     }
     found

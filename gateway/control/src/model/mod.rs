@@ -14,6 +14,7 @@ pub(crate) mod id;
 pub(crate) mod list;
 pub(crate) mod lookup;
 pub(crate) mod moment;
+pub(crate) mod origin;
 pub(crate) mod revocation;
 pub(crate) mod revocation_reason;
 pub(crate) mod rule_diff;
@@ -29,9 +30,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use self::authority::{Authority, AuthorityKind, AuthoritySet};
-pub use self::host::{HostRecord, OriginPatch, OriginSpec};
+pub use self::host::HostRecord;
 use self::id::{Id, Uuid};
 use self::list::ListRecord;
+pub use self::origin::{
+    AddressSpec, EjectionSpec, HealthKind, HealthSpec, OriginPatch, OriginRecord, OriginSpec,
+};
 use self::revocation::{CrlRecord, Revoked};
 pub use self::ruleset::{Phase, RuleRecord, Ruleset};
 pub use self::server_certificate::{ServerCertificate, ServerCertificateSource, ServerKey};
@@ -55,6 +59,8 @@ pub struct Model {
     pub zones: Arc<BTreeMap<Id, Arc<Zone>>>,
     /// By name.
     pub hosts: Arc<BTreeMap<HostName, Arc<HostRecord>>>,
+    /// By zone and name.
+    pub origins: Arc<BTreeMap<(Id, String), Arc<OriginRecord>>>,
     /// By id.
     pub authorities: Arc<BTreeMap<Uuid, Arc<Authority>>>,
     /// Which hosts believe which CAs.
@@ -83,6 +89,7 @@ impl Model {
             account,
             zones: Arc::default(),
             hosts: Arc::default(),
+            origins: Arc::default(),
             authorities: Arc::default(),
             associations: Arc::default(),
             server_certificates: Arc::default(),
@@ -104,6 +111,19 @@ impl Model {
     /// The hosts of a zone, in the order of their names.
     pub fn hosts_of(&self, zone: Id) -> impl Iterator<Item = &Arc<HostRecord>> {
         self.hosts.values().filter(move |host| host.zone == zone)
+    }
+
+    /// The origins of a zone, by name.
+    pub fn origins_of(&self, zone: Id) -> impl Iterator<Item = &Arc<OriginRecord>> {
+        let of = self.origins.range((zone, String::new())..);
+        let of = of.take_while(move |((of, _), _)| *of == zone);
+        of.map(|(_, origin)| origin)
+    }
+
+    /// The origin of a zone that has this name.
+    #[must_use]
+    pub fn origin(&self, zone: Id, name: &str) -> Option<&Arc<OriginRecord>> {
+        self.origins.get(&(zone, name.to_owned()))
     }
 
     /// The managed CAs of a zone, newest first; the first one issues.

@@ -53,8 +53,11 @@ pub struct RecordTarget {
 
 impl DnsRecord {
     fn of(host: &Arc<HostRecord>) -> Self {
-        let uri: Option<http::Uri> = host.origin.url.parse().ok();
-        let content = uri.as_ref().and_then(|uri| uri.host()).unwrap_or_default();
+        // Of several addresses the first one; a name that stands for an origin of the zone as it is.
+        let url = host.origin.urls().next().map(|(url, _)| url);
+        let uri: Option<http::Uri> = url.and_then(|url| url.parse().ok());
+        let content = uri.as_ref().and_then(|uri| uri.host());
+        let content = content.or(host.origin.name.as_deref()).unwrap_or_default();
         let content = content.trim_start_matches('[').trim_end_matches(']');
         Self {
             id: id_of(&host.name),
@@ -202,6 +205,7 @@ impl<A: Changes> Control<A> {
                 mtls: None,
                 client: ClientSettings::default(),
                 tls_min_version: None,
+                request_body_max: None,
                 certificate: None,
                 other_certificate: None,
             };
@@ -244,6 +248,14 @@ impl<A: Changes> Control<A> {
             };
             if target.kind == present.kind && present.is_at(&target.content) {
                 return Ok(present);
+            }
+            if host.origin.url.is_empty() {
+                let why = format!(
+                    "the requests of {0} go to several addresses, or to an origin of the zone, which no \
+                     record says: `postern host set {0} --origin URL` changes that",
+                    host.name
+                );
+                return Err(ChangeError::invalid("content", why));
             }
             let patch = HostPatch {
                 origin: Some(target.instead_of(&host.origin)?.into()),

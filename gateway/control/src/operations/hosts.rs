@@ -11,12 +11,12 @@ use std::sync::Arc;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, Noun};
 use crate::change::{Changes, Control, Reads};
-use crate::compile::origin::{check_reach, origin};
-use crate::limits::ASSOCIATIONS_MAX;
+use crate::limits::{ASSOCIATIONS_MAX, REQUEST_BODY_BYTES_MAX};
 use crate::model::id::{Id, Uuid};
 use crate::model::{AuthoritySet, HostRecord, Model, OriginPatch, OriginSpec, ServerKey, Zone};
 use crate::operations::host_certificates::{release, used};
 use crate::operations::loss::Loss;
+use crate::operations::origins::new_origin;
 use snapshot::limits::HOSTS_MAX;
 use vocabulary::hostname::HostName;
 use vocabulary::settings::{ClientPatch, ClientSettings, MtlsMode, TlsVersion};
@@ -34,6 +34,8 @@ pub struct NewHost {
     pub client: ClientSettings,
     /// The oldest TLS version; `None` leaves it to the gateway's.
     pub tls_min_version: Option<TlsVersion>,
+    /// Bytes that a request's body may have; `None` leaves it to the gateway's.
+    pub request_body_max: Option<u64>,
     /// The server certificate it must use; `None` takes the newest that cover it.
     pub certificate: Option<Uuid>,
     /// The one beside it, of the other kind of key.
@@ -51,6 +53,8 @@ pub struct HostPatch {
     pub client: ClientPatch,
     /// The oldest TLS version; `Some(None)` leaves it to the gateway's.
     pub tls_min_version: Option<Option<TlsVersion>>,
+    /// Bytes that a request's body may have; `Some(None)` leaves it to the gateway's.
+    pub request_body_max: Option<Option<u64>>,
     /// The server certificate it must use; `Some(None)` goes back to the newest that covers it.
     pub certificate: Option<Option<Uuid>>,
     /// The one beside it, of the other kind of key; goes with the first when that is taken away.
@@ -118,17 +122,14 @@ fn check_belongs(
     Err(ChangeError::invalid(field, why))
 }
 
-/// Checks an origin that is about to be set. What a tenant sets is confined from then on.
-fn new_origin(draft: &Draft<'_>, mut spec: OriginSpec) -> Result<OriginSpec, ChangeError> {
-    spec.confined |= draft.intent().tenant;
-    let refuse = |why: String| ChangeError::invalid("origin", why);
-    let reach = draft.shared().reach.load_full();
-    let made = origin(&spec, &reach).map_err(|why| refuse(why.to_string()))?;
-    check_reach(&made).map_err(|why| refuse(why.to_string()))?;
-    Ok(spec)
-}
-
 fn check(model: &Model, host: &HostRecord) -> Result<(), ChangeError> {
+    if host
+        .request_body_max
+        .is_some_and(|bytes| bytes > REQUEST_BODY_BYTES_MAX)
+    {
+        let why = format!("it is more than {REQUEST_BODY_BYTES_MAX}; 0 sets no bound");
+        return Err(ChangeError::invalid("request_body_max", why));
+    }
     if host.certificate.is_none() && host.other_certificate.is_some() {
         let why = "it stands beside another certificate, which is not named";
         return Err(ChangeError::invalid("other_certificate", why));
@@ -249,12 +250,13 @@ impl<A: Changes> Control<A> {
             let host = HostRecord {
                 name: new.name,
                 zone,
-                origin: new_origin(draft, new.origin)?,
+                origin: new_origin(draft, zone, new.origin)?,
                 mtls: mode(new.mtls, associated),
                 mtls_is_set: new.mtls.is_some(),
                 lost_last_ca: false,
                 client: new.client,
                 tls_min_version: new.tls_min_version,
+                request_body_max: new.request_body_max,
                 certificate: new.certificate,
                 other_certificate: new.other_certificate,
                 created_on: draft.now,
@@ -283,7 +285,7 @@ impl<A: Changes> Control<A> {
             let before = used(&draft.model, &host);
             let origin = patch.origin.map(|origin| origin.apply(&host.origin));
             if let Some(origin) = origin.filter(|origin| *origin != host.origin) {
-                host.origin = new_origin(draft, origin)?;
+                host.origin = new_origin(draft, host.zone, origin)?;
             }
             if let Some(certificate) = patch.certificate {
                 host.certificate = certificate;
@@ -310,6 +312,9 @@ impl<A: Changes> Control<A> {
             host.client = client;
             if let Some(version) = patch.tls_min_version {
                 host.tls_min_version = version;
+            }
+            if let Some(bytes) = patch.request_body_max {
+                host.request_body_max = bytes;
             }
             host.modified_on = draft.now;
             check(&draft.model, &host)?;

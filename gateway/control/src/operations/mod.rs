@@ -17,6 +17,7 @@ pub(crate) mod loss;
 pub(crate) mod mtls_rule;
 pub(crate) mod ocsp;
 pub(crate) mod origin_rules;
+pub(crate) mod origins;
 pub(crate) mod pkcs12;
 pub(crate) mod revocation_lists;
 pub(crate) mod ruleset_differences;

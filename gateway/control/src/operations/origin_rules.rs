@@ -14,6 +14,7 @@ use chunked_list::ChunkedList;
 /// those that are confined.
 pub(crate) fn confine(
     draft: &Draft<'_>,
+    zone: Id,
     old: &ChunkedList<Arc<RuleRecord>>,
     rules: &mut ChunkedList<Arc<RuleRecord>>,
 ) -> Result<(), ChangeError> {
@@ -28,6 +29,12 @@ pub(crate) fn confine(
         let mut rule = (**rule).clone();
         rule.confined |= is_tenant;
         phases::check_reach(&rule, &reach)?;
+        let parameters = rule.action_parameters.as_ref();
+        let name = parameters.and_then(|all| all.pointer("/origin/name")?.as_str());
+        if let Some(name) = name.filter(|name| draft.model.origin(zone, name).is_none()) {
+            let why = format!("the zone has no origin `{}`", name.escape_debug());
+            return Err(ChangeError::invalid("action_parameters.origin.name", why));
+        }
         rules.replace(place..place + 1, [Arc::new(rule)]);
     }
     Ok(())

@@ -264,7 +264,7 @@ pub(crate) fn put(
     let old_rules = old.map_or(&nothing, |old| &old.rules);
     check_rules(new.phase, old_rules, &new.rules)?;
     if new.phase == Phase::HttpRequestOrigin {
-        origin_rules::confine(draft, old_rules, &mut new.rules)?;
+        origin_rules::confine(draft, new.zone, old_rules, &mut new.rules)?;
     }
     new.last_updated = draft.now;
     let new = draft.put_ruleset(new, old)?;

@@ -111,6 +111,9 @@ impl<A: Changes> Control<A> {
             for host in model.hosts_of(id) {
                 draft.remove_host(&host.name);
             }
+            for origin in model.origins_of(id) {
+                draft.remove_origin(origin);
+            }
             for ((_, set), _) in model.associations_of(id) {
                 draft.put_association(id, *set, Default::default());
             }

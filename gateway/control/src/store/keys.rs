@@ -22,6 +22,10 @@ pub(crate) fn association_key(zone: Id, set: AuthoritySet) -> Vec<u8> {
     [zone.as_bytes().as_slice(), &authority].concat()
 }
 
+pub(crate) fn origin_key(zone: Id, name: &str) -> Vec<u8> {
+    [zone.as_bytes().as_slice(), name.as_bytes()].concat()
+}
+
 pub(crate) fn rule_key(ruleset: Id, rule: Id, version: u32) -> Vec<u8> {
     [
         ruleset.as_bytes().as_slice(),

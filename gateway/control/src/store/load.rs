@@ -16,7 +16,8 @@ use crate::model::revocation::{CrlRecord, Revoked};
 use crate::model::secret::Sealed;
 use crate::model::token::Token;
 use crate::model::{
-    Authority, AuthoritySet, HostRecord, Model, RuleRecord, Ruleset, ServerCertificate, Zone,
+    Authority, AuthoritySet, HostRecord, Model, OriginRecord, RuleRecord, Ruleset,
+    ServerCertificate, Zone,
 };
 use crate::pki::chain;
 use crate::pki::uploaded_crl;
@@ -108,6 +109,9 @@ pub(crate) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
             .map(|h| (h.name.clone(), Arc::new(h)))
             .collect(),
     );
+    let origins: Vec<OriginRecord> = records(store, Table::Origins)?;
+    let keyed = |origin: OriginRecord| ((origin.zone, origin.name.clone()), Arc::new(origin));
+    model.origins = Arc::new(origins.into_iter().map(keyed).collect());
     let authorities: Vec<Authority> = records(store, Table::Authorities)?;
     model.authorities = Arc::new(
         authorities

@@ -30,6 +30,8 @@ pub enum Table {
     Zones,
     /// Host name → host.
     Hosts,
+    /// Zone id, name → origin.
+    Origins,
     /// CA UUID → CA, its key sealed.
     Authorities,
     /// Zone id, CA UUID or zeros for the managed ones → host names.
@@ -67,10 +69,11 @@ pub enum Table {
 
 impl Table {
     /// Every table, as a backend creates them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Meta,
         Self::Zones,
         Self::Hosts,
+        Self::Origins,
         Self::Authorities,
         Self::Associations,
         Self::ServerCertificates,
@@ -96,6 +99,7 @@ impl Table {
             Self::Meta => "meta",
             Self::Zones => "zones",
             Self::Hosts => "hosts",
+            Self::Origins => "origins",
             Self::Authorities => "authorities",
             Self::Associations => "associations",
             Self::ServerCertificates => "server_certificates",

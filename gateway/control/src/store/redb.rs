@@ -24,11 +24,11 @@ use crate::limits::STORE_CACHE_BYTES;
 /// Raised whenever a table is added: an older Postern must not run on without what it does not
 /// know of, such as revocation lists.
 ///
-/// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`].
-const FORMAT: u64 = 3;
+/// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`]. 4: [`Table::Origins`].
+const FORMAT: u64 = 4;
 const FORMAT_KEY: &[u8] = b"format";
 /// The tables that came with a later format than the first.
-const YOUNGER_TABLES: [Table; 2] = [Table::Crls, Table::RulesetPages];
+const YOUNGER_TABLES: [Table; 3] = [Table::Crls, Table::RulesetPages, Table::Origins];
 const REVISION_KEY: &[u8] = b"revision";
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;

@@ -18,7 +18,7 @@ fn a_key_that_is_left_out_is_left_alone() {
         "items": [{"value": "192.0.2.0/24"}]}],
     "zones": [{"name": "example.test", "hosts": [{
         "name": "api.example.test", "mtls": "require", "revoked": "close",
-        "certificate_headers": ["client-cert"], "tell_reason": true, "tls_min_version": "1.3",
+        "certificate_headers": ["client-cert"], "tell_reason": true, "tls_min_version": "1.3", "request_body_max": 1000,
         "origin": {"url": "https://127.0.0.1:9443", "protocol": "http1",
             "host_header": "inner.test", "server_name": "inner.test", "ca_pem": foreign("O")},
     }]}]});
@@ -67,6 +67,7 @@ fn a_key_that_is_left_out_is_left_alone() {
         ("revoked", json!("rule"), json!("rule")),
         ("tell_reason", json!(false), json!(false)),
         ("tls_min_version", json!("1.2"), json!(null)),
+        ("request_body_max", json!(2000), json!(null)),
     ] {
         for new in [new, default] {
             let host = json!({"name": "api.example.test", key: new});

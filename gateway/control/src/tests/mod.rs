@@ -28,6 +28,7 @@ mod host_settings;
 mod losses;
 mod many_rules;
 mod many_writers;
+mod origins;
 mod rules;
 mod ruleset_versions;
 mod tenants;
@@ -103,6 +104,7 @@ fn host(text: &str, mtls: MtlsMode) -> NewHost {
         mtls: Some(mtls),
         client: vocabulary::settings::ClientSettings::default(),
         tls_min_version: None,
+        request_body_max: None,
         certificate: None,
         other_certificate: None,
     }

@@ -173,7 +173,7 @@ fn the_policy_may_change_and_what_tenants_set_is_checked_against_it() {
     let reach = || {
         let snapshot = world.published.load();
         let host = snapshot.host("api.example.test").unwrap();
-        (host.origin.reach.is_some(), host.origin.key)
+        (host.origin.first().reach.is_some(), host.origin.first().key)
     };
     let (confined, key) = reach();
     assert!(!confined);

@@ -14,6 +14,7 @@ use super::standing::{Outdated, Standing};
 use crate::clock;
 use crate::http::OriginError;
 use crate::http::answer;
+use crate::http::balance::Destination;
 use crate::http::body::{RequestBody, ResponseBody};
 use crate::http::forward::{self, Patience, Served};
 use crate::http::incoming::Incoming;
@@ -24,8 +25,7 @@ use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::{HeadError, for_client, is_within, says_one_length};
-use snapshot::http::origin::Origin;
-use snapshot::phases::{Change, Limited, PhaseInput, Redirected};
+use snapshot::phases::{Change, Limited, PhaseInput, Redirected, Routed};
 use vocabulary::request_error::RequestError;
 use vocabulary::settings::OriginProtocol;
 use vocabulary::side::Side;
@@ -184,7 +184,8 @@ async fn respond(
     );
     let Permitted {
         permit,
-        origin,
+        routed,
+        key,
         changes,
     } = match evaluation {
         Ok(permitted) => permitted,
@@ -192,12 +193,30 @@ async fn respond(
         Err(NotPermitted::Refused(refused)) => return Err(refused),
     };
 
+    let body_max = body_bytes_max(connection, &host);
+    // What was said of it; what was not is cut where it is too much.
+    if exchange.body_length().is_some_and(|bytes| bytes > body_max) {
+        exchange.notes.borrow_mut().fault = Some(Side::Client);
+        let text = format!("the request's body is larger than the {body_max} bytes it may have");
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Refused::new(status, RequestError::RequestBody, text));
+    }
+    let body = body.at_most(body_max);
     parts.uri = Uri::from(target);
     // What came behind the head would be a body to us, and another protocol to the origin.
     let has_stream = exchange.version() == Version::HTTP_2;
     let upgrade = wanted_upgrade(&parts).filter(|_| has_stream || body.is_empty());
-    let origin: &Origin = origin.as_deref().unwrap_or(&host.origin);
-    prepare(connection, exchange, &standing, (&host, origin), &mut parts);
+    let group = routed.group.unwrap_or(&host.origin);
+    let pool = &connection.local.pool;
+    let destination = Destination::new(group, routed, key, pool, clock::now());
+    let origin = destination.origin();
+    prepare(
+        connection,
+        exchange,
+        &standing,
+        (&host, &origin),
+        &mut parts,
+    );
     // After what is removed and set for all: nothing that the client says takes ours away.
     let replaced = changes
         .iter()
@@ -220,15 +239,18 @@ async fn respond(
             .keep_busy()
             .map_err(|beyond| beyond_share(exchange, beyond))?;
     }
-    exchange.notes.borrow_mut().forwarded = true;
-    let served = forward_to(exchange, permit, request, origin, upgrade.is_some()).await;
+    exchange.notes.borrow_mut().origin = Some(origin);
+    let served = forward_to(exchange, permit, request, &destination, upgrade.is_some()).await;
+    let origin = destination.origin();
+    exchange.notes.borrow_mut().origin = Some(origin.clone());
+    exchange.stays_at(destination.take_open());
     let heads = HeadBounds::of(&connection.tunables);
     match served.and_then(|served| sound(served, heads)) {
         Ok(served) => Ok(finish(exchange, served)),
         Err(error) => {
             // What a client breaks off is no fault of the origin, and clients write no log here.
             if error.side() != Side::Client
-                && let Some(more) = connection.local.pool.tell(origin)
+                && let Some(more) = connection.local.pool.tell(&origin)
             {
                 tracing::warn!(
                     host = %host.name(), origin = %origin.url, reason = error.reason().as_str(), %error,
@@ -246,6 +268,15 @@ async fn respond(
                 .into();
             Err(refused)
         }
+    }
+}
+
+/// Bytes that the body of a request for this host may have.
+fn body_bytes_max(connection: &Connection, host: &Host) -> u64 {
+    let gateways = connection.tunables.request_body_max as u64;
+    match host.request_body_max.unwrap_or(gateways) {
+        0 => u64::MAX,
+        bytes => bytes,
     }
 }
 
@@ -339,10 +370,12 @@ fn admit<'p>(
 }
 
 /// What is forwarded.
-struct Permitted {
+struct Permitted<'h> {
     permit: Permit,
-    /// Where to, when it is not the host's own origin.
-    origin: Option<Rc<Origin>>,
+    /// Where to, by the origin rules.
+    routed: Routed<'h>,
+    /// What tells it apart for the choice of an address.
+    key: Option<u64>,
     /// What rules change of its headers.
     changes: Vec<Change>,
 }
@@ -364,14 +397,14 @@ enum NotPermitted {
     clippy::result_large_err,
     reason = "a blocked request is answered with it at once"
 )]
-fn evaluate_request(
+fn evaluate_request<'h>(
     connection: &Connection,
     exchange: &Exchange,
     standing: &Standing,
-    host: &Host,
+    host: &'h Host,
     parts: &http::request::Parts,
     (known_as, path): (&str, &str),
-) -> Result<Permitted, NotPermitted> {
+) -> Result<Permitted<'h>, NotPermitted> {
     let started = clock::now();
     let facts = checks::facts(
         parts,
@@ -454,12 +487,12 @@ fn redirect(exchange: &Exchange, host: &Host, subject: PhaseInput<'_>) -> Option
     clippy::result_large_err,
     reason = "a blocked request is answered with it at once"
 )]
-fn response_changes(
+fn response_changes<'h>(
     exchange: &Exchange,
     host: &Host,
     subject: PhaseInput<'_>,
-    decided: Result<Permitted, NotPermitted>,
-) -> Result<Permitted, NotPermitted> {
+    decided: Result<Permitted<'h>, NotPermitted>,
+) -> Result<Permitted<'h>, NotPermitted> {
     let Some(transforms) = &host.phases.response_transforms else {
         return decided;
     };
@@ -483,15 +516,15 @@ fn too_large() -> NotPermitted {
     clippy::result_large_err,
     reason = "a blocked request is answered with it at once"
 )]
-fn pass_phases(
+fn pass_phases<'h>(
     connection: &Connection,
     exchange: &Exchange,
-    host: &Host,
+    host: &'h Host,
     permit: Permit,
     subject: PhaseInput<'_>,
     now: Instant,
     log: &mut dyn FnMut(&str),
-) -> Result<Permitted, NotPermitted> {
+) -> Result<Permitted<'h>, NotPermitted> {
     let permit = match &host.phases.rate_limits {
         None => permit,
         Some(limits) => {
@@ -515,14 +548,19 @@ fn pass_phases(
             }
         }
     };
-    let origin = match &host.phases.routes {
-        None => None,
+    let routed = match &host.phases.routes {
+        None => Routed::default(),
         Some((routes, named)) => routes
-            .origin(subject, &host.origin, named)
-            .map_err(|Overworked| too_large())?
-            .map(Rc::new),
+            .ask(subject, named)
+            .map_err(|Overworked| too_large())?,
     };
-    exchange.notes.borrow_mut().routed.clone_from(&origin);
+    let group = routed.group.unwrap_or(&host.origin);
+    let told = (subject.connection, subject.state, subject.request);
+    let key = connection
+        .local
+        .pool
+        .hash(|into| group.write_key(told, into));
+    let key = key.map_err(|Overworked| too_large())?;
     let changes = match &host.phases.transforms {
         None => Vec::new(),
         Some(transforms) => transforms
@@ -531,7 +569,8 @@ fn pass_phases(
     };
     Ok(Permitted {
         permit,
-        origin,
+        routed,
+        key,
         changes,
     })
 }
@@ -540,7 +579,7 @@ async fn forward_to(
     exchange: &Rc<Exchange>,
     permit: Permit,
     request: Request<RequestBody>,
-    origin: &Origin,
+    destination: &Destination<'_>,
     upgrade: bool,
 ) -> Result<Served, OriginError> {
     let connection = exchange.connection();
@@ -550,10 +589,16 @@ async fn forward_to(
     };
     let pool = &connection.local.pool;
     if !upgrade {
-        return forward::forward(permit, request, origin, pool, patience).await;
+        return forward::forward(permit, request, destination, pool, patience).await;
     }
     // Rare, and larger than all else: not kept room for in every request.
-    let upgrade = Box::pin(forward::upgrade(permit, request, origin, pool, patience));
+    let upgrade = Box::pin(forward::upgrade(
+        permit,
+        request,
+        destination,
+        pool,
+        patience,
+    ));
     let (served, end) = upgrade.await?;
     // What is refused is no tunnel.
     let served = sound(served, HeadBounds::of(&connection.tunables))?;

@@ -30,6 +30,7 @@ use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::headers::{is_within, remove_hop_by_hop};
 use snapshot::http::origin::Origin;
+use snapshot::origins::state::OpenRequest;
 use snapshot::phases::Change;
 use vocabulary::request_error::RequestError;
 use vocabulary::side::Side;
@@ -69,6 +70,8 @@ pub(super) struct Exchange {
     counted: Option<bool>,
     /// The connection to an origin that it keeps busy, in the account of its client.
     busy: RefCell<Option<Busy>>,
+    /// It counts at the address that it is at.
+    stays: RefCell<Option<OpenRequest>>,
 }
 
 /// A request that becomes a tunnel once its 101 is written. The code that drives the
@@ -98,11 +101,10 @@ pub(super) struct Notes {
     /// The rule that answered, and what it did.
     pub(super) rule: Option<(Box<str>, RuleAction)>,
     pub(super) logged: Vec<Box<str>>,
-    pub(super) forwarded: bool,
     /// The origin closes its connection behind the answer.
     pub(super) origin_closes: bool,
-    /// Where to, when rules sent it to another origin than the host's own.
-    pub(super) routed: Option<Rc<Origin>>,
+    /// Where it was forwarded to: the last address that it was at.
+    pub(super) origin: Option<Arc<Origin>>,
     /// What rules change of the headers that the client gets.
     pub(super) response_changes: Vec<Change>,
     pub(super) error: Option<RequestError>,
@@ -163,6 +165,7 @@ impl Exchange {
             released: Cell::new(false),
             counted,
             busy: RefCell::default(),
+            stays: RefCell::default(),
             connection,
         })
     }
@@ -193,6 +196,21 @@ impl Exchange {
             self.busy.replace(Some(busy));
         }
         Ok(())
+    }
+
+    /// Counts at the address that it is at, until this is closed.
+    pub(super) fn stays_at(&self, address: Option<OpenRequest>) {
+        if !self.closed.get() {
+            self.stays.replace(address);
+        }
+    }
+
+    /// How long the request's body is, when that was said and none of it has come yet.
+    pub(super) fn body_length(&self) -> Option<u64> {
+        match self.rest.get() {
+            Rest::Over => Some(0),
+            Rest::Coming(bytes) | Rest::Unasked(bytes) => bytes,
+        }
     }
 
     /// Milliseconds since the epoch at which the head was complete.
@@ -240,6 +258,7 @@ impl Exchange {
             answered: true,
             ..self.upload.get()
         });
+        self.stays.take();
         self.release();
         let total = self.started.elapsed();
         if self.tunnel.get() {
@@ -354,12 +373,7 @@ impl Exchange {
                 action: action.as_str(),
             }),
             logged: &logged,
-            origin: if notes.forwarded {
-                let routed = notes.routed.as_deref();
-                &routed.unwrap_or(&host.origin).url
-            } else {
-                ""
-            },
+            origin: notes.origin.as_ref().map_or("", |origin| &origin.url),
             worker: local.index,
             steered: self.connection.steered,
             times: notes.times,
@@ -443,6 +457,14 @@ impl BodyObserver for Exchange {
     fn request_oversized(&self) {
         self.upload.set(Upload {
             oversized: true,
+            ..self.upload.get()
+        });
+    }
+
+    fn request_too_large(&self) {
+        self.note_fault(RequestError::RequestBody, Side::Client);
+        self.upload.set(Upload {
+            too_large: true,
             ..self.upload.get()
         });
     }

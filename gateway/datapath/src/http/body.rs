@@ -13,6 +13,7 @@ use http::{HeaderMap, Response};
 use http_body::{Body, Frame, SizeHint};
 use http1::{ClientError, HeadError};
 
+use super::client_body::ClientBody;
 use super::connect::AnswerError;
 use super::exclusive::Turn;
 use super::incoming::{Http2Body, Incoming};
@@ -35,6 +36,8 @@ pub trait BodyObserver {
     fn request_broken(&self);
     /// The request's trailers are larger than they may be.
     fn request_oversized(&self);
+    /// The request's body is larger than it may be.
+    fn request_too_large(&self);
     /// The request's body is over.
     fn request_over(&self);
     /// What is left of the request's body is not wanted by the origin, nor by anything else.
@@ -71,6 +74,8 @@ pub struct Upload {
     pub oversized: bool,
     /// Its answer is over, and went out without its end.
     pub answered: bool,
+    /// It is larger than it may be.
+    pub too_large: bool,
 }
 
 /// A request's body on its way to the origin.
@@ -93,74 +98,6 @@ enum Content {
         turn: usize,
         next: usize,
     },
-}
-
-/// A body as it comes from the client.
-struct ClientBody {
-    /// `None` once it is over.
-    incoming: Option<Incoming>,
-    heads: HeadBounds,
-    exchange: Rc<dyn BodyObserver>,
-}
-
-impl ClientBody {
-    /// The next piece, and what the exchange has to know of it.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(None);
-        };
-        let Poll::Ready(frame) = incoming.poll_frame(cx) else {
-            self.exchange.waits_for_client();
-            return Poll::Pending;
-        };
-        let frame = frame.map(|frame| frame.map_err(BodyError::from));
-        // Trailers are the last that comes, whether that is said or not.
-        let over = match &frame {
-            Some(Ok(frame)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                self.exchange.received(bytes);
-                frame.is_trailers()
-            }
-            Some(Err(BodyError::Oversized)) => {
-                self.exchange.request_oversized();
-                true
-            }
-            Some(Err(_)) => {
-                self.exchange.request_broken();
-                true
-            }
-            None => true,
-        };
-        if over {
-            self.incoming = None;
-            self.exchange.request_over();
-        }
-        let large = matches!(&frame, Some(Ok(frame)) if is_oversized(frame, self.heads));
-        if large {
-            self.exchange.request_oversized();
-            return Poll::Ready(Some(Err(BodyError::Oversized)));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_over(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_over)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let incoming = self.incoming.as_ref();
-        incoming.map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
-    }
-}
-
-impl Drop for ClientBody {
-    fn drop(&mut self) {
-        match self.incoming.take() {
-            None => {}
-            Some(rest) if rest.is_over() => self.exchange.request_over(),
-            Some(rest) => self.exchange.request_left(rest),
-        }
-    }
 }
 
 /// A body whose beginning is kept until the origin answers.
@@ -222,11 +159,8 @@ impl RequestBody {
     /// Takes the client's body.
     #[must_use]
     pub fn new(incoming: Incoming, exchange: Rc<dyn BodyObserver>, heads: HeadBounds) -> Self {
-        let incoming = (!incoming.is_over()).then(|| ClientBody {
-            incoming: Some(incoming),
-            heads,
-            exchange: exchange.clone(),
-        });
+        let incoming =
+            (!incoming.is_over()).then(|| ClientBody::new(incoming, heads, exchange.clone()));
         Self {
             content: Content::Once(incoming),
             exchange,
@@ -239,6 +173,15 @@ impl RequestBody {
     #[must_use]
     pub fn hiding(mut self, hidden: Box<[HeaderName]>) -> Self {
         self.hidden = hidden;
+        self
+    }
+
+    /// Breaks it off behind so many bytes. To be said before any of it has gone.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        if let Content::Once(Some(body)) = &mut self.content {
+            body.bound(bytes);
+        }
         self
     }
 
@@ -423,6 +366,9 @@ pub enum BodyError {
     /// The origin sent nothing more.
     #[error("the origin stopped in the middle of its response")]
     Stalled,
+    /// A request's body has more bytes than it may.
+    #[error("the request's body is larger than limit.request_body, or its host's own bound")]
+    TooLarge,
     /// A body ends with more than it may.
     #[error("trailers are larger than limit.header_bytes or limit.header_count")]
     Oversized,
@@ -670,7 +616,7 @@ impl Drop for ResponseBody {
 }
 
 /// Whether a frame is trailers that are larger than they may be.
-fn is_oversized(frame: &Frame<Bytes>, heads: HeadBounds) -> bool {
+pub(super) fn is_oversized(frame: &Frame<Bytes>, heads: HeadBounds) -> bool {
     let trailers = frame.trailers_ref();
     trailers.is_some_and(|trailers| !is_within(trailers, heads.bytes_max, heads.count_max))
 }

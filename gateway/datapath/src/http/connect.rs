@@ -63,6 +63,9 @@ pub enum OriginError {
     /// The client's trailers are.
     #[error("the trailers of the request are larger than limit.header_bytes or limit.header_count")]
     LargeTrailers,
+    /// The request's body is larger than it may be, which was not known before it came.
+    #[error("the request's body is larger than limit.request_body, or its host's own bound")]
+    LargeBody,
     /// The client stopped sending in the middle of its request.
     #[error("the client sent nothing more of its request's body")]
     ClientStalled,
@@ -114,6 +117,7 @@ impl OriginError {
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::LargeTrailers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
         }
@@ -123,7 +127,9 @@ impl OriginError {
     #[must_use]
     pub fn side(&self) -> Side {
         match self {
-            Self::ClientGone | Self::ClientStalled | Self::LargeTrailers => Side::Client,
+            Self::ClientGone | Self::ClientStalled | Self::LargeTrailers | Self::LargeBody => {
+                Side::Client
+            }
             Self::OutOfReach(_) => Side::Operator,
             Self::Resolve(_)
             | Self::Connect(_)
@@ -155,6 +161,7 @@ impl OriginError {
             Self::Response(_) | Self::Lengths | Self::LargeHead => RequestError::OriginResponse,
             Self::ClientGone => RequestError::ClientGone,
             Self::LargeTrailers => RequestError::Headers,
+            Self::LargeBody => RequestError::RequestBody,
             Self::ClientStalled => RequestError::ClientStalled,
         }
     }

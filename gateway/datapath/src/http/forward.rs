@@ -16,8 +16,9 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, request};
 use http_body::Body as _;
 
+use super::balance::Destination;
 use super::body::{BodyObserver, RequestBody, ResponseBody};
-use super::connect::{AnswerError, OriginError, connect};
+use super::connect::{AnswerError, OriginError, OriginStream, connect};
 use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 use super::outgoing;
@@ -53,30 +54,33 @@ pub struct Served {
     pub first_byte_in: Duration,
 }
 
-/// Forwards a permitted request.
+/// Forwards a permitted request. Where an address takes no connection it goes to another one: nothing
+/// of it was sent. What may be repeated when its connection died is repeated at another one, too.
 ///
 /// # Errors
 /// See [`OriginError`]; nothing has been answered then.
 pub async fn forward(
     _permit: Permit,
     mut request: Request<RequestBody>,
-    origin: &Origin,
+    destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<Served, OriginError> {
-    pool.earn(origin);
+    pool.earn(&destination.origin());
     let mut connected_in = None;
     let mut attempts = Attempts::default();
     loop {
-        let sender = match pool.reuse(origin, attempts.any()) {
-            Some(sender) => sender,
+        let (sender, is_new) = match pool.reuse(&destination.origin(), attempts.any()) {
+            Some(sender) => (sender, false),
             None => {
                 let started = clock::now();
-                let sender = open(origin, pool, patience).await?;
+                let opened = open_somewhere(destination, pool, patience).await;
+                let sender = opened.inspect_err(|error| destination.failed(error, clock::now()))?;
                 connected_in = Some(started.elapsed());
-                sender
+                (sender, true)
             }
         };
+        let origin = &*destination.origin();
         let started = clock::now();
         let exchange = request.body().exchange();
         let sent = within(
@@ -85,19 +89,22 @@ pub async fn forward(
             send(sender, request, origin, patience),
         )
         .await;
-        match sent? {
+        let sent = sent.inspect_err(|error| destination.failed(error, clock::now()))?;
+        match sent {
             // What follows would be bytes of a protocol that is not spoken here.
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(OriginError::Unasked);
             }
             Ok(response) => {
                 let first_byte_in = started.elapsed();
+                destination.answered(response.status(), clock::now());
                 return Ok(Served {
                     response,
                     connected_in,
                     first_byte_in,
                 });
             }
+            Err(_) if exchange.upload().too_large => return Err(OriginError::LargeBody),
             Err(_) if exchange.upload().oversized => return Err(OriginError::LargeTrailers),
             Err(_) if exchange.upload().broken => return Err(OriginError::ClientGone),
             Err(Unsent::Unprocessed(again, error)) => {
@@ -108,13 +115,23 @@ pub async fn forward(
                 request = again;
             }
             Err(Unsent::Died(again, error)) => {
+                let error = OriginError::from(error);
+                // One that had waited may have been closed for that: it says nothing of the address.
+                if is_new {
+                    destination.failed(&error, clock::now());
+                }
                 if attempts.repeated || !pool.may_repeat(origin) {
-                    return Err(error.into());
+                    return Err(error);
                 }
                 attempts.repeated = true;
+                destination.go_on(clock::now());
                 request = again;
             }
-            Err(Unsent::Failed(error)) => return Err(error.into()),
+            Err(Unsent::Failed(error)) => {
+                let error = OriginError::from(error);
+                destination.failed(&error, clock::now());
+                return Err(error);
+            }
         }
     }
 }
@@ -131,6 +148,42 @@ struct Attempts {
 impl Attempts {
     fn any(&self) -> bool {
         self.unprocessed > 0 || self.repeated
+    }
+}
+
+/// A new connection, at another address when one does not take it. All of them together have the time
+/// to connect; as long as there is another one, each has half of what is left.
+async fn open_somewhere(
+    destination: &Destination<'_>,
+    pool: &Rc<Pool>,
+    patience: Patience,
+) -> Result<Sender, OriginError> {
+    let started = clock::now();
+    loop {
+        let left = patience.connect.saturating_sub(started.elapsed());
+        let origin = destination.origin();
+        let opened = if destination.has_another() {
+            pool.open(&origin, left / 2).await
+        } else {
+            let patience = Patience {
+                connect: left,
+                ..patience
+            };
+            open(&origin, pool, patience).await
+        };
+        let error = match opened {
+            Ok(sender) => return Ok(sender),
+            Err(error) => error,
+        };
+        if !destination.has_another() {
+            // The caller tells of the last one.
+            return Err(error);
+        }
+        destination.failed(&error, clock::now());
+        destination.go_on(clock::now());
+        if let Some(sender) = pool.reuse(&destination.origin(), false) {
+            return Ok(sender);
+        }
     }
 }
 
@@ -364,15 +417,55 @@ fn absolute(request: &mut Request<RequestBody>, scheme: Scheme) {
 pub async fn upgrade(
     _permit: Permit,
     request: Request<RequestBody>,
-    origin: &Origin,
+    destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<(Served, Option<OriginEnd>), OriginError> {
-    if origin.protocol == OriginProtocol::Http2 {
-        return upgrade_stream(request, origin, pool, patience).await;
+    let upgraded = upgrade_at(request, destination, pool, patience).await;
+    let now = clock::now();
+    match &upgraded {
+        Ok((served, _)) => destination.answered(served.response.status(), now),
+        Err(error) => destination.failed(error, now),
+    }
+    upgraded
+}
+
+/// Connects for an upgrade, at another address when one does not take it.
+async fn connect_somewhere(
+    destination: &Destination<'_>,
+    patience: Duration,
+) -> Result<OriginStream, OriginError> {
+    let started = clock::now();
+    loop {
+        let left = patience.saturating_sub(started.elapsed());
+        let left = if destination.has_another() {
+            left / 2
+        } else {
+            left
+        };
+        let error = match connect(&destination.origin(), true, left).await {
+            Ok((stream, _)) => return Ok(stream),
+            Err(error) => error,
+        };
+        if !destination.has_another() {
+            return Err(error);
+        }
+        destination.failed(&error, clock::now());
+        destination.go_on(clock::now());
+    }
+}
+
+async fn upgrade_at(
+    request: Request<RequestBody>,
+    destination: &Destination<'_>,
+    pool: &Rc<Pool>,
+    patience: Patience,
+) -> Result<(Served, Option<OriginEnd>), OriginError> {
+    if destination.origin().protocol == OriginProtocol::Http2 {
+        return upgrade_stream(request, destination, pool, patience).await;
     }
     let started = clock::now();
-    let (stream, _) = connect(origin, true, patience.connect).await?;
+    let stream = connect_somewhere(destination, patience.connect).await?;
     let connected_in = Some(started.elapsed());
     let started = clock::now();
     let exchange = request.body().exchange();
@@ -416,15 +509,16 @@ pub async fn upgrade(
 /// The same over a stream.
 async fn upgrade_stream(
     request: Request<RequestBody>,
-    origin: &Origin,
+    destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
 ) -> Result<(Served, Option<OriginEnd>), OriginError> {
     let started = clock::now();
-    let (sender, is_new) = match pool.reuse(origin, true) {
+    let (sender, is_new) = match pool.reuse(&destination.origin(), true) {
         Some(sender) => (sender, false),
-        None => (open(origin, pool, patience).await?, true),
+        None => (open_somewhere(destination, pool, patience).await?, true),
     };
+    let origin = destination.origin();
     let connected_in = is_new.then(|| started.elapsed());
     let Sender::Http2(stream) = sender else {
         return Err(OriginError::Protocol("HTTP/2"));
@@ -447,7 +541,7 @@ async fn upgrade_stream(
     let named = h2::ext::Protocol::from_static(websocket::NAME);
     head.extensions.insert(named);
     let mut request = Request::from_parts(head, body);
-    absolute(&mut request, scheme_of(origin));
+    absolute(&mut request, scheme_of(&origin));
     let (head, _) = request.into_parts();
     let sent = sender.send_request(Request::from_parts(head, ()), false);
     let (answer, upload) = sent.map_err(AnswerError::Http2)?;

@@ -6,7 +6,9 @@
 //! | file | owns |
 //! |---|---|
 //! | `answer` | the answers that Postern gives itself |
+//! | `balance` | which of an origin's addresses a request goes to |
 //! | `body` | bodies on their way through |
+//! | `client_body` | a request's body as it leaves the client, and its bounds |
 //! | `client_wire` | the bytes of a client's connection that speaks HTTP/1.1 |
 //! | `incoming` | a request's body as it comes from the client |
 //! | `outbox` | what waits to go out on an HTTP/1.1 connection |
@@ -31,7 +33,9 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod balance;
 pub mod body;
+mod client_body;
 pub mod client_wire;
 mod connect;
 pub mod date;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::balance::Balancer;
 use super::connect::{AnswerError, OriginError, OriginStream, connect};
 use super::exclusive::{Exclusive, Open};
 use super::multiplexed::{self, Multiplexed, Opening, Stream};
@@ -36,6 +37,8 @@ pub struct Pool {
     /// Requests sent again because their connection died under them.
     repeated: Cell<u64>,
     bounds: Cell<Bounds>,
+    /// Whose turn it is where an origin has several addresses.
+    balancer: Balancer,
 }
 
 /// The bounds of the pool that can be tuned.
@@ -253,6 +256,22 @@ impl Pool {
         Rc::new(pool)
     }
 
+    /// Chooses among the addresses of an origin.
+    pub(super) fn balancer(&self) -> &Balancer {
+        &self.balancer
+    }
+
+    /// The hash of what tells a request apart; see [`Balancer::hash`].
+    ///
+    /// # Errors
+    /// What `write` says.
+    pub fn hash<E>(
+        &self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<Option<u64>, E> {
+        self.balancer.hash(write)
+    }
+
     /// Connections open and connections idle.
     #[must_use]
     pub fn count(&self) -> (u64, u64) {
@@ -271,6 +290,7 @@ impl Pool {
     /// `timeout.origin_idle`, or that the origin closed.
     pub fn sweep(&self, tunables: &Tunables) {
         self.bounds.set(Bounds::of(tunables));
+        self.balancer.sweep();
         let now = clock::now();
         self.origins.borrow_mut().retain(|_, kept| {
             kept.sweep(now, tunables.origin_idle_timeout, tunables.origin_idle_max);

@@ -21,7 +21,7 @@ use std::sync::Arc;
 pub use self::buckets::Buckets;
 pub use self::rate_limit::{Limited, RateLimit, RateLimits};
 pub use self::redirect::{Redirect, Redirected, Redirects, Unfit};
-pub use self::route::{NamedOrigins, Route, Routes};
+pub use self::route::{NamedOrigins, Route, Routed, Routes};
 pub use self::transform::{Change, Message, Transform, Transforms};
 
 use rules::{
@@ -36,7 +36,7 @@ pub struct Phases {
     pub redirects: Option<Arc<Redirects>>,
     /// `http_ratelimit`.
     pub rate_limits: Option<Arc<RateLimits>>,
-    /// `http_request_origin`, with the origins of the zone's hosts that its rules name.
+    /// `http_request_origin`, with the origins that its rules name.
     pub routes: Option<(Arc<Routes>, Arc<NamedOrigins>)>,
     /// `http_request_late_transform`.
     pub transforms: Option<Arc<Transforms>>,
@@ -60,7 +60,7 @@ impl Phases {
             || self
                 .routes
                 .as_ref()
-                .is_some_and(|(all, _)| all.reads_client_hello())
+                .is_some_and(|(all, named)| all.reads_client_hello() || named.read_client_hello())
             || transforms.any(|all| all.reads_client_hello())
     }
 }

@@ -5,6 +5,7 @@
 //! of origins are verified all the same.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use super::{Fault, PhaseInput, PhaseProgram, PhaseRule};
 use crate::http::origin::{Detour, Origin, host_header};
 use crate::http::reach::{OutOfReach, Reach};
+use crate::origins::OriginGroup;
 use rules::{Lists, Overworked, RuleError};
 use vocabulary::hostname::HostName;
 
@@ -22,22 +24,98 @@ use vocabulary::hostname::HostName;
 pub struct Route {
     host_header: Option<HeaderValue>,
     server_name: Option<Box<str>>,
-    host: Option<Box<str>>,
+    to: Option<To>,
     port: Option<u16>,
     /// What it may not lead to, when a token of a zone set it.
     reach: Option<Arc<Reach>>,
+}
+
+/// Where a rule sends requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum To {
+    /// A name or an address to connect to, or a host of the zone: where that one's requests go.
+    Host(Box<str>),
+    /// An origin of the zone, by its name.
+    Origin(Box<str>),
 }
 
 /// A zone's origin rules.
 #[derive(Debug)]
 pub struct Routes {
     asked: PhaseProgram<Route>,
-    /// Names and addresses that rules send requests to.
-    hosts: Vec<Box<str>>,
+    /// Where rules send requests.
+    to: Vec<To>,
 }
 
-/// Origins of a zone's hosts by their names: a rule may send requests to where another host's go.
-pub type NamedOrigins = HashMap<Box<str>, Arc<Origin>>;
+/// Where a zone's origin rules may send requests by a name.
+#[derive(Debug, Default)]
+pub struct NamedOrigins {
+    /// Where requests of the zone's hosts go.
+    pub hosts: HashMap<Box<str>, Arc<OriginGroup>>,
+    /// The zone's origins.
+    pub origins: HashMap<Box<str>, Arc<OriginGroup>>,
+}
+
+impl NamedOrigins {
+    /// Whether connections have to keep the ClientHello for the choice of an address.
+    pub(super) fn read_client_hello(&self) -> bool {
+        self.all().any(|origin| origin.reads_client_hello())
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<OriginGroup>> {
+        self.hosts.values().chain(self.origins.values())
+    }
+}
+
+/// Where a request goes by the origin rules.
+#[derive(Clone, Copy, Default)]
+pub struct Routed<'r> {
+    /// Another origin than the host's own.
+    pub group: Option<&'r Arc<OriginGroup>>,
+    /// What is different about it.
+    detour: Detour<'r>,
+    reach: Option<&'r Arc<Reach>>,
+}
+
+impl fmt::Debug for Routed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routed")
+            .field("group", &self.group)
+            .field("detour", &self.detour)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Routed<'_> {
+    /// Whether it is a place of its own, and none of an origin's addresses.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        self.detour.host.is_some()
+    }
+
+    /// Whether what happens there says something about the origin's addresses: they are connected to
+    /// as they are.
+    #[must_use]
+    pub fn is_as_it_is(&self) -> bool {
+        let Detour {
+            host_header: _,
+            server_name,
+            host,
+            port,
+        } = self.detour;
+        server_name.is_none() && host.is_none() && port.is_none()
+    }
+
+    /// An address with what is different about it.
+    #[must_use]
+    pub fn by(&self, origin: &Arc<Origin>) -> Arc<Origin> {
+        if self.detour == Detour::default() {
+            return origin.clone();
+        }
+        Arc::new(origin.by(&self.detour, self.reach))
+    }
+}
 
 impl Route {
     /// Reads what the API takes as `action` and `action_parameters`.
@@ -98,12 +176,22 @@ impl Route {
             let why = "expected an object such as {\"host\": NAME, \"port\": NUMBER}";
             return Err(Fault::new(AT, why));
         };
-        only(origin, AT, &["host", "port"])?;
+        only(origin, AT, &["host", "name", "port"])?;
+        if let Some(name) = said(origin, "name") {
+            let wrong = |why: &str| Fault::new(format!("{AT}.name"), why);
+            let name = name.as_str();
+            let name = name.ok_or_else(|| wrong("expected the name of an origin of the zone"))?;
+            if said(origin, "host").is_some() || said(origin, "port").is_some() {
+                let why = "an origin has its addresses: it stands without `host` and `port`";
+                return Err(wrong(why));
+            }
+            self.to = Some(To::Origin(name.into()));
+        }
         if let Some(host) = said(origin, "host") {
             let wrong = |why: String| Fault::new(format!("{AT}.host"), why);
             let text = host.as_str().unwrap_or_default();
             let bare = text.trim_start_matches('[').trim_end_matches(']');
-            self.host = Some(match bare.parse::<IpAddr>() {
+            self.to = Some(To::Host(match bare.parse::<IpAddr>() {
                 Ok(address) => address.to_string().into(),
                 Err(_) => {
                     let name = HostName::parse(text).map_err(|why| {
@@ -114,7 +202,7 @@ impl Route {
                     }
                     name.as_str().into()
                 }
-            });
+            }));
         }
         if let Some(port) = said(origin, "port") {
             let number = port.as_u64().and_then(|port| u16::try_from(port).ok());
@@ -128,7 +216,7 @@ impl Route {
     fn is_nothing(&self) -> bool {
         self.host_header.is_none()
             && self.server_name.is_none()
-            && self.host.is_none()
+            && self.to.is_none()
             && self.port.is_none()
     }
 
@@ -145,8 +233,10 @@ impl Route {
     /// # Errors
     /// It leads to what is out of reach.
     pub fn check_reach(&self) -> Result<(), OutOfReach> {
-        match (&self.reach, &self.host) {
-            (Some(reach), Some(host)) => reach.check_text(host, self.port.unwrap_or_default()),
+        match (&self.reach, &self.to) {
+            (Some(reach), Some(To::Host(host))) => {
+                reach.check_text(host, self.port.unwrap_or_default())
+            }
             _ => Ok(()),
         }
     }
@@ -174,11 +264,11 @@ impl Routes {
     /// # Errors
     /// The first rule that does not parse or type-check.
     pub fn compile(rules: Vec<PhaseRule<Route>>, lists: &Lists) -> Result<Self, RuleError> {
-        let hosts = rules.iter().filter_map(|rule| rule.does.host.clone());
-        let hosts = hosts.collect();
+        let to = rules.iter().filter_map(|rule| rule.does.to.clone());
+        let to = to.collect();
         Ok(Self {
             asked: PhaseProgram::compile(rules, lists)?,
-            hosts,
+            to,
         })
     }
 
@@ -190,38 +280,55 @@ impl Routes {
 
     /// Names and addresses that its rules send requests to.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.hosts.iter().map(|host| &**host)
+        self.to.iter().filter_map(|to| match to {
+            To::Host(host) => Some(&**host),
+            To::Origin(_) => None,
+        })
     }
 
-    /// Where a request of a host with this origin goes; `None` for there.
+    /// Names of origins that they send requests to.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.to.iter().filter_map(|to| match to {
+            To::Origin(name) => Some(&**name),
+            To::Host(_) => None,
+        })
+    }
+
+    /// Where a request goes.
     ///
     /// # Errors
     /// It cannot be told: the request is not to be forwarded.
-    pub fn origin(
-        &self,
+    pub fn ask<'r>(
+        &'r self,
         subject: PhaseInput<'_>,
-        own: &Origin,
-        named: &NamedOrigins,
-    ) -> Result<Option<Origin>, Overworked> {
+        named: &'r NamedOrigins,
+    ) -> Result<Routed<'r>, Overworked> {
         let mut detour = Detour::default();
         let mut reach = None;
+        let mut to = None;
         for (_, rule) in self.asked.matching(subject)? {
             detour.host_header = rule.host_header.as_ref().or(detour.host_header);
             detour.server_name = rule.server_name.as_deref().or(detour.server_name);
-            detour.host = rule.host.as_deref().or(detour.host);
+            to = rule.to.as_ref().or(to);
             detour.port = rule.port.or(detour.port);
             // One of them is enough.
             reach = reach.or(rule.reach.as_ref());
         }
-        let other = detour.host.and_then(|host| named.get(host));
-        Ok(match (detour == Detour::default(), other) {
-            (true, _) => None,
-            // That origin as it is, with its scheme, its CAs and its header.
-            (false, Some(other)) => {
-                detour.host = None;
-                Some(other.by(&detour, reach))
+        let group = match to {
+            None => None,
+            // A zone whose rules name an origin that is not there is not compiled.
+            Some(To::Origin(name)) => Some(named.origins.get(name).ok_or(Overworked)?),
+            Some(To::Host(host)) => {
+                // That origin as it is, with its scheme, its CAs and its header.
+                let group = named.hosts.get(host);
+                detour.host = Some(&**host).filter(|_| group.is_none());
+                group
             }
-            (false, None) => Some(own.by(&detour, reach)),
+        };
+        Ok(Routed {
+            group,
+            detour,
+            reach,
         })
     }
 }
@@ -272,17 +379,25 @@ mod tests {
             state: &state,
             request: &request,
         };
-        let own = plain("own.test", 80);
-        let other = Arc::new(plain("192.0.2.7", 9));
-        let named = NamedOrigins::from([("other.example.test".into(), other)]);
+        let own = Arc::new(plain("own.test", 80));
+        let single = |origin| Arc::new(OriginGroup::single(Arc::new(origin)));
+        let other = single(plain("192.0.2.7", 9));
+        let backends = single(plain("192.0.2.8", 8));
+        let named = NamedOrigins {
+            hosts: [("other.example.test".into(), other)].into(),
+            origins: [("backends".into(), backends)].into(),
+        };
         let origin = |rules: &[(&str, Value)]| {
-            let found = routes(rules).origin(subject, &own, &named).unwrap();
-            found.map(|origin| {
+            let routes = routes(rules);
+            let routed = routes.ask(subject, &named).unwrap();
+            let origin = routed.by(routed.group.map_or(&own, |group| group.first()));
+            (!Arc::ptr_eq(&origin, &own)).then(|| {
                 let header = origin.host_header.as_ref();
                 let header = header.map(|value| value.to_str().unwrap().to_owned());
-                (String::from(origin.url), header, origin.key == own.key)
+                (String::from(&*origin.url), header, origin.key == own.key)
             })
         };
+        let named_origin = json!({ "origin": { "name": "backends" } });
         let to = |host: &str, port: u16| json!({ "origin": { "host": host, "port": port } });
         for (rules, expected) in [
             (vec![("http.host eq \"x\"", to("a.test", 1))], None),
@@ -311,6 +426,22 @@ mod tests {
                     json!({ "origin": { "host": "other.example.test" } }),
                 )],
                 Some(("http://192.0.2.7:9", None, true)),
+            ),
+            (
+                vec![("true", named_origin.clone())],
+                Some(("http://192.0.2.8:8", None, true)),
+            ),
+            (
+                vec![
+                    ("true", to("a.test", 1)),
+                    ("true", named_origin.clone()),
+                    ("true", json!({ "host_header": "h.test" })),
+                ],
+                Some(("http://192.0.2.8:1", Some("h.test"), false)),
+            ),
+            (
+                vec![("true", named_origin), ("true", to("a.test", 1))],
+                Some(("http://a.test:1", None, false)),
             ),
         ] {
             let found = origin(&rules);
@@ -370,8 +501,18 @@ mod tests {
             ),
             (
                 "route",
-                json!({ "origin": { "name": "x" } }),
+                json!({ "origin": { "name": "x", "port": 1 } }),
                 "action_parameters.origin.name",
+            ),
+            (
+                "route",
+                json!({ "origin": { "name": 1 } }),
+                "action_parameters.origin.name",
+            ),
+            (
+                "route",
+                json!({ "origin": { "names": "x" } }),
+                "action_parameters.origin.names",
             ),
         ] {
             let fault = Route::from_api(action, Some(&parameters)).unwrap_err();

@@ -182,6 +182,7 @@ impl State {
                         mtls: Some(mtls),
                         client: vocabulary::settings::ClientSettings::default(),
                         tls_min_version: None,
+                        request_body_max: None,
                         certificate: None,
                         other_certificate: None,
                     };

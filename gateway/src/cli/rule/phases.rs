@@ -78,6 +78,9 @@ pub(crate) struct PhaseSettings {
     /// Send requests to this port
     #[arg(long, value_name = "PORT", help_heading = "Origin rules")]
     origin_port: Option<u16>,
+    /// Send requests to this origin of the zone
+    #[arg(long, value_name = "NAME", help_heading = "Origin rules", conflicts_with_all = ["origin_host", "origin_port"])]
+    origin_name: Option<String>,
     /// The Host header that the origin gets
     #[arg(long, value_name = "NAME", help_heading = "Origin rules")]
     origin_host_header: Option<String>,
@@ -105,6 +108,7 @@ impl PhaseSettings {
     fn routes(&self) -> bool {
         let names = [
             &self.origin_host,
+            &self.origin_name,
             &self.origin_host_header,
             &self.origin_sni,
         ];
@@ -218,7 +222,13 @@ impl PhaseSettings {
         if self.routes() {
             let mut parameters = before("/action_parameters");
             let mut origin = before("/action_parameters/origin");
+            if let Some(name) = &self.origin_name {
+                // It has addresses of its own.
+                origin.clear();
+                origin.insert("name".into(), json!(name));
+            }
             if let Some(host) = &self.origin_host {
+                origin.remove("name");
                 origin.insert("host".into(), json!(host));
             }
             if let Some(port) = self.origin_port {
@@ -293,6 +303,7 @@ fn shown(rule: &Value) -> String {
     }
     for (path, word) in [
         ("/action_parameters/origin/host", "to"),
+        ("/action_parameters/origin/name", "to the origin"),
         ("/action_parameters/origin/port", "port"),
         ("/action_parameters/host_header", "Host"),
         ("/action_parameters/sni/value", "SNI"),

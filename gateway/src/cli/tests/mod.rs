@@ -71,6 +71,7 @@ impl Gateway {
             lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             stapler: fetch::Stapler::new(control.clone(), Default::default),
+            health: fetch::HealthChecker::new(published.clone()),
             control,
             published,
             workers: Arc::new(NoWorkers),

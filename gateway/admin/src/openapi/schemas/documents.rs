@@ -3,7 +3,9 @@
 use super::super::schema::{
     Schema, anything, closed, count, flag, list, named, object, text, words,
 };
-use super::hosts::{certificate_headers, mtls, revoked, tell_reason, tls_min_version};
+use super::hosts::{
+    certificate_headers, mtls, request_body_max, revoked, tell_reason, tls_min_version,
+};
 use super::{Named, host_name, pem, time};
 use control::limits::{
     CRL_FETCH_EVERY_MAX_SEC, DENIED_OF_CA_MAX, DESCRIPTION_BYTES_MAX, LIST_ITEMS_MAX,
@@ -93,6 +95,7 @@ fn zone() -> Vec<Named> {
         )
         .takes("server_certificates", keyed())
         .takes("associations", list(association).about("All there are"))
+        .takes("origins", list(named("OriginDocument")))
         .takes("hosts", list(named("HostDocument")))
         .takes("ruleset", ruleset)
         .takes("rules", rules().about("All there are"))
@@ -112,15 +115,20 @@ fn zone() -> Vec<Named> {
         .has("name", host_name())
         .may_have(
             "origin",
-            named("OriginUpdate").about("Its `url` is needed of a host that the document makes"),
+            named("OriginUpdate")
+                .about("Where requests go is needed of a host that the document makes"),
         )
         .takes("mtls", mtls())
         .may_have("revoked", revoked().default("rule"))
         .may_have("certificate_headers", certificate_headers())
         .may_have("tell_reason", tell_reason().default(false))
         .takes("tls_min_version", tls_min_version())
+        .takes("request_body_max", request_body_max())
         .takes("certificate", fingerprint())
         .takes("other_certificate", fingerprint());
+    let origin = closed()
+        .has("name", text())
+        .may_have("origin", named("OriginUpdate"));
     let rule = closed()
         .takes("ref", text().some().characters(REFERENCE_BYTES_MAX))
         .may_have("description", description())
@@ -137,6 +145,7 @@ fn zone() -> Vec<Named> {
     vec![
         ("ZoneDocument", zone.into()),
         ("KeyedDocument", keyed.into()),
+        ("OriginDocument", origin.into()),
         ("HostDocument", host.into()),
         ("RuleDocument", rule.into()),
     ]

@@ -38,6 +38,13 @@ pub(super) fn tell_reason() -> Schema {
     flag().about("Whether a blocked client is told what is wrong with its certificate")
 }
 
+pub(super) fn request_body_max() -> Schema {
+    count().about(
+        "Bytes that a request's body may have, 0 for any number; `null` leaves it to \
+         `limit.request_body`",
+    )
+}
+
 pub(super) fn tls_min_version() -> Schema {
     words(["1.2", "1.3"]).about(
         "The oldest TLS version; without it the gateway's `tls.min_version`, which holds as well \
@@ -46,36 +53,6 @@ pub(super) fn tls_min_version() -> Schema {
 }
 
 fn hosts() -> Vec<Named> {
-    let url = || text().about("`http://127.0.0.1:9000` or `https://origin.example.com`");
-    let protocol = || words(["auto", "http1", "http2"]);
-    let origin = closed()
-        .has("url", url())
-        .may_have("protocol", protocol().default("auto"))
-        .takes("host_header", text().about("Replaces the client's `Host`"))
-        .takes(
-            "server_name",
-            text().about("The name that the origin's certificate must be for, if not the URL's"),
-        )
-        .takes(
-            "ca_pem",
-            pem("The CAs that the origin's certificate may come from, if not the system's")
-                .characters(PEM_BYTES_MAX),
-        )
-        .takes(
-            "confined",
-            flag().about(
-                "Whether `control.private_origins` applies to it, as it does to every origin that \
-                 a token of some zones sets",
-            ),
-        );
-    let origin_update = closed()
-        .takes("url", url())
-        .takes("protocol", protocol())
-        .takes("host_header", text())
-        .takes("server_name", text())
-        .takes("ca_pem", text().characters(PEM_BYTES_MAX))
-        .takes("confined", flag())
-        .about("What is left out stays as it is; `null` takes a name or the CAs away.");
     let certificate = || uuid().about("The server certificate that the host must present");
     let other = || uuid().about("The one beside it, with the other kind of key");
     let presented = object()
@@ -98,7 +75,13 @@ fn hosts() -> Vec<Named> {
         .has("certificate_headers", certificate_headers())
         .has("tell_reason", tell_reason())
         .has("tls_min_version", tls_min_version().or_null())
+        .has("request_body_max", request_body_max().or_null())
         .has("origin", named("Origin"))
+        .has(
+            "addresses",
+            list(named("OriginAddress"))
+                .about("How the origin's addresses are; none of a host that is not served"),
+        )
         .has("certificate_id", certificate().or_null())
         .has("other_certificate_id", other().or_null())
         .has(
@@ -151,6 +134,7 @@ fn hosts() -> Vec<Named> {
         .takes("certificate_headers", certificate_headers())
         .takes("tell_reason", tell_reason().default(false))
         .takes("tls_min_version", tls_min_version())
+        .takes("request_body_max", request_body_max())
         .takes("certificate_id", certificate())
         .takes("other_certificate_id", other())
         .takes("server_certificates", brought())
@@ -172,6 +156,7 @@ fn hosts() -> Vec<Named> {
         .takes("certificate_headers", certificate_headers())
         .takes("tell_reason", tell_reason())
         .may_have("tls_min_version", tls_min_version().or_null())
+        .may_have("request_body_max", request_body_max().or_null())
         .may_have("certificate_id", newest(uuid()))
         .may_have("other_certificate_id", newest(uuid()))
         .takes("server_certificates", brought())
@@ -194,8 +179,6 @@ fn hosts() -> Vec<Named> {
             flag().about("Whether revoked certificates get around the rule"),
         );
     vec![
-        ("Origin", origin.into()),
-        ("OriginUpdate", origin_update.into()),
         ("PresentedCertificate", presented.into()),
         ("Host", shown.into()),
         ("HostCreate", create.into()),

@@ -8,6 +8,7 @@ mod certificates;
 mod documents;
 mod dry_run;
 mod hosts;
+mod origins;
 mod rules;
 mod running;
 mod zones;
@@ -26,6 +27,7 @@ pub(super) fn all() -> Vec<Named> {
     all.extend(certificates::schemas());
     all.extend(cas::schemas());
     all.extend(hosts::schemas());
+    all.extend(origins::schemas());
     all.extend(rules::schemas());
     all.extend(dry_run::schemas());
     all.extend(documents::schemas());

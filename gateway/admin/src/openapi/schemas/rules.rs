@@ -100,6 +100,10 @@ fn parameters() -> Vec<Named> {
             "host",
             text().about("A name or address to connect to, or a host of the zone: its origin"),
         )
+        .takes(
+            "name",
+            text().about("An origin of the zone; stands without `host` and `port`"),
+        )
         .may_have("port", count().least(1).most(65_535))
         .about("By `route`: where to connect to");
     let sni = closed()

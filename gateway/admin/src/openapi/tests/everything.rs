@@ -311,6 +311,30 @@ async fn hosts(world: &World, zone: &str) {
     let patch = json!({"revoked": "close", "tell_reason": true, "certificate_id": null});
     world.ok("PATCH", &one, patch).await;
     world.ok("DELETE", &one, Value::Null).await;
+    let origins = format!("/postern/v1/zones/{zone}/origins");
+    let body = json!({"name": "backends", "origin": {"addresses": [
+        {"url": "http://127.0.0.1:1", "weight": 2}, {"url": "http://127.0.0.1:2"}],
+        "balance": "hash", "hash_by": "ip.src", "ejection": {"failures": 5, "sec": 1,
+        "max_sec": 9, "max_percent": 10}, "slow_start_sec": 0, "panic_percent": 40}});
+    world.ok("POST", &origins, body).await;
+    let one = format!("{origins}/backends");
+    let patch = json!({"origin": {"balance": "least_requests", "hash_by": null}});
+    world.ok("PATCH", &one, patch).await;
+    let body = json!({"origin": {"name": "backends"}});
+    world
+        .ok("PATCH", "/postern/v1/hosts/api.example.test", body)
+        .await;
+    let shown = world.get(&one).await;
+    assert_eq!(shown["used_by"], json!(["host api.example.test"]));
+    world.get(&origins).await;
+    world.get("/postern/v1/origins").await;
+    let refused = world.call("DELETE", &one, Value::Null).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    let body = json!({"origin": {"url": "http://127.0.0.1:9000"}});
+    world
+        .ok("PATCH", "/postern/v1/hosts/api.example.test", body)
+        .await;
+    world.ok("DELETE", &one, Value::Null).await;
 }
 
 async fn rules(world: &World, zone: &str) {

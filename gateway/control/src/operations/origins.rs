@@ -1,0 +1,179 @@
+//! Origins of zones: what hosts and origin rules name, so that several can share it.
+//!
+//! Owns their names and that none goes that is still named. What an origin may be is decided where
+//! origins are compiled.
+
+use std::sync::Arc;
+
+use crate::change::draft::Draft;
+use crate::change::error::{ChangeError, Noun};
+use crate::change::{Changes, Control, Reads};
+use crate::compile::origin::{check_reach, origins};
+use crate::limits::{ORIGIN_NAME_BYTES_MAX, ORIGINS_MAX};
+use crate::model::id::Id;
+use crate::model::{Model, OriginPatch, OriginRecord, OriginSpec};
+use crate::operations::hosts::zone_of;
+
+/// Checks an origin that is about to be set in a zone. What a tenant sets is confined from then on.
+pub(crate) fn new_origin(
+    draft: &Draft<'_>,
+    zone: Id,
+    mut spec: OriginSpec,
+) -> Result<OriginSpec, ChangeError> {
+    if let Some(name) = &spec.name {
+        let alone = OriginSpec {
+            name: spec.name.clone(),
+            confined: spec.confined,
+            ..OriginSpec::default()
+        };
+        if spec != alone {
+            let why = format!(
+                "the origin `{name}` of the zone says everything else; change it there, or say `url` \
+                 or `addresses` here"
+            );
+            return Err(ChangeError::invalid("origin", why));
+        }
+        if draft.model.origin(zone, name).is_none() {
+            let why = format!("the zone has no origin `{}`", name.escape_debug());
+            return Err(ChangeError::invalid("origin", why));
+        }
+        return Ok(alone);
+    }
+    spec.confined |= draft.intent().tenant;
+    let refuse = |why: String| ChangeError::invalid("origin", why);
+    let reach = draft.shared().reach.load_full();
+    let made = origins(&spec, &reach).map_err(|why| refuse(why.to_string()))?;
+    for one in &made {
+        check_reach(one).map_err(|why| refuse(why.to_string()))?;
+    }
+    Ok(spec)
+}
+
+fn check_name(name: &str) -> Result<(), ChangeError> {
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte);
+    // Neither a dot nor a colon: a name is told from a host and from a URL.
+    if name.is_empty() || name.len() > ORIGIN_NAME_BYTES_MAX || !name.bytes().all(fits) {
+        let why = format!(
+            "`{}` is no name for an origin: 1 to {ORIGIN_NAME_BYTES_MAX} of a-z, 0-9, - and _",
+            name.escape_debug()
+        );
+        return Err(ChangeError::invalid("name", why));
+    }
+    Ok(())
+}
+
+fn find<'m>(model: &'m Model, zone: Id, name: &str) -> Result<&'m Arc<OriginRecord>, ChangeError> {
+    zone_of(model, zone)?;
+    let found = model.origin(zone, name);
+    found.ok_or_else(|| ChangeError::not_found(Noun::Origin, name.escape_debug()))
+}
+
+impl<A: Reads> Control<A> {
+    /// An origin of a zone.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn origin(&self, zone: Id, name: &str) -> Result<Arc<OriginRecord>, ChangeError> {
+        find(&self.model(), zone, name).cloned()
+    }
+}
+
+impl<A: Changes> Control<A> {
+    /// Makes an origin.
+    ///
+    /// # Errors
+    /// The name is taken or none, or a part of it is not acceptable.
+    pub fn create_origin(
+        &self,
+        zone: Id,
+        name: &str,
+        origin: OriginSpec,
+    ) -> Result<Arc<OriginRecord>, ChangeError> {
+        check_name(name)?;
+        self.change(|draft| {
+            zone_of(&draft.model, zone)?;
+            if draft.model.origin(zone, name).is_some() {
+                return Err(ChangeError::Exists {
+                    noun: Noun::Origin,
+                    key: name.into(),
+                });
+            }
+            if draft.model.origins.len() >= ORIGINS_MAX {
+                return Err(ChangeError::Full {
+                    what: "origins",
+                    max: ORIGINS_MAX,
+                });
+            }
+            let made = Arc::new(OriginRecord {
+                zone,
+                name: name.into(),
+                origin: addressed(draft, zone, origin)?,
+                created_on: draft.now,
+                modified_on: draft.now,
+            });
+            draft.put_origin(made.clone());
+            Ok(made)
+        })
+    }
+
+    /// Changes an origin, for all that name it.
+    ///
+    /// # Errors
+    /// There is none of this name, or a part of the change is not acceptable.
+    pub fn update_origin(
+        &self,
+        zone: Id,
+        name: &str,
+        patch: OriginPatch,
+    ) -> Result<Arc<OriginRecord>, ChangeError> {
+        self.change(|draft| {
+            let found = find(&draft.model, zone, name)?.clone();
+            let origin = patch.apply(&found.origin);
+            if origin == found.origin {
+                return Ok(found);
+            }
+            let changed = Arc::new(OriginRecord {
+                origin: addressed(draft, zone, origin)?,
+                modified_on: draft.now,
+                ..(*found).clone()
+            });
+            draft.put_origin(changed.clone());
+            Ok(changed)
+        })
+    }
+
+    /// Removes an origin.
+    ///
+    /// # Errors
+    /// There is none of this name, or hosts or rules name it.
+    pub fn delete_origin(&self, zone: Id, name: &str) -> Result<(), ChangeError> {
+        self.change(|draft| {
+            let found = find(&draft.model, zone, name)?.clone();
+            let users = found.used_by(&draft.model);
+            if let [first, others @ ..] = users.as_slice() {
+                let more = match others.len() {
+                    0 => String::new(),
+                    1 => format!(" and {}", others.concat()),
+                    more => format!(" and {more} more"),
+                };
+                return Err(ChangeError::InUse {
+                    noun: Noun::Origin,
+                    key: found.name.clone(),
+                    by: format!("requests of {first}{more} go to it; change that first"),
+                });
+            }
+            draft.remove_origin(&found);
+            Ok(())
+        })
+    }
+}
+
+/// What an origin of a zone is: none that stands for another one.
+fn addressed(draft: &Draft<'_>, zone: Id, spec: OriginSpec) -> Result<OriginSpec, ChangeError> {
+    if spec.name.is_some() {
+        let why = "an origin of a zone has addresses of its own: say `url` or `addresses`";
+        return Err(ChangeError::invalid("origin", why));
+    }
+    new_origin(draft, zone, spec)
+}

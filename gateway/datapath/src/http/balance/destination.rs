@@ -1,0 +1,155 @@
+//! The way of one request: the address it is at, and those that it was at before.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+
+use super::Balancer;
+use crate::http::connect::OriginError;
+use crate::http::upstream::Pool;
+use snapshot::http::origin::Origin;
+use snapshot::origins::state::OpenRequest;
+use snapshot::origins::{Failure, OriginGroup};
+use snapshot::phases::Routed;
+
+/// Where one request goes: an address of an origin, and others when that fails.
+pub struct Destination<'h> {
+    group: &'h Arc<OriginGroup>,
+    /// What rules make different about it.
+    routed: Routed<'h>,
+    /// What tells the request apart.
+    key: Option<u64>,
+    /// The worker's.
+    pool: Rc<Pool>,
+    /// A bit for each address that it was at.
+    tried: Cell<u64>,
+    place: Cell<usize>,
+    origin: RefCell<Arc<Origin>>,
+    /// It counts at its address for as long as it is open.
+    open: RefCell<Option<OpenRequest>>,
+}
+
+impl<'h> Destination<'h> {
+    /// Chooses the first address.
+    #[must_use]
+    pub fn new(
+        group: &'h Arc<OriginGroup>,
+        routed: Routed<'h>,
+        key: Option<u64>,
+        pool: &Rc<Pool>,
+        now: Instant,
+    ) -> Self {
+        let this = Self {
+            group,
+            routed,
+            key,
+            pool: pool.clone(),
+            tried: Cell::new(0),
+            place: Cell::new(0),
+            origin: RefCell::new(group.first().clone()),
+            open: RefCell::default(),
+        };
+        if this.routed.is_elsewhere() {
+            // Another place than any of its addresses: nothing to choose, and nothing to learn.
+            this.origin.replace(this.routed.by(group.first()));
+            this.tried.set(u64::MAX);
+        } else {
+            this.go_on(now);
+        }
+        this
+    }
+
+    fn balancer(&self) -> &Balancer {
+        self.pool.balancer()
+    }
+
+    /// The address that it is at.
+    #[must_use]
+    pub fn origin(&self) -> Arc<Origin> {
+        self.origin.borrow().clone()
+    }
+
+    /// Goes to an address that it was not at yet; `false` when there is none.
+    pub fn go_on(&self, now: Instant) -> bool {
+        let tried = self.tried.get();
+        let Some(place) = self.balancer().choose(self.group, tried, self.key, now) else {
+            return false;
+        };
+        let Some(address) = self.group.addresses.get(place) else {
+            return false;
+        };
+        self.tried.set(tried | 1 << place);
+        self.place.set(place);
+        self.origin.replace(self.routed.by(&address.origin));
+        if self.routed.is_as_it_is() {
+            self.open.replace(Some(OpenRequest::at(&address.state)));
+        }
+        true
+    }
+
+    /// Whether there is an address that it was not at yet.
+    #[must_use]
+    pub fn has_another(&self) -> bool {
+        let there = snapshot::origins::all(self.group.addresses.len());
+        there & !self.tried.get() != 0
+    }
+
+    /// The address answered with this status.
+    pub(in crate::http) fn answered(&self, status: StatusCode, now: Instant) {
+        match status.as_u16() {
+            502..=504 => self.fails(Failure::Status, now),
+            _ if self.counts() => {
+                if let Some(address) = self.group.addresses.get(self.place.get()) {
+                    address.state.served(now);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The address failed so. What is the client's, or the operator's, is no failure of it.
+    pub(in crate::http) fn failed(&self, error: &OriginError, now: Instant) {
+        let why = match error {
+            OriginError::Connect(why) if why.kind() == ErrorKind::TimedOut => {
+                Failure::ConnectTimeout
+            }
+            OriginError::Connect(_) | OriginError::Resolve(_) => Failure::Connect,
+            OriginError::ConnectTimeout => Failure::ConnectTimeout,
+            OriginError::Tls(_) => Failure::Tls,
+            OriginError::ResponseTimeout => Failure::ResponseTimeout,
+            OriginError::Response(_) | OriginError::Unasked | OriginError::Protocol(_) => {
+                Failure::Response
+            }
+            OriginError::OutOfReach(_)
+            | OriginError::Lengths
+            | OriginError::LargeHead
+            | OriginError::LargeTrailers
+            | OriginError::LargeBody
+            | OriginError::ClientStalled
+            | OriginError::ClientGone => return,
+        };
+        self.fails(why, now);
+    }
+
+    fn fails(&self, why: Failure, now: Instant) {
+        if self.counts() {
+            // Who looks after origins tells of it.
+            let _out_for = self.group.failed(self.place.get(), why, now);
+        }
+    }
+
+    /// Whether it is at one of the origin's addresses, as that is.
+    fn counts(&self) -> bool {
+        self.open.borrow().is_some()
+    }
+
+    /// What counts the request at its address, for as long as its answer lasts.
+    #[must_use]
+    pub fn take_open(&self) -> Option<OpenRequest> {
+        self.open.take()
+    }
+}
