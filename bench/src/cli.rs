@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::{aims, compare, flood, idle, load, machine, relay, store};
+use crate::{aims, compare, flood, idle, load, machine, pages, relay, store};
 
 /// Puts load on Postern, on its peers, or on any URL, and says what it cost.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ enum Work {
     Aims(aims::Arguments),
     /// Attacks on Postern, and what they cost it and a visitor
     Flood(flood::Arguments),
+    /// What open pages of the dashboard cost while requests are refused
+    Pages(pages::Arguments),
     /// What idle connections weigh in Postern, and what BoringSSL weighs of it
     Idle(idle::Arguments),
     /// Put load on a URL
@@ -85,6 +87,7 @@ async fn run(command: Work) -> Result<()> {
         Work::Compare(arguments) => Box::pin(compare::run(arguments)).await,
         Work::Aims(arguments) => Box::pin(aims::run(arguments)).await,
         Work::Flood(arguments) => Box::pin(flood::run(arguments)).await,
+        Work::Pages(arguments) => Box::pin(pages::run(arguments)).await,
         Work::Idle(arguments) => Box::pin(idle::run(arguments)).await,
         Work::Load(arguments) => Box::pin(load::run(arguments)).await,
         Work::Store(arguments) => store::run(&arguments),

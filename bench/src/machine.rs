@@ -117,16 +117,32 @@ fn tasks(pid: u32) -> Vec<String> {
 /// CPU time of a process and its descendants, all threads, since they began.
 #[must_use]
 pub fn cpu_time(pid: u32) -> Duration {
-    let nanoseconds = |task: String| -> Option<u64> {
-        let text = fs::read_to_string(format!("{task}/schedstat")).ok()?;
-        text.split_whitespace().next()?.parse().ok()
-    };
     let total = family(pid)
         .into_iter()
         .flat_map(tasks)
-        .filter_map(nanoseconds)
+        .filter_map(|task| nanoseconds(&task))
         .sum();
     Duration::from_nanos(total)
+}
+
+/// CPU time of those threads of a process whose name passes, since they began.
+#[must_use]
+pub fn cpu_time_of(pid: u32, wanted: impl Fn(&str) -> bool) -> Duration {
+    let named = |task: &String| {
+        let name = fs::read_to_string(format!("{task}/comm")).unwrap_or_default();
+        wanted(name.trim())
+    };
+    let total = tasks(pid)
+        .into_iter()
+        .filter(named)
+        .filter_map(|task| nanoseconds(&task))
+        .sum();
+    Duration::from_nanos(total)
+}
+
+fn nanoseconds(task: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("{task}/schedstat")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 /// Proportional set size of a process and its descendants, in bytes.

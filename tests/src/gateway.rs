@@ -20,7 +20,8 @@ use snapshot::Published;
 
 use crate::admin::Admin;
 use crate::client::Client;
-use crate::pki::{Authority, Identity};
+use crate::memory_store::MemoryStore;
+use crate::pki::{self, Authority, Identity};
 use crate::tool::{self, Outcome};
 use crate::wait::{self, PATIENCE};
 
@@ -34,6 +35,7 @@ pub struct Setup {
     hosts: Vec<(String, Value)>,
     settings: Vec<(String, String)>,
     rules: Vec<String>,
+    certificates: usize,
     listen: Vec<SocketAddr>,
     descriptors: Option<u32>,
 }
@@ -117,11 +119,19 @@ impl Setup {
         self
     }
 
+    /// Issues so many client certificates in the first zone before the start, `device-0` and on.
+    /// Every hundredth is revoked.
+    #[must_use]
+    pub fn certificates(mut self, count: usize) -> Self {
+        self.certificates = count;
+        self
+    }
+
     /// Starts the gateway and waits until it is ready.
     #[must_use]
     pub fn start(self) -> Gateway {
         let directory = new_directory();
-        let (zone_ids, authorities) = make_zones(&directory, &self.zones);
+        let (zone_ids, authorities) = make_zones(&directory, &self.zones, self.certificates);
         let mut listen = self.listen.clone();
         if listen.is_empty() {
             listen.push(new_address());
@@ -563,14 +573,22 @@ fn zone_of<'z>(zones: &'z [String], host: &str) -> &'z str {
         .unwrap()
 }
 
-/// Makes the zones, and copies the keys of their CAs.
+/// Makes the zones and the first one's client certificates, and copies the keys of their CAs.
 fn make_zones(
     directory: &Path,
     zones: &[String],
+    certificates: usize,
 ) -> (HashMap<String, String>, HashMap<String, Authority>) {
-    let store = directory.join("store.redb");
-    let control = Control::open(&store, Arc::new(Published::default())).unwrap();
-    let (seal, _) = Seal::open(&directory.join("ca.key"), false).unwrap();
+    let (store, key_file) = (directory.join("store.redb"), directory.join("ca.key"));
+    let published = Arc::new(Published::default());
+    // Very many are made in memory, where no change waits for a disk.
+    let memory = (certificates > 0).then(MemoryStore::default);
+    let control = match &memory {
+        None => Control::open(&store, published),
+        Some(memory) => Control::start(Box::new(memory.clone()), &key_file, None, published),
+    };
+    let control = control.unwrap();
+    let (seal, _) = Seal::open(&key_file, false).unwrap();
     let (mut ids, mut authorities) = (HashMap::new(), HashMap::new());
     for name in zones {
         let zone = control.create_zone(name).unwrap();
@@ -586,7 +604,19 @@ fn make_zones(
             name.clone(),
             Authority::from_pem(&authority.certificate, key.reveal()),
         );
+        if ids.is_empty() {
+            for number in 0..certificates {
+                let (csr, _) = pki::request(&format!("device-{number}"));
+                let made = control.issue_certificate(zone.id, &csr, 365).unwrap();
+                if number % 100 == 0 {
+                    drop(control.revoke_certificate(zone.id, made.id).unwrap());
+                }
+            }
+        }
         ids.insert(name.clone(), zone.id.to_string());
+    }
+    if let Some(memory) = memory {
+        memory.write(&store).unwrap();
     }
     (ids, authorities)
 }

@@ -17,6 +17,7 @@ pub mod client;
 pub mod crl;
 pub mod frames;
 pub mod gateway;
+pub mod memory_store;
 pub mod network;
 pub mod ocsp;
 pub mod origin;

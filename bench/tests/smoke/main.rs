@@ -232,3 +232,25 @@ fn floods_have_a_table() {
     let ping = &floods[0]["attacker"];
     assert_eq!(ping["closed"], 1, "{ping}");
 }
+
+#[test]
+fn pages_have_a_table() {
+    let directory = Directory::new();
+    let file = directory.file("pages.json");
+    let some = [
+        "--pages", "2", "--rate", "500", "--rounds", "1", "--seconds", "0.5",
+    ];
+    let outcome = bench(&[&["pages", "--json", file.to_str().unwrap()][..], &some].concat());
+    // Its bounds are for a machine that has nothing else to do.
+    let beyond = outcome.err.contains("pages cost more than they may");
+    assert!(outcome.code == 0 || beyond, "{outcome:?}");
+    let report = json(&file);
+    let turns = report["turns"].as_array().unwrap();
+    let pages: Vec<_> = turns.iter().map(|turn| turn["pages"].as_u64()).collect();
+    assert_eq!(pages, [Some(0), Some(2), Some(2), Some(0)]);
+    for turn in turns {
+        assert!(turn["worker_ns"].as_f64() > Some(0.0), "{turn}");
+        let told = turn["pages"] != 0;
+        assert_eq!(turn["events"].as_f64() > Some(0.0), told, "{turn}");
+    }
+}

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result};
 use control::{RedbStore, Store, StoreError, Table, Visit, Write};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -26,29 +25,30 @@ impl Held {
                 self.tables.len() - 1
             }
         };
-        #[expect(clippy::indexing_slicing, reason = "it was found or pushed above")]
         &mut self.tables[place].1
     }
 }
 
 /// The store; clones share what they hold.
 #[derive(Clone, Default)]
-pub(super) struct Memory(Arc<Mutex<Held>>);
+pub struct MemoryStore(Arc<Mutex<Held>>);
 
-impl Memory {
+impl MemoryStore {
     fn held<T>(&self, work: impl FnOnce(&mut Held) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Writes everything to a new store, as one change.
+    /// Writes everything to a new store, as one change, but for the audit log, whose revisions are not
+    /// those of the new store.
     ///
     /// # Errors
     /// It cannot be made or written.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let store = RedbStore::open(path)?;
+    pub fn write(&self, path: &Path) -> Result<(), StoreError> {
+        let store = RedbStore::open(path).map_err(|why| StoreError::Io(why.to_string()))?;
         let writes = self.held(|held| {
             let mut writes = Vec::new();
-            for (table, rows) in &held.tables {
+            let tables = held.tables.iter();
+            for (table, rows) in tables.filter(|(table, _)| *table != Table::Audit) {
                 for (key, value) in rows {
                     writes.push(Write {
                         table: *table,
@@ -59,11 +59,11 @@ impl Memory {
             }
             writes
         });
-        store.commit(0, &writes).context("filling the store")
+        store.commit(0, &writes)
     }
 }
 
-impl Store for Memory {
+impl Store for MemoryStore {
     fn revision(&self) -> Result<u64, StoreError> {
         Ok(self.held(|held| held.revision))
     }
@@ -98,6 +98,5 @@ impl Store for Memory {
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.write(to)
-            .map_err(|error| StoreError::Io(error.to_string()))
     }
 }

@@ -6,11 +6,8 @@
 //! the first `200` of `/readyz`. Beside the issuing stands what two syncs of a small file take in
 //! the same directory, since every change waits for as many.
 
-mod memory;
-
 use std::fs::File;
-use std::io::{Read, Write as _};
-use std::os::unix::net::UnixStream;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -26,8 +23,9 @@ use clap::Args;
 use control::{Control, NewRule, Phase};
 use serde_json::{Value, json};
 use snapshot::Published;
+use tests::memory_store::MemoryStore;
 
-use self::memory::Memory;
+use crate::admin::ask;
 use crate::machine::Machine;
 use crate::peers::postern_binary;
 use crate::world::Directory;
@@ -79,7 +77,7 @@ fn request(name: &str) -> Result<String> {
 
 /// Makes the store and answers the zone's id.
 fn fill(directory: &Path, arguments: &Arguments) -> Result<String> {
-    let memory = Memory::default();
+    let memory = MemoryStore::default();
     let key_file = directory.join("ca.key");
     let store = Box::new(memory.clone());
     let control = Control::start(store, &key_file, None, Arc::new(Published::default()))?;
@@ -102,24 +100,6 @@ fn fill(directory: &Path, arguments: &Arguments) -> Result<String> {
     }
     memory.write(&directory.join("store.redb"))?;
     Ok(zone.to_string())
-}
-
-/// One request on the admin socket.
-fn ask(socket: &Path, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-    let mut stream = UnixStream::connect(socket)?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer
-        .split(' ')
-        .nth(1)
-        .context("an HTTP answer")?
-        .parse()?;
-    Ok((status, answer))
 }
 
 fn start(postern: &Path, directory: &Path) -> Result<(Running, Duration)> {
