@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use tests::crl::{self, CrlSpec};
 use tests::gateway::ZONE;
 use tests::tool::run;
 use tests::{Gateway, Origin, Setup, pki};
@@ -30,14 +31,15 @@ fn dashboard() -> Option<PathBuf> {
 
 /// A gateway with an API over TCP, and its address.
 fn start(origin: &Origin) -> (Gateway, String) {
+    start_with(Setup::new().host(HOST, "request", &origin.url()))
+}
+
+fn start_with(setup: Setup) -> (Gateway, String) {
     // Free when it was looked for; the gateway says so if another process was faster.
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let admin = free.local_addr().unwrap().to_string();
     drop(free);
-    let gateway = Setup::new()
-        .set("admin.listen", &admin)
-        .host(HOST, "request", &origin.url())
-        .start();
+    let gateway = setup.set("admin.listen", &admin).start();
     (gateway, admin)
 }
 
@@ -62,8 +64,10 @@ fn told(gateway: &Gateway, admin: &str) -> Value {
     let ca = gateway.file("servers.pem");
     std::fs::write(&ca, gateway.servers.pem()).unwrap();
     let link = gateway.cli(&["dashboard"]).ok();
+    let fresh = gateway.cli(&["dashboard"]).ok();
     json!({
         "link": link.trim(),
+        "fresh": fresh.trim(),
         "url": format!("http://{admin}"),
         "address": gateway.address.to_string(),
         "ca": ca,
@@ -84,6 +88,8 @@ fn script(home: &Path, name: &str, told: &Value) {
         .arg(format!("tests/{name}"))
         .arg(told.to_string()));
     assert!(outcome.out.contains("all good"), "{outcome:?}");
+    // What was measured.
+    eprint!("{}", outcome.err);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,7 +104,13 @@ async fn the_documents_steps_in_a_browser() {
     told["log"] = json!(gateway.file("access.log"));
     told["origin"] = origin.url().into();
     told["csr"] = pki::request("own-device").0.into();
-    told["partners"] = pki::Authority::root("Partners").pem().into();
+    let partners = pki::Authority::root("Partners");
+    told["partners"] = partners.pem().into();
+    let gone = partners.client("gone");
+    told["list"] = crl::pem(&CrlSpec::revoking(7, &[&gone]).sign(&partners)).into();
+    // A name that no certificate of the zone is for.
+    let server = gateway.servers.server(&["deep.down.example.test"]);
+    told["server"] = json!({ "chain": server.chain_pem(), "key": server.key_pem() });
     script(&home, "steps.mjs", &told);
     assert!(!gateway.stderr().contains("panicked"));
 }
@@ -179,4 +191,23 @@ async fn a_hundred_thousand_rules_and_a_restart_under_the_page() {
     out.read_to_string(&mut rest).unwrap();
     assert!(script.wait().unwrap().success());
     assert_eq!(rest, "all good\n");
+}
+
+/// As many as a person should not notice.
+const CERTIFICATES: usize = 100_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_certificates_in_a_browser() {
+    let Some(home) = dashboard() else { return };
+    let origin = Origin::echo();
+    let setup = Setup::new()
+        .host(HOST, "request", &origin.url())
+        .certificates(CERTIFICATES);
+    let (gateway, admin) = start_with(setup);
+    if !has_dashboard(&gateway) {
+        return;
+    }
+    let told = told(&gateway, &admin);
+    script(&home, "certificates.mjs", &told);
+    assert!(!gateway.stderr().contains("panicked"));
 }

@@ -4,6 +4,7 @@ import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import type { Session, Zone } from "./api";
 import { CLOUDFLARE, all, session as loadSession, signIn, signOut, whenSessionEnds } from "./api";
+import { Choose } from "./inputs";
 import type { Change } from "./live";
 import { start, useLive } from "./live";
 import { AuditLog } from "./pages/audit";
@@ -22,7 +23,7 @@ import { TestPage } from "./pages/test";
 import { Tokens } from "./pages/tokens";
 import { link, takeCode, usePath } from "./router";
 import { KINDS } from "./rules";
-import { Show, Time, Value, message, useLoaded } from "./ui";
+import { message, Show, Time, useLoaded, Value } from "./ui";
 
 function Dashboard() {
     const [session, setSession] = useState<Session | null | undefined>(undefined);
@@ -77,6 +78,7 @@ function Frame({ session, leave }: { session: Session; leave: () => void }) {
         { about: ["zone"] },
     );
     useEffect(() => {
+        document.title = `${titleOf(path)} · Postern`;
         zones.reload();
         const heading = document.querySelector<HTMLElement>("h1");
         heading?.focus();
@@ -150,8 +152,8 @@ function Changed({ me }: { me: string }) {
                 <p class="notice info">
                     <Value text={named(change.actor ?? "")} /> has changed {first.noun}{" "}
                     <Value text={shortened(first.key)} />
-                    {others > 0 && ` and ${others.toLocaleString()} more`}. What is shown here is up
-                    to date. <a href={link("audit-log")}>Audit log</a>
+                    {others > 0 && ` and ${others.toLocaleString()} more`}; what is shown here is up to
+                    date. <a href={link("audit-log")}>Audit log</a>
                 </p>
             )}
         </div>
@@ -193,39 +195,86 @@ const OF_GATEWAY: [string, string][] = [
     ["settings", "Settings"],
 ];
 
+/** Zones whose pages are all in the menu; of more, one is chosen. */
+const ZONES_IN_MENU_MAX = 3;
+
 function Navigation(props: { path: string[]; zones: Zone[]; tenant: boolean }) {
-    const [first, name, page] = props.path;
+    const { path, zones } = props;
+    const [first, name, page] = path;
+    const [opened, setOpened] = useState(false);
+    const [chosen, setChosen] = useState<string | null>(null);
+    // What is opened goes when one has gone somewhere.
+    useEffect(() => {
+        setOpened(false);
+        setChosen(null);
+    }, [path.join("/")]);
     const here = (is: boolean) => (is ? "page" : undefined);
+    const many = zones.length > ZONES_IN_MENU_MAX;
+    const wanted = chosen ?? (first === "zones" ? name : undefined);
+    const one = zones.find((zone) => zone.name === wanted) ?? zones[0];
+    const shown = many && one !== undefined ? [one] : zones;
     return (
-        <nav aria-label="Main">
-            <a href={link()} aria-current={here(first === undefined)}>
-                Overview
-            </a>
-            {props.zones.map((zone) => (
-                <section>
-                    <h2>{zone.name}</h2>
-                    {OF_ZONE.map(([segment, title]) => (
-                        <a
-                            href={link("zones", zone.name, segment)}
-                            aria-current={here(name === zone.name && isAt(segment, page))}
-                        >
-                            {title}
-                        </a>
-                    ))}
-                </section>
-            ))}
-            <section>
-                <h2>Gateway</h2>
-                {OF_GATEWAY.filter(([segment]) => !props.tenant || segment === "authorities").map(
-                    ([segment, title]) => (
-                        <a href={link(segment)} aria-current={here(first === segment)}>
-                            {title}
-                        </a>
-                    ),
+        <nav aria-label="Main" class={opened ? "opened" : ""}>
+            <button
+                type="button"
+                class="menu-button"
+                aria-expanded={opened}
+                onClick={() => setOpened(!opened)}
+            >
+                <span aria-hidden="true">☰</span> Menu
+            </button>
+            <div class="entries">
+                <a href={link()} aria-current={here(first === undefined)}>
+                    Overview
+                </a>
+                {many && one !== undefined && (
+                    <Choose
+                        label="Zone"
+                        value={one.name}
+                        set={setChosen}
+                        of={zones.map((zone) => [zone.name, zone.name])}
+                    />
                 )}
-            </section>
+                {shown.map((zone) => (
+                    <section>
+                        <h2>{zone.name}</h2>
+                        {OF_ZONE.map(([segment, title]) => (
+                            <a
+                                href={link("zones", zone.name, segment)}
+                                aria-current={here(name === zone.name && isAt(segment, page))}
+                            >
+                                {title}
+                            </a>
+                        ))}
+                    </section>
+                ))}
+                <section>
+                    <h2>Gateway</h2>
+                    {OF_GATEWAY.filter(([segment]) => !props.tenant || segment === "authorities").map(
+                        ([segment, title]) => (
+                            <a href={link(segment)} aria-current={here(first === segment)}>
+                                {title}
+                            </a>
+                        ),
+                    )}
+                </section>
+            </div>
         </nav>
     );
+}
+
+/** What the browser calls a page: in its tabs, its history, and for those who hear it. */
+function titleOf(path: string[]): string {
+    const [first, name, page, rest] = path;
+    const of = (entries: [string, string][], segment: string | undefined) =>
+        entries.find(([one]) => one === segment)?.[1];
+    if (first === undefined) return "Overview";
+    if (first !== "zones") return of(OF_GATEWAY, first) ?? "Not here";
+    const kinds = KINDS.map((kind): [string, string] => [kind.segment, kind.title]);
+    const list = of(kinds, page) ?? of(OF_ZONE, page) ?? "Not here";
+    if (rest === "create-mtls-rule") return `Create a mTLS rule · ${name}`;
+    if (rest === undefined) return `${list} · ${name}`;
+    return `${rest === "new" ? "Create rule" : "Edit rule"} · ${list} · ${name}`;
 }
 
 /** Whether a page is shown below this entry of the menu: all kinds of rules have one. */

@@ -119,6 +119,22 @@ export interface Vocabulary {
     functions: { name: string; signature: string }[];
 }
 
+/** A list that expressions name as `$name`. */
+export interface List {
+    name: string;
+    kind: "ip" | "hostname" | "asn";
+}
+
+/** The lists of the gateway; whoever may not see them is offered none. */
+export async function loadLists(): Promise<List[]> {
+    try {
+        const [account] = await get<{ id: string }[]>(`${CLOUDFLARE}/accounts`);
+        return await get<List[]>(`${CLOUDFLARE}/accounts/${account?.id ?? ""}/rules/lists`);
+    } catch {
+        return [];
+    }
+}
+
 let vocabulary: Promise<Vocabulary> | null = null;
 
 /** The fields and functions of the language. They are the same while the gateway runs. */

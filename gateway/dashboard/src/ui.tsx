@@ -1,7 +1,7 @@
 // The parts that pages are made of. They know no resource and make no call of their own.
 
 import type { ComponentChildren } from "preact";
-import { useCallback, useEffect, useId, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError } from "./api";
 import type { Change } from "./live";
 import { useLive } from "./live";
@@ -180,6 +180,7 @@ export function Show<T>(props: {
                 </Notice>
             )}
             {of.data !== null && props.children(of.data)}
+            {of.data !== null && of.busy && <p class="quiet busy late">Loading…</p>}
             {of.data === null && of.error === null && (
                 <p class="quiet" role="status">
                     Loading {what}…
@@ -240,201 +241,6 @@ export function Messages({ of }: { of: string[] }) {
                 <Notice kind="warning">{text}</Notice>
             ))}
         </>
-    );
-}
-
-/** A labelled input, with a hint below. */
-export function Field(props: {
-    label: string;
-    hint?: ComponentChildren;
-    children: (id: string, hint: string | undefined) => ComponentChildren;
-}) {
-    const id = useId();
-    const hint = props.hint === undefined ? undefined : `${id}-hint`;
-    return (
-        <div class="field">
-            <label for={id}>{props.label}</label>
-            {props.children(id, hint)}
-            {hint !== undefined && (
-                <p class="hint" id={hint}>
-                    {props.hint}
-                </p>
-            )}
-        </div>
-    );
-}
-
-export function TextInput(props: {
-    label: string;
-    value: string;
-    set: (value: string) => void;
-    hint?: ComponentChildren;
-    required?: boolean;
-    placeholder?: string;
-    type?: "text" | "password";
-    max?: number;
-    autofocus?: boolean;
-}) {
-    const extra = props.hint === undefined ? {} : { hint: props.hint };
-    return (
-        <Field label={props.label} {...extra}>
-            {(id, hint) => (
-                <input
-                    id={id}
-                    // Preact's types know one type at a time.
-                    type={(props.type ?? "text") as "text"}
-                    value={props.value}
-                    required={props.required ?? false}
-                    placeholder={props.placeholder}
-                    maxLength={props.max}
-                    aria-describedby={hint}
-                    autocomplete="off"
-                    spellcheck={false}
-                    ref={props.autofocus === true ? focus : null}
-                    onInput={(event) => props.set(event.currentTarget.value)}
-                />
-            )}
-        </Field>
-    );
-}
-
-/** A whole number; nothing while the input is empty. */
-export function NumberInput(props: {
-    label: string;
-    value: number | null;
-    set: (value: number | null) => void;
-    least: number;
-    most: number;
-    hint?: ComponentChildren;
-    required?: boolean;
-    placeholder?: string;
-}) {
-    const extra = props.hint === undefined ? {} : { hint: props.hint };
-    return (
-        <Field label={props.label} {...extra}>
-            {(id, hint) => (
-                <input
-                    id={id}
-                    class="number"
-                    type="number"
-                    inputMode="numeric"
-                    value={props.value ?? ""}
-                    min={props.least}
-                    max={props.most}
-                    step={1}
-                    required={props.required ?? false}
-                    placeholder={props.placeholder}
-                    aria-describedby={hint}
-                    onInput={(event) => {
-                        const { value } = event.currentTarget;
-                        props.set(value === "" ? null : Number(value));
-                    }}
-                />
-            )}
-        </Field>
-    );
-}
-
-function focus(element: HTMLElement | null): void {
-    element?.focus();
-}
-
-/** Words that were entered one by one, each with an X. */
-export function Chips(props: {
-    label: string;
-    hint?: ComponentChildren;
-    values: string[];
-    set: (values: string[]) => void;
-    placeholder?: string;
-    /** Proposals while typing. */
-    known?: string[];
-    clean?: (text: string) => string;
-}) {
-    const [text, setText] = useState("");
-    const input = useRef<HTMLInputElement>(null);
-    const list = useId();
-    const add = (entered: string) => {
-        const clean = (props.clean ?? ((one: string) => one.trim()))(entered);
-        if (clean !== "" && !props.values.includes(clean)) props.set([...props.values, clean]);
-        setText("");
-    };
-    const extra = props.hint === undefined ? {} : { hint: props.hint };
-    return (
-        <Field label={props.label} {...extra}>
-            {(id, hint) => (
-                <div class="chips">
-                    {props.values.map((value) => (
-                        <span class="chip">
-                            <bdi>{harmless(value)}</bdi>
-                            <button
-                                type="button"
-                                aria-label={`Remove ${value}`}
-                                onClick={() => {
-                                    props.set(props.values.filter((other) => other !== value));
-                                    input.current?.focus();
-                                }}
-                            >
-                                <span aria-hidden="true">✕</span>
-                            </button>
-                        </span>
-                    ))}
-                    <input
-                        id={id}
-                        ref={input}
-                        value={text}
-                        list={props.known === undefined ? undefined : list}
-                        placeholder={props.placeholder}
-                        aria-describedby={hint}
-                        autocomplete="off"
-                        autocapitalize="none"
-                        spellcheck={false}
-                        onInput={(event) => setText(event.currentTarget.value)}
-                        onKeyDown={(event) => {
-                            if (event.key === "Enter") {
-                                event.preventDefault();
-                                add(text);
-                            } else if (event.key === "Backspace" && text === "") {
-                                props.set(props.values.slice(0, -1));
-                            }
-                        }}
-                        onBlur={() => add(text)}
-                    />
-                    {props.known !== undefined && (
-                        <datalist id={list}>
-                            {props.known
-                                .filter((one) => !props.values.includes(one))
-                                .map((one) => (
-                                    <option value={one} />
-                                ))}
-                        </datalist>
-                    )}
-                </div>
-            )}
-        </Field>
-    );
-}
-
-/** The two ways out of a form: its button, and back. */
-export function SubmitOrCancel(props: {
-    cancel: () => void;
-    disabled: boolean;
-    /** What it does cannot be undone. */
-    danger?: boolean;
-    children: ComponentChildren;
-}) {
-    return (
-        <div class="actions">
-            <button type="button" onClick={props.cancel}>
-                Cancel
-            </button>
-            <button
-                type="submit"
-                class={props.danger === true ? "danger" : "primary"}
-                disabled={props.disabled}
-            >
-                {props.children}
-            </button>
-        </div>
     );
 }
 
@@ -512,11 +318,44 @@ export function Badge(props: { kind: "good" | "bad" | "warn" | "plain"; children
     return <span class={`badge ${props.kind}`}>{props.children}</span>;
 }
 
-/** A table that scrolls by itself, and can be scrolled by keyboard. */
-export function Table(props: { label: string; head: string[]; children: ComponentChildren }) {
+/** The roles of a table's parts: where it is narrow its rows are drawn one below the other, and browsers
+ * take a table that is drawn so for none. */
+const ROLES: [string, string][] = [
+    ["table", "table"],
+    ["thead, tbody", "rowgroup"],
+    ["tr", "row"],
+    ["thead th", "columnheader"],
+    ["tbody th", "rowheader"],
+    ["td", "cell"],
+];
+
+/** Says of each cell what its column is, for where the head is not beside it. */
+function label(table: HTMLTableElement | null): void {
+    if (table === null) return;
+    for (const [parts, role] of ROLES) {
+        const found = [...table.querySelectorAll(parts), ...(table.matches(parts) ? [table] : [])];
+        for (const part of found) part.setAttribute("role", role);
+    }
+    const head = [...(table.tHead?.rows[0]?.cells ?? [])].map((cell) => cell.textContent ?? "");
+    for (const row of table.tBodies[0]?.rows ?? []) {
+        for (const [place, cell] of [...row.cells].entries()) {
+            cell.dataset["label"] = head[place] ?? "";
+        }
+    }
+}
+
+/** A table that scrolls by itself, and can be scrolled by keyboard. Where it is narrow, a row is a block
+ * whose cells are below each other. */
+export function Table(props: {
+    label: string;
+    head: string[];
+    children: ComponentChildren;
+}) {
+    const table = useRef<HTMLTableElement>(null);
+    useLayoutEffect(() => label(table.current));
     return (
         <div class="scroll" role="region" aria-label={props.label} tabIndex={0}>
-            <table>
+            <table ref={table}>
                 <thead>
                     <tr>
                         {props.head.map((name) => (
@@ -530,29 +369,50 @@ export function Table(props: { label: string; head: string[]; children: Componen
     );
 }
 
-export function Pages(props: { page: number; pages: number; total: number; go: (n: number) => void }) {
-    if (props.pages <= 1) return null;
-    return (
-        <nav class="pages" aria-label="Pages">
-            <button disabled={props.page <= 1} onClick={() => props.go(props.page - 1)}>
-                Previous
-            </button>
-            <span>
-                Page {props.page.toLocaleString()} of {props.pages.toLocaleString()} (
-                {props.total.toLocaleString()} in all)
-            </span>
-            <button disabled={props.page >= props.pages} onClick={() => props.go(props.page + 1)}>
-                Next
-            </button>
-        </nav>
-    );
+/** One page of a list that is all here, and what turns the pages. */
+export function usePaged<T>(all: T[], perPage: number): [T[], ComponentChildren] {
+    const [page, setPage] = useState(1);
+    const pages = Math.max(1, Math.ceil(all.length / perPage));
+    const now = Math.min(page, pages);
+    const shown = all.slice((now - 1) * perPage, now * perPage);
+    return [shown, <Pages page={now} pages={pages} total={all.length} go={setPage} />];
 }
 
-export function submitting(work: () => void): (event: Event) => void {
-    return (event) => {
-        event.preventDefault();
-        work();
-    };
+/** Turns the pages of a list: to its ends, by one, or to any. */
+export function Pages(props: { page: number; pages: number; total: number; go: (n: number) => void }) {
+    const { page, pages, total, go } = props;
+    if (pages <= 1) return null;
+    const turn = (title: string, to: number) => (
+        <button type="button" disabled={to < 1 || to > pages || to === page} onClick={() => go(to)}>
+            {title}
+        </button>
+    );
+    return (
+        <nav class="pages" aria-label="Pages">
+            {turn("First", 1)}
+            {turn("Previous", page - 1)}
+            <label>
+                Page{" "}
+                <input
+                    type="number"
+                    class="number"
+                    min={1}
+                    max={pages}
+                    value={page}
+                    onChange={(event) => {
+                        const wanted = Math.round(event.currentTarget.valueAsNumber);
+                        if (wanted >= 1 && wanted <= pages) go(wanted);
+                        else event.currentTarget.value = String(page);
+                    }}
+                />
+            </label>
+            <span>
+                of {pages.toLocaleString()} ({total.toLocaleString()} in all)
+            </span>
+            {turn("Next", page + 1)}
+            {turn("Last", pages)}
+        </nav>
+    );
 }
 
 /** Text with `words` between backticks as code. */

@@ -124,8 +124,26 @@ async function illustrate(page, name) {
     assert.ok(bytes.length <= GUIDE_BYTES_MAX, `${path} has ${bytes.length} bytes`);
 }
 
+/** The pages that were looked at, by their addresses; ids are `ID`, and zones `ZONE`. */
+const inspected = new Set();
+
+function address(url) {
+    const [path] = new URL(url).hash.replace(/^#/, "").split("?");
+    return path.replace(/[0-9a-f]{32}|[0-9a-f-]{36}/, "ID").replace(/^(\/zones\/)[^/]+/, "$1ZONE");
+}
+
+/** That each of these pages was looked at, in both schemes and at both widths. */
+export function allInspected(pages) {
+    assert.deepEqual(
+        pages.filter((page) => !inspected.has(page)),
+        [],
+        `only ${[...inspected].join(", ")}`,
+    );
+}
+
 /** Looks at a page as it is: no finding of axe, nothing that is too wide; pictures on request. */
 export async function inspect(page, name) {
+    inspected.add(address(page.url()));
     for (const scheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme: scheme, reducedMotion: "reduce" });
         for (const width of WIDTHS) {
@@ -151,6 +169,82 @@ export async function inspect(page, name) {
     await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
     await illustrate(page, name);
     await page.setViewportSize({ width: 1280, height: 900 });
+}
+
+/** Elements of a page whose list is long, at most: more would be slow to draw. */
+const ELEMENTS_MAX = 4_000;
+
+/** Bytes of an answer that a page reads, at most. */
+const ANSWER_BYTES_MAX = 500_000;
+
+/** Measures what clicks cost: how long the main thread was busy in all, and its longest task. It is said
+ * and not asserted, since machines differ; asserted is what makes it so, that pages stay small. */
+export async function measured(page) {
+    await page.addInitScript(() => {
+        globalThis.longestTask = 0;
+        const see = (list) => {
+            for (const { duration } of list.getEntries()) {
+                globalThis.longestTask = Math.max(globalThis.longestTask, duration);
+            }
+        };
+        new PerformanceObserver(see).observe({ type: "longtask" });
+    });
+    const session = await page.context().newCDPSession(page);
+    await session.send("Performance.enable");
+    const busy = async () => {
+        const { metrics } = await session.send("Performance.getMetrics");
+        return metrics.find(({ name }) => name === "TaskDuration").value * 1_000;
+    };
+    return async (what, work) => {
+        await page.evaluate(() => {
+            globalThis.longestTask = 0;
+            performance.clearResourceTimings();
+        });
+        const [before, begun] = [await busy(), Date.now()];
+        await work();
+        const took = Date.now() - begun;
+        const all = (await busy()) - before;
+        const [longest, elements, bytes] = await page.evaluate(() => [
+            globalThis.longestTask,
+            document.querySelectorAll("*").length,
+            performance
+                .getEntriesByType("resource")
+                .filter(({ name }) => /^\/(client|postern)\//.test(new URL(name).pathname))
+                .reduce((most, one) => Math.max(most, one.decodedBodySize), 0),
+        ]);
+        const task = longest === 0 ? "none over 50 ms" : `${longest.toFixed(0)} ms`;
+        console.error(
+            `${what}: after ${took} ms; main thread ${all.toFixed(0)} ms, longest task ${task}; ` +
+                `${elements} elements, largest answer ${bytes} bytes`,
+        );
+        assert.ok(elements <= ELEMENTS_MAX, `${what}: ${elements} elements`);
+        assert.ok(bytes <= ANSWER_BYTES_MAX, `${what}: an answer of ${bytes} bytes`);
+    };
+}
+
+/** Bytes of the first view over the wire, at most. */
+const FIRST_VIEW_BYTES_MAX = 250_000;
+
+/** What comes over the wire until the first view is there, in a browser that has never been here. */
+export async function firstView(browser, link, shown) {
+    const { page, context } = await visit(browser);
+    const begun = Date.now();
+    await page.goto(link);
+    await shown(page);
+    const took = Date.now() - begun;
+    const [bytes, painted] = await page.evaluate(() => {
+        const all = [
+            ...performance.getEntriesByType("navigation"),
+            ...performance.getEntriesByType("resource"),
+        ];
+        const paint = performance.getEntriesByName("first-contentful-paint")[0];
+        return [all.reduce((sum, one) => sum + one.transferSize, 0), paint?.startTime ?? 0];
+    });
+    console.error(
+        `first view: painted after ${painted.toFixed(0)} ms, whole after ${took} ms, ${bytes} bytes`,
+    );
+    assert.ok(bytes > 0 && bytes <= FIRST_VIEW_BYTES_MAX, `${bytes} bytes`);
+    await context.close();
 }
 
 /** One request of a real client: its status, headers and body, or the word of the alert that it got. */

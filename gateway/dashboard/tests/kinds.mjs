@@ -2,7 +2,7 @@
 // changed, switched, moved, deleted and brought back. `tests/it/dashboard.rs` starts the gateway and this.
 
 import assert from "node:assert/strict";
-import { answer, ask, compare, inspect, open, step, told, visit } from "./browser.mjs";
+import { allInspected, answer, ask, compare, inspect, open, step, told, visit } from "./browser.mjs";
 
 const HOST = "api.example.test";
 
@@ -177,6 +177,7 @@ try {
         await deploy("Response headers");
         const got = await answer(HOST, "/");
         assert.equal(got.headers["strict-transport-security"], "max-age=300");
+        await inspect(page, "response-headers");
     });
 
     await step("Origin rules: a part of the requests goes to another origin", async () => {
@@ -250,6 +251,11 @@ try {
         await page.getByLabel("With a response of its own").uncheck();
         await deploy("Custom rules");
         assert.equal(await ask(HOST, "/tea"), 403);
+    });
+
+    await step("every page was looked at", async () => {
+        const kinds = ["redirects", "rate-limits", "origin-rules", "request-headers", "response-headers"];
+        allInspected(kinds.flatMap((one) => [`/zones/ZONE/${one}`, `/zones/ZONE/${one}/new`]));
     });
 
     await step("no other server was asked, and every call is described", async () => {

@@ -2,32 +2,46 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { compare, inspect, open, step, told, visit } from "./browser.mjs";
-
-/** From the click to the first rules, on a machine that runs other tests as well. */
-const SHOWN_WITHIN_MS = 10_000;
+import { compare, inspect, measured, open, step, told, visit } from "./browser.mjs";
 
 const browser = await open();
 try {
     const { page, seen } = await visit(browser);
+    const click = await measured(page);
     const heading = (name) => page.getByRole("heading", { level: 1, name }).waitFor();
 
     await step("100,000 rules are shown in pages, and found", async () => {
         await page.goto(told.link);
         await heading("Overview");
-        const begun = Date.now();
-        await page.getByRole("link", { name: "Custom rules" }).click();
-        await page.getByText("of 100,000 rules").waitFor();
-        await page.getByText("rule number 0", { exact: true }).waitFor();
-        const took = Date.now() - begun;
-        assert.ok(took < SHOWN_WITHIN_MS, `${took} ms`);
+        await click("the list of 100,000 rules", async () => {
+            await page.getByRole("link", { name: "Custom rules" }).click();
+            await page.getByText("of 100,000 rules").waitFor();
+            await page.getByText("rule number 0", { exact: true }).waitFor();
+        });
         assert.equal(await page.locator(".rules > li").count(), 50);
-        await page.getByRole("button", { name: "Next" }).click();
-        await page.getByText("rule number 50", { exact: true }).waitFor();
-        await page.getByLabel("Find in names and expressions").fill("number 99999");
-        await page.getByText("1 of 100,000 rules").waitFor();
+        await click("the next page", async () => {
+            await page.getByRole("button", { name: "Next" }).click();
+            await page.getByText("rule number 50", { exact: true }).waitFor();
+        });
+        await click("the last page", async () => {
+            await page.getByRole("button", { name: "Last" }).click();
+            await page.getByText("rule number 99999", { exact: true }).waitFor();
+        });
+        await click("found by a word", async () => {
+            await page.getByLabel("Find in names and expressions").fill("number 77777");
+            await page.getByText("1 of 100,000 rules").waitFor();
+        });
+        await click("switched off", async () => {
+            await page.getByRole("switch", { name: "Enabled: rule number 77777" }).click();
+            await page.getByText("rule number 77777 is off").waitFor();
+        });
+        await click("opened with the wrench", async () => {
+            await page.getByRole("link", { name: "Edit rule number 77777" }).click();
+            await page.getByLabel("Expression Preview").getByText("/77777").waitFor();
+        });
+        await page.goBack();
+        await page.getByText("of 100,000 rules").waitFor();
         await inspect(page, "rules-100000");
-        console.error(`the first of 100,000 rules were shown after ${took} ms`);
     });
 
     await step("a gateway that restarts: the page says that the session has ended", async () => {

@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { ask, compare, inspect, open, step, told, visit } from "./browser.mjs";
+import { execFileSync } from "node:child_process";
+import { allInspected, ask, compare, firstView, inspect, open, step, told, visit } from "./browser.mjs";
 
 const HOST = "api.example.test";
 
@@ -33,6 +34,10 @@ try {
         await other.page.goto(told.link);
         await other.page.getByText("The link was used already").waitFor();
         await other.context.close();
+    });
+
+    await step("the first view is small", async () => {
+        await firstView(browser, told.fresh, (other) => other.getByText(HOST).first().waitFor());
     });
 
     await step("Client Certificates: the card Hosts, Edit, a name, Enter, Save", async () => {
@@ -69,10 +74,19 @@ try {
     const identities = {};
     /** One whose names are markup. */
     let hostile = null;
-    const create = async (name, way) => {
+    const downloaded = async (name) => {
+        const [download] = await Promise.all([
+            page.waitForEvent("download"),
+            button(`Download ${name}`).click(),
+        ]);
+        assert.equal(download.suggestedFilename(), name);
+        return await download.path();
+    };
+    const create = async (name, way, password = "") => {
         await button("Create Certificate").click();
         await page.getByLabel(way).check();
         await page.getByLabel("Name of the client").fill(name);
+        await page.getByLabel("Password for a PKCS#12 file").fill(password);
         if (name === "phone") await inspect(page, "create-certificate");
         await button("Create").click();
         await page.getByText("The certificate was created").waitFor();
@@ -88,28 +102,38 @@ try {
         await inspect(page, "certificate-created");
         await button("Done").click();
         await page.getByText("The key was not saved").waitFor();
-        const [download] = await Promise.all([
-            page.waitForEvent("download"),
-            button("Download client.key").click(),
-        ]);
-        assert.equal(download.suggestedFilename(), "client.key");
+        const certificate = readFileSync(await downloaded("client.pem"), "utf8");
+        assert.equal(certificate.trim(), identities.phone.certificate.trim());
+        // That the certificate is kept is not that the key is.
+        await page.getByText("The key was not saved").waitFor();
+        const key = readFileSync(await downloaded("client.key"), "utf8");
+        assert.equal(key.trim(), identities.phone.key.trim());
         await button("Done").click();
         await page.getByRole("dialog").waitFor({ state: "detached" });
         await page.getByRole("button", { name: "phone", exact: true }).waitFor();
     });
     await step("Create Certificate: by the gateway", async () => {
-        await create("sensor", "Let the gateway make the key");
-        await button("Download client.key").click();
+        await create("sensor", "Let the gateway make the key", "secret word");
+        const path = await downloaded("client.p12");
+        const password = ["-passin", "pass:secret word"];
+        const read = execFileSync("openssl", ["pkcs12", "-in", path, "-nodes", ...password]);
+        assert.match(read.toString(), /-----BEGIN CERTIFICATE-----/);
+        assert.match(read.toString(), /-----BEGIN PRIVATE KEY-----/);
         await button("Done").click();
         await page.getByRole("button", { name: "sensor", exact: true }).waitFor();
     });
     await step("Create Certificate: with an own CSR", async () => {
         await button("Create Certificate").click();
         await page.getByLabel("Use my own CSR").check();
-        await page.getByLabel("Certificate signing request (CSR)").fill("nonsense");
+        await page.getByLabel("Certificate signing request (CSR)", { exact: true }).fill("nonsense");
         await button("Create").click();
         await page.getByRole("alert").waitFor();
-        await page.getByLabel("Certificate signing request (CSR)").fill(told.csr);
+        // As a file, as where there is no dropping.
+        await page.getByLabel("Or choose its file").setInputFiles({
+            name: "device.csr",
+            mimeType: "application/pkcs10",
+            buffer: Buffer.from(told.csr),
+        });
         await button("Create").click();
         await page.getByText("The certificate was created").waitFor();
         await button("Done").click();
@@ -322,6 +346,12 @@ try {
         await page.getByText("No certificate is like that").waitFor();
         await button("Show all").click();
         await button("Restore phone").waitFor();
+        await page.getByLabel("Choose phone").check();
+        await page.getByLabel("Choose own-device").check();
+        await button("Restore 2").click();
+        await page.getByText("Restored 2 certificates").waitFor();
+        await button("Revoke phone").waitFor();
+        assert.equal(await ask(HOST, "/admin", identities.phone), 200);
     });
 
     await step("what strangers have named is shown as text", async () => {
@@ -466,6 +496,25 @@ try {
         const host = await api("GET", "/postern/v1/hosts/new.example.test");
         assert.equal(host.mtls, "request");
     });
+    await step("Overview: what another person has changed meanwhile is not mended over", async () => {
+        await api("PATCH", "/postern/v1/hosts/new.example.test", { mtls: "off" });
+        const amiss = page.getByRole("listitem").filter({ hasText: "does not ask for client" });
+        // The page does not hear of what comes now.
+        await page.route("**/events/stream", (route) => route.abort());
+        await page.reload();
+        await amiss.getByText("new.example.test").first().waitFor();
+        await api("PATCH", "/postern/v1/hosts/new.example.test", { revoked: "close" });
+        await amiss.getByRole("button", { name: "Mend it: set mtls to request" }).click();
+        await amiss.getByRole("alert").getByText("was changed meanwhile").waitFor();
+        const host = await api("GET", "/postern/v1/hosts/new.example.test");
+        assert.deepEqual([host.mtls, host.revoked], ["off", "close"]);
+        // What is there now was looked at, so that it may be mended.
+        await amiss.getByRole("button", { name: "Mend it: set mtls to request" }).click();
+        await amiss.waitFor({ state: "detached" });
+        await page.unroute("**/events/stream");
+        await page.reload();
+        await heading("Overview");
+    });
     await step("what another person changes shows by itself, and is said", async () => {
         await visitPage("Custom rules");
         await page.getByText("No internals").waitFor();
@@ -515,20 +564,76 @@ try {
         await page.getByText("was: permit").first().waitFor();
         await inspect(page, "test-log");
     });
+    await step("Test: headers of strangers are shown as text", async () => {
+        await page.getByRole("radio", { name: "A request", exact: true }).check();
+        const agent = `<img src=x onerror=alert(1)>\u202e${"b".repeat(10_000)}`;
+        await page.getByLabel("Headers (optional)").fill("no colon");
+        await button("Try it").click();
+        await page.getByRole("alert").getByText("has no name and colon").waitFor();
+        await page.getByLabel("Headers (optional)").fill(`User-Agent: ${agent}\nAccept: */*`);
+        const editor = page.getByRole("textbox", { name: "Expression" });
+        await editor.press("ControlOrMeta+a");
+        await page.keyboard.insertText('http.user_agent contains "<img" and not ssl');
+        // The proposals, which axe does not see.
+        await editor.press("Escape");
+        await page.locator(".cm-tooltip-autocomplete").waitFor({ state: "detached" });
+        await button("Try it").click();
+        const outcome = page.getByRole("status").filter({ hasText: "The request is" });
+        await outcome.getByText("<img src=x onerror=alert(1)>\u27e8U+202E\u27e9bbb").first().waitFor();
+        // Ten thousand characters do not take the page.
+        assert.ok((await outcome.innerText()).length < 3_000);
+        await inspect(page, "hostile-test");
+        assert.equal(await page.locator("img").count(), 0);
+    });
     await step("Server certificates: what hosts present", async () => {
         await visitPage("Server certificates");
-        await page.getByRole("cell", { name: HOST }).waitFor();
+        await page.getByRole("cell", { name: HOST }).first().waitFor();
         await button("Upload a certificate").click();
         await page.getByLabel("Certificate", { exact: true }).fill("nonsense");
-        await page.getByLabel("Private key").fill("nonsense");
+        await page.getByLabel("Private key", { exact: true }).fill("nonsense");
         await button("Upload").click();
         await page.getByRole("alert").waitFor();
         await inspect(page, "upload-server-certificate");
         await page.keyboard.press("Escape");
+        await page.getByRole("dialog").waitFor({ state: "detached" });
         await page.getByRole("button", { name: /^Delete that for/ }).click();
         await page.getByText("it is not served any more").waitFor();
         await button("Cancel").click();
+        await page.getByRole("dialog").waitFor({ state: "detached" });
         await inspect(page, "server-certificates");
+    });
+    const DEEP = "deep.down.example.test";
+    await step("a host without a certificate is named, and served when there is one", async () => {
+        const hosts = `/postern/v1/zones/${told.zone}/hosts`;
+        await api("POST", hosts, { name: DEEP, origin: { url: told.origin } });
+        const bare = page.getByText(`No certificate covers ${DEEP}`);
+        await bare.waitFor();
+        await inspect(page, "server-certificates-none");
+        assert.equal(await ask(DEEP, "/"), "EPROTO");
+        await button("Upload a certificate").click();
+        await page.getByLabel("Certificate", { exact: true }).fill(told.server.chain);
+        await page.getByLabel("Private key", { exact: true }).fill(told.server.key);
+        await button("Upload").click();
+        await page.getByRole("cell", { name: DEEP, exact: true }).waitFor();
+        await bare.waitFor({ state: "detached" });
+        assert.equal(await ask(DEEP, "/"), 200);
+    });
+    await step("a host is deleted, and then its certificate", async () => {
+        await visitPage("Overview");
+        await button(`Edit ${DEEP}`).click();
+        await button("Delete this host").click();
+        await page.getByRole("dialog").getByText("is not served any more").waitFor();
+        await inspect(page, "delete-host");
+        await button("Cancel").click();
+        await button("Delete this host").click();
+        await button("Delete it").click();
+        await button(`Edit ${DEEP}`).waitFor({ state: "detached" });
+        assert.equal(await ask(DEEP, "/"), "EPROTO");
+        await visitPage("Server certificates");
+        await button(`Delete that for ${DEEP}`).click();
+        await page.getByText("Lost for good: 1 server certificate with its key").waitFor();
+        await button("Delete it").click();
+        await button(`Delete that for ${DEEP}`).waitFor({ state: "detached" });
     });
     await step("Certificate Authorities: made, retired, uploaded", async () => {
         await visitPage("Certificate Authorities");
@@ -538,6 +643,13 @@ try {
             page.getByRole("button", { name: /^Download the revocation list/ }).click(),
         ]);
         assert.equal(download.suggestedFilename(), "example.test.crl");
+        const crl = ["crl", "-inform", "DER", "-noout", "-text", "-in", await download.path()];
+        assert.match(execFileSync("openssl", crl).toString(), /Certificate Revocation List/);
+        const [authority] = await Promise.all([
+            page.waitForEvent("download"),
+            page.getByRole("button", { name: /^Download the certificate of/ }).first().click(),
+        ]);
+        assert.match(readFileSync(await authority.path(), "utf8"), /^-----BEGIN CERTIFICATE-----/);
         await button("Make a new one").click();
         await button("Make it").click();
         await page.getByText("still accepted").waitFor();
@@ -547,7 +659,7 @@ try {
         await button("Cancel").click();
         await button("Upload a CA").click();
         await page.getByLabel("Name").fill("Partners");
-        await page.getByLabel("Certificates").fill(told.partners);
+        await page.getByLabel("Certificates", { exact: true }).fill(told.partners);
         await button("Upload").click();
         await page.getByRole("rowheader", { name: "Partners" }).waitFor();
         await page.getByText("Partners: one certificate was taken").waitFor();
@@ -567,6 +679,17 @@ try {
         await page.getByText("none: its clients are refused").waitFor();
         await page.getByText("http://ocsp.example.test/").waitFor();
         await inspect(page, "authorities");
+        await button("Revocation of Partners").click();
+        await page.getByText("Upload a revocation list").click();
+        await page.getByLabel("Revocation list", { exact: true }).fill("nonsense");
+        await button("Upload the list").click();
+        await page.getByRole("dialog").getByRole("alert").waitFor();
+        await page.getByLabel("Revocation list", { exact: true }).fill(told.list);
+        await inspect(page, "upload-revocation-list");
+        await button("Upload the list").click();
+        await page.getByRole("dialog").waitFor({ state: "detached" });
+        await page.getByRole("row").filter({ hasText: "Partners" }).getByText("1 revoked; of").waitFor();
+        await inspect(page, "authorities-list");
         await button("Delete Partners").click();
         await button("Delete it").click();
         await page.getByRole("rowheader", { name: "Partners" }).waitFor({ state: "detached" });
@@ -610,6 +733,13 @@ try {
         await page.getByText("removed token").first().click();
         await page.getByText('"by-page"').first().waitFor();
         await inspect(page, "audit-log");
+        // What another person does appears by itself.
+        const before = seen.calls.filter(({ path }) => path === "/").length;
+        await api("POST", "/postern/v1/tokens", { name: "live", scopes: ["read"], days: 1 });
+        const newest = page.locator(".log > li").first();
+        await newest.getByText("made token").click();
+        await newest.getByText('"live"').waitFor();
+        assert.equal(seen.calls.filter(({ path }) => path === "/").length, before);
     });
 
     await step("signing out ends the session", async () => {
@@ -653,6 +783,25 @@ try {
         await heading("Client Certificates");
         await page.getByRole("button", { name: "sensor", exact: true }).waitFor();
         await button("Revoke sensor").waitFor();
+    });
+
+    await step("every page was looked at", async () => {
+        const zone = [
+            "client-certificates",
+            "client-certificates/create-mtls-rule",
+            "rules",
+            "rules/new",
+            "rules/ID",
+            "test",
+            "events",
+            "latency",
+            "server-certificates",
+        ];
+        allInspected([
+            "/",
+            ...zone.map((one) => `/zones/ZONE/${one}`),
+            ..."events authorities audit-log tokens settings".split(" ").map((one) => `/${one}`),
+        ]);
     });
 
     await step("no other server was asked, and every call is described", async () => {

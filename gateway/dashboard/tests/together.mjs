@@ -75,6 +75,55 @@ try {
         assert.equal(await ask(HOST, "/"), 200);
     });
 
+    await step("the card Hosts: what another person has changed meanwhile is shown, and kept", async () => {
+        for (const name of ["one.example.test", "two.example.test", "three.example.test"]) {
+            const origin = { url: "http://127.0.0.1:9" };
+            await api("POST", `/postern/v1/zones/${told.zone}/hosts`, { name, origin });
+        }
+        const associations = `/postern/v1/zones/${told.zone}/hostname_associations`;
+        await api("PATCH", associations, { add: [HOST, "one.example.test"] });
+        // The page does not hear of what comes now.
+        await page.route("**/events/stream", (route) => route.abort());
+        await visitPage("Client Certificates");
+        await page.reload();
+        const card = page.getByRole("region", { name: "Hosts", exact: true });
+        await card.getByRole("rowheader", { name: "one.example.test" }).waitFor();
+        const edit = async () => {
+            await card.getByRole("button", { name: "Edit" }).click();
+            await card.getByLabel("Hosts that ask for a client certificate").fill("two.example.test");
+            await page.keyboard.press("Enter");
+        };
+        await edit();
+        await api("PATCH", associations, { add: ["three.example.test"], remove: ["one.example.test"] });
+        await card.getByRole("button", { name: "Save" }).click();
+        await card.getByText("Another person has changed these hosts").waitFor();
+        await card.getByText("theirs: three.example.test", { exact: true }).waitFor();
+        await card.getByText("theirs: one.example.test", { exact: true }).waitFor();
+        await card.getByText(`yours: ${HOST}, three.example.test, two.example.test`).waitFor();
+        await inspect(page, "hosts-changed-meanwhile");
+        const { hostnames } = await api("GET", `${zone}/certificate_authorities/hostname_associations`);
+        assert.deepEqual(hostnames, [HOST, "three.example.test"]);
+        await card.getByRole("button", { name: "Go on with mine" }).click();
+        await card.getByRole("button", { name: "Save" }).click();
+        await card.getByRole("rowheader", { name: "two.example.test" }).waitFor();
+        const after = await api("GET", `${zone}/certificate_authorities/hostname_associations`);
+        // What was not touched here is as the other person has it.
+        assert.deepEqual(after.hostnames, [HOST, "three.example.test", "two.example.test"]);
+        // Heard of while one edits, it is shown before anything is sent.
+        await page.unroute("**/events/stream");
+        await page.reload();
+        await card.getByRole("rowheader", { name: "two.example.test" }).waitFor();
+        await edit();
+        await api("PATCH", associations, { remove: ["three.example.test", "two.example.test"] });
+        await card.getByText("Another person has changed these hosts").waitFor();
+        await card.getByRole("button", { name: "Take theirs" }).click();
+        await card.getByRole("button", { name: "Remove two.example.test" }).waitFor({ state: "detached" });
+        await card.getByRole("button", { name: "Cancel" }).click();
+        for (const name of ["one.example.test", "two.example.test", "three.example.test"]) {
+            await api("DELETE", `/postern/v1/hosts/${name}`);
+        }
+    });
+
     await step("Settings: the same", async () => {
         await visitPage("Settings");
         await page.getByLabel("Find in keys").fill("timeout.idle");

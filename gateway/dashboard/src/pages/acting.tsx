@@ -2,8 +2,8 @@
 // as it is.
 
 import { useState } from "preact/hooks";
+import { Check, Chips, Choose, NumberInput, TextArea, TextInput } from "../inputs";
 import type { Kind, Vocabulary, Written } from "../rules";
-import { Chips, Field, NumberInput, TextInput } from "../ui";
 
 interface Part {
     rule: Written;
@@ -57,25 +57,17 @@ function ChooseAction(props: Part & { actions: string[]; hint: string }) {
     const { rule, set, actions } = props;
     const known = actions.includes(rule.action) ? actions : [...actions, rule.action];
     return (
-        <Field label="Choose action" hint={props.hint}>
-            {(id, hint) => (
-                <select
-                    id={id}
-                    value={rule.action}
-                    aria-describedby={hint}
-                    onChange={(event) => {
-                        const action = event.currentTarget.value;
-                        // What another action is told is not for this one.
-                        const parameters = action === "skip" ? { ruleset: "current" } : undefined;
-                        set({ action, action_parameters: parameters });
-                    }}
-                >
-                    {known.map((one) => (
-                        <option value={one}>{ACTIONS[one] ?? one}</option>
-                    ))}
-                </select>
-            )}
-        </Field>
+        <Choose
+            label="Choose action"
+            hint={props.hint}
+            value={rule.action}
+            set={(action) => {
+                // What another action is told is not for this one.
+                const parameters = action === "skip" ? { ruleset: "current" } : undefined;
+                set({ action, action_parameters: parameters });
+            }}
+            of={known.map((one) => [one, ACTIONS[one] ?? one])}
+        />
     );
 }
 
@@ -113,20 +105,15 @@ function Response({ rule, set, status }: Part & { status: number }) {
     };
     return (
         <>
-            <label class="choice">
-                <input
-                    type="checkbox"
-                    checked={own}
-                    onChange={(event) => {
-                        setOwn(event.currentTarget.checked);
-                        if (!event.currentTarget.checked) without();
-                    }}
-                />
-                <span>
-                    With a response of its own
-                    <small>Otherwise the answer is {status}, with a short page.</small>
-                </span>
-            </label>
+            <Check
+                title="With a response of its own"
+                hint={`Otherwise the answer is ${status}, with a short page.`}
+                checked={own}
+                set={(checked) => {
+                    setOwn(checked);
+                    if (!checked) without();
+                }}
+            />
             {own && (
                 <>
                     <div class="filters">
@@ -138,35 +125,20 @@ function Response({ rule, set, status }: Part & { status: number }) {
                             most={499}
                             placeholder={String(status)}
                         />
-                        <Field label="Response type">
-                            {(id) => (
-                                <select
-                                    id={id}
-                                    value={textOf(response["content_type"]) || "text/html"}
-                                    onChange={(event) =>
-                                        change("content_type", event.currentTarget.value)
-                                    }
-                                >
-                                    {TYPES.map((type) => (
-                                        <option value={type}>{type}</option>
-                                    ))}
-                                </select>
-                            )}
-                        </Field>
+                        <Choose
+                            label="Response type"
+                            value={textOf(response["content_type"]) || "text/html"}
+                            set={(type) => change("content_type", type)}
+                            of={TYPES.map((type) => [type, type])}
+                        />
                     </div>
-                    <Field label="Response body" hint="Up to 2 KiB.">
-                        {(id, hint) => (
-                            <textarea
-                                id={id}
-                                class="code"
-                                rows={4}
-                                spellcheck={false}
-                                aria-describedby={hint}
-                                value={textOf(response["content"])}
-                                onInput={(event) => change("content", event.currentTarget.value)}
-                            />
-                        )}
-                    </Field>
+                    <TextArea
+                        label="Response body"
+                        hint="Up to 2 KiB."
+                        value={textOf(response["content"])}
+                        set={(text) => change("content", text)}
+                        rows={4}
+                    />
                 </>
             )}
         </>
@@ -184,30 +156,24 @@ function Skip({ rule, set }: Part) {
     return (
         <fieldset>
             <legend>What is skipped</legend>
-            <label class="choice">
-                <input
-                    type="checkbox"
-                    checked={rest}
-                    onChange={() => {
-                        const { phase: _, ...others } = parameters;
-                        change(having(others, "ruleset", rest ? null : "current"));
-                    }}
-                />
-                <span>All custom rules below this one</span>
-            </label>
-            <label class="choice">
-                <input
-                    type="checkbox"
-                    checked={limits}
-                    onChange={() => {
-                        const next = limits
-                            ? phases.filter((one) => one !== RATE_LIMITS)
-                            : [...phases, RATE_LIMITS];
-                        change(having(parameters, "phases", next.length > 0 ? next : null));
-                    }}
-                />
-                <span>The rate limits</span>
-            </label>
+            <Check
+                title="All custom rules below this one"
+                checked={rest}
+                set={() => {
+                    const { phase: _, ...others } = parameters;
+                    change(having(others, "ruleset", rest ? null : "current"));
+                }}
+            />
+            <Check
+                title="The rate limits"
+                checked={limits}
+                set={() => {
+                    const next = limits
+                        ? phases.filter((one) => one !== RATE_LIMITS)
+                        : [...phases, RATE_LIMITS];
+                    change(having(parameters, "phases", next.length > 0 ? next : null));
+                }}
+            />
         </fieldset>
     );
 }
@@ -243,19 +209,12 @@ function RateLimit(props: Part) {
                     most={1_000_000}
                     required
                 />
-                <Field label="Period">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={String(period)}
-                            onChange={(event) => change("period", Number(event.currentTarget.value))}
-                        >
-                            {periods.map(([value, title]) => (
-                                <option value={String(value)}>{title}</option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
+                <Choose
+                    label="Period"
+                    value={String(period)}
+                    set={(chosen) => change("period", Number(chosen))}
+                    of={periods.map(([value, title]) => [String(value), title])}
+                />
             </div>
             <Chips
                 label="With the same"
@@ -315,21 +274,18 @@ function TextOrExpression(props: {
     const made = typeof of["expression"] === "string";
     return (
         <>
-            <Field label={`${props.label} is`}>
-                {(id) => (
-                    <select
-                        id={id}
-                        value={made ? "expression" : "value"}
-                        onChange={(event) => {
-                            const { value: _, expression: __, ...rest } = of;
-                            set({ ...rest, [event.currentTarget.value]: "" });
-                        }}
-                    >
-                        <option value="value">{props.fixed}</option>
-                        <option value="expression">made by an expression</option>
-                    </select>
-                )}
-            </Field>
+            <Choose
+                label={`${props.label} is`}
+                value={made ? "expression" : "value"}
+                set={(how) => {
+                    const { value: _, expression: __, ...rest } = of;
+                    set({ ...rest, [how]: "" });
+                }}
+                of={[
+                    ["value", props.fixed],
+                    ["expression", "made by an expression"],
+                ]}
+            />
             <TextInput
                 label={props.label}
                 value={textOf(made ? of["expression"] : of["value"])}
@@ -359,31 +315,17 @@ function Redirect({ rule, set }: Part) {
                     placeholder="https://www.example.com/new"
                 />
             </div>
-            <Field label="Status">
-                {(id) => (
-                    <select
-                        id={id}
-                        value={String(numberOf(from["status_code"]) ?? 301)}
-                        onChange={(event) =>
-                            change({ ...from, status_code: Number(event.currentTarget.value) })
-                        }
-                    >
-                        {STATUSES.map(([value, title]) => (
-                            <option value={String(value)}>{title}</option>
-                        ))}
-                    </select>
-                )}
-            </Field>
-            <label class="choice">
-                <input
-                    type="checkbox"
-                    checked={from["preserve_query_string"] === true}
-                    onChange={(event) =>
-                        change({ ...from, preserve_query_string: event.currentTarget.checked })
-                    }
-                />
-                <span>Preserve query string</span>
-            </label>
+            <Choose
+                label="Status"
+                value={String(numberOf(from["status_code"]) ?? 301)}
+                set={(status) => change({ ...from, status_code: Number(status) })}
+                of={STATUSES.map(([value, title]) => [String(value), title])}
+            />
+            <Check
+                title="Preserve query string"
+                checked={from["preserve_query_string"] === true}
+                set={(keep) => change({ ...from, preserve_query_string: keep })}
+            />
         </>
     );
 }
@@ -467,33 +409,18 @@ function Headers({ rule, set, wrong }: Part) {
                 const operation = textOf(row.what["operation"]) || "set";
                 return (
                     <div class="inset filters grow" role="group" aria-label={`Header ${at + 1}`}>
-                        <Field label="Do">
-                            {(id) => (
-                                <select
-                                    id={id}
-                                    value={operation}
-                                    onChange={(event) => {
-                                        const chosen = event.currentTarget.value;
-                                        const { value, expression } = row.what;
-                                        const source =
-                                            expression === undefined
-                                                ? { value: value ?? "" }
-                                                : { expression };
-                                        replace(at, {
-                                            ...row,
-                                            what: {
-                                                operation: chosen,
-                                                ...(chosen === "remove" ? {} : source),
-                                            },
-                                        });
-                                    }}
-                                >
-                                    {OPERATIONS.map(([value, title]) => (
-                                        <option value={value}>{title}</option>
-                                    ))}
-                                </select>
-                            )}
-                        </Field>
+                        <Choose
+                            label="Do"
+                            value={operation}
+                            set={(chosen) => {
+                                const { value, expression } = row.what;
+                                const source =
+                                    expression === undefined ? { value: value ?? "" } : { expression };
+                                const rest = chosen === "remove" ? {} : source;
+                                replace(at, { ...row, what: { operation: chosen, ...rest } });
+                            }}
+                            of={OPERATIONS}
+                        />
                         <TextInput
                             label="Header"
                             value={row.name}

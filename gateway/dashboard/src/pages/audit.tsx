@@ -3,8 +3,9 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Answer } from "../api";
 import { OWN, call } from "../api";
+import { submitting, TextInput } from "../inputs";
 import { useLive } from "../live";
-import { Notice, TextInput, Time, Value, message, submitting } from "../ui";
+import { message, Notice, Time, Value } from "../ui";
 
 interface Entry {
     revision: number;

@@ -4,6 +4,7 @@
 import { useState } from "preact/hooks";
 import type { Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, all, call, download, get, may } from "../api";
+import { SubmitOrCancel, submitting, TextInput } from "../inputs";
 import {
     Badge,
     Dialog,
@@ -11,10 +12,7 @@ import {
     Notice,
     save,
     Show,
-    SubmitOrCancel,
-    submitting,
     Table,
-    TextInput,
     Time,
     useLoaded,
     useTask,

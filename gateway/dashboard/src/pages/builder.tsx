@@ -2,8 +2,9 @@
 
 import type { Form, FormRow } from "../api";
 import { aboutField } from "../fields";
-import type { Vocabulary } from "../rules";
-import { Chips } from "../ui";
+import { Chips, Choose, TextInput } from "../inputs";
+import type { List, Vocabulary } from "../rules";
+import { example, proposals } from "../values";
 
 /** Operators by the type of the field, with what people call them. */
 const OPERATORS: Record<string, string> = {
@@ -37,11 +38,11 @@ const OF_TYPE: Record<string, string[]> = {
     [MAP]: ["eq", "ne", "contains", "matches", "wildcard", "strict_wildcard", "in"],
 };
 
-/** Proposals for values of some fields. */
-const KNOWN: Record<string, string[]> = {
-    "http.request.method": ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"],
-    "http.request.version": ["HTTP/1.1", "HTTP/2"],
-};
+/** The kind of the lists that values of a field of this type may be in. */
+function listKind(type: string): List["kind"] {
+    if (type === "IP address") return "ip";
+    return type === "Integer" ? "asn" : "hostname";
+}
 
 function operators(type: string): string[] {
     return OF_TYPE[type] ?? [];
@@ -68,6 +69,7 @@ export function Builder(props: {
     set: (form: Form) => void;
     vocabulary: Vocabulary;
     hosts: string[];
+    lists: List[];
 }) {
     const { form, set } = props;
     const replace = (group: number, rows: FormRow[]) => {
@@ -88,7 +90,8 @@ export function Builder(props: {
                                     name={`Row ${at + 1} of ${place + 1}`}
                                     row={row}
                                     vocabulary={props.vocabulary}
-                                    known={row.field === "http.host" ? props.hosts : KNOWN[row.field]}
+                                    hosts={props.hosts}
+                                    lists={props.lists}
                                     set={(next) =>
                                         replace(
                                             place,
@@ -130,7 +133,8 @@ function Row(props: {
     name: string;
     row: FormRow;
     vocabulary: Vocabulary;
-    known: string[] | undefined;
+    hosts: string[];
+    lists: List[];
     set: (row: FormRow) => void;
     remove: (() => void) | null;
 }) {
@@ -139,7 +143,9 @@ function Row(props: {
         props.vocabulary.fields.find((one) => one.name === field)?.type ?? "String";
     const now = type(row.field);
     const values = row.values ?? [];
-    const many = row.operator === "in";
+    const known = proposals(row.field, props.hosts);
+    const placeholder = example(row.field, row.operator) ?? "";
+    const one = (value: string) => set({ ...row, values: [value] });
     return (
         <div class="builder-row" role="group" aria-label={name}>
             <label>
@@ -188,28 +194,32 @@ function Row(props: {
                     ))}
                 </select>
             </label>
-            {row.operator !== "is_true" &&
-                (many ? (
-                    <Chips
-                        label="Values"
-                        hint="Enter one and press Enter."
-                        values={values}
-                        set={(next) => set({ ...row, values: next })}
-                        {...(props.known === undefined ? {} : { known: props.known })}
-                    />
-                ) : (
-                    <label class="wide">
-                        {row.operator === "in_list" ? "List" : "Value"}
-                        <input
-                            value={values[0] ?? ""}
-                            spellcheck={false}
-                            autocomplete="off"
-                            onInput={(event) =>
-                                set({ ...row, values: [event.currentTarget.value] })
-                            }
-                        />
-                    </label>
-                ))}
+            {row.operator === "in" && (
+                <Chips
+                    label="Values"
+                    hint="Enter one and press Enter."
+                    values={values}
+                    set={(next) => set({ ...row, values: next })}
+                    known={known}
+                    placeholder={placeholder}
+                />
+            )}
+            {row.operator === "in_list" && (
+                <ChooseList
+                    value={values[0] ?? ""}
+                    set={one}
+                    lists={props.lists.filter((list) => list.kind === listKind(now))}
+                />
+            )}
+            {!["is_true", "in", "in_list"].includes(row.operator) && (
+                <TextInput
+                    label="Value"
+                    value={values[0] ?? ""}
+                    set={one}
+                    known={known}
+                    placeholder={placeholder}
+                />
+            )}
             <p class="hint about">{aboutField(row.field)}</p>
             {props.remove !== null && (
                 <button type="button" class="icon" aria-label={`Remove ${name}`} onClick={props.remove}>
@@ -217,5 +227,26 @@ function Row(props: {
                 </button>
             )}
         </div>
+    );
+}
+
+/** A list by its name. One that is not there any more stays until another is chosen. */
+function ChooseList(props: { value: string; set: (name: string) => void; lists: List[] }) {
+    const { value, lists } = props;
+    const isThere = value === "" || lists.some((list) => list.name === value);
+    return (
+        <Choose
+            label="List"
+            {...(lists.length === 0
+                ? { hint: "There is no list of this kind yet: `postern list create` makes one." }
+                : {})}
+            value={value}
+            set={props.set}
+            of={[
+                ["", "Choose a list"],
+                ...(isThere ? [] : [[value, `${value} (gone)`] as const]),
+                ...lists.map(({ name }) => [name, name] as const),
+            ]}
+        />
     );
 }

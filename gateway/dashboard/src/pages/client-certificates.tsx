@@ -2,20 +2,18 @@
 
 import { useEffect, useState } from "preact/hooks";
 import type { ClientCertificate, PageInfo, Session, Zone } from "../api";
-import { CLOUDFLARE, call, may } from "../api";
+import { CLOUDFLARE, OWN, call, may } from "../api";
+import { Check, Choose, SubmitOrCancel, submitting, TextInput } from "../inputs";
 import { link, useInAddress } from "../router";
 import {
     Badge,
     daysUntil,
     Dialog,
-    Field,
     harmless,
     Notice,
     Pages,
     save,
     Show,
-    SubmitOrCancel,
-    submitting,
     Table,
     Time,
     useLoaded,
@@ -34,6 +32,21 @@ const FIND = {
     fingerprint_sha256: "Fingerprint (SHA-256)",
     ski: "Subject key identifier",
 } as const;
+
+const STATUS = [
+    ["all", "All"],
+    ["active", "Active"],
+    ["revoked", "Revoked"],
+] as const;
+
+/** Within how many days they end. */
+const ENDS = [
+    ["", "Any time"],
+    ["1", "Within a day"],
+    ["7", "Within 7 days"],
+    ["30", "Within 30 days"],
+    ["90", "Within 90 days"],
+] as const;
 
 const EVERYTHING = { status: "all", find: "common_name", text: "", days: "" };
 
@@ -127,6 +140,7 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
     const [revokes, setRevokes] = useState<ClientCertificate[] | null>(null);
     const [said, say] = useState<string | null>(null);
     const restoring = useTask();
+    const [restored, setRestored] = useState<string | null>(null);
     const path = `${CLOUDFLARE}/zones/${zone.id}/client_certificates`;
     const list = useLoaded<Listed>(async () => {
         const answer = await call<ClientCertificate[]>("GET", `${path}?${query(filter, page)}`);
@@ -150,15 +164,27 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
             let done = 0;
             try {
                 for (const one of them) {
+                    if (them.length > 1) setRestored(`Restoring ${done + 1} of ${them.length}…`);
                     await call("PATCH", `${path}/${one.id}`, { reactivate: true });
                     done += 1;
                 }
             } finally {
+                setRestored(null);
                 list.reload();
                 if (done > 0) say(`Restored ${counted(done)}.`);
                 setChosen(new Map());
             }
         });
+    const onPage = list.data?.certificates ?? [];
+    const isWhole = onPage.length > 0 && onPage.every((one) => chosen.has(one.id));
+    const togglePage = () => {
+        const next = new Map(chosen);
+        for (const one of onPage) {
+            if (isWhole) next.delete(one.id);
+            else next.set(one.id, one);
+        }
+        setChosen(next);
+    };
     const all = [...chosen.values()];
     const active = all.filter((one) => one.status === "active");
     const revoked = all.filter((one) => one.status === "revoked");
@@ -182,7 +208,7 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
                             disabled={restoring.busy}
                             onClick={() => restore(revoked)}
                         >
-                            Restore {revoked.length}
+                            {restored ?? `Restore ${revoked.length}`}
                         </button>
                     )}
                     <button type="button" onClick={() => setChosen(new Map())}>
@@ -196,75 +222,84 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
                         {certificates.length === 0 ? (
                             <Empty filtered={narrows(filter)} canChange={canChange} />
                         ) : (
-                            <Table
-                                label="Client certificates"
-                                head={[
-                                    ...(canChange ? ["Choose"] : []),
-                                    "Name",
-                                    "Status",
-                                    "Ends",
-                                    "Issued",
-                                    "Serial number",
-                                    ...(canChange ? ["Change"] : []),
-                                ]}
-                            >
-                                {certificates.map((one) => (
-                                    <tr key={one.id}>
-                                        {canChange && (
+                            <>
+                                {canChange && (
+                                    <Check
+                                        title="Choose all on this page"
+                                        checked={isWhole}
+                                        set={togglePage}
+                                    />
+                                )}
+                                <Table
+                                    label="Client certificates"
+                                    head={[
+                                        ...(canChange ? ["Choose"] : []),
+                                        "Name",
+                                        "Status",
+                                        "Ends",
+                                        "Issued",
+                                        "Serial number",
+                                        ...(canChange ? ["Change"] : []),
+                                    ]}
+                                >
+                                    {certificates.map((one) => (
+                                        <tr key={one.id}>
+                                            {canChange && (
+                                                <td>
+                                                    <input
+                                                        type="checkbox"
+                                                        aria-label={`Choose ${called(one)}`}
+                                                        checked={chosen.has(one.id)}
+                                                        onChange={() => toggle(one)}
+                                                    />
+                                                </td>
+                                            )}
+                                            <th scope="row">
+                                                <button
+                                                    type="button"
+                                                    class="link"
+                                                    onClick={() => setOpened(one)}
+                                                >
+                                                    <Name of={one} />
+                                                </button>
+                                            </th>
                                             <td>
-                                                <input
-                                                    type="checkbox"
-                                                    aria-label={`Choose ${called(one)}`}
-                                                    checked={chosen.has(one.id)}
-                                                    onChange={() => toggle(one)}
-                                                />
+                                                <State of={one} />
                                             </td>
-                                        )}
-                                        <th scope="row">
-                                            <button
-                                                type="button"
-                                                class="link"
-                                                onClick={() => setOpened(one)}
-                                            >
-                                                <Name of={one} />
-                                            </button>
-                                        </th>
-                                        <td>
-                                            <State of={one} />
-                                        </td>
-                                        <td>
-                                            <Time at={one.expires_on} />
-                                        </td>
-                                        <td>
-                                            <Time at={one.issued_on} />
-                                        </td>
-                                        <td class="code">{one.serial_number.slice(0, 8)}…</td>
-                                        {canChange && (
                                             <td>
-                                                {one.status === "active" ? (
-                                                    <button
-                                                        type="button"
-                                                        class="danger"
-                                                        aria-label={`Revoke ${called(one)}`}
-                                                        onClick={() => setRevokes([one])}
-                                                    >
-                                                        Revoke
-                                                    </button>
-                                                ) : (
-                                                    <button
-                                                        type="button"
-                                                        aria-label={`Restore ${called(one)}`}
-                                                        disabled={restoring.busy}
-                                                        onClick={() => restore([one])}
-                                                    >
-                                                        Restore
-                                                    </button>
-                                                )}
+                                                <Time at={one.expires_on} />
                                             </td>
-                                        )}
-                                    </tr>
-                                ))}
-                            </Table>
+                                            <td>
+                                                <Time at={one.issued_on} />
+                                            </td>
+                                            <td class="code">{one.serial_number.slice(0, 8)}…</td>
+                                            {canChange && (
+                                                <td>
+                                                    {one.status === "active" ? (
+                                                        <button
+                                                            type="button"
+                                                            class="danger"
+                                                            aria-label={`Revoke ${called(one)}`}
+                                                            onClick={() => setRevokes([one])}
+                                                        >
+                                                            Revoke
+                                                        </button>
+                                                    ) : (
+                                                        <button
+                                                            type="button"
+                                                            aria-label={`Restore ${called(one)}`}
+                                                            disabled={restoring.busy}
+                                                            onClick={() => restore([one])}
+                                                        >
+                                                            Restore
+                                                        </button>
+                                                    )}
+                                                </td>
+                                            )}
+                                        </tr>
+                                    ))}
+                                </Table>
+                            </>
                         )}
                         {info !== null && (
                             <Pages
@@ -280,16 +315,16 @@ function List(props: { zone: Zone; canChange: boolean; made: number }) {
             {opened !== null && <Details of={opened} close={() => setOpened(null)} />}
             {revokes !== null && (
                 <Revoke
-                    path={path}
+                    zone={zone}
                     of={revokes}
                     close={() => setRevokes(null)}
-                    done={(count) => {
+                    done={() => {
+                        const count = counted(revokes.length);
                         setRevokes(null);
                         setChosen(new Map());
-                        say(`Revoked ${counted(count)}. Live connections are closed within a second.`);
+                        say(`Revoked ${count}. Live connections are closed within a second.`);
                         list.reload();
                     }}
-                    changed={list.reload}
                 />
             )}
         </section>
@@ -337,65 +372,25 @@ function Filters({ filter, set }: { filter: Filter; set: (filter: Filter) => voi
     const search = () => set({ ...filter, text });
     return (
         <form class="filters" role="search" onSubmit={submitting(search)}>
-            <Field label="Status">
-                {(id) => (
-                    <select
-                        id={id}
-                        value={filter.status}
-                        onChange={(event) => {
-                            set({ ...filter, text, status: event.currentTarget.value });
-                        }}
-                    >
-                        <option value="all">All</option>
-                        <option value="active">Active</option>
-                        <option value="revoked">Revoked</option>
-                    </select>
-                )}
-            </Field>
-            <Field label="Ends">
-                {(id) => (
-                    <select
-                        id={id}
-                        value={filter.days}
-                        onChange={(event) =>
-                            set({ ...filter, text, days: event.currentTarget.value })
-                        }
-                    >
-                        <option value="">Any time</option>
-                        <option value="1">Within a day</option>
-                        <option value="7">Within 7 days</option>
-                        <option value="30">Within 30 days</option>
-                        <option value="90">Within 90 days</option>
-                    </select>
-                )}
-            </Field>
-            <Field label="Look for">
-                {(id) => (
-                    <select
-                        id={id}
-                        value={filter.find}
-                        onChange={(event) => {
-                            set({ ...filter, text, find: event.currentTarget.value });
-                        }}
-                    >
-                        {Object.entries(FIND).map(([value, title]) => (
-                            <option value={value}>{title}</option>
-                        ))}
-                    </select>
-                )}
-            </Field>
-            <Field label="that is exactly">
-                {(id) => (
-                    <input
-                        id={id}
-                        type="search"
-                        value={text}
-                        spellcheck={false}
-                        autocomplete="off"
-                        onInput={(event) => setText(event.currentTarget.value)}
-                    />
-                )}
-            </Field>
+            <Choose
+                label="Status"
+                value={filter.status}
+                set={(status) => set({ ...filter, text, status })}
+                of={STATUS}
+            />
+            <Choose
+                label="Ends"
+                value={filter.days}
+                set={(days) => set({ ...filter, text, days })}
+                of={ENDS}
+            />
+            <Choose
+                label="Look for"
+                value={filter.find}
+                set={(find) => set({ ...filter, text, find })}
+                of={Object.entries(FIND)}
+            />
+            <TextInput label="that is exactly" type="search" value={text} set={setText} />
             <button type="submit">Find</button>
             {narrows(filter) && (
                 <button type="button" onClick={() => set(EVERYTHING)}>
@@ -449,31 +444,25 @@ function Details({ of, close }: { of: ClientCertificate; close: () => void }) {
 }
 
 function Revoke(props: {
-    path: string;
+    zone: Zone;
     of: ClientCertificate[];
     close: () => void;
-    done: (count: number) => void;
-    changed: () => void;
+    done: () => void;
 }) {
-    const { of } = props;
+    const { zone, of } = props;
     const [reason, setReason] = useState("unspecified");
-    const [count, setCount] = useState(0);
     const task = useTask();
     const revoke = () =>
         task.run(async () => {
-            // What is revoked already stays so when a later one fails; the list shows which.
-            for (const one of of.slice(count)) {
-                await call("DELETE", `${props.path}/${one.id}?reason=${reason}`);
-                setCount((before) => before + 1);
-            }
-            props.done(of.length);
+            // One change: all are revoked, or none.
+            await call("POST", `${OWN}/zones/${zone.id}/client_certificates/revocations`, {
+                certificates: of.map((one) => one.id),
+                reason,
+            });
+            props.done();
         });
-    const close = () => {
-        if (count > 0) props.changed();
-        props.close();
-    };
     return (
-        <Dialog title={`Revoke ${counted(of.length)}?`} close={close}>
+        <Dialog title={`Revoke ${counted(of.length)}?`} close={props.close}>
             <form onSubmit={submitting(revoke)}>
                 <ul class="short">
                     {of.slice(0, 10).map((one) => (
@@ -484,32 +473,16 @@ function Revoke(props: {
                     {of.length > 10 && <li>and {(of.length - 10).toLocaleString()} more</li>}
                 </ul>
                 <p>
-                    Rules with <code>cf.tls_client_auth.cert_revoked</code> refuse its requests from
-                    now on. A revoked certificate can be restored.
+                    Rules with <code>cf.tls_client_auth.cert_revoked</code> refuse{" "}
+                    {of.length === 1 ? "its" : "their"} requests from now on. Revoked certificates can be
+                    restored.
                 </p>
-                <Field label="Reason">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={reason}
-                            onChange={(event) => setReason(event.currentTarget.value)}
-                        >
-                            {REASONS.map(([value, title]) => (
-                                <option value={value}>{title}</option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
-                {task.error !== null && (
-                    <Notice kind="error">
-                        {count > 0 && `${counted(count)} of ${of.length} revoked. `}
-                        {task.error}
-                    </Notice>
-                )}
-                <SubmitOrCancel cancel={close} disabled={task.busy} danger>
-                    {task.busy && of.length > 1
-                    ? `Revoking ${count + 1} of ${of.length}…`
-                    : `Revoke ${of.length === 1 ? "it" : of.length}`}
+                <Choose label="Reason" value={reason} set={setReason} of={REASONS} />
+                {task.error !== null && <Notice kind="error">{task.error}</Notice>}
+                <SubmitOrCancel cancel={props.close} disabled={task.busy} danger>
+                    {task.busy
+                        ? "Revoking…"
+                        : `Revoke ${of.length === 1 ? "it" : of.length.toLocaleString()}`}
                 </SubmitOrCancel>
             </form>
         </Dialog>

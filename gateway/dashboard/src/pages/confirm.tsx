@@ -2,14 +2,8 @@
 
 import type { ComponentChildren } from "preact";
 import { call } from "../api";
-import {
-    Dialog,
-    Notice,
-    SubmitOrCancel,
-    submitting,
-    useLoaded,
-    useTask,
-} from "../ui";
+import { SubmitOrCancel, submitting } from "../inputs";
+import { Dialog, Notice, useLoaded, useTask } from "../ui";
 import { isLate } from "./meanwhile";
 
 interface Loss {

@@ -8,19 +8,10 @@ import type { KeyKind, Subject } from "../csr";
 import { makeRequest } from "../csr";
 import type { Bytes } from "../der";
 import { fromBase64, fromPem } from "../der";
+import { Choose, Radio, SubmitOrCancel, submitting, TextInput } from "../inputs";
 import { pkcs12 } from "../pkcs12";
-import {
-    Copy,
-    Dialog,
-    Field,
-    Messages,
-    Notice,
-    save,
-    SubmitOrCancel,
-    submitting,
-    TextInput,
-    useTask,
-} from "../ui";
+import { Copy, Dialog, Messages, Notice, save, useTask } from "../ui";
+import { Pem } from "./pem";
 
 type Way = "browser" | "gateway" | "csr";
 
@@ -109,23 +100,24 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
                 <fieldset>
                     <legend>Private key</legend>
                     {WAYS.map(([value, title, hint]) => (
-                        <label class="choice">
-                            <input
-                                type="radio"
-                                name="way"
-                                value={value}
-                                checked={way === value}
-                                onChange={() => setWay(value)}
-                            />
-                            <span>
-                                {title}
-                                <small>{hint}</small>
-                            </span>
-                        </label>
+                        <Radio
+                            name="way"
+                            title={title}
+                            hint={hint}
+                            checked={way === value}
+                            choose={() => setWay(value)}
+                        />
                     ))}
                 </fieldset>
                 {way === "csr" ? (
-                    <Request csr={csr} set={setCsr} />
+                    <Pem
+                        label="Certificate signing request (CSR)"
+                        hint="In PEM. Paste it, or drop the file here. Its subject becomes the certificate's."
+                        placeholder="-----BEGIN CERTIFICATE REQUEST-----"
+                        accept=".csr,.pem,.req"
+                        value={csr}
+                        set={setCsr}
+                    />
                 ) : (
                     <>
                         <TextInput
@@ -145,21 +137,12 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
                     </>
                 )}
                 {way === "browser" && (
-                    <Field label="Private key type">
-                        {(id) => (
-                            <select
-                                id={id}
-                                value={keyKind}
-                                onChange={(event) =>
-                                    setKeyKind(event.currentTarget.value === "rsa" ? "rsa" : "ecdsa")
-                                }
-                            >
-                                {KEYS.map(([value, title]) => (
-                                    <option value={value}>{title}</option>
-                                ))}
-                            </select>
-                        )}
-                    </Field>
+                    <Choose
+                        label="Private key type"
+                        value={keyKind}
+                        set={(kind) => setKeyKind(kind === "rsa" ? "rsa" : "ecdsa")}
+                        of={KEYS}
+                    />
                 )}
                 {way !== "csr" && (
                     <TextInput
@@ -171,69 +154,18 @@ export function CreateCertificate(props: { zone: Zone; close: () => void; create
                         max={PASSWORD_MAX}
                     />
                 )}
-                <Field label="Certificate Validity">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={String(days)}
-                            onChange={(event) => setDays(Number(event.currentTarget.value))}
-                        >
-                            {VALIDITY.map(([value, title]) => (
-                                <option value={String(value)}>{title}</option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
+                <Choose
+                    label="Certificate Validity"
+                    value={String(days)}
+                    set={(chosen) => setDays(Number(chosen))}
+                    of={VALIDITY.map(([count, title]) => [String(count), title])}
+                />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
                 <SubmitOrCancel cancel={props.close} disabled={task.busy}>
                     {task.busy ? "Creating…" : "Create"}
                 </SubmitOrCancel>
             </form>
         </Dialog>
-    );
-}
-
-/** A request that was made elsewhere: pasted, dropped, or chosen. */
-function Request({ csr, set }: { csr: string; set: (csr: string) => void }) {
-    const read = (file: File | undefined) => {
-        void file?.slice(0, 100_000).text().then(set);
-    };
-    return (
-        <>
-            <Field
-                label="Certificate signing request (CSR)"
-                hint="In PEM. Paste it, or drop the file here. Its subject becomes the certificate's."
-            >
-                {(id, hint) => (
-                    <textarea
-                        id={id}
-                        class="code"
-                        rows={8}
-                        value={csr}
-                        required
-                        spellcheck={false}
-                        placeholder="-----BEGIN CERTIFICATE REQUEST-----"
-                        aria-describedby={hint}
-                        onInput={(event) => set(event.currentTarget.value)}
-                        onDragOver={(event) => event.preventDefault()}
-                        onDrop={(event) => {
-                            event.preventDefault();
-                            read(event.dataTransfer?.files[0]);
-                        }}
-                    />
-                )}
-            </Field>
-            <Field label="Or choose its file">
-                {(id) => (
-                    <input
-                        id={id}
-                        type="file"
-                        accept=".csr,.pem,.req"
-                        onChange={(event) => read(event.currentTarget.files?.[0])}
-                    />
-                )}
-            </Field>
-        </>
     );
 }
 

@@ -3,9 +3,10 @@
 import { useState } from "preact/hooks";
 import type { ClientCertificate, GatewayEvent, LogRecord, Reason, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, call, get, may } from "../api";
+import { Check } from "../inputs";
 import { go } from "../router";
 import { begin, quoted } from "../rules";
-import { Badge, Copy, Dialog, Notice, Time, Value, Words, useLoaded, useTask } from "../ui";
+import { Badge, Copy, Dialog, Notice, Time, useLoaded, useTask, Value, Words } from "../ui";
 import { WORDS, reasonOf } from "./events";
 
 /** What reasons say of the words of an event. */
@@ -159,14 +160,11 @@ function RuleOf({ record, zone, close }: { record: LogRecord; zone: Zone; close:
             <fieldset>
                 <legend>For requests with the same</legend>
                 {all.map(([name]) => (
-                    <label class="choice">
-                        <input
-                            type="checkbox"
-                            checked={chosen.has(name)}
-                            onChange={() => toggle(name)}
-                        />
-                        <span>{name.replace(/^the /, "")}</span>
-                    </label>
+                    <Check
+                        title={name.replace(/^the /, "")}
+                        checked={chosen.has(name)}
+                        set={() => toggle(name)}
+                    />
                 ))}
             </fieldset>
             <pre class="code">

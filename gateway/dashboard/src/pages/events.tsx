@@ -4,9 +4,10 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { EventCounts, GatewayEvent, Reason, Session, Zone } from "../api";
 import { OWN, get } from "../api";
+import { Choose, TextInput } from "../inputs";
 import { useLive } from "../live";
 import { useInAddress } from "../router";
-import { Badge, Field, Notice, Show, Table, TextInput, Time, Value, useLoaded } from "../ui";
+import { Badge, Notice, Show, Table, Time, useLoaded, Value } from "../ui";
 import { EventDialog } from "./event";
 
 /** Events that the page keeps; the oldest give way. */
@@ -160,19 +161,12 @@ export function Events(props: { zone?: Zone; zones: Zone[]; session: Session }) 
                 </div>
             </div>
             <section class="card filters" role="search" aria-label="Filters">
-                <Field label="Kind">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={filter.kind}
-                            onChange={(event) => set({ kind: event.currentTarget.value })}
-                        >
-                            {KINDS.map(([value, title]) => (
-                                <option value={value}>{title}</option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
+                <Choose
+                    label="Kind"
+                    value={filter.kind}
+                    set={(kind) => set({ kind })}
+                    of={KINDS}
+                />
                 <TextInput label="Host" value={filter.host} set={(host) => set({ host })} />
                 <TextInput label="Reason" value={filter.reason} set={(reason) => set({ reason })} />
                 <TextInput label="Rule" value={filter.rule} set={(rule) => set({ rule })} />

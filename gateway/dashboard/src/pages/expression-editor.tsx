@@ -4,7 +4,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Editor } from "../editor";
 import { loadVocabulary, preview } from "../rules";
-import { Notice, message } from "../ui";
+import { message, Notice } from "../ui";
 
 export function ExpressionEditor(props: { text: string; set: (text: string) => void }) {
     const parent = useRef<HTMLDivElement>(null);

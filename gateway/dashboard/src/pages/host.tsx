@@ -3,7 +3,8 @@
 import { useState } from "preact/hooks";
 import type { Host, Mtls } from "../api";
 import { OWN, call } from "../api";
-import { Dialog, Field, Notice, SubmitOrCancel, TextInput, submitting, useTask } from "../ui";
+import { Choose, SubmitOrCancel, submitting, TextInput } from "../inputs";
+import { Dialog, Notice, useTask } from "../ui";
 import { Confirm } from "./confirm";
 import type { Difference } from "./meanwhile";
 import { Meanwhile, differences, isLate } from "./meanwhile";
@@ -119,17 +120,6 @@ export function HostDialog(props: {
             </Confirm>
         );
     }
-    const choice = (label: string, value: string, all: [string, string][], set: (v: string) => void) => (
-        <Field label={label}>
-            {(id) => (
-                <select id={id} value={value} onChange={(event) => set(event.currentTarget.value)}>
-                    {all.map(([one, title]) => (
-                        <option value={one}>{title}</option>
-                    ))}
-                </select>
-            )}
-        </Field>
-    );
     return (
         <Dialog title={`Host ${props.host.name}`} close={close} wide>
             <form onSubmit={submitting(save)}>
@@ -141,19 +131,30 @@ export function HostDialog(props: {
                         keep={() => settle(false)}
                     />
                 )}
-                {choice("Client certificates (mTLS)", host.mtls, MODES, (mtls) =>
-                    change({ mtls: mtls as Written["mtls"] }),
-                )}
-                {choice("Revoked certificates", host.revoked, REVOKED, (revoked) =>
-                    change({ revoked: revoked as Host["revoked"] }),
-                )}
+                <Choose
+                    label="Client certificates (mTLS)"
+                    value={host.mtls}
+                    set={(mtls) => change({ mtls: mtls as Written["mtls"] })}
+                    of={MODES}
+                />
+                <Choose
+                    label="Revoked certificates"
+                    value={host.revoked}
+                    set={(revoked) => change({ revoked: revoked as Host["revoked"] })}
+                    of={REVOKED}
+                />
                 <TextInput
                     label="Origin: where permitted requests go"
                     value={host.url}
                     set={(url) => change({ url })}
                     required
                 />
-                {choice("Least TLS version", host.version, VERSIONS, (version) => change({ version }))}
+                <Choose
+                    label="Least TLS version"
+                    value={host.version}
+                    set={(version) => change({ version })}
+                    of={VERSIONS}
+                />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
                 <div class="actions start">
                     <button type="button" class="danger" onClick={() => setDeletes(true)}>

@@ -3,31 +3,20 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Enforcement, Host, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, all, call, get, may } from "../api";
+import { Check, Chips, SubmitOrCancel, submitting, TextInput } from "../inputs";
 import { link } from "../router";
-import {
-    Badge,
-    Chips,
-    Messages,
-    Notice,
-    Show,
-    SubmitOrCancel,
-    submitting,
-    Table,
-    TextInput,
-    useLoaded,
-    useTask,
-} from "../ui";
+import { Badge, Messages, Notice, Show, Table, useLoaded, usePaged, useTask } from "../ui";
+import type { Difference } from "./meanwhile";
 import { Meanwhile, isLate } from "./meanwhile";
 
-/** Hosts of which it is asked, one by one, what keeps clients without a certificate out. */
-const ASKED_MAX = 50;
+/** Hosts on a page: of each of them it is asked what keeps clients without a certificate out. */
+export const HOSTS_PER_PAGE = 50;
 
 interface Known {
     names: string[];
     /** The revision that was seen. */
     revision: string | null;
     hosts: Host[];
-    enforced: Map<string, Enforcement>;
 }
 
 async function load(zone: Zone): Promise<Known> {
@@ -38,22 +27,22 @@ async function load(zone: Zone): Promise<Known> {
         ),
         all<Host>(`${OWN}/zones/${zone.id}/hosts`),
     ]);
-    const names = associated.result.hostnames;
-    const there = names.filter((name) => hosts.some((host) => host.name === name));
-    return {
-        names,
-        revision: associated.revision,
-        hosts,
-        enforced: await loadEnforced(there),
-    };
+    return { names: associated.result.hostnames, revision: associated.revision, hosts };
 }
 
-/** What keeps clients without a certificate out, of the first of these hosts. */
-export async function loadEnforced(hosts: string[]): Promise<Map<string, Enforcement>> {
-    const asked = hosts.slice(0, ASKED_MAX);
+/** What keeps clients without a certificate out of each of these hosts: those of one page. */
+export function useEnforced(hosts: string[]): Map<string, Enforcement> {
+    const loaded = useLoaded(() => loadEnforced(hosts), [hosts.join(" ")], {
+        about: ["host", "CA", "rule", "ruleset"],
+        keep: true,
+    });
+    return loaded.data ?? new Map();
+}
+
+async function loadEnforced(hosts: string[]): Promise<Map<string, Enforcement>> {
     // A token of some zones may not ask this: then nothing is said of it.
     const found = await Promise.all(
-        asked.map((name) =>
+        hosts.map((name) =>
             get<Enforcement>(`${OWN}/hosts/${encodeURIComponent(name)}/enforcement`).catch(
                 () => null,
             ),
@@ -61,14 +50,14 @@ export async function loadEnforced(hosts: string[]): Promise<Map<string, Enforce
     );
     const enforced = new Map<string, Enforcement>();
     for (const [place, one] of found.entries()) {
-        const name = asked[place];
+        const name = hosts[place];
         if (one !== null && name !== undefined) enforced.set(name, one);
     }
     return enforced;
 }
 
 export function HostsCard({ zone, session }: { zone: Zone; session: Session }) {
-    const known = useLoaded(() => load(zone), [zone.id], { about: ["host", "CA", "rule", "ruleset"] });
+    const known = useLoaded(() => load(zone), [zone.id], { about: ["host", "CA"] });
     const [edits, setEdits] = useState(false);
     const [messages, setMessages] = useState<string[]>([]);
     const canEdit = may(session, "all");
@@ -114,6 +103,9 @@ export function HostsCard({ zone, session }: { zone: Zone; session: Session }) {
 }
 
 function Listed({ zone, known, session }: { zone: Zone; known: Known; session: Session }) {
+    const [shown, pages] = usePaged(known.names, HOSTS_PER_PAGE);
+    const there = shown.filter((name) => known.hosts.some((host) => host.name === name));
+    const of = useEnforced(there);
     if (known.names.length === 0) {
         return (
             <p class="quiet">
@@ -128,33 +120,36 @@ function Listed({ zone, known, session }: { zone: Zone; known: Known; session: S
         );
     }
     return (
-        <Table label="Hosts with mTLS" head={["Host", "mTLS", "Clients without a certificate"]}>
-            {known.names.map((name) => {
-                const host = known.hosts.find((one) => one.name === name);
-                const enforced = known.enforced.get(name);
-                return (
-                    <tr key={name}>
-                        <th scope="row">{name}</th>
-                        <td>
-                            {host === undefined ? (
-                                <Badge kind="bad">the host is gone</Badge>
-                            ) : (
-                                host.mtls
-                            )}
-                        </td>
-                        <td>
-                            {enforced !== undefined && (
-                                <Kept
-                                    zone={zone}
-                                    by={enforced}
-                                    canMend={may(session, "rules")}
-                                />
-                            )}
-                        </td>
-                    </tr>
-                );
-            })}
-        </Table>
+        <>
+            <Table label="Hosts with mTLS" head={["Host", "mTLS", "Clients without a certificate"]}>
+                {shown.map((name) => {
+                    const host = known.hosts.find((one) => one.name === name);
+                    const enforced = of.get(name);
+                    return (
+                        <tr key={name}>
+                            <th scope="row">{name}</th>
+                            <td>
+                                {host === undefined ? (
+                                    <Badge kind="bad">the host is gone</Badge>
+                                ) : (
+                                    host.mtls
+                                )}
+                            </td>
+                            <td class="words">
+                                {enforced !== undefined && (
+                                    <Kept
+                                        zone={zone}
+                                        by={enforced}
+                                        canMend={may(session, "rules")}
+                                    />
+                                )}
+                            </td>
+                        </tr>
+                    );
+                })}
+            </Table>
+            {pages}
+        </>
     );
 }
 
@@ -207,9 +202,11 @@ function Edit(props: {
     const [base, setBase] = useState(known);
     const [names, setNames] = useState(known.names);
     const [theirs, setTheirs] = useState<Known | null>(null);
+    const differ = (other: Known) => other.names.join() !== base.names.join();
     // A host that was created here meanwhile is newer than what was seen, and no other person's.
     useEffect(() => {
-        if (known.names.join() === base.names.join()) setBase(known);
+        if (differ(known)) setTheirs(known);
+        else setBase(known);
     }, [known]);
     const task = useTask();
     const missing = names.filter((name) => !known.hosts.some((host) => host.name === name));
@@ -225,32 +222,28 @@ function Edit(props: {
             try {
                 props.saved((await call("PATCH", path, body, base.revision)).messages);
             } catch (error) {
-                if (!isLate(error)) throw error;
-                setTheirs(await load(zone));
+                // A name that others have taken away can no longer be taken away, which is refused for
+                // itself.
+                const now = await load(zone);
+                if (!isLate(error) && !differ(now)) throw error;
+                setTheirs(now);
             }
         });
+    const settle = (take: boolean) => {
+        if (theirs === null) return;
+        setNames(take ? theirs.names : merged(base.names, theirs.names, names));
+        setBase(theirs);
+        setTheirs(null);
+    };
     return (
         <>
             <form onSubmit={submitting(save)}>
                 {theirs !== null && (
                     <Meanwhile
                         what="these hosts"
-                        of={[
-                            {
-                                name: "Hosts with mTLS",
-                                theirs: theirs.names.join(", "),
-                                mine: names.join(", "),
-                            },
-                        ]}
-                        take={() => {
-                            setBase(theirs);
-                            setNames(theirs.names);
-                            setTheirs(null);
-                        }}
-                        keep={() => {
-                            setBase(theirs);
-                            setTheirs(null);
-                        }}
+                        of={meanwhile(base.names, theirs.names, names)}
+                        take={() => settle(true)}
+                        keep={() => settle(false)}
                     />
                 )}
                 <Chips
@@ -263,7 +256,10 @@ function Edit(props: {
                     placeholder={`api.${zone.name}`}
                 />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
-                <SubmitOrCancel cancel={props.close} disabled={task.busy || missing.length > 0}>
+                <SubmitOrCancel
+                    cancel={props.close}
+                    disabled={task.busy || missing.length > 0 || theirs !== null}
+                >
                     Save
                 </SubmitOrCancel>
             </form>
@@ -272,6 +268,29 @@ function Edit(props: {
             ))}
         </>
     );
+}
+
+const without = (names: string[], others: string[]) => names.filter((name) => !others.includes(name));
+
+/** What I was about to make of `before`, made of what others have made of it. */
+function merged(before: string[], theirs: string[], mine: string[]): string[] {
+    const added = without(mine, before);
+    const removed = without(before, mine);
+    return [...without(theirs, removed), ...without(added, theirs)].sort();
+}
+
+function meanwhile(before: string[], theirs: string[], mine: string[]): Difference[] {
+    const said: [string, string[]][] = [
+        ["Added", without(theirs, before)],
+        ["Taken away", without(before, theirs)],
+    ];
+    const whole = {
+        name: "Hosts with mTLS",
+        theirs: theirs.join(", "),
+        mine: merged(before, theirs, mine).join(", "),
+    };
+    const parts = said.map(([name, names]) => ({ name, theirs: names.join(", "), mine: names.join(", ") }));
+    return [...parts.filter((one) => one.theirs !== ""), whole];
 }
 
 function CreateHost(props: { zone: Zone; name: string; created: () => void }) {
@@ -301,17 +320,12 @@ function CreateHost(props: { zone: Zone; name: string; created: () => void }) {
                 set={setUrl}
                 required
             />
-            <label class="choice">
-                <input
-                    type="checkbox"
-                    checked={develop}
-                    onChange={(event) => setDevelop(event.currentTarget.checked)}
-                />
-                <span>
-                    Make a server certificate for development
-                    <small>For trying it out. A host without a server certificate is not served.</small>
-                </span>
-            </label>
+            <Check
+                title="Make a server certificate for development"
+                hint="For trying it out. A host without a server certificate is not served."
+                checked={develop}
+                set={setDevelop}
+            />
             {task.error !== null && <Notice kind="error">{task.error}</Notice>}
             <button type="submit" disabled={task.busy}>
                 Create {name}

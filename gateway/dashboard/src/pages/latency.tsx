@@ -6,8 +6,9 @@ import type { Host, Latency as Series, LatencyStage, Zone } from "../api";
 import { OWN, all, get } from "../api";
 import type { Mark } from "../chart";
 import { bars, duration, overTime } from "../chart";
+import { Choose } from "../inputs";
 import { useInAddress } from "../router";
-import { Field, Notice, Show, Table, useLoaded } from "../ui";
+import { Notice, Show, Table, useLoaded } from "../ui";
 
 const STAGES: [string, string, string][] = [
     ["total", "Whole requests", "From the complete head of a request to the last byte of its answer."],
@@ -79,45 +80,28 @@ export function Latency({ zone, tenant }: { zone: Zone; tenant: boolean }) {
                 <span class="quiet">{zone.name}</span>
             </div>
             <section class="card filters" role="search" aria-label="What is shown">
-                <Field label="Host">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={host}
-                            onChange={(event) => show({ host: event.currentTarget.value })}
-                        >
-                            <option value="">All hosts of the zone</option>
-                            {hosts.data?.map((one) => <option value={one.name}>{one.name}</option>)}
-                        </select>
-                    )}
-                </Field>
-                <Field label="Stage" hint={about}>
-                    {(id, hint) => (
-                        <select
-                            id={id}
-                            value={stage}
-                            aria-describedby={hint}
-                            onChange={(event) => show({ stage: event.currentTarget.value })}
-                        >
-                            {STAGES.map(([name, title]) => (
-                                <option value={name}>{title}</option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
-                <Field label="The last">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={String(minutes)}
-                            onChange={(event) => show({ minutes: event.currentTarget.value })}
-                        >
-                            {SPANS.map((span) => (
-                                <option value={String(span)}>{span} minutes</option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
+                <Choose
+                    label="Host"
+                    value={host}
+                    set={(chosen) => show({ host: chosen })}
+                    of={[
+                        ["", "All hosts of the zone"],
+                        ...(hosts.data ?? []).map(({ name }) => [name, name] as const),
+                    ]}
+                />
+                <Choose
+                    label="Stage"
+                    hint={about}
+                    value={stage}
+                    set={(chosen) => show({ stage: chosen })}
+                    of={STAGES.map(([name, title]) => [name, title])}
+                />
+                <Choose
+                    label="The last"
+                    value={String(minutes)}
+                    set={(chosen) => show({ minutes: chosen })}
+                    of={SPANS.map((span) => [String(span), `${span} minutes`])}
+                />
             </section>
             <Show of={loaded} what="latencies">
                 {({ series, marked }) => {

@@ -3,9 +3,10 @@
 
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Form, Lint } from "../api";
-import type { Kind, Vocabulary } from "../rules";
+import { Radio } from "../inputs";
+import type { Kind, List, Vocabulary } from "../rules";
 import { CUSTOM, EVERYTHING, preview } from "../rules";
-import { Notice, message } from "../ui";
+import { message, Notice, Words } from "../ui";
 import { Builder, FIRST_ROW } from "./builder";
 import { ExpressionEditor } from "./expression-editor";
 
@@ -32,6 +33,7 @@ export function Matching(props: {
     set: (expression: string) => void;
     vocabulary: Vocabulary;
     hosts: string[];
+    lists: List[];
     canChange: boolean;
     /** Told whether the expression is one that can be saved. */
     settled: (good: boolean) => void;
@@ -123,15 +125,12 @@ export function Matching(props: {
                 <fieldset>
                     <legend class="hidden">Which requests</legend>
                     {[true, false].map((every) => (
-                        <label class="choice">
-                            <input
-                                type="radio"
-                                name="which"
-                                checked={all === every}
-                                onChange={() => setAll(every)}
-                            />
-                            <span>{every ? "All requests" : "Those that match an expression"}</span>
-                        </label>
+                        <Radio
+                            name="which"
+                            title={every ? "All requests" : "Those that match an expression"}
+                            checked={all === every}
+                            choose={() => setAll(every)}
+                        />
                     ))}
                 </fieldset>
             )}
@@ -147,6 +146,7 @@ export function Matching(props: {
                         set={setForm}
                         vocabulary={props.vocabulary}
                         hosts={props.hosts}
+                        lists={props.lists}
                     />
                     <h2 id="preview">Expression Preview</h2>
                     <pre class="code" tabIndex={0} aria-labelledby="preview" aria-live="polite">
@@ -172,7 +172,7 @@ export function Matching(props: {
             )}
             {lints.map((lint) => (
                 <Notice kind="warning">
-                    {lint.message}
+                    <Words text={lint.message} />
                     {lint.suggestion !== null && canChange && (
                         <p>
                             <button

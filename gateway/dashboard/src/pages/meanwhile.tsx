@@ -38,8 +38,7 @@ export function Meanwhile(props: {
 }) {
     return (
         <Notice kind="error">
-            <strong>Another person has changed {props.what} since it was opened.</strong> Theirs is in
-            force now.
+            <strong>Another person has changed {props.what} meanwhile.</strong> Theirs is in force now.
             {props.of.length === 0 && <p>What is shown here is the same in theirs.</p>}
             <dl class="rows">
                 {props.of.map(({ name, theirs, mine }) => (

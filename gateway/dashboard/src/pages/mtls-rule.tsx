@@ -4,22 +4,18 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Lint, MtlsRule, MtlsRuleWrite, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, call, get, may } from "../api";
+import { Check, Chips, Choose, submitting, TextInput } from "../inputs";
 import { go, link } from "../router";
 import { begin } from "../rules";
-import {
-    Chips,
-    Field,
-    Notice,
-    Show,
-    TextInput,
-    message,
-    submitting,
-    useLoaded,
-    useTask,
-} from "../ui";
+import { message, Notice, Show, useLoaded, useTask, Words } from "../ui";
 
 /** After the last change and before the preview is asked for. */
 const PREVIEW_PAUSE_MS = 200;
+
+const ACTIONS = [
+    ["block", "Block"],
+    ["log", "Log"],
+] as const;
 
 export function MtlsRulePage({ zone, session }: { zone: Zone; session: Session }) {
     const hosts = useLoaded(async () => {
@@ -172,40 +168,24 @@ function RuleForm({ zone, hosts }: { zone: Zone; hosts: string[] }) {
                 set={(paths) => change({ paths })}
                 placeholder="/admin"
             />
-            <label class="choice">
-                <input
-                    type="checkbox"
-                    checked={rule.check_revoked}
-                    onChange={(event) => change({ check_revoked: event.currentTarget.checked })}
-                />
-                <span>
-                    Check for revoked certificates
-                    <small>Without it, a client whose certificate was revoked still comes in.</small>
-                </span>
-            </label>
+            <Check
+                title="Check for revoked certificates"
+                hint="Without it, a client whose certificate was revoked still comes in."
+                checked={rule.check_revoked}
+                set={(checked) => change({ check_revoked: checked })}
+            />
             <h2>Then take action</h2>
-            <Field
+            <Choose
                 label="Choose action"
                 hint={
                     rule.action === "log"
                         ? "Log first, look at what it would have blocked, and then block."
                         : "Only requests with a valid client certificate get through."
                 }
-            >
-                {(id, hint) => (
-                    <select
-                        id={id}
-                        value={rule.action}
-                        aria-describedby={hint}
-                        onChange={(event) =>
-                            change({ action: event.currentTarget.value === "log" ? "log" : "block" })
-                        }
-                    >
-                        <option value="block">Block</option>
-                        <option value="log">Log</option>
-                    </select>
-                )}
-            </Field>
+                value={rule.action}
+                set={(action) => change({ action: action === "log" ? "log" : "block" })}
+                of={ACTIONS}
+            />
             <h2 id="preview">Expression Preview</h2>
             <pre class="code" tabIndex={0} aria-labelledby="preview" aria-live="polite">
                 {preview?.expression ?? "…"}
@@ -213,7 +193,7 @@ function RuleForm({ zone, hosts }: { zone: Zone; hosts: string[] }) {
             {wrong !== null && <Notice kind="error">{wrong}</Notice>}
             {preview?.lints.map((lint) => (
                 <Notice kind="warning">
-                    {lint.message}
+                    <Words text={lint.message} />
                     <Correction
                         lint={lint}
                         check={() => change({ check_revoked: true })}

@@ -6,14 +6,19 @@ import { OWN, all, call, get, may } from "../api";
 import { duration } from "../chart";
 import { link } from "../router";
 import { CUSTOM, changeRule, loadRule } from "../rules";
-import { Badge, Notice, Show, Table, Time, Value, daysUntil, useLoaded, useTask } from "../ui";
+import { Badge, daysUntil, Notice, Show, Table, Time, useLoaded, usePaged, useTask, Value, Words } from "../ui";
 import { HostDialog } from "./host";
-import { Kept, loadEnforced } from "./hosts-card";
+import { HOSTS_PER_PAGE, Kept, useEnforced } from "./hosts-card";
+import { isLate } from "./meanwhile";
 import { CreateZone, DeleteZone } from "./zone";
+
+/** Zones on a page: the hosts of each are asked for, and examined. */
+const ZONES_PER_PAGE = 10;
 
 export function Overview({ session, zones }: { session: Session; zones: Zone[] }) {
     const [makes, setMakes] = useState(false);
     const mayMake = may(session, "all") && session.zones === null;
+    const [shown, pages] = usePaged(zones, ZONES_PER_PAGE);
     return (
         <>
             <div class="title">
@@ -34,9 +39,10 @@ export function Overview({ session, zones }: { session: Session; zones: Zone[] }
                     <code>postern zone create example.com</code>.
                 </Notice>
             )}
-            {zones.map((zone) => (
+            {shown.map((zone) => (
                 <ZoneCard key={zone.id} zone={zone} session={session} />
             ))}
+            {pages}
         </>
     );
 }
@@ -204,11 +210,9 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
         { about: [] },
     );
     useAgain(traffic.reload);
-    const asking = (hosts.data ?? []).filter((host) => host.mtls !== "off").map((host) => host.name);
-    const enforced = useLoaded(() => loadEnforced(asking), [zone.id, asking.join(" ")], {
-        about: ["host", "CA", "rule", "ruleset"],
-        keep: true,
-    });
+    const [shown, pages] = usePaged(hosts.data ?? [], HOSTS_PER_PAGE);
+    const asking = shown.filter((host) => host.mtls !== "off").map((host) => host.name);
+    const enforced = useEnforced(asking);
     const of = new Map(traffic.data?.map((one) => [one.host, one]));
     const count = (value: number | undefined) => (value ?? 0).toLocaleString();
     return (
@@ -273,9 +277,9 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                                     "Server certificate",
                                 ]}
                             >
-                                {found.map((host) => {
+                                {shown.map((host) => {
                                     const did = of.get(host.name);
-                                    const by = enforced.data?.get(host.name);
+                                    const by = enforced.get(host.name);
                                     return (
                                         <tr>
                                             <th scope="row">
@@ -293,7 +297,7 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                                                 )}
                                             </th>
                                             <td title={MODES[host.mtls]}>{host.mtls}</td>
-                                            <td>
+                                            <td class="words">
                                                 {host.mtls === "off" ? (
                                                     "come in"
                                                 ) : by === undefined ? (
@@ -334,6 +338,7 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                                     );
                                 })}
                             </Table>
+                            {pages}
                             <Doctor zone={zone} session={session} />
                         </>
                     )
@@ -385,13 +390,13 @@ function Doctor({ zone, session }: { zone: Zone; session: Session }) {
                             )}
                             <ul class="log">
                                 {odd.map(({ host, finding }) => (
-                                    <li>
+                                    <li key={`${host} ${finding.check}`}>
                                         <p>
                                             <Badge kind={finding.state === "bad" ? "bad" : "warn"}>
                                                 {finding.state}
                                             </Badge>{" "}
                                             <strong>{host}</strong>, {finding.check}:{" "}
-                                            <Value text={finding.message} />
+                                            <Words text={finding.message} />
                                         </p>
                                         <Mend
                                             zone={zone}
@@ -438,19 +443,26 @@ function Mend(props: {
     const { fix } = finding;
     const task = useTask();
     const needs = fix?.kind === "host" ? "all" : "rules";
+    const apply = async (how: Fix) => {
+        if (how.kind === "host") {
+            const path = `${OWN}/hosts/${encodeURIComponent(host)}`;
+            await call("PATCH", path, { [how.key]: how.value }, seen);
+            return;
+        }
+        const { ruleset } = await loadRule(zone, CUSTOM, how.rule_id);
+        if (ruleset === null) throw new Error("The rules are gone; reload the page.");
+        const change =
+            how.kind === "disable_rule" ? { enabled: false } : { expression: how.expression };
+        await changeRule(zone, ruleset, how.rule_id, change, seen);
+    };
     const mend = (how: Fix) =>
         task.run(async () => {
-            if (how.kind === "host") {
-                const path = `${OWN}/hosts/${encodeURIComponent(host)}`;
-                await call("PATCH", path, { [how.key]: how.value }, seen);
-            } else {
-                const { ruleset } = await loadRule(zone, CUSTOM, how.rule_id);
-                if (ruleset === null) throw new Error("The rules are gone; reload the page.");
-                const change =
-                    how.kind === "disable_rule"
-                        ? { enabled: false }
-                        : { expression: how.expression };
-                await changeRule(zone, ruleset, how.rule_id, change, seen);
+            try {
+                await apply(how);
+            } catch (error) {
+                // What is there now is looked at again, so that it may be mended.
+                if (isLate(error)) props.done();
+                throw error;
             }
             props.done();
         });

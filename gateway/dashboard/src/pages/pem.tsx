@@ -1,33 +1,29 @@
 // Text in PEM, as several forms take it.
 
-import { Field } from "../ui";
+import { FileInput, TextArea } from "../inputs";
 
-/** Text in PEM: pasted, or a file that is dropped on it. */
+/** Bytes of a file that are read; what the gateway takes is shorter. */
+const FILE_BYTES_MAX = 1_000_000;
+
+/** Text in PEM: pasted, or a file that is dropped on it or chosen. */
 export function Pem(props: {
     label: string;
     hint: string;
     value: string;
     set: (text: string) => void;
+    placeholder?: string;
+    /** Ends of names of files that are offered. */
+    accept?: string;
 }) {
     return (
-        <Field label={props.label} hint={props.hint}>
-            {(id, hint) => (
-                <textarea
-                    id={id}
-                    class="code"
-                    rows={8}
-                    required
-                    spellcheck={false}
-                    value={props.value}
-                    aria-describedby={hint}
-                    onInput={(event) => props.set(event.currentTarget.value)}
-                    onDragOver={(event) => event.preventDefault()}
-                    onDrop={(event) => {
-                        event.preventDefault();
-                        void event.dataTransfer?.files[0]?.slice(0, 1_000_000).text().then(props.set);
-                    }}
-                />
-            )}
-        </Field>
+        <>
+            <TextArea {...props} rows={8} dropped={FILE_BYTES_MAX} required />
+            <FileInput
+                label={`Or choose its file: ${props.label}`}
+                accept={props.accept ?? ".pem,.crt,.cer,.key,.crl"}
+                most={FILE_BYTES_MAX}
+                set={props.set}
+            />
+        </>
     );
 }

@@ -3,21 +3,8 @@
 
 import { useState } from "preact/hooks";
 import { OWN, call, madeBy } from "../api";
-import {
-    Badge,
-    Chips,
-    Dialog,
-    Field,
-    Notice,
-    Show,
-    SubmitOrCancel,
-    TextInput,
-    Time,
-    Value,
-    submitting,
-    useLoaded,
-    useTask,
-} from "../ui";
+import { Chips, Choose, SubmitOrCancel, submitting, TextInput } from "../inputs";
+import { Badge, Dialog, Notice, Show, Time, useLoaded, useTask, Value } from "../ui";
 import { Meanwhile, differences, isLate } from "./meanwhile";
 import { Pem } from "./pem";
 
@@ -170,17 +157,6 @@ function Form(props: { path: string; known: Known; close: () => void; done: () =
         if (take) setForm(written(theirs));
         setTheirs(null);
     };
-    const policy = (label: string, value: string, set: (value: string) => void) => (
-        <Field label={label}>
-            {(id) => (
-                <select id={id} value={value} onChange={(event) => set(event.currentTarget.value)}>
-                    {POLICIES.map(([one, title]) => (
-                        <option value={one}>{title}</option>
-                    ))}
-                </select>
-            )}
-        </Field>
-    );
     return (
         <form onSubmit={submitting(save)}>
             {theirs !== null && (
@@ -195,9 +171,12 @@ function Form(props: { path: string; known: Known; close: () => void; done: () =
             <p>
                 <Lists of={base.crls} />
             </p>
-            {policy("When no list speaks for a certificate", form.policy, (value) =>
-                change({ policy: value }),
-            )}
+            <Choose
+                label="When no list speaks for a certificate"
+                value={form.policy}
+                set={(policy) => change({ policy })}
+                of={POLICIES}
+            />
             <Chips
                 label="Lists are fetched from"
                 hint="http:// addresses; a list is signed by itself. Enter one and press Enter."
@@ -212,7 +191,12 @@ function Form(props: { path: string; known: Known; close: () => void; done: () =
                 set={(responder) => change({ responder })}
                 placeholder="http://ocsp.example.com/"
             />
-            {policy("When the responder says nothing", form.asked, (asked) => change({ asked }))}
+            <Choose
+                label="When the responder says nothing"
+                value={form.asked}
+                set={(asked) => change({ asked })}
+                of={POLICIES}
+            />
             {task.error !== null && <Notice kind="error">{task.error}</Notice>}
             <SubmitOrCancel cancel={props.close} disabled={task.busy}>
                 Save

@@ -4,10 +4,11 @@
 import { useEffect, useState } from "preact/hooks";
 import type { Host, Rule, Session, Zone } from "../api";
 import { ApiError, OWN, all, may } from "../api";
+import { submitting, TextInput } from "../inputs";
 import { go, link } from "../router";
-import type { Kind, Vocabulary, Written } from "../rules";
-import { CUSTOM, addRule, changeRule, loadRule, loadVocabulary, takeBegun, tryRule, written } from "../rules";
-import { Notice, TextInput, message, submitting, useTask } from "../ui";
+import type { Kind, List, Vocabulary, Written } from "../rules";
+import { CUSTOM, addRule, changeRule, loadLists, loadRule, loadVocabulary, takeBegun, tryRule, written } from "../rules";
+import { message, Notice, useTask } from "../ui";
 import { Acting } from "./acting";
 import { Matching } from "./matching";
 import { Meanwhile, differences } from "./meanwhile";
@@ -21,15 +22,17 @@ interface Opened {
     revision: string | null;
     vocabulary: Vocabulary;
     hosts: string[];
+    lists: List[];
 }
 
 async function open(zone: Zone, kind: Kind, id: string): Promise<Opened> {
-    const [found, vocabulary, hosts] = await Promise.all([
+    const [found, vocabulary, hosts, lists] = await Promise.all([
         loadRule(zone, kind, id),
         loadVocabulary(),
         all<Host>(`${OWN}/zones/${zone.id}/hosts`),
+        loadLists(),
     ]);
-    return { ...found, vocabulary, hosts: hosts.map((host) => host.name) };
+    return { ...found, vocabulary, hosts: hosts.map((host) => host.name), lists };
 }
 
 export function RulePage(props: { zone: Zone; session: Session; kind: Kind; id: string }) {
@@ -184,6 +187,7 @@ function RuleForm(props: { zone: Zone; kind: Kind; opened: Opened; canChange: bo
                 set={(expression) => change({ expression })}
                 vocabulary={opened.vocabulary}
                 hosts={opened.hosts}
+                lists={opened.lists}
                 canChange={canChange}
                 settled={setGood}
             />

@@ -4,10 +4,11 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { Lint, Rule, Session, Zone } from "../api";
 import { OWN, get, may } from "../api";
+import { TextInput } from "../inputs";
 import { link } from "../router";
 import type { Head, Kind, Listed, ListedRule } from "../rules";
 import { CUSTOM, EVERYTHING, KINDS, addRule, changeRule, deleteRule, listRules, written } from "../rules";
-import { Badge, Notice, Pages, Show, Value, harmless, useLoaded, useTask } from "../ui";
+import { Badge, harmless, Notice, Pages, Show, useLoaded, useTask, Value, Words } from "../ui";
 import { Does } from "./does";
 import { Versions } from "./versions";
 
@@ -252,18 +253,15 @@ function List(props: {
     return (
         <section class="card" aria-label="Rules in the order of evaluation">
             <div class="filters">
-                <div class="field">
-                    <label for="find-rule">Find in names and expressions</label>
-                    <input
-                        id="find-rule"
-                        type="search"
-                        value={text}
-                        onInput={(event) => {
-                            setText(event.currentTarget.value);
-                            setPage(1);
-                        }}
-                    />
-                </div>
+                <TextInput
+                    label="Find in names and expressions"
+                    type="search"
+                    value={text}
+                    set={(wanted) => {
+                        setText(wanted);
+                        setPage(1);
+                    }}
+                />
                 <p class="quiet">
                     {listed.found.toLocaleString()} of {listed.total.toLocaleString()} rules.{" "}
                     {kind.order}
@@ -289,7 +287,7 @@ function List(props: {
                 ?.filter((lint) => lint.rule_id === null)
                 .slice(0, 5)
                 .map((lint) => (
-                    <Notice kind="warning">{lint.message}</Notice>
+                    <Notice kind="warning"><Words text={lint.message} /></Notice>
                 ))}
             <ol class="rules" start={shown[0]?.position ?? 1} hidden={shown.length === 0}>
                 {shown.map((rule) => {

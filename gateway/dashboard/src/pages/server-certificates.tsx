@@ -3,6 +3,7 @@
 import { useState } from "preact/hooks";
 import type { Host, Session, Zone } from "../api";
 import { CLOUDFLARE, OWN, all, call, may } from "../api";
+import { SubmitOrCancel, submitting } from "../inputs";
 import {
     Badge,
     daysUntil,
@@ -10,8 +11,6 @@ import {
     Messages,
     Notice,
     Show,
-    SubmitOrCancel,
-    submitting,
     Table,
     Time,
     useLoaded,

@@ -4,7 +4,8 @@
 import { useState } from "preact/hooks";
 import type { Session } from "../api";
 import { OWN, call, get, may } from "../api";
-import { Badge, Notice, Show, TextInput, Value, Words, submitting, useLoaded, useTask } from "../ui";
+import { submitting, TextInput } from "../inputs";
+import { Badge, Notice, Show, useLoaded, useTask, Value, Words } from "../ui";
 import { Meanwhile, isLate } from "./meanwhile";
 
 interface Setting {

@@ -1,13 +1,17 @@
 // Signing in with a token, for those who do not come by a link.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { Session } from "../api";
 import { signIn } from "../api";
-import { Notice, TextInput, submitting, useTask } from "../ui";
+import { submitting, TextInput } from "../inputs";
+import { Notice, useTask } from "../ui";
 
 export function SignIn(props: { why: string | null; signedIn: (session: Session) => void }) {
     const [token, setToken] = useState("");
     const task = useTask();
+    useEffect(() => {
+        document.title = "Sign in · Postern";
+    }, []);
     const enter = () => task.run(async () => props.signedIn(await signIn({ token })));
     return (
         <main class="door">

@@ -4,19 +4,11 @@
 import { useState } from "preact/hooks";
 import type { GatewayEvent, Host, LogRecord, Zone } from "../api";
 import { OWN, all, call, get } from "../api";
+import { Check, Choose, Radio, submitting, TextArea, TextInput } from "../inputs";
 import { link } from "../router";
-import {
-    Badge,
-    Field,
-    Notice,
-    TextInput,
-    Value,
-    harmless,
-    submitting,
-    useLoaded,
-    useTask,
-} from "../ui";
+import { Badge, harmless, Notice, useLoaded, useTask, Value } from "../ui";
 import { ExpressionEditor } from "./expression-editor";
+import { Pem } from "./pem";
 
 interface Brief {
     id: string;
@@ -62,6 +54,7 @@ const CERTIFICATES: [string, string][] = [
     ["valid", "A valid one"],
     ["revoked", "A revoked one"],
     ["invalid", "One that does not verify"],
+    ["pem", "This one (PEM)"],
 ];
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
@@ -88,7 +81,9 @@ export function TestPage({ zone }: { zone: Zone }) {
     const [path, setPath] = useState("/");
     const [method, setMethod] = useState("GET");
     const [certificate, setCertificate] = useState("none");
+    const [pem, setPem] = useState("");
     const [source, setSource] = useState("");
+    const [headers, setHeaders] = useState("");
     const [records, setRecords] = useState("");
     const [of, setOf] = useState<"request" | "recent" | "records">("request");
     const [drafted, setDrafted] = useState(false);
@@ -111,7 +106,8 @@ export function TestPage({ zone }: { zone: Zone }) {
                 method,
                 host: host === "" ? first : host,
                 path: path.startsWith("/") ? path : `/${path}`,
-                certificate,
+                headers: readHeaders(headers),
+                certificate: certificate === "pem" ? pem : certificate,
                 ...(source.trim() === "" ? {} : { source: source.trim() }),
             };
             const recent = `${OWN}/zones/${zone.id}/events/requests?limit=${RECORDS_MAX}`;
@@ -143,108 +139,86 @@ export function TestPage({ zone }: { zone: Zone }) {
                 </p>
                 <fieldset>
                     <legend>Try</legend>
-                    <label class="choice">
-                        <input
-                            type="radio"
-                            name="of"
-                            checked={of === "request"}
-                            onChange={() => setOf("request")}
-                        />
-                        <span>A request</span>
-                    </label>
-                    <label class="choice">
-                        <input
-                            type="radio"
-                            name="of"
-                            checked={of === "recent"}
-                            onChange={() => setOf("recent")}
-                        />
-                        <span>
-                            The newest requests
-                            <small>
-                                Up to {RECORDS_MAX.toLocaleString()} that the gateway remembers; of very
-                                many, a sample.
-                            </small>
-                        </span>
-                    </label>
-                    <label class="choice">
-                        <input
-                            type="radio"
-                            name="of"
-                            checked={of === "records"}
-                            onChange={() => setOf("records")}
-                        />
-                        <span>Lines of the access log</span>
-                    </label>
+                    <Radio
+                        name="of"
+                        title="A request"
+                        checked={of === "request"}
+                        choose={() => setOf("request")}
+                    />
+                    <Radio
+                        name="of"
+                        title="The newest requests"
+                        hint={`Up to ${RECORDS_MAX.toLocaleString()} that the gateway remembers; of very many, a sample.`}
+                        checked={of === "recent"}
+                        choose={() => setOf("recent")}
+                    />
+                    <Radio
+                        name="of"
+                        title="Lines of the access log"
+                        checked={of === "records"}
+                        choose={() => setOf("records")}
+                    />
                 </fieldset>
                 {of === "request" && <Pick zone={zone} pick={like} />}
                 {of === "request" ? (
-                    <div class="filters">
-                        <Field label="Method">
-                            {(id) => (
-                                <select
-                                    id={id}
-                                    value={method}
-                                    onChange={(event) => setMethod(event.currentTarget.value)}
-                                >
-                                    {(METHODS.includes(method) ? METHODS : [...METHODS, method]).map((one) => (
-                                        <option value={one}>{one}</option>
-                                    ))}
-                                </select>
-                            )}
-                        </Field>
-                        <TextInput label="Host" value={host} set={setHost} placeholder={first} />
-                        <TextInput label="Path" value={path} set={setPath} />
-                        <Field label="Client certificate">
-                            {(id) => (
-                                <select
-                                    id={id}
-                                    value={certificate}
-                                    onChange={(event) => setCertificate(event.currentTarget.value)}
-                                >
-                                    {CERTIFICATES.map(([value, title]) => (
-                                        <option value={value}>{title}</option>
-                                    ))}
-                                </select>
-                            )}
-                        </Field>
-                        <TextInput
-                            label="Client address (optional)"
-                            value={source}
-                            set={setSource}
-                            placeholder="192.0.2.1"
-                        />
-                    </div>
-                ) : of === "recent" ? null : (
-                    <Field
-                        label="Lines of the access log"
-                        hint={`As they are, one a line; the first ${RECORDS_MAX.toLocaleString()} are tried. What the log does not have is not known.`}
-                    >
-                        {(id, hint) => (
-                            <textarea
-                                id={id}
-                                class="code"
-                                rows={6}
-                                required
-                                spellcheck={false}
-                                aria-describedby={hint}
-                                value={records}
-                                onInput={(event) => setRecords(event.currentTarget.value)}
+                    <>
+                        <div class="filters">
+                            <Choose
+                                label="Method"
+                                value={method}
+                                set={setMethod}
+                                of={(METHODS.includes(method) ? METHODS : [...METHODS, method]).map(
+                                    (one) => [one, one],
+                                )}
+                            />
+                            <TextInput label="Host" value={host} set={setHost} placeholder={first} />
+                            <TextInput label="Path" value={path} set={setPath} />
+                            <Choose
+                                label="Client certificate"
+                                value={certificate}
+                                set={setCertificate}
+                                of={CERTIFICATES}
+                            />
+                            <TextInput
+                                label="Client address (optional)"
+                                value={source}
+                                set={setSource}
+                                placeholder="192.0.2.1"
+                            />
+                        </div>
+                        {certificate === "pem" && (
+                            <Pem
+                                label="Certificate"
+                                hint="In PEM with its chain, leaf first. Paste it, or drop the file."
+                                value={pem}
+                                set={setPem}
                             />
                         )}
-                    </Field>
-                )}
-                <label class="choice">
-                    <input
-                        type="checkbox"
-                        checked={drafted}
-                        onChange={(event) => setDrafted(event.currentTarget.checked)}
+                        <TextArea
+                            label="Headers (optional)"
+                            hint="One a line: its name, a colon, its value."
+                            placeholder="User-Agent: curl/8.5.0"
+                            value={headers}
+                            set={setHeaders}
+                            rows={2}
+                        />
+                    </>
+                ) : of === "recent" ? null : (
+                    <TextArea
+                        label="Lines of the access log"
+                        hint={`As they are, one a line; the first ${RECORDS_MAX.toLocaleString()} are tried. What the log does not have is not known.`}
+                        value={records}
+                        set={setRecords}
+                        rows={6}
+                        required
                     />
-                    <span>
-                        With one rule more
-                        <small>A rule that blocks, behind the others, and that is not saved.</small>
-                    </span>
-                </label>
+                )}
+                <Check
+                    title="With one rule more"
+                    hint="A rule that blocks, behind the others, and that is not saved."
+                    checked={drafted}
+                    set={setDrafted}
+                />
                 {drafted && <ExpressionEditor text={expression} set={setExpression} />}
                 {task.error !== null && (
                     <Notice kind="error">
@@ -264,6 +238,20 @@ export function TestPage({ zone }: { zone: Zone }) {
             {result !== null && <Results of={result} zone={zone} single={of === "request"} />}
         </>
     );
+}
+
+/** Headers as they are typed, by name; those with the same name beside each other. */
+function readHeaders(text: string): Record<string, string[]> {
+    const headers: Record<string, string[]> = Object.create(null);
+    for (const line of text.split("\n").filter((one) => one.trim() !== "")) {
+        const colon = line.indexOf(":");
+        const name = line.slice(0, colon).trim().toLowerCase();
+        if (colon < 0 || name === "") {
+            throw new Error(`Headers: "${line.slice(0, 80)}" has no name and colon, as in "Accept: */*".`);
+        }
+        headers[name] = [...(headers[name] ?? []), line.slice(colon + 1).trim()];
+    }
+    return headers;
 }
 
 /** What a certificate was, in the words of this form. */
@@ -286,29 +274,23 @@ function Pick({ zone, pick }: { zone: Zone; pick: (event: GatewayEvent) => void 
     const requests = recent.data ?? [];
     if (requests.length === 0) return null;
     return (
-        <Field label="Like one of the newest requests" hint="Fills in what is below.">
-            {(id, hint) => (
-                <select
-                    id={id}
-                    value=""
-                    aria-describedby={hint}
-                    onChange={(event) => {
-                        const chosen = requests.find((one) => one.id === event.currentTarget.value);
-                        if (chosen !== undefined) pick(chosen);
-                    }}
-                >
-                    <option value="">–</option>
-                    {requests.map(({ id: request, record }) => (
-                        <option value={request}>
-                            {harmless(
-                                `${record.status ?? ""} ${record.method} ${record.host ?? ""}${record.path ?? ""}`,
-                            ).slice(0, 80)}
-                        </option>
-                    ))}
-                </select>
-            )}
-        </Field>
+        <Choose
+            label="Like one of the newest requests"
+            hint="Fills in what is below."
+            value=""
+            set={(id) => {
+                const chosen = requests.find((one) => one.id === id);
+                if (chosen !== undefined) pick(chosen);
+            }}
+            of={[["", "–"], ...requests.map(({ id, record }) => [id, brief(record)] as const)]}
+        />
     );
+}
+
+/** A request in a line. */
+function brief(record: LogRecord): string {
+    const { status, method, host, path } = record;
+    return harmless(`${status ?? ""} ${method} ${host ?? ""}${path ?? ""}`).slice(0, 80);
 }
 
 function Results({ of, zone, single }: { of: Result; zone: Zone; single: boolean }) {

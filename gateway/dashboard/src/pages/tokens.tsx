@@ -3,23 +3,8 @@
 import { useState } from "preact/hooks";
 import type { Scope, Session, Zone } from "../api";
 import { OWN, all, call, may } from "../api";
-import {
-    Badge,
-    Chips,
-    Copy,
-    Dialog,
-    Field,
-    Notice,
-    Show,
-    SubmitOrCancel,
-    submitting,
-    Table,
-    TextInput,
-    Time,
-    useLoaded,
-    useTask,
-    Value,
-} from "../ui";
+import { Check, Chips, Choose, SubmitOrCancel, submitting, TextInput } from "../inputs";
+import { Badge, Copy, Dialog, Notice, Show, Table, Time, useLoaded, useTask, Value } from "../ui";
 import { Confirm } from "./confirm";
 
 interface Token {
@@ -39,6 +24,11 @@ const SCOPES: [Scope, string][] = [
     ["rules", "Change rules and lists"],
     ["all", "Everything, tokens included"],
 ];
+
+/** What a token may last, in days. */
+const DAYS = [1, 7, 30, 90, 365].map(
+    (count) => [String(count), `${count} ${count === 1 ? "day" : "days"}`] as const,
+);
 
 export function Tokens({ session, zones }: { session: Session; zones: Zone[] }) {
     const tokens = useLoaded(() => all<Token>(`${OWN}/tokens`), [], { about: ["token"] });
@@ -178,20 +168,17 @@ function Create(props: { zones: Zone[]; close: () => void; made: () => void }) {
                 <fieldset>
                     <legend>It may</legend>
                     {SCOPES.map(([scope, title]) => (
-                        <label class="choice">
-                            <input
-                                type="checkbox"
-                                checked={scopes.includes(scope)}
-                                onChange={(event) =>
-                                    setScopes(
-                                        event.currentTarget.checked
-                                            ? [...scopes, scope]
-                                            : scopes.filter((one) => one !== scope),
-                                    )
-                                }
-                            />
-                            <span>{title}</span>
-                        </label>
+                        <Check
+                            title={title}
+                            checked={scopes.includes(scope)}
+                            set={(checked) =>
+                                setScopes(
+                                    checked
+                                        ? [...scopes, scope]
+                                        : scopes.filter((one) => one !== scope),
+                                )
+                            }
+                        />
                     ))}
                 </fieldset>
                 <Chips
@@ -205,21 +192,12 @@ function Create(props: { zones: Zone[]; close: () => void; made: () => void }) {
                     set={setZones}
                     known={props.zones.map((zone) => zone.name)}
                 />
-                <Field label="Ends after">
-                    {(id) => (
-                        <select
-                            id={id}
-                            value={String(days)}
-                            onChange={(event) => setDays(Number(event.currentTarget.value))}
-                        >
-                            {[1, 7, 30, 90, 365].map((count) => (
-                                <option value={String(count)}>
-                                    {count} {count === 1 ? "day" : "days"}
-                                </option>
-                            ))}
-                        </select>
-                    )}
-                </Field>
+                <Choose
+                    label="Ends after"
+                    value={String(days)}
+                    set={(chosen) => setDays(Number(chosen))}
+                    of={DAYS}
+                />
                 {task.error !== null && <Notice kind="error">{task.error}</Notice>}
                 <SubmitOrCancel cancel={props.close} disabled={task.busy || scopes.length === 0 || unknown.length > 0}>
                     Create

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { GatewayEvent, Zone } from "../api";
 import { OWN, call, get } from "../api";
 import type { Written } from "../rules";
-import { Notice, Value, useTask } from "../ui";
+import { Notice, useTask, Value } from "../ui";
 
 /** Requests that it is tried on, at most. */
 const REQUESTS_MAX = 1_000;

@@ -3,8 +3,9 @@
 import { useState } from "preact/hooks";
 import type { Rule, Zone } from "../api";
 import { CLOUDFLARE, OWN, call, get } from "../api";
+import { Choose } from "../inputs";
 import type { Head } from "../rules";
-import { Dialog, Field, Notice, Show, Time, Value, useLoaded, useTask } from "../ui";
+import { Dialog, Notice, Show, Time, useLoaded, useTask, Value } from "../ui";
 
 interface Differences {
     from: string;
@@ -49,21 +50,15 @@ export function Versions(props: {
                     }
                     return (
                         <>
-                            <Field label="Compare now with">
-                                {(id) => (
-                                    <select
-                                        id={id}
-                                        value={version}
-                                        onChange={(event) => setChosen(event.currentTarget.value)}
-                                    >
-                                        {older.map((one) => (
-                                            <option value={one.version}>
-                                                {`version ${one.version}, ${new Date(one.last_updated).toLocaleString()}`}
-                                            </option>
-                                        ))}
-                                    </select>
-                                )}
-                            </Field>
+                            <Choose
+                                label="Compare now with"
+                                value={version}
+                                set={setChosen}
+                                of={older.map((one) => [
+                                    one.version,
+                                    `version ${one.version}, ${new Date(one.last_updated).toLocaleString()}`,
+                                ])}
+                            />
                             <Changes own={own} from={version} to={ruleset.version} />
                             {task.error !== null && <Notice kind="error">{task.error}</Notice>}
                             {props.canChange && (

@@ -3,7 +3,8 @@
 import { useState } from "preact/hooks";
 import type { Zone } from "../api";
 import { CLOUDFLARE, call } from "../api";
-import { Dialog, Notice, SubmitOrCancel, TextInput, submitting, useTask } from "../ui";
+import { SubmitOrCancel, submitting, TextInput } from "../inputs";
+import { Dialog, Notice, useTask } from "../ui";
 import { Confirm } from "./confirm";
 
 export function CreateZone({ close, done }: { close: () => void; done: () => void }) {
