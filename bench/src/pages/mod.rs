@@ -80,6 +80,8 @@ pub struct Turn {
     pub control: f64,
     /// Events a second that each page was told.
     pub events: f64,
+    /// Bytes a second that each page was sent.
+    pub bytes: f64,
     /// Times that events were lost to a page.
     pub gaps: u64,
 }
@@ -205,7 +207,7 @@ fn said(report: &Report) -> String {
 
 /// One turn, with so many pages open.
 async fn turn(arguments: &Arguments, gateway: &Gateway, pages: u16) -> Result<Turn> {
-    let open = Pages::open(pages.into(), &gateway.admin);
+    let open = Pages::open(pages.into(), &gateway.admin)?;
     let pid = gateway.child.pid();
     let is_worker = |name: &str| name.starts_with("worker-");
     // The run looks at the clock twice: when it begins to count and when it ends.
@@ -245,12 +247,14 @@ async fn turn(arguments: &Arguments, gateway: &Gateway, pages: u16) -> Result<Tu
         _ => bail!("the run did not look at the CPU time twice"),
     };
     let events: u64 = heard.iter().map(|one| one.events).sum();
+    let bytes: u64 = heard.iter().map(|one| one.bytes).sum();
     Ok(Turn {
         pages,
         rate: outcome.rate(),
         worker_ns: outcome.cpu_ns_per_operation(),
         control: others.as_secs_f64() / outcome.seconds,
         events: events as f64 / whole / f64::from(pages.max(1)),
+        bytes: bytes as f64 / whole / f64::from(pages.max(1)),
         gaps: heard.iter().map(|one| one.gaps).sum(),
     })
 }
@@ -348,6 +352,7 @@ mod tests {
                     worker_ns: *worker_ns,
                     control: *control,
                     events: 0.0,
+                    bytes: 0.0,
                     gaps: 0,
                 })
                 .collect(),

@@ -1,7 +1,7 @@
 //! A page of the dashboard as the gateway sees it: the event stream over TCP, and every ten seconds
 //! what Overview counts.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,16 +52,20 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn open(count: usize, admin: &Admin) -> Self {
+    /// One after the other: of clients that have not shown yet who they are the gateway has few.
+    pub(super) fn open(count: usize, admin: &Admin) -> Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
-        let threads = (0..count).map(|_| {
-            let (admin, over) = (admin.clone(), over.clone());
-            std::thread::spawn(move || keep_open(&admin, &over))
-        });
-        Self {
-            threads: threads.collect(),
-            over,
+        let mut threads = Vec::new();
+        for _page in 0..count {
+            let (stream, counts) = (Connection::open(admin)?, Connection::open(admin)?);
+            let (mut page, over) = (Page { stream, counts }, over.clone());
+            page.ask_counts(admin)?;
+            page.stream.send(admin, "/postern/v1/events/stream")?;
+            page.stream.head()?;
+            let admin = admin.clone();
+            threads.push(std::thread::spawn(move || page.listen(&admin, &over)));
         }
+        Ok(Self { over, threads })
     }
 
     pub(super) fn close(self) -> Result<Vec<Heard>> {
@@ -74,73 +78,91 @@ impl Pages {
     }
 }
 
-fn keep_open(admin: &Admin, over: &AtomicBool) -> Result<Heard> {
-    let mut heard = Heard::default();
-    // They end after a while, and the page asks again.
-    while !over.load(Ordering::Relaxed) {
-        stream(admin, over, &mut heard)?;
-    }
-    Ok(heard)
+/// Its two connections, as a browser has them.
+struct Page {
+    stream: Connection,
+    counts: Connection,
 }
 
-fn stream(admin: &Admin, over: &AtomicBool, heard: &mut Heard) -> Result<()> {
-    let mut stream = connect(admin, "/postern/v1/events/stream")?;
-    stream.set_read_timeout(Some(LOOK_EVERY))?;
-    let mut counted: Option<Instant> = None;
-    let (mut buffer, mut line) = ([0; 16 << 10], Vec::new());
-    let mut first = true;
-    while !over.load(Ordering::Relaxed) {
-        if counted.is_none_or(|at| at.elapsed() >= COUNTED_EVERY) {
-            counted = Some(Instant::now());
-            for path in [
-                "/postern/v1/status".to_owned(),
-                format!("/postern/v1/zones/{}/traffic?minutes=60", admin.zone),
-            ] {
-                get(admin, &path)?;
-            }
+impl Page {
+    fn ask_counts(&mut self, admin: &Admin) -> Result<()> {
+        for path in [
+            "/postern/v1/status".to_owned(),
+            format!("/postern/v1/zones/{}/traffic?minutes=60", admin.zone),
+        ] {
+            self.counts.send(admin, &path)?;
+            let length = self.counts.head()?.context("an answer without its length")?;
+            let mut body = vec![0; length];
+            self.counts.0.read_exact(&mut body)?;
         }
-        let count = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                continue;
+        Ok(())
+    }
+
+    fn listen(mut self, admin: &Admin, over: &AtomicBool) -> Result<Heard> {
+        let mut heard = Heard::default();
+        let mut counted = Instant::now();
+        self.stream.0.get_ref().set_read_timeout(Some(LOOK_EVERY))?;
+        let mut line = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            if counted.elapsed() >= COUNTED_EVERY {
+                counted = Instant::now();
+                self.ask_counts(admin)?;
             }
-            Err(error) => return Err(error).context("reading the event stream"),
-        };
-        heard.bytes += count as u64;
-        for byte in buffer.get(..count).unwrap_or_default() {
-            match byte {
-                b'\n' => {
-                    if std::mem::take(&mut first) && !line.starts_with(b"HTTP/1.1 200") {
-                        bail!("the stream: {}", String::from_utf8_lossy(&line));
-                    }
-                    heard.line(&line);
+            match self.stream.0.read_until(b'\n', &mut line) {
+                Ok(0) => bail!("the event stream has ended"),
+                Ok(_) => {
+                    heard.bytes += line.len() as u64;
+                    heard.line(line.trim_ascii_end());
                     line.clear();
                 }
-                b'\r' => {}
-                byte => line.push(*byte),
+                // What was read of the line stays in it.
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error).context("reading the event stream"),
+            }
+        }
+        Ok(heard)
+    }
+}
+
+fn is_pause(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// A connection to the admin API that stays.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn open(admin: &Admin) -> Result<Self> {
+        let stream = TcpStream::connect(admin.address).context("connecting to admin.listen")?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    fn send(&mut self, admin: &Admin, path: &str) -> Result<()> {
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n\r\n",
+            admin.address, admin.token
+        );
+        Ok(self.0.get_mut().write_all(head.as_bytes())?)
+    }
+
+    /// Reads the head of a good answer; the length of its content, where that is said.
+    fn head(&mut self) -> Result<Option<usize>> {
+        let (mut line, mut length) = (String::new(), None);
+        self.0.read_line(&mut line)?;
+        if !line.starts_with("HTTP/1.1 200") {
+            bail!("the admin API: {line}");
+        }
+        loop {
+            line.clear();
+            self.0.read_line(&mut line)?;
+            let field = line.trim_end().to_ascii_lowercase();
+            if field.is_empty() {
+                return Ok(length);
+            }
+            if let Some(text) = field.strip_prefix("content-length:") {
+                length = Some(text.trim().parse()?);
             }
         }
     }
-    Ok(())
-}
-
-fn connect(admin: &Admin, path: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(admin.address).context("connecting to admin.listen")?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
-        admin.address, admin.token
-    )?;
-    Ok(stream)
-}
-
-fn get(admin: &Admin, path: &str) -> Result<()> {
-    let mut answer = Vec::new();
-    connect(admin, path)?.read_to_end(&mut answer)?;
-    if !answer.starts_with(b"HTTP/1.1 200") {
-        bail!("{path}: {}", String::from_utf8_lossy(&answer));
-    }
-    Ok(())
 }

@@ -336,7 +336,11 @@ async function send(
     } catch (error) {
         const late = error instanceof DOMException && error.name === "TimeoutError";
         const what = late ? "The gateway did not answer in time" : "The gateway cannot be reached";
-        throw new ApiError(0, `${what}. Is it running? Nothing may have changed; try again.`);
+        const next =
+            method === "GET"
+                ? "Try again."
+                : "Whether anything was changed is not known: look before you try again.";
+        throw new ApiError(0, `${what}. Is it running? ${next}`);
     }
 }
 

@@ -95,7 +95,7 @@ function Frame({ session, leave }: { session: Session; leave: () => void }) {
                 </a>
                 <div class="who">
                     <details>
-                        <summary>{session.signed_in_as}</summary>
+                        <summary title={session.signed_in_as}>{named(session.signed_in_as)}</summary>
                         <div class="menu">
                             <p>
                                 May: {session.scopes.join(", ")}

@@ -53,6 +53,11 @@ try {
         assert.ok(await button("Save").isDisabled(), "only hosts that exist");
         await inspect(page, "hosts-edit");
         await page.getByRole("button", { name: "Remove new.example.test" }).click();
+        await name.fill("api.exampel.test");
+        await page.keyboard.press("Enter");
+        await page.getByText("names that end in .example.test").waitFor();
+        assert.equal(await button("Create api.exampel.test").count(), 0);
+        await page.getByRole("button", { name: "Remove api.exampel.test" }).click();
         await name.fill(HOST);
         await page.keyboard.press("Enter");
         await button("Save").click();

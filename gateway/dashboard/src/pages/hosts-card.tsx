@@ -263,9 +263,16 @@ function Edit(props: {
                     Save
                 </SubmitOrCancel>
             </form>
-            {missing.map((name) => (
-                <CreateHost key={name} zone={zone} name={name} created={props.reload} />
-            ))}
+            {missing.map((name) =>
+                isOf(zone, name) ? (
+                    <CreateHost key={name} zone={zone} name={name} created={props.reload} />
+                ) : (
+                    <Notice key={name} kind="error">
+                        <strong>{name}</strong> is not of this zone, whose hosts are {zone.name} itself and
+                        names that end in .{zone.name}. Remove the name above, or enter it in its own zone.
+                    </Notice>
+                ),
+            )}
         </>
     );
 }
@@ -291,6 +298,11 @@ function meanwhile(before: string[], theirs: string[], mine: string[]): Differen
     };
     const parts = said.map(([name, names]) => ({ name, theirs: names.join(", "), mine: names.join(", ") }));
     return [...parts.filter((one) => one.theirs !== ""), whole];
+}
+
+/** Whether a name may be one of a zone's hosts. */
+function isOf(zone: Zone, name: string): boolean {
+    return name === zone.name || name.endsWith(`.${zone.name}`);
 }
 
 function CreateHost(props: { zone: Zone; name: string; created: () => void }) {

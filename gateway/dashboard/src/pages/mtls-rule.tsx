@@ -212,7 +212,11 @@ function RuleForm({ zone, hosts }: { zone: Zone; hosts: string[] }) {
                 <a class="button" href={link("zones", zone.name, "client-certificates")}>
                     Cancel
                 </a>
-                <button type="button" disabled={task.busy} onClick={() => finish(false)}>
+                <button
+                    type="button"
+                    disabled={task.busy || wrong !== null}
+                    onClick={() => finish(false)}
+                >
                     Save as Draft
                 </button>
                 <button type="submit" class="primary" disabled={task.busy || wrong !== null}>
