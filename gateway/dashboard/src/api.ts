@@ -70,9 +70,23 @@ export interface Host {
     tls_min_version: string | null;
     request_body_max: number | null;
     served: boolean;
-    origin: { url: string };
+    origin: Origin;
+    addresses: OriginAddress[];
     server_certificate: { id: string; expires_on: string } | null;
     certificate_authorities: { id: string; name: string }[];
+}
+
+/** One of these says where requests go. */
+export interface Origin {
+    url?: string;
+    addresses?: { url: string }[];
+    name?: string;
+}
+
+export interface OriginAddress {
+    url: string;
+    state: "good" | "starting" | "ejected" | "unhealthy";
+    health_error: string | null;
 }
 
 export interface ClientCertificate {

@@ -301,6 +301,8 @@ function believed() {
 /** The schemas that interfaces of the client stand for, where the names differ. */
 const SCHEMAS = {
     Host: "Host",
+    Origin: "Origin",
+    OriginAddress: "OriginAddress",
     ClientCertificate: "ClientCertificate",
     Status: "Status",
     GatewayEvent: "Event",

@@ -75,6 +75,29 @@ try {
         assert.equal(await ask(HOST, "/"), 200);
     });
 
+    await step("a host with several addresses, and one with an origin of its zone", async () => {
+        const hosts = `/postern/v1/zones/${told.zone}/hosts`;
+        const addresses = [{ url: "http://127.0.0.1:9" }, { url: "http://127.0.0.2:9", weight: 2 }];
+        await api("POST", `/postern/v1/zones/${told.zone}/origins`, { name: "pool", origin: { addresses } });
+        await api("POST", hosts, { name: "many.example.test", origin: { addresses } });
+        await api("POST", hosts, { name: "pooled.example.test", origin: { name: "pool" } });
+        await visitPage("Overview");
+        const row = (name) => page.getByRole("row").filter({ hasText: name });
+        await row("many.example.test").getByText("http://127.0.0.2:9").first().waitFor();
+        await row("pooled.example.test").getByText("the zone's origin pool").waitFor();
+        await inspect(page, "overview-origins");
+        await button("Edit pooled.example.test").click();
+        await dialog.getByText("go to the zone's origin pool").waitFor();
+        await dialog.getByLabel("Revoked certificates").selectOption("close");
+        await button("Save").click();
+        await dialog.waitFor({ state: "detached" });
+        const pooled = await api("GET", "/postern/v1/hosts/pooled.example.test");
+        assert.deepEqual([pooled.revoked, pooled.origin.name], ["close", "pool"]);
+        for (const name of ["many.example.test", "pooled.example.test"]) {
+            await api("DELETE", `/postern/v1/hosts/${name}`);
+        }
+    });
+
     await step("the card Hosts: what another person has changed meanwhile is shown, and kept", async () => {
         for (const name of ["one.example.test", "two.example.test", "three.example.test"]) {
             const origin = { url: "http://127.0.0.1:9" };

@@ -40,7 +40,7 @@ function written(host: Host): Written {
     return {
         mtls: host.mtls_is_set ? host.mtls : "",
         revoked: host.revoked,
-        url: host.origin.url,
+        url: host.origin.url ?? "",
         version: host.tls_min_version ?? "",
     };
 }
@@ -143,12 +143,22 @@ export function HostDialog(props: {
                     set={(revoked) => change({ revoked: revoked as Host["revoked"] })}
                     of={REVOKED}
                 />
-                <TextInput
-                    label="Origin: where permitted requests go"
-                    value={host.url}
-                    set={(url) => change({ url })}
-                    required
-                />
+                {props.host.origin.url === undefined ? (
+                    <p class="quiet">
+                        Permitted requests go to{" "}
+                        {props.host.origin.name === undefined
+                            ? "several addresses"
+                            : `the zone's origin ${props.host.origin.name}`}
+                        : <code>postern host set</code> changes that.
+                    </p>
+                ) : (
+                    <TextInput
+                        label="Origin: where permitted requests go"
+                        value={host.url}
+                        set={(url) => change({ url })}
+                        required
+                    />
+                )}
                 <Choose
                     label="Least TLS version"
                     value={host.version}

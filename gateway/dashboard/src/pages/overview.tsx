@@ -320,7 +320,7 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                                                     : duration(did.p99_seconds)}
                                             </td>
                                             <td>
-                                                <Value text={host.origin.url} />
+                                                <Where host={host} />
                                             </td>
                                             <td>
                                                 {host.server_certificate === null ? (
@@ -345,6 +345,37 @@ function ZoneCard({ zone, session }: { zone: Zone; session: Session }) {
                 }
             </Show>
         </section>
+    );
+}
+
+/** Addresses of an origin that are listed. */
+const ADDRESSES_SHOWN = 4;
+
+/** Where requests go, and which addresses get none at the moment. */
+function Where({ host }: { host: Host }) {
+    const { url, name, addresses } = host.origin;
+    const urls = addresses?.map((one) => one.url) ?? (url === undefined ? [] : [url]);
+    const amiss = host.addresses.filter((one) => one.state !== "good");
+    return (
+        <>
+            {name !== undefined && (
+                <>
+                    the zone's origin <Value text={name} />
+                </>
+            )}
+            {urls.slice(0, ADDRESSES_SHOWN).map((one) => (
+                <Value text={one} />
+            ))}
+            {urls.length > ADDRESSES_SHOWN && ` and ${urls.length - ADDRESSES_SHOWN} more`}
+            {amiss.slice(0, ADDRESSES_SHOWN).map((one) => (
+                <span title={one.health_error ?? undefined}>
+                    {" "}
+                    <Badge kind={one.state === "starting" ? "warn" : "bad"}>
+                        {urls.length === 1 ? one.state : `${one.state}: ${one.url}`}
+                    </Badge>
+                </span>
+            ))}
+        </>
     );
 }
 
