@@ -372,10 +372,7 @@ mod tests {
             (10, 25_000.0, 10_000.0, 0.04),
         ]);
         assert_eq!(slow.beyond(), ["control thread"]);
-        let dear = report(&[
-            (0, 50_000.0, 10_000.0, 0.0),
-            (10, 50_000.0, 11_000.0, 0.01),
-        ]);
+        let dear = report(&[(0, 50_000.0, 10_000.0, 0.0), (10, 50_000.0, 11_000.0, 0.01)]);
         assert_eq!(dear.beyond(), ["workers"]);
         // The turns without a page differ by as much.
         let noisy = report(&[

@@ -91,7 +91,10 @@ impl Page {
             format!("/postern/v1/zones/{}/traffic?minutes=60", admin.zone),
         ] {
             self.counts.send(admin, &path)?;
-            let length = self.counts.head()?.context("an answer without its length")?;
+            let length = self
+                .counts
+                .head()?
+                .context("an answer without its length")?;
             let mut body = vec![0; length];
             self.counts.0.read_exact(&mut body)?;
         }

@@ -238,7 +238,14 @@ fn pages_have_a_table() {
     let directory = Directory::new();
     let file = directory.file("pages.json");
     let some = [
-        "--pages", "2", "--rate", "500", "--rounds", "1", "--seconds", "0.5",
+        "--pages",
+        "2",
+        "--rate",
+        "500",
+        "--rounds",
+        "1",
+        "--seconds",
+        "0.5",
     ];
     let outcome = bench(&[&["pages", "--json", file.to_str().unwrap()][..], &some].concat());
     // Its bounds are for a machine that has nothing else to do.
