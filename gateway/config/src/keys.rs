@@ -393,7 +393,7 @@ pub static KEYS: &[Key] = &[
         "1m",
         limits::TIMEOUT_MIN,
         limits::TIMEOUT_MAX,
-        "From the request sent to the head of the origin's response; after it the client gets 504."
+        "From the request sent to the head of the origin's response; after it the client gets 504. The rest of a request that was answered before it was whole may stand still for as long."
     ),
     duration!(
         "timeout.origin_body",
