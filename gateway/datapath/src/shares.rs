@@ -27,6 +27,8 @@ pub struct Shares {
     descriptors: usize,
     /// Who is being shed.
     shedding: Mutex<Option<Arc<Account>>>,
+    /// Whose connections have ended, and not yet all that they had asked for.
+    lingering: Mutex<Vec<Network>>,
 }
 
 /// A client that has to give back half of what it holds.
@@ -92,6 +94,7 @@ impl Shares {
             hasher: foldhash::fast::RandomState::default(),
             descriptors,
             shedding: Mutex::default(),
+            lingering: Mutex::default(),
         })
     }
 
@@ -143,6 +146,7 @@ impl Shares {
     /// Looks whether descriptors run short, or memory does, and then has the heaviest client give
     /// back half. To be called now and then; answers whom it hit, once for each.
     pub fn relieve(&self, memory: bool) -> Option<Shed> {
+        self.forget();
         let mut shedding = lock(&self.shedding);
         let reserved = self.descriptors / DESCRIPTORS_RESERVED_PART;
         // Half of what is kept for clients that have few is in use.
@@ -177,6 +181,23 @@ impl Shares {
             held,
             memory: !descriptors,
         })
+    }
+
+    /// Forgets those of whom nothing is left.
+    fn forget(&self) {
+        let lingering = std::mem::take(&mut *lock(&self.lingering));
+        for prefix in lingering {
+            let mut accounts = self.shard(prefix);
+            let Some(account) = accounts.get(&prefix) else {
+                continue;
+            };
+            if account.held() == 0 {
+                accounts.remove(&prefix);
+            } else if account.connections.load(Ordering::Relaxed) == 0 {
+                drop(accounts);
+                lock(&self.lingering).push(prefix);
+            }
+        }
     }
 
     /// Whether a client has to give back.
@@ -305,10 +326,15 @@ impl Drop for Seat {
         }
         // Who comes meanwhile is counted under the same lock.
         let mut accounts = self.shares.shard(self.account.prefix);
-        let ours = accounts.get(&self.account.prefix);
-        let unused = ours.is_some_and(|account| account.connections.load(Ordering::Relaxed) == 0);
-        if unused {
+        let Some(account) = accounts.get(&self.account.prefix) else {
+            return;
+        };
+        if account.held() == 0 {
             accounts.remove(&self.account.prefix);
+        } else if account.connections.load(Ordering::Relaxed) == 0 {
+            // Requests that were answered before they were whole may still be sent.
+            drop(accounts);
+            lock(&self.shares.lingering).push(self.account.prefix);
         }
     }
 }
@@ -347,6 +373,26 @@ mod tests {
     }
 
     #[test]
+    fn what_outlives_its_connections_is_not_forgotten() {
+        let (shares, tunables) = (Shares::new(1_000_000), tunables());
+        let enter = || shares.enter(address("192.0.2.1"), &tunables);
+        let seat = enter().ok().flatten().unwrap();
+        let busy = seat.account().use_origin(&tunables).unwrap();
+        let other = seat.account().use_origin(&tunables).unwrap();
+        drop(seat);
+        shares.relieve(false);
+        let seat = enter().ok().flatten().unwrap();
+        let beyond = seat.account().use_origin(&tunables).err();
+        assert_eq!(beyond, Some(Beyond::Share));
+        drop((seat, busy));
+        shares.relieve(false);
+        assert_eq!(shares.clients(), 1);
+        drop(other);
+        shares.relieve(false);
+        assert_eq!(shares.clients(), 0);
+    }
+
+    #[test]
     fn a_client_has_its_share_and_others_have_theirs() {
         let (shares, tunables) = (Shares::new(1_000_000), tunables());
         let enter = |text: &str| shares.enter(address(text), &tunables);
@@ -372,6 +418,8 @@ mod tests {
         assert!(account.use_origin(&tunables).is_ok());
         seats.pop();
         assert!(enter("2001:db8::4").is_ok());
+        account.stream_ends();
+        account.stream_ends();
         drop((seats, other));
         assert_eq!(shares.clients(), 0);
     }

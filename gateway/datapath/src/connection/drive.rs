@@ -89,6 +89,7 @@ where
                         // Politely first: a GOAWAY, so that no client takes the end for a fault.
                         retiring = Some(Stop::IdleTimeout);
                         retire(Pin::new(&mut *serving));
+                        goodbye_due = Some(now + H2_GOODBYE);
                         let due = clock::now() + connection.tunables.header_timeout;
                         alarm.as_mut().reset(due.into());
                         cx.waker().wake_by_ref();

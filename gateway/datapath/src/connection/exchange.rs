@@ -134,7 +134,11 @@ impl Exchange {
         (rest, rate): (Rest, usize),
         takes_interims: Option<Rc<dyn Interims>>,
     ) -> Rc<Self> {
-        let alone = connection.request_begins();
+        connection.request_begins();
+        // What is left of those that were answered counts, too.
+        let before = connection.unreleased.get();
+        connection.unreleased.set(before + 1);
+        let alone = before == 0;
         if rest != Rest::Over {
             connection.remainder.body_begins();
         }
@@ -284,6 +288,8 @@ impl Exchange {
             return;
         }
         self.busy.take();
+        let unreleased = &self.connection.unreleased;
+        unreleased.set(unreleased.get().saturating_sub(1));
         if let (Some(_), Some(account)) = (self.counted, &self.connection.account) {
             account.stream_ends();
         }

@@ -55,6 +55,8 @@ pub(super) async fn serve_http2(connection: Rc<Connection>, stream: TlsStream) -
     };
     let stop = drive(&connection, &watch, &mut serving, Serving::retire).await;
     drop(serving);
+    // A tunnel holds its connection.
+    drop(connection.remainder.take_tunnel());
     let stream = watch.take_stream();
     if stop == Stop::Flood {
         record_connection(&connection, Stop::Flood);
@@ -102,8 +104,10 @@ enum Goodbye {
     /// It has had time to hear of it: what it sends all the same is refused. So many bytes had been
     /// sent by then.
     Heard(u64),
-    /// Nothing is under way any more, nor goes out.
+    /// Nothing is under way any more, nor goes out: our last word does.
     Over,
+    /// It has had time to go out.
+    Ended,
 }
 
 /// What h2 has of the connection.
@@ -131,11 +135,27 @@ where
                 }
                 Goodbye::Said
             }
-            Goodbye::Heard(before) if before == sent && self.streams.open() == 0 => Goodbye::Over,
+            Goodbye::Heard(before) if before == sent && self.is_quiet() => {
+                // With the last stream that was served (RFC 9113 §6.8).
+                if let Wire::Begun(wire) = &mut self.wire {
+                    wire.abrupt_shutdown(Reason::NO_ERROR);
+                }
+                Goodbye::Over
+            }
             Goodbye::Said | Goodbye::Heard(_) => Goodbye::Heard(sent),
-            Goodbye::Over => Goodbye::Over,
+            Goodbye::Over | Goodbye::Ended => Goodbye::Ended,
         };
         self.streams.wake_wire();
+    }
+
+    /// Whether nothing is under way, in either direction: not the end of an answer that waits for a
+    /// window, nor that of a request that was answered before it.
+    fn is_quiet(&self) -> bool {
+        let has_streams = match &self.wire {
+            Wire::Beginning(_) => false,
+            Wire::Begun(wire) => wire.has_streams(),
+        };
+        self.streams.open() == 0 && !has_streams && !self.connection.activity.sending.get()
     }
 
     /// Moves the wire, and takes the requests that come.
@@ -163,8 +183,13 @@ where
                 return wire.poll_closed(cx);
             }
             match wire.poll_accept(cx)? {
-                Poll::Ready(Some((_, mut reply))) if matches!(self.goodbye, Goodbye::Heard(_)) => {
+                Poll::Ready(Some((_, mut reply)))
+                    if !matches!(self.goodbye, Goodbye::No | Goodbye::Said) =>
+                {
                     // Nothing was done for it: the client may send it to another connection.
+                    if let Some(watch) = self.connection.watch.get() {
+                        watch.refusals.accepted(reply.stream_id().as_u32());
+                    }
                     reply.send_reset(Reason::REFUSED_STREAM);
                 }
                 Poll::Ready(Some((request, reply))) => {
@@ -199,12 +224,15 @@ where
             }
             if wire && let Poll::Ready(ended) = this.poll_wire() {
                 refusals::record(this.connection);
+                if matches!(this.goodbye, Goodbye::Over | Goodbye::Ended) {
+                    return Poll::Ready(Ok(()));
+                }
                 return Poll::Ready(ended.map_err(|error| stop_of(this.connection, &error)));
             }
             if wire {
                 refusals::record(this.connection);
             }
-            if this.goodbye == Goodbye::Over {
+            if this.goodbye == Goodbye::Ended {
                 return Poll::Ready(Ok(()));
             }
             let watch = this.connection.watch.get();
@@ -261,17 +289,20 @@ async fn serve_stream(
         let mut answer = pin!(answer(connection.clone(), request));
         poll_fn(|cx| {
             let polled = answer.as_mut().poll(cx);
+            // The tunnel, and the interims, are this request's: no other was polled since they were
+            // left.
+            let tunnel = polled
+                .is_ready()
+                .then(|| connection.remainder.take_tunnel())
+                .flatten();
             // Of a request that was taken back, nothing is said.
             if reply.poll_reset(cx).is_ready() {
                 connection.watch.get().map(|watch| watch.interims.take());
                 return Poll::Ready(None);
             }
-            // These, and the tunnel, are this request's: no other was polled since they were left.
             send_interims(&connection, &mut reply);
             match polled {
-                Poll::Ready(response) => {
-                    Poll::Ready(Some((response, connection.remainder.take_tunnel())))
-                }
+                Poll::Ready(response) => Poll::Ready(Some((response, tunnel))),
                 Poll::Pending => Poll::Pending,
             }
         })

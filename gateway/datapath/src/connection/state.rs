@@ -2,7 +2,7 @@
 //!
 //! Owns what is the same for the connection's whole life, and what begins and ends with a request.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -44,6 +44,8 @@ pub(super) struct Connection {
     pub(super) account: Option<Arc<Account>>,
     /// Its client has to give back, and it ends.
     leave: OnceCell<Leave>,
+    /// Requests that its client is charged with.
+    pub(super) unreleased: Cell<usize>,
     pub(super) activity: Rc<Activity>,
     /// For rules that ask how far away the client is.
     pub(super) tcp: TcpInfo,
@@ -99,6 +101,7 @@ impl Connection {
             steered,
             account,
             leave: OnceCell::new(),
+            unreleased: Cell::new(0),
             activity: stream.activity(),
             tcp: stream.info(),
             names: Names::new(ends.client.ip(), &standing.facts.sni),
@@ -133,8 +136,7 @@ impl Connection {
         true
     }
 
-    /// Answers whether it is the only open one.
-    pub(super) fn request_begins(&self) -> bool {
+    pub(super) fn request_begins(&self) {
         let (alone, total) = self.clocks.request_begins();
         if alone {
             self.local.busy.set(self.local.busy.get() + 1);
@@ -142,7 +144,6 @@ impl Connection {
         if total >= self.tunables.connection_requests_max {
             self.closing.retire();
         }
-        alone
     }
 
     pub(super) fn request_ends(&self) {

@@ -21,7 +21,7 @@ use super::multiplexed::Stream;
 use super::origin_body::OriginBody;
 use super::upstream::HeadBounds;
 use super::wait::Wait;
-use crate::limits::{REPLAYED_BYTES_MAX, REPLAYED_PIECES_MAX};
+use crate::limits::{CONTENTLESS_END_TIMEOUT, REPLAYED_BYTES_MAX, REPLAYED_PIECES_MAX};
 use snapshot::http::headers::{clean_trailers, is_within, remove_like};
 
 /// Observes the bodies of one exchange.
@@ -448,9 +448,10 @@ impl ResponseBody {
         Self::origin(OriginBody::shared(body, stream))
     }
 
-    /// What breaking off, which was noted, means to the client: nothing where it gets no content.
-    fn broken(&mut self, why: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.is_contentless {
+    /// What an end, or breaking off, which was noted, means to the client: an end where it gets no
+    /// content.
+    fn broken(&mut self, why: Option<BodyError>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(why) = why.filter(|_| !self.is_contentless) {
             return Poll::Ready(Some(Err(why)));
         }
         if let Some(exchange) = self.exchange.take() {
@@ -514,6 +515,11 @@ impl ResponseBody {
         self.heads = heads;
         if !self.is_end_stream() {
             exchange.offered();
+            let patience = if self.is_contentless {
+                patience.min(CONTENTLESS_END_TIMEOUT)
+            } else {
+                patience
+            };
             self.wait = Some(Wait::new(patience));
         }
         self.exchange = Some(exchange);
@@ -548,7 +554,7 @@ impl Body for ResponseBody {
                     if wait.is_some_and(|wait| wait.is_over(cx, moved)) {
                         exchange.origin_stalled();
                         body.give_up();
-                        return this.broken(BodyError::Stalled);
+                        return this.broken(Some(BodyError::Stalled));
                     }
                     return Poll::Pending;
                 };
@@ -563,14 +569,21 @@ impl Body for ResponseBody {
             Ok(frame) => Ok(frame),
             Err(error) => Err(error.into()),
         });
-        if this.is_contentless && matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
+        if this.is_contentless {
+            let why = match frame {
+                // It has no trailers either (RFC 9110 §6.5).
+                None => return this.broken(None),
+                Some(Ok(frame)) if frame.is_trailers() => return this.broken(None),
+                Some(Ok(_)) => BodyError::Unasked,
+                Some(Err(why)) => why,
+            };
             if let Some(exchange) = &this.exchange {
-                exchange.origin_broke(&BodyError::Unasked);
+                exchange.origin_broke(&why);
             }
             if let Source::Origin(body) = &mut this.source {
                 body.give_up();
             }
-            return this.broken(BodyError::Unasked);
+            return this.broken(Some(why));
         }
         let last = match (&this.exchange, &frame) {
             (Some(exchange), Some(Ok(frame))) => {

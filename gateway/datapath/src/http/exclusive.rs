@@ -419,7 +419,11 @@ impl Turn {
         if self.wire.poll_receive(cx).is_ready() {
             return Poll::Ready(false);
         }
+        let left = self.wire.out.left();
         let sent = self.poll_request(cx);
+        if self.wire.out.left() != left {
+            self.standstill.goes_on();
+        }
         let exchange = &self.exchange;
         let moved = || exchange.upload().last_progress;
         if sent.is_pending() && self.standstill.is_over(cx, moved) {

@@ -35,6 +35,11 @@ impl Outbox {
         !self.data.is_empty()
     }
 
+    /// Bytes that wait.
+    pub(super) fn left(&self) -> usize {
+        (self.text.len() - self.gone) + self.data.len() + self.behind.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.text.is_empty() && self.data.is_empty()
     }
