@@ -11,7 +11,7 @@ use super::value::{self, ValueError};
 use super::{AccessLogTarget, Config, LogLevel, SteerInterfaces, SteerMode};
 use crate::limits;
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{KeyExchange, StapleMode, TlsVersion};
+use vocabulary::settings::{HostMetrics, KeyExchange, StapleMode, TlsVersion};
 
 /// One configuration key.
 pub struct Key {
@@ -71,6 +71,10 @@ const STAPLE_MODES: &[(&str, StapleMode)] = &[
     ("off", StapleMode::Off),
     ("must-staple", StapleMode::MustStaple),
     ("on", StapleMode::On),
+];
+const HOST_METRICS: &[(&str, HostMetrics)] = &[
+    (HostMetrics::Brief.as_str(), HostMetrics::Brief),
+    (HostMetrics::Full.as_str(), HostMetrics::Full),
 ];
 
 /// Every key, in the order of the manual.
@@ -646,6 +650,17 @@ pub static KEYS: &[Key] = &[
             value::word(text, STAPLE_MODES).map(|mode| config.tunables.ocsp_staple = mode)
         },
         show: |config| value::show_word(&config.tunables.ocsp_staple, STAPLE_MODES),
+    },
+    Key {
+        name: "metrics.hosts",
+        kind: Kind::Word(&["brief", "full"]),
+        default: "brief",
+        change: Change::Live,
+        doc: "How much the metrics say of each host: coarse latencies of its requests, and stages for all hosts together (`brief`, some two dozen series a host), or fine latencies and each stage (`full`, some two hundred).",
+        set: |config, text| {
+            value::word(text, HOST_METRICS).map(|hosts| config.tunables.host_metrics = hosts)
+        },
+        show: |config| value::show_word(&config.tunables.host_metrics, HOST_METRICS),
     },
     switch!(
         "forward.x_forwarded",

@@ -54,7 +54,7 @@ use files::Source;
 use network::Networks;
 use reader::{Reader, find};
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{KeyExchange, StapleMode, TlsVersion};
+use vocabulary::settings::{HostMetrics, KeyExchange, StapleMode, TlsVersion};
 
 /// The configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +167,8 @@ pub struct Tunables {
     pub ticket_rotation: Duration,
     /// `ocsp.staple`
     pub ocsp_staple: StapleMode,
+    /// `metrics.hosts`
+    pub host_metrics: HostMetrics,
     /// `forward.x_forwarded`
     pub x_forwarded: bool,
     /// `forward.forwarded`

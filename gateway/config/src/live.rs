@@ -3,6 +3,7 @@
 //! Owns the current values: workers read them without a lock, `postern sysctl` reads and sets any
 //! key by name, SIGHUP brings a whole new configuration. Does not read files.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -18,6 +19,7 @@ pub struct Live {
     tunables: ArcSwap<Tunables>,
     /// What `sysctl` shows; taken by administrators only, never by a worker.
     config: Mutex<Config>,
+    reloads: [AtomicU64; 2],
 }
 
 /// One key with its value, as the API shows it.
@@ -97,6 +99,7 @@ impl Live {
         Self {
             tunables: ArcSwap::from_pointee(config.tunables),
             config: Mutex::new(config),
+            reloads: Default::default(),
         }
     }
 
@@ -172,7 +175,23 @@ impl Live {
         current.admin_tls_key.clone_from(&config.admin_tls_key);
         current.pins.clone_from(&config.pins);
         self.tunables.store(Arc::new(config.tunables));
+        let [applied, _] = &self.reloads;
+        applied.fetch_add(1, Ordering::Relaxed);
         differ
+    }
+
+    /// A new configuration could not be read, and everything stayed as it was.
+    pub fn reload_refused(&self) {
+        let [_, refused] = &self.reloads;
+        refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a new configuration was applied, and how often refused.
+    #[must_use]
+    pub fn reloads(&self) -> [u64; 2] {
+        self.reloads
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Workers of hosts by configuration.
@@ -267,7 +286,10 @@ mod tests {
         config.tunables.idle_timeout = Duration::from_secs(1);
         config.store_path = "/elsewhere".into();
         config.default_host = HostName::parse("a.example").ok();
+        live.reload_refused();
+        assert_eq!(live.reloads(), [0, 1]);
         assert_eq!(live.reload(&config), ["store.path"]);
+        assert_eq!(live.reloads(), [1, 1]);
         assert_eq!(live.load().idle_timeout, Duration::from_secs(1));
         assert_eq!(live.get("host.default").unwrap().value, "a.example");
         assert!(

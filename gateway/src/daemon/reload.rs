@@ -29,6 +29,7 @@ pub(super) async fn reload(
     let read = match reading.await {
         Ok(read) => read,
         Err(error) => {
+            shared.live.reload_refused();
             tracing::error!(%error, "reading failed; the configuration stays as it was");
             return;
         }
@@ -38,6 +39,7 @@ pub(super) async fn reload(
             for line in errors.to_string().lines() {
                 tracing::error!("{line}");
             }
+            shared.live.reload_refused();
             tracing::error!("the configuration stays as it was");
         }
         Ok((loaded, geo)) => {

@@ -92,6 +92,18 @@ words! {
 }
 
 words! {
+    /// How much the metrics say of each host.
+    #[derive(Default)]
+    pub enum HostMetrics("a way to measure hosts", without serde) {
+        /// Two dozen series: coarse latencies of requests; stages of all hosts together.
+        #[default]
+        Brief = "brief",
+        /// Fine latencies of requests, and of each stage: some two hundred series.
+        Full = "full",
+    }
+}
+
+words! {
     /// What becomes of clients whose certificate is revoked, on hosts that do not require one. Live
     /// connections of such a certificate are closed either way.
     #[derive(Default)]

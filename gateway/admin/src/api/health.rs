@@ -1,7 +1,7 @@
 //! `/metrics`, `/livez` and `/readyz`: the endpoints of monitoring.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::http::context::Shared;
@@ -30,7 +30,8 @@ pub(crate) async fn readyz(State(context): Shared) -> Response {
     response
 }
 
-pub(crate) async fn metrics(State(context): Shared) -> Response {
+pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Response {
+    let format = metrics::Format::asked(headers.get(header::ACCEPT));
     let workers = context.workers().collect().await;
     let snapshot = context.published().load();
     let process = metrics::Process {
@@ -44,6 +45,9 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         crls: context.reader().crls(),
         crl_fetches: context.lists().status(),
         files_late: context.reader().files_late(),
+        store_write_failures: context.reader().write_failures(),
+        reloads: context.live().reloads(),
+        host_metrics: context.live().load().host_metrics,
         crl_files: context.reader().crl_files(),
         ocsp: context.responders().counts(),
         staples: context.stapler().status(),
@@ -51,9 +55,10 @@ pub(crate) async fn metrics(State(context): Shared) -> Response {
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };
     // Megabytes of text for many hosts, and files of /proc: not on the thread that answers all.
-    let rendered = tokio::task::spawn_blocking(move || metrics::render(&workers, &process)).await;
+    let rendered =
+        tokio::task::spawn_blocking(move || metrics::render(&workers, &process, format)).await;
     match rendered {
-        Ok(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Ok(text) => ([(header::CONTENT_TYPE, format.content_type())], text).into_response(),
         Err(_panicked) => {
             let message = "The metrics could not be rendered. The log has the reason";
             Fault::new(StatusCode::INTERNAL_SERVER_ERROR, 1000, message).into_response()

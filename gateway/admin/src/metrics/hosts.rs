@@ -112,6 +112,7 @@ impl Scrape {
             rules.into_iter().flat_map(|(id, matches)| {
                 [
                     ("block", matches.blocked),
+                    ("rate_limit", matches.rate_limited),
                     ("redirect", matches.redirected),
                     ("log", matches.logged),
                 ]

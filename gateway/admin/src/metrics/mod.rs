@@ -1,4 +1,5 @@
-//! Statistics as OpenMetrics 1.0 text.
+//! Statistics as text for Prometheus: OpenMetrics 1.0, or the older format for those that ask for no
+//! other.
 //!
 //! Owns the names of all metrics: base units, `_total` counters, no label that a peer could
 //! choose (hosts are configured, rules and reasons come from us). Does not ask workers: the
@@ -7,7 +8,7 @@
 //! | metric | labels |
 //! |---|---|
 //! | `postern_request_duration_seconds` | host |
-//! | `postern_stage_duration_seconds` | host, stage |
+//! | `postern_stage_duration_seconds` | stage; host, too, with `metrics.hosts = full` |
 //! | `postern_requests_total` | host, status_class, outcome, client |
 //! | `postern_received_bytes_total`, `postern_sent_bytes_total` | host |
 //! | `postern_tls_handshakes_total` | host, result (`full`, `resumed`, or why it failed) |
@@ -26,7 +27,8 @@
 //! | `postern_origin_requests_total`, `postern_origin_requests_failed_total`, `postern_origin_ejections_total` | origin, address |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
-//! | `postern_files_late` | – |
+//! | `postern_files_late`, `postern_store_write_failures_total` | – |
+//! | `postern_reloads_total` | result (`applied`, `refused`) |
 //! | `postern_crl_next_update_timestamp_seconds`, `postern_crl_entries` | ca_id, issuer, kind, list |
 //! | `postern_crl_file_reads_total` | ca_id, result |
 //! | `postern_crl_source_failing` | ca_id, source |
@@ -38,6 +40,7 @@
 //! | `postern_expiring` | kind, within |
 //! | `postern_access_log_dropped_total`, `postern_build_info`, `process_*` | |
 
+mod format;
 mod hosts;
 mod latency;
 mod origins;
@@ -60,9 +63,9 @@ use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
 use fetch::{FetchStatus, OcspCounts, StapleStatus};
+use vocabulary::settings::HostMetrics;
 
-/// The media type of [`render`]'s text.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use format::Format;
 
 /// What holds of the process as a whole.
 #[derive(Debug, Clone)]
@@ -95,25 +98,35 @@ pub struct Process {
     pub origins: Vec<AddressStatus>,
     /// [`control::Control::files_late`].
     pub files_late: usize,
+    /// [`control::Control::write_failures`].
+    pub store_write_failures: u64,
+    /// [`config::Live::reloads`].
+    pub reloads: [u64; 2],
+    /// How much is said of each host.
+    pub host_metrics: HostMetrics,
     /// What ends soon.
     pub expiring: Vec<Expiring>,
 }
 
 /// All metrics of these workers and this process.
 #[must_use]
-pub fn render(workers: &[WorkerStats], process: &Process) -> String {
+pub fn render(workers: &[WorkerStats], process: &Process, format: Format) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scrape {
         sum: WorkerStats::sum(workers),
         workers: workers.to_vec(),
         process: process.clone(),
+        host_metrics: process.host_metrics,
         usage: Usage::read(),
     }));
     let mut out = String::with_capacity(64 * 1024);
-    match text::encode(&mut out, &registry) {
-        Ok(()) => out,
+    if let Err(fmt::Error) = text::encode(&mut out, &registry) {
         // Writing into a string does not fail; an empty exposition is still a valid one.
-        Err(fmt::Error) => "# EOF\n".into(),
+        out = "# EOF\n".into();
+    }
+    match format {
+        Format::OpenMetrics => out,
+        Format::Text => format::to_text(&out),
     }
 }
 
@@ -122,6 +135,7 @@ struct Scrape {
     sum: WorkerStats,
     workers: Vec<WorkerStats>,
     process: Process,
+    host_metrics: HostMetrics,
     usage: Usage,
 }
 

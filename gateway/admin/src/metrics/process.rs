@@ -24,6 +24,9 @@ impl Scrape {
             crls,
             crl_fetches,
             files_late,
+            store_write_failures,
+            reloads,
+            host_metrics: _,
             crl_files,
             ocsp,
             staples: stapled,
@@ -95,6 +98,13 @@ impl Scrape {
                 family.encode_family(&labels)?.encode_gauge(&read(crl))?;
             }
         }
+        let help = "Changes that the store did not take: its disk is full, or fails";
+        let failures = std::iter::once(([("", ""); 0], *store_write_failures));
+        counters(out, "postern_store_write_failures", help, failures)?;
+        let help = "New configurations by SIGHUP";
+        let results = ["applied", "refused"].into_iter().zip(*reloads);
+        let results = results.map(|(result, count)| ([("result", result)], count));
+        counters(out, "postern_reloads", help, results)?;
         fetches(out, crl_fetches)?;
         files(out, crl_files)?;
         sources(out, crl_files, crl_fetches)?;

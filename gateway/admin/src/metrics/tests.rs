@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 use vocabulary::hostname::HostName;
 use vocabulary::request_error::RequestError;
+use vocabulary::settings::HostMetrics;
 use vocabulary::verdict::{Reason, Verdict};
 
 fn process() -> Process {
@@ -49,6 +50,9 @@ fn process() -> Process {
         .to_vec(),
         crl_fetches: Vec::new(),
         files_late: 0,
+        store_write_failures: 1,
+        reloads: [3, 1],
+        host_metrics: HostMetrics::Full,
         crl_files: vec![CrlFileStatus {
             authority: "00000000-0000-4000-8000-000000000001".parse().unwrap(),
             file: "/a.crl".into(),
@@ -128,7 +132,8 @@ fn parse(text: &str) -> HashMap<String, f64> {
 
 #[test]
 fn all_families_and_what_they_count() {
-    let samples = parse(&render(&[busy(), WorkerStats::new(0)], &process()));
+    let workers = [busy(), WorkerStats::new(0)];
+    let samples = parse(&render(&workers, &process(), Format::OpenMetrics));
     for (name, value) in [
         (
             "postern_request_duration_seconds_count{host=\"api.example.com\"}",
@@ -211,6 +216,9 @@ fn all_families_and_what_they_count() {
             1.0,
         ),
         ("postern_access_log_dropped_total", 2.0),
+        ("postern_store_write_failures_total", 1.0),
+        ("postern_reloads_total{result=\"applied\"}", 3.0),
+        ("postern_reloads_total{result=\"refused\"}", 1.0),
         ("postern_build_info{version=\"0.1.0\"}", 1.0),
         ("process_start_time_seconds", 1_700_000_000.0),
     ] {
@@ -223,5 +231,48 @@ fn all_families_and_what_they_count() {
 
 #[test]
 fn nothing_counted_is_valid_too() {
-    assert!(parse(&render(&[], &process())).contains_key("postern_workers"));
+    let samples = parse(&render(&[], &process(), Format::OpenMetrics));
+    assert!(samples.contains_key("postern_workers"));
+}
+
+#[test]
+fn a_host_in_brief_has_two_dozen_series() {
+    let mut stats = busy();
+    let host = stats.host(&HostName::parse("api.example.com").unwrap());
+    for status in [200, 302, 404, 502] {
+        stats.request(host, status, Verdict::NONE, None);
+    }
+    stats.handshake(Some(host), HandshakeResult::Full);
+    stats.verified(host, Reason::Verified);
+    let other = stats.host(&HostName::parse("b.example.com").unwrap());
+    stats.record(other, Stage::Rules, Duration::from_micros(3));
+    let mut process = process();
+    process.host_metrics = HostMetrics::Brief;
+    let text = render(&[stats], &process, Format::OpenMetrics);
+    let samples = parse(&text);
+    let of_host = samples
+        .keys()
+        .filter(|name| name.contains("host=\"api.example.com\""));
+    assert!(
+        of_host.clone().count() <= 25,
+        "{:#?}",
+        of_host.collect::<Vec<_>>()
+    );
+    let stage = "postern_stage_duration_seconds_count{stage=\"rules\"}";
+    assert_eq!(samples[stage], 2.0, "of both hosts");
+    let bucket = "postern_request_duration_seconds_bucket{le=\"0.005\",host=\"api.example.com\"}";
+    assert_eq!(samples[bucket], 1.0);
+}
+
+#[test]
+fn both_texts_say_the_same() {
+    let openmetrics = render(&[busy()], &process(), Format::OpenMetrics);
+    let text = render(&[busy()], &process(), Format::Text);
+    let samples = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        // What the process takes moves meanwhile.
+        let lines = lines.filter(|line| !line.starts_with("process_"));
+        lines.map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(samples(&openmetrics), samples(&text));
 }

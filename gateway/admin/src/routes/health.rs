@@ -7,8 +7,8 @@ use super::Need::Nothing;
 use super::{Group, Parameter, Route, route};
 use crate::api::{doctor, events, health, latency, status, steering, sysctl};
 
-/// The media type of metrics (OpenMetrics 1.0, "Content Type").
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The media type of metrics, unless OpenMetrics is asked for.
+const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 pub(super) const GROUPS: &[Group] = &[
@@ -46,8 +46,9 @@ const HEALTH: &[Route] = &[
         "Tell whether new connections are welcome: 200, or 503 with `starting` or `draining`")
     .needs(Nothing)
     .gives(MediaOr503(TEXT)),
-    route!(GET "/metrics", health::metrics, "get_metrics", "Show all metrics in OpenMetrics text")
-        .gives(Media(OPENMETRICS)),
+    route!(GET "/metrics", health::metrics, "get_metrics", 
+        "Show all metrics in Prometheus' text format, or in OpenMetrics text where `Accept` names it")
+        .gives(Media(METRICS)),
     route!(GET "/postern/v1/status", status::show, "get_status",
         "Show the gateway's state in numbers, and which certificates end soon")
     .gives(One("Status")),

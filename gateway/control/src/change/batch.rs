@@ -5,7 +5,7 @@
 //! operations do. Compiles nothing: [`Control::change`] does, once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -157,6 +157,7 @@ impl<A: Changes> Control<A> {
                 geo: shared.geo.load_full().into(),
                 reach: ArcSwap::new(shared.reach.load_full()),
                 files_late: AtomicUsize::new(0),
+                write_failures: AtomicU64::new(0),
                 crl_files: shared.crl_files.clone(),
                 batch: Some(Batch {
                     overlay,

@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -97,6 +97,8 @@ pub(crate) struct Shared {
     pub(crate) reach: ArcSwap<Reach>,
     /// Watched files that have not answered in time.
     pub(crate) files_late: AtomicUsize,
+    /// Changes that the store did not take.
+    pub(crate) write_failures: AtomicU64,
     /// What became of the files that are watched for revocation lists.
     pub(crate) crl_files: Arc<Mutex<CrlFileOutcomes>>,
     /// Only in a shadow: gathers what its operations do instead of committing it.
@@ -189,6 +191,7 @@ impl Control {
                 geo: ArcSwapOption::empty(),
                 reach: ArcSwap::new(reach),
                 files_late: AtomicUsize::new(0),
+                write_failures: AtomicU64::new(0),
                 crl_files: Arc::default(),
                 batch: None,
             },
@@ -340,6 +343,12 @@ impl<A: Reads> Control<A> {
         self.shared.files_late.load(Ordering::Relaxed)
     }
 
+    /// How many changes the store did not take: its disk is full, or fails.
+    #[must_use]
+    pub fn write_failures(&self) -> u64 {
+        self.shared.write_failures.load(Ordering::Relaxed)
+    }
+
     /// The GeoIP databases.
     #[must_use]
     pub fn geo(&self) -> Option<Arc<Geo>> {
@@ -430,6 +439,7 @@ impl<A: Changes> Control<A> {
         if let Err(error) = stored {
             // Whether it is on the disk is unknown: the next change looks.
             writer.stale = true;
+            shared.write_failures.fetch_add(1, Ordering::Relaxed);
             return Err(error.into());
         }
         if let Some((snapshot, parts)) = compiled {

@@ -273,7 +273,8 @@ impl WorkerStats {
         };
         let add = |matches: &mut RuleMatches| {
             *match action {
-                RuleAction::Block | RuleAction::RateLimit => &mut matches.blocked,
+                RuleAction::Block => &mut matches.blocked,
+                RuleAction::RateLimit => &mut matches.rate_limited,
                 RuleAction::Redirect => &mut matches.redirected,
                 RuleAction::Log => &mut matches.logged,
             } += 1;
@@ -364,6 +365,7 @@ impl WorkerStats {
         for (id, matches) in &other.rules {
             let mine = self.rules.entry(id.clone()).or_default();
             mine.blocked += matches.blocked;
+            mine.rate_limited += matches.rate_limited;
             mine.redirected += matches.redirected;
             mine.logged += matches.logged;
         }

@@ -34,6 +34,8 @@ impl RuleAction {
 pub struct RuleMatches {
     /// Requests that it blocked.
     pub blocked: u64,
+    /// Requests that were too many for it.
+    pub rate_limited: u64,
     /// Requests that it sent elsewhere.
     pub redirected: u64,
     /// Requests that it logged.
