@@ -113,7 +113,7 @@ mod tests {
             (Some("application/openmetrics-text;q=0, */*"), Format::Text),
             (Some("application/openmetrics-text; q=0.000"), Format::Text),
         ] {
-            let value = accept.map(|accept| HeaderValue::from_static(accept));
+            let value = accept.map(HeaderValue::from_static);
             assert_eq!(Format::asked(value.as_ref()), expected, "{accept:?}");
         }
     }
