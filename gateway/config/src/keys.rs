@@ -5,6 +5,7 @@
 //! made from it. Does not read files.
 
 use super::key_macros::{auto_number, duration, number, path_or_none, switch};
+use super::keys_front as front;
 use super::kind::{Change, Kind};
 use super::network::Networks;
 use super::value::{self, ValueError};
@@ -85,27 +86,12 @@ pub static KEYS: &[Key] = &[
         default: "*:443",
         change: Change::Restart,
         doc: "Where clients connect; every worker listens on every address. A file that sets it replaces what earlier files set.",
-        set: |config, text| {
-            for address in value::addresses(text)? {
-                if config.listen.contains(&address) {
-                    return Err(ValueError::whole(
-                        text,
-                        format!("`{address}` is there twice"),
-                    ));
-                }
-                config.listen.push(address);
-            }
-            if config.listen.len() > limits::LISTEN_ADDRESSES_MAX {
-                let most = limits::LISTEN_ADDRESSES_MAX;
-                return Err(ValueError::whole(
-                    text,
-                    format!("more than {most} addresses"),
-                ));
-            }
-            Ok(())
-        },
+        set: |config, text| value::add_addresses(text, &mut config.listen),
         show: |config| value::show_addresses(&config.listen),
     },
+    front::LISTEN_HTTP,
+    front::LISTEN_HTTP_REDIRECT_PORT,
+    front::HEALTH_LISTEN,
     Key {
         name: "workers",
         kind: Kind::AutoCount(limits::WORKERS_MAX as u64),
@@ -662,6 +648,9 @@ pub static KEYS: &[Key] = &[
         },
         show: |config| value::show_word(&config.tunables.host_metrics, HOST_METRICS),
     },
+    front::PROXY_PROTOCOL_FROM,
+    front::PROXY_TRUSTED,
+    front::PROXY_HEADER,
     switch!(
         "forward.x_forwarded",
         x_forwarded,
@@ -682,7 +671,7 @@ pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-fn plain(value: u64) -> String {
+pub(super) fn plain(value: u64) -> String {
     value.to_string()
 }
 
@@ -700,7 +689,7 @@ fn groups(text: &str) -> Result<Vec<KeyExchange>, ValueError> {
     })
 }
 
-fn none<T>(
+pub(super) fn none<T>(
     text: &str,
     words: &[&str],
     read: impl FnOnce(&str) -> Result<T, ValueError>,

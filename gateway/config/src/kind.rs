@@ -39,6 +39,8 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// A list of addresses with ports; the key may be repeated.
     Addresses,
+    /// A list of addresses with ports, or `off`.
+    AddressesOrOff,
     /// An address with a port, or `off`.
     AddressOrOff,
     /// A host name, or `none`.
@@ -80,6 +82,9 @@ impl Kind {
             Self::Words(words) => format!("a list of {}", quoted(words)),
             Self::Addresses => {
                 "addresses with ports, as in `*:443` or `127.0.0.1:8443`; may be repeated".into()
+            }
+            Self::AddressesOrOff => {
+                "addresses with ports, as in `*:80` or `127.0.0.1:8080`, or `off`".into()
             }
             Self::AddressOrOff => "an address with a port, or `off`".into(),
             Self::HostOrNone => "a host name, or `none`".into(),

@@ -26,6 +26,7 @@ mod files;
 pub mod fuzz;
 mod key_macros;
 mod keys;
+mod keys_front;
 #[cfg(test)]
 mod keys_tests;
 mod kind;
@@ -54,13 +55,17 @@ use files::Source;
 use network::Networks;
 use reader::{Reader, find};
 use vocabulary::hostname::HostName;
-use vocabulary::settings::{HostMetrics, KeyExchange, StapleMode, TlsVersion};
+use vocabulary::settings::{ClientHeader, HostMetrics, KeyExchange, StapleMode, TlsVersion};
 
 /// The configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Where clients connect; never empty, no address twice.
     pub listen: Vec<SocketAddr>,
+    /// Where plain HTTP is redirected.
+    pub listen_http: Vec<SocketAddr>,
+    /// Where balancers ask whether the gateway is well.
+    pub health_listen: Option<SocketAddr>,
     /// Worker threads, at least 1.
     pub workers: usize,
     /// The store's file.
@@ -169,6 +174,14 @@ pub struct Tunables {
     pub ocsp_staple: StapleMode,
     /// `metrics.hosts`
     pub host_metrics: HostMetrics,
+    /// `http.redirect_port`: 1 to 65,535.
+    pub http_redirect_port: usize,
+    /// `proxy.protocol_from`: whose connections begin with a PROXY header.
+    pub proxy_protocol_from: Networks,
+    /// `proxy.trusted`: whose `proxy.header` is believed.
+    pub proxy_trusted: Networks,
+    /// `proxy.header`
+    pub proxy_header: ClientHeader,
     /// `forward.x_forwarded`
     pub x_forwarded: bool,
     /// `forward.forwarded`
@@ -296,6 +309,8 @@ impl Default for Config {
     fn default() -> Self {
         let mut config = Self {
             listen: Vec::new(),
+            listen_http: Vec::new(),
+            health_listen: None,
             workers: 1,
             store_path: PathBuf::new(),
             ca_key_file: None,
@@ -469,28 +484,17 @@ impl Config {
                 format!("say both, or neither: set `{missing}` too"),
             ));
         }
-        if let Some(admin) = self.admin_listen {
-            if self.admin_tls().is_none() && !admin.ip().is_loopback() {
-                found.push((
-                    "admin.listen",
-                    format!("`{}` is not a loopback address: tokens would cross the network in clear", admin.ip()),
-                    format!("set `admin.tls_certificate` and `admin.tls_key`, or write `127.0.0.1:{}` and use an SSH tunnel", admin.port()),
-                ));
-            }
-            let taken = self.listen.iter().find(|address| {
-                address.port() == admin.port()
-                    && admin.port() != 0
-                    && address.is_ipv4() == admin.is_ipv4()
-                    && (address.ip() == admin.ip() || address.ip().is_unspecified())
-            });
-            if let Some(taken) = taken {
-                found.push((
-                    "admin.listen",
-                    format!("`admin.listen` {admin} is taken by `listen` {taken}"),
-                    "give the admin API a port of its own".into(),
-                ));
-            }
+        if let Some(admin) = self.admin_listen
+            && self.admin_tls().is_none()
+            && !admin.ip().is_loopback()
+        {
+            found.push((
+                "admin.listen",
+                format!("`{}` is not a loopback address: tokens would cross the network in clear", admin.ip()),
+                format!("set `admin.tls_certificate` and `admin.tls_key`, or write `127.0.0.1:{}` and use an SSH tunnel", admin.port()),
+            ));
         }
+        found.extend(self.taken_addresses());
         let paths = [
             ("store.path", Some(&self.store_path)),
             ("ca.key_file", self.ca_key_file.as_ref()),
@@ -504,6 +508,44 @@ impl Config {
                         name,
                         format!("`{name}` is the same file as `{earlier}`"),
                         "give each a path of its own".into(),
+                    ));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Config {
+    /// Addresses that two keys want.
+    fn taken_addresses(&self) -> Vec<(&'static str, String, String)> {
+        let one = |address: Option<SocketAddr>| address.into_iter().collect::<Vec<_>>();
+        let wanted = [
+            ("listen", self.listen.clone()),
+            ("listen.http", self.listen_http.clone()),
+            ("health.listen", one(self.health_listen)),
+            ("admin.listen", one(self.admin_listen)),
+        ];
+        let covers = |one: &SocketAddr, other: &SocketAddr| {
+            one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified()
+        };
+        let same = |one: &SocketAddr, other: &SocketAddr| {
+            one.port() == other.port()
+                && one.port() != 0
+                && one.is_ipv4() == other.is_ipv4()
+                && covers(one, other)
+        };
+        let mut found = Vec::new();
+        for (index, (name, own)) in wanted.iter().enumerate() {
+            for (earlier, others) in wanted.iter().take(index) {
+                let mut pairs = own
+                    .iter()
+                    .flat_map(|own| others.iter().map(move |o| (own, o)));
+                if let Some((own, other)) = pairs.find(|(own, other)| same(own, other)) {
+                    found.push((
+                        *name,
+                        format!("`{name}` {own} is taken by `{earlier}` {other}"),
+                        "give each a port of its own".into(),
                     ));
                 }
             }

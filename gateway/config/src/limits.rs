@@ -12,7 +12,8 @@ pub const WORKERS_MAX: usize = 512;
 /// Client connections of the whole gateway that may be configured (`limit.connections`): the
 /// common `fs.nr_open` of Linux. Beyond the configured number new connections are closed at once.
 pub const CONNECTIONS_CEILING: u64 = 1_048_576;
-/// Networks in `limit.client_exempt`: an operator's own balancers. More are refused.
+/// Networks in `limit.client_exempt`, `proxy.protocol_from` and `proxy.trusted`: an operator's own
+/// balancers. More are refused.
 pub const EXEMPT_NETWORKS_MAX: usize = 16;
 /// Largest `steer.host_rate` and `steer.source_rate`: a new connection every microsecond.
 pub const STEER_RATE_CEILING: u64 = 1_000_000;
@@ -30,6 +31,8 @@ pub const CONFIG_FILES_MAX: usize = 1_000;
 pub const CONFIG_ERRORS_MAX: usize = 100;
 /// Addresses in `listen`: each costs a socket per worker. More are refused.
 pub const LISTEN_ADDRESSES_MAX: usize = 64;
+/// Largest port (RFC 9293 §3.1).
+pub const PORT_MAX: u64 = u16::MAX as u64;
 /// Shortest timeout: below it a busy machine times out healthy peers. Less is refused.
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 /// Longest handshake or header timeout: a peer that needs longer is not a peer. More is refused.

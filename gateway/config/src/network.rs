@@ -87,6 +87,15 @@ impl Networks {
         all.any(|network| network.contains(address))
     }
 
+    /// Whether one of them has an address in common with the addresses that share the first `bits` of
+    /// this one.
+    #[must_use]
+    pub fn meet(&self, address: IpAddr, bits: u8) -> bool {
+        let asked = Network { address, bits };
+        let mut all = self.all.iter().map_while(Option::as_ref);
+        all.any(|own| own.contains(address) || asked.contains(own.address))
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, ValueError> {
         const HELP: &str = "write networks as in `10.0.0.0/8, 2001:db8::/32`, or `none`";
         let mut found = Self::default();
@@ -108,7 +117,9 @@ impl Networks {
         Ok(found)
     }
 
-    pub(super) fn show(&self) -> String {
+    /// As they are written: `10.0.0.0/8, ::1`, or `none`.
+    #[must_use]
+    pub fn show(&self) -> String {
         let all = self.all.iter().map_while(Option::as_ref);
         let all: Vec<String> = all.map(Network::to_string).collect();
         if all.is_empty() {
@@ -180,6 +191,25 @@ mod tests {
         }
         let many = vec!["10.0.0.1"; EXEMPT_NETWORKS_MAX + 1].join(" ");
         assert!(Networks::parse(&many).is_err());
+    }
+
+    #[test]
+    fn networks_meet_those_inside_and_those_around() {
+        let networks = Networks::parse("10.1.0.0/16, 2001:db8::/32").unwrap();
+        for (address, bits, meets) in [
+            ("10.1.2.0", 24, true),
+            ("10.0.0.0", 8, true),
+            ("0.0.0.0", 0, true),
+            ("10.2.0.0", 16, false),
+            ("2001:db8:1::", 48, true),
+            ("2001::", 16, true),
+            ("2002::", 16, false),
+            ("::", 0, true),
+        ] {
+            let found = networks.meet(address.parse().unwrap(), bits);
+            assert_eq!(found, meets, "{address}/{bits}");
+        }
+        assert!(!Networks::default().meet("0.0.0.0".parse().unwrap(), 0));
     }
 
     #[test]

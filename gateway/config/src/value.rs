@@ -288,6 +288,27 @@ pub(super) fn addresses(text: &str) -> Result<Vec<SocketAddr>, ValueError> {
     Ok(all)
 }
 
+/// Addresses that are listened on, behind those that are there already.
+pub(super) fn add_addresses(text: &str, all: &mut Vec<SocketAddr>) -> Result<(), ValueError> {
+    for address in addresses(text)? {
+        if all.contains(&address) {
+            return Err(ValueError::whole(
+                text,
+                format!("`{address}` is there twice"),
+            ));
+        }
+        all.push(address);
+    }
+    if all.len() > limits::LISTEN_ADDRESSES_MAX {
+        let most = limits::LISTEN_ADDRESSES_MAX;
+        return Err(ValueError::whole(
+            text,
+            format!("more than {most} addresses"),
+        ));
+    }
+    Ok(())
+}
+
 /// One socket address.
 pub(super) fn address(text: &str) -> Result<SocketAddr, ValueError> {
     text.parse().map_err(|_unspecific| {

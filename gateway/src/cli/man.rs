@@ -208,7 +208,7 @@ fn placeholder(kind: &config::Kind) -> &'static str {
         Kind::Switch => "on|off",
         Kind::Word(_) => "WORD",
         Kind::Words(_) => "WORDS",
-        Kind::Addresses | Kind::AddressOrOff => "ADDRESS",
+        Kind::Addresses | Kind::AddressesOrOff | Kind::AddressOrOff => "ADDRESS",
         Kind::HostOrNone => "HOST",
         Kind::Path | Kind::PathOrNone | Kind::PathOrAuto | Kind::Sink => "PATH",
         Kind::Interfaces => "NAMES",

@@ -78,6 +78,18 @@ words! {
 }
 
 words! {
+    /// The header in which proxies in front of the gateway say who the client is.
+    #[derive(Default)]
+    pub enum ClientHeader("a header of proxies", without serde) {
+        /// What nearly all of them set, or add to.
+        #[default]
+        XForwardedFor = "x-forwarded-for",
+        /// RFC 7239.
+        Forwarded = "forwarded",
+    }
+}
+
+words! {
     /// To which server certificates an OCSP answer is stapled.
     #[derive(Default)]
     pub enum StapleMode("a way to staple OCSP answers", without serde) {
