@@ -9,6 +9,9 @@ use tls::limits::CHAIN_RFC9440_BYTES_MAX;
 /// Bytes of `X-Forwarded-Client-Cert`; larger is left out. Many names make it long, and origins
 /// take about so much in one header.
 pub const XFCC_BYTES_MAX: usize = 8 * 1024;
+/// Proxies in front of the gateway that one request may have passed, by `X-Forwarded-For` or
+/// `Forwarded`: nobody has so many. With more the request is refused.
+pub const PROXIES_MAX: usize = 32;
 /// Questions of workers that the OCSP client has not taken up yet. A further one is lost: its client is verified
 /// without an answer.
 pub const OCSP_QUESTIONS_MAX: usize = 4_096;

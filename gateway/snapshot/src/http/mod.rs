@@ -5,6 +5,7 @@
 //! | file | owns |
 //! |---|---|
 //! | `authority` | which host a request is for |
+//! | `client_address` | who the client is, by what proxies in front say |
 //! | `path` | the one normalised path that is matched, and the target made of it |
 //! | `headers`, `certificate` | which headers cross the gateway, and the certificate headers |
 //! | `names` | which names of headers are whose |
@@ -12,6 +13,7 @@
 
 pub mod authority;
 mod certificate;
+pub mod client_address;
 pub mod headers;
 pub mod names;
 pub mod origin;
