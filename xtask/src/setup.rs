@@ -90,6 +90,20 @@ const NEEDS: &[Need] = &[
         packages: &["nghttp2-client"],
     },
     Need {
+        what: "haproxy",
+        why: "is a balancer in front in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("haproxy").is_some(),
+        packages: &["haproxy"],
+    },
+    Need {
+        what: "nginx",
+        why: "is a proxy in front in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("nginx").is_some(),
+        packages: &["nginx"],
+    },
+    Need {
         what: "ip",
         why: "makes the tests' network namespaces",
         purpose: Purpose::Test,

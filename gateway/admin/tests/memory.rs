@@ -123,6 +123,7 @@ impl World {
                 workers: Arc::new(NoWorkers),
                 live: Arc::new(Live::new(Config::default())),
                 access_log: AccessLog::off(),
+                plain: Arc::default(),
                 events: Events::new(1),
                 started: SystemTime::now(),
             };

@@ -13,6 +13,8 @@
 //! | [`steer`] | kernel programs, and which worker owns which host |
 //! | [`clock`] | the clocks that connections and workers read |
 //! | [`memory`] | the call that returns unused memory to the system |
+//! | [`plain`] | plain HTTP in front: redirects, health checks |
+//! | [`proxy_protocol`] | what a balancer says of a client before its first byte |
 //! | [`shares`] | what the clients of one prefix hold |
 //! | [`observe`] | statistics of a worker, the access log |
 //! | `testing` | what fuzz targets check; in no release build |
@@ -26,6 +28,8 @@ pub mod limits;
 #[expect(unsafe_code, reason = "mimalloc has no safe call for it")]
 pub mod memory;
 pub mod observe;
+pub mod plain;
+pub mod proxy_protocol;
 #[expect(
     clippy::disallowed_types,
     reason = "a lock is taken once for a connection, for one look-up"

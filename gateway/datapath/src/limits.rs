@@ -35,6 +35,27 @@ pub const KEEPALIVE_PROBES: u32 = 4;
 pub const ACCEPT_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// Connections that a worker accepts before its other connections get their turn.
 pub const ACCEPTS_IN_A_ROW: usize = 16;
+/// Connections of one plain listener that are open at once. Each is there for a round trip; beyond
+/// this the oldest gives way to the newest.
+pub const PLAIN_CONNECTIONS_MAX: usize = 1_024;
+/// Bytes of the head of a plain request: browsers send no more where they have no cookies of ours. A
+/// larger one gets 431.
+pub const PLAIN_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of its target, which a redirect repeats: what browsers send and servers take. A longer one
+/// gets 414.
+pub const PLAIN_TARGET_BYTES_MAX: usize = 8 * 1024;
+/// How long a client may take to take such an answer: it fits into what the kernel buffers.
+pub const PLAIN_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what it still sends is read and forgotten behind the answer.
+pub const PLAIN_LINGER: Duration = Duration::from_secs(2);
+/// Bytes that are read and forgotten so: forms and small files; who sends more may see a reset.
+pub const PLAIN_LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of a PROXY protocol header of version 1, its end of line included (the specification's own
+/// bound). A longer one is refused.
+pub const PROXY_V1_BYTES_MAX: usize = 107;
+/// Bytes of a PROXY protocol header of version 2, its first 16 included: addresses and what balancers
+/// add about TLS and the connection, a client certificate among it. A longer one is refused unread.
+pub const PROXY_V2_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of a connection's first receive buffer: holds the ClientHello of today's browsers in one
 /// or two goes.
 pub const RECEIVE_BUFFER_FIRST: usize = 2 * 1024;
@@ -297,3 +318,5 @@ const _: () = assert!(SEND_BUFFER_KEPT <= SEND_BUFFER_MAX);
 const _: () = assert!(H2_WINDOW_STREAM <= H2_WINDOW_CONNECTION);
 const _: () = assert!(H2_STREAMS_KEPT_IDLE <= H2_STREAMS_KEPT);
 const _: () = assert!(H2_FETCH_AHEAD < CLIENT_BUFFERED_MAX);
+const _: () = assert!(PLAIN_TARGET_BYTES_MAX < PLAIN_HEAD_BYTES_MAX);
+const _: () = assert!(PROXY_V1_BYTES_MAX < PROXY_V2_BYTES_MAX);

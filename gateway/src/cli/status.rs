@@ -19,11 +19,17 @@ pub(super) fn status(client: &Client, json: bool) -> Output {
 }
 
 fn lines(status: &Value) -> String {
-    let steering = status.get("steering").cloned().unwrap_or_default();
-    let steering = match (text(&steering, "mode"), text(&steering, "reason")) {
+    let steered = status.get("steering").cloned().unwrap_or_default();
+    let mut steering = match (text(&steered, "mode"), text(&steered, "reason")) {
         (mode, reason) if reason.is_empty() => mode,
         (mode, reason) => format!("{mode} ({reason})"),
     };
+    let by_handoff = text(&steered, "by_handoff");
+    if !by_handoff.is_empty() {
+        steering.push_str(&format!(
+            "; from {by_handoff} (PROXY protocol) by hand-over"
+        ));
+    }
     let number = |key: &str| status.get(key).and_then(Value::as_f64);
     let state = match status.get("draining").and_then(Value::as_bool) {
         Some(true) => "draining: finishes requests, takes none",

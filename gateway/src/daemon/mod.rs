@@ -39,6 +39,7 @@ use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
 use datapath::observe::{AccessLog, AccessLogError, Events};
+use datapath::plain::{self, Plain, Role};
 use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
@@ -134,7 +135,13 @@ pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
 
 /// What origins may not be that tokens of zones set.
 fn reach(config: &Config) -> Reach {
+    let plain = config
+        .listen_http
+        .iter()
+        .copied()
+        .chain(config.health_listen);
     let listeners = config.listen.iter().copied().chain(config.admin_listen);
+    let listeners = listeners.chain(plain);
     Reach {
         allows_private: config.private_origins,
         listeners: listeners.collect(),
@@ -212,6 +219,12 @@ pub fn serve(
         min_version: config.tls_min_version,
     })?;
     let listeners = Listeners::bind(worker_count, &listen)?;
+    let redirects = Plain::bind(Role::Redirects, &config.listen_http)?;
+    let health = Plain::bind(Role::Health, config.health_listen.as_slice())?;
+    let plain_addresses = [
+        config.listen_http.clone(),
+        config.health_listen.into_iter().collect(),
+    ];
     let owned = Arc::new(Owned::default());
     let (controller, placed) = Controller::start(&config, listeners.of_workers(), owned.clone())?;
     let controller = Arc::new(controller);
@@ -248,6 +261,13 @@ pub fn serve(
         listeners,
         controller.clone(),
     ));
+    let plain = Arc::<plain::Counts>::default();
+    let around = plain::Surroundings {
+        shared: shared.clone(),
+        placement: placement.clone(),
+        workers: workers.clone(),
+        counts: plain.clone(),
+    };
     let steered = published.clone();
     let lists = CrlFetcher::new(control.clone());
     let state = admin::State {
@@ -260,6 +280,7 @@ pub fn serve(
         workers: workers.clone(),
         live: live.clone(),
         access_log: access_log.clone(),
+        plain,
         events,
         started: SystemTime::now(),
     };
@@ -280,10 +301,17 @@ pub fn serve(
                 live.clone(),
             ));
         }
+        let failed = |error| StartError::System("plain HTTP", error);
+        redirects.start(around.clone()).map_err(failed)?;
+        let health = health.serve(around).map_err(failed)?;
+        let health = tokio::spawn(health);
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();
         for address in &listen {
             tracing::info!(%address, workers = worker_count, "listening");
+        }
+        for address in plain_addresses.iter().flatten() {
+            tracing::info!(%address, "listening for plain HTTP");
         }
         let maintenance = tokio::spawn(maintenance::run(
             shared.clone(),
@@ -306,6 +334,7 @@ pub fn serve(
         )
         .await;
         admin.abort();
+        health.abort();
         maintenance.abort();
         Ok::<_, StartError>(ended)
     });

@@ -27,17 +27,23 @@ pub(super) async fn steer(
     let mut silent = vec![0_u32; workers.alive().len()];
     let mut before = workers.alive();
     let mut last_round = Instant::now();
-    // The generation whose rules' addresses the kernel drops, when it is to.
+    // The generation whose rules' addresses the kernel drops, when it is to, and the proxies then.
     let mut blocked = None;
     loop {
         poll.tick().await;
         if controller.admits() {
             let tunables = **live.load();
+            let proxies = tunables.proxy_trusted;
             let wanted = tunables
                 .steer_drop_blocked
-                .then(|| published.load().generation);
+                .then(|| (published.load().generation, proxies));
             if wanted.is_some() && wanted != blocked {
-                controller.set_blocks(&control.blocked_addresses(BLOCKED_NETWORKS_MAX));
+                let mut networks = control.blocked_addresses(BLOCKED_NETWORKS_MAX);
+                for networks in networks.values_mut() {
+                    // A proxy's address is not that of the clients behind it.
+                    networks.retain(|(address, bits)| !proxies.meet(*address, *bits));
+                }
+                controller.set_blocks(&networks);
             }
             blocked = wanted;
             controller.set_admission(&tunables);

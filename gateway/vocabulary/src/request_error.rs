@@ -14,6 +14,8 @@ words! {
         Authority = "authority",
         /// Another host than the connection may be used for.
         Misdirected = "misdirected",
+        /// A proxy in front does not say who the client is.
+        ClientAddress = "client_address",
         /// Headers that rules and origin would understand differently, or too many of them.
         Headers = "headers",
         /// A path that could be read in two ways.
@@ -69,7 +71,12 @@ impl RequestError {
     pub fn is_before_rules(self) -> bool {
         matches!(
             self,
-            Self::Method | Self::Authority | Self::Misdirected | Self::Headers | Self::Path
+            Self::Method
+                | Self::Authority
+                | Self::Misdirected
+                | Self::ClientAddress
+                | Self::Headers
+                | Self::Path
         )
     }
 }

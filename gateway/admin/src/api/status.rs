@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
+use super::steering::by_handoff;
 use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::limits::EXPIRY_WARNING_DAYS;
@@ -29,7 +30,11 @@ pub(crate) async fn show(State(context): Shared) -> Response {
         "draining": status.draining,
         "workers": status.workers,
         "workers_answering": statistics.len(),
-        "steering": { "mode": steering.mode, "reason": steering.reason },
+        "steering": {
+            "mode": steering.mode,
+            "reason": steering.reason,
+            "by_handoff": by_handoff(&context, steering.mode),
+        },
         "generation": snapshot.generation,
         "trust_epoch": snapshot.trust_epoch,
         "store_revision": model.revision,

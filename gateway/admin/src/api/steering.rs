@@ -6,11 +6,12 @@ use axum::extract::State;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::http::context::Shared;
+use crate::http::context::{Context, Shared};
 use crate::http::envelope;
 use crate::http::fault::Fault;
 use crate::http::query::Parameters;
 use crate::limits::{TRACE_EVENTS_MAX, TRACE_WAIT_MAX};
+use config::network::Networks;
 use datapath::limits::DRAIN_POLL;
 use datapath::observe;
 
@@ -18,7 +19,22 @@ use datapath::observe;
 pub(crate) async fn show(State(context): Shared) -> Response {
     let workers = context.workers();
     let statistics = workers.collect().await;
-    envelope::result(workers.steering().with(&statistics).json())
+    let steering = workers.steering().with(&statistics);
+    let mut shown = steering.json();
+    if let Some(shown) = shown.as_object_mut() {
+        shown.insert(
+            "by_handoff".into(),
+            json!(by_handoff(&context, steering.mode)),
+        );
+    }
+    envelope::result(shown)
+}
+
+/// Networks from which workers hand connections over although the kernel steers: it cannot see SNI
+/// behind a PROXY protocol header.
+pub(crate) fn by_handoff(context: &Context, mode: &str) -> Option<String> {
+    let balancers = context.live().load().proxy_protocol_from;
+    (mode == "kernel" && balancers != Networks::default()).then(|| balancers.show())
 }
 
 /// Decisions of the kernel as they happen: waits up to `milliseconds` for the first, one of `every`.

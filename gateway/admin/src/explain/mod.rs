@@ -46,7 +46,7 @@ const REFUSALS: [Refusal; 13] = [
 ];
 
 /// Every end of a connection.
-const STOPS: [Stop; 15] = [
+const STOPS: [Stop; 16] = [
     Stop::Closed,
     Stop::Handshake(Refusal::Protocol),
     Stop::HandshakeTimeout,
@@ -61,6 +61,7 @@ const STOPS: [Stop; 15] = [
     Stop::Tunnel,
     Stop::ClientShare,
     Stop::Shed,
+    Stop::ProxyHeader,
     Stop::TooMany,
 ];
 
@@ -157,10 +158,11 @@ mod tests {
             Stop::Tunnel => 11,
             Stop::ClientShare => 12,
             Stop::Shed => 13,
-            Stop::TooMany => 14,
+            Stop::ProxyHeader => 14,
+            Stop::TooMany => 15,
         };
         assert!(REFUSALS.iter().map(|one| of_refusal(*one)).eq(0..13));
-        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..15));
+        assert!(STOPS.iter().map(|one| of_stop(*one)).eq(0..16));
     }
 
     /// What a page says of words is what the command says.

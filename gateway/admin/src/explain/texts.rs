@@ -55,7 +55,7 @@ pub(super) fn refusal(refusal: Refusal) -> Text {
         Refusal::UnknownHost => ("No host for this SNI. Alert `unrecognized_name`", "`postern host add`; check spelling and wildcard: `*.example.com` covers one label"),
         Refusal::NoSni => ("No SNI and no default host. Alert `missing_extension`", "Send the name (`openssl s_client -servername`, `curl --resolve`), or set `host.default`"),
         Refusal::PlainHttp => ("Plain HTTP on the TLS port; the client gets a 400 in clear", "Use `https://`"),
-        Refusal::ProxyProtocol => ("A balancer's PROXY protocol stands in front of the ClientHello. It is not understood", "Let the balancer pass TCP through unchanged: HAProxy without `send-proxy`, an AWS NLB without `proxy_protocol_v2`"),
+        Refusal::ProxyProtocol => ("A PROXY protocol header stands in front of the ClientHello, from an address that is not in `proxy.protocol_from`", "Name the balancer in `proxy.protocol_from`; or let it pass TCP through unchanged: HAProxy without `send-proxy`, an AWS NLB without `proxy_protocol_v2`"),
         Refusal::NotTls => ("The first bytes are no TLS: another protocol on this port, or a port scan", "Look at the client; `CONNECT` of a forward proxy does not belong here either"),
         Refusal::PeerAlert => ("The client sent an alert: it does not want us", "Most often it does not trust the server certificate: `postern doctor HOST`, and the alert in `detail`"),
         Refusal::Closed => ("The client went away during the handshake", "Port scans and TCP health checks look like this; otherwise look at the client's log"),
@@ -87,6 +87,7 @@ pub(super) fn stop(stop: Stop) -> Text {
         Stop::Tunnel => ("The connection became a WebSocket, and it ended", "Normal; the request line's `error` says if it broke"),
         Stop::ClientShare => ("Closed at once: clients of its prefix (an IPv4 address, an IPv6 /64) have as many connections as `limit.client_connections` allows, or open files run short and they have many", "The gateway's log names the prefix. Raise the key; name balancers and proxies of your own in `limit.client_exempt`"),
         Stop::Shed => ("Open files or memory ran short, and clients of its prefix held the most: they give back half", "The gateway's log names the prefix. Raise `LimitNOFILE` or the memory, or lower `limit.client_connections`, `limit.client_streams`"),
+        Stop::ProxyHeader => ("It came from `proxy.protocol_from` and did not begin with a PROXY protocol header that is understood, or not within `timeout.handshake`; the log line's `detail` says what was amiss", "Let the balancer send one (HAProxy: `send-proxy-v2` behind `server`; nginx: `proxy_protocol on` of a stream), its health checks too (`check-send-proxy`); or take its address out of `proxy.protocol_from`"),
         Stop::TooMany => ("`limit.connections` was reached", "`postern_connections_refused_total`; raise the key and `LimitNOFILE`, or add a machine"),
     }
 }
@@ -104,6 +105,9 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
         ],
         RequestError::Misdirected => &[
             ("421", "The request is for another host than the connection's, and their trust policies differ, or the connection's host is gone or asks for more now", "Clients open a new connection by themselves; if they do not, give hosts that share connections the same mode and CAs"),
+        ],
+        RequestError::ClientAddress => &[
+            ("400", "The request came from `proxy.trusted`, and `proxy.header` does not say who the client is: an address in it is malformed, `unknown` or hidden before one that is not a proxy's, or more than 32 proxies are named", "Let the proxy set the header itself (nginx: `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`); look whether `proxy.header` is the one it sets"),
         ],
         RequestError::Headers => &[
             ("400", "A header's value begins or ends with white space, or Content-Length is not one number (HTTP/2)", "Mend the client"),

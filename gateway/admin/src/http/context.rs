@@ -23,6 +23,7 @@ use crate::latency::Series;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Events, Workers};
+use datapath::plain;
 use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use snapshot::Published;
 
@@ -47,6 +48,8 @@ pub struct State {
     pub live: Arc<Live>,
     /// For its count of dropped lines.
     pub access_log: AccessLog,
+    /// What became of plain connections.
+    pub plain: Arc<plain::Counts>,
     /// Where workers put what happens.
     pub events: Arc<Events>,
     /// When the process started.
@@ -176,6 +179,10 @@ impl Context {
     }
 
     /// The access log.
+    pub(crate) fn plain(&self) -> &plain::Counts {
+        &self.state.plain
+    }
+
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.state.access_log
     }

@@ -62,6 +62,7 @@ use self::usage::Usage;
 use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
 use datapath::observe::stats::WorkerStats;
+use datapath::plain::Outcome;
 use fetch::{FetchStatus, OcspCounts, StapleStatus};
 use vocabulary::settings::HostMetrics;
 
@@ -80,6 +81,8 @@ pub struct Process {
     pub hosts: usize,
     /// [`datapath::observe::AccessLog::dropped`].
     pub access_log_dropped: u64,
+    /// [`datapath::plain::Counts::all`].
+    pub plain: Vec<(Outcome, u64)>,
     /// [`datapath::observe::WorkersStatus::draining`].
     pub draining: bool,
     /// [`datapath::observe::Workers::steering`].

@@ -18,6 +18,7 @@ impl Scrape {
             trust_epoch,
             hosts,
             access_log_dropped,
+            plain,
             draining,
             started,
             steering: _,
@@ -123,6 +124,11 @@ impl Scrape {
             help,
             std::iter::once(([("", ""); 0], *access_log_dropped)),
         )?;
+        let outcomes = plain
+            .iter()
+            .map(|(outcome, count)| ([("outcome", outcome.as_str())], *count));
+        let help = "Connections to `listen.http` and `health.listen`, and what became of them";
+        counters(out, "postern_plain_connections", help, outcomes)?;
         let mut build =
             out.encode_descriptor("postern_build", "What runs here", None, MetricType::Info)?;
         build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;

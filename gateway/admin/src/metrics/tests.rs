@@ -3,6 +3,7 @@
 use super::*;
 use datapath::observe::tally::RuleAction;
 use datapath::observe::{HandshakeResult, Stage, Steered};
+use datapath::plain::Outcome;
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 use vocabulary::hostname::HostName;
@@ -17,6 +18,7 @@ fn process() -> Process {
         trust_epoch: 3,
         hosts: 1,
         access_log_dropped: 2,
+        plain: vec![(Outcome::Redirected, 4), (Outcome::Evicted, 0)],
         draining: false,
         steering: SteeringStatus {
             mode: "kernel",
@@ -219,6 +221,10 @@ fn all_families_and_what_they_count() {
         ("postern_store_write_failures_total", 1.0),
         ("postern_reloads_total{result=\"applied\"}", 3.0),
         ("postern_reloads_total{result=\"refused\"}", 1.0),
+        (
+            "postern_plain_connections_total{outcome=\"redirected\"}",
+            4.0,
+        ),
         ("postern_build_info{version=\"0.1.0\"}", 1.0),
         ("process_start_time_seconds", 1_700_000_000.0),
     ] {

@@ -96,6 +96,7 @@ impl World {
             workers: Arc::new(NoWorkers),
             live: Arc::new(Live::new(config)),
             access_log: AccessLog::off(),
+            plain: Arc::default(),
             events: events.clone(),
             started: SystemTime::now(),
         };

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::Connection;
 use super::exchange::{Exchange, Tunnel};
 use super::origin_head::{prepare, wanted_upgrade};
 use super::remainder::Rest;
 use super::standing::{Outdated, Standing};
+use super::{Connection, proxied};
 use crate::clock;
 use crate::http::OriginError;
 use crate::http::answer;
@@ -21,7 +21,7 @@ use crate::http::incoming::Incoming;
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
 use crate::shares::Beyond;
-use rules::{Decision, Overworked, Permit, RoundTrip, decide_on};
+use rules::{ConnectionState, Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
 use snapshot::http::headers::{HeadError, for_client, is_within, says_one_length};
@@ -316,6 +316,15 @@ fn admit<'p>(
     };
     connection.enter_if_good(&standing);
     exchange.notes.borrow_mut().standing = Some(standing.clone());
+    let standing = match proxied::standing_of(connection, &standing, &parts.headers) {
+        Ok(standing) => standing,
+        Err(error) => {
+            note_raw();
+            let (status, reason) = (StatusCode::BAD_REQUEST, RequestError::ClientAddress);
+            return Err(Refused::new(status, reason, error.to_string()));
+        }
+    };
+    exchange.notes.borrow_mut().standing = Some(standing.clone());
     let connected = checks::Connected {
         sni: &standing.facts.sni,
         host: &standing.host,
@@ -416,22 +425,23 @@ fn evaluate_request<'h>(
             round_trip: RoundTrip::of(&connection.tcp),
         },
     );
+    // What is remembered of a connection holds for its own client.
+    let of_another = ConnectionState::default();
+    let state = if proxied::is_anothers(connection, standing) {
+        &of_another
+    } else {
+        &connection.rules
+    };
     let mut logged = Vec::new();
     let mut log = |rule: &str| logged.push(Box::from(rule));
     let subject = PhaseInput {
         connection: &standing.facts,
-        state: &connection.rules,
+        state,
         request: &facts,
     };
     let decided = match redirect(exchange, host, subject) {
         Some(answered) => Err(answered),
-        None => match decide_on(
-            &host.rules,
-            &standing.facts,
-            &connection.rules,
-            &facts,
-            &mut log,
-        ) {
+        None => match decide_on(&host.rules, &standing.facts, state, &facts, &mut log) {
             Decision::Permit(permit) => pass_phases(
                 connection, exchange, host, permit, subject, started, &mut log,
             ),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::io::Socket;
+use crate::limits::RECEIVE_BUFFER_MIN;
 use crate::observe::Steered;
 use crate::shares::Account;
 
@@ -12,7 +13,9 @@ use crate::shares::Account;
 pub struct Arrival {
     /// Its socket.
     pub socket: Socket,
-    /// Who it comes from.
+    /// The other end of its socket, by which the kernel knows it.
+    pub peer: SocketAddr,
+    /// Who it comes from: the peer, or who a balancer says.
     pub client: SocketAddr,
     /// What is charged for it, if anything is.
     pub account: Option<Arc<Account>>,
@@ -22,4 +25,22 @@ pub struct Arrival {
     pub read: Vec<u8>,
     /// How it came to this worker.
     pub steered: Steered,
+}
+
+impl Arrival {
+    /// Waits for more bytes and puts them behind those that were read; `false` at the end of the
+    /// stream, or when the socket broke.
+    pub async fn read_more(&mut self) -> bool {
+        let buffer = Vec::with_capacity(RECEIVE_BUFFER_MIN);
+        let received = match self.socket.receive_some(buffer).await {
+            Ok(received) if !received.is_empty() => received,
+            _ => return false,
+        };
+        if self.read.is_empty() {
+            self.read = received;
+        } else {
+            self.read.extend_from_slice(&received);
+        }
+        true
+    }
 }

@@ -12,6 +12,7 @@
 //! | `streams` | the requests of an HTTP/2 connection, which its own task drives |
 //! | `drive` | driving an HTTP/2 connection, and its clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
+//! | `proxied` | whose a request is that came through a proxy |
 //! | `bad_head` | the answers to heads that nobody can read |
 //! | `flood` | what an HTTP/2 client may make us do for nothing |
 //! | `refusals` | what h2 refuses by itself |
@@ -39,6 +40,7 @@ mod local;
 mod origin_head;
 mod over_http1;
 mod over_http2;
+mod proxied;
 mod record;
 mod refusals;
 mod remainder;
@@ -60,7 +62,7 @@ pub use local::{Drain, Local, Parked, Shared};
 use over_http1::Served;
 #[cfg(any(test, fuzzing))]
 pub(crate) use over_http2::builder as http2_builder;
-pub(crate) use record::never_began;
+pub(crate) use record::{never_began, not_introduced};
 pub(crate) use revoker::watch;
 use state::{Connection, Ends};
 pub use stop::Stop;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use http::{HeaderValue, Method, Version, header};
 
 use super::exchange::Exchange;
+use super::proxied;
 use super::standing::Standing;
 use super::state::Connection;
 use crate::http::websocket;
@@ -25,8 +26,7 @@ pub(super) struct Names {
 impl Names {
     pub(super) fn new(client: IpAddr, sni: &str) -> Self {
         Self {
-            client_address: HeaderValue::from_str(&client.to_string())
-                .unwrap_or(HeaderValue::from_static("unknown")),
+            client_address: address_value(client),
             sni: value_of(sni),
         }
     }
@@ -39,6 +39,10 @@ impl Names {
             value_of(name)
         }
     }
+}
+
+fn address_value(client: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&client.to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
 /// What our own parsers accept is visible ASCII. Anything else names no host.
@@ -56,9 +60,13 @@ pub(super) fn prepare(
 ) {
     let notes = exchange.notes.borrow();
     let authority = connection.names.authority(&notes.authority);
+    let client = standing.facts.source.ip();
+    let anothers = proxied::is_anothers(connection, standing).then(|| address_value(client));
     let told = OriginMetadata {
-        client: standing.facts.source.ip(),
-        client_address: &connection.names.client_address,
+        client,
+        client_address: anothers
+            .as_ref()
+            .unwrap_or(&connection.names.client_address),
         host: &notes.authority,
         host_value: &authority,
         request_id: &exchange.id_value,

@@ -70,6 +70,22 @@ pub(crate) fn never_began(local: &Local, client: SocketAddr, arrival: &Arrival) 
     stop
 }
 
+/// Records a connection from a balancer that did not say who its client is.
+pub(crate) fn not_introduced(local: &Local, arrival: &Arrival, why: &'static str) -> Stop {
+    let error = HandshakeError {
+        refusal: Refusal::Protocol,
+        sni: None,
+        host: None,
+        client: None,
+        about: None,
+        failure: HandshakeFailure::Gateway(why),
+    };
+    let stop = Stop::ProxyHeader;
+    let since = (arrival.accepted, arrival.steered);
+    record_refusal(local, arrival.peer, since, &error, stop);
+    stop
+}
+
 /// Writes down that a client certificate is not, or no longer, good.
 pub(super) fn record_certificate(
     local: &Local,

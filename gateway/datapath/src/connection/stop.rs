@@ -48,6 +48,8 @@ pub enum Stop {
     ClientShare,
     /// Descriptors or memory ran short, and its client held the most.
     Shed,
+    /// It came from `proxy.protocol_from` and did not begin with a PROXY protocol header.
+    ProxyHeader,
 }
 
 impl Stop {
@@ -67,6 +69,7 @@ impl Stop {
             | Self::Flood
             | Self::ClientShare
             | Self::Shed
+            | Self::ProxyHeader
             | Self::BadHttp
             | Self::Broken => Some(Side::Client),
             Self::TooMany => Some(Side::Us),
@@ -92,6 +95,7 @@ impl Stop {
             Self::TooMany => "too_many_connections",
             Self::ClientShare => "client_share",
             Self::Shed => "shed",
+            Self::ProxyHeader => "proxy_header",
         }
     }
 }

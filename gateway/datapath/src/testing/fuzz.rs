@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::connection::http2_builder;
 use crate::http::incoming::Incoming;
 use crate::http::websocket;
+use crate::limits::{PROXY_V1_BYTES_MAX, PROXY_V2_BYTES_MAX};
+use crate::proxy_protocol::{self, Found};
 use config::Tunables;
 use snapshot::checks::{self, Selected};
 use snapshot::http::headers::{OriginMetadata, clean_trailers, for_origin};
@@ -42,6 +44,25 @@ pub fn http2_requests(data: &[u8]) {
     }
     for request in requests {
         check(request, cx);
+    }
+}
+
+/// The first bytes of a connection from a balancer: no panic; a header lies in the bytes and within its
+/// bound, and no word is taken back when more bytes come.
+pub fn proxy_header(data: &[u8]) {
+    let mut said = None;
+    for end in 0..=data.len().min(PROXY_V2_BYTES_MAX + 64) {
+        let found = proxy_protocol::parse(data.get(..end).unwrap_or_default());
+        match (said, found) {
+            (Some(before), now) => assert_eq!(before, now),
+            (None, Ok(Found::More)) => assert!(end < PROXY_V2_BYTES_MAX),
+            (None, now) => said = Some(now),
+        }
+    }
+    if let Some(Ok(Found::Header(header))) = said {
+        assert!(header.size <= data.len() && header.size <= PROXY_V2_BYTES_MAX);
+        let text = data.starts_with(b"PROXY ");
+        assert!(!text || header.size <= PROXY_V1_BYTES_MAX);
     }
 }
 
@@ -206,41 +227,40 @@ impl AsyncWrite for Feed {
 mod tests {
     use std::path::Path;
 
-    /// Every file of the corpus, every prefix of it, and every byte of it changed in ways that matter
-    /// to a parser.
-    #[test]
-    fn requests_over_http2_keep_their_promises() {
+    /// Every file of a corpus, every prefix of it, and every byte of it changed in ways that matter to a
+    /// parser.
+    fn replay(target: &str, bytes: &[u8], check: fn(&[u8])) {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../../tests/fuzz-native/corpus/http2_requests");
+            .join("../../tests/fuzz-native/corpus")
+            .join(target);
         let mut files = 0;
         for file in std::fs::read_dir(&corpus).unwrap() {
             let data = std::fs::read(file.unwrap().path()).unwrap();
             for end in 0..=data.len() {
-                super::http2_requests(&data[..end]);
+                check(&data[..end]);
             }
             let mut changed = data.clone();
             for at in 0..data.len() {
-                for byte in [
-                    0,
-                    1,
-                    4,
-                    5,
-                    9,
-                    b'\r',
-                    b' ',
-                    b':',
-                    0x7f,
-                    0x80,
-                    0xff,
-                    data[at] ^ 0x20,
-                ] {
+                for byte in bytes.iter().copied().chain([data[at] ^ 0x20]) {
                     changed[at] = byte;
-                    super::http2_requests(&changed);
+                    check(&changed);
                 }
                 changed[at] = data[at];
             }
             files += 1;
         }
         assert!(files > 0, "no corpus in {}", corpus.display());
+    }
+
+    #[test]
+    fn requests_over_http2_keep_their_promises() {
+        let bytes = [0, 1, 4, 5, 9, b'\r', b' ', b':', 0x7f, 0x80, 0xff];
+        replay("http2_requests", &bytes, super::http2_requests);
+    }
+
+    #[test]
+    fn proxy_headers_keep_their_promises() {
+        let bytes = [0, 1, b'\r', b'\n', b' ', b'0', b':', 0x11, 0x20, 0x21, 0xff];
+        replay("proxy_header", &bytes, super::proxy_header);
     }
 }

@@ -17,7 +17,7 @@ use ebpf::Owners;
 use super::Worker;
 use crate::connection::{self, Arrival, Stop};
 use crate::io::{Doorbell, Ear, Socket};
-use crate::limits::{HANDOVER_QUEUE, HELLO_BYTES_MAX, RECEIVE_BUFFER_MIN};
+use crate::limits::{HANDOVER_QUEUE, HELLO_BYTES_MAX};
 use crate::observe::Steered;
 use crate::steer::hello::{RequestedHost, wanted};
 use crate::steer::{Ownership, flow};
@@ -25,6 +25,7 @@ use crate::steer::{Ownership, flow};
 /// A connection between two workers.
 struct Handed {
     socket: OwnedFd,
+    peer: SocketAddr,
     client: SocketAddr,
     accepted: Instant,
     read: Vec<u8>,
@@ -130,6 +131,7 @@ impl Handed {
     fn arrive(self) -> Arrival {
         Arrival {
             socket: Socket::new(self.socket),
+            peer: self.peer,
             client: self.client,
             account: None,
             accepted: self.accepted,
@@ -149,7 +151,8 @@ pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
     let Ok(local) = arrival.socket.local_address() else {
         return Route::Here(arrival);
     };
-    if worker.placement.placed.take(&flow(client, local)) {
+    let peer = arrival.peer;
+    if worker.placement.placed.take(&flow(peer, local)) {
         arrival.steered = Steered::Kernel;
     }
     let patience = worker.local.shared.live.load().handshake_timeout;
@@ -160,7 +163,7 @@ pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
         Err(_) => return Route::Stopped(connection::never_began(&worker.local, client, &arrival)),
     }
     let owners = owners(&worker.placement.owned.load(), &arrival.read);
-    match owners.and_then(|owners| stranger(owners, worker.local.index, client, local)) {
+    match owners.and_then(|owners| stranger(owners, worker.local.index, peer, local)) {
         None => Route::Here(arrival),
         Some(owner) => give(worker, usize::from(owner), arrival),
     }
@@ -169,22 +172,13 @@ pub(super) async fn route(worker: &Rc<Worker>, mut arrival: Arrival) -> Route {
 /// Reads until it is known who is wanted; `false` when that will not become known.
 async fn read_hello(arrival: &mut Arrival) -> bool {
     loop {
-        let buffer = Vec::with_capacity(RECEIVE_BUFFER_MIN);
-        let Ok(received) = arrival.socket.receive_some(buffer).await else {
-            return false;
-        };
-        if received.is_empty() {
-            return false;
-        }
-        if arrival.read.is_empty() {
-            arrival.read = received;
-        } else {
-            arrival.read.extend_from_slice(&received);
-        }
         match wanted(&arrival.read) {
             RequestedHost::Host(_) | RequestedHost::Nobody => return true,
             RequestedHost::More if arrival.read.len() >= HELLO_BYTES_MAX => return false,
             RequestedHost::More => {}
+        }
+        if !arrival.read_more().await {
+            return false;
         }
     }
 }
@@ -198,12 +192,12 @@ fn owners(table: &Ownership, read: &[u8]) -> Option<Owners> {
 }
 
 /// The owner that this connection should go to, unless this worker is an owner itself.
-fn stranger(owners: Owners, here: usize, client: SocketAddr, local: SocketAddr) -> Option<u16> {
+fn stranger(owners: Owners, here: usize, peer: SocketAddr, local: SocketAddr) -> Option<u16> {
     let ours = owners
         .workers
         .iter()
         .any(|owner| usize::from(*owner) == here);
-    (!ours).then(|| owners.pick(flow(client, local).hash()))
+    (!ours).then(|| owners.pick(flow(peer, local).hash()))
 }
 
 fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
@@ -213,6 +207,7 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
     };
     let Arrival {
         socket,
+        peer,
         client,
         account,
         accepted,
@@ -223,6 +218,7 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
         worker.local.stats.borrow_mut().kept += 1;
         Route::Here(Arrival {
             socket,
+            peer,
             client,
             account,
             accepted,
@@ -236,6 +232,7 @@ fn give(worker: &Rc<Worker>, owner: usize, arrival: Arrival) -> Route {
     };
     let handed = Handed {
         socket,
+        peer,
         client,
         accepted,
         read,

@@ -59,7 +59,7 @@ impl Listeners {
         &self.0
     }
 
-    pub(super) fn into_workers(self) -> Vec<Vec<OwnedFd>> {
+    pub(crate) fn into_workers(self) -> Vec<Vec<OwnedFd>> {
         self.0
     }
 }

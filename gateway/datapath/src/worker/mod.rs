@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod handover;
+mod introduction;
 #[expect(
     clippy::disallowed_methods,
     reason = "waits for addresses before there is a worker"
@@ -385,6 +386,7 @@ fn admit(worker: &Rc<Worker>, socket: Socket, client: SocketAddr) {
         worker,
         Arrival {
             socket,
+            peer: client,
             client,
             account: None,
             accepted: clock::now(),
@@ -396,18 +398,23 @@ fn admit(worker: &Rc<Worker>, socket: Socket, client: SocketAddr) {
 
 /// Serves a connection, if there is room for it: here, or where its host belongs.
 fn begin(worker: &Rc<Worker>, mut arrival: Arrival) {
-    let slot = match Slot::take(worker.clone(), arrival.client) {
+    let is_introduced = introduction::is_due(worker, &arrival);
+    let mut slot = match Slot::take(worker.clone()) {
         Ok(slot) => slot,
-        Err(stop) => {
-            let mut stats = worker.local.stats.borrow_mut();
-            stats.refused += u64::from(stop == Stop::TooMany);
-            stats.stop(stop.as_str());
-            return;
-        }
+        Err(stop) => return worker.turn_away(stop),
     };
-    arrival.account = slot.seat.as_ref().map(|seat| seat.account().clone());
+    // Whom to charge for a balancer's connection is known when it has said who the client is.
+    if !is_introduced && let Err(stop) = slot.charge(&mut arrival) {
+        return worker.turn_away(stop);
+    }
     tokio::task::spawn_local(async move {
         let worker = slot.worker.clone();
+        if is_introduced {
+            let introduced = Box::pin(introduction::read(&worker, &mut arrival)).await;
+            if let Err(stop) = introduced.and_then(|()| slot.charge(&mut arrival)) {
+                return worker.turn_away(stop);
+            }
+        }
         let arrival = match handover::route(&worker, arrival).await {
             Route::Here(arrival) => arrival,
             Route::There => return,
@@ -427,24 +434,34 @@ struct Slot {
 }
 
 impl Slot {
-    fn take(worker: Rc<Worker>, client: SocketAddr) -> Result<Self, Stop> {
+    fn take(worker: Rc<Worker>) -> Result<Self, Stop> {
         let open = worker.placement.connections.fetch_add(1, Ordering::Relaxed);
         worker.open.set(worker.open.get() + 1);
         // Dropping the slot takes both counts back.
-        let mut slot = Self { worker, seat: None };
-        let local = &slot.worker.local;
-        let tunables = local.shared.live.load();
-        if open >= tunables.connections_max {
+        let slot = Self { worker, seat: None };
+        if open >= slot.worker.local.shared.live.load().connections_max {
             return Err(Stop::TooMany);
         }
-        match local.shared.shares.enter(client.ip(), &tunables) {
-            Ok(seat) => slot.seat = seat,
+        Ok(slot)
+    }
+
+    /// Charges the client for its connection.
+    fn charge(&mut self, arrival: &mut Arrival) -> Result<(), Stop> {
+        let shared = &self.worker.local.shared;
+        match shared
+            .shares
+            .enter(arrival.client.ip(), &shared.live.load())
+        {
+            Ok(seat) => {
+                arrival.account = seat.as_ref().map(|seat| seat.account().clone());
+                self.seat = seat;
+                Ok(())
+            }
             Err((prefix, beyond)) => {
-                slot.worker.complain(prefix, beyond);
-                return Err(Stop::ClientShare);
+                self.worker.complain(prefix, beyond);
+                Err(Stop::ClientShare)
             }
         }
-        Ok(slot)
     }
 }
 
@@ -458,6 +475,13 @@ impl Drop for Slot {
 }
 
 impl Worker {
+    /// Counts a connection that is not served.
+    fn turn_away(&self, stop: Stop) {
+        let mut stats = self.local.stats.borrow_mut();
+        stats.refused += u64::from(stop == Stop::TooMany);
+        stats.stop(stop.as_str());
+    }
+
     /// Tells the operator that a client gets no more connections, now and then.
     fn complain(&self, client: Network, beyond: Beyond) {
         let now = clock::now();
@@ -470,7 +494,8 @@ impl Worker {
             Beyond::Share => tracing::warn!(
                 %client,
                 "a client has the connections that `limit.client_connections` allows; if it is a \
-                 balancer or proxy of yours, name it in `limit.client_exempt`"
+                 balancer or proxy of yours, let it speak the PROXY protocol \
+                 (`proxy.protocol_from`), or name it in `limit.client_exempt`"
             ),
             Beyond::Descriptors => tracing::warn!(
                 %client,

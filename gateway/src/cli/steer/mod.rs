@@ -138,6 +138,7 @@ pub(crate) fn page(status: &Value, rates: Option<&Value>) -> String {
     let mut out = list(&[
         ("mode", text(status, "mode")),
         ("reason", text(status, "reason")),
+        ("by hand-over", text(status, "by_handoff")),
         ("workers", text(status, "workers")),
         ("interfaces", interfaces.join(", ")),
         ("ports", joined("ports")),

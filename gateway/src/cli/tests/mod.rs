@@ -80,6 +80,7 @@ impl Gateway {
                 ..Config::default()
             })),
             access_log: AccessLog::off(),
+            plain: Arc::default(),
             events: Events::new(1),
             started: SystemTime::now(),
         };

@@ -24,6 +24,13 @@ fn mode() -> Schema {
     text().about("What is really done: `kernel`, `handoff` or `off`")
 }
 
+fn by_handoff() -> Schema {
+    text().or_null().about(
+        "Networks of balancers that speak the PROXY protocol: workers hand their connections over \
+         while the kernel steers all others",
+    )
+}
+
 fn status() -> Vec<Named> {
     let server = object()
         .has("id", uuid())
@@ -55,7 +62,10 @@ fn status() -> Vec<Named> {
         .has_counts(["workers", "workers_answering"])
         .has(
             "steering",
-            object().has("mode", mode()).has("reason", text().or_null()),
+            object()
+                .has("mode", mode())
+                .has("reason", text().or_null())
+                .has("by_handoff", by_handoff()),
         )
         .has(
             "generation",
@@ -102,6 +112,7 @@ fn steering() -> Vec<Named> {
             "reason",
             text().or_null().about("Why that, when more was asked for"),
         )
+        .has("by_handoff", by_handoff())
         .has("workers", count())
         .has("interfaces", list(interface))
         .has("ports", list(count().most(u16::MAX.into())))

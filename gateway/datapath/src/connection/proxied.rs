@@ -1,0 +1,46 @@
+//! Requests of proxies in front: whose each of them is.
+//!
+//! A proxy of `proxy.trusted` sends many clients' requests over one connection. Owns the standing of
+//! such a request, which differs from its connection's in the client's address alone. What the
+//! connection holds is charged to the proxy.
+
+use std::rc::Rc;
+
+use http::HeaderMap;
+
+use super::Connection;
+use super::standing::Standing;
+use rules::ConnectionFacts;
+use snapshot::http::client_address::{ClientAddressError, client};
+
+/// The standing of a request: its connection's, with the client that the proxy names.
+pub(super) fn standing_of(
+    connection: &Connection,
+    standing: &Rc<Standing>,
+    headers: &HeaderMap,
+) -> Result<Rc<Standing>, ClientAddressError> {
+    let proxies = &connection.tunables.proxy_trusted;
+    if !proxies.contain(standing.facts.source.ip()) {
+        return Ok(standing.clone());
+    }
+    let header = connection.tunables.proxy_header;
+    let found = client(headers, header, |address| proxies.contain(address))?;
+    let Some(source) = found else {
+        return Ok(standing.clone());
+    };
+    Ok(Rc::new(Standing {
+        generation: standing.generation,
+        trust_epoch: standing.trust_epoch,
+        verification: standing.verification.clone(),
+        host: standing.host.clone(),
+        facts: ConnectionFacts {
+            source,
+            ..standing.facts.clone()
+        },
+    }))
+}
+
+/// Whether a request is of another client than the one that is connected.
+pub(super) fn is_anothers(connection: &Connection, standing: &Standing) -> bool {
+    standing.facts.source != connection.standings.established().facts.source
+}

@@ -1,0 +1,145 @@
+//! Plain HTTP in front: redirects to HTTPS, and health checks.
+//!
+//! `listen.http` faces strangers and has a thread of its own, with tokio's sockets; `health.listen`
+//! is for balancers, and is served by the thread of the control plane, whose life it tells of. One
+//! connection is one request and one answer. Owns what is answered, the bounds of such connections
+//! and their counts; no request is forwarded from here, no body is read, and no rule is asked.
+
+mod answer;
+mod serve;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::net::TcpListener;
+
+use crate::connection::Shared;
+use crate::observe::Workers;
+use crate::worker::{ListenError, Listeners, Placement};
+
+/// What a listener is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `listen.http`.
+    Redirects,
+    /// `health.listen`.
+    Health,
+}
+
+vocabulary::words! {
+    /// What became of a plain connection.
+    pub enum Outcome("an outcome of plain HTTP", without serde) {
+        /// Redirected to HTTPS.
+        Redirected = "redirected",
+        /// A health check was answered.
+        Health = "health",
+        /// It asked for a host that is not here (421), or for something that is not there (404).
+        Unknown = "unknown",
+        /// The request was no HTTP that is answered here.
+        Refused = "refused",
+        /// No request came in time, or the client went away before.
+        Gone = "gone",
+        /// Its client has its share, or `limit.connections` was reached.
+        Share = "share",
+        /// It gave way to newer ones.
+        Evicted = "evicted",
+        /// It came from `proxy.protocol_from` without a PROXY header.
+        ProxyHeader = "proxy_header",
+    }
+}
+
+/// How many connections had each outcome.
+#[derive(Debug, Default)]
+pub struct Counts([AtomicU64; Outcome::ALL.len()]);
+
+impl Counts {
+    fn add(&self, outcome: Outcome) {
+        if let Some(count) = self.0.get(outcome as usize) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Every outcome with its count.
+    pub fn all(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
+        let counts = self.0.iter().map(|count| count.load(Ordering::Relaxed));
+        Outcome::ALL.into_iter().zip(counts)
+    }
+}
+
+/// Listening sockets for plain HTTP.
+pub struct Plain {
+    role: Role,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+/// What plain connections find of the gateway.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Hosts, shares, what can be tuned.
+    pub shared: Arc<Shared>,
+    /// The count of all connections.
+    pub placement: Arc<Placement>,
+    /// Whether they are ready.
+    pub workers: Arc<dyn Workers>,
+    /// What became of plain connections.
+    pub counts: Arc<Counts>,
+}
+
+impl Plain {
+    /// Opens a socket for each address. Waits for one that a gateway that has just ended still has, as
+    /// [`Listeners::bind`].
+    ///
+    /// # Errors
+    /// An address cannot be had.
+    pub fn bind(role: Role, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
+        let sockets = Listeners::bind(1, addresses)?.into_workers();
+        let sockets = sockets.into_iter().flatten();
+        Ok(Self {
+            role,
+            sockets: sockets.map(std::net::TcpListener::from).collect(),
+        })
+    }
+
+    /// Serves until the future is dropped. To be called in a runtime of tokio.
+    ///
+    /// # Errors
+    /// The runtime does not take a socket.
+    pub fn serve(
+        self,
+        around: Surroundings,
+    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
+        let listeners = self.sockets.into_iter().map(TcpListener::from_std);
+        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
+        let role = self.role;
+        Ok(serve::serve(
+            listeners,
+            Arc::new(serve::Door { role, around }),
+        ))
+    }
+
+    /// Serves on a thread of its own for as long as the process lives; without sockets there is none.
+    ///
+    /// # Errors
+    /// There is no thread or no runtime to be had.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "strangers are answered beside workers and control plane, not by them"
+    )]
+    pub fn start(self, around: Surroundings) -> io::Result<()> {
+        if self.sockets.is_empty() {
+            return Ok(());
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let serving = {
+            let _entered = runtime.enter();
+            self.serve(around)?
+        };
+        let thread = std::thread::Builder::new().name("plain-http".into());
+        thread.spawn(move || runtime.block_on(serving))?;
+        Ok(())
+    }
+}

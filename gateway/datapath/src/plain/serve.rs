@@ -1,0 +1,255 @@
+//! Plain connections: accepted, bounded, answered once, closed.
+//!
+//! The oldest give way when there are more than [`PLAIN_CONNECTIONS_MAX`]: an answer takes one round
+//! trip, and who has been there for longer than a thousand newer ones has not asked.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http1::{BodyLength, Head, Known, Limits, Next, Reply, Waiting};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+
+use super::answer::{Answer, Asked, Condition, answer};
+use super::{Outcome, Role, Surroundings};
+use crate::limits::{
+    DRAIN_POLL, PLAIN_CONNECTIONS_MAX, PLAIN_HEAD_BYTES_MAX, PLAIN_LINGER, PLAIN_LINGER_BYTES_MAX,
+    PLAIN_TARGET_BYTES_MAX, PLAIN_WRITE_TIMEOUT, RECEIVE_BUFFER_MIN,
+};
+use crate::proxy_protocol::{Found, parse};
+use crate::shares::Seat;
+use crate::worker::Placement;
+
+/// A listener, to its connections.
+pub(super) struct Door {
+    pub(super) role: Role,
+    pub(super) around: Surroundings,
+}
+
+/// Serves until dropped; its connections end with it.
+pub(super) async fn serve(listeners: Vec<TcpListener>, door: Arc<Door>) {
+    let mut connections = JoinSet::new();
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let (stream, peer) = match accept(&listeners).await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "plain HTTP connections cannot be accepted");
+                // Out of descriptors, most likely: trying at once would only burn the CPU.
+                tokio::time::sleep(DRAIN_POLL).await;
+                continue;
+            }
+        };
+        while connections.try_join_next().is_some() {}
+        if open.len() >= PLAIN_CONNECTIONS_MAX {
+            open.retain(|one| !one.is_finished());
+        }
+        if open.len() >= PLAIN_CONNECTIONS_MAX
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+            door.around.counts.add(Outcome::Evicted);
+        }
+        let door = door.clone();
+        open.push_back(connections.spawn(async move {
+            let outcome = connection(&door, stream, peer).await;
+            door.around.counts.add(outcome);
+        }));
+    }
+}
+
+/// The next connection of any of the listeners.
+async fn accept(listeners: &[TcpListener]) -> io::Result<(TcpStream, SocketAddr)> {
+    std::future::poll_fn(|cx| {
+        for listener in listeners {
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// A place among `limit.connections`.
+struct Counted(Arc<Placement>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Door {
+    /// Charges a client for a connection. Balancers that ask for health are nobody's clients.
+    fn charge(&self, client: SocketAddr) -> Result<Option<(Counted, Option<Seat>)>, Outcome> {
+        if self.role == Role::Health {
+            return Ok(None);
+        }
+        let tunables = self.around.shared.live.load();
+        let before = self
+            .around
+            .placement
+            .connections
+            .fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(self.around.placement.clone());
+        if before >= tunables.connections_max {
+            return Err(Outcome::Share);
+        }
+        let seat = self.around.shared.shares.enter(client.ip(), &tunables);
+        let seat = seat.map_err(|_beyond| Outcome::Share)?;
+        Ok(Some((counted, seat)))
+    }
+
+    fn condition(&self) -> Condition {
+        if self.around.workers.ready() {
+            Condition::Ready
+        } else if self.around.workers.status().draining {
+            Condition::Draining
+        } else {
+            Condition::Starting
+        }
+    }
+}
+
+async fn connection(door: &Door, mut stream: TcpStream, peer: SocketAddr) -> Outcome {
+    let patience = door.around.shared.live.load().header_timeout;
+    let mut input = Vec::with_capacity(RECEIVE_BUFFER_MIN);
+    let introduced = timeout(patience, introduced(door, &mut stream, &mut input, peer));
+    let client = match introduced.await {
+        Ok(Ok(client)) => client,
+        Ok(Err(outcome)) => return outcome,
+        Err(_elapsed) => return Outcome::ProxyHeader,
+    };
+    let _charged = match door.charge(client) {
+        Ok(charged) => charged,
+        Err(outcome) => return outcome,
+    };
+    let asked = timeout(patience, ask(door, &mut stream, &mut input)).await;
+    let Ok(Ok((answer, reply))) = asked else {
+        return Outcome::Gone;
+    };
+    let outcome = answer.outcome;
+    let out = written(answer, reply);
+    let sent = timeout(PLAIN_WRITE_TIMEOUT, async {
+        stream.write_all(&out).await?;
+        stream.shutdown().await
+    });
+    if let Ok(Ok(())) = sent.await {
+        // A reset would take the answer away from a client that still sends a body.
+        drop(timeout(PLAIN_LINGER, linger(&mut stream)).await);
+    }
+    outcome
+}
+
+/// Whose connection it is: the peer's, or of a balancer's the client's that its PROXY header names.
+async fn introduced(
+    door: &Door,
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+    peer: SocketAddr,
+) -> Result<SocketAddr, Outcome> {
+    let tunables = **door.around.shared.live.load();
+    if door.role == Role::Health || !tunables.proxy_protocol_from.contain(peer.ip()) {
+        return Ok(peer);
+    }
+    loop {
+        match parse(input) {
+            Ok(Found::More) => {}
+            Ok(Found::Header(header)) => {
+                input.drain(..header.size);
+                return Ok(header.client.unwrap_or(peer));
+            }
+            Err(_) => return Err(Outcome::ProxyHeader),
+        }
+        match stream.read_buf(input).await {
+            Ok(0) | Err(_) if input.is_empty() => return Err(Outcome::Gone),
+            Ok(0) | Err(_) => return Err(Outcome::ProxyHeader),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Reads a head and finds its answer.
+async fn ask(
+    door: &Door,
+    stream: &mut TcpStream,
+    input: &mut Vec<u8>,
+) -> io::Result<(Answer, Reply)> {
+    let limits = Limits {
+        head_bytes_max: PLAIN_HEAD_BYTES_MAX,
+        target_bytes_max: PLAIN_TARGET_BYTES_MAX,
+        ..Limits::default()
+    };
+    let (mut waiting, mut head) = (Waiting::new(), Head::default());
+    loop {
+        match waiting.receive(input, &limits, &mut head) {
+            Ok(Next::More(again)) => waiting = again,
+            Ok(Next::Request(request)) => {
+                let asked = Asked {
+                    method: head.method(input),
+                    target: head.target(input),
+                    host: head.fields(input).known(Known::Host).next(),
+                };
+                let port = door.around.shared.live.load().http_redirect_port;
+                let snapshot = door.around.shared.published.load();
+                let is_host = |name: &str| snapshot.host(name).is_some();
+                let answer = answer(door.role, asked, is_host, door.condition(), port);
+                return Ok((answer, request.reply));
+            }
+            Err(refused) => {
+                let answer = Answer::refused(refused.error.status());
+                return Ok((answer, refused.reply));
+            }
+        }
+        if stream.read_buf(input).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+fn written(answer: Answer, mut reply: Reply) -> Vec<u8> {
+    let mut headers = HeaderMap::new();
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, plain);
+    if answer.outcome == Outcome::Health {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    // The location is visible ASCII.
+    let location = answer.location.map(HeaderValue::try_from);
+    if let Some(Ok(location)) = location {
+        headers.insert(header::LOCATION, location);
+    }
+    reply.close();
+    let mut out = Vec::new();
+    let length = BodyLength::Exactly(answer.text.len() as u64);
+    let text = answer.text.as_bytes();
+    let sending = reply.head(answer.status, &headers, length, &mut out);
+    // What cannot be written is not begun.
+    if !sending.is_ok_and(|mut sending| sending.data(text, &mut out).is_ok()) {
+        out.clear();
+    }
+    out
+}
+
+/// Reads and forgets what the client still sends.
+async fn linger(stream: &mut TcpStream) {
+    let mut buffer = [0; RECEIVE_BUFFER_MIN];
+    let mut left = PLAIN_LINGER_BYTES_MAX;
+    while let Ok(read) = stream.read(&mut buffer).await {
+        if read == 0 || left == 0 {
+            return;
+        }
+        left = left.saturating_sub(read);
+    }
+}
