@@ -220,7 +220,7 @@ pub fn serve(
     })?;
     let listeners = Listeners::bind(worker_count, &listen)?;
     let redirects = Plain::bind(Role::Redirects, &config.listen_http)?;
-    let health = Plain::bind(Role::Health, config.health_listen.as_slice())?;
+    let plain_health = Plain::bind(Role::Health, config.health_listen.as_slice())?;
     let plain_addresses = [
         config.listen_http.clone(),
         config.health_listen.into_iter().collect(),
@@ -303,8 +303,8 @@ pub fn serve(
         }
         let failed = |error| StartError::System("plain HTTP", error);
         redirects.start(around.clone()).map_err(failed)?;
-        let health = health.serve(around).map_err(failed)?;
-        let health = tokio::spawn(health);
+        let health_checks = plain_health.serve(around).map_err(failed)?;
+        let health_checks = tokio::spawn(health_checks);
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();
         for address in &listen {
@@ -334,7 +334,7 @@ pub fn serve(
         )
         .await;
         admin.abort();
-        health.abort();
+        health_checks.abort();
         maintenance.abort();
         Ok::<_, StartError>(ended)
     });
