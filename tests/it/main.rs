@@ -48,6 +48,7 @@ mod pem;
 mod phases;
 mod places;
 mod plain;
+mod prometheus;
 mod request_body;
 mod resumption;
 mod revocation;

@@ -187,6 +187,8 @@ fn install(system: &Container) {
         "usr/share/man/man1/postern.1.gz",
         "usr/share/man/man5/postern.conf.5.gz",
         "usr/share/bash-completion/completions/postern",
+        "usr/share/postern/prometheus/alerts.yml",
+        "usr/share/postern/grafana/postern.json",
         "etc/logrotate.d/postern",
         "etc/postern/postern.conf",
     ] {

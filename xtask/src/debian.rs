@@ -90,7 +90,8 @@ pub(crate) fn build(program: &Path, out: &Path, effort: Effort) -> Result<Vec<Pa
     Ok(packages)
 }
 
-/// Lays out the program, its manual pages, its completions and its sample configuration.
+/// Lays out the program, its manual pages, its completions, its sample configuration, and what monitoring
+/// wants of it.
 pub(crate) fn stage(program: &Path, stage: &Path) -> Result<()> {
     let bin = stage.join("bin");
     fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
@@ -116,6 +117,10 @@ pub(crate) fn stage(program: &Path, stage: &Path) -> Result<()> {
         let folder = stage.join("completions").join(shell);
         fs::create_dir_all(&folder)?;
         fs::write(folder.join(file), script)?;
+    }
+    for name in ["prometheus", "grafana"] {
+        let folder = shell::root().join("gateway/packaging").join(name);
+        copy_folder(&folder, &stage.join(name))?;
     }
     Ok(())
 }

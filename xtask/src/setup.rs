@@ -146,6 +146,13 @@ const NEEDS: &[Need] = &[
         packages: &["strace"],
     },
     Need {
+        what: "Prometheus",
+        why: "scrapes the gateway in the test of alert rules and dashboard",
+        purpose: Purpose::Test,
+        found: || shell::find("prometheus").is_some() && shell::find("promtool").is_some(),
+        packages: &["prometheus"],
+    },
+    Need {
         what: "python3 with venv",
         why: "runs the gRPC, HTTP/2 and WebSocket peers, Cloudflare's SDK and an OpenAPI validator in the tests",
         purpose: Purpose::Test,
