@@ -73,10 +73,8 @@ const STAPLE_MODES: &[(&str, StapleMode)] = &[
     ("must-staple", StapleMode::MustStaple),
     ("on", StapleMode::On),
 ];
-const HOST_METRICS: &[(&str, HostMetrics)] = &[
-    (HostMetrics::Brief.as_str(), HostMetrics::Brief),
-    (HostMetrics::Full.as_str(), HostMetrics::Full),
-];
+const HOST_METRICS: &[(&str, HostMetrics)] =
+    &[("brief", HostMetrics::Brief), ("full", HostMetrics::Full)];
 
 /// Every key, in the order of the manual.
 pub static KEYS: &[Key] = &[
