@@ -108,12 +108,9 @@ async fn metrics_are_openmetrics_and_move() {
             .filter(|line| line.starts_with("postern_requests_total{") && line.contains(host))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum();
-        (requests >= 10.0).then_some(text)
+        // The failed handshake has its reason.
+        (requests >= 10.0 && text.contains("unknown_ca")).then_some(text)
     });
-    assert!(
-        text.contains("unknown_ca"),
-        "the failed handshake has its reason"
-    );
     for stage in ["handshake_full", "rules", "origin_first_byte"] {
         let count = text.lines().find(|line| {
             line.starts_with("postern_stage_duration_seconds_count{stage=")
