@@ -263,6 +263,13 @@ impl<'c> Draft<'c> {
         }
     }
 
+    /// `ZONE/NAME`: zones may have origins of the same name.
+    fn origin_path(&self, origin: &OriginRecord) -> String {
+        let zone = self.model.zones.get(&origin.zone);
+        let zone = zone.map_or("", |zone| zone.name.as_str());
+        format!("{zone}/{}", origin.name)
+    }
+
     pub(crate) fn put_origin(&mut self, origin: Arc<OriginRecord>) {
         self.data_path = true;
         let key = (origin.zone, origin.name.clone());
@@ -272,7 +279,8 @@ impl<'c> Draft<'c> {
             Some(encode(&*origin)),
         );
         let old = self.model.origins.get(&key).cloned();
-        self.note(Noun::Origin, &origin.name, old.as_deref(), Some(&*origin));
+        let path = self.origin_path(&origin);
+        self.note(Noun::Origin, path, old.as_deref(), Some(&*origin));
         Arc::make_mut(&mut self.model.origins).insert(key, origin);
     }
 
@@ -284,7 +292,8 @@ impl<'c> Draft<'c> {
             keys::origin_key(origin.zone, &origin.name),
             None,
         );
-        self.note(Noun::Origin, &origin.name, Some(origin), None);
+        let path = self.origin_path(origin);
+        self.note(Noun::Origin, path, Some(origin), None);
         Arc::make_mut(&mut self.model.origins).remove(&key);
     }
 

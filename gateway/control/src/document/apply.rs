@@ -581,6 +581,11 @@ impl Apply<'_> {
                 named.map(|(n, one)| (format!("{pointer}/hosts/{n}/name"), &*one.name)),
                 "host",
             )?;
+            let named = wanted.origins.iter().flatten().enumerate();
+            distinct(
+                named.map(|(n, one)| (format!("{pointer}/origins/{n}/name"), &*one.name)),
+                "origin",
+            )?;
             let associations = self.wanted_associations(wanted, &pointer)?;
             // First what is added, so that no host that requires certificates is without a CA in
             // between; then the hosts; then what is taken away.

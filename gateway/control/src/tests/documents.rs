@@ -548,6 +548,14 @@ fn refusals_name_their_place_and_change_nothing() {
             "twice",
         ),
         (
+            zone(
+                json!({"origins": [{"name": "a", "origin": {"url": "http://192.0.2.1"}},
+                {"name": "a", "origin": {"url": "http://192.0.2.2"}}]}),
+            ),
+            "/zones/0/origins/1/name",
+            "twice",
+        ),
+        (
             json!({"postern": 1, "authorities": [{"name": "x", "certificate": "nonsense"}]}),
             "/authorities/0/certificate",
             "there is no PEM in it",
