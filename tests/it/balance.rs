@@ -267,6 +267,35 @@ async fn what_was_not_sent_goes_elsewhere_and_what_was_is_not_sent_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_tries_so_many_addresses_and_no_more() {
+    let addresses = [(); 12].map(|()| json!({ "url": format!("http://{}", new_address()) }));
+    let gateway = gateway_with(&json!({ "addresses": addresses, "ejection": { "failures": 0 } }));
+    assert_eq!(gateway.client(HOST).get("/").await.unwrap().status, 502);
+    let tried = |state: &Value| state["requests"].as_u64().unwrap();
+    assert_eq!(states(&gateway).iter().map(tried).sum::<u64>(), 8);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_configuration_that_is_read_again_forgets_nothing_of_addresses() {
+    let good = Origin::echo();
+    let refuses = format!("http://{}", new_address());
+    let gateway = gateway_with(&json!({
+        "addresses": [{ "url": refuses }, { "url": good.url() }],
+        "ejection": { "failures": 1, "sec": 600, "max_sec": 600 },
+    }));
+    ask(&gateway, 4).await;
+    let before = states(&gateway);
+    assert_eq!(before[0]["state"], "ejected");
+    gateway.signal("HUP");
+    tests::wait::until("the configuration to be read again", || {
+        gateway.stderr().contains("was read again").then_some(())
+    });
+    let after = states(&gateway);
+    assert_eq!(after[0]["state"], "ejected");
+    assert_eq!(after[1]["requests"], before[1]["requests"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_that_say_that_it_is_down_eject_and_no_more_than_may_be() {
     let down = Origin::saying(b"HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n", false);
     let too = Origin::saying(b"HTTP/1.1 502 Down\r\nContent-Length: 0\r\n\r\n", false);

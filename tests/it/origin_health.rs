@@ -182,7 +182,7 @@ async fn when_no_address_is_good_all_are_used() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_are_checked_and_so_are_certificates() {
     let ca = Authority::root("Origin CA");
-    let good = Origin::echo_tls(&ca.server(&["o.test"]), b"\x08http/1.1");
+    let good = Origin::echo_tls(&ca.server(&["o.test"]), b"\x02h2\x08http/1.1");
     let foreign = Authority::root("Another CA").server(&["o.test"]);
     let wrong = Origin::echo_tls(&foreign, b"\x08http/1.1");
     let nobody = format!("https://{}", new_address());

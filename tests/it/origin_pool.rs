@@ -311,10 +311,12 @@ async fn requests_wait_for_a_stream_beyond_the_bound_of_connections() {
 }
 
 /// What an HTTP/2 origin does with the first request that it gets; all others it answers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum First {
     Refused,
     BeyondGoaway,
+    /// And all others, too.
+    AllRefused,
     /// With an error that does not say that nothing was processed.
     Reset,
 }
@@ -328,11 +330,13 @@ async fn turns_away(mut stream: TcpStream, first: First, turned: Arc<AtomicUsize
         let answer = match came.kind {
             frames::SETTINGS if came.flags & 1 == 0 => frame(frames::SETTINGS, 1, 0, &[]),
             frames::HEADERS | frames::DATA if ends => {
-                if turned.fetch_add(1, Ordering::SeqCst) > 0 {
+                if turned.fetch_add(1, Ordering::SeqCst) > 0 && first != First::AllRefused {
                     frame(frames::HEADERS, 5, came.stream, &[0x88])
                 } else {
                     match first {
-                        First::Refused => frame(frames::RST_STREAM, 0, came.stream, &[0, 0, 0, 7]),
+                        First::Refused | First::AllRefused => {
+                            frame(frames::RST_STREAM, 0, came.stream, &[0, 0, 0, 7])
+                        }
                         First::Reset => frame(frames::RST_STREAM, 0, came.stream, &[0, 0, 0, 2]),
                         First::BeyondGoaway => frame(frames::GOAWAY, 0, 0, &[0; 8]),
                     }
@@ -360,7 +364,7 @@ async fn what_an_http2_origin_says_it_has_not_processed_is_sent_again() {
             let answer = http2.send(request).await.unwrap();
             let (status, requests) = match first {
                 First::Reset => (502, 1),
-                First::Refused | First::BeyondGoaway => (200, 2),
+                _ => (200, 2),
             };
             assert_eq!(answer.status, status, "{first:?} {method}");
             assert_eq!(
@@ -370,6 +374,23 @@ async fn what_an_http2_origin_says_it_has_not_processed_is_sent_again() {
             );
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_address_has_not_processed_goes_to_another_one() {
+    let refuses = Origin::raw(|stream, _| turns_away(stream, First::AllRefused, Arc::default()));
+    let good = Origin::echo_http2();
+    let addresses = [&refuses, &good].map(|one| json!({ "url": one.url() }));
+    let gateway = gateway_with(&json!({ "addresses": addresses, "protocol": "http2" }));
+    let http2 = gateway.client(HOST).http2().await.unwrap();
+    for index in 0..10 {
+        let mut request = http2.request("/", body("hello"));
+        if index % 2 == 0 {
+            *request.method_mut() = Method::POST;
+        }
+        assert_eq!(http2.send(request).await.unwrap().status, 200);
+    }
+    assert_eq!(good.requests().len(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -197,6 +197,28 @@ async fn an_origin_that_does_not_change_protocols_is_no_tunnel() {
     }
 }
 
+/// Else a client could have an address ejected that serves everybody else well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asking_for_a_tunnel_where_there_is_none_is_no_failure_of_the_address() {
+    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno";
+    let origins = [Origin::saying(ok, false), Origin::saying(ok, false)];
+    let addresses = origins.each_ref().map(|one| json!({ "url": one.url() }));
+    let gateway = Setup::new()
+        .set("workers", "1")
+        .host_with(HOST, "off", &json!({ "addresses": addresses }))
+        .start();
+    let http2 = client(&gateway).await;
+    for _ in 0..12 {
+        let asked = http2.send(connect(&http2, "/socket", "websocket")).await;
+        assert_eq!(asked.unwrap().status, 502);
+    }
+    let all = gateway.admin.get("/postern/v1/origins").result();
+    for address in all[0]["addresses"].as_array().unwrap() {
+        assert_eq!(address["state"], "good", "{address}");
+        assert_eq!(address["ejections"], 0, "{address}");
+    }
+}
+
 /// What a client does not take is not fetched for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tunnel_that_nobody_reads_holds_back_its_origin() {

@@ -146,6 +146,9 @@ pub const ORIGINS_MAX: usize = 10_000;
 pub const ORIGIN_NAME_BYTES_MAX: usize = 64;
 /// Longest that an address is out, or gets less than its share, in seconds: an hour. More is refused.
 pub const ORIGIN_TIME_MAX_SEC: u32 = 3_600;
+/// Longest that one health check may take, in seconds: while it does it has one of the places that
+/// its zone shares with the others. More is refused.
+pub const HEALTH_TIMEOUT_MAX_SEC: u32 = 30;
 /// Bytes of the expression that requests are balanced by.
 pub const HASH_BY_BYTES_MAX: usize = 1_024;
 /// Bytes of the path, or of the service's name, that a health check asks for.

@@ -208,6 +208,15 @@ pub const UNPROCESSED_MAX: usize = 3;
 pub const REPLAYED_BYTES_MAX: usize = 16 * 1024;
 /// Pieces that such a body may come in: each takes some hundred bytes, however little is in it.
 pub const REPLAYED_PIECES_MAX: usize = 64;
+/// How long a worker remembers whose turn it is at an origin that nobody asks for: half a kilobyte
+/// each.
+pub const TURNS_KEPT: Duration = Duration::from_secs(10 * 60);
+/// Addresses of one origin that a request is sent to, one after the other; then the client gets the
+/// last one's error. Eight that take no connection are no accident.
+pub const ADDRESS_TRIES_MAX: u32 = 8;
+/// An address has at least so long to take a connection, or is not tried: with less, what is fast
+/// would look dead.
+pub const CONNECT_TRY_MIN: Duration = Duration::from_millis(250);
 /// Pauses before an origin that refuses connections is asked again: three quarters of a second in
 /// all, in which most services are back from a restart.
 pub const REFUSED_PAUSES: [Duration; 4] = [

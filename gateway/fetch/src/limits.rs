@@ -46,6 +46,9 @@ pub const OCSP_COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
 /// line of the log may be this late.
 pub const HEALTH_LOOK: Duration = Duration::from_millis(200);
 /// Health checks that are made at the same time: each is one connection. Further ones wait.
-pub const HEALTH_AT_ONCE: usize = 64;
+pub const HEALTH_AT_ONCE: usize = 256;
+/// Those of one zone: its token may name addresses that never answer, and does not keep the others'
+/// checks waiting.
+pub const HEALTH_AT_ONCE_OF_ZONE: usize = 32;
 /// Bytes of an answer of gRPC's health service: two, and what frames them. More is no such answer.
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 1_024;

@@ -242,17 +242,28 @@ impl Control {
     /// there too.
     ///
     /// # Errors
-    /// The snapshot does not compile.
+    /// The snapshot does not compile; what held before stays.
     pub fn set_reach(&self, reach: Reach) -> Result<(), ChangeError> {
-        let reach = Arc::new(reach);
         let shared = &self.shared;
         let mut writer = shared.lock();
+        let before = writer.parts.reach();
+        if *before == reach {
+            return Ok(());
+        }
+        let reach = Arc::new(reach);
         writer.parts.set_reach(reach.clone());
-        shared.reach.store(reach);
         let host = writer.default_host.as_ref();
-        let (snapshot, parts) = compile(&shared.model.load(), host, &shared.seal, &writer.parts)?;
-        shared.publish(&mut writer, snapshot, parts);
-        Ok(())
+        match compile(&shared.model.load(), host, &shared.seal, &writer.parts) {
+            Ok((snapshot, parts)) => {
+                shared.reach.store(reach);
+                shared.publish(&mut writer, snapshot, parts);
+                Ok(())
+            }
+            Err(error) => {
+                writer.parts.set_reach(before);
+                Err(error.into())
+            }
+        }
     }
 
     /// Says what is stapled to server certificates from now on. Connections go on; new handshakes
@@ -368,7 +379,7 @@ impl Shared {
         let (model, index) = load::load(self.store.as_ref())?;
         if model.revision != self.model.load().revision {
             let host = writer.default_host.as_ref();
-            let fresh = Parts::with_responders_of(&writer.parts);
+            let fresh = Parts::with_what_was_learnt_of(&writer.parts);
             let (snapshot, parts) = compile(&model, host, &self.seal, &fresh)?;
             self.publish(writer, snapshot, parts);
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;

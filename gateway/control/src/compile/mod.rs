@@ -15,6 +15,7 @@ mod trust;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use boring::x509::X509;
@@ -123,11 +124,22 @@ pub(crate) struct Parts {
     sites: HashMap<HostName, (SiteKey, Arc<Site>)>,
     /// With what they were made of: a responder's answers stay while its URL does.
     responders: HashMap<Uuid, (OcspSettings, Arc<Responder>)>,
-    origins: HashMap<HostName, (OriginSpec, Arc<OriginGroup>)>,
+    origins: HashMap<HostName, KnownOrigin>,
     /// By zone and name: those that hosts and rules share.
-    zone_origins: HashMap<(Id, String), (OriginSpec, Arc<OriginGroup>)>,
+    zone_origins: HashMap<(Id, String), KnownOrigin>,
     reach: Arc<Reach>,
     staples: Arc<Staples>,
+}
+
+/// An origin with what it was compiled from; `None` when it has to be compiled anew in any case, and
+/// only what is known of its addresses is to be taken over.
+type KnownOrigin = (Option<OriginSpec>, Arc<OriginGroup>);
+
+/// The same origins, to be compiled anew.
+fn anew<K: Clone + Eq + Hash>(origins: &HashMap<K, KnownOrigin>) -> HashMap<K, KnownOrigin> {
+    let all = origins.iter();
+    all.map(|(key, (_, group))| (key.clone(), (None, group.clone())))
+        .collect()
 }
 
 impl Parts {
@@ -139,11 +151,16 @@ impl Parts {
         }
     }
 
-    /// Takes another reach: origins are compiled anew for it.
+    /// Where tenants' origins may be.
+    pub(crate) fn reach(&self) -> Arc<Reach> {
+        self.reach.clone()
+    }
+
+    /// Takes another reach: origins are compiled anew for it. What is known of their addresses stays.
     pub(crate) fn set_reach(&mut self, reach: Arc<Reach>) {
         self.reach = reach;
-        self.origins.clear();
-        self.zone_origins.clear();
+        self.origins = anew(&self.origins);
+        self.zone_origins = anew(&self.zone_origins);
         self.phases = PhaseParts::default();
     }
 
@@ -158,10 +175,13 @@ impl Parts {
         self.staples = staples;
     }
 
-    /// Nothing but what responders have answered, and where tenants' origins may be.
-    pub(crate) fn with_responders_of(other: &Self) -> Self {
+    /// Nothing but what responders have answered, what is known of origins' addresses, and where
+    /// tenants' origins may be.
+    pub(crate) fn with_what_was_learnt_of(other: &Self) -> Self {
         Self {
             responders: other.responders.clone(),
+            origins: anew(&other.origins),
+            zone_origins: anew(&other.zone_origins),
             reach: other.reach.clone(),
             staples: other.staples.clone(),
             ..Self::default()
@@ -193,20 +213,21 @@ impl Parts {
         for (key, record) in model.origins.iter() {
             let known = last.zone_origins.get(key);
             let made = match known {
-                Some((spec, group)) if *spec == record.origin => group.clone(),
+                Some((Some(spec), group)) if *spec == record.origin => group.clone(),
                 known => {
                     let before = known.map(|(_, group)| &**group);
                     let zone = model.zones.get(&record.zone);
                     let zone = zone.map_or("", |zone| zone.name.as_str());
                     let label = format!("{zone}/{}", record.name);
-                    let made = group(&record.origin, &label, &self.reach, before);
+                    let whose = (record.zone, &*label);
+                    let made = group(&record.origin, whose, &self.reach, before);
                     Arc::new(made.map_err(|why| CompileError::ZoneOrigin {
                         name: record.name.clone(),
                         why,
                     })?)
                 }
             };
-            let with_spec = (record.origin.clone(), made);
+            let with_spec = (Some(record.origin.clone()), made);
             self.zone_origins.insert(key.clone(), with_spec);
         }
         Ok(())
@@ -239,10 +260,11 @@ impl Parts {
         let made = self.origins.get(&record.name);
         let known = made.or_else(|| last.origins.get(&record.name));
         let origin = match known {
-            Some((spec, origin)) if *spec == record.origin => origin.clone(),
+            Some((Some(spec), origin)) if *spec == record.origin => origin.clone(),
             known => {
                 let before = known.map(|(_, group)| &**group);
-                let made = match group(&record.origin, record.name.as_str(), &self.reach, before) {
+                let whose = (record.zone, record.name.as_str());
+                let made = match group(&record.origin, whose, &self.reach, before) {
                     Err(OriginError::Tls(why)) => {
                         let bundle = record.origin.ca_pem.as_deref().and_then(as_once_read);
                         let Some(bundle) = bundle else {
@@ -256,7 +278,7 @@ impl Parts {
                             ca_pem: Some(bundle),
                             ..record.origin.clone()
                         };
-                        group(&spec, record.name.as_str(), &self.reach, before)
+                        group(&spec, whose, &self.reach, before)
                     }
                     made => made,
                 };
@@ -266,7 +288,7 @@ impl Parts {
                 })?)
             }
         };
-        let with_spec = (record.origin.clone(), origin.clone());
+        let with_spec = (Some(record.origin.clone()), origin.clone());
         self.origins.insert(record.name.clone(), with_spec);
         Ok(origin)
     }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use boring::hash::{MessageDigest, hash};
 
 use crate::limits::{
-    HASH_BY_BYTES_MAX, HEALTH_TEXT_BYTES_MAX, ORIGIN_TIME_MAX_SEC, SYSTEM_BUNDLE_BYTES_MAX,
+    HASH_BY_BYTES_MAX, HEALTH_TEXT_BYTES_MAX, HEALTH_TIMEOUT_MAX_SEC, ORIGIN_TIME_MAX_SEC,
+    SYSTEM_BUNDLE_BYTES_MAX,
 };
+use crate::model::id::Id;
 use crate::model::{HealthKind, HealthSpec, OriginSpec};
 use rules::{Computed, ParseError};
 use snapshot::http::origin::{Origin, host_header};
@@ -22,7 +24,7 @@ use snapshot::origins::health::Asks;
 use snapshot::origins::{Address, Balancing, Ejection, HealthCheck, OriginGroup};
 use tls::{OriginTls, OriginTlsError};
 use vocabulary::hostname::{HostName, HostNameError};
-use vocabulary::settings::Balance;
+use vocabulary::settings::{Balance, OriginProtocol};
 
 /// What a URL should have been.
 const WANTED: &str = "expected `http://HOST[:PORT]` or `https://HOST[:PORT]`";
@@ -174,7 +176,13 @@ pub fn origins(spec: &OriginSpec, reach: &Arc<Reach>) -> Result<Vec<Origin>, Ori
 /// Checks what is said of several addresses.
 fn check_settings(spec: &OriginSpec) -> Result<(), OriginError> {
     drop(balancing(spec)?);
-    drop(spec.health.as_ref().map(health_check).transpose()?);
+    if let Some(health) = &spec.health {
+        drop(health_check(health)?);
+        if health.kind == HealthKind::Grpc && spec.protocol == OriginProtocol::Http1 {
+            let why = "gRPC needs HTTP/2, and this origin's `protocol` is `http1`".to_owned();
+            return Err(OriginError::Health("kind", why));
+        }
+    }
     let ejection = spec.ejection.clone().unwrap_or_default();
     let times = [
         ("ejection.sec", ejection.sec, 1),
@@ -254,14 +262,14 @@ fn health_check(spec: &HealthSpec) -> Result<HealthCheck, OriginError> {
     {
         return wrong("host", "expected a host name, with a port if need be");
     }
-    for (part, number) in [
-        ("interval_sec", spec.interval_sec),
-        ("timeout_sec", spec.timeout_sec),
-        ("healthy", spec.healthy),
-        ("unhealthy", spec.unhealthy),
+    for (part, number, most) in [
+        ("interval_sec", spec.interval_sec, ORIGIN_TIME_MAX_SEC),
+        ("timeout_sec", spec.timeout_sec, HEALTH_TIMEOUT_MAX_SEC),
+        ("healthy", spec.healthy, ORIGIN_TIME_MAX_SEC),
+        ("unhealthy", spec.unhealthy, ORIGIN_TIME_MAX_SEC),
     ] {
-        if number.is_some_and(|number| !(1..=ORIGIN_TIME_MAX_SEC).contains(&number)) {
-            let why = format!("expected a number from 1 to {ORIGIN_TIME_MAX_SEC}");
+        if number.is_some_and(|number| !(1..=most).contains(&number)) {
+            let why = format!("expected a number from 1 to {most}");
             return wrong(part, &why);
         }
     }
@@ -290,14 +298,14 @@ fn seconds(said: Option<u32>, default: Duration) -> Duration {
     said.map_or(default, |seconds| Duration::from_secs(seconds.into()))
 }
 
-/// Compiles an origin. Of `last`, the one that it was before, what is known of its addresses is taken
-/// over.
+/// Compiles an origin of a zone, which operators know by a label. Of `last`, the one that it was before,
+/// what is known of its addresses is taken over.
 ///
 /// # Errors
 /// As [`origins`].
 pub(crate) fn group(
     spec: &OriginSpec,
-    label: &str,
+    (zone, label): (Id, &str),
     reach: &Arc<Reach>,
     last: Option<&OriginGroup>,
 ) -> Result<OriginGroup, OriginError> {
@@ -321,6 +329,7 @@ pub(crate) fn group(
     let time = seconds(said.sec, default.time);
     Ok(OriginGroup {
         label: label.into(),
+        zone: zone.to_string().into(),
         addresses: addresses.collect(),
         balance: balancing(spec)?,
         ejection: Ejection {
@@ -532,12 +541,13 @@ mod tests {
         let spec =
             |json: serde_json::Value| -> OriginSpec { serde_json::from_value(json).unwrap() };
         let two = json!([{"url": "http://a.test:1"}, {"url": "http://b.test:1", "weight": 3}]);
+        let zone = Id::random();
         let made = group(
             &spec(
                 json!({"addresses": two, "balance": "hash", "hash_by": "ip.src",
                 "ejection": {"failures": 7, "sec": 400}, "panic_percent": 30}),
             ),
-            "example.test/backends",
+            (zone, "example.test/backends"),
             &Arc::default(),
             None,
         );
@@ -553,7 +563,7 @@ mod tests {
         );
         // What is known of an address stays while that does, whatever else changes.
         let other = json!({"addresses": [{"url": "http://b.test:1", "weight": 1}, {"url": "http://c.test:1"}]});
-        let next = group(&spec(other), "other", &Arc::default(), Some(&made)).unwrap();
+        let next = group(&spec(other), (zone, "other"), &Arc::default(), Some(&made)).unwrap();
         assert!(Arc::ptr_eq(
             &next.addresses[0].state,
             &made.addresses[1].state
@@ -593,6 +603,8 @@ mod tests {
             json!({"addresses": one, "health": {"kind": "http", "status": 42}}),
             json!({"addresses": one, "health": {"kind": "grpc", "host": "a b"}}),
             json!({"addresses": one, "health": {"kind": "grpc", "interval_sec": 0}}),
+            json!({"addresses": one, "health": {"kind": "tcp", "timeout_sec": 31}}),
+            json!({"addresses": one, "protocol": "http1", "health": {"kind": "grpc"}}),
         ] {
             let made = origins(&spec(wrong.clone()), &Arc::default());
             assert!(made.is_err(), "{wrong}");

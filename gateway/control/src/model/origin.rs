@@ -134,7 +134,7 @@ pub struct HealthSpec {
     /// Seconds from one check of an address to the next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interval_sec: Option<u32>,
-    /// Seconds that one check may take.
+    /// Seconds that one check may take, up to 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_sec: Option<u32>,
     /// So many good answers in a row make an unhealthy address healthy.

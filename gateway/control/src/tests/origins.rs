@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::*;
+use snapshot::http::reach::Reach;
 use snapshot::origins::Failure;
 
 fn spec(value: serde_json::Value) -> OriginSpec {
@@ -92,6 +93,54 @@ fn hosts_share_it_and_what_is_known_of_its_addresses() {
     assert_eq!(origin(&world, "b.example.test").addresses.len(), 2);
     let kept = world.control().origin(zone, "backends").unwrap();
     assert_eq!(kept.origin.addresses[1].weight, 2);
+}
+
+#[test]
+fn another_reach_forgets_nothing_of_addresses() {
+    let world = World::new();
+    let zone = world.served(MtlsMode::Off).id;
+    let control = world.control();
+    control.create_origin(zone, "backends", two()).unwrap();
+    let addresses = json!([{"url": "http://192.0.2.3"}, {"url": "http://192.0.2.4"}]);
+    control
+        .update_host(
+            &name("api.example.test"),
+            patch(json!({"addresses": addresses})),
+        )
+        .unwrap();
+    let shared = NewHost {
+        origin: spec(json!({"name": "backends"})),
+        ..host("b.example.test", MtlsMode::Off)
+    };
+    control.create_host(zone, shared).unwrap();
+    let origins = || {
+        let mut all = world.published.load().origins.clone();
+        all.sort_by(|one, other| one.label.cmp(&other.label));
+        all
+    };
+    let before = origins();
+    assert_eq!(before.len(), 2);
+    let now = std::time::Instant::now();
+    for group in &before {
+        for _ in 0..3 {
+            group.failed(0, Failure::Connect, now);
+        }
+    }
+    let is_the_same = |why: &str| {
+        for (group, before) in origins().iter().zip(&before) {
+            assert_eq!(group.state.id, before.state.id, "{why}: its turns");
+            assert_eq!(group.usable(now), 0b10, "{why}: what is out");
+        }
+    };
+    control.set_reach(Reach::default()).unwrap();
+    is_the_same("the same reach");
+    let open = Reach {
+        allows_private: true,
+        ..Reach::default()
+    };
+    control.set_reach(open).unwrap();
+    assert!(!Arc::ptr_eq(&origins()[0], &before[0]), "compiled anew");
+    is_the_same("another reach");
 }
 
 #[test]

@@ -30,7 +30,7 @@ use super::upstream::{Lease, Pool, Sender};
 use super::wait::send_rest;
 use super::websocket;
 use crate::clock;
-use crate::limits::{REFUSED_PAUSES, UNPROCESSED_MAX};
+use crate::limits::{CONNECT_TRY_MIN, REFUSED_PAUSES, UNPROCESSED_MAX};
 use rules::Permit;
 use snapshot::http::origin::Origin;
 use vocabulary::settings::OriginProtocol;
@@ -112,6 +112,10 @@ pub async fn forward(
                 if attempts.unprocessed > UNPROCESSED_MAX {
                     return Err(error.into());
                 }
+                // What its last connection said, or left unsaid, need not hold for a new one.
+                if is_new || attempts.unprocessed > 1 {
+                    destination.go_on(clock::now());
+                }
                 request = again;
             }
             Err(Unsent::Died(again, error)) => {
@@ -151,6 +155,20 @@ impl Attempts {
     }
 }
 
+/// How long the address may take to be connected to, of what is left for all of them.
+fn connect_share(left: Duration, destination: &Destination<'_>) -> Duration {
+    if destination.has_another() {
+        (left / 2).max(CONNECT_TRY_MIN).min(left)
+    } else {
+        left
+    }
+}
+
+/// Whether another address may be connected to, with so much time left.
+fn may_go_on(left: Duration, destination: &Destination<'_>) -> bool {
+    destination.has_another() && left >= CONNECT_TRY_MIN
+}
+
 /// A new connection, at another address when one does not take it. All of them together have the time
 /// to connect; as long as there is another one, each has half of what is left.
 async fn open_somewhere(
@@ -159,14 +177,15 @@ async fn open_somewhere(
     patience: Patience,
 ) -> Result<Sender, OriginError> {
     let started = clock::now();
+    let left = || patience.connect.saturating_sub(started.elapsed());
     loop {
-        let left = patience.connect.saturating_sub(started.elapsed());
         let origin = destination.origin();
+        let connect = connect_share(left(), destination);
         let opened = if destination.has_another() {
-            pool.open(&origin, left / 2).await
+            pool.open(&origin, connect).await
         } else {
             let patience = Patience {
-                connect: left,
+                connect,
                 ..patience
             };
             open(&origin, pool, patience).await
@@ -175,7 +194,7 @@ async fn open_somewhere(
             Ok(sender) => return Ok(sender),
             Err(error) => error,
         };
-        if !destination.has_another() {
+        if !may_go_on(left(), destination) {
             // The caller tells of the last one.
             return Err(error);
         }
@@ -270,7 +289,8 @@ async fn send_alone(
     patience: Patience,
 ) -> Result<Response<ResponseBody>, Unsent> {
     let Lease { connection, loan } = lease;
-    let (parts, mut body) = request.into_parts();
+    let (mut parts, mut body) = request.into_parts();
+    relative(&mut parts);
     let again = is_idempotent(&parts.method).then(|| body.second());
     let mut turn = connection
         .ask(&parts, body, Some(loan), patience.response)
@@ -395,7 +415,7 @@ fn scheme_of(origin: &Origin) -> Scheme {
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
-fn absolute(request: &mut Request<RequestBody>, scheme: Scheme) {
+fn absolute<B>(request: &mut Request<B>, scheme: Scheme) {
     let host = request.headers_mut().remove(header::HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let Some(authority) = authority else { return };
@@ -406,6 +426,19 @@ fn absolute(request: &mut Request<RequestBody>, scheme: Scheme) {
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
     }
     *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+}
+
+/// What was on its way over HTTP/2 and goes out over HTTP/1.1, to an address that speaks that.
+fn relative(parts: &mut request::Parts) {
+    let Some(authority) = parts.uri.authority() else {
+        return;
+    };
+    if let Ok(host) = header::HeaderValue::from_str(authority.as_str()) {
+        parts.headers.insert(header::HOST, host);
+    }
+    let target = parts.uri.path_and_query().cloned();
+    parts.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
+    parts.version = Version::HTTP_11;
 }
 
 /// Forwards a request that asks for a WebSocket: over a connection of its own (RFC 9110 §7.8), or, to
@@ -425,6 +458,8 @@ pub async fn upgrade(
     let now = clock::now();
     match &upgraded {
         Ok((served, _)) => destination.answered(served.response.status(), now),
+        // It answered: a client asked for what is not there, or not spoken.
+        Err(OriginError::Protocol(_)) => {}
         Err(error) => destination.failed(error, now),
     }
     upgraded
@@ -436,18 +471,14 @@ async fn connect_somewhere(
     patience: Duration,
 ) -> Result<OriginStream, OriginError> {
     let started = clock::now();
+    let left = || patience.saturating_sub(started.elapsed());
     loop {
-        let left = patience.saturating_sub(started.elapsed());
-        let left = if destination.has_another() {
-            left / 2
-        } else {
-            left
-        };
-        let error = match connect(&destination.origin(), true, left).await {
+        let share = connect_share(left(), destination);
+        let error = match connect(&destination.origin(), true, share).await {
             Ok((stream, _)) => return Ok(stream),
             Err(error) => error,
         };
-        if !destination.has_another() {
+        if !may_go_on(left(), destination) {
             return Err(error);
         }
         destination.failed(&error, clock::now());
@@ -575,4 +606,28 @@ async fn upgrade_stream(
         first_byte_in,
     };
     Ok((served, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_on_its_way_over_http2_is_whole_over_http1() {
+        let request = Request::put("/a?b").header(header::HOST, "api.test:8443");
+        let mut request = request.body(()).unwrap();
+        *request.version_mut() = Version::HTTP_2;
+        absolute(&mut request, Scheme::HTTPS);
+        assert_eq!(*request.uri(), "https://api.test:8443/a?b");
+        assert!(!request.headers().contains_key(header::HOST));
+        let (mut parts, ()) = request.into_parts();
+        relative(&mut parts);
+        assert_eq!(parts.uri, "/a?b");
+        assert_eq!(parts.headers.get(header::HOST).unwrap(), "api.test:8443");
+        assert_eq!(parts.version, Version::HTTP_11);
+        // What never was stays as it is.
+        let before = (parts.uri.clone(), parts.headers.clone());
+        relative(&mut parts);
+        assert_eq!((parts.uri, parts.headers), before);
+    }
 }

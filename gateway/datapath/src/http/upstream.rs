@@ -290,8 +290,8 @@ impl Pool {
     /// `timeout.origin_idle`, or that the origin closed.
     pub fn sweep(&self, tunables: &Tunables) {
         self.bounds.set(Bounds::of(tunables));
-        self.balancer.sweep();
         let now = clock::now();
+        self.balancer.sweep(now);
         self.origins.borrow_mut().retain(|_, kept| {
             kept.sweep(now, tunables.origin_idle_timeout, tunables.origin_idle_max);
             !kept.is_unused()

@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::probe::{ProbeError, probe};
 use super::chance;
-use crate::limits::{HEALTH_AT_ONCE, HEALTH_LOOK};
+use crate::limits::{HEALTH_AT_ONCE, HEALTH_AT_ONCE_OF_ZONE, HEALTH_LOOK};
 use snapshot::Published;
 use snapshot::http::origin::Origin;
 use snapshot::origins::state::Health;
@@ -59,6 +59,8 @@ pub struct HealthChecker {
     /// Origins of which all addresses are used because too few are good.
     panics: Mutex<HashMap<u64, u64>>,
     at_once: Arc<Semaphore>,
+    /// Of zones that have checks under way.
+    at_once_of_zone: Mutex<HashMap<Box<str>, Arc<Semaphore>>>,
 }
 
 /// One check that is to be made now.
@@ -78,6 +80,7 @@ impl HealthChecker {
             known: Mutex::default(),
             panics: Mutex::default(),
             at_once: Arc::new(Semaphore::new(HEALTH_AT_ONCE)),
+            at_once_of_zone: Mutex::default(),
         })
     }
 
@@ -137,6 +140,9 @@ impl HealthChecker {
         known.retain(|_, known| known.round == round || known.under_way);
         let mut panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
         panics.retain(|_, seen| *seen == round);
+        let zones = self.at_once_of_zone.lock();
+        let mut zones = zones.unwrap_or_else(PoisonError::into_inner);
+        zones.retain(|_, at_once| Arc::strong_count(at_once) > 1);
         due
     }
 
@@ -150,9 +156,11 @@ impl HealthChecker {
         let Some(address) = group.addresses.get(place) else {
             return;
         };
-        let outcome = match self.at_once.acquire().await {
-            Ok(_permit) => probe(&address.origin, &check).await,
-            Err(_never_closed) => return,
+        // First the zone's, so that who waits for that holds nothing of the others'.
+        let of_zone = self.of_zone(&group.zone);
+        let outcome = match (of_zone.acquire().await, self.at_once.acquire().await) {
+            (Ok(_of_zone), Ok(_permit)) => probe(&address.origin, &check).await,
+            _never_closed => return,
         };
         let now = Instant::now();
         let mut known = self.lock();
@@ -167,6 +175,14 @@ impl HealthChecker {
             address.state.set_health(health, now);
             tell(known, &group, address, now);
         }
+    }
+
+    /// What bounds the checks of one zone.
+    fn of_zone(&self, zone: &str) -> Arc<Semaphore> {
+        let all = self.at_once_of_zone.lock();
+        let mut all = all.unwrap_or_else(PoisonError::into_inner);
+        let made = || Arc::new(Semaphore::new(HEALTH_AT_ONCE_OF_ZONE));
+        all.entry(zone.into()).or_insert_with(made).clone()
     }
 
     fn tell_of_panic(&self, group: &OriginGroup, round: u64, now: Instant) {

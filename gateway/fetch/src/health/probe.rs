@@ -66,11 +66,17 @@ pub(super) async fn probe(origin: &Origin, check: &HealthCheck) -> Result<(), Pr
 async fn once(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
     let stream = connect(origin).await?;
     let http2 = matches!(check.asks, Asks::Grpc { .. }) || origin.protocol == OriginProtocol::Http2;
+    let alpn = if http2 {
+        Alpn::Http2
+    } else if origin.protocol == OriginProtocol::Auto {
+        Alpn::Either
+    } else {
+        Alpn::Http1
+    };
     match (&check.asks, &origin.tls) {
         (Asks::Tcp, _) => Ok(()),
         (asks, None) => ask(stream, http2, origin, asks).await,
         (asks, Some(tls)) => {
-            let alpn = if http2 { Alpn::Http2 } else { Alpn::Http1 };
             let ssl = tls
                 .start(alpn)
                 .map_err(|why| ProbeError::Tls(why.to_string()))?;
@@ -78,7 +84,8 @@ async fn once(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
             let stream = shaken
                 .await
                 .map_err(|why| ProbeError::Tls(why.to_string()))?;
-            ask(stream, http2, origin, asks).await
+            let agreed = stream.ssl().selected_alpn_protocol() == Some(b"h2");
+            ask(stream, http2 || agreed, origin, asks).await
         }
     }
 }

@@ -19,6 +19,17 @@ pub struct Reach {
     pub is_here: fn(IpAddr) -> bool,
 }
 
+impl PartialEq for Reach {
+    fn eq(&self, other: &Self) -> bool {
+        self.allows_private == other.allows_private
+            && self.listeners == other.listeners
+            // One function may have two addresses: then what is the same is taken for another.
+            && std::ptr::fn_addr_eq(self.is_here, other.is_here)
+    }
+}
+
+impl Eq for Reach {}
+
 impl Default for Reach {
     /// As strict as it can be without knowing the listeners.
     fn default() -> Self {

@@ -19,6 +19,7 @@ pub struct Ejection {
     /// How long at most.
     pub time_max: Duration,
     /// So many addresses of a hundred may be out at once, and one at least of several; never all.
+    /// Those that health checks have taken out are counted.
     pub max_percent: u8,
 }
 
@@ -49,7 +50,7 @@ impl Ejection {
         self.time.saturating_mul(factor).min(self.time_max)
     }
 
-    /// Ejects an address of this origin, unless too many are out. How long it is out.
+    /// Ejects an address of this origin, unless it is out, or too many are. How long it is out.
     pub(super) fn eject(
         &self,
         of: &OriginGroup,
@@ -59,9 +60,8 @@ impl Ejection {
         if of.state.deciding.swap(true, Acquire) {
             return None;
         }
-        let is_out = |one: &AddressState| one.is_out(now);
-        let out = of.addresses.iter().filter(|one| is_out(&one.state)).count();
-        let may = !is_out(address) && out < self.out_max(of.addresses.len());
+        let out = of.addresses.len() - of.good(now).count_ones() as usize;
+        let may = address.is_good(now) && out < self.out_max(of.addresses.len());
         let time = may.then(|| self.time_after(address.in_a_row()));
         if let Some(time) = time {
             address.leave(time, now);

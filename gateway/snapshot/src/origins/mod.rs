@@ -22,6 +22,8 @@ use rules::{Computed, ConnectionFacts, ConnectionState, Overworked, RequestFacts
 pub struct OriginGroup {
     /// What operators know it by: `ZONE/NAME`, or the name of the host whose own it is.
     pub label: Box<str>,
+    /// The id of the zone whose it is: what checks of it take is charged to that.
+    pub zone: Box<str>,
     /// At least one, and no more than [`ADDRESSES_MAX`](crate::limits::ADDRESSES_MAX).
     pub addresses: Box<[Address]>,
     /// How they take turns.
@@ -75,6 +77,7 @@ impl OriginGroup {
         };
         Self {
             label: "".into(),
+            zone: "".into(),
             addresses: Box::new([address]),
             balance: Balancing::RoundRobin,
             ejection: Ejection::default(),
@@ -102,10 +105,21 @@ impl OriginGroup {
     /// are good, requests had better be shared out than refused.
     #[must_use]
     pub fn usable(&self, now: Instant) -> u64 {
-        let mut good = 0_u64;
-        for (place, address) in self.addresses.iter().enumerate() {
-            good |= u64::from(address.state.is_good(now)) << place;
-        }
+        self.usable_of(self.good(now))
+    }
+
+    /// The addresses that are good now, a bit each in their order.
+    #[must_use]
+    pub fn good(&self, now: Instant) -> u64 {
+        let places = self.addresses.iter().enumerate();
+        places.fold(0, |good, (place, address)| {
+            good | (u64::from(address.state.is_good(now)) << place)
+        })
+    }
+
+    /// As [`usable`](Self::usable), when these are good.
+    #[must_use]
+    pub fn usable_of(&self, good: u64) -> u64 {
         let count = self.addresses.len();
         let wanted = count * usize::from(self.panic_percent);
         if good == 0 || good.count_ones() as usize * 100 < wanted {
@@ -117,9 +131,8 @@ impl OriginGroup {
     /// Whether so few addresses are good that all are used.
     #[must_use]
     pub fn panics(&self, now: Instant) -> bool {
-        let usable = self.usable(now);
-        let mut places = self.addresses.iter().enumerate();
-        places.any(|(place, address)| usable >> place & 1 == 1 && !address.state.is_good(now))
+        let good = self.good(now);
+        self.usable_of(good) & !good != 0
     }
 
     /// A request to this address failed. `Some` when it gets no more for so long.

@@ -31,6 +31,7 @@ fn address(port: u16) -> Address {
 fn group(count: u16) -> OriginGroup {
     OriginGroup {
         label: "example.test/backends".into(),
+        zone: "".into(),
         addresses: (1..=count).map(address).collect(),
         balance: Balancing::RoundRobin,
         ejection: Ejection::default(),
@@ -101,6 +102,21 @@ fn no_more_are_out_than_may_be_and_never_all() {
         let usable = group.usable(now).count_ones() as usize;
         assert_eq!(usable, usize::from(count) - out);
     }
+}
+
+#[test]
+fn what_checks_have_taken_out_counts_among_those_that_are_out() {
+    let (group, now) = (group(2), Instant::now());
+    let [dead, other] = &*group.addresses else {
+        panic!("two addresses");
+    };
+    assert!(dead.state.set_health(Health::Unhealthy, now));
+    assert_eq!(fail(&group, 1, 9, now), None, "it is the last one");
+    assert_eq!(fail(&group, 0, 9, now), None, "it is out as it is");
+    assert_eq!(group.usable(now), 0b10);
+    assert!(dead.state.set_health(Health::Healthy, now));
+    assert!(fail(&group, 1, 9, now).is_some());
+    assert!(!other.state.is_good(now));
 }
 
 #[test]

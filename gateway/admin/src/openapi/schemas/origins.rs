@@ -4,8 +4,8 @@ use super::super::schema::{Schema, closed, count, flag, list, number, object, te
 use super::{Named, host_name, id, named, pem, time};
 use control::HealthKind;
 use control::limits::{
-    HASH_BY_BYTES_MAX, HEALTH_TEXT_BYTES_MAX, ORIGIN_NAME_BYTES_MAX, ORIGIN_TIME_MAX_SEC,
-    PEM_BYTES_MAX,
+    HASH_BY_BYTES_MAX, HEALTH_TEXT_BYTES_MAX, HEALTH_TIMEOUT_MAX_SEC, ORIGIN_NAME_BYTES_MAX,
+    ORIGIN_TIME_MAX_SEC, PEM_BYTES_MAX,
 };
 use snapshot::limits::{ADDRESS_WEIGHT_MAX, ADDRESSES_MAX};
 use snapshot::origins::Failure;
@@ -127,7 +127,10 @@ fn health() -> Schema {
         )
         .takes(
             "timeout_sec",
-            times().about("Seconds that one check may take (2 unless said)"),
+            count()
+                .least(1)
+                .most(HEALTH_TIMEOUT_MAX_SEC.into())
+                .about("Seconds that one check may take (2 unless said)"),
         )
         .takes(
             "healthy",

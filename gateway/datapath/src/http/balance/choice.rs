@@ -82,6 +82,23 @@ pub(super) fn next_in_turn(shares: &Shares, ahead: &mut [i64; ADDRESSES_MAX]) ->
     Some(place)
 }
 
+/// The first turn is drawn: workers, and origins that are asked for seldom, do not all begin with the
+/// same address. With it comes how far each is ahead then, as after any other turn.
+pub(super) fn first_turn(
+    shares: &Shares,
+    random: &mut Random,
+) -> Option<(usize, [i64; ADDRESSES_MAX])> {
+    let chosen = shares.draw(random)?;
+    let mut ahead = [0; ADDRESSES_MAX];
+    for (place, ahead) in ahead.iter_mut().enumerate() {
+        *ahead = i64::try_from(shares.share(place)).unwrap_or(i64::MAX);
+    }
+    if let Some(ahead) = ahead.get_mut(chosen) {
+        *ahead = ahead.saturating_sub(i64::try_from(shares.total).unwrap_or(i64::MAX));
+    }
+    Some((chosen, ahead))
+}
+
 /// Of two that are drawn by their shares, the one with fewer open requests for its share (the power of
 /// two choices): as good as looking for the least of all, and workers do not all run to the same one.
 pub(super) fn least_of_two(

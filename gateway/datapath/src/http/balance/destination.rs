@@ -9,8 +9,9 @@ use std::time::Instant;
 use http::StatusCode;
 
 use super::Balancer;
-use crate::http::connect::OriginError;
+use crate::http::connect::{AnswerError, OriginError};
 use crate::http::upstream::Pool;
+use crate::limits::ADDRESS_TRIES_MAX;
 use snapshot::http::origin::Origin;
 use snapshot::origins::state::OpenRequest;
 use snapshot::origins::{Failure, OriginGroup};
@@ -73,9 +74,13 @@ impl<'h> Destination<'h> {
         self.origin.borrow().clone()
     }
 
-    /// Goes to an address that it was not at yet; `false` when there is none.
+    /// Goes to an address that it was not at yet; `false` when there is none, or it was at enough of
+    /// them.
     pub fn go_on(&self, now: Instant) -> bool {
         let tried = self.tried.get();
+        if tried.count_ones() >= ADDRESS_TRIES_MAX {
+            return false;
+        }
         let Some(place) = self.balancer().choose(self.group, tried, self.key, now) else {
             return false;
         };
@@ -91,11 +96,12 @@ impl<'h> Destination<'h> {
         true
     }
 
-    /// Whether there is an address that it was not at yet.
+    /// Whether there is an address that it was not at yet, and may go to.
     #[must_use]
     pub fn has_another(&self) -> bool {
         let there = snapshot::origins::all(self.group.addresses.len());
-        there & !self.tried.get() != 0
+        let tried = self.tried.get();
+        there & !tried != 0 && tried.count_ones() < ADDRESS_TRIES_MAX
     }
 
     /// The address answered with this status.
@@ -121,16 +127,20 @@ impl<'h> Destination<'h> {
             OriginError::ConnectTimeout => Failure::ConnectTimeout,
             OriginError::Tls(_) => Failure::Tls,
             OriginError::ResponseTimeout => Failure::ResponseTimeout,
-            OriginError::Response(_) | OriginError::Unasked | OriginError::Protocol(_) => {
-                Failure::Response
-            }
-            OriginError::OutOfReach(_)
+            // What was to be sent could not be.
+            OriginError::Response(
+                AnswerError::Request | AnswerError::Unwritable(_) | AnswerError::Length(_),
+            )
+            | OriginError::OutOfReach(_)
             | OriginError::Lengths
             | OriginError::LargeHead
             | OriginError::LargeTrailers
             | OriginError::LargeBody
             | OriginError::ClientStalled
             | OriginError::ClientGone => return,
+            OriginError::Response(_) | OriginError::Unasked | OriginError::Protocol(_) => {
+                Failure::Response
+            }
         };
         self.fails(why, now);
     }

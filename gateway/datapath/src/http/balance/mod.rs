@@ -15,13 +15,15 @@ mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::BuildHasher as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use boring::sha::sha256;
 
 use self::choice::{Random, Shares};
 pub use self::destination::Destination;
+use crate::limits::TURNS_KEPT;
 use snapshot::limits::ADDRESSES_MAX;
 use snapshot::origins::{Balancing, OriginGroup};
 
@@ -40,8 +42,7 @@ pub struct Balancer {
 struct Turns {
     /// How far each address is ahead of its share, in its own weight.
     ahead: [i64; ADDRESSES_MAX],
-    /// Used since the last sweep.
-    used: bool,
+    used_at: Instant,
 }
 
 impl Default for Balancer {
@@ -68,16 +69,23 @@ impl Balancer {
         now: Instant,
     ) -> Option<usize> {
         let there = snapshot::origins::all(of.addresses.len());
-        let usable = of.usable(now) & !tried;
+        let good = of.good(now);
+        let usable = of.usable_of(good) & !tried;
         // Better one that is out than none.
         let among = if usable == 0 { there & !tried } else { usable };
         if among.count_ones() <= 1 {
             return (among != 0).then(|| among.trailing_zeros() as usize);
         }
+        // Where those are used that are not good, nobody is spared: each has its whole share.
+        let slow_start = if among & !good == 0 {
+            of.slow_start
+        } else {
+            Duration::ZERO
+        };
         let mut shares = Shares::default();
         for (place, address) in of.addresses.iter().enumerate() {
             if among >> place & 1 == 1 {
-                shares.set(place, address.weight_now(of.slow_start, now));
+                shares.set(place, address.weight_now(slow_start, now));
             }
         }
         match (&of.balance, key) {
@@ -95,12 +103,23 @@ impl Balancer {
             // What cannot be told apart goes round.
             (Balancing::Hash(_) | Balancing::RoundRobin, _) => {
                 let mut turns = self.turns.borrow_mut();
-                let turns = turns.entry(of.state.id).or_insert(Turns {
-                    ahead: [0; ADDRESSES_MAX],
-                    used: false,
-                });
-                turns.used = true;
-                choice::next_in_turn(&shares, &mut turns.ahead)
+                match turns.entry(of.state.id) {
+                    Entry::Occupied(mut turns) => {
+                        let turns = turns.get_mut();
+                        turns.used_at = now;
+                        choice::next_in_turn(&shares, &mut turns.ahead)
+                    }
+                    Entry::Vacant(vacant) => {
+                        let mut random = self.random.get();
+                        let (chosen, ahead) = choice::first_turn(&shares, &mut random)?;
+                        self.random.set(random);
+                        vacant.insert(Turns {
+                            ahead,
+                            used_at: now,
+                        });
+                        Some(chosen)
+                    }
+                }
             }
         }
     }
@@ -115,10 +134,10 @@ impl Balancer {
         Ok(write(&mut key)?.then(|| hash_of(&key)))
     }
 
-    /// Forgets turns at origins that were not asked for since the last sweep.
-    pub fn sweep(&self) {
+    /// Forgets turns at origins that were not asked for lately.
+    pub fn sweep(&self, now: Instant) {
         let mut turns = self.turns.borrow_mut();
-        turns.retain(|_, turns| std::mem::take(&mut turns.used));
+        turns.retain(|_, turns| now.saturating_duration_since(turns.used_at) < TURNS_KEPT);
     }
 }
 

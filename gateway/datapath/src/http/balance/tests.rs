@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
-use super::choice::{Random, Shares, by_hash, least_of_two, next_in_turn};
+use super::choice::{Random, Shares, by_hash, first_turn, least_of_two, next_in_turn};
 use super::{Balancer, hash_of};
+use crate::limits::TURNS_KEPT;
 use snapshot::http::origin::Origin;
 use snapshot::limits::ADDRESSES_MAX;
-use snapshot::origins::{Address, Balancing, Ejection, OriginGroup};
+use snapshot::origins::{Address, Balancing, Ejection, Failure, OriginGroup};
 use vocabulary::settings::OriginProtocol;
 
 fn shares(weights: &[u64]) -> Shares {
@@ -58,6 +59,7 @@ fn group(count: u16) -> OriginGroup {
     });
     OriginGroup {
         label: "".into(),
+        zone: "".into(),
         addresses: addresses.collect(),
         balance: Balancing::RoundRobin,
         ejection: Ejection::default(),
@@ -225,20 +227,61 @@ fn hashes_are_the_same_in_every_process() {
 const PLACES: [usize; 10] = [1, 0, 1, 3, 3, 3, 4, 1, 1, 2];
 
 #[test]
-fn a_worker_forgets_turns_that_nobody_takes() {
+fn a_worker_forgets_turns_that_nobody_takes_for_minutes() {
     let balancer = Balancer::default();
     let group = group(3);
     let now = Instant::now();
     let places: Vec<_> = (0..6)
         .map(|_| balancer.choose(&group, 0, None, now).unwrap())
         .collect();
-    assert_eq!(places, [0, 1, 2, 0, 1, 2]);
+    for round in places.chunks(3) {
+        let mut round = round.to_vec();
+        round.sort_unstable();
+        assert_eq!(round, [0, 1, 2], "each in its turn");
+    }
     assert_eq!(balancer.choose(&group, 0b011, None, now), Some(2));
     assert_eq!(balancer.choose(&group, 0b111, None, now), None);
-    balancer.sweep();
+    balancer.sweep(now + TURNS_KEPT / 2);
     assert_eq!(balancer.turns.borrow().len(), 1);
-    balancer.sweep();
+    balancer.sweep(now + TURNS_KEPT);
     assert_eq!(balancer.turns.borrow().len(), 0);
-    let later = now + Duration::from_secs(1);
-    assert_eq!(balancer.choose(&group, 0, None, later), Some(0));
+}
+
+#[test]
+fn first_turns_are_drawn_by_share() {
+    let (weights, mut random) = ([1, 2, 5, 12], Random::new(3));
+    let shares = shares(&weights);
+    let mut firsts = [0; 4];
+    for _ in 0..10_000 {
+        let (first, mut ahead) = first_turn(&shares, &mut random).unwrap();
+        firsts[first] += 1;
+        // Whoever is first, the round is as any other.
+        let mut turns = [0; 4];
+        turns[first] += 1;
+        for _ in 1..20 {
+            turns[next_in_turn(&shares, &mut ahead).unwrap()] += 1;
+        }
+        assert_eq!(turns, weights);
+    }
+    for (count, weight) in firsts.iter().zip(weights) {
+        assert!(is_near(*count, 10_000, weight as f64 / 20.0), "{firsts:?}");
+    }
+}
+
+#[test]
+fn while_all_are_used_each_has_its_whole_share() {
+    let balancer = Balancer::default();
+    let mut group = group(4);
+    group.slow_start = Duration::from_secs(10);
+    group.panic_percent = 80;
+    let now = Instant::now();
+    for _ in 0..3 {
+        let _out_for = group.failed(1, Failure::Connect, now);
+    }
+    assert!(group.panics(now));
+    let mut turns = [0; 4];
+    for _ in 0..40 {
+        turns[balancer.choose(&group, 0, None, now).unwrap()] += 1;
+    }
+    assert_eq!(turns, [10; 4]);
 }
