@@ -3,7 +3,7 @@
 //! Owns when each address is checked, how many answers decide, and the lines of the log that say that
 //! an address gets no requests any more, or gets them again, whoever found that out. What was found is
 //! written into the table that workers read ([`snapshot::origins::AddressState`]). How one check is made
-//! is [`probe`]'s.
+//! is [`probe`](mod@probe)'s.
 
 mod probe;
 
