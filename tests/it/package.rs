@@ -194,7 +194,10 @@ fn install(system: &Container) {
     ] {
         assert!(system.path(file).exists(), "{file}");
     }
-    let key = fs::metadata(system.path("var/lib/postern/ca.key")).unwrap();
+    // It is active from its start on, and makes its key then.
+    let key = until("the key to be made", || {
+        fs::metadata(system.path("var/lib/postern/ca.key")).ok()
+    });
     assert_eq!(key.permissions().mode() & 0o777, 0o600);
     drop(
         system
