@@ -6,10 +6,11 @@ use tests::frames::{
     DATA, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame, get, post,
     read,
 };
-use tests::raw::{Raw, tcp};
+use tests::raw::tcp;
 use tests::wait::{until, within};
 use tests::{Gateway, Origin, Setup, tool};
 use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 const API: &str = "api.example.test";
 /// RFC 9113 §7.
@@ -294,6 +295,18 @@ async fn streams_and_origin_connections_have_shares() {
     }
 }
 
+/// Connections on which nothing is said, ten from each address.
+async fn say_nothing(gateway: &Gateway, count: usize) -> Vec<TcpStream> {
+    let mut silent = Vec::new();
+    for index in 0..count {
+        let address = format!("127.0.1.{}:0", index / 10 + 1);
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address.parse().unwrap()).unwrap();
+        silent.push(socket.connect(gateway.address).await.unwrap());
+    }
+    silent
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn descriptors_are_kept_for_clients_that_have_few() {
     if !tool::has("prlimit") {
@@ -334,15 +347,7 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     }
     // When those fill what is kept for them, who has the most gives back.
     let before = stops(&gateway, "shed");
-    for index in 0..50 {
-        let address = format!("127.0.1.{}", index / 10 + 1).parse().unwrap();
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(std::net::SocketAddr::new(address, 0)).unwrap();
-        silent.push(Raw::new(
-            socket.connect(gateway.address).await.unwrap(),
-            std::net::SocketAddr::new(address, 0),
-        ));
-    }
+    let others = say_nothing(&gateway, 50).await;
     until("the heaviest to be shed", || {
         (stops(&gateway, "shed") > before).then_some(())
     });
@@ -355,6 +360,7 @@ async fn descriptors_are_kept_for_clients_that_have_few() {
     assert!(!said.contains("cannot be accepted"), "{said}");
     let visitor = gateway.client(API).from(ELSEWHERE);
     assert_eq!(visitor.get("/beside").await.unwrap().status, 200);
+    drop((silent, others));
     origin.release();
 }
 
@@ -441,13 +447,7 @@ async fn who_has_the_most_at_rest_gives_back_half() {
             .then_some(())
     });
     assert_eq!(stops(&gateway, "shed"), 0);
-    let mut others = Vec::new();
-    for index in 0..350 {
-        let address = format!("127.0.1.{}", index / 10 + 1).parse().unwrap();
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind(std::net::SocketAddr::new(address, 0)).unwrap();
-        others.push(socket.connect(gateway.address).await.unwrap());
-    }
+    let others = say_nothing(&gateway, 350).await;
     until("half of them to be shed", || {
         (stops(&gateway, "shed") >= 100).then_some(())
     });

@@ -139,19 +139,10 @@ async fn connect(url: &SourceUrl, reach: Option<&Reach>) -> Result<TcpStream, As
     let (host, port) = url.server();
     reach.check_text(host, port)?;
     let resolved = tokio::net::lookup_host((host, port)).await;
-    let (mut within, mut refused): (Vec<SocketAddr>, _) = (Vec::new(), None);
-    for address in resolved.map_err(AskError::Connect)? {
-        match reach.check(address) {
-            Ok(()) => within.push(address),
-            Err(why) => refused = Some(why),
-        }
-    }
-    match refused {
-        Some(why) if within.is_empty() => Err(why.into()),
-        _ => TcpStream::connect(&*within)
-            .await
-            .map_err(AskError::Connect),
-    }
+    let resolved: Vec<SocketAddr> = resolved.map_err(AskError::Connect)?.collect();
+    TcpStream::connect(&*reach.within(&resolved)?)
+        .await
+        .map_err(AskError::Connect)
 }
 
 async fn once(url: &SourceUrl, question: &Question) -> Result<Answer, AskError> {

@@ -232,22 +232,13 @@ async fn connect_tcp(origin: &Origin) -> Result<Socket, OriginError> {
         &origin.addresses
     };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    let mut refused = None;
-    for address in addresses {
-        // Here, because a name may mean another address than when it was set.
-        if let Some(Err(why)) = origin.reach.as_ref().map(|reach| reach.check(*address)) {
-            refused = Some(why);
-            continue;
-        }
+    for address in &*origin.within_reach(addresses)? {
         match Socket::connect(*address).await {
             Ok(socket) => return Ok(socket),
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
         }
     }
-    match refused {
-        Some(why) => Err(why.into()),
-        None => Err(OriginError::Connect(last)),
-    }
+    Err(OriginError::Connect(last))
 }
 
 impl OriginStream {

@@ -3,6 +3,7 @@
 //! Connects as the data path does, TLS included, and reads no more than it has to.
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
@@ -92,7 +93,7 @@ async fn once(origin: &Origin, check: &HealthCheck) -> Result<(), ProbeError> {
 
 /// Tries every address of its name, as the data path does.
 async fn connect(origin: &Origin) -> Result<TcpStream, ProbeError> {
-    let resolved;
+    let resolved: Vec<SocketAddr>;
     let addresses = if origin.addresses.is_empty() {
         let found = tokio::net::lookup_host((&*origin.host, origin.port)).await;
         resolved = found.map_err(ProbeError::Connect)?.collect();
@@ -100,22 +101,9 @@ async fn connect(origin: &Origin) -> Result<TcpStream, ProbeError> {
     } else {
         &origin.addresses
     };
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
-    let mut refused = None;
-    for address in addresses {
-        if let Some(Err(why)) = origin.reach.as_ref().map(|reach| reach.check(*address)) {
-            refused = Some(why);
-            continue;
-        }
-        match TcpStream::connect(*address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    match refused {
-        Some(why) => Err(why.into()),
-        None => Err(ProbeError::Connect(last)),
-    }
+    TcpStream::connect(&*origin.within_reach(addresses)?)
+        .await
+        .map_err(ProbeError::Connect)
 }
 
 /// Stops driving a connection when the answer is there, or is no longer waited for.

@@ -2,13 +2,14 @@
 //!
 //! Owns the compiled form of an origin. Does not connect to it (`datapath::http::upstream`).
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
 use http::HeaderValue;
 
-use super::reach::Reach;
+use super::reach::{OutOfReach, Reach};
 use tls::OriginTls;
 use vocabulary::settings::OriginProtocol;
 
@@ -49,6 +50,20 @@ pub struct Detour<'a> {
 }
 
 impl Origin {
+    /// Those of `addresses`, which its name means by now, that it may be connected to.
+    ///
+    /// # Errors
+    /// A token of a zone set it, and all of them are out of reach.
+    pub fn within_reach<'a>(
+        &self,
+        addresses: &'a [SocketAddr],
+    ) -> Result<Cow<'a, [SocketAddr]>, OutOfReach> {
+        match &self.reach {
+            None => Ok(addresses.into()),
+            Some(reach) => reach.within(addresses).map(Cow::Owned),
+        }
+    }
+
     /// This origin with a difference. Scheme, CAs and HTTP version stay. Where it is somewhere else,
     /// `reach` holds for it as well.
     #[must_use]

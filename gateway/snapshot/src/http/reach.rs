@@ -104,6 +104,25 @@ impl Reach {
         }
     }
 
+    /// Those of `addresses` that a tenant's connection may go to: asked when it is opened, as a name may
+    /// mean another address than when it was set.
+    ///
+    /// # Errors
+    /// There are some, and all of them are out of reach.
+    pub fn within(&self, addresses: &[SocketAddr]) -> Result<Vec<SocketAddr>, OutOfReach> {
+        let (mut within, mut refused) = (Vec::with_capacity(addresses.len()), None);
+        for address in addresses {
+            match self.check(*address) {
+                Ok(()) => within.push(*address),
+                Err(why) => refused = Some(why),
+            }
+        }
+        match refused {
+            Some(why) if within.is_empty() => Err(why),
+            _ => Ok(within),
+        }
+    }
+
     /// The same of the host of a URL as it was written: an address in any spelling that resolvers
     /// take, or a name. What a name resolves to is checked when it is connected to.
     ///
@@ -302,6 +321,27 @@ mod tests {
             "cafe",
         ] {
             assert_eq!(reach().check_text(host, 80), Ok(()), "{host}");
+        }
+    }
+
+    #[test]
+    fn of_several_addresses_those_within_reach_are_left() {
+        let all = |text: &str| -> Vec<SocketAddr> {
+            text.split_whitespace()
+                .map(|one| one.parse().unwrap())
+                .collect()
+        };
+        for (addresses, within) in [
+            (
+                "127.0.0.1:80 10.1.1.1:80 169.254.169.254:80",
+                Some("10.1.1.1:80"),
+            ),
+            ("10.1.1.2:80 10.1.1.1:80", Some("10.1.1.2:80 10.1.1.1:80")),
+            ("[::1]:80 127.0.0.1:80", None),
+            ("", Some("")),
+        ] {
+            let found = reach().within(&all(addresses)).ok();
+            assert_eq!(found, within.map(all), "{addresses}");
         }
     }
 
