@@ -48,6 +48,12 @@ impl Network {
         let address: IpAddr = address
             .parse()
             .map_err(|_unspecific| format!("`{text}` is no address and no network"))?;
+        if address != address.to_canonical() {
+            // No client is seen so: it would never match.
+            return Err(format!(
+                "`{text}` is IPv4 mapped into IPv6; write the IPv4 network"
+            ));
+        }
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = match bits {
             None => most,

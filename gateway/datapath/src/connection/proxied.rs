@@ -19,11 +19,13 @@ pub(super) fn standing_of(
     standing: &Rc<Standing>,
     headers: &HeaderMap,
 ) -> Result<Rc<Standing>, ClientAddressError> {
-    let proxies = &connection.tunables.proxy_trusted;
+    // As they are now: a proxy that is not trusted any more is not believed on what it has open either.
+    let live = connection.local.shared.live.load();
+    let proxies = &live.proxy_trusted;
     if !proxies.contain(standing.facts.source.ip()) {
         return Ok(standing.clone());
     }
-    let header = connection.tunables.proxy_header;
+    let header = live.proxy_header;
     let found = client(headers, header, |address| proxies.contain(address))?;
     let Some(source) = found else {
         return Ok(standing.clone());

@@ -127,11 +127,7 @@ fn redirect(
     let location = Some(format!("https://{name}{port}{slash}{path}"));
     Some(Answer {
         location,
-        ..Answer::new(
-            status,
-            "this is at its https:// address\n",
-            Outcome::Redirected,
-        )
+        ..Answer::new(status, "use https:// instead\n", Outcome::Redirected)
     })
 }
 

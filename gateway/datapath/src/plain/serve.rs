@@ -34,7 +34,7 @@ pub(super) struct Door {
 }
 
 /// Serves until dropped; its connections end with it.
-pub(super) async fn serve(listeners: Vec<TcpListener>, door: Arc<Door>) {
+pub(super) async fn serve(mut listeners: Vec<TcpListener>, door: Arc<Door>) {
     let mut connections = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
@@ -47,6 +47,8 @@ pub(super) async fn serve(listeners: Vec<TcpListener>, door: Arc<Door>) {
                 continue;
             }
         };
+        // So that one that always has somebody does not keep the others waiting.
+        listeners.rotate_left(1);
         while connections.try_join_next().is_some() {}
         if open.len() >= PLAIN_CONNECTIONS_MAX {
             open.retain(|one| !one.is_finished());

@@ -37,6 +37,16 @@ pub struct Header {
     pub client: Option<SocketAddr>,
 }
 
+impl Header {
+    /// An address has one spelling, for rules, logs and origins alike: IPv4 that was mapped into IPv6
+    /// is IPv4.
+    fn new(size: usize, client: Option<SocketAddr>) -> Self {
+        let client =
+            client.map(|client| SocketAddr::new(client.ip().to_canonical(), client.port()));
+        Self { size, client }
+    }
+}
+
 /// Why a connection's first bytes are no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProxyError {
@@ -129,7 +139,7 @@ fn line(bytes: &[u8], rest: &[u8]) -> Result<Found, ProxyError> {
         _ => return Err(ProxyError::Line),
     };
     let size = end + 2;
-    Ok(Found::Header(Header { size, client }))
+    Ok(Found::Header(Header::new(size, client)))
 }
 
 /// The source among `SOURCE DESTINATION PORT PORT`.
@@ -191,7 +201,7 @@ fn binary(bytes: &[u8], rest: &[u8]) -> Result<Found, ProxyError> {
     if client.is_none() && addresses_size > 0 {
         return Err(ProxyError::TooShort);
     }
-    Ok(Found::Header(Header { size, client }))
+    Ok(Found::Header(Header::new(size, client)))
 }
 
 /// Source, destination, their ports: of IPv4.

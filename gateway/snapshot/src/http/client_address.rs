@@ -94,6 +94,8 @@ impl<P: Fn(IpAddr) -> bool> Walk<P> {
     /// Goes on to who connected to the proxy before; answers it if it is the client.
     fn step(&mut self, from: Option<SocketAddr>) -> Result<Option<SocketAddr>, ClientAddressError> {
         let from = from.ok_or(ClientAddressError::Malformed)?;
+        // One spelling of an address, for rules, logs and origins alike.
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         self.passed += 1;
         if self.passed > PROXIES_MAX {
             return Err(ClientAddressError::TooMany);
@@ -196,6 +198,9 @@ fn quoted(mut text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     loop {
         match text {
             [b'"', rest @ ..] => return Some((value, rest)),
+            // Nodes and hosts have none. It separates elements, and a client's quote before it would
+            // swallow the end of its own element and the beginning of the proxy's.
+            [b'\\', b',', ..] | [b',', ..] => return None,
             [b'\\', byte, rest @ ..] | [byte, rest @ ..] => {
                 value.push(*byte);
                 text = rest;
@@ -243,6 +248,7 @@ mod tests {
             (&["2001:db8::7"], Some("[2001:db8::7]:0")),
             (&["[2001:db8::7]:443,fd00::1"], Some("[2001:db8::7]:443")),
             (&["203.0.113.9:5000"], Some("203.0.113.9:5000")),
+            (&["::ffff:203.0.113.9"], Some("203.0.113.9:0")),
             (&["203.0.113.9, ::ffff:10.1.1.1"], Some("203.0.113.9:0")),
         ] {
             let found = found(ClientHeader::XForwardedFor, lines);
@@ -296,7 +302,7 @@ mod tests {
             ),
             (
                 &[
-                    "for=203.0.113.9;host=\"a,b;c\\\"\"",
+                    "for=203.0.113.9;host=\"a;b;c\\\"\"",
                     "proto=https ; for=10.1.1.1",
                 ],
                 Some(Some("203.0.113.9:0")),
@@ -310,6 +316,12 @@ mod tests {
             (&["x=\", for=\"[2001:db8::7]\""], None),
             (&["x=\", for=203.0.113.9;host=\"h\""], None),
             (&["for=\"a", "for=203.0.113.9"], None),
+            // And to write its own behind it, where the proxy quotes the client's `Host`.
+            (&["x=\", for=203.0.113.9;host=\",for=6.6.6.6;y=\"\""], None),
+            (
+                &["x=\"\\, for=203.0.113.9;host=\",for=6.6.6.6;y=\"\""],
+                None,
+            ),
             (&["for=unknown"], None),
             (&["for=_hidden, for=10.1.1.1"], None),
             (&["proto=https"], None),
