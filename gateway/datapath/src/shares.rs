@@ -5,7 +5,7 @@
 //! counted after that is one atomic operation. Does not end anything: who asks for more than a share
 //! is told so, and answers for it. Clients that are exempt have no account.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ pub struct Shares {
     /// Who is being shed.
     shedding: Mutex<Option<Arc<Account>>>,
     /// Whose connections have ended, and not yet all that they had asked for.
-    lingering: Mutex<Vec<Network>>,
+    lingering: Mutex<HashSet<Network>>,
 }
 
 /// A client that has to give back half of what it holds.
@@ -152,7 +152,7 @@ impl Shares {
         // Half of what is kept for clients that have few is in use.
         let descriptors = io::open_sockets() >= self.descriptors - reserved / 2;
         if let Some(account) = &*shedding {
-            if (descriptors || memory) && account.must_shrink() {
+            if (descriptors || memory) && account.may_shrink() && account.must_shrink() {
                 return None;
             }
             account.shed_to.store(usize::MAX, Ordering::Relaxed);
@@ -167,7 +167,7 @@ impl Shares {
                 let least = heaviest
                     .as_ref()
                     .map_or(DESCRIPTORS_LIGHT_MIN, |heaviest| heaviest.held());
-                if account.held() > least {
+                if account.may_shrink() && account.held() > least {
                     heaviest = Some(account.clone());
                 }
             }
@@ -195,7 +195,7 @@ impl Shares {
                 accounts.remove(&prefix);
             } else if account.connections.load(Ordering::Relaxed) == 0 {
                 drop(accounts);
-                lock(&self.lingering).push(prefix);
+                lock(&self.lingering).insert(prefix);
             }
         }
     }
@@ -273,6 +273,11 @@ impl Account {
         self.buffered.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Whether it has connections, which are what is given back.
+    fn may_shrink(&self) -> bool {
+        self.connections.load(Ordering::Relaxed) > 0
+    }
+
     /// Whether connections of it have to end, because it holds the most and something runs short.
     fn must_shrink(&self) -> bool {
         self.held() > self.shed_to.load(Ordering::Relaxed)
@@ -334,7 +339,7 @@ impl Drop for Seat {
         } else if account.connections.load(Ordering::Relaxed) == 0 {
             // Requests that were answered before they were whole may still be sent.
             drop(accounts);
-            lock(&self.shares.lingering).push(self.account.prefix);
+            lock(&self.shares.lingering).insert(self.account.prefix);
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use super::Connection;
 use super::flood::Watch;
@@ -27,6 +28,7 @@ where
     let mut drained = pin!(connection.local.drain.begun());
     let mut retiring = None;
     let mut goodbye_due = None;
+    let mut idle_due: Option<Instant> = None;
     let mut flooded = None;
     // The first poll leaves our waker with the drain; after it the flag is enough.
     let _: Option<()> = poll_once(drained.as_mut()).await;
@@ -85,13 +87,18 @@ where
                 }
                 match connection.due(true, now) {
                     Ok(due) => alarm.as_mut().reset(due.into()),
+                    Err(Stop::IdleTimeout) if idle_due.is_some_and(|due| due > now) => {
+                        alarm.as_mut().reset((now + H2_GOODBYE).into());
+                    }
                     Err(Stop::IdleTimeout) if retiring.is_none() => {
                         // Politely first: a GOAWAY, so that no client takes the end for a fault.
                         retiring = Some(Stop::IdleTimeout);
                         retire(Pin::new(&mut *serving));
+                        // Whoever says nothing more has as long as for a head.
+                        let due = now + connection.tunables.header_timeout;
+                        idle_due = Some(due);
                         goodbye_due = Some(now + H2_GOODBYE);
-                        let due = clock::now() + connection.tunables.header_timeout;
-                        alarm.as_mut().reset(due.into());
+                        alarm.as_mut().reset(due.min(now + H2_GOODBYE).into());
                         cx.waker().wake_by_ref();
                     }
                     Err(stop) => return Poll::Ready(stop),

@@ -74,10 +74,10 @@ pub async fn forward(
             Some(sender) => (sender, false),
             None => {
                 let started = clock::now();
-                let opened = open_somewhere(destination, pool, patience).await;
-                let sender = opened.inspect_err(|error| destination.failed(error, clock::now()))?;
-                connected_in = Some(started.elapsed());
-                (sender, true)
+                let opened = open_somewhere(destination, pool, patience, attempts.any()).await;
+                let opened = opened.inspect_err(|error| destination.failed(error, clock::now()))?;
+                connected_in = opened.1.then(|| started.elapsed());
+                opened
             }
         };
         let origin = &*destination.origin();
@@ -93,6 +93,7 @@ pub async fn forward(
         match sent {
             // What follows would be bytes of a protocol that is not spoken here.
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                destination.failed(&OriginError::Unasked, clock::now());
                 return Err(OriginError::Unasked);
             }
             Ok(response) => {
@@ -110,7 +111,9 @@ pub async fn forward(
             Err(Unsent::Unprocessed(again, error)) => {
                 attempts.unprocessed += 1;
                 if attempts.unprocessed > UNPROCESSED_MAX {
-                    return Err(error.into());
+                    let error = OriginError::from(error);
+                    destination.failed(&error, clock::now());
+                    return Err(error);
                 }
                 // What its last connection said, or left unsaid, need not hold for a new one.
                 if is_new || attempts.unprocessed > 1 {
@@ -164,18 +167,21 @@ fn connect_share(left: Duration, destination: &Destination<'_>) -> Duration {
     }
 }
 
-/// Whether another address may be connected to, with so much time left.
-fn may_go_on(left: Duration, destination: &Destination<'_>) -> bool {
-    destination.has_another() && left >= CONNECT_TRY_MIN
+/// Whether another address may be connected to, with so much time left of `all`, which may be little
+/// from the start.
+fn may_go_on(left: Duration, all: Duration, destination: &Destination<'_>) -> bool {
+    destination.has_another() && left >= CONNECT_TRY_MIN.min(all / 2)
 }
 
 /// A new connection, at another address when one does not take it. All of them together have the time
-/// to connect; as long as there is another one, each has half of what is left.
+/// to connect; as long as there is another one, each has half of what is left. Another address may have
+/// a connection already, which is not new then; `unused_only` as in [`Pool::reuse`].
 async fn open_somewhere(
     destination: &Destination<'_>,
     pool: &Rc<Pool>,
     patience: Patience,
-) -> Result<Sender, OriginError> {
+    unused_only: bool,
+) -> Result<(Sender, bool), OriginError> {
     let started = clock::now();
     let left = || patience.connect.saturating_sub(started.elapsed());
     loop {
@@ -191,17 +197,17 @@ async fn open_somewhere(
             open(&origin, pool, patience).await
         };
         let error = match opened {
-            Ok(sender) => return Ok(sender),
+            Ok(sender) => return Ok((sender, true)),
             Err(error) => error,
         };
-        if !may_go_on(left(), destination) {
+        if !may_go_on(left(), patience.connect, destination) {
             // The caller tells of the last one.
             return Err(error);
         }
         destination.failed(&error, clock::now());
         destination.go_on(clock::now());
-        if let Some(sender) = pool.reuse(&destination.origin(), false) {
-            return Ok(sender);
+        if let Some(sender) = pool.reuse(&destination.origin(), unused_only) {
+            return Ok((sender, false));
         }
     }
 }
@@ -478,7 +484,7 @@ async fn connect_somewhere(
             Ok((stream, _)) => return Ok(stream),
             Err(error) => error,
         };
-        if !may_go_on(left(), destination) {
+        if !may_go_on(left(), patience, destination) {
             return Err(error);
         }
         destination.failed(&error, clock::now());
@@ -547,7 +553,7 @@ async fn upgrade_stream(
     let started = clock::now();
     let (sender, is_new) = match pool.reuse(&destination.origin(), true) {
         Some(sender) => (sender, false),
-        None => (open_somewhere(destination, pool, patience).await?, true),
+        None => open_somewhere(destination, pool, patience, true).await?,
     };
     let origin = destination.origin();
     let connected_in = is_new.then(|| started.elapsed());
