@@ -175,15 +175,14 @@ impl Live {
         current.admin_tls_key.clone_from(&config.admin_tls_key);
         current.pins.clone_from(&config.pins);
         self.tunables.store(Arc::new(config.tunables));
-        let [applied, _] = &self.reloads;
-        applied.fetch_add(1, Ordering::Relaxed);
         differ
     }
 
-    /// A new configuration could not be read, and everything stayed as it was.
-    pub fn reload_refused(&self) {
-        let [_, refused] = &self.reloads;
-        refused.fetch_add(1, Ordering::Relaxed);
+    /// A new configuration was applied, or at least a part of it refused.
+    pub fn count_reload(&self, is_applied: bool) {
+        let [applied, refused] = &self.reloads;
+        let count = if is_applied { applied } else { refused };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How often a new configuration was applied, and how often refused.
@@ -286,9 +285,9 @@ mod tests {
         config.tunables.idle_timeout = Duration::from_secs(1);
         config.store_path = "/elsewhere".into();
         config.default_host = HostName::parse("a.example").ok();
-        live.reload_refused();
-        assert_eq!(live.reloads(), [0, 1]);
+        live.count_reload(false);
         assert_eq!(live.reload(&config), ["store.path"]);
+        live.count_reload(true);
         assert_eq!(live.reloads(), [1, 1]);
         assert_eq!(live.load().idle_timeout, Duration::from_secs(1));
         assert_eq!(live.get("host.default").unwrap().value, "a.example");

@@ -76,8 +76,8 @@ pub(super) struct OriginSettings {
     /// `failures=3,sec=10,max_sec=300,max_percent=50`; `default` is that
     #[arg(long, value_name = "SETTINGS", value_parser = ejection)]
     origin_ejection: Option<Ejection>,
-    /// How addresses are checked: `tcp`, `http:/PATH`, `grpc` or `grpc:SERVICE`, and behind commas what
-    /// is else said of it, as in `http:/healthz,status=200,interval_sec=5,timeout_sec=2,healthy=2,
+    /// How addresses are checked: `tcp`, `http:/PATH`, `grpc` or `grpc:SERVICE`, followed by
+    /// further settings after commas, as in `http:/healthz,status=200,interval_sec=5,timeout_sec=2,healthy=2,
     /// unhealthy=3,host=NAME`; `none` [default: none]
     #[arg(long, value_name = "CHECK", value_parser = health)]
     origin_health: Option<HealthCheck>,
@@ -151,6 +151,10 @@ fn health(text: &str) -> Result<HealthCheck, ValueError> {
             return Err(ValueError(why));
         }
     };
+    if of_kind.is_none() && first != kind {
+        let why = "`tcp` takes nothing behind it: the port checked is the address's own";
+        return Err(ValueError(why.into()));
+    }
     said.insert("kind".into(), json!(kind));
     if let Some(key) = of_kind.filter(|_| !rest.is_empty()) {
         said.insert(key.into(), json!(rest));

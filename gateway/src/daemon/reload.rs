@@ -29,7 +29,7 @@ pub(super) async fn reload(
     let read = match reading.await {
         Ok(read) => read,
         Err(error) => {
-            shared.live.reload_refused();
+            shared.live.count_reload(false);
             tracing::error!(%error, "reading failed; the configuration stays as it was");
             return;
         }
@@ -39,7 +39,7 @@ pub(super) async fn reload(
             for line in errors.to_string().lines() {
                 tracing::error!("{line}");
             }
-            shared.live.reload_refused();
+            shared.live.count_reload(false);
             tracing::error!("the configuration stays as it was");
         }
         Ok((loaded, geo)) => {
@@ -49,12 +49,16 @@ pub(super) async fn reload(
             for key in shared.live.reload(&loaded.config) {
                 tracing::warn!(key, "this key changed and takes effect at the next start");
             }
+            let mut is_applied = true;
             if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
+                is_applied = false;
                 tracing::error!(%error, "host.default stays as it was");
             }
             if let Err(error) = control.set_reach(reach(&loaded.config)) {
+                is_applied = false;
                 tracing::error!(%error, "control.private_origins stays as it was");
             }
+            shared.live.count_reload(is_applied);
             look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
             tracing::info!(
                 files = loaded.files.len(),

@@ -31,7 +31,7 @@ pub(crate) async fn readyz(State(context): Shared) -> Response {
 }
 
 pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Response {
-    let format = metrics::Format::asked(headers.get(header::ACCEPT));
+    let format = metrics::Format::asked(headers.get_all(header::ACCEPT));
     let workers = context.workers().collect().await;
     let snapshot = context.published().load();
     let process = metrics::Process {

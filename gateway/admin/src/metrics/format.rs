@@ -22,8 +22,8 @@ const OPENMETRICS: &str = "application/openmetrics-text";
 impl Format {
     /// What a scraper that accepts this gets: OpenMetrics when it names it, and not with `q=0`.
     #[must_use]
-    pub fn asked(accept: Option<&HeaderValue>) -> Self {
-        let accept = accept.and_then(|value| value.to_str().ok());
+    pub fn asked<'h>(accept: impl IntoIterator<Item = &'h HeaderValue>) -> Self {
+        let lines = accept.into_iter().filter_map(|value| value.to_str().ok());
         let names = |range: &str| {
             let mut parts = range.split(';').map(str::trim);
             let is_it = parts
@@ -35,7 +35,7 @@ impl Format {
             };
             is_it && !parts.any(is_refused)
         };
-        if accept.unwrap_or_default().split(',').any(names) {
+        if lines.flat_map(|line| line.split(',')).any(names) {
             Self::OpenMetrics
         } else {
             Self::Text

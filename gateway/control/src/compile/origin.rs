@@ -81,7 +81,7 @@ pub enum OriginError {
     #[error("one of `url`, `addresses` and `name` says where requests go, and no other beside it")]
     Where,
     /// More than may be.
-    #[error("it has {0} addresses; {ADDRESSES_MAX} are the most, and more belong behind a name")]
+    #[error("it has {0} addresses, and may have {ADDRESSES_MAX}; put more behind one name")]
     Addresses(usize),
     /// One is there twice.
     #[error("the address `{0}` is there twice; give it more weight instead")]
@@ -93,7 +93,7 @@ pub enum OriginError {
     #[error("the weight of `{0}` is not between 1 and {ADDRESS_WEIGHT_MAX}")]
     Weight(String),
     /// An expression where none is asked for, or none where one is.
-    #[error("balance `hash` needs `hash_by`, an expression, and no other way to balance has it")]
+    #[error("`hash_by`, an expression, belongs to balance `hash`, which needs it, and to no other")]
     HashBy,
     /// The expression is none.
     #[error("hash_by: {0}")]
@@ -235,7 +235,7 @@ fn health_check(spec: &HealthSpec) -> Result<HealthCheck, OriginError> {
         if is_said && !has {
             return wrong(
                 part,
-                &format!("a check of the kind `{}` has none", spec.kind),
+                &format!("a check of the kind `{}` does not take it", spec.kind),
             );
         }
     }

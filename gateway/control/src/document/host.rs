@@ -44,7 +44,8 @@ impl Apply<'_> {
         };
         let Some(known) = model.hosts.get(&name) else {
             if !origin.says_where() {
-                let why = "it is required of a host that is not there yet, or `addresses`, or the `name` of an origin of the zone";
+                let why =
+                    "a new host needs it, or `addresses`, or the `name` of an origin of its zone";
                 return Err(ChangeError::invalid("url", why).at(at(pointer, "origin/url")));
             }
             let new = NewHost {

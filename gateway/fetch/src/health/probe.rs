@@ -36,7 +36,7 @@ pub(super) enum ProbeError {
     #[error("TLS fails: {0}")]
     Tls(String),
     /// It speaks no HTTP.
-    #[error("it cannot be spoken to: {0}")]
+    #[error("it does not speak HTTP as expected: {0}")]
     Http(#[from] hyper::Error),
     /// The path or a name cannot stand in a request.
     #[error("the check cannot be written: {0}")]
