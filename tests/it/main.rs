@@ -29,6 +29,7 @@ mod headers;
 mod hostile;
 mod http1;
 mod http2;
+mod image;
 mod input;
 mod interim;
 mod lifecycle;

@@ -103,7 +103,7 @@ impl Drop for Container {
 }
 
 /// The system that all runs copy, made at the first.
-fn base() -> Option<PathBuf> {
+pub(crate) fn base() -> Option<PathBuf> {
     let base = tool::target().join(format!("debian-{RELEASE}"));
     if base.exists() {
         return Some(base);
@@ -131,7 +131,7 @@ fn base() -> Option<PathBuf> {
 }
 
 /// The package around the gateway that is tested.
-fn package() -> PathBuf {
+pub(crate) fn package() -> PathBuf {
     let made = tool::run(
         Command::new(env!("CARGO"))
             .args(["run", "--quiet", "--package", "xtask", "--", "deb"])

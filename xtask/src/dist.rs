@@ -3,6 +3,7 @@
 //! Built with the `dist` profile (fat LTO). Installs nothing.
 
 use crate::debian::{self, Effort};
+use crate::image;
 use crate::setup::{self, Purpose};
 use crate::{dashboard, run, shell};
 use anyhow::{Context as _, Result};
@@ -27,7 +28,8 @@ pub(crate) fn dist() -> Result<()> {
     } else {
         eprintln!("no Debian package: it needs `apt-get install debhelper dpkg-dev`");
     }
-    made.extend(bill_of_materials(&out)?);
+    made.extend(image::collect(&out)?);
+    made.push(bill_of_materials(&out)?);
     let sums = checksums(&made)?;
     fs::write(out.join("SHA256SUMS"), sums)?;
     for file in made {
@@ -101,14 +103,30 @@ fn moved(file: &Path, into: &Path) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// Which libraries the program is made of, as CycloneDX, where `cargo-cyclonedx` is installed.
-fn bill_of_materials(out: &Path) -> Result<Option<PathBuf>> {
-    if shell::find("cargo-cyclonedx").is_none() {
-        eprintln!("no bill of materials: it needs `cargo install --locked cargo-cyclonedx`");
-        return Ok(None);
-    }
+/// What writes the bill of materials, by its name at the registry.
+const CYCLONEDX: &str = "cargo-cyclonedx";
+
+/// Which libraries the program is made of, as CycloneDX.
+fn bill_of_materials(out: &Path) -> Result<PathBuf> {
+    let tools = shell::target().join("tools");
+    let installed = tools.join("bin").join(CYCLONEDX);
+    let tool = match shell::find(CYCLONEDX) {
+        Some(found) => found,
+        None => {
+            if !installed.exists() {
+                eprintln!(
+                    "{CYCLONEDX}: building it into {}, about two minutes",
+                    tools.display()
+                );
+                let mut install = shell::cargo();
+                install.args(["install", "--locked", "--root"]).arg(&tools);
+                shell::run(install.arg(CYCLONEDX))?;
+            }
+            installed
+        }
+    };
     let manifest = shell::root().join("gateway/Cargo.toml");
-    let mut cyclonedx = shell::cargo();
+    let mut cyclonedx = Command::new(tool);
     cyclonedx.args([
         "cyclonedx",
         "--format",
@@ -117,10 +135,7 @@ fn bill_of_materials(out: &Path) -> Result<Option<PathBuf>> {
         "postern.cdx",
     ]);
     shell::run(cyclonedx.arg("--manifest-path").arg(&manifest))?;
-    Ok(Some(moved(
-        &manifest.with_file_name("postern.cdx.json"),
-        out,
-    )?))
+    moved(&manifest.with_file_name("postern.cdx.json"), out)
 }
 
 /// What `sha256sum --check` reads.

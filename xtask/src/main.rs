@@ -14,6 +14,7 @@ mod dist;
 mod docs;
 mod fuzz;
 mod graph;
+mod image;
 mod kernel;
 mod lint;
 mod metadata;
@@ -120,6 +121,12 @@ const COMMANDS: &[Command] = &[
         arguments: "[PROGRAM]",
         about: "a Debian package of a built program, quickly, under target/deb/",
         run: debian::command,
+    },
+    Command {
+        name: "image",
+        arguments: "[FOLDER]",
+        about: "a container image of the Debian package in a folder, target/deb unless told",
+        run: image::command,
     },
 ];
 

@@ -139,6 +139,20 @@ const NEEDS: &[Need] = &[
         packages: &["systemd-container"],
     },
     Need {
+        what: "podman",
+        why: "builds and runs the container image in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("podman").is_some(),
+        packages: &["podman"],
+    },
+    Need {
+        what: "runc",
+        why: "is what podman runs it with in the tests",
+        purpose: Purpose::Test,
+        found: || shell::find("runc").is_some(),
+        packages: &["runc"],
+    },
+    Need {
         what: "strace",
         why: "kills the gateway at chosen system calls in the tests",
         purpose: Purpose::Test,

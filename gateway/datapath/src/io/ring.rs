@@ -13,9 +13,15 @@ pub enum RingError {
         "io_uring is not permitted here: check the sysctl kernel.io_uring_disabled and the seccomp profile of the container"
     )]
     Forbidden,
-    /// `io_uring_setup` is not there, or not the one we need.
+    /// `io_uring_setup` is not the one we need.
     #[error("this kernel's io_uring lacks what Postern needs (Linux 6.0 or newer): {0}")]
     TooOld(io::Error),
+    /// There is no `io_uring_setup`: an old kernel, or a container engine that says so.
+    #[error(
+        "there is no io_uring here: the kernel is older than Linux 6.0, or the seccomp profile of the container hides it \
+         (the image comes with one that does not: seccomp.json)"
+    )]
+    Missing,
     /// Anything else.
     #[error("io_uring cannot be set up: {0}")]
     Other(io::Error),
@@ -30,7 +36,8 @@ pub fn probe() -> Result<(), RingError> {
         Ok(_) => Ok(()),
         Err(error) => Err(match error.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => RingError::Forbidden,
-            Some(libc::ENOSYS | libc::EINVAL) => RingError::TooOld(error),
+            Some(libc::ENOSYS) => RingError::Missing,
+            Some(libc::EINVAL) => RingError::TooOld(error),
             _ => RingError::Other(error),
         }),
     }
