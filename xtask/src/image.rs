@@ -54,7 +54,7 @@ pub(crate) fn collect(folder: &Path) -> Result<Vec<PathBuf>> {
 pub(crate) fn build(builder: &str, folder: &Path) -> Result<String> {
     let mut packages = fs::read_dir(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.file_name().into_string().ok()?))
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with("postern_") && name.ends_with(".deb"));
     if packages.next().is_none() {
         bail!(
