@@ -25,6 +25,7 @@ mod watch;
 pub use self::change::access::{ChangeOnly, Changes, Full, ReadOnly, Reads};
 pub use self::change::audit::{AuditEntry, AuditPage, AuditQuery, Note};
 pub use self::change::error::{ChangeError, Noun, OpenError};
+pub use self::change::following::{Fed, Feed, FollowError};
 pub use self::change::intent::{Grant, Intent};
 pub use self::change::{Control, Options};
 pub use self::compile::origin::{OriginError, origins};
@@ -71,8 +72,11 @@ pub use self::pki::ca_key::CaKey;
 pub use self::pki::details::Details;
 pub use self::pki::x509::{Subject, X509Error};
 pub use self::store::seal::{Seal, SealError};
+pub use self::store::transaction::{Transaction, TransactionError};
 pub use self::store::verify::{RestoreError, Verified, restore, verify};
-pub use self::store::{RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write};
+pub use self::store::{
+    FORMAT as STORE_FORMAT, RedbStore, Store, StoreError, StoreOpenError, Table, Visit, Write,
+};
 pub use self::watch::crl_files::CrlDirectory;
 pub use self::watch::crl_sources::CrlFiles;
 pub use self::watch::expiry::{Expiring, ExpiryKind, ToldOfExpiry};

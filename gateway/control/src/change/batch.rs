@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -153,12 +153,14 @@ impl<A: Changes> Control<A> {
                     retired: Vec::new(),
                     default_host: None,
                     stale: false,
+                    following: None,
                 }),
                 geo: shared.geo.load_full().into(),
                 reach: ArcSwap::new(shared.reach.load_full()),
                 files_late: AtomicUsize::new(0),
                 write_failures: AtomicU64::new(0),
                 crl_files: shared.crl_files.clone(),
+                feed: OnceLock::new(),
                 batch: Some(Batch {
                     overlay,
                     collected: Mutex::default(),

@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -15,13 +15,16 @@ use crate::change::access::{ChangeOnly, Changes, Full, ReadOnly, Reads};
 use crate::change::batch::Batch;
 use crate::change::draft::Draft;
 use crate::change::error::{ChangeError, OpenError};
+use crate::change::following::{Fed, Feed};
 use crate::change::intent::Intent;
 use crate::compile::{Parts, Staples, compile};
 use crate::model::Model;
 use crate::model::moment::Moment;
 use crate::model::revocation::CrlFileOutcomes;
 use crate::store::certificate_index::Index;
+use crate::store::orders::Orders;
 use crate::store::seal::Seal;
+use crate::store::transaction::Transaction;
 use crate::store::{RedbStore, Store, StoreError, StoreOpenError, load, migrate};
 use rules::Program;
 use rules::geo::Geo;
@@ -49,6 +52,8 @@ pub(crate) struct Writer {
     pub(crate) default_host: Option<HostName>,
     /// The store may have more than the model, after a write whose fate is unknown.
     pub(crate) stale: bool,
+    /// Another process has the store, and makes the changes.
+    pub(crate) following: Option<Orders>,
 }
 
 /// A handle of the control plane of one gateway. What it may do is `A`: one that reads has no way to
@@ -101,6 +106,8 @@ pub(crate) struct Shared {
     pub(crate) write_failures: AtomicU64,
     /// What became of the files that are watched for revocation lists.
     pub(crate) crl_files: Arc<Mutex<CrlFileOutcomes>>,
+    /// Who is told of changes once they are durable.
+    pub(crate) feed: OnceLock<Feed>,
     /// Only in a shadow: gathers what its operations do instead of committing it.
     pub(crate) batch: Option<Batch>,
 }
@@ -187,12 +194,14 @@ impl Control {
                     retired: Vec::new(),
                     default_host,
                     stale: false,
+                    following: None,
                 }),
                 geo: ArcSwapOption::empty(),
                 reach: ArcSwap::new(reach),
                 files_late: AtomicUsize::new(0),
                 write_failures: AtomicU64::new(0),
                 crl_files: Arc::default(),
+                feed: OnceLock::new(),
                 batch: None,
             },
             Intent::default(),
@@ -375,13 +384,15 @@ impl<A: Reads> Control<A> {
 
 impl Shared {
     /// Takes over what the store has.
-    fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
+    pub(in crate::change) fn reload(&self, writer: &mut Writer) -> Result<(), ChangeError> {
         let (model, index) = load::load(self.store.as_ref())?;
         if model.revision != self.model.load().revision {
             let host = writer.default_host.as_ref();
             let fresh = Parts::with_what_was_learnt_of(&writer.parts);
             let (snapshot, parts) = compile(&model, host, &self.seal, &fresh)?;
             self.publish(writer, snapshot, parts);
+            // Whoever follows has not been told of what was found.
+            self.feed(Fed::Gap);
             *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
             self.model.store(Arc::new(model));
         }
@@ -389,7 +400,14 @@ impl Shared {
         Ok(())
     }
 
-    fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
+    /// Tells those who follow.
+    fn feed(&self, fed: Fed<'_>) {
+        if let Some(feed) = self.feed.get() {
+            feed(fed);
+        }
+    }
+
+    pub(in crate::change) fn publish(&self, writer: &mut Writer, snapshot: Snapshot, parts: Parts) {
         self.published.publish(snapshot, Instant::now());
         let old = std::mem::replace(&mut writer.parts, parts);
         writer.retired.extend(old.programs_not_in(&writer.parts));
@@ -421,6 +439,9 @@ impl<A: Changes> Control<A> {
             return batch.step(shared, &self.intent, work);
         }
         let mut writer = shared.lock();
+        if writer.following.is_some() {
+            return Err(StoreError::HandedOver.into());
+        }
         if writer.stale {
             shared.reload(&mut writer)?;
         }
@@ -453,6 +474,11 @@ impl<A: Changes> Control<A> {
             shared.write_failures.fetch_add(1, Ordering::Relaxed);
             return Err(error.into());
         }
+        let transaction = Transaction {
+            revision: done.model.revision,
+            writes: done.writes,
+        };
+        shared.feed(Fed::Transaction(&transaction));
         if let Some((snapshot, parts)) = compiled {
             shared.publish(&mut writer, snapshot, parts);
         }

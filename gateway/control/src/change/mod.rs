@@ -9,6 +9,7 @@ pub(crate) mod collected;
 pub(crate) mod control;
 pub(crate) mod draft;
 pub(crate) mod error;
+pub(crate) mod following;
 pub(crate) mod intent;
 pub(crate) mod revocation_lists;
 pub(crate) mod rulesets;

@@ -13,6 +13,7 @@ use crate::model::id::Uuid;
 use crate::model::revocation::OcspSettings;
 use crate::model::source_url::SourceUrl;
 use crate::operations::revocation_lists::{present, uploaded};
+use crate::store::StoreError;
 use tls::CrlPolicy;
 
 /// What is to change of it. `None` leaves as it is.
@@ -97,14 +98,19 @@ impl<A: Changes> Control<A> {
         })
     }
 
-    /// Has every live connection verified again, because a responder has revoked a client.
+    /// Has every live connection verified again, because a responder has revoked a client. Where
+    /// another process has the store, those of this process.
     ///
     /// # Errors
     /// The store cannot be written.
     pub fn move_trust(&self) -> Result<(), ChangeError> {
-        self.change(|draft| {
+        let moved = self.change(|draft| {
             draft.trust_moves();
             Ok(())
-        })
+        });
+        match moved {
+            Err(ChangeError::Store(StoreError::HandedOver)) => self.shared.move_trust_here(),
+            moved => moved,
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! host, a rule or a revocation would fail open. Owns the proof that the key file belongs to the
 //! store.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -119,38 +119,17 @@ pub(crate) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
             .map(|a| (a.id, Arc::new(a)))
             .collect(),
     );
-    let mut certificates: Vec<ServerCertificate> = records(store, Table::ServerCertificates)?;
-    for certificate in &mut certificates {
-        if certificate.key_type.is_none() {
-            let kind = chain::key_type(&certificate.chain);
-            let id = certificate.id;
-            certificate.key_type =
-                Some(kind.map_err(|why| corrupt(Table::ServerCertificates, id.as_bytes(), why))?);
-        }
-    }
-    model.server_certificates = Arc::new(
-        certificates
-            .into_iter()
-            .map(|c| (c.id, Arc::new(c)))
-            .collect(),
-    );
+    let certificates: Vec<ServerCertificate> = records(store, Table::ServerCertificates)?;
+    let certificates = certificates.into_iter().map(|certificate| {
+        let certificate = with_key_type(certificate)?;
+        Ok((certificate.id, Arc::new(certificate)))
+    });
+    model.server_certificates = Arc::new(certificates.collect::<Result<_, StoreError>>()?);
 
-    let table = Table::Associations;
     let mut associations = BTreeMap::new();
-    store.scan(table, b"", &mut |key, value| {
-        let (zone, rest) = part(table, key)?;
-        let (authority, _) = part(table, rest)?;
-        let set = match authority {
-            none if none == [0; ID_BYTES] => AuthoritySet::Managed,
-            id => AuthoritySet::Uploaded(Uuid::from_bytes(id)),
-        };
-        let texts: Vec<String> = decode(table, key, value)?;
-        let names = texts
-            .iter()
-            .map(|text| HostName::parse(text))
-            .collect::<Result<_, _>>();
-        let names = names.map_err(|why| corrupt(table, key, why))?;
-        associations.insert((Id::from_bytes(zone), set), Arc::new(names));
+    store.scan(Table::Associations, b"", &mut |key, value| {
+        let names = association_names(key, value)?;
+        associations.insert(association_place(key)?, Arc::new(names));
         Ok(())
     })?;
     model.associations = Arc::new(associations);
@@ -170,6 +149,52 @@ pub(crate) fn load(store: &dyn Store) -> Result<(Model, Index), StoreError> {
     model.crls = Arc::new(crls(store, &model)?);
     let index = Index::load(store)?;
     Ok((model, index))
+}
+
+/// A server certificate, with the kind of its key when it was stored without.
+pub(crate) fn with_key_type(
+    mut certificate: ServerCertificate,
+) -> Result<ServerCertificate, StoreError> {
+    if certificate.key_type.is_none() {
+        let kind = chain::key_type(&certificate.chain);
+        let id = certificate.id;
+        certificate.key_type =
+            Some(kind.map_err(|why| corrupt(Table::ServerCertificates, id.as_bytes(), why))?);
+    }
+    Ok(certificate)
+}
+
+/// Zone and CA set of an association.
+pub(crate) fn association_place(key: &[u8]) -> Result<(Id, AuthoritySet), StoreError> {
+    let (zone, rest) = part(Table::Associations, key)?;
+    let (authority, _) = part(Table::Associations, rest)?;
+    let set = match authority {
+        none if none == [0; ID_BYTES] => AuthoritySet::Managed,
+        id => AuthoritySet::Uploaded(Uuid::from_bytes(id)),
+    };
+    Ok((Id::from_bytes(zone), set))
+}
+
+/// The hosts of an association.
+pub(crate) fn association_names(
+    key: &[u8],
+    value: &[u8],
+) -> Result<BTreeSet<HostName>, StoreError> {
+    let table = Table::Associations;
+    let texts: Vec<String> = decode(table, key, value)?;
+    let names = texts.iter().map(|text| HostName::parse(text));
+    let names = names.collect::<Result<_, _>>();
+    names.map_err(|why| corrupt(table, key, why))
+}
+
+/// The ruleset of a rule, its id and its version.
+pub(crate) fn rule_place(key: &[u8]) -> Result<(Id, order::Entry), StoreError> {
+    let table = Table::Rules;
+    let (ruleset, rest) = part(table, key)?;
+    let (rule, rest) = part(table, rest)?;
+    let version = rest.try_into().map(u32::from_be_bytes);
+    let version = version.map_err(|why| corrupt(table, key, why))?;
+    Ok((Id::from_bytes(ruleset), (Id::from_bytes(rule), version)))
 }
 
 fn records<T: DeserializeOwned>(store: &dyn Store, table: Table) -> Result<Vec<T>, StoreError> {
@@ -205,11 +230,7 @@ pub(crate) fn version(
     let mut contents: HashMap<(Id, u32), Arc<RuleRecord>> = HashMap::with_capacity(wanted.len());
     let table = Table::Rules;
     store.scan(table, ruleset.as_bytes(), &mut |key, value| {
-        let (_, rest) = part(table, key)?;
-        let (rule, rest) = part(table, rest)?;
-        let version = rest.try_into().map(u32::from_be_bytes);
-        let version = version.map_err(|why| corrupt(table, key, why))?;
-        let place = (Id::from_bytes(rule), version);
+        let (_, place) = rule_place(key)?;
         if wanted.contains(&place) {
             contents.insert(place, Arc::new(decode(table, key, value)?));
         }

@@ -12,14 +12,17 @@ pub(crate) mod keys;
 pub(crate) mod load;
 pub(crate) mod migrate;
 pub(crate) mod order;
+pub(crate) mod orders;
 mod redb;
+pub(crate) mod replay;
 pub(crate) mod seal;
+pub(crate) mod transaction;
 pub(crate) mod verify;
 
 use std::path::{Path, PathBuf};
 
-pub use self::redb::RedbStore;
 pub(crate) use self::redb::sync_directory;
+pub use self::redb::{FORMAT, RedbStore};
 
 /// The tables. A table's place in [`Table::ALL`] may change, its name may not: it is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,7 +124,7 @@ impl Table {
 }
 
 /// One key set or removed.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// Where.
     pub table: Table,
@@ -186,6 +189,23 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read, or the file not be written; there is none then.
     fn backup(&self, to: &Path) -> Result<(), StoreError>;
+
+    /// Lets another process have it. Until [`Self::take_back`] everything else answers
+    /// [`StoreError::HandedOver`].
+    ///
+    /// # Errors
+    /// It is none that another process could open.
+    fn hand_over(&self) -> Result<(), StoreError> {
+        Err(StoreError::Io("it is in this process's memory only".into()))
+    }
+
+    /// Opens it again after [`Self::hand_over`].
+    ///
+    /// # Errors
+    /// Another process still has it, or has made something of it that is not understood here.
+    fn take_back(&self) -> Result<(), StoreOpenError> {
+        Ok(())
+    }
 
     /// Where it is kept, if that is a file.
     fn path(&self) -> Option<&Path> {
@@ -270,4 +290,9 @@ pub enum StoreError {
         /// What is there.
         found: u64,
     },
+    /// An upgrade is going on, and the new process has it.
+    #[error(
+        "an upgrade is in progress, and the new process has the store: nothing was changed; try again in a moment"
+    )]
+    HandedOver,
 }

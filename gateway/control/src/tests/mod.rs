@@ -24,6 +24,7 @@ mod document_keys;
 mod documents;
 mod durability;
 mod expiry;
+mod following;
 mod host_settings;
 mod losses;
 mod many_rules;

@@ -25,7 +25,7 @@ use crate::limits::STORE_CACHE_BYTES;
 /// know of, such as revocation lists.
 ///
 /// 1: the first. 2: [`Table::Crls`]. 3: [`Table::RulesetPages`]. 4: [`Table::Origins`].
-const FORMAT: u64 = 4;
+pub const FORMAT: u64 = 4;
 const FORMAT_KEY: &[u8] = b"format";
 /// The tables that came with a later format than the first.
 const YOUNGER_TABLES: [Table; 3] = [Table::Crls, Table::RulesetPages, Table::Origins];
@@ -40,8 +40,25 @@ fn definition(table: Table) -> Bytes {
 /// A store in one file.
 pub struct RedbStore {
     path: PathBuf,
-    /// `None` only while a failed disk is tried again.
-    database: RwLock<Option<Database>>,
+    database: RwLock<Handle>,
+}
+
+/// The file, as far as this process has it.
+#[derive(Default)]
+struct Handle {
+    /// `None` while a failed disk is tried again, and while another process has the file.
+    database: Option<Database>,
+    /// Another process has it.
+    is_handed_over: bool,
+}
+
+impl From<Database> for Handle {
+    fn from(database: Database) -> Self {
+        Self {
+            database: Some(database),
+            is_handed_over: false,
+        }
+    }
 }
 
 /// What stops a single attempt: either an answer, or the advice to open the file again.
@@ -76,7 +93,7 @@ impl RedbStore {
         let database = open_existing(path)?;
         let store = Self {
             path: path.to_owned(),
-            database: RwLock::new(Some(database)),
+            database: RwLock::new(database.into()),
         };
         if store.check_format()? < FORMAT {
             store.upgrade()?;
@@ -103,7 +120,7 @@ impl RedbStore {
         checked.map_err(|error| opened(path, error))?;
         let store = Self {
             path: path.to_owned(),
-            database: RwLock::new(Some(database)),
+            database: RwLock::new(database.into()),
         };
         store.check_format()?;
         for table in Table::ALL {
@@ -165,7 +182,10 @@ impl RedbStore {
     fn run<T>(&self, work: impl Fn(&Database) -> Result<T, Attempt>) -> Result<T, StoreError> {
         {
             let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-            if let Some(database) = guard.as_ref() {
+            if guard.is_handed_over {
+                return Err(StoreError::HandedOver);
+            }
+            if let Some(database) = &guard.database {
                 match attempt(&work, database) {
                     Ok(value) => return Ok(value),
                     Err(Attempt::Failed(error)) => return Err(error),
@@ -177,11 +197,14 @@ impl RedbStore {
             .database
             .write()
             .unwrap_or_else(PoisonError::into_inner);
+        if guard.is_handed_over {
+            return Err(StoreError::HandedOver);
+        }
         // The lock on the file goes with the old handle.
-        drop(guard.take());
+        drop(guard.database.take());
         let database =
             open_existing(&self.path).map_err(|error| StoreError::Io(error.to_string()))?;
-        match attempt(&work, guard.insert(database)) {
+        match attempt(&work, guard.database.insert(database)) {
             Ok(value) => Ok(value),
             Err(Attempt::Failed(error)) => Err(error),
             Err(Attempt::Reopen(why)) => Err(StoreError::Io(why)),
@@ -193,7 +216,8 @@ impl Drop for RedbStore {
     fn drop(&mut self) {
         // redb tidies up when it is closed, and trips over damage there too.
         let database = self.database.get_mut();
-        let database = database.unwrap_or_else(PoisonError::into_inner).take();
+        let handle = database.unwrap_or_else(PoisonError::into_inner);
+        let database = handle.database.take();
         drop(quietly(|| drop(database)));
     }
 }
@@ -527,6 +551,31 @@ impl Store for RedbStore {
 
     fn backup(&self, to: &Path) -> Result<(), StoreError> {
         self.run(|database| copy(database, to))
+    }
+
+    fn hand_over(&self) -> Result<(), StoreError> {
+        let guard = self.database.write();
+        let mut guard = guard.unwrap_or_else(PoisonError::into_inner);
+        guard.is_handed_over = true;
+        // The lock on the file goes with it.
+        let database = guard.database.take();
+        drop(quietly(|| drop(database)));
+        Ok(())
+    }
+
+    fn take_back(&self) -> Result<(), StoreOpenError> {
+        {
+            let guard = self.database.write();
+            let mut guard = guard.unwrap_or_else(PoisonError::into_inner);
+            if guard.is_handed_over {
+                *guard = open_existing(&self.path)?.into();
+            }
+        }
+        if let Err(error) = self.check_format() {
+            drop(self.hand_over());
+            return Err(error);
+        }
+        Ok(())
     }
 
     fn path(&self) -> Option<&Path> {
