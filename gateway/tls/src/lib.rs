@@ -94,7 +94,7 @@ pub use path::forget_paths;
 pub use refusal::{HandshakeError, Refusal};
 pub use session::{HandshakeFailure, Session};
 pub use site::{ServerIdentity, Site, SiteError, SiteSpec};
-pub use ticket::TicketKeys;
+pub use ticket::{TicketKeys, TicketSecrets};
 pub use trust::{Anchor, Trust, TrustError};
 pub use verify::{Verification, verify, verify_afresh, verify_again};
 pub use wire::Wire;

@@ -26,6 +26,9 @@ use crate::limits::{TICKET_BYTES_MAX, TICKET_LIFETIME};
 /// Bytes of a key's name.
 const NAME: usize = 16;
 
+/// Bytes of a key in [`TicketSecrets`].
+const KEPT: usize = NAME + KEY_BYTES + size_of::<i64>();
+
 /// Bytes that a ticket has more than its session.
 const OVERHEAD: usize = NAME + NONCE_BYTES + TAG_BYTES;
 
@@ -52,6 +55,17 @@ impl Key {
 }
 
 impl Key {
+    /// A key as [`TicketSecrets`] has it.
+    fn kept(bytes: &[u8; KEPT]) -> Option<Self> {
+        let (name, rest) = bytes.split_first_chunk()?;
+        let (secret, made) = rest.split_first_chunk()?;
+        Some(Self {
+            name: *name,
+            secret: *secret,
+            made_sec: i64::from_be_bytes(made.try_into().ok()?),
+        })
+    }
+
     fn wipe(&mut self) {
         wipe(&mut self.secret);
     }
@@ -77,6 +91,33 @@ impl Key {
 impl Drop for Key {
     fn drop(&mut self) {
         self.wipe();
+    }
+}
+
+/// The keys as bytes, for another process that goes on with them. Wiped when it is dropped.
+///
+/// ```text
+/// for the current key, and then for the one before it: name (16) | secret (32) | made (8)
+/// ```
+pub struct TicketSecrets(Vec<u8>);
+
+impl TicketSecrets {
+    /// The bytes.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for TicketSecrets {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl Drop for TicketSecrets {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
     }
 }
 
@@ -133,6 +174,42 @@ impl TicketKeys {
         let current = Arc::new(Key::new(now_sec)?);
         self.ring.store(Arc::new(Ring { current, previous }));
         Ok(true)
+    }
+
+    /// The keys of now, for another process.
+    #[must_use]
+    pub fn secrets(&self) -> TicketSecrets {
+        let ring = self.ring.load();
+        // With room for both, so that no copy is left behind where it grew.
+        let mut bytes = Vec::with_capacity(2 * KEPT);
+        for key in std::iter::once(&ring.current).chain(&ring.previous) {
+            bytes.extend(key.name);
+            bytes.extend(key.secret);
+            bytes.extend(key.made_sec.to_be_bytes());
+        }
+        TicketSecrets(bytes)
+    }
+
+    /// Goes on with the keys of another process. Answers whether they were keys; if not, everything
+    /// stays as it is.
+    #[must_use]
+    pub fn take_over(&self, secrets: &TicketSecrets) -> bool {
+        let _alone = self.rotating.lock().unwrap_or_else(PoisonError::into_inner);
+        let (keys, rest) = secrets.0.as_chunks::<KEPT>();
+        let mut keys = keys.iter().map(Key::kept);
+        let (Some(Some(current)), true) = (keys.next(), rest.is_empty()) else {
+            return false;
+        };
+        let previous = match (keys.next(), keys.next()) {
+            (None, None) => None,
+            (Some(Some(previous)), None) => Some(Arc::new(previous)),
+            _ => return false,
+        };
+        self.ring.store(Arc::new(Ring {
+            current: Arc::new(current),
+            previous,
+        }));
+        true
     }
 
     /// A ticket for `session`, as long as `ticket` at the most.
@@ -232,6 +309,37 @@ mod tests {
         assert!(names(&keys).1.is_some());
         assert!(!keys.rotate(1_000_001 + life, every).unwrap());
         assert!(names(&keys).1.is_none());
+    }
+
+    #[test]
+    fn keys_that_were_taken_over_open_what_the_others_sealed() {
+        let keys = TicketKeys::new().unwrap();
+        let (session, mut opened) = (b"who it was", [0; 200]);
+        let sealed = |keys: &TicketKeys| {
+            let mut ticket = [0; 200];
+            let length = keys.seal(session, &mut ticket).unwrap();
+            ticket[..length].to_vec()
+        };
+        let mut tickets = vec![sealed(&keys)];
+        assert!(keys.rotate(1_000_000, EVERY).unwrap());
+        tickets.push(sealed(&keys));
+        let others = TicketKeys::new().unwrap();
+        let secrets = keys.secrets();
+        for length in (0..secrets.reveal().len()).filter(|length| *length != KEPT) {
+            let cut = TicketSecrets(secrets.reveal()[..length].to_vec());
+            assert!(!others.take_over(&cut), "{length}");
+        }
+        assert!(!others.take_over(&TicketSecrets([0; 3 * KEPT].to_vec())));
+        assert_eq!(others.open(&tickets[0], &mut opened), None);
+        assert!(others.take_over(&secrets));
+        for ticket in &tickets {
+            assert_eq!(others.open(ticket, &mut opened), Some(session.len()));
+        }
+        assert_eq!(names(&others), names(&keys));
+        assert!(
+            !others.rotate(1_000_001, EVERY).unwrap(),
+            "their age is known"
+        );
     }
 
     #[test]
