@@ -5,6 +5,7 @@
 //! made from it. Does not read files.
 
 use super::key_macros::{auto_number, duration, number, path_or_none, switch};
+use super::keys_end as end;
 use super::keys_front as front;
 use super::kind::{Change, Kind};
 use super::network::Networks;
@@ -399,14 +400,8 @@ pub static KEYS: &[Key] = &[
         limits::TIMEOUT_MAX,
         "How long an unused origin connection is kept for the next request."
     ),
-    duration!(
-        "timeout.drain",
-        drain_timeout,
-        "30s",
-        limits::TIMEOUT_MIN,
-        limits::TIMEOUT_MAX,
-        "How long running requests may take to finish after SIGTERM."
-    ),
+    end::TIMEOUT_DRAIN,
+    end::TIMEOUT_UPGRADE,
     number!(
         "limit.connections",
         Count,

@@ -26,6 +26,7 @@ mod files;
 pub mod fuzz;
 mod key_macros;
 mod keys;
+mod keys_end;
 mod keys_front;
 #[cfg(test)]
 mod keys_tests;
@@ -132,6 +133,8 @@ pub struct Tunables {
     pub origin_idle_timeout: Duration,
     /// `timeout.drain`
     pub drain_timeout: Duration,
+    /// `timeout.upgrade`: for each step of it.
+    pub upgrade_timeout: Duration,
     /// `limit.connections`: of the whole gateway.
     pub connections_max: usize,
     /// `limit.client_connections`: of one client prefix; 0 is a quarter of all.

@@ -39,6 +39,10 @@ pub const TIMEOUT_MIN: Duration = Duration::from_millis(50);
 pub const PATIENCE_MAX: Duration = Duration::from_secs(5 * 60);
 /// Longest idle, origin and drain timeout: one day, as long as a streaming call may stay silent.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Shortest `timeout.upgrade`: a store of a million certificates takes seconds to read. Less is refused.
+pub const UPGRADE_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+/// Longest `timeout.upgrade`: changes are refused while a new process reads the store. More is refused.
+pub const UPGRADE_TIMEOUT_MAX: Duration = Duration::from_secs(60 * 60);
 /// Largest `limit.body_rate`: what every wired client has. More is refused.
 pub const BODY_RATE_CEILING: u64 = 64 * KIB;
 /// Largest `limit.request_body`: the next is no limit, which 0 says. More is refused.
