@@ -19,6 +19,32 @@ pub const LIBRARY_LINES_PER_SECOND: u32 = 5;
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process that ends waits for changes that had begun and for files that are read.
 pub const BLOCKING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of a frame between the old and the new process of an upgrade: a change with the largest
+/// document or revocation list that the API takes, several times over.
+pub const UPGRADE_FRAME_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Descriptors that go over at once: of each worker one for each address, and some.
+pub const UPGRADE_DESCRIPTORS_MAX: usize = 40_000;
+/// How long a new process waits for the next word of the old one. That one ends it long before
+/// (`timeout.upgrade`), and its own end is seen at once.
+pub const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
+/// How long a new process that broke off is given to end by itself, so that it can be told how it did.
+pub const UPGRADE_END_WAIT: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+pub const UPGRADE_END_LOOK: Duration = Duration::from_millis(5);
+/// How long the store is asked for again after a new process failed that had it: what that process
+/// started may hold it for a moment longer.
+pub const STORE_BACK_WAIT: Duration = Duration::from_secs(20);
+/// Replaced processes that still have connections, at the most: each is as large as a gateway. A further
+/// upgrade waits for the end of one.
+pub const FORMER_MAX: usize = 2;
+/// Bytes of changes that wait for a replaced process. One that takes none is given up, and ends its
+/// connections then.
+pub const FORMER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long a replaced process goes on without hearing of changes: as long as a revocation may take.
+pub const SUCCESSOR_LOST_GRACE: Duration = Duration::from_secs(1);
+/// Connections of a replaced process on which nothing is under way may have one more request for this
+/// part of `timeout.drain`: one that were closed at once could meet a request on its way.
+pub const DRAIN_REST_PART: u32 = 2;
 /// How often the steering controller looks for new hosts and dead workers. A new host has no owner
 /// for so long.
 pub const STEER_POLL: Duration = Duration::from_millis(50);
@@ -47,6 +73,8 @@ pub const CLI_ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the command line waits for an answer of the admin socket: publishing a change of a
 /// large store takes seconds at worst.
 pub const CLI_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the command line waits before it asks again for what an upgrade is in the way of.
+pub const CLI_UPGRADE_PAUSE: Duration = Duration::from_millis(100);
 /// How long the completion of a word waits for each answer, of three at most: a person is typing.
 pub const COMPLETION_TIMEOUT: Duration = Duration::from_millis(500);
 /// Names that a word is completed with: what a page of the API has. Of more, the first.
@@ -59,5 +87,10 @@ pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// How often it is looked for what comes to such a stage.
 pub const EXPIRY_STAGES_LOOK: Duration = Duration::from_secs(60 * 60);
 
+const _: () = assert!(
+    UPGRADE_DESCRIPTORS_MAX > config::limits::WORKERS_MAX * config::limits::LISTEN_ADDRESSES_MAX
+);
+const _: () =
+    assert!(PREDECESSOR_PATIENCE.as_nanos() > config::limits::UPGRADE_TIMEOUT_MAX.as_nanos());
 const _: () = assert!(ADMIN_REQUEST_TIMEOUT.as_nanos() < CLI_TIMEOUT.as_nanos());
 const _: () = assert!(ADMIN_BODY_BYTES_MAX < CLI_ANSWER_BYTES_MAX);

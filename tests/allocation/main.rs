@@ -209,7 +209,7 @@ fn start(address: SocketAddr, log: &Path, published: Arc<Published>) -> Workers 
     let listeners = Listeners::bind(1, &[address]).unwrap();
     let owned = Arc::new(Owned::default());
     let (controller, placed) =
-        Controller::start(&config, listeners.of_workers(), owned.clone()).unwrap();
+        Controller::start(&config, listeners.of_workers(), owned.clone(), None).unwrap();
     let shared = Arc::new(Shared {
         acceptor: Acceptor::new().unwrap(),
         published,

@@ -23,8 +23,10 @@ mod routes;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod upgrades;
 
 pub use self::http::context::State;
-pub use self::http::listener::{Bound, Listen, ServeError};
+pub use self::http::listener::{Bound, Copies, Leaving, Listen, ServeError};
 pub use self::http::tls::{AdminTls, AdminTlsError};
 pub use self::serve::{serve, serve_bound};
+pub use self::upgrades::{Asked, NotBegun, Upgrade, UpgradeState, Upgrades};

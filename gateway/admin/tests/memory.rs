@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use admin::{Bound, Listen, State, serve_bound};
+use admin::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::Control;
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
@@ -125,6 +125,7 @@ impl World {
                 access_log: AccessLog::off(),
                 plain: Arc::default(),
                 events: Events::new(1),
+                upgrades: upgrades(),
                 started: SystemTime::now(),
             };
             // As the gateway has it: one thread that answers everybody.
@@ -551,4 +552,11 @@ fn no_request_of_a_mebibyte_takes_more_than_sixteen() {
         println!("  {:.1} MiB  {what}", *took as f64 / MIB as f64);
     }
     assert!(requests > 1_000, "{requests} requests are too few");
+}
+
+/// Nobody carries them out.
+fn upgrades() -> Arc<Upgrades> {
+    let (upgrades, wanted) = Upgrades::new(None);
+    std::mem::forget(wanted);
+    Arc::new(upgrades)
 }

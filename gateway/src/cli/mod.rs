@@ -36,6 +36,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod token;
+mod upgrade;
 mod zone;
 
 use std::io::Write;
@@ -89,7 +90,8 @@ enum Command {
     /// Run the gateway in the foreground
     ///
     /// SIGTERM finishes running requests and stops; a second one stops at once. SIGHUP reloads the
-    /// configuration files, SIGUSR1 reopens the access log.
+    /// configuration files, SIGUSR1 reopens the access log, SIGUSR2 has a new process of the same path
+    /// take over.
     Run(run::Run),
     /// Check the configuration files, and the store if it exists
     Check(ConfigFile),
@@ -142,6 +144,7 @@ enum Command {
     #[command(subcommand)]
     Store(store::Store),
     Reload(reload::Reload),
+    Upgrade(upgrade::Upgrade),
     Log(log::Log),
     /// The state of a running gateway
     Status,
@@ -214,6 +217,7 @@ impl Command {
             Self::Apply(apply) => apply.run(&client()?, json),
             Self::Store(store) => store.run(client, json),
             Self::Reload(reload) => reload.run(target, json),
+            Self::Upgrade(upgrade) => upgrade.run(&client()?, json),
             Self::Log(log) => log.run(client),
             Self::Status => status::status(&client()?, json),
             Self::Doctor(doctor) => doctor.run(&client()?, json),

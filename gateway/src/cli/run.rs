@@ -44,12 +44,19 @@ pub(super) struct Run {
 impl Run {
     /// Runs the gateway until a signal stops it.
     pub(super) fn run(&self) -> Output {
-        let loaded = load(&self.file.sources(), self.defaults)?;
+        let predecessor = daemon::predecessor();
+        let predecessor = predecessor.map_err(|why| CliError::Failed(why.to_string()))?;
+        let loaded = load(&self.file.sources(), self.defaults).inspect_err(|why| {
+            let voice = predecessor.as_ref().map(|one| one.voice());
+            if let Some(Ok(voice)) = voice {
+                voice.refuse(why);
+            }
+        })?;
         start_logging(loaded.config.log_level);
         for error in &loaded.ignored {
             tracing::warn!("ignored: {error}");
         }
-        ended(daemon::run(loaded))
+        ended(daemon::run(loaded, predecessor))
     }
 }
 

@@ -18,27 +18,31 @@ use fetch::limits::CRL_FILE_LOOK;
 use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use vocabulary::clock::now_sec;
 
-/// Does all of it until it is dropped.
+/// Does until it is dropped what belongs to the process that has the store.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     control: Arc<Control>,
     lists: Arc<CrlFetcher>,
-    responders: Arc<OcspClient>,
     stapler: Arc<Stapler>,
-    health: Arc<HealthChecker>,
     crl_directory: Option<PathBuf>,
 ) {
     tokio::join!(
-        relieve(shared.clone()),
         rotate_tickets(shared),
         watch_lists(control.clone()),
         watch_ends(control.clone()),
         publish_lists(control, crl_directory),
         lists.run(),
-        responders.run(),
         stapler.run(),
-        health.run(),
     );
+}
+
+/// Does until it is dropped what connections need, those of a replaced process too.
+pub(crate) async fn keep(
+    shared: Arc<Shared>,
+    responders: Arc<OcspClient>,
+    health: Arc<HealthChecker>,
+) {
+    tokio::join!(relieve(shared), responders.run(), health.run());
 }
 
 /// Has the heaviest client give back half when open files or memory run short.

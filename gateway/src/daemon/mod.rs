@@ -6,15 +6,19 @@
 //! | INT | the same, as from Ctrl-C |
 //! | HUP | the configuration files are read again; one error, and everything stays as it is |
 //! | USR1 | the access log is opened again |
+//! | USR2 | a new process of the same path takes over; this one finishes its connections |
 //!
 //! Owns no decision of its own: what is started with what is [`config`]'s and
 //! [`control`]'s to say.
 
+mod front;
 mod maintenance;
 mod pressure;
 mod reload;
+mod service;
 mod signals;
 mod steering;
+mod upgrade;
 
 use std::io;
 use std::net::UdpSocket;
@@ -27,23 +31,27 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
+use self::front::{Front, Gifts};
 use self::reload::look_for_default_host;
-use self::signals::{Signals, wait};
+use self::signals::{Signals, Wanted, drain, step_back, wait};
 use self::steering::steer;
+use self::upgrade::former::Formers;
+pub use self::upgrade::predecessor::{Offered, Predecessor, PredecessorError};
+use self::upgrade::{Estate, own_binary};
 use crate::geoip;
 use crate::limits::{BLOCKING_TIMEOUT, DESCRIPTORS_SPARE, LOG_FLUSH_TIMEOUT};
-use admin::{self, AdminTls};
+use admin::{self, AdminTls, Upgrades};
 use config::{Config, Live, Loaded, Sources};
 use control::{Control, OpenError, Options, StoreOpenError};
 use datapath::connection::Shared;
 use datapath::io::{RingError, probe};
 use datapath::memory;
 use datapath::observe::{AccessLog, AccessLogError, Events};
-use datapath::plain::{self, Plain, Role};
+use datapath::plain;
 use datapath::shares::Shares;
 use datapath::steer::controller::Controller;
 use datapath::steer::{self, Owned};
-use datapath::worker::{Inboxes, ListenError, Listeners, Placement, Workers};
+use datapath::worker::{Inboxes, ListenError, NoAnswer, Placement, Workers, close_listeners};
 use fetch::{CrlFetcher, HealthChecker, OcspClient, Stapler};
 use snapshot::Published;
 use snapshot::http::reach::Reach;
@@ -78,6 +86,12 @@ pub enum StartError {
     /// BoringSSL cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] boring::error::ErrorStack),
+    /// The process to take over from is gone, or cannot be taken over from.
+    #[error(transparent)]
+    Predecessor(#[from] PredecessorError),
+    /// A worker does not run.
+    #[error(transparent)]
+    Worker(#[from] NoAnswer),
     /// The kernel is to steer and cannot.
     #[error("steer.mode is `kernel`, but {0}; set steer.mode to `auto` to start without")]
     Steer(#[from] steer::Unavailable),
@@ -102,7 +116,12 @@ impl StartError {
             | Self::AccessLog(_)
             | Self::Ring(_)
             | Self::Steer(_) => true,
-            Self::Listen(_) | Self::Admin(_) | Self::Tls(_) | Self::System(..) => false,
+            Self::Listen(_)
+            | Self::Admin(_)
+            | Self::Tls(_)
+            | Self::Predecessor(_)
+            | Self::Worker(_)
+            | Self::System(..) => false,
         }
     }
 }
@@ -116,21 +135,68 @@ pub enum Ended {
     Cut,
 }
 
-/// Opens the store and runs until a signal ends it.
+/// The process that this one was started by to take its place, if it was.
+///
+/// # Errors
+/// See [`PredecessorError`].
+pub fn predecessor() -> Result<Option<Predecessor<Offered>>, PredecessorError> {
+    Predecessor::find()
+}
+
+/// Opens the store and runs until a signal ends it, or another process has taken over. With a
+/// `predecessor`, takes over from that.
 ///
 /// # Errors
 /// See [`StartError`].
-pub fn run(loaded: Loaded) -> Result<Ended, StartError> {
+pub fn run(loaded: Loaded, predecessor: Option<Predecessor<Offered>>) -> Result<Ended, StartError> {
     keep_keys_out_of_core_dumps();
-    let published = Arc::new(Published::default());
-    let options = Options {
-        key_file: loaded.config.key_file(),
-        default_host: loaded.config.default_host.clone(),
-        reach: reach(&loaded.config),
-    };
-    let control = Control::open_with(&loaded.config.store_path, published.clone(), options)?;
-    look_for_default_host(loaded.config.default_host.as_ref(), &published);
-    serve(loaded.config, Some(loaded.sources), control, published)
+    let voice = predecessor.as_ref().map(Predecessor::voice).transpose();
+    let voice = voice.map_err(|error| StartError::System("the channel of the upgrade", error))?;
+    let sources = Some(loaded.sources);
+    let ended = start(loaded.config, sources, Opening::Store, predecessor);
+    if let (Err(error), Some(voice)) = (&ended, voice) {
+        voice.refuse(error);
+    }
+    ended
+}
+
+/// Runs on a control plane that is open already. Without `sources` SIGHUP has nothing to read.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn serve(
+    config: Config,
+    control: Arc<Control>,
+    published: Arc<Published>,
+) -> Result<Ended, StartError> {
+    start(config, None, Opening::Opened(control, published), None)
+}
+
+/// Where the control plane comes from.
+enum Opening {
+    /// The store that the configuration names.
+    Store,
+    /// It is there.
+    Opened(Arc<Control>, Arc<Published>),
+}
+
+impl Opening {
+    fn open(self, config: &Config) -> Result<(Arc<Control>, Arc<Published>), StartError> {
+        match self {
+            Self::Opened(control, published) => Ok((control, published)),
+            Self::Store => {
+                let published = Arc::new(Published::default());
+                let options = Options {
+                    key_file: config.key_file(),
+                    default_host: config.default_host.clone(),
+                    reach: reach(config),
+                };
+                let control = Control::open_with(&config.store_path, published.clone(), options)?;
+                look_for_default_host(config.default_host.as_ref(), &published);
+                Ok((control, published))
+            }
+        }
+    }
 }
 
 /// What origins may not be that tokens of zones set.
@@ -188,47 +254,89 @@ fn raise_descriptor_limit(connections_max: usize) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Runs on a control plane that is open already. Without `sources` SIGHUP has nothing to read.
-///
-/// # Errors
-/// See [`StartError`].
-pub fn serve(
+/// Starts the parts in order, and runs until the end.
+fn start(
     config: Config,
     sources: Option<Sources>,
-    control: Arc<Control>,
-    published: Arc<Published>,
+    opening: Opening,
+    predecessor: Option<Predecessor<Offered>>,
 ) -> Result<Ended, StartError> {
+    // A process that is alone finds out first whether the store is its own.
+    let (opened, opening) = match predecessor {
+        None => (Some(opening.open(&config)?), None),
+        Some(_) => (None, Some(opening)),
+    };
     probe()?;
+    let binary = own_binary();
     let descriptors = raise_descriptor_limit(config.tunables.connections_max);
     let geo = geoip::open(config.geoip_databases())?.map(Arc::new);
-    control.set_geo(geo.clone());
     let access_log = AccessLog::start(&config.access_log)?;
-    let (worker_count, listen) = (config.workers, config.listen.clone());
     let admin_tls = match config.admin_tls() {
         Some((certificate, key)) => Some(AdminTls::load(certificate, key)?),
         None => None,
     };
-    let listen_admin = admin::Listen {
-        socket: config.admin_socket.clone(),
-        tcp: config.admin_listen,
-        tls: admin_tls.clone(),
-    };
-    let crl_directory = config.crl_directory.clone();
     let acceptor = Acceptor::with_protocol(&tls::Protocol {
         groups: config.tls_groups.as_slice().into(),
         min_version: config.tls_min_version,
     })?;
-    let listeners = Listeners::bind(worker_count, &listen)?;
-    let redirects = Plain::bind(Role::Redirects, &config.listen_http)?;
-    let plain_health = Plain::bind(Role::Health, config.health_listen.as_slice())?;
-    let plain_addresses = [
-        config.listen_http.clone(),
-        config.health_listen.into_iter().collect(),
-    ];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| StartError::System("the runtime of the admin API", error))?;
+
+    let upgrade = predecessor.as_ref().map(Predecessor::upgrade);
+    let (given, gifts) = match predecessor {
+        Some(predecessor) => {
+            let (given, gifts) = predecessor.checked(&config)?;
+            (Some(given), gifts)
+        }
+        None => (None, Gifts::default()),
+    };
+    if given.is_some() && !acceptor.tickets().take_over(&gifts.tickets) {
+        tracing::warn!("session tickets of the old process are not good here");
+    }
+    let had_admin_socket = gifts.admin_socket.is_some();
+    let front = runtime.block_on(Front::open(&config, admin_tls.clone(), gifts))?;
+    let worker_count = config.workers;
     let owned = Arc::new(Owned::default());
-    let (controller, placed) = Controller::start(&config, listeners.of_workers(), owned.clone())?;
+    let (controller, placed) = Controller::start(
+        &config,
+        front.listeners.of_workers(),
+        owned.clone(),
+        front.steering,
+    )?;
     let controller = Arc::new(controller);
+    let is_successor = given.is_some();
+    let closed = match given {
+        Some(given) => Some(given.taken(had_admin_socket)?.0),
+        None => None,
+    };
+
+    let (control, published) = match (opened, opening) {
+        (Some(opened), _) => opened,
+        (None, Some(opening)) => opening.open(&config)?,
+        (None, None) => {
+            return Err(StartError::System(
+                "the store",
+                io::ErrorKind::NotFound.into(),
+            ));
+        }
+    };
+    let formers = Arc::<Formers>::default();
+    let told = formers.clone();
+    control.feed(Box::new(move |fed| told.tell(&fed)));
+    control.set_geo(geo.clone());
     controller.set_hosts(&published.load(), &vec![true; worker_count]);
+    let (listen, plain_addresses) = (
+        config.listen.clone(),
+        [
+            config.listen_http.clone(),
+            config.health_listen.into_iter().collect(),
+        ],
+    );
+    let crl_directory = config.crl_directory.clone();
+    let (admin_socket, admin_listen) = (config.admin_socket.clone(), config.admin_listen);
+    let store = config.store_path.clone();
     let live = Arc::new(Live::new(config));
     let inboxes = Inboxes::new(worker_count)
         .map_err(|error| StartError::System("the workers' inboxes", error))?;
@@ -255,10 +363,10 @@ pub fn serve(
     let tuned = live.clone();
     let stapler = Stapler::new(control.clone(), move || tuned.load().ocsp_staple);
     let health = HealthChecker::new(published.clone());
-    let workers = Arc::new(Workers::start(
+    let workers = Arc::new(Workers::prepare(
         &shared,
         &placement,
-        listeners,
+        front.listeners,
         controller.clone(),
     ));
     let plain = Arc::<plain::Counts>::default();
@@ -270,6 +378,10 @@ pub fn serve(
     };
     let steered = published.clone();
     let lists = CrlFetcher::new(control.clone());
+    let (upgrades, asked) = Upgrades::new(upgrade);
+    let upgrades = Arc::new(upgrades);
+    // Without files there is nothing that a new process could be started with.
+    let asked = sources.is_some().then_some(asked);
     let state = admin::State {
         control: control.clone(),
         lists: lists.clone(),
@@ -282,28 +394,38 @@ pub fn serve(
         access_log: access_log.clone(),
         plain,
         events,
+        upgrades: upgrades.clone(),
         started: SystemTime::now(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| StartError::System("the runtime of the admin API", error))?;
     let ended = runtime.block_on(async {
-        let admin = admin::serve(listen_admin, state).await?;
-        let admin = tokio::spawn(admin);
-        if controller.steers() {
-            let control = control.clone();
+        let mut signals = Signals::new()?;
+        if let Some(closed) = closed {
+            workers.all_answer().await?;
+            let waiting = closed.ready()?;
+            let steers = controller.take_over()?;
+            let channel = waiting.begun(steers)?;
+            let channels = front.former.into_iter().chain([channel]);
+            let told = |channel| formers.add(channel);
+            let told = channels.map(told).collect::<io::Result<()>>();
+            told.map_err(|error| StartError::System("the channels of replaced processes", error))?;
+        }
+        workers.accept();
+        close_listeners(&front.unwanted);
+        drop(front.unwanted);
+        let leaving = front.admin.leaving();
+        let admin = tokio::spawn(admin::serve_bound(front.admin, state));
+        let steering = controller.steers().then(|| {
             tokio::spawn(steer(
-                controller,
+                controller.clone(),
                 workers.clone(),
-                control,
+                control.clone(),
                 steered,
                 live.clone(),
-            ));
-        }
+            ))
+        });
         let failed = |error| StartError::System("plain HTTP", error);
-        redirects.start(around.clone()).map_err(failed)?;
-        let health_checks = plain_health.serve(around).map_err(failed)?;
+        let redirects = front.redirects.start(around.clone()).map_err(failed)?;
+        let (health_door, health_checks) = front.health.serve(around).map_err(failed)?;
         let health_checks = tokio::spawn(health_checks);
         // Reading the store and compiling it took more than keeping it.
         memory::give_back();
@@ -313,29 +435,64 @@ pub fn serve(
         for address in plain_addresses.iter().flatten() {
             tracing::info!(%address, "listening for plain HTTP");
         }
-        let maintenance = tokio::spawn(maintenance::run(
+        let kept = maintenance::keep(shared.clone(), responders, health);
+        let kept = tokio::spawn(kept);
+        let maintained = maintenance::run(
             shared.clone(),
             control.clone(),
             lists,
-            responders,
             stapler,
-            health,
             crl_directory,
-        ));
-        let mut signals = Signals::new()?;
-        let ended = wait(
+        );
+        let maintained = tokio::spawn(maintained);
+        let watched = tokio::spawn(service::watch(workers.clone()));
+        if !is_successor {
+            service::ready("serving");
+        }
+        let estate = Estate {
+            workers,
+            addresses: listen,
+            redirects,
+            health: health_door,
+            admin: leaving,
+            admin_socket,
+            admin_listen,
+            store,
+            control,
+            controller,
+            shared,
+            formers,
+            upgrades,
+            binary,
+        };
+        let wanted = wait(
             &mut signals,
-            &workers,
-            &shared,
+            &estate,
+            asked,
             sources.as_ref(),
-            &control,
             admin_tls.as_ref(),
             &access_log,
         )
         .await;
+        let ended = match wanted {
+            Wanted::Stop => {
+                service::stopping("finishing requests");
+                drain(&mut signals, &estate).await
+            }
+            Wanted::StepBack(channel) => {
+                // These are the new process's now.
+                maintained.abort();
+                watched.abort();
+                if let Some(steering) = steering {
+                    steering.abort();
+                }
+                step_back(&mut signals, &estate, channel).await
+            }
+        };
         admin.abort();
         health_checks.abort();
-        maintenance.abort();
+        maintained.abort();
+        kept.abort();
         Ok::<_, StartError>(ended)
     });
     // What hangs, as on a file system whose server is gone, is left behind.

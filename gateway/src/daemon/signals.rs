@@ -1,19 +1,21 @@
-//! Signal handling, and the drain at the end of a run.
+//! Signal handling, the drain at the end of a run, and the end of a replaced process.
 
-use std::sync::Arc;
+use std::pin::pin;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::reload::reload;
-use super::{Ended, StartError};
-use admin::AdminTls;
+use super::upgrade::following::follow;
+use super::upgrade::{Channel, Estate, Leash, upgrade};
+use super::{Ended, StartError, service};
+use crate::limits::{DRAIN_REST_PART, SUCCESSOR_LOST_GRACE};
+use admin::{AdminTls, Asked};
 use config::Sources;
-use control::Control;
-use datapath::connection::Shared;
 use datapath::limits::DRAIN_POLL;
 use datapath::observe::AccessLog;
-use datapath::worker::Workers;
+use std::sync::Arc;
 
 pub(super) struct Signals {
     hangup: Signal,
@@ -21,6 +23,7 @@ pub(super) struct Signals {
     quit: Signal,
     terminate: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
 impl Signals {
@@ -33,6 +36,7 @@ impl Signals {
             quit: open(SignalKind::quit())?,
             terminate: open(SignalKind::terminate())?,
             user1: open(SignalKind::user_defined1())?,
+            user2: open(SignalKind::user_defined2())?,
         })
     }
 
@@ -46,38 +50,83 @@ impl Signals {
     }
 }
 
-/// Listens to signals until one of them, or the end of all workers, ends the run.
+/// Why a run does not go on as it was.
+pub(super) enum Wanted {
+    /// A signal means to stop.
+    Stop,
+    /// Another process serves, and tells here what it changes.
+    StepBack(Channel),
+}
+
+/// Listens to signals until one of them ends the run, or another process has taken over.
 pub(super) async fn wait(
     signals: &mut Signals,
-    workers: &Workers,
-    shared: &Shared,
+    estate: &Estate,
+    mut asked: Option<mpsc::UnboundedReceiver<Asked>>,
     sources: Option<&Sources>,
-    control: &Control,
     admin_tls: Option<&Arc<AdminTls>>,
     access_log: &AccessLog,
-) -> Ended {
+) -> Wanted {
     loop {
+        let upgrade_wanted = async {
+            match &mut asked {
+                // The sender is the estate's.
+                Some(asked) => asked.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             // Files may hang: a signal to stop is heard meanwhile.
-            _ = signals.hangup.recv() => tokio::select! {
-                () = reload(shared, sources, control, admin_tls) => {}
-                () = signals.stop() => break,
-            },
+            _ = signals.hangup.recv() => {
+                service::busy("reading the configuration again");
+                tokio::select! {
+                    () = reload(&estate.shared, sources, &estate.control, admin_tls) => {}
+                    () = signals.stop() => return Wanted::Stop,
+                }
+                service::ready("serving");
+            }
             _ = signals.user1.recv() => access_log.reopen(),
-            _ = signals.interrupt.recv() => break,
-            _ = signals.quit.recv() => break,
-            _ = signals.terminate.recv() => break,
+            _ = signals.user2.recv() => {
+                if let Err(why) = estate.upgrades.begin(None) {
+                    tracing::warn!(%why, "SIGUSR2 came, and nothing is done");
+                }
+            }
+            Some(asked) = upgrade_wanted => {
+                let leash = Leash::default();
+                let mut upgrading = pin!(upgrade(estate, asked, leash.clone()));
+                let mut is_stopping = false;
+                let channel = tokio::select! {
+                    channel = &mut upgrading => channel,
+                    () = signals.stop() => {
+                        is_stopping = true;
+                        leash.pull();
+                        upgrading.await
+                    }
+                };
+                match channel {
+                    Some(channel) => return Wanted::StepBack(channel),
+                    None if is_stopping => return Wanted::Stop,
+                    None => {}
+                }
+            }
+            _ = signals.interrupt.recv() => return Wanted::Stop,
+            _ = signals.quit.recv() => return Wanted::Stop,
+            _ = signals.terminate.recv() => return Wanted::Stop,
         }
     }
-    let live = &shared.live;
+}
+
+/// Finishes what is under way, and ends. Processes that this one has replaced may finish too.
+pub(super) async fn drain(signals: &mut Signals, estate: &Estate) -> Ended {
+    let live = &estate.shared.live;
     let deadline = Instant::now() + live.load().drain_timeout;
     tracing::info!(
         seconds = live.load().drain_timeout.as_secs(),
         "stopping: requests are finished; a second signal stops at once"
     );
-    workers.drain();
+    estate.workers.drain();
     loop {
-        if workers.has_ended() {
+        if estate.workers.has_ended() && estate.formers.count() == 0 {
             return Ended::Drained;
         }
         if Instant::now() >= deadline {
@@ -86,6 +135,53 @@ pub(super) async fn wait(
         }
         tokio::select! {
             () = signals.stop() => return Ended::Cut,
+            () = tokio::time::sleep(DRAIN_POLL) => {}
+        }
+    }
+}
+
+/// Finishes what is under way while another process serves, and obeys what that one changes.
+pub(super) async fn step_back(signals: &mut Signals, estate: &Estate, channel: Channel) -> Ended {
+    let patience = estate.shared.live.load().drain_timeout;
+    let begun = Instant::now();
+    let mut deadline = begun + patience;
+    tracing::info!(
+        seconds = patience.as_secs(),
+        "another process serves: this one finishes its requests"
+    );
+    let press_at = begun + patience / DRAIN_REST_PART;
+    let mut following = pin!(follow(channel, estate.control.clone()));
+    let (mut is_pressing, mut is_lost, mut is_told) = (false, false, false);
+    loop {
+        if estate.workers.has_ended() {
+            return Ended::Drained;
+        }
+        let now = Instant::now();
+        if now >= deadline {
+            if !is_lost {
+                tracing::warn!("timeout.drain passed: the remaining connections are cut");
+            }
+            return Ended::Cut;
+        }
+        if now >= press_at && !is_pressing {
+            is_pressing = true;
+            estate.workers.drain();
+        }
+        tokio::select! {
+            why = &mut following, if !is_lost => {
+                tracing::warn!(%why, "what is trusted is not known any more: connections end");
+                (is_lost, is_pressing) = (true, true);
+                estate.workers.drain();
+                deadline = deadline.min(Instant::now() + SUCCESSOR_LOST_GRACE);
+            }
+            () = signals.stop() => {
+                if is_told {
+                    return Ended::Cut;
+                }
+                // The new process was told too, and waits for this one.
+                (is_told, is_pressing) = (true, true);
+                estate.workers.drain();
+            }
             () = tokio::time::sleep(DRAIN_POLL) => {}
         }
     }

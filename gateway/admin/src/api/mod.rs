@@ -30,5 +30,6 @@ pub(crate) mod status;
 pub(crate) mod steering;
 pub(crate) mod sysctl;
 pub(crate) mod tokens;
+pub(crate) mod upgrade;
 pub(crate) mod zone_settings;
 pub(crate) mod zones;

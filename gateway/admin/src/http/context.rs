@@ -20,6 +20,7 @@ use super::sessions::Sessions;
 use super::tls::AdminTls;
 use crate::events::History;
 use crate::latency::Series;
+use crate::upgrades::Upgrades;
 use config::Live;
 use control::{ChangeError, ChangeOnly, Control, Grant, Id, Intent, ReadOnly};
 use datapath::observe::{AccessLog, Events, Workers};
@@ -52,6 +53,8 @@ pub struct State {
     pub plain: Arc<plain::Counts>,
     /// Where workers put what happens.
     pub events: Arc<Events>,
+    /// Upgrades that are asked for, and the last one.
+    pub upgrades: Arc<Upgrades>,
     /// When the process started.
     pub started: SystemTime,
 }
@@ -185,6 +188,11 @@ impl Context {
 
     pub(crate) fn access_log(&self) -> &AccessLog {
         &self.state.access_log
+    }
+
+    /// Upgrades of this process.
+    pub(crate) fn upgrades(&self) -> &Upgrades {
+        &self.state.upgrades
     }
 
     /// When the process started.

@@ -126,6 +126,8 @@ impl From<ChangeError> for Fault {
             ChangeError::Compile(_) => (S::BAD_REQUEST, 1004),
             ChangeError::Seal(_) => (S::INTERNAL_SERVER_ERROR, 1000),
             ChangeError::Store(StoreError::Corrupt(_)) => (S::INTERNAL_SERVER_ERROR, 1000),
+            // The command line tries again by this code.
+            ChangeError::Store(StoreError::HandedOver) => (S::SERVICE_UNAVAILABLE, 1013),
             ChangeError::Store(_) => (S::SERVICE_UNAVAILABLE, 1000),
         };
         let pointer = match &error {

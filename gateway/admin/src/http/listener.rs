@@ -6,11 +6,14 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::watch;
 
 use super::tls::AdminTls;
 
@@ -82,7 +85,47 @@ pub struct Bound {
     pub(crate) unix: UnixListener,
     pub(crate) tcp: Option<TcpListener>,
     pub(crate) tls: Option<Arc<AdminTls>>,
+    /// Whether another process accepts.
+    pub(crate) left: watch::Receiver<bool>,
+    leaving: Arc<Leaving>,
     file: SocketFile,
+}
+
+/// Copies of the listening sockets, for another process.
+pub struct Copies {
+    /// Of the unix socket.
+    pub unix: OwnedFd,
+    /// Of the TCP address.
+    pub tcp: Option<OwnedFd>,
+}
+
+/// The way to leave the sockets to another process.
+pub struct Leaving {
+    left: watch::Sender<bool>,
+    /// The socket's name is another process's.
+    keeps_file: AtomicBool,
+    unix: OwnedFd,
+    tcp: Option<OwnedFd>,
+}
+
+impl Leaving {
+    /// Copies of the sockets.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn copies(&self) -> io::Result<Copies> {
+        Ok(Copies {
+            unix: self.unix.try_clone()?,
+            tcp: self.tcp.as_ref().map(OwnedFd::try_clone).transpose()?,
+        })
+    }
+
+    /// Accepts nothing more. Requests that are under way are answered. With `keeps_file` the socket's
+    /// name stays: the other process has this socket.
+    pub fn leave(&self, keeps_file: bool) {
+        self.keeps_file.store(keeps_file, Ordering::Relaxed);
+        self.left.send_replace(true);
+    }
 }
 
 impl std::fmt::Debug for Bound {
@@ -97,12 +140,17 @@ impl std::fmt::Debug for Bound {
 struct SocketFile {
     path: PathBuf,
     inode: u64,
+    leaving: Option<Arc<Leaving>>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if ours {
+        let stays = self
+            .leaving
+            .as_ref()
+            .is_some_and(|leaving| leaving.keeps_file.load(Ordering::Relaxed));
+        if ours && !stays {
             // It may be gone already, which is as good.
             drop(fs::remove_file(&self.path));
         }
@@ -143,24 +191,70 @@ impl Bound {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn bind(listen: &Listen) -> Result<Self, ServeError> {
-        let (unix, file) = bind_unix(&listen.socket).await?;
-        let tcp = match listen.tcp {
-            None => None,
-            Some(address) if listen.tls.is_none() && !address.ip().is_loopback() => {
+        Self::take_over(listen, None, None).await
+    }
+
+    /// The same with sockets that another process had at the same places; what is missing is bound.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub async fn take_over(
+        listen: &Listen,
+        unix: Option<OwnedFd>,
+        tcp: Option<OwnedFd>,
+    ) -> Result<Self, ServeError> {
+        let (unix, file) = match unix {
+            Some(unix) => taken_unix(&listen.socket, unix)?,
+            None => bind_unix(&listen.socket).await?,
+        };
+        let tcp = match (listen.tcp, tcp) {
+            (None, _) => None,
+            (Some(address), _) if listen.tls.is_none() && !address.ip().is_loopback() => {
                 return Err(ServeError::NotLoopback(address));
             }
-            Some(address) => {
-                let bound = TcpListener::bind(address).await;
+            (Some(address), taken) => {
+                let bound = match taken {
+                    Some(taken) => TcpListener::from_std(taken.into()),
+                    None => TcpListener::bind(address).await,
+                };
                 Some(bound.map_err(|why| ServeError::Address { address, why })?)
             }
         };
-        let tls = listen.tls.clone();
+        Self::with(unix, tcp, listen.tls.clone(), file).map_err(|why| ServeError::Socket {
+            path: listen.socket.clone(),
+            why,
+        })
+    }
+
+    fn with(
+        unix: UnixListener,
+        tcp: Option<TcpListener>,
+        tls: Option<Arc<AdminTls>>,
+        mut file: SocketFile,
+    ) -> io::Result<Self> {
+        let (sender, left) = watch::channel(false);
+        let copy = |tcp: &TcpListener| tcp.as_fd().try_clone_to_owned();
+        let leaving = Arc::new(Leaving {
+            left: sender,
+            keeps_file: AtomicBool::new(false),
+            unix: unix.as_fd().try_clone_to_owned()?,
+            tcp: tcp.as_ref().map(copy).transpose()?,
+        });
+        file.leaving = Some(leaving.clone());
         Ok(Self {
             unix,
             tcp,
             tls,
+            left,
+            leaving,
             file,
         })
+    }
+
+    /// The way to leave the sockets to another process.
+    #[must_use]
+    pub fn leaving(&self) -> Arc<Leaving> {
+        self.leaving.clone()
     }
 
     /// The address that is served, with the port that the kernel chose for port 0.
@@ -237,13 +331,28 @@ async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), ServeError
         fs::rename(&bound_at, path).map_err(failed)?;
     }
     let inode = fs::symlink_metadata(path).map_err(failed)?.ino();
-    Ok((
-        listener,
-        SocketFile {
-            path: path.to_owned(),
-            inode,
-        },
-    ))
+    let file = SocketFile {
+        path: path.to_owned(),
+        inode,
+        leaving: None,
+    };
+    Ok((listener, file))
+}
+
+/// A socket that is bound at `path` already.
+fn taken_unix(path: &Path, socket: OwnedFd) -> Result<(UnixListener, SocketFile), ServeError> {
+    let failed = |why| ServeError::Socket {
+        path: path.to_owned(),
+        why,
+    };
+    let listener = UnixListener::from_std(socket.into()).map_err(failed)?;
+    let inode = fs::symlink_metadata(path).map_err(failed)?.ino();
+    let file = SocketFile {
+        path: path.to_owned(),
+        inode,
+        leaving: None,
+    };
+    Ok((listener, file))
 }
 
 #[cfg(test)]
@@ -279,6 +388,25 @@ mod tests {
         assert!(listen.socket.exists());
         let second = Bound::bind(&listen).await.unwrap();
         drop(second);
+    }
+
+    #[tokio::test]
+    async fn handed_on_to_another_process() {
+        let directory = Directory::new();
+        let listen = listen(&directory);
+        let first = Bound::bind(&listen).await.unwrap();
+        let waiting = UnixStream::connect(&listen.socket).await.unwrap();
+        let leaving = first.leaving();
+        let copies = leaving.copies().unwrap();
+        let second = Bound::take_over(&listen, Some(copies.unix), None);
+        let second = second.await.unwrap();
+        leaving.leave(true);
+        drop(first);
+        assert!(listen.socket.exists(), "it is the second one's");
+        assert!(second.unix.accept().await.is_ok(), "who waited is not lost");
+        drop(waiting);
+        drop(second);
+        assert!(!listen.socket.exists());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::auth::Peer;
@@ -71,6 +71,7 @@ async fn run(bound: Bound, router: Router, patience: Patience) {
     let mut connections = JoinSet::new();
     let unix_slots = Arc::new(Semaphore::new(ADMIN_CONNECTIONS_MAX));
     let seats = Arc::<Seats>::default();
+    let mut left = bound.left.clone();
     loop {
         // A slot comes first, so that what cannot be served waits in the kernel's queue.
         let unix = async {
@@ -87,7 +88,13 @@ async fn run(bound: Bound, router: Router, patience: Patience) {
             (slot, accepted) = unix => match (slot, accepted) {
                 (Ok(slot), Ok((stream, _))) => {
                     let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
-                    let served = connection(stream, Peer::Unix { uid }, None, router.clone(), patience);
+                    let served = connection(
+                        stream,
+                        Peer::Unix { uid },
+                        None,
+                        router.clone(),
+                        (patience, bound.left.clone()),
+                    );
                     connections.spawn(with_slot(slot, served));
                 }
                 (_, Err(error)) => failed(&error).await,
@@ -97,14 +104,20 @@ async fn run(bound: Bound, router: Router, patience: Patience) {
                 Ok((stream, peer)) => {
                     let seat = Arc::new(seats.take(peer.ip()));
                     let (tls, router) = (bound.tls.clone(), router.clone());
-                    connections.spawn(over_tcp(stream, seat, tls, router, patience));
+                    let times = (patience, bound.left.clone());
+                    connections.spawn(over_tcp(stream, seat, tls, router, times));
                 }
                 Err(error) => failed(&error).await,
             },
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            true = async { left.wait_for(|left| *left).await.is_ok() } => break,
         }
     }
+    while connections.join_next().await.is_some() {}
 }
+
+/// How long a client may take, and whether another process serves instead.
+type Times = (Patience, watch::Receiver<bool>);
 
 async fn failed(error: &std::io::Error) {
     tracing::warn!(%error, "the admin API cannot accept a connection");
@@ -120,9 +133,9 @@ async fn over_tcp(
     seat: Arc<Seat>,
     tls: Option<Arc<AdminTls>>,
     router: Router,
-    patience: Patience,
+    times: Times,
 ) {
-    let served = in_seat(stream, seat.clone(), tls, router, patience);
+    let served = in_seat(stream, seat.clone(), tls, router, times);
     tokio::select! {
         () = served => {}
         () = seat.lost() => {
@@ -136,15 +149,15 @@ async fn in_seat(
     seat: Arc<Seat>,
     tls: Option<Arc<AdminTls>>,
     router: Router,
-    patience: Patience,
+    times: Times,
 ) {
     let Some(tls) = tls else {
-        return connection(stream, Peer::Tcp, Some(seat), router, patience).await;
+        return connection(stream, Peer::Tcp, Some(seat), router, times).await;
     };
     let acceptor = tls.acceptor();
     let handshake = tokio_boring::accept(&acceptor, stream);
-    match tokio::time::timeout(patience.handshake, handshake).await {
-        Ok(Ok(stream)) => connection(stream, Peer::Tcp, Some(seat), router, patience).await,
+    match tokio::time::timeout(times.0.handshake, handshake).await {
+        Ok(Ok(stream)) => connection(stream, Peer::Tcp, Some(seat), router, times).await,
         Ok(Err(error)) => tracing::debug!(%error, "a handshake with the admin API failed"),
         Err(_elapsed) => tracing::debug!("a handshake with the admin API took too long"),
     }
@@ -155,7 +168,7 @@ async fn connection(
     peer: Peer,
     seat: Option<Arc<Seat>>,
     router: Router,
-    patience: Patience,
+    (patience, mut left): Times,
 ) {
     let inner = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -184,7 +197,14 @@ async fn connection(
     let mut served = pin!(served);
     let ended = tokio::select! {
         ended = served.as_mut() => ended,
-        () = tokio::time::sleep(patience.lifetime) => {
+        () = async {
+            let left = async {
+                if left.wait_for(|left| *left).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            drop(tokio::time::timeout(patience.lifetime, left).await);
+        } => {
             served.as_mut().graceful_shutdown();
             match tokio::time::timeout(patience.grace, served).await {
                 Ok(ended) => ended,
@@ -212,7 +232,13 @@ mod tests {
         let app = Router::new()
             .route("/large", axum::routing::get(async || "x".repeat(1 << 20)))
             .route("/body", axum::routing::post(async |body: String| body));
-        let served = tokio::spawn(connection(ours, Peer::Tcp, None, app, Patience::default()));
+        let served = tokio::spawn(connection(
+            ours,
+            Peer::Tcp,
+            None,
+            app,
+            (Patience::default(), watch::channel(false).1),
+        ));
         client(&mut theirs).await;
         served.await.unwrap();
     }

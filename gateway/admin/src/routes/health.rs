@@ -1,11 +1,11 @@
 //! Routes about the running gateway: its health, its metrics, and what can be tuned.
 
 use super::Answer::{All, Media, MediaOr503, One};
-use super::Body::Json;
+use super::Body::{Json, MaybeJson};
 use super::Kind::{AtLeast, Text};
-use super::Need::Nothing;
+use super::Need::{Nothing, Socket};
 use super::{Group, Parameter, Route, route};
-use crate::api::{doctor, events, health, latency, status, steering, sysctl};
+use crate::api::{doctor, events, health, latency, status, steering, sysctl, upgrade};
 
 /// The media type of metrics, unless OpenMetrics is asked for.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -16,6 +16,12 @@ pub(super) const GROUPS: &[Group] = &[
         name: "Health",
         about: "How the gateway is.",
         routes: HEALTH,
+    },
+    Group {
+        name: "Upgrades",
+        about: "Another process, of another binary as a rule, takes the place of the running one \
+                without a connection being lost.",
+        routes: UPGRADES,
     },
     Group {
         name: "Events",
@@ -70,6 +76,18 @@ const HEALTH: &[Route] = &[
         ),
     ])
     .gives(One("SteeringTrace")),
+];
+
+const UPGRADES: &[Route] = &[
+    route!(GET "/postern/v1/upgrade", upgrade::show, "get_upgrade",
+        "Show which process serves, and what became of the last upgrade")
+    .gives(One("Upgrades")),
+    route!(POST "/postern/v1/upgrade", upgrade::begin, "begin_upgrade",
+        "Begin an upgrade; for root and for the user that runs the gateway. What becomes of it is \
+         told by `GET`, of the new process in the end")
+    .needs(Socket)
+    .takes(MaybeJson("UpgradeBegin"))
+    .gives(One("Upgrades")),
 ];
 
 const KIND: Parameter = Parameter::new(

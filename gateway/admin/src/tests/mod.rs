@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::openapi;
-use crate::{Bound, Listen, State, serve_bound};
+use crate::{Bound, Listen, State, Upgrades, serve_bound};
 use config::{Config, Live};
 use control::{Control, NewToken, Scope};
 use datapath::observe::{AccessLog, Events, WorkerStats, Workers};
@@ -98,6 +98,7 @@ impl World {
             access_log: AccessLog::off(),
             plain: Arc::default(),
             events: events.clone(),
+            upgrades: upgrades(),
             started: SystemTime::now(),
         };
         let server = tokio::spawn(serve_bound(bound, state));
@@ -215,4 +216,11 @@ pub(crate) fn csr(common_name: &str) -> String {
     request.set_pubkey(&key).unwrap();
     request.sign(&key, MessageDigest::sha256()).unwrap();
     String::from_utf8(request.build().to_pem().unwrap()).unwrap()
+}
+
+/// Nobody carries them out.
+fn upgrades() -> Arc<Upgrades> {
+    let (upgrades, wanted) = Upgrades::new(None);
+    std::mem::forget(wanted);
+    Arc::new(upgrades)
 }

@@ -131,6 +131,8 @@ impl Drop for Parked<'_> {
 #[derive(Default)]
 pub struct Drain {
     begun: Cell<bool>,
+    /// Those on which nothing is under way are to end too.
+    presses: Cell<bool>,
     notify: Notify,
     /// For those that look at nothing by themselves.
     resting: Notify,
@@ -143,16 +145,23 @@ impl Drain {
         self.begun.get()
     }
 
-    /// Waits until it is.
+    /// Whether connections on which nothing is under way are to end, and not to wait for a last
+    /// request.
+    #[must_use]
+    pub fn presses(&self) -> bool {
+        self.presses.get()
+    }
+
+    /// Waits until it is stopping.
     pub async fn begun(&self) {
         while !self.begun.get() {
             self.notify.notified().await;
         }
     }
 
-    /// The same for a connection that rests: [`Self::stir`] has its task polled meanwhile.
-    pub async fn begun_at_rest(&self) {
-        while !self.begun.get() {
+    /// Waits until connections that rest are to end: [`Self::stir`] has their tasks polled meanwhile.
+    pub async fn pressing(&self) {
+        while !self.presses.get() {
             self.resting.notified().await;
         }
     }
@@ -164,8 +173,15 @@ impl Drain {
 
     /// The worker is stopping from now on.
     pub fn begin(&self) {
+        self.begin_gently();
+        self.presses.set(true);
+        self.resting.notify_waiters();
+    }
+
+    /// The same, but connections that rest may have one more request: another process takes the new
+    /// ones, and nothing is in a hurry.
+    pub fn begin_gently(&self) {
         self.begun.set(true);
         self.notify.notify_waiters();
-        self.resting.notify_waiters();
     }
 }

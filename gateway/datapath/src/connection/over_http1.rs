@@ -99,7 +99,9 @@ async fn watch(
     mut serving: Pin<&mut impl Future<Output = End>>,
 ) -> End {
     let mut alarm = pin!(tokio::time::sleep_until(clock::now().into()));
-    let mut drained = pin!(connection.local.drain.begun());
+    let drain = &connection.local.drain;
+    let mut drained = pin!(drain.begun());
+    let mut pressed = pin!(drain.pressing());
     let mut is_waiting = false;
     let mut has_timed_out = false;
     std::future::poll_fn(|cx| {
@@ -108,15 +110,16 @@ async fn watch(
             // It leaves our waker with the drain; after it the flag is enough.
             let _begun = drained.as_mut().poll(cx);
         }
+        if drain.has_begun() && !drain.presses() {
+            let _presses = pressed.as_mut().poll(cx);
+        }
         loop {
             let cut = connection.closing.cut_due();
             if let Poll::Ready(end) = serving.as_mut().poll(cx) {
                 return Poll::Ready(match end {
                     End::Stop(Stop::Closed) if cut.is_some() => End::Stop(Stop::CertificateLost),
                     End::Stop(Stop::Closed) if has_timed_out => End::Stop(Stop::IdleTimeout),
-                    End::Stop(Stop::Closed) if connection.local.drain.has_begun() => {
-                        End::Stop(Stop::Drained)
-                    }
+                    End::Stop(Stop::Closed) if drain.has_begun() => End::Stop(Stop::Drained),
                     end => end,
                 });
             }
@@ -220,7 +223,8 @@ async fn next_request(
         }
         let heard = wire.poll_request(cx, &mut waiting);
         let nothing = || wire.is_between() && connection.activity.first_received.get().is_none();
-        if heard.is_pending() && is_last(connection) && nothing() {
+        let unwanted = connection.closing.is_retired() || connection.local.drain.presses();
+        if heard.is_pending() && unwanted && nothing() {
             return Poll::Ready(Heard::Closed);
         }
         heard
@@ -446,7 +450,7 @@ async fn pass_through(
     let traffic = Traffic::default();
     let mut relay = Box::pin(tunnel::relay(stream, early, end, idle, &traffic));
     let drain = &connection.local.drain;
-    let mut stirred = pin!(drain.begun_at_rest());
+    let mut stirred = pin!(drain.pressing());
     let (stop, error) = std::future::poll_fn(|cx| {
         connection.closing.woken_by(cx.waker());
         if connection.closing.cut_due().is_some() {
@@ -485,7 +489,7 @@ pub(super) async fn wait_for_request(
         let _parked = connection.local.park();
         let due = connection.clocks.idle_since() + connection.tunables.idle_timeout;
         let mut alarm = pin!(tokio::time::sleep_until(due.into()));
-        let mut drained = pin!(connection.local.drain.begun_at_rest());
+        let mut drained = pin!(connection.local.drain.pressing());
         std::future::poll_fn(|cx| {
             connection.closing.woken_by(cx.waker());
             if connection.closing.cut_due().is_some() {

@@ -1,5 +1,6 @@
 //! Listening sockets: one of each address per worker, all in one SO_REUSEPORT group.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -39,7 +40,11 @@ pub fn bind(address: SocketAddr) -> io::Result<OwnedFd> {
 
 /// A worker's handle on a listening socket.
 #[derive(Debug)]
-pub struct Listener(Rc<OwnedFd>);
+pub struct Listener {
+    socket: Rc<OwnedFd>,
+    /// Another process accepts.
+    is_left: Cell<bool>,
+}
 
 /// What came of one wait for a connection.
 #[derive(Debug)]
@@ -56,13 +61,19 @@ impl Listener {
     /// Takes a listening descriptor.
     #[must_use]
     pub fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(fd))
+        Self {
+            socket: Rc::new(fd),
+            is_left: Cell::new(false),
+        }
     }
 
     /// Waits for a connection.
     pub async fn accept(&self) -> Accepted {
         loop {
-            match acceptfrom_with(&self.0, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            if self.is_left.get() {
+                return Accepted::Closed;
+            }
+            match acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((fd, from)) => {
                     // Without an address it is no connection that could be served.
                     if let Some(client) = from.and_then(|from| from.try_into().ok()) {
@@ -74,7 +85,7 @@ impl Listener {
                 Err(Errno::INVAL) => return Accepted::Closed,
                 Err(error) => return Accepted::Nothing(error.into()),
             }
-            if let Err(error) = Readable::start(self.0.clone()).await {
+            if let Err(error) = Readable::start(self.socket.clone()).await {
                 return Accepted::Nothing(error);
             }
         }
@@ -82,8 +93,18 @@ impl Listener {
 
     /// Stops listening; a wait in flight ends with [`Accepted::Closed`].
     pub fn close(&self) {
+        if self.is_left.get() {
+            return;
+        }
         // Closing twice is not an error worth telling.
-        drop(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Read));
+        drop(SockRef::from(&*self.socket).shutdown(std::net::Shutdown::Read));
+    }
+
+    /// Leaves the socket to another process that has it too: nothing more is accepted here, and what
+    /// waits in the socket's queue is that process's. A wait in flight ends with the next connection,
+    /// or with the ring.
+    pub fn leave(&self) {
+        self.is_left.set(true);
     }
 }
 

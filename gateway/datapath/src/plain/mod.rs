@@ -10,10 +10,12 @@ mod serve;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::connection::Shared;
 use crate::observe::Workers;
@@ -71,7 +73,30 @@ impl Counts {
 /// Listening sockets for plain HTTP.
 pub struct Plain {
     role: Role,
-    sockets: Vec<std::net::TcpListener>,
+    addresses: Vec<SocketAddr>,
+    sockets: Vec<OwnedFd>,
+}
+
+/// Copies of listening sockets, for another process, and the way to leave them to it.
+pub struct Door {
+    copies: Vec<(SocketAddr, OwnedFd)>,
+    leaving: watch::Sender<bool>,
+}
+
+impl Door {
+    /// Copies of the sockets, with the address of each.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn copies(&self) -> io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let copy = |(address, socket): &(SocketAddr, OwnedFd)| Ok((*address, socket.try_clone()?));
+        self.copies.iter().map(copy).collect()
+    }
+
+    /// Accepts nothing more: another process does. What was accepted is answered.
+    pub fn leave(&self) {
+        self.leaving.send_replace(true);
+    }
 }
 
 /// What plain connections find of the gateway.
@@ -95,28 +120,54 @@ impl Plain {
     /// An address cannot be had.
     pub fn bind(role: Role, addresses: &[SocketAddr]) -> Result<Self, ListenError> {
         let sockets = Listeners::bind(1, addresses)?.into_workers();
-        let sockets = sockets.into_iter().flatten();
         Ok(Self {
             role,
-            sockets: sockets.map(std::net::TcpListener::from).collect(),
+            addresses: addresses.to_vec(),
+            sockets: sockets.into_iter().flatten().collect(),
         })
     }
 
-    /// Serves until the future is dropped. To be called in a runtime of tokio.
+    /// Takes over the sockets of another process, as [`Listeners::take_over`].
+    ///
+    /// # Errors
+    /// An address cannot be had.
+    pub fn take_over(
+        role: Role,
+        addresses: &[SocketAddr],
+        handed: Vec<(SocketAddr, OwnedFd)>,
+    ) -> Result<(Self, Vec<OwnedFd>), ListenError> {
+        let (listeners, rest) = Listeners::take_over(1, addresses, handed)?;
+        let taken = Self {
+            role,
+            addresses: addresses.to_vec(),
+            sockets: listeners.into_workers().into_iter().flatten().collect(),
+        };
+        Ok((taken, rest))
+    }
+
+    /// Serves until the future is dropped, or the sockets are left to another process. To be called in
+    /// a runtime of tokio.
     ///
     /// # Errors
     /// The runtime does not take a socket.
     pub fn serve(
         self,
         around: Surroundings,
-    ) -> io::Result<impl Future<Output = ()> + Send + 'static> {
-        let listeners = self.sockets.into_iter().map(TcpListener::from_std);
+    ) -> io::Result<(Door, impl Future<Output = ()> + Send + 'static)> {
+        let addresses = self.addresses.into_iter();
+        let copies = addresses.zip(self.sockets.iter().map(OwnedFd::try_clone));
+        let copies = copies.map(|(address, socket)| Ok((address, socket?)));
+        let (leaving, left) = watch::channel(false);
+        let door = Door {
+            copies: copies.collect::<io::Result<_>>()?,
+            leaving,
+        };
+        let listeners = self.sockets.into_iter().map(std::net::TcpListener::from);
+        let listeners = listeners.map(TcpListener::from_std);
         let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
         let role = self.role;
-        Ok(serve::serve(
-            listeners,
-            Arc::new(serve::Door { role, around }),
-        ))
+        let serving = serve::serve(listeners, Arc::new(serve::Entry { role, around }), left);
+        Ok((door, serving))
     }
 
     /// Serves on a thread of its own for as long as the process lives; without sockets there is none.
@@ -127,19 +178,19 @@ impl Plain {
         clippy::disallowed_methods,
         reason = "strangers are answered beside workers and control plane, not by them"
     )]
-    pub fn start(self, around: Surroundings) -> io::Result<()> {
+    pub fn start(self, around: Surroundings) -> io::Result<Option<Door>> {
         if self.sockets.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let serving = {
+        let (door, serving) = {
             let _entered = runtime.enter();
             self.serve(around)?
         };
         let thread = std::thread::Builder::new().name("plain-http".into());
         thread.spawn(move || runtime.block_on(serving))?;
-        Ok(())
+        Ok(Some(door))
     }
 }

@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http1::{BodyLength, Head, Known, Limits, Next, Reply, Waiting};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
@@ -28,17 +29,30 @@ use crate::shares::Seat;
 use crate::worker::Placement;
 
 /// A listener, to its connections.
-pub(super) struct Door {
+pub(super) struct Entry {
     pub(super) role: Role,
     pub(super) around: Surroundings,
 }
 
-/// Serves until dropped; its connections end with it.
-pub(super) async fn serve(mut listeners: Vec<TcpListener>, door: Arc<Door>) {
+/// Serves until dropped, and its connections end with it; or until the listeners are left to another
+/// process, and its connections are over.
+pub(super) async fn serve(
+    mut listeners: Vec<TcpListener>,
+    entry: Arc<Entry>,
+    mut left: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let (stream, peer) = match accept(&listeners).await {
+        let accepted = tokio::select! {
+            accepted = accept(&listeners) => accepted,
+            true = async { left.wait_for(|left| *left).await.is_ok() } => {
+                drop(listeners);
+                while connections.join_next().await.is_some() {}
+                return;
+            }
+        };
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "plain HTTP connections cannot be accepted");
@@ -57,12 +71,12 @@ pub(super) async fn serve(mut listeners: Vec<TcpListener>, door: Arc<Door>) {
             && let Some(oldest) = open.pop_front()
         {
             oldest.abort();
-            door.around.counts.add(Outcome::Evicted);
+            entry.around.counts.add(Outcome::Evicted);
         }
-        let door = door.clone();
+        let entry = entry.clone();
         open.push_back(connections.spawn(async move {
-            let outcome = connection(&door, stream, peer).await;
-            door.around.counts.add(outcome);
+            let outcome = connection(&entry, stream, peer).await;
+            entry.around.counts.add(outcome);
         }));
     }
 }
@@ -89,7 +103,7 @@ impl Drop for Counted {
     }
 }
 
-impl Door {
+impl Entry {
     /// Charges a client for a connection. Balancers that ask for health are nobody's clients.
     fn charge(&self, client: SocketAddr) -> Result<Option<(Counted, Option<Seat>)>, Outcome> {
         if self.role == Role::Health {
@@ -121,20 +135,20 @@ impl Door {
     }
 }
 
-async fn connection(door: &Door, mut stream: TcpStream, peer: SocketAddr) -> Outcome {
-    let patience = door.around.shared.live.load().header_timeout;
+async fn connection(entry: &Entry, mut stream: TcpStream, peer: SocketAddr) -> Outcome {
+    let patience = entry.around.shared.live.load().header_timeout;
     let mut input = Vec::with_capacity(RECEIVE_BUFFER_MIN);
-    let introduced = timeout(patience, introduced(door, &mut stream, &mut input, peer));
+    let introduced = timeout(patience, introduced(entry, &mut stream, &mut input, peer));
     let client = match introduced.await {
         Ok(Ok(client)) => client,
         Ok(Err(outcome)) => return outcome,
         Err(_elapsed) => return Outcome::ProxyHeader,
     };
-    let _charged = match door.charge(client) {
+    let _charged = match entry.charge(client) {
         Ok(charged) => charged,
         Err(outcome) => return outcome,
     };
-    let asked = timeout(patience, ask(door, &mut stream, &mut input)).await;
+    let asked = timeout(patience, ask(entry, &mut stream, &mut input)).await;
     let Ok(Ok((answer, reply))) = asked else {
         return Outcome::Gone;
     };
@@ -153,13 +167,13 @@ async fn connection(door: &Door, mut stream: TcpStream, peer: SocketAddr) -> Out
 
 /// Whose connection it is: the peer's, or of a balancer's the client's that its PROXY header names.
 async fn introduced(
-    door: &Door,
+    entry: &Entry,
     stream: &mut TcpStream,
     input: &mut Vec<u8>,
     peer: SocketAddr,
 ) -> Result<SocketAddr, Outcome> {
-    let tunables = **door.around.shared.live.load();
-    if door.role == Role::Health || !tunables.proxy_protocol_from.contain(peer.ip()) {
+    let tunables = **entry.around.shared.live.load();
+    if entry.role == Role::Health || !tunables.proxy_protocol_from.contain(peer.ip()) {
         return Ok(peer);
     }
     loop {
@@ -181,7 +195,7 @@ async fn introduced(
 
 /// Reads a head and finds its answer.
 async fn ask(
-    door: &Door,
+    entry: &Entry,
     stream: &mut TcpStream,
     input: &mut Vec<u8>,
 ) -> io::Result<(Answer, Reply)> {
@@ -200,10 +214,10 @@ async fn ask(
                     target: head.target(input),
                     host: head.fields(input).known(Known::Host).next(),
                 };
-                let port = door.around.shared.live.load().http_redirect_port;
-                let snapshot = door.around.shared.published.load();
+                let port = entry.around.shared.live.load().http_redirect_port;
+                let snapshot = entry.around.shared.published.load();
                 let is_host = |name: &str| snapshot.host(name).is_some();
-                let answer = answer(door.role, asked, is_host, door.condition(), port);
+                let answer = answer(entry.role, asked, is_host, entry.condition(), port);
                 return Ok((answer, request.reply));
             }
             Err(refused) => {

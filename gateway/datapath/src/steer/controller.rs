@@ -15,7 +15,7 @@ use ebpf::{Admission, Owners};
 use super::admission::Block;
 use super::balance::{Assignment, Demand, HostOwners, Occasion, plan};
 use super::engage::{Engaged, engage};
-use super::{Owned, Ownership, PlacedMap, Unavailable, cookies};
+use super::{InheritedLinks, Owned, Ownership, PlacedMap, Unavailable, cookies};
 use crate::observe::{HostLoad, SteeredHost, SteeringStatus};
 use config::{Config, Pins, SteerMode};
 use snapshot::Snapshot;
@@ -67,15 +67,20 @@ impl Controller {
     /// Decides who steers, and lets the kernel begin where it does. Answers the controller and what
     /// the workers need to see the kernel's doing.
     ///
+    /// With what is `inherited`, the kernel begins when this process has taken over.
+    ///
     /// # Errors
     /// The kernel is to steer, by configuration, and cannot.
     pub fn start(
         config: &Config,
         listeners: &[Vec<OwnedFd>],
         owned: Arc<Owned>,
+        inherited: Option<InheritedLinks>,
     ) -> Result<(Self, PlacedMap), Unavailable> {
         let file = state_file(&config.admin_socket);
-        cookies::recover(&file);
+        if inherited.is_none() {
+            cookies::recover(&file);
+        }
         let workers = listeners.len();
         let (mode, reason, kernel) = match config.steer_mode {
             SteerMode::Off => ("off", None, None),
@@ -84,10 +89,10 @@ impl Controller {
             }
             SteerMode::Handoff => ("handoff", None, None),
             SteerMode::Kernel => {
-                let kernel = begin(listeners, config, &file)?;
+                let kernel = begin(listeners, config, &file, inherited)?;
                 ("kernel", None, Some(kernel))
             }
-            SteerMode::Auto => match begin(listeners, config, &file) {
+            SteerMode::Auto => match begin(listeners, config, &file, inherited) {
                 Ok(kernel) => ("kernel", None, Some(kernel)),
                 Err(reason) => ("handoff", Some(reason.to_string()), None),
             },
@@ -307,6 +312,7 @@ fn begin(
     listeners: &[Vec<OwnedFd>],
     config: &Config,
     state: &Path,
+    inherited: Option<InheritedLinks>,
 ) -> Result<(Engaged, PlacedMap), Unavailable> {
     let kernel = engage(
         listeners,
@@ -314,6 +320,7 @@ fn begin(
         &config.steer_interfaces,
         config.steer_synproxy,
         state,
+        inherited,
     )?;
     let placed = kernel.placed()?;
     Ok((kernel, placed))

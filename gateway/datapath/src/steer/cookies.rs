@@ -20,7 +20,7 @@ const HELD: &str = "2";
 const NEVER: &str = "0";
 
 /// Holds the settings. Dropping it puts back what was there.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Cookies {
     /// Path and former value of what was changed.
     changed: Vec<(&'static str, String)>,
@@ -73,6 +73,45 @@ impl Cookies {
             fs::write(path, HELD).map_err(|reason| Unavailable::Cookies { path, reason })?;
         }
         Ok(held)
+    }
+}
+
+impl Cookies {
+    /// What was changed, with what it was.
+    pub(super) fn changed(&self) -> Vec<(String, String)> {
+        let changed = self.changed.iter();
+        changed
+            .map(|(path, before)| ((*path).to_owned(), before.clone()))
+            .collect()
+    }
+
+    /// Holds what another process has changed so far, and what is not held yet. Dropping it puts all of
+    /// it back.
+    ///
+    /// # Errors
+    /// [`Unavailable::Cookies`]; then what the other process has changed is still its own to put back.
+    pub(super) fn inherited(
+        sysctls: &[(String, String)],
+        state: &Path,
+        answering: bool,
+    ) -> Result<Self, Unavailable> {
+        let mut more = Self::always_with(state, answering)?;
+        // Only what a run of ours can have changed.
+        let ours = |path: &String| [COOKIES, TIMESTAMPS].into_iter().find(|ours| ours == path);
+        let known = sysctls.iter();
+        let known = known.filter_map(|(path, before)| Some((ours(path)?, before.clone())));
+        let mut changed: Vec<_> = known.collect();
+        changed.append(&mut more.changed);
+        more.leave();
+        let is_remembered = !changed.is_empty() && remember(state, &changed);
+        let state = is_remembered.then(|| state.to_owned());
+        Ok(Self { changed, state })
+    }
+
+    /// Another process puts back what was changed.
+    pub(super) fn leave(&mut self) {
+        self.changed.clear();
+        self.state = None;
     }
 }
 

@@ -6,13 +6,15 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ebpf::{Counters, HostCounts};
 
 use super::cookies::Cookies;
 use super::tables::family;
-use super::{Attached, Listen, PlacedMap, Steering, Unavailable, answering, interfaces, load};
+use super::{
+    Attached, InheritedLinks, Listen, PlacedMap, Steering, Unavailable, answering, interfaces, load,
+};
 use config::SteerInterfaces;
 use vocabulary::hostname::HostName;
 
@@ -20,16 +22,29 @@ use vocabulary::hostname::HostName;
 #[derive(Debug)]
 pub struct Engaged {
     // Fields end in this order: no frame is held back any more when cookies are no longer given out.
-    steering: Steering,
-    _cookies: Cookies,
-    attached: Vec<(String, Attached)>,
+    pub(super) steering: Steering,
+    pub(super) cookies: Cookies,
+    pub(super) attached: Vec<(String, Attached)>,
+    /// What is done when it takes over from another process.
+    pub(super) waiting: Option<Waiting>,
     ports: Vec<u16>,
     /// Why SYNs are answered by the stack; empty when the program does. `None` when it was not asked.
     synproxy: Option<String>,
 }
 
+/// What waits for the moment in which another process gives way.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// Interfaces to attach to.
+    pub(super) interfaces: Vec<String>,
+    /// Sysctls that the other one has changed.
+    pub(super) sysctls: Vec<(String, String)>,
+    /// The file that remembers them.
+    pub(super) state: PathBuf,
+}
+
 /// Loads and attaches the programs for the listeners of all workers: `listeners[worker]` are its
-/// sockets, one for each of `addresses`. `synproxy`: SYNs are answered by the program where it can.
+/// sockets, one for each of `addresses`. What is `inherited` waits for [`Controller::take_over`](super::controller::Controller::take_over). `synproxy`: SYNs are answered by the program where it can.
 /// `state` is the file of [`Cookies::always_with`].
 ///
 /// # Errors
@@ -40,6 +55,7 @@ pub fn engage(
     wanted: &SteerInterfaces,
     synproxy: bool,
     state: &Path,
+    inherited: Option<InheritedLinks>,
 ) -> Result<Engaged, Unavailable> {
     let ports = ports(addresses)?;
     let interfaces = interfaces::choose(wanted, addresses)?;
@@ -56,34 +72,48 @@ pub fn engage(
     for port in &ports {
         steering.port(*port, listen_of(&ports, *port)?)?;
     }
-    steering.attach_lookup()?;
-    let mut attached = Vec::with_capacity(interfaces.len());
-    for interface in interfaces {
-        let place = steering.attach(&interface)?;
-        if place == Attached::Generic {
-            tracing::warn!(
-                interface,
-                "the driver does not run XDP programs: steering works in the generic hook, and saves less"
-            );
+    let mut engaged = Engaged {
+        steering,
+        cookies: Cookies::default(),
+        attached: Vec::with_capacity(interfaces.len()),
+        waiting: None,
+        ports,
+        synproxy: None,
+    };
+    match inherited {
+        // Nothing of the kernel's is touched yet: the other process is to go on when this one fails.
+        Some(inherited) => {
+            let sysctls = engaged.inherit(inherited, &interfaces);
+            let is_there = |one: &&String| engaged.attached.iter().any(|(name, _)| name == *one);
+            let missing = interfaces.iter().filter(|one| !is_there(one));
+            engaged.waiting = Some(Waiting {
+                interfaces: missing.cloned().collect(),
+                sysctls,
+                state: state.to_owned(),
+            });
         }
-        attached.push((interface, place));
+        None => {
+            engaged.steering.attach_lookup()?;
+            for interface in interfaces {
+                engaged.attach(interface)?;
+            }
+        }
     }
-    let synproxy = synproxy.then(|| answering::obstacle(&attached).unwrap_or_default());
+    let attached = &engaged.attached;
+    let synproxy = synproxy.then(|| answering::obstacle(attached).unwrap_or_default());
     let answers = synproxy.as_deref() == Some("");
-    let cookies = Cookies::always_with(state, answers)?;
+    if engaged.waiting.is_none() {
+        engaged.cookies = Cookies::always_with(state, answers)?;
+    }
     if answers {
         let addresses = interfaces::addresses();
-        steering.answer(answering::answering(&attached), &addresses)?;
+        let answering = answering::answering(&engaged.attached);
+        engaged.steering.answer(answering, &addresses)?;
     } else if let Some(reason) = &synproxy {
         tracing::warn!(reason, "SYNs are answered by the kernel's stack");
     }
-    Ok(Engaged {
-        steering,
-        _cookies: cookies,
-        attached,
-        ports,
-        synproxy,
-    })
+    engaged.synproxy = synproxy;
+    Ok(engaged)
 }
 
 /// The ports to steer, each once; one listener of a port and family.
@@ -111,6 +141,19 @@ fn listen_of(ports: &[u16], port: u16) -> Result<Listen, Unavailable> {
 }
 
 impl Engaged {
+    /// Attaches the frame program to one interface more.
+    pub(super) fn attach(&mut self, interface: String) -> Result<(), Unavailable> {
+        let place = self.steering.attach(&interface)?;
+        if place == Attached::Generic {
+            tracing::warn!(
+                interface,
+                "the driver does not run XDP programs: steering works in the generic hook, and saves less"
+            );
+        }
+        self.attached.push((interface, place));
+        Ok(())
+    }
+
     /// Gives new connections for `host` to these workers; with none, to any worker again.
     ///
     /// # Errors

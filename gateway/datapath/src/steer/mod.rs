@@ -15,6 +15,7 @@
 //! | `counts` | what the programs count for each host |
 //! | `answering`, [`cookies`] | SYNs that the program answers, and the sysctls it depends on |
 //! | `interfaces`, `object` | where to attach, and the program itself |
+//! | `link`, `inheritance` | attachments as descriptors, and how they go over to another process |
 //! | [`hello`] | the ClientHello as a worker sees it, read with the programs' own parser |
 //! | [`Ownership`], [`PlacedMap`] | what workers read: owners of hosts, and who brought a connection |
 
@@ -26,11 +27,17 @@ pub mod cookies;
 mod counts;
 pub mod engage;
 pub mod hello;
+mod inheritance;
 #[expect(
     unsafe_code,
     reason = "a list in C's memory and an ioctl, for which no crate of ours has a safe call"
 )]
 mod interfaces;
+#[expect(
+    unsafe_code,
+    reason = "aya's links can be neither passed to another process nor taken from one"
+)]
+mod link;
 mod object;
 mod ownership;
 #[expect(
@@ -40,19 +47,21 @@ mod ownership;
 mod placed;
 mod tables;
 
+pub use inheritance::{Inherited, InheritedLinks};
 pub use ownership::{Owned, Ownership, flow};
 pub use placed::PlacedMap;
 pub use tables::Listen;
 
 use aya::maps::{MapData, MapError, PerCpuArray, RingBuf};
-use aya::programs::xdp::XdpLinkId;
-use aya::programs::{ProgramError, SkLookup, Xdp, XdpMode};
+use aya::programs::{ProgramError, SkLookup, Xdp};
 use aya::util::KernelVersion;
 use aya::{Ebpf, EbpfError};
 use ebpf::{ABI_VERSION, Counters, MAP_COUNTERS, MAP_PLACED, PROGRAM_PLACE, PROGRAM_XDP};
 use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd as _;
+
+use link::{Link, Mode, interface_number};
 
 /// Oldest kernel the program can work on: `bpf_xdp_load_bytes` came with it.
 const KERNEL_MIN: KernelVersion = KernelVersion::new(5, 18, 0);
@@ -137,7 +146,7 @@ pub enum Unavailable {
         /// The interface's name.
         interface: String,
         /// The kernel's reason.
-        reason: Box<ProgramError>,
+        reason: std::io::Error,
     },
 }
 
@@ -160,7 +169,10 @@ vocabulary::words! {
 /// The loaded programs. Dropping this detaches and unloads them.
 pub struct Steering {
     kernel: Ebpf,
-    links: Vec<XdpLinkId>,
+    /// By interface.
+    links: Vec<(String, Link)>,
+    /// To socket look-ups.
+    lookup: Option<Link>,
     /// Where hosts are counted.
     places: counts::Places,
     /// The trace's ring, once it was asked for.
@@ -180,6 +192,7 @@ pub fn load() -> Result<Steering, Unavailable> {
     Ok(Steering {
         kernel,
         links: Vec::new(),
+        lookup: None,
         places: counts::Places::default(),
         trace: None,
     })
@@ -206,24 +219,20 @@ impl Steering {
                 interface.escape_default().to_string(),
             ));
         }
-        let program = xdp(&mut self.kernel)?;
-        let native = program
-            .attach(interface, XdpMode::Driver)
-            .map(|link| (link, Attached::Native));
-        let attached = match native {
-            Err(ProgramError::UnknownInterface { name }) => {
-                return Err(Unavailable::Interface(name));
-            }
-            Err(_) => program
-                .attach(interface, XdpMode::Skb)
-                .map(|link| (link, Attached::Generic)),
-            done => done,
-        };
+        let number = interface_number(interface);
+        let number = number.ok_or_else(|| Unavailable::Interface(interface.into()))?;
+        let program = xdp(&mut self.kernel)?.fd().map_err(EbpfError::from)?;
+        let native = Link::xdp(program.as_fd(), number, Mode::Driver);
+        let native = native.map(|link| (link, Attached::Native));
+        let attached = native.or_else(|_not_there| {
+            let generic = Link::xdp(program.as_fd(), number, Mode::Generic)?;
+            Ok((generic, Attached::Generic))
+        });
         let (link, place) = attached.map_err(|reason| Unavailable::Attach {
             interface: interface.into(),
-            reason: Box::new(reason),
+            reason,
         })?;
-        self.links.push(link);
+        self.links.push((interface.to_owned(), link));
         Ok(place)
     }
 
@@ -233,13 +242,15 @@ impl Steering {
     /// # Errors
     /// [`Unavailable::Refused`].
     pub fn attach_lookup(&mut self) -> Result<(), Unavailable> {
-        let attach = |kernel: &mut Ebpf| -> Result<(), EbpfError> {
+        let attach = |kernel: &mut Ebpf| -> Result<Link, EbpfError> {
             let namespace =
                 File::open("/proc/thread-self/ns/net").map_err(ProgramError::IOError)?;
-            place(kernel)?.attach(namespace)?;
-            Ok(())
+            let program = place(kernel)?.fd()?;
+            let link = Link::lookup(program.as_fd(), namespace.as_fd());
+            Ok(link.map_err(ProgramError::IOError)?)
         };
-        Ok(attach(&mut self.kernel)?)
+        self.lookup = Some(attach(&mut self.kernel)?);
+        Ok(())
     }
 
     /// Which connections the programs bring to their workers, for the workers to look at.

@@ -22,8 +22,8 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use handover::Inboxes;
 use handover::Route;
-pub use listen::{ListenError, Listeners};
+pub use listen::{ListenError, Listeners, close as close_listeners};
 
 use crate::clock;
 use crate::connection::{self, Arrival, Local, Shared, Stop};
@@ -74,10 +74,21 @@ struct Worker {
     complained: Cell<Option<Instant>>,
 }
 
+/// A worker does not run.
+#[derive(Debug, thiserror::Error)]
+#[error("worker {0} does not run; the log says why")]
+pub struct NoAnswer(usize);
+
 /// What a worker can be told.
 enum Message {
+    /// Answer.
+    Ping(oneshot::Sender<()>),
     Report(oneshot::Sender<WorkerStats>),
     Loads(oneshot::Sender<Vec<HostLoad>>),
+    /// Accept connections from now on.
+    Accept,
+    /// Accept no more, and leave the listening sockets to another process.
+    Leave,
     Drain,
     #[cfg(test)]
     Panic,
@@ -98,12 +109,27 @@ pub struct Workers {
 struct Handle {
     mailbox: mpsc::UnboundedSender<Message>,
     thread: Option<JoinHandle<()>>,
+    /// They are the thread's: when it is gone, no connection may be waiting in them.
+    sockets: Weak<Vec<OwnedFd>>,
 }
 
 impl Workers {
     /// Starts a worker on each set of listening sockets.
     #[must_use]
     pub fn start(
+        shared: &Arc<Shared>,
+        placement: &Arc<Placement>,
+        listeners: Listeners,
+        controller: Arc<Controller>,
+    ) -> Self {
+        let workers = Self::prepare(shared, placement, listeners, controller);
+        workers.accept();
+        workers
+    }
+
+    /// Starts them, but takes no connection before [`Self::accept`].
+    #[must_use]
+    pub fn prepare(
         shared: &Arc<Shared>,
         placement: &Arc<Placement>,
         listeners: Listeners,
@@ -157,12 +183,62 @@ impl Workers {
         all
     }
 
+    /// Asks every worker whether it runs; one that has finished what it had need not.
+    ///
+    /// # Errors
+    /// Which one does not.
+    pub async fn all_answer(&self) -> Result<(), NoAnswer> {
+        let answers = self.ask(Message::Ping).await;
+        let is_silent = |(worker, answer): (&Handle, &Option<()>)| {
+            answer.is_none() && !(self.is_draining() && worker.has_ended())
+        };
+        match self.handles.iter().zip(&answers).position(is_silent) {
+            Some(silent) => Err(NoAnswer(silent)),
+            None => Ok(()),
+        }
+    }
+
+    /// Has all workers take connections.
+    pub fn accept(&self) {
+        self.tell(|| Message::Accept);
+    }
+
+    /// Tells all workers that another process accepts on their listening sockets from now on. They
+    /// finish what they have; connections on which nothing is under way may have one more request,
+    /// until [`Self::drain`].
+    pub fn leave(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.tell(|| Message::Leave);
+    }
+
     /// Tells all workers to take no new connection and finish what they have.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.tell(|| Message::Drain);
+    }
+
+    /// Copies of all listening sockets, for another process: with the address, of those that are
+    /// listened on, of each.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn listening(
+        &self,
+        addresses: &[SocketAddr],
+    ) -> std::io::Result<Vec<(SocketAddr, OwnedFd)>> {
+        let mut all = Vec::new();
         for worker in &self.handles {
-            // A worker that is gone has nothing left to drain.
-            drop(worker.mailbox.send(Message::Drain));
+            if let Some(sockets) = worker.sockets.upgrade() {
+                all.extend(listen::copies(&sockets, addresses)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn tell(&self, message: impl Fn() -> Message) {
+        for worker in &self.handles {
+            // One that is gone has nothing to do.
+            drop(worker.mailbox.send(message()));
         }
     }
 
@@ -224,11 +300,14 @@ fn start_thread(
     sockets: Vec<OwnedFd>,
 ) -> Handle {
     let (mailbox, mut messages) = mpsc::unbounded_channel();
+    let sockets = Arc::new(sockets);
+    let known = Arc::downgrade(&sockets);
     let body = move || {
         pin_to(index);
+        let mut phase = Phase::Prepared;
         loop {
             let common = (shared.clone(), placement.clone());
-            let run = || io::run(run(index, common, &sockets, &mut messages));
+            let run = || io::run(run(index, common, &sockets, &mut messages, &mut phase));
             match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(()) => break,
                 Err(_) => tracing::error!(worker = index, "the worker panicked and starts over"),
@@ -245,7 +324,18 @@ fn start_thread(
     Handle {
         mailbox,
         thread: thread.ok(),
+        sockets: known,
     }
+}
+
+/// What a worker has been told; known over a panic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// It takes no connection yet.
+    Prepared,
+    Accepts,
+    /// It takes none any more.
+    Left,
 }
 
 /// A worker's whole life.
@@ -254,6 +344,7 @@ async fn run(
     (shared, placement): (Arc<Shared>, Arc<Placement>),
     sockets: &[OwnedFd],
     messages: &mut mpsc::UnboundedReceiver<Message>,
+    phase: &mut Phase,
 ) {
     let request_ids = match RequestIds::new() {
         Ok(ids) => ids,
@@ -276,8 +367,16 @@ async fn run(
             Err(error) => tracing::error!(worker = index, %error, "a listener is lost"),
         }
     }
-    for listener in &listeners {
-        tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
+    let accept_all = || {
+        for listener in &listeners {
+            tokio::task::spawn_local(accept(worker.clone(), listener.clone()));
+        }
+    };
+    match phase {
+        Phase::Prepared => {}
+        Phase::Accepts => accept_all(),
+        // Its connections went with the panic.
+        Phase::Left => return,
     }
     if let Some(inbox) = worker.placement.inboxes.get(index) {
         match inbox.ear() {
@@ -293,8 +392,20 @@ async fn run(
     loop {
         tokio::select! {
             message = messages.recv() => match message {
+                Some(Message::Ping(answer)) => drop(answer.send(())),
                 Some(Message::Report(answer)) => drop(answer.send(worker.report())),
                 Some(Message::Loads(answer)) => drop(answer.send(worker.local.stats.borrow().loads())),
+                Some(Message::Accept) => {
+                    if std::mem::replace(phase, Phase::Accepts) == Phase::Prepared {
+                        accept_all();
+                    }
+                }
+                Some(Message::Leave) => {
+                    *phase = Phase::Left;
+                    listeners.iter().for_each(|listener| listener.leave());
+                    take_last(&worker);
+                    local.drain.begin_gently();
+                }
                 #[cfg(test)]
                 Some(Message::Panic) => panic!("as the test asked"),
                 #[cfg(test)]

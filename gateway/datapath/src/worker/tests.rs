@@ -54,7 +54,7 @@ fn workers_with(count: usize, addresses: &[SocketAddr], table: Ownership, room: 
         ..Config::default()
     };
     let (controller, _) =
-        Controller::start(&config, listeners.of_workers(), Arc::default()).unwrap();
+        Controller::start(&config, listeners.of_workers(), Arc::default(), None).unwrap();
     Workers::start(&shared, &placement, listeners, Arc::new(controller))
 }
 

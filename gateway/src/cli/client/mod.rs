@@ -8,6 +8,7 @@ pub(crate) mod names;
 pub(crate) mod target;
 
 use std::io::Write;
+use std::time::Instant;
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -20,6 +21,9 @@ use self::target::{Endpoint, Target};
 use super::output::table::harmless;
 use super::output::{CliError, ClientError};
 use crate::limits;
+
+/// The code of an error after which nothing was done, and a moment later it can be.
+const UPGRADING: u64 = 1013;
 
 /// Speaks to one gateway.
 pub(crate) struct Client {
@@ -146,19 +150,26 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let exchange = self.exchange(method, path, body);
-        let (status, bytes) = self.runtime.block_on(async {
-            tokio::time::timeout(limits::CLI_TIMEOUT, exchange)
-                .await
-                .unwrap_or_else(|_elapsed| {
-                    Err(ClientError::Timeout {
-                        at: self.endpoint.shown(),
+        let begun = Instant::now();
+        loop {
+            let exchange = self.exchange(method, path, body);
+            let (status, bytes) = self.runtime.block_on(async {
+                tokio::time::timeout(limits::CLI_TIMEOUT, exchange)
+                    .await
+                    .unwrap_or_else(|_elapsed| {
+                        Err(ClientError::Timeout {
+                            at: self.endpoint.shown(),
+                        })
                     })
-                })
-        })?;
-        let answer = self.read(status, &bytes)?;
-        warn(&answer);
-        Ok(answer)
+            })?;
+            if is_upgrading(status, &bytes) && begun.elapsed() < limits::CLI_TIMEOUT {
+                std::thread::sleep(limits::CLI_UPGRADE_PAUSE);
+                continue;
+            }
+            let answer = self.read(status, &bytes)?;
+            warn(&answer);
+            return Ok(answer);
+        }
     }
 
     /// Reads an envelope, or why there is none.
@@ -288,6 +299,13 @@ impl Client {
             why: why.into(),
         }
     }
+}
+
+/// Whether nothing was done because a new process has the store and does not serve yet.
+fn is_upgrading(status: StatusCode, bytes: &Bytes) -> bool {
+    let code = |answer: Value| answer.pointer("/errors/0/code").and_then(Value::as_u64);
+    status == StatusCode::SERVICE_UNAVAILABLE
+        && serde_json::from_slice(bytes).ok().and_then(code) == Some(UPGRADING)
 }
 
 /// Prints what the gateway wants a person to know of a change that it made. On standard error: what

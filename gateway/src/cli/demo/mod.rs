@@ -81,7 +81,7 @@ impl Demo {
             .map_err(|why| CliError::Failed(format!("no thread: {why}")))?;
         let config = state.configuration(dashboard(&state)?);
         crate::cli::run::start_logging(config.log_level);
-        crate::cli::run::ended(daemon::serve(config, None, control, published))
+        crate::cli::run::ended(daemon::serve(config, control, published))
     }
 }
 

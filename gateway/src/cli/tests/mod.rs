@@ -67,7 +67,9 @@ impl Gateway {
         fs::create_dir_all(&directory).unwrap();
         let published = Arc::new(Published::default());
         let control = Control::open(&directory.join("store.redb"), published.clone()).unwrap();
+        let (upgrades, _nobody) = admin::Upgrades::new(None);
         let state = admin::State {
+            upgrades: Arc::new(upgrades),
             lists: fetch::CrlFetcher::new(control.clone()),
             responders: fetch::OcspClient::new(control.clone(), Arc::default()),
             stapler: fetch::Stapler::new(control.clone(), Default::default),

@@ -7,10 +7,12 @@ use super::super::schema::{
 };
 use super::{Named, host_name, id, time, uuid};
 use crate::doctor::State;
+use crate::upgrades::UpgradeState;
 use datapath::observe::{EventKind, Steered};
 
 pub(super) fn schemas() -> Vec<Named> {
     let mut all = status();
+    all.extend(upgrades());
     all.extend(steering());
     all.extend(events());
     all.extend(latency());
@@ -83,6 +85,38 @@ fn status() -> Vec<Named> {
         .has("latency_seconds", latency)
         .has("access_log_dropped", count());
     vec![("Status", status.into())]
+}
+
+fn upgrades() -> Vec<Named> {
+    let last = object()
+        .has("id", count().about("Counted until the service is stopped"))
+        .has("state", words(UpgradeState::ALL.map(UpgradeState::as_str)))
+        .has(
+            "step",
+            text().about("What is waited for, or how far it got"),
+        )
+        .has("why", text().or_null().about("Why it failed"))
+        .has("binary", text())
+        .has("from", count().about("The process that was to be replaced"))
+        .has("to", count().or_null().about("The new process"))
+        .has("version", text().or_null().about("Of the new process"))
+        .has(
+            "backup",
+            text().or_null().about(
+                "The copy of the store that was made before the new process brought it to a format \
+                 that the old one does not know",
+            ),
+        );
+    let shown = object()
+        .has("pid", count().about("The process that answers"))
+        .has("last", Schema::from(last).or_null());
+    let begin = closed().takes(
+        "binary",
+        text()
+            .pattern("^/")
+            .about("An absolute path on the gateway's machine; by default that of the running one"),
+    );
+    vec![("Upgrades", shown.into()), ("UpgradeBegin", begin.into())]
 }
 
 fn steering() -> Vec<Named> {
