@@ -69,4 +69,5 @@ mod tenants;
 mod ticket_matrix;
 mod tools;
 mod unread;
+mod upgrade;
 mod websocket;

@@ -470,6 +470,23 @@ impl Http2 {
         self.send(self.request(path, body(""))).await
     }
 
+    /// `GET`s a path; `None` when the connection was closed before the request was sent.
+    ///
+    /// # Errors
+    /// The stream or connection ended without an answer.
+    pub async fn try_get(&self, path: &str) -> Result<Option<Answer>, Refused> {
+        let mut sender = self.sender.clone();
+        if within("the connection", sender.ready()).await.is_err() {
+            return Ok(None);
+        }
+        let sent = sender.send_request(self.request(path, body("")));
+        match within("an answer", sent).await {
+            Ok(response) => gather(response, self.local).await.map(Some),
+            Err(error) if error.is_canceled() => Ok(None),
+            Err(error) => Err(refused(&error, self.local, &self.ended).await),
+        }
+    }
+
     /// A request for a path of this connection's host.
     #[must_use]
     pub fn request(&self, path: &str, body: Body) -> Request<Body> {

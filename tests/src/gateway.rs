@@ -55,6 +55,10 @@ pub struct Gateway {
     authorities: HashMap<String, Authority>,
     zone_ids: HashMap<String, String>,
     child: Option<Child>,
+    /// The process that serves after an upgrade, which is no child of ours.
+    successor: Option<u32>,
+    /// What it has replaced.
+    former: Vec<Child>,
     descriptors: Option<u32>,
 }
 
@@ -146,6 +150,8 @@ impl Setup {
             authorities,
             zone_ids,
             child: None,
+            successor: None,
+            former: Vec::new(),
             descriptors: self.descriptors,
         };
         gateway.start();
@@ -224,7 +230,25 @@ impl Gateway {
     /// It is not running.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("the gateway runs").id()
+        let child = || self.child.as_ref().expect("the gateway runs").id();
+        self.successor.unwrap_or_else(child)
+    }
+
+    /// Has a new process of the same binary take over. Answers its number.
+    ///
+    /// # Panics
+    /// It does not.
+    #[track_caller]
+    pub fn upgrade(&mut self) -> u32 {
+        let before = self.pid();
+        let outcome = self.cli(&["--json", "upgrade"]);
+        assert_eq!(outcome.code, 0, "{outcome:?}\n{}", self.stderr());
+        let pid = outcome.json()["pid"].as_u64().unwrap();
+        let pid = u32::try_from(pid).unwrap();
+        assert_ne!(pid, before, "{outcome:?}");
+        self.former.extend(self.child.take());
+        self.successor = Some(pid);
+        pid
     }
 
     /// Sends a signal: `TERM`, `HUP`, `KILL` and so on.
@@ -504,6 +528,24 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         let failed = std::thread::panicking();
+        if let Some(pid) = self.successor.take() {
+            tool::signal(pid, if failed { "KILL" } else { "TERM" });
+            let deadline = Instant::now() + PATIENCE;
+            while tool::is_alive(pid) && Instant::now() < deadline {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            assert!(
+                failed || !tool::is_alive(pid),
+                "the successor did not stop:\n{}",
+                self.stderr()
+            );
+        }
+        for mut former in self.former.drain(..) {
+            if failed {
+                drop(former.kill());
+            }
+            drop(former.wait());
+        }
         if let Some(mut child) = self.child.take() {
             tool::signal(child.id(), if failed { "KILL" } else { "TERM" });
             let deadline = Instant::now() + PATIENCE;

@@ -127,3 +127,14 @@ pub fn signal(pid: u32, name: &str) {
         &pid.to_string(),
     ])));
 }
+
+/// Whether a process runs; one that waits to be asked how it ended does not.
+#[must_use]
+pub fn is_alive(pid: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = status
+        .rsplit(") ")
+        .next()
+        .and_then(|rest| rest.chars().next());
+    state.is_some_and(|state| state != 'Z' && state != 'X')
+}
