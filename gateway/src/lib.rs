@@ -11,3 +11,4 @@ pub mod daemon;
 pub mod fuzz;
 mod geoip;
 pub mod limits;
+mod logging;

@@ -137,7 +137,11 @@ async fn sighup_takes_a_good_file_and_keeps_off_a_bad_one() {
     gateway.configure(&[("host.default", "api.example.tset")]);
     gateway.signal("HUP");
     said("names a host that is not there");
-    gateway.configure(&[("workers", "1")]);
+    let elsewhere = gateway.file("other.redb");
+    gateway.configure(&[
+        ("workers", "1"),
+        ("store.path", elsewhere.to_str().unwrap()),
+    ]);
     gateway.signal("HUP");
     said("next start");
     assert_eq!(

@@ -198,7 +198,7 @@ pub static KEYS: &[Key] = &[
         name: "log.level",
         kind: Kind::Word(&["error", "warn", "info", "debug", "trace"]),
         default: "info",
-        change: Change::Restart,
+        change: Change::Reload,
         doc: "How much the gateway tells of itself on standard error.",
         set: |config, text| value::word(text, LOG_LEVELS).map(|level| config.log_level = level),
         show: |config| value::show_word(&config.log_level, LOG_LEVELS),

@@ -13,7 +13,7 @@ vocabulary::words! {
         Live = "live",
         /// When SIGHUP has the files read again.
         Reload = "reload",
-        /// At the next start.
+        /// With a new process: at SIGHUP, which has one take over, or at a start.
         Restart = "restart",
     }
 }

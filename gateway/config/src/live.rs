@@ -84,7 +84,9 @@ fn from_files(change: Change) -> &'static str {
         Change::Live | Change::Reload => {
             "comes from the files: set it in postern.conf and send SIGHUP"
         }
-        Change::Restart => "needs a restart: set it in postern.conf and restart the gateway",
+        Change::Restart => {
+            "needs a new process: set it in postern.conf and send SIGHUP, which has one take over"
+        }
     }
 }
 
@@ -156,13 +158,14 @@ impl Live {
     }
 
     /// Takes what SIGHUP may change of a configuration that was read again. Answers the keys that
-    /// differ but need a restart: they stay as they are.
+    /// differ but need a new process: they stay as they are in this one.
     pub fn reload(&self, config: &Config) -> Vec<&'static str> {
         let mut current = self.lock();
         let restart = KEYS.iter().filter(|key| key.change == Change::Restart);
         let differ = restart.filter(|key| (key.show)(&current) != (key.show)(config));
         let differ = differ.map(|key| key.name).collect();
         current.tunables = config.tunables;
+        current.log_level = config.log_level;
         current.default_host.clone_from(&config.default_host);
         current.private_origins = config.private_origins;
         current.geoip_database.clone_from(&config.geoip_database);

@@ -18,8 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Have the running gateway read its configuration files again
 ///
-/// The files are checked first, and one mistake changes nothing. What needs a restart is named in the
-/// gateway's log. The same as SIGHUP and `systemctl reload postern`.
+/// The files are checked first, and one mistake changes nothing. For keys that need a new process, such
+/// as `listen` and `workers`, one takes over without a connection being lost; the gateway's log tells. The
+/// same as SIGHUP and `systemctl reload postern`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Reload {
     #[command(flatten)]
@@ -43,7 +44,7 @@ impl Reload {
         } else {
             format!(
                 "the files are good, and process {id} was told to read them again; its log says \
-                 what needs a restart\n"
+                 what becomes of it\n"
             )
         })
     }

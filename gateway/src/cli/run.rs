@@ -1,19 +1,13 @@
 //! `postern run`: the gateway in the foreground, from its configuration files.
 //!
-//! Owns where those files are, and the log on standard error.
+//! Owns where those files are.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
-use tracing_subscriber::filter::dynamic_filter_fn;
-use tracing_subscriber::prelude::*;
 
 use super::output::{CliError, Output};
 use crate::daemon;
-use crate::limits::LIBRARY_LINES_PER_SECOND;
-use config::{Config, Loaded, LogLevel, Sources};
+use crate::logging;
+use config::{Config, Loaded, Sources};
 
 /// Where the configuration is.
 #[derive(Debug, clap::Args)]
@@ -52,7 +46,7 @@ impl Run {
                 voice.refuse(why);
             }
         })?;
-        start_logging(loaded.config.log_level);
+        logging::start(loaded.config.log_level);
         for error in &loaded.ignored {
             tracing::warn!("ignored: {error}");
         }
@@ -82,68 +76,9 @@ pub(super) fn ended(ended: Result<daemon::Ended, daemon::StartError>) -> Output 
     }
 }
 
-/// What the gateway tells of itself goes to standard error; under systemd into the journal.
-pub(super) fn start_logging(level: LogLevel) {
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let level = tracing::Level::from(level);
-    let ration = Ration::default();
-    // Who asks for more wants to see it.
-    let unbounded = level > tracing::Level::INFO;
-    let wanted = dynamic_filter_fn(move |line, _| {
-        *line.level() <= level
-            && (unbounded || !is_librarys(line.target()) || ration.take(Instant::now()))
-    });
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(colours)
-        .with_target(false)
-        .with_filter(wanted.with_max_level_hint(level));
-    tracing_subscriber::registry().with(lines).init();
-}
-
-/// Whether a library for a protocol says it: peers decide how often.
-fn is_librarys(target: &str) -> bool {
-    let crate_name = target.split("::").next().unwrap_or_default();
-    ["h2", "hyper", "hyper_util", "tower", "axum"].contains(&crate_name)
-}
-
-/// So many lines a second, and no more.
-#[derive(Default)]
-struct Ration(Mutex<Option<(Instant, u32)>>);
-
-impl Ration {
-    fn take(&self, now: Instant) -> bool {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, count) = match *taken {
-            Some((since, count)) if now.duration_since(since) < Duration::from_secs(1) => {
-                (since, count)
-            }
-            _ => (now, 0),
-        };
-        *taken = Some((since, count + 1));
-        count < LIBRARY_LINES_PER_SECOND
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn libraries_have_so_many_lines_a_second() {
-        let ration = Ration::default();
-        let begun = Instant::now();
-        let taken = |after: Duration| {
-            let all = (0..1_000).filter(|_| ration.take(begun + after));
-            all.count()
-        };
-        let most = usize::try_from(LIBRARY_LINES_PER_SECOND).unwrap();
-        assert_eq!(taken(Duration::ZERO), most);
-        assert_eq!(taken(Duration::from_millis(999)), 0);
-        assert_eq!(taken(Duration::from_secs(1)), most);
-        assert!(is_librarys("h2::proto::ping_pong") && is_librarys("hyper"));
-        assert!(!is_librarys("datapath::connection::answer") && !is_librarys("h2o"));
-    }
     use fixtures::Directory;
 
     #[test]

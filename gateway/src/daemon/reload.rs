@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::reach;
-use crate::geoip;
+use crate::{geoip, logging};
 use admin::{AdminTls, AdminTlsError};
 use config::{Config, ConfigErrors, Loaded, Sources};
 use control::Control;
@@ -12,17 +12,21 @@ use rules::geo::Geo;
 use snapshot::Published;
 use vocabulary::hostname::HostName;
 
-/// Reads the configuration files again; one error, and everything stays as it is.
+/// The key that no new process takes.
+const STORE: &str = "store.path";
+
+/// Reads the configuration files again; one error, and everything stays as it is. Answers whether some of
+/// it takes a new process.
 /// The files are read off the runtime's thread, which answers the admin API meanwhile.
 pub(super) async fn reload(
     shared: &Shared,
     sources: Option<&Sources>,
     control: &Control,
     admin_tls: Option<&Arc<AdminTls>>,
-) {
+) -> bool {
     let Some(sources) = sources else {
         tracing::info!("there are no configuration files to read again");
-        return;
+        return false;
     };
     let (sources, admin_tls) = (sources.clone(), admin_tls.cloned());
     let reading = tokio::task::spawn_blocking(move || read(&sources, admin_tls.as_deref()));
@@ -31,7 +35,7 @@ pub(super) async fn reload(
         Err(error) => {
             shared.live.count_reload(false);
             tracing::error!(%error, "reading failed; the configuration stays as it was");
-            return;
+            return false;
         }
     };
     match read {
@@ -41,14 +45,14 @@ pub(super) async fn reload(
             }
             shared.live.count_reload(false);
             tracing::error!("the configuration stays as it was");
+            false
         }
         Ok((loaded, geo)) => {
             let geo = geo.map(Arc::new);
             control.set_geo(geo.clone());
             shared.geo.store(geo);
-            for key in shared.live.reload(&loaded.config) {
-                tracing::warn!(key, "this key changed and takes effect at the next start");
-            }
+            let differ = shared.live.reload(&loaded.config);
+            logging::set_level(loaded.config.log_level);
             let mut is_applied = true;
             if let Err(error) = control.set_default_host(loaded.config.default_host.clone()) {
                 is_applied = false;
@@ -64,6 +68,20 @@ pub(super) async fn reload(
                 files = loaded.files.len(),
                 "the configuration was read again"
             );
+            if differ.contains(&STORE) {
+                // Another store is not for connections that are let in by this one.
+                let keys = differ.join(", ");
+                tracing::warn!(
+                    keys,
+                    "changed, and taken at the next start, with the other store"
+                );
+                return false;
+            }
+            if !differ.is_empty() {
+                let keys = differ.join(", ");
+                tracing::info!(keys, "changed: a new process takes over with them");
+            }
+            !differ.is_empty()
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Signal handling, the drain at the end of a run, and the end of a replaced process.
 
+use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,7 +17,6 @@ use admin::{AdminTls, Asked};
 use config::Sources;
 use datapath::limits::DRAIN_POLL;
 use datapath::observe::AccessLog;
-use std::sync::Arc;
 
 pub(super) struct Signals {
     hangup: Signal,
@@ -79,11 +80,16 @@ pub(super) async fn wait(
             // Files may hang: a signal to stop is heard meanwhile.
             _ = signals.hangup.recv() => {
                 service::busy("reading the configuration again");
-                tokio::select! {
-                    () = reload(&estate.shared, sources, &estate.control, admin_tls) => {}
+                let takes_a_process = tokio::select! {
+                    takes = reload(&estate.shared, sources, &estate.control, admin_tls) => takes,
                     () = signals.stop() => return Wanted::Stop,
-                }
+                };
                 service::ready("serving");
+                // What is at this process's path may be another version by now, which nobody asked for.
+                let own = Some(PathBuf::from("/proc/self/exe"));
+                if takes_a_process && let Err(why) = estate.upgrades.begin(own) {
+                    tracing::warn!(%why, "what takes a new process waits for the next start or SIGHUP");
+                }
             }
             _ = signals.user1.recv() => access_log.reopen(),
             _ = signals.user2.recv() => {

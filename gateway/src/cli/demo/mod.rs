@@ -80,7 +80,7 @@ impl Demo {
             .spawn(move || print_when_ready(&socket, &text))
             .map_err(|why| CliError::Failed(format!("no thread: {why}")))?;
         let config = state.configuration(dashboard(&state)?);
-        crate::cli::run::start_logging(config.log_level);
+        crate::logging::start(config.log_level);
         crate::cli::run::ended(daemon::serve(config, control, published))
     }
 }
