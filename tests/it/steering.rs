@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::upgrade::stand_in;
 use serde_json::Value;
 use tests::network::{SERVER_IPV4, SERVER_IPV6, SERVER_SECOND};
 use tests::{Client, Gateway, Network, Origin, Setup};
@@ -80,6 +81,56 @@ fn shares(
         }
     }
     shares
+}
+
+/// Visits every host, and checks that the kernel brought every connection to the owner.
+fn check_kernel(network: &Network, gateway: Gateway, round: &str) -> Gateway {
+    let owners = owners(&gateway);
+    let (shared, addresses) = (Arc::new(gateway), [SERVER_IPV4, SERVER_IPV6].len());
+    let (there, name) = (shared.clone(), round.to_owned());
+    network.client.block_on(move || async move {
+        visit(&there, &there.listen, &name, CLASSICAL).await;
+    });
+    let all = HashMap::from([("kernel".to_owned(), HOSTS * addresses)]);
+    assert_eq!(shares(&shared, &owners, addresses, round), all, "{round}");
+    assert_eq!(network.server.syncookies(), "2", "{round}");
+    let status = steering(&shared);
+    assert_eq!(status["mode"], "kernel", "{status}");
+    Arc::into_inner(shared).unwrap()
+}
+
+#[test]
+fn steering_goes_on_through_upgrades() {
+    let Some(network) = Network::new("steering::upgrade") else {
+        return;
+    };
+    let before = network.server.syncookies();
+    let (_origin, gateway) = network.server.run(|| {
+        let origin = Origin::echo();
+        let setup = setup(&origin, WORKERS).listen(&[SERVER_IPV4, SERVER_IPV6]);
+        (origin, setup.set("steer.mode", "kernel").start())
+    });
+    let mut gateway = check_kernel(&network, gateway, "before");
+    for step in [3, 6, 8] {
+        // The last one ends when its own programs are in place already.
+        let Some(binary) = stand_in(&gateway, step, "exit") else {
+            return;
+        };
+        let outcome = gateway.cli(&["upgrade", binary.to_str().unwrap()]);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        gateway = check_kernel(&network, gateway, &format!("failed-{step}"));
+    }
+    for number in 0..2 {
+        let former = gateway.pid();
+        assert_ne!(gateway.upgrade(), former);
+        gateway = check_kernel(&network, gateway, &format!("upgraded-{number}"));
+        tests::wait::until("the end of the old process", || {
+            (!tests::tool::is_alive(former)).then_some(())
+        });
+        gateway = check_kernel(&network, gateway, &format!("alone-{number}"));
+    }
+    drop(gateway);
+    assert_eq!(network.server.syncookies(), before, "it is put back");
 }
 
 #[test]

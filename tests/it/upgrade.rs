@@ -5,7 +5,9 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,13 +17,14 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 use hyper::ext::Protocol;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tests::client::{Client, body, fed};
 use tests::gateway::ZONE;
 use tests::pki::Identity;
 use tests::tool::{self, is_alive};
-use tests::wait::{until, within};
+use tests::wait::{PATIENCE, until, within};
 use tests::{Gateway, Origin, Setup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
@@ -192,9 +195,11 @@ async fn stream(client: Client, telling: Telling) -> Result<(), String> {
     sender
         .send(Frame::data(message.clone()))
         .await
-        .map_err(|_| "it is not taken")?;
-    let response = connection.begin(request).await;
-    let response = response.map_err(|refused| format!("{refused:?}"))?;
+        .map_err(|_gone| "it is not taken")?;
+    let response = connection.try_begin(request).await;
+    let Some(response) = response.map_err(|refused| format!("{refused:?}"))? else {
+        return Ok(());
+    };
     if response.status() != 200 {
         return Err(format!("{response:?}"));
     }
@@ -209,7 +214,10 @@ async fn stream(client: Client, telling: Telling) -> Result<(), String> {
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         let message = Frame::data(message.clone());
-        sender.send(message).await.map_err(|_| "it is not taken")?;
+        sender
+            .send(message)
+            .await
+            .map_err(|_gone| "it is not taken")?;
     }
     drop(sender);
     let rest = within("the end", incoming.collect()).await;
@@ -225,7 +233,9 @@ async fn stream(client: Client, telling: Telling) -> Result<(), String> {
 }
 
 async fn websocket(client: Client, telling: Telling) -> Result<(), String> {
-    let mut tunnel = tunnel(&client).await?;
+    let Some(mut tunnel) = tunnel(&client).await? else {
+        return Ok(());
+    };
     for _ in 0..20 {
         tunnel
             .write_all(b"ping")
@@ -247,12 +257,15 @@ async fn websocket(client: Client, telling: Telling) -> Result<(), String> {
     Ok(())
 }
 
-async fn tunnel(client: &Client) -> Result<TokioIo<hyper::upgrade::Upgraded>, String> {
+/// A WebSocket; nothing when its connection was closed before it was asked for.
+async fn tunnel(client: &Client) -> Result<Option<TokioIo<Upgraded>>, String> {
     let connected = client.http2().await;
     let connection = connected.map_err(|refused| format!("connecting: {refused:?}"))?;
     // What the gateway can do is known after its first answer.
-    let first = connection.get("/first").await;
-    first.map_err(|refused| format!("{refused:?}"))?;
+    let first = connection.try_get("/first").await;
+    if first.map_err(|refused| format!("{refused:?}"))?.is_none() {
+        return Ok(None);
+    }
     let mut request = connection.request("/socket", body(""));
     *request.method_mut() = Method::CONNECT;
     let websocket = Protocol::from_static("websocket");
@@ -260,8 +273,10 @@ async fn tunnel(client: &Client) -> Result<TokioIo<hyper::upgrade::Upgraded>, St
     request
         .headers_mut()
         .insert("sec-websocket-version", "13".parse().unwrap());
-    let response = connection.begin(request).await;
-    let response = response.map_err(|refused| format!("{refused:?}"))?;
+    let response = connection.try_begin(request).await;
+    let Some(response) = response.map_err(|refused| format!("{refused:?}"))? else {
+        return Ok(None);
+    };
     if response.status() != 200 {
         return Err(format!("{response:?}"));
     }
@@ -270,7 +285,7 @@ async fn tunnel(client: &Client) -> Result<TokioIo<hyper::upgrade::Upgraded>, St
     let mut hello = [0; HELLO.len()];
     let read = within("the origin's first words", tunnel.read_exact(&mut hello)).await;
     read.map_err(|error| format!("{error:?}"))?;
-    Ok(tunnel)
+    Ok(Some(tunnel))
 }
 
 /// Waits on this thread, while those of the clients go on.
@@ -322,7 +337,11 @@ async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
         for reload in 0..reloads.div_ceil(upgrades) {
             let idle = format!("{}s", 61 + reload);
             gateway.configure(&[("timeout.drain", "20s"), ("timeout.idle", &idle)]);
-            gateway.signal("HUP");
+            let file = gateway.file("postern.conf");
+            let told = gateway
+                .cli(&["reload", "--config", file.to_str().unwrap()])
+                .ok();
+            assert!(told.contains(&gateway.pid().to_string()), "{told}");
             gateway.serve_as(ZONE, &[ZONE, &format!("*.{ZONE}")]);
             drop(gateway.rule(&json!({
                 "action": "block", "expression": format!("http.request.uri.path eq \"/no-{round}-{reload}\""),
@@ -342,7 +361,10 @@ async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
         load.goes_on("after reloads");
         // A connection of the old process, and one of the new.
         let (id, lost) = gateway.certificate(ZONE, "lost");
-        let mut old = tunnel(&gateway.client(API).identity(&lost)).await.unwrap();
+        let mut old = tunnel(&gateway.client(API).identity(&lost))
+            .await
+            .unwrap()
+            .unwrap();
         let tickets = gateway.client(API).identity(&good).tickets();
         let again = gateway.client(API).identity(&good).resuming(&tickets);
         drop(again.http1().await.unwrap().get("/x").await.unwrap());
@@ -377,7 +399,7 @@ async fn reloads_and_upgrades_fail_no_request_and_a_revocation_bites_in_both() {
 }
 
 /// A program that stands in for the new process, and ends or hangs at a step.
-fn stand_in(gateway: &Gateway, step: usize, how: &str) -> Option<PathBuf> {
+pub(super) fn stand_in(gateway: &Gateway, step: usize, how: &str) -> Option<PathBuf> {
     if !tool::has("python3") {
         return None;
     }
@@ -459,7 +481,10 @@ async fn a_replaced_process_whose_successor_is_gone_ends_its_connections() {
     let mut world = World::new(&[]);
     let gateway = &mut world.gateway;
     let (_, good) = gateway.certificate(ZONE, "good");
-    let mut old = tunnel(&gateway.client(API).identity(&good)).await.unwrap();
+    let mut old = tunnel(&gateway.client(API).identity(&good))
+        .await
+        .unwrap()
+        .unwrap();
     let before = gateway.pid();
     let pid = gateway.upgrade();
     tool::signal(pid, "KILL");
@@ -481,16 +506,15 @@ async fn stopping_the_new_process_lets_the_old_one_finish() {
     let mut world = World::new(&[]);
     let gateway = &mut world.gateway;
     let (_, good) = gateway.certificate(ZONE, "good");
-    let mut old = tunnel(&gateway.client(API).identity(&good)).await.unwrap();
+    let mut old = tunnel(&gateway.client(API).identity(&good))
+        .await
+        .unwrap()
+        .unwrap();
     let before = gateway.pid();
     // As a signal asks for it.
     gateway.signal("USR2");
-    let status = || gateway.admin.ask("GET", "/postern/v1/upgrade", None);
-    let pid = until("the upgrade", || {
-        let shown = status()?.json();
-        let pid = u32::try_from(shown["result"]["pid"].as_u64()?).ok()?;
-        (pid != before).then_some(pid)
-    });
+    let process = || gateway.admin.process().filter(|pid| *pid != before);
+    let pid = until("the upgrade", process);
     tool::signal(pid, "TERM");
     until("the stop to begin", || {
         gateway.stderr().contains("stopping").then_some(())
@@ -507,4 +531,124 @@ async fn stopping_the_new_process_lets_the_old_one_finish() {
         (!is_alive(pid) && !is_alive(before)).then_some(())
     });
     assert!(gateway.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reload_of_what_takes_a_new_process_has_one_take_over() {
+    let mut world = World::new(&[]);
+    let gateway = &mut world.gateway;
+    let (_, good) = gateway.certificate(ZONE, "good");
+    let load = Load::start(gateway, &good);
+    let further = tests::gateway::new_address();
+    let first = gateway.listen.clone();
+    let workers =
+        |gateway: &Gateway| gateway.admin.get("/postern/v1/status").result()["workers"].clone();
+    for (count, listen) in [
+        ("3", vec![first[0], further]),
+        ("1", vec![first[0], further]),
+        ("2", first.clone()),
+    ] {
+        let before = gateway.pid();
+        gateway.listen = listen.clone();
+        gateway.configure(&[("workers", count), ("timeout.drain", "20s")]);
+        gateway.signal("HUP");
+        let after = aside(|| gateway.replaced(before));
+        assert!(is_alive(after));
+        assert_eq!(workers(gateway).to_string(), count);
+        load.goes_on(&format!("with {count} workers"));
+        // Every socket that there ever was has somebody who accepts.
+        for _ in 0..20 {
+            for address in &listen {
+                let client = gateway.client_at(*address, API).identity(&good);
+                assert_eq!(client.get("/x").await.unwrap().status, 200, "{address}");
+            }
+        }
+        if !listen.contains(&further) {
+            assert!(
+                std::net::TcpStream::connect(further).is_err(),
+                "it was given up"
+            );
+        }
+        aside(|| {
+            until("the end of the old process", || {
+                (!is_alive(before)).then_some(())
+            })
+        });
+    }
+    // What cannot be had changes nothing.
+    let before = gateway.pid();
+    gateway.listen.push("192.0.2.1:1".parse().unwrap());
+    gateway.configure(&[("workers", "2"), ("timeout.drain", "20s")]);
+    gateway.signal("HUP");
+    let refused = || {
+        gateway
+            .stderr()
+            .contains("the upgrade failed")
+            .then_some(())
+    };
+    aside(|| until("the refusal", refused));
+    assert_eq!(
+        gateway.admin.get("/postern/v1/status").result()["pid"],
+        before
+    );
+    load.goes_on("after a refusal");
+    gateway.listen = first;
+    let debug = [
+        ("workers", "2"),
+        ("timeout.drain", "20s"),
+        ("log.level", "debug"),
+    ];
+    gateway.configure(&debug);
+    gateway.signal("HUP");
+    let told = || gateway.stderr().contains("DEBUG").then_some(());
+    aside(|| until("more to be told", told));
+    assert_eq!(gateway.pid(), before, "that takes no new process");
+    let _counts = load.end().await;
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let mut gateway = Setup::new().start();
+    assert!(gateway.stop().success());
+    let path = gateway.file("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let log = fs::File::create(gateway.file("again.log")).unwrap();
+    let mut child = Command::new(tool::postern())
+        .args(["run", "--config"])
+        .arg(gateway.file("postern.conf"))
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "300000")
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let told = |wanted: &str| loop {
+        let mut text = [0; 4096];
+        let size = socket.recv(&mut text);
+        let size = size.unwrap_or_else(|error| panic!("{wanted} did not come: {error}"));
+        let text = String::from_utf8_lossy(&text[..size]).into_owned();
+        if text.lines().any(|line| line.starts_with(wanted)) {
+            return text;
+        }
+    };
+    told("READY=1");
+    told("WATCHDOG=1");
+    tool::signal(child.id(), "HUP");
+    assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
+    told("READY=1");
+    tool::signal(child.id(), "USR2");
+    told("RELOADING=1");
+    let replaced = told("MAINPID=");
+    assert!(replaced.contains("READY=1"), "{replaced}");
+    let pid = replaced
+        .lines()
+        .find_map(|line| line.strip_prefix("MAINPID="));
+    let pid: u32 = pid.unwrap().parse().unwrap();
+    assert_ne!(pid, child.id());
+    assert!(child.wait().unwrap().success(), "it had no connections");
+    told("WATCHDOG=1");
+    tool::signal(pid, "TERM");
+    told("STOPPING=1");
+    assert!(tool::ends(pid));
 }

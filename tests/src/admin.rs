@@ -106,4 +106,11 @@ impl Admin {
         self.ask("GET", path, None)
             .unwrap_or_else(|| panic!("no answer to GET {path} at {}", self.socket.display()))
     }
+
+    /// The process that answers.
+    #[must_use]
+    pub fn process(&self) -> Option<u32> {
+        let shown = self.ask("GET", "/postern/v1/upgrade", None)?.json();
+        u32::try_from(shown["result"]["pid"].as_u64()?).ok()
+    }
 }

@@ -475,13 +475,27 @@ impl Http2 {
     /// # Errors
     /// The stream or connection ended without an answer.
     pub async fn try_get(&self, path: &str) -> Result<Option<Answer>, Refused> {
+        match self.try_begin(self.request(path, body(""))).await? {
+            Some(response) => gather(response, self.local).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Sends a request and reads the head of its answer; `None` when the connection was closed before it
+    /// was sent.
+    ///
+    /// # Errors
+    /// The stream or connection ended without an answer.
+    pub async fn try_begin(
+        &self,
+        request: Request<Body>,
+    ) -> Result<Option<Response<Incoming>>, Refused> {
         let mut sender = self.sender.clone();
         if within("the connection", sender.ready()).await.is_err() {
             return Ok(None);
         }
-        let sent = sender.send_request(self.request(path, body("")));
-        match within("an answer", sent).await {
-            Ok(response) => gather(response, self.local).await.map(Some),
+        match within("an answer", sender.send_request(request)).await {
+            Ok(response) => Ok(Some(response)),
             Err(error) if error.is_canceled() => Ok(None),
             Err(error) => Err(refused(&error, self.local, &self.ended).await),
         }

@@ -243,9 +243,15 @@ impl Gateway {
         let before = self.pid();
         let outcome = self.cli(&["--json", "upgrade"]);
         assert_eq!(outcome.code, 0, "{outcome:?}\n{}", self.stderr());
-        let pid = outcome.json()["pid"].as_u64().unwrap();
-        let pid = u32::try_from(pid).unwrap();
-        assert_ne!(pid, before, "{outcome:?}");
+        self.replaced(before)
+    }
+
+    /// Waits until another process than `before` serves. Answers its number.
+    #[track_caller]
+    pub fn replaced(&mut self, before: u32) -> u32 {
+        let pid = wait::until("another process", || {
+            self.admin.process().filter(|pid| *pid != before)
+        });
         self.former.extend(self.child.take());
         self.successor = Some(pid);
         pid
@@ -530,15 +536,8 @@ impl Drop for Gateway {
         let failed = std::thread::panicking();
         if let Some(pid) = self.successor.take() {
             tool::signal(pid, if failed { "KILL" } else { "TERM" });
-            let deadline = Instant::now() + PATIENCE;
-            while tool::is_alive(pid) && Instant::now() < deadline {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-            assert!(
-                failed || !tool::is_alive(pid),
-                "the successor did not stop:\n{}",
-                self.stderr()
-            );
+            let ended = tool::ends(pid);
+            assert!(failed || ended, "it did not stop:\n{}", self.stderr());
         }
         for mut former in self.former.drain(..) {
             if failed {

@@ -470,13 +470,18 @@ impl Body for Mirror {
             return Poll::Ready(None);
         }
         let mut trailers = HeaderMap::new();
-        match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
-            Some(Ok(frame)) => match frame.into_trailers() {
-                Ok(found) => trailers = found,
-                Err(frame) => return Poll::Ready(Some(Ok(frame))),
-            },
-            Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-            None => {}
+        loop {
+            match std::task::ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_trailers() {
+                    Ok(found) => trailers = found,
+                    // One without data says nothing, and h2 takes a hundred of them in a connection's life.
+                    Err(frame) if frame.data_ref().is_some_and(Bytes::is_empty) => continue,
+                    Err(frame) => return Poll::Ready(Some(Ok(frame))),
+                },
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => {}
+            }
+            break;
         }
         self.over = true;
         trailers.insert("x-mirrored", HeaderValue::from_static("yes"));

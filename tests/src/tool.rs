@@ -138,3 +138,13 @@ pub fn is_alive(pid: u32) -> bool {
         .and_then(|rest| rest.chars().next());
     state.is_some_and(|state| state != 'Z' && state != 'X')
 }
+
+/// Waits for the end of a process that need not be a child. Answers whether it came.
+#[must_use]
+pub fn ends(pid: u32) -> bool {
+    let deadline = std::time::Instant::now() + crate::wait::PATIENCE;
+    while is_alive(pid) && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    !is_alive(pid)
+}

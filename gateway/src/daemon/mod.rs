@@ -4,7 +4,7 @@
 //! |---|---|
 //! | TERM, QUIT | no new connections, requests are finished, exit 0 within `timeout.drain`; a second one exits at once |
 //! | INT | the same, as from Ctrl-C |
-//! | HUP | the configuration files are read again; one error, and everything stays as it is |
+//! | HUP | the configuration files are read again; one error, and everything stays as it is. For keys that need a new process, one takes over |
 //! | USR1 | the access log is opened again |
 //! | USR2 | a new process of the same path takes over; this one finishes its connections |
 //!
@@ -404,10 +404,15 @@ fn start(
             let waiting = closed.ready()?;
             let steers = controller.take_over()?;
             let channel = waiting.begun(steers)?;
-            let channels = front.former.into_iter().chain([channel]);
-            let told = |channel| formers.add(channel);
-            let told = channels.map(told).collect::<io::Result<()>>();
-            told.map_err(|error| StartError::System("the channels of replaced processes", error))?;
+            // From here on there is no other process that could serve: nothing of this ends it.
+            for channel in front.former.into_iter().chain([channel]) {
+                if let Err(error) = formers.add(channel) {
+                    tracing::error!(%error, "a replaced process is not told of changes: it ends");
+                }
+            }
+            if let Err(error) = front.admin.announce() {
+                tracing::warn!(%error, "`postern reload` does not find this process");
+            }
         }
         workers.accept();
         close_listeners(&front.unwanted);

@@ -45,11 +45,14 @@ pub(super) fn replaced(by: u32, status: &str) {
 /// Tells again and again that the gateway lives, while this thread and every worker do. Ends at once when
 /// nobody wants to know.
 pub(super) async fn watch(workers: Arc<Workers>) {
-    let mut micros = 0;
-    if !sd_notify::watchdog_enabled(false, &mut micros) {
-        return;
-    }
-    let mut look = tokio::time::interval(Duration::from_micros(micros) / WATCHDOG_PART);
+    let text = |name| std::env::var(name).ok();
+    let wanted = watchdog(
+        text("WATCHDOG_USEC"),
+        text("WATCHDOG_PID"),
+        std::process::id(),
+    );
+    let Some(patience) = wanted else { return };
+    let mut look = tokio::time::interval(patience / WATCHDOG_PART);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick is now; a process that has just taken over is not known as the service yet.
     look.tick().await;
@@ -62,8 +65,39 @@ pub(super) async fn watch(workers: Arc<Workers>) {
     }
 }
 
+/// How often it wants to be told, if it asks this process. The number of the process is left out for one
+/// that has taken over; `sd_notify` takes that for somebody else's.
+fn watchdog(micros: Option<String>, pid: Option<String>, own: u32) -> Option<Duration> {
+    let is_asked = pid.is_none_or(|pid| pid.parse() == Ok(own));
+    let micros = micros.and_then(|micros| micros.parse().ok());
+    let micros = micros.filter(|micros| is_asked && *micros > 0);
+    micros.map(Duration::from_micros)
+}
+
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(false, states) {
         tracing::debug!(%error, "the service manager is not to be told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_watchdog_asks_one_process() {
+        let second = Some(Duration::from_secs(1));
+        for (micros, pid, wanted) in [
+            (None, None, None),
+            (Some("1000000"), None, second),
+            (Some("1000000"), Some("7"), second),
+            (Some("1000000"), Some("8"), None),
+            (Some("1000000"), Some("x"), None),
+            (Some("0"), None, None),
+            (Some("-1"), None, None),
+        ] {
+            let found = watchdog(micros.map(str::to_owned), pid.map(str::to_owned), 7);
+            assert_eq!(found, wanted, "{micros:?} {pid:?}");
+        }
     }
 }

@@ -17,6 +17,9 @@ use tokio::sync::watch;
 
 use super::tls::AdminTls;
 
+/// Connections to the unix socket that wait, as many as tokio lets.
+const UNIX_BACKLOG: i32 = 1024;
+
 /// Where the admin API listens.
 #[derive(Debug, Clone)]
 pub struct Listen {
@@ -249,6 +252,15 @@ impl Bound {
             leaving,
             file,
         })
+    }
+
+    /// Has those who connect to the unix socket told that this process is behind it, and not the one
+    /// that opened it (`SO_PEERCRED` of unix(7) is what it was at the last listen(2)).
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn announce(&self) -> io::Result<()> {
+        Ok(rustix::net::listen(&self.unix, UNIX_BACKLOG)?)
     }
 
     /// The way to leave the sockets to another process.

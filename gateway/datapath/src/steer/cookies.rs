@@ -108,6 +108,18 @@ impl Cookies {
         Ok(Self { changed, state })
     }
 
+    /// Sets what is held once more: another process may have put it back.
+    pub(super) fn hold_again(&self) {
+        for (path, _) in &self.changed {
+            if let Err(error) = fs::write(path, HELD) {
+                tracing::warn!(path, %error, "the sysctl could not be set again");
+            }
+        }
+        if let Some(state) = &self.state {
+            remember(state, &self.changed);
+        }
+    }
+
     /// Another process puts back what was changed.
     pub(super) fn leave(&mut self) {
         self.changed.clear();

@@ -169,10 +169,11 @@ impl Controller {
     /// Puts this process's programs back where another one's may be by now.
     pub fn reclaim(&self) {
         let mut state = self.lock();
-        if let Some(kernel) = &mut state.kernel
-            && let Err(error) = kernel.steering.replace()
-        {
-            tracing::error!(%error, "the kernel does not take the programs back: it does not steer");
+        if let Some(kernel) = &mut state.kernel {
+            kernel.cookies.hold_again();
+            if let Err(error) = kernel.steering.replace() {
+                tracing::error!(%error, "the kernel does not take the programs back: it does not steer");
+            }
         }
     }
 

@@ -558,4 +558,8 @@ async fn configuration(world: &World) {
     world
         .ok("POST", "/postern/v1/backup", json!({ "path": path }))
         .await;
+    assert!(world.get("/postern/v1/upgrade").await["last"].is_null());
+    let wanted = json!({ "binary": "/usr/bin/postern" });
+    let begun = world.ok("POST", "/postern/v1/upgrade", wanted).await;
+    assert_eq!(begun["last"]["state"], "running");
 }
