@@ -143,16 +143,18 @@ impl std::fmt::Debug for Bound {
 struct SocketFile {
     path: PathBuf,
     inode: u64,
+    /// Another process goes on with it.
+    stays: bool,
     leaving: Option<Arc<Leaving>>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        let stays = self
-            .leaving
-            .as_ref()
-            .is_some_and(|leaving| leaving.keeps_file.load(Ordering::Relaxed));
+        let stays = match &self.leaving {
+            Some(leaving) => leaving.keeps_file.load(Ordering::Relaxed),
+            None => self.stays,
+        };
         if ours && !stays {
             // It may be gone already, which is as good.
             drop(fs::remove_file(&self.path));
@@ -239,7 +241,7 @@ impl Bound {
         let copy = |tcp: &TcpListener| tcp.as_fd().try_clone_to_owned();
         let leaving = Arc::new(Leaving {
             left: sender,
-            keeps_file: AtomicBool::new(false),
+            keeps_file: AtomicBool::new(file.stays),
             unix: unix.as_fd().try_clone_to_owned()?,
             tcp: tcp.as_ref().map(copy).transpose()?,
         });
@@ -254,12 +256,13 @@ impl Bound {
         })
     }
 
-    /// Has those who connect to the unix socket told that this process is behind it, and not the one
-    /// that opened it (`SO_PEERCRED` of unix(7) is what it was at the last listen(2)).
+    /// The sockets are this process's from now on. Those who connect to the unix socket are told so, and
+    /// not of the one that opened it (`SO_PEERCRED` of unix(7) is what it was at the last listen(2)).
     ///
     /// # Errors
     /// The system refuses.
     pub fn announce(&self) -> io::Result<()> {
+        self.leaving.keeps_file.store(false, Ordering::Relaxed);
         Ok(rustix::net::listen(&self.unix, UNIX_BACKLOG)?)
     }
 
@@ -346,6 +349,7 @@ async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), ServeError
     let file = SocketFile {
         path: path.to_owned(),
         inode,
+        stays: false,
         leaving: None,
     };
     Ok((listener, file))
@@ -362,6 +366,8 @@ fn taken_unix(path: &Path, socket: OwnedFd) -> Result<(UnixListener, SocketFile)
     let file = SocketFile {
         path: path.to_owned(),
         inode,
+        // Should this process not come to serve, the other one goes on with it.
+        stays: true,
         leaving: None,
     };
     Ok((listener, file))
@@ -410,8 +416,24 @@ mod tests {
         let waiting = UnixStream::connect(&listen.socket).await.unwrap();
         let leaving = first.leaving();
         let copies = leaving.copies().unwrap();
+        let failed = Bound::take_over(&listen, Some(copies.unix), None).await;
+        drop(failed.unwrap());
+        assert!(listen.socket.exists(), "it is still the first one's");
+        let elsewhere = Listen {
+            tcp: Some("192.0.2.1:1".parse().unwrap()),
+            ..listen.clone()
+        };
+        let copies = leaving.copies().unwrap();
+        assert!(
+            Bound::take_over(&elsewhere, Some(copies.unix), None)
+                .await
+                .is_err()
+        );
+        assert!(listen.socket.exists(), "it is still the first one's");
+        let copies = leaving.copies().unwrap();
         let second = Bound::take_over(&listen, Some(copies.unix), None);
         let second = second.await.unwrap();
+        second.announce().unwrap();
         leaving.leave(true);
         drop(first);
         assert!(listen.socket.exists(), "it is the second one's");

@@ -412,6 +412,8 @@ async fn run(
                 Some(Message::Die) => return,
                 #[cfg(test)]
                 Some(Message::Stall(until)) => drop(until.recv()),
+                // Another process has the same sockets, and goes on with them.
+                Some(Message::Drain) | None if *phase == Phase::Prepared => return,
                 Some(Message::Drain) | None => {
                     listeners.iter().for_each(|listener| listener.close());
                     take_last(&worker);
