@@ -20,7 +20,7 @@ pub(super) const TIMEOUT_DRAIN: Key = duration!(
 pub(super) const TIMEOUT_UPGRADE: Key = duration!(
     "timeout.upgrade",
     upgrade_timeout,
-    "60s",
+    "1m",
     limits::UPGRADE_TIMEOUT_MIN,
     limits::UPGRADE_TIMEOUT_MAX,
     "How long a new process may take for each step of an upgrade, such as reading the store; then the old one goes on."

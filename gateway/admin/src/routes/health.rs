@@ -83,8 +83,7 @@ const UPGRADES: &[Route] = &[
         "Show which process serves, and what became of the last upgrade")
     .gives(One("Upgrades")),
     route!(POST "/postern/v1/upgrade", upgrade::begin, "begin_upgrade",
-        "Begin an upgrade; for root and for the user that runs the gateway. What becomes of it is \
-         told by `GET`, of the new process in the end")
+        "Begin an upgrade, for root and the user that runs the gateway; `GET` tells what becomes of it")
     .needs(Socket)
     .takes(MaybeJson("UpgradeBegin"))
     .gives(One("Upgrades")),

@@ -491,7 +491,7 @@ fn keys_and_status() {
     );
     contains(
         &gateway.fail(&["sysctl", "-w", "workers=2"]),
-        &["needs a restart"],
+        &["needs a new process"],
     );
     contains(
         &gateway.fail(&["sysctl", "timeout.idel"]),
