@@ -41,6 +41,7 @@ mod observe;
 mod ocsp;
 mod openapi;
 mod origin_health;
+mod origin_limits;
 mod origin_pool;
 mod origins;
 mod package;

@@ -382,7 +382,7 @@ pub static KEYS: &[Key] = &[
         "1m",
         limits::TIMEOUT_MIN,
         limits::TIMEOUT_MAX,
-        "From the request sent to the head of the origin's response; after it the client gets 504. The rest of a request that was answered before it was whole may stand still for as long."
+        "For the head of the origin's response, from the request sent, all tries together; an origin may say otherwise. After it the client gets 504. The rest of a request that was answered before it was whole may stand still for as long."
     ),
     duration!(
         "timeout.origin_body",

@@ -44,7 +44,7 @@ pub use files::Sources;
 pub use keys::{KEYS, Key, key};
 pub use kind::{Change, Kind};
 pub use live::{Live, Setting, SettingError};
-pub use value::bytes as size;
+pub use value::{bytes as size, time};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -24,6 +24,12 @@ pub(super) struct ValueError {
 }
 
 impl ValueError {
+    /// What is wrong and what to write instead, in one line.
+    fn in_a_line(self) -> String {
+        let help = self.help.map(|help| format!("; {help}"));
+        format!("{}{}", self.message, help.unwrap_or_default())
+    }
+
     /// An error that means all of `text`.
     pub(super) fn whole(text: &str, message: impl Into<String>) -> Self {
         Self {
@@ -151,10 +157,15 @@ pub(super) fn size(text: &str, min: u64, max: u64) -> Result<u64, ValueError> {
 /// # Errors
 /// It is none, or larger; what to write instead.
 pub fn bytes(text: &str, max: u64) -> Result<u64, String> {
-    size(text, 0, max).map_err(|error| {
-        let help = error.help.map(|help| format!("; {help}"));
-        format!("{}{}", error.message, help.unwrap_or_default())
-    })
+    size(text, 0, max).map_err(ValueError::in_a_line)
+}
+
+/// A time as configuration files write it: `5s`, `500ms`, `1m30s`.
+///
+/// # Errors
+/// It is none, or not between these; what to write instead.
+pub fn time(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    duration(text, min, max).map_err(ValueError::in_a_line)
 }
 
 /// The shortest notation that reads back as the same.

@@ -44,8 +44,8 @@ pub use self::model::source_url::{RedirectError, SourceUrl, SourceUrlError};
 pub use self::model::token::{Scope, Token};
 pub use self::model::{
     AddressSpec, Associations, Authority, AuthorityKind, AuthoritySet, EjectionSpec, HealthKind,
-    HealthSpec, HostRecord, Model, OriginPatch, OriginRecord, OriginSpec, Phase, RuleRecord,
-    Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, Zone,
+    HealthSpec, HostRecord, LimitsSpec, Model, OriginPatch, OriginRecord, OriginSpec, Phase,
+    RuleRecord, Ruleset, ServerCertificate, ServerCertificateSource, ServerKey, TimeoutsSpec, Zone,
 };
 pub use self::operations::associations::AssociationsChange;
 pub use self::operations::client_certificates::{

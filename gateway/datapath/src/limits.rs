@@ -93,6 +93,9 @@ pub const LISTEN_RETRY: Duration = Duration::from_millis(10);
 pub const DRAIN_POLL: Duration = Duration::from_millis(20);
 /// How often a worker closes origin connections that are not used.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a worker looks whether somebody waits for an idle connection of an origin that has as
+/// many as it may have.
+pub const YIELD_INTERVAL: Duration = Duration::from_millis(50);
 /// Connections that went quiet or ended on a worker since its last sweep, from which on the sweep
 /// also returns memory to the system: some megabytes are free then.
 pub const GIVE_BACK_AFTER: usize = 64;
@@ -202,6 +205,9 @@ pub const REPEATS_RESERVED: usize = 1_000;
 /// How often a request goes out again of which an origin says that it has processed nothing; then
 /// the client gets 502.
 pub const UNPROCESSED_MAX: usize = 3;
+/// How often a request goes out again that was not answered in the time of a try: whoever made one
+/// address hang may do so with the next.
+pub const LATE_MAX: usize = 2;
 /// Bytes of a request's body that are kept until the origin answers, for a second attempt; a
 /// request that has sent more is not repeated. Holds an ordinary call; a hundred streams of a
 /// client connection hold 1.6 MiB.

@@ -50,5 +50,8 @@ pub const HEALTH_AT_ONCE: usize = 256;
 /// Those of one zone: its token may name addresses that never answer, and does not keep the others'
 /// checks waiting.
 pub const HEALTH_AT_ONCE_OF_ZONE: usize = 32;
+/// Those of one zone that need none of the places of all: however many zones have checks that never
+/// end, another one's are made.
+pub const HEALTH_OWN_OF_ZONE: usize = 2;
 /// Bytes of an answer of gRPC's health service: two, and what frames them. More is no such answer.
 pub const HEALTH_ANSWER_BYTES_MAX: usize = 1_024;

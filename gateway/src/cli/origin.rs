@@ -2,6 +2,7 @@
 //! are. What can be said of an origin, `postern host` says of a host's own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
@@ -11,6 +12,7 @@ use super::client::names::{OWN, ZoneRef, str_of, text, texts_of};
 use super::client::{Client, segment};
 use super::output::table::{Table, list};
 use super::output::{CliError, Output, ValueError, json_text};
+use control::limits::ORIGIN_TIME_MAX_SEC;
 use tls::pem;
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +89,17 @@ pub(super) struct OriginSettings {
     /// With fewer good addresses than so many of a hundred, all are used [default: 0]
     #[arg(long, value_name = "PERCENT")]
     origin_panic: Option<u8>,
+    /// How long it may take: to be connected to, for the answer to one try, after which another address
+    /// is asked if the request may be repeated, and for all tries together, as in
+    /// `connect=500ms,try=2s,whole=10s`; `default` is as `timeout.origin_connect` and
+    /// `timeout.origin_response` say [default: default]
+    #[arg(long, value_name = "TIMES", value_parser = timeouts)]
+    origin_timeouts: Option<Said>,
+    /// What it has at once, over all addresses: requests, connections, and how many requests wait beyond
+    /// that, for how long, before they get 503, as in
+    /// `requests=200,connections=100,queue=100,queue_time=5s`; `none` [default: none]
+    #[arg(long, value_name = "LIMITS", value_parser = limits)]
+    origin_limits: Option<Said>,
     /// HTTP version towards the origin
     #[arg(long, value_name = "VERSION", value_parser = ["auto", "http1", "http2"])]
     origin_protocol: Option<String>,
@@ -184,6 +197,58 @@ fn health(text: &str) -> Result<HealthCheck, ValueError> {
     Ok(HealthCheck(Value::Object(said)))
 }
 
+/// Settings as one argument; `null` takes them back.
+#[derive(Debug, Clone)]
+struct Said(Value);
+
+/// Reads `KEY=VALUE,KEY=VALUE`: times under a name of their own, and numbers.
+fn said(text: &str, times: &[(&str, &str)], numbers: &[&str]) -> Result<Said, ValueError> {
+    let mut all = Map::new();
+    for part in text.split(',') {
+        let (key, value) = part.split_once('=').unwrap_or((part, ""));
+        if let Some((_, name)) = times.iter().find(|(said, _)| *said == key) {
+            let most = Duration::from_secs(ORIGIN_TIME_MAX_SEC.into());
+            let time = config::time(value, Duration::from_millis(1), most);
+            let time = time.map_err(|why| ValueError(format!("{key}: {why}")))?;
+            let ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+            all.insert((*name).into(), json!(ms));
+            continue;
+        }
+        match value.parse::<u32>() {
+            Ok(number) if numbers.contains(&key) => drop(all.insert(key.into(), json!(number))),
+            _ => {
+                let keys = times.iter().map(|(said, _)| format!("{said}=TIME"));
+                let numbers = numbers.iter().map(|said| format!("{said}=NUMBER"));
+                let keys: Vec<String> = keys.chain(numbers).collect();
+                let part = part.escape_debug();
+                let why = format!("`{part}` is none of {}", keys.join(", "));
+                return Err(ValueError(why));
+            }
+        }
+    }
+    Ok(Said(Value::Object(all)))
+}
+
+fn timeouts(text: &str) -> Result<Said, ValueError> {
+    if text == "default" {
+        return Ok(Said(Value::Null));
+    }
+    let times = [
+        ("connect", "connect_ms"),
+        ("try", "try_ms"),
+        ("whole", "whole_ms"),
+    ];
+    said(text, &times, &[])
+}
+
+fn limits(text: &str) -> Result<Said, ValueError> {
+    if text == "none" {
+        return Ok(Said(Value::Null));
+    }
+    let times = [("queue_time", "queue_ms")];
+    said(text, &times, &["requests", "connections", "queue"])
+}
+
 /// Takes a setting back that there is. What a change does not name stays.
 fn take_back(origin: &mut Map<String, Value>, key: &str) {
     if let Some(value) = origin.get_mut(key) {
@@ -245,7 +310,8 @@ impl OriginSettings {
         Ok(())
     }
 
-    /// What the API takes, built on what there is; `None` when nothing changes.
+    /// What the API takes: what is different from what there is, and nothing else, so that what somebody
+    /// else changes meanwhile stays. `None` when nothing changes.
     pub(super) fn changed(
         &self,
         present: Option<&Map<String, Value>>,
@@ -279,6 +345,14 @@ impl OriginSettings {
             origin.insert("panic_percent".into(), json!(percent));
         }
         for (key, value) in [
+            ("timeouts", &self.origin_timeouts),
+            ("limits", &self.origin_limits),
+        ] {
+            if let Some(Said(said)) = value {
+                origin.insert(key.into(), said.clone());
+            }
+        }
+        for (key, value) in [
             ("protocol", &self.origin_protocol),
             ("server_name", &self.origin_server_name),
             ("host_header", &self.origin_host_header),
@@ -308,7 +382,8 @@ impl OriginSettings {
             take_back(&mut origin, "ca_pem");
             take_back(&mut origin, "server_name");
         }
-        Ok((origin != before).then_some(origin))
+        origin.retain(|key, value| before.get(key) != Some(value));
+        Ok((!origin.is_empty()).then_some(origin))
     }
 }
 
@@ -343,6 +418,14 @@ pub(super) fn balance(origin: &Value) -> String {
         "hash" => format!("hash of {}", str_of(origin, "hash_by")),
         way => way.into(),
     }
+}
+
+/// Settings as they were said, in the order of their names.
+fn settings(origin: &Value, key: &str) -> String {
+    let all = origin.get(key).and_then(Value::as_object);
+    let all = all.into_iter().flatten();
+    let all: Vec<String> = all.map(|(key, value)| format!("{key}={value}")).collect();
+    all.join(", ")
 }
 
 /// How an address is, with why.
@@ -386,6 +469,8 @@ fn details(origin: &Value) -> String {
         ("zone", text(origin, "zone_name")),
         ("addresses", place(Some(&spec))),
         ("balance", balance(&spec)),
+        ("timeouts", settings(&spec, "timeouts")),
+        ("limits", settings(&spec, "limits")),
         ("protocol", text(&spec, "protocol")),
         ("host header", text(&spec, "host_header")),
         ("server name", text(&spec, "server_name")),

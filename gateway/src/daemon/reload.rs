@@ -62,6 +62,16 @@ pub(super) async fn reload(
                 is_applied = false;
                 tracing::error!(%error, "control.private_origins stays as it was");
             }
+            match control.read_system_cas() {
+                Ok(true) => tracing::info!(
+                    "the system's CA bundle has changed: origins are verified by what it has now"
+                ),
+                Ok(false) => {}
+                Err(error) => {
+                    is_applied = false;
+                    tracing::error!(%error, "origins are verified by the system's CA bundle as it was");
+                }
+            }
             shared.live.count_reload(is_applied);
             look_for_default_host(loaded.config.default_host.as_ref(), &shared.published);
             tracing::info!(

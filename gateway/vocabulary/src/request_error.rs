@@ -48,6 +48,10 @@ words! {
         OriginProtocol = "origin_protocol",
         /// No response head in time.
         OriginResponseTimeout = "origin_response_timeout",
+        /// The origin has as much at once as it may, and its queue is full.
+        OriginFull = "origin_full",
+        /// The request waited for its turn for as long as it may.
+        OriginQueueTimeout = "origin_queue_timeout",
         /// The origin sent no HTTP, or closed before its head was whole.
         OriginResponse = "origin_response",
         /// The origin stopped in the middle of its body.

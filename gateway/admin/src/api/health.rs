@@ -53,6 +53,7 @@ pub(crate) async fn metrics(State(context): Shared, headers: HeaderMap) -> Respo
         ocsp: context.responders().counts(),
         staples: context.stapler().status(),
         origins: metrics::addresses(&snapshot, datapath::clock::now()),
+        origin_limits: metrics::limits(&snapshot),
         expiring: context.reader().expiring_by_kind(Moment::now()),
     };
     // Megabytes of text for many hosts, and files of /proc: not on the thread that answers all.

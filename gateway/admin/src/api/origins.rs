@@ -15,7 +15,7 @@ use crate::http::query::{Json, Parameters};
 use crate::http::scope::{ChangeInZone, InZone};
 use control::{Model, OriginPatch, OriginRecord, OriginSpec};
 use snapshot::origins::state::{Failure, WHOLE_SHARE};
-use snapshot::origins::{Address, OriginGroup};
+use snapshot::origins::{Address, Limit, OriginGroup};
 use vocabulary::hostname::HostName;
 
 #[derive(Deserialize)]
@@ -64,6 +64,22 @@ fn address(context: &Context, group: &OriginGroup, address: &Address, now: Insta
         "failed": failed,
         "ejections": state.ejections(),
         "last_failure": state.last_failure().map(Failure::as_str),
+    })
+}
+
+/// What an origin has at once, and who waits; `null` where there is no limit.
+fn limit(limit: Option<&Limit>) -> Value {
+    let Some(limit) = limit else {
+        return Value::Null;
+    };
+    let counts = limit.gate.counts();
+    json!({
+        "max": limit.max,
+        "in_use": counts.inside,
+        "waiting": counts.waiting,
+        "queued": counts.queued,
+        "queue_seconds": counts.waited.as_secs_f64(),
+        "refused": counts.refused,
     })
 }
 
@@ -117,6 +133,8 @@ pub(crate) async fn states(
         json!({
             "label": group.label,
             "all_used": group.panics(now),
+            "requests": limit(group.requests.as_ref()),
+            "connections": limit(group.connections.as_ref()),
             "addresses": all.collect::<Vec<_>>(),
         })
     });

@@ -152,7 +152,7 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("502", "No address of the origin took the connection", "Check routes and firewalls; `detail` names the address"),
         ],
         RequestError::OriginConnectTimeout => &[
-            ("504", "Not connected within `timeout.origin_connect`, TLS included", "Is it up, is it overloaded?"),
+            ("504", "Not connected within `timeout.origin_connect`, or the origin's own `timeouts`, TLS included", "Is it up, is it overloaded?"),
         ],
         RequestError::OriginTls => &[
             ("502", "TLS to the origin failed, most often its certificate", "`postern doctor HOST`; `--origin-ca`, `--origin-server-name`"),
@@ -161,7 +161,13 @@ pub(super) fn answer(error: RequestError) -> &'static [(&'static str, &'static s
             ("502", "It agreed on another protocol than was offered, answered 101 unasked, or did not change to the one that was asked for", "`--origin-protocol auto`, `http1` or `http2`; WebSocket needs an origin that changes to it, over HTTP/2 with RFC 8441"),
         ],
         RequestError::OriginResponseTimeout => &[
-            ("504", "No response head within `timeout.origin_response`", "Slow origin; raise the key if that is normal"),
+            ("504", "No response head within `timeout.origin_response`, or the origin's own `timeouts`; a request that may be repeated was, if there was another address and time", "Slow origin; raise the key, or `--origin-timeouts`, if that is normal"),
+        ],
+        RequestError::OriginFull => &[
+            ("503", "The origin has as many requests or connections at once as its `limits` allow, and as many wait as may, none of whose clients has more waiting than this one", "Slow origin, or a small limit: `postern origin list`, [limits](origins.md#limits); the answer has `Retry-After`"),
+        ],
+        RequestError::OriginQueueTimeout => &[
+            ("503", "The request waited for its turn at the origin for as long as `limits` allows", "The same"),
         ],
         RequestError::OriginResponse => &[
             ("502", "It sent no HTTP, several lengths of one answer, a head larger than `limit.header_bytes` or `limit.header_count` allows, or closed before the head was complete", "The origin's log; its keep-alive time should be longer than `timeout.origin_idle`"),

@@ -25,6 +25,7 @@
 //! | `postern_origin_requests_repeated_total` | worker |
 //! | `postern_origin_healthy`, `postern_origin_open_requests` | origin, address |
 //! | `postern_origin_requests_total`, `postern_origin_requests_failed_total`, `postern_origin_ejections_total` | origin, address |
+//! | `postern_origin_limit`, `_in_use`, `_waiting`, `_queued_total`, `_refused_total`, `_queue_seconds_total` | origin, limit (`requests`, `connections`) |
 //! | `postern_connections_open`, `_idle`, `postern_origin_connections_open`, `_idle` | worker |
 //! | `postern_snapshot_generation`, `postern_trust_epoch`, `postern_hosts`, `postern_draining` | |
 //! | `postern_files_late`, `postern_store_write_failures_total` | – |
@@ -57,7 +58,7 @@ use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::origins::{AddressStatus, addresses};
+pub use self::origins::{AddressStatus, LimitStatus, addresses, limits};
 use self::usage::Usage;
 use control::{CrlFileStatus, CrlStatus, Expiring};
 use datapath::observe::SteeringStatus;
@@ -99,6 +100,8 @@ pub struct Process {
     pub staples: Vec<StapleStatus>,
     /// Addresses of origins.
     pub origins: Vec<AddressStatus>,
+    /// What origins have at once.
+    pub origin_limits: Vec<LimitStatus>,
     /// [`control::Control::files_late`].
     pub files_late: usize,
     /// [`control::Control::write_failures`].

@@ -1,13 +1,16 @@
-//! Metrics of origins' addresses.
+//! Metrics of origins: their addresses, and what they have at once.
 
 use std::fmt;
 use std::time::Instant;
 
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Unit;
 
 use super::{Scrape, counters, gauges};
 use crate::limits::METRICS_ADDRESSES_MAX;
 use snapshot::Snapshot;
+use snapshot::origins::gate::GateCounts;
 
 /// What is known of one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +55,98 @@ pub fn addresses(snapshot: &Snapshot, now: Instant) -> Vec<AddressStatus> {
     all.take(METRICS_ADDRESSES_MAX).collect()
 }
 
+/// What is known of a limit of an origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitStatus {
+    /// `ZONE/NAME`, or the name of the host whose own origin it is.
+    pub origin: Box<str>,
+    /// `requests` or `connections`.
+    pub limit: &'static str,
+    /// So many at once.
+    pub max: u32,
+    /// Who is inside, who waits, and what was counted of that.
+    pub counts: GateCounts,
+}
+
+/// The limits of origins, up to [`METRICS_ADDRESSES_MAX`].
+#[must_use]
+pub fn limits(snapshot: &Snapshot) -> Vec<LimitStatus> {
+    let all = snapshot.origins.iter().flat_map(|group| {
+        let limits = [
+            ("requests", &group.requests),
+            ("connections", &group.connections),
+        ];
+        let said = limits.map(|(name, limit)| {
+            limit.as_ref().map(|limit| LimitStatus {
+                origin: group.label.clone(),
+                limit: name,
+                max: limit.max,
+                counts: limit.gate.counts(),
+            })
+        });
+        said.into_iter().flatten()
+    });
+    all.take(METRICS_ADDRESSES_MAX).collect()
+}
+
 impl Scrape {
+    fn origin_limits(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&LimitStatus) -> u64;
+        let all = |read: Read| {
+            self.process.origin_limits.iter().map(move |one| {
+                let labels = [("origin", &*one.origin), ("limit", one.limit)];
+                (labels, read(one))
+            })
+        };
+        let now: [(&str, &str, Read); 3] = [
+            (
+                "postern_origin_limit",
+                "Requests or connections that an origin may have at once",
+                |one| one.max.into(),
+            ),
+            (
+                "postern_origin_in_use",
+                "Requests or connections that it has",
+                |one| one.counts.inside.into(),
+            ),
+            (
+                "postern_origin_waiting",
+                "Requests that wait for their turn at an origin, or for a connection to it",
+                |one| one.counts.waiting.into(),
+            ),
+        ];
+        for (name, help, read) in now {
+            gauges(out, name, help, all(read))?;
+        }
+        let totals: [(&str, &str, Read); 2] = [
+            (
+                "postern_origin_queued",
+                "Requests that had to wait for their turn at an origin, or for a connection to it",
+                |one| one.counts.queued,
+            ),
+            (
+                "postern_origin_refused",
+                "Requests that were refused because the queue was full, or they had waited too long",
+                |one| one.counts.refused,
+            ),
+        ];
+        for (name, help, read) in totals {
+            counters(out, name, help, all(read))?;
+        }
+        let help = "How long requests that got their turn had waited for it, together";
+        let unit = Some(&Unit::Seconds);
+        let mut family =
+            out.encode_descriptor("postern_origin_queue", help, unit, MetricType::Counter)?;
+        for one in &self.process.origin_limits {
+            let labels = [("origin", &*one.origin), ("limit", one.limit)];
+            let seconds = one.counts.waited.as_secs_f64();
+            family
+                .encode_family(&labels)?
+                .encode_counter::<NoLabelSet, f64, f64>(&seconds, None)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn origins(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Read = fn(&AddressStatus) -> u64;
         let all = |read: Read| {
@@ -96,6 +190,6 @@ impl Scrape {
         for (name, help, read) in totals {
             counters(out, name, help, all(read))?;
         }
-        Ok(())
+        self.origin_limits(out)
     }
 }

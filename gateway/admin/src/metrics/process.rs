@@ -32,6 +32,7 @@ impl Scrape {
             ocsp,
             staples: stapled,
             origins: _,
+            origin_limits: _,
             expiring,
         } = &self.process;
         for (name, help, value) in [

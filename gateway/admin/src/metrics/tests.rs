@@ -4,6 +4,7 @@ use super::*;
 use datapath::observe::tally::RuleAction;
 use datapath::observe::{HandshakeResult, Stage, Steered};
 use datapath::plain::Outcome;
+use snapshot::origins::gate::GateCounts;
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 use vocabulary::hostname::HostName;
@@ -78,6 +79,18 @@ fn process() -> Process {
             requests: 9,
             failed: 2,
             ejections: 1,
+        }],
+        origin_limits: vec![LimitStatus {
+            origin: "example.com/backends".into(),
+            limit: "requests",
+            max: 20,
+            counts: GateCounts {
+                inside: 20,
+                waiting: 3,
+                queued: 9,
+                refused: 2,
+                waited: Duration::from_millis(1_500),
+            },
         }],
         expiring: vec![Expiring {
             kind: control::ExpiryKind::Server,

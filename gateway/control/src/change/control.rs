@@ -275,6 +275,32 @@ impl Control {
         }
     }
 
+    /// Reads the system's CA bundle again: origins that name no CAs of their own believe in what it has
+    /// now. Connections that are open go on. Whether it has changed.
+    ///
+    /// # Errors
+    /// The snapshot does not compile, as when the bundle is broken; what held before stays.
+    pub fn read_system_cas(&self) -> Result<bool, ChangeError> {
+        let shared = &self.shared;
+        let mut writer = shared.lock();
+        let before = writer.parts.system_bundle();
+        if !writer.parts.read_system_bundle() {
+            return Ok(false);
+        }
+        let host = writer.default_host.as_ref();
+        match compile(&shared.model.load(), host, &shared.seal, &writer.parts) {
+            Ok((snapshot, parts)) => {
+                shared.publish(&mut writer, snapshot, parts);
+                Ok(true)
+            }
+            Err(error) => {
+                // The next time it is tried again.
+                writer.parts.set_system_bundle(before);
+                Err(error.into())
+            }
+        }
+    }
+
     /// Says what is stapled to server certificates from now on. Connections go on; new handshakes
     /// see it.
     ///

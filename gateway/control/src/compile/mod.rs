@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use boring::x509::X509;
 
-use self::origin::{OriginError, group};
+use self::origin::{OriginError, group, system_bundle_hash};
 use self::phases::PhaseParts;
 use self::rules::{Compiled, compiled};
 use self::site::{SiteKey, site};
@@ -129,6 +129,8 @@ pub(crate) struct Parts {
     zone_origins: HashMap<(Id, String), KnownOrigin>,
     reach: Arc<Reach>,
     staples: Arc<Staples>,
+    /// The system's CA bundle when it was read last, by its hash.
+    system_bundle: u64,
 }
 
 /// An origin with what it was compiled from; `None` when it has to be compiled anew in any case, and
@@ -147,6 +149,7 @@ impl Parts {
     pub(crate) fn with_reach(reach: Arc<Reach>) -> Self {
         Self {
             reach,
+            system_bundle: system_bundle_hash(),
             ..Self::default()
         }
     }
@@ -162,6 +165,31 @@ impl Parts {
         self.origins = anew(&self.origins);
         self.zone_origins = anew(&self.zone_origins);
         self.phases = PhaseParts::default();
+    }
+
+    /// Looks whether the system's CA bundle is another than it was, and if so has the origins that
+    /// believe in it compiled anew. Whether it is.
+    pub(crate) fn read_system_bundle(&mut self) -> bool {
+        let (before, now) = (self.system_bundle, system_bundle_hash());
+        if now == 0 || now == before {
+            return false;
+        }
+        self.system_bundle = now;
+        let of_hosts = self.origins.values_mut();
+        for (spec, _) in of_hosts.chain(self.zone_origins.values_mut()) {
+            *spec = spec.take().filter(|spec| spec.ca_pem.is_some());
+        }
+        true
+    }
+
+    /// The system's CA bundle when it was read last, by its hash.
+    pub(crate) fn system_bundle(&self) -> u64 {
+        self.system_bundle
+    }
+
+    /// It is taken for this one.
+    pub(crate) fn set_system_bundle(&mut self, hash: u64) {
+        self.system_bundle = hash;
     }
 
     /// What is stapled to server certificates.
@@ -184,6 +212,7 @@ impl Parts {
             zone_origins: anew(&other.zone_origins),
             reach: other.reach.clone(),
             staples: other.staples.clone(),
+            system_bundle: other.system_bundle,
             ..Self::default()
         }
     }
@@ -322,6 +351,7 @@ pub(crate) fn compile(
         no_rules: last.no_rules.clone(),
         reach: last.reach.clone(),
         staples: last.staples.clone(),
+        system_bundle: last.system_bundle,
         ..Parts::default()
     };
     parts.responders(model, last);

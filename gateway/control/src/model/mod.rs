@@ -34,7 +34,8 @@ pub use self::host::HostRecord;
 use self::id::{Id, Uuid};
 use self::list::ListRecord;
 pub use self::origin::{
-    AddressSpec, EjectionSpec, HealthKind, HealthSpec, OriginPatch, OriginRecord, OriginSpec,
+    AddressSpec, EjectionSpec, HealthKind, HealthSpec, LimitsSpec, OriginPatch, OriginRecord,
+    OriginSpec, TimeoutsSpec,
 };
 use self::revocation::{CrlRecord, Revoked};
 pub use self::ruleset::{Phase, RuleRecord, Ruleset};

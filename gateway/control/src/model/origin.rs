@@ -39,6 +39,12 @@ pub struct OriginSpec {
     /// With fewer good addresses than so many of a hundred, all of them are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub panic_percent: Option<u8>,
+    /// How long it may take; as the process has it when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsSpec>,
+    /// How much it has at once; without a bound when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
     /// HTTP version to speak.
     #[serde(default)]
     pub protocol: OriginProtocol,
@@ -99,6 +105,40 @@ pub struct EjectionSpec {
     /// So many addresses of a hundred may be out at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_percent: Option<u8>,
+}
+
+/// How long an origin may take, in milliseconds. What is absent is as the process has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsSpec {
+    /// To be connected to; `timeout.origin_connect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_ms: Option<u32>,
+    /// One try of a request: then another address is asked, if the request may be repeated. As long as
+    /// the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub try_ms: Option<u32>,
+    /// All tries of a request together, connecting included; `timeout.origin_response`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_ms: Option<u32>,
+}
+
+/// How much an origin has at once, over all its addresses and all workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSpec {
+    /// Requests; as many as come when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// Connections, idle ones included; as many as are needed when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
+    /// Requests that wait beyond that; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<u32>,
+    /// For how many milliseconds they wait at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_ms: Option<u32>,
 }
 
 vocabulary::words! {
@@ -210,6 +250,12 @@ pub struct OriginPatch {
     /// See [`OriginSpec::panic_percent`].
     #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub panic_percent: Option<Option<u8>>,
+    /// See [`OriginSpec::timeouts`]; the whole of it.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<Option<TimeoutsSpec>>,
+    /// See [`OriginSpec::limits`]; the whole of it.
+    #[serde(deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Option<LimitsSpec>>,
     /// See [`OriginSpec::protocol`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<OriginProtocol>,
@@ -278,6 +324,8 @@ impl OriginPatch {
             health: self.health.unwrap_or(base.health),
             slow_start_sec: self.slow_start_sec.unwrap_or(base.slow_start_sec),
             panic_percent: self.panic_percent.unwrap_or(base.panic_percent),
+            timeouts: self.timeouts.unwrap_or(base.timeouts),
+            limits: self.limits.unwrap_or(base.limits),
             confined: self.confined.unwrap_or(base.confined),
             protocol: self.protocol.unwrap_or(base.protocol),
             host_header: self.host_header.unwrap_or(base.host_header),
@@ -300,6 +348,8 @@ impl From<OriginSpec> for OriginPatch {
             health: Some(spec.health),
             slow_start_sec: Some(spec.slow_start_sec),
             panic_percent: Some(spec.panic_percent),
+            timeouts: Some(spec.timeouts),
+            limits: Some(spec.limits),
             protocol: Some(spec.protocol),
             host_header: Some(spec.host_header),
             server_name: Some(spec.server_name),

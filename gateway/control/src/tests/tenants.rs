@@ -177,9 +177,16 @@ fn the_policy_may_change_and_what_tenants_set_is_checked_against_it() {
     };
     let (confined, key) = reach();
     assert!(!confined);
+    let known = || {
+        let snapshot = world.published.load();
+        let host = snapshot.host("api.example.test").unwrap();
+        host.origin.addresses[0].state.clone()
+    };
+    let before = known();
     control.set_reach(Reach::default()).unwrap();
     assert!(reach().0);
     assert_ne!(reach().1, key, "no connection is taken over");
+    assert!(Arc::ptr_eq(&known(), &before), "what is known of it stays");
     // Other parts of it can still be changed.
     let patch = HostPatch {
         mtls: Some(Some(MtlsMode::Request)),

@@ -6,17 +6,16 @@ use std::time::Instant;
 
 use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 
-use super::exchange::{Exchange, Tunnel};
+use super::exchange::Exchange;
+use super::forwarding::{finish, forward_to, its_turn, refused, sound};
 use super::origin_head::{prepare, wanted_upgrade};
 use super::remainder::Rest;
 use super::standing::{Outdated, Standing};
 use super::{Connection, proxied};
 use crate::clock;
-use crate::http::OriginError;
 use crate::http::answer;
 use crate::http::balance::Destination;
 use crate::http::body::{RequestBody, ResponseBody};
-use crate::http::forward::{self, Patience, Served};
 use crate::http::incoming::Incoming;
 use crate::http::upstream::HeadBounds;
 use crate::observe::{RuleAction, Stage};
@@ -24,7 +23,7 @@ use crate::shares::Beyond;
 use rules::{ConnectionState, Decision, Overworked, Permit, RoundTrip, decide_on};
 use snapshot::Host;
 use snapshot::checks::{self, Circumstances};
-use snapshot::http::headers::{HeadError, for_client, is_within, says_one_length};
+use snapshot::http::headers::{HeadError, is_within};
 use snapshot::phases::{Change, Limited, PhaseInput, Redirected, Routed};
 use vocabulary::request_error::RequestError;
 use vocabulary::settings::OriginProtocol;
@@ -32,18 +31,29 @@ use vocabulary::side::Side;
 use vocabulary::verdict::Reason;
 
 /// Why a request is answered by us.
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     error: RequestError,
     text: String,
+    /// When it may be sent again, in seconds.
+    retry_after: Option<u64>,
 }
 
 impl Refused {
-    fn new(status: StatusCode, error: RequestError, text: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, error: RequestError, text: impl Into<String>) -> Self {
         Self {
             status,
             error,
             text: text.into(),
+            retry_after: None,
+        }
+    }
+
+    /// It may be sent again in so many seconds, where that can be said.
+    pub(super) fn until(self, retry_after: Option<u64>) -> Self {
+        Self {
+            retry_after,
+            ..self
         }
     }
 }
@@ -93,7 +103,12 @@ pub(super) async fn answer(
             if notes.detail.is_empty() {
                 notes.detail.clone_from(&refused.text);
             }
-            answer::own(refused.status, &refused.text, form, &exchange.id_value)
+            let mut answer = answer::own(refused.status, &refused.text, form, &exchange.id_value);
+            if let Some(seconds) = refused.retry_after {
+                let headers = answer.headers_mut();
+                headers.insert(header::RETRY_AFTER, seconds.into());
+            }
+            answer
         }
     };
     let changes = {
@@ -207,6 +222,10 @@ async fn respond(
     let has_stream = exchange.version() == Version::HTTP_2;
     let upgrade = wanted_upgrade(&parts).filter(|_| has_stream || body.is_empty());
     let group = routed.group.unwrap_or(&host.origin);
+    if let Err(error) = its_turn(exchange, &standing, group).await {
+        let at = (&*host, &**group, &**group.first());
+        return Err(refused(connection, exchange, at, &error));
+    }
     let pool = &connection.local.pool;
     let destination = Destination::new(group, routed, key, pool, clock::now());
     let origin = destination.origin();
@@ -247,27 +266,12 @@ async fn respond(
     let heads = HeadBounds::of(&connection.tunables);
     match served.and_then(|served| sound(served, heads)) {
         Ok(served) => Ok(finish(exchange, served)),
-        Err(error) => {
-            // What a client breaks off is no fault of the origin, and clients write no log here.
-            if error.side() != Side::Client
-                && let Some(more) = connection.local.pool.tell(&origin)
-            {
-                tracing::warn!(
-                    host = %host.name(), origin = %origin.url, reason = error.reason().as_str(), %error,
-                    request_id = exchange.id.as_str(), more, "the origin did not answer"
-                );
-            }
-            exchange.notes.borrow_mut().fault = Some(error.side());
-            let mut refused = Refused::new(error.status(), error.reason(), error.to_string());
-            // The details are the operator's, not the client's.
-            exchange.notes.borrow_mut().detail = std::mem::take(&mut refused.text);
-            refused.text = refused
-                .status
-                .canonical_reason()
-                .unwrap_or("bad gateway")
-                .into();
-            Err(refused)
-        }
+        Err(error) => Err(refused(
+            connection,
+            exchange,
+            (&host, group, &origin),
+            &error,
+        )),
     }
 }
 
@@ -583,101 +587,4 @@ fn pass_phases<'h>(
         key,
         changes,
     })
-}
-
-async fn forward_to(
-    exchange: &Rc<Exchange>,
-    permit: Permit,
-    request: Request<RequestBody>,
-    destination: &Destination<'_>,
-    upgrade: bool,
-) -> Result<Served, OriginError> {
-    let connection = exchange.connection();
-    let patience = Patience {
-        connect: connection.tunables.origin_connect_timeout,
-        response: connection.tunables.origin_response_timeout,
-    };
-    let pool = &connection.local.pool;
-    if !upgrade {
-        return forward::forward(permit, request, destination, pool, patience).await;
-    }
-    // Rare, and larger than all else: not kept room for in every request.
-    let upgrade = Box::pin(forward::upgrade(
-        permit,
-        request,
-        destination,
-        pool,
-        patience,
-    ));
-    let (served, end) = upgrade.await?;
-    // What is refused is no tunnel.
-    let served = sound(served, HeadBounds::of(&connection.tunables))?;
-    if let Some(end) = end {
-        let exchange = exchange.clone();
-        connection.remainder.become_tunnel(Tunnel { end, exchange });
-    }
-    Ok(served)
-}
-
-/// Whether an origin closes its connection behind an answer.
-fn closes<B>(response: &Response<B>) -> bool {
-    let says = |wanted: &str| {
-        let connection = response.headers().get_all(header::CONNECTION);
-        let mut values = connection.iter().filter_map(|value| value.to_str().ok());
-        values.any(|value| {
-            let mut tokens = value.split(',');
-            tokens.any(|token| token.trim().eq_ignore_ascii_case(wanted))
-        })
-    };
-    match response.version() {
-        Version::HTTP_10 => !says("keep-alive"),
-        Version::HTTP_11 => says("close"),
-        _ => false,
-    }
-}
-
-/// HTTP/2 frames by itself, so that nothing else asks what an origin says of the length, nor how
-/// much it says.
-fn sound(served: Served, heads: HeadBounds) -> Result<Served, OriginError> {
-    let headers = served.response.headers();
-    if !says_one_length(headers) {
-        return Err(OriginError::Lengths);
-    }
-    if served.response.version() == Version::HTTP_2
-        && !is_within(headers, heads.bytes_max, heads.count_max)
-    {
-        return Err(OriginError::LargeHead);
-    }
-    Ok(served)
-}
-
-/// Notes what is known of the origin's answer and makes it the client's.
-fn finish(exchange: &Exchange, served: Served) -> Response<ResponseBody> {
-    if let Some(time) = served.connected_in {
-        exchange.stage(Stage::OriginConnect, time);
-    }
-    exchange.stage(Stage::OriginFirstByte, served.first_byte_in);
-    let mut response = served.response;
-    exchange.notes.borrow_mut().origin_closes = closes(&response);
-    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let is_stream = exchange.version() == Version::HTTP_2;
-    if switching && is_stream {
-        // RFC 8441 §5: the CONNECT succeeds, and there was no key to answer.
-        *response.status_mut() = StatusCode::OK;
-        response.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
-    }
-    let upgrade = response
-        .headers()
-        .get(header::UPGRADE)
-        .cloned()
-        .filter(|_| switching && !is_stream);
-    for_client(response.headers_mut(), &exchange.id_value);
-    if let Some(upgrade) = upgrade {
-        response.headers_mut().insert(header::UPGRADE, upgrade);
-        let connection = header::HeaderValue::from_static("upgrade");
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, connection);
-    }
-    response
 }

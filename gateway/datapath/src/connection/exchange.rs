@@ -30,6 +30,7 @@ use snapshot::Host;
 use snapshot::checks::version_text;
 use snapshot::http::headers::{is_within, remove_hop_by_hop};
 use snapshot::http::origin::Origin;
+use snapshot::origins::gate::Inside;
 use snapshot::origins::state::OpenRequest;
 use snapshot::phases::Change;
 use vocabulary::request_error::RequestError;
@@ -72,6 +73,8 @@ pub(super) struct Exchange {
     busy: RefCell<Option<Busy>>,
     /// It counts at the address that it is at.
     stays: RefCell<Option<OpenRequest>>,
+    /// It has its turn at an origin that takes so many at once.
+    turn: RefCell<Option<Inside>>,
 }
 
 /// A request that becomes a tunnel once its 101 is written. The code that drives the
@@ -170,6 +173,7 @@ impl Exchange {
             counted,
             busy: RefCell::default(),
             stays: RefCell::default(),
+            turn: RefCell::default(),
             connection,
         })
     }
@@ -206,6 +210,13 @@ impl Exchange {
     pub(super) fn stays_at(&self, address: Option<OpenRequest>) {
         if !self.closed.get() {
             self.stays.replace(address);
+        }
+    }
+
+    /// Has its turn at its origin, until this is closed.
+    pub(super) fn has_its_turn(&self, turn: Option<Inside>) {
+        if !self.closed.get() {
+            self.turn.replace(turn);
         }
     }
 
@@ -263,6 +274,7 @@ impl Exchange {
             ..self.upload.get()
         });
         self.stays.take();
+        self.turn.take();
         self.release();
         let total = self.started.elapsed();
         if self.tunnel.get() {

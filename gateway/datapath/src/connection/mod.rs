@@ -12,6 +12,7 @@
 //! | `streams` | the requests of an HTTP/2 connection, which its own task drives |
 //! | `drive` | driving an HTTP/2 connection, and its clocks being watched |
 //! | `answer`, `origin_head` | the life of one request, and the head that its origin gets |
+//! | `forwarding` | the wait for its turn at the origin, and what becomes of its answer |
 //! | `proxied` | whose a request is that came through a proxy |
 //! | `bad_head` | the answers to heads that nobody can read |
 //! | `flood` | what an HTTP/2 client may make us do for nothing |
@@ -34,6 +35,7 @@ mod closing;
 mod drive;
 mod exchange;
 mod flood;
+mod forwarding;
 mod handshake;
 mod index;
 mod local;

@@ -14,6 +14,7 @@ use http::StatusCode;
 use http1::{ClientError, HeadError, SendError, Unwritable};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::queue::Refusal;
 use crate::io::{PlainStream, Socket, TlsStream};
 use snapshot::http::origin::Origin;
 use snapshot::http::reach::OutOfReach;
@@ -35,7 +36,7 @@ pub enum OriginError {
     #[error("connecting to the origin failed: {0}")]
     Connect(io::Error),
     /// Not connected in time.
-    #[error("the origin took longer than timeout.origin_connect to connect")]
+    #[error("the origin took longer to connect than it may (timeout.origin_connect, or its own)")]
     ConnectTimeout,
     /// TLS failed: most often its certificate.
     #[error("TLS to the origin failed: {0}")]
@@ -47,8 +48,16 @@ pub enum OriginError {
     #[error("the origin answered 101 to a request that asked for no upgrade")]
     Unasked,
     /// No response head in time.
-    #[error("the origin took longer than timeout.origin_response to answer")]
+    #[error("the origin took longer to answer than it may (timeout.origin_response, or its own)")]
     ResponseTimeout,
+    /// It has as much as it may have at once.
+    #[error("the origin has as much at once as its limits allow, and {0}", why.words())]
+    Full {
+        /// What became of the wait.
+        why: Refusal,
+        /// How long may be waited.
+        patience: Duration,
+    },
     /// What it sent is not HTTP, or it closed before the head was whole.
     #[error("the origin's answer is broken: {0}")]
     Response(AnswerError),
@@ -115,11 +124,24 @@ impl OriginError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::ConnectTimeout | Self::ResponseTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::ClientGone => StatusCode::BAD_REQUEST,
             Self::LargeTrailers => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::LargeBody => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ClientStalled => StatusCode::REQUEST_TIMEOUT,
             _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// When the client may come again, in seconds, where that can be said.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            // By then, whoever waits now has had his turn or has gone.
+            Self::Full { patience, .. } => {
+                Some(patience.as_secs() + u64::from(patience.subsec_nanos() > 0))
+            }
+            _ => None,
         }
     }
 
@@ -138,6 +160,7 @@ impl OriginError {
             | Self::Protocol(_)
             | Self::Unasked
             | Self::ResponseTimeout
+            | Self::Full { .. }
             | Self::Lengths
             | Self::LargeHead
             | Self::Response(_) => Side::Origin,
@@ -158,6 +181,13 @@ impl OriginError {
             Self::Tls(_) => RequestError::OriginTls,
             Self::Protocol(_) | Self::Unasked => RequestError::OriginProtocol,
             Self::ResponseTimeout => RequestError::OriginResponseTimeout,
+            Self::Full {
+                why: Refusal::Queue,
+                ..
+            } => RequestError::OriginFull,
+            Self::Full {
+                why: Refusal::Time, ..
+            } => RequestError::OriginQueueTimeout,
             Self::Response(_) | Self::Lengths | Self::LargeHead => RequestError::OriginResponse,
             Self::ClientGone => RequestError::ClientGone,
             Self::LargeTrailers => RequestError::Headers,

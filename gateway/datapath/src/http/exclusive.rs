@@ -29,20 +29,36 @@ use super::tunnel::{self, OriginEnd};
 use super::upstream::{HeadBounds, Loan};
 use super::wait::Wait;
 use crate::limits::{ORIGIN_CLOSE_TIMEOUT, ORIGIN_READ_FIRST, ORIGIN_READ_MAX, ORIGIN_READ_MIN};
+use snapshot::origins::gate::Inside;
 
-/// Counts a connection as open for as long as it lives.
-pub(super) struct Open(Rc<Cell<u64>>);
+/// Counts a connection as open for as long as it lives, on its worker and among those that its origin
+/// may have.
+pub(super) struct Open {
+    count: Rc<Cell<u64>>,
+    place: Option<Inside>,
+}
 
 impl Open {
-    pub(super) fn new(count: &Rc<Cell<u64>>) -> Self {
+    pub(super) fn new(count: &Rc<Cell<u64>>, place: Option<Inside>) -> Self {
         count.set(count.get() + 1);
-        Self(count.clone())
+        let count = count.clone();
+        Self { count, place }
+    }
+
+    /// Whether its origin may have so many only.
+    pub(super) fn is_limited(&self) -> bool {
+        self.place.is_some()
+    }
+
+    /// Whether somebody waits for it to be over.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.place.as_ref().is_some_and(Inside::is_wanted)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.count.set(self.count.get() - 1);
     }
 }
 
@@ -64,7 +80,7 @@ struct Wire {
     out: Outbox,
     head: Head,
     limits: Limits,
-    _open: Open,
+    open: Open,
 }
 
 impl Exclusive {
@@ -83,7 +99,7 @@ impl Exclusive {
             out: Outbox::default(),
             head: Head::default(),
             limits,
-            _open: open,
+            open,
         };
         Self {
             idle: Idle::new(),
@@ -96,6 +112,16 @@ impl Exclusive {
     pub(super) fn is_alive(&mut self) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         self.wire.received.is_empty() && self.wire.poll_receive(&mut context).is_pending()
+    }
+
+    /// Whether its origin may have so many only.
+    pub(super) fn is_limited(&self) -> bool {
+        self.wire.open.is_limited()
+    }
+
+    /// Whether somebody waits for it to be over.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.wire.open.is_wanted()
     }
 
     /// Begins a request. `loan` is given back with the connection; without one it serves no other.
@@ -455,11 +481,15 @@ impl Turn {
     /// The connection after a 101.
     pub(super) fn into_end(self) -> OriginEnd {
         let Wire {
-            stream, received, ..
+            stream,
+            received,
+            open,
+            ..
         } = *self.wire;
         OriginEnd::Connection(tunnel::Connection {
             stream,
             early: received.freeze(),
+            _open: open,
         })
     }
 }

@@ -1,16 +1,15 @@
 //! Relays one request to its origin and the answer back, given a [`Permit`].
 //!
-//! Owns the choice of connection, and whether the request goes out once more. What the request
-//! means was settled before: the head given here is what the origin gets.
+//! Owns the choice of connection, how long the origin may take, and whether the request goes out once
+//! more. What the request means was settled before: the head given here is what the origin gets.
 
 use std::future::Future;
 use std::io::ErrorKind;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use h2::Reason;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version, header, request};
@@ -18,30 +17,81 @@ use http_body::Body as _;
 
 use super::balance::Destination;
 use super::body::{BodyObserver, RequestBody, ResponseBody};
-use super::connect::{AnswerError, OriginError, OriginStream, connect};
+use super::connect::{AnswerError, OriginError};
 use super::incoming::Http2Body;
 use super::multiplexed::Stream;
 use super::outgoing;
 use super::repeat::{Fate, is_idempotent};
 use super::spare_maps;
-use super::stream_end::{StreamEnd, Unmetered};
-use super::tunnel::{HeldStream, OriginEnd};
 use super::upstream::{Lease, Pool, Sender};
 use super::wait::send_rest;
-use super::websocket;
 use crate::clock;
-use crate::limits::{CONNECT_TRY_MIN, REFUSED_PAUSES, UNPROCESSED_MAX};
+use crate::limits::{CONNECT_TRY_MIN, LATE_MAX, REFUSED_PAUSES, UNPROCESSED_MAX};
+use config::Tunables;
 use rules::Permit;
 use snapshot::http::origin::Origin;
-use vocabulary::settings::OriginProtocol;
+use snapshot::origins::Times;
 
-/// How long origins may take.
+/// How long an origin may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// To be connected to.
     pub connect: Duration,
-    /// To answer with a head.
-    pub response: Duration,
+    /// To answer one try with a head.
+    pub one_try: Duration,
+    /// For all tries together, connecting included.
+    pub whole: Duration,
+}
+
+impl Patience {
+    /// As the origin has it, and where it says nothing, the process.
+    #[must_use]
+    pub fn of(tunables: &Tunables, times: &Times) -> Self {
+        let whole = times.whole.unwrap_or(tunables.origin_response_timeout);
+        Self {
+            connect: times.connect.unwrap_or(tunables.origin_connect_timeout),
+            one_try: times.one_try.unwrap_or(whole).min(whole),
+            whole,
+        }
+    }
+}
+
+/// What is left of the time of one request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLeft {
+    pub(super) patience: Patience,
+    started: Instant,
+}
+
+impl TimeLeft {
+    pub(super) fn from_now_on(patience: Patience) -> Self {
+        Self {
+            patience,
+            started: clock::now(),
+        }
+    }
+
+    /// To connect, of all the time.
+    pub(super) fn for_connecting(&self) -> Result<Duration, OriginError> {
+        let left = self.patience.whole.saturating_sub(self.started.elapsed());
+        if left.is_zero() {
+            return Err(OriginError::ResponseTimeout);
+        }
+        Ok(self.patience.connect.min(left))
+    }
+
+    /// When a try that began then is over, and all are. A long upload is not a slow origin: its time
+    /// begins when the last byte of the request went up.
+    fn due(&self, try_began: Instant, moved: Option<Instant>) -> Instant {
+        let since = |began: Instant| moved.map_or(began, |moved| moved.max(began));
+        let one_try = since(try_began) + self.patience.one_try;
+        one_try.min(since(self.started) + self.patience.whole)
+    }
+
+    /// Whether there is time for another try.
+    fn is_left(&self, moved: Option<Instant>) -> bool {
+        self.due(clock::now(), moved) > clock::now()
+    }
 }
 
 /// An answer from an origin.
@@ -55,7 +105,8 @@ pub struct Served {
 }
 
 /// Forwards a permitted request. Where an address takes no connection it goes to another one: nothing
-/// of it was sent. What may be repeated when its connection died is repeated at another one, too.
+/// of it was sent. What may be repeated when its connection died, or no answer came in the time of a
+/// try, is repeated at another one, too.
 ///
 /// # Errors
 /// See [`OriginError`]; nothing has been answered then.
@@ -67,6 +118,7 @@ pub async fn forward(
     patience: Patience,
 ) -> Result<Served, OriginError> {
     pool.earn(&destination.origin());
+    let time = TimeLeft::from_now_on(patience);
     let mut connected_in = None;
     let mut attempts = Attempts::default();
     loop {
@@ -74,7 +126,7 @@ pub async fn forward(
             Some(sender) => (sender, false),
             None => {
                 let started = clock::now();
-                let opened = open_somewhere(destination, pool, patience, attempts.any()).await;
+                let opened = open_somewhere(destination, pool, &time, attempts.any()).await;
                 let opened = opened.inspect_err(|error| destination.failed(error, clock::now()))?;
                 connected_in = opened.1.then(|| started.elapsed());
                 opened
@@ -83,14 +135,7 @@ pub async fn forward(
         let origin = &*destination.origin();
         let started = clock::now();
         let exchange = request.body().exchange();
-        let sent = within(
-            patience.response,
-            &*exchange,
-            send(sender, request, origin, patience),
-        )
-        .await;
-        let sent = sent.inspect_err(|error| destination.failed(error, clock::now()))?;
-        match sent {
+        match send(sender, request, origin, &time).await {
             // What follows would be bytes of a protocol that is not spoken here.
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 destination.failed(&OriginError::Unasked, clock::now());
@@ -134,8 +179,23 @@ pub async fn forward(
                 destination.go_on(clock::now());
                 request = again;
             }
+            Err(Unsent::Late(again)) => {
+                let error = OriginError::ResponseTimeout;
+                destination.failed(&error, clock::now());
+                let again = again.filter(|_| {
+                    attempts.late < LATE_MAX
+                        && destination.has_another()
+                        && time.is_left(exchange.upload().last_progress)
+                        && pool.may_repeat(origin)
+                });
+                let Some(again) = again else {
+                    return Err(error);
+                };
+                attempts.late += 1;
+                destination.go_on(clock::now());
+                request = again;
+            }
             Err(Unsent::Failed(error)) => {
-                let error = OriginError::from(error);
                 destination.failed(&error, clock::now());
                 return Err(error);
             }
@@ -150,16 +210,18 @@ struct Attempts {
     unprocessed: usize,
     /// It was repeated: the connection died under it.
     repeated: bool,
+    /// Attempts that were not answered in the time of a try.
+    late: usize,
 }
 
 impl Attempts {
     fn any(&self) -> bool {
-        self.unprocessed > 0 || self.repeated
+        self.unprocessed > 0 || self.repeated || self.late > 0
     }
 }
 
 /// How long the address may take to be connected to, of what is left for all of them.
-fn connect_share(left: Duration, destination: &Destination<'_>) -> Duration {
+pub(super) fn connect_share(left: Duration, destination: &Destination<'_>) -> Duration {
     if destination.has_another() {
         (left / 2).max(CONNECT_TRY_MIN).min(left)
     } else {
@@ -169,38 +231,34 @@ fn connect_share(left: Duration, destination: &Destination<'_>) -> Duration {
 
 /// Whether another address may be connected to, with so much time left of `all`, which may be little
 /// from the start.
-fn may_go_on(left: Duration, all: Duration, destination: &Destination<'_>) -> bool {
+pub(super) fn may_go_on(left: Duration, all: Duration, destination: &Destination<'_>) -> bool {
     destination.has_another() && left >= CONNECT_TRY_MIN.min(all / 2)
 }
 
 /// A new connection, at another address when one does not take it. All of them together have the time
 /// to connect; as long as there is another one, each has half of what is left. Another address may have
 /// a connection already, which is not new then; `unused_only` as in [`Pool::reuse`].
-async fn open_somewhere(
+pub(super) async fn open_somewhere(
     destination: &Destination<'_>,
     pool: &Rc<Pool>,
-    patience: Patience,
+    time: &TimeLeft,
     unused_only: bool,
 ) -> Result<(Sender, bool), OriginError> {
-    let started = clock::now();
-    let left = || patience.connect.saturating_sub(started.elapsed());
+    let (started, all) = (clock::now(), time.for_connecting()?);
+    let left = || all.saturating_sub(started.elapsed());
     loop {
         let origin = destination.origin();
         let connect = connect_share(left(), destination);
         let opened = if destination.has_another() {
-            pool.open(&origin, connect).await
+            pool.open(&origin, destination.connections(), connect).await
         } else {
-            let patience = Patience {
-                connect,
-                ..patience
-            };
-            open(&origin, pool, patience).await
+            open(destination, pool, connect).await
         };
         let error = match opened {
             Ok(sender) => return Ok((sender, true)),
             Err(error) => error,
         };
-        if !may_go_on(left(), patience.connect, destination) {
+        if matches!(error, OriginError::Full { .. }) || !may_go_on(left(), all, destination) {
             // The caller tells of the last one.
             return Err(error);
         }
@@ -215,13 +273,18 @@ async fn open_somewhere(
 /// A new connection. An origin that refuses it may be about to start again: it is asked a few
 /// times more before the client hears of it, within the same budget as requests that are repeated.
 /// All attempts together have the time to connect.
-async fn open(origin: &Origin, pool: &Rc<Pool>, patience: Patience) -> Result<Sender, OriginError> {
-    let started = clock::now();
-    let left = || patience.connect.saturating_sub(started.elapsed());
+async fn open(
+    destination: &Destination<'_>,
+    pool: &Rc<Pool>,
+    connect: Duration,
+) -> Result<Sender, OriginError> {
+    let (started, origin) = (clock::now(), destination.origin());
+    let left = || connect.saturating_sub(started.elapsed());
     let mut pauses = REFUSED_PAUSES.into_iter();
     let mut asked = false;
     loop {
-        let error = match pool.open(origin, left()).await {
+        let opened = pool.open(&origin, destination.connections(), left()).await;
+        let error = match opened {
             Ok(sender) => return Ok(sender),
             Err(error) => error,
         };
@@ -230,7 +293,7 @@ async fn open(origin: &Origin, pool: &Rc<Pool>, patience: Patience) -> Result<Se
         let Some(pause) = pauses.next().filter(|pause| refused && *pause < left()) else {
             return Err(error);
         };
-        if !asked && !pool.may_repeat(origin) {
+        if !asked && !pool.may_repeat(&origin) {
             return Err(error);
         }
         asked = true;
@@ -238,28 +301,28 @@ async fn open(origin: &Origin, pool: &Rc<Pool>, patience: Patience) -> Result<Se
     }
 }
 
-/// Waits for an answer, counting from the last byte of the request that went up: a long upload is
-/// not a slow origin.
-async fn within<T>(
-    patience: Duration,
+/// Waits for the answer to one try.
+pub(super) async fn within<T>(
+    time: &TimeLeft,
     exchange: &dyn BodyObserver,
     answer: impl Future<Output = T>,
 ) -> Result<T, OriginError> {
+    let began = clock::now();
     let mut answer = pin!(answer);
-    let mut alarm = pin!(tokio::time::sleep(patience));
+    let mut alarm = pin!(tokio::time::sleep_until(time.due(began, None).into()));
     std::future::poll_fn(|cx| {
         if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
             return Poll::Ready(Ok(answer));
         }
         while alarm.as_mut().poll(cx).is_ready() {
             let upload = exchange.upload();
-            let due = upload.last_progress.map(|last| last + patience);
-            match due.filter(|due| *due > clock::now()) {
-                Some(due) => alarm.as_mut().reset(due.into()),
-                None if upload.waits_for_client => {
-                    return Poll::Ready(Err(OriginError::ClientStalled));
-                }
-                None => return Poll::Ready(Err(OriginError::ResponseTimeout)),
+            let due = time.due(began, upload.last_progress);
+            if due > clock::now() {
+                alarm.as_mut().reset(due.into());
+            } else if upload.waits_for_client {
+                return Poll::Ready(Err(OriginError::ClientStalled));
+            } else {
+                return Poll::Ready(Err(OriginError::ResponseTimeout));
             }
         }
         Poll::Pending
@@ -273,18 +336,34 @@ enum Unsent {
     Unprocessed(Request<RequestBody>, AnswerError),
     /// The connection died, and the request may be repeated.
     Died(Request<RequestBody>, AnswerError),
-    Failed(AnswerError),
+    /// No answer came in time. The request, if it may be repeated.
+    Late(Option<Request<RequestBody>>),
+    Failed(OriginError),
+}
+
+impl Unsent {
+    fn failed(error: AnswerError) -> Self {
+        Self::Failed(error.into())
+    }
+
+    /// What was waited for did not come.
+    fn unanswered(error: OriginError, again: Option<Request<RequestBody>>) -> Self {
+        match error {
+            OriginError::ResponseTimeout => Self::Late(again),
+            error => Self::Failed(error),
+        }
+    }
 }
 
 async fn send(
     sender: Sender,
     request: Request<RequestBody>,
     origin: &Origin,
-    patience: Patience,
+    time: &TimeLeft,
 ) -> Result<Response<ResponseBody>, Unsent> {
     match sender {
-        Sender::Http1(lease) => send_alone(lease, request, patience).await,
-        Sender::Http2(stream) => send_beside_others(stream, request, origin, patience).await,
+        Sender::Http1(lease) => send_alone(lease, request, time).await,
+        Sender::Http2(stream) => send_beside_others(stream, request, origin, time).await,
     }
 }
 
@@ -292,31 +371,34 @@ async fn send(
 async fn send_alone(
     lease: Lease,
     request: Request<RequestBody>,
-    patience: Patience,
+    time: &TimeLeft,
 ) -> Result<Response<ResponseBody>, Unsent> {
     let Lease { connection, loan } = lease;
+    let exchange = request.body().exchange();
     let (mut parts, mut body) = request.into_parts();
     relative(&mut parts);
     let again = is_idempotent(&parts.method).then(|| body.second());
     let mut turn = connection
-        .ask(&parts, body, Some(loan), patience.response)
-        .map_err(Unsent::Failed)?;
-    let error = match turn.answer().await {
-        Ok(head) => {
-            spare_maps::give_back(parts.headers);
-            return Ok(head.map(|()| ResponseBody::exclusive(turn)));
-        }
-        Err(error) => error,
-    };
-    let fate = Fate::of(&error);
+        .ask(&parts, body, Some(loan), time.patience.whole)
+        .map_err(Unsent::failed)?;
+    let answered = within(time, &*exchange, turn.answer()).await;
+    if let Ok(Ok(head)) = answered {
+        spare_maps::give_back(parts.headers);
+        return Ok(head.map(|()| ResponseBody::exclusive(turn)));
+    }
     drop(turn);
     let again = again.filter(RequestBody::is_whole);
-    Err(match again.filter(|_| fate == Fate::Died) {
-        Some(again) => {
-            again.take_over();
-            Unsent::Died(Request::from_parts(parts, again), error)
-        }
-        None => Unsent::Failed(error),
+    let again = again.map(|again| {
+        again.take_over();
+        Request::from_parts(parts, again)
+    });
+    Err(match answered {
+        Err(error) => Unsent::unanswered(error, again),
+        Ok(Err(error)) => match again.filter(|_| Fate::of(&error) == Fate::Died) {
+            Some(again) => Unsent::Died(again, error),
+            None => Unsent::failed(error),
+        },
+        Ok(Ok(_answered)) => Unsent::Late(None),
     })
 }
 
@@ -325,17 +407,28 @@ async fn send_beside_others(
     stream: Rc<Stream>,
     mut request: Request<RequestBody>,
     origin: &Origin,
-    patience: Patience,
+    time: &TimeLeft,
 ) -> Result<Response<ResponseBody>, Unsent> {
+    let exchange = request.body().exchange();
     let may_repeat = is_idempotent(request.method());
     *request.version_mut() = Version::HTTP_2;
     absolute(&mut request, scheme_of(origin));
     let (head, mut body) = request.into_parts();
     let again = body.second();
     body.takes(stream.clone());
-    let (error, sent) = match ask(&stream, head.clone(), body, patience).await {
-        Ok(response) => return Ok(response),
-        Err((error, sent)) => (AnswerError::Http2(error), sent),
+    let repeated = |again: RequestBody| {
+        let again = Some(again).filter(RequestBody::is_whole);
+        again.inspect(RequestBody::take_over)
+    };
+    let asked = ask(&stream, head.clone(), body, time.patience.whole);
+    let (error, sent) = match within(time, &*exchange, asked).await {
+        Ok(Ok(response)) => return Ok(response),
+        Ok(Err((error, sent))) => (AnswerError::Http2(error), sent),
+        Err(error) => {
+            let again = repeated(again).filter(|_| may_repeat);
+            let again = again.map(|body| Request::from_parts(head, body));
+            return Err(Unsent::unanswered(error, again));
+        }
     };
     let fate = match Fate::of(&error) {
         // The connection was over before.
@@ -347,14 +440,11 @@ async fn send_beside_others(
         Fate::Unprocessed | Fate::Died => stream.retire(),
         Fate::Answered => {}
     }
-    let again = Some(again)
-        .filter(RequestBody::is_whole)
-        .inspect(RequestBody::take_over)
-        .map(|body| Request::from_parts(head, body));
+    let again = repeated(again).map(|body| Request::from_parts(head, body));
     Err(match (fate, again) {
         (Fate::Refused | Fate::Unprocessed, Some(again)) => Unsent::Unprocessed(again, error),
         (Fate::Died, Some(again)) if may_repeat => Unsent::Died(again, error),
-        _ => Unsent::Failed(error),
+        _ => Unsent::failed(error),
     })
 }
 
@@ -364,7 +454,7 @@ async fn ask(
     stream: &Rc<Stream>,
     mut head: request::Parts,
     body: RequestBody,
-    patience: Patience,
+    patience: Duration,
 ) -> Result<Response<ResponseBody>, (h2::Error, bool)> {
     let exchange = body.exchange();
     let is_empty = body.is_end_stream();
@@ -394,7 +484,7 @@ async fn ask(
     .map_err(|error| (error, true))?;
     if let Some(upload) = upload {
         tokio::task::spawn_local(async move {
-            send_rest(upload, &*exchange, patience.response).await;
+            send_rest(upload, &*exchange, patience).await;
         });
     }
     let (head, incoming) = answer.into_parts();
@@ -412,7 +502,7 @@ fn means_content(method: &Method) -> bool {
     )
 }
 
-fn scheme_of(origin: &Origin) -> Scheme {
+pub(super) fn scheme_of(origin: &Origin) -> Scheme {
     if origin.tls.is_some() {
         Scheme::HTTPS
     } else {
@@ -421,7 +511,7 @@ fn scheme_of(origin: &Origin) -> Scheme {
 }
 
 /// HTTP/2 names the authority in the target (RFC 9113 §8.3.1).
-fn absolute<B>(request: &mut Request<B>, scheme: Scheme) {
+pub(super) fn absolute<B>(request: &mut Request<B>, scheme: Scheme) {
     let host = request.headers_mut().remove(header::HOST);
     let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let Some(authority) = authority else { return };
@@ -445,173 +535,6 @@ fn relative(parts: &mut request::Parts) {
     let target = parts.uri.path_and_query().cloned();
     parts.uri = Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/")));
     parts.version = Version::HTTP_11;
-}
-
-/// Forwards a request that asks for a WebSocket: over a connection of its own (RFC 9110 §7.8), or, to
-/// an origin that speaks HTTP/2 only, over a stream (RFC 8441). When the origin agrees, its end of the
-/// tunnel comes with a 101.
-///
-/// # Errors
-/// See [`OriginError`].
-pub async fn upgrade(
-    _permit: Permit,
-    request: Request<RequestBody>,
-    destination: &Destination<'_>,
-    pool: &Rc<Pool>,
-    patience: Patience,
-) -> Result<(Served, Option<OriginEnd>), OriginError> {
-    let upgraded = upgrade_at(request, destination, pool, patience).await;
-    let now = clock::now();
-    match &upgraded {
-        Ok((served, _)) => destination.answered(served.response.status(), now),
-        // It answered: a client asked for what is not there, or not spoken.
-        Err(OriginError::Protocol(_)) => {}
-        Err(error) => destination.failed(error, now),
-    }
-    upgraded
-}
-
-/// Connects for an upgrade, at another address when one does not take it.
-async fn connect_somewhere(
-    destination: &Destination<'_>,
-    patience: Duration,
-) -> Result<OriginStream, OriginError> {
-    let started = clock::now();
-    let left = || patience.saturating_sub(started.elapsed());
-    loop {
-        let share = connect_share(left(), destination);
-        let error = match connect(&destination.origin(), true, share).await {
-            Ok((stream, _)) => return Ok(stream),
-            Err(error) => error,
-        };
-        if !may_go_on(left(), patience, destination) {
-            return Err(error);
-        }
-        destination.failed(&error, clock::now());
-        destination.go_on(clock::now());
-    }
-}
-
-async fn upgrade_at(
-    request: Request<RequestBody>,
-    destination: &Destination<'_>,
-    pool: &Rc<Pool>,
-    patience: Patience,
-) -> Result<(Served, Option<OriginEnd>), OriginError> {
-    if destination.origin().protocol == OriginProtocol::Http2 {
-        return upgrade_stream(request, destination, pool, patience).await;
-    }
-    let started = clock::now();
-    let stream = connect_somewhere(destination, patience.connect).await?;
-    let connected_in = Some(started.elapsed());
-    let started = clock::now();
-    let exchange = request.body().exchange();
-    let (mut parts, body) = request.into_parts();
-    // Over HTTP/2 there was no key.
-    let key = match parts.extensions.get::<websocket::Extended>() {
-        Some(_) => {
-            let key = websocket::key().ok_or(OriginError::Protocol("WebSocket without a key"))?;
-            parts.headers.insert(header::SEC_WEBSOCKET_KEY, key.clone());
-            Some(key)
-        }
-        None => None,
-    };
-    let mut turn = pool
-        .exclusive(stream)
-        .ask(&parts, body, None, patience.response)?;
-    let head = within(patience.response, &*exchange, turn.answer()).await??;
-    let first_byte_in = started.elapsed();
-    let switches = head.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if let Some(key) = key {
-        // A success that is none would begin a tunnel.
-        let is_right = switches && websocket::is_accepted(head.headers(), &key);
-        if !is_right && (switches || head.status().is_success()) {
-            return Err(OriginError::Protocol("WebSocket at this path"));
-        }
-    }
-    let (response, end) = if switches {
-        let empty = ResponseBody::full(Bytes::new());
-        (head.map(|()| empty), Some(turn.into_end()))
-    } else {
-        (head.map(|()| ResponseBody::exclusive(turn)), None)
-    };
-    let served = Served {
-        response,
-        connected_in,
-        first_byte_in,
-    };
-    Ok((served, end))
-}
-
-/// The same over a stream.
-async fn upgrade_stream(
-    request: Request<RequestBody>,
-    destination: &Destination<'_>,
-    pool: &Rc<Pool>,
-    patience: Patience,
-) -> Result<(Served, Option<OriginEnd>), OriginError> {
-    let started = clock::now();
-    let (sender, is_new) = match pool.reuse(&destination.origin(), true) {
-        Some(sender) => (sender, false),
-        None => open_somewhere(destination, pool, patience, true).await?,
-    };
-    let origin = destination.origin();
-    let connected_in = is_new.then(|| started.elapsed());
-    let Sender::Http2(stream) = sender else {
-        return Err(OriginError::Protocol("HTTP/2"));
-    };
-    let mut sender = stream.sender();
-    if !sender.is_extended_connect_protocol_enabled() {
-        return Err(OriginError::Protocol("WebSocket over HTTP/2 (RFC 8441)"));
-    }
-    let started = clock::now();
-    let exchange = request.body().exchange();
-    let (mut head, body) = request.into_parts();
-    let key = head.headers.remove(header::SEC_WEBSOCKET_KEY);
-    let is_extended = head.extensions.get::<websocket::Extended>().is_some();
-    for name in [header::UPGRADE, header::CONNECTION, header::CONTENT_LENGTH] {
-        head.headers.remove(name);
-    }
-    head.method = Method::CONNECT;
-    head.version = Version::HTTP_2;
-    head.extensions.clear();
-    let named = h2::ext::Protocol::from_static(websocket::NAME);
-    head.extensions.insert(named);
-    let mut request = Request::from_parts(head, body);
-    absolute(&mut request, scheme_of(&origin));
-    let (head, _) = request.into_parts();
-    let sent = sender.send_request(Request::from_parts(head, ()), false);
-    let (answer, upload) = sent.map_err(AnswerError::Http2)?;
-    let answer = within(patience.response, &*exchange, answer).await?;
-    let (mut head, incoming) = answer.map_err(AnswerError::Http2)?.into_parts();
-    let first_byte_in = started.elapsed();
-    let (body, end) = if head.status.is_success() {
-        head.status = StatusCode::SWITCHING_PROTOCOLS;
-        if !is_extended {
-            let upgrade = header::HeaderValue::from_static(websocket::NAME);
-            head.headers.insert(header::UPGRADE, upgrade);
-            if let Some(accept) = key.as_ref().and_then(websocket::accept) {
-                head.headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-            }
-        }
-        let held = HeldStream {
-            end: StreamEnd::new(upload, incoming, Unmetered),
-            _place: stream,
-        };
-        (
-            ResponseBody::full(Bytes::new()),
-            Some(OriginEnd::Stream(held)),
-        )
-    } else {
-        let body = Http2Body::new(incoming, &head.headers);
-        (ResponseBody::shared(body, stream), None)
-    };
-    let served = Served {
-        response: Response::from_parts(head, body),
-        connected_in,
-        first_byte_in,
-    };
-    Ok((served, end))
 }
 
 #[cfg(test)]

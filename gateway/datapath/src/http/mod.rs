@@ -22,11 +22,13 @@
 //! | `multiplexed` | HTTP/2 connections to origins, and which has room |
 //! | `duplex` | answers that begin before their request is sent |
 //! | `origin_body` | what an answer's body holds of its connection |
+//! | `queue` | the wait at an origin's gates |
 //! | `repeat` | when a request is sent a second time |
 //! | `forward` | relays a request, given a [`rules::Permit`] |
 //! | `request_id` | the id by which a request is found again |
 //! | `spare_maps` | header maps that are used again |
 //! | `wait` | patience with what stands still |
+//! | `upgrade` | relays a request that asks for a WebSocket |
 //! | `websocket` | what a WebSocket is over one protocol and over the other |
 //! | `tunnel` | the tunnel that a request becomes |
 //! | `stream_end` | an HTTP/2 stream as the end of a tunnel |
@@ -50,11 +52,13 @@ mod multiplexed;
 mod origin_body;
 mod outbox;
 pub mod outgoing;
+pub mod queue;
 mod repeat;
 pub mod request_id;
 pub mod spare_maps;
 pub mod stream_end;
 pub mod tunnel;
+pub mod upgrade;
 pub mod upstream;
 mod wait;
 pub mod websocket;

@@ -6,7 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use h2::client::{self, SendRequest};
 use tokio::sync::Notify;
 
 use super::connect::OriginStream;
+use super::exclusive::Open;
 use super::upstream::HeadBounds;
 use crate::clock;
 use crate::limits::{H2_ORIGIN_STREAMS_MAX, H2_SEND_BUFFER, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM};
@@ -44,7 +45,7 @@ impl Driven {
 }
 
 /// Starts HTTP/2. The connection is driven by a task of its own, beside the requests that use it,
-/// until both sides are done with it; `open` is kept for as long.
+/// until both sides are done with it, and is `open` for as long.
 ///
 /// Waits for the origin's SETTINGS, so that it never has to refuse a stream because we did not know
 /// yet how many it takes.
@@ -54,7 +55,7 @@ impl Driven {
 pub(super) async fn start(
     stream: OriginStream,
     heads: HeadBounds,
-    open: impl Sized + 'static,
+    open: Rc<Open>,
 ) -> Result<Rc<Multiplexed>, h2::Error> {
     let (sender, mut connection) = client::Builder::new()
         .enable_push(false)
@@ -66,7 +67,7 @@ pub(super) async fn start(
         .handshake(stream)
         .await?;
     let driven = Rc::<Driven>::default();
-    let driver = driven.clone();
+    let (driver, held) = (driven.clone(), open.clone());
     tokio::task::spawn_local(async move {
         let ended = poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
@@ -77,7 +78,7 @@ pub(super) async fn start(
             tracing::debug!(%error, "an origin connection ended");
         }
         driver.ends();
-        drop(open);
+        drop(held);
     });
     while driven.streams_max.get() == 0 && !driven.over.get() {
         driven.changed.notified().await;
@@ -85,6 +86,7 @@ pub(super) async fn start(
     let connection = Multiplexed {
         sender: RefCell::new(sender),
         driven,
+        open: Rc::downgrade(&open),
         streams: Cell::new(0),
         refused_at: Cell::new(None),
         retired: Cell::new(false),
@@ -99,6 +101,7 @@ pub(super) async fn start(
 pub(super) struct Multiplexed {
     sender: RefCell<SendRequest<Bytes>>,
     driven: Rc<Driven>,
+    open: Weak<Open>,
     /// Requests that are not over in both directions.
     streams: Cell<usize>,
     /// As many as it took when it refused one.
@@ -138,9 +141,19 @@ impl Multiplexed {
 
     /// Whether it can be let go of. Requests that are under way end in peace.
     pub(super) fn is_over(&self, now: Instant, idle_timeout: Duration) -> bool {
-        let unused =
-            self.streams.get() == 0 && now.duration_since(self.idle_since.get()) >= idle_timeout;
+        let idle = now.duration_since(self.idle_since.get());
+        let unused = self.streams.get() == 0 && (idle >= idle_timeout || self.is_wanted());
         unused || !self.is_alive()
+    }
+
+    /// Whether its origin may have so many only.
+    pub(super) fn is_limited(&self) -> bool {
+        self.open.upgrade().is_some_and(|open| open.is_limited())
+    }
+
+    /// Whether somebody waits for it to be over.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.open.upgrade().is_some_and(|open| open.is_wanted())
     }
 }
 

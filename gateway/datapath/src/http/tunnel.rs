@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connect::OriginStream;
+use super::exclusive::Open;
 use super::multiplexed::Stream;
 use super::stream_end::{StreamEnd, Unmetered};
 use crate::clock;
@@ -30,6 +31,8 @@ pub struct Connection {
     pub(super) stream: OriginStream,
     /// What the origin sent right behind its 101.
     pub(super) early: Bytes,
+    /// It counts as long as the tunnel is there.
+    pub(super) _open: Open,
 }
 
 /// A stream that is a tunnel's, and keeps its place on the connection taken.

@@ -18,14 +18,16 @@ use super::balance::Balancer;
 use super::connect::{AnswerError, OriginError, OriginStream, connect};
 use super::exclusive::{Exclusive, Open};
 use super::multiplexed::{self, Multiplexed, Opening, Stream};
+use super::queue::{Gated, at_the_gate};
 use super::repeat::Budget;
 use crate::clock;
 use crate::limits::{
     H2_HEADER_LIST_MARGIN, H2_ORIGIN_STREAMS_MAX, H2_WINDOW_ORIGIN, H2_WINDOW_STREAM,
-    ORIGIN_TOLD_EVERY,
+    ORIGIN_TOLD_EVERY, YIELD_INTERVAL,
 };
 use config::Tunables;
 use snapshot::http::origin::Origin;
+use snapshot::origins::gate::Inside;
 use vocabulary::settings::OriginProtocol;
 
 /// A worker's origin connections.
@@ -37,6 +39,8 @@ pub struct Pool {
     /// Requests sent again because their connection died under them.
     repeated: Cell<u64>,
     bounds: Cell<Bounds>,
+    /// A task looks whether idle connections are waited for.
+    yields: Cell<bool>,
     /// Whose turn it is where an origin has several addresses.
     balancer: Balancer,
 }
@@ -166,6 +170,12 @@ impl Loan {
         if !connection.is_alive() {
             return;
         }
+        if connection.is_wanted() {
+            return connection.close();
+        }
+        if connection.is_limited() {
+            self.pool.yield_soon();
+        }
         let beyond = self.pool.of(self.key, |kept| {
             if kept.idle.len() >= idle_max {
                 return Some(connection);
@@ -200,7 +210,9 @@ impl Kept {
         let beyond = self.idle.drain(..beyond);
         let mut let_go: Vec<Idle> = beyond.collect();
         let stays = |idle: &mut Idle| {
-            idle.connection.is_alive() && now.duration_since(idle.since) < idle_timeout
+            idle.connection.is_alive()
+                && !idle.connection.is_wanted()
+                && now.duration_since(idle.since) < idle_timeout
         };
         let_go.extend(self.idle.extract_if(.., |idle| !stays(idle)));
         for idle in let_go {
@@ -242,8 +254,15 @@ impl Kept {
             return Some(Stream::on(roomy));
         }
         // No further connection may be opened: the request waits for a stream.
-        let least = alive().min_by_key(|one| one.streams())?;
-        (alive().count() >= http2_max).then(|| Stream::on(least))
+        (alive().count() >= http2_max)
+            .then(|| self.least_used())
+            .flatten()
+    }
+
+    /// A stream of the HTTP/2 connection that has the fewest, whether there is room or not.
+    fn least_used(&self) -> Option<Rc<Stream>> {
+        let alive = self.http2.iter().filter(|one| one.is_alive());
+        alive.min_by_key(|one| one.streams()).map(Stream::on)
     }
 }
 
@@ -298,6 +317,36 @@ impl Pool {
         });
     }
 
+    /// As long as connections wait for a request of which an origin takes no more than so many: lets go
+    /// of those that somebody else waits for, on another worker most likely.
+    fn yield_soon(self: &Rc<Self>) {
+        if self.yields.replace(true) {
+            return;
+        }
+        let pool = self.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(YIELD_INTERVAL).await;
+                let mut wanted = Vec::new();
+                let mut are_limited = false;
+                for kept in pool.origins.borrow_mut().values_mut() {
+                    wanted.extend(kept.idle.extract_if(.., |idle| idle.connection.is_wanted()));
+                    are_limited |= kept.idle.iter().any(|idle| idle.connection.is_limited());
+                    kept.http2
+                        .retain(|one| !(one.is_wanted() && one.streams() == 0));
+                    are_limited |= kept.http2.iter().any(|one| one.is_limited());
+                }
+                for idle in wanted {
+                    idle.connection.close();
+                }
+                if !are_limited {
+                    pool.yields.set(false);
+                    return;
+                }
+            }
+        });
+    }
+
     fn of<T>(&self, key: u64, change: impl FnOnce(&mut Kept) -> T) -> T {
         change(self.origins.borrow_mut().entry(key).or_default())
     }
@@ -348,10 +397,12 @@ impl Pool {
         Some(Sender::Http1(Lease { connection, loan }))
     }
 
-    /// A new connection, or a stream of one that is being opened.
+    /// A new connection, or a stream of one that is being opened. Where there are as many connections
+    /// as may be, it waits for one to be over.
     pub(super) async fn open(
         self: &Rc<Self>,
         origin: &Origin,
+        connections: Option<Gated<'_>>,
         patience: Duration,
     ) -> Result<Sender, OriginError> {
         while self.may_share(origin) {
@@ -361,17 +412,29 @@ impl Pool {
             };
             if !joined.over().await {
                 // It failed; each of those who waited finds out for itself why.
-                return self.dial(origin, None, patience).await;
+                let place = at_the_gate(connections).await?;
+                return self.dial(origin, None, place, patience).await;
             }
             if let Some(sender) = self.reuse(origin, true) {
                 return Ok(sender);
             }
         }
+        if connections.is_some_and(|gated| gated.is_full())
+            && let Some(stream) = self.of(origin.key, |kept| kept.least_used())
+        {
+            return Ok(Sender::Http2(stream));
+        }
+        let place = at_the_gate(connections).await?;
+        if place.is_some()
+            && let Some(sender) = self.reuse(origin, true)
+        {
+            return Ok(sender);
+        }
         let opening = self.may_share(origin).then(Opening::new);
         if let Some(opening) = &opening {
             self.of(origin.key, |kept| kept.opening = Some(opening.clone()));
         }
-        self.dial(origin, opening, patience).await
+        self.dial(origin, opening, place, patience).await
     }
 
     /// Whether a connection to this origin may turn out to have room for several requests.
@@ -392,13 +455,14 @@ impl Pool {
         self: &Rc<Self>,
         origin: &Origin,
         opening: Option<Rc<Opening>>,
+        place: Option<Inside>,
         patience: Duration,
     ) -> Result<Sender, OriginError> {
         let (answer, answered) = oneshot::channel();
         let (pool, origin) = (self.clone(), origin.clone());
         let loan = Loan::new(self, origin.key);
         tokio::task::spawn_local(async move {
-            let outcome = pool.begin(&origin, loan, patience).await;
+            let outcome = pool.begin(&origin, loan, place, patience).await;
             if let Some(opening) = opening {
                 pool.of(origin.key, |kept| {
                     kept.opening
@@ -421,6 +485,7 @@ impl Pool {
         self: &Rc<Self>,
         origin: &Origin,
         loan: Loan,
+        place: Option<Inside>,
         patience: Duration,
     ) -> Result<Sender, OriginError> {
         let started = clock::now();
@@ -428,23 +493,27 @@ impl Pool {
         self.of(origin.key, |kept| kept.speaks_http2 = Some(http2));
         if http2 {
             let left = patience.saturating_sub(started.elapsed());
-            let (heads, open) = (self.bounds.get().heads, Open::new(&self.open));
-            let started = multiplexed::start(stream, heads, open);
+            let (heads, open) = (self.bounds.get().heads, Open::new(&self.open, place));
+            let started = multiplexed::start(stream, heads, Rc::new(open));
             let Ok(shared) = tokio::time::timeout(left, started).await else {
                 return Err(OriginError::ConnectTimeout);
             };
             let shared = shared.map_err(AnswerError::Http2)?;
+            if shared.is_limited() {
+                self.yield_soon();
+            }
             let stream = Stream::on(&shared);
             self.of(origin.key, |kept| kept.http2.push(shared));
             return Ok(Sender::Http2(stream));
         }
-        let connection = self.exclusive(stream);
+        let connection = self.exclusive(stream, place);
         Ok(Sender::Http1(Lease { connection, loan }))
     }
 
     /// A new connection that speaks HTTP/1.1.
-    pub(super) fn exclusive(&self, stream: OriginStream) -> Exclusive {
-        Exclusive::new(stream, self.bounds.get().heads, Open::new(&self.open))
+    pub(super) fn exclusive(&self, stream: OriginStream, place: Option<Inside>) -> Exclusive {
+        let open = Open::new(&self.open, place);
+        Exclusive::new(stream, self.bounds.get().heads, open)
     }
 }
 

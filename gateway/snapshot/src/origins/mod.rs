@@ -5,6 +5,7 @@
 //! (`fetch`), and reads no clock: the time is an argument.
 
 pub mod ejection;
+pub mod gate;
 pub mod health;
 pub mod state;
 
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::ejection::Ejection;
+pub use self::gate::{Gate, Limit};
 pub use self::health::HealthCheck;
 pub use self::state::{AddressState, Failure, OriginState};
 use crate::http::origin::Origin;
@@ -36,8 +38,27 @@ pub struct OriginGroup {
     pub slow_start: Duration,
     /// With fewer good addresses than so many of a hundred, all of them are used.
     pub panic_percent: u8,
+    /// How long it may take, where that is not as the process has it.
+    pub times: Times,
+    /// Requests that it has at once; `None`: as many as come.
+    pub requests: Option<Limit>,
+    /// Connections to it that are open at once, over all addresses and workers.
+    pub connections: Option<Limit>,
+    /// How long somebody waits at one of these.
+    pub queue_time: Duration,
     /// What is known of the whole; the same in each snapshot while the origin is there.
     pub state: Arc<OriginState>,
+}
+
+/// How long an origin may take; `None` is as the process has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Times {
+    /// To be connected to.
+    pub connect: Option<Duration>,
+    /// One try: from a request sent to the head of the answer.
+    pub one_try: Option<Duration>,
+    /// All tries of a request together.
+    pub whole: Option<Duration>,
 }
 
 /// One address of an origin.
@@ -84,6 +105,10 @@ impl OriginGroup {
             health: None,
             slow_start: Duration::ZERO,
             panic_percent: 0,
+            times: Times::default(),
+            requests: None,
+            connections: None,
+            queue_time: Duration::ZERO,
             state: Arc::default(),
         }
     }

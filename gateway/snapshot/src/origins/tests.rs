@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::state::{AddressState, Health, OpenRequest, WHOLE_SHARE};
-use super::{Address, Balancing, Ejection, Failure, OriginGroup, OriginState, all};
+use super::{Address, Balancing, Ejection, Failure, OriginGroup, OriginState, Times, all};
 use crate::http::origin::Origin;
 use vocabulary::settings::OriginProtocol;
 
@@ -38,6 +38,10 @@ fn group(count: u16) -> OriginGroup {
         health: None,
         slow_start: Duration::from_secs(10),
         panic_percent: 0,
+        times: Times::default(),
+        requests: None,
+        connections: None,
+        queue_time: Duration::ZERO,
         state: Arc::new(OriginState::default()),
     }
 }

@@ -7,7 +7,7 @@ use control::limits::{
     HASH_BY_BYTES_MAX, HEALTH_TEXT_BYTES_MAX, HEALTH_TIMEOUT_MAX_SEC, ORIGIN_NAME_BYTES_MAX,
     ORIGIN_TIME_MAX_SEC, PEM_BYTES_MAX,
 };
-use snapshot::limits::{ADDRESS_WEIGHT_MAX, ADDRESSES_MAX};
+use snapshot::limits::{ADDRESS_WEIGHT_MAX, ADDRESSES_MAX, ORIGIN_QUEUE_MAX};
 use snapshot::origins::Failure;
 use snapshot::origins::state::Health;
 use vocabulary::settings::Balance;
@@ -158,6 +158,68 @@ fn panic_percent() -> Schema {
     )
 }
 
+fn millis() -> Schema {
+    let most = u64::from(ORIGIN_TIME_MAX_SEC) * 1_000;
+    count().least(1).most(most)
+}
+
+fn timeouts() -> Schema {
+    closed()
+        .takes(
+            "connect_ms",
+            millis().about("To be connected to (`timeout.origin_connect` unless said)"),
+        )
+        .takes(
+            "try_ms",
+            millis().about(
+                "For the answer to one try (as the whole unless said): then another address is asked, \
+                 if the request may be repeated",
+            ),
+        )
+        .takes(
+            "whole_ms",
+            millis().about("For all tries together (`timeout.origin_response` unless said)"),
+        )
+        .about("How long the origin may take")
+        .into()
+}
+
+fn limits() -> Schema {
+    closed()
+        .takes(
+            "requests",
+            count()
+                .least(1)
+                .about("Requests at once (as many as come unless said)"),
+        )
+        .takes(
+            "connections",
+            count().least(1).about(
+                "Connections at once, idle ones included (as many as are needed unless said)",
+            ),
+        )
+        .takes(
+            "queue",
+            count()
+                .most(ORIGIN_QUEUE_MAX.into())
+                .about("Requests that wait beyond that (100 unless said)"),
+        )
+        .takes(
+            "queue_ms",
+            millis().about("How long they wait (5000 unless said); then they get 503"),
+        )
+        .about("What the origin has at once, over all addresses and workers")
+        .into()
+}
+
+fn limit_state() -> Schema {
+    object()
+        .has_counts(["max", "in_use", "waiting", "queued", "refused"])
+        .has("queue_seconds", number())
+        .about("Who is there and who waits, and in all: who had to wait, for how long, and who was refused")
+        .into()
+}
+
 pub(super) fn schemas() -> Vec<Named> {
     let protocol = || words(["auto", "http1", "http2"]);
     let of_zone = || name().about("An origin of the host's zone, which says everything else");
@@ -171,6 +233,8 @@ pub(super) fn schemas() -> Vec<Named> {
         .takes("health", health())
         .takes("slow_start_sec", slow_start())
         .takes("panic_percent", panic_percent())
+        .takes("timeouts", timeouts())
+        .takes("limits", limits())
         .may_have("protocol", protocol().default("auto"))
         .takes("host_header", text().about("Replaces the client's `Host`"))
         .takes(
@@ -200,6 +264,8 @@ pub(super) fn schemas() -> Vec<Named> {
         .takes("health", health())
         .takes("slow_start_sec", slow_start())
         .takes("panic_percent", panic_percent())
+        .takes("timeouts", timeouts())
+        .takes("limits", limits())
         .takes("protocol", protocol())
         .takes("host_header", text())
         .takes("server_name", text())
@@ -258,6 +324,8 @@ pub(super) fn schemas() -> Vec<Named> {
             "all_used",
             flag().about("Whether so few addresses are good that all are used"),
         )
+        .has("requests", limit_state().or_null())
+        .has("connections", limit_state().or_null())
         .has("addresses", list(named("OriginAddress")));
     vec![
         ("Origin", origin.into()),

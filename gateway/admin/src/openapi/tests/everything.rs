@@ -315,7 +315,9 @@ async fn hosts(world: &World, zone: &str) {
     let body = json!({"name": "backends", "origin": {"addresses": [
         {"url": "http://127.0.0.1:1", "weight": 2}, {"url": "http://127.0.0.1:2"}],
         "balance": "hash", "hash_by": "ip.src", "ejection": {"failures": 5, "sec": 1,
-        "max_sec": 9, "max_percent": 10}, "slow_start_sec": 0, "panic_percent": 40}});
+        "max_sec": 9, "max_percent": 10}, "slow_start_sec": 0, "panic_percent": 40,
+        "timeouts": {"connect_ms": 500, "try_ms": 1000, "whole_ms": 5000},
+        "limits": {"requests": 100, "connections": 50, "queue": 20, "queue_ms": 100}}});
     world.ok("POST", &origins, body).await;
     let one = format!("{origins}/backends");
     let patch = json!({"origin": {"balance": "least_requests", "hash_by": null}});

@@ -10,11 +10,12 @@ use http::StatusCode;
 
 use super::Balancer;
 use crate::http::connect::{AnswerError, OriginError};
+use crate::http::queue::Gated;
 use crate::http::upstream::Pool;
 use crate::limits::ADDRESS_TRIES_MAX;
 use snapshot::http::origin::Origin;
 use snapshot::origins::state::OpenRequest;
-use snapshot::origins::{Failure, OriginGroup};
+use snapshot::origins::{Failure, OriginGroup, Times};
 use snapshot::phases::Routed;
 
 /// Where one request goes: an address of an origin, and others when that fails.
@@ -104,6 +105,22 @@ impl<'h> Destination<'h> {
         there & !tried != 0 && tried.count_ones() < ADDRESS_TRIES_MAX
     }
 
+    /// The limit of the connections to it, when there is one.
+    pub(in crate::http) fn connections(&self) -> Option<Gated<'h>> {
+        let group: &'h OriginGroup = self.group;
+        group.connections.as_ref().map(|limit| Gated {
+            limit,
+            patience: group.queue_time,
+            client: 0,
+        })
+    }
+
+    /// How long it may take, where that is not as the process has it.
+    #[must_use]
+    pub fn times(&self) -> &'h Times {
+        &self.group.times
+    }
+
     /// The address answered with this status.
     pub(in crate::http) fn answered(&self, status: StatusCode, now: Instant) {
         match status.as_u16() {
@@ -127,6 +144,8 @@ impl<'h> Destination<'h> {
             OriginError::ConnectTimeout => Failure::ConnectTimeout,
             OriginError::Tls(_) => Failure::Tls,
             OriginError::ResponseTimeout => Failure::ResponseTimeout,
+            // Nothing was asked of an address.
+            OriginError::Full { .. } => return,
             // What was to be sent could not be.
             OriginError::Response(
                 AnswerError::Request | AnswerError::Unwritable(_) | AnswerError::Length(_),

@@ -10,7 +10,7 @@ use super::{Balancer, hash_of};
 use crate::limits::TURNS_KEPT;
 use snapshot::http::origin::Origin;
 use snapshot::limits::ADDRESSES_MAX;
-use snapshot::origins::{Address, Balancing, Ejection, Failure, OriginGroup};
+use snapshot::origins::{Address, Balancing, Ejection, Failure, OriginGroup, Times};
 use vocabulary::settings::OriginProtocol;
 
 fn shares(weights: &[u64]) -> Shares {
@@ -66,6 +66,10 @@ fn group(count: u16) -> OriginGroup {
         health: None,
         slow_start: Duration::ZERO,
         panic_percent: 0,
+        times: Times::default(),
+        requests: None,
+        connections: None,
+        queue_time: Duration::ZERO,
         state: Arc::default(),
     }
 }
